@@ -24,6 +24,7 @@ COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY stream stream
 COPY model_export model_export
 COPY monitoring monitoring
+COPY tagstream tagstream
 RUN /build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /build/wheel . \
     && /build/bin/python -m pip --python /opt/tagstream/bin/python install --no-cache-dir --no-deps /build/wheel/*.whl
 
@@ -41,8 +42,8 @@ ENV PATH=/opt/tagstream/bin:$PATH \
     HOME=/nonexistent \
     USER=tagstream \
     TAGSTREAM_METRICS_HOST=0.0.0.0
-# Where a volume for TAGSTREAM_STATE_FOLDER is mounted: a new volume takes its owner over from here.
-RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/tagstream
+# Where volumes for TAGSTREAM_STATE_FOLDER and TAGSTREAM_ROLLOUT__BUNDLES are mounted: a new volume takes its owner over from here.
+RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/tagstream /var/lib/tagstream-bundles
 # A number: Kubernetes' runAsNonRoot cannot judge a name.
 USER 10001:10001
 WORKDIR /opt/tagstream

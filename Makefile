@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo label-studio asyncapi openapi kubernetes test unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test lock clean
+.PHONY: help setup demo label-studio asyncapi openapi kubernetes test test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test lock clean
 
 help: ## print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -11,7 +11,7 @@ help: ## print this
 # Compiled once at installation, whatever the environment says of bytecode: `tagstream --help` takes half the time.
 PIP_INSTALL := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Two stamps: running needs 60 packages, developing 140 and torch. What is installed and current is not touched.
+# Two stamps: running needs 80 packages, developing 150. What is installed and current is not touched.
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tagstream needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Next: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
@@ -24,8 +24,16 @@ PIP_INSTALL := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --qui
 	@touch $@
 
 .venv/.dev: requirements/dev.lock .venv/.run
-	@echo "installing the development environment, torch included (a few minutes, about 6 GB)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@echo "installing what the tests need (a minute or two, 1.3 GB)"
+	$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# The same with torch, Ray and Spark. Torch's wheel brings CUDA, 4 GB: of the same registry there is no build without it.
+.venv-learning/.installed: requirements/learning.lock pyproject.toml
+	@echo "installing the environment with torch, Ray and Spark into .venv-learning (a few minutes, 7 GB)"
+	$(PYTHON) -m venv .venv-learning
+	.venv-learning/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/learning.lock
+	.venv-learning/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 # Label Studio's SDK pins what we pin otherwise, so it has an environment of its own.
@@ -71,32 +79,38 @@ setup: .venv/.run ## make the environment .venv with the tagstream command
 demo: setup ## start a broker, a worker and sample events, and watch (DEMO_SECONDS=30 stops by itself)
 	@$(BIN)/tagstream demo
 
-test: .venv/.dev check unit broker ## all checks and tests
-
-# So many test processes side by side, also on two cores: beside a busy program, more processes get a larger share of the time.
-# Those of the broker tests mostly wait, and share one broker.
+# So many test processes side by side, also on two cores: those on a broker mostly wait, and beside a busy program more processes get
+# a larger share of the time. A file stays in one process, and all share one broker.
 TEST_PROCESSES ?= 4
-BROKER_PROCESSES ?= 4
-BROKER_TESTS := $(BIN)/pytest -n $(BROKER_PROCESSES) --dist loadfile --no-loadscope-reorder
+PYTEST := pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+test: .venv/.dev check ## all checks and tests, but for those of test-learning
+	$(BIN)/$(PYTEST) -m "not images and not kubernetes and not long and not faults" --durations=10
+
 unit: .venv/.dev ## tests that need no broker
-	$(BIN)/pytest -m "not broker and not images and not kubernetes and not long" -n $(TEST_PROCESSES) --durations=5
+	$(BIN)/$(PYTEST) -m "not broker and not images and not kubernetes and not long" --durations=5
 
 broker: .venv/.dev ## tests on a real Apache Kafka
-	$(BROKER_TESTS) -m "broker and not long and not faults" --durations=10
+	$(BIN)/$(PYTEST) -m "broker and not long and not faults" --durations=10
 
-see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus (a short form is part of `make test`)
-	$(BIN)/pytest tests/integration/monitoring/test_see_it.py -m long --durations=5
+test-learning: .venv-learning/.installed ## types of torch, and the tests that need torch, Ray or Spark, in an environment of their own
+	.venv-learning/bin/mypy
+	.venv-learning/bin/$(PYTEST) --learning --durations=10
 
-faults: .venv/.dev ## 40 faults with the stub and with the model, and all known-bad variants (a few of each are part of `make test`)
-	$(BROKER_TESTS) tests/integration/faults -m faults --durations=5
+see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus; a demo with a rollout (short forms are part of `make test`)
+	$(BIN)/pytest tests/integration/monitoring/test_see_it.py tests/integration/commands/test_demo.py -m long --durations=5
+
+faults: .venv/.dev ## 40 faults with the stub and with the model, and the known-bad agents (a few of each are part of `make test`)
+	$(BIN)/$(PYTEST) tests/integration/faults tests/unit/stream/rollout -m faults --durations=5
 
 fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through a worker (300 are part of `make test`)
 	$(BIN)/python -m tests.hostile.fuzz --batches 10000
 
 FAULTS_FOLDER ?= .faults
-faults-long: .venv/.dev ## 1,000,000 events under 222 faults, then 100,000 with the real model under 60; goes on where it was cut off
+faults-long: .venv/.dev ## 1,000,000 events under 222 faults, 100,000 with the real model under 60, and 60 changes of the model under 200
+	$(BIN)/pytest tests/unit/stream/rollout tests/integration/faults -m long --durations=5
 	$(BIN)/python -m tests.faults --events 1000000 --answers 10000 --stranger 500 --faults 222 --seconds-per-batch 0.6 --folder $(FAULTS_FOLDER)/stub
 	$(BIN)/python -m tests.faults --events 100000 --faults 60 --model bundle --answers 2000 --stranger 100 --seconds-per-batch 0.8 --batch-max-events 16 --seed model --folder $(FAULTS_FOLDER)/model
+	$(BIN)/python -m tests.faults --epochs 60 --events 1000 --faults 200 --folder $(FAULTS_FOLDER)/epochs
 
 soak: .venv/.dev ## half an hour at half load, after a quarter to warm up: does the worker grow?
 	$(BIN)/python -m benchmarks.soak
@@ -104,21 +118,23 @@ soak: .venv/.dev ## half an hour at half load, after a quarter to warm up: does 
 images-test: .venv/.dev ## build the image, run docker-compose.yml (Docker, or podman as root; skipped with a sentence where there is neither)
 	$(BIN)/pytest tests/images -m images --durations=5
 
-check: .venv/.dev ## format, lint, types, import contracts
+check: .venv/.dev ## format, lint, types, import contracts, files that are made from the code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m docs.generate --check
 
-fix: .venv/.dev ## format and repair what can be repaired
+fix: .venv/.dev ## format, repair what can be repaired, and make anew what is made from the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python -m docs.generate
 
 bench: .venv/.dev ## throughput beside a bare Faust agent and raw aiokafka
 	$(BIN)/python -m benchmarks.throughput
 
-bench-peers: .venv/.dev ## the worker beside aiokafka, FastStream and Faust: writes docs/performance.md (25 minutes, Java; TAGSTREAM_DATA=FOLDER)
-	$(BIN)/python -m benchmarks.peers
+bench-peers: .venv-learning/.installed ## the worker beside aiokafka, FastStream and Faust: writes docs/performance.md (25 minutes, Java; TAGSTREAM_DATA=FOLDER)
+	.venv-learning/bin/python -m benchmarks.peers
 
 bench-monitoring: .venv/.dev ## what metrics and drift detection cost beside the model
 	$(BIN)/python -m benchmarks.monitoring
@@ -129,13 +145,14 @@ drift-bench: .venv/.dev ## false alarms and delays of every drift detector, the 
 LOCK := $(BIN)/uv pip compile -q $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=--upgrade takes the newest)
 	$(BIN)/python -m pip install --quiet uv
-	$(LOCK) pyproject.toml --extra embedded --extra dev --extra export --extra review --extra http --extra batch --extra ray --extra spark --extra registry --extra otel --extra bench -o requirements/dev.lock
-	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra registry --extra otel -o requirements/run.lock -c requirements/dev.lock
+	$(LOCK) pyproject.toml --all-extras -o requirements/learning.lock
+	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra batch --extra registry --extra otel --extra object-store --extra signing --extra dev -o requirements/dev.lock -c requirements/learning.lock
+	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra registry --extra otel --extra object-store -o requirements/run.lock -c requirements/learning.lock
 	echo "label-studio-sdk==2.1.2" | $(LOCK) - -o requirements/label-studio.lock
 	echo "openapi-python-client==0.29.1" | $(LOCK) - -o requirements/openapi.lock
 	echo "kubernetes-validate==1.37.0" | $(LOCK) --no-deps - -o requirements/kubernetes.lock
-	echo "hatchling>=1.27" | $(LOCK) - -o requirements/build.lock -c requirements/dev.lock
+	echo "hatchling>=1.27" | $(LOCK) - -o requirements/build.lock -c requirements/learning.lock
 
-clean: ## remove the environment and all caches
-	rm -rf .venv .label-studio .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+clean: ## remove the environments and all caches
+	rm -rf .venv .venv-learning .label-studio .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

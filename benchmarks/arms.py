@@ -2,6 +2,7 @@
 
     tagstream     the shipped worker, with a model that takes no time
     exactly-once  the same with `delivery = exactly_once`
+    rollout       the same with a topic `rollout`, which a worker asks for its end before each batch
     bare          a Faust agent that only forwards bytes, by Faust's own `topic.send`, and acknowledges safely
     bare-fast     the same through Faust's producer, without the topic's encoding
     raw           aiokafka alone: getmany, send, wait, commit
@@ -17,19 +18,19 @@ from functools import partial
 from typing import Any
 
 from benchmarks.peers.arms import clients
-from model_export.bundle.prediction import Prediction
-from monitoring.metrics.metrics import Metrics
-from stream import logs
-from stream.contract.decisions import ModelRef
-from stream.decide.decider import Decider
-from stream.decide.from_settings import pipeline_of
-from stream.deliver.batcher import Batcher
-from stream.settings.loading import load
-from stream.settings.settings import Settings
-from stream.worker.ending.shutdown import Worker
-from stream.worker.faust_app import faust_app, source
-from stream.worker.main import process_registry
-from stream.worker.process import run
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.stream import logs
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.deliver.batch import Batcher
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.ending import Worker
+from tagstream.stream.worker.faust_app import faust_app, source
+from tagstream.stream.worker.main import process_registry
+from tagstream.stream.worker.process import run
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 SURE = Prediction(
@@ -73,7 +74,7 @@ def bare(settings: Settings, *, by_topic: bool) -> None:
 
     async def forward(stream: Any, batcher: Batcher[Any]) -> None:
         while True:
-            batch = await batcher.next_batch()
+            batch, _ = await batcher.next_batch()
             await asyncio.gather(*[await send(event) for event in batch])
             for event in batch:
                 await stream.ack(event)
@@ -81,11 +82,11 @@ def bare(settings: Settings, *, by_topic: bool) -> None:
     @app.agent(source(app, settings), name="forward")  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
         stream = stream.noack()
-        batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events, size=lambda event: len(event.message.value))
+        batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events)
         forwarding = asyncio.create_task(forward(stream, batcher))
         try:
             async for event in stream.events():
-                await batcher.put(event)
+                await batcher.put(event, len(event.message.value))
         finally:
             forwarding.cancel()
 
@@ -116,7 +117,7 @@ def main() -> None:
     settings = load(os.environ).settings
     logs.configure(level="warning", form="json")
     match sys.argv[1]:
-        case "tagstream":
+        case "tagstream" | "rollout":
             tagstream(settings)
         case "exactly-once":
             tagstream(settings.model_copy(update={"delivery": "exactly_once"}))
@@ -127,7 +128,7 @@ def main() -> None:
         case "raw":
             asyncio.run(raw(settings))
         case other:
-            sys.exit(f"no arm {other!r}; there are tagstream, exactly-once, bare, bare-fast and raw")
+            sys.exit(f"no arm {other!r}; there are tagstream, exactly-once, rollout, bare, bare-fast and raw")
 
 
 if __name__ == "__main__":

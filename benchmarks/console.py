@@ -21,6 +21,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -29,18 +30,15 @@ import numpy as np
 from sqlalchemy import String, create_engine, select
 from sqlalchemy.engine import make_url
 
-from stream.broker import broker
-from stream.broker.processes import Process, Processes
-from stream.contract.decisions import prediction_id
-from stream.contract.publication import timestamp
-from stream.contract.published import read_decision
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.review.store.changes import Answered, Change, Published
-from stream.review.store.database.tables import METADATA, positions
-from stream.review.store.facts import Given
-from stream.review.store.store import open_store, unix_ms
-from stream.review.translation import decided
+from tagstream.stream.broker import broker
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.contract.answers import AnsweredEvent, Said, answer_to
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import prediction_id, timestamp
+from tagstream.stream.contract.published import DecidedEvent, read_decision
+from tagstream.stream.review.store.records import AskedDecision, CountedDecision, Fact, unix_ms
+from tagstream.stream.review.store.schema import METADATA, positions
+from tagstream.stream.review.store.store import open_store
 
 MOST_BYTES, MOST_SECONDS, AMONG = 512 * 1024 * 1024, 1.0, 99
 # Distinct events; the store has copies of them under other ids.
@@ -54,7 +52,7 @@ ADDRESS = re.compile(r"the console: (http://\S+?)/?\s")
 TOKEN = re.compile(r'name="event" value="([^"]+)">\s*<input type="hidden" name="token" value="([^"]+)"')
 
 
-def changes(waiting: float, now_ms: int) -> Iterator[Change]:
+def facts(waiting: float, now_ms: int) -> Iterator[Fact]:
     """The distinct events of a month: audits and reviews, of which a share waits, the oldest ones; the others have an answer."""
     chance = np.random.default_rng(1)
     model = {"name": "bench", "version": "1", "digest": "d" * 64}
@@ -81,53 +79,25 @@ def changes(waiting: float, now_ms: int) -> Iterator[Change]:
             "inclusion_probability": 0.02 if audit else 1.0,
             "tagged_at": timestamp(tagged_ms),
         }
-        found = read_decision(Record(topic="audit", key=None, value=msgspec.json.encode(value)))
-        asked = None if isinstance(found, Refusal) else decided(found)
-        assert asked is not None, found
-        yield asked
-        yield Published(
-            event_id=asked.item.event_id,
-            prediction_id=asked.item.prediction_id,
-            destination="tagged" if audit else "review",
-            partition=0,
-            offset=number,
-            tagged_ms=tagged_ms,
-            model=asked.item.model,
-            tag=label,
-            confidence=confidence,
-            probabilities=asked.item.probabilities,
-            source=asked.item.source or "",
-            language="",
-            short=False,
-        )
+        record = Record(topic="audit", key=None, value=msgspec.json.encode(value), partition=0, offset=number)
+        found = read_decision(record)
+        assert isinstance(found, DecidedEvent), found
+        yield AskedDecision(item=found)
+        yield CountedDecision(item=replace(found, door="tagged" if audit else "review"))
         if number >= waiting * DISTINCT:
             tag = label if chance.random() < RIGHT else LABELS[(number + 1) % 4]
-            given = Given(
-                answer_id=f"answer-{number}",
-                event_id=asked.item.event_id,
-                prediction_id=asked.item.prediction_id,
-                model_tag=label,
-                tag=tag,
-                reviewer=f"reviewer {number % 8}",
-                decided_at=timestamp(tagged_ms + DAY_MS),
-                version=1,
-                note=None,
-                supersedes=None,
-                asked_by="audit" if audit else "review",
-                blind=audit,
-                title=asked.item.title,
-            )
-            yield Answered(given=given, item=asked.item, decided_ms=tagged_ms + DAY_MS)
+            said = Said(tag=tag, reviewer=f"reviewer {number % 8}", blind=audit, asked_by="audit" if audit else "review")
+            yield AnsweredEvent(event=found.event, answer=answer_to(found, said, now_ms=tagged_ms + DAY_MS))
 
 
 def make_store(url: str, drawn: int, waiting: int) -> None:
     """A store of this size: distinct events by the store's own ways, and copies of their rows under other ids."""
     with open_store(url) as store:
-        made = bool(store.queue().answered)
+        made = bool(store.queue.figures().answered)
         if not made:
-            found = list(changes(waiting / drawn, unix_ms()))
+            found = list(facts(waiting / drawn, unix_ms()))
             for begin in range(0, len(found), 1000):
-                store.fill(found[begin : begin + 1000], {})
+                store.filling.fill(found[begin : begin + 1000], {})
     parsed = make_url(url)
     engine = create_engine(parsed.set(drivername="postgresql+psycopg") if parsed.get_backend_name() == "postgresql" else parsed)
     if made:
@@ -167,12 +137,12 @@ def make_store(url: str, drawn: int, waiting: int) -> None:
 @contextmanager
 def console(url: str, folder: Path) -> Iterator[tuple[Process, str]]:
     """A console on an empty cluster, and its address."""
-    with broker(data_dir=folder / "broker") as found, Processes(grace_seconds=5) as processes:
+    with broker() as found, Processes(grace_seconds=5) as processes:
         environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TAGSTREAM_")},
             "TAGSTREAM_BROKERS": found.bootstrap,
         }
-        words = [sys.executable, "-m", "stream.cli.main"]
+        words = [sys.executable, "-m", "tagstream.stream.cli.main"]
         subprocess.run(
             [*words, "doctor", "--create-topics"], env=environ, check=False, capture_output=True, timeout=START_SECONDS
         )
@@ -283,10 +253,10 @@ def report(reviewers: list[Reviewer], held: int, metrics: str) -> bool:
         slow |= bool(high > MOST_SECONDS)
         print(f"{path:<26} {len(times):>6} requests  p50 {middle:6.3f} s  p{AMONG} {high:6.3f} s  most {times.max():6.3f} s")
     failed = [why for one in reviewers for why in one.failed]
-    evaluated = re.search(r"^tagstream_quality_decisions\{scope=\"model\"\} (\S+)", metrics, re.MULTILINE)
+    evaluated = re.search(r"^tagstream_quality_evaluated_timestamp_seconds (\S+)", metrics, re.MULTILINE)
     estimated = evaluated is not None and float(evaluated[1]) > 0
     print(f"failed requests {len(failed)} {failed[:3]}")
-    print(f"decisions that the newest estimate is about: {evaluated[1] if evaluated else 'none'}")
+    print(f"live quality was estimated meanwhile: {estimated}")
     print(f"peak memory {held / 2**20:.0f} MiB")
     return not slow and not failed and estimated and held < MOST_BYTES
 

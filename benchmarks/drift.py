@@ -20,11 +20,12 @@ from pathlib import Path
 
 from benchmarks.drift_pooled import THRESHOLDS, PooledRules
 from benchmarks.drift_streams import SHIFTS, Pool, Stream, pool
-from monitoring.drift.findings import Finding, Model
-from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.watch import DriftWatch
-from monitoring.observer import Observation
-from monitoring.vocabulary import DriftKind, DriftSignal
+from tagstream.monitoring.drift.findings import Finding, Model
+from tagstream.monitoring.drift.thresholds import DriftPlan
+from tagstream.monitoring.drift.watch import DriftWatch
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import DriftSignal
+from tagstream.monitoring.vocabulary import DriftKind
 
 LEARNING_EVENTS = 5_000
 WITHIN_EVENTS = 2_000
@@ -63,14 +64,14 @@ class Results:
 
     def found(self, shift: str, detectors: Iterable[str] = DETECTORS) -> float:
         """The share of streams in which one of these detectors reported the shift in time."""
-        wanted = set(detectors)
+        names = set(detectors)
         rows = self.delays[shift]
-        return sum(bool(wanted & row.keys()) for row in rows) / len(rows)
+        return sum(bool(names & row.keys()) for row in rows) / len(rows)
 
     def delay(self, shift: str, detectors: Iterable[str]) -> float | None:
         """The median delay of the first of these detectors, in events, over the streams in which one reported."""
-        wanted = set(detectors)
-        firsts = [min(row[name] for name in wanted & row.keys()) for row in self.delays[shift] if wanted & row.keys()]
+        names = set(detectors)
+        firsts = [min(row[name] for name in names & row.keys()) for row in self.delays[shift] if names & row.keys()]
         return statistics.median(firsts) if firsts else None
 
 

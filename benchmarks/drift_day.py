@@ -34,15 +34,15 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from benchmarks.drift_streams import PLANTED, Pool, Stream, Text, pool, pool_of
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from monitoring.drift.findings import Model
-from monitoring.drift.watch import DriftWatch
-from monitoring.metrics.metrics import Metrics
-from monitoring.observer import Observation
-from monitoring.vocabulary import Destination
-from stream.broker.ports import free_ports
-from stream.broker.processes import Process, Processes
-from stream.worker.drift import DriftObserver
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.monitoring.drift.findings import Model
+from tagstream.monitoring.drift.watch import DriftWatch
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.worker.drift import DriftObserver
 
 RULES = Path(__file__).parents[1] / "monitoring" / "prometheus"
 # 26,000 events a day.

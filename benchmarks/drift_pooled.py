@@ -9,22 +9,22 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from monitoring import edges
-from monitoring.comparison import psi_terms
-from monitoring.observer import Observation
+from tagstream.monitoring import limits
+from tagstream.monitoring.comparison import psi_terms
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED
 
 WINDOW_EVENTS, LEAST_EVENTS, EVERY_EVENTS = 1_000, 500, 50
 # As in the alerts.
 THRESHOLDS: Mapping[str, float] = {
-    "rule: psi of labels > 0.2": 0.2,
-    "rule: ks of confidence > 0.1": 0.1,
-    "rule: ks of energy > 0.1": 0.1,
-    "rule: ks of tokens a word > 0.15": 0.15,
-    "rule: without description > reference + 0.2": 0.2,
+    f"rule: psi of labels > {limits.LABEL_PSI}": limits.LABEL_PSI,
+    **{f"rule: ks of {DISTRIBUTIONS[signal].title} > {limit}": limit for signal, limit in JUDGED.items()},
+    f"rule: without description > reference + {limits.WITHOUT_DESCRIPTION_MORE}": limits.WITHOUT_DESCRIPTION_MORE,
 }
 _LABELS, *_DISTRIBUTIONS, _BARE = THRESHOLDS
-_EDGES = (edges.CONFIDENCE, edges.ENERGY, edges.TOKENS_PER_WORD)
-_Row = tuple[str, int, int, int, bool]
+_COUNTED = [(signal, DISTRIBUTIONS[signal].edges) for signal in JUDGED]
+# The label, the bucket of each distribution, and whether the event is a title alone.
+_Row = tuple[str, tuple[int, ...], bool]
 
 
 class PooledRules:
@@ -35,7 +35,7 @@ class PooledRules:
         self._window: deque[_Row] = deque()
         self._seen = 0
         self._labels: dict[str, int] = {}
-        self._counts = [[0] * (len(cuts) + 1) for cuts in _EDGES]
+        self._counts = [[0] * (len(edges) + 1) for _, edges in _COUNTED]
         self._bare = 0
         rows = [_row(seen) for seen in reference]
         for row in rows:
@@ -74,7 +74,7 @@ class PooledRules:
         }
 
     def _count(self, row: _Row, by: int) -> None:
-        label, *places, bare = row
+        label, places, bare = row
         self._labels[label] = self._labels.get(label, 0) + by
         for counts, place in zip(self._counts, places, strict=True):
             counts[place] += by
@@ -88,9 +88,7 @@ def _row(seen: Observation) -> _Row:
     assert seen.confidence is not None
     return (
         seen.label,
-        bisect_left(edges.CONFIDENCE, seen.confidence),
-        bisect_left(edges.ENERGY, signals.energy),
-        bisect_left(edges.TOKENS_PER_WORD, signals.tokens_per_word),
+        tuple(bisect_left(edges, signal.read(seen.confidence, signals)) for signal, edges in _COUNTED),
         not signals.described,
     )
 

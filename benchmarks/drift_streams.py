@@ -11,18 +11,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.prediction import Prediction, predict
-from model_export.bundle.text import compose
-from model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
-from model_export.data.splits import part_of_topic
-from monitoring.observer import Observation
-from monitoring.vocabulary import Destination
-from stream.contract.events import ContentEvent
-from stream.contract.record import Record
-from stream.decide.from_settings import decider_of_bundle
-from stream.decide.signals import signals_of
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
+from tagstream.model_export.bundle.model import OnnxClassifier, Prediction, predict
+from tagstream.model_export.bundle.text import compose, is_described, signals_of
+from tagstream.model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
+from tagstream.model_export.data.splits import part_of_topic
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.decide.from_settings import decider_of_bundle
 
 SHIFTS = ("class mix", "new topic", "another language", "empty descriptions", "confidence decay", "new producer")
 SOURCES = {"papers": 0.3, "repositories": 0.2, "forum": 0.2, "blogs": 0.15, "announcements": 0.08, "courses": 0.05}
@@ -98,7 +94,7 @@ def pool(bundle: Bundle | None = None, *, most: int | None = None) -> Pool:
 def pool_of(bundle: Bundle, *, ordinary: Sequence[Text], new_topic: Sequence[Text], foreign: Sequence[Text]) -> Pool:
     """A pool of these texts; those of the new topic hold the planted words."""
     classifier = OnnxClassifier(bundle)
-    strange = decider_of_bundle(bundle, classifier).is_strange
+    strange = decider_of_bundle(bundle, classifier).ood.is_strange
     chance = random.Random(6)  # noqa: S311 - a draw that repeats
     bare = [Text(text.title, None, text.topic) for text in ordinary]
     predictions = classifier.classify([text.composed for text in ordinary])
@@ -163,17 +159,21 @@ def _rows(pattern: str) -> list[CorpusLine]:
 
 
 def _observation(text: Text, prediction: Prediction, at: int, *, strange: bool) -> Observation:
-    record = Record(key=None, value=None)
-    event = ContentEvent(
-        record=record, id=f"{text.topic}-{at}", title=text.title, description=text.description, source=None, fields={}
-    )
     return Observation(
         destination=Destination.TAGGED,
         created_ms=0,
         label=prediction.label,
         confidence=prediction.confidence,
         truncated=prediction.truncated,
-        signals=signals_of(event, prediction, text=text.composed, out_of_distribution=strange),
+        signals=signals_of(
+            text.composed,
+            event_id=f"{text.topic}-{at}",
+            energy=prediction.energy,
+            tokens=prediction.tokens,
+            described=is_described(text.description),
+            source=None,
+            out_of_distribution=strange,
+        ),
     )
 
 

@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.manifest import LabelThreshold
-from model_export.bundle.strangeness import limits_in
-from model_export.calibrate.certificate import GRID
-from model_export.calibrate.earned import Evidence, reached
-from model_export.data.splits import load
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.bundle.manifest import LabelThreshold
+from tagstream.model_export.bundle.model import OnnxClassifier, limits_in
+from tagstream.model_export.calibrate.certificate import GRID
+from tagstream.model_export.calibrate.earned import Evidence, reached
+from tagstream.model_export.data.splits import load
 
 TARGET = 0.95
 # A month succeeds if it ends with so many times the share that the shipped bundle publishes.

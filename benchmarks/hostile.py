@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.confusables import LOOKALIKES
-from model_export.bundle.normalization import normalize
-from model_export.bundle.prediction import Classifier
-from model_export.data.splits import load
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.bundle.confusables import LOOKALIKES
+from tagstream.model_export.bundle.model import Classifier, OnnxClassifier
+from tagstream.model_export.bundle.text import normalize
+from tagstream.model_export.data.splits import load
 
 SEED = 2022
 BUDGETS = (1, 2, 3)

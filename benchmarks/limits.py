@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from monitoring import limits
-from monitoring.comparison import EPSILON
-from monitoring.edges import CONFIDENCE, ENERGY, TOKENS_PER_WORD
+from tagstream.monitoring import limits
+from tagstream.monitoring.comparison import EPSILON
+from tagstream.monitoring.signals import CONFIDENCE, DISTRIBUTIONS, ENERGY, JUDGED, TOKENS_PER_WORD, Signal
 
 REFERENCE_ROWS = 900
 SEED = 6
@@ -31,10 +31,10 @@ def false_alarms(*, windows: int, decisions: int, rows: int = REFERENCE_ROWS) ->
     def pair(cells: Sequence[float] | Floats) -> tuple[Floats, Floats]:
         return chance.multinomial(decisions, cells, windows) / decisions, chance.multinomial(rows, cells, windows) / rows
 
-    def distance(cells: Floats) -> Floats:
-        live, reference = pair(cells)
+    def far(signal: Signal, values: Floats) -> npt.NDArray[np.bool_]:
+        live, reference = pair(_cells(values, DISTRIBUTIONS[signal].edges))
         largest: Floats = np.abs(np.cumsum(live, axis=1) - np.cumsum(reference, axis=1)).max(axis=1)
-        return largest
+        return largest > JUDGED[signal]
 
     live, reference = pair(LABELS)
     psi = ((live - reference) * np.log((live + EPSILON) / (reference + EPSILON))).sum(axis=1)
@@ -44,10 +44,9 @@ def false_alarms(*, windows: int, decisions: int, rows: int = REFERENCE_ROWS) ->
     titles, usual = pair((TITLES_ALONE, 1 - TITLES_ALONE))
     over = {
         "PredictionDrift": psi > limits.LABEL_PSI,
-        "ConfidenceDrift": distance(_cells(chance.beta(4, 1.2, 100_000), CONFIDENCE)) > limits.CONFIDENCE_KS,
-        "EnergyDrift": distance(_cells(chance.normal(-3.2, 1.05, 100_000), ENERGY)) > limits.ENERGY_KS,
-        "TokensPerWordDrift": distance(_cells(chance.lognormal(0.4, 0.25, 100_000), TOKENS_PER_WORD))
-        > limits.TOKENS_PER_WORD_KS,
+        "ConfidenceDrift": far(CONFIDENCE, chance.beta(4, 1.2, 100_000)),
+        "EnergyDrift": far(ENERGY, chance.normal(-3.2, 1.05, 100_000)),
+        "TokensPerWordDrift": far(TOKENS_PER_WORD, chance.lognormal(0.4, 0.25, 100_000)),
         "OutOfDistributionShare": strange > limits.OUT_OF_DISTRIBUTION_TIMES * OUT_OF_DISTRIBUTION,
         "WithoutDescriptionShare": titles[:, 0] > usual[:, 0] + limits.WITHOUT_DESCRIPTION_MORE,
     }

@@ -18,24 +18,20 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.text import compose
-from model_export.bundle.text import read as read_text
-from monitoring.drift.findings import Model
-from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.watch import DriftWatch
-from monitoring.metrics.families import STAGES
-from monitoring.metrics.metrics import Metrics
-from monitoring.observer import Observation
-from stream.contract.events import ContentEvent, decode
-from stream.contract.publication import publish_all
-from stream.contract.record import Record
-from stream.decide.from_settings import decider_of_bundle
-from stream.decide.pipeline import decided
-from stream.decide.signals import signals_of
-from stream.demo import samples
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
+from tagstream.model_export.bundle.model import OnnxClassifier, Prediction
+from tagstream.model_export.bundle.text import compose, is_described, signals_of
+from tagstream.model_export.bundle.text import read as read_text
+from tagstream.monitoring.drift.findings import Model
+from tagstream.monitoring.drift.thresholds import DriftPlan
+from tagstream.monitoring.drift.watch import DriftWatch
+from tagstream.monitoring.metrics.families import STAGES
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.observer import Observation
+from tagstream.stream.contract.event import ContentEvent, Record, decode
+from tagstream.stream.contract.outcome import publish_all
+from tagstream.stream.decide.from_settings import decider_of_bundle
+from tagstream.stream.demo import samples
 
 EVENTS = 64
 BATCHES = 16
@@ -86,7 +82,15 @@ class Watched:
 def signals(events: Sequence[ContentEvent], predictions: Sequence[Prediction]) -> None:
     """The part of a decision that is done for monitoring."""
     for event, prediction in zip(events, predictions, strict=True):
-        signals_of(event, prediction, text=compose(event.title, event.description), out_of_distribution=False)
+        signals_of(
+            compose(event.title, event.description),
+            event_id=event.id,
+            energy=prediction.energy,
+            tokens=prediction.tokens,
+            described=is_described(event.description),
+            source=event.source,
+            out_of_distribution=False,
+        )
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -110,7 +114,7 @@ def measure(rounds: int) -> list[Counter[str]]:
             readings = [read_text(event.title, event.description) for event in events]
             texts = [reading.text for reading in readings]
             predictions = classifier.classify(texts)
-            outcomes = [decided(decider, *three) for three in zip(events, predictions, readings, strict=True)]
+            outcomes = [decider.decide(*three) for three in zip(events, predictions, readings, strict=True)]
             published = publish_all([event.record for event in events], outcomes, 2)
             observations = [publication.observation for publication in published]
             spent["inference"] += timed(partial(classifier.classify, texts))

@@ -15,15 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.strangeness import limits_in
-from model_export.calibrate.intervals import Floats, Ints, bootstrap, confusion, weighted_f1, wilson
-from model_export.data.corpus import NOT_ML
-from model_export.data.madewithml import LABELS
-from model_export.data.real import DEV, SHEETS, RealLine, read_real, read_sheet
-from model_export.data.row import Row
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.bundle.model import OnnxClassifier, Prediction, limits_in
+from tagstream.model_export.calibrate.intervals import Floats, Ints, bootstrap, confusion, weighted_f1, wilson
+from tagstream.model_export.data.corpus import NOT_ML
+from tagstream.model_export.data.madewithml import LABELS
+from tagstream.model_export.data.real import DEV, SHEETS, RealLine, read_real, read_sheet
+from tagstream.model_export.data.row import Row
 
 # As a worker with small batches asks.
 BATCH = 64

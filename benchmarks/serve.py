@@ -7,7 +7,7 @@ Each connection sends its requests one after the other, each with one event of i
 `Retry-After`, as a good client does it. The command ends with 1 if any request had no answer, another answer than its own, or a status
 that is none of 200, 503 and 504 (its deadline was over).
 
-Before that, one client alone asks again and again on a connection that it keeps. `--beside FOLDER`, a checkout of another version, asks its
+Before that, one client alone asks again and again on a connection that it keeps. `--against FOLDER`, a checkout of another version, asks its
 service in turns, so that both have the same machine.
 """
 
@@ -134,7 +134,7 @@ def service(tree: Path, queue_rows: int) -> Iterator[tuple[subprocess.Popen[byte
     """The service of a checkout: its process, host and port."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
-        command = [sys.executable, "-m", "stream.cli.main", "serve", "--port", "0", "--queue-rows", str(queue_rows)]
+        command = [sys.executable, "-m", "tagstream.stream.cli.main", "serve", "--port", "0", "--queue-rows", str(queue_rows)]
         with log.open("wb") as written:
             process = subprocess.Popen(
                 command, cwd=tree, env=os.environ | {"PYTHONPATH": str(tree)}, stdout=written, stderr=written
@@ -167,16 +167,16 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=5)
     parser.add_argument("--queue-rows", type=int, default=1024)
     parser.add_argument("--kept-requests", type=int, default=100, help="of the one client, in each of five rounds")
-    parser.add_argument("--beside", type=Path, help="a checkout of another version, for the one client")
+    parser.add_argument("--against", type=Path, help="a checkout of another version, for the one client")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, hard), hard))
     with contextlib.ExitStack() as stack:
         process, host, port = stack.enter_context(service(ROOT, options.queue_rows))
         services = {"this version": (host, port)}
-        if options.beside is not None:
-            _, *other = stack.enter_context(service(options.beside.resolve(), options.queue_rows))
-            services[str(options.beside)] = (other[0], other[1])
+        if options.against is not None:
+            _, *other = stack.enter_context(service(options.against.resolve(), options.queue_rows))
+            services[str(options.against)] = (other[0], other[1])
         print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, with the clients of this command")
         compare_kept(services, options.kept_requests)
         idle = peak_mib(process.pid)

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.broker import broker
-from stream.broker.processes import Process, Processes
-from stream.demo import samples
-from stream.kafka import admin, producer
-from stream.settings.loading import load
+from tagstream.stream.broker import broker
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.demo import samples
+from tagstream.stream.kafka import admin, producer
+from tagstream.stream.settings.loading import load
 
 EVERY_SECONDS = 5.0
 START_SECONDS = 60.0
@@ -135,7 +135,9 @@ def say(line: str) -> None:
 
 
 def _tagstream(words: Sequence[str], environ: Mapping[str, str], log: Path, processes: Processes) -> Process:
-    return processes.start([sys.executable, "-m", "stream.cli.main", *words], env={**os.environ, **environ}, log_file=log)
+    return processes.start(
+        [sys.executable, "-m", "tagstream.stream.cli.main", *words], env={**os.environ, **environ}, log_file=log
+    )
 
 
 def _address(worker: Process) -> str:

@@ -11,15 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.strangeness import limits_in, unfamiliar_share
-from model_export.bundle.text import compose
-from model_export.data.splits import load
-from model_export.measure import gate
-from model_export.measure.foreign import fate, read_foreign
-from stream.demo.samples import load_events
-from stream.demo.shifts import Shift, shifted
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.bundle.model import OnnxClassifier, limits_in
+from tagstream.model_export.bundle.text import compose, unfamiliar_share
+from tagstream.model_export.data.splits import load
+from tagstream.model_export.measure import gate
+from tagstream.model_export.measure.foreign import fate, read_foreign
+from tagstream.stream.demo.samples import load_events
+from tagstream.stream.demo.shifts import Shift, shifted
 
 ROUNDS = 20
 # As a worker with small batches asks.

@@ -8,6 +8,7 @@ program's own polling is not measured. The first round is a warm-up and is not c
 """
 
 import argparse
+import asyncio
 import json
 import os
 import signal
@@ -23,15 +24,17 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peers.figures import span_of
-from stream.broker import broker
-from stream.kafka import admin, producer
-from stream.kafka.reading import reader
-from stream.settings.loading import load
-from stream.settings.settings import Settings
+from tagstream.stream.broker import broker
+from tagstream.stream.contract.rollout import BundleName
+from tagstream.stream.kafka import admin, producer
+from tagstream.stream.kafka.reading import reader
+from tagstream.stream.kafka.rollout import controlling
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 
 ARMS = ("tagstream", "bare", "bare-fast", "raw")
 # Only measured if named in --arms.
-FURTHER_ARMS = ("exactly-once",)
+FURTHER_ARMS = ("exactly-once", "rollout")
 BASELINE = "bare"
 TARGET_RATIO = 0.9
 ARM_TIMEOUT_SECONDS = 120
@@ -56,6 +59,8 @@ def settings_of(bootstrap: str, content: str, suffix: str) -> dict[str, str]:
         "TAGSTREAM_METRICS_PORT": "0",
         "TAGSTREAM_TOPIC_PARTITIONS": "4",
         "TAGSTREAM_TOPICS__CONTENT": content,
+        "TAGSTREAM_ROLLOUT__TOPIC": f"rollout-{suffix}",
+        "TAGSTREAM_ROLLOUT__WORKERS_TOPIC": f"rollout-workers-{suffix}",
         **{f"TAGSTREAM_TOPICS__{key.upper()}": name for key, name in names.items()},
     }
 
@@ -79,6 +84,8 @@ def measure(arm: str, environ: dict[str, str], events: int) -> float:
     """Run one arm until it has written every event; events per second."""
     settings = load(environ).settings
     admin.create(settings)
+    if arm == "rollout":
+        asyncio.run(begin_rollout(settings, BundleName(digest="0" * 64, name="free", version="0")))
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.arms", arm], env={**os.environ, **environ})
     try:
         return _rate(settings, events, process)
@@ -89,6 +96,13 @@ def measure(arm: str, environ: dict[str, str], events: int) -> float:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+async def begin_rollout(settings: Settings, bundle: BundleName) -> None:
+    """Let the topic `rollout` say that this bundle has decided so far: from then on a worker asks for its end before each batch."""
+    async with controlling(settings, by="benchmark") as control:
+        await control.controller.begin()
+        await control.controller.start(bundle, settings.group)
 
 
 def _rate(settings: Settings, events: int, process: "subprocess.Popen[bytes]") -> float:

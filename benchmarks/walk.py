@@ -25,40 +25,40 @@ from urllib.parse import urlencode
 
 from prometheus_client import CollectorRegistry
 
-from monitoring.health import Progress
-from monitoring.metrics.http import HttpMetrics
-from monitoring.metrics.metrics import Metrics
-from monitoring.metrics.quality import QualityMetrics
-from stream.batch.rows.columns import Columns
-from stream.batch.run.command import run_order
-from stream.batch.run.order import Order
-from stream.contract.answers import AnsweredEvent, read_answer
-from stream.contract.publication import Destination, Publication
-from stream.contract.published import PublishedDecision, read_decision
-from stream.contract.record import Record
-from stream.decide.answering import Answering
-from stream.decide.from_settings import decider_of, pipeline_of
-from stream.decide.pipeline import Pipeline
-from stream.deliver.crash.crash_guard import open_guard
-from stream.deliver.crash.trial import ChildTrials, Recipe
-from stream.deliver.delivery import Delivery
-from stream.review import translation
-from stream.review.console.app import application as console
-from stream.review.console.desk import Desk
-from stream.review.console.doors.access import Remembered
-from stream.review.console.measuring import Measuring
-from stream.review.saving import Saving
-from stream.review.store.store import Store, open_store
-from stream.serve import answering as serve_answering
-from stream.serve.app import Service
-from stream.serve.app import application as service
-from stream.serve.deciding import Deciding
-from stream.serve.publishing import Publishing
-from stream.settings.settings import Settings
+from tagstream.model_export.data.reader import Columns
+from tagstream.monitoring.health import Progress
+from tagstream.monitoring.metrics.http import HttpMetrics
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.stream.batch.order import Order, run_order
+from tagstream.stream.contract.answers import AnsweredEvent, read_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Destination, Publication
+from tagstream.stream.contract.published import DecidedEvent, read_decision
+from tagstream.stream.decide.answering import Answering
+from tagstream.stream.decide.from_settings import decider_of, pipeline_of
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.deliver.crash.guard import open_guard
+from tagstream.stream.deliver.crash.trial import ChildTrials, TrialRecipe
+from tagstream.stream.deliver.delivery import Delivery
+from tagstream.stream.review.bundles import Bundles
+from tagstream.stream.review.console.access import Remembered
+from tagstream.stream.review.console.app import application
+from tagstream.stream.review.console.measuring import Measuring
+from tagstream.stream.review.console.pages import ReviewConsole
+from tagstream.stream.review.saving import Saving
+from tagstream.stream.review.store.records import AskedDecision
+from tagstream.stream.review.store.store import Store, open_store
+from tagstream.stream.serve import answering as serve_answering
+from tagstream.stream.serve.app import Service
+from tagstream.stream.serve.app import application as service
+from tagstream.stream.serve.deciding import Deciding
+from tagstream.stream.serve.publishing import Publishing
+from tagstream.stream.settings.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("stream", "model_export", "monitoring")
-FOLDERS = tuple(f"{ROOT / name}/" for name in NAMES)
+PACKAGE = "tagstream"
+FOLDER = f"{ROOT / PACKAGE}/"
 # The call that runs the network, as onnxruntime names it.
 NETWORK = ("onnxruntime_inference_collection.py", "run")
 EVENT = b'{"id":"%d","title":"Feature stores in production","description":"One set of features for training and inference."}'
@@ -68,7 +68,7 @@ UNSURE = b'{"id":"%d","title":"Attention is all you need"}'
 
 def ours(code: CodeType) -> bool:
     """Whether a function lies in the project's packages."""
-    return code.co_filename.startswith(FOLDERS)
+    return code.co_filename.startswith(FOLDER)
 
 
 def last_line(code: CodeType) -> int:
@@ -124,7 +124,7 @@ class Walk:
             if not code.co_name.startswith("<"):
                 self.entered.setdefault(code)
             owner = frame.f_locals.get("self")
-            if type(owner).__module__.partition(".")[0] in NAMES:
+            if type(owner).__module__.partition(".")[0] == PACKAGE:
                 self.types.add(type(owner))
 
     @contextmanager
@@ -216,7 +216,7 @@ def delivered(settings: Settings, pipeline: Pipeline, metrics: Metrics) -> Walk:
         confirmed.set_result(None)
         return confirmed
 
-    recipe = Recipe(make=pipeline_of, settings=settings, draw=pipeline.draw, model=pipeline.decider.model)
+    recipe = TrialRecipe(make=pipeline_of, settings=settings, draw=pipeline.draw, model=pipeline.decider.model)
 
     async def run() -> None:
         await Delivery(
@@ -258,7 +258,7 @@ def requested(settings: Settings) -> Walk:
     """A request to `serve`, `POST /classify` with one event, to its answer."""
     walk = Walk("request: POST /classify")
     metrics = HttpMetrics.alone()
-    pipeline = pipeline_of(settings, observer=metrics)
+    pipeline = pipeline_of(settings)
     model = pipeline.decider.model
 
     async def run() -> None:
@@ -266,7 +266,7 @@ def requested(settings: Settings) -> Walk:
             publishing = Publishing(_no_broker, settings.topics.content, wait_seconds=1)
             app = service(
                 Service(
-                    answering=serve_answering.Answering(deciding, publishing, metrics, labels=pipeline.decider.labels),
+                    answering=serve_answering.RowAnswering(deciding, publishing, metrics, labels=pipeline.decider.labels),
                     metrics=metrics,
                     model=model,
                     labels=pipeline.decider.labels,
@@ -318,22 +318,26 @@ def answered(settings: Settings, pipeline: Pipeline, folder: Path) -> list[Walk]
             (made,) = pipeline.publications([_record(UNSURE, number)])
             _must(made.destination is Destination.REVIEW, "the event is not for a person")
             decision = read_decision(Record(topic="review", partition=0, offset=number, key=made.key, value=made.value))
-            _must(isinstance(decision, PublishedDecision), "the decision is not read back")
-            store.fill([translation.decided(decision)], {})  # type: ignore[arg-type,list-item]
+            assert isinstance(decision, DecidedEvent)
+            store.filling.fill([AskedDecision(item=decision)], {})
         walk = Walk("answer: the console, POST /answer")
-        desk = Desk(
+        ready = threading.Event()
+        ready.set()
+        console = ReviewConsole(
             store=store,
             saving=Saving(store, brokers, settings.topics),  # type: ignore[arg-type]
             access=Remembered(name="ada"),
-            measuring=Measuring(store, QualityMetrics.alone(), bundle=settings.bundle),
+            measuring=Measuring(store, QualityMetrics.alone(), bundles=Bundles.of(settings)),
+            filled=ready.is_set,
+            not_ready=lambda: None,
         )
 
         async def run() -> None:
-            app = console(desk, names=[], origins=[])
+            app = application(console, names=[], origins=[])
             for number in (0, 1):
-                claim = store.claim("ada")
+                claim = store.queue.claim("ada")
                 assert claim is not None
-                form = urlencode({"event": claim.item.event_id, "token": claim.token, "tag": "mlops"}).encode()
+                form = urlencode({"event": claim.item.event.id, "token": claim.token, "tag": "mlops"}).encode()
                 walk.on = number == 1
                 status = await _request(app, "/answer", form, b"application/x-www-form-urlencoded")
                 walk.on = False
@@ -352,8 +356,8 @@ def _in_worker(settings: Settings, records: list[Record]) -> Walk:
 def _read_back(store: Store, records: list[Record]) -> Walk:
     def step(number: int) -> None:
         found = read_answer(records[number])
-        _must(isinstance(found, AnsweredEvent), "the answer is not read back")
-        store.fill([translation.answered(found)], {})  # type: ignore[arg-type]
+        assert isinstance(found, AnsweredEvent)
+        store.filling.fill([found], {})
 
     return walk_twice("answer: the follower", step)
 
@@ -399,7 +403,7 @@ def main() -> None:
         print(f"\n{walk.name}")
         for file in walk.files:
             functions = [code.co_qualname for code in walk.entered if code.co_filename == file]
-            print(f"  {Path(file).relative_to(ROOT)}: {', '.join(functions)}")
+            print(f"  {Path(file).relative_to(FOLDER)}: {', '.join(functions)}")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ import os
 from collections import Counter
 
 # Before Ray: this module switches Ray's usage statistics off.
-from stream.batch.ray import tag
-from stream.batch.rows.columns import Columns
+from tagstream.stream.batch.ray import Columns, tag
 
 # ruff: isort: split
 import ray

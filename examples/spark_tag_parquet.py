@@ -13,8 +13,7 @@ import sys
 
 from pyspark.sql import SparkSession
 
-from stream.batch.rows.columns import Columns
-from stream.batch.spark import tag
+from tagstream.stream.batch.spark import Columns, tag
 
 # Spark's own 10,000 rows would be held as text, as columns and as answers at the same time, in every task.
 ROWS_PER_CALL = 1024

@@ -9,7 +9,7 @@ import msgspec
 
 
 class _Origin(msgspec.Struct):
-    """What pip keeps of the file or folder that it installed (PEP 610)."""
+    """Pip's record of the file or folder that it installed (PEP 610)."""
 
     url: str = ""
 
@@ -24,7 +24,7 @@ def install(extra: str) -> str:
     True
     """
     pip = f"{shlex.quote(sys.executable)} -m pip install"
-    if (Path(__file__).parents[1] / "pyproject.toml").is_file():
+    if (Path(__file__).parents[2] / "pyproject.toml").is_file():
         return f"in the project's folder {pip} -e '.[{extra}]'"
     return f"{pip} {shlex.quote(f'tagstream[{extra}] @ {_wheel()}')}"
 

@@ -1,49 +1,18 @@
 """One outcome in numbers, and the protocol through which the stream reports it; Prometheus is not known here."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
 
 import msgspec
 
-from monitoring.vocabulary import Destination, Reason, ReviewReason, TextFlag
+from tagstream.monitoring.signals import Signals
+from tagstream.monitoring.vocabulary import Arm, Destination, Reason, ReviewReason, TextFlag
+
+NO_TOPICS: Mapping[str, int] = MappingProxyType({})
 
 
-# Structs and no dataclasses: one of each is made for every event, at an eighth of the time.
-class Signals(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    The inputs of drift detection for one decision.
-
-    Attributes:
-        event_id: The event's id.
-        energy: `-logsumexp(logits)`; higher means a text less like the training text.
-        tokens: Tokens that the network read, special tokens included.
-        tokens_per_word: Tokens without the special ones divided by the words of the text, split at white space. Too low for
-            a text that was cut.
-        words: The first words of the text, lower-cased, in order.
-        described: The event has a description; false if the decision rests on its title alone.
-        source: The name that the producer gives itself, cut to `MAX_SOURCE_CHARACTERS`; None without one.
-        out_of_distribution: The text is unlike the training texts, by the bundle's limits.
-    """
-
-    event_id: str
-    energy: float
-    tokens: int
-    tokens_per_word: float
-    words: tuple[str, ...]
-    described: bool
-    source: str | None
-    out_of_distribution: bool
-
-    def __repr__(self) -> str:
-        """All but the words: an exception or a log line must not carry the text of an event."""
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "words")
-        return f"Signals({shown})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """As `__repr__`, for the tracebacks that Rich prints."""
-        return [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "words"]
-
-
+# A struct and no dataclass: one is made for every event, at an eighth of the time.
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """
     One outcome in numbers.
@@ -59,6 +28,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         text_flags: Hidden or misleading characters in the text; empty for a dead letter.
         signals: Inputs of drift detection; None for a dead letter, and where no model decided.
         audited: A copy of the decision went to `audit`.
+        arm: The model of its epoch that decided; None before the first change of the model.
     """
 
     destination: Destination
@@ -71,17 +41,21 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     text_flags: tuple[TextFlag, ...] = ()
     signals: Signals | None = None
     audited: bool = False
+    arm: Arm | None = None
 
 
 class Observer(Protocol):
     """Receives counts and outcomes of batches. Methods may be called from any thread; they never raise or block."""
 
-    def received(self, events: int) -> None:
-        """The stream has taken this many events as one batch."""
-        ...
+    def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
+        """
+        The stream has taken a batch.
 
-    def redelivered(self, events: int) -> None:
-        """This many of the events taken had been taken by the same process before."""
+        Args:
+            events: How many events are in it.
+            repeated: So many of them had been taken by the same process before.
+            topics: How many are of which topic; empty where one topic of events is read.
+        """
         ...
 
     def stage(self, name: str, seconds: float) -> None:
@@ -100,10 +74,7 @@ class Observer(Protocol):
 class NullObserver:
     """Ignores everything: monitoring is off."""
 
-    def received(self, events: int) -> None:
-        """Do nothing."""
-
-    def redelivered(self, events: int) -> None:
+    def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """Do nothing."""
 
     def stage(self, name: str, seconds: float) -> None:

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import assert_never
 
 # Longer names of producers are cut to this length before they are compared.
 MAX_SOURCE_CHARACTERS = 100
-# The most labels that a bundle or a file of rules has, and the longest of their names. Whoever reads a decision or an answer of others
-# takes no more, since the memory of the console, its estimates and its pages grow with them.
+# The most labels that a bundle or a file of rules has, and the longest of their names. Readers of decisions
+# and answers of others take no more, since the memory of the console, its estimates and its pages grow with them.
 MAX_LABELS, MAX_NAME_CHARACTERS = 1_000, 256
+# The most windows in which a bundle reads a text. A text has at most 4,000 characters, which are some eight windows of 128 tokens.
+MOST_WINDOWS = 16
 # A reviewer's tag of an event that is about none of the labels. Only a person gives it, so no bundle may have a label of this name.
 OFF_SUBJECT = "off_subject"
 # The smallest probability with which a decision is drawn for people: no answer stands for more decisions than one over it.
@@ -20,6 +23,14 @@ class Destination(StrEnum):
     TAGGED = "tagged"
     REVIEW = "review"
     DLQ = "dlq"
+
+
+class ShadowFailure(StrEnum):
+    """Why a challenger did not decide an event in shadow."""
+
+    RAISED = "raised"
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
 
 
 class Stage(StrEnum):
@@ -64,6 +75,54 @@ class Reason(StrEnum):
     UNSIGNED_ANSWER = "unsigned_answer"
 
 
+class AtFault(StrEnum):
+    """The part that is at fault where an event becomes a dead letter."""
+
+    BYTES = "bytes"
+    FRAME = "frame"
+    EVENT = "event"
+    SIZE = "size"
+    MODEL = "model"
+    ANSWER = "answer"
+
+
+def at_fault(reason: Reason) -> AtFault:
+    """
+    The part that is at fault; each reason is named here, or mypy says which is not.
+
+    >>> at_fault(Reason.INVALID_AVRO), at_fault(Reason.CRASHES_WORKER)
+    (<AtFault.FRAME: 'frame'>, <AtFault.MODEL: 'model'>)
+    """
+    match reason:
+        case Reason.INVALID_FRAME | Reason.UNKNOWN_SCHEMA | Reason.UNSUPPORTED_SCHEMA | Reason.INVALID_AVRO:
+            return AtFault.FRAME
+        case Reason.MODEL_RAISED | Reason.CRASHES_WORKER:
+            return AtFault.MODEL
+        case Reason.INVALID_ANSWER | Reason.UNKNOWN_LABEL | Reason.UNKNOWN_DECISION | Reason.UNSIGNED_ANSWER:
+            return AtFault.ANSWER
+        case Reason.TOO_LARGE | Reason.OUTCOME_TOO_LARGE:
+            return AtFault.SIZE
+        case Reason.INVALID_CLOUDEVENT | Reason.MISSING_TITLE | Reason.WRONG_TYPE | Reason.INVALID_ID:
+            return AtFault.EVENT
+        case (
+            Reason.UNREADABLE_BATCH
+            | Reason.TOMBSTONE
+            | Reason.EMPTY
+            | Reason.INVALID_UTF8
+            | Reason.INVALID_JSON
+            | Reason.NOT_AN_OBJECT
+            | Reason.DUPLICATE_KEY
+            | Reason.NON_FINITE_NUMBER
+            | Reason.NUMBER_TOO_LONG
+            | Reason.TOO_DEEP
+            | Reason.NUL_CHARACTER
+            | Reason.LONE_SURROGATE
+        ):
+            return AtFault.BYTES
+        case _:
+            assert_never(reason)
+
+
 class ReviewReason(StrEnum):
     """Why a person is asked: the closed list of `reasons` on the topic `review`."""
 
@@ -92,15 +151,6 @@ class SourceKind(StrEnum):
     MISSING = "missing"
 
 
-class DriftSignal(StrEnum):
-    """The numbers that a worker watches for sudden changes."""
-
-    CONFIDENCE = "confidence"
-    ENERGY = "energy"
-    TOKENS_PER_WORD = "tokens_per_word"
-    DESCRIBED = "described"
-
-
 class DriftScore(StrEnum):
     """The comparisons of a window with the reference."""
 
@@ -118,6 +168,22 @@ class DriftKind(StrEnum):
     SOURCES = "sources"
 
 
+class Arm(StrEnum):
+    """The model of an epoch that decided an event: its champion, its challenger, or the champion since the challenger could not."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    FALLBACK = "fallback"
+
+
+class PlanState(StrEnum):
+    """A worker's state before an epoch that is planned."""
+
+    LOADING = "loading"
+    READY = "ready"
+    REFUSED = "refused"
+
+
 class SpanResult(StrEnum):
     """The end of a span: the receiver took it, it did not, or there was no room for it."""
 
@@ -126,7 +192,7 @@ class SpanResult(StrEnum):
     DROPPED = "dropped"
 
 
-class HttpDoor(StrEnum):
+class HttpFace(StrEnum):
     """The two faces of `tagstream serve`."""
 
     CLASSIFY = "classify"

@@ -14,8 +14,8 @@ from typing import Literal, TextIO
 import structlog
 
 # Libraries whose lines at info level do not help an operator; their warnings are kept. Faust logs a service under the module of its
-# class, so our subclasses of it log under `stream`. Our own loggers are named `tagstream.*`.
-QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream", "opentelemetry", "urllib3")
+# class, so our subclasses of it log under `tagstream.stream`. Our own loggers are named after what they tell of: `tagstream.worker`.
+QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "tagstream.stream", "opentelemetry", "urllib3")
 # Their debug lines contain keys, values and requests, and kafka-python's the password, so no level turns them on.
 NEVER_DEBUG = ("aiokafka", "kafka", "opentelemetry", "urllib3")
 # Limits the clients' warnings: while brokers are away they write 60 lines a second, which would rotate earlier lines out of the log.
@@ -27,10 +27,19 @@ MOST_MESSAGES = 500
 SHOWN_CHARACTERS = 200
 # How long a line waits for a reader that has fallen behind. While it waits, the event loop stands still.
 WRITE_SECONDS = 5.0
+# Of a command that does not call `configure`: structlog would write to standard output, which another program may read.
+structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def configure(*, level: str, form: Literal["auto", "json", "console"], stream: TextIO = sys.stderr) -> None:
-    """Send all logs to `stream`: readable lines on a terminal, JSON lines elsewhere, unless `form` says which."""
+    """
+    Send all logs of this process to one stream.
+
+    Args:
+        level: The least level that is shown, by name.
+        form: Lines for people, or JSON lines; `auto`: the first on a terminal, else the second.
+        stream: Gets the lines.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,

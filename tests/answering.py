@@ -4,18 +4,24 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from monitoring.observer import NullObserver
-from monitoring.vocabulary import Reason
-from stream.contract.answers import Answer, AskedBy, Said, answer_to, write_answer
-from stream.contract.decisions import ModelRef
-from stream.contract.publication import publish_all
-from stream.contract.published import PublishedDecision, read_decision
-from stream.contract.record import Headers, Record
-from stream.decide.pipeline import Pipeline
+from tagstream.monitoring.observer import NullObserver
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.answers import Answer, AskedBy, Said, answer_to, write_answer
+from tagstream.stream.contract.event import Headers, Record
+from tagstream.stream.contract.outcome import ModelRef, publish_all
+from tagstream.stream.contract.published import DecidedEvent, PublishedDecision, read_decision
+from tagstream.stream.decide.pipeline import Pipeline
 from tests.fakes import deciding, raw
 
 NOW_MS = 1_700_000_000_000
 MODEL = ModelRef(name="tiny", version="1", digest="d" * 64)
+
+
+def of_epoch(number: int) -> ModelRef:
+    """The name of a model in an epoch after the first change; two models take turns."""
+    return ModelRef(name="tiny", version="2", digest=("e" if number % 2 else "f") * 64, epoch=str(number), arm="champion")
+
+
 SURE = b'{"id":"e-1","title":"deployment of a model"}'
 UNSURE = b'{"id":"e-2","title":"maybe deployment"}'
 
@@ -25,10 +31,13 @@ OF_ANSWERS = frozenset({Reason.INVALID_ANSWER, Reason.UNKNOWN_LABEL, Reason.UNKN
 PIPELINE = Pipeline(decider=deciding(model=MODEL), observer=NullObserver())
 
 
-def decided(value: bytes = SURE, *, key: bytes | None = None, headers: Headers = (), now_ms: int = NOW_MS) -> Record:
-    """The record of `tagged` or `review` that a worker makes of an event; the keyword classifier decides."""
+def decided(
+    value: bytes = SURE, *, key: bytes | None = None, headers: Headers = (), now_ms: int = NOW_MS, by: ModelRef = MODEL
+) -> Record:
+    """The record of `tagged` or `review` that a worker makes of an event; the keyword classifier decides, under this name."""
     event = raw(value, key=key, headers=headers)
-    [made] = publish_all([event], PIPELINE.decide([event]), now_ms)
+    pipeline = Pipeline(decider=deciding(model=by), observer=NullObserver())
+    [made] = publish_all([event], pipeline.decide([event]), now_ms)
     return Record(topic=made.destination.value, partition=1, offset=5, key=made.key, value=made.value, headers=made.headers)
 
 
@@ -39,10 +48,17 @@ def audited(tagged: Record, probability: float = 0.02) -> Record:
     return replace(tagged, topic="audit", value=value)
 
 
-def shown(record: Record) -> PublishedDecision:
-    """The decision that the record has."""
+def published(record: Record) -> PublishedDecision:
+    """The decision that the record has, the model's or a reviewer's."""
     found = read_decision(record)
     assert isinstance(found, PublishedDecision), found
+    return found
+
+
+def shown(record: Record) -> DecidedEvent:
+    """The model's decision that the record has."""
+    found = published(record)
+    assert isinstance(found, DecidedEvent), found
     return found
 
 

@@ -1,4 +1,4 @@
-"""What tests of several rooms share."""
+"""The fixtures that tests of several rooms share."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,19 +9,26 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from model_export.bundle.bundle import Bundle, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.prediction import Classifier
-from monitoring.observer import NullObserver
-from stream.contract.decisions import ModelRef
-from stream.decide.pipeline import Pipeline
+from tagstream.model_export.bundle.bundle import Bundle, read
+from tagstream.model_export.bundle.model import Classifier, OnnxClassifier
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.decide.pipeline import Pipeline
 from tests.fakes import deciding
 from tests.lacking import program, skipped_line
 from tests.postgres import Postgres, postgres
 
 REPORT = "report"
 OWN_BROKERS = "own brokers"
-STARTS_BROKERS = {"test_broker", "test_conservation", "test_demo", "test_demo_apart", "test_outage", "test_secure"}
+STARTS_BROKERS = {
+    "test_broker",
+    "test_conservation",
+    "test_demo",
+    "test_demo_apart",
+    "test_oauth",
+    "test_outage",
+    "test_secure",
+}
 TINY_BUNDLE = Path(__file__).parent / "data" / "tiny_bundle"
 
 # Hosts are shared, and the first example pays for imports: pytest's own limit is the bound on time.

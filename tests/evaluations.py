@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.promise.promise import Trade
-from model_export.bundle.strangeness import NO_LIMITS, OodLimits
-from model_export.compare import contestants, measured, measuring
-from model_export.compare.contestants import Contestant
-from model_export.data.corpus import REGISTERS
-from model_export.data.madewithml import LABELS
-from model_export.data.row import Row
-from model_export.measure import slices
+from tagstream.model_export.bundle.model import NO_LIMITS, OodLimits, Prediction
+from tagstream.model_export.bundle.promise.promise import Trade
+from tagstream.model_export.compare import contestants, measured, measuring
+from tagstream.model_export.compare.contestants import Contestant
+from tagstream.model_export.data.corpus import REGISTERS
+from tagstream.model_export.data.madewithml import LABELS
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.measure import slices
 
 # A name that is markup in HTML, mathematics in a plot, and a table's border in Markdown.
 NASTY = '<b>$x_1$|"&amp;'

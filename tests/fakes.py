@@ -2,18 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from model_export.bundle.prediction import Classifier, Prediction, predict
-from monitoring.observer import Observation
-from monitoring.vocabulary import Reason, Stage
-from stream.contract.decisions import ModelRef
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.decide.decider import Decider
+from tagstream.model_export.bundle.model import Classifier, Prediction, predict
+from tagstream.monitoring.observer import NO_TOPICS, Observation
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import ModelRef, Publication
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.pipeline import Decider
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 KEYWORDS = {"translation": 0, "image": 1, "deployment": 2}
@@ -73,18 +73,17 @@ class RecordingObserver:
     def __init__(self) -> None:
         """Start empty."""
         self.batches: list[int] = []
+        self.topics: Counter[str] = Counter()
         self.repeated = 0
         self.stages: list[str] = []
         self.raised = 0
         self.observations: list[Observation] = []
 
-    def received(self, events: int) -> None:
-        """Keep the size of the batch."""
+    def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
+        """Keep the size of the batch and the counts of topics, and add to the count of repeated events."""
         self.batches.append(events)
-
-    def redelivered(self, events: int) -> None:
-        """Add to the count."""
-        self.repeated += events
+        self.topics.update(topics)
+        self.repeated += repeated
 
     def stage(self, name: str, seconds: float) -> None:
         """Keep the name; a negative duration is an error."""

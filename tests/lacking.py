@@ -39,7 +39,7 @@ def lacking(reason: str, environ: Mapping[str, str] = os.environ) -> NoReturn:
     End the test that is set up or runs: a failure where the variable CI is set, as CI services set it, otherwise a skip.
 
     Args:
-        reason: What is missing and how to get it; the summary prints it.
+        reason: The missing part and how to get it; the summary prints it.
         environ: The environment.
     """
     if environ.get("CI", "").lower() not in {"", "0", "false"}:

@@ -1,4 +1,4 @@
-"""What makes a page legible, for the tests of every page: the sizes it is seen at, both modes, and the contrast of its text."""
+"""The legibility of a page, for the tests of every page: the sizes it is seen at, both modes, and the contrast of its text."""
 
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
 SCHEMES = ("light", "dark")

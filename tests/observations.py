@@ -7,10 +7,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
-from monitoring import edges
-from monitoring.metrics.metrics import Metrics
-from monitoring.observer import Observation, Signals
-from monitoring.vocabulary import Destination, Reason, ReviewReason
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import DISTRIBUTIONS, Signals
+from tagstream.monitoring.vocabulary import Destination, Reason, ReviewReason
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 MIX = {"natural-language-processing": 0.42, "computer-vision": 0.31, "mlops": 0.12, "other": 0.15}
@@ -115,15 +115,14 @@ def reference(labels: Sequence[str] = LABELS) -> dict[str, Any]:
     """A bundle's reference, of the stream before it drifts."""
     random_ = random.Random(1)  # noqa: S311
     rows = [decision(random_, labels=labels) for _ in range(REFERENCE_ROWS)]
-    confidences = [confidence for _, confidence, _ in rows]
     signals = [one for _, _, one in rows]
     return {
         "rows": len(rows),
         "label_ratio": {label: sum(found == label for found, _, _ in rows) / len(rows) for label in labels},
-        "confidence_cdf": cdf(confidences, edges.CONFIDENCE),
-        "energy_cdf": cdf([one.energy for one in signals], edges.ENERGY),
-        "tokens_cdf": cdf([float(one.tokens) for one in signals], edges.TOKENS),
-        "tokens_per_word_cdf": cdf([one.tokens_per_word for one in signals], edges.TOKENS_PER_WORD),
+        **{
+            signal.cdf: cdf([signal.read(confidence, one) for _, confidence, one in rows], counted.edges)
+            for signal, counted in DISTRIBUTIONS.items()
+        },
         "ood_ratio": sum(one.out_of_distribution for one in signals) / len(rows),
         "without_description_ratio": sum(not one.described for one in signals) / len(rows),
         "truncated_ratio": 0.0,

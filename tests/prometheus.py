@@ -1,35 +1,39 @@
 """Prometheus' rule files as text: at another pace, and over counters as they stand instead of over a window."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 FOLDER = Path(__file__).parents[1] / "monitoring" / "prometheus"
-# A stream that lasts a minute or two, scraped every few seconds.
-QUICK = {"3d": "60s", "1d": "60s", "6h": "60s", "1h": "60s", "30m": "30s", "10m": "30s", "5m": "20s"}
+# The windows for a stream that lasts a minute or two and is scraped every few seconds, by the seconds up to which a rule's window is one.
+QUICK = {120: "15s", 300: "20s", 1800: "30s", 3 * 86_400: "60s", 28 * 86_400: "90s"}
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 # Three looks at a worker: one scrape that a busy machine misses is no alert.
 FOR_SECONDS = 15
 
-_WINDOW = re.compile(r"\[(\w+)\]")
+_WINDOW = re.compile(r"\[(\d+)([smhd])\]")
 _INTERVAL = re.compile(r"^( +interval:) \w+$", re.MULTILINE)
 _WAIT = re.compile(r"^( +for:) \w+$", re.MULTILINE)
 _INCREASE = re.compile(r"increase\((\w+(?:\{[^}]*\})?)\[\w+\]\)")
 _RECORDED = re.compile(r"\b(job|job_label):tagstream_")
 
 
-def quick(text: str, windows: Mapping[str, str] = QUICK) -> str:
+def quick(text: str) -> str:
     r"""
     The same rules, evaluated every second over shorter windows; names stay.
 
     >>> quick("    interval: 1m\n    expr: increase(x[1h])\n        for: 30m")
     '    interval: 1s\n    expr: increase(x[60s])\n        for: 15s'
     """
-    text = _WINDOW.sub(lambda found: f"[{windows[found[1]]}]", text)
+    text = _WINDOW.sub(lambda found: f"[{_shorter(int(found[1]) * _SECONDS[found[2]])}]", text)
     return _WAIT.sub(rf"\1 {FOR_SECONDS}s", _INTERVAL.sub(r"\1 1s", text))
+
+
+def _shorter(seconds: int) -> str:
+    return next(window for most, window in QUICK.items() if seconds <= most)
 
 
 def final(text: str) -> str:

@@ -11,8 +11,8 @@ from typing import TypeVar
 import stamina
 from kafka.errors import KafkaError
 
-from stream.broker.processes import Process
-from stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.broker.processes import Process
+from tagstream.stream.kafka.errors import BrokerUnreachableError
 
 HANG_SECONDS = 600.0
 POLL_SECONDS = 0.1
@@ -44,7 +44,7 @@ def until(
 
     Args:
         look: Gives something true when it is there.
-        what: What is waited for, as a clause: "all events are committed".
+        what: The awaited state, as a clause: "all events are committed".
         state: Gives what the message shows as seen last; otherwise the last answer of `look`.
         process: A process that must run for `look` to become true; when it has ended there is nothing to wait for.
         seconds: The bound.

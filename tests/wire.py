@@ -10,8 +10,8 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.structs import TopicPartition
 
-from stream.kafka.credentials import client_options
-from stream.settings.settings import Settings
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.settings.settings import Settings
 
 GZIP = 1
 MAX_BATCH_BYTES = 1 << 30

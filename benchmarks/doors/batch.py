@@ -83,7 +83,7 @@ def measure(folder: Path, rows: int, options: list[str], form: str) -> Measured:
     source, out = folder / "in.csv", folder / f"out.{form}"
     with source.open("w", encoding="utf-8") as file:
         file.writelines(texts(rows))
-    words = [sys.executable, "-m", "stream.cli.main", "batch", str(source), str(out), "--fresh", *options]
+    words = [sys.executable, "-m", "tagstream.stream.cli.main", "batch", str(source), str(out), "--fresh", *options]
     started = time.perf_counter()
     process = subprocess.Popen(words)
     _, status, usage = os.wait4(process.pid, 0)

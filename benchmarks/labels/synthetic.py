@@ -6,8 +6,8 @@ The rows measure time and memory. How right a model is on them says little: temp
 import random
 from itertools import product
 
-from model_export.bundle.text import compose
-from model_export.data.row import Row
+from tagstream.model_export.bundle.text import compose
+from tagstream.model_export.data.row import Row
 
 SEED = 20261128
 THINGS = {

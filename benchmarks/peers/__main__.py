@@ -27,8 +27,8 @@ from benchmarks.peers import growth, open_loop, page, roofline, running, saturat
 from benchmarks.peers.running import Bench
 from benchmarks.peers.saturation import BAD, BASELINE, KINDS, References, Trial
 from benchmarks.peers.texts import Material
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from stream.broker import broker
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.stream.broker import broker
 
 PARTS = ("saturation", "start", "open-loop", "roofline", "growth")
 OURS = ("onnxruntime", "aiokafka", "faust-streaming")

@@ -25,8 +25,8 @@ import msgspec
 
 from benchmarks.peers.rival import FOLDER, Rival
 from benchmarks.peers.texts import Event, Outcome
-from stream.settings.loading import load
-from stream.settings.settings import Settings
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 
 BATCH, THREADS, UNDER_WAY = 64, 2, 3
 COMMIT_SECONDS = 0.25
@@ -59,8 +59,8 @@ def by_rival(model: Rival) -> Callable[[Sequence[bytes]], list[bytes]]:
 
 def by_bundle(settings: Settings) -> Decide:
     """The worker's own model."""
-    from model_export.bundle.bundle import read
-    from model_export.bundle.classifier import OnnxClassifier
+    from tagstream.model_export.bundle.bundle import read
+    from tagstream.model_export.bundle.model import OnnxClassifier
 
     classifier = OnnxClassifier(read(settings.bundle))
 

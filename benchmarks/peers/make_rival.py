@@ -19,14 +19,14 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from benchmarks.peers import rival
-from model_export.data.splits import Splits
-from model_export.onnx.export import to_onnx
-from model_export.train import base_model, batches, checkpoint
-from model_export.train.checkpoint import Trained
-from model_export.train.head import HeadRecipe
-from model_export.train.lessons import examples
-from model_export.train.network import TagNetwork
-from model_export.train.tuning import probe
+from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.onnx.export import to_onnx
+from tagstream.model_export.train import base_model, batches, checkpoint
+from tagstream.model_export.train.checkpoint import Trained
+from tagstream.model_export.train.examples import examples
+from tagstream.model_export.train.head import HeadRecipe
+from tagstream.model_export.train.network import TagNetwork
+from tagstream.model_export.train.tuning import probe
 
 # The encoder has not seen the rows, so the head may follow them further than that of a tuned one.
 RECIPE = HeadRecipe(strength=10.0)
@@ -51,7 +51,7 @@ def made(folder: Path, splits: Splits) -> Path:
         written = Path(name, "rival")
         written.mkdir()
         plain = written / "plain.onnx"
-        plain.write_bytes(to_onnx(network, splits.labels))
+        plain.write_bytes(to_onnx(network, splits.labels, longest=network.shape.positions))
         quiet = logging.getLogger().level
         # Signed weights with a scale a channel: the fastest and most accurate of the dynamic forms.
         quantize_dynamic(plain, written / rival.NETWORK, weight_type=QuantType.QInt8, per_channel=True)

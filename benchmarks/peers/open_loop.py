@@ -12,8 +12,8 @@ from benchmarks.peers import figures, running, saturation, texts
 from benchmarks.peers.figures import Work
 from benchmarks.peers.saturation import Backlog, Trial
 from benchmarks.peers.texts import Event
-from stream.contract.record import Record
-from stream.settings.settings import Settings
+from tagstream.stream.contract.event import Record
+from tagstream.stream.settings.settings import Settings
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1)
 # The intended time of an event, in Unix microseconds; every arm passes headers on.

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.bundle.classifier import open_session
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.bundle.model import open_session
 
 # Flags of /proc/cpuinfo, the strongest first, and the kind of int8 arithmetic that each stands for.
 KINDS = (
@@ -129,9 +129,9 @@ def products_of(model: bytes, inputs: Ids) -> Products:
     makers = {name: node for node in graph.graph.node for name in node.output}
     nodes = [node for node in graph.graph.node if node.op_type in PRODUCTS]
     known = {value.name for value in graph.graph.output}
-    wanted = list(dict.fromkeys(name for node in nodes for name in (node.input[0], node.output[0])))
+    names = list(dict.fromkeys(name for node in nodes for name in (node.input[0], node.output[0])))
     constants = {constant.name: list(constant.dims) for constant in graph.graph.initializer}
-    asked = [name for name in wanted if name not in constants and name not in inputs]
+    asked = [name for name in names if name not in constants and name not in inputs]
     graph.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in asked if name not in known)
     shapes = constants | {name: list(value.shape) for name, value in inputs.items()}
     session = open_session(graph.SerializeToString())

@@ -16,13 +16,13 @@ from kafka import TopicPartition
 
 from benchmarks.peers import rival, texts
 from benchmarks.throughput import settings_of
-from stream.broker.processes import Process, Processes
-from stream.contract.record import Record
-from stream.kafka import admin, producer
-from stream.kafka.group.look import look
-from stream.kafka.reading import reader
-from stream.settings.loading import load
-from stream.settings.settings import Settings
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka import admin, producer
+from tagstream.stream.kafka.consumer_group import look
+from tagstream.stream.kafka.reading import reader
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 
 STOP_SECONDS = 15.0
 LOOK_SECONDS = 0.05
@@ -128,7 +128,7 @@ class Bench:
     @contextmanager
     def process(self, arm: str, settings: Settings, environ: Mapping[str, str], cores: str = "") -> Iterator[Arm]:
         """As `running`, with topics that exist; `cores` are those that it may use, as `taskset -c` takes them, all by default."""
-        module = ["stream.cli.main", "worker"] if arm == "tagstream" else ["benchmarks.peers.arms", arm]
+        module = ["tagstream.stream.cli.main", "worker"] if arm == "tagstream" else ["benchmarks.peers.arms", arm]
         pinned = [taskset(), "-c", cores] if cores else []
         started = time.time() * 1000
         process = self.processes.start(

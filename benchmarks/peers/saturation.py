@@ -12,9 +12,9 @@ from benchmarks.peers.figures import Work
 from benchmarks.peers.rival import WEIGHTS, Rival
 from benchmarks.peers.running import Arm, Bench
 from benchmarks.peers.texts import Event, Material
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.bundle.classifier import OnnxClassifier
-from stream.contract.record import Record, weight
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.bundle.model import OnnxClassifier
+from tagstream.stream.contract.event import Record, weight
 
 Say = Callable[[str], None]
 Texts = Sequence[str]
@@ -98,7 +98,7 @@ class References:
     @cached_property
     def _float(self) -> Callable[[Texts], list[str]]:
         from benchmarks.peers.rival import TOKENIZER
-        from model_export.train import batches, checkpoint
+        from tagstream.model_export.train import batches, checkpoint
 
         network, trained = checkpoint.load(self._folder / WEIGHTS)
         tokenizer = batches.load_tokenizer((self._folder / TOKENIZER).read_bytes())

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from model_export.data import madewithml, splits
-from model_export.data.row import Row
-from stream.contract.record import Record
+from tagstream.model_export.data import madewithml, splits
+from tagstream.model_export.data.row import Row
+from tagstream.stream.contract.event import Record
 
 SEED = 17
 GOLD, OTHER = "gold", "text"

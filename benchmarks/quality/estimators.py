@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.quality.streams import LABELS, Stream
-from monitoring.quality.estimate import Estimate, everything, published
-from monitoring.quality.figures import BY_LABEL, Totals
-from monitoring.quality.sample import Floats, Ints
+from tagstream.monitoring.quality.estimate import Estimate, everything, published
+from tagstream.monitoring.quality.figures import BY_LABEL, Totals
+from tagstream.monitoring.quality.sample import Floats, Ints
 
 Interval = tuple[float, float]
 # By figure: "accuracy", or (name of the figure, number of the label).

@@ -14,14 +14,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from model_export.bundle.text import compose
-from model_export.data import corpus
-from model_export.data.corpus import CORPUS, NOT_ML, PLAIN
-from model_export.data.own.read import read_own
-from model_export.data.own.suspects import cross_fitted, unlikely
-from model_export.data.own.texts import readings, shipped_encoder
-from model_export.data.row import Row
-from model_export.measure.suites import SUITES
+from tagstream.model_export.bundle.text import compose
+from tagstream.model_export.data import corpus
+from tagstream.model_export.data.corpus import CORPUS, NOT_ML, PLAIN
+from tagstream.model_export.data.own.read import read_own
+from tagstream.model_export.data.own.suspects import cross_fitted, unlikely
+from tagstream.model_export.data.own.texts import readings, shipped_encoder
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.measure.suites import SUITES
 
 TICKETS = Path(__file__).parents[2] / "examples" / "tickets" / "rows.csv"
 SHARES = (0.0, 0.03, 0.08)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.quality.sample import NO_ANSWER, Bools, Floats, Ints, Population, Sample
-from stream.review.store.sampling import CONFIDENCE_STEPS
+from tagstream.monitoring.quality.sample import NO_ANSWER, Bools, Floats, Ints, Population, Sample
+from tagstream.stream.review.store.sampling import CONFIDENCE_STEPS
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 EVENTS = 100_000

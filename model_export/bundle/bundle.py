@@ -16,9 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from model_export.bundle import files, onnx_graph
-from model_export.bundle import manifest as manifests
-from model_export.bundle.manifest import MANIFEST, MODEL, TOKENIZER, Manifest
+from tagstream.model_export.bundle import files, onnx_graph
+from tagstream.model_export.bundle import manifest as manifests
+from tagstream.model_export.bundle.manifest import MANIFEST, MODEL, TOKENIZER, Manifest
 
 # Far above what a network for tagging needs; the manifest and the tokenizer are parsed, which takes several times their size.
 MAX_BYTES = {MODEL: 512 * 1024 * 1024, TOKENIZER: 64 * 1024 * 1024, MANIFEST: 16 * 1024 * 1024}

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model_export.bundle.prediction import Classifier
+from tagstream.model_export.bundle.model import Classifier
 
 BATCH_SIZES = (2, 7, 16, 33, 64)
 # Texts of about one length share a run, which is padded to the longest of them.

@@ -1,11 +1,12 @@
 """The manifest of a bundle, `bundle.json`: its fields, its one canonical form, and the rules that its values obey."""
 
+import hashlib
 import math
 from typing import Any
 
 import msgspec
 
-from model_export.bundle.promise.promise import (
+from tagstream.model_export.bundle.promise.promise import (
     ALWAYS_ASK,
     MOST_LABELS,
     LabelThreshold,
@@ -17,7 +18,8 @@ from model_export.bundle.promise.promise import (
     is_sound,
     reaches,
 )
-from monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, OFF_SUBJECT
+from tagstream.monitoring.signals import DISTRIBUTIONS
+from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, MOST_WINDOWS, OFF_SUBJECT
 
 # Thresholds are a part of the manifest, and are imported from here.
 __all__ = [
@@ -57,7 +59,7 @@ class GoldenText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     probabilities: tuple[float, ...]
 
 
-class Reference(msgspec.Struct, frozen=True, kw_only=True):
+class _Figures(msgspec.Struct, frozen=True, kw_only=True):
     """
     The types of the figures in a manifest's reference that a worker uses; `reference.describe` explains the figures.
 
@@ -67,10 +69,6 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: Rows | None = None
     label_ratio: dict[str, Share] | None = None
-    confidence_cdf: dict[str, Share] | None = None
-    energy_cdf: dict[str, Share] | None = None
-    tokens_cdf: dict[str, Share] | None = None
-    tokens_per_word_cdf: dict[str, Share] | None = None
     energy_quantiles: dict[str, float] | None = None
     ood_energy: float | None = None
     ood_unfamiliar: Share | None = None
@@ -79,6 +77,15 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     without_description_ratio: Share | None = None
     words: dict[str, Rows] | None = None
     known_words: tuple[str, ...] | None = None
+
+
+Reference = msgspec.defstruct(
+    "Reference",
+    [(signal.cdf, dict[str, Share] | None, None) for signal in DISTRIBUTIONS],
+    bases=(_Figures,),
+    frozen=True,
+    kw_only=True,
+)
 
 
 class Multilabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -104,7 +111,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     The content of `bundle.json`. Probabilities are softmax(logits / temperature + prior.offsets), rounded to four decimals; a bundle
     without `prior` has no offsets, and expects labels as often as its training rows have them.
 
-    `arithmetic` is a digest of the golden texts' logits on the machine that made the bundle; see `OnnxClassifier.arithmetic`.
+    `arithmetic` is a digest of the golden texts' logits on the machine that made the bundle; see `OnnxClassifier.arithmetic`. A text of more
+    than `max_length` tokens is read in at most `windows` windows of that length, and its logits are the mean of theirs. With `alone` the
+    network reads one text at a time, since a text's scores would depend on its neighbours otherwise.
     """
 
     format: int
@@ -125,12 +134,29 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     arithmetic: str | None = None
     prior: Prior | None = None
     trade: tuple[Trade, ...] = ()
+    windows: int = 1
+    alone: bool = False
 
     def offsets(self) -> tuple[float, ...]:
         """The offset of each label's logit, in label order; 0 without a prior."""
         return (
             tuple(self.prior.offsets[label] for label in self.labels) if self.prior is not None else (0.0,) * len(self.labels)
         )
+
+    @property
+    def judgement(self) -> str:
+        """
+        SHA-256 of all that a text's probabilities follow from: network, tokenizer, length, windows, runs, labels, temperature and prior.
+
+        Bundles that differ in thresholds, measurements or names alone share it: they give every text the same tag and confidence, so they are one
+        model where accuracy is measured.
+        """
+        said: tuple[object, ...] = (self.files, self.max_length, self.labels, self.temperature, self.offsets())
+        if self.windows > 1:
+            said += (self.windows,)
+        if self.alone:
+            said += ("alone",)
+        return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 
     def asked_below(self) -> dict[str, float]:
         """The confidence below which a person is asked, by predicted label: its own threshold, or that of all labels if it has none."""
@@ -185,6 +211,7 @@ def _rules(manifest: Manifest) -> dict[str, bool]:
         f"a label may not be called {OFF_SUBJECT}, which is a reviewer's word for an event of no label": OFF_SUBJECT
         not in labels,
         "max_length must be 8 to 512 tokens": 8 <= manifest.max_length <= 512,  # noqa: PLR2004
+        f"windows must be 1 to {MOST_WINDOWS}": 1 <= manifest.windows <= MOST_WINDOWS,
         "temperature must be over 0 and at most 100": 0 < manifest.temperature <= 100,  # noqa: PLR2004
         "threshold.confidence must lie in 0 to 1": 0 <= manifest.threshold.confidence <= 1,
         "thresholds must be none, or one a label": set(thresholds) in (set(), set(labels)),

@@ -20,11 +20,11 @@ from typing import Annotated
 
 import msgspec
 
-from model_export.bundle.bundle import BundleError
-from model_export.bundle.files import read_whole
-from model_export.bundle.prediction import SCORE_DECIMALS, Prediction
-from model_export.bundle.text import MOST_CHARACTERS
-from monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, few
+from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.model_export.bundle.files import read_whole
+from tagstream.model_export.bundle.model import SCORE_DECIMALS, Prediction
+from tagstream.model_export.bundle.text import MOST_CHARACTERS
+from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, few
 
 RULES = Path(__file__).parent / "rules.toml"
 NAME = "keyword-rules"

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from scipy.special import bdtr
 from scipy.stats import beta
 
-from model_export.bundle.manifest import MOST_LABELS
-from model_export.calibrate.temperature import Floats, Ints
+from tagstream.model_export.bundle.manifest import MOST_LABELS
+from tagstream.model_export.calibrate.temperature import Floats, Ints
 
 Bools = npt.NDArray[np.bool_]
 
@@ -67,7 +67,17 @@ def down_to(lowest: float, grid: Sequence[float]) -> tuple[float, ...]:
 
 
 def grid_counts(confidence: Floats, right: Bools, grid: Sequence[float] = GRID) -> tuple[Ints, Ints]:
-    """How many rows are at or above each confidence of a grid, and how many of them are wrong."""
+    """
+    Count the rows at each confidence of a grid.
+
+    Args:
+        confidence: The confidence of each row, 0 to 1, shape (rows,).
+        right: Whether each row's label is right, shape (rows,).
+        grid: The confidences to count at, 0 to 1.
+
+    Returns:
+        The rows at or above each confidence, and those of them that are wrong; both of shape (len(grid),).
+    """
     kept = confidence[None, :] >= np.asarray(grid)[:, None]
     return kept.sum(axis=1), (kept & ~right[None, :]).sum(axis=1)
 
@@ -101,6 +111,11 @@ def p_value(wrong: int, rows: int, target: float) -> float:
     """
     How probable so few mistakes are where the share right is no more than the target: exact, binomial.
 
+    Args:
+        wrong: Rows that are wrong.
+        rows: All rows.
+        target: The share right that is doubted, 0 to 1.
+
     >>> round(p_value(0, 59, 0.95), 4)
     0.0485
     """
@@ -110,6 +125,11 @@ def p_value(wrong: int, rows: int, target: float) -> float:
 def least_rows(target: float, risk: float, mistakes: int = 0) -> float:
     """
     How many rows with so many mistakes prove the target; infinity for a target of 1, which no number of rows proves.
+
+    Args:
+        target: The share right that is to be proved, 0 to 1.
+        risk: The probability of a false proof, over 0 and under 1.
+        mistakes: Rows that are wrong.
 
     >>> least_rows(0.95, 0.05), least_rows(0.98, 0.0125), least_rows(0.98, 0.0125, 3)
     (59, 217, 484)
@@ -123,7 +143,17 @@ def least_rows(target: float, risk: float, mistakes: int = 0) -> float:
 
 
 def first_rows(label_rows: Ints, *, target: float, risk: float) -> Floats:
-    """How many rows the first test of a walk needs, by how many rows the label has."""
+    """
+    How many rows the first test of a walk needs, by how many rows the label has.
+
+    Args:
+        label_rows: Rows of each label, of any shape.
+        target: The share right that is to be proved, 0 to 1.
+        risk: The probability of a false proof, over 0 and under 1.
+
+    Returns:
+        Rows of the first test, in the shape of `label_rows`.
+    """
     share = np.minimum(START_SHARE * label_rows, least_rows(target, risk, START_MISTAKES))
     first: Floats = np.maximum(share, least_rows(target, risk))
     return first
@@ -163,6 +193,11 @@ def labels_needed(rows: Ints, wrong: Ints, label_rows: int, *, target: float, ri
 def lower_bound(hits: int, rows: int, level: float = BOUND_LEVEL) -> float:
     """
     One-sided Clopper-Pearson lower bound of a share: exact for any number of rows.
+
+    Args:
+        hits: Rows that are right.
+        rows: All rows.
+        level: The probability with which the share is at least the bound, 0 to 1.
 
     >>> round(lower_bound(100, 100), 4)
     0.9705

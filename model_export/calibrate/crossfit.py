@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from model_export.calibrate.errors import CalibrationError
-from model_export.calibrate.temperature import Floats, Ints
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.temperature import Floats, Ints
 
 Model = TypeVar("Model")
 

@@ -3,7 +3,7 @@
 For each predicted label, with an equal part of the error level:
 
 1. The walk begins at the label's threshold in the bundle that the first answers were about, and goes down the grid while the
-   bets of `betting` disprove "the share right from here on is no more than the target". The last such confidence is the new
+   bets of `martingale` disprove "the share right from here on is no more than the target". The last such confidence is the new
    threshold. A false one can only be reached through the first false one, so the level is spent once, without assuming that
    the share right falls with the confidence, and on all days together.
 2. A label whose walk does not begin may still prove a stricter confidence, if the answers prove it although every confidence
@@ -21,11 +21,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
-from model_export.calibrate import betting
-from model_export.calibrate.betting import Answers
-from model_export.calibrate.certificate import BOUND_LEVEL, GRID, Bools, down_to, lowest_seen
-from model_export.calibrate.temperature import Floats, Ints
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
+from tagstream.model_export.calibrate import martingale
+from tagstream.model_export.calibrate.certificate import BOUND_LEVEL, GRID, Bools, down_to, lowest_seen
+from tagstream.model_export.calibrate.martingale import WeightedAnswers
+from tagstream.model_export.calibrate.temperature import Floats, Ints
 
 # The part of a label's level for the walk, and for the look at the whole grid.
 WALK_PART = 0.9
@@ -36,7 +36,7 @@ Verdict = Literal["earned", "withdrawn", "kept"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """
-    What people said about decisions of the model; the arrays have one length.
+    People's answers about decisions of the model; the arrays have one length.
 
     Attributes:
         said: The label that the model gave.
@@ -90,7 +90,7 @@ class Earned:
 def reached(
     evidence: Evidence, *, present: Mapping[str, LabelThreshold], start: Mapping[str, float], target_precision: float
 ) -> dict[str, float]:
-    """The threshold of every label after `earn`, without its certificate: quick, for simulations."""
+    """The threshold of every label after `earn`, without its certificate: quick, for simulations. Arguments are those of `earn`."""
     risk = (1.0 - BOUND_LEVEL) / len(present)
     return {
         label: _reached(of_label(evidence, label), present=kept, start=start[label], target=target_precision, risk=risk)[1]
@@ -126,7 +126,7 @@ class Sorted:
     """The answers on one predicted label that a threshold decides about, the surest first."""
 
     confidence: Floats
-    answers: Answers
+    answers: WeightedAnswers
 
     def places(self, candidates: Sequence[float]) -> Ints:
         """How many are at or above each confidence."""
@@ -137,7 +137,7 @@ class Sorted:
         """The confidences of the grid that answers had: below them there is nothing to learn from."""
         return down_to(lowest_seen(self.confidence, self.answers.count), GRID) if len(self.confidence) else ()
 
-    def above(self, confidence: float) -> Answers:
+    def above(self, confidence: float) -> WeightedAnswers:
         """The answers at or above a confidence."""
         end = int(self.places([confidence])[0])
         all_ = self.answers
@@ -155,7 +155,7 @@ def of_label(evidence: Evidence, label: str) -> Sorted:
     order = chosen[np.argsort(-evidence.confidence[chosen], kind="stable")]
     return Sorted(
         confidence=evidence.confidence[order],
-        answers=Answers(
+        answers=WeightedAnswers(
             right=evidence.right[order],
             weight=evidence.weight[order],
             count=evidence.count[order],
@@ -170,7 +170,7 @@ def _earn(given: Sorted, *, present: LabelThreshold, start: float, target: float
         return Earned(verdict=verdict, answers=given.rows, threshold=_certified(given, confidence, target=target, risk=risk))
     if verdict == "withdrawn":
         return Earned(verdict=verdict, answers=given.rows, threshold=always_ask(given, target=target, risk=risk))
-    times = betting.times_needed(given.above(start), target=target, risk=WALK_PART * risk)
+    times = martingale.times_needed(given.above(start), target=target, risk=WALK_PART * risk)
     return Earned(verdict=verdict, answers=given.rows, threshold=present, times_needed=times)
 
 
@@ -178,7 +178,7 @@ def _reached(given: Sorted, *, present: LabelThreshold, start: float, target: fl
     found = _walked(given, start=start, target=target, risk=WALK_PART * risk)
     if found is not None:
         return "earned", found
-    refuted = betting.log_wealth_against(given.above(present.confidence), target=target) >= -math.log(risk)
+    refuted = martingale.log_wealth_against(given.above(present.confidence), target=target) >= -math.log(risk)
     if refuted or not present.certified:
         found = _anywhere(given, target=target, risk=(1.0 - WALK_PART) * risk)
     if found is not None:
@@ -189,7 +189,7 @@ def _reached(given: Sorted, *, present: LabelThreshold, start: float, target: fl
 def _walked(given: Sorted, *, start: float, target: float, risk: float) -> float | None:
     """The confidence that the walk reaches from `start` downward; None where it does not begin."""
     steps = [start, *(confidence for confidence in given.grid() if confidence < start)]
-    wealth = betting.log_wealth(given.answers, target=target, places=given.places(steps))
+    wealth = martingale.log_wealth(given.answers, target=target, places=given.places(steps))
     reached = np.append(wealth >= -math.log(risk), False).argmin()
     return steps[int(reached) - 1] if reached else None
 
@@ -197,7 +197,7 @@ def _walked(given: Sorted, *, start: float, target: float, risk: float) -> float
 def _anywhere(given: Sorted, *, target: float, risk: float) -> float | None:
     """The lowest confidence of the grid that is proved although all are looked at."""
     grid = given.grid()
-    wealth = betting.log_wealth(given.answers, target=target, places=given.places(grid))
+    wealth = martingale.log_wealth(given.answers, target=target, places=given.places(grid))
     proved = np.flatnonzero(wealth >= math.log(len(GRID) / risk))
     return grid[int(proved[-1])] if len(proved) else None
 
@@ -209,7 +209,7 @@ def _certified(given: Sorted, confidence: float, *, target: float, risk: float) 
         confidence=confidence,
         target_precision=target,
         precision=round(float(mass[above.right].sum() / mass.sum()), 6),
-        precision_lower_bound=round(max(target, betting.share_at_least(above, risk=risk)), 6),
+        precision_lower_bound=round(max(target, martingale.share_at_least(above, risk=risk)), 6),
         bound_level=round(1.0 - risk, 6),
         rows=int(above.count.sum()),
         label_rows=given.rows,
@@ -218,7 +218,14 @@ def _certified(given: Sorted, confidence: float, *, target: float, risk: float) 
 
 
 def always_ask(given: Sorted, *, target: float, risk: float) -> LabelThreshold:
-    """The record of a label about which a person is always asked."""
+    """
+    The record of a label about which a person is always asked.
+
+    Args:
+        given: The answers about the label.
+        target: The share right that was not proved, 0 to 1.
+        risk: The label's part of the error level, 0 to 1.
+    """
     return LabelThreshold(
         confidence=ALWAYS_ASK,
         target_precision=target,

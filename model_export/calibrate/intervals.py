@@ -53,7 +53,14 @@ def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
 
 
 def confusion(truth: Ints, found: Ints, labels: int) -> Ints:
-    """Rows of label i that were given label j, [labels, labels]."""
+    """
+    Rows of label i that were given label j, [labels, labels].
+
+    Args:
+        truth: The index of each row's label, shape (rows,).
+        found: The index of the label that each row was given, shape (rows,).
+        labels: The number of labels.
+    """
     counts = np.zeros((labels, labels), dtype=np.int64)
     np.add.at(counts, (truth, found), 1)
     return counts

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, xlogy
 
-from model_export.bundle.manifest import ALWAYS_ASK
-from model_export.calibrate import betting
-from model_export.calibrate.certificate import Bools, down_to, first_rows, lower_bound, lowest_seen
-from model_export.calibrate.temperature import Floats, Ints
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK
+from tagstream.model_export.calibrate import martingale
+from tagstream.model_export.calibrate.certificate import Bools, down_to, first_rows, lower_bound, lowest_seen
+from tagstream.model_export.calibrate.temperature import Floats, Ints
 
 # Fine: the confidences are fixed before a label is looked at, and the walk's start is where they expect the strongest proof.
 GRID = (0.999, *(place / 200 for place in range(199, -1, -1)))
@@ -34,7 +34,7 @@ PLAIN_PART, STRONGEST_PART = 0.9, 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class DecidedRows:
     """
     Calibration rows with their predictions; the arrays have one length.
 
@@ -64,9 +64,9 @@ class Decided:
         """The largest weight of any calibration row, not of these alone."""
         return float((self.weight if self.every is None else self.every).max(initial=1.0))
 
-    def take(self, chosen: Bools | Ints) -> "Decided":
+    def take(self, chosen: Bools | Ints) -> "DecidedRows":
         """Some of the rows, in the order given."""
-        return Decided(
+        return DecidedRows(
             said=self.said[chosen],
             confidence=self.confidence[chosen],
             right=self.right[chosen],
@@ -78,16 +78,16 @@ class Decided:
         """The share right, every row by its weight; None without rows."""
         return float(np.average(self.right, weights=self.weight)) if len(self.right) else None
 
-    def answers(self) -> betting.Answers:
+    def answers(self) -> martingale.WeightedAnswers:
         """The rows as answers to bet on."""
-        return betting.Answers(
+        return martingale.WeightedAnswers(
             right=self.right, weight=self.weight, count=np.ones(len(self.right), np.int64), largest=self.largest
         )
 
     def bound(self, risk: float) -> float:
         """The lower bound of the share right that is too high with a probability of `risk`: exact, or by bets on weighted rows."""
         if self.weighted:
-            return betting.share_at_least(self.answers(), risk=risk)
+            return martingale.share_at_least(self.answers(), risk=risk)
         return lower_bound(int(self.right.sum()), len(self.right), 1.0 - risk)
 
 
@@ -109,7 +109,7 @@ class Joint:
     risk: float
 
 
-def choose(decided: Decided, labels: int, *, target: float, floor: float, risk: float) -> Joint | None:
+def choose(decided: DecidedRows, labels: int, *, target: float, floor: float, risk: float) -> Joint | None:
     """
     The certified thresholds that publish most, no label seen below the floor; None where nothing can be certified.
 
@@ -149,7 +149,7 @@ def choose(decided: Decided, labels: int, *, target: float, floor: float, risk: 
     return best
 
 
-def grid_of(decided: Decided) -> tuple[float, ...]:
+def grid_of(decided: DecidedRows) -> tuple[float, ...]:
     """The confidences of `GRID` that these rows had, the strictest first."""
     return down_to(lowest_seen(decided.confidence), GRID)
 
@@ -159,9 +159,9 @@ def path_of(places: Ints, confidences: Sequence[float] = GRID) -> Floats:
     grid = np.asarray(confidences)
     found = np.empty((len(grid), len(places)))
     for label, factor in enumerate(np.asarray(FACTORS)[places].tolist()):
-        wanted = 1.0 - (1.0 - grid) * factor
+        confidences_of_label = 1.0 - (1.0 - grid) * factor
         # The next stricter confidence of the grid, so that a label's own walk has looked at each.
-        nearest = np.searchsorted(-grid, -(wanted - 1e-9), side="right") - 1
+        nearest = np.searchsorted(-grid, -(confidences_of_label - 1e-9), side="right") - 1
         found[:, label] = grid[np.maximum(nearest, 0)] if factor else ALWAYS_ASK
     return found
 
@@ -180,7 +180,7 @@ def level_of(places: Ints) -> float:
     return (1.0 - PLAIN_PART) / float(paths * 2**stricter)
 
 
-def walk(decided: Decided, path: Floats, *, target: float, risk: float) -> Floats:
+def walk(decided: DecidedRows, path: Floats, *, target: float, risk: float) -> Floats:
     """
     The part of the level that the proof of each step spends, [steps]; 0 where a step is not proved.
 
@@ -193,7 +193,7 @@ def walk(decided: Decided, path: Floats, *, target: float, risk: float) -> Float
     return _walked(decided, _entry(decided, path), len(path), target=target, risk=risk)
 
 
-def _walked(decided: Decided, entry: Ints, steps: int, *, target: float, risk: float) -> Floats:
+def _walked(decided: DecidedRows, entry: Ints, steps: int, *, target: float, risk: float) -> Floats:
     order, ends = np.argsort(entry, kind="stable"), _ends(entry, steps)
     proof = proofs(decided.take(order), ends, target=target)
     spent = np.zeros(steps)
@@ -210,22 +210,27 @@ def _walked(decided: Decided, entry: Ints, steps: int, *, target: float, risk: f
     return spent
 
 
-def proofs(entered: Decided, ends: Ints, *, target: float) -> Floats:
+def proofs(entered: DecidedRows, ends: Ints, *, target: float) -> Floats:
     """
     How strongly the first rows, up to each end, speak against a share right of no more than the target: -log(level), [ends].
 
-    Rows that count alike are tested exactly, by the binomial distribution. Weighted ones are bet on (`betting`): a weight
+    Rows that count alike are tested exactly, by the binomial distribution. Weighted ones are bet on (`martingale`): a weight
     depends on the row's own label alone, so a bet is fair also where the number of rows of each label was fixed.
+
+    Args:
+        entered: The rows, in the order in which the path publishes them.
+        ends: How many rows each step publishes, shape (ends,).
+        target: The share right that is doubted, over 0 and under 1.
     """
     if entered.weighted:
-        return betting.log_wealth(entered.answers(), target=target, places=ends)
+        return martingale.log_wealth(entered.answers(), target=target, places=ends)
     wrong = np.concatenate([[0], np.cumsum(~entered.right)])[ends]
     with np.errstate(divide="ignore"):
         found: Floats = np.where(ends > 0, -np.log(bdtr(wrong, np.maximum(ends, 1), 1.0 - target)), 0.0)
     return found
 
 
-def budgeted(decided: Decided, *, reviews: float, labels: int) -> tuple[float, ...]:
+def budgeted(decided: DecidedRows, *, reviews: float, labels: int) -> tuple[float, ...]:
     """
     One confidence for every label by which people see at most this share of the rows, chosen without looking at what is right.
 
@@ -243,13 +248,13 @@ def budgeted(decided: Decided, *, reviews: float, labels: int) -> tuple[float, .
     return (float(grid[int(enough.argmax())]),) * labels
 
 
-def kept(decided: Decided, thresholds: Sequence[float] | Floats) -> Bools:
+def kept(decided: DecidedRows, thresholds: Sequence[float] | Floats) -> Bools:
     """Which rows the thresholds publish."""
     found: Bools = decided.confidence >= np.asarray(thresholds)[decided.said]
     return found
 
 
-def _entry(decided: Decided, path: Floats) -> Ints:
+def _entry(decided: DecidedRows, path: Floats) -> Ints:
     """The step at which the path begins to publish each row; the number of steps for a row that it never publishes."""
     found = np.full(len(decided.said), len(path), dtype=np.int64)
     for label in range(path.shape[1]):
@@ -264,7 +269,7 @@ def _ends(entry: Ints, steps: int) -> Ints:
     return found
 
 
-def _strongest(decided: Decided, entry: Ints, steps: int, target: float) -> int:
+def _strongest(decided: DecidedRows, entry: Ints, steps: int, target: float) -> int:
     """The step at which the proof would be strongest if the confidences were true: it looks at no label."""
     ends = _ends(entry, steps)
     sure = np.cumsum(np.bincount(entry, weights=decided.confidence, minlength=steps + 1)[:steps]) / np.maximum(ends, 1)
@@ -273,7 +278,7 @@ def _strongest(decided: Decided, entry: Ints, steps: int, target: float) -> int:
     return int(np.where(sure > target, ends * apart, 0.0).argmax())
 
 
-def _seen(decided: Decided, entry: Ints, shape: tuple[int, ...], floor: float) -> tuple[Bools, Floats]:
+def _seen(decided: DecidedRows, entry: Ints, shape: tuple[int, ...], floor: float) -> tuple[Bools, Floats]:
     """Which labels are seen below the floor at each step, [steps, labels], and the share of the rows that is published, [steps]."""
     steps, labels = shape
     cells = entry * labels + decided.said

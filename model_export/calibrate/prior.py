@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model_export.bundle.promise.promise import Prior, PriorSource
-from model_export.calibrate.errors import CalibrationError
-from model_export.calibrate.temperature import Floats, Ints
+from tagstream.model_export.bundle.promise.promise import Prior, PriorSource
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.temperature import Floats, Ints
 
 DECIMALS = 6
 # An offset in a manifest: one log unit is a factor of e.
@@ -39,18 +39,20 @@ class Estimated:
     condition: float
 
 
-def make(labels: Sequence[str], *, learned: Floats, wanted: Floats, source: PriorSource, record: Mapping[str, object]) -> Prior:
+def make(
+    labels: Sequence[str], *, learned: Floats, expected: Floats, source: PriorSource, record: Mapping[str, object]
+) -> Prior:
     """
     The prior of a manifest.
 
     Args:
         labels: The labels.
         learned: How often the training rows have each, in label order; the network's logits hold these shares.
-        wanted: The shares that the bundle shall expect, in the same order.
-        source: Where `wanted` comes from.
+        expected: The shares that the bundle shall expect, in the same order.
+        source: Where `expected` comes from.
         record: The evidence for it.
     """
-    shares = positive(wanted)
+    shares = positive(expected)
     offsets = np.log(shares) - np.log(positive(learned))
     return Prior(
         shares={label: round(float(share), DECIMALS) for label, share in zip(labels, shares, strict=True)},
@@ -84,11 +86,11 @@ def shares_of(targets: Ints, labels: int) -> Floats:
 
 def row_weights(targets: Ints, shares: Floats, base: Floats | None = None) -> Floats:
     """
-    Weights by which rows have the wanted shares of labels; their mean is 1.
+    Weights by which rows have the given shares of labels; their mean is 1.
 
     Args:
         targets: The index of each row's label, shape (rows,).
-        shares: The wanted share of each label. One that no row has is left out, and the others keep their proportions.
+        shares: The share of each label. One that no row has is left out, and the others keep their proportions.
         base: Weights that rows of one label keep among each other; all alike by default.
     """
     weights = np.ones(len(targets)) if base is None else base
@@ -197,21 +199,21 @@ def as_record(found: Estimated, labels: Sequence[str]) -> dict[str, object]:
     }
 
 
-def checked(wanted: Mapping[str, float], labels: Sequence[str]) -> Floats:
+def checked(shares: Mapping[str, float], labels: Sequence[str]) -> Floats:
     """
     Given shares in label order, as proportions.
 
     Raises:
         CalibrationError: A label lacks a share or a share lacks a label, a share is no positive number.
     """
-    missing, foreign = sorted(set(labels) - set(wanted)), sorted(set(wanted) - set(labels))
+    missing, foreign = sorted(set(labels) - set(shares)), sorted(set(shares) - set(labels))
     if missing or foreign:
         msg = (
             f"the shares are not one a label: {', '.join(missing) or 'none'} missing, {', '.join(foreign) or 'none'} unknown. Next: give "
             f"a share for each of {', '.join(labels)}."
         )
         raise CalibrationError(msg)
-    found = np.array([float(wanted[label]) for label in labels])
+    found = np.array([float(shares[label]) for label in labels])
     if not (np.isfinite(found).all() and (found > 0).all()):
         msg = "every share must be a number over 0: a label that never comes cannot be told from one that is rare. Next: correct the shares."
         raise CalibrationError(msg)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold, Trade
-from model_export.bundle.promise.promise import Promise
-from model_export.calibrate import joint
-from model_export.calibrate.certificate import BOUND_LEVEL
-from model_export.calibrate.joint import Decided
-from model_export.calibrate.temperature import Floats
-from model_export.calibrate.thresholds import choose_threshold, choose_thresholds, label_threshold
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold, Trade
+from tagstream.model_export.bundle.promise.promise import Promise
+from tagstream.model_export.calibrate import joint
+from tagstream.model_export.calibrate.certificate import BOUND_LEVEL
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.joint import DecidedRows
+from tagstream.model_export.calibrate.temperature import Floats
+from tagstream.model_export.calibrate.thresholds import choose_threshold, choose_thresholds, label_threshold
 
 # The precisions whose price is listed beside that of the promised one.
 TRADE_TARGETS = (0.80, 0.85, 0.90, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99)
@@ -27,7 +28,7 @@ class Promised:
     trade: tuple[Trade, ...]
 
 
-def promised(decided: Decided, labels: Sequence[str], asked: Promise) -> Promised:
+def promised(decided: DecidedRows, labels: Sequence[str], asked: Promise, *, certified_only: bool = False) -> Promised:
     """
     Choose and certify the thresholds of a bundle.
 
@@ -35,9 +36,10 @@ def promised(decided: Decided, labels: Sequence[str], asked: Promise) -> Promise
         decided: The calibration rows, of which no network that scored them has seen one.
         labels: The labels, in the order of the numbers in `decided`.
         asked: The promise.
+        certified_only: Let people see everything that the rows do not certify; else the precision that is seen decides there.
 
     Raises:
-        CalibrationError: No confidence reaches the precision, not even to the eye.
+        CalibrationError: No confidence reaches the precision, not even to the eye, and nothing else is asked for.
     """
     trade = _trade(decided, labels, asked)
     if asked.review_budget is not None:
@@ -48,9 +50,17 @@ def promised(decided: Decided, labels: Sequence[str], asked: Promise) -> Promise
         found = joint.choose(decided, len(labels), target=asked.precision, floor=asked.least, risk=RISK)
         if found is not None:
             return _of_vector(decided, labels, asked, found.thresholds, trade, risk=found.risk)
-    together = choose_threshold(
-        decided.confidence.tolist(), decided.right.tolist(), target_precision=asked.precision, weights=_weights(decided)
-    )
+    nothing = [ALWAYS_ASK] * len(labels)
+    if certified_only and asked.kind != "per-label":
+        return _of_vector(decided, labels, asked, nothing, trade, certified=False)
+    try:
+        overall = choose_threshold(
+            decided.confidence.tolist(), decided.right.tolist(), target_precision=asked.precision, weights=_weights(decided)
+        )
+    except CalibrationError:
+        if not certified_only:
+            raise
+        return _of_vector(decided, labels, asked, nothing, trade, certified=False)
     if asked.kind == "per-label":
         own = choose_thresholds(
             [labels[number] for number in decided.said.tolist()],
@@ -58,15 +68,15 @@ def promised(decided: Decided, labels: Sequence[str], asked: Promise) -> Promise
             decided.right.tolist(),
             labels=labels,
             target_precision=asked.precision,
-            pooled=together.confidence,
+            pooled=ALWAYS_ASK if certified_only else overall.confidence,
             weights=_weights(decided),
         )
-        return Promised(threshold=together, thresholds=own, trade=trade)
-    return _uncertified(decided, labels, asked, together.confidence, trade)
+        return Promised(threshold=overall, thresholds=own, trade=trade)
+    return _uncertified(decided, labels, asked, overall.confidence, trade)
 
 
 def _of_vector(
-    decided: Decided,
+    decided: DecidedRows,
     labels: Sequence[str],
     asked: Promise,
     vector: Sequence[float],
@@ -83,7 +93,7 @@ def _of_vector(
     shared = [confidence for confidence in vector if confidence != ALWAYS_ASK]
     total = float(decided.weight.sum())
     coverage = round(float(shown.weight.sum()) / total, 6) if total else 0.0
-    together = Threshold(
+    overall = Threshold(
         confidence=min(shared, default=1.0),
         target_precision=target,
         precision=round(shown.precision() or 0.0, 6),
@@ -114,11 +124,11 @@ def _of_vector(
             risk=float(spent[where]) if where is not None and proved else level,
             certified=proved,
         )
-    return Promised(threshold=together, thresholds=own, trade=trade)
+    return Promised(threshold=overall, thresholds=own, trade=trade)
 
 
 def _uncertified(
-    decided: Decided, labels: Sequence[str], asked: Promise, confidence: float, trade: tuple[Trade, ...]
+    decided: DecidedRows, labels: Sequence[str], asked: Promise, confidence: float, trade: tuple[Trade, ...]
 ) -> Promised:
     """The confidence at which the target is seen; a person is asked about all of a label that is seen below the floor there."""
     vector = []
@@ -128,7 +138,7 @@ def _uncertified(
     return _of_vector(decided, labels, asked, vector, trade, certified=False)
 
 
-def _trade(decided: Decided, labels: Sequence[str], asked: Promise) -> tuple[Trade, ...]:
+def _trade(decided: DecidedRows, labels: Sequence[str], asked: Promise) -> tuple[Trade, ...]:
     targets = sorted({*TRADE_TARGETS, asked.precision} - {1.0})
     found = []
     for target in targets:
@@ -143,5 +153,5 @@ def _trade(decided: Decided, labels: Sequence[str], asked: Promise) -> tuple[Tra
     return tuple(found)
 
 
-def _weights(decided: Decided) -> Floats | None:
+def _weights(decided: DecidedRows) -> Floats | None:
     return decided.weight if decided.weighted else None

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.errors import CalibrationError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -42,7 +42,16 @@ def fit_temperature(logits: Floats, targets: Ints, weights: Floats | None = None
 def log_loss(
     logits: Floats, targets: Ints, temperature: float, weights: Floats | None = None, offsets: Floats | None = None
 ) -> float:
-    """Mean negative log probability of the right label."""
+    """
+    Mean negative log probability of the right label.
+
+    Args:
+        logits: Shape (rows, labels).
+        targets: The index of each row's label, shape (rows,).
+        temperature: The divisor of the logits, over 0.
+        weights: How much each row counts, shape (rows,); all alike unless given.
+        offsets: Added to the scaled logits, shape (labels,): those of a prior.
+    """
     logged = log_softmax(logits / temperature + (0.0 if offsets is None else offsets), axis=1)
     return float(-np.average(logged[np.arange(len(targets)), targets], weights=weights))
 
@@ -62,6 +71,11 @@ def level_sources(sources: Sequence[str]) -> Floats:
 def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = ECE_BINS) -> float:
     """
     Expected calibration error over bins of equal width: the mean gap between confidence and share right.
+
+    Args:
+        confidences: One a row, 0 to 1.
+        correct: Whether each row's label is right.
+        bins: The number of bins.
 
     >>> round(calibration_error([0.9, 0.9], [True, False]), 4)
     0.4

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
-from model_export.calibrate import betting
-from model_export.calibrate.certificate import (
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
+from tagstream.model_export.calibrate import martingale
+from tagstream.model_export.calibrate.certificate import (
     BOUND_LEVEL,
     GRID,
     down_to,
@@ -21,9 +21,9 @@ from model_export.calibrate.certificate import (
     lowest_certified,
     lowest_seen,
 )
-from model_export.calibrate.errors import CalibrationError
-from model_export.calibrate.joint import Decided, proofs
-from model_export.calibrate.temperature import Floats
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.joint import DecidedRows, proofs
+from tagstream.model_export.calibrate.temperature import Floats
 
 # A label without a certificate goes by the threshold of all labels together, unless its own share right there is short
 # of the target by more than this: the other labels' hits would hide its mistakes.
@@ -63,7 +63,7 @@ def choose_threshold(
             )
     msg = (
         f"no confidence reaches precision {target_precision} on {len(decided.confidence)} calibration rows: the most confident "
-        f"of them are wrong too often. Next: give more or cleaner labels, or ask for less (--target-precision)."
+        f"of them are wrong too often. Next: give more or cleaner labels, or ask for less (--precision)."
     )
     raise CalibrationError(msg)
 
@@ -91,7 +91,7 @@ def choose_thresholds(
         labels: All labels; each gets an equal part of the error level, 1 - `BOUND_LEVEL`.
         target_precision: The share right that is asked for, 0 to 1.
         pooled: The confidence that keeps the target on all labels together.
-        weights: How much each row counts; all alike by default. Weighted rows are bet on (`betting`), the others tested exactly.
+        weights: How much each row counts; all alike by default. Weighted rows are bet on (`martingale`), the others tested exactly.
     """
     numbers = {label: number for number, label in enumerate(labels)}
     decided = _decided([numbers[label] for label in said], confidences, correct, weights)
@@ -102,7 +102,7 @@ def choose_thresholds(
     }
 
 
-def label_threshold(own: Decided, confidence: float, *, target: float, risk: float, certified: bool) -> LabelThreshold:
+def label_threshold(own: DecidedRows, confidence: float, *, target: float, risk: float, certified: bool) -> LabelThreshold:
     """
     The record of a label's threshold with its evidence.
 
@@ -131,22 +131,22 @@ def label_threshold(own: Decided, confidence: float, *, target: float, risk: flo
     )
 
 
-def _label_threshold(own: Decided, *, target: float, risk: float, pooled: float) -> LabelThreshold:
+def _label_threshold(own: DecidedRows, *, target: float, risk: float, pooled: float) -> LabelThreshold:
     found = _lowest(own, target=target, risk=risk)
     chosen = found if found is not None else _uncertified(own, target=target, pooled=pooled)
     return label_threshold(own, chosen, target=target, risk=risk, certified=found is not None)
 
 
-def _needed(own: Decided, kept: Decided, *, target: float, risk: float) -> int | None:
+def _needed(own: DecidedRows, kept: DecidedRows, *, target: float, risk: float) -> int | None:
     """How many further rows of the label would certify it, if they are like these."""
     if own.weighted and len(kept.right):
-        times = betting.times_needed(kept.answers(), target=target, risk=risk)
+        times = martingale.times_needed(kept.answers(), target=target, risk=risk)
         return None if times is None else max(1, math.ceil((times - 1.0) * len(own.right)))
     rows, wrong = grid_counts(own.confidence, own.right, down_to(lowest_seen(own.confidence), GRID))
     return labels_needed(rows, wrong, len(own.right), target=target, risk=risk)
 
 
-def _lowest(own: Decided, *, target: float, risk: float) -> float | None:
+def _lowest(own: DecidedRows, *, target: float, risk: float) -> float | None:
     """The lowest confidence that the label's walk reaches, none of them below those of its rows."""
     grid = down_to(lowest_seen(own.confidence), GRID)
     rows, wrong = grid_counts(own.confidence, own.right, grid)
@@ -158,7 +158,7 @@ def _lowest(own: Decided, *, target: float, risk: float) -> float | None:
     return grid[start + steps - 1] if steps else None
 
 
-def _uncertified(own: Decided, *, target: float, pooled: float) -> float:
+def _uncertified(own: DecidedRows, *, target: float, pooled: float) -> float:
     seen = own.take(own.confidence >= pooled).precision()
     # Rounded, so that 18 of 20 are not less than 0.95 less 0.05.
     hides = seen is not None and seen < round(target - MOST_SHORT, 6)
@@ -167,9 +167,9 @@ def _uncertified(own: Decided, *, target: float, pooled: float) -> float:
 
 def _decided(
     said: Sequence[int] | None, confidences: Sequence[float], correct: Sequence[bool], weights: Floats | None
-) -> Decided:
+) -> DecidedRows:
     rows = len(confidences)
-    return Decided(
+    return DecidedRows(
         said=np.asarray(said if said is not None else np.zeros(rows), dtype=np.int64),
         confidence=np.asarray(confidences, dtype=np.float64),
         right=np.asarray(correct, dtype=np.bool_),

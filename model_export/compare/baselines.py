@@ -12,13 +12,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from model_export.bundle.prediction import SCORE_DECIMALS, Prediction
-from model_export.bundle.rules import RulesClassifier
-from model_export.data.row import Row
-from model_export.train import base_model, batches
-from model_export.train.lessons import Examples, drawing_weights
-from model_export.train.network import TagNetwork
-from model_export.train.tuning import Recipe
+from tagstream.model_export.bundle.model import SCORE_DECIMALS, Prediction
+from tagstream.model_export.bundle.rules import RulesClassifier
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.train import base_model, batches
+from tagstream.model_export.train.examples import Examples, drawing_weights
+from tagstream.model_export.train.network import TagNetwork
+from tagstream.model_export.train.tuning import TeacherRecipe
 
 TFIDF_STRENGTH = 20.0
 
@@ -70,14 +70,14 @@ def frozen_head(train: Sequence[Row], labels: Sequence[str]) -> Rival:
         vectors: Floats = batches.embed(network, batches.encode(tokenizer, texts)).double().numpy()
         return vectors
 
-    head = LogisticRegression(C=Recipe().probe_strength, max_iter=2000)
+    head = LogisticRegression(C=TeacherRecipe().probe_strength, max_iter=2000)
     targets = [labels.index(row.tag) for row in train]
     head.fit(embed([row.text for row in train]), targets, sample_weight=_weights(train, targets))
     return lambda texts: [_prediction(shares, labels) for shares in head.predict_proba(embed(texts))]
 
 
 def _weights(train: Sequence[Row], targets: list[int]) -> Floats:
-    recipe = Recipe()
+    recipe = TeacherRecipe()
     examples = Examples(rows=[], targets=targets, sources=[row.source for row in train])
     drawn = drawing_weights(examples, recipe.source_shares, recipe.class_levelling)
     weights: Floats = (drawn / drawn.mean()).double().numpy()

@@ -7,17 +7,15 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from model_export.bundle.bundle import Bundle, BundleError
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.prediction import Prediction, predict
-from model_export.bundle.strangeness import NO_LIMITS, OodLimits, limits_in
-from model_export.calibrate import temperature
-from model_export.data.madewithml import DataError
-from model_export.data.row import Row
-from model_export.measure.speed import Predict
-from model_export.train import batches, checkpoint
-from model_export.train.checkpoint import CheckpointError
-from model_export.train.network import TagNetwork
+from tagstream.model_export.bundle.bundle import Bundle, BundleError
+from tagstream.model_export.bundle.model import NO_LIMITS, OnnxClassifier, OodLimits, Prediction, limits_in, predict
+from tagstream.model_export.calibrate import temperature
+from tagstream.model_export.data.madewithml import DataError
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.measure.speed import Predict
+from tagstream.model_export.train import batches, checkpoint
+from tagstream.model_export.train.checkpoint import CheckpointError
+from tagstream.model_export.train.network import TagNetwork
 
 # The names of the rivals of `baselines` in tables.
 RIVALS = {"rules": "keyword rules", "tfidf": "TF-IDF", "frozen head": "frozen head"}
@@ -144,7 +142,7 @@ def of_rivals(train: Sequence[Row], bundle: Bundle) -> list[Contestant]:
     Raises:
         BaseModelError: The base model of the frozen head is missing.
     """
-    from model_export.compare import baselines
+    from tagstream.model_export.compare import baselines
 
     labels = bundle.manifest.labels
     return [

@@ -5,15 +5,15 @@ from dataclasses import asdict, dataclass
 
 from msgspec import to_builtins
 
-from model_export.bundle.promise.promise import Trade
-from model_export.calibrate.intervals import Interval
-from model_export.measure.curves import Bin, RiskCoverage
-from model_export.measure.evaluate import Evaluation
-from model_export.measure.gate import Gate
-from model_export.measure.paired import SIGNIFICANT, Paired
-from model_export.measure.slices import SliceReport
-from model_export.measure.speed import Speed
-from model_export.measure.suites import GroupReport
+from tagstream.model_export.bundle.promise.promise import Trade
+from tagstream.model_export.calibrate.intervals import Interval
+from tagstream.model_export.measure.curves import ReliabilityBin, RiskCoverage
+from tagstream.model_export.measure.evaluate import RowsEvaluation
+from tagstream.model_export.measure.gate import OodGate
+from tagstream.model_export.measure.paired import SIGNIFICANT, Paired
+from tagstream.model_export.measure.slices import SliceReport
+from tagstream.model_export.measure.speed import Speed
+from tagstream.model_export.measure.suites import GroupReport
 
 # The parts of the data that are measured on, by their name in the record: the name in a report, and a description.
 PARTS = {
@@ -44,7 +44,7 @@ class Versus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PublishedRows:
     """
     The rows that would be published without asking a person.
 
@@ -81,9 +81,9 @@ class Published:
 class PartReport:
     """One model on one part of the data; `versus` is the bundle against it, and None for the bundle itself."""
 
-    evaluation: Evaluation
-    published: Published
-    reliability: tuple[Bin, ...]
+    evaluation: RowsEvaluation
+    published: PublishedRows
+    reliability: tuple[ReliabilityBin, ...]
     risk_coverage: RiskCoverage
     slices: tuple[SliceReport, ...]
     versus: Versus | None = None
@@ -99,7 +99,7 @@ class ModelReport:
     parts: dict[str, PartReport]
     behaviour: tuple[GroupReport, ...]
     speed: Speed
-    gate: Gate | None = None
+    gate: OodGate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class Measured:
         labels: Of all models, in the order of every confusion matrix.
         target_precision: The share right that the bundle's thresholds promise.
         models: The bundle first, then the others as they were given.
-        trade: What other promises of the bundle would publish.
+        trade: The shares that other promises of the bundle would publish.
     """
 
     digest: str

@@ -4,19 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.promise.promise import Trade
-from model_export.bundle.strangeness import NO_LIMITS
-from model_export.calibrate import intervals
-from model_export.compare.contestants import Contestant
-from model_export.compare.measured import Measured, ModelReport, PartReport, Published, Versus
-from model_export.data.madewithml import LABELS
-from model_export.data.row import Row
-from model_export.measure import curves, gate, paired, slices, speed, suites
-from model_export.measure.evaluate import evaluate
-from model_export.measure.gate import Gate
-from model_export.measure.slices import Slice
-from model_export.measure.suites import GroupReport
+from tagstream.model_export.bundle.model import NO_LIMITS, Prediction
+from tagstream.model_export.bundle.promise.promise import Trade
+from tagstream.model_export.calibrate import intervals
+from tagstream.model_export.compare.contestants import Contestant
+from tagstream.model_export.compare.measured import Measured, ModelReport, PartReport, PublishedRows, Versus
+from tagstream.model_export.data.madewithml import LABELS
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.measure import curves, gate, paired, slices, speed, suites
+from tagstream.model_export.measure.evaluate import evaluate
+from tagstream.model_export.measure.gate import OodGate
+from tagstream.model_export.measure.slices import Slice
+from tagstream.model_export.measure.suites import GroupReport
 
 
 def measure(  # noqa: PLR0913 - the models, the rows and the clock
@@ -57,7 +56,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
         msg = "no part of the data has rows: nothing can be measured"
         raise ValueError(msg)
     asked: dict[str, dict[str, list[Prediction]]] = {}
-    gates: dict[str, Gate | None] = {}
+    gates: dict[str, OodGate | None] = {}
     behaviour: dict[str, tuple[GroupReport, ...]] = {}
     for contestant in contestants:
         asked[contestant.name] = {}
@@ -104,8 +103,8 @@ def speed_texts(rows: Sequence[Row], texts: int = speed.TEXTS) -> list[str]:
     >>> speed_texts([Row(text=str(n), tag="other", source="", topic="") for n in range(10)], 3)
     ['0', '3', '6']
     """
-    wanted = min(texts, len(rows))
-    return [rows[place * len(rows) // wanted].text for place in range(wanted)]
+    count = min(texts, len(rows))
+    return [rows[place * len(rows) // count].text for place in range(count)]
 
 
 def _part(
@@ -134,7 +133,7 @@ def _behaviour(contestant: Contestant, suite: Path | None) -> tuple[GroupReport,
 
 def _gate(
     contestant: Contestant, asked: Mapping[str, Sequence[Prediction]], calibration: Sequence[Row], foreign: Sequence[Row]
-) -> Gate | None:
+) -> OodGate | None:
     if contestant.limits == NO_LIMITS:
         return None
     chosen_on = {"calibration": contestant.predict([row.text for row in calibration])} if calibration else {}
@@ -146,13 +145,13 @@ def _gate(
     )
 
 
-def _published(predictions: Sequence[Prediction], correct: Sequence[bool], asked_below: Mapping[str, float]) -> Published:
+def _published(predictions: Sequence[Prediction], correct: Sequence[bool], asked_below: Mapping[str, float]) -> PublishedRows:
     kept = [
         right
         for prediction, right in zip(predictions, correct, strict=True)
         if prediction.confidence >= asked_below[prediction.label]
     ]
-    return Published(
+    return PublishedRows(
         rows=len(predictions),
         kept=len(kept),
         right=sum(kept),

@@ -6,8 +6,8 @@ seeds.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from model_export.compare.measured import Measured
-from model_export.onnx import ngrams
+from tagstream.model_export.compare.measured import Measured
+from tagstream.model_export.onnx import ngrams
 
 # Twice the difference of weighted F1 between two draws of one recipe (docs/evaluation.md).
 SEED_NOISE = {"holdout": 0.01, "corpus_test": 0.01}
@@ -42,7 +42,17 @@ class Reproduced:
 
 
 def same_file(rebuilt: bytes, shipped: bytes, labels: Sequence[str]) -> str:
-    """Say how much of two model files is equal. Another linear algebra library may round the n-grams differently."""
+    """
+    Compare two model files. Another linear algebra library may round the n-grams differently.
+
+    Args:
+        rebuilt: The ONNX file that was made now.
+        shipped: The ONNX file of the bundle.
+        labels: Those of both, in their order.
+
+    Returns:
+        A sentence for people.
+    """
     if rebuilt == shipped:
         return "To the byte."
     if ngrams.without(rebuilt, labels) == ngrams.without(shipped, labels):

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import msgspec
 
-from model_export.bundle.files import read_whole
-from model_export.bundle.text import compose, is_described
-from model_export.data.corpus import NOT_ML, PLAIN
-from model_export.data.madewithml import LABELS, DataError
-from model_export.data.row import Row
+from tagstream.model_export.bundle.files import read_whole
+from tagstream.model_export.bundle.text import compose, is_described
+from tagstream.model_export.data.corpus import NOT_ML, PLAIN
+from tagstream.model_export.data.madewithml import LABELS, DataError
+from tagstream.model_export.data.row import Row
+from tagstream.monitoring.vocabulary import OFF_SUBJECT
+
+# The words for an event of none of the labels: today's, and the one of files that earlier versions wrote.
+OF_NO_LABEL = (OFF_SUBJECT, NOT_ML)
 
 
 class AnswerLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,21 +27,50 @@ class AnswerLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 def read_answers(path: Path) -> list[Row]:
     """
-    Read the rows, in the order of lines.
+    Read the rows for the shipped model, in the order of lines.
 
     Raises:
-        DataError: The file cannot be read or is empty, or a line is no row of a known label; the message names the line.
+        DataError: As `read_lines`, or a line has none of the shipped labels.
+    """
+    rows = []
+    for number, line in read_lines(path):
+        if line.tag not in {*LABELS, *OF_NO_LABEL}:
+            msg = f"{path}:{number} is no row: its tag is none of {(*LABELS, *OF_NO_LABEL)}. Next: leave the line out."
+            raise DataError(msg)
+        rows.append(row_of(line, tag=NOT_ML if line.tag in OF_NO_LABEL else line.tag, source=PLAIN))
+    return rows
+
+
+def read_lines(path: Path) -> list[tuple[int, AnswerLine]]:
+    """
+    Read the lines with their numbers, whatever their labels are.
+
+    Raises:
+        DataError: The file cannot be read or is empty, or a line is no row; the message names the line.
     """
     try:
         raw = read_whole(path)
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}. Next: give a file that `tagstream review export --form rows` wrote."
         raise DataError(msg) from error
-    rows = [_row(line, f"{path}:{number}") for number, line in enumerate(raw.splitlines(), start=1) if line.strip()]
-    if not rows:
+    lines = [(number, _line(line, f"{path}:{number}")) for number, line in enumerate(raw.splitlines(), start=1) if line.strip()]
+    if not lines:
         msg = f"{path} holds no answers. Next: answer some events, and export again."
         raise DataError(msg)
-    return rows
+    return lines
+
+
+def row_of(line: AnswerLine, *, tag: str, source: str) -> Row:
+    """The row of a line, with this tag and this source."""
+    return Row(
+        text=compose(line.title, line.description),
+        tag=tag,
+        source=source,
+        topic=f"answer:{line.id}",
+        described=is_described(line.description),
+        title=line.title,
+        answered=True,
+    )
 
 
 def digest(path: Path) -> dict[str, str]:
@@ -45,20 +78,13 @@ def digest(path: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(read_whole(path)).hexdigest()}
 
 
-def _row(raw: bytes, where: str) -> Row:
+def _line(raw: bytes, where: str) -> AnswerLine:
     try:
         line = msgspec.json.decode(raw, type=AnswerLine)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         msg = f"{where} is no row: {error}. Next: write the file with `tagstream review export --form rows`."
         raise DataError(msg) from error
-    if line.tag not in {*LABELS, NOT_ML} or not line.title.strip():
-        msg = f"{where} is no row: its tag is none of {(*LABELS, NOT_ML)}, or its title is empty. Next: leave the line out."
+    if not (line.title.strip() and line.tag.strip()):
+        msg = f"{where} is no row: its title or its tag is empty. Next: leave the line out."
         raise DataError(msg)
-    return Row(
-        text=compose(line.title, line.description),
-        tag=line.tag,
-        source=PLAIN,
-        topic=f"answer:{line.id}",
-        described=is_described(line.description),
-        title=line.title,
-    )
+    return line

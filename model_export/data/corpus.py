@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from model_export.bundle.text import compose, is_described
-from model_export.data import lexicon
-from model_export.data.madewithml import LABELS, DataError
-from model_export.data.row import Row
+from tagstream.model_export.bundle.text import compose, is_described
+from tagstream.model_export.data import lexicon
+from tagstream.model_export.data.madewithml import LABELS, DataError
+from tagstream.model_export.data.row import Row
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 NOT_ML = "not-ml"

@@ -8,22 +8,23 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from model_export.bundle.files import read_whole
-from model_export.data.own.rows import OwnDataError, places
+from tagstream.model_export.bundle.files import read_whole
+from tagstream.model_export.data.own.rows import places
+from tagstream.model_export.data.reader import RowsError
 
 Floats = npt.NDArray[np.float64]
 OUT_OF_DISTRIBUTION = "out_of_distribution"
 
 
-class _Model(msgspec.Struct, frozen=True):
+class _ModelRef(msgspec.Struct, frozen=True):
     digest: str
 
 
-class _Decision(msgspec.Struct, frozen=True):
+class _DecisionLine(msgspec.Struct, frozen=True):
     """The fields of a decision that say how probable each label was, and by whose word."""
 
     probabilities: dict[str, float]
-    model: _Model
+    model: _ModelRef
     decider: str = "model"
     reasons: tuple[str, ...] = ()
 
@@ -41,13 +42,13 @@ def read_decisions(path: Path, labels: Sequence[str], digest: str) -> Floats:
         digest: The bundle's digest.
 
     Raises:
-        OwnDataError: The file cannot be read, a line is no JSON object, or a decision is another bundle's or the rules'.
+        RowsError: The file cannot be read, a line is no JSON object, or a decision is another bundle's or the rules'.
     """
     try:
         lines = read_whole(path).splitlines()
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}. Next: give a file of `tagstream classify --json`, or of records of `tagged`."
-        raise OwnDataError(msg) from error
+        raise RowsError(msg) from error
     found, foreign = [], []
     for number, line in enumerate(lines, start=1):
         decision = _decision(path, number, line) if line.strip() else None
@@ -62,18 +63,18 @@ def read_decisions(path: Path, labels: Sequence[str], digest: str) -> Floats:
             f"{path}, {places(foreign)}: these decisions are not of the bundle with the digest {digest[:12]}. Next: decide the texts "
             "again with this bundle (`tagstream classify FILE --json --bundle FOLDER`)."
         )
-        raise OwnDataError(msg)
+        raise RowsError(msg)
     return np.array(found).reshape(-1, len(labels))
 
 
-def _decision(path: Path, number: int, line: bytes) -> _Decision | None:
+def _decision(path: Path, number: int, line: bytes) -> _DecisionLine | None:
     """The decision on a line; None where the line has an event that was not decided."""
     try:
         given = msgspec.json.decode(line, type=dict[str, Any])
-        return msgspec.convert(given, type=_Decision) if "probabilities" in given else None
+        return msgspec.convert(given, type=_DecisionLine) if "probabilities" in given else None
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         msg = f"{path}, line {number} is no decision: {error}. Next: give a file of `tagstream classify --json`, unchanged."
-        raise OwnDataError(msg) from error
+        raise RowsError(msg) from error
 
 
 def read_shares(path: Path) -> dict[str, float]:
@@ -81,7 +82,7 @@ def read_shares(path: Path) -> dict[str, float]:
     Shares by label from a TOML or JSON file, at its top or under `shares`.
 
     Raises:
-        OwnDataError: The file cannot be read, or holds something else.
+        RowsError: The file cannot be read, or holds something else.
     """
     decode = msgspec.toml.decode if path.suffix == ".toml" else msgspec.json.decode
     try:
@@ -90,7 +91,7 @@ def read_shares(path: Path) -> dict[str, float]:
         return msgspec.convert(inner, type=dict[str, float])
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}. Next: give a TOML or JSON file with a share for each label."
-        raise OwnDataError(msg) from error
+        raise RowsError(msg) from error
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         msg = f'{path} holds no shares: {error}. Next: write one number a label, as `mlops = 0.2` or {{"mlops": 0.2}}.'
-        raise OwnDataError(msg) from error
+        raise RowsError(msg) from error

@@ -62,9 +62,9 @@ def rows(path: Path = LEXICON, *, per_subject: int = ROWS_PER_SUBJECT) -> list[P
             others = [other for other in subjects if other != subject]
             for number in range(per_subject):
                 title = chance.choice(lexicon.titles) if number else "{C}"
-                beside = chance.choice(others)
+                another = chance.choice(others)
                 description = None if chance.random() < BARE else chance.choice(lexicon.descriptions)
-                names = {"c": subject, "C": subject[0].upper() + subject[1:], "d": beside}
+                names = {"c": subject, "C": subject[0].upper() + subject[1:], "d": another}
                 made.append(
                     PlainRow(
                         title=title.format(**names),

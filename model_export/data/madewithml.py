@@ -12,9 +12,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from model_export.bundle.files import read_whole
-from model_export.bundle.text import compose, is_described
-from model_export.data.row import Row
+from tagstream.model_export.bundle.files import read_whole
+from tagstream.model_export.bundle.text import compose, is_described
+from tagstream.model_export.data.row import Row
 
 COMMIT = "66e8e43"
 ADDRESS = "https://raw.githubusercontent.com/GokuMohandas/Made-With-ML/{commit}/datasets/{name}"

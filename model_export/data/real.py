@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from model_export.bundle.text import compose, is_described
-from model_export.data.corpus import CORPUS, NOT_ML
-from model_export.data.madewithml import LABELS, DataError
-from model_export.data.row import Row
+from tagstream.model_export.bundle.text import compose, is_described
+from tagstream.model_export.data.corpus import CORPUS, NOT_ML
+from tagstream.model_export.data.madewithml import LABELS, DataError
+from tagstream.model_export.data.row import Row
 
 SHEETS = CORPUS / "real"
 # Measured and never learned from, and learned from. Sources that a row of the first is from have no row in the second.
@@ -29,7 +29,7 @@ REAL = "real"
 HELD_OUT_SHARE = 0.2
 
 
-class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ReaderLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
     The label that one reader gave a title, without seeing another's.
 
@@ -65,12 +65,12 @@ class RealLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tags: tuple[str, ...] = ()
     doubtful: bool = False
     drawn: str | None = None
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[ReaderLabel, ...] = ()
 
 
 class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
-    What may be done with a source; each is named by the beginning of the `source` of its rows.
+    The permitted use of a source; each is named by the beginning of the `source` of its rows.
 
     Attributes:
         held_out: No row of it is learned from.
@@ -110,7 +110,7 @@ def digest(title: str) -> str:
 
 def read_sources(sheets: Path = SHEETS) -> Sources:
     """
-    What may be done with each source.
+    The permitted use of each source.
 
     Raises:
         DataError: The file cannot be read, or lacks a list.
@@ -190,15 +190,15 @@ def _row(line: RealLine, title: str, description: str, source: str) -> Row:
     )
 
 
-def _records(path: Path, wanted: set[str]) -> dict[str, tuple[str, str, str]]:
-    """Title, description and source of the wanted titles, by digest; of two with one digest the first."""
+def _records(path: Path, digests: set[str]) -> dict[str, tuple[str, str, str]]:
+    """Title, description and source of these titles, by digest; of two with one digest the first."""
     try:
         with gzip.open(path, "rb") as file:
             text = file.read().decode()
         found: dict[str, tuple[str, str, str]] = {}
         for record in csv.DictReader(io.StringIO(text, newline=""), strict=True):
             name = digest(record["title"])
-            if name in wanted:
+            if name in digests:
                 found.setdefault(name, (record["title"], record["description"], record["source"]))
     except KeyError as error:
         msg = f"{path} has no column {error}. Next: point TAGSTREAM_REAL at a folder with {TITLES}: title, description, source."

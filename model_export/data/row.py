@@ -17,6 +17,8 @@ class Row:
         title: The title alone.
         register: One of `corpus.REGISTERS`, for authored rows only.
         tags: Every label that it carries, `tag` among them; empty where it carries `tag` alone.
+        answered: It is a person's answer about an event, which says one label of it and nothing of others. It is learned from, and
+            nothing is calibrated or measured on it: a model chose which events people were asked about.
         columns: Further columns of a user's file, as name and value; figures can be sliced by them.
     """
 
@@ -28,4 +30,5 @@ class Row:
     title: str = ""
     register: str | None = None
     tags: tuple[str, ...] = ()
+    answered: bool = False
     columns: tuple[tuple[str, str], ...] = ()

@@ -19,11 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from model_export.bundle.text import compose
-from model_export.data import answers, corpus, madewithml
-from model_export.data.corpus import CORPUS, NOT_ML, PAIRS
-from model_export.data.duplicates import split_near_duplicates
-from model_export.data.row import Row
+from tagstream.model_export.bundle.text import compose
+from tagstream.model_export.data import answers, corpus, madewithml
+from tagstream.model_export.data.corpus import CORPUS, NOT_ML, PAIRS
+from tagstream.model_export.data.duplicates import split_near_duplicates
+from tagstream.model_export.data.row import Row
 
 TITLES = "titles"
 TRAIN_SHARE, CALIBRATION_SHARE = 0.70, 0.15
@@ -115,7 +115,17 @@ def split(
     plain: Sequence[Row] = (),
     pairs: Sequence[Row] = (),
 ) -> Splits:
-    """Apply the frozen rule; rows that nearly repeat a row of a part that must stay unseen are left out and counted."""
+    """
+    Apply the frozen rule; rows that nearly repeat a row of a part that must stay unseen are left out and counted.
+
+    Args:
+        authored: Rows of the corpus; the part of each goes by its topic.
+        given: Rows of Made With ML's training file.
+        holdout: Rows that measure, and that no choice looks at.
+        digests: SHA-256 of each source file by its name, for the record.
+        plain: Rows that are only trained on: those in plain words, and those that people's answers gave.
+        pairs: Rows of the corpus that differ in one thing.
+    """
     parts: defaultdict[str, list[Row]] = defaultdict(list)
     for row in authored:
         parts["unlabelled" if row.tag == NOT_ML else part_of_topic(row.topic)].append(row)

@@ -2,22 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from model_export.bundle import bundle as bundles
-from model_export.bundle.bundle import Bundle
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.manifest import ALWAYS_ASK, Manifest
-from model_export.bundle.promise.promise import FOR_TEXTS, certainty
-from model_export.bundle.strangeness import limits_in
-from model_export.calibrate.earned import Earned, Evidence, earn
-from model_export.calibrate.errors import CalibrationError
-from model_export.calibrate.together import ALL, earn_together
-from model_export.data.splits import Splits
-from model_export.measure import bundle_metrics
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Manifest, Threshold
+from tagstream.model_export.bundle.model import OnnxClassifier, limits_in
+from tagstream.model_export.bundle.promise.promise import FOR_TEXTS, certainty
+from tagstream.model_export.calibrate.earned import Earned, Evidence, earn
+from tagstream.model_export.calibrate.earned_overall import ALL, earn_overall
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.make.draft import Draft, Finished
+from tagstream.model_export.measure import bundle_metrics
 
 # The part of `training` in a manifest that says what was earned.
 EARNED = "earned"
@@ -27,38 +25,30 @@ SUFFIX = "-earned."
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
     """
-    A bundle with earned thresholds, and what it buys.
+    The reviews that earned thresholds save.
 
     Attributes:
-        bundle: The bundle that was written.
-        verdicts: By label; one on `together.ALL` where the promise is about all published decisions together.
+        verdicts: By label; one on `earned_overall.ALL` where the promise is about all published decisions together.
         before: The share of events, 0 to 1, that the old thresholds publish; an estimate from the answers.
         after: The same for the new thresholds.
         answers: How many answers it rests on.
     """
 
-    bundle: Bundle
     verdicts: Mapping[str, Earned]
     before: float
     after: float
     answers: int
 
-    def as_text(self) -> str:
+    def lines(self) -> list[str]:
         """The figures as lines of text."""
-        manifest = self.bundle.manifest
-        return "\n".join(
-            [
-                f"{manifest.name} {manifest.version}, digest {self.bundle.digest[:12]}, in {self.bundle.path}",
-                f"published without asking: {self.after:.1%} of events, {self.before:.1%} before, by {self.answers:,} answers",
-                *(sentence(label, found) for label, found in self.verdicts.items()),
-            ]
-        )
+        return [
+            f"published without asking: {self.after:.1%} of events, {self.before:.1%} before, by {self.answers:,} answers",
+            *(sentence(label, found) for label, found in self.verdicts.items()),
+        ]
 
     def as_record(self) -> dict[str, object]:
         """The figures for programs."""
         return {
-            "digest": self.bundle.digest,
-            "version": self.bundle.manifest.version,
             "answers": self.answers,
             "published_before": round(self.before, 6),
             "published_after": round(self.after, 6),
@@ -74,42 +64,101 @@ def lineage(manifest: Manifest, digest: str) -> tuple[str, ...]:
     return (*_record(manifest).get("lineage", ()), digest)
 
 
-def earn_bundle(folder: Path, *, bundle: Bundle, evidence: Evidence, splits: Splits, precision: float) -> Gain:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earning:
     """
-    Write a bundle with the thresholds that the answers prove.
+    A bundle whose thresholds people's answers change; its network, tokenizer, temperature and reference stay to the byte.
 
-    Args:
-        folder: Where the new bundle goes.
-        bundle: The one whose network is kept.
-        evidence: The answers about decisions of this network.
-        splits: The rows on which the new thresholds are measured too. The old figures stay where they have other labels.
+    Attributes:
+        bundle: The bundle.
+        evidence: The answers about decisions of its network.
         precision: The share right that the thresholds shall reach.
-
-    Raises:
-        CalibrationError: The answers change no threshold, or the bundle has none by label; the message says what is missing.
     """
-    manifest = bundle.manifest
-    record = _record(manifest)
-    if not manifest.thresholds or not 0.0 < precision < 1.0:
-        msg = (
-            "thresholds are earned label by label, for a precision between 0 and 1, and this bundle has one threshold for all. "
-            "Next: `tagstream model calibrate` without --reviewed gives each label its own."
+
+    bundle: Bundle
+    evidence: Evidence
+    precision: float
+
+    def finished(self, rows: Splits) -> tuple[Finished, Gain]:
+        """
+        The bundle with the thresholds that the answers prove, and what they buy.
+
+        Args:
+            rows: The rows on which the new thresholds are measured too.
+
+        Raises:
+            CalibrationError: The answers change no threshold, or the bundle has none by label; the message says what is missing.
+        """
+        manifest, evidence = self.bundle.manifest, self.evidence
+        walk = self._walk()
+        _refuse_less(walk.verdicts, self.precision)
+        if walk.thresholds == manifest.thresholds:
+            raise _refusal(walk.verdicts, evidence.answers)
+        new = {label: found.confidence for label, found in walk.thresholds.items()}
+        gain = Gain(
+            verdicts=walk.verdicts,
+            before=evidence.published(manifest.asked_below()),
+            after=evidence.published(new),
+            answers=evidence.answers,
         )
-        raise CalibrationError(msg)
-    # Where a walk begins is fixed once, before the first answer: the thresholds of the first bundle.
-    fixed = record.get("start") or {}
-    together = manifest.threshold
-    if together.promise is None:
-        start = {label: fixed.get(label, found.confidence) for label, found in manifest.thresholds.items()}
-        verdicts = earn(evidence, present=manifest.thresholds, start=start, target_precision=precision)
-        own = {label: found.threshold for label, found in verdicts.items()}
-    else:
-        start = {ALL: fixed.get(ALL, together.confidence)}
-        earned_together = earn_together(
-            evidence, threshold=together, present=manifest.thresholds, start=start[ALL], target_precision=precision
+        metrics = None
+        if set(rows.labels) <= set(manifest.labels):
+            metrics = bundle_metrics.measure(
+                OnnxClassifier(self.bundle), rows, thresholds=new, limits=limits_in(manifest.reference)
+            )
+        number = int(_record(manifest).get("number", 0)) + 1
+        earned = {
+            "number": number,
+            "start": walk.start,
+            "lineage": list(lineage(manifest, self.bundle.digest)),
+            "answers": gain.answers,
+            "published_before": round(gain.before, 6),
+            "published_after": round(gain.after, 6),
+        }
+        draft = Draft.of(self.bundle).saying(
+            version=f"{manifest.version.partition(SUFFIX)[0]}{SUFFIX}{number}",
+            threshold=walk.threshold,
+            thresholds=walk.thresholds,
+            metrics=manifest.metrics if metrics is None else metrics.as_json(),
+            training={**manifest.training, EARNED: earned},
+            # How many texts rounding sends to another topic depends on the thresholds, and the network before rounding is gone.
+            parity={name: found for name, found in manifest.parity.items() if name != "routing_flips"},
         )
-        verdicts, own = {ALL: earned_together.verdict}, earned_together.thresholds
-        together = earned_together.threshold
+        return Finished(draft=draft, metrics=metrics), gain
+
+    def _walk(self) -> "_Walk":
+        manifest, threshold = self.bundle.manifest, self.bundle.manifest.threshold
+        if not manifest.thresholds or not 0.0 < self.precision < 1.0:
+            msg = (
+                "thresholds are earned label by label, for a precision between 0 and 1, and this bundle has one threshold for all. "
+                "Next: `tagstream model calibrate` without --reviewed gives each label its own."
+            )
+            raise CalibrationError(msg)
+        # Where a walk begins is fixed once, before the first answer: the thresholds of the first bundle.
+        fixed = _record(manifest).get("start") or {}
+        if threshold.promise is None:
+            start = {label: fixed.get(label, found.confidence) for label, found in manifest.thresholds.items()}
+            verdicts = earn(self.evidence, present=manifest.thresholds, start=start, target_precision=self.precision)
+            own = {label: found.threshold for label, found in verdicts.items()}
+            return _Walk(start=start, verdicts=verdicts, threshold=threshold, thresholds=own)
+        start = {ALL: fixed.get(ALL, threshold.confidence)}
+        found = earn_overall(
+            self.evidence, threshold=threshold, present=manifest.thresholds, start=start[ALL], target_precision=self.precision
+        )
+        return _Walk(start=start, verdicts={ALL: found.verdict}, threshold=found.threshold, thresholds=found.thresholds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Walk:
+    """Where a walk over the answers began, and the verdicts and thresholds that it came to."""
+
+    start: Mapping[str, float]
+    verdicts: Mapping[str, Earned]
+    threshold: Threshold
+    thresholds: dict[str, LabelThreshold]
+
+
+def _refuse_less(verdicts: Mapping[str, Earned], precision: float) -> None:
     less = [
         label for label, found in verdicts.items() if found.verdict == "kept" and found.threshold.target_precision < precision
     ]
@@ -119,35 +168,6 @@ def earn_bundle(folder: Path, *, bundle: Bundle, evidence: Evidence, splits: Spl
             f"--precision {min(verdicts[label].threshold.target_precision for label in less)}, or more answers."
         )
         raise CalibrationError(msg)
-    old, new = manifest.asked_below(), {label: found.confidence for label, found in own.items()}
-    if own == manifest.thresholds:
-        raise _refusal(verdicts, evidence.answers)
-    before, after = evidence.published(old), evidence.published(new)
-    number = int(record.get("number", 0)) + 1
-    earned = {
-        "number": number,
-        "start": start,
-        "lineage": list(lineage(manifest, bundle.digest)),
-        "answers": evidence.answers,
-        "published_before": round(before, 6),
-        "published_after": round(after, 6),
-    }
-    metrics = manifest.metrics
-    if set(splits.labels) <= set(manifest.labels):
-        measured = bundle_metrics.measure(OnnxClassifier(bundle), splits, thresholds=new, limits=limits_in(manifest.reference))
-        metrics = measured.as_json()
-    made = msgspec.structs.replace(
-        manifest,
-        version=f"{manifest.version.partition(SUFFIX)[0]}{SUFFIX}{number}",
-        threshold=together,
-        thresholds=own,
-        metrics=metrics,
-        training={**manifest.training, EARNED: earned},
-        # How many texts rounding sends to another topic depends on the thresholds, and the network before rounding is gone.
-        parity={name: found for name, found in manifest.parity.items() if name != "routing_flips"},
-    )
-    written = bundles.write(folder, manifest=made, model=bundle.model, tokenizer=bundle.tokenizer)
-    return Gain(bundle=written, verdicts=verdicts, before=before, after=after, answers=evidence.answers)
 
 
 def sentence(label: str, found: Earned) -> str:

@@ -4,14 +4,13 @@ The option `multilabel` of a bundle: a second head on the same vector finds furt
 It is added to a finished bundle, and changes only the file's second output and the manifest's `multilabel`: the first
 head's logits stay the same to the last bit, and so do its calibration and its measurements. One label against all
 others, by logistic regression on the vectors of the training rows; a row that carries two labels is an example of both.
-In the published `tags` the decision's own tag always stands, even where the second head disagrees.
+In the published `tags` the decision's own tag always stands, even where the second head disagrees. People's answers teach it nothing:
+they name one label of a text, and say nothing of the others.
 """
 
 import logging
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,21 +18,20 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from model_export.bundle import bundle, invariance
-from model_export.bundle.bundle import Bundle
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.invariance import refused
-from model_export.bundle.manifest import Multilabel
-from model_export.bundle.prediction import SCORE_DECIMALS, Classifier, Prediction, sigmoid
-from model_export.data.corpus import PAIRS
-from model_export.data.row import Row
-from model_export.data.splits import Splits
-from model_export.make import assemble
-from model_export.onnx import heads, parity
-from model_export.onnx.heads import LABEL_OUTPUT, Floats
-from model_export.train import batches
-from model_export.train.head import Head, HeadRecipe
-from model_export.train.lessons import Examples, drawing_weights, examples
+from tagstream.model_export.bundle import invariance
+from tagstream.model_export.bundle.invariance import refused
+from tagstream.model_export.bundle.manifest import Multilabel
+from tagstream.model_export.bundle.model import SCORE_DECIMALS, Prediction, sigmoid
+from tagstream.model_export.data.corpus import PAIRS
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.make.draft import Draft
+from tagstream.model_export.make.network import INVARIANCE_SEED, PARITY_ROWS, SecondHead
+from tagstream.model_export.onnx import heads, parity
+from tagstream.model_export.onnx.heads import LABEL_OUTPUT, Floats
+from tagstream.model_export.train import batches
+from tagstream.model_export.train.examples import Examples, drawing_weights, examples
+from tagstream.model_export.train.head import Head, HeadRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -57,92 +55,82 @@ class LabelHeadRecipe(HeadRecipe):
     source_shares: dict[str, float] = field(default_factory=lambda: HeadRecipe().source_shares | {PAIRS: 0.1})
 
 
-def add_to(folder: Path, *, bundle: Bundle, splits: Splits, recipe: LabelHeadRecipe | None = None) -> Bundle:
+def fitted(draft: Draft, rows: Splits, recipe: LabelHeadRecipe) -> SecondHead:
     """
-    Fit a second head, and write the bundle again with it.
+    Fit a second head.
 
     Args:
-        folder: Where it goes; it is written once every gate is passed.
-        bundle: A finished bundle.
-        splits: Training rows for the head, calibration rows for its thresholds, and gold.
+        draft: A finished bundle of the first head alone.
+        rows: Training rows for the head.
         recipe: Every number of the fit.
 
     Raises:
         HeadError: The bundle's file has another head than `quantize` writes.
-        ParityError: The option changes a decision, or a decision depends on its neighbours.
     """
-    recipe = recipe or LabelHeadRecipe()
-    labels = bundle.manifest.labels
-    tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
-    rows = (*splits.train, *splits.pairs.get("train", ()))
-    train = examples(tokenizer, rows, labels)
-    vectors = heads.embed(bundle.model, train.rows)
-    fitted = fit(vectors, train, truth(rows, labels), recipe)
-    model = heads.with_label_head(bundle.model, fitted, labels)
+    labels = draft.manifest.labels
+    tokenizer = batches.load_tokenizer(draft.tokenizer, draft.manifest.max_length)
+    learned = [row for row in (*rows.train, *rows.pairs.get("train", ())) if not row.answered]
+    train = examples(tokenizer, learned, labels)
+    vectors = heads.embed(draft.model, train.rows)
+    head = fit(vectors, train, truth(learned, labels), recipe)
+    model = heads.with_label_head(draft.model, head, labels)
     training = {
         "head": asdict(recipe),
-        "two_label_rows": sum(len(set(row.tags)) > 1 for row in rows),
-        "max_logit_of_rounding": _gap(model, fitted, train.rows[: assemble.PARITY_ROWS], vectors),
+        "two_label_rows": sum(len(set(row.tags)) > 1 for row in learned),
+        "max_logit_of_rounding": _gap(model, head, train.rows[:PARITY_ROWS], vectors),
     }
-    return promise(folder, bundle=bundle, model=model, training=training, splits=splits)
+    return SecondHead(model=model, training=training)
 
 
-def promise(folder: Path, *, bundle: Bundle, model: bytes, training: dict[str, Any], splits: Splits) -> Bundle:
+def promised(draft: Draft, second: SecondHead, rows: Splits, unseen: Sequence[Prediction] | None = None) -> Draft:
     """
-    Choose the thresholds of a second head that exists, measure it, and write the bundle.
+    Choose the thresholds of a second head, and measure it; one that has some keeps them where no calibration row carries several labels.
 
     Args:
-        folder: Where it goes; it is written once every gate is passed.
-        bundle: The finished bundle of the first head alone.
-        model: Its file with the second head.
-        training: The record of how that head was fitted.
-        splits: Calibration rows for its thresholds, and gold.
+        draft: A finished bundle of the first head alone.
+        second: The second head.
+        rows: Calibration rows for its thresholds, and gold.
+        unseen: Predictions of `rows.calibration` by networks that have not seen the rows, where that of the draft has: a decision's own
+            tag must not be surer there than on the stream.
+
+    Returns:
+        The bundle with both heads.
 
     Raises:
         ParityError: The option changes a decision, or a decision depends on its neighbours.
     """
-    labels, draft = bundle.manifest.labels, _Draft(bundle=bundle, model=model)
-    tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
+    labels = draft.manifest.labels
+    tokenizer = batches.load_tokenizer(draft.tokenizer, draft.manifest.max_length)
     option = Multilabel(
         thresholds=dict.fromkeys(labels, NEVER),
-        golden=_golden_scores(model, batches.encode(tokenizer, [text.text for text in bundle.manifest.golden])),
+        golden=_golden_scores(
+            second.model, batches.windows(tokenizer, [text.text for text in draft.manifest.golden], draft.manifest.windows)
+        ),
         metrics={},
-        training=training,
+        training=second.training,
     )
-    classifier = draft.loaded(option)
-    calibration = (*splits.calibration, *splits.pairs.get("calibration", ()))
+    both = replace(draft, model=second.model)
+    classifier = both.saying(multilabel=option).loaded()
+    calibration = (*rows.calibration, *rows.pairs.get("calibration", ()))
     texts = [row.text for row in calibration]
     predictions = classifier.classify(texts)
-    _check_same(OnnxClassifier(bundle).classify(texts), predictions)
-    invariance.check_invariance(classifier, texts[: assemble.PARITY_ROWS], seed=assemble.INVARIANCE_SEED)
-    thresholds = choose_thresholds(predictions, truth(calibration, labels))
+    _check_same(draft.loaded().classify(texts), predictions)
+    invariance.check_invariance(classifier, texts[:PARITY_ROWS], seed=INVARIANCE_SEED)
+    if unseen is not None:
+        honest = [replace(found, label=one.label) for found, one in zip(predictions, unseen, strict=False)]
+        predictions = honest + predictions[len(honest) :]
+    carried = truth(calibration, labels)
+    # Rows that name one label alone would say that no text has another one.
+    kept = second.thresholds if not (carried.sum(axis=1) > 1).any() else None
+    thresholds = choose_thresholds(predictions, carried) if kept is None else kept
     logger.info("label_thresholds_chosen %s", thresholds)
-    option = msgspec.structs.replace(option, thresholds=thresholds)
-    classifier = draft.loaded(option)
-    parts = {
-        "holdout": splits.holdout,
-        "corpus_test": splits.corpus_test,
-        "pairs_test": splits.pairs.get("corpus_test", ()),
-        "calibration": calibration,
+    parts = {"holdout": rows.holdout, "corpus_test": rows.corpus_test, "pairs_test": rows.pairs.get("corpus_test", ())}
+    found = {part: (of_part, classifier.classify([row.text for row in of_part])) for part, of_part in parts.items() if of_part}
+    metrics = {
+        part: _measured(said, thresholds, truth(of_part, labels))
+        for part, (of_part, said) in {**found, "calibration": (calibration, predictions)}.items()
     }
-    metrics = {part: _measured(classifier, rows) for part, rows in parts.items() if rows}
-    return draft.write(folder, msgspec.structs.replace(option, metrics=metrics))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
-    """A finished bundle, and the file that has a second head."""
-
-    bundle: Bundle
-    model: bytes
-
-    def write(self, folder: Path, option: Multilabel) -> Bundle:
-        manifest = msgspec.structs.replace(self.bundle.manifest, multilabel=option)
-        return bundle.write(folder, manifest=manifest, model=self.model, tokenizer=self.bundle.tokenizer)
-
-    def loaded(self, option: Multilabel) -> Classifier:
-        with tempfile.TemporaryDirectory(prefix="tagstream-multilabel-") as name:
-            return OnnxClassifier(self.write(Path(name), option))
+    return both.saying(multilabel=msgspec.structs.replace(option, thresholds=thresholds, metrics=metrics))
 
 
 def truth(rows: Sequence[Row], labels: Sequence[str]) -> Flags:
@@ -236,12 +224,10 @@ def as_text(option: Multilabel) -> str:
     return "\n".join(lines)
 
 
-def _measured(classifier: Classifier, rows: Sequence[Row]) -> dict[str, Any]:
-    predictions = classifier.classify([row.text for row in rows])
-    labels = classifier.labels
-    said = np.array([[label in found.tags for label in labels] for found in predictions], dtype=np.bool_)
-    decided = np.array([[label == found.label for label in labels] for found in predictions], dtype=np.bool_)
-    return measure(said, decided, truth(rows, labels))
+def _measured(predictions: Sequence[Prediction], thresholds: Mapping[str, float], carried: Flags) -> dict[str, Any]:
+    decided = np.array([[label == found.label for label in thresholds] for found in predictions], dtype=np.bool_)
+    reached = [[found.label_scores[label] >= least for label, least in thresholds.items()] for found in predictions]
+    return measure(decided | np.array(reached, dtype=np.bool_), decided, carried)
 
 
 def _f1(carried: Flags, said: Flags) -> float:
@@ -252,14 +238,14 @@ def _decimals(value: float) -> float:
     return round(value, METRIC_DECIMALS)
 
 
-def _golden_scores(model: bytes, rows: Sequence[Sequence[int]]) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(map(sigmoid, logits)) for logits in parity.run(model, rows, output=LABEL_OUTPUT).tolist())
+def _golden_scores(model: bytes, texts: Sequence[Sequence[Sequence[int]]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(map(sigmoid, logits)) for logits in parity.means(model, texts, output=LABEL_OUTPUT).tolist())
 
 
 def _gap(model: bytes, fitted: Head, rows: Sequence[Sequence[int]], vectors: Floats) -> float:
     """The largest distance, in logit units, between a label logit of the file and the one before rounding."""
-    wanted = vectors[: len(rows)] @ fitted.weight.T + fitted.bias
-    return round(float(np.abs(parity.run(model, rows, output=LABEL_OUTPUT) - wanted).max()), SCORE_DECIMALS)
+    exact = vectors[: len(rows)] @ fitted.weight.T + fitted.bias
+    return round(float(np.abs(parity.run(model, rows, output=LABEL_OUTPUT) - exact).max()), SCORE_DECIMALS)
 
 
 def _check_same(before: Sequence[Prediction], after: Sequence[Prediction]) -> None:

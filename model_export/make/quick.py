@@ -1,11 +1,11 @@
-"""A bundle of a user's labels in minutes: the base encoder as it is, a head for its vectors, and every row calibrates.
+"""A bundle of a user's labels in minutes: the base encoder as it is, a head for its vectors, and every row of the user's calibrates.
 
 The encoder has seen no label, so a head that has not seen a row gives it an honest score. Heads and readers of n-grams are fitted in
 folds, each without a part of the topics; their logits stand for those of the shipped ones, which learn from all rows. The temperature,
-the thresholds with their certificates and the drift reference rest on them.
+the thresholds with their certificates and the drift reference rest on them. People's answers are learned from, by heads of folds too,
+and calibrate nothing.
 """
 
-import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,25 +17,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model_export.bundle import strangeness
-from model_export.calibrate import temperature
-from model_export.calibrate.crossfit import cross_fit
-from model_export.calibrate.temperature import Floats, Ints
-from model_export.data.row import Row
-from model_export.data.splits import Splits
-from model_export.make import assemble
-from model_export.make.assemble import Built, Compared, Target
-from model_export.make.evidence import Evidence
-from model_export.make.files import own_rows, two_files
-from model_export.onnx import heads, ngrams, parity
-from model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
-from model_export.train import base_model, batches
-from model_export.train.base_model import BaseModel
-from model_export.train.checkpoint import Trained
-from model_export.train.head import Head, HeadRecipe, fit_head
-from model_export.train.lessons import Examples, examples, natural_shares
-from model_export.train.network import TagNetwork
-from model_export.train.work import Work, libraries
+from tagstream.model_export.bundle.text import known_words, unfamiliar_share
+from tagstream.model_export.calibrate import temperature
+from tagstream.model_export.calibrate.crossfit import cross_fit
+from tagstream.model_export.calibrate.temperature import Floats, Ints
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.make.network import PARITY_ROWS, Compared, Network, OutOfFold, own_rows, two_files
+from tagstream.model_export.onnx import heads, ngrams, parity
+from tagstream.model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
+from tagstream.model_export.train import base_model, batches
+from tagstream.model_export.train.base_model import BaseModel
+from tagstream.model_export.train.checkpoint import Trained
+from tagstream.model_export.train.examples import Examples, examples, natural_shares
+from tagstream.model_export.train.head import Head, HeadRecipe, fit_head
+from tagstream.model_export.train.network import TagNetwork
+from tagstream.model_export.train.work import Work, libraries
 
 logger = logging.getLogger(__name__)
 
@@ -59,90 +56,71 @@ class QuickRecipe:
     ngrams: NgramRecipe = field(default_factory=lambda: NgramRecipe(buckets=1 << 16, source_shares={}, class_levelling=0.0))
 
 
-class Encoder(msgspec.Struct, frozen=True, kw_only=True):
+class EncoderFile(msgspec.Struct, frozen=True, kw_only=True):
     """The int8 file of the base encoder, with a head that nobody fitted, and the distance of its float32 file from the network."""
 
     model: bytes
     export: parity.Difference
 
 
-def quick_bundle(
-    folder: Path, *, base: BaseModel, splits: Splits, target: Target, work: Work, recipe: QuickRecipe | None = None
-) -> Built:
-    """
-    Fit a head and a reader to the base encoder, and make a bundle of the three.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quick:
+    """The base encoder as it is, with a head and a reader of n-grams that are fitted to every training and calibration row."""
 
-    Args:
-        folder: Where the bundle goes; it is written once every gate is passed.
-        base: The encoder and its tokenizer.
-        splits: The rows; training and calibration rows are learned from and calibrate.
-        target: The bundle's name and promise.
-        work: Keeps encoder and vectors, and is told how far they are.
-        recipe: Every number of the procedure.
+    recipe: QuickRecipe
 
-    Raises:
-        CalibrationError: A label has rows of a single topic, or the promise cannot be kept.
-        ParityError: The exported encoder is not the given one, or predictions depend on their batch.
-    """
-    recipe = recipe or QuickRecipe()
-    torch.set_num_threads(recipe.threads)
-    pool, labels = (*splits.train, *splits.calibration), splits.labels
-    tokenizer = batches.load_tokenizer(base.tokenizer, target.max_length)
-    seen = examples(tokenizer, pool, labels)
-    # This refuses rows that cannot be judged, before minutes of work.
-    unfamiliar = _unfamiliar(pool, np.array(seen.targets), recipe)
-    encoder = _encoder(base, own_rows(pool, tokenizer), seen, labels, target.limits, recipe, work)
-    vectors = work.stage("vectors.npy", lambda: _embed(encoder.model, seen, recipe, work), save=_save_array, load=_load_array)
-    shares = natural_shares(seen)
-    fitting = _Fitting(
-        seen=seen,
-        vectors=vectors,
-        vocabulary=tokenizer.get_vocab_size(),
-        labels=len(labels),
-        head=dataclasses.replace(recipe.head, source_shares=shares),
-        ngrams=dataclasses.replace(recipe.ngrams, source_shares=shares),
-    )
-    logits, share, losses = _judged(fitting, pool, recipe, work)
-    every = np.arange(len(pool))
-    work.tell("head and n-grams of all rows", 0, 1)
-    learned = Learned(ngrams=fitting.reader(every), share=share, record=asdict(recipe.ngrams) | {"share": share} | losses)
-    head = fitting.lines(every)
-    plain = heads.with_head(encoder.model, head, labels)
-    work.tell("head and n-grams of all rows", 1, 1)
-    first = seen.rows[: assemble.PARITY_ROWS]
-    wanted = vectors[: len(first)] @ head.weight.T + head.bias
-    compared = Compared(
-        logits=(wanted, found := parity.run(plain, first)),
-        export=encoder.export,
-        # The head was fitted to the vectors of the int8 file: only its own rounding is left to compare.
-        quantisation=parity.check_quantised(wanted, found, target.limits),
-        evidence=Evidence(
-            logits=logits,
-            tokens=[len(row) for row in seen.rows],
-            truncated=[bool(encoding.overflowing) for encoding in tokenizer.encode_batch([row.text for row in pool])],
-            unfamiliar=unfamiliar,
-        ),
-    )
-    record: dict[str, object] = {
-        "base_model": {"name": base_model.NAME, "revision": base_model.REVISION, "sha256": base_model.SHA256},
-        "quick": asdict(recipe),
-        "data": splits.as_record(),
-        "libraries": libraries(),
-    }
-    return assemble.finish(
-        folder,
-        model=ngrams.add(plain, learned, labels),
-        compared=compared,
-        trained=Trained(labels=labels, record=ngrams.recorded(record, learned)),
-        tokenizer=tokenizer,
-        splits=replace(splits, train=pool, calibration=pool),
-        target=target,
-    )
+    def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
+        """
+        Fit both. Arguments are those of `NetworkSource.network`.
+
+        Raises:
+            BaseModelError: The pretrained encoder is missing or differs from its sum.
+            CalibrationError: A label has rows of a single topic.
+            ParityError: The exported encoder is not the given one.
+        """
+        recipe, base = self.recipe, base_model.load()
+        torch.set_num_threads(recipe.threads)
+        pool, labels = (*rows.train, *rows.calibration), rows.labels
+        counted = np.array([place for place, row in enumerate(pool) if not row.answered])
+        judged = tuple(pool[place] for place in counted)
+        tokenizer = batches.load_tokenizer(base.tokenizer)
+        seen = examples(tokenizer, pool, labels)
+        # This refuses rows that cannot be judged, before minutes of work.
+        unfamiliar = _unfamiliar(pool, np.array(seen.targets), recipe)
+        encoder = _encoder(base, own_rows(pool, tokenizer), seen, labels, limits, recipe, work)
+        vectors = work.stage(
+            "vectors.npy", lambda: _embed(encoder.model, seen, recipe, work), save=_save_array, load=_load_array
+        )
+        shares = natural_shares(seen)
+        fitting = _Fitting(
+            seen=seen,
+            vectors=vectors,
+            vocabulary=tokenizer.get_vocab_size(),
+            labels=len(labels),
+            head=replace(recipe.head, source_shares=shares),
+            ngrams=replace(recipe.ngrams, source_shares=shares),
+        )
+        logits, share, losses = _judged(fitting, pool, counted, recipe, work)
+        head, learned = _of_all(fitting, share, asdict(recipe.ngrams) | {"share": share} | losses, work)
+        plain = heads.with_head(encoder.model, head, labels)
+        return Network(
+            model=ngrams.add(plain, learned, labels),
+            tokenizer=tokenizer,
+            trained=Trained(labels=labels, record=ngrams.recorded(_record(rows, recipe), learned)),
+            compared=_compared(fitting, head, plain, encoder.export, limits),
+            rows=replace(rows, train=pool, calibration=judged),
+            out_of_fold=OutOfFold(
+                logits=logits,
+                tokens=[len(seen.rows[place]) for place in counted],
+                truncated=[bool(encoding.overflowing) for encoding in tokenizer.encode_batch([row.text for row in judged])],
+                unfamiliar=[unfamiliar[place] for place in counted],
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fitting:
-    """What a head and a reader of some of the rows are fitted to, and what they say of others."""
+    """The rows and settings that head and reader are fitted to: to some of the rows, to be judged by others, or to all."""
 
     seen: Examples
     vectors: Vectors
@@ -173,8 +151,37 @@ class _Fitting:
         )
 
 
-def _judged(fitting: _Fitting, pool: Sequence[Row], recipe: QuickRecipe, work: Work) -> tuple[Floats, float, dict[str, object]]:
-    """The honest logits of every row, the share of the reader in them that loses least, and the loss at every share."""
+def _of_all(fitting: _Fitting, share: float, record: dict[str, object], work: Work) -> tuple[Head, Learned]:
+    """The head and the reader that ship: they learn from every row."""
+    every = np.arange(len(fitting.seen.rows))
+    work.tell("head and n-grams of all rows", 0, 1)
+    learned = Learned(ngrams=fitting.reader(every), share=share, record=record)
+    head = fitting.lines(every)
+    work.tell("head and n-grams of all rows", 1, 1)
+    return head, learned
+
+
+def _compared(fitting: _Fitting, head: Head, plain: bytes, export: parity.Difference, limits: parity.GateLimits) -> Compared:
+    """The head was fitted to the vectors of the int8 file: only its own rounding is left to compare."""
+    first = fitting.seen.rows[:PARITY_ROWS]
+    exact = fitting.by_lines(head, np.arange(len(first)))
+    found = parity.run(plain, first)
+    return Compared(logits=(exact, found), export=export, quantisation=parity.check_quantised(exact, found, limits))
+
+
+def _record(rows: Splits, recipe: QuickRecipe) -> dict[str, object]:
+    return {
+        "base_model": base_model.as_record(),
+        "quick": asdict(recipe),
+        "data": rows.as_record(),
+        "libraries": libraries(),
+    }
+
+
+def _judged(
+    fitting: _Fitting, pool: Sequence[Row], counted: Ints, recipe: QuickRecipe, work: Work
+) -> tuple[Floats, float, dict[str, object]]:
+    """The honest logits of the rows that count, the share of the reader in them that loses least, and the loss at every share."""
     topics, targets = [row.topic for row in pool], np.array(fitting.seen.targets)
 
     def judged(what: str, fit: Callable[[Ints], Model], score: Callable[[Model, Ints], Floats]) -> Floats:
@@ -190,12 +197,13 @@ def _judged(fitting: _Fitting, pool: Sequence[Row], recipe: QuickRecipe, work: W
         work.tell(what, recipe.folds, recipe.folds)
         return found
 
-    theirs = judged("heads in folds", fitting.lines, fitting.by_lines)
-    ours = judged("n-grams in folds", fitting.reader, fitting.by_reader)
+    theirs = judged("heads in folds", fitting.lines, fitting.by_lines)[counted]
+    ours = judged("n-grams in folds", fitting.reader, fitting.by_reader)[counted]
+    right = targets[counted]
     losses: dict[float, float] = {}
     for share in recipe.ngrams.shares:
         mixed = (1 - share) * theirs + share * ours
-        losses[share] = temperature.log_loss(mixed, targets, temperature.fit_temperature(mixed, targets))
+        losses[share] = temperature.log_loss(mixed, right, temperature.fit_temperature(mixed, right))
     best = min(losses, key=lambda share: losses[share])
     logger.info("ngrams_learned share=%s calibration_losses=%s", best, losses)
     rounded = {str(share): round(loss, ngrams.LOSS_DECIMALS) for share, loss in losses.items()}
@@ -207,10 +215,10 @@ def _unfamiliar(pool: Sequence[Row], targets: Ints, recipe: QuickRecipe) -> list
     texts = [row.text for row in pool]
 
     def known(places: Ints) -> frozenset[str]:
-        return frozenset(strangeness.known_words(texts[place] for place in places))
+        return frozenset(known_words(texts[place] for place in places))
 
     def share(words: frozenset[str], places: Ints) -> Floats:
-        return np.array([[strangeness.unfamiliar_share(texts[place], words)] for place in places])
+        return np.array([[unfamiliar_share(texts[place], words)] for place in places])
 
     found = cross_fit([row.topic for row in pool], targets, fit=known, score=share, folds=recipe.folds, seed=recipe.seed)
     shares: list[float] = found[:, 0].tolist()
@@ -222,15 +230,15 @@ def _encoder(
     ranges: Sequence[Sequence[int]],
     seen: Examples,
     labels: Sequence[str],
-    limits: parity.Limits,
+    limits: parity.GateLimits,
     recipe: QuickRecipe,
     work: Work,
-) -> Encoder:
-    def make() -> Encoder:
+) -> EncoderFile:
+    def make() -> EncoderFile:
         work.tell("export of the encoder", 0, 1)
         torch.manual_seed(recipe.seed)
         networks = two_files(TagNetwork.from_bert(base.bert, labels=len(labels)), ranges, labels)
-        made = Encoder(model=networks.quantised, export=networks.check(seen.rows[: assemble.PARITY_ROWS], limits))
+        made = EncoderFile(model=networks.quantised, export=networks.check(seen.rows[:PARITY_ROWS], limits))
         work.tell("export of the encoder", 1, 1)
         return made
 
@@ -238,13 +246,13 @@ def _encoder(
         "encoder.msgpack",
         make,
         save=lambda path, made: _write(path, msgspec.msgpack.encode(made)),
-        load=lambda path: msgspec.msgpack.decode(path.read_bytes(), type=Encoder),
+        load=lambda path: msgspec.msgpack.decode(path.read_bytes(), type=EncoderFile),
     )
 
 
 def _embed(model: bytes, seen: Examples, recipe: QuickRecipe, work: Work) -> Vectors:
     total = len(seen.rows)
-    found = heads.embed(model, seen.rows, threads=recipe.threads, told=lambda done: work.tell("vectors", done, total))
+    found = heads.embed(model, seen.rows, threads=recipe.threads, progress=lambda done: work.tell("vectors", done, total))
     # The runtime computed single precision, so no bit is lost.
     return found.astype(np.float32)
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model_export.bundle.prediction import SCORE_DECIMALS, Prediction
-from model_export.bundle.strangeness import OodLimits
-from model_export.bundle.text import tokens_per_word, words
-from monitoring import edges
+from tagstream.model_export.bundle.model import SCORE_DECIMALS, OodLimits, Prediction
+from tagstream.model_export.bundle.text import signals_of
+from tagstream.monitoring.signals import DISTRIBUTIONS
 
 # The share of ordinary texts that are not above a limit of `OodLimits`.
 ORDINARY = 0.995
@@ -51,11 +50,11 @@ def describe(
             strange by its words.
 
     Returns:
-        `rows`; `label_ratio`, the share of each predicted label; `confidence_cdf`, `energy_cdf`, `tokens_cdf` and
-        `tokens_per_word_cdf`, the share of values at most each edge of `monitoring.edges`; `energy_quantiles`, by
-        quantile; `ood_energy`, which all but `1 - ORDINARY` of the energies do not exceed, `ood_unfamiliar` likewise,
-        and `ood_ratio`, the share that exceeds either; `known_words`; `tokens`, the length of texts; `truncated_ratio`; `without_description_ratio`; `words`, the number of
-        rows that contain each word.
+        `rows`; `label_ratio`, the share of each predicted label; for each distribution of `monitoring.signals`, such as
+        `confidence_cdf`, the share of values at most each of its edges; `energy_quantiles`, by quantile; `ood_energy`, which all
+        but `1 - ORDINARY` of the energies do not exceed, `ood_unfamiliar` likewise, and `ood_ratio`, the share that exceeds
+        either; `known_words`; `tokens`, the length of texts; `truncated_ratio`; `without_description_ratio`; `words`, the number
+        of rows that contain each word.
 
     Raises:
         ValueError: There are no predictions, or not one text and one description flag for each.
@@ -68,29 +67,35 @@ def describe(
         msg = f"a reference needs one text a prediction: {rows} predictions, {len(texts)} texts, {len(described)} flags"
         raise ValueError(msg)
     counts = Counter(prediction.label for prediction in predictions)
-    confidences = np.array([prediction.confidence for prediction in predictions])
     energies = np.array([prediction.energy for prediction in predictions])
     tokens = np.array([prediction.tokens for prediction in predictions])
-    ratios = np.array([tokens_per_word(text, found.tokens) for text, found in zip(texts, predictions, strict=True)])
     limits = limits_of(predictions, known_words=known_words)
+    signals = [
+        signals_of(
+            text,
+            event_id="",
+            energy=found.energy,
+            tokens=found.tokens,
+            described=has_more,
+            source=None,
+            out_of_distribution=limits.is_strange(found),
+        )
+        for text, found, has_more in zip(texts, predictions, described, strict=True)
+    ]
+    measured = [(found.confidence, seen) for found, seen in zip(predictions, signals, strict=True)]
     return {
         "rows": rows,
         "label_ratio": {label: round(counts[label] / rows, 6) for label in labels},
-        "confidence_cdf": _cdf(confidences, edges.CONFIDENCE),
-        "energy_cdf": _cdf(energies, edges.ENERGY),
+        **{
+            signal.cdf: _cdf(np.array([signal.read(*one) for one in measured]), counted.edges)
+            for signal, counted in DISTRIBUTIONS.items()
+        },
         "energy_quantiles": {str(q): round(float(np.quantile(energies, q)), 4) for q in QUANTILES},
         "ood_energy": limits.energy,
-        "ood_ratio": round(sum(map(limits.is_strange, predictions)) / rows, 6),
-        "tokens_cdf": _cdf(tokens, edges.TOKENS),
-        "tokens_per_word_cdf": _cdf(ratios, edges.TOKENS_PER_WORD),
+        "ood_ratio": round(sum(seen.out_of_distribution for seen in signals) / rows, 6),
         "without_description_ratio": round(1 - sum(described) / rows, 6),
-        "words": _words(texts),
-        "tokens": {
-            "mean": round(float(tokens.mean()), 2),
-            "p50": round(float(np.quantile(tokens, 0.5)), 1),
-            "p95": round(float(np.quantile(tokens, 0.95)), 1),
-            "max": int(tokens.max()),
-        },
+        "words": _words([seen.words for seen in signals]),
+        "tokens": _lengths(tokens),
         "truncated_ratio": round(sum(prediction.truncated for prediction in predictions) / rows, 6),
         **({"known_words": list(known_words), "ood_unfamiliar": limits.unfamiliar} if known_words else {}),
     }
@@ -106,10 +111,19 @@ def _ordinary(values: Sequence[float]) -> float:
     return round(float(np.quantile(values, ORDINARY)), SCORE_DECIMALS)
 
 
+def _lengths(tokens: npt.NDArray[np.int64]) -> dict[str, float]:
+    return {
+        "mean": round(float(tokens.mean()), 2),
+        "p50": round(float(np.quantile(tokens, 0.5)), 1),
+        "p95": round(float(np.quantile(tokens, 0.95)), 1),
+        "max": int(tokens.max()),
+    }
+
+
 def _cdf(values: npt.NDArray[Any], cuts: Sequence[float]) -> dict[str, float]:
     return {str(edge): round(float((values <= edge).mean()), 6) for edge in cuts}
 
 
-def _words(texts: Sequence[str]) -> dict[str, int]:
-    counts = Counter(word for text in texts for word in set(words(text)))
+def _words(texts: Sequence[tuple[str, ...]]) -> dict[str, int]:
+    counts = Counter(word for text in texts for word in set(text))
     return {word: rows for word, rows in sorted(counts.items()) if rows >= LEAST_ROWS_PER_WORD}

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from model_export.bundle.prediction import Classifier, Prediction
-from model_export.bundle.strangeness import NO_LIMITS, OodLimits
-from model_export.data.row import Row
-from model_export.data.splits import Splits
-from model_export.measure import gate
-from model_export.measure.evaluate import Evaluation, evaluate
-from model_export.measure.gate import Gate
+from tagstream.model_export.bundle.model import NO_LIMITS, Classifier, OodLimits, Prediction
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.measure import gate
+from tagstream.model_export.measure.evaluate import RowsEvaluation, evaluate
+from tagstream.model_export.measure.gate import OodGate
 
 PARTS = ("holdout", "corpus_test", "calibration")
 
@@ -18,8 +17,8 @@ PARTS = ("holdout", "corpus_test", "calibration")
 class BundleMetrics:
     """The evaluation of every part that has rows, by its name; the gate where the bundle has one."""
 
-    evaluations: dict[str, Evaluation]
-    gate: Gate | None
+    evaluations: dict[str, RowsEvaluation]
+    gate: OodGate | None
 
     def as_json(self) -> dict[str, object]:
         """The record as plain values."""
@@ -41,7 +40,7 @@ def measure(
     Args:
         classifier: The bundle's, as production runs it.
         splits: The rows.
-        calibration: What is said of the calibration rows where it is known; the classifier is asked unless given.
+        calibration: Predictions of the calibration rows where they are known; the classifier is asked unless given.
         thresholds: By predicted label, the confidence from which a prediction is published without asking.
         limits: The figures above which a text is strange; without any, the bundle has no gate.
     """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model_export.calibrate.intervals import DECIMALS, Floats, Interval, Ints, wilson
+from tagstream.model_export.calibrate.intervals import DECIMALS, Floats, Interval, Ints, wilson
 
 BINS = 10
 # Points of a curve: the eye cannot tell more than one at every hundredth of coverage apart.
@@ -13,7 +13,7 @@ POINTS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bin:
+class ReliabilityBin:
     """
     Rows whose confidence is in [`low`, `high`), the last bin's in [`low`, 1]: their mean confidence and the share
     right.
@@ -50,9 +50,14 @@ class RiskCoverage:
     area: float
 
 
-def reliability(confidences: Sequence[float], correct: Sequence[bool], bins: int = BINS) -> tuple[Bin, ...]:
+def reliability(confidences: Sequence[float], correct: Sequence[bool], bins: int = BINS) -> tuple[ReliabilityBin, ...]:
     """
     Confidence against the share right, in bins of equal width; bins without rows are left out.
+
+    Args:
+        confidences: One a row, 0 to 1.
+        correct: Whether each row's label is right.
+        bins: The number of bins.
 
     >>> [(found.rows, found.right) for found in reliability([0.91, 0.99, 1.0, 0.35], [True, False, True, False])]
     [(1, 0.0), (3, 0.666667)]
@@ -65,7 +70,7 @@ def reliability(confidences: Sequence[float], correct: Sequence[bool], bins: int
         inside = places == place
         rows, hits = int(inside.sum()), int(right[inside].sum())
         found.append(
-            Bin(
+            ReliabilityBin(
                 low=round(int(place) / bins, DECIMALS),
                 high=round((int(place) + 1) / bins, DECIMALS),
                 rows=rows,
@@ -107,9 +112,9 @@ def risk_coverage(confidences: Sequence[float], correct: Sequence[bool], points:
     shares = np.diff(np.concatenate(([0], kept))) / rows
     area = float((shares * wrong[last] / kept).sum())
     # The first threshold that reaches each hundredth of coverage.
-    wanted = np.unique(np.searchsorted(kept, np.linspace(1, rows, points)))
+    shown = np.unique(np.searchsorted(kept, np.linspace(1, rows, points)))
     return RiskCoverage(
-        points=tuple(_point(confidence, wrong, int(last[place])) for place in wanted), area=round(area, DECIMALS)
+        points=tuple(_point(confidence, wrong, int(last[place])) for place in shown), area=round(area, DECIMALS)
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from model_export.bundle.prediction import Prediction
-from model_export.calibrate.certificate import Bools
-from model_export.calibrate.intervals import Interval, class_intervals
-from model_export.calibrate.temperature import Floats, Ints, calibration_error
-from model_export.measure.curves import risk_coverage
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.model_export.calibrate.certificate import Bools
+from tagstream.model_export.calibrate.intervals import Interval, class_intervals
+from tagstream.model_export.calibrate.temperature import Floats, Ints, calibration_error
+from tagstream.model_export.measure.curves import risk_coverage
 
 BOOTSTRAP_DRAWS = 1000
 BOOTSTRAP_SEED = 7
@@ -42,7 +42,7 @@ class ClassReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class RowsEvaluation:
     """
     The figures of a classifier on one set of rows.
 
@@ -105,6 +105,11 @@ def mistakes(label: str, labels: Sequence[str], given: Sequence[int]) -> list[tu
     """
     The labels that rows of `label` were given in error, with how many, the most frequent first.
 
+    Args:
+        label: The rows' own label.
+        labels: All labels.
+        given: How many of the rows were given each label, in the order of `labels`.
+
     >>> mistakes("b", ["a", "b", "c", "d"], [1, 9, 4, 0])
     [(4, 'c'), (1, 'a')]
     """
@@ -114,7 +119,7 @@ def mistakes(label: str, labels: Sequence[str], given: Sequence[int]) -> list[tu
 
 def evaluate(
     predictions: Sequence[Prediction], tags: Sequence[str], *, labels: Sequence[str], thresholds: Mapping[str, float]
-) -> Evaluation:
+) -> RowsEvaluation:
     """
     Measure predictions against labels given by people.
 
@@ -137,7 +142,7 @@ def evaluate(
     kept = np.array(confidences) >= np.array([thresholds[prediction.label] for prediction in predictions])
     precisions = precision_by_rows(np.array(confidences), right)
     low, high = bootstrap_interval(truth, found)
-    return Evaluation(
+    return RowsEvaluation(
         rows=len(tags),
         weighted_f1=round(_f1(truth, found, "weighted"), 6),
         weighted_f1_interval=(low, high),

@@ -12,10 +12,9 @@ from typing import Literal
 
 import msgspec
 
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.strangeness import OodLimits
-from model_export.bundle.text import compose
-from model_export.measure.suites import SUITES, read_cases
+from tagstream.model_export.bundle.model import OodLimits, Prediction
+from tagstream.model_export.bundle.text import compose
+from tagstream.model_export.measure.suites import SUITES, read_cases
 
 FOREIGN = SUITES / "foreign.jsonl"
 

@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.strangeness import OodLimits
-from model_export.data.corpus import NOT_ML
-from model_export.data.row import Row
-from model_export.data.splits import Splits
+from tagstream.model_export.bundle.model import OodLimits, Prediction
+from tagstream.model_export.data.corpus import NOT_ML
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import Splits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class OodGate:
     """
     The gate for foreign texts: the shares of ordinary and of foreign rows that it sends to a person.
 
@@ -62,7 +61,7 @@ def count(
     *,
     thresholds: Mapping[str, float],
     limits: OodLimits,
-) -> Gate:
+) -> OodGate:
     """
     Count the rows that the gate sends to a person.
 
@@ -74,7 +73,7 @@ def count(
     """
     strange = [limits.is_strange(one) for one in foreign]
     unsure = [one.confidence < thresholds[one.label] for one in foreign]
-    return Gate(
+    return OodGate(
         ood_energy=limits.energy,
         ood_unfamiliar=limits.unfamiliar,
         false_rejection={part: _share([limits.is_strange(one) for one in rows]) for part, rows in ordinary.items()},

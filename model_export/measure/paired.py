@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from model_export.bundle.prediction import Prediction
-from model_export.calibrate.intervals import DECIMALS, Floats, Interval, Ints, bootstrap, weighted_f1
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.model_export.calibrate.intervals import DECIMALS, Floats, Interval, Ints, bootstrap, weighted_f1
 
 # A smaller p-value is called a difference.
 SIGNIFICANT = 0.05

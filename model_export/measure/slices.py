@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from model_export.bundle.prediction import Prediction
-from model_export.calibrate.intervals import Interval, bootstrap, confusion, weighted_f1, wilson
-from model_export.data.corpus import AUTHORED, PLAIN, REGISTERS
-from model_export.data.row import Row
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.model_export.calibrate.intervals import Interval, bootstrap, confusion, weighted_f1, wilson
+from tagstream.model_export.data.corpus import AUTHORED, PLAIN, REGISTERS
+from tagstream.model_export.data.row import Row
 
 # Below this many rows an interval is wider than most differences that would change a decision.
 FEW_ROWS = 30

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from threadpoolctl import threadpool_limits
 
-from model_export.bundle.prediction import Prediction
+from tagstream.model_export.bundle.model import Prediction
 
 Predict = Callable[[Sequence[str]], list[Prediction]]
 

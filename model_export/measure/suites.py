@@ -20,12 +20,12 @@ from typing import TypeVar
 
 import msgspec
 
-from model_export.bundle.files import read_whole
-from model_export.bundle.prediction import Classifier
-from model_export.bundle.text import compose
-from model_export.calibrate.intervals import Interval, wilson
-from model_export.data.madewithml import DataError
-from monitoring.vocabulary import few
+from tagstream.model_export.bundle.files import read_whole
+from tagstream.model_export.bundle.model import Classifier
+from tagstream.model_export.bundle.text import compose
+from tagstream.model_export.calibrate.intervals import Interval, wilson
+from tagstream.model_export.data.madewithml import DataError
+from tagstream.monitoring.vocabulary import few
 
 SUITES = Path(__file__).parents[1] / "suites"
 EXPECTATIONS = ("minimum", "breadth", "direction")
@@ -46,7 +46,7 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     description: str | None = None
 
 
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ChangedTitle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A title and a change of it that must not change its label."""
 
     title: str
@@ -113,7 +113,9 @@ def run_own(classifier: Classifier, path: Path) -> tuple[GroupReport, ...]:
         for case in cases
         if case.tag is not None
     ]
-    changes = [Change(title=case.title, change=case.change, group=case.group) for case in cases if case.change is not None]
+    changes = [
+        ChangedTitle(title=case.title, change=case.change, group=case.group) for case in cases if case.change is not None
+    ]
     return _reports(_outcomes(classifier, path.stem, expected, path) | _kept(classifier, changes))
 
 
@@ -132,7 +134,7 @@ def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...
     for suite in EXPECTATIONS:
         path = folder / f"{suite}.jsonl"
         outcomes |= _outcomes(classifier, suite, read_cases(path, Expectation), path)
-    outcomes |= _kept(classifier, read_cases(folder / f"{INVARIANCE}.jsonl", Change))
+    outcomes |= _kept(classifier, read_cases(folder / f"{INVARIANCE}.jsonl", ChangedTitle))
     return _reports(outcomes)
 
 
@@ -149,7 +151,7 @@ def _outcomes(classifier: Classifier, suite: str, cases: Sequence[Expectation], 
     return outcomes
 
 
-def _kept(classifier: Classifier, changes: Sequence[Change]) -> Outcomes:
+def _kept(classifier: Classifier, changes: Sequence[ChangedTitle]) -> Outcomes:
     """Whether each title keeps its label when it is changed."""
     outcomes: defaultdict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
     before = classifier.classify([compose(case.title, None) for case in changes])

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from model_export.onnx.graph import Graph
+from tagstream.model_export.onnx.graph import Graph
 
 # The names of the nodes and constants of this module begin with it.
 PREFIX = "turned."

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import onnx
 import torch
+from torch import nn
 
-from model_export.bundle.bundle import ANY_PADDING, LABELS_METADATA_KEY, PADDING_METADATA_KEY
-from model_export.bundle.onnx_graph import STANDARD_DOMAINS
-from model_export.train.network import TagNetwork
+from tagstream.model_export.bundle.bundle import ANY_PADDING, LABELS_METADATA_KEY, PADDING_METADATA_KEY
+from tagstream.model_export.bundle.onnx_graph import STANDARD_DOMAINS
 
 # The first with `Gelu`, see operators.py.
 OPSET = 20
@@ -24,13 +24,14 @@ class ExportError(Exception):
     exit_code = 1
 
 
-def to_onnx(network: TagNetwork, labels: Sequence[str]) -> bytes:
+def to_onnx(network: nn.Module, labels: Sequence[str], *, longest: int) -> bytes:
     """
     Export a network.
 
     Args:
-        network: The result of `TagNetwork.for_export`, in inference mode.
+        network: A network of token ids and mask to logits, in inference mode.
         labels: The labels in the order of the logits; they are written into the file's metadata.
+        longest: The longest text that it reads, in tokens.
 
     Raises:
         ExportError: The graph needs an operator outside the ONNX standard.
@@ -39,7 +40,7 @@ def to_onnx(network: TagNetwork, labels: Sequence[str]) -> bytes:
     samples = (torch.zeros(SAMPLE_SHAPE, dtype=torch.int64), torch.ones(SAMPLE_SHAPE, dtype=torch.int64))
     sizes = {
         0: torch.export.Dim("batch", min=1, max=MAX_BATCH),
-        1: torch.export.Dim("length", min=2, max=network.shape.positions),
+        1: torch.export.Dim("length", min=2, max=longest),
     }
     with torch.no_grad(), warnings.catch_warnings():
         # The exporter warns of its own coming changes, which do not concern this code.

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from model_export.onnx import export
+from tagstream.model_export.onnx import export
 
 
 class Graph:

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from model_export.bundle.classifier import open_session
-from model_export.onnx import export, ngrams
-from model_export.train import batches
-from model_export.train.head import Head
+from tagstream.model_export.bundle.model import open_session
+from tagstream.model_export.onnx import export, ngrams
+from tagstream.model_export.train import batches
+from tagstream.model_export.train.head import Head
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,11 +33,13 @@ class HeadError(Exception):
     exit_code = 1
 
 
-def _unheard(_rows: int) -> None:
+def _ignored(_rows: int) -> None:
     """Tell nobody."""
 
 
-def embed(model: bytes, rows: Sequence[Sequence[int]], *, threads: int = 1, told: Callable[[int], None] = _unheard) -> Floats:
+def embed(
+    model: bytes, rows: Sequence[Sequence[int]], *, threads: int = 1, progress: Callable[[int], None] = _ignored
+) -> Floats:
     """
     The vectors of tokenised texts that enter the head of an int8 file, [rows, width], in order.
 
@@ -45,7 +47,7 @@ def embed(model: bytes, rows: Sequence[Sequence[int]], *, threads: int = 1, told
         model: The file.
         rows: The texts.
         threads: How many cores to use.
-        told: Told how many texts are done.
+        progress: Is told how many texts are done.
 
     Raises:
         HeadError: The file has no head that this module knows.
@@ -66,7 +68,7 @@ def embed(model: bytes, rows: Sequence[Sequence[int]], *, threads: int = 1, told
         for part in executor.map(vectors, batches.by_length(rows, BATCH)):
             parts.append(part)
             done += len(part[0])
-            told(done)
+            progress(done)
     if not parts:
         return np.empty((0, 0))
     found = np.empty((len(rows), parts[0][1].shape[1]))
@@ -78,6 +80,11 @@ def embed(model: bytes, rows: Sequence[Sequence[int]], *, threads: int = 1, told
 def with_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
     """
     The file with another head, in seven bits a weight with a scale a label, as `quantize` writes it.
+
+    Args:
+        model: The ONNX file.
+        head: Weight of shape (labels, width) and bias of shape (labels,).
+        labels: Those of the head, in its order.
 
     Raises:
         HeadError: The file's head is of another shape.
@@ -146,6 +153,11 @@ def foreign(why: str) -> HeadError:
 def with_label_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
     """
     The file with a second output `label_logits`: a product like the first one's, of the same rounded vector.
+
+    Args:
+        model: The ONNX file.
+        head: Weight of shape (labels, width) and bias of shape (labels,), as of the first head.
+        labels: Those of the head, in its order.
 
     Raises:
         HeadError: The file's head has another structure.

@@ -22,11 +22,11 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from model_export.calibrate import temperature
-from model_export.onnx import export, parity
-from model_export.train.head import every_label
-from model_export.train.lessons import Examples, drawing_weights
-from model_export.train.tuning import Recipe
+from tagstream.model_export.calibrate import temperature
+from tagstream.model_export.onnx import export, parity
+from tagstream.model_export.train.examples import Examples, drawing_weights
+from tagstream.model_export.train.head import every_label
+from tagstream.model_export.train.tuning import TeacherRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class NgramRecipe:
         shares: The candidate weights of the reader beside the network, 0 to 1; the calibration rows choose. 0 leaves it
             out.
         source_shares: The share of draws by source.
-        class_levelling: See `lessons.drawing_weights`.
+        class_levelling: See `examples.drawing_weights`.
         iterations: The largest number of iterations of the fit.
     """
 
@@ -64,8 +64,8 @@ class NgramRecipe:
     buckets: int = 1 << 18
     least_texts: int = 2
     shares: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-    source_shares: dict[str, float] = field(default_factory=lambda: dict(Recipe().source_shares))
-    class_levelling: float = Recipe().class_levelling
+    source_shares: dict[str, float] = field(default_factory=lambda: dict(TeacherRecipe().source_shares))
+    class_levelling: float = TeacherRecipe().class_levelling
     iterations: int = 1000
 
 
@@ -111,6 +111,11 @@ def places(row: Sequence[int], vocabulary: int, buckets: int) -> Ints:
     """
     The rows of the table for a text: those of its tokens, then those of its pairs.
 
+    Args:
+        row: The numbers of the text's tokens, in their order.
+        vocabulary: The number of tokens that the tokenizer has.
+        buckets: The number of rows for pairs, which share them by a hash.
+
     >>> places([5, 7], vocabulary=10, buckets=100).tolist()
     [5, 7, 108]
     """
@@ -154,7 +159,13 @@ def learn(
 def fit(train: Examples, vocabulary: int, recipe: NgramRecipe, labels: int) -> Ngrams:
     """
     Logistic regression on the features as the file will compute them, rarities rounded; then its weights are rounded
-    too. `labels` is the number of labels.
+    too.
+
+    Args:
+        train: The training texts.
+        vocabulary: The number of tokens that the tokenizer has.
+        recipe: The settings of the reader.
+        labels: The number of labels.
     """
     counts = _counts(train.rows, vocabulary, recipe.buckets)
     texts = np.asarray((counts > 0).sum(axis=0)).ravel()

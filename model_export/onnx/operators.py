@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import helper, numpy_helper
 
-from model_export.onnx import attention, export, products, sums
-from model_export.onnx.graph import Graph
+from tagstream.model_export.onnx import attention, export, products, sums
+from tagstream.model_export.onnx.graph import Graph
 
 # The names of the nodes and constants of this module begin with it.
 PREFIX = "attention."

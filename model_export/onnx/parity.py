@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model_export.bundle.classifier import open_session
-from model_export.bundle.invariance import Invariance, refused
-from model_export.train import batches
+from tagstream.model_export.bundle.invariance import Invariance, ParityError, refused
+from tagstream.model_export.bundle.model import open_session
+from tagstream.model_export.train import batches
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class GateLimits:
     """The largest logit gap, the least agreement and the largest share of flips that the gates accept."""
 
     export_logit: float = 1e-3
@@ -40,6 +40,14 @@ def run(model: bytes, rows: Sequence[Sequence[int]], output: str = "logits") -> 
     """
     Logits (or another output) of tokenised texts from an ONNX file, each text alone, as the reference for every
     comparison.
+
+    Args:
+        model: The ONNX file.
+        rows: The numbers of each text's tokens.
+        output: The name of the output to give.
+
+    Returns:
+        Shape (texts, labels) for logits.
     """
     running = open_session(model)
     found = []
@@ -48,6 +56,20 @@ def run(model: bytes, rows: Sequence[Sequence[int]], output: str = "logits") -> 
         (logits,) = running.run([output], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
         found.append(logits[0])
     return np.asarray(found, dtype=np.float64)
+
+
+def means(model: bytes, texts: Sequence[Sequence[Sequence[int]]], output: str = "logits") -> Floats:
+    """
+    As `run`, of texts in windows: of each the mean over its windows.
+
+    Args:
+        model: The ONNX file.
+        texts: Of each text its windows, of each window the numbers of its tokens.
+        output: The name of the output to give.
+    """
+    found = run(model, [window for text in texts for window in text], output)
+    ends = np.cumsum([len(text) for text in texts])[:-1]
+    return np.array([part.mean(axis=0) for part in np.split(found, ends)] if len(texts) else [], dtype=np.float64)
 
 
 def compare(left: Floats, right: Floats) -> Difference:
@@ -62,14 +84,27 @@ def compare(left: Floats, right: Floats) -> Difference:
 
 
 def routing_flips(left: Floats, right: Floats, *, temperature: float, thresholds: Sequence[float]) -> float:
-    """The share of texts, 0 to 1, that one network sends to a person and the other does not; `thresholds` in label order."""
+    """
+    The share of texts, 0 to 1, that one network sends to a person and the other does not.
+
+    Args:
+        left: Logits of one network, shape (texts, labels).
+        right: Logits of the other network for the same texts.
+        temperature: The divisor of the logits, over 0.
+        thresholds: The confidence at which a text is published, one a label, in their order.
+    """
     one, other = (_is_sure(logits, temperature, np.asarray(thresholds)) for logits in (left, right))
     return round(float((one != other).mean()), 6)
 
 
-def check_export(trained: Floats, exported: Floats, limits: Limits) -> Difference:
+def check_export(trained: Floats, exported: Floats, limits: GateLimits) -> Difference:
     """
     Compare the trained network with its float32 file.
+
+    Args:
+        trained: Logits of the trained network, shape (texts, labels).
+        exported: Logits of the file for the same texts.
+        limits: The largest difference that is rounding.
 
     Raises:
         ParityError: Logits differ by more than rounding.
@@ -81,9 +116,14 @@ def check_export(trained: Floats, exported: Floats, limits: Limits) -> Differenc
     return found
 
 
-def check_quantised(exported: Floats, quantised: Floats, limits: Limits) -> Difference:
+def check_quantised(exported: Floats, quantised: Floats, limits: GateLimits) -> Difference:
     """
     Compare the float32 file with the int8 file.
+
+    Args:
+        exported: Logits of the float32 file, shape (texts, labels).
+        quantised: Logits of the int8 file for the same texts.
+        limits: The least share of labels that must stay.
 
     Raises:
         ParityError: Too many labels change.
@@ -95,16 +135,30 @@ def check_quantised(exported: Floats, quantised: Floats, limits: Limits) -> Diff
     return found
 
 
-def check_flips(flips: float, limits: Limits) -> float:
+class FlipsError(ParityError):
+    """
+    An eight-bit file sends too many texts to another topic than the network in full precision.
+
+    Attributes:
+        share: The share of texts, 0 to 1.
+        most: The largest share that is allowed.
+    """
+
+    def __init__(self, message: str, *, share: float, most: float) -> None:
+        super().__init__(message)
+        self.share, self.most = share, most
+
+
+def check_flips(flips: float, limits: GateLimits) -> float:
     """
     Judge the result of `routing_flips`.
 
     Raises:
-        ParityError: Quantisation sends too many texts to another topic.
+        FlipsError: Quantisation sends too many texts to another topic.
     """
     if flips > limits.quantised_flips:
-        msg = f"quantisation sends {flips:.4f} of the texts through another door (at most {limits.quantised_flips})"
-        raise refused(msg)
+        msg = f"quantisation sends {flips:.4f} of the texts to another topic (at most {limits.quantised_flips})"
+        raise FlipsError(str(refused(msg)), share=flips, most=limits.quantised_flips)
     return flips
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from model_export.onnx import export
-from model_export.onnx.graph import Graph
+from tagstream.model_export.onnx import export
+from tagstream.model_export.onnx.graph import Graph
 
 # The names of the nodes and constants of this module begin with it.
 PREFIX = "rows."

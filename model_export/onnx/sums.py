@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from model_export.onnx import ngrams
-from model_export.onnx.graph import Graph
+from tagstream.model_export.onnx import ngrams
+from tagstream.model_export.onnx.graph import Graph
 
 # The names of the nodes and constants of this module begin with it.
 PREFIX = "exact."

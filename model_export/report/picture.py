@@ -13,23 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from model_export.calibrate.intervals import Interval
+from tagstream.model_export.calibrate.intervals import Interval
+from tagstream.model_export.report.colours import COLOURS, colour_rules
 
-# The value in light and in dark mode, by the name of the CSS variable. No two light values are the same: they are
-# replaced in the SVG.
-COLOURS = {
-    "ink": ("#1b1e22", "#e9ebee"),
-    "quiet": ("#58606a", "#a5adb8"),
-    "line": ("#dfe1e4", "#2b313a"),
-    "card": ("#fffffe", "#181c22"),
-    "ours": ("#0f766e", "#3cc9b8"),
-    "other-1": ("#a84b06", "#f3b548"),
-    "other-2": ("#1d4fd0", "#82abff"),
-    "other-3": ("#7530d6", "#c6a5ff"),
-    "other-4": ("#b3201f", "#ff8585"),
-    "other-5": ("#4d6b1c", "#a8cc6a"),
-    "other-6": ("#8a3668", "#f09ccb"),
-}
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 WIDTH = 4.4
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
@@ -70,12 +56,6 @@ class Picture:
         return self.svg.replace(">", f"><style>{colour_rules('svg')}</style>", 1)
 
 
-def colour_rules(selector: str) -> str:
-    """The colours as CSS, light and dark."""
-    light, dark = (";".join(f"--{name}:{pair[place]}" for name, pair in COLOURS.items()) for place in (0, 1))
-    return f"{selector}{{{light}}}@media (prefers-color-scheme:dark){{{selector}{{{dark}}}}}"
-
-
 def axes_of(height: float, *, grid: bool = True) -> tuple[Figure, Axes]:
     """A figure of this height, in inches, with one plot."""
     figure = figure_of(height)
@@ -106,14 +86,31 @@ def dress(axes: Axes, *, grid: bool = True) -> None:
 
 
 def dot(axes: Axes, place: float, value: float, interval: Interval, colour: str, *, hollow: bool = False) -> None:
-    """A value with its interval, in the row `place`; hollow for a figure that says little."""
+    """
+    Draw a value with its interval.
+
+    Args:
+        axes: Where it is drawn.
+        place: The row, on the vertical axis.
+        value: On the horizontal axis.
+        interval: Of the value, on the horizontal axis.
+        colour: Of dot and interval.
+        hollow: Whether the figure says little.
+    """
     axes.plot(interval, [place] * 2, color=colour, linewidth=2, alpha=0.6, solid_capstyle="round")
     face = LIGHT["card"] if hollow else colour
     axes.plot(value, place, "o", markersize=6.5, markeredgecolor=colour, markerfacecolor=face, markeredgewidth=1.4)
 
 
 def name_rows(axes: Axes, names: Sequence[str], places: Sequence[float] | None = None) -> None:
-    """Name the rows beside the vertical axis; rows are numbered from 0 unless `places` says where they are."""
+    """
+    Name the rows beside the vertical axis.
+
+    Args:
+        axes: Where they are drawn.
+        names: One a row, from the top.
+        places: The rows on the vertical axis; numbered from 0 unless given.
+    """
     at = list(places) if places is not None else [float(place) for place in range(len(names))]
     axes.set_yticks(at, list(names))
     axes.tick_params(axis="y", length=0)

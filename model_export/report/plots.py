@@ -7,11 +7,11 @@ They are drawn at the width of a phone, so they need no magnifying. The same rec
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from model_export.bundle.promise.promise import FOR_TEXTS
-from model_export.compare.measured import Measured, PartReport, title
-from model_export.measure.evaluate import MOST_COLUMNS, mistakes
-from model_export.measure.slices import FEW_ROWS
-from model_export.report.picture import (
+from tagstream.model_export.bundle.promise.promise import FOR_TEXTS
+from tagstream.model_export.compare.measured import Measured, PartReport, title
+from tagstream.model_export.measure.evaluate import MOST_COLUMNS, mistakes
+from tagstream.model_export.measure.slices import FEW_ROWS
+from tagstream.model_export.report.picture import (
     LIGHT,
     Picture,
     axes_of,

@@ -8,16 +8,18 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
-from model_export.calibrate.intervals import Interval
-from model_export.compare.contestants import BUNDLE, NETWORK, RIVAL
-from model_export.compare.measured import BETTER, PARTS, UNDECIDED, WORSE, Measured, ModelReport, Published, title
-from model_export.measure import speed, suites
-from model_export.measure.paired import SIGNIFICANT
-from model_export.measure.slices import FEW_ROWS
-from model_export.measure.suites import GroupReport
-from model_export.report.picture import Picture, colour_rules
-from model_export.report.plots import draw
-from model_export.report.terminal import shown_p
+from tagstream.model_export.calibrate.intervals import Interval
+from tagstream.model_export.compare.contestants import BUNDLE, NETWORK, RIVAL
+from tagstream.model_export.compare.measured import BETTER, PARTS, UNDECIDED, WORSE, Measured, ModelReport, PublishedRows, title
+from tagstream.model_export.compare.requirements import Judged
+from tagstream.model_export.measure import speed, suites
+from tagstream.model_export.measure.paired import SIGNIFICANT
+from tagstream.model_export.measure.slices import FEW_ROWS
+from tagstream.model_export.measure.suites import GroupReport
+from tagstream.model_export.report.colours import colour_rules
+from tagstream.model_export.report.picture import Picture
+from tagstream.model_export.report.plots import draw
+from tagstream.model_export.report.terminal import shown_p
 
 FOLDER = Path(__file__).parent
 KINDS = {BUNDLE: "int8, as in production", NETWORK: "network in full precision", RIVAL: "simpler rival"}
@@ -26,13 +28,14 @@ RECORDS, MARKDOWN, PAGE = "evaluation.jsonl", "report.md", "report.html"
 _ESCAPED = str.maketrans({character: f"\\{character}" for character in "\\|*_`<>[]"})
 
 
-def write(measured: Measured, folder: Path) -> list[Path]:
+def write(measured: Measured, folder: Path, judged: Judged | None = None) -> list[Path]:
     """
     Write the report of a record.
 
     Args:
         measured: The record.
         folder: Where the files go; it is made, and files of the same names are replaced.
+        judged: The requirements on the bundle, where there are any.
 
     Returns:
         The paths of the page, of the Markdown, and of the record itself as JSON lines. The pictures of the Markdown lie
@@ -45,23 +48,24 @@ def write(measured: Measured, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for picture in pictures.values():
         (folder / f"{picture.name}.svg").write_text(picture.as_file() + "\n", encoding="utf-8")
-    (folder / RECORDS).write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in measured.records()))
-    (folder / MARKDOWN).write_text(as_markdown(measured, pictures), encoding="utf-8")
-    (folder / PAGE).write_text(as_page(measured, pictures), encoding="utf-8")
+    records = (*measured.records(), *(judged.records() if judged else ()))
+    (folder / RECORDS).write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+    (folder / MARKDOWN).write_text(as_markdown(measured, pictures, judged), encoding="utf-8")
+    (folder / PAGE).write_text(as_page(measured, pictures, judged), encoding="utf-8")
     return [folder / PAGE, folder / MARKDOWN, folder / RECORDS]
 
 
-def as_page(measured: Measured, pictures: dict[str, Picture]) -> str:
+def as_page(measured: Measured, pictures: dict[str, Picture], judged: Judged | None = None) -> str:
     """The report as one page of HTML, with its pictures and its style inside."""
     # Both parts of the style are the project's own text.
     style = Markup(f"{colour_rules(':root')}\n{(FOLDER / 'page.css').read_text(encoding='utf-8')}")  # noqa: S704
-    return _environment().get_template("report.j2").render(_content(measured, pictures), form="html.j2", style=style)
+    return _environment().get_template("report.j2").render(_content(measured, pictures, judged), form="html.j2", style=style)
 
 
-def as_markdown(measured: Measured, pictures: dict[str, Picture]) -> str:
+def as_markdown(measured: Measured, pictures: dict[str, Picture], judged: Judged | None = None) -> str:
     """The report as Markdown, which refers to its pictures by file name."""
     environment = _environment(finalize=_markdown_text)
-    text = environment.get_template("report.j2").render(_content(measured, pictures), form="markdown.j2")
+    text = environment.get_template("report.j2").render(_content(measured, pictures, judged), form="markdown.j2")
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -106,9 +110,10 @@ def _environment(finalize: Callable[[object], object] | None = None) -> jinja2.E
     return environment
 
 
-def _content(measured: Measured, pictures: dict[str, Picture]) -> dict[str, object]:
+def _content(measured: Measured, pictures: dict[str, Picture], judged: Judged | None) -> dict[str, object]:
     return {
         "measured": measured,
+        "judged": judged,
         "pictures": pictures,
         "summary": summary(measured),
         "title": title,
@@ -138,12 +143,12 @@ def _beside(measured: Measured, part: str) -> str:
     return f": {'; '.join(said)}" if said else ""
 
 
-def _right(published: Published) -> str:
+def _right(published: PublishedRows) -> str:
     """The share right of the published rows, with its interval."""
     return "-" if published.precision is None else f"{published.precision:.3f} {_bounds(published.interval)}"
 
 
-def _thresholds(published: Published) -> str:
+def _thresholds(published: PublishedRows) -> str:
     """One figure, or the least and the most where labels have their own."""
     least, most = min(published.asked_below.values()), max(published.asked_below.values())
     return f"{least:.4f}" if least == most else f"{least:.4f} to {most:.4f}"

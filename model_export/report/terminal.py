@@ -1,7 +1,7 @@
 """The record of an evaluation as text for a terminal."""
 
-from model_export.compare.measured import Measured
-from model_export.measure import slices, speed, suites
+from tagstream.model_export.compare.measured import Measured
+from tagstream.model_export.measure import slices, speed, suites
 
 
 def shown_p(value: float) -> str:

@@ -5,7 +5,7 @@ unseen topics better than any network that was tuned here. Its heads are fitted 
 the topics, and a
 text is judged by the head that has not seen its topic: an opinion, not a memory of the label. Network and student then
     learn
-label and opinion together (`lessons.lessons_of`), and the opinion alone for texts without a label.
+label and opinion together (`examples.soft_examples`), and the opinion alone for texts without a label.
 
 The weights come in five pip packages (`requirements/advisor.txt`, 400 MB), or as a folder; the sum decides. Without
 them training goes on with labels alone, and says so.
@@ -31,9 +31,9 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from transformers import MPNetConfig, MPNetModel
 
-from model_export.calibrate.temperature import Floats, fit_temperature
-from model_export.train import batches
-from model_export.train.lessons import Examples, drawing_weights
+from tagstream.model_export.calibrate.temperature import Floats, fit_temperature
+from tagstream.model_export.train import batches
+from tagstream.model_export.train.examples import Examples, drawing_weights
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class AdviceRecipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
+class Opinions:
     """
     Probabilities of every label: `train` [rows, labels] of the labelled texts, `unlabelled` [texts, labels] of the
     others.
@@ -83,14 +83,14 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoder:
+class AdviserEncoder:
     """The network and the tokenizer file that belongs to it."""
 
     network: MPNetModel
     tokenizer: bytes
 
 
-def find(folder: Path | None = None) -> Encoder | None:
+def find(folder: Path | None = None) -> AdviserEncoder | None:
     """
     The encoder, from `folder` or from the installed packages; None where it is not installed.
 
@@ -117,18 +117,18 @@ def find(folder: Path | None = None) -> Encoder | None:
         msg = f"{WEIGHTS} of {NAME} lacks {missing[0]}. Next: install the version of transformers that the lock names."
         raise AdvisorError(msg)
     network.embeddings.position_ids = torch.arange(SHAPE["max_position_embeddings"]).expand((1, -1))
-    return Encoder(network=network.eval(), tokenizer=files[TOKENIZER])
+    return AdviserEncoder(network=network.eval(), tokenizer=files[TOKENIZER])
 
 
 def advise(
-    encoder: Encoder,
+    encoder: AdviserEncoder,
     train: Examples,
     *,
     texts: Sequence[str],
     topics: Sequence[str],
     unlabelled: Sequence[str],
     recipe: AdviceRecipe,
-) -> Advice:
+) -> Opinions:
     """
     Get the opinion of the encoder on every text.
 
@@ -144,8 +144,17 @@ def advise(
     return judge(vectors[: len(texts)], vectors[len(texts) :], train, topics=topics, recipe=recipe)
 
 
-def judge(vectors: Floats, unlabelled: Floats, train: Examples, *, topics: Sequence[str], recipe: AdviceRecipe) -> Advice:
-    """The opinions, from vectors [rows, width] of both kinds of texts."""
+def judge(vectors: Floats, unlabelled: Floats, train: Examples, *, topics: Sequence[str], recipe: AdviceRecipe) -> Opinions:
+    """
+    The opinions on both kinds of texts, from their vectors.
+
+    Args:
+        vectors: One for each labelled text, shape (rows, width).
+        unlabelled: One for each text without a label, shape (texts, width).
+        train: The labelled texts.
+        topics: The topic of each labelled text: no opinion comes from a model that knows its topic.
+        recipe: The settings of the adviser.
+    """
     targets = np.array(train.targets)
     weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling).double().numpy()
     weights = weights / weights.mean()
@@ -167,7 +176,7 @@ def judge(vectors: Floats, unlabelled: Floats, train: Examples, *, topics: Seque
         rest += softmax(others[kind] / temperature, axis=2).mean(axis=0) / 2
     right = float((opinions.argmax(axis=1) == targets).mean())
     logger.info("advice_measured rows=%d right=%.4f unlabelled=%d", len(targets), right, len(unlabelled))
-    return Advice(train=torch.from_numpy(opinions).float(), unlabelled=torch.from_numpy(rest).float())
+    return Opinions(train=torch.from_numpy(opinions).float(), unlabelled=torch.from_numpy(rest).float())
 
 
 def _heads(recipe: AdviceRecipe) -> tuple[SVC, LogisticRegression]:
@@ -179,7 +188,7 @@ def _heads(recipe: AdviceRecipe) -> tuple[SVC, LogisticRegression]:
 
 
 @torch.inference_mode()
-def embed(encoder: Encoder, texts: Sequence[str]) -> Floats:
+def embed(encoder: AdviserEncoder, texts: Sequence[str]) -> Floats:
     """Unit vectors of texts, [texts, width], in order: the mean over tokens, as the network was trained."""
     rows = batches.encode(batches.load_tokenizer(encoder.tokenizer), texts)
     network = encoder.network.to(batches.fast_dtype())

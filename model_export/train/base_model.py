@@ -13,7 +13,7 @@ from huggingface_hub import snapshot_download
 from transformers import BertModel
 from transformers.utils import logging
 
-from model_export import extras
+from tagstream.model_export import extras
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
@@ -39,6 +39,11 @@ class BaseModel:
 
     bert: BertModel
     tokenizer: bytes
+
+
+def as_record() -> dict[str, object]:
+    """Its entry in the manifest of a bundle."""
+    return {"name": NAME, "revision": REVISION, "sha256": SHA256}
 
 
 def load() -> BaseModel:

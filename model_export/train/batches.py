@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from model_export.train.network import TagNetwork
+from tagstream.model_export.train.network import TagNetwork
 
 MAX_LENGTH = 128
 EMBED_BATCH = 32
@@ -24,6 +24,14 @@ def load_tokenizer(raw: bytes, max_length: int = MAX_LENGTH) -> Tokenizer:
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of every text, special tokens included."""
     return [list(encoding.ids) for encoding in tokenizer.encode_batch(list(texts))]
+
+
+def windows(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[list[list[int]]]:
+    """Token ids of the first windows of every text, at most so many of each; special tokens included."""
+    return [
+        [list(one.ids) for one in (encoding, *encoding.overflowing[: most - 1])]
+        for encoding in tokenizer.encode_batch(list(texts))
+    ]
 
 
 def fast_dtype() -> torch.dtype:
@@ -83,6 +91,13 @@ def plan(rows: Sequence[Sequence[int]], weights: Tensor, *, size: int, steps: in
 
     Rows are drawn `POOL` batches at a time, sorted by length inside the pool and cut: batches are still random, and
     hold a third of the padding.
+
+    Args:
+        rows: The numbers of each text's tokens.
+        weights: How often each text is drawn, in proportion; shape (rows,).
+        size: Texts in a batch.
+        steps: Batches.
+        seed: Of the drawing: the same seed gives the same batches.
     """
     generator = torch.Generator().manual_seed(seed)
     left = steps

@@ -7,7 +7,7 @@ import msgspec
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from model_export.train.network import Shape, TagNetwork
+from tagstream.model_export.train.network import Shape, TagNetwork
 
 
 class CheckpointError(Exception):
@@ -24,7 +24,14 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def save(path: Path, network: TagNetwork, trained: Trained) -> None:
-    """Write a network with its labels and its record."""
+    """
+    Write a network with its labels and its record.
+
+    Args:
+        path: The file; it is overwritten.
+        network: The network.
+        trained: Its labels and its record.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     metadata = {

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
-from model_export.train import batches
-from model_export.train.lessons import Examples, Lessons, lesson_weights, soft_loss
-from model_export.train.network import Pooling, TagNetwork
-from model_export.train.rounding import rounded_activations
-from model_export.train.work import NO_WORK, Moving, Work
+from tagstream.model_export.train import batches
+from tagstream.model_export.train.examples import Examples, SoftExamples, soft_loss, soft_weights
+from tagstream.model_export.train.network import Pooling, TagNetwork
+from tagstream.model_export.train.rounding import rounded_activations
+from tagstream.model_export.train.work import NO_WORK, Optimisation, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,42 +45,44 @@ class StudentRecipe:
     max_gradient: float = 1.0
 
 
-def distil(teacher: TagNetwork, train: Examples, lessons: Lessons, recipe: StudentRecipe, work: Work = NO_WORK) -> TagNetwork:
+def distil(
+    teacher: TagNetwork, train: Examples, texts: SoftExamples, recipe: StudentRecipe, work: Work = NO_WORK
+) -> TagNetwork:
     """
     Train a student.
 
     Args:
         teacher: The network to imitate; it is not changed.
         train: Labelled texts.
-        lessons: The same texts, then the texts without a label, with the label probabilities of each.
+        texts: Those of `train`, then those without a label, with the label probabilities of each.
         recipe: Every number of the procedure.
         work: Keeps its steps, and is told of them.
     """
     torch.manual_seed(recipe.seed)
-    rows = lessons.rows
+    rows = texts.rows
     vectors = batches.embed(teacher, rows)
     with torch.no_grad():
-        wanted: Tensor = teacher.head(vectors)
+        teacher_logits: Tensor = teacher.head(vectors)
     student = teacher.shallow(recipe.layers, recipe.pooling)
     _set_dropout(student, recipe.dropout)
     steps = recipe.epochs * (len(rows) // recipe.batch_rows)
     student.words.requires_grad_(requires_grad=False)
-    moving = [parameter for parameter in student.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(moving, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    tuned = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(tuned, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     schedule = get_linear_schedule_with_warmup(optimiser, round(steps * recipe.warmup_share), steps)
-    weights = lesson_weights(train, lessons, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share)
+    weights = soft_weights(train, texts, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share)
     student.train()
 
     def loss_of(drawn: Sequence[int]) -> Tensor:
         with batches.fast():
             found = student.embed(*batches.pad([rows[place] for place in drawn])).float()
-        return _loss(student.head(found), found, wanted[drawn], vectors[drawn], lessons.targets[drawn], recipe)
+        return _loss(student.head(found), found, teacher_logits[drawn], vectors[drawn], texts.targets[drawn], recipe)
 
     with rounded_activations(student):
         work.descend(
             "student",
             student,
-            Moving(optimiser=optimiser, schedule=schedule, max_gradient=recipe.max_gradient),
+            Optimisation(optimiser=optimiser, schedule=schedule, max_gradient=recipe.max_gradient),
             plan=batches.plan(rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed),
             loss_of=loss_of,
             steps=steps,
@@ -88,10 +90,12 @@ def distil(teacher: TagNetwork, train: Examples, lessons: Lessons, recipe: Stude
     return student.eval()
 
 
-def _loss(logits: Tensor, found: Tensor, wanted: Tensor, vectors: Tensor, targets: Tensor, recipe: StudentRecipe) -> Tensor:
+def _loss(
+    logits: Tensor, found: Tensor, teacher_logits: Tensor, vectors: Tensor, targets: Tensor, recipe: StudentRecipe
+) -> Tensor:
     heat = recipe.temperature
     soft = nn.functional.kl_div(
-        torch.log_softmax(logits / heat, dim=-1), torch.softmax(wanted / heat, dim=-1), reduction="batchmean"
+        torch.log_softmax(logits / heat, dim=-1), torch.softmax(teacher_logits / heat, dim=-1), reduction="batchmean"
     )
     near = (found - vectors).square().sum(dim=-1).mean()
     taught = soft_loss(logits, targets, recipe.label_smoothing)

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from model_export.calibrate.temperature import Floats
-from model_export.train.lessons import Examples, drawing_weights
+from tagstream.model_export.calibrate.temperature import Floats
+from tagstream.model_export.train.examples import Examples, drawing_weights
 
 # The logit of a label that no training row has.
 NEVER = -20.0
@@ -40,7 +40,15 @@ class Head:
 
 
 def fit_head(vectors: npt.NDArray[np.floating[Any]], train: Examples, recipe: HeadRecipe, labels: int) -> Head:
-    """Logistic regression on the vectors of the training texts, drawn in the recipe's shares; `labels` is the number of labels."""
+    """
+    Logistic regression on the vectors of the training texts, drawn in the recipe's shares.
+
+    Args:
+        vectors: One for each training text, shape (rows, width).
+        train: The training texts.
+        recipe: The settings of the head.
+        labels: The number of labels.
+    """
     weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
     regression = LogisticRegression(C=recipe.strength, max_iter=recipe.iterations)
     regression.fit(vectors, train.targets, sample_weight=(weights / weights.mean()).double().numpy())

@@ -59,9 +59,12 @@ class Layer(nn.Module):
 
     def forward(self, states: Tensor, bias: Tensor, *, first_only: bool = False) -> Tensor:
         """
-        Map states [batch, length, width] to states; `bias` [batch, 1, 1, length] hides the padding.
+        Map states to states of the same shape.
 
-        `first_only`: give the first token's state alone, [batch, 1, width]; it still looks at all others.
+        Args:
+            states: Shape (batch, length, width).
+            bias: Added to the attention's scores, shape (batch, 1, 1, length): it hides the padding.
+            first_only: Give the first token's state alone, shape (batch, 1, width); it still looks at all others.
         """
         key, value = self._split(self.key(states)), self._split(self.value(states))
         states = states[:, :1] if first_only else states

@@ -16,18 +16,18 @@ import torch
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
-from model_export.calibrate.temperature import fit_temperature, level_sources, log_loss
-from model_export.train import batches
-from model_export.train.head import HeadRecipe, fit_head
-from model_export.train.lessons import Examples, Lessons, lesson_weights, soft_loss
-from model_export.train.network import TagNetwork
-from model_export.train.work import NO_WORK, Moving, Work
+from tagstream.model_export.calibrate.temperature import fit_temperature, level_sources, log_loss
+from tagstream.model_export.train import batches
+from tagstream.model_export.train.examples import Examples, SoftExamples, soft_loss, soft_weights
+from tagstream.model_export.train.head import HeadRecipe, fit_head
+from tagstream.model_export.train.network import TagNetwork
+from tagstream.model_export.train.work import NO_WORK, Optimisation, Work
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class TeacherRecipe:
     """The parameters of training, besides the data."""
 
     seed: int = 20261101
@@ -62,8 +62,8 @@ def tune(
     network: TagNetwork,
     train: Examples,
     calibration: Examples,
-    recipe: Recipe,
-    lessons: Lessons,
+    recipe: TeacherRecipe,
+    texts: SoftExamples,
     work: Work = NO_WORK,
 ) -> Tuned:
     """
@@ -74,7 +74,7 @@ def tune(
         train: The rows to learn from.
         calibration: The rows that choose the share of tuning.
         recipe: Every number of the procedure.
-        lessons: Targets of labelled and unlabelled texts.
+        texts: Targets of labelled and unlabelled texts.
         work: Keeps the steps of tuning, and is told of them.
     """
     torch.manual_seed(recipe.seed)
@@ -83,7 +83,7 @@ def tune(
     )
     probe(network, train, first)
     base = {name: value.clone() for name, value in network.state_dict().items()}
-    run_epochs(network, train, lessons, recipe, work)
+    run_epochs(network, train, texts, recipe, work)
     tuned = {name: value.clone() for name, value in network.state_dict().items()}
     losses: dict[float, float] = {}
     for share in recipe.tuned_shares:
@@ -96,46 +96,60 @@ def tune(
 
 
 def probe(network: TagNetwork, train: Examples, recipe: HeadRecipe) -> None:
-    """Fit the head of a network in place; the encoder does not change."""
+    """
+    Fit the head of a network in place; the encoder does not change.
+
+    Args:
+        network: The network; its encoder is read and its head is set.
+        train: The training texts.
+        recipe: The settings of the head.
+    """
     head = fit_head(batches.embed(network, train.rows).double().numpy(), train, recipe, network.shape.labels)
     with torch.no_grad():
         network.head.weight.copy_(torch.from_numpy(head.weight))
         network.head.bias.copy_(torch.from_numpy(head.bias))
 
 
-def run_epochs(network: TagNetwork, train: Examples, lessons: Lessons, recipe: Recipe, work: Work = NO_WORK) -> None:
+def run_epochs(network: TagNetwork, train: Examples, texts: SoftExamples, recipe: TeacherRecipe, work: Work = NO_WORK) -> None:
     """
     Tune every layer but the word embeddings.
 
     The embeddings stay: words that the training texts lack keep their place relative to the others.
+
+    Args:
+        network: The network; it is tuned in place.
+        train: The labelled texts.
+        texts: Targets of these and of unlabelled texts.
+        recipe: The settings of the tuning.
+        work: Keeps the state of the tuning, so that one that was cut off goes on.
     """
     steps = recipe.epochs * (len(train.rows) // recipe.batch_rows)
     optimiser = torch.optim.AdamW(parameter_groups(network, recipe), weight_decay=recipe.weight_decay, fused=True)
     schedule = get_linear_schedule_with_warmup(optimiser, round(steps * recipe.warmup_share), steps)
     network.words.requires_grad_(requires_grad=False)
-    taught = bool(lessons.targets[lessons.labelled :].any())
-    weights = lesson_weights(
-        train, lessons, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share if taught else 0.0
+    taught = bool(texts.targets[texts.labelled :].any())
+    weights = soft_weights(
+        train, texts, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share if taught else 0.0
     )
     network.train()
 
     def loss_of(drawn: Sequence[int]) -> Tensor:
         with batches.fast():
-            logits = network(*batches.pad([lessons.rows[place] for place in drawn]))
-        return soft_loss(logits.float(), lessons.targets[drawn], recipe.label_smoothing)
+            logits = network(*batches.pad([texts.rows[place] for place in drawn]))
+        return soft_loss(logits.float(), texts.targets[drawn], recipe.label_smoothing)
 
     work.descend(
         "teacher",
         network,
-        Moving(optimiser=optimiser, schedule=schedule, max_gradient=recipe.max_gradient),
-        plan=batches.plan(lessons.rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed),
+        Optimisation(optimiser=optimiser, schedule=schedule, max_gradient=recipe.max_gradient),
+        plan=batches.plan(texts.rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed),
         loss_of=loss_of,
         steps=steps,
     )
     network.eval()
 
 
-def parameter_groups(network: TagNetwork, recipe: Recipe) -> list[dict[str, object]]:
+def parameter_groups(network: TagNetwork, recipe: TeacherRecipe) -> list[dict[str, object]]:
     """The parameters by depth: each layer's rate is `layer_decay` times that of the layer above."""
     depth = network.shape.layers
     groups: list[dict[str, object]] = [{"params": list(network.head.parameters()), "lr": recipe.learning_rate}]
@@ -148,7 +162,14 @@ def parameter_groups(network: TagNetwork, recipe: Recipe) -> list[dict[str, obje
 
 
 def interpolate(base: dict[str, Tensor], tuned: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Weights on the line between two networks: 0 is the base, 1 the tuned one."""
+    """
+    Weights on the line between two networks.
+
+    Args:
+        base: The weights at 0, by name.
+        tuned: The weights at 1, by name.
+        share: The place on the line, 0 to 1.
+    """
     return {name: torch.lerp(base[name], tuned[name], share) for name in base}
 
 

@@ -5,8 +5,10 @@ Tuning is one long stage: its weights, the optimiser's state and the random numb
 on from there computes the same bits as one that was never stopped.
 """
 
+import contextlib
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,7 +20,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from model_export.train.network import TagNetwork
+from tagstream.model_export.train.network import TagNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ def _silent(_stage: str, _done: int, _of: int) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moving:
+class Optimisation:
     """
     Moves the parameters of a network, a step at a time.
 
@@ -69,8 +71,16 @@ class Work:
         """The same with a folder of its own for this input: these values, the code and the libraries."""
         if self.folder is None:
             return self
-        digest = hashlib.sha256(msgspec.json.encode([_code(), *parts])).hexdigest()[:DIGEST_CHARACTERS]
+        digest = hashlib.sha256(msgspec.json.encode([_code(), *parts], enc_hook=repr)).hexdigest()[:DIGEST_CHARACTERS]
         return Work(self.folder / digest, self.tell)
+
+    def forget(self, done: "Work") -> None:
+        """Remove what was kept for this input, and the folder unless other trainings have kept something there."""
+        if self.folder is None or done.folder is None:
+            return
+        shutil.rmtree(done.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def stage(self, name: str, make: Callable[[], T], *, save: Callable[[Path, T], None], load: Callable[[Path], T]) -> T:
         """
@@ -96,7 +106,7 @@ class Work:
         self,
         name: str,
         network: TagNetwork,
-        moving: Moving,
+        optimisation: Optimisation,
         *,
         plan: Iterable[Sequence[int]],
         loss_of: Callable[[Sequence[int]], Tensor],
@@ -108,27 +118,27 @@ class Work:
         Args:
             name: The stage's name.
             network: The network.
-            moving: Moves its parameters.
+            optimisation: Moves its parameters.
             plan: The rows of every step. It is drawn from its beginning in any case, so that its random numbers are the same.
             loss_of: The loss of the rows of a step, with its gradient.
             steps: The number of steps of the plan.
         """
         kept = self.folder / f"{name}.steps" if self.folder is not None else None
-        first = _resume(kept, network, moving) if kept is not None and kept.is_file() else 0
+        first = _resume(kept, network, optimisation) if kept is not None and kept.is_file() else 0
         for step, drawn in enumerate(plan):
             if step < first:
                 continue
             loss = loss_of(drawn)
             torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(network.parameters(), moving.max_gradient)
-            moving.optimiser.step()
-            moving.schedule.step()
-            moving.optimiser.zero_grad()
+            nn.utils.clip_grad_norm_(network.parameters(), optimisation.max_gradient)
+            optimisation.optimiser.step()
+            optimisation.schedule.step()
+            optimisation.optimiser.zero_grad()
             self.tell(name, step + 1, steps)
             if step % LOG_EVERY == 0:
                 logger.info("step_done step=%d of=%d loss=%.4f", step, steps, float(loss.detach()))
             if kept is not None and (step + 1) % KEEP_EVERY == 0:
-                self._write(kept, partial(_keep, done=step + 1, network=network, moving=moving))
+                self._write(kept, partial(_keep, done=step + 1, network=network, optimisation=optimisation))
 
     @staticmethod
     def _write(path: Path, save: Callable[[Path], None]) -> None:
@@ -142,23 +152,23 @@ class Work:
 NO_WORK = Work()
 
 
-def _keep(path: Path, done: int, network: nn.Module, moving: Moving) -> None:
+def _keep(path: Path, done: int, network: nn.Module, optimisation: Optimisation) -> None:
     state = {
         "done": done,
         "network": network.state_dict(),
-        "optimiser": moving.optimiser.state_dict(),
-        "schedule": moving.schedule.state_dict(),
+        "optimiser": optimisation.optimiser.state_dict(),
+        "schedule": optimisation.schedule.state_dict(),
         "random": torch.get_rng_state(),
     }
     torch.save(state, path)
 
 
-def _resume(path: Path, network: nn.Module, moving: Moving) -> int:
+def _resume(path: Path, network: nn.Module, optimisation: Optimisation) -> int:
     """Put everything back to the kept step, and return its number; no code of the file is run."""
     state = torch.load(path, weights_only=True)
     network.load_state_dict(state["network"])
-    moving.optimiser.load_state_dict(state["optimiser"])
-    moving.schedule.load_state_dict(state["schedule"])
+    optimisation.optimiser.load_state_dict(state["optimiser"])
+    optimisation.schedule.load_state_dict(state["schedule"])
     torch.set_rng_state(state["random"])
     logger.info("tuning_goes_on from=%d", state["done"])
     return int(state["done"])

@@ -1,6 +1,6 @@
 """The baseline: counts of the stream's decisions in a healthy time. Windows and the live figures are compared with it.
 
-It is learned from the first healthy windows of the group (`monitoring.drift.learning`), or comes from a file made by
+It is learned from the first healthy windows of the group (`tagstream.monitoring.drift.learning`), or comes from a file made by
 `tagstream drift reference`. The rows that a bundle was calibrated on cannot replace it, because a live stream has other
 words, other producers and texts that are harder or easier for the model.
 """
@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from monitoring import edges
-from monitoring.observer import Observation
-from monitoring.vocabulary import Destination
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import DISTRIBUTIONS
+from tagstream.monitoring.vocabulary import Destination
 
 FORMAT = 1
 LEAST_EVENTS = 5_000
@@ -30,13 +30,6 @@ LEAST_COUNT_OF_A_WORD = 2
 SHARES = ("undescribed", "out_of_distribution", "truncated", "reviewed")
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
-# Distribution: its edges. A distribution has a count for each edge, and one for the values beyond the last.
-EDGES: Mapping[str, tuple[float, ...]] = {
-    "confidence": edges.CONFIDENCE,
-    "energy": edges.ENERGY,
-    "tokens": edges.TOKENS,
-    "tokens_per_word": edges.TOKENS_PER_WORD,
-}
 
 
 class BaselineError(Exception):
@@ -45,13 +38,13 @@ class BaselineError(Exception):
     exit_code = 2
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FigureCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     Numbers of events, for the figures of the recording rules.
 
     Attributes:
-        distributions: By name of `EDGES`, the events at most each edge and above the one before; the last count is of those
-            beyond the last edge.
+        distributions: By name of the signal, the events at most each of its edges and above the one before; the last count is of
+            those beyond the last edge.
         undescribed: Events with a title alone.
         out_of_distribution: Texts that are unlike the training texts.
         truncated: Texts that did not fit into the network.
@@ -88,7 +81,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     without_source: Count
     lone_sources: Count
     labels: dict[str, Count]
-    figures: Figures | None = None
+    figures: FigureCounts | None = None
     model: str = ""
 
     @property
@@ -104,12 +97,12 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if found is None:
             return {"rows": self.events, "label_ratio": self.label_ratio}
         cdfs = {
-            f"{name}_cdf": {
+            signal.cdf: {
                 str(edge): below / self.events
-                for edge, below in zip(cuts, itertools.accumulate(found.distributions[name]), strict=False)
+                for edge, below in zip(counted.edges, itertools.accumulate(found.distributions[signal.name]), strict=False)
             }
-            for name, cuts in EDGES.items()
-            if len(found.distributions.get(name, ())) == len(cuts) + 1
+            for signal, counted in DISTRIBUTIONS.items()
+            if len(found.distributions.get(signal.name, ())) == len(counted.edges) + 1
         }
         return {
             "rows": self.events,
@@ -136,10 +129,10 @@ class Learning:
     sources: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     without_source: int = 0
-    # Names of `Figures` that are single counts.
+    # Names of `FigureCounts` that are single counts.
     shares: Counter[str] = field(default_factory=Counter)
     distributions: dict[str, list[int]] = field(
-        default_factory=lambda: {name: [0] * (len(cuts) + 1) for name, cuts in EDGES.items()}
+        default_factory=lambda: {signal.name: [0] * (len(counted.edges) + 1) for signal, counted in DISTRIBUTIONS.items()}
     )
 
     def add(self, observations: Iterable[Observation]) -> None:
@@ -153,9 +146,9 @@ class Learning:
             self.shares["out_of_distribution"] += signals.out_of_distribution
             self.shares["truncated"] += seen.truncated
             self.shares["reviewed"] += seen.destination is Destination.REVIEW
-            values = (seen.confidence, signals.energy, signals.tokens, signals.tokens_per_word)
-            for (name, cuts), value in zip(EDGES.items(), values, strict=True):
-                self.distributions[name][bisect_left(cuts, value)] += 1
+            for signal, counted in DISTRIBUTIONS.items():
+                value = signal.read(seen.confidence, signals)
+                self.distributions[signal.name][bisect_left(counted.edges, value)] += 1
             self.words.update(set(signals.words))
             self.labels[seen.label] += 1
             if signals.source is None:
@@ -187,7 +180,7 @@ class Learning:
             without_source=self.without_source,
             lone_sources=sum(count == 1 for count in self.sources.values()),
             labels=dict(sorted(self.labels.items())),
-            figures=Figures(distributions=self.distributions, **{name: self.shares[name] for name in SHARES}),
+            figures=FigureCounts(distributions=self.distributions, **{name: self.shares[name] for name in SHARES}),
             model=model,
         )
 

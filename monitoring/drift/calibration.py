@@ -10,12 +10,13 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from monitoring.drift import baseline
-from monitoring.drift.sudden_change import READ, WATCHED, ChangeDetector
-from monitoring.drift.thresholds import CHANGE_DELTA, DriftPlan, Thresholds
-from monitoring.drift.window_comparison import compare
-from monitoring.observer import Observation
-from monitoring.vocabulary import DriftScore, DriftSignal
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.sudden_change import ChangeDetector
+from tagstream.monitoring.drift.thresholds import CHANGE_DELTA, DriftPlan, Thresholds
+from tagstream.monitoring.drift.window_comparison import compare
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import WATCHED, DriftSignal
+from tagstream.monitoring.vocabulary import DriftScore
 
 # Rule of three: without an alarm in 3n events, the mean number of events between alarms is at least n, at 95 % confidence.
 RUNS = 3
@@ -106,7 +107,12 @@ def calibrate(
 
 def require(count: int, plan: DriftPlan, *, of: str) -> None:
     """
-    Refuse to calibrate on so few events; `of` names them in the message.
+    Refuse to calibrate on too few events.
+
+    Args:
+        count: The number of events.
+        plan: Sizes of the windows and of the baseline.
+        of: The events in the words of the message, such as "decisions".
 
     Raises:
         TooFewError: Fewer than five windows remain after the baseline.
@@ -180,9 +186,9 @@ def _changes(replays: Sequence[Sequence[Observation]], *, total: int, allowed: i
 
 
 def _count(signal: DriftSignal, replay: Sequence[Observation], delta: float) -> int:
-    detector, read = ChangeDetector(signal, delta=delta), READ[signal]
+    detector = ChangeDetector(signal, delta=delta)
     return sum(
-        detector.update(read(seen.confidence, seen.signals)) is not None
+        detector.update(detector.read(seen.confidence, seen.signals)) is not None
         for seen in replay
         if seen.signals is not None and seen.confidence is not None
     )

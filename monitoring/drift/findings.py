@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from monitoring.vocabulary import DriftKind, DriftSignal
+from tagstream.monitoring.signals import DriftSignal
+from tagstream.monitoring.vocabulary import DriftKind
 
 MOST_EXAMPLES = 10
 # Items in a finding's one-line summary.

@@ -1,7 +1,7 @@
-"""What a consumer group knows of its own ordinary stream: each worker adds windows, and their sum becomes the group's reference.
+"""The ordinary stream of a consumer group, as the group learns it: each worker adds windows, and their sum becomes the reference.
 
 The state is a fold over the records of the topic `references`, which is compacted: each worker has a record of its part
-(a `Note` with a `worker`), and the group has one (without) that begins a learning or ends it with the reference in force.
+(a `ReferenceNote` with a `worker`), and the group has one (without) that begins a learning or ends it with the reference in force.
 A worker that restarts reads them again. Workers may end a learning at the same time; the last record counts, and their
 sums differ by a window at most. Pure: notes in, notes out; times are given.
 """
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from monitoring.drift.baseline import Baseline, Learning
-from monitoring.drift.thresholds import DriftPlan
-from monitoring.observer import Observation
+from tagstream.monitoring.drift.baseline import Baseline, Learning
+from tagstream.monitoring.drift.thresholds import DriftPlan
+from tagstream.monitoring.observer import Observation
 
 
-class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ReferenceNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     One record of `references`.
 
@@ -60,7 +60,7 @@ class GroupLearning:
 
     def _start(self, began_ms: int) -> None:
         self._began_ms = began_ms
-        self._parts: dict[str, Note] = {}
+        self._parts: dict[str, ReferenceNote] = {}
         self._own = Learning()
         self._own_windows = 0
         self._own_since_ms = self._own_last_ms = 0
@@ -80,7 +80,7 @@ class GroupLearning:
         passed = (now_ms - since) / 1000 / seconds if seconds else 1.0
         return max(0.0, min(1.0, passed, self.events / (self._plan.reference_windows * self._plan.window_events)))
 
-    def read(self, note: Note) -> None:
+    def read(self, note: ReferenceNote) -> None:
         """Take a note from the topic, in the topic's order; those of other groups, bundles and earlier learnings change nothing."""
         if (note.group, note.model) != (self._group, self._model) or note.began_ms < self._began_ms:
             return
@@ -91,16 +91,16 @@ class GroupLearning:
         elif note.baseline is not None:
             self.in_force = note.baseline
 
-    def offer(self, window: Sequence[Observation], now_ms: int) -> list[Note]:
+    def offer(self, window: Sequence[Observation], now_ms: int) -> list[ReferenceNote]:
         """
-        Learn from a healthy window that closed at `now_ms`; returns the notes to publish.
+        Learn from a healthy window that closed at `now_ms` (Unix milliseconds); returns the notes to publish.
 
         A worker's windows are spread over the time of learning, so that a fast stream does not learn one second of its day.
         """
         plan = self._plan
         if self.in_force is not None:
             return []
-        notes: list[Note] = []
+        notes: list[ReferenceNote] = []
         pause_ms = plan.learning_seconds * 1000 / plan.reference_windows
         if self._own_windows < plan.reference_windows and now_ms - self._own_last_ms >= pause_ms:
             self._own.add(window)
@@ -113,12 +113,12 @@ class GroupLearning:
             self.read(notes[-1])
         return notes
 
-    def end(self) -> Note:
+    def end(self) -> ReferenceNote:
         """
         The note that puts in force what the parts have learned.
 
         Raises:
-            ValueError: Nothing is learned yet.
+            ValueError: No window is learned yet.
         """
         learned = Learning()
         for part in self._parts.values():
@@ -129,12 +129,12 @@ class GroupLearning:
             raise ValueError(msg)
         return self._note(learned.baseline(model=self._model))
 
-    def anew(self, now_ms: int) -> Note:
+    def anew(self, now_ms: int) -> ReferenceNote:
         """The note that begins another learning."""
-        return Note(group=self._group, model=self._model, began_ms=now_ms)
+        return ReferenceNote(group=self._group, model=self._model, began_ms=now_ms)
 
-    def _note(self, baseline: Baseline, *, worker: str = "", since_ms: int = 0) -> Note:
-        return Note(
+    def _note(self, baseline: Baseline, *, worker: str = "", since_ms: int = 0) -> ReferenceNote:
+        return ReferenceNote(
             group=self._group,
             model=self._model,
             began_ms=self._began_ms,

@@ -5,13 +5,10 @@ change is reported once, when the mean has moved far enough to matter, and no ot
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from monitoring.drift.adwin import AdaptiveWindow
-from monitoring.observer import Signals
-from monitoring.vocabulary import DriftSignal
+from tagstream.monitoring.drift.adwin import AdaptiveWindow
+from tagstream.monitoring.signals import WATCHED, DriftSignal
 
 CHECK_EVERY_EVENTS = 32
 QUIET_EVENTS = 1_000
@@ -22,42 +19,7 @@ SETTLING_EVENTS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
-    """
-    How one signal is watched.
-
-    Attributes:
-        low: The value that becomes 0; ADWIN's bound holds for numbers in 0 to 1. Values outside are cut.
-        high: The value that becomes 1.
-        least: The change of the mean, in the signal's own unit, below which it is not reported.
-    """
-
-    low: float
-    high: float
-    least: float
-
-
-WATCHED: Mapping[DriftSignal, Watched] = MappingProxyType(
-    {
-        DriftSignal.CONFIDENCE: Watched(low=0.0, high=1.0, least=0.03),
-        DriftSignal.ENERGY: Watched(low=-12.0, high=0.0, least=0.3),
-        DriftSignal.TOKENS_PER_WORD: Watched(low=1.0, high=4.0, least=0.1),
-        # 0 or 1 for each event, so the mean is the share of events with a description.
-        DriftSignal.DESCRIBED: Watched(low=0.0, high=1.0, least=0.1),
-    }
-)
-READ: Mapping[DriftSignal, Callable[[float, Signals], float]] = MappingProxyType(
-    {
-        DriftSignal.CONFIDENCE: lambda confidence, _: confidence,
-        DriftSignal.ENERGY: lambda _, signals: signals.energy,
-        DriftSignal.TOKENS_PER_WORD: lambda _, signals: signals.tokens_per_word,
-        DriftSignal.DESCRIBED: lambda _, signals: float(signals.described),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class SuddenChange:
     """The mean of `signal` moved from `before` to `after`, in the signal's own unit."""
 
     signal: DriftSignal
@@ -80,9 +42,17 @@ class ChangeDetector:
     """
 
     def __init__(self, signal: DriftSignal, *, delta: float, quiet_events: int = QUIET_EVENTS) -> None:
-        """`delta` is ADWIN's: smaller means fewer false alarms and later detections."""
+        """
+        Start without values.
+
+        Args:
+            signal: The signal, whose record says how its mean is watched.
+            delta: ADWIN's: smaller means fewer false alarms and later detections.
+            quiet_events: Events after a report in which no other is given.
+        """
         self.signal = signal
-        self._watched = WATCHED[signal]
+        record, self._watched = WATCHED[signal]
+        self.read = record.read
         self._delta = delta
         self._quiet_events = quiet_events
         self.reset()
@@ -96,7 +66,7 @@ class ChangeDetector:
         self._anchor: float | None = None
         self._since = 0
 
-    def update(self, value: float) -> Change | None:
+    def update(self, value: float) -> SuddenChange | None:
         """Add a value; returns a change if one is reported at this value."""
         scaled = self._scaled(value)
         width, total = self._window.width + 1, self._window.total + scaled
@@ -128,7 +98,7 @@ class ChangeDetector:
     def _unscaled(self, value: float) -> float:
         return self._watched.low + (self._watched.high - self._watched.low) * value
 
-    def _report(self, after: float) -> Change | None:
+    def _report(self, after: float) -> SuddenChange | None:
         before = self._anchor
         if before is None or abs(after - before) < self._watched.least:
             return None
@@ -137,4 +107,4 @@ class ChangeDetector:
         self._window = AdaptiveWindow(delta=self._delta, check_every=CHECK_EVERY_EVENTS)
         for value in self._recent:
             self._window.update(self._scaled(value))
-        return Change(signal=self.signal, before=before, after=after)
+        return SuddenChange(signal=self.signal, before=before, after=after)

@@ -5,7 +5,7 @@ docs/drift.md has their origin and the measured false alarms and delays (`make d
 
 from dataclasses import dataclass, field
 
-from monitoring.vocabulary import DriftScore
+from tagstream.monitoring.vocabulary import DriftScore
 
 # ADWIN's delta, for every signal.
 CHANGE_DELTA = 0.002

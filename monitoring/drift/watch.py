@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitoring.drift.baseline import Baseline
-from monitoring.drift.findings import MOST_ITEMS, Finding, Model, Span, moment
-from monitoring.drift.learning import GroupLearning, Note
-from monitoring.drift.sudden_change import READ, WATCHED, Change, ChangeDetector
-from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.window_comparison import (
+from tagstream.monitoring.drift.baseline import Baseline
+from tagstream.monitoring.drift.findings import MOST_ITEMS, Finding, Model, Span, moment
+from tagstream.monitoring.drift.learning import GroupLearning, ReferenceNote
+from tagstream.monitoring.drift.sudden_change import ChangeDetector, SuddenChange
+from tagstream.monitoring.drift.thresholds import DriftPlan
+from tagstream.monitoring.drift.window_comparison import (
     Comparison,
     compare,
     examples_of_labels,
@@ -25,8 +25,9 @@ from monitoring.drift.window_comparison import (
     examples_of_words,
     first_ids,
 )
-from monitoring.observer import Observation
-from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import WATCHED, DriftSignal
+from tagstream.monitoring.vocabulary import DriftKind, DriftScore
 
 # People read findings, so time bounds them and not the number of events: one of a kind, or of a signal, an hour. A stream that swings
 # is said once.
@@ -37,7 +38,7 @@ RECENT_EVENTS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class WindowScores:
     """The comparison of one window: its number of events, and the scores that could be computed."""
 
     events: int
@@ -50,13 +51,13 @@ class Noticed:
     """The results of adding decisions: all sudden `changes`, the `findings` to publish, and `notes` for the topic `references`."""
 
     changes: list[DriftSignal] = field(default_factory=list)
-    evaluations: list[Evaluation] = field(default_factory=list)
+    evaluations: list[WindowScores] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
+    notes: list[ReferenceNote] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class _Said:
+class _LastReport:
     """The last report of a kind or of a signal: its score, and its time in Unix milliseconds."""
 
     score: float
@@ -89,7 +90,7 @@ class DriftWatch:
         self._worker = worker
         self._plan = plan or DriftPlan()
         self._given = baseline
-        self._detectors = [(ChangeDetector(signal, delta=self._plan.change_delta), READ[signal]) for signal in WATCHED]
+        self._detectors = [ChangeDetector(signal, delta=self._plan.change_delta) for signal in WATCHED]
         self._group = GroupLearning(group=group, model=model.digest, worker=worker, plan=self._plan)
         self._digests: tuple[Baseline | None, str] = (None, "")
         self._start()
@@ -99,7 +100,7 @@ class DriftWatch:
         self._since_ms = 0
         self._healthy = True
         self._recent: deque[Observation] = deque(maxlen=RECENT_EVENTS)
-        self._said: dict[DriftKind | DriftSignal, _Said] = {}
+        self._said: dict[DriftKind | DriftSignal, _LastReport] = {}
 
     @property
     def learning(self) -> bool:
@@ -115,7 +116,7 @@ class DriftWatch:
         """How far the learning is at `now_ms`, 0 to 1."""
         return 1.0 if self._given is not None else self._group.progress(now_ms)
 
-    def read(self, note: Note) -> None:
+    def read(self, note: ReferenceNote) -> None:
         """Take a record of the topic `references`."""
         self._group.read(note)
 
@@ -126,7 +127,7 @@ class DriftWatch:
 
     def reset(self) -> None:
         """Start again, because other partitions are read now. The baseline is of all partitions of the group, so it stays."""
-        for detector, _ in self._detectors:
+        for detector in self._detectors:
             detector.reset()
         self._start()
 
@@ -140,8 +141,8 @@ class DriftWatch:
                 self._since_ms = now_ms
             self._window.append(seen)
             self._recent.append(seen)
-            for detector, read in self._detectors:
-                change = detector.update(read(seen.confidence, seen.signals))
+            for detector in self._detectors:
+                change = detector.update(detector.read(seen.confidence, seen.signals))
                 if change is not None:
                     self._healthy = False
                     report.changes.append(change.signal)
@@ -155,7 +156,7 @@ class DriftWatch:
         baseline = self.baseline
         ratio = baseline.label_ratio if baseline is not None else None
         comparison = compare(self._window, baseline=baseline, label_ratio=ratio)
-        report.evaluations.append(Evaluation(events=comparison.events, scores=comparison.scores, at_ms=now_ms))
+        report.evaluations.append(WindowScores(events=comparison.events, scores=comparison.scores, at_ms=now_ms))
         for kind, score in _KINDS.items():
             found = comparison.scores.get(score, 0.0)
             if found >= self._plan.thresholds.of(score) and self._is_news(kind, found, now_ms):
@@ -178,7 +179,7 @@ class DriftWatch:
             since = now_ms - last.at_ms
             if since < REPEAT_MS and (since < WORSE_MS or score < WORSE * last.score):
                 return False
-        self._said[subject] = _Said(score=score, at_ms=now_ms)
+        self._said[subject] = _LastReport(score=score, at_ms=now_ms)
         return True
 
     def _found(self, kind: DriftKind, comparison: Comparison, now_ms: int) -> Finding:
@@ -203,11 +204,11 @@ class DriftWatch:
             example_ids=names[kind](),
         )
 
-    def _changed(self, change: Change, now_ms: int) -> Finding:
-        read = READ[change.signal]
+    def _changed(self, change: SuddenChange, now_ms: int) -> Finding:
+        record, _ = WATCHED[change.signal]
         rising = change.after > change.before
         values = [
-            (read(seen.confidence, seen.signals), seen.signals.event_id)
+            (record.read(seen.confidence, seen.signals), seen.signals.event_id)
             for seen in self._recent
             if seen.signals is not None and seen.confidence is not None
         ]

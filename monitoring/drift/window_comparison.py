@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from monitoring.comparison import psi_terms
-from monitoring.drift.baseline import Baseline
-from monitoring.drift.findings import MOST_EXAMPLES, MOST_ITEMS, Label, Source, Word
-from monitoring.observer import Observation, Signals
-from monitoring.vocabulary import DriftScore
+from tagstream.monitoring.comparison import psi_terms
+from tagstream.monitoring.drift.baseline import Baseline
+from tagstream.monitoring.drift.findings import MOST_EXAMPLES, MOST_ITEMS, Label, Source, Word
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import Signals
+from tagstream.monitoring.vocabulary import DriftScore
 
 # A word counts if at least this share of the window's events contain it (20 of 1,000), and at least this number.
 LEAST_SHARE, LEAST_COUNT = 0.02, 10
@@ -47,7 +48,14 @@ class Comparison:
 
 
 def compare(window: Sequence[Observation], *, baseline: Baseline | None, label_ratio: Mapping[str, float] | None) -> Comparison:
-    """Compare decisions with the baseline and with the reference's shares of labels. Dead letters are left out."""
+    """
+    Compare decisions with the baseline and with the reference's shares of labels.
+
+    Args:
+        window: The outcomes of one window; dead letters are left out.
+        baseline: The counts that words and sources are compared with; None: they have no score.
+        label_ratio: By label, its share in the reference, 0 to 1; None: the labels have no score.
+    """
     decided = [(seen, seen.signals) for seen in window if seen.signals is not None and seen.label is not None]
     scores: dict[DriftScore, float] = {}
     words: tuple[Word, ...] = ()
@@ -66,10 +74,16 @@ def compare(window: Sequence[Observation], *, baseline: Baseline | None, label_r
 
 def surprise(count: int, events: int, reference_count: int, reference_events: int) -> float:
     """
-    A z for a word in `count` of `events`, given that it was in `reference_count` of `reference_events`.
+    How unlikely the share of a word is, given its share in the reference: a z, below 0 for a word that became rarer.
 
     It is the signed root of Dunning's log-likelihood ratio. The usual log-odds with a prior give a word that is not in the
     reference such a wide error that even twenty occurrences in a thousand events stay below z = 3.
+
+    Args:
+        count: Events with the word.
+        events: All events of the window, at least 1.
+        reference_count: Events of the reference with the word.
+        reference_events: All events of the reference, at least 1.
 
     >>> [round(surprise(count, 1000, 0, 5000), 1) for count in (0, 5, 20)]
     [0.0, 4.2, 8.5]

@@ -1,30 +1,35 @@
-"""Computes the figures of one moment from the workers' metrics."""
+"""Computes the figures of one moment from the workers' metrics: plain ones, and those with a limit (distances and shares)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from monitoring.comparison import psi_terms
-from monitoring.figures.figures import (
+from tagstream.monitoring import limits
+from tagstream.monitoring.comparison import ks, psi, psi_terms
+from tagstream.monitoring.figures.figures import (
     Bar,
+    BlockedPartition,
     Confidence,
     Detectors,
+    EventTotals,
     Figures,
     Flow,
     JudgedSpan,
     LabelFigures,
     LoadedModel,
-    OpenTransaction,
-    Position,
-    Totals,
+    LogPosition,
+    Measure,
+    RolloutFigures,
     Trouble,
 )
-from monitoring.figures.histogram import bins
-from monitoring.figures.history import Windows
-from monitoring.figures.measures import AGE, CONFIDENCE, DECISIONS, PUBLISHED, distances, label_shares, shares
-from monitoring.figures.snapshot import Snapshot
-from monitoring.health import SILENT, STARTING, STOPPING
-from monitoring.vocabulary import Destination
+from tagstream.monitoring.figures.history import DECISIONS, Windows
+from tagstream.monitoring.figures.snapshot import Snapshot, bins
+from tagstream.monitoring.health import SILENT, STARTING, STOPPING
+from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, Signal
+from tagstream.monitoring.vocabulary import Destination, PlanState
 
 BREAKER = "tagstream_circuit_breaker_open"
+PUBLISHED = "tagstream_events_published_total"
+CONFIDENCE = "tagstream_confidence_ratio"
+AGE = "tagstream_event_age_seconds"
 
 
 def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble | None:
@@ -68,14 +73,17 @@ def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
         window=JudgedSpan(
             seconds=judged.seconds,
             decisions=_count(judged, DECISIONS),
-            decided=sum(_count(judged, PUBLISHED, destination=door.value) for door in (Destination.TAGGED, Destination.REVIEW)),
+            decided=sum(
+                _count(judged, PUBLISHED, destination=destination.value)
+                for destination in (Destination.TAGGED, Destination.REVIEW)
+            ),
             events=_count(judged, PUBLISHED),
             since_start=windows.since_start,
         ),
         flow=_flow(windows.flow) if windows.flow else Flow(),
-        totals=Totals(
+        totals=EventTotals(
             received=_count(total, "tagstream_events_received_total"),
-            **{door.value: _count(total, PUBLISHED, destination=door.value) for door in Destination},
+            **{destination.value: _count(total, PUBLISHED, destination=destination.value) for destination in Destination},
         ),
         position=_position(total),
         labels=_labels(judged),
@@ -88,6 +96,7 @@ def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
             if count
         },
         detectors=_detectors(judged, total),
+        rollout=_rollout(judged, total),
     )
 
 
@@ -101,7 +110,7 @@ def _flow(last: Snapshot) -> Flow:
     return Flow(
         seconds=last.seconds,
         received=last.rate("tagstream_events_received_total"),
-        **{door.value: last.rate(PUBLISHED, destination=door.value) for door in Destination},
+        **{destination.value: last.rate(PUBLISHED, destination=destination.value) for destination in Destination},
         p50_seconds=p50.value if p50 else None,
         p99_seconds=p99.value if p99 else None,
         p50_more=p50 is not None and p50.more,
@@ -109,7 +118,7 @@ def _flow(last: Snapshot) -> Flow:
     )
 
 
-def _position(now: Snapshot) -> Position:
+def _position(now: Snapshot) -> LogPosition:
     def whole(name: str) -> int | None:
         values = now.gauge(name)
         return round(sum(values)) if values and not now.unknown(name) else None
@@ -117,7 +126,7 @@ def _position(now: Snapshot) -> Position:
     lag = whole("tagstream_committed_lag_events")
     # The workers report 0 for "nothing in hand". That is the age of what waits only if nothing waits.
     oldest = max(now.gauge("tagstream_oldest_unprocessed_seconds"), default=None)
-    return Position(
+    return LogPosition(
         lag=lag,
         inflight=whole("tagstream_inflight_events"),
         partitions=whole("tagstream_assigned_partitions"),
@@ -126,10 +135,10 @@ def _position(now: Snapshot) -> Position:
     )
 
 
-def _open_transactions(now: Snapshot) -> tuple[OpenTransaction, ...]:
+def _open_transactions(now: Snapshot) -> tuple[BlockedPartition, ...]:
     since = now.gauge_by("tagstream_open_transaction_since_timestamp_seconds", "partition")
     return tuple(
-        OpenTransaction(partition=partition, events=round(events), seconds=max(0.0, now.at - since.get(partition, now.at)))
+        BlockedPartition(partition=partition, events=round(events), seconds=max(0.0, now.at - since.get(partition, now.at)))
         for partition, events in sorted(now.gauge_by("tagstream_open_transaction_events", "partition").items())
     )
 
@@ -186,3 +195,170 @@ def _detectors(judged: Snapshot, total: Snapshot) -> Detectors:
         from_bundle=judged.gauge_by("tagstream_reference_distance_from_bundle", "figure"),
         last_change=max(judged.gauge("tagstream_drift_last_change_timestamp_seconds"), default=0.0) or None,
     )
+
+
+def _rollout(judged: Snapshot, now: Snapshot) -> RolloutFigures | None:
+    # A worker that has one of the two has the other.
+    pairs = zip(now.gauge("tagstream_rollout_epoch"), now.gauge("tagstream_rollout_followed"), strict=False)
+    epochs = [epoch for epoch, followed in pairs if followed]
+    if not epochs:
+        return None
+    arms = judged.counter_by("tagstream_rollout_decisions_total", "arm")
+    decided = sum(arms.values())
+    # 0 under each state that is not the worker's, and under all of them without a plan.
+    planned = {state: now.gauge("tagstream_rollout_planned_epoch", state=state.value) for state in PlanState}
+    loaded = max(now.gauge("tagstream_model_loaded_timestamp_seconds"), default=0.0)
+    return RolloutFigures(
+        workers=len(epochs),
+        epochs=tuple(sorted({round(epoch) for epoch in epochs})),
+        settled_seconds=max(0.0, now.at - loaded) if loaded else None,
+        arms={arm: count / decided for arm, count in arms.items()} if decided else {},
+        planned=round(max((epoch for values in planned.values() for epoch in values), default=0)) or None,
+        states={state.value: workers for state, values in planned.items() if (workers := sum(map(bool, values)))},
+        closing=round(max(now.gauge("tagstream_rollout_closing_epoch"), default=0)) or None,
+        held_events=round(sum(now.gauge("tagstream_rollout_held_events"))),
+        held_seconds=max(now.gauge("tagstream_rollout_held_seconds"), default=0.0),
+        refusals=_count(judged, "tagstream_rollout_refusals_total"),
+    )
+
+
+def label_shares(judged: Snapshot) -> tuple[dict[str, float], dict[str, float]]:
+    """The share of each label among the decisions, and its share in the bundle's reference."""
+    counts = judged.counter_by(DECISIONS, "label")
+    whole = sum(counts.values())
+    share = {label: count / whole for label, count in counts.items()} if whole else {}
+    return share, judged.gauge_by("tagstream_reference_label_ratio", "label")
+
+
+def distances(judged: Snapshot) -> tuple[Measure, ...]:
+    """Distances from the reference: of the labels, and of each distribution that is judged."""
+    enough = _enough_decisions(judged) and not _skewed(judged)
+
+    def distance(signal: Signal, limit: float) -> Measure:
+        counted = DISTRIBUTIONS[signal]
+        histogram = judged.histogram(counted.metric)
+        value = ks(histogram.cdf, judged.reference_cdf(counted.reference)) if histogram else None
+        return _measure(signal.name, f"{counted.title} (KS)", value, limit=limit, enough=enough)
+
+    return (
+        _measure("labels", "label mix (PSI)", psi(*label_shares(judged)), limit=limits.LABEL_PSI, enough=enough),
+        *(distance(signal, limit) for signal, limit in JUDGED.items()),
+    )
+
+
+def shares(judged: Snapshot, minutes: Sequence[Snapshot] = ()) -> tuple[Measure, ...]:
+    """
+    Shares of the decisions or of the outcomes, each with its limit.
+
+    Args:
+        judged: The span that the shares are of.
+        minutes: Each of the last three minutes. Late outcomes are over their limit only if they are so in each of them too.
+    """
+    return (*_outcome_shares(judged, minutes), *_text_shares(judged))
+
+
+def _outcome_shares(judged: Snapshot, minutes: Sequence[Snapshot]) -> Iterator[Measure]:
+    tagged = judged.counter(PUBLISHED, destination=Destination.TAGGED.value)
+    reviewed = judged.counter(PUBLISHED, destination=Destination.REVIEW.value)
+    # Decisions of the keyword rules count too, which send everything to a person.
+    decided = (tagged or 0) + (reviewed or 0)
+    usual = None if _skewed(judged) else max(judged.gauge("tagstream_reference_review_ratio"), default=None)
+    yield _measure(
+        "review",
+        "sent to a person",
+        None if reviewed is None or not decided else reviewed / decided,
+        reference=usual,
+        # The budget, or a share that is news although the budget has room for it.
+        limit=limits.REVIEW_RATIO if usual is None else min(limits.REVIEW_RATIO, usual + limits.REVIEW_MORE),
+        enough=decided >= limits.LEAST_DECISIONS,
+    )
+    outcomes, dead = judged.counter(PUBLISHED), judged.counter(PUBLISHED, destination=Destination.DLQ.value)
+    yield _measure(
+        "dead_letter",
+        "dead letters",
+        None if dead is None or not outcomes else dead / outcomes,
+        limit=limits.DEAD_LETTER_RATIO,
+        enough=(dead or 0) >= limits.LEAST_BAD_EVENTS,
+    )
+    ages = judged.histogram(AGE)
+    stale = _stale(judged)
+    yield _measure(
+        "stale",
+        f"older than {limits.STALE_SECONDS:.0f} s",
+        stale,
+        limit=limits.STALE_RATIO,
+        enough=ages is not None
+        and round((stale or 0.0) * ages.count) >= limits.LEAST_BAD_EVENTS
+        and len(minutes) > 0
+        and all((_stale(minute) or 0.0) > limits.STALE_RATIO for minute in minutes),
+    )
+
+
+def _stale(span: Snapshot) -> float | None:
+    ages = span.histogram(AGE)
+    return ages.share_above(limits.STALE_SECONDS) if ages else None
+
+
+def _text_shares(judged: Snapshot) -> Iterator[Measure]:
+    def reference(name: str) -> float | None:
+        return max(judged.gauge(name), default=None)
+
+    usual_ood = reference("tagstream_reference_ood_ratio")
+    usual_bare = reference("tagstream_reference_without_description_ratio")
+    sources = judged.counter_by("tagstream_events_by_source_total", "source")
+    enough = _enough_decisions(judged) and not _skewed(judged)
+    yield _measure(
+        "out_of_distribution",
+        "unlike the training text",
+        judged.ratio("tagstream_ood_events_total", DECISIONS),
+        reference=usual_ood,
+        limit=None
+        if usual_ood is None
+        else limits.OUT_OF_DISTRIBUTION_TIMES * max(usual_ood, limits.OUT_OF_DISTRIBUTION_LEAST),
+        enough=enough,
+    )
+    yield _measure(
+        "without_description",
+        "title alone",
+        judged.ratio("tagstream_events_without_description_total", DECISIONS),
+        reference=usual_bare,
+        limit=None if usual_bare is None else min(1.0, usual_bare + limits.WITHOUT_DESCRIPTION_MORE),
+        enough=enough,
+    )
+    yield _measure(
+        "truncated",
+        "too long for the network",
+        judged.ratio("tagstream_events_truncated_total", DECISIONS),
+        reference=reference("tagstream_reference_truncated_ratio"),
+    )
+    yield _measure(
+        "unseen_source",
+        "unknown source",
+        # Events without a source are not counted: the contract allows them.
+        sources.get("unseen", 0.0) / sum(sources.values()) if sum(sources.values()) else None,
+        limit=limits.UNSEEN_SOURCE_RATIO,
+        enough=enough,
+    )
+
+
+def _measure(
+    name: str,
+    title: str,
+    value: float | None,
+    *,
+    reference: float | None = None,
+    limit: float | None = None,
+    enough: bool = False,
+) -> Measure:
+    """A measure; `enough` says whether there are enough events to judge it."""
+    over = enough and value is not None and limit is not None and value > limit
+    return Measure(name=name, title=title, value=value, reference=reference, limit=limit, over=over)
+
+
+def _enough_decisions(judged: Snapshot) -> bool:
+    return (judged.counter(DECISIONS) or 0.0) >= limits.LEAST_DECISIONS
+
+
+def _skewed(judged: Snapshot) -> bool:
+    """Whether several bundles decide: their figures together are of none of the references."""
+    return len({info["digest"] for info in judged.infos("tagstream_model_info") if info.get("digest")}) > 1

@@ -80,7 +80,7 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
+class EventTotals:
     """Events since the workers started."""
 
     received: int
@@ -90,7 +90,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenTransaction:
+class BlockedPartition:
     """A partition whose events wait behind an open transaction: how many, and for how long the workers have seen it open."""
 
     partition: str
@@ -99,7 +99,7 @@ class OpenTransaction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+class LogPosition:
     """
     Position of the workers in the log, added up.
 
@@ -111,7 +111,7 @@ class Position:
     inflight: int | None
     partitions: int | None
     oldest_seconds: float | None
-    open_transactions: tuple[OpenTransaction, ...] = ()
+    open_transactions: tuple[BlockedPartition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +141,15 @@ def leading(labels: Sequence[LabelFigures]) -> tuple[LabelFigures, ...]:
     order = sorted(labels, key=lambda one: -max(one.share or 0.0, one.reference or 0.0))
     rest = order[LEADING:]
 
-    def together(figures: Iterable[float | None]) -> float | None:
+    def summed(figures: Iterable[float | None]) -> float | None:
         known = [figure for figure in figures if figure is not None]
         return sum(known) if known else None
 
     others = LabelFigures(
         label=f"{len(rest)} more",
-        share=together(one.share for one in rest),
-        reference=together(one.reference for one in rest),
-        psi_term=together(one.psi_term for one in rest),
+        share=summed(one.share for one in rest),
+        reference=summed(one.reference for one in rest),
+        psi_term=summed(one.psi_term for one in rest),
         confidence=None,
     )
     return (*order[:LEADING], others)
@@ -232,8 +232,41 @@ class Detectors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutFigures:
+    """
+    The change of the model of a running stream, as the workers that follow it see it.
+
+    Attributes:
+        workers: Those that follow it.
+        epochs: The epochs by whose champions they decide, ascending; one, unless they differ.
+        settled_seconds: Seconds since the last of them took over a model.
+        arms: By arm, its share of the decisions of the judged span; empty before the first change.
+        planned: The epoch that is planned; None without a plan.
+        states: By state before that epoch, the number of workers.
+        closing: The epoch for which events are held; None where none is about to begin.
+        held_events: Events that are held.
+        held_seconds: For how long the oldest is.
+        refusals: Plans that were refused in the judged span.
+    """
+
+    workers: int
+    epochs: tuple[int, ...]
+    settled_seconds: float | None
+    arms: Mapping[str, float]
+    planned: int | None
+    states: Mapping[str, int]
+    closing: int | None
+    held_events: int
+    held_seconds: float
+    refusals: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Everything at one moment. `distances` are judged by distributions, `shares` by counting."""
+    """
+    Everything at one moment. `distances` are judged by distributions, `shares` by counting; `rollout` is None where no worker follows
+    one.
+    """
 
     at: float
     workers: int
@@ -241,11 +274,12 @@ class Figures:
     models: tuple[LoadedModel, ...]
     window: JudgedSpan
     flow: Flow
-    totals: Totals
-    position: Position
+    totals: EventTotals
+    position: LogPosition
     labels: tuple[LabelFigures, ...]
     confidence: Confidence
     distances: tuple[Measure, ...]
     shares: tuple[Measure, ...]
     dead_letters: Mapping[str, int]
     detectors: Detectors
+    rollout: RolloutFigures | None = None

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from monitoring.figures.snapshot import Snapshot, difference, pool
+from tagstream.monitoring.figures.snapshot import Snapshot, difference, pool
 
 # Least time between two kept snapshots, and the longest time that one is kept: about 120 of a few hundred figures each.
 SPACING_SECONDS = 5.0
@@ -21,6 +21,7 @@ JUDGED_DECISIONS = 1000.0
 MINUTE_SECONDS = 60.0
 MINUTES = 3
 DECISIONS = "tagstream_predictions_total"
+MODEL = "tagstream_model_info"
 
 # A time, and the snapshot of each worker at that time.
 Kept = tuple[float, Mapping[str, Snapshot]]
@@ -128,11 +129,18 @@ def _since(now: Mapping[str, Snapshot], then: Mapping[str, Snapshot], seconds: f
     for name, one in now.items():
         began_within = one.seconds is not None and one.seconds <= seconds
         # A worker that has run for longer but was not seen at the start: its events in this span are unknown and count as 0.
-        spans.append(difference(one, then.get(name, None if began_within else one)))
+        before = then.get(name, None if began_within else one)
+        span = difference(one, before)
+        if before is not None and MODEL in before.gauges:
+            # The model that decided as the span began has decided in it too.
+            models = {**before.gauges[MODEL], **span.gauges.get(MODEL, {})}
+            span = replace(span, gauges={**span.gauges, MODEL: models})
+        spans.append(span)
     return pool(spans)
 
 
 def _lean(one: Snapshot) -> Snapshot:
-    """The snapshot without gauges and counters at 0, which a later difference does not need."""
+    """The snapshot without gauges and counters at 0, which a later difference does not need, but with its model."""
+    models = {MODEL: one.gauges[MODEL]} if MODEL in one.gauges else {}
     counters = {name: {key: value for key, value in series.items() if value} for name, series in one.counters.items()}
-    return replace(one, counters={name: series for name, series in counters.items() if series}, gauges={})
+    return replace(one, counters={name: series for name, series in counters.items() if series}, gauges=models)

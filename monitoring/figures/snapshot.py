@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring.figures.histogram import INFINITY, Histogram
-
 PREFIX = "tagstream_"
+INFINITY = "+Inf"
+# A quantile is interpolated within a bucket whose upper edge is at most this multiple of the lower one. In a wider bucket, such as
+# the one from 60 s to 300 s, that would be a guess.
+WIDEST = 3.0
 # The start of the process; its counters cover the time since then.
 STARTED = ("process_start_time_seconds", "tagstream_model_loaded_timestamp_seconds")
 CUMULATIVE = frozenset({"counter", "histogram"})
@@ -27,6 +29,78 @@ Gauges = Mapping[str, Mapping[Labels, tuple[float, ...]]]
 
 class NotMetricsError(ValueError):
     """A text is not the `/metrics` of a tagstream worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramBin:
+    """The share of a histogram's values above `low` and up to `high`."""
+
+    low: float
+    high: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """A quantile; with `more`, only a lower bound of it is known."""
+
+    value: float
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """
+    Cumulative counts by upper edge.
+
+    Attributes:
+        below: By the text of each edge, ascending, the number of values up to it; the last edge is `+Inf`.
+        total: The sum of all values.
+    """
+
+    below: Mapping[str, float]
+    total: float
+
+    @property
+    def count(self) -> float:
+        """Number of values."""
+        return self.below.get(INFINITY, 0.0)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the values; None without values."""
+        return self.total / self.count if self.count else None
+
+    @property
+    def cdf(self) -> dict[str, float]:
+        """The share of values up to each edge; empty without values."""
+        return {edge: below / self.count for edge, below in self.below.items()} if self.count else {}
+
+    def quantile(self, q: float) -> Quantile | None:
+        """
+        Linear within a bucket, as `histogram_quantile` of PromQL; in a bucket wider than `WIDEST` its lower edge. None without values.
+
+        >>> Histogram(below={"1": 50.0, "2": 100.0, "+Inf": 100.0}, total=1.0).quantile(0.75)
+        Quantile(value=1.5, more=False)
+        >>> Histogram(below={"60": 50.0, "300": 100.0, "+Inf": 100.0}, total=1.0).quantile(0.99)
+        Quantile(value=60.0, more=True)
+        """
+        rank, low, before = q * self.count, 0.0, 0.0
+        for edge, below in self.below.items():
+            high = float(edge)
+            if below >= rank and below > before:
+                if math.isinf(high) or high > WIDEST * low > 0:
+                    return Quantile(low, more=True)
+                return Quantile(low + (high - low) * (rank - before) / (below - before))
+            low, before = high, below
+        return None
+
+    def share_above(self, edge: float) -> float | None:
+        """The share of values above an edge; None without values, or if there is no such edge."""
+        for name, share in self.cdf.items():
+            if float(name) == edge:
+                return 1 - share
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +124,8 @@ class Snapshot:
 
     def counter(self, name: str, **labels: str) -> float | None:
         """The sum of a counter's series with these labels; None if there is no such series."""
-        wanted = set(labels.items())
-        found = [value for key, value in self.counters.get(name, {}).items() if wanted <= set(key)]
+        selected = set(labels.items())
+        found = [value for key, value in self.counters.get(name, {}).items() if selected <= set(key)]
         return sum(found) if found else None
 
     def counter_by(self, name: str, label: str) -> dict[str, float]:
@@ -73,18 +147,20 @@ class Snapshot:
 
     def histogram(self, name: str, **labels: str) -> Histogram | None:
         """A histogram's series with these labels, added up; None if there is no such series."""
-        wanted = set(labels.items())
+        selected = set(labels.items())
         below: defaultdict[str, float] = defaultdict(float)
         for key, value in self.counters.get(f"{name}_bucket", {}).items():
-            if wanted <= set(key):
+            if selected <= set(key):
                 below[dict(key).get("le", INFINITY)] += value
         if not below:
             return None
         return Histogram(below=_ascending(below), total=self.counter(f"{name}_sum", **labels) or 0.0)
 
-    def gauge(self, name: str) -> tuple[float, ...]:
-        """The values of a gauge over all workers and labels; the caller adds them up or takes the largest."""
-        return tuple(value for values in self.gauges.get(name, {}).values() for value in values if not math.isnan(value))
+    def gauge(self, name: str, **labels: str) -> tuple[float, ...]:
+        """The values of a gauge's series with these labels over all workers; the caller adds them up or takes the largest."""
+        selected = set(labels.items())
+        found = (values for key, values in self.gauges.get(name, {}).items() if selected <= set(key))
+        return tuple(value for values in found for value in values if not math.isnan(value))
 
     def unknown(self, name: str) -> bool:
         """Whether one of the workers does not know this gauge's value: NaN in its metrics."""
@@ -107,6 +183,22 @@ class Snapshot:
     def infos(self, name: str) -> list[dict[str, str]]:
         """The different label sets of a series that is always 1."""
         return [dict(key) for key in sorted(self.gauges.get(name, {}))]
+
+
+def bins(cdf: Mapping[str, float]) -> list[HistogramBin]:
+    """
+    The shares between neighbouring edges of an ascending cdf, without an empty last bin up to infinity.
+
+    >>> bins({"0.5": 0.25, "1.0": 1.0, "+Inf": 1.0})
+    [HistogramBin(low=-inf, high=0.5, share=0.25), HistogramBin(low=0.5, high=1.0, share=0.75)]
+    """
+    found, low, before = [], -math.inf, 0.0
+    for edge, below in cdf.items():
+        found.append(HistogramBin(low=low, high=float(edge), share=below - before))
+        low, before = float(edge), below
+    if found and math.isinf(found[-1].high) and found[-1].share == 0:
+        del found[-1]
+    return found
 
 
 def parse(text: str, *, at: float) -> Snapshot:

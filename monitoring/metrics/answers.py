@@ -2,14 +2,14 @@
 
 import math
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 
-from monitoring.metrics.families import AnswerFamilies
-from monitoring.observer import Observation
-from monitoring.record_time import can_be_true
-from monitoring.vocabulary import Destination
+from tagstream.monitoring.metrics.families import AnswerFamilies
+from tagstream.monitoring.observer import NO_TOPICS, Observation
+from tagstream.monitoring.record_time import can_be_true
+from tagstream.monitoring.vocabulary import Destination
 
 
 class AnswerMetrics:
@@ -23,13 +23,8 @@ class AnswerMetrics:
         """This worker reads answers."""
         self._answers.active.set(1)
 
-    def received(self, events: int) -> None:
-        """See `Observer`."""
-        self._answers.received.inc(events)
-
-    def redelivered(self, events: int) -> None:
-        """See `Observer`."""
-        self._answers.redelivered.inc(events)
+    def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
+        """Do nothing: each answer that is taken is published, and counted there; a repeated one gives the same decision."""
 
     def stage(self, name: str, seconds: float) -> None:
         """Do nothing: a batch of answers takes milliseconds, and its age is measured."""

@@ -10,12 +10,23 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
-from monitoring import edges
-from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSignal, Reason, ReviewReason, SourceKind, TextFlag
+from tagstream.monitoring.signals import CONFIDENCE, DISTRIBUTIONS, DriftSignal
+from tagstream.monitoring.vocabulary import (
+    Arm,
+    Destination,
+    DriftKind,
+    DriftScore,
+    PlanState,
+    Reason,
+    ReviewReason,
+    SourceKind,
+    TextFlag,
+)
 
 STAGES = ("decode", "inference", "encode", "publish")
 STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 AGE_BUCKETS = (*STAGE_BUCKETS, 30, 60, 300, 1800)
+HOLD_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 5)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 M = TypeVar("M", Counter, Gauge, Histogram)
@@ -51,10 +62,17 @@ def _filled(metric: M, values: Iterable[str]) -> M:
 class FlowFamilies:
     """Events in, outcomes out, and how long they took."""
 
-    def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str], topic: str) -> None:
-        """`labels` are the values of the label `label`; `topic` is the topic that is read."""
+    def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str], topics: Sequence[str]) -> None:
+        """
+        Register them.
+
+        Args:
+            registry: The registry for the metrics.
+            labels: The values of the label `label`.
+            topics: The topics that are read, the values of the label `topic`.
+        """
         new = _Registry(registry)
-        self.received = new.counter("tagstream_events_received", "Events taken from the topic.", "topic").labels(topic)
+        self.received = new.counter("tagstream_events_received", "Events taken from the topic.", "topic", topics)
         self.redelivered = new.counter(
             "tagstream_redelivered_events",
             "Events taken that the same process had taken before, for example after a rebalance; a restart begins at 0.",
@@ -96,6 +114,11 @@ class FlowFamilies:
             "Outcomes of events whose record has no timestamp, or one that cannot be true: before 2011, or more than an hour ahead.",
         )
         self.last_event = new.gauge("tagstream_last_event_timestamp_seconds", "Time of the last acknowledged outcome.")
+
+    def know(self, labels: Iterable[str]) -> None:
+        """Begin the series of these labels, if they are new."""
+        _filled(self.predictions, labels)
+        _filled(self.audits, labels)
 
 
 class PositionFamilies:
@@ -162,18 +185,13 @@ class PoisonFamilies:
 
 
 class AnswerFamilies:
-    """Reviewers' answers in, decisions out."""
+    """The decisions and dead letters that reviewers' answers become."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
         new = _Registry(registry)
         self.active = new.gauge(
             "tagstream_answers_active", "Set to 1 where this worker turns reviewers' answers into decisions."
-        )
-        self.received = new.counter("tagstream_answers_received", "Answers taken from the topic `reviewed`.")
-        self.redelivered = new.counter(
-            "tagstream_answers_redelivered",
-            "Answers taken that the same process had taken before, for example after a rebalance.",
         )
         self.published = new.counter(
             "tagstream_answers_published",
@@ -196,26 +214,55 @@ class AnswerFamilies:
         )
 
 
+class RolloutFamilies:
+    """The models of a rollout, as this worker follows it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register them."""
+        new = _Registry(registry)
+        self.followed = new.gauge("tagstream_rollout_followed", "Set to 1 while this worker follows a rollout.")
+        self.epoch = new.gauge(
+            "tagstream_rollout_epoch",
+            "Epoch by whose champion this worker decides the newest events; 0 before the first change.",
+        )
+        self.arms = new.counter(
+            "tagstream_rollout_decisions", "Published decisions of models after the first change, by arm.", "arm", Arm
+        )
+        self.planned = new.gauge(
+            "tagstream_rollout_planned_epoch",
+            "Epoch that is planned and has not begun, under this worker's state before it; 0 under the others, and without a plan.",
+            "state",
+            PlanState,
+        )
+        self.refusals = new.counter("tagstream_rollout_refusals", "Plans that this worker refused.")
+        self.closing = new.gauge(
+            "tagstream_rollout_closing_epoch",
+            "Epoch that is about to begin, so that events are held; 0 where none is.",
+        )
+        self.held_events = new.gauge("tagstream_rollout_held_events", "Events held now, since their epoch is not known.")
+        self.held_seconds = new.gauge(
+            "tagstream_rollout_held_seconds", "For how long the oldest of them is held; 0 if there is none."
+        )
+        self.holds = new.histogram(
+            "tagstream_rollout_hold_duration_seconds",
+            "Time from a batch's fetch until it was known, and loaded, which models decide it.",
+            HOLD_BUCKETS,
+        )
+
+
 class InputFamilies:
     """The texts, and how sure the model is of them."""
 
     def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str]) -> None:
         """`labels` are the values of the label `label`."""
         new = _Registry(registry)
-        self.confidence = new.histogram(
-            "tagstream_confidence_ratio", "Calibrated probability of the decision.", edges.CONFIDENCE, "label", labels
-        )
-        self.energy = new.histogram(
-            "tagstream_energy_score",
-            "Energy of a decision, -logsumexp(logits); higher means less like the training text.",
-            edges.ENERGY,
-        )
-        self.tokens = new.histogram("tagstream_text_tokens", "Tokens that the network read.", edges.TOKENS)
-        self.tokens_per_word = new.histogram(
-            "tagstream_text_tokens_per_word_ratio",
-            "Tokens, without the special ones, per word between white space.",
-            edges.TOKENS_PER_WORD,
-        )
+        sure = DISTRIBUTIONS[CONFIDENCE]
+        self.confidence = new.histogram(sure.metric, sure.meaning, sure.edges, "label", labels)
+        self.numbers = [
+            (signal.value, new.histogram(counted.metric, counted.meaning, counted.edges))
+            for signal, counted in DISTRIBUTIONS.items()
+            if signal.value is not None
+        ]
         self.truncated = new.counter(
             "tagstream_events_truncated", "Decisions on a text that was too long for the network and was cut."
         )
@@ -230,6 +277,10 @@ class InputFamilies:
         self.flags = new.counter(
             "tagstream_text_flags", "Decisions on a text with hidden or misleading characters, by their kind.", "flag", TextFlag
         )
+
+    def know(self, labels: Iterable[str]) -> None:
+        """Begin the series of these labels, if they are new."""
+        _filled(self.confidence, labels)
 
 
 class DriftFamilies:

@@ -1,25 +1,23 @@
-"""The metrics of `tagstream serve`: requests, rows, the queue before the model, the table, and what was published."""
+"""The metrics of `tagstream serve`: requests, rows, the queue before the model, and the table."""
 
 from collections import Counter as Tally
 from collections.abc import Sequence
 from typing import Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from monitoring.metrics.families import BATCH_BUCKETS, STAGE_BUCKETS
-from monitoring.metrics.traces import TraceMetrics
-from monitoring.observer import NullObserver
-from monitoring.vocabulary import Destination, HttpDoor
+from tagstream.monitoring.metrics.families import STAGE_BUCKETS
+from tagstream.monitoring.metrics.traces import TraceMetrics
+from tagstream.monitoring.vocabulary import Destination, HttpFace
 
 # The statuses that the service gives; another one is counted as 500, since it is an error of ours.
 STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 421, 422, 500, 503, 504)
 RESULTS = ("found", "absent", "failed")
-WORDS = ("confirmed", "unconfirmed")
 
 
-class HttpMetrics(NullObserver):
+class HttpMetrics:
     """
-    The series of one server on one registry. Implements `Observer`; of a pipeline it counts the exceptions of the model.
+    The series of one server on one registry.
 
     Attributes:
         traces: Those of spans.
@@ -44,29 +42,24 @@ class HttpMetrics(NullObserver):
             registry=registry,
         )
         self._rows = counter("tagstream_http_rows", "Rows that the model decided or that were rejected.", "destination")
-        self._batch = Histogram(
-            "tagstream_http_batch_rows", "Rows that go to the model together.", buckets=BATCH_BUCKETS, registry=registry
-        )
         self._waiting = Gauge("tagstream_http_waiting_rows", "Rows that wait for the model.", registry=registry)
         self._most_waiting = Gauge(
             "tagstream_http_most_waiting_rows", "Rows that may wait; what comes then is answered with 503.", registry=registry
         )
-        self._table = counter("tagstream_http_table_rows", "Rows that were looked up in the table, by result.", "result")
-        self._published = counter(
-            "tagstream_http_published_events", "Events sent to the topic content, by the broker's word.", "word"
+        self._epoch = Gauge(
+            "tagstream_http_epoch",
+            "Epoch of a rollout by whose champion requests are decided; 0 before the first change.",
+            registry=registry,
         )
-        self._raised = counter("tagstream_http_model_exceptions", "Calls of the model that raised an exception.")
-        self._model = Info("tagstream_http_model", "The bundle that decides.", registry=registry)
-        for door in HttpDoor:
-            self._seconds.labels(door.value)
+        self._table = counter("tagstream_http_table_rows", "Rows that were looked up in the table, by result.", "result")
+        for face in HttpFace:
+            self._seconds.labels(face.value)
             for status in STATUSES:
-                self._requests.labels(door.value, str(status))
+                self._requests.labels(face.value, str(status))
         for destination in Destination:
             self._rows.labels(destination.value)
         for result in RESULTS:
             self._table.labels(result)
-        for word in WORDS:
-            self._published.labels(word)
 
     @classmethod
     def alone(cls) -> Self:
@@ -75,15 +68,25 @@ class HttpMetrics(NullObserver):
         ProcessCollector(registry=registry)
         return cls(registry)
 
-    def started(self, *, name: str, version: str, digest: str, most_waiting: int) -> None:
-        """This bundle decides; so many rows may wait."""
-        self._model.info({"name": name, "version": version, "digest": digest})
+    def started(self, *, most_waiting: int) -> None:
+        """So many rows may wait."""
         self._most_waiting.set(most_waiting)
 
-    def request(self, door: HttpDoor, status: int, seconds: float) -> None:
-        """A request has its answer."""
-        self._requests.labels(door.value, str(status if status in STATUSES else 500)).inc()
-        self._seconds.labels(door.value).observe(seconds)
+    def decides_by(self, epoch: int) -> None:
+        """The champion of this epoch decides."""
+        self._epoch.set(epoch)
+
+    def request(self, face: HttpFace, status: int, seconds: float) -> None:
+        """
+        Count a request that has its answer.
+
+        Args:
+            face: The face that was asked.
+            status: The HTTP status of the answer; one that the service does not give is counted as 500.
+            seconds: From the head of the request to its answer.
+        """
+        self._requests.labels(face.value, str(status if status in STATUSES else 500)).inc()
+        self._seconds.labels(face.value).observe(seconds)
 
     def answered(self, destinations: Sequence[Destination]) -> None:
         """Rows were decided, not looked up."""
@@ -94,22 +97,17 @@ class HttpMetrics(NullObserver):
         """So many rows wait for the model now."""
         self._waiting.set(rows)
 
-    def batch(self, rows: int) -> None:
-        """So many rows went to the model together."""
-        self._batch.observe(rows)
-
     def looked(self, *, found: int, of: int, failed: bool) -> None:
-        """`of` rows were looked up in the table, which had answers to `found` of them, or did not answer."""
+        """
+        Count rows that were looked up in the table.
+
+        Args:
+            found: Rows that the table had an answer to.
+            of: All rows that were looked up.
+            failed: The table did not answer; its rows count as failed instead of absent.
+        """
         self._table.labels("found").inc(found)
         self._table.labels("failed" if failed else "absent").inc(of - found)
-
-    def sent_on(self, events: int, *, confirmed: bool) -> None:
-        """Events were sent to `content`; the broker has confirmed all of them, or not all."""
-        self._published.labels(WORDS[0] if confirmed else WORDS[1]).inc(events)
-
-    def model_raised(self) -> None:
-        """See `Observer`."""
-        self._raised.inc()
 
     def text(self) -> bytes:
         """The text of `/metrics`."""

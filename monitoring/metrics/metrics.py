@@ -9,14 +9,25 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from monitoring.metrics.answers import AnswerMetrics
-from monitoring.metrics.bulk import observe_all
-from monitoring.metrics.families import DriftFamilies, FlowFamilies, InputFamilies, PoisonFamilies, PositionFamilies
-from monitoring.metrics.reference import ReferenceGauges, distances
-from monitoring.metrics.traces import TraceMetrics
-from monitoring.observer import Observation, Signals
-from monitoring.record_time import can_be_true
-from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSignal, Reason, ReviewReason, SourceKind, TextFlag
+from tagstream.monitoring.metrics.answers import AnswerMetrics
+from tagstream.monitoring.metrics.bulk import observe_all
+from tagstream.monitoring.metrics.families import DriftFamilies, FlowFamilies, InputFamilies, PoisonFamilies, PositionFamilies
+from tagstream.monitoring.metrics.reference import ReferenceGauges, distances
+from tagstream.monitoring.metrics.rollout import RolloutMetrics
+from tagstream.monitoring.metrics.traces import TraceMetrics
+from tagstream.monitoring.observer import NO_TOPICS, Observation
+from tagstream.monitoring.record_time import can_be_true
+from tagstream.monitoring.signals import DriftSignal, Signals
+from tagstream.monitoring.vocabulary import (
+    Arm,
+    Destination,
+    DriftKind,
+    DriftScore,
+    Reason,
+    ReviewReason,
+    SourceKind,
+    TextFlag,
+)
 
 # Labels that the bundle does not have would be counted under this one, so that the label set stays closed. Its series is not made
 # before that: a page of a bundle without such a label has no line of it.
@@ -30,6 +41,7 @@ class Metrics:
 
     Attributes:
         answers: Those of reviewers' answers.
+        rollout: Those of a rollout.
         traces: Those of spans.
     """
 
@@ -39,6 +51,7 @@ class Metrics:
         *,
         labels: Sequence[str],
         topic: str,
+        further_topics: Sequence[str] = (),
         known_sources: Collection[str] = (),
         answers: AnswerMetrics | None = None,
     ) -> None:
@@ -49,15 +62,18 @@ class Metrics:
             registry: The registry for the metrics.
             labels: The bundle's labels, the closed set of the label `label`.
             topic: The topic that is read.
+            further_topics: Those that are read beside it.
             known_sources: The expected producers; if empty, every producer that gives a name is known.
             answers: On the same registry; None makes them.
         """
-        self._flow = FlowFamilies(registry, labels=labels, topic=topic)
+        self._topic = topic
+        self._flow = FlowFamilies(registry, labels=labels, topics=[topic, *further_topics])
         self._position = PositionFamilies(registry)
         self._poison = PoisonFamilies(registry)
         self._inputs = InputFamilies(registry, labels=labels)
         self._drift = DriftFamilies(registry)
         self.answers = AnswerMetrics(registry) if answers is None else answers
+        self.rollout = RolloutMetrics(registry)
         self.traces = TraceMetrics(registry)
         self._reference = ReferenceGauges(labels=labels)
         registry.register(self._reference)
@@ -78,14 +94,25 @@ class Metrics:
         reference: Mapping[str, Any] = NOTHING,
     ) -> None:
         """
-        This bundle decides from `now` (Unix seconds) on. `thresholds` are by label, `reference` is from its manifest.
+        Show the bundle that decides from now on. Series of labels that only earlier bundles had stay, as counters must.
 
-        `arithmetic` names the processor's way to compute, where it is another than that of the machine that made the bundle.
+        Args:
+            name: The bundle's name.
+            version: Its version.
+            digest: Its digest.
+            arithmetic: The processor's way to compute, where it is another than that of the machine that made the bundle; else None.
+            now: The time of the loading, Unix seconds.
+            thresholds: By label, for each of its labels, the confidence below which a person is asked.
+            reference: From its manifest; empty where it has none.
         """
         own = {"arithmetic": arithmetic} if arithmetic is not None else {}
         self._position.model.info({"name": name, "version": version, "digest": digest, **own})
         self._position.model_loaded.set(now)
         self._position.threshold.clear()
+        self._labels |= thresholds.keys()
+        self._reference.labels = tuple(thresholds) or self._reference.labels
+        self._flow.know(thresholds)
+        self._inputs.know(thresholds)
         for label, threshold in thresholds.items():
             self._position.threshold.labels(label).set(threshold)
         self._reference.replace(reference)
@@ -96,14 +123,12 @@ class Metrics:
         """The consumer group began to read at this time (Unix seconds; 0: unknown). Outcomes of older events are counted apart."""
         self._group_began_ms = at * 1000 if at else -math.inf
 
-    def received(self, events: int) -> None:
+    def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """See `Observer`."""
-        self._flow.received.inc(events)
+        for topic, count in (topics or {self._topic: events}).items():
+            self._flow.received.labels(topic).inc(count)
+        self._flow.redelivered.inc(repeated)
         self._flow.batch.observe(events)
-
-    def redelivered(self, events: int) -> None:
-        """See `Observer`."""
-        self._flow.redelivered.inc(events)
 
     def stage(self, name: str, seconds: float) -> None:
         """See `Observer`."""
@@ -128,6 +153,7 @@ class Metrics:
         reasons: Tally[ReviewReason] = Tally()
         rejections: Tally[Reason] = Tally()
         flags: Tally[TextFlag] = Tally()
+        arms: Tally[Arm] = Tally()
         truncated = 0
         for seen in observations:
             destinations[seen.destination] += 1
@@ -137,6 +163,8 @@ class Metrics:
             if seen.text_flags:
                 flags.update(seen.text_flags)
             truncated += seen.truncated
+            if seen.arm is not None:
+                arms[seen.arm] += 1
             if seen.rejection is not None:
                 rejections[seen.rejection] += 1
         self._observe_ages([seen.created_ms for seen in observations], now_ms)
@@ -148,6 +176,7 @@ class Metrics:
             self._inputs.flags.labels(flag.value).inc(count)
         for reason, count in rejections.items():
             self._flow.dead.labels(reason.value).inc(count)
+        self.rollout.decided(arms)
         self._observe_decisions(observations)
         self._inputs.truncated.inc(truncated)
         self._observe_signals([seen.signals for seen in observations if seen.signals is not None])
@@ -180,9 +209,8 @@ class Metrics:
             undescribed += not seen.described
             strange += seen.out_of_distribution
             sources[self._kind_of(seen.source)] += 1
-        observe_all(self._inputs.energy, [seen.energy for seen in signals])
-        observe_all(self._inputs.tokens, [seen.tokens for seen in signals])
-        observe_all(self._inputs.tokens_per_word, [seen.tokens_per_word for seen in signals])
+        for value, histogram in self._inputs.numbers:
+            observe_all(histogram, list(map(value, signals)))
         for source, count in sources.items():
             self._inputs.sources.labels(source.value).inc(count)
         self._inputs.undescribed.inc(undescribed)
@@ -193,13 +221,13 @@ class Metrics:
             return SourceKind.MISSING
         return SourceKind.KNOWN if not self._known_sources or source in self._known_sources else SourceKind.UNSEEN
 
-    def open_transactions(self, found: Mapping[int, tuple[int, float]]) -> None:
-        """The partitions with an open transaction: the events behind it, and since when it is seen open (Unix seconds)."""
+    def open_transactions(self, found: Mapping[str, tuple[int, float]]) -> None:
+        """The partitions with an open transaction, as a person names them: the events behind it, and since when it is seen open (Unix seconds)."""
         for family in (self._position.behind, self._position.behind_since):
             family.clear()
         for partition, (events, since) in found.items():
-            self._position.behind.labels(str(partition)).set(events)
-            self._position.behind_since.labels(str(partition)).set(since)
+            self._position.behind.labels(partition).set(events)
+            self._position.behind_since.labels(partition).set(since)
 
     def drift_reference(self, reference: Mapping[str, Any]) -> None:
         """Compare with these figures from now on; none while the group learns."""
@@ -218,7 +246,14 @@ class Metrics:
         self._drift.changes.labels(DriftSignal(signal).value).inc()
 
     def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:
-        """A window was compared with the reference at `now` (Unix seconds); `scores` are by `DriftScore`."""
+        """
+        A window was compared with the reference.
+
+        Args:
+            window_events: Decisions in the window.
+            scores: By `DriftScore`, those that could be computed.
+            now: The time of the comparison, Unix seconds.
+        """
         for score, value in scores.items():
             self._drift.scores.labels(DriftScore(score).value).set(value)
         self._drift.window.set(window_events)
@@ -258,8 +293,7 @@ class Metrics:
         Args:
             partitions: Number of assigned partitions.
             lag: Events from the committed offsets to the ends of the log; those taken and not committed count, and those behind an open
-                transaction. None if the brokers
-                have not answered the last question: it is exported as NaN.
+                transaction. None if the brokers have not answered the last question: it is exported as NaN.
             inflight: Events taken and not yet acknowledged.
             last_commit: Time of the last commit, Unix seconds; None before the first.
             oldest_seconds: Age of the oldest event taken and not yet acknowledged; 0 if there is none.

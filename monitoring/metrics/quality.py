@@ -9,14 +9,17 @@ from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from monitoring.quality.estimate import Estimate, Figure
-from monitoring.quality.report import Report
+from tagstream.monitoring.quality.estimate import Estimate, Figure
+from tagstream.monitoring.quality.report import QualityReport
+from tagstream.monitoring.vocabulary import Arm
 
 SCOPES = ("published", "model")
 BOUNDS = ("value", "low", "high")
 FIGURES = ("precision", "recall", "f1")
-DOORS = ("audit", "second_opinion", "user_report", "review", "correction")
+ITEM_KINDS = ("audit", "second_opinion", "user_report", "review", "correction")
 UNUSED = ("decisions", "answers")
+# What decides as fallback is the champion.
+ARMS = (Arm.CHAMPION, Arm.CHALLENGER)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -58,7 +61,16 @@ class QualityMetrics:
             "The accuracy of what is published that the bundle which decided promises; NaN where the console has no such bundle.",
         )
         self._answers = gauge("tagstream_quality_answers", "Settled answers that the estimates rest on.", "scope")
-        self._decisions = gauge("tagstream_quality_decisions", "Decisions of the window that the estimates are about.", "scope")
+        self._arm_accuracy = gauge(
+            "tagstream_quality_arm_accuracy_ratio",
+            "Measured share of right decisions of champion and challenger of the newest canary, in its epochs, with the ends of its 95 % interval; NaN under 50 answers.",
+            "arm",
+            "scope",
+            "bound",
+        )
+        self._arm_answers = gauge(
+            "tagstream_quality_arm_answers", "Settled answers that these rest on; 0 without a canary.", "arm", "scope"
+        )
         self._gain = gauge(
             "tagstream_quality_recalibration_gain_ratio",
             "Share of all decisions that new thresholds could publish and today's send to people.",
@@ -102,16 +114,25 @@ class QualityMetrics:
     def queue(
         self, *, waiting: Mapping[str, int], held: int, oldest_ms: int | None, answered: int, unmatched_reports: int
     ) -> None:
-        """What waits, by door; `oldest_ms` in Unix milliseconds."""
-        for door in DOORS:
-            self._open.labels(door).set(waiting.get(door, 0))
+        """
+        The items of the queue now.
+
+        Args:
+            waiting: Items that wait, by the value of the label `door`; those that are not named are 0.
+            held: Of these, the ones that are in someone's hands.
+            oldest_ms: When the oldest waiting item was decided, Unix milliseconds; None if none waits.
+            answered: Events with an answer.
+            unmatched_reports: Reports of readers about events that no topic knows.
+        """
+        for kind in ITEM_KINDS:
+            self._open.labels(kind).set(waiting.get(kind, 0))
         self._held.set(held)
         self._oldest.set(math.nan if oldest_ms is None else oldest_ms / 1000)
         self._answered.set(answered)
         self._unmatched.set(unmatched_reports)
 
     def left_out(self, *, decisions: int, answers: int) -> None:
-        """What the estimates of the window do not use."""
+        """Records of the window that the estimates do not use."""
         for kind, count in zip(UNUSED, (decisions, answers), strict=True):
             self._unused.labels(kind).set(count)
 
@@ -119,10 +140,15 @@ class QualityMetrics:
         """Count an estimate that failed."""
         self._failures.inc()
 
-    def report(self, found: Report, *, now: float) -> None:
+    def report(self, found: QualityReport, *, now: float) -> None:
         """An estimate that was made at `now`, Unix seconds."""
         for scope, estimate in zip(SCOPES, (found.published, found.model), strict=True):
             self._estimate(scope, estimate)
+        self._begin_arms()
+        for arm in found.arms:
+            for scope, estimate in zip(SCOPES, (arm.published, arm.model), strict=True):
+                self._bounds(self._arm_accuracy, (arm.name, scope), estimate.accuracy)
+                self._arm_answers.labels(arm.name, scope).set(estimate.answers)
         self._expected.set(math.nan if found.expected.accuracy is None else found.expected.accuracy)
         self._bounds(self._gap, (), found.gap)
         self._promise.set(math.nan if found.promise is None else found.promise)
@@ -147,16 +173,23 @@ class QualityMetrics:
                     for figure in FIGURES:
                         self._figure.labels(scope, figure, label, bound).set(math.nan)
             self._answers.labels(scope)
-            self._decisions.labels(scope)
+        self._begin_arms()
         for bound in BOUNDS:
             self._gap.labels(bound).set(math.nan)
             self._slip.labels(bound).set(math.nan)
         for gauge in (self._expected, self._promise, self._oldest):
             gauge.set(math.nan)
-        for door in DOORS:
-            self._open.labels(door)
+        for kind in ITEM_KINDS:
+            self._open.labels(kind)
         for kind in UNUSED:
             self._unused.labels(kind)
+
+    def _begin_arms(self) -> None:
+        for arm in ARMS:
+            for scope in SCOPES:
+                self._arm_answers.labels(arm, scope).set(0)
+                for bound in BOUNDS:
+                    self._arm_accuracy.labels(arm, scope, bound).set(math.nan)
 
     def _estimate(self, scope: str, found: Estimate) -> None:
         self._bounds(self._accuracy, (scope,), found.accuracy)
@@ -164,7 +197,6 @@ class QualityMetrics:
             for name, figure in figures.items():
                 self._bounds(self._figure, (scope, name, label), figure)
         self._answers.labels(scope).set(found.answers)
-        self._decisions.labels(scope).set(found.decisions)
 
     def _bounds(self, gauge: Gauge, names: tuple[str, ...], figure: Figure) -> None:
         for bound, value in zip(BOUNDS, (figure.value, figure.low, figure.high), strict=True):

@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from monitoring import edges
-from monitoring.comparison import ks, psi
+from tagstream.monitoring.comparison import ks, psi
+from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, Distribution
 
 # Metric name after `tagstream_reference_`: the key in the reference, and the help text.
 SHARES = {
@@ -20,17 +20,6 @@ SHARES = {
     "without_description_ratio": ("without_description_ratio", "Share of reference texts that are a title alone."),
     "review_ratio": ("review_ratio", "Share of reference decisions that went to a person."),
     "events": ("rows", "Texts in the reference."),
-}
-# The same, and the edges of the live histogram.
-DISTRIBUTIONS = {
-    "confidence_cdf": ("confidence_cdf", "Share of reference confidences up to at_most.", edges.CONFIDENCE),
-    "energy_cdf": ("energy_cdf", "Share of reference energies up to at_most.", edges.ENERGY),
-    "text_tokens_cdf": ("tokens_cdf", "Share of reference texts of up to at_most tokens.", edges.TOKENS),
-    "text_tokens_per_word_cdf": (
-        "tokens_per_word_cdf",
-        "Share of reference texts of up to at_most tokens a word.",
-        edges.TOKENS_PER_WORD,
-    ),
 }
 PREFIX = "tagstream_reference_"
 
@@ -43,8 +32,8 @@ def distances(reference: Mapping[str, Any], other: Mapping[str, Any]) -> dict[st
     {'energy': 0.25}
     """
     found = {"labels": psi(reference.get("label_ratio") or {}, other.get("label_ratio") or {})}
-    for name in ("confidence", "energy", "tokens_per_word"):
-        found[name] = ks(reference.get(f"{name}_cdf") or {}, other.get(f"{name}_cdf") or {})
+    for signal in JUDGED:
+        found[signal.name] = ks(reference.get(signal.cdf) or {}, other.get(signal.cdf) or {})
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -60,7 +49,7 @@ class ReferenceGauges(Collector):
 
     def __init__(self, *, labels: Sequence[str]) -> None:
         """`labels` is the closed set of the label `label`; there is no series before the first `replace`."""
-        self._labels = labels
+        self.labels = labels
         self._families = self._made_of({})
 
     def replace(self, reference: Mapping[str, Any]) -> None:
@@ -78,27 +67,24 @@ class ReferenceGauges(Collector):
     def _made_of(self, reference: Mapping[str, Any]) -> list[Metric]:
         ratios = GaugeMetricFamily(f"{PREFIX}label_ratio", "Share of each predicted label in the reference.", labels=["label"])
         found: Mapping[str, float] = reference.get("label_ratio") or {}
-        for label in self._labels:
+        for label in self.labels:
             if label in found:
                 ratios.add_metric([label], found[label])
         return [
             ratios,
-            *(
-                _distribution(PREFIX + name, text, reference.get(key) or {}, cuts)
-                for name, (key, text, cuts) in DISTRIBUTIONS.items()
-            ),
+            *(_distribution(counted, reference.get(signal.cdf) or {}) for signal, counted in DISTRIBUTIONS.items()),
             *(_share(PREFIX + name, text, reference.get(key)) for name, (key, text) in SHARES.items()),
         ]
 
 
-def _distribution(name: str, text: str, found: Mapping[str, float], cuts: Sequence[float]) -> Metric:
+def _distribution(counted: Distribution, found: Mapping[str, float]) -> Metric:
     """
     The edges of the live histogram, spelled as the client library spells them; PromQL joins on this text.
 
     The label is not `le`, which `promtool check metrics` allows on histograms alone.
     """
-    family = GaugeMetricFamily(name, text, labels=["at_most"])
-    for edge in cuts:
+    family = GaugeMetricFamily(counted.reference, counted.reference_meaning, labels=["at_most"])
+    for edge in counted.edges:
         if str(edge) in found:
             family.add_metric([floatToGoString(edge)], found[str(edge)])  # type: ignore[no-untyped-call]
     if family.samples:

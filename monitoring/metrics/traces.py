@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter
 
-from monitoring.vocabulary import SpanResult
+from tagstream.monitoring.vocabulary import SpanResult
 
 
 class TraceMetrics:

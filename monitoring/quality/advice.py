@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.quality.estimate import LEAST_ANSWERS, Estimate
-from monitoring.quality.sample import Bools, Floats, Sample, quantiles
+from tagstream.monitoring.quality.estimate import LEAST_ANSWERS, Estimate
+from tagstream.monitoring.quality.sample import Bools, Floats, Sample, quantiles
 
 # New thresholds are a new bundle, with a roll-out: two decisions in a hundred that people no longer see are worth it.
 WORTH_SHARE = 0.02
@@ -21,7 +21,7 @@ NORMAL = 1.6448536269514722
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
+class ThresholdAdvice:
     """
     Whether to calibrate anew.
 
@@ -40,10 +40,14 @@ class Advice:
     below: tuple[str, ...]
 
 
-UNJUDGED = Advice(worth=False, reason="what the bundle promises is not known here", share_now=0.0, share_then=0.0, below=())
+UNJUDGED = ThresholdAdvice(
+    worth=False, reason="what the bundle promises is not known here", share_now=0.0, share_then=0.0, below=()
+)
 
 
-def advise(sample: Sample, found: Estimate, *, movable: Bools, promise: float, least: float, decisions: float) -> Advice:
+def advise(
+    sample: Sample, found: Estimate, *, movable: Bools, promise: float, least: float, decisions: float
+) -> ThresholdAdvice:
     """
     Say whether new thresholds are worth doing.
 
@@ -53,7 +57,7 @@ def advise(sample: Sample, found: Estimate, *, movable: Bools, promise: float, l
         movable: Whether low confidence alone sent the decision to people, [n]: no threshold publishes the others.
         promise: The precision that is promised of all that is published, 0 to 1; what is added must have it too.
         least: The precision that no label is to lie below, 0 to 1.
-        decisions: All decisions of the window, over both doors.
+        decisions: All decisions of the window, published or sent to people.
     """
     now = found.decisions / decisions if decisions else 0.0
     below = tuple(
@@ -70,7 +74,7 @@ def advise(sample: Sample, found: Estimate, *, movable: Bools, promise: float, l
         worth, reason = True, f"about {then:.0%} could be published instead of {now:.0%}, at a precision of {promise:.0%}"
     else:
         worth, reason = False, f"{answers} answers support no threshold that publishes {WORTH_SHARE:.0%} more"
-    return Advice(worth=worth, reason=reason, share_now=now, share_then=then, below=below)
+    return ThresholdAdvice(worth=worth, reason=reason, share_now=now, share_then=then, below=below)
 
 
 def _more(sample: Sample, label: int, movable: Bools, found: Estimate, promise: float) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from monitoring.quality.sample import Bools, Floats, Ints
+from tagstream.monitoring.quality.sample import Bools, Floats, Ints
 
 ACCURACY = "accuracy"
 

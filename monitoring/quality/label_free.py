@@ -1,4 +1,4 @@
-"""What the model itself expects to get right, and how far that is from what people found.
+"""The accuracy that the model itself expects, and how far it is from what people found.
 
 The expectation needs no answer, so it is there at once and for every window. It is blind to labels that change meaning and to
 mistakes that the model is sure of: the gap between it and the measured accuracy is the part that only people can see.
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.quality.estimate import Figure
-from monitoring.quality.figures import BY_LABEL, Totals
-from monitoring.quality.sample import Population, Sample, expected_shares
+from tagstream.monitoring.quality.estimate import Figure
+from tagstream.monitoring.quality.figures import BY_LABEL, Totals
+from tagstream.monitoring.quality.sample import Population, Sample, expected_shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,35 @@
 """Everything that can be said of one window: measured, expected, by slice, of the reviewers, and what to do next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from monitoring.quality.advice import UNJUDGED, Advice, advise
-from monitoring.quality.estimate import Estimate, Figure, accuracy, everything, published
-from monitoring.quality.label_free import LabelFree, expected, gap
-from monitoring.quality.reviewers import Reviewers, reviewers
-from monitoring.quality.sample import Bools, Population, Sample
+from tagstream.monitoring.quality.advice import UNJUDGED, ThresholdAdvice, advise
+from tagstream.monitoring.quality.estimate import Estimate, Figure, accuracy, everything, published
+from tagstream.monitoring.quality.label_free import LabelFree, expected, gap
+from tagstream.monitoring.quality.reviewers import Reviewers, reviewers
+from tagstream.monitoring.quality.sample import Bools, Population, Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """
+    The decisions of a window that one model made, or one arm of it.
+
+    Attributes:
+        name: Of the model, or of the arm.
+        bundles: Digests of the bundles that made them, the newest first. They may differ in thresholds, and in nothing that an accuracy rests on.
+        epochs: Those in which they were made, in their order; 0 is the time before the first change of the model.
+        sample: Those that were drawn for people.
+        population: All of them.
+        fallback: How many of them the champion made in the challenger's place.
+    """
+
+    name: str
+    bundles: tuple[str, ...]
+    epochs: tuple[int, ...]
+    sample: Sample
+    population: Population
+    fallback: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,22 +38,26 @@ class Window:
     The decisions of one stretch of time, closed by the time of the decision.
 
     Attributes:
-        sample: What was drawn for people, answered or not.
+        sample: The decisions that were drawn for people, answered or not.
         population: All decisions; None if only the drawn ones are known.
-        slices: Name of a slice to its values, each with what of it was drawn and published.
+        slices: Name of a slice to its values, each with its drawn decisions that were published.
         movable: Whether low confidence alone sent the row to people, [n].
+        models: By model, the newest first; none where there is one bundle.
+        arms: Champion and challenger of the newest canary; none without one.
     """
 
     sample: Sample
     population: Population | None
     slices: Mapping[str, Mapping[str, Sample]]
     movable: Bools
+    models: Sequence[Decided] = ()
+    arms: Sequence[Decided] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
+class PromisedAccuracy:
     """
-    What consumers of `tagged` are promised.
+    The promise to consumers of `tagged`.
 
     Attributes:
         accuracy: Of all that is published together, 0 to 1.
@@ -43,19 +69,39 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class MeasuredModel:
+    """
+    How right one model is, or one arm; name, bundles, epochs and fallback as in `Decided`.
+
+    Attributes:
+        published: Its decisions that consumers got without a person.
+        model: Its decisions over both destinations.
+    """
+
+    name: str
+    bundles: tuple[str, ...]
+    epochs: tuple[int, ...]
+    fallback: int
+    published: Estimate
+    model: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityReport:
     """
     Live quality of one window.
 
     Attributes:
         promise: The accuracy that consumers of `tagged` are promised; None where it is not known.
-        published: What consumers got without a person.
-        model: The model over both doors.
-        expected: What the model expects of itself, without labels.
+        published: The decisions that consumers got without a person.
+        model: The model over both destinations, `tagged` and `review`.
+        expected: The figures that the model expects of itself, without labels.
         gap: Expected minus measured accuracy of what is published.
         slices: Slice to its values to their accuracy, of what is published.
-        reviewers: What second opinions say of first ones.
+        reviewers: The slips in first opinions, by the second ones.
         advice: Whether new thresholds are worth doing.
+        models: As in `Window`.
+        arms: As in `Window`.
     """
 
     promise: float | None
@@ -65,23 +111,26 @@ class Report:
     gap: Figure
     slices: dict[str, dict[str, Figure]]
     reviewers: Reviewers
-    advice: Advice
+    advice: ThresholdAdvice
+    models: tuple[MeasuredModel, ...] = ()
+    arms: tuple[MeasuredModel, ...] = ()
 
 
-def measure(window: Window, *, promise: Promise | None) -> Report:
+def measure(window: Window, *, promise: PromisedAccuracy | None) -> QualityReport:
     """Estimate everything of a window; without a promise nothing is judged by one."""
     sample = window.sample
     measured = published(sample, window.population)
     model = everything(sample, window.population)
     without = expected(sample, window.population)
-    return Report(
+    people = reviewers(sample)
+    return QualityReport(
         promise=None if promise is None else promise.accuracy,
         published=measured,
         model=model,
         expected=without,
         gap=gap(without, measured.accuracy),
         slices={name: {value: accuracy(rows) for value, rows in values.items()} for name, values in window.slices.items()},
-        reviewers=reviewers(sample),
+        reviewers=people,
         advice=UNJUDGED
         if promise is None
         else advise(
@@ -92,4 +141,18 @@ def measure(window: Window, *, promise: Promise | None) -> Report:
             least=promise.least,
             decisions=model.decisions,
         ),
+        models=tuple(_measured(one, people) for one in window.models),
+        arms=tuple(_measured(one, people) for one in window.arms),
+    )
+
+
+def _measured(one: Decided, people: Reviewers) -> MeasuredModel:
+    """With the slips of all answers: people do not know which model they look at, and one model's audits may be few."""
+    return MeasuredModel(
+        name=one.name,
+        bundles=one.bundles,
+        epochs=one.epochs,
+        fallback=one.fallback,
+        published=published(one.sample, one.population, people=people),
+        model=everything(one.sample, one.population, people=people),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.quality.sample import Floats, Ints, Sample
+from tagstream.monitoring.quality.sample import Floats, Ints, Sample
 
 # More slips than this are not taken out: there would be more of them than of what is true.
 MOST_SLIPS = 0.25
@@ -127,7 +127,17 @@ def slips(found: Reviewers) -> Slips:
 
 
 def slip_draws(found: Reviewers, draws: int, generator: np.random.Generator) -> Slips:
-    """Plausible slips; none where no second opinion says anything of them."""
+    """
+    Plausible slips; none where there is no second opinion.
+
+    Args:
+        found: The figures of the reviewers, of K labels.
+        draws: The number of versions, n.
+        generator: The source of chance.
+
+    Returns:
+        Slips toward each label, [n, K].
+    """
     labels = len(found.toward)
     if found.slip is None:
         return Slips(toward=np.zeros((draws, labels)))
@@ -173,7 +183,13 @@ def without_slips(totals: Floats, slip: Slips) -> Floats:
     named = slip.named()[:, :labels]
     # answers = true - slips away + slips from others; "not about this subject" slips to labels are left to it.
     answered = named + np.eye(labels) * (1 - named.sum(axis=-1))[:, :, None]
-    true = np.maximum(np.linalg.solve(np.swapaxes(answered, 1, 2)[:, None], totals[..., :labels, None])[..., 0], 0)
+    named_by_true, given = np.swapaxes(answered, 1, 2)[:, None], totals[..., :labels, None]
+    try:
+        true = np.linalg.solve(named_by_true, given)
+    except np.linalg.LinAlgError:
+        # People who answer by chance say nothing of what is true: of all that fits their answers, the most even.
+        true = np.linalg.pinv(named_by_true) @ given
+    true = np.maximum(true[..., 0], 0)
     whole = totals[..., :labels].sum(axis=-1, keepdims=True)
     true *= whole / np.maximum(true.sum(axis=-1, keepdims=True), 1e-12)
     found: Floats = np.concatenate([true, totals[..., labels:]], axis=-1)

@@ -1,4 +1,4 @@
-"""What was drawn for people, what they answered, and how much of the stream each answer stands for.
+"""The decisions that were drawn for people, the answers, and how much of the stream each answer stands for.
 
 A decision is *published* (it went to `tagged`) or it went to `review`. People see a drawn part of the first kind, the audits,
 and all of the second kind, of which a part is not answered yet. A person slips now and then, and a model that is right more
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.vocabulary import LEAST_INCLUSION
+from tagstream.monitoring.vocabulary import LEAST_INCLUSION
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -127,7 +127,7 @@ class Population:
     All decisions of the window, drawn for people or not.
 
     Attributes:
-        decisions: By door (`tagged`, then `review`) and predicted label, [2, K].
+        decisions: By destination (`tagged`, then `review`) and predicted label, [2, K].
         probabilities: The sums of the model's probabilities of each label over them, [2, K, K].
     """
 
@@ -147,7 +147,15 @@ def expected_shares(label: int, rows: Sample) -> Floats:
 
 def quantiles(values: Floats, counts: Ints, at: Floats) -> Floats:
     """
-    Quantiles of values of which each is there so many times; each is one of the values, the lower of two.
+    Quantiles of values that occur several times; each is one of the values, the lower of two.
+
+    Args:
+        values: The values, in any order, [n].
+        counts: How often each occurs, at least 1, [n].
+        at: The shares of the values below each quantile, 0 to 1, [q].
+
+    Returns:
+        The quantiles, [q].
 
     >>> quantiles(np.array([0.2, 0.1, 0.9]), np.array([1, 3, 1]), np.array([0.5, 0.75, 1.0])).tolist()
     [0.1, 0.2, 0.9]

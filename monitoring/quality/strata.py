@@ -1,6 +1,6 @@
 """How much of the stream each answer stands for, and how many plain answers the answers of a stratum are worth.
 
-A stratum is a door and a predicted label. Its figures rest on up to three draws, one inside the other:
+A stratum is a destination (`tagged` or `review`) and a predicted label. Its figures rest on up to three draws, one inside the other:
 
 1. decisions are drawn for people with their inclusion probability;
 2. a part of the drawn ones is answered. People see unsure decisions earlier or later than sure ones, so each band of
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from monitoring.quality.sample import Floats, Population, Sample, expected_shares, quantiles
+from tagstream.monitoring.quality.sample import Floats, Population, Sample, expected_shares, quantiles
 
 MOST_BANDS = 20
 LEAST_IN_BAND = 50
@@ -24,10 +24,10 @@ LEAST_IN_BAND = 50
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stratum:
     """
-    One door and one predicted label.
+    One destination and one predicted label.
 
     Attributes:
-        published: The door: `tagged`, or else `review`.
+        published: The decisions went to `tagged`; else to `review`.
         predicted: The label's number.
         population: Decisions of the stream in this stratum.
         shares: Share of each true label, "not about this subject" last, [K + 1]; zeros without an answer.
@@ -54,12 +54,12 @@ def strata(sample: Sample, population: Population | None = None) -> list[Stratum
     """
     found = []
     for published in (True, False):
-        door = 0 if published else 1
+        destination = 0 if published else 1
         for label in range(len(sample.labels)):
             rows = sample.where((sample.published == published) & (sample.predicted == label))
-            known = 0.0 if population is None else float(population.decisions[door, label])
+            known = 0.0 if population is None else float(population.decisions[destination, label])
             if population is not None and known >= max(1, len(rows)):
-                expected = population.probabilities[door, label] / known
+                expected = population.probabilities[destination, label] / known
                 found.append(_stratum(rows, published=published, label=label, population=known, expected=expected))
             elif len(rows):
                 drawn, expected = float(rows.design.sum()), expected_shares(label, rows)

@@ -1,17 +1,20 @@
 """A report as tables of words, for the terminal and for the console's page, and as one JSON object."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from monitoring.quality.estimate import Estimate, Figure
-from monitoring.quality.report import Report
+from tagstream.monitoring.quality.estimate import Estimate, Figure
+from tagstream.monitoring.quality.report import MeasuredModel, QualityReport
 
 UNKNOWN = "-"
+# Of a digest so many characters are shown, and so many digests of one model.
+SHORT, MOST_BUNDLES = 12, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class QualityTable:
     """
     One table.
 
@@ -28,9 +31,9 @@ class Table:
     note: str = ""
 
 
-def headline(report: Report, *, days: float) -> str:
+def headline(report: QualityReport, *, days: float) -> str:
     """
-    What to read first.
+    The sentences to read first.
 
     Args:
         report: The estimates.
@@ -43,8 +46,8 @@ def headline(report: Report, *, days: float) -> str:
     said = f"Of what is published, {percent(found)} is right"
     if report.promise is None:
         return (
-            f"{said}. What was promised is not known: the bundle that decided is not the one that TAGSTREAM_BUNDLE names here, or "
-            f"certifies nothing of all its labels."
+            f"{said}. The promise is not known: the bundle that decided is neither in TAGSTREAM_BUNDLE nor in "
+            f"rollout.bundles here, or certifies nothing of all its labels."
         )
     promise = f"the promise of {report.promise:.0%}"
     if found.high < report.promise:
@@ -63,13 +66,13 @@ def _pace(found: Figure, days: float) -> str:
     return f"{source} At the pace of these {days:.0f} days, {found.answers} answers, that takes {more:,} days."
 
 
-def verdict(report: Report) -> str:
+def verdict(report: QualityReport) -> str:
     """Whether new thresholds are worth it, and why: one sentence."""
     advice = report.advice
     return f"New thresholds are {'worth doing' if advice.worth else 'not worth doing yet'}: {advice.reason}."
 
 
-def tables(report: Report) -> tuple[Table, ...]:
+def tables(report: QualityReport) -> tuple[QualityTable, ...]:
     """The tables in the order in which they are read."""
     scopes = [
         _estimate(
@@ -84,22 +87,110 @@ def tables(report: Report) -> tuple[Table, ...]:
         ),
     ]
     shown = [(name, value, figure) for name, values in report.slices.items() for value, figure in values.items()]
-    slices = Table(
+    slices = QualityTable(
         title="Published, by slice",
         head=("slice", "value", "accuracy", "answers"),
         rows=tuple((name, value, percent(figure), str(figure.answers)) for name, value, figure in shown),
         note="Slices are looked at one by one: of twenty, one interval misses by chance.",
     )
-    return (*scopes, _expected(report), slices, _reviewers(report))
+    return (*scopes, *_arms(report), *_models(report), _expected(report), slices, _reviewers(report))
 
 
-def _estimate(title: str, found: Estimate, meaning: str) -> Table:
+def _arms(report: QualityReport) -> tuple[QualityTable, ...]:
+    """Champion and challenger beside each other; no table where no challenger decided in the window."""
+    if not report.arms:
+        return ()
+    said = " ".join(map(_arm, report.arms))
+    return (
+        _beside(
+            f"Champion and challenger, {_epochs(report.arms[-1].epochs)}: published without a person",
+            report.arms,
+            [arm.published for arm in report.arms],
+            said,
+        ),
+        _beside(
+            "Champion and challenger over both doors",
+            report.arms,
+            [arm.model for arm in report.arms],
+            "These are the same epochs. Intervals that overlap do not say which is better: tagstream rollout verdict does, by events that both have decided.",
+        ),
+    )
+
+
+def _beside(title: str, arms: Sequence[MeasuredModel], found: Sequence[Estimate], note: str) -> QualityTable:
+    """A row for each figure, a column for each arm."""
+    rows: list[tuple[str, ...]] = [
+        ("decisions", *(f"{one.decisions:,.0f}" for one in found)),
+        ("settled answers", *(f"{one.answers:,}" for one in found)),
+        ("accuracy", *(percent(one.accuracy) for one in found)),
+    ]
+    rows += [
+        (f"{shown} of {label}", *(percent(one.by_label[label][name]) for one in found))
+        for label in found[0].by_label
+        for name, shown in (("precision", "precision"), ("recall", "recall"), ("f1", "F1"))
+    ]
+    return QualityTable(title=title, head=("figure", *(arm.name for arm in arms)), rows=tuple(rows), note=note)
+
+
+def _arm(arm: MeasuredModel) -> str:
+    """Its bundles, and how often it decided for the other."""
+    bundles = f"The {arm.name} is {_bundles(arm.bundles)}."
+    if not arm.fallback:
+        return bundles
+    return f"{bundles} {arm.fallback:,} of its decisions are fallback: events of the challenger that it could not decide."
+
+
+def _models(report: QualityReport) -> tuple[QualityTable, ...]:
+    """Model by model; no table where one bundle made all decisions."""
+    if not report.models:
+        return ()
+    rows = tuple(
+        (
+            f"{one.name}: {_bundles(one.bundles)}",
+            f"{one.model.answers:,}",
+            percent(one.published.accuracy),
+            percent(one.model.accuracy),
+        )
+        for one in report.models
+    )
+    return (
+        QualityTable(
+            title="Accuracy by model",
+            head=("model and bundles", "answers", "published", "both doors"),
+            rows=rows,
+            note="The newest first. Bundles that differ in thresholds alone are one model, where they are found by their digests: in TAGSTREAM_BUNDLE or rollout.bundles. Models have had other times, or other shares of the stream.",
+        ),
+    )
+
+
+def _bundles(digests: Sequence[str]) -> str:
+    """
+    The first characters of the newest.
+
+    >>> _bundles(["a" * 64]), _bundles(["a" * 64, "b" * 64, "c" * 64, "d" * 64])
+    ('aaaaaaaaaaaa', 'aaaaaaaaaaaa, bbbbbbbbbbbb, cccccccccccc and 1 more')
+    """
+    shown = ", ".join(one[:SHORT] for one in digests[:MOST_BUNDLES])
+    return shown if len(digests) <= MOST_BUNDLES else f"{shown} and {len(digests) - MOST_BUNDLES} more"
+
+
+def _epochs(epochs: Sequence[int]) -> str:
+    """
+    The epochs of a canary.
+
+    >>> _epochs([7]), _epochs([7, 9])
+    ('epoch 7', 'epochs 7 to 9')
+    """
+    return f"epoch {epochs[0]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
+
+
+def _estimate(title: str, found: Estimate, meaning: str) -> QualityTable:
     rows: list[tuple[str, ...]] = [("all labels", percent(found.accuracy), "", "", "")]
     rows += [
         (label, "", *(percent(figures[name]) for name in ("precision", "recall", "f1")))
         for label, figures in found.by_label.items()
     ]
-    return Table(
+    return QualityTable(
         title=title,
         head=("label", "accuracy", "precision", "recall", "F1"),
         rows=tuple(rows),
@@ -108,7 +199,7 @@ def _estimate(title: str, found: Estimate, meaning: str) -> Table:
 
 
 def _unknown(found: Estimate) -> str:
-    """What the answers cannot say of the accuracy."""
+    """The part of the accuracy that the answers cannot say."""
     if not found.drawn:
         return "None was drawn for people yet, so nothing is known of them."
     low, high = found.anyway
@@ -118,7 +209,7 @@ def _unknown(found: Estimate) -> str:
     )
 
 
-def _expected(report: Report) -> Table:
+def _expected(report: QualityReport) -> QualityTable:
     expectation = UNKNOWN if report.expected.accuracy is None else f"{100 * report.expected.accuracy:.1f} %"
     gap = report.gap
     shown = (
@@ -128,7 +219,7 @@ def _expected(report: Report) -> Table:
         if gap.value is None
         else f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
     )
-    return Table(
+    return QualityTable(
         title="Expected without labels",
         head=("figure", "value"),
         rows=(
@@ -140,14 +231,14 @@ def _expected(report: Report) -> Table:
     )
 
 
-def _reviewers(report: Report) -> Table:
+def _reviewers(report: QualityReport) -> QualityTable:
     found = report.reviewers
     slip = (
         UNKNOWN
         if found.slip is None
         else f"{100 * found.slip:.1f} % ({100 * found.slip_low:.1f} to {100 * found.slip_high:.1f})"
     )
-    return Table(
+    return QualityTable(
         title="Reviewers",
         head=("figure", "value"),
         rows=(
@@ -181,6 +272,6 @@ def percent(figure: Figure) -> str:
     return f"{100 * figure.value:.1f} % ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
 
 
-def as_json(report: Report, *, days: float) -> dict[str, Any]:
+def as_json(report: QualityReport, *, days: float) -> dict[str, Any]:
     """Every number of a report by its name, and the headline; shares are 0 to 1, `days` is as there."""
     return {**asdict(report), "headline": headline(report, days=days)}

@@ -48,7 +48,7 @@ class _Exchange(WSGIRequestHandler):
         """Do not log requests: a scrape comes every few seconds."""
 
 
-class _Server:
+class _MetricsServer:
     """The connections of one listening socket, on the event loop that `run` runs on."""
 
     def __init__(self, app: "WSGIApplication", port: int) -> None:
@@ -117,12 +117,17 @@ def serve(app: "WSGIApplication", *, host: str, port: int) -> Iterator[int]:
     """
     Serve from a daemon thread while the context lasts; yields the port that was bound.
 
+    Args:
+        app: Answers the requests, one at a time.
+        host: The address to bind; empty: all of them.
+        port: The port to bind; 0 takes a free one.
+
     Raises:
         OSError: The address cannot be bound.
     """
     with contextlib.closing(_listening(host, port)) as listener, contextlib.closing(asyncio.new_event_loop()) as loop:
         bound: int = listener.getsockname()[1]
-        server = _Server(app, bound)
+        server = _MetricsServer(app, bound)
         thread = threading.Thread(target=loop.run_until_complete, args=(server.run(listener),), name="metrics", daemon=True)
         thread.start()
         try:

@@ -1,33 +1,34 @@
-"""Draws the figures of running workers for `tagstream top`: figures in, lines out; two columns from a width of 76 on."""
+"""Draws what `screen` says of running workers in a terminal: figures in, lines out; two columns from a width of 76 on."""
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from monitoring import limits
-from monitoring.figures.alarms import Alarm, Tier, alarms
-from monitoring.figures.figures import Figures, Measure, leading
-from monitoring.top.cells import QUIET, bar, cut, ends, fitted
-from monitoring.vocabulary import few
+from tagstream.monitoring.alarms import Tier
+from tagstream.monitoring.figures.figures import Figures, Measure
+from tagstream.monitoring.screen import Number, Screen, ShownAlarm, percent, score, screen
 
 TWO_COLUMNS = 76
+# On a small terminal these lines are left to what stands below the figures.
+LEAST_BELOW = 6
 GAP = 3
 # The least width of a number with its name below.
-CELL = 9
-TIER_STYLES = {Tier.PAGE: "bold red", Tier.TICKET: "yellow", Tier.INFO: QUIET}
-TIER_NAMES = {Tier.PAGE: "now", Tier.TICKET: "soon", Tier.INFO: "note"}
+CELL = 10
+TIER_STYLES = {Tier.PAGE: "bold red", Tier.TICKET: "yellow", Tier.INFO: "dim"}
+KIND_STYLES = {"tagged": "bold green", "review": "bold yellow", "dlq": "bold red", "latency": "bold cyan", "": "bold"}
 HEIGHTS = " ▁▂▃▄▅▆▇█"
-MINUTES_FROM, HOURS_FROM = 120, 7200
-DASH = "-"
-NO_FLOW = "no rates yet: they need two looks, a second apart"
 NO_BREAK = "\N{NO-BREAK SPACE}"
+FULL, EMPTY, MARK = "━", "─", "┃"
+# Dim rather than bright black, which some colour schemes give the colour of the background.
+QUIET = "dim"
 # Draws a part of the frame in the given number of columns.
-Block = Callable[[Figures, int], list[Text]]
+Block = Callable[[Figures, Screen, int], list[Text]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,135 +40,123 @@ class Frame:
         figures: The figures to draw.
         whole: Take as many lines as needed; otherwise exactly the terminal's height.
         lost: Why the figures are old; empty while they are current.
+        title: Of the frame.
+        lead: Further lines of its head.
+        below: Lines under the figures, the newest last: as many as fit, for which the last figures give way.
     """
 
     figures: Figures
     whole: bool = False
     lost: str = ""
+    title: str = "tagstream top"
+    lead: Sequence[Text] = ()
+    below: Sequence[Text] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Head, figures, alarms, then tags and drift, confidence and shares."""
-        width = options.max_width
-        lines = [*_head(self.figures, width, self.lost), *overview(self.figures, width)]
-        lines += _side_by_side(self.figures, width, _confidence, _shares)
+        width, figures, said = options.max_width, self.figures, screen(self.figures)
+        lines = [
+            *_head(self, said, width),
+            *_numbers(said.numbers, width),
+            *_rollout(said, width),
+            Text(f" {said.span}", style=QUIET),
+            *_alarms(said, width),
+            Text(""),
+            *_side_by_side(figures, said, width, _tags, _distances),
+            *_side_by_side(figures, said, width, _confidence, _shares),
+        ]
         if not self.whole:
-            height = options.height or console.height
-            foot = Text(" Ctrl-C ends", style=QUIET)
-            room = max(0, height - 1)
-            lines = [*lines[:room], *[Text("")] * (room - len(lines)), foot]
+            room = max(0, (options.height or console.height) - 1)
+            lines = lines[: max(0, room - min(len(self.below), LEAST_BELOW))]
+            below = self.below[-(room - len(lines)) :] if room > len(lines) else ()
+            lines += [*below, *[Text("")] * (room - len(lines) - len(below)), Text(" Ctrl-C ends", style=QUIET)]
         for line in lines:
-            line.no_wrap = True
-            line.truncate(width, overflow="ellipsis")
-            yield line
+            shown = line.copy()
+            shown.no_wrap = True
+            shown.truncate(width, overflow="ellipsis")
+            yield shown
 
 
-def overview(figures: Figures, width: int) -> list[Text]:
-    """The upper half of the frame: flow and latency, alarms, tags and drift."""
-    return [
-        *_numbers(figures, width),
-        *_alarms(figures, width),
-        Text(""),
-        *_side_by_side(figures, width, _tags, _distances),
-    ]
+def can_draw(console: Console) -> bool:
+    """Whether lines can be drawn anew. FORCE_COLOR, as CI sets it, makes no terminal of a log."""
+    return console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
 
 
-def _head(figures: Figures, width: int, lost: str) -> list[Text]:
+def _head(frame: Frame, said: Screen, width: int) -> list[Text]:
+    figures = frame.figures
     many = "1 worker" if figures.workers == 1 else f"{figures.workers} workers"
-    models = ", ".join(f"{model.name} {model.version} {model.digest[:8]}" for model in figures.models) or "no model yet"
-    left = Text.assemble((" tagstream top", "bold"), f"  {many}  ", (plain(models), QUIET))
+    left = Text.assemble((f" {frame.title}", "bold"), f"  {many}  ", (plain(said.models), QUIET))
     clock = datetime.fromtimestamp(figures.at, UTC).strftime("%H:%M:%S UTC ")
-    lines = [ends(left, Text(clock, style=QUIET), width)]
-    if lost:
-        lines += [Text(f" {part}", style="bold red") for part in textwrap.wrap(plain(lost), width - 2)]
-    return [*lines, Text("")]
+    lost = _wrapped(frame.lost, width, "bold red")
+    return [ends(left, Text(clock, style=QUIET), width), *lost, *frame.lead, Text("")]
 
 
-def _numbers(figures: Figures, width: int) -> list[Text]:
-    flow, position = figures.flow, figures.position
-    cells = [
-        ("tagged/s", _rate(flow.tagged), "bold green"),
-        ("review/s", _rate(flow.review), "bold yellow"),
-        ("dead/s", _rate(flow.dlq), "bold red"),
-        ("p50", ("> " if flow.p50_more else "") + seconds(flow.p50_seconds), "bold cyan"),
-        ("p99", ("> " if flow.p99_more else "") + seconds(flow.p99_seconds), "bold cyan"),
-        ("waiting", DASH if position.lag is None else str(position.lag), "bold"),
-        ("oldest", seconds(position.oldest_seconds), "bold"),
-        ("confid.", _score(figures.confidence.mean, 3), "bold"),
-    ]
-    cells = cells[: max(1, width // CELL)]
-    cell = width // len(cells)
-    values = Text.assemble(*((f"{value:^{cell}}", style) for _, value, style in cells))
-    names = Text.assemble(*((f"{name:^{cell}}", QUIET) for name, _, _ in cells))
-    span = Text(f" rates and latency of the last {seconds(flow.seconds)}" if flow.seconds else f" {NO_FLOW}", style=QUIET)
-    return [values, names, span]
+def _numbers(numbers: Sequence[Number], width: int) -> list[Text]:
+    shown = numbers[: max(1, width // CELL)]
+    cell = width // len(shown)
+    values = Text.assemble(*((f"{one.value:^{cell}}", KIND_STYLES[one.kind]) for one in shown))
+    names = Text.assemble(*((f"{one.name:^{cell}}", QUIET) for one in shown))
+    return [values, names]
 
 
-def _alarms(figures: Figures, width: int) -> Iterator[Text]:
-    found = alarms(figures)
-    for trouble in figures.troubles:
-        if trouble.no_fault:
-            what = f"{plain(trouble.worker)} is not ready, which is no alarm: {plain(trouble.why)}"
-            yield from (Text(f" {part}", style=QUIET) for part in textwrap.wrap(what, width - 2))
-    learned = figures.detectors.learned
-    if learned < 1:
-        what = f"learning what is ordinary in this stream ({learned:.0%}); until then drift is no alarm"
-        yield from (Text(f" {part}", style=QUIET) for part in textwrap.wrap(what, width - 2))
-    if not found:
-        judged = figures.window.decisions >= limits.LEAST_DECISIONS
-        more = "" if judged else f"; drift is judged from {limits.LEAST_DECISIONS} decisions on"
-        yield Text.assemble((" no alarm", "green"), (more, QUIET))
-        return
-    names = max(len(alarm.name) for alarm in found)
-    for alarm in found:
+def _rollout(said: Screen, width: int) -> list[Text]:
+    """A line of the rollout; it is made of words, which a cell of a number has no room for."""
+    shown = ", ".join(f"{one.name} {one.value}" for one in said.rollout)
+    return _wrapped(f"rollout: {shown}", width, "") if shown else []
+
+
+def _alarms(said: Screen, width: int) -> Iterator[Text]:
+    for note in said.notes:
+        yield from _wrapped(note, width, QUIET)
+    if said.calm:
+        yield Text(f" {said.calm}", style="green")
+    names = max((len(alarm.name) for alarm in said.alarms), default=0)
+    for alarm in said.alarms:
         yield from _alarm(alarm, names, width)
-    for step in dict.fromkeys(alarm.next for alarm in found):
-        yield from (Text(f" {part}", style=QUIET) for part in textwrap.wrap(f"next: {plain(step)}", width - 2))
+    for step in said.steps:
+        yield from _wrapped(f"next: {step}", width, QUIET)
 
 
-def _alarm(alarm: Alarm, names: int, width: int) -> Iterator[Text]:
-    before = f" {TIER_NAMES[alarm.tier]:<4}  {alarm.name:<{names}}  "
-    for number, part in enumerate(textwrap.wrap(plain(_told(alarm)), max(20, width - len(before) - 1))):
+def _alarm(alarm: ShownAlarm, names: int, width: int) -> Iterator[Text]:
+    before = f" {alarm.urgency:<4}  {alarm.name:<{names}}  "
+    for number, part in enumerate(textwrap.wrap(plain(alarm.what), max(20, width - len(before) - 1))):
         yield Text.assemble((" " * len(before) if number else before, TIER_STYLES[alarm.tier]), part)
 
 
-def _told(alarm: Alarm) -> str:
-    return f"{alarm.what} Also: {', '.join(alarm.also)}." if alarm.also else alarm.what
+def _wrapped(text: str, width: int, style: str) -> list[Text]:
+    return [Text(f" {part}", style=style) for part in textwrap.wrap(plain(text), width - 2)]
 
 
-def _side_by_side(figures: Figures, width: int, left: Block, right: Block) -> list[Text]:
+def _side_by_side(figures: Figures, said: Screen, width: int, left: Block, right: Block) -> list[Text]:
     """Two blocks beside each other, or one below the other where there is no room."""
     if width < TWO_COLUMNS:
-        return [*left(figures, width), Text(""), *right(figures, width), Text("")]
+        return [*left(figures, said, width), Text(""), *right(figures, said, width), Text("")]
     half = (width - GAP) // 2
-    pairs = zip_longest(left(figures, half), right(figures, half), fillvalue=Text(""))
+    pairs = zip_longest(left(figures, said, half), right(figures, said, half), fillvalue=Text(""))
     return [*(Text.assemble(cut(one, half), " " * GAP, other) for one, other in pairs), Text("")]
 
 
-def _tags(figures: Figures, width: int) -> list[Text]:
+def _tags(_: Figures, said: Screen, width: int) -> list[Text]:
     lines = [ends(Text(" tags", style="bold"), Text("now   ref.", style=QUIET), width)]
-    shown = leading(figures.labels)
-    room = max(len(label.label) for label in shown) if shown else 0
+    room = max((len(label.label) for label in said.tags), default=0)
     names = min(room, max(12, width // 2 - 2))
     columns = max(4, width - names - 16)
-    most = max([0.1, *(max(label.share or 0, label.reference or 0) for label in shown)])
-    for label in shown:
+    most = max([0.1, *(max(label.share or 0, label.reference or 0) for label in said.tags)])
+    for label in said.tags:
         drawn = bar(label.share, label.reference, most, columns, "cyan")
-        shares = f" {_percent(label.share):>6} {_percent(label.reference):>6}"
+        shares = f" {percent(label.share):>6} {percent(label.reference):>6}"
         lines += _named(label.label, names, Text.assemble(drawn, shares))
-    return lines if shown else [*lines, Text(" no decision yet", style=QUIET)]
+    return lines if said.tags else [*lines, Text(" no decision yet", style=QUIET)]
 
 
-def _distances(figures: Figures, width: int) -> list[Text]:
-    window = figures.window
-    span = "since the start" if window.since_start else f"last {seconds(window.seconds)}"
-    judged = f"{window.decisions} decisions, {span}"
-    head = ends(Text(" drift", style="bold"), Text(judged, style=QUIET), width)
-    return [head, *(line for measure in figures.distances for line in _measure(measure, width, _score))]
+def _distances(figures: Figures, said: Screen, width: int) -> list[Text]:
+    head = ends(Text(" drift", style="bold"), Text(said.judged, style=QUIET), width)
+    return [head, *(line for measure in figures.distances for line in _measure(measure, width, score))]
 
 
-def _shares(figures: Figures, width: int) -> list[Text]:
+def _shares(figures: Figures, _: Screen, width: int) -> list[Text]:
     head = ends(Text(" shares", style="bold"), Text("now  limit", style=QUIET), width)
-    return [head, *(line for measure in figures.shares for line in _measure(measure, width, _percent))]
+    return [head, *(line for measure in figures.shares for line in _measure(measure, width, percent))]
 
 
 def _measure(measure: Measure, width: int, write: Callable[[float | None], str]) -> list[Text]:
@@ -185,35 +174,19 @@ def _named(name: str, columns: int, figures: Text) -> list[Text]:
     return [Text.assemble(" ", fitted(first, columns), " ", figures), *(Text(f" {part}") for part in rest)]
 
 
-def asked_below(thresholds: Mapping[str, float]) -> str:
-    """
-    The thresholds below which a person is asked, in a few words.
-
-    >>> asked_below({"mlops": 0.865, "other": 0.95, "nlp": 1.0001})
-    'a person below 0.865 to 0.95, always: nlp'
-    """
-    reachable = [f"{value:g}" for value in sorted({round(value, 4) for value in thresholds.values() if value <= 1})]
-    always = few([plain(label) for label, value in sorted(thresholds.items()) if value > 1], 3)
-    below = " to ".join(dict.fromkeys((reachable[0], reachable[-1]))) if reachable else DASH
-    return f"a person below {below}{f', always: {always}' if always else ''}"
-
-
-def _confidence(figures: Figures, width: int) -> list[Text]:
+def _confidence(figures: Figures, said: Screen, width: int) -> list[Text]:
     bars = figures.confidence.bars
-    head = ends(Text(" confidence", style="bold"), Text(asked_below(figures.confidence.thresholds), style=QUIET), width)
-    changes = [f"{signal.replace('_', ' ')} {times}" for signal, times in figures.detectors.changes.items() if times]
-    looked = figures.detectors.compared_seconds_ago
-    totals = figures.totals
+    head = ends(Text(" confidence", style="bold"), Text(plain(said.asked), style=QUIET), width)
     below = [
-        *_listed("total", [f"{totals.tagged} tagged", f"{totals.review} review", f"{totals.dlq} dead"], width),
-        *_listed("sudden changes", changes or ["none"], width),
-        *_listed("last comparison of words and tags", ["none yet" if looked is None else f"{seconds(looked)} ago"], width),
+        *_listed("total", said.totals, width),
+        *_listed("sudden changes", said.changes, width),
+        *_listed("last comparison of words and tags", [said.compared], width),
     ]
     if not bars:
         return [head, Text(" no decision yet", style=QUIET), *below]
     most = max([0.01, *(max(bar.share or 0, bar.reference or 0) for bar in bars)])
     across = max(1, min(4, (width - 12) // len(bars)))
-    edges = f"{_score(bars[0].high)}".ljust(across * len(bars) - 1) + f"{bars[-1].high:g}"
+    edges = f"{score(bars[0].high)}".ljust(across * len(bars) - 1) + f"{bars[-1].high:g}"
     return [
         head,
         Text.assemble(f" {'now':<10}", (_columns([bar.share for bar in bars], most, across), "cyan")),
@@ -240,34 +213,51 @@ def _columns(values: Sequence[float | None], most: float, across: int) -> str:
     return "".join(cells)
 
 
-def seconds(value: float | None) -> str:
-    """
-    A duration in its largest fitting unit.
-
-    >>> seconds(0.0405), seconds(3.21), seconds(90), seconds(600), seconds(None)
-    ('40 ms', '3.2 s', '90 s', '10 min', '-')
-    """
-    if value is None:
-        return DASH
-    if value < 1:
-        return f"{value * 1000:.0f} ms"
-    if value < MINUTES_FROM:
-        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"  # noqa: PLR2004
-    return f"{value / 60:.0f} min" if value < HOURS_FROM else f"{value / 3600:.0f} h"
-
-
 def plain(text: str) -> str:
     """Text from another machine, with every character that could move the cursor replaced."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _rate(value: float | None) -> str:
-    return DASH if value is None else f"{value:.1f}"
+def bar(value: float | None, mark: float | None, most: float, columns: int, style: str) -> Text:
+    """
+    A bar with a mark at the reference or the limit.
+
+    Args:
+        value: Its length; None draws an empty one.
+        mark: The place of the mark, in the unit of `value`; None: no mark.
+        most: The value of a full bar, over 0.
+        columns: Its width on the terminal.
+        style: The style of its filled part, in Rich's words.
+    """
+    filled = min(columns, round((value or 0.0) / most * columns))
+    drawn = Text.assemble((FULL * filled, style), (EMPTY * (columns - filled), QUIET))
+    if mark is None:
+        return drawn
+    at = min(columns - 1, round(mark / most * columns))
+    return Text.assemble(drawn[:at], (MARK, "bold"), drawn[at + 1 :])
 
 
-def _percent(value: float | None) -> str:
-    return DASH if value is None else f"{value:.1%}"
+def fitted(text: str, columns: int) -> str:
+    """A text in exactly this many columns, with an ellipsis if it was cut."""
+    columns = max(1, columns)
+    return set_cell_size(text if cell_len(text) <= columns else set_cell_size(text, columns - 1) + "…", columns)
 
 
-def _score(value: float | None, digits: int = 2) -> str:
-    return DASH if value is None else f"{value:.{digits}f}"
+def cut(line: Text, columns: int) -> Text:
+    """A copy of a line in exactly this many columns."""
+    short = line.copy()
+    short.truncate(columns, overflow="ellipsis", pad=True)
+    return short
+
+
+def ends(left: Text, right: Text, width: int) -> Text:
+    """
+    Two texts at the ends of a line.
+
+    Args:
+        left: The text at the beginning; it is cut if the two do not fit.
+        right: The text at the end.
+        width: The columns of the line.
+    """
+    room = max(0, width - cell_len(right.plain) - 1)
+    return Text.assemble(cut(left, room), " ", right)

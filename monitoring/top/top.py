@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from rich.console import Console
 from rich.live import Live
 
-from monitoring.figures.alarms import alarms
-from monitoring.figures.compute import figures
-from monitoring.figures.figures import Figures, Trouble
-from monitoring.figures.history import History
-from monitoring.top.panel import Frame
-from monitoring.top.workers import Address, ask
+from tagstream.monitoring.alarms import alarms
+from tagstream.monitoring.figures.compute import figures
+from tagstream.monitoring.figures.figures import Figures, Trouble
+from tagstream.monitoring.figures.history import History
+from tagstream.monitoring.top.panel import Frame, can_draw
+from tagstream.monitoring.top.workers import Address, ask
 
 AT_ONCE = 16
 WAITING_SECONDS = 5.0
@@ -94,7 +94,7 @@ def top(
         time.sleep(every_seconds)
         if as_json:
             _print_json(watcher, show_json, once=once, every_seconds=every_seconds)
-        elif once or not console.is_terminal or console.is_dumb_terminal:
+        elif once or not can_draw(console):
             console.print(Frame(watcher.look(), whole=True))
         else:
             _watch(watcher, console, every_seconds)

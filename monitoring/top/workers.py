@@ -5,16 +5,16 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from monitoring.figures.compute import trouble_of
-from monitoring.figures.figures import Trouble
-from monitoring.figures.snapshot import NotMetricsError, Snapshot, parse
+from tagstream.monitoring.figures.compute import trouble_of
+from tagstream.monitoring.figures.figures import Trouble
+from tagstream.monitoring.figures.snapshot import NotMetricsError, Snapshot, parse
 
 ANSWER_SECONDS = 3.0
 # Far more than a worker writes.
 MOST_BYTES = 16 * 2**20
 
 
-class AddressError(Exception):
+class WorkerAddressError(Exception):
     """A text is not an address; the message quotes it and says the next step."""
 
     exit_code = 2
@@ -42,7 +42,7 @@ def address(text: str) -> Address:
     Read an address as a person types it.
 
     Raises:
-        AddressError: The text is not an address.
+        WorkerAddressError: The text is not an address.
 
     >>> str(address("worker-1:9108"))
     'http://worker-1:9108/metrics'
@@ -54,7 +54,7 @@ def address(text: str) -> Address:
         usable = False
     if not usable:
         msg = f"{text!r} is not the address of a worker. Next: give it as http://HOST:PORT/metrics or as HOST:PORT."
-        raise AddressError(msg)
+        raise WorkerAddressError(msg)
     path = parts.path if parts.path not in {"", "/"} else "/metrics"
     return Address(scheme=parts.scheme, place=parts.netloc, path=path + (f"?{parts.query}" if parts.query else ""))
 
@@ -88,7 +88,7 @@ def get(at: Address, path: str) -> tuple[int, str]:
     Status and body of an answer of a worker's server.
 
     Raises:
-        OSError: Nothing answers there in time.
+        OSError: No answer comes in time.
         HTTPException: It is no HTTP server.
     """
     kind = http.client.HTTPSConnection if at.scheme == "https" else http.client.HTTPConnection

@@ -1,55 +1,83 @@
-"""Arrow record batches through the pipeline: one function for Parquet files, Ray, Spark, and whoever else has columns.
+"""
+Arrow record batches through the pipeline: one function for Ray, Spark, and whoever else has columns; and Parquet files in and out of a batch.
 
 A row is an event: a JSON object with the fields that its columns hold, in their order. So the same content has the same bytes of
 decision here as in the stream and in `classify`. A null is no field, since a table cannot say whether a field was null or absent.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
+from pathlib import Path
+from typing import cast
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from msgspec import inspect
 
-from stream.batch.rows.columns import Columns
-from stream.batch.rows.row import RowsError
-from stream.contract.decisions import NeedsReview
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.decide.answer import answer_of
-from stream.decide.pipeline import Pipeline
+from tagstream.model_export.data.reader import AS_THEY_ARE, ROWS_AT_ONCE, Columns, InputRow, ParquetFile, RowsError
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.batch.formats import MODEL_PARTS, OVERRIDDEN, cell_of
+from tagstream.stream.batch.run import Chunk, DecidedRow, Rejected, RowSource, decide
+from tagstream.stream.contract.outcome import Decision, ModelRef
+from tagstream.stream.decide.pipeline import Pipeline
 
-# So many rows are decided at once, whatever the size of a record batch: this bounds the memory beside the columns themselves.
-ROWS_AT_ONCE = 256
-AS_THEY_ARE = Columns()
+COMPRESSION = "zstd"
 # As of a database's rows.
 ENCODER = msgspec.json.Encoder(decimal_format="number")
-OVERRIDDEN = "overridden_"
 # The fields in which the decoder expects text.
 TEXT_FIELDS = ("title", "description", "id")
 
+
+_PLAIN: dict[type[inspect.Type], pa.DataType] = {
+    inspect.StrType: pa.string(),
+    inspect.LiteralType: pa.string(),
+    inspect.FloatType: pa.float64(),
+    inspect.BoolType: pa.bool_(),
+}
+
+
+def _type_of(kind: inspect.Type) -> pa.DataType:
+    """The column of a decision's field."""
+    match kind:
+        case inspect.StrType() | inspect.LiteralType() | inspect.FloatType() | inspect.BoolType():
+            return _PLAIN[type(kind)]
+        case inspect.VarTupleType(item_type=item):
+            return pa.list_(_type_of(item))
+        case inspect.DictType(key_type=key, value_type=value):
+            return pa.map_(_type_of(key), _type_of(value))
+        case inspect.StructType(cls=cls, fields=fields) if cls is ModelRef:
+            return pa.struct([pa.field(one.name, _type_of(one.type)) for one in fields if one.name in MODEL_PARTS])
+        case inspect.UnionType(types=types):
+            (one,) = (each for each in types if not isinstance(each, inspect.NoneType))
+            return _type_of(one)
+        case _:
+            msg = f"a decision has a field of {kind}, for which there is no column"
+            raise TypeError(msg)
+
+
+def _cell_of(value: object) -> object:
+    """A decision's field as Arrow takes it; None for an empty list."""
+    match value:
+        case ModelRef():
+            return {name: getattr(value, name) for name in MODEL_PARTS}
+        case dict():
+            return list(value.items())
+        case tuple():
+            return list(value) or None
+        case _:
+            return value
+
+
 # One row an answer. A rejected row has `destination` dlq, `error` and `answer`, and nulls else; `answer` is the line of `classify --json`.
+_DECISION = inspect.type_info(Decision)
 ANSWER_SCHEMA = pa.schema(
     [
         pa.field("event_id", pa.string()),
         pa.field("destination", pa.string()),
-        pa.field("tag", pa.string()),
-        pa.field("tags", pa.list_(pa.string())),
-        pa.field("confidence", pa.float64()),
-        pa.field("probabilities", pa.map_(pa.string(), pa.float64())),
-        pa.field("prediction_id", pa.string()),
-        pa.field("decider", pa.string()),
-        pa.field(
-            "model",
-            pa.struct([pa.field(name, pa.string()) for name in ("name", "version", "digest", "arithmetic")]),
-        ),
-        pa.field("threshold", pa.float64()),
-        pa.field("truncated", pa.bool_()),
-        pa.field("reasons", pa.list_(pa.string())),
-        pa.field("inclusion_probability", pa.float64()),
-        pa.field("text_flags", pa.list_(pa.string())),
+        *(pa.field(one.name, _type_of(one.type)) for one in cast("inspect.StructType", _DECISION).fields),
         pa.field("tagged_at", pa.timestamp("us", tz="UTC")),
         pa.field("error", pa.struct([pa.field(name, pa.string()) for name in ("stage", "code", "message")])),
         pa.field("answer", pa.string()),
@@ -88,9 +116,9 @@ def tag_batch(
     parts = []
     # An empty batch has one part too, for its columns.
     for start in range(0, max(1, batch.num_rows), ROWS_AT_ONCE):
-        records = [Record(key=None, value=value) for value in events_of(batch.slice(start, ROWS_AT_ONCE), columns)]
-        publications = pipeline.publications(records, clock=lambda: now)
-        parts.append(answers(publications, first_row=first_row + start, tagged_at=now))
+        events = enumerate(events_of(batch.slice(start, ROWS_AT_ONCE), columns), start=first_row + start)
+        rows = [InputRow(number + 1, value) for number, value in events]
+        parts.append(answers(decide(pipeline, rows, range(first_row + start, first_row + batch.num_rows), clock=lambda: now)))
     return pa.RecordBatch.from_arrays([*batch.columns, *pa.concat_batches(parts).columns], schema=schema)
 
 
@@ -150,48 +178,25 @@ def events_of(batch: pa.RecordBatch, columns: Columns = AS_THEY_ARE) -> Iterator
         )
 
 
-def answers(publications: Sequence[Publication], *, first_row: int, tagged_at: float) -> pa.RecordBatch:
-    """
-    Outcomes as columns of `ANSWER_SCHEMA`.
-
-    Args:
-        publications: The outcomes.
-        first_row: The place of the first one among all rows, from 0.
-        tagged_at: Unix seconds, those of the publications.
-    """
-    at = int(tagged_at * 1000) * 1000
-    rows = [_answer(publication, row, at) for row, publication in enumerate(publications, start=first_row)]
-    return pa.RecordBatch.from_pylist(rows, schema=ANSWER_SCHEMA)
+def answers(outcomes: Iterable[DecidedRow | Rejected]) -> pa.RecordBatch:
+    """Outcomes as columns of `ANSWER_SCHEMA`."""
+    return pa.RecordBatch.from_pylist([_answer(found) for found in outcomes], schema=ANSWER_SCHEMA)
 
 
-def _answer(publication: Publication, row: int, tagged_at: int) -> dict[str, object]:
-    outcome = publication.outcome
-    found: dict[str, object] = {
-        "destination": publication.destination.value,
-        "answer": answer_of(publication, line=row + 1, row=row).decode(),
-    }
-    if isinstance(outcome, Refusal):
-        error = {"stage": outcome.stage.value, "code": outcome.reason.value, "message": outcome.message}
-        return {**found, "error": error}
+def _answer(found: DecidedRow | Rejected) -> dict[str, object]:
+    if isinstance(found, Rejected):
+        return {"destination": Destination.DLQ.value, "answer": found.answer.decode(), "error": found.error}
+    outcome = found.outcome
     decision = outcome.decision
-    found |= {
+    columns: dict[str, object] = {
         "event_id": outcome.event.id,
-        "tag": decision.tag,
-        "tags": list(decision.tags) or None,
-        "confidence": decision.confidence,
-        "probabilities": list(decision.probabilities.items()),
-        "prediction_id": decision.prediction_id,
-        "decider": decision.decider,
-        "model": {name: getattr(decision.model, name) for name in decision.model.__struct_fields__},
-        "threshold": decision.threshold,
-        "truncated": decision.truncated,
-        "tagged_at": tagged_at,
+        "destination": found.publication.destination.value,
+        **{name: _cell_of(getattr(decision, name)) for name in Decision.__struct_fields__},
+        # Milliseconds, as they are published.
+        "tagged_at": int(found.at * 1000) * 1000,
+        "answer": found.answer.decode(),
     }
-    if isinstance(outcome, NeedsReview):
-        found["reasons"] = [reason.value for reason in outcome.reasons]
-        found["inclusion_probability"] = outcome.inclusion_probability
-        found["text_flags"] = [flag.value for flag in outcome.text_flags] or None
-    return found
+    return columns
 
 
 def _cells(column: pa.Array, name: str) -> list[msgspec.Raw | None]:
@@ -234,9 +239,9 @@ def _names(schema: pa.Schema, columns: Columns) -> list[str]:
     """The event's field of each column, in order."""
     shown = ", ".join(schema.names) or "none"
     for field in fields(columns):
-        wanted = getattr(columns, field.name) or ("title" if field.name == "title" else None)
-        if wanted is not None and wanted not in schema.names:
-            msg = f"the table has no column {wanted!r} (columns: {shown}). Next: say which column has the event's {field.name}."
+        named = getattr(columns, field.name) or ("title" if field.name == "title" else None)
+        if named is not None and named not in schema.names:
+            msg = f"the table has no column {named!r} (columns: {shown}). Next: say which column has the event's {field.name}."
             raise RowsError(msg)
     names = columns.header("the table", schema.names)
     for field, name in zip(schema, names, strict=True):
@@ -262,3 +267,88 @@ def _holds_bytes(kind: pa.DataType) -> bool:
         kind = kind.value_type
     checks = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
     return any(check(kind) for check in checks)
+
+
+class ParquetFiles:
+    """Parquet files with the same columns, one after the other. Implements `RowSource`; its size is in rows."""
+
+    as_in_topic = False
+
+    def __init__(self, files: list[Path], columns: Columns) -> None:
+        """
+        Read the files' footers.
+
+        Raises:
+            RowsError: A file is no Parquet, has other columns than the first, or columns that are no event's.
+        """
+        self._files, self._columns = files, columns
+        self.size = 0.0
+        self.schema: pa.Schema = None
+        for file in files:
+            with ParquetFile(str(file), file) as content:
+                self.size += content.rows
+                if self.schema is not None and not content.schema.equals(self.schema):
+                    msg = f"{file} has other columns than {files[0]}, and one output has one set. Next: run a batch for each."
+                    raise RowsError(msg)
+                self.schema = content.schema
+        self.columns = tuple(self.schema.names)
+        output_schema(self.schema, columns)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """As of `RowSource`. A row's line is its number in the file, from 1."""
+        done = 0
+        for file in self._files:
+            line = 1
+            with ParquetFile(str(file), file) as content:
+                for batch in content.batches():
+                    rows = [InputRow(number, value) for number, value in enumerate(events_of(batch, self._columns), start=line)]
+                    line += len(rows)
+                    done += len(rows)
+                    yield Chunk(source=str(file), rows=rows, done=done, table=batch)
+
+
+class Parquet:
+    """
+    The input's columns with their types, then those of the answer. Implements `Format`.
+
+    The columns of CSV and JSON Lines have no types, so they are text here, and what is absent is null.
+    """
+
+    suffix = ".parquet"
+
+    def __init__(self, source: RowSource, columns: Columns) -> None:
+        """
+        Take the columns from the source.
+
+        Raises:
+            RowsError: The output would have two columns of one name.
+        """
+        of_file = columns.of_file
+        self._fields = [of_file.get(name, name) for name in source.columns]
+        untyped = pa.schema([pa.field(name, pa.string()) for name in source.columns])
+        self._kept: pa.Schema = source.schema or untyped
+        self._schema = output_schema(self._kept, columns)
+
+    def piece(self, chunk: Chunk, decided: list[DecidedRow]) -> pa.Table:
+        """As of `Format`."""
+        ours = pa.Table.from_batches([answers(decided)])
+        kept = self._columns(chunk, decided)
+        return pa.Table.from_arrays([*kept.columns, *ours.columns], schema=self._schema)
+
+    def write(self, part: Path, pieces: list[pa.Table]) -> None:
+        """As of `Format`."""
+        pq.write_table(pa.concat_tables(pieces).combine_chunks(), part, compression=COMPRESSION)
+
+    def join(self, parts: list[Path], out: Path) -> None:
+        """As of `Format`."""
+        with pq.ParquetWriter(out, self._schema, compression=COMPRESSION) as whole:
+            for part in parts:
+                whole.write_table(pq.read_table(part))
+
+    def _columns(self, chunk: Chunk, decided: list[DecidedRow]) -> pa.Table:
+        if chunk.table is not None:
+            # With a type: without one, no place is an array of nulls, and `take` has none for them.
+            places = pa.array([one.place for one in decided], type=pa.int64())
+            return pa.Table.from_batches([chunk.table], schema=self._kept).take(places)
+        cells = [[cell_of(one, field) for one in decided] for field in self._fields]
+        return pa.Table.from_arrays([pa.array(column, type=pa.string()) for column in cells], schema=self._kept)

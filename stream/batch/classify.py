@@ -1,59 +1,152 @@
-"""`tagstream classify`: the stream's own pipeline over a text or a file, without Kafka."""
+"""`tagstream classify`: its argument TEXT|FILE, and an outcome on the terminal. The decisions are those of `stream/batch/run.py`."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import json
+import os
+import re
+from pathlib import Path
+from typing import assert_never
 
-from stream.batch.rows.row import Row, RowsError
-from stream.contract.decisions import Outcome
-from stream.contract.record import Record
-from stream.decide.answer import answer_of
-from stream.decide.pipeline import Pipeline
+from rich.text import Text
 
-ROWS_AT_ONCE = 256
+from tagstream.model_export.data.reader import CSV_SUFFIXES, JSON_SUFFIXES, RowsError
+from tagstream.monitoring.vocabulary import ReviewReason
+from tagstream.stream.batch.run import DecidedRow, Rejected
+from tagstream.stream.contract.outcome import Decision, NeedsReview
+from tagstream.stream.terminal.console import out, tag_style, visible
+
+SUFFIXES = ", ".join(sorted(CSV_SUFFIXES | JSON_SUFFIXES))
+_ENDS_LIKE_A_FILE = re.compile(r"\.[A-Za-z]{2,8}$")
+BAR_CELLS = 24
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Classified:
+def is_file(argument: str) -> bool:
     """
-    One row's outcome.
-
-    Attributes:
-        outcome: The decision, or the refusal, on the row.
-        row: The row.
-        line: Its JSON object, as `--json` prints it.
-    """
-
-    outcome: Outcome
-    row: Row
-    line: bytes
-
-
-def classify(pipeline: Pipeline, rows: Iterable[Row]) -> Iterator[Classified]:
-    """
-    Every row's outcome, in order, a few hundred rows at a time.
+    Does this argument name a file (or standard input) rather than being a text to classify?
 
     Raises:
-        RowsError: The rows end in an error; it is raised after the outcomes of the rows before it.
+        RowsError: It names a folder.
     """
-    for chunk in _chunks(enumerate(rows)):
-        publications = pipeline.publications([Record(key=None, value=row.value) for _, row in chunk])
-        for (number, row), publication in zip(chunk, publications, strict=True):
-            line = answer_of(publication, line=row.line, row=number)
-            yield Classified(outcome=publication.outcome, row=row, line=line)
+    path = Path(argument)
+    if argument == "-" or path.suffix.lower() in CSV_SUFFIXES | JSON_SUFFIXES:
+        return True
+    # An empty path is the working directory, and an empty text is a text.
+    if not argument or not _exists(path):
+        return False
+    if path.is_dir():
+        msg = (
+            f"{argument} is a folder. Next: give a file in it ({SUFFIXES}); should it be a text, give it as an event: "
+            f"""echo '{{"title": "..."}}' | tagstream classify -."""
+        )
+        raise RowsError(msg)
+    # A file of another suffix, or a pipe: its first line shows the format.
+    return True
 
 
-def _chunks(rows: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:
-    chunk: list[tuple[int, Row]] = []
+def looks_like_a_path(argument: str) -> bool:
+    """
+    Does an argument that names no existing file look like a path?
+
+    A text may contain a slash. An argument of several words is a path only if it begins like one or its folder exists.
+
+    >>> [looks_like_a_path(text) for text in ("papers.parquet", "data/papers", "/no/such file", "TCP/IP")]
+    [True, True, True, True]
+    >>> [looks_like_a_path(text) for text in ("A/B tests for models", "Is it 3.5?", "What is MLOps", "")]
+    [False, False, False, False]
+    """
+    if _ENDS_LIKE_A_FILE.search(argument):
+        return True
+    if os.sep not in argument:
+        return False
+    begins_so = argument.startswith((os.sep, f".{os.sep}", f"..{os.sep}", f"~{os.sep}"))
+    return begins_so or not any(map(str.isspace, argument)) or _exists(Path(argument).parent)
+
+
+def of_text(text: str) -> bytes:
+    """
+    The event of a bare title.
+
+    Raises:
+        RowsError: The text was not UTF-8 on the command line.
+    """
+    # How Python keeps the bytes of an argument that are no text.
+    strange = next((place for place, character in enumerate(text, start=1) if "\ud800" <= character <= "\udfff"), None)
+    if strange is not None:
+        msg = f"the text is not UTF-8 (character {strange}). Next: convert it, or set the terminal to UTF-8."
+        raise RowsError(msg)
+    return json.dumps({"title": text}, ensure_ascii=False).encode()
+
+
+def _exists(path: Path) -> bool:
     try:
-        for row in rows:
-            chunk.append(row)
-            if len(chunk) == ROWS_AT_ONCE:
-                yield chunk
-                chunk = []
-    except RowsError:
-        # The rows above the one that cannot be read are decided too.
-        if chunk:
-            yield chunk
-        raise
-    if chunk:
-        yield chunk
+        return path.exists()
+    except (OSError, ValueError):
+        # Too long for a name, or with a NUL: a text.
+        return False
+
+
+def print_outcome(found: DecidedRow | Rejected, *, of_file: bool) -> None:
+    """
+    One outcome for people: one line for a row of a file, every probability for a text.
+
+    A row for a person ends with the reasons in words, and a rejected row is named by its line.
+    """
+    if isinstance(found, Rejected):
+        place, error = f"line {found.row.line}  " if of_file else "", found.error
+        out.print(Text.assemble(("rejected", "bold red"), f"  {place}{error['code']}: {error['message']}"))
+        return
+    outcome = found.outcome
+    decision = outcome.decision
+    why = why_asked(outcome) if isinstance(outcome, NeedsReview) else None
+    destination = Text("tagged", style="green") if why is None else Text("review", style="bold yellow")
+    labels = list(decision.probabilities)
+    shown = Text.assemble(
+        destination, f"  {decision.confidence:.4f}  ", (f"{decision.tag:<27}", tag_style(decision.tag, labels))
+    )
+    if of_file:
+        shown.append(f"  {visible(outcome.event.title)}")
+        out.print(shown if why is None else shown.append(f"  [{why}]", style="dim"))
+    else:
+        out.print(shown)
+        for label, probability in sorted(decision.probabilities.items(), key=lambda item: -item[1]):
+            bar = "█" * round(probability * BAR_CELLS)
+            out.print(Text.assemble(f"        {probability:.4f}  ", (f"{label:<27}", tag_style(label, labels)), f"  {bar}"))
+        if decision.tags:
+            out.print(Text(f"        about {', '.join(decision.tags)}"))
+        if why is not None:
+            out.print(Text(f"        for a person: {why}", style="dim"))
+        out.print(Text(f"        {decision.model.name} {decision.model.version}  {decision.model.digest[:12]}", style="dim"))
+
+
+def why_asked(outcome: NeedsReview) -> str:
+    """The reasons in words. A text may be out of distribution though the model is sure."""
+    return ", ".join(_in_words(ReviewReason(reason), outcome.decision) for reason in outcome.decision.reasons)
+
+
+def _in_words(reason: ReviewReason, decision: Decision) -> str:
+    match reason:
+        case ReviewReason.LOW_CONFIDENCE:
+            return _unsure(decision)
+        case ReviewReason.OUT_OF_DISTRIBUTION:
+            return _strange(decision)
+        case ReviewReason.AUDIT_SAMPLE | ReviewReason.USER_REPORT | ReviewReason.MODEL_DISAGREEMENT:
+            return _spaced(reason)
+        case _:
+            assert_never(reason)
+
+
+def _unsure(decision: Decision) -> str:
+    if decision.decider == "rules":
+        return "the rules only guess"
+    if decision.threshold > 1:
+        return f"the bundle publishes no {decision.tag} without a person"
+    return f"below the threshold {decision.threshold} of its tag"
+
+
+def _strange(decision: Decision) -> str:
+    if decision.text_flags:
+        return f"hidden or deceptive characters: {', '.join(map(_spaced, decision.text_flags))}"
+    return "unlike the training texts"
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")

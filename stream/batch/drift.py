@@ -1,22 +1,19 @@
 """`tagstream drift reference` and `calibrate`: a drift reference and thresholds from a file of past events."""
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from model_export.bundle.bundle import read as read_bundle
-from monitoring.drift import baseline
-from monitoring.drift.calibration import Calibrated, calibrate, require
-from monitoring.observer import Observation
-from stream.batch.rows import files
-from stream.contract.record import Record
-from stream.decide.from_settings import pipeline_of
-from stream.settings.settings import Settings
-from stream.terminal import console
-
-ROWS_AT_ONCE = 256
+from tagstream.model_export.bundle.bundle import read as read_bundle
+from tagstream.model_export.data.reader import can_be_read_twice, in_chunks, rows_of
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.calibration import Calibrated, calibrate, require
+from tagstream.monitoring.observer import Observation
+from tagstream.stream.contract.event import Record
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal import console
 
 
 class DriftError(Exception):
@@ -28,6 +25,12 @@ class DriftError(Exception):
 def reference(settings: Settings, what: str, *, out: Path, allow_few: bool) -> None:
     """
     Make a drift reference of a file of events and write it to `out`.
+
+    Args:
+        settings: The bundle, and how events are decided.
+        what: The file, or `-` for standard input.
+        out: Is replaced.
+        allow_few: Take fewer events than a reference needs.
 
     Raises:
         DriftError: There are too few events, or `out` cannot be written.
@@ -66,6 +69,11 @@ def calibration(settings: Settings, what: str, *, run_events: int) -> None:
     """
     Find the thresholds for a stated run; TOML lines to stdout, the table to stderr.
 
+    Args:
+        settings: The bundle, and the windows of the drift watch.
+        what: The file of events, or `-` for standard input.
+        run_events: On an ordinary stream, so many events pass between two false findings.
+
     Raises:
         TooFewError: There are too few events.
         DriftError: Drift is switched off.
@@ -75,8 +83,8 @@ def calibration(settings: Settings, what: str, *, run_events: int) -> None:
         msg = "drift_window_events is 0: there is nothing to calibrate. Next: set it to the size of window that is to be used."
         raise DriftError(msg)
     # Deciding takes minutes, so a file with too few rows is refused before it.
-    if files.can_be_read_twice(what):
-        require(sum(1 for _ in files.read(what)), settings.drift_plan, of="rows")
+    if can_be_read_twice(what):
+        require(sum(1 for _ in rows_of(what)), settings.drift_plan, of="rows")
     observations = [seen for batch in _observations(settings, what) for seen in batch]
     found = calibrate(
         observations,
@@ -118,9 +126,9 @@ def _observations(settings: Settings, what: str) -> Iterator[list[Observation]]:
     as their `value`. The decision that a record may bear is left aside: it can be another bundle's.
     """
     pipeline = pipeline_of(settings)
-    values = map(_value, files.read(what))
     with console.progress(f"deciding {what}", shown=True) as advance:
-        while records := [Record(key=None, value=value) for value in itertools.islice(values, ROWS_AT_ONCE)]:
+        for rows in in_chunks(rows_of(what)):
+            records = [Record(key=None, value=_value(row.value)) for row in rows]
             yield [publication.observation for publication in pipeline.publications(records)]
             for _ in records:
                 advance()

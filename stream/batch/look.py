@@ -1,21 +1,25 @@
-"""Looks at rows before they are sent, with the worker's own decoder: refusals, rows without a key, and repeated ids.
+"""
+Looks at rows with the worker's own decoder, before any model is asked: refusals, rows without a key, and repeated ids.
 
-Memory is bounded: of the faults and repetitions the first few are kept and all are counted, and of the ids the last `REMEMBER`.
+`tagstream send` looks before it sends; `tagstream contract check` says for each row what would become of it. Memory is bounded: of the faults and repetitions the first few are kept and all are counted, and of the ids the last `REMEMBER`.
 """
 
 import hashlib
 from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
+from rich.text import Text
 
-from monitoring.vocabulary import Reason
-from stream.batch.rows.row import Row
-from stream.contract.events import ContentEvent, decode
-from stream.contract.limits import Limits
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.terminal.text import counted
+from tagstream.model_export.data.reader import InputRow
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.event import ContentEvent, Limits, Record, decode
+from tagstream.stream.contract.outcome import DECISION_FIELDS
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.contract.schema.events import written
+from tagstream.stream.terminal.console import visible
+from tagstream.stream.terminal.text import counted
 
 SHOWN = 5
 # An id takes some 150 bytes.
@@ -25,10 +29,12 @@ NO_KEY = "no_key"
 NOT_JSON_LINES = frozenset({Reason.INVALID_UTF8, Reason.INVALID_JSON, Reason.NOT_AN_OBJECT})
 EXPECTED = "Expected are JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`."
 ARRAY = "The input begins with `[`, as a JSON array does: `jq -c '.[]' FILE` prints the objects of an array as JSON Lines."
+ELSEWHERE = "Where a title lies elsewhere, --title names its column, and the setting fields.title its place in an event."
+OF_THE_CONTRACT = frozenset(written()["properties"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class BadRow:
     """
     A row that is no event: its `line` from 1, the `code` of the dead letter that it would be (or `no_key`), and a `message`.
 
@@ -44,14 +50,16 @@ class Fault:
         return f"line {self.line}: {self.code} ({self.message})"
 
 
-def form(row: Row, refusal: Refusal) -> str:
-    """A sentence on the form of rows, for a row that is refused since it is no JSON object; else empty."""
-    if refusal.reason not in NOT_JSON_LINES:
+def form(row: InputRow, refusal: Refusal | None) -> str:
+    """A sentence on the form of rows, for a row that is refused since it is no JSON object or has no title; else empty."""
+    if refusal is not None and refusal.reason is Reason.MISSING_TITLE:
+        return ELSEWHERE
+    if refusal is None or refusal.reason not in NOT_JSON_LINES:
         return ""
     return ARRAY if row.value.lstrip().startswith(b"[") else EXPECTED
 
 
-class Look:
+class RowSurvey:
     """
     The faults and repeated ids of the rows so far.
 
@@ -76,11 +84,11 @@ class Look:
         self._lines: OrderedDict[bytes, int] = OrderedDict()
         self._hint = ""
         self.rows = self.repeated = 0
-        self.faults: list[Fault] = []
+        self.faults: list[BadRow] = []
         self.codes: Counter[str] = Counter()
         self.repeats: list[tuple[int, int]] = []
 
-    def at(self, row: Row) -> tuple[Record, Fault | None]:
+    def at(self, row: InputRow) -> tuple[Record, BadRow | None]:
         """The record of a row, and why it is no event, None if it is one."""
         self.rows += 1
         key = None if self._key_field is None else key_of(row.value, self._key_field)
@@ -88,10 +96,10 @@ class Look:
         found = decode(record, self._limits)
         if isinstance(found, ContentEvent) and self._key_field is not None and key is None:
             message = f"the field {self._key_field!r} holds no text and no number to be the key"
-            return record, self._fault(Fault(line=row.line, code=NO_KEY, message=message))
+            return record, self._fault(BadRow(line=row.line, code=NO_KEY, message=message))
         return record, self._noted(row, found)
 
-    def judge(self, row: Row) -> ContentEvent | Refusal:
+    def judge(self, row: InputRow) -> ContentEvent | Refusal:
         """The event that a worker would read of a row, or why it would read none."""
         self.rows += 1
         found = decode(Record(key=None, value=row.value), self._limits)
@@ -100,7 +108,7 @@ class Look:
 
     @property
     def form(self) -> str:
-        """A sentence on the form of rows, if a row was no JSON object; else empty."""
+        """A sentence on the form of rows, if a row was no JSON object or had no title; else empty."""
         return self._hint
 
     @property
@@ -132,14 +140,14 @@ class Look:
             f"of its own."
         )
 
-    def _noted(self, row: Row, found: ContentEvent | Refusal) -> Fault | None:
+    def _noted(self, row: InputRow, found: ContentEvent | Refusal) -> BadRow | None:
         if isinstance(found, Refusal):
             self._hint = self._hint or form(row, found)
-            return self._fault(Fault(line=row.line, code=found.reason.value, message=found.message))
+            return self._fault(BadRow(line=row.line, code=found.reason.value, message=found.message))
         self._remember(found.id, row.line)
         return None
 
-    def _fault(self, fault: Fault) -> Fault:
+    def _fault(self, fault: BadRow) -> BadRow:
         self.codes[fault.code] += 1
         if len(self.faults) < SHOWN:
             self.faults.append(fault)
@@ -156,6 +164,78 @@ class Look:
         self.repeated += 1
         if len(self.repeats) < SHOWN:
             self.repeats.append((line, earlier))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """
+    What would become of one row.
+
+    Attributes:
+        row: The row.
+        number: Its place among the rows, from 0.
+        found: The event that is decided, or why there is none: a dead letter.
+    """
+
+    row: InputRow
+    number: int
+    found: ContentEvent | Refusal
+
+    @property
+    def id_is_made(self) -> bool:
+        """Whether the event has no id, so that one is made from its bytes."""
+        made = isinstance(self.found, ContentEvent) and self.found.id.startswith("sha256-")
+        return made and isinstance(self.found, ContentEvent) and self.found.id.encode() not in self.row.value
+
+    @property
+    def moved(self) -> list[str]:
+        """The fields that have a name of ours, and so move into `overridden`."""
+        return [name for name in self._fields if name in DECISION_FIELDS]
+
+    @property
+    def passed_on(self) -> list[str]:
+        """The other fields that the contract does not name: they are published as they came."""
+        return [name for name in self._fields if name not in DECISION_FIELDS | OF_THE_CONTRACT]
+
+    @property
+    def line(self) -> bytes:
+        """As `--json` prints it, a JSON object."""
+        place: dict[str, object] = {"line": self.row.line, "row": self.number, "valid": isinstance(self.found, ContentEvent)}
+        if isinstance(self.found, Refusal):
+            refusal = self.found
+            error = {"stage": refusal.stage.value, "code": refusal.reason.value, "message": refusal.message}
+            return msgspec.json.encode(place | {"error": error})
+        said = {"id": self.found.id, "id_is_made": self.id_is_made, "overridden": self.moved, "passed_on": self.passed_on}
+        return msgspec.json.encode(place | said)
+
+    @property
+    def shown(self) -> Text:
+        """As a person reads it, a line."""
+        place = f"  line {self.row.line}  "
+        if isinstance(self.found, Refusal):
+            words = f"{self.found.reason.value} ({self.found.stage.value}): {self.found.message}"
+            return Text.assemble(("dead letter", "bold red"), place, words)
+        said = [f"id {visible(self.found.id)}" + (" (made from its bytes)" if self.id_is_made else "")]
+        if self.moved:
+            said.append(f"into overridden: {', '.join(self.moved)}")
+        if self.passed_on:
+            said.append(f"passed on: {visible(', '.join(self.passed_on))}")
+        return Text.assemble(("decided", "green"), "    ", place, "; ".join(said))
+
+    @property
+    def _fields(self) -> list[str]:
+        return [] if isinstance(self.found, Refusal) else list(self.found.fields)
+
+
+def check(rows: Iterable[InputRow], look: RowSurvey) -> Iterator[Checked]:
+    """
+    Every row with what would become of it, in order; `look` counts faults and repeated ids.
+
+    Raises:
+        RowsError: The rows end in an error; it is raised behind the rows before it.
+    """
+    for number, row in enumerate(rows):
+        yield Checked(row=row, number=number, found=look.judge(row))
 
 
 def key_of(value: bytes, field: str) -> bytes | None:

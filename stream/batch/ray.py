@@ -9,10 +9,12 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from ray.data import ActorPoolStrategy, Dataset
 
-from stream.batch.arrow import AS_THEY_ARE, tag_batch
-from stream.batch.recipe import Recipe, recipe_of
-from stream.batch.rows.columns import Columns
-from stream.settings.settings import Settings
+from tagstream.model_export.data.reader import AS_THEY_ARE, Columns
+from tagstream.stream.batch.arrow import tag_batch
+from tagstream.stream.batch.recipe import PipelineRecipe, recipe_of
+from tagstream.stream.settings.settings import Settings
+
+__all__ = ["Columns", "tag"]
 
 ROWS_PER_CALL = 1024
 
@@ -26,7 +28,7 @@ def tag(
     rows_per_call: int = ROWS_PER_CALL,
 ) -> Dataset:
     """
-    A dataset of the same rows with the columns of `stream.batch.arrow.ANSWER_SCHEMA`.
+    A dataset of the same rows with the columns of `tagstream.stream.batch.arrow.ANSWER_SCHEMA`.
 
     Nothing is decided before the dataset is written or read. An actor that dies is replaced by Ray, and its rows get the same decisions.
 
@@ -55,9 +57,9 @@ def tag(
 
 
 class Tagger:
-    """What an actor runs."""
+    """The work of one actor."""
 
-    def __init__(self, recipe: Recipe, columns: Columns) -> None:
+    def __init__(self, recipe: PipelineRecipe, columns: Columns) -> None:
         """
         Load the model.
 

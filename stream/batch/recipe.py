@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError
-from stream.contract.decisions import ModelRef
-from stream.decide.from_settings import decider_of, pipeline_of
-from stream.decide.pipeline import Pipeline
-from stream.settings.loading import load
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.decide.from_settings import decider_of, pipeline_of
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 
 # All that `pipeline_of` reads.
 DECIDING = (
@@ -31,7 +31,7 @@ DECIDING = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class PipelineRecipe:
     """
     What makes the same pipeline in every process. It can be pickled, and has a hash.
 
@@ -53,7 +53,7 @@ class Recipe:
         return _pipeline(self)
 
 
-def recipe_of(settings: Settings | None = None, *, environ: Mapping[str, str] = os.environ) -> Recipe:
+def recipe_of(settings: Settings | None = None, *, environ: Mapping[str, str] = os.environ) -> PipelineRecipe:
     """
     The recipe of these settings; without any, of the environment and of `tagstream.toml`.
 
@@ -67,11 +67,11 @@ def recipe_of(settings: Settings | None = None, *, environ: Mapping[str, str] = 
     values = {name: getattr(chosen, name) for name in DECIDING}
     if chosen.bundle == DEFAULT_BUNDLE:
         del values["bundle"]
-    return Recipe(settings=tuple(values.items()), model=decider_of(chosen).model)
+    return PipelineRecipe(settings=tuple(values.items()), model=decider_of(chosen).model)
 
 
 @cache
-def _pipeline(recipe: Recipe) -> Pipeline:
+def _pipeline(recipe: PipelineRecipe) -> Pipeline:
     settings = Settings.model_validate(dict(recipe.settings))
     pipeline = pipeline_of(settings)
     found, expected = pipeline.decider.model, recipe.model

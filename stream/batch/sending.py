@@ -9,17 +9,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from stream.batch.look import Look
-from stream.batch.rows.columns import Columns
-from stream.batch.rows.files import can_be_read_twice, rows_of
-from stream.batch.rows.row import RowsError, name_of
-from stream.kafka import producer
-from stream.kafka.admin import require
-from stream.kafka.producer import Sender
-from stream.kafka.rights import Operation
-from stream.settings.settings import Settings
-from stream.terminal import console
-from stream.terminal.text import counted
+from tagstream.model_export.data.reader import Columns, RowsError, can_be_read_twice, name_of, rows_of
+from tagstream.stream.batch.look import RowSurvey
+from tagstream.stream.kafka import producer
+from tagstream.stream.kafka.admin import require
+from tagstream.stream.kafka.producer import CountingSender
+from tagstream.stream.kafka.rights import Operation
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal import console
+from tagstream.stream.terminal.text import counted
 
 SLOW_SECONDS = 3.0
 
@@ -31,7 +29,7 @@ class ContractError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SendPlan:
     """
     How rows are sent.
 
@@ -49,13 +47,14 @@ class Plan:
     key_field: str | None = None
     as_is: bool = False
 
-    def look(self, settings: Settings) -> Look:
+    def look(self, settings: Settings) -> RowSurvey:
         """A look with the worker's limits."""
         field = None if self.key_field is None else self.columns.of_file.get(self.key_field, self.key_field)
-        return Look(settings.limits, field)
+        # The rows have the shape of the events of their topic.
+        return RowSurvey(settings.of_content(self.topic).limits, field)
 
 
-def send(settings: Settings, what: str, plan: Plan, *, say: Callable[[str], None]) -> int:
+def send(settings: Settings, what: str, plan: SendPlan, *, say: Callable[[str], None]) -> int:
     """
     Send the rows of a file, or of standard input, and wait until the broker has confirmed all.
 
@@ -80,7 +79,8 @@ def send(settings: Settings, what: str, plan: Plan, *, say: Callable[[str], None
         # Before the broker is asked: that is quick, and waiting for a broker may not be.
         _survey(what, plan, plan.look(settings), say)
     with _said_when_slow(say, f"waiting for the brokers at {settings.brokers}, {settings.startup_timeout_seconds:g} s at most"):
-        require(settings, {"content": plan.topic}, operations={"content": Operation.WRITE})
+        key = next((key for key, name in settings.topic_names.items() if name == plan.topic), "content")
+        require(settings, {key: plan.topic}, operations={key: Operation.WRITE})
     look = plan.look(settings)
     with producer.sender(settings) as sender:
         _send(sender, what, plan, look, say)
@@ -89,7 +89,7 @@ def send(settings: Settings, what: str, plan: Plan, *, say: Callable[[str], None
     return sender.acknowledged
 
 
-def _survey(what: str, plan: Plan, look: Look, say: Callable[[str], None]) -> None:
+def _survey(what: str, plan: SendPlan, look: RowSurvey, say: Callable[[str], None]) -> None:
     with console.progress(f"looking at {what}", shown=True) as advance:
         for row in rows_of(what, plan.columns):
             look.at(row)
@@ -116,7 +116,7 @@ def _said_when_slow(say: Callable[[str], None], what: str) -> Iterator[None]:
         timer.cancel()
 
 
-def _send(sender: Sender, what: str, plan: Plan, look: Look, say: Callable[[str], None]) -> None:
+def _send(sender: CountingSender, what: str, plan: SendPlan, look: RowSurvey, say: Callable[[str], None]) -> None:
     try:
         with console.progress(f"sending {what}", shown=True) as advance:
             for row in producer.pace(rows_of(what, plan.columns), plan.rate):
@@ -141,13 +141,13 @@ def _send(sender: Sender, what: str, plan: Plan, look: Look, say: Callable[[str]
         raise ContractError(msg)
 
 
-def _above(sender: Sender, plan: Plan) -> str:
+def _above(sender: CountingSender, plan: SendPlan) -> str:
     # After a flush without an error all rows that were sent are confirmed, so the line is where to go on.
     sent = sender.acknowledged
     return f"The {counted(sent, 'event')} above it {'is' if sent == 1 else 'are'} in {plan.topic}, confirmed by the broker"
 
 
-def _warn(look: Look, plan: Plan, say: Callable[[str], None]) -> None:
+def _warn(look: RowSurvey, plan: SendPlan, say: Callable[[str], None]) -> None:
     if look.repetition is not None:
         say(look.repetition)
     if look.faults and plan.as_is:

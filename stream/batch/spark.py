@@ -8,15 +8,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import StructField, StructType
 
-from stream.batch.arrow import ANSWER_SCHEMA, AS_THEY_ARE, kept_name, output_schema, tag_batch
-from stream.batch.recipe import Recipe, recipe_of
-from stream.batch.rows.columns import Columns
-from stream.settings.settings import Settings
+from tagstream.model_export.data.reader import AS_THEY_ARE, Columns
+from tagstream.stream.batch.arrow import ANSWER_SCHEMA, kept_name, output_schema, tag_batch
+from tagstream.stream.batch.recipe import PipelineRecipe, recipe_of
+from tagstream.stream.settings.settings import Settings
+
+__all__ = ["Columns", "tag"]
 
 
 def tag(frame: DataFrame, *, columns: Columns = AS_THEY_ARE, settings: Settings | None = None) -> DataFrame:
     """
-    A frame of the same rows with the columns of `stream.batch.arrow.ANSWER_SCHEMA`.
+    A frame of the same rows with the columns of `tagstream.stream.batch.arrow.ANSWER_SCHEMA`.
 
     Nothing is decided before the frame is written or read. A task that Spark repeats gives the same decisions. One Python process runs
     for each task, and each keeps its model for the tasks after it.
@@ -46,7 +48,7 @@ def schema_of(frame: DataFrame, columns: Columns = AS_THEY_ARE) -> StructType:
     return StructType([*kept, *from_arrow_schema(ANSWER_SCHEMA)])
 
 
-def _tagged(batches: Iterable[pa.RecordBatch], *, recipe: Recipe, columns: Columns) -> Iterator[pa.RecordBatch]:
+def _tagged(batches: Iterable[pa.RecordBatch], *, recipe: PipelineRecipe, columns: Columns) -> Iterator[pa.RecordBatch]:
     pipeline = recipe.pipeline()
     for batch in batches:
         yield tag_batch(pipeline, batch, columns)

@@ -3,11 +3,10 @@
     with broker() as found:
         print(found.description, found.bootstrap)
 
-`python -m stream.broker` starts one from a shell.
+`python -m tagstream.stream.broker` starts one from a shell.
 """
 
-from stream.broker.apache.cluster import KafkaCluster
-from stream.broker.ladder import broker
-from stream.broker.rung import Broker, BrokerUnavailable
+from tagstream.stream.broker.ladder import broker
+from tagstream.stream.broker.provider import Broker, BrokerUnavailable
 
-__all__ = ["Broker", "BrokerUnavailable", "KafkaCluster", "broker"]
+__all__ = ["Broker", "BrokerUnavailable", "broker"]

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from stream.broker.apache.layout import new_cluster_id
-from stream.broker.apache.properties import cluster_settings
-from stream.broker.jars import kafka_version
-from stream.broker.ports import LOOPBACK, free_ports
-from stream.broker.probe import wait_for_records
-from stream.broker.rung import Broker, Deadline, Log, RungUnavailable, Wanted
+from tagstream.stream.broker.jars import kafka_version
+from tagstream.stream.broker.kafka import NODE_SETTINGS, cluster_id
+from tagstream.stream.broker.ports import LOOPBACK, free_ports
+from tagstream.stream.broker.probe import wait_for_records
+from tagstream.stream.broker.provider import Broker, BrokerRequest, Deadline, Log, ProviderUnavailable
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
@@ -30,29 +29,23 @@ class Docker:
     kind = "docker"
 
     @contextmanager
-    def start(self, wanted: Wanted) -> Iterator[Broker]:
+    def start(self, request: BrokerRequest) -> Iterator[Broker]:
         """Start the image, fetching it the first time."""
-        if wanted.nodes > 1:
-            msg = f"one container is one node, {wanted.nodes} were asked for"
-            raise RungUnavailable(msg)
         image = f"{IMAGE}:{kafka_version()}"
-        leading = _find_engine(wanted.environ)
-        _need_image(image, leading, wanted.log)
+        leading = _find_engine(request.environ)
+        _need_image(image, leading, request.log)
         with _container(image, leading) as (container, bootstrap):
-            deadline = Deadline.after(wanted.start_timeout_seconds)
+            deadline = Deadline.after(request.start_timeout_seconds)
             try:
-                wait_for_records(bootstrap, nodes=1, idempotent=True, deadline=deadline, check=_must_run(container))
-            except RungUnavailable as error:
+                wait_for_records(bootstrap, idempotent=True, deadline=deadline, check=_must_run(container))
+            except ProviderUnavailable as error:
                 tail = b"".join(container.get_logs())[-_TAIL_BYTES:].decode(errors="replace")
                 msg = f"{image} did not get ready: {error}; the end of its log is:\n{tail}"
-                raise RungUnavailable(msg) from error
+                raise ProviderUnavailable(msg) from error
             yield Broker(
                 bootstrap=bootstrap,
                 kind=self.kind,
                 description=f"Apache Kafka {kafka_version()} (KRaft, 1 node) in Docker",
-                transactions=True,
-                # The container goes in the end, and its records with it.
-                durable=False,
             )
 
 
@@ -61,7 +54,7 @@ def _find_engine(environ: Mapping[str, str]) -> dict[str, str]:
     The environment that leads clients to an engine that answers.
 
     Raises:
-        RungUnavailable: testcontainers is not installed, or no engine answers.
+        ProviderUnavailable: testcontainers is not installed, or no engine answers.
     """
     try:
         import docker
@@ -69,7 +62,7 @@ def _find_engine(environ: Mapping[str, str]) -> dict[str, str]:
         from testcontainers.core.docker_client import get_docker_host
     except ImportError as error:
         msg = f"testcontainers is not installed ({error}); in the project's folder `{sys.executable} -m pip install -e '.[dev]'` brings it"
-        raise RungUnavailable(msg) from None
+        raise ProviderUnavailable(msg) from None
     # Besides the variable, testcontainers knows Docker's contexts and its own properties file.
     host = environ.get("DOCKER_HOST") or get_docker_host() or "unix:///var/run/docker.sock"
     leading = {**environ, "DOCKER_HOST": host}
@@ -79,7 +72,7 @@ def _find_engine(environ: Mapping[str, str]) -> dict[str, str]:
             client.ping()
     except (DockerException, OSError) as error:
         msg = f"no Docker engine answers at {host} ({_first_line(error)}); start one, or set DOCKER_HOST"
-        raise RungUnavailable(msg) from error
+        raise ProviderUnavailable(msg) from error
     return leading
 
 
@@ -107,13 +100,13 @@ def _need_image(image: str, leading: Mapping[str, str], log: Log) -> None:
             for step in client.api.pull(name, tag=tag, stream=True, decode=True):
                 if "error" in step:
                     msg = f"the image {image} cannot be fetched ({step['error']}); can Docker reach its registry?"
-                    raise RungUnavailable(msg)
+                    raise ProviderUnavailable(msg)
                 if deadline.passed():
                     msg = f"the image {image} was not here after {PULL_SECONDS:.0f} s; try `docker pull {image}` by hand"
-                    raise RungUnavailable(msg)
+                    raise ProviderUnavailable(msg)
     except (DockerException, OSError) as error:
         msg = f"the image {image} cannot be had ({_first_line(error)}); try `docker pull {image}` by hand"
-        raise RungUnavailable(msg) from error
+        raise ProviderUnavailable(msg) from error
 
 
 @contextmanager
@@ -133,30 +126,26 @@ def _container(image: str, leading: Mapping[str, str]) -> Iterator[tuple["Docker
             host = container.get_docker_client().host()
             if host not in {"localhost", LOOPBACK}:
                 msg = f"the Docker engine is on another machine ({host}); name a broker there in TAGSTREAM_BROKERS instead"
-                raise RungUnavailable(msg)
+                raise ProviderUnavailable(msg)
             container.start()
         except (DockerException, OSError) as error:
             msg = f"the image {image} does not start ({_first_line(error)}); try `docker run --rm {image}` by hand"
-            raise RungUnavailable(msg) from error
+            raise ProviderUnavailable(msg) from error
         yield container, f"{LOOPBACK}:{port}"
 
 
 def _environment(port: int) -> dict[str, str]:
     """The image makes `server.properties` from these: any one set means that all must be."""
     settings: dict[str, object] = {
-        "process.roles": "broker,controller",
-        "node.id": 1,
+        **NODE_SETTINGS,
         "controller.quorum.voters": "1@localhost:9093",
         "listeners": f"PLAINTEXT://:{port},CONTROLLER://:9093",
         "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": "/tmp/kraft-combined-logs",  # noqa: S108 - in the container, as in the image's examples
-        **cluster_settings(1),
     }
     variables = {f"KAFKA_{key.upper().replace('.', '_')}": str(value) for key, value in settings.items()}
-    return {**variables, "CLUSTER_ID": new_cluster_id(), "KAFKA_HEAP_OPTS": "-Xmx512m -Xms128m"}
+    return {**variables, "CLUSTER_ID": cluster_id(), "KAFKA_HEAP_OPTS": "-Xmx512m -Xms128m"}
 
 
 def _must_run(container: "DockerContainer") -> Callable[[], None]:
@@ -164,7 +153,7 @@ def _must_run(container: "DockerContainer") -> Callable[[], None]:
         container.reload()
         if container.status == "exited":
             msg = "its container has ended"
-            raise RungUnavailable(msg)
+            raise ProviderUnavailable(msg)
 
     return check
 

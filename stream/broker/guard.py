@@ -22,7 +22,14 @@ POLL_SECONDS = 0.02
 
 
 def guard(parent: int, grace_seconds: float, folder: str | None) -> None:
-    """Wait until the parent is gone, then end the group and remove the folder."""
+    """
+    Wait until the parent is gone, then end the group and remove the folder.
+
+    Args:
+        parent: The id of the process that started this one.
+        grace_seconds: Between SIGTERM and SIGKILL; 0 sends SIGKILL at once.
+        folder: The folder to remove, if there is one.
+    """
     while os.getppid() == parent and not select.select([0], [], [], PARENT_CHECK_SECONDS)[0]:
         pass
     group = os.getpgrp()

@@ -1,4 +1,4 @@
-"""Whether a broker works: a record was written to it and read back.
+"""Whether a broker works: a topic was made on it, and a record was written with its acknowledgement.
 
 The client library takes half a second to import, so it is imported in functions: while the broker starts, not before.
 """
@@ -8,10 +8,12 @@ import importlib
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stream.broker.rung import Deadline, RungUnavailable
+from tagstream.stream.broker.ports import LOOPBACK, free_ports
+from tagstream.stream.broker.processes import Process, tail
+from tagstream.stream.broker.provider import Deadline, ProviderUnavailable
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
@@ -20,52 +22,94 @@ if TYPE_CHECKING:
 PROBE_TOPIC = "__tagstream_probe"
 _POLL_SECONDS = 0.02
 _REQUEST_SECONDS = 5.0
+_PORT_ATTEMPTS = 3
 
 Check = Callable[[], None]
 Options = Mapping[str, Any]
 PLAINTEXT: Options = {}
 
 
+def on_free_ports(name: str, serve: Callable[..., Process], *, ports: int, idempotent: bool, seconds: float) -> str:
+    """
+    Start a broker on free ports, and return its address once records go through; a port that was taken meanwhile is replaced.
+
+    Args:
+        name: Of the broker, for an error.
+        serve: Starts its process on as many ports as are named, of which clients get the first.
+        ports: How many.
+        idempotent: See `wait_for_records`.
+        seconds: The bound of all attempts together.
+
+    Raises:
+        ProviderUnavailable: It did not get ready; the message has the end of its log.
+    """
+    deadline = Deadline.after(seconds)
+    for attempt in range(1, _PORT_ATTEMPTS + 1):
+        chosen = free_ports(ports)
+        process, address = serve(*chosen), f"{LOOPBACK}:{chosen[0]}"
+        try:
+            wait_for_records(address, idempotent=idempotent, deadline=deadline, check=must_run(process))
+        except ProviderUnavailable as error:
+            if not process.running() and "in use" in process.output() and attempt < _PORT_ATTEMPTS:
+                continue
+            msg = f"{name} did not get ready (the bound is {seconds:.0f} s): {error}; {tail(process)}"
+            raise ProviderUnavailable(msg) from error
+        return address
+    raise AssertionError
+
+
+def must_run(process: Process) -> Check:
+    """A check that raises ProviderUnavailable once the process has ended."""
+
+    def check() -> None:
+        if not process.running():
+            msg = f"it ended with exit code {process.exit_code}"
+            raise ProviderUnavailable(msg)
+
+    return check
+
+
 def wait_for_records(
-    bootstrap: str, *, nodes: int, idempotent: bool, deadline: Deadline, check: Check, options: Options = PLAINTEXT
+    bootstrap: str, *, idempotent: bool, deadline: Deadline, check: Check, nodes: int = 1, options: Options = PLAINTEXT
 ) -> None:
     """
-    Return when `nodes` brokers have joined and a record has gone through the cluster and back.
+    Return when `nodes` brokers have joined and have acknowledged a record.
 
     Args:
         bootstrap: Addresses, comma-separated; each must answer.
-        nodes: How many brokers must be in the cluster and take part.
         idempotent: Write as the idempotent producer does, with all acknowledgements; else with one.
         deadline: The bound of all waits together.
         check: Called between attempts; raises when waiting is of no use, for instance because the process has ended.
+        nodes: How many brokers must be in the cluster and take part.
         options: Further arguments of the clients: TLS and a user, where the cluster asks for them.
 
     Raises:
-        RungUnavailable: The deadline passed; the message names the wait and the last error.
+        ProviderUnavailable: The deadline passed; the message names the wait and the last error.
     """
-    load_client()
-    wait_for_ports(bootstrap.split(","), deadline=deadline, check=check)
-    _persist(
-        lambda: _prove(bootstrap, nodes, idempotent, deadline, options), "a record to be written and read", deadline, check
-    )
-
-
-def load_client() -> None:
-    """Spend the half second that the client library's import takes while a broker starts."""
+    # Half a second, spent while the broker starts.
     importlib.import_module("kafka")
+    for address in bootstrap.split(","):
+        wait_for_port([address], deadline=deadline, check=check)
+    _persist(lambda: _prove(bootstrap, nodes, idempotent, deadline, options), "a record to be written", deadline, check)
 
 
-def wait_for_ports(addresses: Iterable[str], *, deadline: Deadline, check: Check) -> None:
-    """Return when every address accepts connections."""
-    for address in addresses:
-        wait_for_one_port([address], deadline=deadline, check=check)
+def _go_on() -> None:
+    """The check that always passes."""
 
 
-def wait_for_one_port(addresses: Sequence[str], *, deadline: Deadline, check: Check) -> None:
+def wait_for_port(addresses: Sequence[str], *, deadline: Deadline, check: Check = _go_on) -> None:
     """
     Return when one of the addresses accepts connections.
 
     Cheaper to repeat than any request, and the client library leaves a socket behind for each refusal.
+
+    Args:
+        addresses: `HOST:PORT` each.
+        deadline: The bound of the wait.
+        check: Is called before each attempt; it raises to end the wait.
+
+    Raises:
+        ProviderUnavailable: The deadline passed.
     """
     while True:
         check()
@@ -79,48 +123,19 @@ def wait_for_one_port(addresses: Sequence[str], *, deadline: Deadline, check: Ch
                 return
         if deadline.passed():
             msg = f"{' or '.join(addresses)} did not accept a connection within the bound ({refused})"
-            raise RungUnavailable(msg)
+            raise ProviderUnavailable(msg)
         time.sleep(_POLL_SECONDS)
 
 
-def count_brokers(bootstrap: str, *, deadline: Deadline) -> int:
-    """The number of brokers in the cluster behind `bootstrap`."""
-    counted: list[int] = []
-
-    def ask() -> None:
-        with _admin(bootstrap, deadline) as admin:
-            counted.append(len(admin.describe_cluster()["brokers"]))
-
-    _persist(ask, "the cluster's metadata", deadline, _go_on)
-    return counted[-1]
-
-
-def has_transactions(bootstrap: str, *, deadline: Deadline) -> bool:
+def wait_for_cluster(addresses: Sequence[str], *, deadline: Deadline) -> None:
     """
-    Whether the cluster hands out producer ids; whether it keeps the promises that go with them cannot be asked.
+    Return when a Kafka cluster answers behind one of the addresses. It is only asked.
 
-    Writes to no topic. Leaves one transactional id behind, the same each time.
+    Raises:
+        ProviderUnavailable: The deadline passed.
     """
-    from kafka import KafkaProducer
-    from kafka.errors import KafkaError
-
-    try:
-        producer = KafkaProducer(
-            bootstrap_servers=bootstrap.split(","),
-            transactional_id=PROBE_TOPIC,
-            max_block_ms=_milliseconds(deadline.left()),
-            bootstrap_timeout_ms=_milliseconds(deadline.left()),
-            request_timeout_ms=_milliseconds(_REQUEST_SECONDS),
-        )
-    except KafkaError:
-        return False
-    try:
-        producer.init_transactions()
-    except KafkaError:
-        return False
-    finally:
-        producer.close(timeout=1)
-    return True
+    wait_for_port(addresses, deadline=deadline)
+    _persist(lambda: _admin(",".join(addresses), deadline).close(), "the cluster's metadata", deadline, _go_on)
 
 
 def _prove(bootstrap: str, nodes: int, idempotent: bool, deadline: Deadline, options: Options) -> None:  # noqa: FBT001
@@ -138,7 +153,6 @@ def _prove(bootstrap: str, nodes: int, idempotent: bool, deadline: Deadline, opt
         admin.create_topics({topic: settings}, wait_for_metadata=True)
         try:
             _write(bootstrap, topic, idempotent, deadline, options)
-            _read(bootstrap, topic, deadline, options)
         finally:
             # A topic that stays does no harm, and this error must not hide that of the write.
             with contextlib.suppress(KafkaError):
@@ -165,29 +179,6 @@ def _write(bootstrap: str, topic: str, idempotent: bool, deadline: Deadline, opt
         producer.close(timeout=1)
 
 
-def _read(bootstrap: str, topic: str, deadline: Deadline, options: Options) -> None:
-    from kafka import KafkaConsumer, TopicPartition
-
-    consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap.split(","),
-        **options,
-        bootstrap_timeout_ms=_milliseconds(deadline.left(at_most=_REQUEST_SECONDS)),
-        enable_auto_commit=False,
-        # A lone record is not worth the broker's wait for more.
-        fetch_max_wait_ms=50,
-    )
-    try:
-        partition = TopicPartition(topic, 0)
-        consumer.assign([partition])
-        # The first offset is known, and Tansu answers wrongly when it is asked for the end.
-        consumer.seek(partition, 0)
-        if not consumer.poll(timeout_ms=_milliseconds(deadline.left(at_most=_REQUEST_SECONDS))):
-            msg = "a record that was acknowledged was not read back"
-            raise _NotYetError(msg)
-    finally:
-        consumer.close()
-
-
 class _NotYetError(Exception):
     """The broker answers, but is not ready."""
 
@@ -203,7 +194,7 @@ def _persist(attempt: Check, what: str, deadline: Deadline, check: Check) -> Non
         except (KafkaError, _NotYetError) as error:
             if deadline.passed():
                 msg = f"waited for {what}, in vain within the bound; last answer: {error}"
-                raise RungUnavailable(msg) from error
+                raise ProviderUnavailable(msg) from error
             time.sleep(_POLL_SECONDS)
         else:
             return
@@ -221,10 +212,6 @@ def _admin(bootstrap: str, deadline: Deadline, options: Options = PLAINTEXT) -> 
         "reconnect_backoff_max_ms": 100,
     }
     return KafkaAdminClient(**chosen)
-
-
-def _go_on() -> None:
-    """The check that always passes."""
 
 
 def _milliseconds(seconds: float) -> int:

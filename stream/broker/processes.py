@@ -12,11 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stream.broker import guard
-from stream.broker.rung import Deadline, RungUnavailable
+from tagstream.stream.broker import guard
+from tagstream.stream.broker.provider import Deadline, ProviderUnavailable
 
 # How long the system may take to remove a process after SIGKILL.
 _SYSTEM_SECONDS = 20.0
+_TAIL_LINES = 25
 
 
 class Process:
@@ -30,7 +31,14 @@ class Process:
     """
 
     def __init__(self, running: subprocess.Popen[bytes], log_file: Path, log_start: int) -> None:
-        """Watch a process that runs; its output begins at byte `log_start` of the log."""
+        """
+        Watch a process that runs.
+
+        Args:
+            running: The process.
+            log_file: The file that its output is appended to.
+            log_start: The byte of the file at which its output begins.
+        """
         self.pid = running.pid
         self.log_file = log_file
         self.ended_at: float | None = None
@@ -104,10 +112,15 @@ class Processes:
 
     def start(self, argv: Sequence[str | Path], *, env: Mapping[str, str], log_file: Path) -> Process:
         """
-        Run `argv`, whose first item is a path, with its output appended to `log_file`.
+        Run a program.
+
+        Args:
+            argv: The program's path and its arguments.
+            env: All variables of its environment.
+            log_file: The file that its output is appended to.
 
         Raises:
-            RungUnavailable: It cannot be run.
+            ProviderUnavailable: It cannot be run.
         """
         with log_file.open("ab") as log:
             log_start = log.tell()
@@ -122,7 +135,7 @@ class Processes:
                 )
             except OSError as error:
                 msg = f"cannot run {argv[0]}: {error}"
-                raise RungUnavailable(msg) from error
+                raise ProviderUnavailable(msg) from error
         process = Process(running, log_file, log_start)
         self._all.append(process)
         return process
@@ -160,3 +173,9 @@ def end_all(processes: Sequence[Process], *, grace_seconds: float) -> None:
     for process in running:
         if process.running():
             process.kill()
+
+
+def tail(process: Process) -> str:
+    """The end of a process's log, for an error."""
+    lines = process.output().strip().splitlines()[-_TAIL_LINES:]
+    return "\n".join([f"the end of {process.log_file} is:", *(f"  {line[:400]}" for line in lines)])

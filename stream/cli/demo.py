@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.exits import note
-from stream.cli.options import DriftAfter, DriftKind, finite, loaded, path
+from tagstream.stream.cli.exits import note
+from tagstream.stream.cli.options import DriftAfter, DriftKind, finite, loaded, path
 
 
 def demo(
@@ -27,6 +27,13 @@ def demo(
             parser=path,
         ),
     ] = None,
+    rollout: Annotated[
+        bool,
+        typer.Option(
+            "--rollout",
+            help="Change the model of the running stream: a better bundle is tried and promoted, a worse one goes back. It ends by itself, and nothing drifts.",
+        ),
+    ] = False,
     on_broker: Annotated[
         str | None,
         typer.Option(
@@ -40,12 +47,11 @@ def demo(
 
     TAGSTREAM_BROKERS is not used: a demo touches no broker that it has not started, unless --on-broker names one.
     """
-    from monitoring.vocabulary import few
-    from stream.demo.run import Drift
-    from stream.demo.run import demo as run
-    from stream.demo.samples import other_labels
-    from stream.demo.shifts import Shift
-    from stream.terminal.console import Terminal
+    from tagstream.monitoring.vocabulary import few
+    from tagstream.stream.demo.run import demo as run
+    from tagstream.stream.demo.samples import other_labels
+    from tagstream.stream.demo.shifts import Drift, Shift
+    from tagstream.stream.terminal.console import Terminal
 
     found = loaded(brokers=on_broker)
     chosen, origin = found.settings, found.origins.get("brokers")
@@ -69,5 +75,6 @@ def demo(
             on_broker=on_broker is not None,
             drift=moves,
             events=events,
+            rollout=rollout,
         )
     )

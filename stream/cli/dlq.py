@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail
-from stream.cli.options import Brokers, Json, settings
+from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail
+from tagstream.stream.cli.options import Brokers, ContentTopic, Json, of_content, settings
 
 if TYPE_CHECKING:
-    from stream.dead_letters.selection import Selection
+    from tagstream.stream.contract.dead_letter import DeadLetter
+    from tagstream.stream.contract.event import Record
+    from tagstream.stream.dead_letters.selection import Selection
 
 app = typer.Typer(help="Look at dead letters, correct them, and send them again.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -37,9 +39,9 @@ def list_letters(
 ) -> None:
     """List dead letters: place, origin and reason, without their text."""
     chosen = settings(brokers=brokers)
-    from stream.dead_letters import choose, show
+    from tagstream.stream.dead_letters import selection, show
 
-    found = choose.select(chosen, _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters))
+    found = selection.select(chosen, _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters))
     (show.print_counts if count else show.print_list)(found, as_json=json)
 
 
@@ -54,9 +56,9 @@ def show_letter(
     if raw and json:
         fail("--raw writes the value's own bytes, which are no JSON. Next: give one of --raw and --json.", EXIT_USAGE)
     chosen = settings(brokers=brokers)
-    from stream.dead_letters import choose, selection, show
+    from tagstream.stream.dead_letters import selection, show
 
-    show.print_letter(choose.at(chosen, selection.place(where)), raw=raw, as_json=json)
+    show.print_letter(selection.at(chosen, selection.place(where)), raw=raw, as_json=json)
 
 
 @app.command("export")
@@ -67,16 +69,17 @@ def export_letters(
     since: Since = None,
     partition: Partition = None,
     max_letters: MaxLetters = None,
+    topic: ContentTopic = None,
 ) -> None:
     """
     Write events to correct: one a line, for `send`.
 
-    Each line is the event of a dead letter of the topic content. The dead letters stay where they are.
+    Each line is the event of a dead letter of one topic of events. The dead letters stay where they are.
     """
-    chosen = settings(brokers=brokers)
-    from stream.dead_letters import choose, show
+    chosen = of_content(settings(brokers=brokers), topic)
+    from tagstream.stream.dead_letters import selection, show
 
-    found = choose.select(chosen, _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters))
+    found = selection.select(chosen, _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters))
     show.print_events(found, content=chosen.topics.content)
 
 
@@ -91,9 +94,7 @@ def replay_letters(
     brokers: Brokers = None,
     to: Annotated[
         str | None,
-        typer.Option(
-            help="Topic to send to; unless given, answers go to `reviewed` and all others to `content`.", metavar="TOPIC"
-        ),
+        typer.Option(help="Topic to send to; unless given, each goes to the topic that it came from.", metavar="TOPIC"),
     ] = None,
     code: Code = None,
     stage: StageOption = None,
@@ -109,13 +110,10 @@ def replay_letters(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Send dead letters again; each is sent once, however often this is called."""
+    """Send dead letters again; those that an earlier replay sent are left out."""
     chosen = settings(brokers=brokers)
-    import dataclasses
-
-    from stream.dead_letters import replay, show
-    from stream.dead_letters.plan import ReplayPlan, ReplayReport
-    from stream.terminal import console
+    from tagstream.stream.dead_letters import replay, show
+    from tagstream.stream.terminal import console
 
     selection = _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters, places=where or ())
     if again and not selection.places:
@@ -123,29 +121,27 @@ def replay_letters(
             "--again would replay everything a second time. Next: name the places, as `tagstream dlq list` prints them.",
             EXIT_USAGE,
         )
-    plan = ReplayPlan(
-        selection=selection,
-        target=replay.target_of(chosen, to),
-        most_replays=most_replays,
-        again=again,
-        refused=show.refused,
-        say=console.talk,
-        leave_from=None if to is not None else chosen.topics.reviewed,
-    )
+    # A real replay has its report as its JSON, a dry run its records.
+    is_listed = dry_run or not json
+    with console.progress("replaying", shown=not (is_listed and console.out.is_terminal)) as advance:
 
-    def run(plan: ReplayPlan) -> ReplayReport:
-        if dry_run:
-            report = replay.preview(chosen, plan, show=lambda letter, record: show.print_planned(letter, record, as_json=json))
-        else:
-            with console.progress("replaying", shown=True) as advance:
-                report = replay.replay(chosen, dataclasses.replace(plan, advance=advance))
+        def sent(letter: "DeadLetter", record: "Record") -> None:
+            advance()
+            if is_listed:
+                show.print_sent(letter, record, as_json=json)
+
+        plan = replay.ReplayPlan(
+            selection=selection,
+            to=None if to is None else replay.topic_named(chosen, to),
+            most_replays=most_replays,
+            again=again,
+            dry_run=dry_run,
+            sent=sent,
+            refused=show.refused,
+        )
+        reports = replay.replay(chosen, plan)
+    for report in reports:
         show.print_report(report, dry_run=dry_run, as_json=json)
-        return report
-
-    reports = [run(plan)]
-    if plan.leave_from is not None and reports[0].left:
-        # Each target has a part of the ledger of its own, so that answers are another replay.
-        reports.append(run(dataclasses.replace(plan, target=plan.leave_from, only_from=plan.leave_from)))
     if any(report.refusals for report in reports):
         raise typer.Exit(EXIT_FAILED)
 
@@ -153,9 +149,9 @@ def replay_letters(
 def _selection(*, since: str | None, places: Sequence[str] = (), **filters: Any) -> "Selection":
     import time
 
-    from stream.dead_letters import choose, selection
+    from tagstream.stream.dead_letters import selection
 
-    choose.check_filters(code=filters["code"], stage=filters["stage"])
+    selection.check_filters(code=filters["code"], stage=filters["stage"])
     now_ms = int(time.time() * 1000)
     return selection.Selection(
         since_ms=None if since is None else selection.since_ms(since, now_ms),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.options import Brokers, BundleFolder, Idle, Json, not_empty, path, settings
+from tagstream.stream.cli.options import Brokers, BundleFolder, Idle, Json, not_empty, path, settings
 
 app = typer.Typer(
     help="Make drift references and thresholds; show drift findings.", no_args_is_help=True, rich_markup_mode=None
@@ -27,7 +27,7 @@ def reference(
     allow_few: Annotated[bool, typer.Option("--allow-few", help="Accept fewer than 5,000 events.")] = False,
 ) -> None:
     """Make a drift reference from events of a healthy time."""
-    from stream.batch import drift
+    from tagstream.stream.batch import drift
 
     drift.reference(settings(bundle=bundle), what, out=out, allow_few=allow_few)
 
@@ -46,7 +46,7 @@ def calibrate(
     They are printed as lines for tagstream.toml.
     """
     chosen = settings(bundle=bundle)
-    from stream.batch import drift
+    from tagstream.stream.batch import drift
 
     drift.calibration(chosen, what, run_events=run)
 
@@ -58,7 +58,7 @@ def confirm(brokers: Brokers = None, bundle: BundleFolder = None) -> None:
 
     Without it the group learns until its time is over (drift_learning_seconds).
     """
-    from stream.cli.show import learned
+    from tagstream.stream.cli.show import learned
 
     learned.confirm(settings(brokers=brokers, bundle=bundle))
 
@@ -66,7 +66,7 @@ def confirm(brokers: Brokers = None, bundle: BundleFolder = None) -> None:
 @app.command("learn")
 def learn(brokers: Brokers = None, bundle: BundleFolder = None) -> None:
     """Let the group learn anew what is ordinary, after a lasting change that is wanted."""
-    from stream.cli.show import learned
+    from tagstream.stream.cli.show import learned
 
     learned.learn(settings(brokers=brokers, bundle=bundle))
 
@@ -80,7 +80,7 @@ def tail(
     idle: Idle = None,
 ) -> None:
     """Show drift findings as they come, each with events to look at."""
-    from stream.cli.show import findings
+    from tagstream.stream.cli.show import findings
 
     findings.follow(
         settings(brokers=brokers), as_json=json, from_beginning=from_beginning, max_records=max_records, idle_seconds=idle

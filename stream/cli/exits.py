@@ -1,10 +1,14 @@
-"""How `tagstream` ends: its exit codes, and the sentences that it prints on standard error."""
+"""How `tagstream` ends: its exit codes, the sentences that it prints on standard error, and the signals that ask for the end."""
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from typing import NoReturn
 
 import typer
 
-from stream.terminal.text import escaped
+from tagstream.stream.terminal.text import escaped
 
 EXIT_FAILED, EXIT_USAGE, EXIT_BROKER, EXIT_CONTRACT = 1, 2, 3, 4
 
@@ -18,3 +22,15 @@ def fail(message: str, code: int) -> NoReturn:
     """Print one sentence on standard error and end with an exit code."""
     note(message)
     raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set: what is under way is written first."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from stream.cli import classify, config, demo, dlq, drift, model, topic, worker
-from stream.cli.doors import batch, contract, serve, tags
-from stream.cli.exits import EXIT_FAILED, note
-from stream.cli.help import Verbs
-from stream.cli.people import lookup, quality, report, review
-from stream.terminal import output
+from tagstream.stream.cli import classify, config, demo, dlq, drift, model, replay, rollout, topic, worker
+from tagstream.stream.cli.doors import batch, contract, serve, tags
+from tagstream.stream.cli.exits import EXIT_FAILED, note
+from tagstream.stream.cli.help import Verbs
+from tagstream.stream.cli.people import lookup, quality, report, review
+from tagstream.stream.terminal import output
 
 app = typer.Typer(
     name="tagstream",
@@ -31,7 +31,14 @@ app = typer.Typer(
 # Verb or group of verbs -> its function or application, by what a person wants to do.
 VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Look at it first": {"demo": demo.demo, "classify": classify.classify, "doctor": worker.doctor},
-    "Run the stream": {"worker": worker.worker, "review": review.app, "serve": serve.serve, "tags": tags.tags},
+    "Run the stream": {
+        "worker": worker.worker,
+        "review": review.app,
+        "serve": serve.serve,
+        "tags": tags.tags,
+        "rollout": rollout.app,
+        "replay": replay.replay,
+    },
     "Events in, decisions out": {"send": topic.send, "tail": topic.tail, "batch": batch.batch},
     "See how it goes": {"top": worker.top, "quality": quality.quality, "drift": drift.app},
     "One event": {"lookup": lookup.lookup, "report": report.report, "dlq": dlq.app},

@@ -5,137 +5,101 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_USAGE, fail
-from stream.cli.models.adapt import adapt
-from stream.cli.models.evaluate import evaluate
-from stream.cli.models.folders import BundleArgument, refuse_no_bundles
-from stream.cli.models.look import look
-from stream.cli.models.options import Answers, MultilabelOption, Precision, note_replaced
-from stream.cli.models.promise import Budget, Floor, PromiseOption, promise_of
-from stream.cli.models.rules import rules
-from stream.cli.models.train import train
-from stream.cli.options import Brokers, BundleFolder, Json, not_empty, path, settings
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.models import evaluate, importing, look, remake, train
+from tagstream.stream.cli.models.options import BundleArgument
+from tagstream.stream.cli.options import Json, path, settings
+from tagstream.stream.terminal import console
 
 app = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
 
-DataFolder = Annotated[
-    Path | None, typer.Option(help="Folder with dataset.csv and holdout.csv.", metavar="FOLDER", parser=path)
-]
-OutFolder = Annotated[Path, typer.Argument(help="Folder to write the bundle to.", metavar="FOLDER", parser=path)]
+app.command("train")(train.train)
+app.command("import")(importing.import_model)
+app.command("export")(remake.export)
+app.command("refit")(remake.refit)
+app.command("calibrate")(remake.calibrate)
+app.command("look")(look.look)
 
 
-app.command("train")(train)
-
-
-@app.command("export")
-def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Network that `train --checkpoint` kept.", metavar="FILE", parser=path)],
-    folder: OutFolder,
-    data: DataFolder = None,
-    precision: Precision = 0.95,
-    promise: PromiseOption = "overall",
-    floor: Floor = 0.9,
-    review_budget: Budget = None,
-) -> None:
-    """Make a bundle of a trained network. Needs the extra `export`."""
-    from stream.cli import making
-
-    note_replaced(folder)
-    making.export(
-        settings(data=data), checkpoint=checkpoint, folder=folder, promise=promise_of(promise, precision, floor, review_budget)
-    )
-
-
-@app.command("refit")
-def refit(
-    folder: OutFolder,
-    data: DataFolder = None,
-    bundle: BundleFolder = None,
-    precision: Precision = 0.95,
-    promise: PromiseOption = "overall",
-    floor: Floor = 0.9,
-    review_budget: Budget = None,
-    multilabel: MultilabelOption = False,
-    keep_head: Annotated[bool, typer.Option("--keep-head", help="Keep the head too, and fit only the n-grams.")] = False,
-    answers: Answers = None,
-) -> None:
-    """
-    Make a bundle with the encoder of another one and a new head. Needs the extra `export`.
-
-    Head and n-grams are fitted to the labelled rows of today.
-    """
-    from stream.cli import making
-
-    chosen = settings(data=data, bundle=bundle)
-    refuse_no_bundles([chosen.bundle])
-    note_replaced(folder)
-    making.refit(
-        chosen,
-        folder=folder,
-        promise=promise_of(promise, precision, floor, review_budget),
-        multilabel=multilabel,
-        keep_head=keep_head,
-        answers=answers,
-    )
-
-
-@app.command("calibrate")
-def calibrate(
-    out: Annotated[Path, typer.Option(help="Folder to write the new bundle to.", metavar="FOLDER", parser=path)],
+@app.command("rules")
+def rules(
     folder: BundleArgument = None,
-    data: DataFolder = None,
-    precision: Precision = 0.95,
-    promise: PromiseOption = "overall",
-    floor: Floor = 0.9,
-    review_budget: Budget = None,
-    reviewed: Annotated[
-        str | None,
-        typer.Option(
-            help="Earn the thresholds from people's answers: a file of `tagstream review export`, or `topic`.",
-            metavar="FILE|topic",
-            parser=not_empty,
-        ),
-    ] = None,
-    brokers: Brokers = None,
-    version: Annotated[
-        str | None,
-        typer.Option(help="Version of the new bundle; the old one's with -calibrated unless given.", parser=not_empty),
+    file: Annotated[
+        Path | None, typer.Option("--rules", help="Check this file of keyword rules.", metavar="FILE", parser=path)
     ] = None,
     json: Json = False,
 ) -> None:
-    """
-    Make a bundle with the network of another one and new thresholds. Needs the extra `export`.
+    """Check keyword rules for a bundle's labels; without --rules, print an empty file of rules to fill in."""
+    from tagstream.model_export.bundle import bundle
+    from tagstream.model_export.bundle.rules import draft
+    from tagstream.monitoring.vocabulary import few
+    from tagstream.stream.decide.from_settings import rules_of
 
-    The temperature, the drift reference and the metrics are computed again too. With --reviewed the thresholds come from
-    people's answers, and the temperature and the reference stay.
-    """
-    from stream.cli import making
-
-    chosen = settings(data=data, bundle=folder, brokers=brokers)
-    refuse_no_bundles([chosen.bundle])
-    note_replaced(out)
-    if reviewed is not None:
-        from stream.cli.people import earning
-
-        earning.calibrate(chosen, reviewed=reviewed, folder=out, precision=precision, as_json=json)
+    chosen = settings(bundle=folder, rules=file)
+    read = bundle.read(chosen.bundle)
+    if file is None:
+        if json:
+            fail("--json shows what a file of rules has. Next: give --rules FILE, or leave --json out.", EXIT_USAGE)
+        console.show(draft(read.manifest.labels).removesuffix("\n"))
         return
+    found = rules_of(chosen, read)
     if json:
-        fail("--json shows what answers have earned. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
-    making.calibrate(chosen, folder=out, promise=promise_of(promise, precision, floor, review_budget), version=version)
+        console.show_json({"version": found.version, "digest": found.digest, "words": found.words})
+        return
+    console.show(
+        f"{found.path}: rules version {found.version}, digest {found.digest[:12]}, for the {len(found.labels)} labels of {chosen.bundle}"
+    )
+    silent = [label for label, words in found.words.items() if not words]
+    if silent:
+        console.talk(f"no words, so never guessed but as `otherwise`: {few(silent)}")
+    console.talk(f"to put them to use: TAGSTREAM_DECIDER=rules TAGSTREAM_RULES={file}; every event then goes to people")
 
 
-app.command("look")(look)
-app.command("rules")(rules)
-app.command("adapt")(adapt)
-app.command("evaluate")(evaluate)
+app.command("adapt")(remake.adapt)
+app.command("evaluate")(evaluate.evaluate)
+
+
+@app.command("sign")
+def sign(
+    key: Annotated[Path, typer.Option(help="File with a private key, PEM, on an elliptic curve.", metavar="FILE", parser=path)],
+    folder: BundleArgument = None,
+) -> None:
+    """Sign a bundle, in the format of OpenSSF Model Signing; the signature lies beside its folder."""
+    from tagstream.model_export.bundle import signature
+
+    chosen = settings(bundle=folder)
+    console.show(f"{chosen.bundle}: signed, {signature.sign(chosen.bundle, key)}")
 
 
 @app.command("verify")
-def verify(folder: BundleArgument = None, json: Json = False) -> None:
-    """Check a bundle: its files, its known predictions, and that no prediction depends on its batch."""
-    from stream.cli import making
+def verify(
+    folder: BundleArgument = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its signature must be that of this public key, or of one in this folder.", metavar="FILE", parser=path
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check a bundle: its files, its known predictions, that no prediction depends on its batch, and its signature."""
+    from tagstream.model_export import verify as verifying
+    from tagstream.model_export.bundle import bundle, signature
+    from tagstream.monitoring.vocabulary import few
 
-    making.verify(settings(bundle=folder), as_json=json)
+    chosen = settings(bundle=folder)
+    verified = verifying.verify(chosen.bundle)
+    if key is not None:
+        read = bundle.read(chosen.bundle)
+        signature.require_signed(read, signature.read_signature(chosen.bundle), signature.keys_in(key))
+    if json:
+        console.show_json(verified)
+        return
+    console.show(f"{chosen.bundle}: verified, digest {verified.digest}")
+    console.show(
+        f"{verified.model_bytes / 1e6:.1f} MB, labels {few(verified.labels)}; {verified.golden_texts} golden texts agree; "
+        "no prediction depends on its batch"
+    )
 
 
 @app.command("inspect")
@@ -145,6 +109,15 @@ def inspect(
     json: Json = False,
 ) -> None:
     """Show a bundle: labels, training data, thresholds, limits and their price; with --json the whole manifest."""
-    from stream.cli import making
+    import msgspec
 
-    making.inspect(settings(bundle=folder), as_json=json, events_a_day=events_a_day)
+    from tagstream.model_export.bundle import bundle
+    from tagstream.stream.cli.show.bundle import print_bundle
+
+    read = bundle.read(settings(bundle=folder).bundle)
+    if not json:
+        print_bundle(read, events_a_day)
+        return
+    console.show_json({"digest": read.digest, **msgspec.to_builtins(read.manifest)})
+    for label, threshold in read.manifest.thresholds.items():
+        console.talk(threshold.sentence(label))

@@ -1,15 +1,101 @@
-"""Options that several verbs share, each declared once, and the settings that they change."""
+"""Options that several verbs share, each declared once; how a record of options becomes a verb; the settings that they change."""
 
+import inspect
 import math
 import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+
 if TYPE_CHECKING:
-    from stream.settings.loading import Loaded
-    from stream.settings.settings import Settings
+    from tagstream.stream.settings.loading import Loaded
+    from tagstream.stream.settings.settings import Settings
+
+
+Record = TypeVar("Record")
+
+
+def verb(record: type[Record]) -> Callable[[Callable[[Record], None]], Callable[..., None]]:
+    """
+    Make a verb of a function that takes one record of options.
+
+    Each field of the record, a dataclass, is an option or an argument with the field's default; a field that is a record stands for its
+    fields, in its place.
+
+    >>> from dataclasses import make_dataclass
+    >>> Options = make_dataclass("Options", [("name", Annotated[str, typer.Option(help="Whom to greet.")], "Ada")])
+    >>> greet = verb(Options)(lambda options: print(f"Hello {options.name}"))
+    >>> greet(name="Grace")
+    Hello Grace
+    >>> inspect.signature(greet).parameters["name"].default
+    'Ada'
+    """
+    parameters = list(_parameters(record))
+
+    def of_record(run: Callable[[Record], None]) -> Callable[..., None]:
+        @wraps(run)
+        def taking(**given: Any) -> None:
+            run(_filled(record, given))
+
+        signature = inspect.Signature(parameters, return_annotation=None)
+        annotations = {each.name: each.annotation for each in parameters}
+        # The two places where typer looks for options.
+        vars(taking).update(__signature__=signature)
+        taking.__annotations__ = annotations
+        return taking
+
+    return of_record
+
+
+def given_of(options: object, mark: str) -> list[str]:
+    """The options with this mark beside their type that were given: they are neither absent, nor switches that are off."""
+    hints = get_type_hints(type(options), include_extras=True)
+    named: list[str] = []
+    for field in fields(options):  # type: ignore[arg-type] # any dataclass
+        if mark not in getattr(hints[field.name], "__metadata__", ()):
+            continue
+        value = getattr(options, field.name)
+        within = (
+            {each.name: getattr(value, each.name) for each in fields(value)} if is_dataclass(value) else {field.name: value}
+        )
+        named += [name for name, found in within.items() if found is not None and found is not False and found != []]
+    return [f"--{name.replace('_', '-')}" for name in named]
+
+
+def _parameters(record: type[Any]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(record, include_extras=True)
+    for field in fields(record):
+        hint = hints[field.name]
+        nested = _record_of(hint)
+        if nested is not None:
+            yield from _parameters(nested)
+            continue
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _filled(record: type[Record], given: Mapping[str, Any]) -> Record:
+    values: dict[str, Any] = {}
+    hints = get_type_hints(record, include_extras=True)
+    for field in fields(record):  # type: ignore[arg-type] # any dataclass
+        nested = _record_of(hints[field.name])
+        if nested is not None:
+            values[field.name] = _filled(nested, given)
+        elif field.name in given:
+            values[field.name] = given[field.name]
+    return record(**values)
+
+
+def _record_of(hint: Any) -> type[Any] | None:
+    """The record that a field holds; None for a plain value."""
+    plain = getattr(hint, "__origin__", hint)
+    return plain if isinstance(plain, type) and is_dataclass(plain) else None
 
 
 def finite(given: float | None) -> float | None:
@@ -51,6 +137,10 @@ def path(given: str) -> Path:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, comma-separated.", metavar="HOST:PORT")]
 BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER", parser=path)]
+ContentTopic = Annotated[
+    str | None,
+    typer.Option("--topic", help="The topic of events, where several are read; topics.content unless given.", metavar="NAME"),
+]
 Decider = Annotated[
     Literal["model", "rules"] | None,
     typer.Option(help="model, or rules: keywords guess the tag, and every event goes to review."),
@@ -65,7 +155,7 @@ DescriptionColumn = Annotated[
     str | None, typer.Option("--description", help="Column or field of the description.", metavar="NAME")
 ]
 IdColumn = Annotated[str | None, typer.Option("--id", help="Column or field of the id.", metavar="NAME")]
-# The values of stream.demo.shifts.Shift, whose import would slow `--help` down.
+# The values of tagstream.stream.demo.shifts.Shift, whose import would slow `--help` down.
 DriftKind = Annotated[
     Literal["none", "class-mix", "new-topic", "language", "no-description", "confidence"],
     typer.Option(help="How the samples drift."),
@@ -80,7 +170,7 @@ def loaded(**flags: Any) -> "Loaded":
     Raises:
         SettingsError: A value or a key is wrong.
     """
-    from stream.settings.loading import load
+    from tagstream.stream.settings.loading import load
 
     return load(os.environ, flags)
 
@@ -88,3 +178,14 @@ def loaded(**flags: Any) -> "Loaded":
 def settings(**flags: Any) -> "Settings":
     """The settings; flags win over the environment, the file and the defaults."""
     return loaded(**flags).settings
+
+
+def of_content(chosen: "Settings", topic: str | None) -> "Settings":
+    """The settings of one topic of events; of `topics.content` where none is named. Ends the command if workers read no such topic."""
+    if topic is not None and topic not in chosen.content_topics:
+        known = ", ".join(chosen.content_topics)
+        fail(
+            f"workers read no topic {topic!r}. Next: name one of {known}, or set it in `contents` (docs/producers.md).",
+            EXIT_USAGE,
+        )
+    return chosen.of_content(topic or chosen.topics.content)

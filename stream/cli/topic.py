@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
-from stream.cli.options import (
+from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
+from tagstream.stream.cli.options import (
     Brokers,
     DescriptionColumn,
     DriftAfter,
@@ -18,7 +18,7 @@ from stream.cli.options import (
     not_empty,
     settings,
 )
-from stream.terminal.text import counted
+from tagstream.stream.terminal.text import counted
 
 
 def send(
@@ -58,7 +58,7 @@ def send(
     row by row, and the first such row ends the sending.
     """
     chosen = settings(brokers=brokers)
-    from stream.terminal import console
+    from tagstream.stream.terminal import console
 
     of_file = (title, description, event_id, key_field, as_is or None)
     if (
@@ -71,19 +71,20 @@ def send(
         )
     name = topic or chosen.topics.content
     if what is None:
-        from stream.demo.producer import produce
-        from stream.demo.shifts import Shift
-        from stream.kafka.admin import require
-        from stream.kafka.rights import Operation
+        from tagstream.stream.demo.producer import produce
+        from tagstream.stream.demo.shifts import Drift, Shift
+        from tagstream.stream.kafka.admin import require
+        from tagstream.stream.kafka.rights import Operation
 
         require(chosen, {"content": name}, operations={"content": Operation.WRITE})
-        sent = produce(chosen, topic=name, rate=rate or 20.0, drift=Shift(drift), after_seconds=drift_after, say=console.talk)
+        moves = Drift(shift=Shift(drift), after_seconds=drift_after)
+        sent = produce(chosen, topic=name, rate=rate or 20.0, drift=moves, say=console.talk)
     else:
-        from stream.batch import sending
-        from stream.batch.rows.columns import Columns
+        from tagstream.model_export.data.reader import Columns
+        from tagstream.stream.batch import sending
 
         columns = Columns(title=title, description=description, id=event_id)
-        plan = sending.Plan(topic=name, columns=columns, rate=rate, key_field=key_field, as_is=as_is)
+        plan = sending.SendPlan(topic=name, columns=columns, rate=rate, key_field=key_field, as_is=as_is)
         sent = sending.send(chosen, what, plan, say=note)
     console.talk(f"{counted(sent, 'event')} in {name}, confirmed by the broker")
 
@@ -113,8 +114,8 @@ def tail(
 ) -> None:
     """Show the records of a topic as they come."""
     chosen = settings(brokers=brokers)
-    from stream.cli.show import records
-    from stream.cli.show.wanted import Wanted, unknown_tag
+    from tagstream.stream.cli.show import records
+    from tagstream.stream.cli.show.record_filter import RecordFilter, unknown_tag
 
     warning = None if tag is None else unknown_tag(chosen, tag)
     if warning is not None:
@@ -127,7 +128,7 @@ def tail(
         max_records=max_records,
         idle_seconds=idle,
         distinct=distinct,
-        wanted=Wanted(tag=tag, decider=decider, id=event_id),
+        keep=RecordFilter(tag=tag, decider=decider, id=event_id),
     )
     if shown < at_least:
         fail(

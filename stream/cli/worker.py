@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from stream.cli.exits import EXIT_BROKER, EXIT_FAILED
-from stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, not_empty, settings
+from tagstream.stream.cli.exits import EXIT_BROKER, EXIT_FAILED
+from tagstream.stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, not_empty, settings
 
-# The values of stream.kafka.rights.Role, whose import would slow `--help` down.
-Role = Literal["worker", "producer", "consumer", "reviewer", "reporter", "tags", "operator", "creator"]
+# The values of tagstream.stream.kafka.rights.Role, whose import would slow `--help` down.
+Role = Literal["worker", "producer", "consumer", "reviewer", "reporter", "tags", "operator", "shadow", "controller", "creator"]
 
 
 def worker(
@@ -28,7 +28,7 @@ def worker(
         confidence_threshold=threshold,
         decider=decider,
     )
-    from stream.worker import main as run
+    from tagstream.stream.worker import main as run
 
     run.main(chosen)
 
@@ -51,10 +51,10 @@ def doctor(
 ) -> None:
     """Check all that a worker needs; say the next step."""
     chosen = settings(brokers=brokers, bundle=bundle)
-    from stream.doctor.examine import examine
-    from stream.doctor.show import printer
-    from stream.kafka import rights
-    from stream.terminal import console
+    from tagstream.stream.doctor.examine import examine
+    from tagstream.stream.doctor.show import printer
+    from tagstream.stream.kafka import rights
+    from tagstream.stream.terminal import console
 
     if acls is not None:
         console.print_lines(rights.lines(chosen, rights.Role(role), acls), as_json=json)
@@ -78,13 +78,13 @@ def top(
     every: Annotated[float, typer.Option(help="Seconds between two frames.", min=0.2, max=60, callback=finite)] = 1.0,
 ) -> None:
     """Watch running workers: flow, latency, confidence, drift, alarms."""
-    from monitoring.top import top as run
-    from monitoring.top.workers import address
-    from stream.settings.metrics_address import own_address
-    from stream.terminal.console import Terminal, show_json
+    from tagstream.monitoring.top import top as run
+    from tagstream.monitoring.top.workers import address
+    from tagstream.stream.settings.metrics_address import own_address
+    from tagstream.stream.terminal.console import Terminal, show_json
 
     def waiting() -> str:
-        from stream.doctor.group import in_a_sentence
+        from tagstream.stream.doctor.group import in_a_sentence
 
         return in_a_sentence(settings())
 

@@ -1,23 +1,51 @@
 """The contract of `reviewed`: what a person answered about one event, complete in itself, and the decision on `tagged` that follows from it.
 
-A record is the event's own fields, byte for byte, then the answer. Whoever wrote it, it is read with the same suspicion as an event.
+A record is the event's own fields, byte for byte, then the answer. It is read with the same suspicion as an event, whoever wrote it.
+
+**The signature** is a header of the record, made with a key that a console and the workers share. No worker can know every event, so
+no field of an answer shows that a person gave it. The signature shows that a program with the key wrote its key and its value, byte for byte.
+Headers are not signed: on their way, tracing and mirroring add some. A signed record that is written again is the same answer, with the
+same ids.
 """
 
+import hashlib
+import hmac
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Literal
 
 import msgspec
 
-from monitoring import vocabulary
-from monitoring.record_time import AHEAD_MS
-from monitoring.vocabulary import Reason
-from stream.contract.decisions import ModelRef, prediction_id
-from stream.contract.events import ContentEvent
-from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.contract.parsing.strict_json import Fields
-from stream.contract.parsing.typed import (
+from tagstream.monitoring import vocabulary
+from tagstream.monitoring.record_time import AHEAD_MS
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.event import DEFAULT_LIMITS, ContentEvent, Fields, Headers, Limits, Record
+from tagstream.stream.contract.outcome import (
+    DECISION_FIELDS,
+    OPTIONAL_FIELD,
+    ModelRef,
+    ReviewerDecision,
+    forwarded,
+    prediction_id,
+    timestamp,
+    without_collisions,
+)
+from tagstream.stream.contract.published import (
+    HIDDEN,
+    REVIEWER_FIELDS,
+    DecidedEvent,
+    ModelDecision,
+    check_amounts,
+    check_moments,
+    check_version,
+    milliseconds,
+    opened,
+    typed,
+)
+from tagstream.stream.contract.refusal import Refusal, Refused, UnwritableError, invalid
+from tagstream.stream.contract.typed import (
     MOST_ANSWERS,
+    Asked,
     EventId,
     Label,
     Moment,
@@ -26,26 +54,7 @@ from stream.contract.parsing.typed import (
     Share,
     Uuid,
     Version,
-    check_moments,
-    check_version,
-    milliseconds,
-    typed_fields,
 )
-from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD, forwarded, timestamp, without_collisions
-from stream.contract.published import (
-    HIDDEN,
-    REVIEWER_FIELDS,
-    Asked,
-    ModelDecision,
-    PublishedDecision,
-    ReviewerDecision,
-    carried_event,
-    check_amounts,
-    opened,
-)
-from stream.contract.record import Headers, Record
-from stream.contract.refusal import Refusal, Refused, UnwritableError, invalid
-from stream.contract.signature import UNSIGNED, AnswerKeys, unsigned
 
 OFF_SUBJECT = vocabulary.OFF_SUBJECT
 """The tag of an event that is about none of the labels; only a person gives it."""
@@ -76,6 +85,10 @@ class Before(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     inclusion_probability: Asked | None = None
     text_flags: tuple[str, ...] = ()
     tagged_at: Moment
+
+    def decision(self, tag: str, prediction_id: str) -> ModelDecision:
+        """The whole decision again, with its tag and its id."""
+        return ModelDecision(tag=tag, prediction_id=prediction_id, **{name: getattr(self, name) for name in _KEPT})
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -114,6 +127,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 ANSWER_FIELDS = frozenset({*Answer.__struct_fields__, HIDDEN})
 """The names that are ours on `reviewed`; an event's field of such a name is in `overridden`."""
 BEFORE_FIELDS = frozenset(Before.__struct_fields__)
+# The fields that a decision and the `before` of an answer have in common.
+_KEPT = tuple(name for name in Before.__struct_fields__ if name in ModelDecision.__struct_fields__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +137,59 @@ class AnsweredEvent:
 
     event: ContentEvent
     answer: Answer
+
+    @property
+    def shown(self) -> DecidedEvent:
+        """The decision that the person looked at, as the answer carries it; its door is that of the event."""
+        decision = self.answer.before.decision(self.answer.model_tag, self.answer.prediction_id)
+        return DecidedEvent(event=self.event, decision=decision, door=self.answer.before.destination)
+
+
+SIGNATURE_HEADER = "x-tagstream-signature"
+_FORM = b"sha256="
+# These bytes begin nothing else that may ever be signed with these keys.
+_PURPOSE = b"tagstream answer 1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerKeys:
+    """
+    The keys of answers: the first signs, and each of them is accepted, so that keys can be changed one process after the other.
+
+    Without a key nothing is signed, and every record is accepted.
+
+    >>> keys = AnswerKeys((b"new", b"old"))
+    >>> record = AnswerKeys((b"old",)).signed(Record(key=b"k", value=b"{}"))
+    >>> keys.accept(record), keys.accept(replace(record, value=b"[]")), keys.accept(replace(record, headers=()))
+    (True, False, False)
+    """
+
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def signed(self, record: Record) -> Record:
+        """The record with its signature; without a key, the record without any."""
+        kept = unsigned(record.headers)
+        own = ((SIGNATURE_HEADER, _signature(self.keys[0], record)),) if self.keys else ()
+        return replace(record, headers=(*kept, *own))
+
+    def accept(self, record: Record) -> bool:
+        """Whether its signature is by one of the keys, or there is no key."""
+        given = _given(record)
+        return not self.keys or any(hmac.compare_digest(given, _signature(key, record)) for key in self.keys)
+
+    def check(self, record: Record) -> None:
+        """
+        Is it signed?
+
+        Raises:
+            Refused: It is not, by any of the keys.
+        """
+        if not self.accept(record):
+            why = "the signature is by no key that is accepted here" if _given(record) else "the record has no signature"
+            raise invalid(Reason.UNSIGNED_ANSWER, f"{why} (security.answer_keys_file)")
+
+
+UNSIGNED = AnswerKeys()
 
 
 def read_answer(record: Record, limits: Limits = DEFAULT_LIMITS, keys: AnswerKeys = UNSIGNED) -> AnsweredEvent | Refusal:
@@ -135,12 +203,11 @@ def read_answer(record: Record, limits: Limits = DEFAULT_LIMITS, keys: AnswerKey
     """
     try:
         keys.check(record)
-        parsed, fields = opened(record, limits)
-        if isinstance(before := parsed.get("before"), dict):
+        found = opened(record, limits)
+        if isinstance(before := found.checked.get("before"), dict):
             check_amounts(before, BEFORE_FIELDS, Reason.INVALID_ANSWER)
-        event = carried_event(record, parsed, fields, ANSWER_FIELDS, limits)
-        own = {name: raw for name, raw in fields.items() if name in ANSWER_FIELDS}
-        answer = typed_fields(own, Answer, Reason.INVALID_ANSWER)
+        event = found.event(ANSWER_FIELDS)
+        answer = typed(record.value or b"", Answer, Reason.INVALID_ANSWER)
         _check(answer, event)
     except Refused as refused:
         return refused.refusal
@@ -169,11 +236,11 @@ def write_answer(fields: Fields, answer: Answer) -> bytes:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
     """
-    What a person said when an event was shown.
+    The words and the circumstances of an answer: all of it that does not follow from the decision.
 
     Attributes:
         tag: A label of the decision, or `off_subject`.
-        reviewer: Who answers.
+        reviewer: The name of the person.
         blind: The decision was hidden.
         asked_by: The door by which the event came before the person.
         note: The person's own words.
@@ -186,55 +253,32 @@ class Said:
     note: str | None = None
 
 
-def answer_to(shown: PublishedDecision, said: Said, *, now_ms: int, previous: Answer | None = None) -> Answer:
+def answer_to(shown: DecidedEvent, said: Said, *, now_ms: int, previous: Answer | None = None) -> Answer:
     """
-    The answer of a person who was shown this decision.
+    The answer of a person who was shown this decision. One on a reviewer's decision is a correction: it is given on the model's.
 
     Args:
-        shown: The decision of the model or of the rules.
+        shown: The event, and the decision of the model or of the rules.
         said: By the person.
         now_ms: Unix milliseconds.
         previous: The answer that holds for this event so far, which this one replaces.
-
-    Raises:
-        ValueError: The decision is a reviewer's: a correction is given on the model's decision, with the answer as `previous`.
     """
-    decision = shown.decision
-    if isinstance(decision, ReviewerDecision):
-        msg = "an answer is about a decision of the model or of the rules; give the reviewer's answer as `previous`"
-        raise ValueError(msg)  # noqa: TRY004 - the type is right, the value is not
     return Answer(
         event_id=shown.event.id,
-        prediction_id=decision.prediction_id,
-        model_tag=decision.tag,
-        tag=said.tag,
-        reviewer=said.reviewer,
+        prediction_id=shown.decision.prediction_id,
+        model_tag=shown.decision.tag,
         decided_at=timestamp(now_ms),
         version=1 if previous is None else next_version(previous.version),
-        note=said.note or None,
         supersedes=None if previous is None else answer_id(previous),
-        blind=said.blind,
-        asked_by=said.asked_by,
-        before=before_of(decision),
+        before=before_of(shown.decision),
+        **asdict(said),
     )
 
 
 def before_of(decision: ModelDecision) -> Before:
     """The part of a decision that an answer carries as `before`."""
-    return Before(
-        confidence=decision.confidence,
-        probabilities=decision.probabilities,
-        tags=decision.tags,
-        decider=decision.decider,
-        model=decision.model,
-        threshold=decision.threshold,
-        truncated=decision.truncated,
-        destination="review" if decision.reasons else "tagged",
-        reasons=decision.reasons,
-        inclusion_probability=decision.inclusion_probability,
-        text_flags=decision.text_flags,
-        tagged_at=decision.tagged_at,
-    )
+    kept = {name: getattr(decision, name) for name in _KEPT}
+    return Before(destination="review" if decision.reasons else "tagged", **kept)
 
 
 def answer_id(answer: Answer) -> str:
@@ -247,9 +291,9 @@ def answer_id(answer: Answer) -> str:
     return str(uuid.uuid5(ANSWER_NAMESPACE, msgspec.json.encode(said).decode()))
 
 
-def order(answer: Answer) -> tuple[int, str, str]:
-    """The place of an answer among those on its event: the greatest holds, in whatever order they arrive."""
-    return answer.version, answer.decided_at, answer_id(answer)
+def order(answer: Answer) -> tuple[int, int, str, str]:
+    """The place of an answer among the decisions on its event (`PublishedDecision.standing`): the greatest holds, in whatever order they arrive."""
+    return answer.version, 0, answer.decided_at, answer_id(answer)
 
 
 def next_version(version: int) -> int:
@@ -262,9 +306,9 @@ def next_version(version: int) -> int:
     return min(version + 1, MOST_ANSWERS)
 
 
-def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, bytes, Headers]:
+def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, bytes, Headers, ReviewerDecision]:
     """
-    Key, value and headers of the record on `tagged`; all but `tagged_at` depends on the record of `reviewed` alone.
+    Key, value and headers of the record on `tagged`, and the decision in it; all but `tagged_at` depends on the record of `reviewed`.
 
     Neither the reviewer's name nor the note is in it.
 
@@ -293,7 +337,8 @@ def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, byt
     kept = msgspec.json.encode(without_collisions(event.fields, ours))
     value = kept[:-1] + b"," + msgspec.json.encode(decision)[1:]
     record = event.record
-    return record.key if record.key is not None else event.id.encode(), value, unsigned(forwarded(record.headers))
+    key = record.key if record.key is not None else event.id.encode()
+    return key, value, unsigned(forwarded(record.headers)), decision
 
 
 def _check(answer: Answer, event: ContentEvent) -> None:
@@ -311,7 +356,7 @@ def _check(answer: Answer, event: ContentEvent) -> None:
         raise invalid(Reason.INVALID_ANSWER, "decided_at is later than the record by more than an hour")
     if answer.event_id != event.id:
         raise invalid(Reason.INVALID_ANSWER, "event_id is not the id of the event that the record carries")
-    if answer.prediction_id != prediction_id(event.id, before.model.identity):
+    if answer.prediction_id != prediction_id(event.id, before.model.in_epoch):
         raise invalid(
             Reason.UNKNOWN_DECISION,
             "prediction_id does not follow from event_id and before.model: no worker made this decision",
@@ -324,3 +369,21 @@ def _check(answer: Answer, event: ContentEvent) -> None:
         raise invalid(Reason.UNKNOWN_LABEL, f"tag is neither a label of before.probabilities nor {OFF_SUBJECT}")
     if (answer.supersedes is None) != (answer.version == 1):
         raise invalid(Reason.INVALID_ANSWER, "version 1 supersedes no answer, and every later version supersedes one")
+
+
+def unsigned(headers: Headers) -> Headers:
+    """The headers but for a signature."""
+    return tuple((name, content) for name, content in headers if name != SIGNATURE_HEADER)
+
+
+def _given(record: Record) -> bytes:
+    """The signature that the record has; empty without one. The last header counts: before it may stand those of an event."""
+    return next((content or b"" for name, content in reversed(record.headers) if name == SIGNATURE_HEADER), b"")
+
+
+def _signature(key: bytes, record: Record) -> bytes:
+    # With its length before it, so that no byte can move between key and value.
+    place = b"-" if record.key is None else b"%d:%b" % (len(record.key), record.key)
+    made = hmac.new(key, _PURPOSE + place + b"\n", hashlib.sha256)
+    made.update(record.value or b"")
+    return _FORM + made.hexdigest().encode()

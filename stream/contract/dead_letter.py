@@ -9,18 +9,24 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stream.contract.budget import FIRST_BYTES
-from stream.contract.limits import Limits
-from stream.contract.record import BATCH_BYTES, CUT_HEADERS, RECORD_BYTES, UNREADABLE_HEADERS, Headers, Record, weight
-from stream.contract.refusal import Refusal
+from tagstream.stream.contract.event import (
+    BATCH_BYTES,
+    CUT_HEADERS,
+    FIRST_BYTES,
+    RECORD_BYTES,
+    UNREADABLE_HEADERS,
+    Headers,
+    Limits,
+    Record,
+    weight,
+)
+from tagstream.stream.contract.refusal import Refusal
 
 FIRST_OF_OURS = "__streams.errors.exception"
 # Beside a header whose name had to be escaped: the name as it was.
 ESCAPED_NAME = "x-dlq-header-name"
 REPLAY_COUNT = "x-dlq-replay-count"
 REPLAYED_FROM = "x-dlq-replayed-from"
-# Any producer can write the two above; this one needs a key of the replay's ledger.
-REPLAY_PROOF = "x-dlq-replay-proof"
 MAX_MESSAGE_CHARACTERS = 512
 # tagstream never writes a longer count.
 MAX_COUNT_DIGITS = 4
@@ -148,7 +154,14 @@ def _number(text: str | None) -> int | None:
 
 
 def write(record: Record, refusal: Refusal, limits: Limits) -> tuple[bytes | None, bytes | None, Headers]:
-    """Key, value and headers of the dead letter; without the value where the topic would refuse it for its size."""
+    """
+    Key, value and headers of the dead letter; without the value where the topic would refuse it for its size.
+
+    Args:
+        record: The record, of any topic that a worker reads.
+        refusal: The reason why it has no decision.
+        limits: The largest dead letter that the topic takes.
+    """
     where: list[tuple[str, str]] = [
         (FIRST_OF_OURS, f"tagstream.{refusal.reason.name}"),
         ("__streams.errors.message", refusal.message[:MAX_MESSAGE_CHARACTERS]),
@@ -234,17 +247,15 @@ def replay_count(headers: Headers) -> int:
     return int(said) if said.isdigit() and len(said) <= MAX_COUNT_DIGITS else 0
 
 
-def replayed(letter: DeadLetter, target: str, proof: str | None = None) -> Record:
+def replayed(letter: DeadLetter, target: str) -> Record:
     """
     The record that a replay sends: the original key, bytes and headers, then the number of replays and the place of the dead letter.
 
-    The proof, if there is one, is the last header: later runs recognise the record by it. Headers of earlier replays are kept; the last
-    one counts. A record that goes back to its own topic goes to its own partition, where the other events of its key are.
+    Headers of earlier replays are kept; the last one counts. A record that goes back to its own topic goes to its own partition, where the other events of its key are.
     """
     marks: Headers = (
         (REPLAY_COUNT, str(letter.replays + 1).encode()),
         (REPLAYED_FROM, f"{letter.topic}/{letter.place}".encode()),
-        *(((REPLAY_PROOF, proof.encode()),) if proof is not None else ()),
     )
     home = letter.origin if letter.origin is not None and letter.origin_topic == target else None
     return Record(

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream.contract.answers import AnsweredEvent, answer_id, order, read_answer
-from stream.contract.budget import FIRST_BYTES
-from stream.contract.dead_letter import DeadLetter, read
-from stream.contract.record import CUT_HEADERS, Record
+from tagstream.stream.contract.answers import AnsweredEvent, answer_id, order, read_answer
+from tagstream.stream.contract.dead_letter import DeadLetter, read
+from tagstream.stream.contract.event import CUT_HEADERS, FIRST_BYTES, Record
+from tagstream.stream.contract.outcome import ModelRef
 
 REMEMBER = 100_000
 _CLOCK = "tagged_at"
@@ -23,8 +23,8 @@ _ID = "prediction_id"
 # A record with these fields is an answer of `reviewed`. The `prediction_id` in it is of the decision that the person looked at.
 _ANSWERED = {"reviewer", "asked_by", "before"}
 
-Order = tuple[int, str, str]
-"""The place of a person's decision among those on its event: version, time and id. The greatest holds."""
+Order = tuple[int, int, str, str]
+"""The place of a decision among those on its event: a person's version, the epoch, time and id. The greatest holds."""
 
 
 class ConflictError(Exception):
@@ -35,13 +35,13 @@ class ConflictError(Exception):
 
 class _Outcome(NamedTuple):
     """
-    What is compared of a record.
+    The parts of a record that are compared.
 
     Attributes:
         identity: The digest of its id; empty if the record is not an outcome.
         content: The digest of all that a repetition must repeat.
         event: The digest of the event's id, where the record has one.
-        order: Of a person's decision; None for the model's.
+        order: Of a person's decision, and of a model's after the first change of the model; None for the others.
     """
 
     identity: bytes
@@ -57,13 +57,14 @@ class Distinct:
     Memory is bounded: for each of the last `remember` outcomes it keeps two digests and a place, about 300 bytes. A repetition is
     recognised if fewer than `remember` other outcomes lie between the two. `remember` must cover the outcomes that other workers
     publish until the partitions of a dead worker have moved. An event that its producer sends again after days may pass as new.
-    Likewise it keeps the order of the last `remember` decisions of persons.
+    Likewise it keeps the order of the last `remember` decisions of persons, and of models after the first change of the model. A
+    decision on `review` stands above those on `tagged` and the other way about; so take one `Distinct` for the topics of one stream.
 
     Attributes:
         first: Outcomes that were seen for the first time and are not superseded.
         duplicates: Repetitions, dropped.
         superseded: Decisions that came after one which stands above them, dropped: an older version of a person's decision after a
-            newer one, or a model's after a person's on the same event.
+            newer one, a model's after a person's on the same event, or one of an earlier epoch.
         conflicts: Outcomes that differ from the first one of their id.
         unidentified: Records that tagstream did not write; they are let through.
     """
@@ -114,7 +115,7 @@ class Distinct:
         return False
 
     def _is_news(self, found: _Outcome) -> bool:
-        """Whether no decision of a person on the same event stands above this one; that of a person is noted."""
+        """Whether no decision on the same event that was noted stands above this one; one that has an order is noted."""
         above = self._holds.get(found.event)
         if above is not None and (found.order is None or found.order < above):
             self.superseded += 1
@@ -152,11 +153,14 @@ def _outcome(record: Record) -> _Outcome:
     fields = _fields(record.value)
     if _ID not in fields:
         return _Outcome(b"", b"")
-    event = _digest([record.topic.encode(), bytes(fields.get("id", b""))])
     name, above = bytes(fields[_ID]), _order_of(record, fields)
     said = read_answer(record) if fields.keys() >= _ANSWERED else None
+    # What a decision stands above: the others of its event on `tagged` and `review`, wherever it came itself. Copies on `audit` and answers
+    # on `reviewed` are no further decisions.
+    among = b"copied" if "inclusion_probability" in fields and "reasons" not in fields else b"decided"
     if isinstance(said, AnsweredEvent):
-        name, above = answer_id(said.answer).encode(), order(said.answer)
+        name, above, among = answer_id(said.answer).encode(), order(said.answer), b"answered"
+    event = _digest([among, bytes(fields.get("id", b""))])
     fields = {name: raw for name, raw in fields.items() if name not in (_ID, _CLOCK)}
     parts = [record.key, *(part for field, content in fields.items() for part in (field.encode(), bytes(content)))]
     return _Outcome(_digest([record.topic.encode(), name]), _digest(parts), event, above)
@@ -170,20 +174,31 @@ class _ByPerson(msgspec.Struct):
     prediction_id: str
 
 
+class _ByModel(msgspec.Struct):
+    """The field of a model's decision by which it is ordered."""
+
+    model: ModelRef
+
+
 def _order_of(record: Record, fields: dict[str, msgspec.Raw]) -> Order | None:
-    """The order of a person's decision on `tagged`; None for every other record."""
-    if bytes(fields.get("decider", b"")) != b'"reviewer"':
-        return None
+    """The order of a person's decision on `tagged`, and of a model's that names its epoch; None for every other record."""
+    value = record.value or b""
     try:
-        by_person = msgspec.json.decode(record.value or b"", type=_ByPerson)
+        if bytes(fields.get("decider", b"")) == b'"reviewer"':
+            by_person = msgspec.json.decode(value, type=_ByPerson)
+            return by_person.version, 0, by_person.decided_at, by_person.prediction_id
+        if b'"epoch"' in bytes(fields.get("model", b"")):
+            epoch = msgspec.json.decode(value, type=_ByModel).model.epoch_number
+            # Of one epoch an event has one decision, so neither time nor id decides.
+            return (0, epoch, "", "") if epoch else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return by_person.version, by_person.decided_at, by_person.prediction_id
+    return None
 
 
 def _event_of(letter: DeadLetter) -> list[bytes | None]:
     """
-    What a dead letter says of its event, in the same words whether it is whole, cut or a reference.
+    A dead letter's account of its event, in the same words whether it is whole, cut or a reference.
 
     The dead letters of one compressed batch share a budget. Which of them are whole may differ from one delivery to the next.
     """

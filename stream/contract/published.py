@@ -1,103 +1,80 @@
-"""Reads a decision back from `tagged`, `review` or `audit`: the event's own fields apart from ours, as they were before publication."""
+"""Reads what tagstream published back, with the same suspicion as an event: its JSON object, the event that it carries, and its typed fields.
 
+A decision of `tagged`, `review` or `audit` is read here; answers and reports have files of their own.
+"""
+
+import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, Reason
-from stream.contract.decisions import ModelRef
-from stream.contract.events import ContentEvent, validated, whole_value
-from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.contract.parsing.strict_json import Fields, checked_object, fields_of
-from stream.contract.parsing.typed import Moment, Share, Uuid, Version, check_moments, check_version, typed_fields
-from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal, Refused, invalid
+from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, Reason
+from tagstream.stream.contract.event import (
+    DEFAULT_LIMITS,
+    ContentEvent,
+    Fields,
+    Limits,
+    Record,
+    checked_object,
+    fields_of,
+    validated,
+    whole_value,
+)
+from tagstream.stream.contract.outcome import (
+    ASKED_FIELDS,
+    DECISION_FIELDS,
+    OPTIONAL_FIELD,
+    Decision,
+    ReviewerDecision,
+    prediction_id,
+)
+from tagstream.stream.contract.refusal import Refusal, Refused, invalid
+from tagstream.stream.contract.typed import MOST_ANSWERS, Moment
 
 HIDDEN = "overridden"
-# What a reviewer's decision on `tagged` has beside the fields of every decision.
+# The fields of a reviewer's decision on `tagged` that no other decision has.
 REVIEWER_FIELDS = frozenset({"model_tag", "version", "decided_at", "supersedes"})
 
 # Lists of which no version has more than a few names; every other list or object of a decision is one of labels.
 MAX_REASONS = 32
 SHORT_LISTS = frozenset({"reasons", "text_flags"})
 
+_VALUE_IN_MESSAGE = re.compile(r"^(Invalid enum value) .*?( - at `\$[^`]*`)?$", re.DOTALL)
+
 Door = Literal["tagged", "review", "audit"]
-Asked = Annotated[float, msgspec.Meta(gt=0, le=1)]
-"""The probability that a person is asked about such an event: above 0, to 1."""
+Struct = TypeVar("Struct")
 
 
-class ModelDecision(msgspec.Struct, frozen=True, kw_only=True):
+class ModelDecision(Decision, frozen=True, kw_only=True):
     """
-    What the model, or the rules, decided: the fields of `tagged`, `review` and `audit` by their names on the wire.
+    A decision of the model, or of the rules, as it is on its topic.
 
     Attributes:
-        tag: The label with the highest probability.
-        tags: Every label that the text is about, `tag` among them; only where the bundle gives it.
-        confidence: The probability of `tag`.
-        probabilities: All labels of the bundle.
-        prediction_id: Made of the event's id, the bundle and the contract's version; the same at every delivery.
         decider: The model, or the keyword rules.
-        model: The bundle that decided, or the rules.
-        threshold: The confidence below which a person is asked about this tag; above 1 it means always.
-        truncated: The model read only the beginning of the text.
-        reasons: Why a person is asked; only on `review`.
-        inclusion_probability: On `review` and `audit`; None on `tagged`.
-        text_flags: The kinds of hidden characters in the text; only on `review`.
         tagged_at: The time of publication.
     """
 
-    tag: str
-    tags: tuple[str, ...] = ()
-    confidence: Share
-    probabilities: dict[str, Share]
-    prediction_id: Uuid
     decider: Literal["model", "rules"]
-    model: ModelRef
-    threshold: float
-    truncated: bool
-    reasons: tuple[str, ...] = ()
-    inclusion_probability: Asked | None = None
-    text_flags: tuple[str, ...] = ()
     tagged_at: Moment
 
+    @property
+    def tagged_ms(self) -> int:
+        """`tagged_at` in Unix milliseconds."""
+        return milliseconds(self.tagged_at)
 
-class ReviewerDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What a person decided, as it is on `tagged`, in the order of the wire.
+    @property
+    def model_name(self) -> str:
+        """Name and version of the bundle."""
+        return f"{self.model.name} {self.model.version}"
 
-    Attributes:
-        tag: The person's: a label, or `off_subject`.
-        confidence: The model's probability of that tag, 0 for `off_subject`.
-        probabilities: The model's, of all labels of the bundle.
-        prediction_id: The id of the answer.
-        decider: A person.
-        model: The bundle that had decided before, or the rules.
-        threshold: The confidence below which a person was asked about the model's tag.
-        truncated: The model had read only the beginning of the text.
-        model_tag: What the model, or the rules, had said.
-        version: 1 for the first answer on an event, one more for each correction.
-        decided_at: When the person decided.
-        supersedes: The `prediction_id` of the decision that this one replaces.
-        tagged_at: The time of publication.
-    """
-
-    tag: str
-    confidence: Share
-    probabilities: dict[str, Share]
-    prediction_id: Uuid
-    decider: Literal["reviewer"]
-    model: ModelRef
-    threshold: float
-    truncated: bool
-    model_tag: str
-    version: Version
-    decided_at: Moment
-    supersedes: Uuid
-    tagged_at: Moment
+    def of_another(self, event_id: str) -> Decision:
+        """The same decision on another event with the same text."""
+        kept = {name: getattr(self, name) for name in Decision.__struct_fields__}
+        return Decision(**kept | {"prediction_id": prediction_id(event_id, self.model.in_epoch)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,21 +93,30 @@ class PublishedDecision:
     door: Door
 
     @property
-    def standing(self) -> tuple[int, str, str]:
+    def standing(self) -> tuple[int, int, str, str]:
         """
         Its place among the decisions on one event: the greatest holds.
 
-        A person's stands above every model's; persons' are in the order of `answers.order`, models' in that of their publication.
+        A person's stands above every model's; persons' are in the order of `answers.order`. A model's stands above those of earlier
+        epochs, so that a late decision of a model that was replaced undoes nothing; within an epoch the order is that of publication.
         """
         made = self.decision
         if isinstance(made, ReviewerDecision):
-            return made.version, made.decided_at, made.prediction_id
-        return 0, made.tagged_at, made.prediction_id
+            return made.version, 0, made.decided_at, made.prediction_id
+        return 0, made.model.epoch_number, made.tagged_at, made.prediction_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedEvent(PublishedDecision):
+    """An event with a decision of the model or of the rules on it."""
+
+    decision: ModelDecision
 
 
 def read_decision(record: Record, limits: Limits = DEFAULT_LIMITS) -> PublishedDecision | Refusal:
     """
-    Read one record of `tagged`, `review` or `audit`. For any bytes it returns one of the two, and it never raises.
+    Read one record of `tagged`, `review` or `audit`. For any bytes it returns one of the two, and it never raises; a decision of the
+    model or of the rules is a `DecidedEvent`.
 
     Fields that a newer version adds to a decision are taken for fields of the event.
     """
@@ -141,37 +127,76 @@ def read_decision(record: Record, limits: Limits = DEFAULT_LIMITS) -> PublishedD
 
 
 def _read(record: Record, limits: Limits) -> PublishedDecision:
-    checked, fields = opened(record, limits)
-    by_person = checked.get("decider") == "reviewer"
+    found = opened(record, limits)
+    fields = found.fields
+    by_person = found.checked.get("decider") == "reviewer"
     ours = DECISION_FIELDS | REVIEWER_FIELDS if by_person else DECISION_FIELDS
     names = list(fields)
     # `tags` is ours where it stands in our part, behind `tag`; the producer's own stands before it.
     if OPTIONAL_FIELD in fields and "tag" in fields and names.index(OPTIONAL_FIELD) > names.index("tag"):
         ours |= {OPTIONAL_FIELD}
-    check_amounts(checked, ours - {HIDDEN}, Reason.WRONG_TYPE)
-    event = carried_event(record, checked, fields, ours, limits)
+    check_amounts(found.checked, ours - {HIDDEN}, Reason.WRONG_TYPE)
+    event = found.event(ours)
     own = {name: raw for name, raw in fields.items() if name in ours}
     if by_person:
-        made = typed_fields(own, ReviewerDecision)
+        made = typed_fields({name: raw for name, raw in own.items() if name not in ASKED_FIELDS}, ReviewerDecision)
         check_moments(Reason.WRONG_TYPE, tagged_at=made.tagged_at, decided_at=made.decided_at)
         check_version(made.version, Reason.WRONG_TYPE)
         return PublishedDecision(event=event, decision=made, door="tagged")
     decision = typed_fields(own, ModelDecision)
     check_moments(Reason.WRONG_TYPE, tagged_at=decision.tagged_at)
     asked: Door = "audit" if decision.inclusion_probability is not None else "tagged"
-    return PublishedDecision(event=event, decision=decision, door="review" if decision.reasons else asked)
+    return DecidedEvent(event=event, decision=decision, door="review" if decision.reasons else asked)
 
 
-def opened(record: Record, limits: Limits) -> tuple[dict[str, Any], Fields]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
     """
-    The object of a record that tagstream wrote: checked as `checked_object` does, and its fields as they came.
+    The object of a record that tagstream wrote, in strict JSON.
+
+    Attributes:
+        record: Where it was read.
+        checked: As `checked_object` gives it.
+        fields: By name, as they came.
+        limits: On its event.
+    """
+
+    record: Record
+    checked: dict[str, Any]
+    fields: Fields
+    limits: Limits
+
+    def event(self, ours: AbstractSet[str]) -> ContentEvent:
+        """
+        The event in it: its fields but for ours, and from `overridden` those that have a name of ours.
+
+        Raises:
+            Refused: It is no event of the contract, has no id, or names a field in both places.
+        """
+        kept = {name: raw for name, raw in self.fields.items() if name not in ours}
+        if HIDDEN in self.fields:
+            if not isinstance(self.checked[HIDDEN], dict):
+                raise invalid(Reason.WRONG_TYPE, f"{HIDDEN} is no object")
+            hidden = fields_of(self.fields[HIDDEN])
+            if hidden.keys() & kept.keys():
+                raise invalid(Reason.DUPLICATE_KEY, f"a field is in {HIDDEN} and beside it")
+            kept |= hidden
+        if "id" not in kept:
+            raise invalid(Reason.INVALID_ID, "id is missing")
+        return validated(self.record, self.checked, kept, None, self.limits)
+
+
+def opened(record: Record, limits: Limits) -> Opened:
+    """
+    Read a record that tagstream wrote.
 
     Raises:
-        Refused: The record was not read whole, or its value is not strict JSON within the limits.
+        Refused: It was not read whole, or its value is not strict JSON within the limits.
     """
     value = whole_value(record, limits.max_dead_letter_bytes)
     # `overridden` holds fields of the event one level deeper than they came.
-    return checked_object(value, replace(limits, max_depth=limits.max_depth + 1)), fields_of(value)
+    checked = checked_object(value, replace(limits, max_depth=limits.max_depth + 1))
+    return Opened(record=record, checked=checked, fields=fields_of(value), limits=limits)
 
 
 def check_amounts(decision: Mapping[str, Any], names: AbstractSet[str], reason: Reason) -> None:
@@ -199,23 +224,81 @@ def check_amounts(decision: Mapping[str, Any], names: AbstractSet[str], reason: 
             raise invalid(reason, f"{name} has a text of more than {MAX_NAME_CHARACTERS} characters")
 
 
-def carried_event(
-    record: Record, checked: Mapping[str, Any], fields: Fields, ours: frozenset[str], limits: Limits
-) -> ContentEvent:
+def typed(value: bytes, struct: type[Struct], reason: Reason = Reason.WRONG_TYPE) -> Struct:
     """
-    The event that a record carries beside our fields; those of its fields that have a name of ours come from `overridden`.
+    The JSON object in `value` as a struct; fields that the struct does not name are ignored, unless it forbids them.
+
+    Args:
+        value: The bytes of the object.
+        struct: The type to read.
+        reason: Of a refusal.
 
     Raises:
-        Refused: It is no event of the contract, has no id, or names a field in both places.
+        Refused: A field is missing or has another type; the message names the field and never a value.
     """
-    kept = {name: raw for name, raw in fields.items() if name not in ours}
-    if HIDDEN in fields:
-        if not isinstance(checked[HIDDEN], dict):
-            raise invalid(Reason.WRONG_TYPE, f"{HIDDEN} is no object")
-        hidden = fields_of(fields[HIDDEN])
-        if hidden.keys() & kept.keys():
-            raise invalid(Reason.DUPLICATE_KEY, f"a field is in {HIDDEN} and beside it")
-        kept |= hidden
-    if "id" not in kept:
-        raise invalid(Reason.INVALID_ID, "id is missing")
-    return validated(record, checked, kept, None, limits)
+    try:
+        return msgspec.json.decode(value, type=struct)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid(reason, fault(error)) from None
+
+
+def typed_fields(fields: Fields, struct: type[Struct], reason: Reason = Reason.WRONG_TYPE) -> Struct:
+    """
+    As `typed`, of fields that were parsed before.
+
+    Args:
+        fields: Those of the struct alone, each as its own bytes.
+        struct: As for `typed`.
+        reason: As for `typed`.
+    """
+    return typed(msgspec.json.encode(fields), struct, reason)
+
+
+def fault(error: Exception) -> str:
+    """
+    The words of msgspec on a value that it refused, without the value.
+
+    >>> fault(msgspec.ValidationError("Invalid enum value 'their words' - at `$.asked_by`"))
+    'Invalid enum value - at `$.asked_by`'
+    """
+    return _VALUE_IN_MESSAGE.sub(lambda found: f"{found[1]}{found[2] or ''}", str(error))
+
+
+def milliseconds(moment: str) -> int:
+    """
+    Unix milliseconds of a time in the form of `Moment`.
+
+    Raises:
+        ValueError: It has the form and is no time, such as the 31st of February.
+
+    >>> milliseconds("2023-11-14T22:13:20.123Z")
+    1700000000123
+    """
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def check_version(version: int, reason: Reason) -> None:
+    """
+    Can people have answered so often?
+
+    Raises:
+        Refused: They cannot. Above such a version no correction would hold.
+    """
+    if version > MOST_ANSWERS:
+        raise invalid(
+            reason, f"version {version} is more answers on one event than the {MOST_ANSWERS} that people can have given"
+        )
+
+
+def check_moments(reason: Reason, **moments: str) -> None:
+    """
+    Are these real times? Their form was checked before.
+
+    Raises:
+        Refused: One is not; the message names its field.
+    """
+    for name, moment in moments.items():
+        try:
+            milliseconds(moment)
+        except ValueError:
+            raise invalid(reason, f"{name} is no time of the calendar") from None

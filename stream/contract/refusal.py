@@ -1,11 +1,11 @@
 """The reason why no decision can be made about an event, returned by decoding, the model, the crash guard and the size check.
 
-`publication.py` alone makes a dead letter of a record and a refusal.
+`rejected` in `outcome.py` alone makes a dead letter of a record and a refusal.
 """
 
 from dataclasses import dataclass
 
-from monitoring.vocabulary import Reason, Stage
+from tagstream.monitoring.vocabulary import Reason, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,21 +5,12 @@ from typing import Any
 
 import msgspec
 
-from monitoring.vocabulary import Reason
-from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.contract.parsing.typed import (
-    EventId,
-    Label,
-    Moment,
-    Note,
-    PersonName,
-    check_moments,
-    typed,
-)
-from stream.contract.publication import timestamp
-from stream.contract.published import opened
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal, Refused, UnwritableError, invalid, undecodable
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record
+from tagstream.stream.contract.outcome import timestamp
+from tagstream.stream.contract.published import check_moments, opened, typed
+from tagstream.stream.contract.refusal import Refusal, Refused, UnwritableError, invalid, undecodable
+from tagstream.stream.contract.typed import EventId, Label, Moment, Note, PersonName
 
 # Several times the longest report, each character of it escaped: fields of a later version fit in too.
 MAX_REPORT_BYTES = 64 * 1024

@@ -1,20 +1,33 @@
-"""Which dead letters a command means: its arguments as people write them, and the filter that they make. Pure."""
+"""Which dead letters a command means: its arguments as people write them, the filter that they make, and what the topic holds of it."""
 
+import difflib
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from stream.contract.dead_letter import DeadLetter, Place
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract.dead_letter import DeadLetter, Place, read
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.reading.log import Log, log_of
+from tagstream.stream.settings.settings import Settings
 
 _PLACE = re.compile(r"(\d{1,9})/(\d{1,18})", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class UsageError(Exception):
+class DeadLetterArgumentError(Exception):
     """An argument cannot be used: the message says which, why, and what to write instead."""
 
     exit_code = 2
+
+
+class NoSuchLetterError(Exception):
+    """There is no record at a place: the message says why."""
+
+    exit_code = 1
 
 
 def place(text: str) -> Place:
@@ -22,7 +35,7 @@ def place(text: str) -> Place:
     The place that PARTITION/OFFSET means.
 
     Raises:
-        UsageError: The text has another form.
+        DeadLetterArgumentError: The text has another form.
 
     >>> place("3/42")
     Place(partition=3, offset=42)
@@ -30,7 +43,7 @@ def place(text: str) -> Place:
     found = _PLACE.fullmatch(text.strip())
     if found is None:
         msg = f"{text!r} is not the place of a dead letter. Next: write PARTITION/OFFSET as `tagstream dlq list` prints it, such as 3/42."
-        raise UsageError(msg)
+        raise DeadLetterArgumentError(msg)
     return Place(partition=int(found[1]), offset=int(found[2]))
 
 
@@ -39,7 +52,7 @@ def since_ms(text: str, now_ms: int) -> int:
     The moment that a text means, in Unix milliseconds: a duration before `now_ms` (`90s`, `15m`, `2h`, `7d`) or an RFC 3339 time.
 
     Raises:
-        UsageError: The text is neither.
+        DeadLetterArgumentError: The text is neither.
 
     >>> since_ms("2h", 10_000_000), since_ms("1970-01-01T00:00:01Z", 0)
     (2800000, 1000)
@@ -55,8 +68,31 @@ def since_ms(text: str, now_ms: int) -> int:
     # A time without a UTC offset is another moment in another time zone.
     if moment is None or moment.tzinfo is None:
         msg = f"{text!r} is neither a duration nor a time. Next: write 90s, 15m, 2h or 7d, or an RFC 3339 time such as 2026-03-01T03:00:00Z."
-        raise UsageError(msg)
+        raise DeadLetterArgumentError(msg)
     return max(0, int(moment.timestamp() * 1000))
+
+
+def check_filters(*, code: str | None, stage: str | None) -> None:
+    """
+    Refuse a code or a stage that this version does not write: a misspelt one would match no dead letter, and look like good news.
+
+    Raises:
+        DeadLetterArgumentError: It is not in the closed list; the message has the list, and how to find the codes of another version.
+    """
+    _check("code", code, [reason.value for reason in Reason])
+    _check("stage", stage, [known.value for known in Stage])
+
+
+def _check(field_name: str, given: str | None, known: Collection[str]) -> None:
+    if given is None or given in known:
+        return
+    near = difflib.get_close_matches(given, known, n=1)
+    msg = (
+        f"{given!r} is not a {field_name} of a dead letter{f'; the nearest one is {near[0]}' if near else ''}. Next: write one of "
+        f"{', '.join(known)}. (Another version may have written others: `tagstream dlq list --count` shows "
+        f"every {field_name} in the topic, and `tagstream dlq replay` takes places.)"
+    )
+    raise DeadLetterArgumentError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,3 +125,87 @@ class Selection:
             and (self.partition is None or letter.place.partition == self.partition)
             and (not self.places or letter.place in self.places)
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRecord:
+    """The record at a place and the dead letter in it; where one of them is missing, `why` says why."""
+
+    place: Place
+    letter: DeadLetter | None
+    record: Record | None = field(default=None, repr=False)
+    why: str = ""
+
+
+def select(settings: Settings, selection: Selection) -> Iterator[FoundRecord]:
+    """
+    The dead letters of a selection that the topic holds now, by partition and offset.
+
+    Records that are no dead letters are given too, without a letter, and a named place without a record is given without both.
+
+    Raises:
+        BrokerUnreachableError: No broker answered, or one refused us.
+        TopicsMissingError: The dead letters' topic does not exist.
+    """
+    name = settings.topics.dlq
+    admin.require(settings, {"dlq": name})
+    with log_of(settings, name) as log:
+        found = _named(log, selection.places) if selection.places else _all(log, selection)
+        taken = 0
+        for one in found:
+            if one.letter is not None and not selection.takes(one.letter):
+                continue
+            yield one
+            taken += one.letter is not None
+            if selection.most is not None and taken >= selection.most:
+                return
+
+
+def at(settings: Settings, place: Place) -> FoundRecord:
+    """
+    The record at one place.
+
+    Raises:
+        BrokerUnreachableError: No broker answered, or one refused us.
+        TopicsMissingError: The dead letters' topic does not exist.
+        NoSuchLetterError: There is no record at this place.
+    """
+    (found,) = select(settings, Selection(places=(place,)))
+    if found.record is None:
+        msg = f"{settings.topics.dlq} {place}: {found.why}. Next: `tagstream dlq list` shows what is there."
+        raise NoSuchLetterError(msg)
+    return found
+
+
+def _all(log: Log, selection: Selection) -> Iterator[FoundRecord]:
+    ends = log.ends()
+    first = dict.fromkeys(ends, 0) if selection.since_ms is None else log.offsets_since(selection.since_ms)
+    if selection.partition is not None:
+        first = {number: offset for number, offset in first.items() if number == selection.partition}
+    yield from map(_found, log.read(first, ends))
+
+
+def _named(log: Log, places: tuple[Place, ...]) -> Iterator[FoundRecord]:
+    starts, ends = log.starts(), log.ends()
+    for place in sorted(set(places)):
+        if place.partition not in ends:
+            yield FoundRecord(place=place, letter=None, why=f"the topic has no partition {place.partition}")
+        elif place.offset >= ends[place.partition]:
+            yield FoundRecord(place=place, letter=None, why=f"the partition ends at {ends[place.partition]}")
+        elif place.offset < starts[place.partition]:
+            yield FoundRecord(
+                place=place,
+                letter=None,
+                why=f"retention has deleted it: the partition begins at {starts[place.partition]}",
+            )
+        else:
+            records = log.read({place.partition: place.offset}, {place.partition: place.offset + 1})
+            record = next(records, None)
+            yield FoundRecord(place=place, letter=None, why="there is no record") if record is None else _found(record)
+
+
+def _found(record: Record) -> FoundRecord:
+    place = Place(partition=record.partition, offset=record.offset)
+    letter = read(record)
+    why = "" if letter is not None else "it does not have the headers of a dead letter of tagstream"
+    return FoundRecord(place=place, letter=letter, record=record, why=why)

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stream.contract.dead_letter import DeadLetter, Place
-from stream.contract.publication import timestamp
-from stream.contract.record import Headers, Record
-from stream.dead_letters.choose import Found
-from stream.dead_letters.plan import ReplayReport
-from stream.dead_letters.selection import UsageError
-from stream.terminal import console
-from stream.terminal.text import counted
+from tagstream.stream.contract.dead_letter import DeadLetter, Place
+from tagstream.stream.contract.event import Headers, Record
+from tagstream.stream.contract.outcome import timestamp
+from tagstream.stream.dead_letters.replay import ReplayReport
+from tagstream.stream.dead_letters.selection import DeadLetterArgumentError, FoundRecord
+from tagstream.stream.terminal import console
+from tagstream.stream.terminal.text import counted
 
 HEADING = f"{'place':<12}{'written':<26}{'from':<24}{'code':<20}{'stage':<10}{'tries':>5}{'replays':>9}{'bytes':>9}  message"
 MESSAGE_CHARACTERS = 200
@@ -29,7 +28,7 @@ class _Tally:
     last_ms: int = 0
 
 
-def print_list(found: Iterable[Found], *, as_json: bool) -> None:
+def print_list(found: Iterable[FoundRecord], *, as_json: bool) -> None:
     """Print one line for each dead letter as it is read, without text of its event."""
     letters = 0
     for letter in _ours(found):
@@ -47,7 +46,7 @@ def print_list(found: Iterable[Found], *, as_json: bool) -> None:
         console.talk("no dead letters")
 
 
-def print_counts(found: Iterable[Found], *, as_json: bool) -> None:
+def print_counts(found: Iterable[FoundRecord], *, as_json: bool) -> None:
     """Print for each code and stage the number of dead letters, largest first, and when the first and last was written."""
     tallies: dict[tuple[str, str], _Tally] = {}
     for letter in _ours(found):
@@ -67,16 +66,21 @@ def print_counts(found: Iterable[Found], *, as_json: bool) -> None:
             console.show(f"{tally.letters:>9}  {_safe(code):<20}{_safe(stage):<10}{first:<26}{last}")
 
 
-def print_letter(found: Found, *, raw: bool, as_json: bool) -> None:
+def print_letter(found: FoundRecord, *, raw: bool, as_json: bool) -> None:
     """
-    Print one record: its text escaped, or base64 in JSON, or with `raw` the exact bytes of its value alone.
+    Print one record: its text escaped, or base64 in JSON.
+
+    Args:
+        found: The dead letter and its record.
+        raw: Write the value's bytes alone, as they are.
+        as_json: Print an object.
 
     Raises:
-        UsageError: There is no record at the place, or `raw` is asked of a record without a value.
+        DeadLetterArgumentError: There is no record at the place, or `raw` is asked of a record without a value.
     """
     record = found.record
     if record is None:
-        raise UsageError(found.why)
+        raise DeadLetterArgumentError(found.why)
     if raw:
         _print_raw(found.letter, record)
     elif as_json:
@@ -90,12 +94,12 @@ def _print_raw(letter: DeadLetter | None, record: Record) -> None:
     if record.value is None:
         why = "its value was too large to be kept" if letter is not None and letter.dropped else "it is a tombstone"
         msg = f"{record.partition}/{record.offset} has no value: {why}. Next: show it without --raw."
-        raise UsageError(msg)
+        raise DeadLetterArgumentError(msg)
     sys.stdout.buffer.write(record.value)
     sys.stdout.flush()
 
 
-def print_events(found: Iterable[Found], *, content: str) -> None:
+def print_events(found: Iterable[FoundRecord], *, content: str) -> None:
     """
     Write the events of dead letters as lines for `tagstream send`, which says what is wrong with which line.
 
@@ -136,7 +140,7 @@ def _line(value: bytes) -> bytes | None:
         return b" ".join(value.splitlines())
 
 
-def _described(found: Found, record: Record) -> Iterator[tuple[str, str]]:
+def _described(found: FoundRecord, record: Record) -> Iterator[tuple[str, str]]:
     letter = found.letter
     yield "place", f"{record.topic} {found.place}"
     yield "written", _time(record.timestamp_ms)
@@ -165,8 +169,15 @@ def _described(found: Found, record: Record) -> Iterator[tuple[str, str]]:
         yield "value", "(none)"
 
 
-def print_planned(letter: DeadLetter, record: Record, *, as_json: bool) -> None:
-    """Print one record that a replay would send: whole in JSON, else its target, size and the headers that are added."""
+def print_sent(letter: DeadLetter, record: Record, *, as_json: bool) -> None:
+    """
+    Print one record that a replay sent, or would send: whole in JSON, else its target, size and the headers that are added.
+
+    Args:
+        letter: The dead letter.
+        record: The record that it is sent as; a negative partition leaves the choice to the key.
+        as_json: Print an object on a line.
+    """
     if as_json:
         console.show_json({"place": str(letter.place), **_record(record)})
         return
@@ -184,7 +195,14 @@ def refused(place: Place, sentence: str) -> None:
 
 
 def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
-    """Print a sentence to stderr and, for JSON of a real replay, an object to stdout; the data of a dry run are its records."""
+    """
+    Print a sentence to stderr and, for JSON of a real replay, an object to stdout; the data of a dry run are its records.
+
+    Args:
+        report: The counts of the replay.
+        dry_run: Whether nothing was sent.
+        as_json: Print an object beside the sentence.
+    """
     if as_json and not dry_run:
         refused = {reason.value: count for reason, count in report.refused.most_common()}
         console.show_json(
@@ -200,15 +218,15 @@ def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
     done = "would be replayed" if dry_run else "replayed, confirmed by the broker"
     parts = [f"{counted(report.sent, 'dead letter')} {done} to {report.target}"]
     if report.returned:
-        # Each dead letter is replayed once, but a wrong event becomes another dead letter at every replay.
+        # A wrong event becomes another dead letter at every replay, and a note knows its own letter alone.
         parts.append(
             f"{report.returned} of them came back from an earlier replay, and will come back again if the events themselves are wrong"
         )
     if report.hopeless:
         codes = ", ".join(f"{count} {code}" for code, count in report.hopeless.most_common())
         parts.append(
-            f"{report.hopeless.total()} of them become the same dead letter again, since their own bytes are at fault ({codes}). Next: "
-            "correct them, with `tagstream dlq export`"
+            f"{report.hopeless.total()} of them become the same dead letter again, since their own bytes are at fault, or the pointers of fields.* and contents "
+            f"({codes}). Next: correct the pointers, or the events, with `tagstream dlq export`"
         )
     if report.already:
         parts.append(f"{report.already} had been replayed before")
@@ -218,7 +236,7 @@ def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
     console.talk("; ".join(parts))
 
 
-def _ours(found: Iterable[Found]) -> Iterator[DeadLetter]:
+def _ours(found: Iterable[FoundRecord]) -> Iterator[DeadLetter]:
     others = 0
     for one in found:
         if one.letter is not None:

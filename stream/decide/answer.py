@@ -6,9 +6,9 @@
 
 import msgspec
 
-from monitoring.vocabulary import Destination
-from stream.contract.publication import Publication
-from stream.contract.refusal import Refusal
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.contract.refusal import Refusal
 
 
 def answer_of(publication: Publication, *, line: int, row: int) -> bytes:

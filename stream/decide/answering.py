@@ -7,17 +7,14 @@ published in any order: their versions say which of them holds. A record that is
 import time
 from collections.abc import Callable, Sequence
 
-from monitoring.observer import Observation
-from monitoring.vocabulary import Destination, Reason, Stage
-from stream.contract.answers import AnsweredEvent, answer_id, read_answer, tagged_by_reviewer
-from stream.contract.decisions import Decision, Tagged
-from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.contract.publication import Publication, rejected
-from stream.contract.record import Record, weight
-from stream.contract.refusal import Refusal
-from stream.contract.signature import UNSIGNED, AnswerKeys
-from stream.decide.decider import Decider
-from stream.logs import logger
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.vocabulary import Destination, Reason, Stage
+from tagstream.stream.contract.answers import UNSIGNED, AnsweredEvent, AnswerKeys, read_answer, tagged_by_reviewer
+from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record, weight
+from tagstream.stream.contract.outcome import Publication, Tagged, rejected
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.logs import logger
 
 log = logger("tagstream.app")
 
@@ -87,7 +84,7 @@ class Answering:
     def _publication(self, record: Record, found: AnsweredEvent | Refusal, now_ms: int) -> Publication:
         if isinstance(found, Refusal):
             return rejected(record, found, self._limits)
-        key, value, headers = tagged_by_reviewer(found, now_ms)
+        key, value, headers, decision = tagged_by_reviewer(found, now_ms)
         bytes_together = weight(key, value, headers)
         if bytes_together > self._limits.max_outcome_bytes:
             message = f"event and decision weigh {bytes_together} bytes together, the limit is {self._limits.max_outcome_bytes}"
@@ -99,19 +96,5 @@ class Answering:
             value=value,
             headers=headers,
             observation=Observation(destination=Destination.TAGGED, created_ms=record.timestamp_ms),
-            outcome=Tagged(event=found.event, decision=_decision(found)),
+            outcome=Tagged(event=found.event, decision=decision),
         )
-
-
-def _decision(found: AnsweredEvent) -> Decision:
-    answer, before = found.answer, found.answer.before
-    return Decision(
-        tag=answer.tag,
-        confidence=before.probabilities.get(answer.tag, 0.0),
-        probabilities=before.probabilities,
-        prediction_id=answer_id(answer),
-        decider="reviewer",
-        model=before.model,
-        threshold=before.threshold,
-        truncated=before.truncated,
-    )

@@ -6,23 +6,28 @@ stream that silently publishes guesses would be worse than one that stands still
 the rules' tag as a first guess.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
-from model_export.bundle import rules
-from model_export.bundle.bundle import Bundle, BundleError, read
-from model_export.bundle.prediction import Classifier
-from model_export.bundle.strangeness import limits_in
-from monitoring.observer import NullObserver, Observer
-from stream.contract.decisions import ModelRef
-from stream.decide.decider import Decider
-from stream.decide.isolation import PROBE
-from stream.decide.pipeline import Pipeline
-from stream.registry.unframing import unframing_of
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle import rules
+from tagstream.model_export.bundle.bundle import Bundle, BundleError, read
+from tagstream.model_export.bundle.model import Classifier, OnnxClassifier, limits_in
+from tagstream.monitoring.observer import NullObserver, Observer
+from tagstream.monitoring.vocabulary import few
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.decide.pipeline import PROBE, Decider, Draw, Pipeline
+from tagstream.stream.registry.unframing import unframing_of
+from tagstream.stream.settings.settings import Settings
 
 RULES_CONSEQUENCE = "no model is loaded; every event goes to review, with the rules' tag as a first guess"
 # Above every confidence of the rules: a consumer that recomputes the outcome from a record comes to the same topic.
 RULES_THRESHOLD = 1.0
+
+
+class UnknownLabelError(Exception):
+    """`audit_rates` names a label that the decider does not have: the message names both."""
+
+    exit_code = 2
 
 
 def pipeline_of(
@@ -64,9 +69,6 @@ def decider_of(settings: Settings) -> Decider:
 
 
 def _model(settings: Settings) -> Decider:
-    # Imported here: a runtime that cannot be imported must not keep the rules from working.
-    from model_export.bundle.classifier import OnnxClassifier
-
     try:
         bundle = read(settings.bundle)
         classifier = OnnxClassifier(bundle)
@@ -138,3 +140,20 @@ def _rules(settings: Settings) -> Decider:
     classifier = rules_of(settings, bundle)
     model = ModelRef(name=rules.NAME, version=classifier.version, digest=classifier.digest)
     return Decider(classifier=classifier, model=model, threshold=RULES_THRESHOLD, kind="rules")
+
+
+def draw_of(settings: Settings, labels: Collection[str]) -> Draw:
+    """
+    The draw of the settings.
+
+    Raises:
+        UnknownLabelError: `audit_rates` names a label that is not among `labels`.
+    """
+    unknown = sorted(settings.audit_rate_by_label.keys() - set(labels))
+    if unknown:
+        msg = (
+            f"audit_rates names the label {unknown[0]!r}, and the bundle has {few(sorted(labels))}. "
+            f"Next: correct TAGSTREAM_AUDIT_RATES."
+        )
+        raise UnknownLabelError(msg)
+    return Draw(rate=settings.audit_rate, rates=settings.audit_rate_by_label, salt=settings.audit_salt)

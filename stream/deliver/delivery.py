@@ -14,31 +14,285 @@ has sent, and acknowledges only after the batch before it has acknowledged.
 
 When partitions are revoked or the worker stops, batches that have begun are finished. Events whose batch has not begun are handed back:
 dropped without an acknowledgement, so that the next owner of their partition reads them again.
+
+`Delivery` is the engine of one topic, and `Deliveries` those of one worker. A delivery keeps account of several things, which stand above it: how long the
+broker may be silent (`SilenceBound`, `Confirmations`), which events came before (`Taken`), which are not acknowledged (`Unacknowledged`), and
+how far each batch has come (`Turn`, `UnderWay`).
 """
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
-from monitoring.health import Progress
-from monitoring.observer import Observer
-from stream.contract.publication import Decide, Publication
-from stream.contract.record import memory_bytes
-from stream.deliver.batcher import Batcher
-from stream.deliver.breaker import Breaker
-from stream.deliver.crash.guard import Guard, Unguarded
-from stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die, fatal
-from stream.deliver.inference import Inference, record_of
-from stream.deliver.patience import Confirmations, Patience
-from stream.deliver.redelivered import Taken
-from stream.deliver.unacknowledged import Unacknowledged
-from stream.deliver.under_way import Turn, UnderWay
-from stream.settings.settings import Settings
-from stream.terminal.text import counted
+from tagstream.monitoring.health import Progress
+from tagstream.monitoring.observer import NO_TOPICS, Observer
+from tagstream.monitoring.record_time import can_be_true
+from tagstream.stream.contract.event import memory_bytes
+from tagstream.stream.contract.outcome import Decide, Publication
+from tagstream.stream.deliver.batch import Batcher, Inference, record_of
+from tagstream.stream.deliver.breaker import Breaker
+from tagstream.stream.deliver.crash.guard import Guard, Unguarded
+from tagstream.stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die, fatal
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal.text import counted
+
+
+class SilenceBound:
+    """
+    A bound on the time without any confirmation, for several batches at once.
+
+    A broker that confirms one record after the other is slow, for example by a quota, and not silent. A bound on a whole batch would
+    end the worker at the same batch again and again.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds`: so long may all batches together get no confirmation."""
+        self._seconds = seconds
+        # By the clock of the event loop.
+        self._confirmed = -math.inf
+
+    @asynccontextmanager
+    async def bound(self) -> AsyncIterator[None]:
+        """
+        Bound the block.
+
+        Raises:
+            TimeoutError: So many seconds have passed since the block began, and since the last confirmation of any batch.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        timer: asyncio.TimerHandle | None = None
+
+        # A confirmation only notes its time, because there is one for each event. The bound looks at that time once it would be over.
+        def look() -> None:
+            nonlocal timer
+            until = max(began, self._confirmed) + self._seconds
+            if loop.time() < until:
+                timer = loop.call_at(until, look)
+            else:
+                bound.reschedule(until)
+
+        async with asyncio.timeout(None) as bound:
+            look()
+            try:
+                yield
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    def confirmed(self) -> None:
+        """The broker has confirmed a record: the time begins anew."""
+        self._confirmed = asyncio.get_running_loop().time()
+
+
+class Confirmations:
+    """
+    The confirmations of one batch, with one callback for each.
+
+    As `asyncio.gather` of them, which makes a callback of its own besides the one that begins the time anew.
+    """
+
+    def __init__(self, silence: SilenceBound) -> None:
+        """`silence` is told of each."""
+        self._silence = silence
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._error: BaseException | None = None
+        # Made once all are added: until then, those so far may be there while others are still to be sent.
+        self._over: asyncio.Future[None] | None = None
+
+    def add(self, confirmation: Awaitable[Any]) -> None:
+        """Wait for this one too."""
+        future = asyncio.ensure_future(confirmation)
+        self._waiting.add(future)
+        future.add_done_callback(self._done)
+
+    async def all(self) -> None:
+        """
+        Return when each is there.
+
+        Raises:
+            Exception: That of the first which failed.
+        """
+        if self._waiting and self._error is None:
+            self._over = asyncio.get_running_loop().create_future()
+        try:
+            if self._over is not None:
+                await self._over
+        except asyncio.CancelledError:
+            for future in self._waiting:
+                future.cancel()
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self._silence.confirmed()
+        self._waiting.discard(future)
+        error = asyncio.CancelledError() if future.cancelled() else future.exception()
+        self._error = self._error or error
+        if self._over is not None and not self._over.done() and (error is not None or not self._waiting):
+            self._over.set_result(None)
+
+
+class Taken:
+    """
+    The highest offset that was taken of each partition.
+
+    >>> taken = Taken()
+    >>> taken.again([("a", 0, 5), ("a", 0, 6), ("a", 1, 5), ("b", 0, 5)]), taken.again([("a", 0, 6), ("a", 0, 7)])
+    (0, 1)
+    """
+
+    def __init__(self) -> None:
+        """Begin with no events taken."""
+        self._highest: dict[tuple[str, int], int] = {}
+
+    def again(self, places: Iterable[tuple[str, int, int]]) -> int:
+        """Note that these events (topic, partition and offset) are taken; returns how many of them were taken before."""
+        repeated = 0
+        for topic, partition, offset in places:
+            if offset <= self._highest.get((topic, partition), -1):
+                repeated += 1
+            else:
+                self._highest[topic, partition] = offset
+        return repeated
+
+
+class Unacknowledged:
+    """Events in the order in which they were taken, which is also the order of acknowledgement. For one event loop."""
+
+    def __init__(self) -> None:
+        """Begin with no events."""
+        # When each event was written (Unix seconds), and its topic and partition.
+        self._events: deque[tuple[float, tuple[str, int]]] = deque()
+        # Events whose batch has begun and is not over.
+        self.under_way = 0
+        self._nothing_under_way = asyncio.Event()
+        self._nothing_under_way.set()
+
+    def clear(self) -> None:
+        """Forget all events."""
+        self._events.clear()
+        self.under_way = 0
+        self._nothing_under_way.set()
+
+    def take(self, message: Any) -> None:
+        """Add an event. If its record has no timestamp that can be true, its age counts from now."""
+        written, now = message.timestamp or 0.0, time.time()
+        known = can_be_true(written * 1000, now * 1000)
+        self._events.append((written if known else now, (message.topic, message.partition)))
+
+    def drop(self, count: int) -> None:
+        """Forget the last `count` events: their batch has not begun, and they will be read again."""
+        for _ in range(count):
+            self._events.pop()
+
+    def begin(self, count: int) -> None:
+        """The batch of the next `count` events begins."""
+        self.under_way += count
+        self._nothing_under_way.clear()
+
+    def end(self, count: int) -> None:
+        """The batch of the first `count` events is over."""
+        for _ in range(count):
+            self._events.popleft()
+        self.under_way -= count
+        if not self.under_way:
+            self._nothing_under_way.set()
+
+    async def wait_until_nothing_is_under_way(self) -> None:
+        """Wait until every batch that has begun is over."""
+        await self._nothing_under_way.wait()
+
+    def oldest_seconds(self, now: float) -> float:
+        """The age of the oldest event at `now`, in Unix seconds; 0 if there is none."""
+        return max(0.0, now - min(written for written, _ in self._events)) if self._events else 0.0
+
+    def places(self) -> set[tuple[str, int]]:
+        """Topic and partition of the events."""
+        return {place for _, place in self._events}
+
+
+class Turn:
+    """
+    How far one batch has come. The batch after it waits for these events, so that batches send and acknowledge in order.
+
+    Attributes:
+        share: How much of a full batch it is, in events or in bytes; 1 for a full one. A part of a batch counts as much as the whole.
+    """
+
+    def __init__(self, share: float) -> None:
+        """Begin before the decision."""
+        self.share = share
+        self.decided = asyncio.Event()
+        self.sent = asyncio.Event()
+        self.acknowledged = asyncio.Event()
+
+    @classmethod
+    def over(cls) -> "Turn":
+        """The turn before the first batch."""
+        turn = cls(0)
+        turn.decided.set()
+        turn.sent.set()
+        turn.acknowledged.set()
+        return turn
+
+
+@dataclass(slots=True, kw_only=True)
+class UnderWay:
+    """
+    The batches that have begun and are not over.
+
+    Attributes:
+        threads: So many batches are decided at once.
+        before: The turn of the last batch that has begun.
+        running: The tasks of the batches, in their order, with their turns.
+    """
+
+    threads: int
+    before: Turn = field(default_factory=Turn.over)
+    running: dict[asyncio.Task[None], Turn] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def changed(self) -> None:
+        """Look again whether there is room: a batch was decided or is over."""
+        self._changed.set()
+
+    async def room(self, *, transacted: bool) -> None:
+        """
+        Wait until a further batch may begin: a thread is free for it, and at most `threads` full batches, or as much in smaller ones, are
+        under way.
+
+        Args:
+            transacted: Each batch is a transaction, whose cost does not depend on its size. So small ones do not wait for the broker in
+                numbers: a batch begins when at most `threads` of any size are under way, whether or not a thread is free.
+        """
+        while len(self.running) > self.threads if transacted else self._full():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _full(self) -> bool:
+        turns = self.running.values()
+        return len(self._undecided()) >= self.threads or sum(turn.share for turn in turns) > self.threads
+
+    def _undecided(self) -> list[Turn]:
+        return [turn for turn in self.running.values() if not turn.decided.is_set()]
+
+    async def all_decided(self) -> None:
+        """Wait until every batch is decided, so that the model is free."""
+        for turn in self._undecided():
+            await turn.decided.wait()
+
 
 Send = Callable[[Publication], Awaitable[Awaitable[Any]]]
 """Two awaits: after the first the record is queued, after the second the broker has confirmed it."""
+Admit = Callable[[Sequence[Any], Callable[[], bool]], Awaitable[None]]
+"""Returns when these events, all of them fetched, may begin; or once the second argument says that they are to be handed back."""
 Transact = Callable[[Sequence[Any], Sequence[Publication]], Awaitable[list[Publication]]]
 """Commits outcomes in one transaction with the offsets of their events; returns the outcomes that were not committed before."""
 
@@ -69,6 +323,7 @@ class Delivery:
         guard: Guard | None = None,
         stop: Callable[[str], Awaitable[None]] | None = None,
         transact: Transact | None = None,
+        admit: Admit | None = None,
         fail: Callable[[BaseException], NoReturn] = die,
     ) -> None:
         """
@@ -80,12 +335,14 @@ class Delivery:
             observer: Is told of batches, stages and outcomes.
             progress: Is told of every batch that was acknowledged.
             settings: Batch size, threads and bounds.
-            guard: Knows which events to try before they are decided; None for no such knowledge. `decide` is guarded by it.
+            guard: Knows which events to try before they are decided; None for no such knowledge.
             stop: Ends the process for the given reason, after all that was sent is acknowledged; None to switch the breaker off.
             transact: Delivers a batch, its events and publications, instead of `send`: exactly once.
+            admit: Holds events until it is known which model decides them; None where one decides all.
             fail: Ends the process.
         """
         self._transact = transact
+        self._admit = admit
         self._guard = guard or Unguarded()
         self._decide = decide
         self._stop = stop
@@ -100,10 +357,11 @@ class Delivery:
         self._settings = settings
         self._fail = fail
         self._handing_back = asyncio.Event()
-        self._no_trial = asyncio.Event()
-        self._no_trial.set()
-        self._batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events, size=_size)
-        self._patience = Patience(settings.produce_timeout_seconds)
+        # Set while no event waits between the batcher and its batch: for a trial, or until it is admitted.
+        self._none_held = asyncio.Event()
+        self._none_held.set()
+        self._batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events)
+        self._silence = SilenceBound(settings.produce_timeout_seconds)
         # By topic and partition, the offset after the last event that was acknowledged.
         self.acknowledged: dict[tuple[str, int], int] = {}
         self._taken = Taken()
@@ -138,7 +396,7 @@ class Delivery:
         """
         self._handing_back.set()
         self._unacknowledged.drop(self._batcher.clear())
-        await self._no_trial.wait()
+        await self._none_held.wait()
         await self._unacknowledged.wait_until_nothing_is_under_way()
 
     def take_again(self) -> None:
@@ -161,8 +419,9 @@ class Delivery:
             async for event in stream.events():
                 if self._handing_back.is_set():
                     continue
-                self._unacknowledged.take(event.message)
-                if not await self._batcher.put(event):
+                message = event.message
+                self._unacknowledged.take(message)
+                if not await self._batcher.put(event, memory_bytes(message.key, message.value, message.headers)):
                     self._unacknowledged.drop(1)
         # If the agent raised, Faust would stop gracefully, which commits.
         except Exception as error:  # noqa: BLE001
@@ -178,7 +437,8 @@ class Delivery:
             with fatal(self._die):
                 while True:
                     await self._room(under_way)
-                    await self._begin(stream, await self._batcher.next_batch(), inference, under_way)
+                    taken, share = await self._batcher.next_batch()
+                    await self._begin(stream, taken, share, inference, under_way)
         finally:
             for task in under_way.running:
                 task.cancel()
@@ -187,8 +447,17 @@ class Delivery:
     async def _room(self, under_way: UnderWay) -> None:
         await under_way.room(transacted=self._transact is not None)
 
-    async def _begin(self, stream: Stream, taken: list[Any], inference: Inference, under_way: UnderWay) -> None:
-        """Begin what was taken as one batch, or as several if suspects are among it. There is room for the first."""
+    async def _begin(self, stream: Stream, taken: list[Any], share: float, inference: Inference, under_way: UnderWay) -> None:
+        """Begin what was taken as one batch, or as several, each of this share, if suspects are among it. There is room for the first."""
+        if self._admit is not None:
+            self._none_held.clear()
+            try:
+                await self._admit(taken, self._handing_back.is_set)
+            finally:
+                self._none_held.set()
+            if self._handing_back.is_set():
+                self._unacknowledged.drop(len(taken))
+                return
         while taken:
             batch, rest, alone = self._next_part(taken)
             if alone:
@@ -197,7 +466,7 @@ class Delivery:
             if self._handing_back.is_set():
                 self._unacknowledged.drop(len(taken))
                 return
-            turn = Turn(self._batcher.share(batch))
+            turn = Turn(share)
             self._unacknowledged.begin(len(batch))
             task = asyncio.create_task(self._deliver(stream, batch, inference, under_way, under_way.before, turn))
             under_way.running[task] = turn
@@ -211,20 +480,22 @@ class Delivery:
 
     async def _try(self, event: Any, inference: Inference) -> None:
         """Let the guard try a suspect before its batch begins. A trial that is given up leaves it to be handed back."""
-        wanted = True
-        self._no_trial.clear()
+        is_trying = True
+        self._none_held.clear()
         try:
             record = record_of(event.message)
             handing_back = self._handing_back
-            if not await inference.aside(lambda: self._guard.tried(record, lambda: wanted and not handing_back.is_set())):
+            if not await inference.in_model_thread(
+                lambda: self._guard.tried(record, lambda: is_trying and not handing_back.is_set())
+            ):
                 await handing_back.wait()
         finally:
-            wanted = False
-            self._no_trial.set()
+            is_trying = False
+            self._none_held.set()
 
     def _next_part(self, taken: list[Any]) -> tuple[list[Any], list[Any], bool]:
         """The next batch, the events after it, and whether it must be alone in the model: a suspect is, all others go together."""
-        suspected = [self._guard.suspects(event.message.partition, event.message.offset) for event in taken]
+        suspected = [self._guard.suspects(*_place(event)) for event in taken]
         if suspected[0]:
             return taken[:1], taken[1:], True
         size = suspected.index(True) if True in suspected else len(taken)
@@ -239,10 +510,9 @@ class Delivery:
     ) -> None:
         try:
             with fatal(self._die):
-                self._observer.received(len(batch))
-                self._observer.redelivered(
-                    self._taken.again((event.message.partition, event.message.offset) for event in batch)
-                )
+                repeated = self._taken.again(map(_place, batch))
+                topics = Counter(event.message.topic for event in batch) if self._settings.contents else NO_TOPICS
+                self._observer.received(len(batch), repeated, topics)
                 publications = await inference.decided(batch)
                 turn.decided.set()
                 under_way.changed()
@@ -266,13 +536,13 @@ class Delivery:
         await before.sent.wait()
         await self._stop_if_tripped(publications, before)
         try:
-            async with self._patience.bound():
+            async with self._silence.bound():
                 if self._transact is not None:
                     # Sending commits here, so the next batch may send only after this.
                     sent = await self._transact([event.message for event in batch], publications)
                     turn.sent.set()
                     return sent
-                confirmations = Confirmations(self._patience)
+                confirmations = Confirmations(self._silence)
                 for publication in publications:
                     confirmations.add(await self._send(publication))
                 turn.sent.set()
@@ -301,6 +571,58 @@ class Delivery:
         self._fail(error)
 
 
-def _size(event: Any) -> int:
+def _place(event: Any) -> tuple[str, int, int]:
     message = event.message
-    return memory_bytes(message.key, message.value, message.headers)
+    return message.topic, message.partition, message.offset
+
+
+class Deliveries:
+    """
+    Several deliveries that begin and end together. Each keeps its own order, batches and bounds.
+
+    Attributes:
+        content: That of the events.
+        answers: That of reviewers' answers; None where the worker takes none.
+    """
+
+    def __init__(self, content: Delivery, answers: Delivery | None = None) -> None:
+        """Join them."""
+        self.content = content
+        self.answers = answers
+        self._all = [content] if answers is None else [content, answers]
+
+    @property
+    def acknowledged(self) -> dict[tuple[str, int], int]:
+        """By topic and partition, the offset after the last record that was acknowledged."""
+        return {place: offset for one in self._all for place, offset in one.acknowledged.items()}
+
+    @property
+    def inflight(self) -> int:
+        """The number of events, answers left out, whose batch has begun and is not over."""
+        return self.content.inflight
+
+    def oldest_seconds(self, now: float) -> float:
+        """The age, at `now` in Unix seconds, of the oldest event that was taken and is not acknowledged; 0 if there is none."""
+        return self.content.oldest_seconds(now)
+
+    @property
+    def bound_seconds(self) -> float:
+        """All batches that have begun are over within so long; they run beside each other. See `Delivery.bound_seconds`."""
+        return max(one.bound_seconds for one in self._all)
+
+    def holds(self) -> set[tuple[str, int]]:
+        """Topic and partition of each record that was taken and is neither acknowledged nor handed back."""
+        return {place for one in self._all for place in one.holds()}
+
+    async def hand_back(self) -> None:
+        """Begin no more batches of any topic, and return when all that have begun are acknowledged."""
+        await asyncio.gather(*(one.hand_back() for one in self._all))
+
+    def take_again(self) -> None:
+        """Take records again: partitions are assigned, and will be read from their commits."""
+        for one in self._all:
+            one.take_again()
+
+    def broken(self, error: DeliveryError) -> NoReturn:
+        """End the process for an error outside the deliveries, for which no event is to blame."""
+        self.content.broken(error)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from stream.logs import logger
+from tagstream.stream.logs import logger
 
 EXIT_BROKEN = 70
 # The alarm ended the process.
@@ -24,6 +24,12 @@ class DeliveryError(Exception):
 
 class InferenceTimeoutError(DeliveryError):
     """The model did not answer in time. Of all causes that end a worker, this is the only one blamed on the events in the model."""
+
+
+class NotStartedError(DeliveryError):
+    """The worker cannot begin with what it was told: starting it again does not help before that is corrected."""
+
+    exit_code = 2
 
 
 @contextmanager
@@ -45,14 +51,14 @@ def fatal(end: Callable[[BaseException], NoReturn]) -> Iterator[None]:
         end(error)
 
 
-class Alarm:
+class KernelAlarm:
     """
     The kernel's timer, which ends the process with `EXIT_ALARM` when it runs out: it needs no thread, no lock and no write.
 
     The handler of SIGALRM is the C library's `_exit`, which gets the number of the signal as its exit code. One of Python's would need
     Python's lock, and the default would not end process 1 of a container, for which the kernel ignores signals without a handler.
 
-    >>> alarm = Alarm()
+    >>> alarm = KernelAlarm()
     >>> alarm.put_off(60)
     >>> alarm.set(30)
     >>> alarm.put_off(60)
@@ -87,21 +93,22 @@ class Alarm:
         self._is_handled = True
 
 
-alarm = Alarm()
+alarm = KernelAlarm()
 
 
 def die(error: BaseException) -> NoReturn:
     """
-    End the process now with `EXIT_BROKEN`, so that the orchestrator starts a new one.
+    End the process now with `EXIT_BROKEN`, so that the orchestrator starts a new one; for a `NotStartedError` with its own code.
 
     Not by an exception: on a graceful stop Faust would commit.
     """
+    exit_code = error.exit_code if isinstance(error, NotStartedError) else EXIT_BROKEN
 
     def say() -> None:
-        log.critical("worker_died", error=f"{type(error).__name__}: {error}", exit_code=EXIT_BROKEN, exc_info=error)
-        last_word(error)
+        log.critical("worker_died", error=f"{type(error).__name__}: {error}", exit_code=exit_code, exc_info=error)
+        last_word(error, exit_code)
 
-    end(EXIT_BROKEN, say)
+    end(exit_code, say)
 
 
 def end(exit_code: int, say: Callable[[], None]) -> NoReturn:
@@ -119,12 +126,14 @@ def end(exit_code: int, say: Callable[[], None]) -> NoReturn:
         os._exit(exit_code)
 
 
-def last_word(error: BaseException) -> None:
+def last_word(error: BaseException, exit_code: int = EXIT_BROKEN) -> None:
     """Close the log with one line that says what happened, why and the next step: the tracebacks before it fill a screen."""
     log.critical(
         "worker_ended",
         what="the worker has ended; no event is lost, those that were not acknowledged are read again",
         why=f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}",
-        exit_code=EXIT_BROKEN,
-        next="start it again, as an orchestrator does; if it ends again: tagstream doctor",
+        exit_code=exit_code,
+        next="start it again, as an orchestrator does; if it ends again: tagstream doctor"
+        if exit_code == EXIT_BROKEN
+        else "correct that, then start it again",
     )

@@ -3,7 +3,7 @@
 import errno
 import hashlib
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 
 # A full disk passes, so a worker starts without the guard; any other failure of a folder that was named is a mistake in the settings.
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -26,6 +26,6 @@ def mistaken(settings: Settings, error: OSError) -> StateFolderError | None:
 
 
 def stem_of(settings: Settings) -> str:
-    """The beginning of the file names of one group on one topic of one cluster; offsets have no meaning in another."""
-    identity = f"{settings.brokers}\n{settings.group}\n{settings.topics.content}"
+    """The beginning of the file names of one group on its topics of one cluster; offsets have no meaning in another."""
+    identity = "\n".join((settings.brokers, settings.group, *settings.content_topics))
     return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()

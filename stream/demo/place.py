@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from stream.broker import BrokerUnavailable, broker
-from stream.broker.ladder import STARTED
-from stream.demo.screen.opening import command
-from stream.kafka import admin
-from stream.kafka.removal import NotRemovedError, remove
-from stream.settings.settings import Settings
-from stream.settings.topics import Topics
+from tagstream.stream.broker import BrokerUnavailable, broker
+from tagstream.stream.broker.ladder import STARTED
+from tagstream.stream.demo.view import StartupLines, command
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.removal import NotRemovedError, remove
+from tagstream.stream.settings.rollout import Rollout
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.settings.topics import Topics
 
 PREFIX = "tagstream-demo"
 # Joining a group on Tansu takes half of this; it is the least that a setting may be.
@@ -19,46 +20,53 @@ TANSU_SESSION_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class DemoBroker:
     """
     Where a demo runs. No other program uses its topics.
 
     Attributes:
         settings: Brokers, topics and group for the worker and the clients.
         broker: One line for people.
+        has_transactions: It can change the model of a running stream.
     """
 
     settings: Settings
     broker: str
+    has_transactions: bool = True
 
 
 @contextmanager
-def started(given: Settings, *, prefer: str | None, say: Callable[[str], None]) -> Iterator[Place]:
+def started(given: Settings, opening: StartupLines, *, prefer: str | None) -> Iterator[DemoBroker]:
     """
     A broker that is started here and ends on exit. `TAGSTREAM_BROKERS` and the settings' brokers are not asked.
 
     Args:
         given: The other settings.
-        prefer: The only kind of broker to try; see `stream.broker.broker`.
-        say: Called with long steps.
+        opening: Shows the start.
+        prefer: The only kind of broker to try; see `tagstream.stream.broker.broker`.
 
     Raises:
         BrokerUnavailable: No broker could be started.
     """
     with ExitStack() as stack:
         try:
-            found = stack.enter_context(broker(prefer=prefer, rungs=STARTED, log=say))
+            with opening.step("starting a broker") as say:
+                found = stack.enter_context(broker(prefer=prefer, providers=STARTED, log=say))
         except BrokerUnavailable as error:
             msg = f"{error}, or name a running one: `{command()} demo --on-broker HOST:PORT`"
             raise BrokerUnavailable(msg) from error
         changed: dict[str, object] = {"brokers": found.bootstrap}
         if found.kind == "tansu":
             changed["session_timeout_seconds"] = TANSU_SESSION_SECONDS
-        yield Place(settings=given.model_copy(update=changed), broker=found.description)
+        yield DemoBroker(
+            settings=given.model_copy(update=changed), broker=found.description, has_transactions=found.kind != "tansu"
+        )
 
 
 @contextmanager
-def named(given: Settings, *, removing: Callable[[], None], left: Callable[[str], None]) -> Iterator[Place]:
+def named(
+    given: Settings, opening: StartupLines, *, removing: Callable[[], None], left: Callable[[str], None]
+) -> Iterator[DemoBroker]:
     """
     Topics and a group under names that no other demo has, on the brokers of the settings; removed on exit.
 
@@ -66,13 +74,15 @@ def named(given: Settings, *, removing: Callable[[], None], left: Callable[[str]
 
     Args:
         given: The settings; their topics and group are replaced.
+        opening: Shows the first answer of the brokers, and the removal.
         removing: Called before the removal.
         left: Called with a sentence if something could not be removed.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
     """
-    brokers = admin.broker_count(given)
+    with opening.step("asking the broker"):
+        brokers = admin.broker_count(given)
     name = f"{PREFIX}-{secrets.token_hex(4)}"
     usual: dict[str, str] = Topics.model_validate({}).model_dump()
     settings = given.model_copy(
@@ -80,15 +90,18 @@ def named(given: Settings, *, removing: Callable[[], None], left: Callable[[str]
             "topics": Topics.model_validate({key: f"{name}.{topic}" for key, topic in usual.items()}),
             "group": name,
             "group_instance_id": None,
+            "rollout": Rollout().of_group(name),
         }
     )
     try:
-        yield Place(
+        yield DemoBroker(
             settings=settings, broker=f"the broker that --on-broker names ({brokers} {'node' if brokers == 1 else 'nodes'})"
         )
     finally:
         removing()
         try:
-            remove(settings)
+            with opening.step("removing its topics and its group"):
+                remove(settings)
+            opening.tell("removed", f"the topics {name}.* and the group {name}")
         except NotRemovedError as error:
             left(str(error))

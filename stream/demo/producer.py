@@ -1,16 +1,14 @@
 """`tagstream send --samples`, the producer of `docker-compose.yml`: sample events at a steady rate, which may drift."""
 
-import itertools
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from stream.demo import samples
-from stream.demo.interrupt import Interrupt, interrupts
-from stream.demo.samples import Sample
-from stream.demo.shifts import Shift, shifted
-from stream.kafka import producer
-from stream.settings.settings import Settings
+from tagstream.stream.demo.interrupt import Interrupt, interrupts
+from tagstream.stream.demo.samples import load_events
+from tagstream.stream.demo.shifts import Drift, Shift
+from tagstream.stream.kafka import producer
+from tagstream.stream.settings.settings import Settings
 
 # How soon a signal is seen between two events.
 LOOK_SECONDS = 0.2
@@ -21,8 +19,7 @@ def produce(
     *,
     topic: str,
     rate: float,
-    drift: Shift,
-    after_seconds: float,
+    drift: Drift,
     say: Callable[[str], None],
 ) -> int:
     """
@@ -32,8 +29,7 @@ def produce(
         settings: Where the brokers are.
         topic: A topic that exists.
         rate: Events a second.
-        drift: How the events drift.
-        after_seconds: When they begin to.
+        drift: How and when the events drift.
         say: Called with a sentence about the events, once.
 
     Returns:
@@ -45,10 +41,11 @@ def produce(
     """
     with interrupts() as interrupt, producer.sender(settings) as sender:
         interrupt.postpone()
-        before = round(after_seconds * rate)
-        say(f"sending {rate:g} sample events a second to {topic}" + _about(drift, after_seconds))
+        say(f"sending {rate:g} sample events a second to {topic}" + _about(drift))
         started = time.monotonic()
-        for number, sample in enumerate(itertools.chain(itertools.islice(_samples(Shift.NONE), before), _samples(drift))):
+        # Without the malformed ones of the demo: dead letters are a page, and a healthy stream raises none.
+        # The broker outlives the producer, and decisions are idempotent by id: each run needs ids of its own.
+        for number, sample in enumerate(drift.mixed(load_events(), (), rate=rate, run=secrets.token_hex(3))):
             if not _wait(interrupt, started + number / rate):
                 break
             sender.send(topic, key=sample.key.encode(), value=sample.value)
@@ -56,16 +53,10 @@ def produce(
         return sender.acknowledged
 
 
-def _about(drift: Shift, after_seconds: float) -> str:
-    if drift is Shift.NONE:
+def _about(drift: Drift) -> str:
+    if drift.shift is Shift.NONE:
         return ""
-    return f"; they drift ({drift})" + (f" from second {after_seconds:g} on" if after_seconds else "")
-
-
-def _samples(drift: Shift) -> Iterator[Sample]:
-    """Without the malformed ones of the demo: dead letters are a page, and a healthy stream raises none."""
-    # The broker outlives the producer, and decisions are idempotent by id: each run needs ids of its own.
-    return samples.mix(shifted(samples.load_events(), drift), (), run=secrets.token_hex(3))
+    return f"; they drift ({drift.shift})" + (f" from second {drift.after_seconds:g} on" if drift.after_seconds else "")
 
 
 def _wait(interrupt: Interrupt, moment: float) -> bool:

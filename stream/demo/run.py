@@ -1,57 +1,51 @@
 """`tagstream demo`: a broker, a worker, people and sample events, watched until every event and answer is accounted for."""
 
-import itertools
+import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from monitoring.drift.findings import what_moved
-from monitoring.top.top import Watcher
-from monitoring.top.workers import address
-from monitoring.vocabulary import Destination
-from stream.demo import place, samples
-from stream.demo.interrupt import Interrupt, interrupts
-from stream.demo.ledger import Ledger
-from stream.demo.people.labels import known_labels
-from stream.demo.people.people import People, lacking, people
-from stream.demo.place import Place
-from stream.demo.process import Worker, WorkerError, worker
-from stream.demo.pump import Accounts, Pump
-from stream.demo.samples import Sample
-from stream.demo.screen.frame import ORDINARY
-from stream.demo.screen.opening import Opening, command
-from stream.demo.screen.summary import print_summary
-from stream.demo.screen.watch import Scene, watch
-from stream.demo.shifts import ABOUT, Event, Shift, shifted
-from stream.demo.traffic import Traffic
-from stream.kafka import admin
-from stream.kafka.producer import SendError
-from stream.settings.loading import SettingsError, load
-from stream.settings.settings import Settings
+from tagstream.model_export.data.reader import RowsError
+from tagstream.model_export.extras import install
+from tagstream.monitoring.top.top import Watcher
+from tagstream.monitoring.top.workers import address
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.demo import place, samples
+from tagstream.stream.demo.account import Account
+from tagstream.stream.demo.interrupt import Interrupt, interrupts
+from tagstream.stream.demo.place import DemoBroker
+from tagstream.stream.demo.program import COMMAND, Program, ProgramError, environment, port
+from tagstream.stream.demo.rollout import ANSWER_SECONDS, Cast, Story, cast, with_rollout
+from tagstream.stream.demo.shifts import ABOUT, Drift, Event, Shift
+from tagstream.stream.demo.summary import print_summary
+from tagstream.stream.demo.traffic import Traffic
+from tagstream.stream.demo.view import REFRESH_SECONDS, StartupLines, View, command
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.producer import SendError
+from tagstream.stream.settings.loading import SettingsError, load
+from tagstream.stream.settings.settings import Settings
 
 # Events, and the right labels of some of them by title.
-Stock = tuple[list[Event], dict[str, str]]
+LabelledEvents = tuple[list[Event], dict[str, str]]
 
 DRAIN_SECONDS = 20.0
 # At 20 events a second the worker has its reference after half a minute, and compares a window with it every 15 s.
 WINDOW_EVENTS, REFERENCE_WINDOWS = 300, 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
-    """How the stream drifts, and from which second on. It is healthy before."""
-
-    shift: Shift = Shift.LANGUAGE
-    after_seconds: float = 75.0
-
-    def begins(self, rate: float) -> int:
-        """How many events come before it."""
-        return round(self.after_seconds * rate)
+ORDINARY = "an ordinary stream"
+LOOPBACK, CONSOLE_PORT = "127.0.0.1", 8090
+# The worker bounds its own shutdown by shutdown_timeout_seconds, from the moment when it hears the signal. One that is still there so
+# long after that hangs; a busy machine takes some seconds to deliver the signal and to take down the process.
+HANG_SECONDS = 20.0
+# The console's server finishes what is under way within 30 s, and what fills its store within an answer of the brokers.
+CONSOLE_STOP_SECONDS = 90.0
+# The packages of the extra [review] that the console imports.
+PACKAGES = ("fastapi", "jinja2", "python_multipart", "scipy", "sqlalchemy", "uvicorn")
 
 
 def demo(  # noqa: PLR0913 - the options of the command
@@ -64,6 +58,7 @@ def demo(  # noqa: PLR0913 - the options of the command
     prefer: str | None = None,
     drift: Drift | None = None,
     events: Path | None = None,
+    rollout: bool = False,
 ) -> int:
     """
     Run the demo. When it returns or raises, every process that it started has ended.
@@ -74,11 +69,12 @@ def demo(  # noqa: PLR0913 - the options of the command
         seconds: How long samples are sent; None: until SIGINT or SIGTERM.
         rate: Samples a second.
         settings: Those of the worker and the clients; None reads the environment.
-        console: Where everything is shown: as a picture on a terminal, else as lines.
+        console: Where everything is shown: as a screen on a terminal, else as lines.
         on_broker: Run on the brokers of the settings, with topics and a group of the demo's own, which are removed at the end.
-        prefer: The only kind of broker to try; see `stream.broker.broker`.
+        prefer: The only kind of broker to try; see `tagstream.stream.broker.broker`.
         drift: How and when the stream drifts; None: other languages, after 75 s.
         events: A file of events in place of the samples, which are about machine learning.
+        rollout: Change the model of the running stream, and end after that; nothing drifts then.
 
     Returns:
         0 if every event and every answer is accounted for, everything ended in order and nothing is left on a named broker, else 1.
@@ -86,7 +82,7 @@ def demo(  # noqa: PLR0913 - the options of the command
     Raises:
         BrokerUnavailable: No broker could be had.
         BrokerUnreachableError: The broker did not create the topics, or did not answer a client.
-        WorkerError: The worker did not get ready.
+        ProgramError: The worker did not get ready, or a rollout is asked for and nobody can answer.
         SettingsError: The settings ask for TLS or a user, and the demo is to start its own broker.
         RowsError: The file of events cannot be used.
         ValueError: `seconds` or `rate` is not more than 0.
@@ -101,158 +97,238 @@ def demo(  # noqa: PLR0913 - the options of the command
             f"it. Next: unset TAGSTREAM_SECURITY__*, or try a cluster with TLS: `{command()} demo --on-broker HOST:PORT`."
         )
         raise SettingsError(msg)
-    stock = (samples.load_events(), known_labels()) if events is None else samples.events_of(events)
-    with interrupts() as interrupt, tempfile.TemporaryDirectory(prefix="tagstream-demo-") as folder:
+    labelled = (samples.load_events(), samples.known_labels()) if events is None else samples.events_of(events)
+    if rollout:
+        labelled, drift = answerable(*labelled), Drift(shift=Shift.NONE)
+    with interrupts() as interrupt:
         try:
-            running = _Demo(console, Path(folder), interrupt, drift or Drift(), stock)
-            place = running.named(given) if on_broker else running.started(given, prefer)
-            return running.run(place, seconds=seconds, rate=rate)
+            running = _Demo(console, interrupt, labelled, drift or Drift(), rate, seconds, rollout=rollout)
+            opening, left = running.opening, running.problems.append
+            if on_broker:
+                return running.run(place.named(given, opening, removing=interrupt.postpone, left=left))
+            return running.run(place.started(given, opening, prefer=prefer))
         except KeyboardInterrupt:
             console.print("stopped before anything was sent")
             return 1
 
 
 class _Demo:
-    """One run, from the first process to the last word. `started` and `named` are the two places for `run`."""
+    """One run, from the first process to the last word."""
 
-    def __init__(self, console: Console, folder: Path, interrupt: Interrupt, drift: Drift, stock: Stock) -> None:
+    def __init__(
+        self,
+        console: Console,
+        interrupt: Interrupt,
+        labelled: LabelledEvents,
+        drift: Drift,
+        rate: float,
+        seconds: float | None,
+        *,
+        rollout: bool,
+    ) -> None:
         self._console = console
-        self._events, self._labels = stock
-        self._drift = drift
-        self._folder = folder
         self._interrupt = interrupt
-        self._opening = Opening(console)
-        self._problems: list[str] = []
-        self._logs: dict[str, str] = {}
+        self._events, self._labels = labelled
+        self._drift = drift
+        self._rate = rate
+        self._seconds = seconds
+        self._rollout = rollout
+        self.opening = StartupLines(console)
+        self.problems: list[str] = []
+        self._logs: list[str] = []
 
-    @contextmanager
-    def started(self, given: Settings, prefer: str | None) -> Iterator[Place]:
-        """See `place.started`."""
-        with ExitStack() as stack:
-            with self._opening.step("starting a broker") as say:
-                found = stack.enter_context(place.started(given, prefer=prefer, say=say))
-            yield found
-
-    @contextmanager
-    def named(self, given: Settings) -> Iterator[Place]:
-        """See `place.named`."""
-        with ExitStack() as stack:
-            with self._opening.step("asking the broker"):
-                found = stack.enter_context(place.named(given, removing=self._interrupt.postpone, left=self._problems.append))
-            yield found
-            before = len(self._problems)
-            with self._opening.step("removing its topics and its group"):
-                stack.close()
-            if len(self._problems) == before:
-                self._opening.tell("removed", f"the topics {found.settings.group}.* and the group {found.settings.group}")
-
-    def run(self, where: AbstractContextManager[Place], *, seconds: float | None, rate: float) -> int:
+    def run(self, where: AbstractContextManager[DemoBroker]) -> int:
         """Run it all; see `demo`."""
         try:
             with where as found:
-                accounts = self._started(found, seconds=seconds, rate=rate)
+                account = self._at(found)
         except BaseException:
             # The caller prints the error; topics that are left on a named broker must be named too.
-            for problem in self._problems:
+            for problem in self.problems:
                 self._console.print(problem, soft_wrap=True, highlight=False, markup=False)
             raise
-        events, answers = accounts.events, accounts.answers
-        problems, moved = [*events.problems(), *answers.problems()], [what_moved(one) for one in accounts.findings]
-        print_summary(self._console, events.totals(), answers.totals(), problems, moved, self._problems)
-        problems = [*problems, *self._problems]
-        for name, log in self._logs.items() if problems else ():
-            self._console.print(f"The end of the {name}'s log:\n{log}", soft_wrap=True, highlight=False, markup=False)
-        return 1 if problems or not events.totals().sent else 0
+        self._console.print(self._more(found), soft_wrap=True, highlight=False, markup=False)
+        balances = print_summary(self._console, account, self.problems)
+        for log in [] if balances else self._logs:
+            self._console.print(log, soft_wrap=True, highlight=False, markup=False)
+        return 0 if balances else 1
 
-    def _started(self, found: Place, *, seconds: float | None, rate: float) -> Accounts:
-        opening, settings = self._opening, _settings(found.settings)
+    def _at(self, found: DemoBroker) -> Account:
+        """Start worker and console on the broker, and tell where they are."""
+        opening, settings = self.opening, _with_small_windows(found.settings)
         opening.tell("broker", found.broker)
         opening.tell("", settings.brokers)
         with opening.step("creating the topics"), self._interrupt.held():
             made = admin.create(settings)
         opening.tell("topics", f"{settings.topics.content} and {len(made.made) - 1} more, created")
         opening.tell("group", settings.group)
-        traffic = Traffic(settings, mixed_samples(self._events, self._drift, rate), rate=rate)
-        with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="tagstream-demo-"))
+        with Processes(grace_seconds=CONSOLE_STOP_SECONDS, remove=folder) as processes:
+            if actors := self._cast(settings, folder, found):
+                settings = with_rollout(settings, actors.old, folder)
+            worker = self._worker(settings, folder, processes)
             with opening.step("starting the worker") as say:
-                running = stack.enter_context(worker(settings, self._folder, say))
-            opening.tell("worker", f"process {running.pid} is ready")
-            lacks = lacking()
-            asked = None if lacks else stack.enter_context(people(settings, self._labels, traffic.facts.put))
-            opening.tell("review", f"{asked.address}/  the console, from the first events on" if asked else f"{lacks}")
-            opening.addresses(running.address, settings)
-            return self._watched(settings, found.broker, running, traffic, asked, seconds)
+                worker.wait_until_ready(say)
+            opening.tell("worker", f"process {worker.pid} is ready")
+            console = None
+            if lacks := lacking():
+                opening.tell("review", lacks)
+            else:
+                console = self._review(settings, folder, processes)
+                opening.tell("review", f"{console.address}/  the console, ready in a moment")
+            opening.addresses(worker.address, settings)
+            story = None if actors is None else Story(settings, actors, folder=folder, processes=processes)
+            return self._watched(settings, worker, console, story, url=_store(folder))
+
+    def _cast(self, settings: Settings, folder: Path, found: DemoBroker) -> Cast | None:
+        """The bundles of a rollout, if there is to be one and there can be."""
+        if not self._rollout or not found.has_transactions:
+            return None
+        if lacks := lacking():
+            msg = f"a rollout is decided by people's answers, and there is {lacks}"
+            raise ProgramError(msg)
+        with self.opening.step("making two bundles that are worse"):
+            actors = cast(settings, folder)
+        self.opening.tell("bundles", f"{settings.bundle.name}, and two that are worse")
+        return actors
+
+    def _more(self, found: DemoBroker) -> str:
+        """A line on the rollout, before the figures."""
+        if not found.has_transactions:
+            return "A rollout of another model is left out: this broker has no transactions. It needs Apache Kafka, by Java 17 or Docker."
+        if self._rollout:
+            return "docs/rollout.md has each of these commands, and docs/verdict.md what a verdict rests on."
+        return f"Change the model of a running stream, and let answers decide which one stays: `{command()} demo --rollout` (some minutes)"
+
+    def _worker(self, settings: Settings, folder: Path, processes: Processes) -> Program:
+        settings = settings.model_copy(update={"metrics_port": port(settings.metrics_port)})
+        return Program(
+            "worker",
+            [*COMMAND, "worker"],
+            env=environment(settings, folder),
+            address=f"http://{settings.metrics_host}:{settings.metrics_port}",
+            processes=processes,
+            folder=folder,
+            stop_seconds=settings.shutdown_timeout_seconds + HANG_SECONDS,
+        )
+
+    def _review(self, settings: Settings, folder: Path, processes: Processes) -> Program:
+        # Where the worker takes any port, several demos may run side by side.
+        listening = port(CONSOLE_PORT if settings.metrics_port else 0)
+        return Program(
+            "console",
+            [*COMMAND, "review", "--host", LOOPBACK, "--port", str(listening), "--store", _store(folder)],
+            env=environment(settings, folder),
+            address=f"http://{LOOPBACK}:{listening}",
+            processes=processes,
+            folder=folder,
+            stop_seconds=CONSOLE_STOP_SECONDS,
+        )
 
     def _watched(
-        self, settings: Settings, broker: str, running: Worker, traffic: Traffic, asked: People | None, seconds: float | None
-    ) -> Accounts:
-        names = settings.topics
-        ledger = Ledger({names.tagged: Destination.TAGGED, names.review: Destination.REVIEW, names.dlq: Destination.DLQ})
+        self, settings: Settings, worker: Program, console: Program | None, story: Story | None, *, url: str
+    ) -> Account:
+        addresses = "  ".join(f"{one.address}/" for one in (worker, console) if one is not None)
+        look = Watcher([address(worker.address)]).look
+        view = View(self._console, addresses=addresses, seconds=self._seconds, look=look, only_said=story is not None)
+        traffic = Traffic(settings, view.tell)
         self._interrupt.postpone()
-        with traffic.reading():
-            scene = Scene(
-                broker=f"{broker} at {settings.brokers}",
-                address=running.address,
-                console=asked.address if asked else None,
-                seconds=seconds,
-                look=Watcher([address(running.address)]).look,
-            )
-            with watch(self._console, scene) as view:
-                pump = Pump(traffic, ledger, view, running, names, asked.begin if asked else _nobody)
-                self._send_and_account(pump, traffic, asked, seconds)
-                pump.refresh("stopping the worker")
-                unclean = running.stop()
-                self._logs["worker"] = running.tail()
-                self._problems += [unclean] if unclean else []
-        # Outcomes that came while the worker stopped: they may hold a duplicate.
-        pump.take_the_rest()
-        return pump.accounts
+        with traffic.reading() as account, view.shown(traffic.counts):
 
-    def _send_and_account(self, pump: Pump, traffic: Traffic, asked: People | None, seconds: float | None) -> None:
-        try:
+            def wait(enough: Callable[[], bool], at_most_seconds: float, phase: Callable[[], str]) -> None:
+                end = time.monotonic() + at_most_seconds
+                while not enough() and time.monotonic() < end:
+                    view.refresh(phase())
+                    traffic.check()
+                    worker.check()
+                    time.sleep(max(0.0, min(REFRESH_SECONDS, end - time.monotonic())))
+
             try:
-                with traffic.sending():
-                    self._while_sending(pump, seconds)
-            finally:
-                self._no_more_answers(pump, asked)
-            pump.run(
-                lambda waiting: not waiting or self._interrupt.insisted,
-                at_most_seconds=DRAIN_SECONDS,
-                phase="sending is over, waiting for the last outcomes",
-            )
-        # The account names the missing events, and this the reason.
-        except (WorkerError, SendError) as error:
-            self._problems.append(str(error))
+                with ExitStack() as stack:
+                    if console is not None:
+                        # The console ends before the last outcomes are waited for: after that nobody can answer.
+                        stack.callback(self._end, console)
+                        stack.enter_context(self._reviewer(settings, traffic, console, url))
+                    mixed = self._drift.mixed(self._events, samples.load_malformed(), rate=self._rate)
+                    stack.enter_context(traffic.sending(mixed, rate=self._rate))
+                    if story is not None:
+                        stack.enter_context(self._told(story, traffic, view))
+                    for seconds, phase in self._phases(story):
+                        wait(lambda: self._interrupt.asked or (story is not None and story.ended), seconds, phase)
+                    view.refresh("sending is over, stopping the console")
+                wait(
+                    lambda: traffic.is_balanced() or self._interrupt.insisted,
+                    DRAIN_SECONDS,
+                    lambda: "sending is over, waiting for the last outcomes",
+                )
+            # The account names the missing events, and this the reason.
+            except (ProgramError, SendError) as error:
+                self.problems.append(str(error))
+            view.refresh("stopping the worker")
+            # Outcomes that come while it stops are read too: they may hold a duplicate.
+            self._end(worker)
+        return account
 
-    def _no_more_answers(self, pump: Pump, asked: People | None) -> None:
-        """End the console before the last outcomes are waited for: after that nobody can answer."""
-        if asked is not None:
-            pump.refresh("sending is over, stopping the console")
-            self._problems += asked.stop()
-            self._logs["console"] = asked.log
+    @contextmanager
+    def _told(self, story: Story, traffic: Traffic, view: View) -> Iterator[None]:
+        over = threading.Event()
+        with traffic.thread("demo-rollout", lambda: story.run(over, view.say), over):
+            yield
+        if story.failed:
+            self.problems.append(story.failed)
 
-    def _while_sending(self, pump: Pump, seconds: float | None) -> None:
-        healthy = self._drift.after_seconds if self._drift.shift is not Shift.NONE else float("inf")
-        end = float("inf") if seconds is None else seconds
-        pump.run(lambda _: self._interrupt.asked, at_most_seconds=min(healthy, end), phase=ORDINARY)
-        if healthy < end and not self._interrupt.asked:
-            phase = f"it drifts: {ABOUT[self._drift.shift]}"
-            pump.run(lambda _: self._interrupt.asked, at_most_seconds=end - healthy, phase=phase)
+    @contextmanager
+    def _reviewer(self, settings: Settings, traffic: Traffic, console: Program, url: str) -> Iterator[None]:
+        from tagstream.stream.demo.reviewer import PACE_SECONDS, Reviewer
+
+        over = threading.Event()
+        pace = ANSWER_SECONDS if self._rollout else PACE_SECONDS
+        reviewer = Reviewer(self._labels, traffic.answered, over, pace_seconds=pace)
+        with traffic.thread("demo-reviewer", lambda: reviewer.run(settings, url, lambda: console.readiness()[0]), over):
+            yield
+        if reviewer.troubles:
+            self.problems.append(f"{len(reviewer.troubles)} answers were not saved: {', '.join(reviewer.troubles[:5])}")
+
+    def _end(self, program: Program) -> None:
+        unclean = program.stop()
+        if unclean and unclean not in self.problems:
+            self.problems.append(unclean)
+        self._logs.append(program.log())
+
+    def _phases(self, story: Story | None) -> Iterator[tuple[float, Callable[[], str]]]:
+        """The phases of the sending, one after another: seconds and what to say of it."""
+        end = float("inf") if self._seconds is None else self._seconds
+        if story is not None:
+            yield end, lambda: story.phase
+            return
+        healthy = end if self._drift.shift is Shift.NONE else min(end, self._drift.after_seconds)
+        yield healthy, lambda: ORDINARY
+        if healthy < end:
+            yield end - healthy, lambda: f"it drifts: {ABOUT[self._drift.shift]}"
 
 
-def mixed_samples(events: Sequence[Event], drift: Drift, rate: float) -> Iterator[Sample]:
-    """The events as samples, ordinary until they drift. Those that drift have ids of their own."""
-    malformed = samples.load_malformed()
-    yield from itertools.islice(samples.mix(events, malformed), drift.begins(rate))
-    yield from samples.mix(shifted(events, drift.shift), malformed, run="later")
+def lacking() -> str | None:
+    """Why there is no console, as a sentence with the next step; None where all that it needs is installed."""
+    found = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    return f"no console, since {', '.join(found)} is not installed. Next: {install('review')}" if found else None
 
 
-def _nobody() -> None:
-    """No console is there to begin."""
+def answerable(events: list[Event], labels: dict[str, str]) -> LabelledEvents:
+    """Those events to which the script knows the answer: half of the questions of a rollout must be answered."""
+    found = [event for event in events if " ".join(event["title"].split()) in labels]
+    if not found:
+        msg = "no event has a label, so the scripted reviewer can answer none. Next: a file with a column `tag`, or leave --events out."
+        raise RowsError(msg)
+    return found, labels
 
 
-def _settings(given: Settings) -> Settings:
-    """With windows for drift that fill within a demo, unless the settings have their own."""
+def _store(folder: Path) -> str:
+    return f"sqlite:///{folder}/review.sqlite"
+
+
+def _with_small_windows(given: Settings) -> Settings:
+    """With windows for drift that fill within a demo, unless the settings have their own; the demo's events have the contract's shape."""
+    given = given.with_columns
     if {"drift_window_events", "drift_reference", "drift_reference_windows"} & given.model_fields_set:
         return given
     return given.model_copy(

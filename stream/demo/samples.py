@@ -8,6 +8,7 @@ bundle's reference is made from those rows, so that a stream of them is an ordin
 import base64
 import itertools
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -15,17 +16,16 @@ from pathlib import Path
 
 import msgspec
 
-from model_export.bundle.bundle import BundleError, read
-from model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
-from model_export.data.madewithml import LABELS
-from model_export.data.splits import part_of_topic
-from monitoring.vocabulary import Reason
-from stream.batch.rows.files import rows_of
-from stream.batch.rows.row import RowsError
-from stream.contract.events import decode
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import BundleError, read
+from tagstream.model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
+from tagstream.model_export.data.madewithml import LABELS
+from tagstream.model_export.data.reader import RowsError, rows_of
+from tagstream.model_export.data.splits import part_of_topic
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.answers import OFF_SUBJECT
+from tagstream.stream.contract.event import Record, decode
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.settings.settings import Settings
 
 # One in 125: the first comes within seconds, and they stay below the one in a hundred that raises an alarm.
 EVENTS_PER_MALFORMED = 124
@@ -41,7 +41,7 @@ OTHER_SOURCE = "posts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class SampleRecord:
     """
     One record for `content`.
 
@@ -67,7 +67,8 @@ class _Malformed(msgspec.Struct, frozen=True):
 def load_events() -> list[dict[str, str]]:
     """The sample events as JSON objects, shuffled in the same way each time."""
     written = msgspec.json.decode(b"[" + b",".join(_lines("samples.jsonl")) + b"]", type=list[dict[str, str]])
-    events = [*written, *(_event(row, number) for number, row in enumerate(_held_out(), len(written) + 1))]
+    held_out = [row for row in corpus_lines() if row.tag != NOT_ML and part_of_topic(row.topic) != "train"]
+    events = [*written, *(_event(row, number) for number, row in enumerate(held_out, len(written) + 1))]
     random.Random("samples").shuffle(events)  # noqa: S311 - an order, not a secret
     return events
 
@@ -99,6 +100,19 @@ def events_of(path: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
     return list(events.values()), labels
 
 
+def known_labels() -> dict[str, str]:
+    """
+    The right answer for each title of the corpus: a label, or `off_subject` for texts that are not about machine learning.
+
+    The events that were written for the demo have no label, and a title that stands under two labels has no one answer: neither is
+    among these.
+    """
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for row in corpus_lines():
+        found[" ".join(row.title.split())].add(OFF_SUBJECT if row.tag == NOT_ML else row.tag)
+    return {title: tag for title, (tag, *others) in found.items() if not others}
+
+
 def other_labels(settings: Settings) -> tuple[str, ...]:
     """The labels of the settings' bundle if they are not those of the samples; none where the bundle cannot be read."""
     try:
@@ -109,7 +123,7 @@ def other_labels(settings: Settings) -> tuple[str, ...]:
     return () if set(labels) == set(LABELS) else labels
 
 
-def load_malformed() -> list[Sample]:
+def load_malformed() -> list[SampleRecord]:
     """The malformed samples with the codes of their dead letters; each code once before any comes twice."""
     rows = [msgspec.json.decode(line, type=_Malformed) for line in _lines("malformed.jsonl")]
     by_code: dict[Reason, list[_Malformed]] = {}
@@ -117,14 +131,16 @@ def load_malformed() -> list[Sample]:
         by_code.setdefault(row.code, []).append(row)
     turns = itertools.zip_longest(*by_code.values())
     return [
-        Sample(key=f"malformed-{row.name}", value=base64.b64decode(row.base64, validate=True), title=row.name, code=row.code)
+        SampleRecord(
+            key=f"malformed-{row.name}", value=base64.b64decode(row.base64, validate=True), title=row.name, code=row.code
+        )
         for turn in turns
         for row in turn
         if row is not None
     ]
 
 
-def mix(events: Sequence[dict[str, str]], malformed: Sequence[Sample], *, run: str = "") -> Iterator[Sample]:
+def mix(events: Sequence[dict[str, str]], malformed: Sequence[SampleRecord], *, run: str = "") -> Iterator[SampleRecord]:
     """
     Samples without end: every `EVENTS_PER_MALFORMED` events, one of the malformed.
 
@@ -141,18 +157,17 @@ def mix(events: Sequence[dict[str, str]], malformed: Sequence[Sample], *, run: s
     while True:
         for key, position in itertools.islice(good, EVENTS_PER_MALFORMED):
             event = {**events[position], "id": key}
-            yield Sample(key=key, value=msgspec.json.encode(event), title=event["title"])
+            yield SampleRecord(key=key, value=msgspec.json.encode(event), title=event["title"])
         for key, position in itertools.islice(bad, 1):
             sample = malformed[position]
-            yield Sample(key=key, value=sample.value, title=sample.title, code=sample.code)
+            yield SampleRecord(key=key, value=sample.value, title=sample.title, code=sample.code)
 
 
-def _held_out() -> Iterator[CorpusLine]:
-    for path in sorted(CORPUS.glob("*.jsonl")):
+def corpus_lines(files: str = "*.jsonl") -> Iterator[CorpusLine]:
+    """The lines of the authored corpus, of the files that a pattern names."""
+    for path in sorted(CORPUS.glob(files)):
         for line in path.read_bytes().splitlines():
-            row = msgspec.json.decode(line, type=CorpusLine)
-            if row.tag != NOT_ML and part_of_topic(row.topic) != "train":
-                yield row
+            yield msgspec.json.decode(line, type=CorpusLine)
 
 
 def _event(row: CorpusLine, number: int) -> dict[str, str]:
@@ -174,4 +189,4 @@ def _rounds(ids: Sequence[str], run: str) -> Iterator[tuple[str, int]]:
 
 
 def _lines(name: str) -> list[bytes]:
-    return files("stream.demo").joinpath("data", name).read_bytes().splitlines()
+    return files("tagstream.stream.demo").joinpath("data", name).read_bytes().splitlines()

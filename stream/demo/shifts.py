@@ -4,12 +4,13 @@ A shift that replaces samples replaces every second one, so that the stream stay
 """
 
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
-import msgspec
-
-from model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
+from tagstream.model_export.data.corpus import NOT_ML, CorpusLine
+from tagstream.stream.demo import samples
+from tagstream.stream.demo.samples import SampleRecord
 
 Event = dict[str, str]
 
@@ -21,7 +22,7 @@ WORDS_LEFT = 2
 
 
 class Shift(StrEnum):
-    """What moves."""
+    """The part of the stream that moves."""
 
     NONE = "none"
     CLASS_MIX = "class-mix"
@@ -39,7 +40,33 @@ ABOUT = {
     Shift.NO_DESCRIPTION: "all events are titles alone",
     Shift.CONFIDENCE: "all texts break off after two words",
 }
-"""What a reader of the events sees."""
+"""The change that a reader of the events sees."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """How the stream drifts, and from which second on. It is healthy before."""
+
+    shift: Shift = Shift.LANGUAGE
+    after_seconds: float = 75.0
+
+    def mixed(
+        self, events: Sequence[Event], malformed: Sequence[SampleRecord], *, rate: float, run: str = ""
+    ) -> Iterator[SampleRecord]:
+        """
+        Samples without end, ordinary until they drift. Those that drift have ids of their own.
+
+        Args:
+            events: The sample events.
+            malformed: Malformed samples to mix in; may be empty.
+            rate: Events a second.
+            run: Added to every id, where several runs share a broker.
+        """
+        ordinary = round(self.after_seconds * rate)
+        yield from itertools.islice(samples.mix(events, malformed, run=run), ordinary)
+        # The same samples come again where ordinary ones came before.
+        later = "-".join(part for part in (run, "later") if part) if ordinary else run
+        yield from samples.mix(shifted(events, self.shift), malformed, run=later)
 
 
 def shifted(events: Sequence[Event], shift: Shift) -> list[Event]:
@@ -84,8 +111,7 @@ def _replaced(event: Event, line: CorpusLine) -> Event:
 
 
 def _corpus(name: str, topics: Collection[str] = ()) -> list[CorpusLine]:
-    rows = (msgspec.json.decode(line, type=CorpusLine) for line in (CORPUS / f"{name}.jsonl").read_bytes().splitlines())
-    return [row for row in rows if not topics or row.topic in topics]
+    return [row for row in samples.corpus_lines(f"{name}.jsonl") if not topics or row.topic in topics]
 
 
 _SHIFTS: dict[Shift, Callable[[Sequence[Event]], list[Event]]] = {

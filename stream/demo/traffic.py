@@ -1,143 +1,137 @@
-"""Two threads beside the demo's own: one sends samples, one reads outcomes. Both put facts into one queue."""
+"""Threads beside the demo's own: one sends samples, one reads what comes out, one answers as a reviewer. All write into one account."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from queue import SimpleQueue
 
-from stream.contract.record import Record
-from stream.demo.people.answers import Given
-from stream.demo.samples import Sample
-from stream.demo.screen.opening import command
-from stream.kafka import producer
-from stream.kafka.reading import reader
-from stream.settings.settings import Settings
+from tagstream.monitoring.drift.findings import Finding
+from tagstream.stream.demo.account import Account, AccountTotals, Landing, Reached, SavedAnswer
+from tagstream.stream.demo.samples import SampleRecord
+from tagstream.stream.demo.view import command
+from tagstream.stream.kafka import producer
+from tagstream.stream.kafka.reading import reader
+from tagstream.stream.settings.settings import Settings
 
-# The client's own flush and close have 30 s each.
-JOIN_SECONDS = 65.0
+# The client's own flush and close have 30 s each; an answer under way has its word within 90 s.
+JOIN_SECONDS = 95.0
 READER_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """A sample is about to be sent. The fact is queued before the client gets the sample, so before its outcome."""
-
-    sample: Sample
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Came:
-    """Records came out of the stream."""
-
-    records: Sequence[Record]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broke:
-    """A thread has ended with an error."""
-
-    error: BaseException
-
-
-Fact = Sent | Came | Given | Broke
-
-
 class Traffic:
-    """
-    Sender and reader of one run.
+    """The records that go in and out of one run. Every method may be called from any thread."""
 
-    Attributes:
-        facts: In order: the `Sent` of a sample comes before the `Came` of its outcome. A `Given` may come at any time.
-    """
-
-    def __init__(self, settings: Settings, samples: Iterator[Sample], *, rate: float) -> None:
+    def __init__(self, settings: Settings, tell: Callable[[Landing | Reached | Finding], None]) -> None:
         """
-        Make the threads; `reading` and `sending` start them.
+        Start no thread yet.
 
         Args:
             settings: Brokers and topics.
-            samples: Samples without end.
-            rate: Samples a second.
+            tell: Called in the reader's thread with what is worth telling of the records that come out.
         """
-        self.facts: SimpleQueue[Fact] = SimpleQueue()
         self._settings = settings
-        self._samples = samples
-        self._rate = rate
-        self._no_more = threading.Event()
-        self._done = threading.Event()
-        self._reading = threading.Event()
-        self._sender = threading.Thread(target=self._guarded(self._send), name="demo-sender", daemon=True)
-        self._reader = threading.Thread(target=self._guarded(self._read), name="demo-reader", daemon=True)
+        self._tell = tell
+        self._account = Account(settings.topics)
+        self._lock = threading.Lock()
+        self._errors: list[BaseException] = []
 
-    def stop_sending(self) -> None:
-        """Stop sending, and return when the broker has confirmed every sample."""
-        self._no_more.set()
-        _join(self._sender, JOIN_SECONDS)
+    def check(self) -> None:
+        """Raise the error with which one of the threads has ended, once."""
+        if self._errors:
+            raise self._errors.pop(0)
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Read outcomes and findings while the context lasts; it is entered once the reader has its position."""
-        self._reader.start()
-        try:
-            if not self._reading.wait(READER_SECONDS):
-                msg = (
-                    f"the reader did not find its place in the topics within {READER_SECONDS:.0f} s. "
-                    f"Next: `{command()} doctor`."
-                )
-                raise TimeoutError(msg)
-            yield
-        finally:
-            self._done.set()
-            _join(self._reader, READER_SECONDS)
+    def counts(self) -> AccountTotals:
+        """The figures so far."""
+        with self._lock:
+            return self._account.totals()
+
+    def is_balanced(self) -> bool:
+        """Whether no outcome and no answer is missing now."""
+        with self._lock:
+            return self._account.waiting == 0
+
+    def answered(self, one: SavedAnswer) -> None:
+        """Enter an answer that is saved."""
+        with self._lock:
+            self._account.given(one)
 
     @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Send while the context lasts, or until told to stop."""
-        self._sender.start()
-        try:
-            yield
-        finally:
-            self.stop_sending()
-
-    def _send(self) -> None:
-        content = self._settings.topics.content
-        with producer.sender(self._settings) as sender:
-            started = time.monotonic()
-            for number, sample in enumerate(self._samples):
-                if self._no_more.wait(max(0.0, started + number / self._rate - time.monotonic())):
-                    break
-                self.facts.put(Sent(sample=sample, at_ms=time.time_ns() // 1_000_000))
-                sender.send(content, key=sample.key.encode(), value=sample.value)
-            sender.flush()
-
-    def _read(self) -> None:
+    def reading(self) -> Iterator[Account]:
+        """Read what comes out while the context lasts; it is entered once the reader has its position. The account is whole when it is left."""
+        over, begun = threading.Event(), threading.Event()
         topics = self._settings.topics
-        read = (topics.tagged, topics.review, topics.dlq, topics.reviewed, topics.drift)
-        for records in reader.read(self._settings, read, from_beginning=True):
-            self._reading.set()
-            if records:
-                self.facts.put(Came(records=records))
-            if self._done.is_set():
-                return
 
-    def _guarded(self, run: Callable[[], None]) -> Callable[[], None]:
+        def read() -> None:
+            names = (topics.tagged, topics.review, topics.dlq, topics.reviewed, topics.drift)
+            try:
+                for records in reader.read(self._settings, names, from_beginning=True):
+                    begun.set()
+                    with self._lock:
+                        told = [self._account.came(record) for record in records]
+                    for one in told:
+                        if one is not None:
+                            self._tell(one)
+                    if over.is_set():
+                        return
+            finally:
+                begun.set()
+
+        with self.thread("demo-reader", read, over):
+            if not begun.wait(READER_SECONDS):
+                msg = f"the reader did not find its place in the topics within {READER_SECONDS:.0f} s. Next: `{command()} doctor`."
+                raise TimeoutError(msg)
+            yield self._account
+        self.check()
+
+    @contextmanager
+    def sending(self, samples: Iterator[SampleRecord], *, rate: float) -> Iterator[None]:
+        """Send so many samples a second while the context lasts; when it is left, the broker has confirmed every one."""
+        over, content = threading.Event(), self._settings.topics.content
+
+        def send() -> None:
+            with producer.sender(self._settings) as sender:
+                started = time.monotonic()
+                for number, sample in enumerate(samples):
+                    if over.wait(max(0.0, started + number / rate - time.monotonic())):
+                        break
+                    # Before the client gets it, so before its outcome.
+                    with self._lock:
+                        self._account.sent(sample, time.time_ns() // 1_000_000)
+                    sender.send(content, key=sample.key.encode(), value=sample.value)
+                sender.flush()
+
+        with self.thread("demo-sender", send, over):
+            yield
+        self.check()
+
+    @contextmanager
+    def thread(self, name: str, run: Callable[[], None], over: threading.Event) -> Iterator[None]:
+        """
+        Run a thread while the context lasts; `check` raises its error.
+
+        Args:
+            name: Of the thread.
+            run: Its work, which ends when `over` is set.
+            over: Is set when the context is left.
+
+        Raises:
+            TimeoutError: The thread did not end.
+        """
+
         def guarded() -> None:
             try:
                 run()
             # Raised again in the demo's own thread.
             except BaseException as error:  # noqa: BLE001
-                self.facts.put(Broke(error=error))
-                self._reading.set()
+                self._errors.append(error)
 
-        return guarded
-
-
-def _join(thread: threading.Thread, seconds: float) -> None:
-    if thread.ident is not None:
-        thread.join(seconds)
-        if thread.is_alive():
-            msg = f"{thread.name} did not end within {seconds:.0f} s: the broker does not answer. Next: `{command()} doctor`."
-            raise TimeoutError(msg)
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(JOIN_SECONDS)
+            if thread.is_alive():
+                msg = f"{name} did not end within {JOIN_SECONDS:.0f} s: the broker does not answer. Next: `{command()} doctor`."
+                raise TimeoutError(msg)

@@ -3,22 +3,22 @@
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from model_export.bundle.bundle import BundleError
-from model_export.bundle.bundle import read as read_bundle
-from model_export.bundle.manifest import LabelThreshold, Threshold
-from model_export.bundle.promise.promise import FOR_TEXTS
-from model_export.bundle.rules import RulesError
-from monitoring.drift import baseline
-from monitoring.vocabulary import few
-from stream.contract.decisions import ModelRef
-from stream.decide.decider import Decider, release_of
-from stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, rules_of
-from stream.deliver.breaker_file import BreakerFile
-from stream.doctor.findings import Finding, Status, finding_of
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.model_export.bundle.bundle import read as read_bundle
+from tagstream.model_export.bundle.manifest import LabelThreshold, Threshold
+from tagstream.model_export.bundle.promise.promise import FOR_TEXTS
+from tagstream.model_export.bundle.rules import RulesError
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.vocabulary import few
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, rules_of
+from tagstream.stream.decide.pipeline import Decider, release_of
+from tagstream.stream.deliver.breaker import BreakerFile
+from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
+from tagstream.stream.settings.settings import Settings
 
 
-def decider(settings: Settings) -> Iterator[Finding]:
+def decider(settings: Settings) -> Iterator[CheckFinding]:
     """The model's bundle; under the rules a warning, and whether the bundle would verify, which is the way back."""
     if settings.decider == "model":
         yield _bundle(settings, refused=Status.FAIL)
@@ -30,7 +30,7 @@ def decider(settings: Settings) -> Iterator[Finding]:
         yield finding_of("decider", Status.FAIL, error)
         return
     bundle = _bundle(settings.model_copy(update={"decider": "model"}), refused=Status.WARN)
-    yield Finding(
+    yield CheckFinding(
         check="decider",
         status=Status.WARN,
         detail=f"{rules.name} {rules.version}, digest {rules.digest[:12]}: {RULES_CONSEQUENCE}",
@@ -39,7 +39,7 @@ def decider(settings: Settings) -> Iterator[Finding]:
     yield bundle
 
 
-def _no_fallback(settings: Settings) -> Iterator[Finding]:
+def _no_fallback(settings: Settings) -> Iterator[CheckFinding]:
     """A warning where `decider = rules` would not start: the day on which the rules are needed is late to find that out."""
     try:
         rules_of(settings, read_bundle(settings.bundle))
@@ -50,17 +50,17 @@ def _no_fallback(settings: Settings) -> Iterator[Finding]:
         return
 
 
-def _bundle(settings: Settings, *, refused: Status) -> Finding:
+def _bundle(settings: Settings, *, refused: Status) -> CheckFinding:
     try:
         found = decider_of(settings)
     except BundleError as error:
         return finding_of("bundle", refused, error)
     model = found.model
     manifest = found.bundle.manifest if found.bundle is not None else None
-    certificates, together = (manifest.thresholds, manifest.threshold) if manifest is not None else ({}, None)
-    thresholds = thresholds_in_words(found, certificates, settings.confidence_threshold, together)
+    certificates, overall = (manifest.thresholds, manifest.threshold) if manifest is not None else ({}, None)
+    thresholds = thresholds_in_words(found, certificates, settings.confidence_threshold, overall)
     detail = f"{model.name} {model.version}, digest {model.digest[:12]}, {thresholds}, {_golden(model)}"
-    return Finding(check="bundle", status=Status.OK, detail=detail)
+    return CheckFinding(check="bundle", status=Status.OK, detail=detail)
 
 
 def _golden(model: ModelRef) -> str:
@@ -73,7 +73,7 @@ def thresholds_in_words(
     decider: Decider,
     certificates: Mapping[str, LabelThreshold],
     threshold: float | None,
-    together: Threshold | None = None,
+    overall: Threshold | None = None,
 ) -> str:
     """
     The thresholds that a worker applies, and how many of them are certified.
@@ -82,30 +82,30 @@ def thresholds_in_words(
         decider: Applies them.
         certificates: The bundle's own thresholds, by label; empty for an older bundle, which has one for all labels.
         threshold: The setting `confidence_threshold`; None if it is not set.
-        together: The bundle's promise about all labels; None without a bundle.
+        overall: The bundle's promise about all labels; None without a bundle.
     """
     if threshold is not None:
         return f"threshold {threshold} for every tag (setting confidence_threshold)"
     if not certificates:
         return f"threshold {decider.threshold}"
     own = few([f"{label} {decider.asked_below(label)}" for label in certificates])
-    if together is not None and together.certified:
-        return f"thresholds {own} (precision {together.target_precision} certified of all published together, {FOR_TEXTS})"
+    if overall is not None and overall.certified:
+        return f"thresholds {own} (precision {overall.target_precision} certified of all published together, {FOR_TEXTS})"
     certified = sum(found.certified for found in certificates.values())
     return f"thresholds {own} ({certified} of {len(certificates)} certified, {FOR_TEXTS})"
 
 
-def drift_reference(settings: Settings) -> Finding:
+def drift_reference(settings: Settings) -> CheckFinding:
     """The drift reference, read as a worker reads it: a worker does not start with one that it cannot read."""
     if not settings.drift_window_events:
-        return Finding(check="drift", status=Status.OK, detail="not looked for (drift_window_events is 0)")
+        return CheckFinding(check="drift", status=Status.OK, detail="not looked for (drift_window_events is 0)")
     path, by_model = settings.drift_reference, settings.decider == "model"
     if path is None and not by_model:
-        return Finding(check="drift", status=Status.OK, detail="not looked for while the rules decide")
+        return CheckFinding(check="drift", status=Status.OK, detail="not looked for while the rules decide")
     if path is None:
         windows = f"the first {settings.drift_reference_windows} windows of {settings.drift_window_events} decisions"
         detail = f"the group learns {windows}, over {settings.drift_learning_seconds:g} s at least"
-        return Finding(check="drift", status=Status.OK, detail=detail)
+        return CheckFinding(check="drift", status=Status.OK, detail=detail)
     try:
         reference = baseline.read(path)
     except baseline.BaselineError as error:
@@ -114,8 +114,8 @@ def drift_reference(settings: Settings) -> Finding:
     detail = f"{path}: {reference.events} events, digest {reference.digest[:12]}"
     other = _other_bundle(settings, reference)
     if other is None:
-        return Finding(check="drift", status=Status.OK, detail=detail)
-    return Finding(
+        return CheckFinding(check="drift", status=Status.OK, detail=detail)
+    return CheckFinding(
         check="drift",
         status=Status.WARN,
         detail=f"{detail}, {other}: the difference between the two looks like drift",
@@ -135,7 +135,7 @@ def _other_bundle(settings: Settings, reference: baseline.Baseline) -> str | Non
     return f"made with the bundle {reference.model[:12]} and not with {digest[:12]}"
 
 
-def circuit_breaker(settings: Settings, *, opened: Status) -> Iterator[Finding]:
+def circuit_breaker(settings: Settings, *, opened: Status) -> Iterator[CheckFinding]:
     """
     Whether an open breaker makes a worker of these settings wait; looking does not close it.
 
@@ -152,18 +152,18 @@ def circuit_breaker(settings: Settings, *, opened: Status) -> Iterator[Finding]:
     file = BreakerFile(settings, release=release_of(digest))
     found = file.look()
     if found is None:
-        yield Finding(check="circuit breaker", status=Status.OK, detail="closed")
+        yield CheckFinding(check="circuit breaker", status=Status.OK, detail="closed")
         return
     since = "" if found.since is None else f" since {datetime.fromtimestamp(found.since, UTC):%Y-%m-%dT%H:%M:%SZ}"
     if found.answered:
-        yield Finding(
+        yield CheckFinding(
             check="circuit breaker",
             status=Status.WARN,
             detail=f"{file.path}: was open{since} under another release, bundle or limit: {found.why}",
             fix="start a worker with these settings: it removes the file, and workers that wait for that go on too",
         )
         return
-    yield Finding(
+    yield CheckFinding(
         check="circuit breaker",
         status=opened,
         detail=f"{file.path}: open{since}, a worker waits and decides nothing: {found.why}",

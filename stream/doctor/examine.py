@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator
 
-from stream.doctor import decider, local, remote
-from stream.doctor.findings import Finding, Report, Status
-from stream.doctor.registry import schema_registry
-from stream.doctor.tracing import tracing
-from stream.kafka.errors import BrokerUnreachableError
-from stream.settings.secret_files import SecurityError
-from stream.settings.settings import Settings
+from tagstream.stream.doctor import decider, local, remote
+from tagstream.stream.doctor.findings import CheckFinding, CheckReport, Status
+from tagstream.stream.doctor.registry import schema_registry
+from tagstream.stream.doctor.tracing import tracing
+from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.settings.secret_files import SecurityError
+from tagstream.stream.settings.settings import Settings
 
 
-def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding], None] = lambda _: None) -> Report:
+def examine(settings: Settings, *, create_topics: bool, say: Callable[[CheckFinding], None] = lambda _: None) -> CheckReport:
     """
     Make every check. If no broker answers, the checks that need one are left out.
 
@@ -20,10 +20,10 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
         create_topics: Create the topics that are missing; without it nothing is changed.
         say: Called with each finding as soon as it is made.
     """
-    findings: list[Finding] = []
+    findings: list[CheckFinding] = []
     reachable = True
 
-    def note(finding: Finding) -> None:
+    def note(finding: CheckFinding) -> None:
         findings.append(finding)
         say(finding)
 
@@ -37,14 +37,14 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
             note(finding)
     except SecurityError:
         # A finding of the local check `security` already; no broker was asked.
-        return Report(findings=tuple(findings), broker_reachable=reachable)
+        return CheckReport(findings=tuple(findings), broker_reachable=reachable)
     except BrokerUnreachableError as error:
         reachable = False
         note(remote.no_broker(settings, error))
-    return Report(findings=tuple(findings), broker_reachable=reachable)
+    return CheckReport(findings=tuple(findings), broker_reachable=reachable)
 
 
-def _checks_without_broker(settings: Settings, severity: Status) -> Iterator[Finding]:
+def _checks_without_broker(settings: Settings, severity: Status) -> Iterator[CheckFinding]:
     yield local.python()
     yield local.stream_engine()
     yield local.codecs()

@@ -13,7 +13,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckFinding:
     """One line of the report; `fix`, the next step, is empty where there is none."""
 
     check: str
@@ -23,10 +23,10 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class CheckReport:
     """All findings, in the order of the checks."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckFinding, ...]
     broker_reachable: bool
 
     @property
@@ -35,12 +35,17 @@ class Report:
         return any(finding.status is Status.FAIL for finding in self.findings)
 
 
-def finding_of(check: str, status: Status, message: object) -> Finding:
+def finding_of(check: str, status: Status, message: object) -> CheckFinding:
     """
     The finding with the message of an error, split before its `Next: `.
+
+    Args:
+        check: The name of the check.
+        status: The status of the finding.
+        message: The error, or its text.
 
     >>> finding_of("bundle", Status.FAIL, "it is gone. Next: make one.").fix
     'make one.'
     """
     detail, _, fix = str(message).partition(" Next: ")
-    return Finding(check=check, status=status, detail=detail, fix=fix)
+    return CheckFinding(check=check, status=status, detail=detail, fix=fix)

@@ -2,19 +2,25 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from monitoring.limits import OPEN_TRANSACTION_SECONDS
-from monitoring.record_time import can_be_true
-from stream.doctor.findings import Finding, Status, finding_of
-from stream.kafka import admin
-from stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
-from stream.kafka.group.look import decided_without_a_commit, look
-from stream.kafka.group.standing import Member, Place, Standing, without_a_commit
-from stream.settings.secret_files import SecurityError
-from stream.settings.settings import Settings
-from stream.terminal.text import counted
+from tagstream.monitoring.limits import OPEN_TRANSACTION_SECONDS
+from tagstream.monitoring.record_time import can_be_true
+from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.consumer_group import (
+    GroupStanding,
+    Member,
+    PartitionStanding,
+    decided_without_a_commit,
+    look,
+    without_a_commit,
+)
+from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
+from tagstream.stream.settings.secret_files import SecurityError
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal.text import counted
 
 # Members and partitions beyond these are counted and not listed.
 MOST_LISTED = 20
@@ -24,15 +30,15 @@ HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StandingFinding(Finding):
+class StandingFinding(CheckFinding):
     """A finding with the numbers that it was made from, for programs."""
 
-    standing: Standing
+    standing: GroupStanding
 
 
-def group(settings: Settings, *, absent: Status) -> Iterator[Finding]:
+def group(settings: Settings, *, absent: Status, topics: Sequence[str] = ()) -> Iterator[CheckFinding]:
     """
-    Who works, what waits, and what was committed last.
+    The members that work, the events that wait, and the last commit.
 
     Kafka counts a worker that died until its session ends. So where a member commits nothing of old events, the group is looked
     at again until it does, or until a session timeout is over.
@@ -40,10 +46,11 @@ def group(settings: Settings, *, absent: Status) -> Iterator[Finding]:
     Args:
         settings: Group, topic and brokers.
         absent: The status of the finding if events wait and no member works on them.
+        topics: All topics of events that the group reads; that of the settings unless given. One that was added later has no commit yet.
     """
     try:
         standing, idle = _watched(settings)
-        decided = 0 if standing.has_committed else decided_without_a_commit(settings)
+        decided = 0 if standing.has_committed else decided_without_a_commit(settings, topics)
     except NotAuthorizedError as error:
         yield finding_of("waiting", Status.WARN, error)
         return
@@ -51,7 +58,7 @@ def group(settings: Settings, *, absent: Status) -> Iterator[Finding]:
     yield from findings(standing, absent=absent, now=time.time(), idle=idle, idle_seconds=seconds, decided=decided)
 
 
-def _watched(settings: Settings) -> tuple[Standing, tuple[Member, ...]]:
+def _watched(settings: Settings) -> tuple[GroupStanding, tuple[Member, ...]]:
     """The group, and its members that committed nothing of old events for a session timeout."""
     first = standing = look(settings)
     old_ms = (time.time() - settings.session_timeout_seconds) * 1000
@@ -63,14 +70,14 @@ def _watched(settings: Settings) -> tuple[Standing, tuple[Member, ...]]:
 
 
 def findings(
-    standing: Standing,
+    standing: GroupStanding,
     *,
     absent: Status,
     now: float,
     idle: tuple[Member, ...] = (),
     idle_seconds: float = 0.0,
     decided: int = 0,
-) -> Iterator[Finding]:
+) -> Iterator[CheckFinding]:
     """
     The findings on a group.
 
@@ -90,29 +97,34 @@ def findings(
 
 
 def in_a_sentence(settings: Settings) -> str:
-    """What waits for a worker and who is in the group, or why the brokers did not say; waits for them `ANSWER_SECONDS` at most."""
+    """The events that wait for a worker and the group's members, or why the brokers did not say; waits for them `ANSWER_SECONDS` at most."""
     quick = settings.model_copy(update={"startup_timeout_seconds": min(ANSWER_SECONDS, settings.startup_timeout_seconds)})
     try:
-        admin.require(quick, {"content": quick.topics.content})
-        standing = look(quick)
+        admin.require(
+            quick, {key: quick.topic_names[key] for key in ("content", *(f"contents.{name}" for name in quick.contents))}
+        )
+        standings = [look(one) for one in quick.each_content]
     except (BrokerUnreachableError, NotAuthorizedError, TopicsMissingError, SecurityError) as error:
         why, _, _ = str(error).partition(" Next: ")
         return f"Whether events wait is not known: {why}"
     now = time.time()
-    waits = waiting(standing, absent=Status.FAIL, now=now).detail
-    return f"The brokers at {settings.brokers} say: {waits}; {members(standing).detail}."
+    said = [f"{waiting(one, absent=Status.FAIL, now=now).detail}; {members(one).detail}" for one in standings]
+    return f"The brokers at {settings.brokers} say: {'; '.join(said)}."
 
 
-def members(standing: Standing) -> Finding:
+def members(standing: GroupStanding) -> CheckFinding:
     """The members of the group and their partitions."""
     found = standing.members
     if not found:
-        return Finding(check="members", status=Status.OK, detail=f"the group {standing.group} has no member")
-    held = f"{counted(len(found), 'member')} of {standing.group}, {standing.held} of {counted(len(standing.places), 'partition')} held"
+        return CheckFinding(check="members", status=Status.OK, detail=f"the group {standing.group} has no member")
+    held = (
+        f"{counted(len(found), 'member')} of {standing.group}, {standing.held} of {counted(len(standing.places), 'partition')} "
+        f"of {standing.topic} held"
+    )
     listed = "; ".join(map(_member, found[:MOST_LISTED]))
     more = f"; and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
     sharing = "" if standing.state == "Stable" else f"; the group shares out its partitions now ({standing.state})"
-    return Finding(check="members", status=Status.OK, detail=f"{held}: {listed}{more}{sharing}")
+    return CheckFinding(check="members", status=Status.OK, detail=f"{held}: {listed}{more}{sharing}")
 
 
 def _member(member: Member) -> str:
@@ -120,7 +132,7 @@ def _member(member: Member) -> str:
     return f"{member.client} at {member.host} ({held})"
 
 
-def waiting(standing: Standing, *, absent: Status, now: float) -> Finding:
+def waiting(standing: GroupStanding, *, absent: Status, now: float) -> CheckFinding:
     """The events between commit and end of the log, by partition, and the age of the oldest."""
     count = standing.waiting
     if not count:
@@ -133,17 +145,22 @@ def waiting(standing: Standing, *, absent: Status, now: float) -> Finding:
     detail = f"{counted(count, 'event')} of {standing.topic} (by partition {by_partition}{more}); {_oldest(standing, now)}"
     if not standing.deserted:
         return StandingFinding(check="waiting", status=Status.OK, detail=detail, standing=standing)
-    why = "no worker runs" if not standing.members else "no member of the group holds a partition"
+    why = "no worker runs" if not standing.members else "no member of the group holds a partition of it"
+    step = (
+        "restart the workers with the settings of now, if they name the topic since those of before"
+        if standing.members
+        else "start a worker (tagstream worker); if one has ended, its last log line has the cause"
+    )
     return StandingFinding(
         check="waiting",
         status=absent,
         detail=f"{detail}; {why}",
-        fix="start a worker (tagstream worker); if one has ended, its last log line has the cause: docs/runbooks/WorkerAbsent.md",
+        fix=f"{step}: docs/runbooks/WorkerAbsent.md",
         standing=standing,
     )
 
 
-def _idle(standing: Standing, waits: str, idle: tuple[Member, ...], seconds: float) -> Finding:
+def _idle(standing: GroupStanding, waits: str, idle: tuple[Member, ...], seconds: float) -> CheckFinding:
     listed = "; ".join(map(_member, idle[:MOST_LISTED]))
     more = f"; and {len(idle) - MOST_LISTED} more" if len(idle) > MOST_LISTED else ""
     return StandingFinding(
@@ -158,12 +175,12 @@ def _idle(standing: Standing, waits: str, idle: tuple[Member, ...], seconds: flo
     )
 
 
-def _oldest(standing: Standing, now: float) -> str:
+def _oldest(standing: GroupStanding, now: float) -> str:
     oldest_ms = standing.oldest_ms(now * 1000)
     return "when the oldest was written is not known" if oldest_ms is None else f"the oldest was written {ago(oldest_ms, now)}"
 
 
-def transactions(standing: Standing, *, now: float) -> Finding:
+def transactions(standing: GroupStanding, *, now: float) -> CheckFinding:
     """The events behind an open transaction: a transaction that was begun just now is as it should be."""
     behind = [place for place in standing.places if place.behind]
     if not behind:
@@ -181,13 +198,13 @@ def transactions(standing: Standing, *, now: float) -> Finding:
     )
 
 
-def _open_seconds(place: Place, now: float) -> float:
+def _open_seconds(place: PartitionStanding, now: float) -> float:
     """For how long the transaction has been open, by the time of its first record; endless where that time cannot be true."""
     known = place.open_since_ms is not None and can_be_true(place.open_since_ms, now * 1000)
     return now - place.open_since_ms / 1000 if known and place.open_since_ms is not None else math.inf
 
 
-def _behind(place: Place, now: float) -> str:
+def _behind(place: PartitionStanding, now: float) -> str:
     seconds = _open_seconds(place, now)
     since = (
         "open since a time that is not known"
@@ -197,7 +214,7 @@ def _behind(place: Place, now: float) -> str:
     return f"{counted(place.behind, 'event')} from offset {place.end} on, {since}"
 
 
-def _find_hanging(topic: str, place: Place) -> str:
+def _find_hanging(topic: str, place: PartitionStanding) -> str:
     where = f"--topic {topic} --partition {place.partition}"
     return (
         f"end its producer, or `kafka-transactions.sh --bootstrap-server HOST:PORT describe-producers {where}`, then "
@@ -205,13 +222,13 @@ def _find_hanging(topic: str, place: Place) -> str:
     )
 
 
-def last_committed(standing: Standing, *, now: float, decided: int = 0) -> Finding:
+def last_committed(standing: GroupStanding, *, now: float, decided: int = 0) -> CheckFinding:
     """When the newest committed event was written: Kafka does not say when a commit was made."""
     last_ms = standing.last_ms(now * 1000)
     if not standing.has_committed:
         detail = f"the group {standing.group} has never committed on {standing.topic}"
         if decided and standing.waiting:
-            return Finding(
+            return CheckFinding(
                 check="last commit",
                 status=Status.WARN,
                 detail=f"{detail}, and {counted(decided, 'outcome')} of it are on the topics: the group is new, was deleted, or was "
@@ -222,7 +239,7 @@ def last_committed(standing: Standing, *, now: float, decided: int = 0) -> Findi
         detail = "not known: the last committed events are not in the log any more, or have no time that can be true"
     else:
         detail = f"the newest committed event was written {ago(last_ms, now)} (Kafka does not say when it was committed)"
-    return Finding(check="last commit", status=Status.OK, detail=detail)
+    return CheckFinding(check="last commit", status=Status.OK, detail=detail)
 
 
 def ago(moment_ms: int, now: float) -> str:

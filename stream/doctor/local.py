@@ -1,53 +1,59 @@
-"""Checks of this machine: Python, Faust, codecs, the metrics port, the state folder, and the files of the credentials."""
+"""Checks of this machine: Python, Faust, codecs, the metrics port, the state folder, the files of the credentials, and the token."""
 
 import os
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from monitoring.top.workers import address, ask
-from stream.deliver.crash.crash_file import CrashFile
-from stream.deliver.crash.crash_guard import CONSEQUENCE
-from stream.deliver.state_folder import mistaken, stem_of
-from stream.doctor.findings import Finding, Status, finding_of
-from stream.kafka.batches.inflate import missing_codecs
-from stream.kafka.credentials import client_options, warnings
-from stream.settings.metrics_address import is_taken, next_step, own_address
-from stream.settings.secret_files import SecurityError, answer_keys
-from stream.settings.settings import Settings
+from tagstream.monitoring.top.workers import address, ask
+from tagstream.stream.deliver.crash.crash_file import CrashFile
+from tagstream.stream.deliver.crash.guard import CONSEQUENCE
+from tagstream.stream.deliver.state_folder import mistaken, stem_of
+from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
+from tagstream.stream.kafka.batches.inflate import missing_codecs
+from tagstream.stream.kafka.credentials import client_options, warnings
+from tagstream.stream.kafka.errors import TokenError
+from tagstream.stream.kafka.tokens import fetched
+from tagstream.stream.settings.metrics_address import is_taken, next_step, own_address
+from tagstream.stream.settings.secret_files import SecurityError, answer_keys
+from tagstream.stream.settings.security import Security, shown_command
+from tagstream.stream.settings.settings import Settings
 
 TRIAL_BYTES = 4096
+# A source of tokens that restarts is away for longer.
+SHORT_LIFE_SECONDS = 60.0
 
 
-def python() -> Finding:
+def python() -> CheckFinding:
     """The version of Python."""
-    return Finding(check="python", status=Status.OK, detail=f"{sys.version.split()[0]}")
+    return CheckFinding(check="python", status=Status.OK, detail=f"{sys.version.split()[0]}")
 
 
-def stream_engine() -> Finding:
+def stream_engine() -> CheckFinding:
     """Faust's version, and whether it has its C extension."""
     # Faust takes a second to load: earlier findings are printed before.
-    from stream.worker.faust_app import has_c_extension
+    from tagstream.stream.worker.faust_app import has_c_extension
 
     if not has_c_extension():
-        return Finding(
+        return CheckFinding(
             check="faust",
             status=Status.FAIL,
             detail="runs without its C extension, and its pure-Python stream loses stale messages",
             fix="install a binary wheel of faust-streaming for this CPython and unset NO_CYTHON",
         )
-    return Finding(check="faust", status=Status.OK, detail=f"{version('faust-streaming')} with its C extension")
+    return CheckFinding(check="faust", status=Status.OK, detail=f"{version('faust-streaming')} with its C extension")
 
 
-def codecs() -> Finding:
+def codecs() -> CheckFinding:
     """The compression codecs of producers that a worker can read."""
     lacking = missing_codecs()
     if not lacking:
-        return Finding(check="codecs", status=Status.OK, detail="gzip, snappy, lz4, zstd")
-    return Finding(
+        return CheckFinding(check="codecs", status=Status.OK, detail="gzip, snappy, lz4, zstd")
+    return CheckFinding(
         check="codecs",
         status=Status.WARN,
         detail=f"a worker stops at a batch that a producer compressed with {', '.join(lacking)}: no library here reads it",
@@ -55,11 +61,11 @@ def codecs() -> Finding:
     )
 
 
-def metrics_port(settings: Settings) -> Finding:
+def metrics_port(settings: Settings) -> CheckFinding:
     """Whether a worker can bind the address of its metrics."""
     where = f"{settings.metrics_host}:{settings.metrics_port}"
     if settings.metrics_host in {"0.0.0.0", "::"}:  # noqa: S104
-        return Finding(
+        return CheckFinding(
             check="metrics",
             status=Status.WARN,
             detail=f"{where} listens on every address, without authentication",
@@ -71,8 +77,8 @@ def metrics_port(settings: Settings) -> Finding:
     except OSError as error:
         if not is_taken(error):
             detail = f"{where} cannot be bound: {error.strerror}"
-            return Finding(check="metrics", status=Status.FAIL, detail=detail, fix=next_step(error).removesuffix("."))
-        return running_worker(settings) or Finding(
+            return CheckFinding(check="metrics", status=Status.FAIL, detail=detail, fix=next_step(error).removesuffix("."))
+        return running_worker(settings) or CheckFinding(
             check="metrics",
             status=Status.WARN,
             detail=f"{where} cannot be bound ({error.strerror}), and the process that holds it answers as no worker does",
@@ -80,39 +86,39 @@ def metrics_port(settings: Settings) -> Finding:
         )
     if settings.metrics_port == 0:
         detail = f"a free port of {settings.metrics_host} will be taken and logged; a scrape configuration does not know it"
-        return Finding(check="metrics", status=Status.OK, detail=detail)
-    return Finding(check="metrics", status=Status.OK, detail=f"{where} is free")
+        return CheckFinding(check="metrics", status=Status.OK, detail=detail)
+    return CheckFinding(check="metrics", status=Status.OK, detail=f"{where} is free")
 
 
-def running_worker(settings: Settings) -> Finding | None:
+def running_worker(settings: Settings) -> CheckFinding | None:
     """The worker that holds the address of the metrics, with its own words if it is not ready; None if it is another program."""
     url = own_address(settings)
     found, trouble = ask(address(url))
     if found is None:
         return None
     if trouble is None:
-        return Finding(check="metrics", status=Status.OK, detail=f"a worker answers at {url}")
+        return CheckFinding(check="metrics", status=Status.OK, detail=f"a worker answers at {url}")
     return finding_of("metrics", Status.WARN, f"a worker answers at {url} and is not ready: {trouble.why}")
 
 
-def state_folder(settings: Settings) -> Finding:
+def state_folder(settings: Settings) -> CheckFinding:
     """Whether a worker can write its files to the state folder; tried as a worker does it, and undone."""
     if not settings.crash_deaths:
-        return Finding(check="state folder", status=Status.OK, detail="no guard against crash loops (crash_deaths is 0)")
+        return CheckFinding(check="state folder", status=Status.OK, detail="no guard against crash loops (crash_deaths is 0)")
     folder = settings.state_folder.expanduser()
     try:
         exists = _try(folder, stem=stem_of(settings))
     except OSError as error:
         if (mistake := mistaken(settings, error)) is not None:
             return finding_of("state folder", Status.FAIL, mistake)
-        return Finding(
+        return CheckFinding(
             check="state folder",
             status=Status.WARN,
             detail=f"no guard against crash loops: {folder}: {error.strerror or error}; {CONSEQUENCE}",
             fix="set TAGSTREAM_STATE_FOLDER to a folder that survives the process",
         )
     detail = f"{folder} can be written" if exists else f"{folder} can be made"
-    return Finding(check="state folder", status=Status.OK, detail=detail)
+    return CheckFinding(check="state folder", status=Status.OK, detail=detail)
 
 
 def _try(folder: Path, *, stem: str) -> bool:
@@ -134,8 +140,8 @@ def _try(folder: Path, *, stem: str) -> bool:
     return False
 
 
-def security(settings: Settings) -> Iterator[Finding]:
-    """Whether the files of the credentials can be used, and a warning for each thing that could be safer."""
+def security(settings: Settings) -> Iterator[CheckFinding]:
+    """Whether the files of the credentials can be used, a warning for each thing that could be safer, and the token."""
     found = settings.security
     try:
         client_options(settings)
@@ -143,15 +149,49 @@ def security(settings: Settings) -> Iterator[Finding]:
     except SecurityError as error:
         yield finding_of("security", Status.FAIL, error)
         return
-    user = f", user {found.username!r}" if found.sasl else ", our certificate" if found.certificate_file else ""
+    who = "a token's owner" if found.username is None else f"user {found.username!r}"
+    user = f", {who}" if found.sasl else ", our certificate" if found.certificate_file else ""
     detail = f"{found.protocol}{user}"
     if found.protocol == "PLAINTEXT":
         detail += ": every client that reaches the brokers may read and write, and traffic can be read on the network"
-    yield Finding(check="security", status=Status.OK, detail=detail)
+    yield CheckFinding(check="security", status=Status.OK, detail=detail)
     for warning in warnings(found):
-        yield Finding(
+        yield CheckFinding(
             check="security",
             status=Status.WARN,
             detail=warning,
             fix="chmod 0400; in Kubernetes fsGroup, and defaultMode: 0440 of the Secret",
+        )
+    if found.by_token:
+        yield from _token(found)
+
+
+def _token(given: Security) -> Iterator[CheckFinding]:
+    """What the source of tokens answers: how fast, and how long its token lives; never the token."""
+    asked = time.monotonic()
+    try:
+        found = fetched(given)
+    except TokenError as error:
+        yield finding_of("token", Status.FAIL, error)
+        return
+    took = time.monotonic() - asked
+    source = given.token_url or shown_command(given.token_command or "")
+    life = "does not say how long it lives" if found.seconds is None else f"lives {found.seconds:.0f} s"
+    # A broker compares these with its own settings.
+    claims = ", ".join(f"{name} {found.claims[name]!r}" for name in ("iss", "sub", "aud", "scope") if name in found.claims)
+    detail = f"{source} gave one in {took:.1f} s; it {life}" + (f" ({claims})" if claims else "")
+    yield CheckFinding(check="token", status=Status.OK, detail=detail)
+    if took > given.token_timeout_seconds / 2:
+        yield CheckFinding(
+            check="token",
+            status=Status.WARN,
+            detail=f"{source} took {took:.1f} s of the {given.token_timeout_seconds:g} s that it has",
+            fix="see why it is slow, or set a larger TAGSTREAM_SECURITY__TOKEN_TIMEOUT_SECONDS",
+        )
+    if found.seconds is not None and found.seconds < SHORT_LIFE_SECONDS:
+        yield CheckFinding(
+            check="token",
+            status=Status.WARN,
+            detail=f"a token lives {found.seconds:.0f} s, and no stream goes on for longer without {source}",
+            fix="let the source give tokens a life of some minutes at least",
         )

@@ -3,17 +3,17 @@
 import time
 from collections.abc import Iterator
 
-from stream.doctor.findings import Finding, Status, finding_of
-from stream.registry.avro import MissingExtraError, require_fastavro
-from stream.registry.client import Client, RegistryError
-from stream.settings.secret_files import SecurityError
-from stream.settings.settings import Settings
+from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
+from tagstream.stream.registry.avro import MissingExtraError, require_fastavro
+from tagstream.stream.registry.client import Client, RegistryError
+from tagstream.stream.settings.secret_files import SecurityError
+from tagstream.stream.settings.settings import Settings
 
 # The types of schemas by which a worker reads values.
 READ = ("AVRO", "JSON")
 
 
-def schema_registry(settings: Settings, severity: Status) -> Iterator[Finding]:
+def schema_registry(settings: Settings, severity: Status) -> Iterator[CheckFinding]:
     """
     Whether the registry answers, and as one, to our user; no finding where none is set.
 
@@ -32,9 +32,9 @@ def schema_registry(settings: Settings, severity: Status) -> Iterator[Finding]:
         return
     known = [name for name in READ if name in types]
     detail = f"{given.url} answers, and has schemas of {' and '.join(known) or 'no type that a worker reads'}"
-    yield Finding(check="schema registry", status=Status.OK if known else Status.WARN, detail=detail)
+    yield CheckFinding(check="schema registry", status=Status.OK if known else Status.WARN, detail=detail)
     if given.username is not None and given.insecure_password_without_tls:
-        yield Finding(
+        yield CheckFinding(
             check="schema registry",
             status=Status.WARN,
             detail="the password can be read on the network (schema_registry.insecure_password_without_tls)",

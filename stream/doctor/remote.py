@@ -3,19 +3,21 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 
-from stream.doctor.findings import Finding, Status, finding_of
-from stream.doctor.group import group
-from stream.kafka import admin, probes, sizes
-from stream.kafka.admin import TopicDescription
-from stream.kafka.connect.addresses import Reach, advice, connect_to_each
-from stream.kafka.errors import BrokerSilentError, BrokerUnreachableError, TopicsRefusedError, summary_of
-from stream.kafka.rights import NEEDED_TOPICS, USED_TOPICS, Operation, Resource, Right, missing
-from stream.kafka.transactions import no_transactions
-from stream.settings.settings import Settings
-from stream.terminal.text import counted
+from tagstream.stream.doctor.events import events
+from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
+from tagstream.stream.doctor.group import group
+from tagstream.stream.doctor.rollout import rollout
+from tagstream.stream.kafka import admin, probes, sizes
+from tagstream.stream.kafka.admin import TopicDescription
+from tagstream.stream.kafka.admission import Reach, advice, connect_to_each
+from tagstream.stream.kafka.errors import BrokerSilentError, BrokerUnreachableError, TopicsRefusedError, summary_of
+from tagstream.stream.kafka.rights import USED_TOPICS, Operation, Resource, Right, missing, needed_topics
+from tagstream.stream.kafka.transactions import no_transactions
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal.text import counted
 
 
-def brokers_and_topics(settings: Settings, *, create_topics: bool, severity: Status) -> Iterator[Finding]:
+def brokers_and_topics(settings: Settings, *, create_topics: bool, severity: Status) -> Iterator[CheckFinding]:
     """
     Every check that asks a broker.
 
@@ -29,19 +31,24 @@ def brokers_and_topics(settings: Settings, *, create_topics: bool, severity: Sta
         SecurityError: A file of the settings cannot be used.
     """
     brokers = admin.broker_count(settings)
-    yield Finding(check="brokers", status=Status.OK, detail=f"{brokers} at {settings.brokers}")
+    yield CheckFinding(check="brokers", status=Status.OK, detail=f"{brokers} at {settings.brokers}")
     if create_topics:
         yield created(settings)
-    names: dict[str, str] = settings.topics.model_dump()
+    names = settings.topic_names
     described = admin.describe(settings, names.values())
     yield from _topics(settings, described, brokers, severity)
     yield member(settings, severity)
-    if described[settings.topics.content].partitions is not None:
-        yield from group(settings, absent=severity)
+    there = [one for one in settings.each_content if described[one.topics.content].partitions is not None]
+    for one in there:
+        topic = one.topics.content
+        yield from events(one, table="fields" if topic == settings.topics.content else f'contents."{topic}"')
+        yield from group(one, absent=severity, topics=settings.content_topics)
+    if len(there) == len(settings.content_topics):
+        yield from rollout(settings)
     yield producer(settings)
 
 
-def no_broker(settings: Settings, error: BrokerUnreachableError) -> Finding:
+def no_broker(settings: Settings, error: BrokerUnreachableError) -> CheckFinding:
     """Why no broker can be worked with: it refuses us, or a look at each address tells, where the clients only say that none answered."""
     if not isinstance(error, BrokerSilentError):
         return finding_of("brokers", Status.FAIL, error)
@@ -49,40 +56,43 @@ def no_broker(settings: Settings, error: BrokerUnreachableError) -> Finding:
     detail = f"no Kafka broker answered within {settings.startup_timeout_seconds:g} s: {'; '.join(map(str, found))}"
     if any(one.reach is Reach.OPEN for one in found) and error.__cause__ is not None:
         detail += f". The client says {summary_of(error.__cause__)}"
-    return Finding(check="brokers", status=Status.FAIL, detail=detail, fix=advice(settings, found))
+    return CheckFinding(check="brokers", status=Status.FAIL, detail=detail, fix=advice(settings, found))
 
 
-def created(settings: Settings) -> Finding:
+def created(settings: Settings) -> CheckFinding:
     """Create the missing topics."""
     try:
         found = admin.create(settings)
     except TopicsRefusedError as error:
         return finding_of("create topics", Status.FAIL, error)
     made = f"made {', '.join(found.made)}" if found.made else "nothing to make"
-    return Finding(check="create topics", status=Status.OK, detail=f"{made}; found {', '.join(found.found) or 'none'}")
+    return CheckFinding(check="create topics", status=Status.OK, detail=f"{made}; found {', '.join(found.found) or 'none'}")
 
 
-def _topics(settings: Settings, described: Mapping[str, TopicDescription], brokers: int, severity: Status) -> Iterator[Finding]:
-    names: dict[str, str] = settings.topics.model_dump()
+def _topics(
+    settings: Settings, described: Mapping[str, TopicDescription], brokers: int, severity: Status
+) -> Iterator[CheckFinding]:
+    names = settings.topic_names
     for key, name in names.items():
         yield topic(settings, key, described[name], severity)
     partitions = {name: one.partitions for name, one in described.items() if one.partitions is not None}
     yield from _sizes(settings, partitions)
     if settings.topics.reviewed in partitions:
-        yield from kept(settings)
+        yield from compacted_answers(settings)
         yield signed(settings)
         refused = asyncio.run(probes.transactions_denied(settings, settings.topics.reviewed))
         if refused is not None:
             yield finding_of("answers", Status.WARN, refused)
-    if partitions.get(settings.topics.content, 0) == 1:
-        yield Finding(
+    of_events = [partitions[name] for name in settings.content_topics if name in partitions]
+    if sum(of_events) == 1:
+        yield CheckFinding(
             check="scale",
             status=Status.WARN,
             detail=f"{settings.topics.content} has one partition: only one worker of the group can work",
             fix="make the topic with two to four times as many partitions as there will be workers",
         )
     if brokers > 1 and settings.topic_replication == 1:
-        yield Finding(
+        yield CheckFinding(
             check="replication",
             status=Status.WARN,
             detail="new topics would have one replica on a cluster of several brokers",
@@ -90,7 +100,7 @@ def _topics(settings: Settings, described: Mapping[str, TopicDescription], broke
         )
 
 
-def topic(settings: Settings, key: str, found: TopicDescription, severity: Status) -> Finding:
+def topic(settings: Settings, key: str, found: TopicDescription, severity: Status) -> CheckFinding:
     """
     Whether a topic exists, and whether the user has the right that a worker needs on it.
 
@@ -100,16 +110,16 @@ def topic(settings: Settings, key: str, found: TopicDescription, severity: Statu
         found: The brokers' description of it.
         severity: The status of the finding if the user lacks a right that a worker needs.
     """
-    name: str = getattr(settings.topics, key)
-    check, needed = f"topic {name}", key in NEEDED_TOPICS
-    wanted = (NEEDED_TOPICS | USED_TOPICS).get(key, Operation.DESCRIBE)
-    denied = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=(wanted,)), found.operations)
+    name, operations = settings.topic_names[key], needed_topics(settings)
+    check, needed = f"topic {name}", key in operations
+    operation = (operations | USED_TOPICS).get(key, Operation.DESCRIBE)
+    denied = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=(operation,)), found.operations)
     if denied is not None:
         lacking = finding_of(check, severity if needed else Status.WARN, denied)
         detail = lacking.detail if needed else f"{lacking.detail} A worker does not need it"
-        return Finding(check=check, status=lacking.status, detail=detail, fix=lacking.fix)
+        return CheckFinding(check=check, status=lacking.status, detail=detail, fix=lacking.fix)
     if found.partitions is None:
-        return Finding(
+        return CheckFinding(
             check=check,
             status=Status.FAIL if needed else Status.WARN,
             detail=f"does not exist{'' if needed else '; the worker does not need it'}",
@@ -118,23 +128,25 @@ def topic(settings: Settings, key: str, found: TopicDescription, severity: Statu
     may = (
         f", may {' '.join(sorted(found.operations))}" if found.operations and settings.security.protocol != "PLAINTEXT" else ""
     )
-    return Finding(check=check, status=Status.OK, detail=f"{counted(found.partitions, 'partition')}{may}")
+    return CheckFinding(check=check, status=Status.OK, detail=f"{counted(found.partitions, 'partition')}{may}")
 
 
-def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[Finding]:
+def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[CheckFinding]:
     """Topics that take smaller records than the settings allow: a worker goes on, and does not keep large dead letters whole."""
     names = [name for name in (settings.topics.tagged, settings.topics.review, settings.topics.dlq) if name in partitions]
     taken = admin.max_message_bytes(settings, names)
     for one in sizes.shortfalls(settings, taken):
         if one.known:
-            yield Finding(check=f"size {one.topic}", status=Status.FAIL, detail=f"{one.why}: {one.consequence}", fix=one.next)
+            yield CheckFinding(
+                check=f"size {one.topic}", status=Status.FAIL, detail=f"{one.why}: {one.consequence}", fix=one.next
+            )
 
 
-def kept(settings: Settings) -> Iterator[Finding]:
+def compacted_answers(settings: Settings) -> Iterator[CheckFinding]:
     """Whether every answer of a reviewer stays: versions up to 0.1.0 made their topic a compacted one, with the producers' keys."""
     name = settings.topics.reviewed
     if "compact" in admin.cleanup_policies(settings, [name]).get(name, ""):
-        yield Finding(
+        yield CheckFinding(
             check=f"answers {name}",
             status=Status.WARN,
             detail="the topic is compacted: of the answers on all events of one key, only the last stays",
@@ -143,13 +155,13 @@ def kept(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def signed(settings: Settings) -> Finding:
+def signed(settings: Settings) -> CheckFinding:
     """Whether a worker takes answers of consoles alone."""
     if settings.security.answer_keys_file is not None:
-        return Finding(
+        return CheckFinding(
             check="signatures", status=Status.OK, detail="a worker takes answers that are signed by a key of its file"
         )
-    return Finding(
+    return CheckFinding(
         check="signatures",
         status=Status.WARN,
         detail=f"answers are not signed: whoever may write {settings.topics.reviewed} decides about every event",
@@ -157,23 +169,25 @@ def signed(settings: Settings) -> Finding:
     )
 
 
-def member(settings: Settings, severity: Status) -> Finding:
+def member(settings: Settings, severity: Status) -> CheckFinding:
     """Whether the user may be a member of the group and, for exactly once, use transactional ids."""
     denied = asyncio.run(probes.group_denied(settings)) or asyncio.run(probes.transactions_denied(settings))
     if denied is None:
-        return Finding(check="group", status=Status.OK, detail=f"may be a member of {settings.group}")
+        return CheckFinding(check="group", status=Status.OK, detail=f"may be a member of {settings.group}")
     return finding_of("group", severity, denied)
 
 
-def producer(settings: Settings) -> Finding:
+def producer(settings: Settings) -> CheckFinding:
     """Whether the broker hands out producer ids, which exactly once needs."""
     has_ids = asyncio.run(probes.has_producer_ids(settings))
     lacking = no_transactions(settings, idempotent=has_ids and settings.idempotent_producer != "off")
     if lacking is not None:
         return finding_of("producer", Status.FAIL, lacking)
     if has_ids:
-        return Finding(check="producer", status=Status.OK, detail="the broker hands out producer ids: sends are idempotent")
-    return Finding(
+        return CheckFinding(
+            check="producer", status=Status.OK, detail="the broker hands out producer ids: sends are idempotent"
+        )
+    return CheckFinding(
         check="producer",
         status=Status.WARN,
         detail="the broker hands out no producer ids: a retried send may be written twice (never lost)",

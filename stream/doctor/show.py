@@ -4,24 +4,24 @@ from collections.abc import Callable
 
 from rich.text import Text
 
-from stream.doctor.findings import Finding, Status
-from stream.settings.settings import Settings
-from stream.terminal.console import out, show_json
+from tagstream.stream.doctor.findings import CheckFinding, Status
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal.console import out, show_json
 
 STATUS_STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 # Width of the column of names. A topic's name may have 249 characters: a longer name moves the text of its own line alone.
 SHORTEST_NAMES, LONGEST_NAMES = 16, 40
 
 
-def printer(settings: Settings, *, as_json: bool) -> Callable[[Finding], None]:
+def printer(settings: Settings, *, as_json: bool) -> Callable[[CheckFinding], None]:
     """A function that prints one finding, in columns wide enough for the names of the settings' topics."""
-    longest = max(len(f"topic {name}") for name in settings.topics.model_dump().values())
+    longest = max(len(f"topic {name}") for name in settings.topic_names.values())
     names = min(max(SHORTEST_NAMES, longest), LONGEST_NAMES)
 
-    def print_json(found: Finding) -> None:
+    def print_json(found: CheckFinding) -> None:
         show_json(found)
 
-    def print_line(found: Finding) -> None:
+    def print_line(found: CheckFinding) -> None:
         out.print(
             Text.assemble(
                 (f"{found.status.value:<5}", STATUS_STYLES[found.status]), (f"{found.check:<{names}}  ", "bold"), found.detail

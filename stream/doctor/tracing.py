@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Iterator
 
-from stream.doctor.findings import Finding, Status, finding_of
-from stream.settings.settings import Settings
-from stream.tracing.from_settings import TracingUnavailableError, require
+from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.tracing.tracing import TracingUnavailableError, require
 
 PROBE_SECONDS = 3.0
 
 
-def tracing(settings: Settings) -> Iterator[Finding]:
+def tracing(settings: Settings) -> Iterator[CheckFinding]:
     """Whether the receiver takes spans; no finding where none is set."""
     if settings.tracing.endpoint is None:
         return
@@ -19,9 +19,9 @@ def tracing(settings: Settings) -> Iterator[Finding]:
     except TracingUnavailableError as error:
         yield finding_of("tracing", Status.FAIL, error)
         return
-    from stream.tracing.probe import takes_spans
+    from tagstream.stream.tracing.spans import takes_spans
 
-    said = _Said()
+    said = _FirstLine()
     library = logging.getLogger("opentelemetry")
     library.addHandler(said)
     propagates, library.propagate = library.propagate, False
@@ -31,9 +31,9 @@ def tracing(settings: Settings) -> Iterator[Finding]:
         library.removeHandler(said)
         library.propagate = propagates
     if taken:
-        yield Finding(check="tracing", status=Status.OK, detail=f"{settings.tracing.url} takes spans")
+        yield CheckFinding(check="tracing", status=Status.OK, detail=f"{settings.tracing.url} takes spans")
         return
-    yield Finding(
+    yield CheckFinding(
         check="tracing",
         status=Status.WARN,
         detail=f"{settings.tracing.url} does not take spans, and events go on without: {said.first or 'no reason was given'}",
@@ -41,7 +41,7 @@ def tracing(settings: Settings) -> Iterator[Finding]:
     )
 
 
-class _Said(logging.Handler):
+class _FirstLine(logging.Handler):
     """Keeps the first line that OpenTelemetry logs: its exporter says why it failed nowhere else."""
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import (
@@ -16,8 +17,8 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from stream.kafka.connect.handshake import admitted
-from stream.kafka.errors import (
+from tagstream.stream.kafka.admission import admitted
+from tagstream.stream.kafka.errors import (
     CONNECT_FAILURES,
     NotAuthorizedError,
     TopicsMissingError,
@@ -25,15 +26,15 @@ from stream.kafka.errors import (
     summary_of,
     translated,
 )
-from stream.kafka.rights import Operation, Resource, Right, missing
-from stream.settings.settings import Settings
+from tagstream.stream.kafka.rights import Operation, Resource, Right, missing
+from tagstream.stream.settings.settings import Settings
 
 CREATE_SECONDS = 30
 MAX_MESSAGE, CLEANUP = "max.message.bytes", "cleanup.policy"
 # Topics of which only the newest record of a key counts.
 COMPACTED = frozenset({"replays", "references"})
-# Topics that are kept for ever. What people said is the only copy of it, and stores are rebuilt from it; keys are those of producers, so
-# that compaction would drop the answers on all but the last event of a key.
+# Topics that are kept for ever. There is no other copy of people's answers, and stores are rebuilt from them. Keys are those of producers,
+# so compaction would drop the answers on all but the last event of a key.
 KEPT = frozenset({"reviewed"})
 # Topics that the broker compresses. The headers of a dead letter have 250 bytes and more, and are nearly the same in each. Uncompressed,
 # events of a few bytes would leave thirty times their bytes as dead letters; compressed, they leave four times as many.
@@ -62,6 +63,14 @@ class TopicDescription:
     operations: frozenset[str] | None
 
 
+class _AdminClient(KafkaAdminClient):  # type: ignore[misc]
+    """Reads what a group is without what may be done to it: Tansu allows operations that kafka-python has no name for, and fails on."""
+
+    def _process_acl_operations(self, obj: dict[str, Any]) -> dict[str, Any]:
+        described: dict[str, Any] = obj if "group_id" in obj else super()._process_acl_operations(obj)
+        return described
+
+
 @contextlib.contextmanager
 def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     """
@@ -73,7 +82,7 @@ def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     options, seconds = admitted(settings)
     timeout_ms = int(seconds * 1000)
     with translated(settings, CONNECT_FAILURES):
-        client = KafkaAdminClient(
+        client = _AdminClient(
             **options,
             client_id="tagstream-admin",
             bootstrap_timeout_ms=timeout_ms,
@@ -115,22 +124,28 @@ def max_message_bytes(settings: Settings, names: Sequence[str]) -> dict[str, int
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
     """
-    return {name: int(value) for name, value in _configured(settings, names, MAX_MESSAGE).items()}
+    return {name: int(options[MAX_MESSAGE]) for name, options in topic_options(settings, names, [MAX_MESSAGE]).items()}
 
 
 def cleanup_policies(settings: Settings, names: Sequence[str]) -> dict[str, str]:
     """As `max_message_bytes`, `cleanup.policy`: delete, compact, or both with a comma between."""
-    return _configured(settings, names, CLEANUP)
+    return {name: options[CLEANUP] for name, options in topic_options(settings, names, [CLEANUP]).items()}
 
 
-def _configured(settings: Settings, names: Sequence[str], key: str) -> dict[str, str]:
+def topic_options(settings: Settings, names: Collection[str], keys: Collection[str]) -> dict[str, dict[str, str]]:
+    """As `max_message_bytes`, these options by their names."""
     with admin(settings) as client:
-        asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs={key: ""}) for name in names]
+        asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs=dict.fromkeys(keys, "")) for name in names]
         try:
             found = client.describe_configs(asked, config_filter="all")
         except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
             return {}
-    return {name: str(configs[key]["value"]) for topics in found.values() for name, configs in topics.items() if key in configs}
+    return {
+        name: {key: str(configs[key]["value"]) for key in keys}
+        for topics in found.values()
+        for name, configs in topics.items()
+        if configs.keys() >= set(keys)
+    }
 
 
 def describe(settings: Settings, names: Collection[str]) -> dict[str, TopicDescription]:
@@ -179,8 +194,8 @@ def require(
     """
     found = describe(settings, names.values()) if found is None else found
     for key, name in names.items():
-        wanted = ((operations or {}).get(key, Operation.DESCRIBE),)
-        refused = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=wanted), found[name].operations)
+        needed = ((operations or {}).get(key, Operation.DESCRIBE),)
+        refused = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=needed), found[name].operations)
         if refused is not None:
             raise NotAuthorizedError(refused)
     absent = [name for name in names.values() if found[name].partitions is None]
@@ -191,14 +206,14 @@ def require(
 
 def _absent(settings: Settings, absent: Sequence[str]) -> str:
     """The message on topics that do not exist. The doctor creates only the settings' topics, so it is advised for these alone."""
-    ours: dict[str, str] = settings.topics.model_dump()
+    ours = settings.topic_names
     keys = {name: key for key, name in ours.items()}
     foreign = next((name for name in absent if name not in keys), None)
     if foreign is None:
-        listed = ", ".join(f"{name!r} (topics.{keys[name]})" for name in absent)
+        listed = ", ".join(f"{name!r} ({_setting(keys[name])})" for name in absent)
         return (
             f"the cluster at {settings.brokers} has no topic {listed}. The worker does not create topics. "
-            f"Next: `tagstream doctor --create-topics`, or set TAGSTREAM_TOPICS__* to the names in use."
+            f"Next: `tagstream doctor --create-topics`, or set TAGSTREAM_TOPICS__* and TAGSTREAM_CONTENTS to the names in use."
         )
     shown = {key: key if key == name else f"{key} ({name})" for key, name in ours.items()}
     near = difflib.get_close_matches(foreign, [*ours, *keys], n=1)
@@ -207,6 +222,12 @@ def _absent(settings: Settings, absent: Sequence[str]) -> str:
         f"the cluster at {settings.brokers} has no topic {foreign!r}, and no topic of the settings has this name{nearest}. "
         f"Next: correct the name, or create that topic; the settings have {', '.join(shown.values())}."
     )
+
+
+def _setting(key: str) -> str:
+    """The setting that names a topic, by its name in `Settings.topic_names`."""
+    table, _, name = key.partition(".")
+    return f'{table}."{name}"' if name else f"topics.{key}"
 
 
 def create(settings: Settings, configs: Mapping[str, str] | None = None) -> Created:
@@ -221,11 +242,11 @@ def create(settings: Settings, configs: Mapping[str, str] | None = None) -> Crea
         BrokerUnreachableError: No broker answered, or one refused us.
         TopicsRefusedError: A broker answered and did not create a topic.
     """
-    wanted: dict[str, str] = settings.topics.model_dump()
+    names = settings.topic_names
     with admin(settings) as client:
         try:
             existing = _partitions(client)
-            absent = {key: name for key, name in wanted.items() if name not in existing}
+            absent = {key: name for key, name in names.items() if name not in existing}
             for key, name in absent.items():
                 with contextlib.suppress(TopicAlreadyExistsError):
                     client.create_topics(
@@ -238,7 +259,7 @@ def create(settings: Settings, configs: Mapping[str, str] | None = None) -> Crea
                 f"this client may create topics."
             )
             raise TopicsRefusedError(msg) from error
-    return Created(made=tuple(absent.values()), found=tuple(name for name in wanted.values() if name not in absent.values()))
+    return Created(made=tuple(absent.values()), found=tuple(name for name in names.values() if name not in absent.values()))
 
 
 def _partitions(client: KafkaAdminClient) -> dict[str, int]:
@@ -261,7 +282,7 @@ def _options(settings: Settings, key: str, further: Mapping[str, str]) -> dict[s
     if key in COMPRESSED:
         configs["compression.type"] = "gzip"
     return {
-        # The ledger of replays and the references need one order of all their records, and there are few of them.
+        # The notes of replays and the references need one order of all their records, and there are few of them.
         "num_partitions": 1 if key in COMPACTED else settings.topic_partitions,
         "replication_factor": settings.topic_replication,
         "configs": configs,

@@ -1,4 +1,4 @@
-"""The arguments that every Kafka client is constructed with: addresses, TLS and a user.
+"""The arguments that every Kafka client is constructed with: addresses, TLS and a user or a token.
 
 aiokafka and kafka-python name these arguments alike, and the worker makes Faust's credentials of them. A test holds that no
 client is constructed without `client_options`. A password comes from its file and is never printed.
@@ -9,10 +9,12 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from stream.logs import without_slow_tasks
-from stream.settings.secret_files import check_file, secret_in, unusable, verifying_context
-from stream.settings.security import DEFAULT_MECHANISM, Security
-from stream.settings.settings import Settings
+from tagstream.stream.kafka import sessions
+from tagstream.stream.kafka.tokens import tokens_of
+from tagstream.stream.logs import without_slow_tasks
+from tagstream.stream.settings.secret_files import check_file, secret_in, unusable, verifying_context
+from tagstream.stream.settings.security import DEFAULT_MECHANISM, Security
+from tagstream.stream.settings.settings import Settings
 
 
 class _Password(str):
@@ -39,6 +41,15 @@ def client_options(settings: Settings) -> dict[str, Any]:
     if security.tls:
         options["ssl_context"] = tls_context(security)
     if security.sasl:
+        sessions.install()
+    if security.by_token:
+        if security.client_secret_file is not None:
+            secret_in(security.client_secret_file, "security.client_secret_file")
+        if security.token_ca_file is not None:
+            check_file(security.token_ca_file, "security.token_ca_file")
+        options["sasl_mechanism"] = security.mechanism
+        options["sasl_oauth_token_provider"] = sessions.TokenProvider(tokens_of(security))
+    elif security.sasl:
         assert security.password_file is not None, "the settings refuse a user without a password file"
         options["sasl_mechanism"] = security.mechanism or DEFAULT_MECHANISM
         options["sasl_plain_username"] = security.username
@@ -82,9 +93,9 @@ def warnings(security: Security) -> list[str]:
     """
     found = []
     if security.protocol == "SASL_PLAINTEXT":
-        found.append("user, password (with PLAIN) and events can be read on the network (insecure_password_without_tls)")
+        found.append("user, password (with PLAIN), token and events can be read on the network (insecure_password_without_tls)")
     own = "certificate_file" if security.key_file is None else "key_file"
-    for name in ("password_file", own, "key_password_file", "answer_keys_file"):
+    for name in ("password_file", "client_secret_file", own, "key_password_file", "answer_keys_file"):
         path: Path | None = getattr(security, name)
         try:
             mode = path.stat().st_mode if path is not None else 0

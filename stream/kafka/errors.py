@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from kafka.errors import KafkaError
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 
 MAX_SUMMARY_CHARACTERS = 300
 # Raised by the constructor of a client: the broker is away, its name does not resolve, or an option does not fit.
@@ -28,6 +28,10 @@ class BrokerAbsentError(BrokerUnreachableError):
 
 class BrokerRefusedError(BrokerUnreachableError):
     """A broker answered and refused the connection: because of TLS, a certificate, or the user."""
+
+
+class TokenError(BrokerUnreachableError, OSError):
+    """No access token can be had to sign in with. An OSError too: the Kafka clients take it for a failed connection and try again."""
 
 
 class NotAuthorizedError(Exception):
@@ -61,11 +65,14 @@ def summary_of(error: BaseException) -> str:
 
 def unreachable(settings: Settings, error: BaseException) -> BrokerSilentError:
     """The error to raise, from a client's own `error`, when no broker answers."""
-    return BrokerSilentError(
+    found = BrokerSilentError(
         f"no Kafka broker answered at {settings.brokers} within {settings.startup_timeout_seconds:g} s ({summary_of(error)}). "
         f"Next: check that the broker runs, that it advertises this address, and that TAGSTREAM_BROKERS and "
         f"TAGSTREAM_SECURITY__PROTOCOL fit it; `tagstream doctor` examines each address."
     )
+    # For whoever asks for the client's own error, also where none was raised.
+    found.__cause__ = error
+    return found
 
 
 @contextlib.contextmanager

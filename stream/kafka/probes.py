@@ -23,10 +23,10 @@ from aiokafka.errors import (
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
-from stream.kafka.credentials import client_options
-from stream.kafka.errors import translated
-from stream.kafka.rights import Resource, Role, missing, rights, transactional_prefix
-from stream.settings.settings import Settings
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.kafka.errors import translated
+from tagstream.stream.kafka.rights import Resource, Role, missing, rights, transactional_prefix
+from tagstream.stream.settings.settings import Settings
 
 # Between two requests to a broker that answers "later".
 RETRY_SECONDS = 0.2

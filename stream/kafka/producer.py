@@ -18,15 +18,15 @@ from kafka.errors import (
 )
 from kafka.serializer import Serializer
 
-from stream.contract.record import Headers, Record
-from stream.kafka.connect.handshake import admitted
-from stream.kafka.errors import CONNECT_FAILURES, summary_of, translated
-from stream.settings.settings import Settings
-from stream.terminal.text import counted
+from tagstream.stream.contract.event import Headers, Record
+from tagstream.stream.kafka.admission import admitted
+from tagstream.stream.kafka.errors import CONNECT_FAILURES, summary_of, translated
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal.text import counted
 
 # A producer gives a record up after the first of each pair; we wait for the result a little longer, for the second.
 SEND_SECONDS, WAIT_SECONDS = 30, 35
-# Of a replay, which may hold its dead letters for a bounded time alone (`stream/dead_letters/ledger.py`).
+# Of records whose sender waits for the result of each: a replay, a saved answer, an event of `serve`.
 DELIVERY_SECONDS, CONFIRM_SECONDS = 15, 20
 REQUEST_SECONDS = 10
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
@@ -48,7 +48,7 @@ class UnansweredError(SendError):
     exit_code = 3
 
 
-class Sender:
+class CountingSender:
     """Sends records and counts those that the broker has confirmed, in `acknowledged`."""
 
     def __init__(self, producer: KafkaProducer) -> None:
@@ -67,6 +67,12 @@ class Sender:
     def send(self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
         """
         Queue one record; first wait until at most `UNCONFIRMED_BYTES` are not confirmed.
+
+        Args:
+            topic: Its name.
+            key: Chooses the partition; None: any.
+            value: The bytes; None is a tombstone.
+            headers: Name and value of each.
 
         Raises:
             SendError: This record or an earlier one was refused, or not confirmed in time.
@@ -120,9 +126,9 @@ class Sender:
 
 
 @contextlib.contextmanager
-def sender(settings: Settings) -> Iterator[Sender]:
+def sender(settings: Settings) -> Iterator[CountingSender]:
     """
-    A `Sender` whose records are confirmed by all replicas, each within `SEND_SECONDS`.
+    A `CountingSender` whose records are confirmed by all replicas, each within `SEND_SECONDS`.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
@@ -130,7 +136,7 @@ def sender(settings: Settings) -> Iterator[Sender]:
     options = _options(settings, SEND_SECONDS)
     with translated(settings, CONNECT_FAILURES):
         producer = KafkaProducer(**options, client_id="tagstream-send", enable_idempotence=False, linger_ms=5)
-    made = Sender(producer)
+    made = CountingSender(producer)
     try:
         yield made
     finally:
@@ -173,7 +179,7 @@ class TooLateError(UndeliveredError):
     """The time for a record was over before it was handed to the producer: it will not arrive."""
 
 
-class TooLargeError(UndeliveredError):
+class RecordTooLargeError(UndeliveredError):
     """The broker will never take this record, because of its size."""
 
 
@@ -209,7 +215,7 @@ class VerbatimSender:
 
         Returns:
             For each record None, when all replicas have it, or the error: `TooLateError` if it was not handed over in time,
-            `TooLargeError` if it is too large for the broker.
+            `RecordTooLargeError` if it is too large for the broker.
 
         Raises:
             BrokerUnreachableError: After an earlier failure no producer can be made; no record was handed over.
@@ -254,7 +260,7 @@ def _result(future: Any, deadline: float) -> UndeliveredError | None:
 
 
 def _undelivered(error: KafkaError) -> UndeliveredError:
-    found = (TooLargeError if isinstance(error, TOO_LARGE) else UndeliveredError)(summary_of(error))
+    found = (RecordTooLargeError if isinstance(error, TOO_LARGE) else UndeliveredError)(summary_of(error))
     found.__cause__ = error
     return found
 

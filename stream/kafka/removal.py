@@ -6,9 +6,10 @@ from collections.abc import Collection
 from kafka.admin import KafkaAdminClient, MemberToRemove
 from kafka.errors import GroupIdNotFoundError, UnknownTopicOrPartitionError, for_code
 
-from stream.kafka.admin import admin
-from stream.kafka.errors import BrokerUnreachableError
-from stream.settings.settings import Settings
+from tagstream.stream.kafka.admin import admin
+from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.kafka.rights import shadow_group
+from tagstream.stream.settings.settings import Settings
 
 TOPICS_SECONDS = 30
 GROUP_SECONDS = 30.0
@@ -25,23 +26,25 @@ class NotRemovedError(Exception):
 
 def remove(settings: Settings) -> None:
     """
-    Remove the topics and the consumer group of these settings; those that do not exist count as removed.
+    Remove the topics and the consumer groups of these settings, those of a rollout too; those that do not exist count as removed.
 
     Members are first removed from the group: a worker that was killed stays a member until its session times out.
 
     Raises:
         NotRemovedError: A broker refused, or none answered.
     """
-    names: dict[str, str] = settings.topics.model_dump()
+    named = settings.topic_names
+    names = (*named.values(), settings.rollout.topic, settings.rollout.workers_topic)
+    groups = (settings.group, shadow_group(settings))
     try:
         with admin(settings) as client:
-            left = _remove_topics(client, names.values()) + _remove_group(client, settings.group)
+            left = _remove_topics(client, names) + [why for group in groups for why in _remove_group(client, group)]
     except BrokerUnreachableError as error:
         left = [str(error)]
     if left:
         msg = (
             f"not all topics and groups of {settings.group} could be removed from {settings.brokers}: {'; '.join(left)}. "
-            f"Next: delete the topics {', '.join(names.values())} and the group {settings.group} with Kafka's own tools."
+            f"Next: delete the topics {', '.join(names)} and the groups {' and '.join(groups)} with Kafka's own tools."
         )
         raise NotRemovedError(msg)
 

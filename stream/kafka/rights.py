@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 
 
 class Operation(StrEnum):
@@ -41,6 +41,8 @@ class Role(StrEnum):
     REPORTER = "reporter"
     TAGS = "tags"
     OPERATOR = "operator"
+    SHADOW = "shadow"
+    CONTROLLER = "controller"
     CREATOR = "creator"
 
 
@@ -62,6 +64,13 @@ NEEDED_TOPICS = {
 }
 # The topics that a worker uses where they exist.
 USED_TOPICS = {"audit": Operation.WRITE, "reviewed": Operation.READ, "drift": Operation.WRITE, "references": Operation.READ}
+
+
+def needed_topics(settings: Settings) -> dict[str, Operation]:
+    """As `NEEDED_TOPICS`, with further topics of events; by their names in `Settings.topic_names`."""
+    return NEEDED_TOPICS | {f"contents.{name}": Operation.READ for name in settings.contents}
+
+
 _READ = (Operation.READ, Operation.DESCRIBE)
 _WRITE = (Operation.WRITE, Operation.DESCRIBE)
 
@@ -69,43 +78,79 @@ _WRITE = (Operation.WRITE, Operation.DESCRIBE)
 def rights(settings: Settings, role: Role) -> list[Right]:
     """The rights that a role needs, and no more. READ and WRITE imply DESCRIBE; it is listed so that the list is complete."""
     topics = settings.topics
-    every: list[str] = list(topics.model_dump().values())
+    every = list(settings.topic_names.values())
+    contents = settings.content_topics
+    found: list[Right]
     match role:
         case Role.WORKER:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.READ,))
             # How large a record each outcome's topic takes is part of its configuration.
             out = _topics((*_WRITE, Operation.DESCRIBE_CONFIGS), topics.tagged, topics.review, topics.dlq)
             found = [
-                *_topics(_READ, topics.content, topics.reviewed),
+                *_topics(_READ, *contents, topics.reviewed),
                 group,
                 *out,
                 *_topics(_WRITE, topics.audit, topics.drift),
                 *_topics((Operation.READ, *_WRITE), topics.references),
+                *_topics(_READ, settings.rollout.topic),
+                *_topics(_WRITE, settings.rollout.workers_topic),
             ]
             if settings.delivery == "exactly_once":
-                for topic in (topics.content, topics.reviewed):
+                for topic in (*contents, topics.reviewed):
                     ids = transactional_prefix(settings.group, topic)
                     found.append(Right(resource=Resource.TRANSACTIONAL_ID, name=ids, operations=_WRITE))
-            return found
         case Role.PRODUCER | Role.REPORTER:
-            return _topics(_WRITE, topics.content if role is Role.PRODUCER else topics.reports)
+            found = _topics(_WRITE, *(contents if role is Role.PRODUCER else [topics.reports]))
         case Role.CONSUMER | Role.TAGS:
-            return _topics(_READ, topics.tagged, *([topics.review] if role is Role.TAGS else []))
+            found = _topics(_READ, topics.tagged, *([topics.review] if role is Role.TAGS else []))
         case Role.REVIEWER:
             # The console's store is rebuilt from all that it reads; the form of a report is served by the console.
             read = (topics.tagged, topics.review, topics.audit, topics.reviewed, topics.reports)
-            return [*_topics(_READ, *read), *_topics(_WRITE, topics.reviewed, topics.reports)]
+            found = [*_topics(_READ, *read), *_topics(_WRITE, topics.reviewed, topics.reports)]
         case Role.OPERATOR:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,))
-            # A replay writes dead letters to `content` or `reviewed` again, and a record of each to its ledger. `drift confirm` and
+            # A replay writes dead letters to `content` or `reviewed` again, and a note of each to its topic. `drift confirm` and
             # `drift learn` write to `references`.
-            return [
-                *_topics(_READ, *every),
+            found = [
+                *_topics(_READ, *every, settings.rollout.topic, settings.rollout.workers_topic),
                 group,
-                *_topics(_WRITE, topics.content, topics.reviewed, topics.replays, topics.references),
+                *_topics(_WRITE, *contents, topics.reviewed, topics.replays, topics.references),
             ]
+        case Role.SHADOW | Role.CONTROLLER:
+            found = _of_a_shadow(settings) if role is Role.SHADOW else _of_the_controller(settings)
         case Role.CREATOR:
-            return _topics((Operation.CREATE, Operation.DESCRIBE), *every)
+            names = (*every, settings.rollout.topic, settings.rollout.workers_topic)
+            found = _topics((Operation.CREATE, Operation.DESCRIBE), *names)
+    return found
+
+
+def shadow_group(settings: Settings) -> str:
+    """The consumer group in which a bundle is tried beside the stream; it takes no partition of the workers' group."""
+    return f"{settings.group}.shadow"
+
+
+def _of_a_shadow(settings: Settings) -> list[Right]:
+    """It reads what workers read and what they publish, and writes neither decisions nor what chooses the model; `audit` is what people are asked."""
+    topics = settings.topics
+    return [
+        *_topics(_READ, *settings.content_topics, topics.tagged, topics.review, settings.rollout.topic),
+        *_topics(_WRITE, topics.shadow, topics.audit),
+        Right(resource=Resource.GROUP, name=shadow_group(settings), operations=(Operation.READ,)),
+    ]
+
+
+def _of_the_controller(settings: Settings) -> list[Right]:
+    """WRITE on the topic of rollouts chooses the model of the stream."""
+    rollout, group, topics = settings.rollout, settings.group, settings.topics
+    return [
+        # It removes the words of workers that are gone.
+        *_topics((Operation.READ, *_WRITE), rollout.topic, rollout.workers_topic),
+        *_topics((Operation.DESCRIBE,), *settings.content_topics),
+        Right(resource=Resource.GROUP, name=group, operations=(Operation.DESCRIBE,)),
+        Right(resource=Resource.TRANSACTIONAL_ID, name=rollout.topic, operations=_WRITE),
+        # A verdict is made of these (`tagstream rollout watch`). The last: a change needs none of them, and the first right that lacks is named.
+        *_topics(_READ, topics.shadow, topics.audit, topics.tagged, topics.review, topics.reviewed, topics.reports),
+    ]
 
 
 def transactional_prefix(group: str, topic: str) -> str:
@@ -125,6 +170,11 @@ def _topics(operations: tuple[Operation, ...], *names: str) -> list[Right]:
 def command(settings: Settings, rights: Sequence[Right], user: str) -> str:
     """
     The command that grants rights on one kind of resource; `admin.properties` is the administrator's client configuration.
+
+    Args:
+        settings: Brokers.
+        rights: At least one; all with the same resource and operations.
+        user: The name that brokers know, without `User:`.
 
     >>> right = Right(resource=Resource.GROUP, name="night shift", operations=(Operation.READ,))
     >>> command(Settings(brokers="kafka:9093"), [right], "worker")
@@ -166,10 +216,19 @@ def missing(settings: Settings, right: Right, allowed: Collection[str] | None) -
 def _who(settings: Settings) -> str:
     if settings.security.username:
         return f"user {settings.security.username!r}"
+    if settings.security.by_token:
+        return "the owner of our token"
     return "the owner of security.certificate_file" if settings.security.certificate_file else "a client without a user"
 
 
 def lines(settings: Settings, role: Role, user: str) -> list[str]:
-    """The commands that give a user the rights of a role: one command for each resource and set of operations."""
+    """
+    The commands that give a user the rights of a role: one command for each resource and set of operations.
+
+    Args:
+        settings: Brokers, topics and group.
+        role: The user's task.
+        user: The name that brokers know, without `User:`.
+    """
     alike = groupby(rights(settings, role), key=lambda right: (right.resource, right.operations))
     return [command(settings, list(found), user) for _, found in alike]

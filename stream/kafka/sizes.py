@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from stream.kafka import admin
-from stream.kafka.errors import BrokerUnreachableError
-from stream.logs import logger
-from stream.settings.settings import Settings
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.logs import logger
+from tagstream.stream.settings.settings import Settings
 
 # Kafka's default `max.message.bytes`, also assumed for a topic whose limit the brokers do not tell.
 KAFKA_DEFAULT_BYTES = 1_048_588
@@ -30,14 +30,14 @@ class Shortfall:
     Attributes:
         topic: Its name.
         setting: The setting's key.
-        wanted: The setting's value, bytes.
+        allowed: The setting's value, bytes.
         taken: The topic's `max.message.bytes`, or Kafka's default if `known` is false.
         known: Did the brokers say? They say it to users who may DESCRIBE_CONFIGS on the topic.
     """
 
     topic: str
     setting: str
-    wanted: int
+    allowed: int
     taken: int
     known: bool
 
@@ -45,7 +45,7 @@ class Shortfall:
     def why(self) -> str:
         """A sentence with both sizes."""
         if self.known:
-            return f"{self.topic} takes records of {self.taken} bytes, {self.setting} is {self.wanted}"
+            return f"{self.topic} takes records of {self.taken} bytes, {self.setting} is {self.allowed}"
         return f"the brokers do not say how large a record {self.topic} takes; Kafka's default of {self.taken} bytes is assumed"
 
     @property
@@ -61,17 +61,17 @@ class Shortfall:
     def next(self) -> str:
         """The remedies."""
         if self.known:
-            return f"set max.message.bytes of the topic to {self.wanted}, or TAGSTREAM_{self.setting.upper()}={self.taken}"
+            return f"set max.message.bytes of the topic to {self.allowed}, or TAGSTREAM_{self.setting.upper()}={self.taken}"
         return "if the user lacks DESCRIBE_CONFIGS on the topic, grant it: tagstream doctor --acls USER --role worker"
 
 
 def shortfalls(settings: Settings, taken: Mapping[str, int]) -> Iterator[Shortfall]:
     """The topics of `taken` (`max.message.bytes` by name, where it is known) that take less than the settings allow."""
     for key, setting in (("tagged", "max_outcome_bytes"), ("review", "max_outcome_bytes"), ("dlq", "max_dead_letter_bytes")):
-        topic, wanted = getattr(settings.topics, key), getattr(settings, setting)
+        topic, allowed = getattr(settings.topics, key), getattr(settings, setting)
         limit = taken.get(topic, KAFKA_DEFAULT_BYTES)
-        if limit < wanted:
-            yield Shortfall(topic=topic, setting=setting, wanted=wanted, taken=limit, known=topic in taken)
+        if limit < allowed:
+            yield Shortfall(topic=topic, setting=setting, allowed=allowed, taken=limit, known=topic in taken)
 
 
 def read(settings: Settings, topics: Sequence[str] = ()) -> dict[str, int]:
@@ -101,7 +101,7 @@ def fitted(settings: Settings, found: list[Shortfall]) -> Settings:
         if one.setting == "max_dead_letter_bytes" and one.taken < LEAST_BYTES:
             msg = (
                 f"the topic {one.topic} takes records of {one.taken} bytes: not even a reference to a dead letter fits, which may need "
-                f"{LEAST_BYTES}. Next: set max.message.bytes of the topic to {one.wanted}."
+                f"{LEAST_BYTES}. Next: set max.message.bytes of the topic to {one.allowed}."
             )
             raise TopicTakesTooLittleError(msg)
         lowered[one.setting] = min(one.taken, lowered.get(one.setting, one.taken))

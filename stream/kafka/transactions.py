@@ -24,12 +24,12 @@ from aiokafka.structs import TopicPartition
 from kafka import KafkaConsumer
 from kafka import TopicPartition as PlainTopicPartition
 
-from stream.contract.publication import Publication
-from stream.kafka.credentials import client_options
-from stream.kafka.partitioner import Partitioner
-from stream.kafka.rights import transactional_prefix
-from stream.logs import logger
-from stream.settings.settings import Settings
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.kafka.partitioner import Partitioner
+from tagstream.stream.kafka.rights import transactional_prefix
+from tagstream.stream.logs import logger
+from tagstream.stream.settings.settings import Settings
 
 MAX_BATCH_BYTES = 131_072
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
@@ -69,11 +69,11 @@ class TakenOverError(Exception):
     """Another worker or the broker ended the transaction that this worker was filling."""
 
 
-class Producer(AIOKafkaProducer):  # type: ignore[misc]
+class PartitionProducer(AIOKafkaProducer):  # type: ignore[misc]
     """The producer of one partition. It has a name of its own so that a fault run can replace it with one that breaks."""
 
 
-class Source(NamedTuple):
+class EventPlace(NamedTuple):
     """The place of an event in `content`."""
 
     topic: str
@@ -105,7 +105,7 @@ class Transactions:
         self._settings = settings
         self._metadata = metadata
         self._lost = lost
-        self._names: dict[str, str] = settings.topics.model_dump()
+        self._names = settings.topic_names
         self._held: dict[TopicPartition, _Held] = {}
 
     async def hold(self, assigned: Iterable[Any]) -> None:
@@ -118,10 +118,10 @@ class Transactions:
             TimeoutError: The brokers did not answer within `startup_timeout_seconds`.
             KafkaError: The brokers refused.
         """
-        wanted = {TopicPartition(tp.topic, tp.partition) for tp in assigned}
-        gone = [self._held.pop(partition) for partition in sorted(self._held.keys() - wanted)]
+        partitions = {TopicPartition(tp.topic, tp.partition) for tp in assigned}
+        gone = [self._held.pop(partition) for partition in sorted(self._held.keys() - partitions)]
         await asyncio.gather(*(_stop(held.producer) for held in gone))
-        new = sorted(wanted - self._held.keys())
+        new = sorted(partitions - self._held.keys())
         async with asyncio.timeout(self._settings.startup_timeout_seconds):
             producers = await asyncio.gather(*(self._started(partition) for partition in new))
             # Only now: before the fencing, the previous owner could still have committed.
@@ -130,7 +130,7 @@ class Transactions:
             self._held[partition] = _Held(producer=producer, first=first)
         log.info("partitions_held", held=sorted(partition.partition for partition in self._held), taken_over=len(new))
 
-    async def deliver(self, sources: Sequence[Source], publications: Sequence[Publication]) -> list[Publication]:
+    async def deliver(self, sources: Sequence[EventPlace], publications: Sequence[Publication]) -> list[Publication]:
         """
         Commit outcomes with the offsets after their events, in one transaction for each partition, all at the same time.
 
@@ -201,7 +201,7 @@ class Transactions:
 
     async def _started(self, partition: TopicPartition) -> Any:
         options = client_options(self._settings)
-        producer = Producer(
+        producer = PartitionProducer(
             **options,
             client_id=f"tagstream-{partition.topic}-{partition.partition}",
             transactional_id=f"{transactional_prefix(self._settings.group, partition.topic)}{partition.partition}",

@@ -2,29 +2,42 @@
 
 fastavro's own reader is native code that trusts the bytes: ten thousand levels of a schema that names itself overflow the stack and end
 the process, a decimal of a megabyte holds Python's lock for more than ten minutes, and four bytes can ask for a list of a trillion
-nulls. Whoever writes to the topic could stop every worker so. This reader is bounded in depth and in what it makes; the tests hold that
+nulls. So each writer of the topic could stop every worker. This reader is bounded in depth and in what it makes; the tests hold that
 it agrees with fastavro's on what both read (docs/decisions/0022-schema-registry.md).
 """
 
 import json
 import struct
+import uuid
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from model_export.extras import install
-from monitoring.vocabulary import Reason
-from stream.contract.refusal import undecodable
-from stream.registry.cursor import Cursor, wrong
-from stream.registry.logical import LOGICAL, Bytes
+from tagstream.model_export.extras import install
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.refusal import Refused, undecodable
 
 Read = Callable[[bytes], bytes]
 """A payload as JSON. Raises `Refused` if the payload is not what its schema says, or not an event that fits."""
-
 # Calls of the reader inside each other. One level of JSON takes two or three; the decoder refuses more than 32 levels.
 MOST_DEPTH = 100
 # fastavro sets it in a schema that it has checked, and checks no schema that has it.
 CHECKED = "__fastavro_parsed__"
+# As for numbers in JSON; the time to write a number grows with the square of its digits.
+MOST_DECIMAL_BYTES, MOST_SCALE = 415, 1000
+MOST_MICROSECONDS = 24 * 60 * 60 * 1_000_000
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local timestamps have no zone
+_SPECS = {3: "milliseconds", 6: "microseconds"}
+# A number of 64 bits has 10 bytes of 7 bits each.
+MOST_VARINT_BYTES = 10
+# The highest bit of a byte: another one follows.
+MORE = 0x80
+# Fields of records and items of arrays and maps in one value. A null takes no byte, and one of four digits as a name and in JSON.
+MOST_VALUES = 10_000
+# So many bytes of JSON come from names and values that take no byte, and so many from each byte of the payload. A batch is cut by the
+# bytes on the topic, and all of its events are held as JSON at once.
+FREE_BYTES, MOST_GROWTH = 64 * 1024, 4
 
 
 class SchemaError(Exception):
@@ -35,6 +48,190 @@ class MissingExtraError(Exception):
     """The extra `registry` is not installed."""
 
     exit_code = 2
+
+
+class Bytes(bytes):
+    """A value of Avro's type `bytes` or `fixed`; where nothing more is known of it, it is base64 in JSON."""
+
+    __slots__ = ()
+
+
+def decimal(value: Bytes, schema: Mapping[str, Any]) -> str | Bytes:
+    r"""
+    All digits of a decimal.
+
+    >>> decimal(Bytes(b"\xff\x85"), {"scale": 2}), decimal(Bytes(b"\5"), {})
+    ('-1.23', '5')
+
+    Raises:
+        ValueError: It has more than a thousand digits.
+    """
+    scale = schema.get("scale", 0)
+    if not isinstance(scale, int) or not 0 <= scale <= MOST_SCALE:
+        return value
+    if len(value) > MOST_DECIMAL_BYTES:
+        msg = f"a decimal has {len(value)} bytes"
+        raise ValueError(msg)
+    unscaled = int.from_bytes(value, "big", signed=True)
+    digits = str(abs(unscaled)).zfill(scale + 1)
+    sign = "-" if unscaled < 0 else ""
+    return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else sign + digits
+
+
+def day(value: int, _: Mapping[str, Any]) -> str:
+    """
+    A date.
+
+    >>> day(20783, {})
+    '2026-11-26'
+
+    Raises:
+        OverflowError: It is not in the years 1 to 9999.
+    """
+    return (date(1970, 1, 1) + timedelta(days=value)).isoformat()
+
+
+def time_of_day(digits: int) -> Callable[[int, Mapping[str, Any]], str]:
+    """A time of day with so many digits behind the second: 3 for milliseconds, 6 for microseconds."""
+
+    def read(value: int, _: Mapping[str, Any]) -> str:
+        microseconds = value * 10 ** (6 - digits)
+        if not 0 <= microseconds < MOST_MICROSECONDS:
+            msg = "it is no time of a day"
+            raise ValueError(msg)
+        return (_EPOCH + timedelta(microseconds=microseconds)).time().isoformat(_SPECS[digits])
+
+    return read
+
+
+def moment(digits: int, zone: str) -> Callable[[int, Mapping[str, Any]], str]:
+    """
+    A timestamp; `zone` ends it.
+
+    >>> moment(3, "Z")(1700000000123, {})
+    '2023-11-14T22:13:20.123Z'
+    """
+
+    def read(value: int, _: Mapping[str, Any]) -> str:
+        return (_EPOCH + timedelta(microseconds=value * 10 ** (6 - digits))).isoformat(timespec=_SPECS[digits]) + zone
+
+    return read
+
+
+def uuid_of(value: Bytes, _: Mapping[str, Any]) -> str | Bytes:
+    """
+    A UUID of 16 bytes.
+
+    >>> uuid_of(Bytes(bytes(16)), {})
+    '00000000-0000-0000-0000-000000000000'
+    """
+    return str(uuid.UUID(bytes=bytes(value))) if len(value) == 16 else value  # noqa: PLR2004
+
+
+# By Avro's type and the logical one; a UUID in a string is a string.
+LOGICAL: dict[tuple[str, str], Callable[[Any, Mapping[str, Any]], Any]] = {
+    ("bytes", "decimal"): decimal,
+    ("fixed", "decimal"): decimal,
+    ("fixed", "uuid"): uuid_of,
+    ("int", "date"): day,
+    ("int", "time-millis"): time_of_day(3),
+    ("long", "time-micros"): time_of_day(6),
+    ("long", "timestamp-millis"): moment(3, "Z"),
+    ("long", "timestamp-micros"): moment(6, "Z"),
+    ("long", "local-timestamp-millis"): moment(3, ""),
+    ("long", "local-timestamp-micros"): moment(6, ""),
+}
+
+
+class Cursor:
+    r"""
+    Reads one payload, once. Every method raises `Refused` where the bytes are not what they should be, or end.
+
+    >>> cursor = Cursor(b"\4Hi\3", max_bytes=100)
+    >>> cursor.string(), cursor.long()
+    ('Hi', -2)
+    """
+
+    def __init__(self, payload: bytes, max_bytes: int) -> None:
+        """`max_bytes`: the most that any value may take as JSON; that of few bytes may take less, `self.max_bytes`."""
+        self._payload = payload
+        self._at = 0
+        self.max_bytes = min(max_bytes, FREE_BYTES + MOST_GROWTH * len(payload))
+        # No comma follows the outermost value, which is counted as if one did.
+        self._left = self.max_bytes + 1
+        self._values_left = MOST_VALUES
+
+    def end(self) -> None:
+        """No byte may be left."""
+        if self._at != len(self._payload):
+            raise wrong(len(self._payload) - self._at, "bytes follow the value")
+
+    def take(self, count: int) -> bytes:
+        """So many bytes."""
+        until = self._at + count
+        if count < 0 or until > len(self._payload):
+            raise undecodable(Reason.INVALID_AVRO, f"the value ends after {len(self._payload)} bytes, in the middle of a field")
+        taken = self._payload[self._at : until]
+        self._at = until
+        return taken
+
+    def long(self) -> int:
+        """A number of Avro's types `int` and `long`: seven bits a byte, the lowest first, signs in zigzag."""
+        found = 0
+        for position in range(MOST_VARINT_BYTES):
+            byte = self.take(1)[0]
+            found |= (byte & ~MORE) << (7 * position)
+            if byte < MORE:
+                return (found >> 1) ^ -(found & 1)
+        raise wrong(MOST_VARINT_BYTES, "bytes of a number say that more follow")
+
+    def boolean(self) -> bool:
+        """One byte, 0 or 1."""
+        byte = self.take(1)[0]
+        if byte > 1:
+            raise wrong(byte, "stands where a boolean is 0 or 1")
+        return byte == 1
+
+    def string(self) -> str:
+        """Its length, then its UTF-8."""
+        try:
+            return self.take(self.long()).decode("utf-8")
+        except UnicodeDecodeError:
+            raise undecodable(Reason.INVALID_UTF8, "a string of the Avro value is not UTF-8") from None
+
+    def block(self) -> int:
+        """The number of items of an array or a map that follow; 0 after the last. A negative one stands before their size."""
+        count = self.long()
+        if count < 0:
+            self.long()
+        self.hold(abs(count))
+        return abs(count)
+
+    def hold(self, count: int) -> None:
+        """Count fields or items, before they are read."""
+        self._values_left -= count
+        if self._values_left < 0:
+            raise undecodable(
+                Reason.TOO_LARGE, f"the Avro value has more than {MOST_VALUES} fields and items, which is the limit"
+            )
+
+    def spend(self, count: int) -> None:
+        """Count bytes that the JSON will have at least, so that a few bytes cannot become a large value."""
+        self._left -= count
+        if self._left < 0:
+            raise self.too_large()
+
+    def too_large(self) -> Refused:
+        """The value takes more than `max_bytes` as JSON."""
+        return undecodable(
+            Reason.TOO_LARGE,
+            f"as JSON the value has more than {self.max_bytes} bytes, which is the limit for {len(self._payload)} bytes of Avro",
+        )
+
+
+def wrong(number: int, what: str) -> Refused:
+    """The bytes are not of their schema."""
+    return undecodable(Reason.INVALID_AVRO, f"{number} {what}")
 
 
 def require_fastavro() -> None:
@@ -74,7 +271,7 @@ def reader_of(schema: str, references: Sequence[str] = (), max_bytes: int = 900_
 
     def read(payload: bytes) -> bytes:
         cursor = Cursor(payload, max_bytes)
-        value = _Reader(cursor, named).value(parsed, 0)
+        value = _ValueReader(cursor, named).value(parsed, 0)
         cursor.end()
         # NaN is written as such, and the decoder refuses it as it refuses it in JSON.
         found = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
@@ -107,7 +304,7 @@ def _size(value: Any) -> int:
     return len(value) + 2 if isinstance(value, str) else len(repr(value))
 
 
-class _Reader:
+class _ValueReader:
     """Reads values of any schema from one cursor."""
 
     def __init__(self, cursor: Cursor, named: Mapping[str, Any]) -> None:

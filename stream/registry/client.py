@@ -1,4 +1,4 @@
-"""Asks a Schema Registry over HTTP, within bounds: the only file here that opens a connection.
+"""Asks a Schema Registry over HTTP, within bounds: the only file here that asks for something.
 
 Two kinds of failure are told apart with care. A registry that does not answer, refuses us or is none is a broken machine: an exception,
 so that no event becomes a dead letter for it. A single schema that the registry does not give is the fault of the event that names it.
@@ -6,20 +6,17 @@ No event may stop the stream, whatever it names, so a 404 or 403 counts as the s
 """
 
 import base64
-import contextlib
 import json
 import math
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
+from http.client import HTTPException
 from typing import Any
-from urllib.parse import urlsplit
 
-from stream.settings.schema_registry import SchemaRegistry
-from stream.settings.secret_files import secret_in, verifying_context
+from tagstream.stream.asking import OK, REDIRECTS, Bounds, HttpAnswer, ask
+from tagstream.stream.settings.schema_registry import SchemaRegistry
+from tagstream.stream.settings.secret_files import secret_in, verifying_context
 
 # Larger than the largest schema of a registry in the cloud (1 MB).
 MOST_BYTES = 2 * 1024 * 1024
@@ -32,10 +29,6 @@ SILENT_SECONDS = 30.0
 # The types of schemas that it takes: every registry answers this to every user that it knows.
 TYPES = "/schemas/types"
 NEXT = "Next: see that it runs and that schema_registry.url is its address, then start again; `tagstream doctor` asks it too."
-OK, MANY_REQUESTS, REQUEST_TIMEOUT, SERVER_ERROR = 200, 429, 408, 500
-REDIRECTS = range(300, 400)
-# Of the address that a redirect names, in a message.
-MOST_CHARACTERS = 200
 NOT_GIVEN = frozenset({403, 404})
 REFUSED = frozenset({401, 403})
 
@@ -51,13 +44,6 @@ class NotGiven:
     """The registry works, and does not give what was asked for: `why`, as it stands in a dead letter."""
 
     why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    status: int
-    body: bytes
-    moved_to: str
 
 
 class Client:
@@ -122,7 +108,7 @@ class Client:
                 check()
         return found
 
-    def _answer(self, path: str, until: float) -> _Answer:
+    def _answer(self, path: str, until: float) -> HttpAnswer:
         """The answer of the first address that has one, asked again and again; one that will not change with time."""
         pause, why = FIRST_PAUSE_SECONDS, "no time was left to ask"
         while True:
@@ -137,11 +123,11 @@ class Client:
         msg = f"the Schema Registry gives no answer in time (schema_registry.timeout_seconds); {why}. No event is lost. {NEXT}"
         raise RegistryError(msg)
 
-    def _asked_in_turn(self, path: str, until: float) -> tuple[_Answer | None, str]:
+    def _asked_in_turn(self, path: str, until: float) -> tuple[HttpAnswer | None, str]:
         """As `_answer`, each address once; without an answer that will not change, why the last address gave none."""
         # An address that lacks a schema may be a copy that is behind, and one that redirects none at all: the others are asked too.
-        lacking: _Answer | None = None
-        moved: _Answer | None = None
+        lacking: HttpAnswer | None = None
+        moved: HttpAnswer | None = None
         why = ""
         for url in sorted(self._urls, key=self._is_silent):
             left = until - time.monotonic()
@@ -156,7 +142,7 @@ class Client:
                 why = f"{url}: {type(error).__name__}: {error}"
                 self._silent[url] = time.monotonic()
                 continue
-            if answer.status in {REQUEST_TIMEOUT, MANY_REQUESTS} or answer.status >= SERVER_ERROR:
+            if answer.is_passing:
                 why = f"{url} answers with status {answer.status}"
                 self._silent[url] = time.monotonic()
             elif answer.status in REDIRECTS:
@@ -171,29 +157,11 @@ class Client:
     def _is_silent(self, url: str) -> bool:
         return time.monotonic() - self._silent.get(url, -math.inf) < SILENT_SECONDS
 
-    def _ask(self, url: str, path: str, seconds: float, until: float) -> _Answer:
-        address = urlsplit(url)
-        assert address.hostname is not None, "the settings refuse an address without a host"
-        connection = (
-            HTTPConnection(address.hostname, address.port, timeout=seconds)
-            if self._tls is None or address.scheme == "http"
-            else HTTPSConnection(address.hostname, address.port, timeout=seconds, context=self._tls)
-        )
-        with contextlib.closing(connection):
-            connection.connect()
-            with _ended_at(until, connection.sock):
-                connection.request("GET", address.path + path, headers=self._headers)
-                response = connection.getresponse()
-                body = b""
-                while len(body) <= MOST_BYTES and (part := response.read1(64 * 1024)):
-                    body += part
-                # `read1` does not say that an answer broke off.
-                if response.length and len(body) <= MOST_BYTES:
-                    raise IncompleteRead(body, response.length)
-            moved_to = response.getheader("Location", "").partition("?")[0]
-            return _Answer(status=response.status, body=body, moved_to=moved_to[:MOST_CHARACTERS])
+    def _ask(self, url: str, path: str, seconds: float, until: float) -> HttpAnswer:
+        bounds = Bounds(seconds=seconds, until=until, most_bytes=MOST_BYTES)
+        return ask(url + path, self._headers, bounds, tls=self._tls)
 
-    def _refusal(self, answer: _Answer, path: str) -> RegistryError:
+    def _refusal(self, answer: HttpAnswer, path: str) -> RegistryError:
         status, where = answer.status, " or ".join(self._urls)
         if status in REFUSED:
             user = "a client without a user" if self._user is None else f"user {self._user!r}"
@@ -209,39 +177,7 @@ class Client:
         )
 
 
-@contextlib.contextmanager
-def _ended_at(until: float, connected: socket.socket) -> Iterator[None]:
-    """
-    End a connection at a time on `time.monotonic`. Its own bound begins anew with each byte, and an answer may send one a second for ever.
-
-    Raises:
-        TimeoutError: The time came.
-    """
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        # It may have ended by itself meanwhile.
-        with contextlib.suppress(OSError):
-            connected.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(until - time.monotonic(), end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except (OSError, HTTPException):
-        # An end that we made looks like one of the other side.
-        if not late.is_set():
-            raise
-    finally:
-        timer.cancel()
-    if late.is_set():
-        msg = "the answer does not end"
-        raise TimeoutError(msg)
-
-
-def _given(answer: _Answer) -> dict[str, Any] | NotGiven | None:
+def _given(answer: HttpAnswer) -> dict[str, Any] | NotGiven | None:
     """The JSON object with a schema in an answer, or why there is none; None if no Schema Registry answers so."""
     if answer.status in NOT_GIVEN:
         return NotGiven(why="unknown to it" if answer.status == 404 else "not for our user")  # noqa: PLR2004

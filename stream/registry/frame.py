@@ -8,17 +8,13 @@ import struct
 import uuid
 from dataclasses import dataclass, field
 
-from monitoring.vocabulary import Reason, Stage
-from stream.contract.events import FIRST_OF_FRAME
-from stream.contract.record import Headers, Record
-from stream.contract.refusal import Refusal
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract.event import FIRST_OF_FRAME, Headers, Record
+from tagstream.stream.contract.refusal import Refusal
 
 HEADER = "__value_schema_id"
 FIRST_OF_GUID = 1
 ID_BYTES, GUID_BYTES = 5, 17
-
-# The reasons why the value in a frame cannot be had.
-OF_FRAMES = frozenset({Reason.INVALID_FRAME, Reason.UNKNOWN_SCHEMA, Reason.UNSUPPORTED_SCHEMA, Reason.INVALID_AVRO})
 
 SchemaName = int | uuid.UUID
 """The id or the GUID of a schema in its registry."""

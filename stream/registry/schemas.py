@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from monitoring.vocabulary import Reason, Stage
-from stream.contract.refusal import Refusal
-from stream.registry.avro import Read, SchemaError, reader_of
-from stream.registry.client import NEXT, Client, NotGiven, RegistryError
-from stream.registry.frame import SchemaName
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.registry.avro import Read, SchemaError, reader_of
+from tagstream.stream.registry.client import NEXT, Client, NotGiven, RegistryError
+from tagstream.stream.registry.frame import SchemaName
 
 # Requests at once, so that a batch whose events name many schemas ends within its bound.
 REQUESTS_AT_ONCE = 8
@@ -134,7 +134,7 @@ class Schemas:
             wait(asked.values(), timeout=self._seconds)
             done = {name: one for name, one in asked.items() if one.done()}
             found = {name: one.result() for name, one in done.items() if one.exception() is None}
-            # What there is is kept though the bound was missed, so that the next call goes on where this one ended.
+            # Schemas that came are kept though the bound was missed, so that the next call goes on where this one ended.
             self._keep(found, whole=len(found) == len(names))
             for one in done.values():
                 one.result()

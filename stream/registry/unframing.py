@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stream.contract.events import whole_value
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal, Refused
-from stream.registry.avro import require_fastavro
-from stream.registry.client import Client
-from stream.registry.frame import Framed, framed
-from stream.registry.schemas import Schemas
-from stream.settings.settings import Settings
+from tagstream.stream.contract.event import Record, whole_value
+from tagstream.stream.contract.refusal import Refusal, Refused
+from tagstream.stream.registry.avro import require_fastavro
+from tagstream.stream.registry.client import Client
+from tagstream.stream.registry.frame import Framed, framed
+from tagstream.stream.registry.schemas import Schemas
+from tagstream.stream.settings.settings import Settings
 
 
 class Unframing:

@@ -1,36 +1,24 @@
 """Live quality of a window: what the store has of it, counted by the database, and the estimates of `monitoring/quality`."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from model_export.bundle.bundle import BundleError, read_manifest
-from monitoring.quality.report import Promise, Report, Window, measure
-from monitoring.quality.sample import Population
-from stream.review.store.facts import Queue
-from stream.review.store.figures import Total
-from stream.review.store.likeness import digest
-from stream.review.store.sampling import Drawn, LeftOut
+from tagstream.monitoring.quality.report import Decided, PromisedAccuracy, QualityReport, Window, measure
+from tagstream.monitoring.quality.sample import Population
+from tagstream.monitoring.vocabulary import Arm
+from tagstream.stream.review.bundles import Bundles, KnownBundle
+from tagstream.stream.review.store.records import QueueFigures
+from tagstream.stream.review.store.sampling import DecidedBy, Drawn, LeftOut, Total
+from tagstream.stream.review.store.store import Store
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 WINDOW_DAYS = 30
-
-
-class Source(Protocol):
-    """What is asked of the store."""
-
-    def drawn(self, since_ms: int, until_ms: int) -> Drawn:
-        """Decisions that people were to be asked about."""
-
-    def totals(self, since_ms: int, until_ms: int) -> Iterable[Total]:
-        """All published decisions by hour."""
-
-    def queue(self) -> Queue:
-        """Figures of the queue."""
+# Models that are shown apart, the newest.
+MOST_MODELS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +31,16 @@ class LiveQuality:
         until_ms: Its end.
         labels: The labels that the bundles of most of the newest decisions have.
         report: The estimates; None where nothing was drawn for people.
-        left_out: What the estimates leave out.
-        queue: What waits for people.
+        left_out: The records that the estimates do not use.
+        queue: The items that wait for people.
     """
 
     since_ms: int
     until_ms: int
     labels: tuple[str, ...]
-    report: Report | None
+    report: QualityReport | None
     left_out: LeftOut
-    queue: Queue
+    queue: QueueFigures
 
     @property
     def days(self) -> float:
@@ -60,36 +48,8 @@ class LiveQuality:
         return (self.until_ms - self.since_ms) / DAY_MS
 
 
-def promise_in(folder: Path, bundle: int | None) -> Promise | None:
-    """
-    What a bundle promises, as its own manifest certifies.
-
-    Args:
-        folder: Of a bundle.
-        bundle: Digest of the digest of the bundle that decided.
-
-    Returns:
-        None where the folder has another bundle, or none, or where nothing is certified of all labels.
-    """
-    try:
-        manifest, found = read_manifest(folder)
-    except BundleError:
-        return None
-    if digest(found) != bundle:
-        return None
-    whole, labels = manifest.threshold, manifest.thresholds.values()
-    if whole.promise is not None and whole.certified:
-        least = whole.floor if whole.floor is not None else whole.target_precision
-        return Promise(accuracy=whole.target_precision, least=least)
-    if labels and all(one.certified for one in labels):
-        # Where each label has it, all of them together have it.
-        least = min(one.target_precision for one in labels)
-        return Promise(accuracy=least, least=least)
-    return None
-
-
 def live_quality(
-    store: Source, *, now_ms: int, bundle: Path, days: float = WINDOW_DAYS, promise: float | None = None
+    store: Store, *, now_ms: int, bundles: Bundles, days: float = WINDOW_DAYS, promise: float | None = None
 ) -> LiveQuality:
     """
     Estimate the quality of the last days.
@@ -98,45 +58,155 @@ def live_quality(
         store: The review console's.
         now_ms: End of the window, Unix milliseconds.
         days: Its length. It begins with a full hour, since the store counts decisions by the hour.
-        bundle: Folder of a bundle. If it is the one that decided, its certificate is the promise that the figures are judged by.
+        bundles: What is known of those that decided: which are one model, and the promise that the figures are judged by.
         promise: Another promise, of all that is published and of each label, 0 to 1.
 
     Raises:
         DatabaseUnavailableError: The database does not answer.
     """
     since_ms = int(now_ms - days * DAY_MS) // HOUR_MS * HOUR_MS
-    drawn = store.drawn(since_ms, now_ms)
+    drawn = store.samples.drawn(since_ms, now_ms)
+    known = bundles.known(one.digest for one in drawn.decided_by)
+    models, arms = _models(drawn.decided_by, known), _arms(drawn.decided_by, known)
+    whole, *counted = counts(store.samples.totals(since_ms, now_ms), drawn, [*models, *arms])
+
+    def decided(groups: Sequence[Group], counts: Sequence[Counted]) -> list[Decided]:
+        made = [[one for one in drawn.decided_by if group.has(one)] for group in groups]
+        found = store.samples.of_each(since_ms, now_ms, drawn.labels, made)
+        return [
+            Decided(
+                name=group.name,
+                bundles=tuple(dict.fromkeys(one.digest for one in by)),
+                epochs=tuple(sorted({one.epoch for one in by})),
+                sample=sample,
+                population=count.population,
+                fallback=count.fallback,
+            )
+            for group, by, sample, count in zip(groups, made, found, counts, strict=True)
+        ]
+
     window = Window(
         sample=drawn.sample,
-        population=population(store.totals(since_ms, now_ms), drawn),
+        population=whole.population,
         slices=drawn.slices,
         movable=drawn.movable,
+        models=decided(models, counted[: len(models)]),
+        arms=decided(arms, counted[len(models) :]),
     )
-    judged_by = promise_in(bundle, drawn.bundle) if promise is None else Promise(accuracy=promise, least=promise)
+    certified = known[drawn.bundle].promise if drawn.bundle is not None and drawn.bundle in known else None
+    judged_by = certified if promise is None else PromisedAccuracy(accuracy=promise, least=promise)
     return LiveQuality(
         since_ms=since_ms,
         until_ms=now_ms,
         labels=drawn.labels,
         report=measure(window, promise=judged_by) if len(drawn.sample) else None,
         left_out=drawn.left_out,
-        queue=store.queue(),
+        queue=store.queue.figures(),
     )
 
 
-def population(totals: Iterable[Total], drawn: Drawn) -> Population:
-    """All decisions of the bundles that made the drawn ones."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """
+    Decisions that are measured together.
+
+    Attributes:
+        name: Of the model, or of the arm.
+        bundles: Digests of the digests of their bundles.
+        names: Names that these bundles alone have, for what was counted when a name was all that was known.
+        epochs: Of the decisions; None where any counts.
+        arms: Likewise.
+    """
+
+    name: str
+    bundles: frozenset[int]
+    names: frozenset[str] = frozenset()
+    epochs: frozenset[int] | None = None
+    arms: frozenset[str] | None = None
+
+    def has(self, one: DecidedBy | Total) -> bool:
+        """Whether these decisions belong to it."""
+        named = one.bundle in self.bundles or (not one.bundle and one.model in self.names)
+        return named and (self.epochs is None or one.epoch in self.epochs) and (self.arms is None or one.arm in self.arms)
+
+
+def _models(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -> list[Group]:
+    """The newest models, if there is more than one bundle: bundles that differ in thresholds alone are one of them."""
+    of_each = defaultdict[str, list[DecidedBy]](list)
+    for one in decided_by:
+        of_each[_judgement(one, known)].append(one)
+    having = defaultdict[str, set[str]](set)
+    for judgement, made in of_each.items():
+        for one in made:
+            having[one.model].add(judgement)
+    if len({one.bundle for one in decided_by}) <= 1:
+        return []
+    return [
+        Group(
+            name=made[0].model,
+            bundles=frozenset(one.bundle for one in made),
+            names=frozenset(one.model for one in made if len(having[one.model]) == 1),
+        )
+        for made in list(of_each.values())[:MOST_MODELS]
+    ]
+
+
+def _arms(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -> list[Group]:
+    """Champion and challenger in the epochs of the newest challenger: side by side they had the same stream."""
+    challengers = [one for one in decided_by if one.arm == Arm.CHALLENGER]
+    if not challengers:
+        return []
+    newest = [one for one in challengers if _judgement(one, known) == _judgement(challengers[0], known)]
+    epochs = frozenset(one.epoch for one in newest)
+
+    def group(name: Arm, *arms: Arm) -> Group:
+        made = [one for one in decided_by if one.epoch in epochs and one.arm in arms]
+        return Group(name=name.value, bundles=frozenset(one.bundle for one in made), epochs=epochs, arms=frozenset(arms))
+
+    return [group(Arm.CHAMPION, Arm.CHAMPION, Arm.FALLBACK), group(Arm.CHALLENGER, Arm.CHALLENGER)]
+
+
+def _judgement(one: DecidedBy, known: Mapping[str, KnownBundle]) -> str:
+    """Which model it is; a bundle of which nothing is known is one of its own."""
+    return known[one.digest].judgement if one.digest in known else one.digest
+
+
+class Counted:
+    """
+    How many decisions there are.
+
+    Attributes:
+        population: By destination and label.
+        fallback: How many of them the champion made in the challenger's place.
+    """
+
+    def __init__(self, labels: int) -> None:
+        """Count from zero."""
+        self.population = Population(decisions=np.zeros((2, labels)), probabilities=np.zeros((2, labels, labels)))
+        self.fallback = 0
+
+    def add(self, total: Total, label: int, probabilities: Sequence[float]) -> None:
+        """Count these, whose tag is a label's number, with the sums of their probabilities."""
+        cell = 0 if total.destination == "tagged" else 1, label
+        self.population.decisions[cell] += total.decisions
+        self.population.probabilities[cell] += probabilities
+        self.fallback += total.decisions if total.arm == Arm.FALLBACK else 0
+
+
+def counts(totals: Iterable[Total], drawn: Drawn, groups: Sequence[Group] = ()) -> list[Counted]:
+    """All decisions of the bundles that made the drawn ones, and behind these those of each group."""
     place = {label: number for number, label in enumerate(drawn.labels)}
-    decisions, probabilities = np.zeros((2, len(place))), np.zeros((2, len(place), len(place)))
+    whole, *each = [Counted(len(place)) for _ in range(1 + len(groups))]
     for total in totals:
         if total.model in drawn.models and total.tag in place and set(total.probability_sums) == set(place):
-            cell = 0 if total.destination == "tagged" else 1, place[total.tag]
-            decisions[cell] += total.decisions
-            probabilities[cell] += [total.probability_sums[label] for label in drawn.labels]
-    return Population(decisions=decisions, probabilities=probabilities)
+            probabilities = [total.probability_sums[label] for label in drawn.labels]
+            for counted in (whole, *(one for one, group in zip(each, groups, strict=True) if group.has(total))):
+                counted.add(total, place[total.tag], probabilities)
+    return [whole, *each]
 
 
 def left_out(found: LiveQuality) -> str:
-    """What the estimates do not use; empty where they use everything."""
+    """A sentence on the records that the estimates do not use; empty where they use everything."""
     said = {
         "decisions of the keyword rules, or of bundles with other labels": found.left_out.other,
         "decisions that no worker makes (a probability that no draw gives, or a tag that is none of their labels)": found.left_out.unsound,

@@ -11,19 +11,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from stream.contract import dead_letter
-from stream.contract.answers import AnsweredEvent, answer_id, order, read_answer
-from stream.contract.dead_letter import DeadLetter
-from stream.contract.events import ContentEvent, decode
-from stream.contract.published import PublishedDecision, read_decision
-from stream.contract.record import Record
-from stream.contract.signature import UNSIGNED, AnswerKeys
-from stream.kafka import admin
-from stream.kafka.reading.backwards import Backwards, partition_of
-from stream.kafka.reading.log import log_of
-from stream.kafka.rights import Operation
-from stream.settings.secret_files import answer_keys
-from stream.settings.settings import Settings
+from tagstream.stream.contract import dead_letter
+from tagstream.stream.contract.answers import UNSIGNED, AnsweredEvent, AnswerKeys, answer_id, order, read_answer
+from tagstream.stream.contract.dead_letter import DeadLetter
+from tagstream.stream.contract.event import DEFAULT_LIMITS, ContentEvent, Limits, Record, decode
+from tagstream.stream.contract.published import PublishedDecision, read_decision
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.reading.backwards import Backwards, partition_of
+from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.kafka.rights import Operation
+from tagstream.stream.settings.secret_files import answer_keys
+from tagstream.stream.settings.settings import Settings
 
 NEEDED = ("tagged", "review", "dlq")
 
@@ -39,6 +37,7 @@ class Looked:
         answers: Those on `reviewed`, each once, by their id.
         letters: Its dead letters, of `content` and of `reviewed`.
         unread: Names of topics that were not read to their beginning, since the time was over.
+        limits: What a value must be to be read as an event; it tells whose a dead letter is.
         keys: An answer must be signed by one of them, or no worker takes it; without a key every answer counts.
     """
 
@@ -48,6 +47,7 @@ class Looked:
     letters: list[DeadLetter] = field(default_factory=list)
     unread: tuple[str, ...] = ()
     keys: AnswerKeys = UNSIGNED
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def is_empty(self) -> bool:
@@ -71,7 +71,7 @@ class Looked:
         """Keep what this record of the topic with this role says of the event; a record of another event is dropped."""
         if role == "dlq":
             letter = dead_letter.read(record)
-            if letter is not None and _id_of(letter) == self.event_id:
+            if letter is not None and _id_of(letter, self.limits) == self.event_id:
                 self.letters.append(letter)
         elif role == "reviewed":
             answered = read_answer(record, keys=self.keys)
@@ -98,7 +98,7 @@ def look_up(settings: Settings, event_id: str, *, key: bytes | None, seconds: fl
         BrokerUnreachableError: No broker answered, or one refused us.
         TopicsMissingError: `tagged`, `review` or the dead letters' topic does not exist. `reviewed` may be absent.
     """
-    names: dict[str, str] = settings.topics.model_dump()
+    names = settings.topic_names
     described = admin.describe(settings, [names[role] for role in (*NEEDED, "reviewed")])
     admin.require(
         settings,
@@ -107,7 +107,8 @@ def look_up(settings: Settings, event_id: str, *, key: bytes | None, seconds: fl
         found=described,
     )
     roles = [*NEEDED, *(["reviewed"] if described[names["reviewed"]].partitions is not None else [])]
-    looked, until = Looked(event_id=event_id, keys=answer_keys(settings.security)), time.monotonic() + seconds
+    looked = Looked(event_id=event_id, keys=answer_keys(settings.security), limits=settings.limits)
+    until = time.monotonic() + seconds
     with ExitStack() as stack:
         logs = {role: Backwards(stack.enter_context(log_of(settings, names[role]))) for role in roles}
         for role, log in logs.items():
@@ -137,9 +138,9 @@ def _search(logs: dict[str, Backwards], looked: Looked, until: float) -> None:
                     looked.add(role, record)
 
 
-def _id_of(letter: DeadLetter) -> str | None:
+def _id_of(letter: DeadLetter, limits: Limits) -> str | None:
     """The id of a dead letter's event: as a worker reads it, else its field `id`, else its key. Its bytes may be anything."""
-    event = decode(Record(key=letter.key, value=letter.value, headers=letter.headers))
+    event = decode(Record(key=letter.key, value=letter.value, headers=letter.headers), limits)
     if isinstance(event, ContentEvent):
         return event.id
     try:

@@ -1,29 +1,37 @@
-"""From what a person said to the topics: produce with the word of all replicas, then mark in the store, then say "saved".
+"""An answer's way from a person to the topics: produce with the word of all replicas, then mark in the store, then say "saved".
 
 A console that dies in between has lost nothing: the follower of another one, or of the next one, reads the record and marks the item.
 """
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from stream.contract.answers import OFF_SUBJECT, read_answer
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal, UnwritableError
-from stream.contract.reports import report_of, write_report
-from stream.contract.signature import UNSIGNED, AnswerKeys
-from stream.database.database import DatabaseUnavailableError
-from stream.kafka.errors import BrokerUnreachableError
-from stream.kafka.producer import TooLargeError, TooLateError, UndeliveredError
-from stream.logs import logger
-from stream.review.store.changes import Answered
-from stream.review.store.facts import Claim, Given, Item, Lapsed, TooMany
-from stream.review.store.reading import MOST_TWIN_BYTES, MOST_TWINS, nearly_equal
-from stream.review.store.store import Store, unix_ms
-from stream.review.translation import answer_record, answered
-from stream.settings.topics import Topics
+import msgspec
+
+from tagstream.stream.contract.answers import (
+    OFF_SUBJECT,
+    UNSIGNED,
+    Answer,
+    AnsweredEvent,
+    AnswerKeys,
+    Said,
+    answer_to,
+    write_answer,
+)
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.refusal import Refusal, UnwritableError
+from tagstream.stream.contract.reports import report_of, write_report
+from tagstream.stream.database.database import DatabaseUnavailableError
+from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.kafka.producer import RecordTooLargeError, TooLateError, UndeliveredError
+from tagstream.stream.logs import logger
+from tagstream.stream.review.store.queue import MOST_TWIN_BYTES, MOST_TWINS, nearly_equal
+from tagstream.stream.review.store.records import Claim, Lapsed, TooMany, unix_ms
+from tagstream.stream.review.store.store import Store
+from tagstream.stream.settings.topics import Topics
 
 # One answer is sent at a time. An answer that was not handed over after so long is given up: its confirmation takes 20 s more at
 # most, and the item is kept from everybody for longer than both (`SAVING_MS`).
@@ -38,7 +46,7 @@ NOT_TAKEN = "This answer cannot be written: {why}. Next: shorten the note; if th
 log = logger("tagstream.review")
 
 
-class Sender(Protocol):
+class AnswerSender(Protocol):
     """Sends records; `VerbatimSender` implements it."""
 
     def deliver(self, records: Sequence[Record], *, until: float) -> list[UndeliveredError | None]:
@@ -55,8 +63,8 @@ class Saved:
         also: Those on its near-duplicates.
     """
 
-    answer: Given
-    also: tuple[Given, ...] = ()
+    answer: Answer
+    also: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +82,25 @@ class Unsaved:
     arrived: bool | None
 
 
+class _Written(NamedTuple):
+    """An answer under way: whose item it is on, and its record, which `write_answer` has read as every worker will."""
+
+    claim: Claim
+    answer: Answer
+    record: Record
+
+
 class Saving:
     """Saves answers and reports. Its methods may be called from several threads; each ends within a minute."""
 
     def __init__(
-        self, store: Store, sender: Sender, topics: Topics, *, keys: AnswerKeys = UNSIGNED, clock: Callable[[], int] = unix_ms
+        self,
+        store: Store,
+        sender: AnswerSender,
+        topics: Topics,
+        *,
+        keys: AnswerKeys = UNSIGNED,
+        clock: Callable[[], int] = unix_ms,
     ) -> None:
         """
         Join the parts.
@@ -108,36 +130,33 @@ class Saving:
             token: Of the claim.
             tag: A label of the decision's `probabilities`, or `OFF_SUBJECT`.
             note: The reviewer's words, if any.
-            also: Near-duplicates (`Store.duplicates`) that get the same answer. Those that were taken meanwhile are left out, and
-                those behind the bounds of `Store.duplicates`.
+            also: Near-duplicates (`Queue.duplicates`) that get the same answer. Those that were taken meanwhile are left out, and
+                those behind the bounds of `Queue.duplicates`.
 
         Raises:
             ValueError: The tag is no label of the decision; the message is a sentence.
             DatabaseUnavailableError: The store does not answer; nothing was written.
         """
         until = time.monotonic() + TURN_SECONDS
-        claim = self._store.hold_for_saving(event_id, token)
+        claim = self._store.queue.hold_for_saving(event_id, token)
         if isinstance(claim, Lapsed):
             return claim
         try:
-            _check(tag, claim.item)
-            records = [self._record(claim, tag, note)]
+            _check(tag, claim.item.decision.probabilities)
+            written = [self._write(claim, tag, note)]
         except UnwritableError as error:
-            self._store.not_saved(claim)
+            self._store.queue.not_saved(claim)
             return Unsaved(message=NOT_TAKEN.format(why=error), arrived=False)
         except ValueError:
-            self._store.not_saved(claim)
+            self._store.queue.not_saved(claim)
             raise
-        claims = [claim]
         for other in self._others(claim, also):
             try:
-                records.append(self._record(other, tag, note))
-                claims.append(other)
+                written.append(self._write(other, tag, note))
             except UnwritableError:
                 # The event is so large that the note does not fit beside it: a person answers it by itself.
-                self._store.not_saved(other, release=True)
-        results = self._deliver(records, until)
-        return self._outcome(claims, records, results)
+                self._release(other)
+        return self._outcome(written, self._deliver([one.record for one in written], until))
 
     def report(
         self, caller: str, event_id: str, *, tag: str | None = None, note: str | None = None, reporter: str | None = None
@@ -160,7 +179,7 @@ class Saving:
         report = report_of({name: text for name, text in given.items() if text is not None}, self._clock())
         if isinstance(report, Refusal):
             raise ValueError(report.message)  # noqa: TRY004 - the type is right, the value is not
-        refused = self._store.admit_report(caller, event_id)
+        refused = self._store.queue.admit_report(caller, event_id)
         if refused is not None:
             return refused
         record = Record(topic=self._topics.reports, key=event_id.encode(), value=write_report(report))
@@ -168,21 +187,37 @@ class Saving:
         return None if error is None else _unsaved(error)
 
     def _others(self, claim: Claim, also: Sequence[str]) -> list[Claim]:
-        """Hold the near-duplicates that are still free. What the page sends is not believed: texts and sizes are looked at again."""
+        """Hold the near-duplicates that are still free. The page is not believed: texts and sizes are looked at again."""
         others, left = [], MOST_TWIN_BYTES
-        for event_id in [one for one in dict.fromkeys(also) if one != claim.item.event_id][:MOST_TWINS]:
-            one = self._store.take_for_saving(event_id, claim.reviewer)
+        for event_id in [one for one in dict.fromkeys(also) if one != claim.item.event.id][:MOST_TWINS]:
+            one = self._store.queue.take_for_saving(event_id, claim.reviewer)
             if one is None:
                 continue
-            if len(one.item.fields) <= left and nearly_equal(claim.item, one.item):
+            size = len(msgspec.json.encode(one.item.event.fields))
+            if size <= left and nearly_equal(claim.item, one.item):
                 others.append(one)
-                left -= len(one.item.fields)
+                left -= size
             else:
-                self._store.not_saved(one, release=True)
+                self._release(one)
         return others
 
-    def _record(self, claim: Claim, tag: str, note: str | None) -> Record:
-        return self._keys.signed(answer_record(claim, tag, note, self._clock(), self._topics.reviewed))
+    def _release(self, claim: Claim) -> None:
+        self._store.queue.release(claim.item.event.id, claim.token)
+
+    def _write(self, claim: Claim, tag: str, note: str | None) -> _Written:
+        """
+        The answer and its record.
+
+        Raises:
+            UnwritableError: The answer would be refused by whoever reads it; the message says why.
+        """
+        event = claim.item.event
+        said = Said(tag=tag, reviewer=claim.reviewer, blind=claim.door.blind, asked_by=claim.asked_by, note=note)
+        first = answer_to(claim.item, said, now_ms=self._clock())
+        answer = msgspec.structs.replace(first, version=claim.version, supersedes=claim.supersedes)
+        value = write_answer(event.fields, answer)
+        record = Record(topic=self._topics.reviewed, key=event.record.key, value=value, headers=event.record.headers)
+        return _Written(claim, answer, self._keys.signed(record))
 
     def _deliver(self, records: Sequence[Record], until: float) -> list[UndeliveredError | None]:
         if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
@@ -195,39 +230,36 @@ class Saving:
         finally:
             self._turn.release()
 
-    def _outcome(
-        self, claims: Sequence[Claim], records: Sequence[Record], results: Sequence[UndeliveredError | None]
-    ) -> Saved | Unsaved:
+    def _outcome(self, written: Sequence[_Written], results: Sequence[UndeliveredError | None]) -> Saved | Unsaved:
         saved = []
-        for claim, record, error in zip(claims, records, results, strict=True):
+        for (claim, answer, _), error in zip(written, results, strict=True):
             if error is None:
-                saved.append(_read(record))
-            elif isinstance(error, TooLateError | TooLargeError):
-                self._store.not_saved(claim, release=claim is not claims[0])
+                saved.append(AnsweredEvent(event=claim.item.event, answer=answer))
+            elif not isinstance(error, TooLateError | RecordTooLargeError):
+                continue
+            elif claim is written[0].claim:
+                self._store.queue.not_saved(claim)
+            else:
+                self._release(claim)
         try:
-            self._store.mark(saved)
+            # All replicas have these answers: their items are no longer open.
+            self._store.filling.fill(saved, {})
         except DatabaseUnavailableError as error:
             # The brokers have the answers, and the follower marks them when the store is back.
             log.warning("answers_not_marked", answers=len(saved), error=str(error))
         first = results[0]
         if first is not None:
             return _unsaved(first)
-        return Saved(answer=saved[0].given, also=tuple(one.given for one in saved[1:]))
+        return Saved(answer=saved[0].answer, also=tuple(one.answer for one in saved[1:]))
 
 
-def _check(tag: str, item: Item) -> None:
-    if tag != OFF_SUBJECT and tag not in item.probabilities:
-        msg = f"this is no label of the decision. Next: choose one of {', '.join(item.probabilities)}, or {OFF_SUBJECT}"
+def _check(tag: str, labels: Collection[str]) -> None:
+    if tag != OFF_SUBJECT and tag not in labels:
+        msg = f"this is no label of the decision. Next: choose one of {', '.join(labels)}, or {OFF_SUBJECT}"
         raise ValueError(msg)
 
 
-def _read(record: Record) -> Answered:
-    found = read_answer(record)
-    assert not isinstance(found, Refusal), "write_answer has read it back"
-    return answered(found)
-
-
 def _unsaved(error: UndeliveredError) -> Unsaved:
-    if isinstance(error, TooLateError | TooLargeError):
+    if isinstance(error, TooLateError | RecordTooLargeError):
         return Unsaved(message=NOT_WRITTEN.format(why=error), arrived=False)
     return Unsaved(message=NOT_KNOWN.format(why=error), arrived=None)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from fastapi.datastructures import Headers
 
-from stream.serve.faces.problems import refusal
-from stream.web.guard import HEALTH_PATHS
-from stream.web.serving import ASGIApp, Receive, Scope, Send
+from tagstream.stream.serve.faces.problems import refusal
+from tagstream.stream.web.guard import HEALTH_PATHS
+from tagstream.stream.web.serving import ASGIApp, Receive, Scope, Send
 
 # Orchestrator and Prometheus have no token; no word of an event is there.
 OPEN_PATHS = HEALTH_PATHS | {"/metrics"}

@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
 
-from monitoring.metrics.http import HttpMetrics
-from stream.contract.record import Headers, Record
-from stream.decide.answer import answer_of
-from stream.serve.deciding import Deciding
-from stream.serve.errors import RequestError
-from stream.serve.found import Found, Table, nothing
-from stream.serve.publishing import Publishing
+from tagstream.monitoring.metrics.http import HttpMetrics
+from tagstream.stream.contract.event import Headers, Record
+from tagstream.stream.decide.answer import answer_of
+from tagstream.stream.serve.deciding import Deciding
+from tagstream.stream.serve.errors import RequestError
+from tagstream.stream.serve.publishing import Publishing
 
 REJECTED = b'{"destination":"dlq"'
 TABLE_THREADS = 2
@@ -24,7 +25,43 @@ DECISION_BYTES = 1024
 BESIDE_LABEL_BYTES = 32
 
 
-class Answering:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundAnswers:
+    """
+    The table's answers to the rows of a request.
+
+    Attributes:
+        answers: The answer object of each row; None where the table has none.
+        failed: The table did not answer, so that it has none for any row.
+    """
+
+    answers: list[bytes | None]
+    failed: bool = False
+
+
+class AnswerTable(Protocol):
+    """A table that is asked before the model (`tagstream.stream.serve.cached.Cached`). Safe for threads."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Is the table left alone for now?"""
+        ...
+
+    def look(self, records: Sequence[Record]) -> FoundAnswers:
+        """The table's answers. Blocks."""
+        ...
+
+    def pause(self, error: str) -> None:
+        """Leave the table alone for a while, because of this."""
+        ...
+
+
+def nothing(records: Sequence[Record]) -> FoundAnswers:
+    """The result for these rows of a table that does not answer."""
+    return FoundAnswers(answers=[None] * len(records), failed=True)
+
+
+class RowAnswering:
     """One for the process."""
 
     def __init__(
@@ -32,7 +69,7 @@ class Answering:
         deciding: Deciding,
         publishing: Publishing,
         metrics: HttpMetrics,
-        cached: Table | None = None,
+        cached: AnswerTable | None = None,
         *,
         labels: Sequence[str],
         table_seconds: float = TABLE_SECONDS,
@@ -54,7 +91,7 @@ class Answering:
         self._cached = cached
         self._table_seconds = table_seconds
         self._row_bytes = DECISION_BYTES + sum(2 * len(label.encode()) + BESIDE_LABEL_BYTES for label in labels)
-        self._stuck: set[Future[Found]] = set()
+        self._stuck: set[Future[FoundAnswers]] = set()
         self._threads = None if cached is None else ThreadPoolExecutor(TABLE_THREADS, thread_name_prefix="table")
 
     @property
@@ -89,7 +126,7 @@ class Answering:
         if not publish:
             return answers
         good = [place for place, answer in enumerate(answers) if not answer.startswith(REJECTED)]
-        await self._publish([Record(key=None, value=values[place], headers=headers) for place in good])
+        await self._publishing.publish([Record(key=None, value=values[place], headers=headers) for place in good])
         return answers
 
     def _check_size(self, values: Sequence[bytes], known: Sequence[bytes | None]) -> None:
@@ -101,14 +138,6 @@ class Answering:
             sentence = f"The answers could have {most} bytes, {MOST_ANSWER_BYTES} are the most. Next: send several requests, or use tagstream batch."
             raise RequestError(413, sentence)
 
-    async def _publish(self, records: Sequence[Record]) -> None:
-        try:
-            await self._publishing.publish(records)
-        except RequestError:
-            self._metrics.sent_on(len(records), confirmed=False)
-            raise
-        self._metrics.sent_on(len(records), confirmed=True)
-
     async def _known(self, records: Sequence[Record]) -> list[bytes | None]:
         if self._cached is None or self._threads is None:
             return [None] * len(records)
@@ -116,7 +145,7 @@ class Answering:
         self._metrics.looked(found=sum(answer is not None for answer in found.answers), of=len(records), failed=found.failed)
         return found.answers
 
-    async def _looked(self, cached: Table, threads: ThreadPoolExecutor, records: Sequence[Record]) -> Found:
+    async def _looked(self, cached: AnswerTable, threads: ThreadPoolExecutor, records: Sequence[Record]) -> FoundAnswers:
         # A connection to a host that has vanished holds its thread until the connection's own bounds end it; nobody waits behind it.
         self._stuck = {job for job in self._stuck if not job.done()}
         if self._stuck or cached.is_paused:

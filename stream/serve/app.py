@@ -9,20 +9,21 @@ import msgspec
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
-from monitoring.metrics.http import HttpMetrics
-from monitoring.metrics.quality import CONTENT_TYPE
-from monitoring.vocabulary import HttpDoor
-from stream.contract.decisions import ModelRef
-from stream.serve.access import Token
-from stream.serve.answering import REJECTED, Answering
-from stream.serve.errors import RequestError
-from stream.serve.faces import inference, page
-from stream.serve.faces.bodies import bounded, check_rows
-from stream.serve.faces.described import completed, describe
-from stream.serve.faces.problems import answer_errors, json_response, refusal
-from stream.tracing.carried import carried
-from stream.web.guard import Guard, Rules
-from stream.web.serving import ASGIApp, Message, Receive, Scope, Send
+from tagstream.monitoring.metrics.http import HttpMetrics
+from tagstream.monitoring.metrics.quality import CONTENT_TYPE
+from tagstream.monitoring.vocabulary import HttpFace
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.contract.shape import PLAIN, Shape
+from tagstream.stream.serve.access import Token
+from tagstream.stream.serve.answering import REJECTED, RowAnswering
+from tagstream.stream.serve.errors import RequestError
+from tagstream.stream.serve.faces import inference, page
+from tagstream.stream.serve.faces.bodies import bounded, check_rows
+from tagstream.stream.serve.faces.described import completed, describe
+from tagstream.stream.serve.faces.problems import answer_errors, json_response, refusal
+from tagstream.stream.tracing.carried import carried
+from tagstream.stream.web.guard import RequestGuard, RequestRules
+from tagstream.stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 # All bodies that are under way. In memory each is there several times: as bytes, events, texts and answers.
@@ -40,44 +41,53 @@ class Service:
     Attributes:
         answering: Gives the answers.
         metrics: Those of the process.
-        model: Decides.
+        model: Gives the one that decides.
         labels: Of the model.
         trouble: Why no request is to be sent here now; None while all is well.
+        unknown: Why it is not known which models a rollout has; None while it is.
         most_rows: The most rows of a request.
         most_requests: The most requests under way at once.
         token: The one that every request must bring; None for no token.
         names: Names that a request may have as `Host`, beside localhost and addresses.
+        shape: Where an event has its fields.
     """
 
-    answering: Answering
+    answering: RowAnswering
     metrics: HttpMetrics
-    model: ModelRef
+    model: Callable[[], ModelRef]
     labels: Sequence[str]
     trouble: Callable[[], str | None]
     most_rows: int
     most_requests: int
+    unknown: Callable[[], str | None] = lambda: None
     token: str | None = None
     names: Sequence[str] = ()
+    shape: Shape = PLAIN
 
 
 class _App(FastAPI):
-    """FastAPI, with the schemas that its paths refer to."""
+    """FastAPI, with the schemas that its paths refer to, and events of a shape."""
+
+    shape = PLAIN
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
-        return completed(super().openapi())
+        return completed(super().openapi(), self.shape)
 
 
 def application(service: Service) -> ASGIApp:
     """The ASGI application."""
     # Not FastAPI's own page: it loads script and style from another site.
     app = _App(title=TITLE, description=ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.shape = service.shape
     _classify(app, service)
     _health(app, service)
-    app.include_router(inference.routes(service.answering, service.model, service.labels, most_rows=service.most_rows))
+    app.include_router(
+        inference.routes(service.answering, service.model, service.labels, most_rows=service.most_rows, shape=service.shape)
+    )
     answer_errors(app)
     _page(app)
-    rules = Rules(
+    rules = RequestRules(
         # A token guards each request, so that the name by which it came says nothing more.
         names=None if service.token is not None else service.names,
         programs=True,
@@ -87,7 +97,7 @@ def application(service: Service) -> ASGIApp:
         shorten="send several requests, or use tagstream batch",
         refusal=refusal,
     )
-    guarded: ASGIApp = Guard(app, rules)
+    guarded: ASGIApp = RequestGuard(app, rules)
     if service.token is not None:
         guarded = Token(guarded, service.token)
     return _measured(guarded, service.metrics)
@@ -127,7 +137,14 @@ def _events(body: bytes) -> tuple[list[bytes], bool]:
 def _health(app: FastAPI, service: Service) -> None:
     def ready() -> Response:
         trouble = service.trouble()
-        return PlainTextResponse(f"{trouble or 'ready'}\n", 200 if trouble is None else 503)
+        # Not why: the log has that, and whoever asks here needs no token.
+        model = service.model()
+        words = (
+            f"it is not known whether the model was changed; {model.name} {model.version} decides\n"
+            if service.unknown()
+            else ""
+        )
+        return PlainTextResponse(f"{trouble or 'ready'}\n{words}", 200 if trouble is None else 503)
 
     @app.get("/healthz", response_class=PlainTextResponse, **describe("healthz"))
     async def healthz() -> Response:
@@ -186,8 +203,8 @@ def _measured(app: ASGIApp, metrics: HttpMetrics) -> ASGIApp:
     return measured
 
 
-def _door(scope: Scope) -> HttpDoor | None:
+def _door(scope: Scope) -> HttpFace | None:
     path: str = scope["path"]
     if path == "/classify":
-        return HttpDoor.CLASSIFY
-    return HttpDoor.INFER if path.startswith("/v2/models/") and path.endswith("/infer") else None
+        return HttpFace.CLASSIFY
+    return HttpFace.INFER if path.startswith("/v2/models/") and path.endswith("/infer") else None

@@ -1,24 +1,23 @@
 """
 `--table URL`: answers from a table of predictions first, and from the model where the table has none.
 
-What a person decided on an event holds before all else, as long as its text is the same. A model's decision is taken by the text,
+A person's decision on an event holds before all else, as long as its text is the same. A model's decision is taken by the text,
 whichever event had it, if it is of the bundle and thresholds of today; else it is made anew. The table is read, never written.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from stream.contract.events import ContentEvent, decode
-from stream.contract.publication import publish_all
-from stream.contract.record import Record
-from stream.database.database import DatabaseUnavailableError
-from stream.decide.answer import answer_of
-from stream.decide.pipeline import Pipeline
-from stream.logs import logger
-from stream.serve.found import Found, nothing
-from stream.tables.cached import decided_before
-from stream.tables.predictions import Predictions
-from stream.tables.row import hash_of_text
+from tagstream.stream.contract.event import ContentEvent, Record, decode
+from tagstream.stream.contract.outcome import publish_all
+from tagstream.stream.database.database import DatabaseUnavailableError
+from tagstream.stream.decide.answer import answer_of
+from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.logs import logger
+from tagstream.stream.serve.answering import FoundAnswers, nothing
+from tagstream.stream.tables.cached import decided_before
+from tagstream.stream.tables.predictions import Predictions
+from tagstream.stream.tables.row import hash_of_text
 
 # A table that did not answer is not asked again for so long, or each request would wait for it.
 PAUSE_SECONDS = 10.0
@@ -30,18 +29,25 @@ class Cached:
     """Asks a table. Blocks; call it in a thread."""
 
     def __init__(self, predictions: Predictions, pipeline: Pipeline, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`pipeline` would decide otherwise: its decider says which decisions are its own. `clock` gives seconds."""
+        """
+        Ask nothing yet.
+
+        Args:
+            predictions: The table.
+            pipeline: Decides where the table has no decision of its decider.
+            clock: Monotonic seconds.
+        """
         self._predictions = predictions
         self._pipeline = pipeline
         self._clock = clock
         self._again_at = -PAUSE_SECONDS
 
-    def look(self, records: Sequence[Record]) -> Found:
+    def look(self, records: Sequence[Record]) -> FoundAnswers:
         """The table's answers. A table that does not answer is logged, and costs a decision by the model alone."""
         if self.is_paused:
             return nothing(records)
         try:
-            return Found(answers=self._answers(records))
+            return FoundAnswers(answers=self._answers(records))
         except DatabaseUnavailableError as error:
             self.pause(str(error))
             return nothing(records)
@@ -73,13 +79,22 @@ class Cached:
             if row is not None and row.text_hash == hash_of_text(event.title, event.description):
                 found[place] = marked[event.id]
                 del events[place]
-        outcomes = decided_before(self._predictions, list(events.values()), self._pipeline.decider)
         now_ms = int(time.time() * 1000)
-        for (place, event), outcome in zip(events.items(), outcomes, strict=True):
-            if outcome is not None:
-                (publication,) = publish_all([event.record], [outcome], now_ms, self._pipeline.limits)
-                found[place] = _marked(answer_of(publication, line=place + 1, row=place))
+        for decider, places in self._by_decider(events):
+            outcomes = decided_before(self._predictions, [events[place] for place in places], decider)
+            for place, outcome in zip(places, outcomes, strict=True):
+                if outcome is not None:
+                    (publication,) = publish_all([events[place].record], [outcome], now_ms, self._pipeline.limits)
+                    found[place] = _marked(answer_of(publication, line=place + 1, row=place))
         return found
+
+    def _by_decider(self, events: Mapping[int, ContentEvent]) -> Iterable[tuple[Decider, list[int]]]:
+        """Each decider with the places of its events; one, unless a rollout has a second model."""
+        parts: dict[int, tuple[Decider, list[int]]] = {}
+        for place, event in events.items():
+            decider = self._pipeline.decider_of(event)
+            parts.setdefault(id(decider), (decider, []))[1].append(place)
+        return parts.values()
 
 
 def _marked(answer: bytes) -> bytes:

@@ -1,55 +1,77 @@
 """
 Micro-batches over requests: the rows of all requests go to the model together, as the events of a worker do.
 
-Rows are counted, never requests: a request of a thousand rows waits and weighs as a thousand of one row. What does not fit into the
+Rows are counted, never requests: a request of a thousand rows waits and weighs as a thousand of one row. Rows that do not fit into the
 bounded queue, or would not be decided before its deadline at the present pace, is refused at once.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from stream.contract.publication import Publication
-from stream.contract.record import Record, memory_bytes
-from stream.deliver.batcher import Batcher
-from stream.deliver.inference import Inference
-from stream.serve.errors import BrokenError, BusyError, LateError
-from stream.serve.pace import Pace
-from stream.settings.settings import Settings
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.deliver.batch import Inference
+from tagstream.stream.serve.errors import BusyError, LateError
+from tagstream.stream.serve.row_queue import RowQueue, WaitingRow, answer
+from tagstream.stream.settings.settings import Settings
+
+# The estimate is that of about so many rows that were decided last. It is kept by rows: by batches, many small ones, whose rows are
+# dear, would outweigh the large ones that a full queue becomes.
+LAST_ROWS = 512
 
 Decide = Callable[[Sequence[Record]], list[Publication]]
 """One publication for each record, in their order. Runs in several threads at once."""
 
 
-class Counts(Protocol):
+class QueueCounts(Protocol):
     """Is told of the queue. Called on the event loop."""
 
     def waiting(self, rows: int) -> None:
         """So many rows wait for the model now."""
         ...
 
-    def batch(self, rows: int) -> None:
-        """So many rows went to the model together."""
-        ...
 
+class Pace:
+    """
+    Estimates how long rows that wait will wait, in seconds. Before a full batch of rows the estimate is 0: nothing is refused on a guess.
 
-@dataclass(slots=True)
-class _Row:
-    record: Record
-    found: asyncio.Future[Publication]
+    >>> pace = Pace(threads=2, least_rows=64)
+    >>> pace.took(0.1, rows=1)
+    >>> pace.wait_seconds(100)
+    0.0
+    >>> pace.took(6.4, rows=64)
+    >>> pace.wait_seconds(100)
+    5.0
+    """
+
+    def __init__(self, *, threads: int, least_rows: int) -> None:
+        """
+        Begin without an estimate.
+
+        Args:
+            threads: Batches in the model at once.
+            least_rows: Fewer say nothing: the first batch of a burst may be one row, beside a thousand connections that begin.
+        """
+        self._threads = threads
+        self._least_rows = least_rows
+        self._seconds = self._rows = 0.0
+
+    def took(self, seconds: float, *, rows: int) -> None:
+        """A batch of so many rows was so long in the model."""
+        kept = LAST_ROWS / (LAST_ROWS + rows)
+        self._seconds = self._seconds * kept + seconds
+        self._rows = self._rows * kept + rows
+
+    def wait_seconds(self, rows: int) -> float:
+        """The time in which so many rows are decided."""
+        return self._seconds / self._rows / self._threads * rows if self._rows >= self._least_rows else 0.0
 
 
 class Deciding:
-    """
-    The queue of rows and what empties it, for one event loop.
-
-    Attributes:
-        broken: Why nothing is decided any more; None while all is well. Then the process must end: a model that does not answer
-            cannot be taken out of its thread.
-    """
+    """The queue of rows before the model and what empties it, for one event loop."""
 
     def __init__(
         self,
@@ -58,7 +80,7 @@ class Deciding:
         *,
         most_waiting: int,
         deadline_seconds: float,
-        counts: Counts,
+        counts: QueueCounts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -74,16 +96,23 @@ class Deciding:
         """
         self._decide = decide
         self._settings = settings
-        self._most_waiting = most_waiting
         self._deadline_seconds = deadline_seconds
         self._counts = counts
         self._clock = clock
         self._pace = Pace(threads=settings.inference_threads, least_rows=settings.batch_max_events)
-        self._batcher: Batcher[_Row] = Batcher(limit=settings.batch_max_events, size=_size, waiting=most_waiting)
+        self._queue: RowQueue[Publication] = RowQueue(
+            most=most_waiting, at_once=settings.batch_max_events, changed=counts.waiting
+        )
         self._running: set[asyncio.Task[None]] = set()
-        self._queued: set[asyncio.Future[Publication]] = set()
-        self._waiting = 0
-        self.broken: BaseException | None = None
+
+    @property
+    def broken(self) -> BaseException | None:
+        """
+        Why nothing is decided any more; None while all is well.
+
+        Then the process must end: a model that does not answer cannot be taken out of its thread.
+        """
+        return self._queue.broken
 
     async def __aenter__(self) -> Self:
         """Start the threads of the model."""
@@ -109,41 +138,24 @@ class Deciding:
         Raises:
             BusyError: The rows do not fit into the queue, or those before them will take longer than the deadline.
             LateError: They were not decided within the deadline.
-            BrokenError: Nothing is decided any more.
+            BrokenError: The model does not decide any more.
         """
-        if self.broken is not None:
-            raise BrokenError
-        wait_seconds = self._pace.wait_seconds(self._waiting)
-        if self._waiting + len(records) > self._most_waiting or wait_seconds > self._deadline_seconds:
-            raise BusyError(self._waiting, wait_seconds)
-        loop = asyncio.get_running_loop()
-        rows = [_Row(record, loop.create_future()) for record in records]
-        self._wait(len(rows))
-        self._queued.update(row.found for row in rows)
-        for row in rows:
-            # Never waits: there is room for all.
-            await self._batcher.put(row)
+        waiting = self._queue.waiting
+        wait_seconds = self._pace.wait_seconds(waiting)
+        if not self._queue.has_room(len(records)) or wait_seconds > self._deadline_seconds:
+            raise BusyError(waiting, wait_seconds)
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                return await asyncio.gather(*(row.found for row in rows))
+            return await self._queue.found(records, seconds=self._deadline_seconds)
         except TimeoutError as error:
             raise LateError(self._deadline_seconds) from error
-        finally:
-            # Rows that nobody waits for are not decided.
-            for row in rows:
-                row.found.cancel()
 
     async def _dispatch(self) -> None:
         while True:
             await self._free.acquire()
-            taken = await self._batcher.next_batch()
-            self._wait(-len(taken))
-            self._queued.difference_update(row.found for row in taken)
-            rows = [row for row in taken if not row.found.done()]
+            rows = await self._queue.taken()
             if not rows:
                 self._free.release()
                 continue
-            self._counts.batch(len(rows))
             task = asyncio.create_task(self._answer(rows))
             self._running.add(task)
             task.add_done_callback(self._ended)
@@ -152,29 +164,11 @@ class Deciding:
         self._running.discard(task)
         self._free.release()
 
-    async def _answer(self, rows: Sequence[_Row]) -> None:
+    async def _answer(self, rows: Sequence[WaitingRow[Publication]]) -> None:
         begun = self._clock()
         try:
-            publications = await self._inference.publications([row.record for row in rows])
-            self._pace.took(self._clock() - begun, rows=len(rows))
+            answer(rows, await self._inference.publications([row.record for row in rows]))
         except Exception as error:  # noqa: BLE001 - whatever it is, the machine is broken: the owner ends the process with it
-            self.broken = self.broken or error
-            publications = []
-            # A model that is broken would let those that wait for it wait in vain.
-            for found in self._queued:
-                if not found.done():
-                    found.set_exception(BrokenError())
-        for row, publication in zip(rows, publications, strict=False):
-            if not row.found.done():
-                row.found.set_result(publication)
-        for row in rows:
-            if not row.found.done():
-                row.found.set_exception(BrokenError())
-
-    def _wait(self, rows: int) -> None:
-        self._waiting += rows
-        self._counts.waiting(self._waiting)
-
-
-def _size(row: _Row) -> int:
-    return memory_bytes(row.record.key, row.record.value, row.record.headers)
+            self._queue.end(rows, error)
+        else:
+            self._pace.took(self._clock() - begun, rows=len(rows))

@@ -9,6 +9,14 @@ class RequestError(Exception):
     """A request is refused: `status` is HTTP's, the message is for the client, and `headers` go with it."""
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
+        """
+        Refuse a request.
+
+        Args:
+            status: Of HTTP.
+            sentence: For the client, with the next step.
+            headers: Of the answer, beside those of every answer.
+        """
         super().__init__(sentence)
         self.status = status
         self.headers = headers or {}

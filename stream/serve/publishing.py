@@ -8,17 +8,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
-from stream.contract.record import Record, memory_bytes
-from stream.deliver.batcher import Batcher
-from stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
-from stream.kafka.producer import CONFIRM_SECONDS, TooLargeError, UndeliveredError
-from stream.logs import logger
-from stream.serve.errors import RETRY_SECONDS, BrokenError, BusyError, RequestError
-from stream.settings.secret_files import SecurityError
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
+from tagstream.stream.kafka.producer import CONFIRM_SECONDS, RecordTooLargeError, UndeliveredError
+from tagstream.stream.logs import logger
+from tagstream.stream.serve.errors import RETRY_SECONDS, RequestError
+from tagstream.stream.serve.row_queue import RowQueue, answer
+from tagstream.stream.settings.secret_files import SecurityError
 
 MOST_WAITING = 1024
 MOST_AT_ONCE = 256
@@ -26,6 +26,7 @@ MOST_AT_ONCE = 256
 MARGIN_SECONDS = 5
 RETRY = {"Retry-After": str(RETRY_SECONDS)}
 log = logger("tagstream.serve")
+BUSY = "{waiting} events wait for the broker, so none of these was sent. Next: send the request again after Retry-After."
 UNCONFIRMED = (
     "The broker has not confirmed {count} of {all} events ({why}), so it is not known whether they are in the stream. Next: send the "
     "request again; an event with the same id, or without one the same bytes, gets the same decision."
@@ -33,26 +34,15 @@ UNCONFIRMED = (
 
 
 class Sender(Protocol):
-    """Sends records and waits for the broker's word on each (`stream.kafka.producer.VerbatimSender`)."""
+    """Sends records and waits for the broker's word on each (`tagstream.stream.kafka.producer.VerbatimSender`)."""
 
     def deliver(self, records: Sequence[Record]) -> list[UndeliveredError | None]:
         """For each record None, or why it is not known to have arrived."""
         ...
 
 
-@dataclass(slots=True)
-class _Event:
-    record: Record
-    sent: asyncio.Future[UndeliveredError | None]
-
-
 class Publishing:
-    """
-    The queue of events for the broker, for one event loop.
-
-    Attributes:
-        broken: Why nothing is sent any more; None while all is well. Then the process must end.
-    """
+    """The queue of events before the broker and what empties it, for one event loop."""
 
     def __init__(self, sender: Callable[[], AbstractContextManager[Sender]], topic: str, *, wait_seconds: float) -> None:
         """
@@ -67,12 +57,14 @@ class Publishing:
         self._topic = topic
         # One delivery may be under way, and one waits for it.
         self.most_seconds = 2 * (2 * wait_seconds + CONFIRM_SECONDS + MARGIN_SECONDS)
-        self._batcher: Batcher[_Event] = Batcher(limit=MOST_AT_ONCE, size=_size, waiting=MOST_WAITING)
-        self._waiting = 0
-        self._unsent: set[asyncio.Future[UndeliveredError | None]] = set()
+        self._queue: RowQueue[UndeliveredError | None] = RowQueue(most=MOST_WAITING, at_once=MOST_AT_ONCE)
         self._sender: Sender | None = None
         self._opened = ExitStack()
-        self.broken: BaseException | None = None
+
+    @property
+    def broken(self) -> BaseException | None:
+        """Why nothing is sent any more; None while all is well. Then the process must end."""
+        return self._queue.broken
 
     async def __aenter__(self) -> Self:
         """Begin to wait for events."""
@@ -95,50 +87,33 @@ class Publishing:
 
         Raises:
             RequestError: An event is too large for the topic, or the broker has not confirmed it in time.
-            BrokenError: Nothing is sent any more.
+            BrokenError: The broker's client does not send any more.
         """
-        if self.broken is not None:
-            raise BrokenError
-        if self._waiting + len(records) > MOST_WAITING:
-            raise BusyError(self._waiting)
-        loop = asyncio.get_running_loop()
-        events = [_Event(_addressed(record, self._topic), loop.create_future()) for record in records]
-        self._waiting += len(events)
-        for event in events:
-            self._unsent.add(event.sent)
-            event.sent.add_done_callback(self._unsent.discard)
-        for event in events:
-            await self._batcher.put(event)
+        if not self._queue.has_room(len(records)):
+            raise RequestError(503, BUSY.format(waiting=self._queue.waiting), RETRY)
+        addressed = [replace(record, topic=self._topic) for record in records]
         try:
-            async with asyncio.timeout(self.most_seconds):
-                found = await asyncio.gather(*(event.sent for event in events))
+            found = await self._queue.found(addressed, seconds=self.most_seconds)
         except TimeoutError as error:
-            sentence = UNCONFIRMED.format(count="some", all=len(events), why=f"no word within {self.most_seconds:g} s")
+            sentence = UNCONFIRMED.format(count="some", all=len(records), why=f"no word within {self.most_seconds:g} s")
             raise RequestError(503, sentence, RETRY) from error
         failures = [error for error in found if error is not None]
-        if any(isinstance(error, TooLargeError) for error in failures):
+        if any(isinstance(error, RecordTooLargeError) for error in failures):
             sentence = f"An event is too large for the topic {self._topic}, so it was not published. Next: shorten it."
             raise RequestError(413, sentence)
         if failures:
-            raise RequestError(503, UNCONFIRMED.format(count=len(failures), all=len(events), why=failures[0]), RETRY)
+            raise RequestError(503, UNCONFIRMED.format(count=len(failures), all=len(records), why=failures[0]), RETRY)
 
     async def _run(self) -> None:
-        while True:
-            events = await self._batcher.next_batch()
-            self._waiting -= len(events)
-            records = [event.record for event in events]
+        while self.broken is None:
+            rows = await self._queue.taken()
+            if not rows:
+                continue
             try:
-                results = await asyncio.get_running_loop().run_in_executor(self._thread, self._deliver, records)
+                loop = asyncio.get_running_loop()
+                answer(rows, await loop.run_in_executor(self._thread, self._deliver, [row.record for row in rows]))
             except Exception as error:  # noqa: BLE001 - no error of a broker: the owner ends the process with it
-                self.broken = error
-                # Those that wait in the queue too: nobody takes them any more.
-                for sent in list(self._unsent):
-                    if not sent.done():
-                        sent.set_exception(BrokenError())
-                return
-            for event, result in zip(events, results, strict=True):
-                if not event.sent.done():
-                    event.sent.set_result(result)
+                self._queue.end(rows, error)
 
     def _deliver(self, records: Sequence[Record]) -> Sequence[UndeliveredError | None]:
         try:
@@ -149,11 +124,3 @@ class Publishing:
             log.warning("broker_not_reached", error=str(error))
             # The next step is the operator's, not the client's.
             return [UndeliveredError(str(error).partition(" Next:")[0])] * len(records)
-
-
-def _addressed(record: Record, topic: str) -> Record:
-    return Record(key=record.key, value=record.value, headers=record.headers, topic=topic)
-
-
-def _size(event: _Event) -> int:
-    return memory_bytes(event.record.key, event.record.value, event.record.headers)

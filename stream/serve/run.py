@@ -7,21 +7,23 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitoring.metrics.http import HttpMetrics
-from stream.decide.from_settings import pipeline_of
-from stream.deliver import fatal
-from stream.kafka.admin import require
-from stream.kafka.producer import verbatim_sender
-from stream.kafka.rights import Operation
-from stream.logs import logger
-from stream.serve.access import token_in
-from stream.serve.answering import Answering
-from stream.serve.app import Service, application
-from stream.serve.deciding import Deciding
-from stream.serve.publishing import Publishing, Sender
-from stream.settings.settings import Settings
-from stream.tracing.from_settings import tracing_of
-from stream.web.serving import HEALTH_CONNECTIONS, STOP_SECONDS, listen, serve, url
+from tagstream.monitoring.metrics.http import HttpMetrics
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.deliver import fatal
+from tagstream.stream.kafka.admin import require
+from tagstream.stream.kafka.producer import verbatim_sender
+from tagstream.stream.kafka.rights import Operation
+from tagstream.stream.logs import logger
+from tagstream.stream.serve.access import token_in
+from tagstream.stream.serve.answering import AnswerTable, RowAnswering
+from tagstream.stream.serve.app import Service, application
+from tagstream.stream.serve.deciding import Deciding
+from tagstream.stream.serve.publishing import Publishing, Sender
+from tagstream.stream.serve.rollout import ServeRollout
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.tracing.tracing import tracing_of
+from tagstream.stream.web.serving import HEALTH_CONNECTIONS, STOP_SECONDS, listen, serve, url
 
 MOST_CONNECTIONS = 4096
 # Descriptors for all but connections: model, logs, brokers, table.
@@ -34,7 +36,7 @@ log = logger("tagstream.serve")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ServeOptions:
     """
     The options of the command.
 
@@ -57,7 +59,7 @@ class Plan:
     deadline_seconds: float = 10.0
 
 
-def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
+def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]) -> None:
     """
     Serve until SIGINT or SIGTERM, and finish what is under way.
 
@@ -66,99 +68,113 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
 
     Args:
         settings: Bundle, bounds, brokers and topics.
-        plan: The options of the command.
+        options: The options of the command.
         say: Tells the address.
 
     Raises:
-        AddressError: The address cannot be listened on.
+        ListenError: The address cannot be listened on.
         BundleError: The bundle is refused.
         TokenError: The token's file cannot be used.
         DatabaseUnavailableError: The table cannot be opened.
         TableError: There is no such table.
     """
-    token = None if plan.token_file is None else token_in(plan.token_file)
+    token = None if options.token_file is None else token_in(options.token_file)
     metrics = HttpMetrics.alone()
     with contextlib.ExitStack() as opened:
-        listening = opened.enter_context(listen(plan.host, plan.port))
-        pipeline = pipeline_of(settings, observer=metrics)
+        listening = opened.enter_context(listen(options.host, options.port))
+        pipeline = pipeline_of(settings)
         decider = pipeline.decider
+        rollout = opened.enter_context(ServeRollout(settings, pipeline, decides_by=metrics.decides_by))
         decider.warm_up(settings.inference_threads)
+        rollout.wait()
         tracing = opened.enter_context(tracing_of(settings, service="tagstream-serve", counted=metrics.traces.counted))
-        cached = None
-        if plan.table is not None:
-            # Imported here: it needs the extra `batch` or `review`, which a service without a table does without.
-            from stream.serve.cached import Cached
-            from stream.tables.predictions import open_predictions
-
-            cached = Cached(opened.enter_context(open_predictions(plan.table, read_only=True)), pipeline)
-        metrics.started(
-            name=decider.model.name,
-            version=decider.model.version,
-            digest=decider.model.identity,
-            most_waiting=plan.most_waiting,
-        )
+        cached = None if options.table is None else opened.enter_context(_cached(options.table, pipeline))
+        metrics.started(most_waiting=options.most_waiting)
         deciding = Deciding(
             pipeline.publications,
             settings,
-            most_waiting=plan.most_waiting,
-            deadline_seconds=plan.deadline_seconds,
+            most_waiting=options.most_waiting,
+            deadline_seconds=options.deadline_seconds,
             counts=metrics,
         )
         publishing = Publishing(
             lambda: _sender(settings), settings.topics.content, wait_seconds=settings.startup_timeout_seconds
         )
-        answering = Answering(deciding, publishing, metrics, cached, labels=decider.labels)
+        answering = RowAnswering(deciding, publishing, metrics, cached, labels=decider.labels)
         opened.callback(answering.close)
+        health = _Health(answering)
         connections = _connections()
-        is_stopping = False
-
-        def stopping() -> None:
-            nonlocal is_stopping
-            is_stopping = True
-            fatal.alarm.set(STOP_SECONDS + CLOSE_SECONDS)
-            log.info("serve_stopping")
-
-        def trouble() -> str | None:
-            if answering.broken is not None:
-                return BROKEN
-            return STOPPING if is_stopping else None
-
-        def watch() -> None:
-            if answering.broken is not None:
-                raise answering.broken
-
-        @contextlib.asynccontextmanager
-        async def beside() -> AsyncIterator[None]:
-            async with deciding, publishing:
-                yield
-
         service = Service(
             answering=answering,
             metrics=metrics,
-            model=decider.model,
+            model=lambda: pipeline.decider.model,
             labels=decider.labels,
-            trouble=trouble,
-            most_rows=plan.most_waiting,
+            trouble=health.trouble,
+            unknown=lambda: rollout.unknown,
+            most_rows=options.most_waiting,
             most_requests=max(1, connections - HEALTH_CONNECTIONS),
             token=token,
-            names=plan.names,
+            names=options.names,
+            shape=settings.fields.shape,
         )
         say(f"the service: {url(listening)}docs")
-        log.info("serve_starting", address=url(listening), model=decider.model.name, version=decider.model.version)
+        model = pipeline.decider.model
+        log.info("serve_starting", address=url(listening), model=model.name, version=model.version, epoch=model.epoch)
         try:
             serve(
                 tracing.requests(application(service)),
                 listening,
-                watch,
+                health.watch,
                 connections=connections,
-                beside=beside,
-                stopping=stopping,
+                lifespan=lambda: _queues(deciding, publishing),
+                stopping=health.stopping,
             )
         except BaseException as error:
             if answering.broken is None:
                 raise
             _end(answering.broken, error)
         log.info("serve_stopped")
+
+
+class _Health:
+    """Whether the service stops or is broken."""
+
+    def __init__(self, answering: RowAnswering) -> None:
+        self._answering = answering
+        self._is_stopping = False
+
+    def stopping(self) -> None:
+        """The stop begins: say so, and bound it."""
+        self._is_stopping = True
+        fatal.alarm.set(STOP_SECONDS + CLOSE_SECONDS)
+        log.info("serve_stopping")
+
+    def trouble(self) -> str | None:
+        """Why no request is to be sent here now; None while all is well."""
+        if self._answering.broken is not None:
+            return BROKEN
+        return STOPPING if self._is_stopping else None
+
+    def watch(self) -> None:
+        """Raise the error that ends the server."""
+        if self._answering.broken is not None:
+            raise self._answering.broken
+
+
+@contextlib.asynccontextmanager
+async def _queues(deciding: Deciding, publishing: Publishing) -> AsyncIterator[None]:
+    async with deciding, publishing:
+        yield
+
+
+@contextlib.contextmanager
+def _cached(table: str, pipeline: Pipeline) -> Iterator[AnswerTable]:
+    """The table that is asked first. Imported here: a service without one does without the extra `batch` or `review`."""
+    from tagstream.stream.serve.cached import Cached
+    from tagstream.stream.tables.predictions import open_predictions
+
+    with open_predictions(table, read_only=True) as predictions:
+        yield Cached(predictions, pipeline)
 
 
 @contextlib.contextmanager
@@ -174,12 +190,12 @@ def _sender(settings: Settings) -> Iterator[Sender]:
 def _connections() -> int:
     """The most connections at once: as many as there may be files, after the limit was raised as far as it goes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + OTHER_FILES
+    needed = MOST_CONNECTIONS + OTHER_FILES
     most = math.inf if hard == resource.RLIM_INFINITY else hard
-    if soft != resource.RLIM_INFINITY and soft < min(wanted, most):
-        soft = int(min(wanted, most))
+    if soft != resource.RLIM_INFINITY and soft < min(needed, most):
+        soft = int(min(needed, most))
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    files = wanted if soft == resource.RLIM_INFINITY else min(soft, wanted)
+    files = needed if soft == resource.RLIM_INFINITY else min(soft, needed)
     return max(1, files - OTHER_FILES)
 
 

@@ -15,15 +15,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
-from stream.settings.security import FILES_OF_SECRETS
-from stream.settings.settings import PREFIX, Settings
-from stream.settings.topics import SameNameError
+from tagstream.stream.settings.fields import Fields
+from tagstream.stream.settings.security import COMMAND, FILES_OF_SECRETS
+from tagstream.stream.settings.settings import PREFIX, Settings
+from tagstream.stream.settings.topics import SameNameError
 
 CONFIG_FILE = "tagstream.toml"
 # Variables with our prefix that are not settings: they choose where settings are read from.
 CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
 # A user in one of these is refused, and what may be a password is not printed.
-ADDRESSES = frozenset({"brokers", "schema_registry.url", "tracing.endpoint"})
+ADDRESSES = frozenset({"brokers", "schema_registry.url", "security.token_url", "tracing.endpoint"})
 
 # Kinds of pydantic's errors: texts that are no number, and numbers out of range with the name and the words of the bound.
 NUMBERS = {"int_parsing": "a whole number", "float_parsing": "a number"}
@@ -126,6 +127,8 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
             # Compared without the prefix, which would make every two names alike.
             nearest = _nearest(own.upper(), known)
             said = f" The nearest one is {PREFIX}{nearest}." if nearest else ""
+            if own.startswith("CONTENTS__"):
+                said = f" Topics and their fields are one JSON object, in {PREFIX}CONTENTS."
             msg = f"{name} is not a setting of tagstream.{said} Next: correct or unset it; `tagstream config show` lists all."
             raise SettingsError(msg)
 
@@ -170,7 +173,7 @@ def _refuse_unknown_keys(path: Path, table: Mapping[str, Any]) -> None:
         said = (
             f"The nearest one is {nearest}"
             if nearest
-            else f"The sections are {', '.join(f'[{name}]' for name in sorted(tables))}"
+            else f"The sections are {', '.join(f'[{name}]' for name in sorted({*tables, 'contents.TOPIC'}))}"
         )
         msg = f"{key} ({_of_file(path)}) is not a setting of tagstream. {said}. Next: {step}."
         raise SettingsError(msg)
@@ -184,7 +187,8 @@ def _keys(table: Mapping[str, Any], above: str = "") -> Iterator[str]:
     for name, value in table.items():
         # A dot inside a quoted name does not separate two names.
         key = above + (f'"{name}"' if "." in name else name)
-        if isinstance(value, Mapping) and value:
+        # The names in this table are the user's, and what is below them is checked when it is read.
+        if isinstance(value, Mapping) and value and key != "contents":
             yield from _keys(value, f"{key}.")
         else:
             yield key
@@ -212,24 +216,38 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     problem = error.errors(include_url=False)[0]
     same = problem.get("ctx", {}).get("error")
     if isinstance(same, SameNameError):
-        one, other = (f"{name} ({origins.get(name, 'default')})" for name in same.keys)
-        return (
-            f"{one} and {other} name the same topic, {same.name!r}. Next: give each a name of its own; "
-            f"`tagstream config show` lists all."
+        one, other = (
+            f"{name} ({origins.get('contents' if name.startswith('contents.') else name, 'default')})" for name in same.keys
         )
-    key = ".".join(str(part) for part in problem["loc"])
+        step = (
+            "say in [fields] where events of topics.content have their fields"
+            if same.keys[0] == "topics.content" and same.keys[1].startswith("contents.")
+            else "give each a name of its own"
+        )
+        return f"{one} and {other} name the same topic, {same.name!r}. Next: {step}; `tagstream config show` lists all."
+    key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    origin = origins.get("contents" if key.startswith("contents.") else key)
     if problem["type"] == "extra_forbidden":
-        nearest = _nearest(key, known_keys())
+        known = (
+            [f"{key.rpartition('.')[0]}.{name}" for name in Fields.model_fields]
+            if key.startswith("contents.")
+            else known_keys()
+        )
+        nearest = None if isinstance(problem["input"], Mapping) else _nearest(key, known)
         said = f" The nearest one is {nearest}." if nearest else ""
+        if isinstance(problem["input"], Mapping) and key.startswith("contents."):
+            said = f' Quote a name with a dot: [contents."{key.removeprefix("contents.")}"].'
         return (
-            f"{key} ({origins.get(key, 'unknown origin')}) is not a setting of tagstream.{said} "
+            f"{key} ({origin or 'unknown origin'}) is not a setting of tagstream.{said} "
             f"Next: correct or remove it; `tagstream config show` lists all."
         )
     reason = _reason(key, problem)
+    if " Next: " in reason and key.startswith("contents."):
+        return f"{key} ({origin}) cannot be used: {reason.replace('fields.', f'{key}.')}"
     if " Next: " in reason:
         return f"these settings do not go together: {reason}"
     return (
-        f"setting {key}{_shown(key, problem['input'])} ({origins.get(key, 'default')}) cannot be used: {reason}. "
+        f"setting {key}{_shown(key, problem['input'])} ({origin or 'default'}) cannot be used: {reason}. "
         f"Next: correct it; `tagstream config show` describes every setting."
     )
 
@@ -253,5 +271,5 @@ def _reason(key: str, problem: Mapping[str, Any]) -> str:
 
 def _shown(key: str, value: Any) -> str:
     """The refused value as the error prints it; not the value where it may hold a password."""
-    secret = key in FILES_OF_SECRETS or (key in ADDRESSES and "@" in str(value))
+    secret = key in {*FILES_OF_SECRETS, COMMAND} or (key in ADDRESSES and "@" in str(value))
     return " (its value is not shown)" if secret else f" = {value!r}"

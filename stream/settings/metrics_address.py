@@ -3,7 +3,7 @@
 import errno
 import socket
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 
 # Hosts that mean every address of the machine: a client on the same machine uses the loopback address instead.
 EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104

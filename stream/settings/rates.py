@@ -1,6 +1,6 @@
 """The form of `audit_rates`: shares by label in one text."""
 
-from monitoring.vocabulary import LEAST_INCLUSION
+from tagstream.monitoring.vocabulary import LEAST_INCLUSION
 
 
 def rates(text: str) -> dict[str, float]:

@@ -4,16 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stream.settings.loading import known_keys
-from stream.settings.settings import PREFIX, Settings
+from tagstream.stream.settings.fields import Fields
+from tagstream.stream.settings.loading import known_keys
+from tagstream.stream.settings.settings import PREFIX, Settings
 
 # The subjects in their order, each with its settings; the name of a table (`topics`) stands for all in it.
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "Brokers and group": ("brokers", "group", "group_instance_id", "session_timeout_seconds"),
+    "Events": ("fields", "contents"),
     "Topics": ("topics", "topic_partitions", "topic_replication"),
     "Security": ("security",),
     "Schema registry": ("schema_registry",),
     "Decisions": ("decider", "bundle", "rules", "confidence_threshold", "data", "real"),
+    "Changing the model": ("rollout",),
     "Audits": ("audit_rate", "audit_rates", "audit_salt"),
     "Delivery": (
         "delivery",
@@ -53,13 +56,16 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Metrics and logs": ("metrics_host", "metrics_port", "metrics_names", "log_level", "log_format"),
     "Tracing": ("tracing",),
 }
-# What a validator checks and JSON Schema cannot say.
+# Ranges that a validator checks and JSON Schema cannot say.
 RANGES = {
     "brokers": "HOST:PORT, comma-separated",
     "metrics_host": "an address of this machine",
     "tracing.endpoint": "http:// or https://, HOST:PORT, perhaps a path",
+    "security.token_url": "https://, HOST:PORT, perhaps a path; http:// on loopback",
     "schema_registry.url": "http:// or https://, HOST:PORT, perhaps a path; comma-separated",
     "audit_rates": "LABEL=SHARE, comma-separated",
+    "contents": "topics with their fields: a table each, in the environment a JSON object",
+    **dict.fromkeys((f"fields.{name}" for name in Fields.model_fields), "a JSON pointer, or a list of them"),
 }
 # The keywords of JSON Schema that bound a value.
 BOUNDS = ("type", "format", "enum", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "not")

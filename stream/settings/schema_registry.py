@@ -53,7 +53,7 @@ class SchemaRegistry(BaseModel):
             raise ValueError(msg)
         parts = [part.strip().rstrip("/") for part in value.split(",")]
         for part in parts:
-            if not _is_address(part):
+            if not is_address(part):
                 msg = f"{part!r} is not http:// or https:// with a host, perhaps a port and a path, and nothing after it"
                 raise ValueError(msg)
         return ",".join(parts)
@@ -79,7 +79,7 @@ class SchemaRegistry(BaseModel):
         return None
 
     def _tls_problem(self) -> str | None:
-        open_to_all = [url for url in self.urls if url.startswith("http:") and not _is_loopback(urlsplit(url))]
+        open_to_all = [url for url in self.urls if url.startswith("http:") and not is_loopback(urlsplit(url))]
         if self.username is not None and open_to_all and not self.insecure_password_without_tls:
             return (
                 f"schema_registry.url names {open_to_all[0]}, where the password could be read on the network. Next: use https; if the "
@@ -88,7 +88,8 @@ class SchemaRegistry(BaseModel):
         return None
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether a text is an address of HTTP: a host, perhaps a port and a path, and nothing after it."""
     try:
         found = urlsplit(text)
         # The port is checked as it is read.
@@ -106,7 +107,8 @@ def _is_address(text: str) -> bool:
         return False
 
 
-def _is_loopback(address: SplitResult) -> bool:
+def is_loopback(address: SplitResult) -> bool:
+    """Whether an address is this machine's own."""
     if address.hostname == "localhost":
         return True
     try:

@@ -4,8 +4,8 @@ import ssl
 import stat
 from pathlib import Path
 
-from stream.contract.signature import AnswerKeys
-from stream.settings.security import Security, shown_path
+from tagstream.stream.contract.answers import AnswerKeys
+from tagstream.stream.settings.security import Security, shown_path
 
 MAX_SECRET_BYTES = 4096
 # A key that could be guessed is none. `openssl rand -hex 32` gives 64 characters.
@@ -125,7 +125,15 @@ def verifying_context(ca_file: Path | None, key: str) -> ssl.SSLContext:
 
 
 def unusable(key: str, path: Path | None, problem: str, advice: str) -> SecurityError:
-    """The error on a file that a setting names; a secret's file is named only if it exists."""
+    """
+    The error on a file that a setting names; a secret's file is named only if it exists.
+
+    Args:
+        key: The setting's.
+        path: The file; None names none.
+        problem: The predicate of a sentence whose subject is the file.
+        advice: The next step, as an order.
+    """
     shown = "" if path is None else f" ({shown_path(key, path)})"
     return SecurityError(
         f"{key}{shown} cannot be used: {problem}. Next: {advice}; `tagstream config show --sources` says where it was set."

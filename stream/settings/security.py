@@ -1,20 +1,33 @@
-"""The `security.*` settings: protocol, user and certificate for the brokers, and which combinations make no sense.
+"""The `security.*` settings: protocol, user or token and certificate for the brokers, and which combinations make no sense.
 
-A password is never a setting, only the name of its file is. `stream.kafka.credentials` reads the files.
+A password is never a setting, only the name of its file is. `tagstream.stream.kafka.credentials` reads the files, and
+`tagstream.stream.kafka.tokens` gets tokens.
 """
 
+import shlex
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-DEFAULT_MECHANISM = "SCRAM-SHA-512"
+from tagstream.stream.settings.schema_registry import is_address, is_loopback
+
+DEFAULT_MECHANISM, BY_TOKEN = "SCRAM-SHA-512", "OAUTHBEARER"
 # `config show` and errors print the value of these only if there is such a file: a password set here by mistake is not shown.
 FILES_OF_SECRETS = frozenset(
-    {"security.password_file", "security.key_password_file", "security.answer_keys_file", "schema_registry.password_file"}
+    {
+        "security.password_file",
+        "security.client_secret_file",
+        "security.key_password_file",
+        "security.answer_keys_file",
+        "schema_registry.password_file",
+    }
 )
+# An argument of the command may be a secret.
+COMMAND = "security.token_command"
 
-Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
 
 class Security(BaseModel):
@@ -26,8 +39,30 @@ class Security(BaseModel):
         default="PLAINTEXT", description="SSL: TLS; SASL_SSL: TLS and a user; PLAINTEXT: neither"
     )
     mechanism: Mechanism | None = Field(default=None, description=f"SASL mechanism of the user; {DEFAULT_MECHANISM} unless set")
-    username: str | None = Field(default=None, min_length=1, description="SASL user")
+    username: str | None = Field(
+        default=None,
+        min_length=1,
+        description="SASL user; with OAUTHBEARER the name that brokers give a token's owner, for messages alone",
+    )
     password_file: Path | None = Field(default=None, description="file that holds the user's password and nothing else")
+    token_command: str | None = Field(
+        default=None,
+        min_length=1,
+        description="OAUTHBEARER: program and arguments, run without a shell, that prints an access token or a token endpoint's answer",
+    )
+    token_url: str | None = Field(
+        default=None, description="OAUTHBEARER: token endpoint of an OpenID provider, asked by the grant client_credentials"
+    )
+    client_id: str | None = Field(default=None, min_length=1, description="our client at token_url")
+    client_secret_file: Path | None = Field(default=None, description="file that holds this client's secret and nothing else")
+    token_scope: str | None = Field(default=None, min_length=1, description="scope asked for at token_url; none unless set")
+    token_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that token_url's certificate is checked by; the system's unless set",
+    )
+    token_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=60, description="most seconds that token_command or token_url may take for a token"
+    )
     ca_file: Path | None = Field(default=None, description="PEM file of the trusted authorities; the system's unless set")
     certificate_file: Path | None = Field(default=None, description="PEM file of the client's own certificate (mTLS)")
     key_file: Path | None = Field(
@@ -40,7 +75,7 @@ class Security(BaseModel):
         "unset: whoever may write the topic reviewed can answer",
     )
     insecure_password_without_tls: bool = Field(
-        default=False, description="allow SASL_PLAINTEXT, under which user and events can be read on the network"
+        default=False, description="allow SASL_PLAINTEXT, under which user, token and events can be read on the network"
     )
 
     @property
@@ -53,9 +88,44 @@ class Security(BaseModel):
         """Does a user sign in?"""
         return self.protocol in {"SASL_SSL", "SASL_PLAINTEXT"}
 
+    @property
+    def by_token(self) -> bool:
+        """Does a token sign in, and no user with a password?"""
+        return self.mechanism == BY_TOKEN
+
+    @field_validator("token_command")
+    @classmethod
+    def _words(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            words = shlex.split(value)
+        except ValueError:
+            words = []
+        if not words or "\0" in value:
+            msg = "it is not a program with arguments as a shell would read them: a quotation mark is not closed, it is empty, or it has a NUL"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("token_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if "@" in value:
+            msg = "a user in an address would be printed; set security.client_id and security.client_secret_file instead"
+            raise ValueError(msg)
+        if not is_address(value):
+            msg = "it is not https:// with a host, perhaps a port and a path, and nothing after it"
+            raise ValueError(msg)
+        if value.startswith("http:") and not is_loopback(urlsplit(value)):
+            msg = "the client's secret and the token could be read on the network; give an https address"
+            raise ValueError(msg)
+        return value
+
     @model_validator(mode="after")
     def _makes_sense(self) -> "Security":
-        for problem in (self._user_problem(), self._tls_problem()):
+        for problem in (self._token_problem(), self._user_problem(), self._tls_problem()):
             if problem:
                 raise ValueError(problem)
         return self
@@ -63,6 +133,35 @@ class Security(BaseModel):
     def _listed(self, *names: str) -> str:
         """Those of the settings `names` that are set, for a message; empty if none is."""
         return ", ".join(f"security.{name}" for name in names if getattr(self, name) is not None)
+
+    def _token_problem(self) -> str | None:
+        """Why the settings of a token do not go together."""
+        at_endpoint = ("client_id", "client_secret_file", "token_scope", "token_ca_file")
+        listed = self._listed("token_command", "token_url", *at_endpoint)
+        if self.by_token:
+            return self._source_problem(self._listed(*at_endpoint))
+        if listed:
+            return (
+                f"{listed} is set with security.mechanism = {self.mechanism or DEFAULT_MECHANISM}, which takes no token: it would be "
+                f"ignored. Next: set security.mechanism = {BY_TOKEN}, or remove {listed}."
+            )
+        return None
+
+    def _source_problem(self, at_endpoint: str) -> str | None:
+        """The same of a client that signs in by a token; `at_endpoint`: the settings of an endpoint that are set."""
+        if self.password_file is not None:
+            return f"security.password_file has no effect with security.mechanism = {BY_TOKEN}. Next: remove it."
+        if (self.token_command is None) == (self.token_url is None):
+            return (
+                f"security.mechanism = {BY_TOKEN} needs one source of tokens, security.token_command or security.token_url, and "
+                f"{'neither' if self.token_url is None else 'both'} is set. Next: set one of them."
+            )
+        missing = [f"security.{name}" for name in ("client_id", "client_secret_file") if getattr(self, name) is None]
+        if self.token_url is not None and missing:
+            return f"security.token_url is asked with a client's id and secret, and {' and '.join(missing)} is not set. Next: set it."
+        if self.token_command is not None and at_endpoint:
+            return f"{at_endpoint} belongs to security.token_url, which is not set: it would be ignored. Next: remove it."
+        return None
 
     def _user_problem(self) -> str | None:
         listed = self._listed("username", "password_file", "mechanism")
@@ -72,14 +171,14 @@ class Security(BaseModel):
                 f"Next: set security.protocol = SASL_SSL, or remove {listed}."
             )
         missing = [name for name in ("username", "password_file") if getattr(self, name) is None]
-        if self.sasl and missing:
+        if self.sasl and missing and not self.by_token:
             return (
                 f"security.protocol = {self.protocol} needs a user, and {' and '.join(f'security.{name}' for name in missing)} "
                 f"is not set. Next: set it, or security.protocol = SSL if a certificate alone identifies this client."
             )
         if self.protocol == "SASL_PLAINTEXT" and not self.insecure_password_without_tls:
             return (
-                "security.protocol = SASL_PLAINTEXT sends user and events unencrypted. Next: set security.protocol = SASL_SSL; "
+                "security.protocol = SASL_PLAINTEXT sends user, token and events unencrypted. Next: set security.protocol = SASL_SSL; "
                 "if the network itself is trusted, set security.insecure_password_without_tls = true."
             )
         if self.insecure_password_without_tls and self.protocol != "SASL_PLAINTEXT":
@@ -113,3 +212,14 @@ def shown_path(key: str, path: Path) -> str:
     if key not in FILES_OF_SECRETS or path.exists():
         return str(path)
     return "(not shown: there is no such file)"
+
+
+def shown_command(command: str) -> str:
+    """
+    The program of a command for people: an argument may be a secret.
+
+    >>> shown_command("/usr/bin/get-token --secret hunter2"), shown_command("get-token")
+    ('/usr/bin/get-token (its arguments are not shown)', 'get-token')
+    """
+    program, *arguments = shlex.split(command)
+    return f"{program} (its arguments are not shown)" if arguments else program

@@ -1,14 +1,14 @@
-"""Every setting of tagstream: its name, type, default, bounds and meaning. `stream.settings.loading` fills the values in."""
+"""Every setting of tagstream: its name, type, default, bounds and meaning. `tagstream.stream.settings.loading` fills the values in."""
 
 import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE
-from monitoring.drift.thresholds import (
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
+from tagstream.monitoring.drift.thresholds import (
     CHANGE_DELTA,
     LABELS_PSI,
     LEARNING_SECONDS,
@@ -17,13 +17,16 @@ from monitoring.drift.thresholds import (
     DriftPlan,
     Thresholds,
 )
-from monitoring.vocabulary import LEAST_INCLUSION, MAX_SOURCE_CHARACTERS
-from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.settings.rates import can_be_drawn, rates
-from stream.settings.schema_registry import SchemaRegistry
-from stream.settings.security import Security
-from stream.settings.topics import Topics
-from stream.settings.tracing import Tracing
+from tagstream.monitoring.vocabulary import LEAST_INCLUSION, MAX_SOURCE_CHARACTERS
+from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits
+from tagstream.stream.contract.shape import Shape
+from tagstream.stream.settings.fields import Contents, Fields
+from tagstream.stream.settings.rates import can_be_drawn, rates
+from tagstream.stream.settings.rollout import Rollout
+from tagstream.stream.settings.schema_registry import SchemaRegistry
+from tagstream.stream.settings.security import Security
+from tagstream.stream.settings.topics import Topics, require_different
+from tagstream.stream.settings.tracing import Tracing
 
 PREFIX = "TAGSTREAM_"
 LEAST_WINDOW_EVENTS = 100
@@ -54,8 +57,16 @@ class Settings(BaseSettings):
         description="fixed name of this worker in the group; a restart within the session timeout keeps its partitions",
     )
     topics: Topics = Field(default_factory=lambda: Topics.model_validate({}), description="names of the topics")
+    fields: Fields = Field(default_factory=Fields, description="where an event has its fields")
+    contents: Contents = Field(
+        default_factory=dict,
+        description="further topics of events that workers read beside `topics.content`, by name, each with where its events have their fields",
+    )
     tracing: Tracing = Field(default_factory=Tracing, description="traces by OpenTelemetry")
     schema_registry: SchemaRegistry = Field(default_factory=SchemaRegistry, description="where producers' schemas are read")
+    rollout: Rollout = Field(
+        default_factory=Rollout, validate_default=True, description="how the model of a running stream is changed"
+    )
     bundle: Path = Field(default=DEFAULT_BUNDLE, description="folder of the model bundle")
     decider: Literal["model", "rules"] = Field(
         default="model",
@@ -200,9 +211,16 @@ class Settings(BaseSettings):
         default="auto", description="auto: on where the broker supports it (Tansu does not)"
     )
     topic_partitions: int = Field(default=6, ge=1, description="partitions of topics that `doctor --create-topics` makes")
-    topic_replication: int = Field(default=1, ge=1, description="replicas of topics that `doctor --create-topics` makes")
+    topic_replication: int = Field(
+        default=1, ge=1, description="replicas of topics that `doctor --create-topics` and the first `rollout promote` make"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level that is logged")
     log_format: Literal["auto", "json", "console"] = Field(default="auto", description="auto: console on a terminal, else JSON")
+
+    @field_validator("rollout")
+    @classmethod
+    def _of_the_group(cls, value: Rollout, info: ValidationInfo) -> Rollout:
+        return value.of_group(info.data.get("group", ""))
 
     @field_validator("brokers")
     @classmethod
@@ -291,12 +309,61 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> Limits:
-        """Bounds on the size of an event and of its outcome."""
+        """What a value must be to be read as an event: bounds on it and on its outcome, and where its fields are."""
         return Limits(
+            shape=self.fields.shape,
+            shapes=self.shapes,
             max_bytes=self.max_event_bytes,
             max_outcome_bytes=self.max_outcome_bytes,
             max_dead_letter_bytes=self.max_dead_letter_bytes,
         )
+
+    @property
+    def with_columns(self) -> "Settings":
+        """The same for rows whose columns have the contract's names, whatever shape the events of the topic have."""
+        return self.model_copy(update={"fields": Fields()})
+
+    @property
+    def content_topics(self) -> tuple[str, ...]:
+        """The topics of events, that of `topics.content` first."""
+        return self.topics.content, *self.contents
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """By topic, where its events have their fields; empty where there is one topic of events."""
+        further = {name: fields.shape for name, fields in self.contents.items()}
+        return {self.topics.content: self.fields.shape, **further} if further else {}
+
+    @property
+    def topic_names(self) -> dict[str, str]:
+        """The name of every topic by its setting without `topics.`; that of a further topic of events is `contents.NAME`."""
+        names: dict[str, str] = self.topics.model_dump()
+        return names | {f"contents.{name}": name for name in self.contents}
+
+    def of_content(self, topic: str) -> "Settings":
+        """
+        The settings of one topic of events alone: as if `topics.content` and `fields.*` named it, and no other were read.
+
+        Args:
+            topic: One of `content_topics`; for any other name `topics.content` and `fields.*` stay as they are.
+        """
+        if topic not in self.contents:
+            return self.model_copy(update={"contents": {}})
+        topics = self.topics.model_copy(update={"content": topic})
+        return self.model_copy(update={"topics": topics, "fields": self.contents[topic], "contents": {}})
+
+    @property
+    def each_content(self) -> "tuple[Settings, ...]":
+        """`of_content` of each topic of events."""
+        return tuple(map(self.of_content, self.content_topics))
+
+    @model_validator(mode="after")
+    def _all_topics_different(self) -> "Settings":
+        require_different(
+            {f"topics.{key}": name for key, name in self.topics.model_dump().items()}
+            | {f"contents.{name}": name for name in self.contents}
+        )
+        return self
 
     @property
     def drift_plan(self) -> DriftPlan:
@@ -323,5 +390,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from the constructor alone; the process's environment is not read here."""
+        """Take values from the constructor alone: the process's environment is not read here. Arguments are those of pydantic's method."""
         return (init_settings,)

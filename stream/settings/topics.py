@@ -1,13 +1,23 @@
 """The `topics.*` settings: the name of each topic."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-# The pattern is for the reference of settings; the validator below checks it, with a message that says it in words.
-Name = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{TOPIC_NAME.pattern}$"})]
+
+
+def _name(value: str) -> str:
+    if not TOPIC_NAME.fullmatch(value) or value in {".", ".."}:
+        msg = "a topic's name in Kafka has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-', and is not '.' or '..'"
+        raise ValueError(msg)
+    return value
+
+
+# The pattern is for the reference of settings; the check says in words what a name is.
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{TOPIC_NAME.pattern}$"})]
 
 
 class SameNameError(ValueError):
@@ -31,10 +41,15 @@ class Topics(BaseModel):
         default="", validation_alias=AliasChoices("dlq", "content_dlq"), description="topic of the dead letters of `content`"
     )
     replays: Name = Field(default="", description="topic in which `dlq replay` notes what it has sent again")
-    audit: Name = Field(default="audit", description="topic of decisions that were drawn for a blind review; copies, no door")
+    audit: Name = Field(
+        default="audit", description="topic of decisions that were drawn for a blind review; copies of what is on `tagged`"
+    )
     reviewed: Name = Field(default="reviewed", description="topic of reviewers' answers, which workers publish on `tagged`")
     reports: Name = Field(default="reports", description="topic of readers' complaints, which bring an event before a reviewer")
-    shadow: Name = Field(default="shadow", description="topic of a challenger's predictions; workers do not use it yet")
+    shadow: Name = Field(
+        default="shadow",
+        description="topic of what another bundle would have decided, by `tagstream rollout shadow`; no decisions",
+    )
     drift: Name = Field(default="drift", description="topic of drift findings")
     references: Name = Field(default="references", description="topic in which workers keep what is ordinary in their stream")
 
@@ -47,21 +62,24 @@ class Topics(BaseModel):
         dlq = f"{values.get('content', 'content')}.dlq" if named is None else named
         return {"replays": f"{dlq}.replays", **({"dlq": dlq} if named is None else {}), **values}
 
-    @field_validator("*")
-    @classmethod
-    def _is_valid_in_kafka(cls, value: str) -> str:
-        if not TOPIC_NAME.fullmatch(value) or value in {".", ".."}:
-            msg = (
-                "a topic's name in Kafka has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-', and is not '.' or '..'"
-            )
-            raise ValueError(msg)
-        return value
-
     @model_validator(mode="after")
     def _all_different(self) -> "Topics":
-        keys: dict[str, str] = {}
-        for key, name in self.model_dump().items():
-            if name in keys:
-                raise SameNameError((f"topics.{keys[name]}", f"topics.{key}"), name)
-            keys[name] = key
+        require_different({f"topics.{key}": name for key, name in self.model_dump().items()})
         return self
+
+
+def require_different(names: Mapping[str, str]) -> None:
+    """
+    Refuse two topics of one name.
+
+    Args:
+        names: The name by its setting.
+
+    Raises:
+        SameNameError: Two settings name the same topic.
+    """
+    keys: dict[str, str] = {}
+    for key, name in names.items():
+        if name in keys:
+            raise SameNameError((keys[name], key), name)
+        keys[name] = key

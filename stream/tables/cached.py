@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from monitoring.vocabulary import ReviewReason, TextFlag
-from stream.contract.decisions import Decision, NeedsReview, Tagged, prediction_id
-from stream.contract.events import ContentEvent
-from stream.contract.published import ModelDecision, PublishedDecision, read_decision
-from stream.contract.record import Record
-from stream.decide.decider import Decider
-from stream.tables.predictions import Predictions
-from stream.tables.row import PredictionRow, hash_of_text
+import msgspec
+
+from tagstream.stream.contract.event import ContentEvent, Record
+from tagstream.stream.contract.outcome import NeedsReview, Tagged
+from tagstream.stream.contract.published import DecidedEvent, read_decision
+from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.tables.predictions import Predictions
+from tagstream.stream.tables.row import PredictionRow, hash_of_text
 
 
 def decided_before(
@@ -34,30 +34,22 @@ def decided_again(row: PredictionRow, event: ContentEvent, decider: Decider) -> 
     The decision of a row, on another event with the same text.
 
     None where the decider would decide otherwise today: it has another bundle or threshold, or a person decided.
+
+    Args:
+        row: Of the table; its text is that of the event.
+        event: Gets the decision.
+        decider: In force.
     """
     found = read_decision(Record(key=None, value=row.answer.encode()))
-    if not isinstance(found, PublishedDecision) or not isinstance(found.decision, ModelDecision):
+    if not isinstance(found, DecidedEvent):
         return None
     made = found.decision
-    if made.model != decider.model or made.decider != decider.kind or made.threshold != decider.asked_below(made.tag):
+    # Whatever the epochs are: the same bundle decides alike in each, and the decision is of the one that is in force.
+    if (
+        made.model.identity != decider.model.identity
+        or made.decider != decider.kind
+        or made.threshold != decider.asked_below(made.tag)
+    ):
         return None
-    decision = Decision(
-        tag=made.tag,
-        tags=made.tags,
-        confidence=made.confidence,
-        probabilities=made.probabilities,
-        prediction_id=prediction_id(event.id, made.model.identity),
-        decider=made.decider,
-        model=made.model,
-        threshold=made.threshold,
-        truncated=made.truncated,
-    )
-    if not made.reasons:
-        return Tagged(event=event, decision=decision)
-    return NeedsReview(
-        event=event,
-        decision=decision,
-        reasons=tuple(ReviewReason(reason) for reason in made.reasons),
-        inclusion_probability=1.0 if made.inclusion_probability is None else made.inclusion_probability,
-        text_flags=tuple(TextFlag(flag) for flag in made.text_flags),
-    )
+    outcome = NeedsReview if made.reasons else Tagged
+    return outcome(event=event, decision=msgspec.structs.replace(made, model=decider.model).of_another(event.id))

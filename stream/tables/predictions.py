@@ -3,17 +3,16 @@
 Rows may come in any order and any number of times: the table is the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 
-from stream.database.database import Database, Purpose, open_database
-from stream.database.inserting import insert, upsert
-from stream.tables.row import BY_PERSON, PredictionRow
-from stream.tables.schema import NAME, Tables, check, prepare, standing, tables
+from tagstream.stream.database.database import Columns, Database, Purpose, open_database, upsert
+from tagstream.stream.tables.row import BY_PERSON, PredictionRow
+from tagstream.stream.tables.schema import NAME, Tables, check, prepare, standing, tables
 
 PREDICTIONS = "predictions"
 TABLE = Purpose(
@@ -60,7 +59,7 @@ class Predictions:
         found = [asdict(row) for row in sorted(rows, key=lambda row: row.prediction_id)]
         at = [{"topic": topic, "partition": part, "next_offset": offset} for (topic, part), offset in (reached or {}).items()]
         with self._database.writing() as connection:
-            changed = _written(connection, table, found) if found else 0
+            changed = upsert(connection, table, found, only_if=_is_later)
             upsert(connection, self._tables.positions, sorted(at, key=lambda place: (place["topic"], place["partition"])))
         return changed
 
@@ -193,13 +192,6 @@ def _parts(names: Iterable[str]) -> Iterator[list[str]]:
         yield found[at : at + MOST_NAMED]
 
 
-def _written(connection: Connection, table: Any, rows: Sequence[dict[str, Any]]) -> int:
-    statement = insert(connection, table)
-    new, old = statement.excluded, table.c
-    # A redelivered event gets the same decision, published later, or anew under another threshold.
-    later = or_(new.tagged_at > old.tagged_at, and_(new.tagged_at == old.tagged_at, new.answer > old.answer))
-    values = {column.name: new[column.name] for column in table.columns if not column.primary_key}
-    done = connection.execution_options(preserve_rowcount=True).execute(
-        statement.on_conflict_do_update(index_elements=[old.prediction_id], set_=values, where=later), list(rows)
-    )
-    return done.rowcount
+def _is_later(new: Columns, old: Columns) -> ColumnElement[bool]:
+    """A redelivered event gets the same decision, published later, or anew under another threshold."""
+    return or_(new.tagged_at > old.tagged_at, and_(new.tagged_at == old.tagged_at, new.answer > old.answer))

@@ -5,16 +5,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from model_export.bundle.text import read
-from stream.contract.decisions import Decision
-from stream.contract.events import ContentEvent
-from stream.contract.parsing.typed import milliseconds
-from stream.contract.publication import Publication
-from stream.contract.published import ModelDecision, PublishedDecision, ReviewerDecision
-from stream.contract.refusal import Refusal
+from tagstream.model_export.bundle.text import read
+from tagstream.stream.contract.event import ContentEvent
+from tagstream.stream.contract.outcome import Decision, Publication, ReviewerDecision
+from tagstream.stream.contract.published import ModelDecision, PublishedDecision, milliseconds
+from tagstream.stream.contract.refusal import Refusal
 
 BY_PERSON = "reviewer"
-# An index takes values of some 2,700 bytes. A digest of ours has 64 characters, or 129 with the arithmetic behind it.
+# An index takes values of some 2,700 bytes. A digest of ours has 64 characters, or 77 with the arithmetic behind it.
 MOST_DIGEST_CHARACTERS = 256
 
 
@@ -34,6 +32,7 @@ class PredictionRow:
         confidence: The probability of the tag, 0 to 1.
         decider: `model`, `rules` or `reviewer`.
         version: 0 for a model's decision, from 1 for a person's.
+        epoch: Of a model's decision, after the first change of the model; 0 of all others.
         decided_at: When it was decided, Unix milliseconds: a person's own time; `tagged_at` of all others.
         tagged_at: When it was published, Unix milliseconds.
         answer: The value of its record on the topic, JSON: the event's fields and the decision.
@@ -48,6 +47,7 @@ class PredictionRow:
     confidence: float
     decider: str
     version: int
+    epoch: int
     decided_at: int
     tagged_at: int
     # Never in a repr, as in `Record`.
@@ -59,9 +59,9 @@ class PredictionRow:
         return self.decider == BY_PERSON
 
     @property
-    def standing(self) -> tuple[int, int, str]:
+    def standing(self) -> tuple[int, int, int, str]:
         """Its place among the decisions on one event, in the order of `PublishedDecision.standing`: the greatest holds."""
-        return self.version, self.decided_at, self.prediction_id
+        return self.version, self.epoch, self.decided_at, self.prediction_id
 
     @property
     def line(self) -> bytes:
@@ -124,6 +124,7 @@ def _row(
         confidence=made.confidence,
         decider=made.decider,
         version=version,
+        epoch=0 if version else made.model.epoch_number,
         decided_at=decided_at,
         tagged_at=at,
         answer=value.decode(),

@@ -14,15 +14,16 @@ from sqlalchemy import (
     MetaData,
     Select,
     Table,
-    Text,
     func,
     inspect,
     select,
+    text,
 )
 
+from tagstream.stream.database.database import bytewise
+
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")
-# Compared byte by byte on both databases, so that both give two decisions of one moment the same order.
-WORD = Text().with_variant(Text(collation="C"), "postgresql")
+WORD = bytewise()
 
 
 class TableError(ValueError):
@@ -34,7 +35,7 @@ class TableError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
     """
-    What belongs to one table of predictions.
+    The tables and the view of one name.
 
     Attributes:
         predictions: A row for each decision.
@@ -70,6 +71,8 @@ def tables(name: str) -> Tables:
         Column("confidence", Float(53), nullable=False),
         Column("decider", WORD, nullable=False),
         Column("version", Integer, nullable=False),
+        # A table of a version before the first change of models has no such column, and gets it (`prepare`).
+        Column("epoch", BigInteger, nullable=False, server_default=text("0")),
         Column("decided_at", BigInteger, nullable=False),
         Column("tagged_at", BigInteger, nullable=False),
         Column("answer", WORD, nullable=False),
@@ -88,14 +91,20 @@ def tables(name: str) -> Tables:
 
 def prepare(connection: Connection, made: Tables, *, followed: bool) -> None:
     """
-    Make what is not there; `positions` only if `followed`.
+    Make the tables and the view that are not there.
+
+    Args:
+        connection: In a transaction in which no one else makes them.
+        made: By their name.
+        followed: Make `positions` too.
 
     Raises:
         TableError: Something else has one of the names.
     """
-    wanted = [made.predictions, made.positions] if followed else [made.predictions]
-    made.predictions.metadata.create_all(connection, tables=wanted)
-    for table in wanted:
+    needed = [made.predictions, made.positions] if followed else [made.predictions]
+    made.predictions.metadata.create_all(connection, tables=needed)
+    _add_epoch(connection, made)
+    for table in needed:
         check(connection, table)
     found = inspect(connection)
     if found.has_table(made.newest) and made.newest not in found.get_view_names():
@@ -105,6 +114,17 @@ def prepare(connection: Connection, made: Tables, *, followed: bool) -> None:
         quoted = connection.dialect.identifier_preparer.quote(made.newest)
         query = _newest(made.predictions).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
         connection.exec_driver_sql(f"CREATE VIEW {quoted} AS {query}")
+
+
+def _add_epoch(connection: Connection, made: Tables) -> None:
+    """Let a table of an earlier version go on: its rows are of the time before epochs, and its view is made anew."""
+    found = {str(column["name"]) for column in inspect(connection).get_columns(made.predictions.name)}
+    if {column.name for column in made.predictions.columns} - found != {"epoch"}:
+        return
+    quote = connection.dialect.identifier_preparer.quote
+    if made.newest in inspect(connection).get_view_names():
+        connection.exec_driver_sql(f"DROP VIEW {quote(made.newest)}")
+    connection.exec_driver_sql(f"ALTER TABLE {quote(made.predictions.name)} ADD COLUMN epoch BIGINT NOT NULL DEFAULT 0")
 
 
 def check(connection: Connection, table: Table) -> None:
@@ -123,6 +143,9 @@ def check(connection: Connection, table: Table) -> None:
     key = found.get_pk_constraint(table.name)["constrained_columns"]
     if columns == ours and set(key) == {column.name for column in table.primary_key}:
         return
+    if ours - columns == {"epoch"}:
+        msg = f"the table {table.name} is of an earlier version. Next: let `tagstream tags` or `tagstream batch` of this version write to it once."
+        raise TableError(msg)
     differ = "; ".join(
         [
             *([f"it lacks {', '.join(sorted(ours - columns))}"] if ours - columns else []),
@@ -134,9 +157,9 @@ def check(connection: Connection, table: Table) -> None:
     raise TableError(msg)
 
 
-def standing(table: Table) -> tuple[Column[int], Column[int], Column[str]]:
+def standing(table: Table) -> tuple[Column[int], Column[int], Column[int], Column[str]]:
     """The columns of `PredictionRow.standing`."""
-    return table.c.version, table.c.decided_at, table.c.prediction_id
+    return table.c.version, table.c.epoch, table.c.decided_at, table.c.prediction_id
 
 
 def _newest(table: Table) -> Select[Any]:

@@ -1,4 +1,4 @@
-"""The rows of any table as events: a page at a time by the table's key, so that neither memory nor the database's patience ends first."""
+"""The rows of any table as events: a page at a time by the table's key, so that neither the memory nor the bound of a statement is exceeded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Select, bindparam, column, func, inspect, sel
 from sqlalchemy.sql.expression import ColumnClause
 from sqlalchemy.types import NullType
 
-from stream.database.database import Database, DatabaseUnavailableError, Purpose, open_database
-from stream.tables.schema import TableError
+from tagstream.stream.database.database import Database, DatabaseUnavailableError, Purpose, open_database
+from tagstream.stream.tables.schema import TableError
 
 SOURCE = Purpose(noun="table", option="the URL", loss="nothing was changed in it")
 # A page ends by its rows, or by their bytes where they are large; the driver fetches a few of them at a time.
@@ -75,9 +75,9 @@ class TableSource:
             DatabaseUnavailableError: The database does not answer within its bound.
             TableError: The key of a row is empty.
         """
-        wanted: list[ColumnClause[Any]] = [column(name) for name in names]
+        read: list[ColumnClause[Any]] = [column(name) for name in names]
         key: list[ColumnClause[Any]] = [column(name) for name in self.key]
-        query = select(*key, *wanted).select_from(self._table()).order_by(*key).limit(ROWS_AT_ONCE)
+        query = select(*key, *read).select_from(self._table()).order_by(*key).limit(ROWS_AT_ONCE)
         fields = tuple(names.values())
         while True:
             page = query if after is None else query.where(tuple_(*key) > tuple_(*map(_bound, after)))

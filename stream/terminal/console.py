@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
-from stream.terminal.text import escaped, escaped_json
+from tagstream.stream.terminal.text import escaped, escaped_json
 
 
 class Terminal(Console):
@@ -35,6 +38,8 @@ class Terminal(Console):
 
 out = Terminal(soft_wrap=True)
 err = Terminal(stderr=True, soft_wrap=True)
+# Tables with more columns begin with a label.
+SHORT = 2
 # The doors have green, yellow and red.
 TAG_STYLES = ("magenta", "yellow", "cyan", "blue", "bright_magenta", "bright_cyan", "bright_blue")
 
@@ -47,6 +52,28 @@ def talk(message: str) -> None:
 def show(text: str) -> None:
     """Lines of data, on stdout, as they are."""
     out.print(text)
+
+
+def show_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "") -> None:
+    """
+    A table with its heading on stdout, and an empty line behind it.
+
+    Args:
+        title: Its heading.
+        head: The names of the columns.
+        rows: The cells of each row, as many as `head` has; they may have text of events.
+        note: Sentences below it.
+    """
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(head):
+        # A figure may stand above its interval on a narrow terminal; a label is never cut.
+        made.add_column(name, no_wrap=place == 0 and len(head) > SHORT)
+    for row in rows:
+        made.add_row(*(Text(visible(cell, limit=100)) for cell in row))
+    out.print(made)
+    if note:
+        out.print(Text(visible(note, limit=600), style="dim"))
+    out.print()
 
 
 def show_json(value: Any) -> None:

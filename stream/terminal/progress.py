@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from stream.terminal.console import err, talk
+from tagstream.stream.terminal.console import err, talk
 
 # Where standard error is no terminal, a line so often: a log that is read, not filled.
 LINE_SECONDS = 10.0

@@ -6,20 +6,20 @@ observations of the outcomes, so the delivery knows nothing of traces.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
-from monitoring.observer import Observation, Observer
-from monitoring.vocabulary import Destination
-from stream.contract.publication import Decide, Publication
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.logs import logger
-from stream.tracing.context import child_id, context_of, continued
-from stream.tracing.spans import Done, Spans
+from tagstream.monitoring.observer import NO_TOPICS, Observation, Observer
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Decide, Publication
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.logs import logger
+from tagstream.stream.tracing.context import child_id, context_of, continued
+from tagstream.stream.tracing.spans import Done, Spans
 
 OPERATION = "process"
 OURS = Observation.__struct_fields__
@@ -28,8 +28,8 @@ log = logger("tagstream.tracing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """A batch that was decided: its topic, its events, and the moments in Unix nanoseconds."""
+class TracedBatch:
+    """A batch that was decided: its topic, or several by their names, its events, and the moments in Unix nanoseconds."""
 
     topic: str
     events: int
@@ -43,6 +43,7 @@ class TracedObservation(Observation, frozen=True, kw_only=True):
 
     Attributes:
         batch: The batch of the event.
+        topic: Of the event.
         partition: Of the event.
         offset: Of the event.
         name: The prediction id, or the reason of a dead letter.
@@ -50,7 +51,8 @@ class TracedObservation(Observation, frozen=True, kw_only=True):
         span_id: The outcome's own span; None where the event has no trace, or one that is not recorded.
     """
 
-    batch: Batch
+    batch: TracedBatch
+    topic: str
     partition: int
     offset: int
     name: str
@@ -62,7 +64,7 @@ class TracedDecide:
     """Decides, and continues the trace of each event in the headers of its outcome. For several threads at once."""
 
     def __init__(self, decide: Decide, topic: str) -> None:
-        """`decide` decides records of `topic`."""
+        """`decide` decides records of `topic`, and perhaps of others that say theirs."""
         self._decide = decide
         self._topic = topic
 
@@ -70,16 +72,22 @@ class TracedDecide:
         """As `decide`; raises what it raises."""
         began = time.time_ns()
         publications = self._decide(records)
-        batch = Batch(topic=self._topic, events=len(records), began_ns=began, decided_ns=time.time_ns())
+        topics = ", ".join(dict.fromkeys(record.topic or self._topic for record in records))
+        batch = TracedBatch(topic=topics, events=len(records), began_ns=began, decided_ns=time.time_ns())
         return [traced(record, publication, batch) for record, publication in zip(records, publications, strict=True)]
 
 
-def traced(record: Record, publication: Publication, batch: Batch) -> Publication:
+def traced(record: Record, publication: Publication, batch: TracedBatch) -> Publication:
     """
     The publication with the outcome's own span as the parent in its `traceparent`.
 
     Left as it is are the headers of an event without a trace, of one whose producer does not record its trace, which has no span here,
     and of a dead letter, which has to be the record that the producer sent.
+
+    Args:
+        record: The event.
+        publication: Its outcome.
+        batch: The batch in which it was decided.
     """
     producer = context_of(record.headers)
     outcome = publication.outcome
@@ -94,6 +102,7 @@ def traced(record: Record, publication: Publication, batch: Batch) -> Publicatio
         observation=TracedObservation(
             **{field: getattr(seen, field) for field in OURS},
             batch=batch,
+            topic=record.topic or batch.topic,
             partition=record.partition,
             offset=record.offset,
             name=name,
@@ -107,18 +116,21 @@ class TracedObserver:
     """Implements `Observer`: passes everything on, and hands over the spans of what the broker has confirmed."""
 
     def __init__(self, observer: Observer, spans: Spans, *, group: str) -> None:
-        """`observer` is told everything first; `group` is that of the workers."""
+        """
+        Wrap an observer.
+
+        Args:
+            observer: Is told everything first.
+            spans: Get the spans.
+            group: The consumer group of the workers.
+        """
         self._observer = observer
         self._spans = spans
         self._group = group
 
-    def received(self, events: int) -> None:
+    def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """See `Observer`."""
-        self._observer.received(events)
-
-    def redelivered(self, events: int) -> None:
-        """See `Observer`."""
-        self._observer.redelivered(events)
+        self._observer.received(events, repeated, topics)
 
     def stage(self, name: str, seconds: float) -> None:
         """See `Observer`."""
@@ -150,7 +162,7 @@ class TracedObserver:
                 kind=SpanKind.CONSUMER,
                 began_ns=batch.began_ns,
                 ended_ns=now,
-                attributes={**self._common(batch), "messaging.batch.message_count": batch.events},
+                attributes={**self._common(batch.topic), "messaging.batch.message_count": batch.events},
                 links=[Link(one.producer, _place(one)) for one in observations if one.producer is not None],
                 events={"decided": batch.decided_ns},
             )
@@ -171,11 +183,11 @@ class TracedObserver:
         if one.review_reasons:
             said["tagstream.reasons"] = [reason.value for reason in one.review_reasons]
         return Done(
-            name=f"{OPERATION} {one.batch.topic}",
+            name=f"{OPERATION} {one.topic}",
             kind=SpanKind.CONSUMER,
             began_ns=one.batch.began_ns,
             ended_ns=now,
-            attributes={**self._common(one.batch), **_place(one), **said},
+            attributes={**self._common(one.topic), **_place(one), **said},
             links=links,
             parent=one.producer,
             span_id=one.span_id,
@@ -183,12 +195,12 @@ class TracedObserver:
             events={"decided": one.batch.decided_ns},
         )
 
-    def _common(self, batch: Batch) -> dict[str, AttributeValue]:
+    def _common(self, topic: str) -> dict[str, AttributeValue]:
         return {
             "messaging.system": "kafka",
             "messaging.operation.name": OPERATION,
             "messaging.operation.type": OPERATION,
-            "messaging.destination.name": batch.topic,
+            "messaging.destination.name": topic,
             "messaging.consumer.group.name": self._group,
         }
 

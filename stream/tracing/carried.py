@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from stream.contract.record import Headers
+from tagstream.stream.contract.event import Headers
 
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 # The standard allows 55 characters and 512; more of a foreign request would only make the record larger.

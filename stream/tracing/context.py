@@ -10,8 +10,8 @@ import hashlib
 from opentelemetry.trace import SpanContext, TraceFlags, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from stream.contract.record import Headers
-from stream.tracing.carried import TRACEPARENT, TRACESTATE
+from tagstream.stream.contract.event import Headers
+from tagstream.stream.tracing.carried import TRACEPARENT, TRACESTATE
 
 SPAN_ID_BYTES = 8
 # A flag that the standard does not know yet must not be passed on.
@@ -66,6 +66,16 @@ def traceparent(context: SpanContext, span_id: int | None = None) -> bytes:
 
 
 def continued(headers: Headers, parent: SpanContext, span_id: int) -> Headers:
-    """The headers with this span as the parent in their one `traceparent`; all others as they are, `tracestate` too."""
+    """
+    The headers of an outcome.
+
+    Args:
+        headers: Those of the event, with one `traceparent`.
+        parent: The producer's context.
+        span_id: The outcome's own span, which becomes the parent in `traceparent`.
+
+    Returns:
+        All other headers as they are, `tracestate` too.
+    """
     value = traceparent(parent, span_id)
     return tuple((name, value if name == TRACEPARENT else content) for name, content in headers)

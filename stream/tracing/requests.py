@@ -1,13 +1,13 @@
 """Traces of requests: a span for each, below that of the client, and the context that the application sees is this span's."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from stream.tracing.carried import TRACEPARENT, carried
-from stream.tracing.context import context_of, traceparent
-from stream.tracing.parts import Application
-from stream.tracing.spans import Spans
+from tagstream.stream.tracing.carried import TRACEPARENT, carried
+from tagstream.stream.tracing.context import context_of, traceparent
+from tagstream.stream.tracing.spans import Spans
 
 # Asked every few seconds by machines; a trace of them says nothing.
 UNTRACED_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
@@ -23,7 +23,7 @@ class TracedRequests:
     of this request continues the trace (`carried`).
     """
 
-    def __init__(self, application: Application, spans: Spans) -> None:
+    def __init__(self, application: Callable[[Any, Any, Any], Awaitable[None]], spans: Spans) -> None:
         """`application` answers; `spans` get a span for each of its answers."""
         self._application = application
         self._spans = spans

@@ -26,9 +26,9 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from monitoring.vocabulary import SpanResult
-from stream.logs import logger
-from stream.settings.tracing import Tracing
+from tagstream.monitoring.vocabulary import SpanResult
+from tagstream.stream.logs import logger
+from tagstream.stream.settings.tracing import Tracing
 
 # As in the SDK. The queue and the spans that are being sent together have no more.
 MOST_WAITING = 2048
@@ -50,7 +50,7 @@ class Done:
     A span that is over.
 
     Attributes:
-        name: What was done, one of few.
+        name: Of the work that was done, one of few.
         kind: Its side of a conversation.
         began_ns: Unix nanoseconds.
         ended_ns: Unix nanoseconds.
@@ -102,7 +102,14 @@ class Spans:
         self._tracer = self._provider.get_tracer("tagstream", version("tagstream"))
 
     def begin(self, name: str, kind: SpanKind, parent: SpanContext | None) -> Span:
-        """A span that begins now, below `parent`, or in a trace of its own."""
+        """
+        A span that begins now.
+
+        Args:
+            name: Of the work, one of few.
+            kind: Its side of a conversation.
+            parent: The span that it is part of; None begins a trace.
+        """
         return self._tracer.start_span(name, context=_below(parent), kind=kind)
 
     def add(self, done: Done) -> SpanContext:
@@ -234,3 +241,12 @@ class _Watched(SpanExporter):
 def _parts(span: ReadableSpan) -> int:
     """The span and its links."""
     return 1 + len(span.links)
+
+
+def takes_spans(tracing: Tracing, *, seconds: float) -> bool:
+    """Whether the receiver takes an empty request within so many seconds; if not, OpenTelemetry logs why."""
+    exporter = OTLPSpanExporter(endpoint=tracing.url, timeout=seconds)
+    try:
+        return exporter.export([]) is SpanExportResult.SUCCESS
+    finally:
+        exporter.shutdown()  # type: ignore[no-untyped-call]

@@ -97,7 +97,7 @@ class Bounded(H11Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """As uvicorn makes it."""
+        """Arguments are those of uvicorn's protocol; its state counts the connections."""
         super().__init__(config, server_state, app_state, _loop)
         self.conn = _Heads(h11.SERVER, MOST_HEAD_BYTES)
         self._all = server_state

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from fastapi.datastructures import Headers
 from fastapi.responses import PlainTextResponse, Response
 
-from monitoring.server.hosts import Hosts
-from stream.web.serving import ASGIApp, Message, Receive, Scope, Send
+from tagstream.monitoring.server.hosts import Hosts
+from tagstream.stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 
 BODY_SECONDS = 10.0
 RETRY_SECONDS = 1
@@ -52,12 +52,20 @@ TOO_SLOW = f"The request did not arrive within {BODY_SECONDS:g} s, so nothing wa
 
 
 def plain(_path: str, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-    """A refusal as plain text."""
+    """
+    A refusal as plain text.
+
+    Args:
+        _path: Of the request.
+        status: The HTTP status.
+        sentence: Why, and the next step.
+        headers: More headers of the answer.
+    """
     return PlainTextResponse(sentence, status, headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class RequestRules:
     """
     The bounds of one server.
 
@@ -82,7 +90,7 @@ class Rules:
     refusal: Callable[[str, int, str, dict[str, str]], Response] = plain
 
 
-class TooLargeError(Exception):
+class BodyTooLargeError(Exception):
     """More bytes came than `max_body_bytes`."""
 
 
@@ -94,14 +102,14 @@ class FullError(Exception):
     """The requests that are under way hold `max_held_bytes` already."""
 
 
-class Guard:
+class RequestGuard:
     """
     The middleware. A refused request never reaches the application.
 
     Bodies are read here, whole and within bounds, and then handed on.
     """
 
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+    def __init__(self, app: ASGIApp, rules: RequestRules) -> None:
         """Stand before `app`."""
         self._app = app
         self._rules = rules
@@ -148,7 +156,7 @@ class Guard:
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 await self._read(receive, body)
-        except TooLargeError:
+        except BodyTooLargeError:
             sentence = f"The request has more than {self._rules.max_body_bytes} bytes, so nothing was changed. Next: {self._rules.shorten}."
             await self._refusal(scope, 413, sentence, close)(scope, receive, send)
         except FullError:
@@ -175,7 +183,7 @@ class Guard:
             body += part
             self._held_bytes += len(part)
             if len(body) > self._rules.max_body_bytes:
-                raise TooLargeError
+                raise BodyTooLargeError
             if self._held_bytes > self._rules.max_held_bytes:
                 raise FullError
             more = message.get("more_body", False)

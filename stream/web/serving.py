@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-from stream.web.connection import MOST_HEAD_BYTES, Bounded, Connections
+from tagstream.stream.web.connection import MOST_HEAD_BYTES, Bounded, Connections
 
 # The names of ASGI.
 Scope = MutableMapping[str, Any]
@@ -31,7 +31,7 @@ MOST_UNSENT_BYTES = 64 * 1024
 WATCH_SECONDS = 1.0
 
 
-class AddressError(Exception):
+class ListenError(Exception):
     """The address cannot be listened on: the message says why, and the next step."""
 
     exit_code = 2
@@ -57,7 +57,7 @@ def listen(host: str, port: int) -> socket.socket:
     A socket that listens; port 0 takes a free one.
 
     Raises:
-        AddressError: The address is not this machine's, is taken, or may not be had.
+        ListenError: The address is not this machine's, is taken, or may not be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -66,7 +66,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(fileno=socket.create_server((host, port), family=family).detach())
     except OSError as error:
         msg = f"this command cannot listen on {host}:{port} ({error.strerror or error}). Next: give another --port (0 takes a free one) or --host."
-        raise AddressError(msg) from error
+        raise ListenError(msg) from error
     # For its connections too: the system would keep 4 MiB of an answer that a client does not take, which no budget here could count.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT_BYTES)
     return listening
@@ -85,7 +85,7 @@ def serve(
     watch: Callable[[], None],
     *,
     connections: int = MOST_CONNECTIONS,
-    beside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """
@@ -96,13 +96,13 @@ def serve(
         listening: Its socket.
         watch: Called once a second; what it raises ends the server.
         connections: The most at once; for a further one, one without a request under way makes room.
-        beside: Entered on the server's event loop before the first request, and left after the last one.
+        lifespan: Entered on the server's event loop before the first request, and left after the last one.
         stopping: Called when the stop begins, while requests are still answered.
     """
-    asyncio.run(_serve(app, listening, watch, connections=connections, beside=beside, stopping=stopping))
+    asyncio.run(_serve(app, listening, watch, connections=connections, lifespan=lifespan, stopping=stopping))
 
 
-class _Server(uvicorn.Server):
+class _SignalFreeServer(uvicorn.Server):
     """uvicorn raises the signal again when it has stopped, which would end the process before its parts are closed."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
@@ -121,10 +121,10 @@ async def _serve(
     watch: Callable[[], None],
     *,
     connections: int,
-    beside: Callable[[], AbstractAsyncContextManager[None]],
+    lifespan: Callable[[], AbstractAsyncContextManager[None]],
     stopping: Callable[[], None],
 ) -> None:
-    server = _Server(
+    server = _SignalFreeServer(
         uvicorn.Config(
             app,
             # The bounds are those of this protocol, whatever else is installed.
@@ -149,7 +149,7 @@ async def _serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    async with beside():
+    async with lifespan():
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         try:
             while not (await asyncio.wait({serving}, timeout=WATCH_SECONDS))[0]:

@@ -5,41 +5,87 @@ Both agents are the same delivery over another topic. docs/decisions/0015-one-wo
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
-import faust
 import faust.transport.drivers.aiokafka as driver
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
-from monitoring.drift.watch import DriftWatch
-from monitoring.health import Progress
-from monitoring.metrics.metrics import Metrics
-from stream.decide.pipeline import Pipeline
-from stream.deliver.breaker_file import BreakerFile
-from stream.deliver.crash.guard import Guard, Unguarded
-from stream.deliver.deliveries import Deliveries
-from stream.deliver.delivery import Delivery
-from stream.deliver.fatal import end
-from stream.kafka.transactions import Transactions
-from stream.logs import logger
-from stream.settings.settings import Settings
-from stream.tracing.parts import UNTRACED, Tracing
-from stream.worker.answers import Answers
-from stream.worker.drift import DriftObserver
-from stream.worker.faust_app import faust_app, raw_topic
-from stream.worker.group_start import GroupStart
-from stream.worker.position.position import AnswersTopic, Position
-from stream.worker.producer import plain_sender, sender
-from stream.worker.queued import QueuedStream
-from stream.worker.references import References
+from tagstream.monitoring.drift.watch import DriftWatch
+from tagstream.monitoring.health import Progress
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.observer import Observer
+from tagstream.stream.contract.outcome import Decide
+from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.deliver.breaker import BreakerFile
+from tagstream.stream.deliver.crash.guard import Guard, Unguarded, decided
+from tagstream.stream.deliver.delivery import Deliveries, Delivery, Send, Transact
+from tagstream.stream.deliver.fatal import die, end
+from tagstream.stream.kafka.transactions import Transactions
+from tagstream.stream.logs import logger
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.tracing.tracing import UNTRACED, TracingHooks
+from tagstream.stream.worker.consumer_thread import GroupStart
+from tagstream.stream.worker.drift import DriftObserver, watch_of
+from tagstream.stream.worker.faust_app import App, QueuedStream, faust_app, plain_sender, raw_topic, sender
+from tagstream.stream.worker.position import AnswersTopic, PositionReporter
+from tagstream.stream.worker.references import References
+from tagstream.stream.worker.rollout import WorkerRollout
 
 log = logger("tagstream.app")
-
 TICK_SECONDS = 1.0
 COMMIT_SECONDS = 5.0
 EXIT_BREAKER_OPEN = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswersAgent:
+    """
+    The second agent, which turns reviewers' answers on `reviewed` into decisions on `tagged`: the parts that are its own.
+
+    Attributes:
+        decide: Returns one publication for each record of `reviewed`; see `Answering.publications`.
+        observer: Counts them.
+        progress: That on the topic of answers.
+    """
+
+    decide: Decide
+    observer: Observer
+    progress: Progress
+
+    def delivery(
+        self, settings: Settings, *, tracing: TracingHooks, guard: Guard, send: Send, transact: Transact | None
+    ) -> Delivery:
+        """
+        The delivery of answers: the engine of the events, with one thread, and without the two parts that are about a model.
+
+        No crash guard: no native code that could abort reads an answer, and a model that dies with an event must not make a suspect of
+        an answer that was in hand beside it. No circuit breaker: a tool that writes bad answers must not stop the events.
+
+        Args:
+            settings: Batch size and bounds.
+            tracing: Puts traces around deciding and observing.
+            guard: That of the events. When this delivery ends the process, none of them is to blame.
+            send: Hands one publication to the producer.
+            transact: Delivers a batch in transactions instead of `send`.
+        """
+
+        def fail(error: BaseException) -> NoReturn:
+            guard.excuse()
+            die(error)
+
+        return Delivery(
+            decide=tracing.deciding(self.decide, settings.topics.reviewed),
+            send=send,
+            observer=tracing.observing(self.observer),
+            progress=self.progress,
+            settings=settings.model_copy(update={"inference_threads": 1}),
+            transact=transact,
+            fail=fail,
+        )
 
 
 def build(  # noqa: PLR0913 - parts are named arguments
@@ -53,9 +99,10 @@ def build(  # noqa: PLR0913 - parts are named arguments
     drift_topic: bool = True,
     references_topic: bool = False,
     guard: Guard | None = None,
-    answers: Answers | None = None,
-    tracing: Tracing = UNTRACED,
-) -> faust.App:
+    answers: AnswersAgent | None = None,
+    tracing: TracingHooks = UNTRACED,
+    follows_rollout: bool = False,
+) -> App:
     """
     The worker's application.
 
@@ -71,52 +118,99 @@ def build(  # noqa: PLR0913 - parts are named arguments
         guard: Remembers which events killed a worker; None for no such memory.
         answers: Turns reviewers' answers into decisions; None where there is no topic of answers.
         tracing: Puts traces around deciding and observing.
+        follows_rollout: Look for the topic of a rollout, and begin no event before it is known whether there is one.
     """
     app = faust_app(settings, idempotent=idempotent)
-    app.group_start = GroupStart(told=metrics.group_began)
+    app.group_start = group_start = GroupStart(told=metrics.group_began)
     guard = guard or Unguarded()
     drift = None
     if watch is not None:
-        drift = DriftObserver(
-            watch,
-            recorder=metrics,
-            send=plain_sender(app, settings.topics.drift) if drift_topic else None,
-            note=plain_sender(app, settings.topics.references) if references_topic else None,
-            references=References(settings) if references_topic else None,
-            bundle_reference=pipeline.decider.reference,
-        )
-        app.task(drift.run)
+        drift = _drift(app, settings, watch, metrics, pipeline, published=drift_topic, shared=references_topic)
     if settings.delivery == "exactly_once":
-        app.transactions = Transactions(settings, lost=_lost(app), metadata=lambda: app.group_start.metadata)
+        app.transactions = Transactions(settings, lost=_lost(app), metadata=lambda: group_start.metadata)
     transact = app.transactions.deliver if app.transactions is not None else None
+    rollout = _rollout(app, settings, pipeline, metrics) if follows_rollout else None
     send = sender(app, settings)
     content = Delivery(
-        decide=tracing.deciding(guard.guarded(pipeline.publications), settings.topics.content),
+        decide=tracing.deciding(functools.partial(decided, guard, pipeline.publications), settings.topics.content),
         send=send,
         observer=tracing.observing(drift or metrics),
         progress=progress,
         settings=settings,
         guard=guard,
-        stop=_breaker_stop(
-            app, BreakerFile(settings, release=pipeline.decider.release), metrics=metrics, progress=progress, guard=guard
-        ),
+        stop=_breaker_stop(app, breaker_file(settings, pipeline), metrics=metrics, progress=progress, guard=guard),
         transact=transact,
+        admit=None if rollout is None else rollout.admit,
     )
-    _declare_agent(app, settings.topics.content, "classify", content)
-    topic = None
+    _declare_agent(app, "classify", content, *settings.content_topics)
+    topic = of_answers = None
     if answers is not None:
-        answers = answers.traced(tracing, settings.topics.reviewed)
         topic = AnswersTopic(name=settings.topics.reviewed, progress=answers.progress)
-        app.delivery = Deliveries(content, answers.delivery(settings, guard, send, transact))
-        _declare_agent(app, topic.name, "answer", app.delivery.answers)
-    else:
-        app.delivery = Deliveries(content)
-    _report_position(app, Position(app, app.delivery, metrics, progress, guard, answers=topic))
-    _note_assignments(app, progress, drift, topic)
+        of_answers = answers.delivery(settings, tracing=tracing, guard=guard, send=send, transact=transact)
+        _declare_agent(app, "answer", of_answers, topic.name)
+    app.delivery = Deliveries(content, of_answers)
+    topics = settings.content_topics
+    _report_position(app, PositionReporter(app, app.delivery, metrics, progress, guard, answers=topic, topics=topics))
+    _note_assignments(app, progress, drift, topic, rollout)
     return app
 
 
-def _lost(app: faust.App) -> Callable[[Any, int | None, Sequence[int]], int | None]:
+def _rollout(app: App, settings: Settings, pipeline: Pipeline, metrics: Metrics) -> WorkerRollout | None:
+    """The part that follows a rollout; None where rules decide, since a person has said that no model may."""
+    if pipeline.decider.kind != "model":
+        return None
+
+    def member() -> str:
+        try:
+            return str(app.consumer.member_id)
+        except ConsumerNotStarted:
+            return ""
+
+    say = plain_sender(app, settings.rollout.workers_topic)
+    found = WorkerRollout(settings, pipeline, metrics=metrics.rollout, member=member, say=say)
+    app.task(found.run)
+    # The producer is flushed after this.
+    app.on_before_shutdown.connect(found.leave, weak=False)
+    return found
+
+
+def _drift(
+    app: App,
+    settings: Settings,
+    watch: DriftWatch,
+    metrics: Metrics,
+    pipeline: Pipeline,
+    *,
+    published: bool,
+    shared: bool,
+) -> DriftObserver:
+    """The watch beside the delivery. `published`: there is a topic of findings; `shared`: one of what the group learns."""
+    drift = DriftObserver(
+        watch,
+        recorder=metrics,
+        send=plain_sender(app, settings.topics.drift) if published else None,
+        note=plain_sender(app, settings.topics.references) if shared else None,
+        references=References(settings) if shared else None,
+        bundle_reference=pipeline.decider.reference,
+    )
+    pipeline.follow(functools.partial(_renew, drift, settings), told=True)
+    app.task(drift.run)
+    return drift
+
+
+def _renew(drift: DriftObserver, settings: Settings, decider: Decider) -> None:
+    if (watch := watch_of(settings, decider)) is not None:
+        drift.renew(watch, decider.reference)
+
+
+def breaker_file(settings: Settings, pipeline: Pipeline) -> BreakerFile:
+    """The file of the group's circuit breaker, which always bears the release of the decider in force."""
+    file = BreakerFile(settings, release=pipeline.decider.release)
+    pipeline.follow(lambda decider: setattr(file, "release", decider.release), told=True)
+    return file
+
+
+def _lost(app: App) -> Callable[[Any, int | None, Sequence[int]], int | None]:
     def lost(partition: Any, after: int | None, offsets: Sequence[int]) -> int | None:
         # Looked up at each call, because Faust makes its consumer when the app starts.
         found: int | None = app.consumer.lost(TP(*partition), after, offsets)
@@ -126,7 +220,7 @@ def _lost(app: faust.App) -> Callable[[Any, int | None, Sequence[int]], int | No
 
 
 def _breaker_stop(
-    app: faust.App, file: BreakerFile, *, metrics: Metrics, progress: Progress, guard: Guard
+    app: App, file: BreakerFile, *, metrics: Metrics, progress: Progress, guard: Guard
 ) -> Callable[[str], Awaitable[None]]:
     """The end of the process once the circuit breaker has opened: remember why, commit, exit."""
 
@@ -152,7 +246,7 @@ def _breaker_stop(
     return stop
 
 
-async def _commit(app: faust.App) -> None:
+async def _commit(app: App) -> None:
     """Commit what is acknowledged; events whose commit fails are read again."""
     try:
         async with asyncio.timeout(COMMIT_SECONDS):
@@ -163,13 +257,13 @@ async def _commit(app: faust.App) -> None:
         log.warning("commit_failed", why=f"{type(error).__name__}: {error}", consequence="some outcomes will be sent again")
 
 
-def _declare_agent(app: faust.App, topic: str, name: str, delivery: Delivery) -> None:
-    @app.agent(raw_topic(app, topic), name=name)  # type: ignore[untyped-decorator]
+def _declare_agent(app: App, name: str, delivery: Delivery, *topics: str) -> None:
+    @app.agent(raw_topic(app, *topics), name=name)  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
         await delivery.run(QueuedStream(stream.noack()))
 
 
-def _report_position(app: faust.App, position: Position) -> None:
+def _report_position(app: App, position: PositionReporter) -> None:
     # Not a timer of Faust's: that warns of an overlap whenever a rebalance makes the broker slow to answer.
     @app.task  # type: ignore[untyped-decorator]
     async def report_position() -> None:
@@ -178,16 +272,25 @@ def _report_position(app: faust.App, position: Position) -> None:
             await asyncio.sleep(TICK_SECONDS)
 
 
-def _note_assignments(app: faust.App, progress: Progress, drift: DriftObserver | None, answers: AnswersTopic | None) -> None:
+def _note_assignments(
+    app: App, progress: Progress, drift: DriftObserver | None, answers: AnswersTopic | None, rollout: WorkerRollout | None
+) -> None:
     @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
-    async def assigned(_: faust.App, partitions: set[TP], **__: Any) -> None:
+    async def assigned(_: App, partitions: set[TP], **__: Any) -> None:
         of_answers = {tp for tp in partitions if answers is not None and tp.topic == answers.name}
         events = partitions - of_answers
         progress.assigned(len(events))
+        if rollout is not None:
+            rollout.look_again()
         if drift is not None:
             drift.assigned(events)
         said = {}
         if answers is not None:
             answers.progress.assigned(len(of_answers))
             said["answers"] = sorted(tp.partition for tp in of_answers)
-        log.info("partitions_assigned", partitions=sorted(tp.partition for tp in events), **said)
+        by_topic = {
+            name: sorted(tp.partition for tp in events if tp.topic == name) for name in sorted({tp.topic for tp in events})
+        }
+        log.info(
+            "partitions_assigned", partitions=by_topic if len(by_topic) > 1 else sorted(tp.partition for tp in events), **said
+        )

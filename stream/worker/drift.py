@@ -18,16 +18,16 @@ from typing import Any, Protocol
 
 import msgspec
 
-from monitoring.drift import baseline
-from monitoring.drift.findings import Finding, Model
-from monitoring.drift.learning import Note
-from monitoring.drift.watch import DriftWatch, Noticed
-from monitoring.observer import Observation, Observer
-from monitoring.vocabulary import DriftScore
-from stream.decide.decider import Decider
-from stream.logs import logger
-from stream.settings.settings import Settings
-from stream.worker.references import References
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.findings import Finding, Model
+from tagstream.monitoring.drift.learning import ReferenceNote
+from tagstream.monitoring.drift.watch import DriftWatch, Noticed
+from tagstream.monitoring.observer import NO_TOPICS, Observation, Observer
+from tagstream.monitoring.vocabulary import DriftScore
+from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.logs import logger
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.references import References
 
 TICK_SECONDS = 1.0
 PUBLISH_SECONDS = 5.0
@@ -49,7 +49,14 @@ class Recorder(Observer, Protocol):
         ...
 
     def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:
-        """A window was compared, at `now` (Unix seconds)."""
+        """
+        A window was compared.
+
+        Args:
+            window_events: The decisions in it.
+            scores: By name, how far each figure is from what is ordinary.
+            now: Unix seconds.
+        """
         ...
 
     def drift_finding(self, kind: str) -> None:
@@ -114,20 +121,25 @@ class DriftObserver:
         self._note, self._references = note, references
         self._bundle_reference = bundle_reference
         self._clock = clock
+        self._renewed: tuple[DriftWatch, Mapping[str, Any]] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Report what the watch begins with: before the first window is full, so that people can see how long that takes."""
+        watch = self._watch
         self._baseline = watch.baseline
-        recorder.drift_reference(self._reference())
-        recorder.drift_learned(watch.progress(int(clock() * 1000)))
-        # Reported before the first window is full, so that people can see how long that takes.
+        self._recorder.drift_reference(self._reference())
+        self._recorder.drift_learned(watch.progress(int(self._clock() * 1000)))
         thresholds = {score.value: watch.plan.thresholds.of(score) for score in DriftScore}
-        recorder.drift_plan(watch.plan.window_events, thresholds)
+        self._recorder.drift_plan(watch.plan.window_events, thresholds)
 
-    def received(self, events: int) -> None:
-        """See `Observer`."""
-        self._recorder.received(events)
+    def renew(self, watch: DriftWatch, bundle_reference: Mapping[str, Any]) -> None:
+        """Go on with other detectors from the next turn on, since another decider decides. From any thread."""
+        self._renewed = (watch, bundle_reference)
 
-    def redelivered(self, events: int) -> None:
+    def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """See `Observer`."""
-        self._recorder.redelivered(events)
+        self._recorder.received(events, repeated, topics)
 
     def stage(self, name: str, seconds: float) -> None:
         """See `Observer`."""
@@ -177,6 +189,12 @@ class DriftObserver:
             log.warning("drift_events_passed_over", events=self._passed_over, why="they came faster than they can be looked at")
             self._passed_over = 0
         try:
+            if self._renewed is not None:
+                # Decisions of the model before, which waited for this turn, say nothing of the new one.
+                waiting, (self._watch, self._bundle_reference), self._renewed = [], self._renewed, None
+                if self._references is not None:
+                    self._references.again()
+                self._begin()
             if self._reset_due:
                 self._reset_due = False
                 self._watch.reset()
@@ -225,7 +243,7 @@ class DriftObserver:
             log.info("drift_found", kind=finding.kind.value, signal=finding.signal, score=finding.score)
             await self._publish(finding)
 
-    async def _keep(self, note: Note) -> None:
+    async def _keep(self, note: ReferenceNote) -> None:
         if self._note is None:
             return
         try:

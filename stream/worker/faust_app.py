@@ -1,7 +1,8 @@
 """A Faust app under the settings with which Faust loses no events. Each setting that differs from Faust's default has its reason here."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, cast
 
 import aiokafka.consumer.consumer as aiokafka_consumer
 import faust
@@ -9,24 +10,23 @@ import faust.auth
 import faust.streams
 import faust.tables
 import faust.transport.drivers.aiokafka as driver
+import faust.transport.producer as base
 import mode
 from faust.transport.utils import DefaultSchedulingStrategy
 
-from stream.deliver.deliveries import Deliveries
-from stream.kafka.batches import records
-from stream.kafka.credentials import client_options
-from stream.kafka.partitioner import Partitioner
-from stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADATA_MAX_AGE_MS, Transactions
-from stream.settings.settings import Settings
-from stream.worker import producer
-from stream.worker.consumer.consumer import Consumer
-from stream.worker.consumer.coordinator import Coordinator
-from stream.worker.consumer.transacted import PartitionByPartition, TransactedConsumer
-from stream.worker.group_start import GroupStart
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.deliver.delivery import Deliveries
+from tagstream.stream.kafka.batches import records
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.kafka.partitioner import Partitioner
+from tagstream.stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADATA_MAX_AGE_MS, Transactions
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.consumer import Consumer, PartitionByPartition, TransactedConsumer
+from tagstream.stream.worker.consumer_thread import Coordinator, GroupStart
 
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
-# Room in a dead letter beside the event's bytes: the key, and the headers of the record and of ours.
-DEAD_LETTER_ADDED_BYTES = 256 * 1024
+# So many events are taken at a time, while other tasks of the event loop wait.
+EVENTS_AT_ONCE = 64
 
 
 class App(faust.App):  # type: ignore[misc]
@@ -65,12 +65,47 @@ class NoTables(faust.tables.TableManager):  # type: ignore[misc]
         await self.recovery.start()
 
 
+class EmptyBuffer(base.ProducerBuffer):  # type: ignore[misc]
+    """Faust's buffer of records that tables send. There are no tables, so no event has to wait for it."""
+
+    async def wait_until_ebb(self) -> None:
+        """Return at once; Faust reads a setting for each event to find out how full the buffer is."""
+
+
+class Producer(driver.Producer):  # type: ignore[misc]
+    """Faust sets `acks` and idempotence only in its own exactly-once mode, which we do not use."""
+
+    idempotent = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.buffer = EmptyBuffer(loop=self.loop, beacon=self.beacon)
+        self.buffer.app = self.app
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": self.idempotent}
+
+    async def flush(self) -> None:
+        """
+        Return at once: an event is acknowledged only after the broker has confirmed its outcome, so none is left to flush.
+
+        Faust awaits this without a bound before each commit and when partitions are revoked. Only a drift finding can still be in
+        the producer then, and a finding that its topic does not take would stop the stream.
+        """
+
+
+class PlainProducer(Producer):
+    """For a broker that hands out no producer ids."""
+
+    idempotent = False
+
+
 def has_c_extension() -> bool:
     """Whether Faust runs with its C extension; its Python twin acknowledges stale messages without processing them."""
     return getattr(faust.streams, "_CStreamIterator", None) is not None
 
 
-def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
+def faust_app(settings: Settings, *, idempotent: bool) -> App:
     """
     A configured Faust app without agents.
 
@@ -84,12 +119,10 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         )
         raise RuntimeError(msg)
     transacted = settings.delivery == "exactly_once"
-    driver.Transport.Producer = producer.Producer if idempotent else producer.PlainProducer
+    driver.Transport.Producer = Producer if idempotent else PlainProducer
     driver.Transport.Consumer = TransactedConsumer if transacted else Consumer
     aiokafka_consumer.GroupCoordinator = Coordinator
-    # A dead letter fits into its topic with all that it keeps, and is larger than an event may be.
-    kept = max(settings.max_dead_letter_bytes - DEAD_LETTER_ADDED_BYTES, settings.max_event_bytes + 1)
-    records.install(kept_bytes=kept, event_bytes=settings.max_event_bytes)
+    records.install(settings)
     return App(
         settings.group,
         broker=[f"kafka://{broker}" for broker in settings.broker_list],
@@ -164,6 +197,8 @@ def credentials(options: Mapping[str, Any]) -> faust.auth.Credentials | None:
         return None
     if protocol == "SSL":
         made = faust.SSLCredentials(context=context)
+    elif "sasl_oauth_token_provider" in options:
+        made = faust.auth.OAuthCredentials(oauth_cb=options["sasl_oauth_token_provider"], ssl_context=context)
     else:
         made = faust.SASLCredentials(
             username=options["sasl_plain_username"],
@@ -178,8 +213,8 @@ def credentials(options: Mapping[str, Any]) -> faust.auth.Credentials | None:
 
 
 def source(app: faust.App, settings: Settings) -> Any:
-    """The content topic as raw bytes."""
-    return raw_topic(app, settings.topics.content)
+    """The topics of events as raw bytes."""
+    return raw_topic(app, *settings.content_topics)
 
 
 class RawSchema(faust.Schema):  # type: ignore[misc]
@@ -194,6 +229,74 @@ class RawSchema(faust.Schema):  # type: ignore[misc]
         return event_of
 
 
-def raw_topic(app: faust.App, name: str) -> Any:
-    """A topic as raw bytes."""
-    return app.topic(name, schema=RawSchema())
+def raw_topic(app: faust.App, *names: str) -> Any:
+    """Topics as raw bytes, which one agent reads."""
+    return app.topic(*names, schema=RawSchema())
+
+
+def sender(app: faust.App, settings: Settings) -> Callable[[Publication], Awaitable[Awaitable[Any]]]:
+    """
+    A function that hands a publication to Faust's producer, and its copy for `audit` if it has one.
+
+    Await its result once to queue the record and a second time for the broker's confirmation. Faust's topic objects are bypassed:
+    they would encode the bytes again, at 20 times the cost.
+    """
+    names = settings.topic_names
+
+    def queue(publication: Publication, topic: str, value: bytes | None) -> Awaitable[Awaitable[Any]]:
+        return cast(
+            "Awaitable[Awaitable[Any]]",
+            app.producer.send(names[topic], publication.key, value, None, None, list(publication.headers)),
+        )
+
+    async def with_copy(publication: Publication) -> Awaitable[Any]:
+        # The event is acknowledged after both are confirmed. The copy comes second: a process that ends in between sends both again.
+        return asyncio.gather(*[await queue(publication, topic, value) for topic, value in publication.records])
+
+    def send(publication: Publication) -> Awaitable[Awaitable[Any]]:
+        if publication.audit is not None:
+            return with_copy(publication)
+        return queue(publication, publication.destination.value, publication.value)
+
+    return send
+
+
+def plain_sender(app: faust.App, topic: str) -> Callable[[bytes, bytes | None], Awaitable[Awaitable[Any]]]:
+    """A function that hands a key and a value, or None, for this topic to Faust's producer; two awaits, as for `sender`."""
+
+    def send(key: bytes, value: bytes | None) -> Awaitable[Awaitable[Any]]:
+        return cast("Awaitable[Awaitable[Any]]", app.producer.send(topic, key, value, None, None, []))
+
+    return send
+
+
+class QueuedStream:
+    """
+    Implements `delivery.Stream` over a stream of Faust's.
+
+    Faust's stream gives the event loop a turn before each event, which costs more than the event. Here only the first event comes that
+    way. Those that are in the stream's queue already follow at once, under the same two conditions: the flow is not stopped, and the
+    record was read since the last rebalance.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        """Wrap a stream whose events are acknowledged by hand (`noack`)."""
+        self._stream = stream
+
+    async def events(self) -> AsyncIterator[Any]:
+        """The events, one by one."""
+        stream, app, queue = self._stream, self._stream.app, self._stream.channel.queue
+        async for first in stream.events():
+            yield first
+            for _ in range(min(EVENTS_AT_ONCE, queue.qsize())):
+                # While the agent waits, a rebalance may clear the queue.
+                if queue.empty() or stream.should_stop:
+                    break
+                event = queue.get_nowait()
+                if app.flow_control.is_active() and event.message.generation_id == app.consumer_generation_id:
+                    event.message.tracked = True
+                    yield event
+
+    async def ack(self, event: Any) -> bool:
+        """Mark the event as done."""
+        return bool(event.ack())

@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from monitoring.metrics.metrics import Metrics
-from stream import logs
-from stream.decide.decider import Decider
-from stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, pipeline_of
-from stream.settings.settings import Settings
-from stream.tracing.from_settings import tracing_of
-from stream.worker import process
-from stream.worker.allocator import limit_fragmentation
-from stream.worker.drift import watch_of
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.stream import logs
+from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, pipeline_of
+from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.tracing.tracing import tracing_of
+from tagstream.stream.worker import process
+from tagstream.stream.worker.allocator import limit_fragmentation
+from tagstream.stream.worker.drift import watch_of
 
 log = logs.logger("tagstream.worker")
 
@@ -39,18 +39,19 @@ def main(settings: Settings) -> None:
         registry,
         labels=decider.labels,
         topic=settings.topics.content,
+        further_topics=list(settings.contents),
         known_sources=settings.known_source_names,
     )
-    announce(decider, metrics)
     make = functools.partial(pipeline_of, framed=True)
     pipeline = make(settings, decider=decider, observer=metrics)
+    pipeline.follow(functools.partial(announce, metrics=metrics))
     watch = watch_of(settings, decider)
     with (
         tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing,
-        ThreadPoolExecutor(1, thread_name_prefix="warm-up") as beside,
+        ThreadPoolExecutor(1, thread_name_prefix="warm-up") as warming,
     ):
         # While the brokers are asked, which is mostly waiting.
-        warm = beside.submit(decider.warm_up, settings.inference_threads)
+        warm = warming.submit(decider.warm_up, settings.inference_threads)
         process.run(
             settings,
             pipeline=pipeline,

@@ -4,38 +4,33 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
 
-from monitoring.drift.watch import DriftWatch
-from monitoring.health import Progress, Readiness
-from monitoring.metrics.metrics import Metrics
-from monitoring.server.application import application
-from monitoring.server.server import serve
-from stream.contract.limits import Limits
-from stream.contract.publication import Decide
-from stream.decide.answering import Answering
-from stream.decide.pipeline import Pipeline
-from stream.deliver.breaker_file import BreakerFile
-from stream.deliver.crash.crash_guard import open_guard
-from stream.deliver.crash.trial import ChildTrials, Recipe
-from stream.kafka import admin, probes, sizes
-from stream.kafka.connect.handshake import await_listener
-from stream.kafka.credentials import warnings
-from stream.kafka.errors import NotAuthorizedError
-from stream.kafka.group.look import decided_without_a_commit
-from stream.kafka.rights import NEEDED_TOPICS, Operation
-from stream.kafka.transactions import no_transactions
-from stream.logs import logger
-from stream.settings.metrics_address import next_step
-from stream.settings.secret_files import answer_keys
-from stream.settings.settings import Settings
-from stream.tracing.parts import UNTRACED, Tracing
-from stream.worker.answers import Answers
-from stream.worker.app import build
-from stream.worker.ending.shutdown import Worker, exit_on_early_stop
-from stream.worker.loop import draw_for, takes_answers
+from tagstream.monitoring.drift.watch import DriftWatch
+from tagstream.monitoring.health import Progress, Readiness
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.server.application import application
+from tagstream.monitoring.server.server import serve
+from tagstream.stream.contract.event import Limits
+from tagstream.stream.contract.outcome import Decide
+from tagstream.stream.decide.answering import Answering
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.deliver.breaker import BreakerFile
+from tagstream.stream.deliver.crash.guard import Guard, open_guard
+from tagstream.stream.deliver.crash.trial import ChildTrials, TrialRecipe
+from tagstream.stream.kafka.consumer_group import decided_without_a_commit
+from tagstream.stream.kafka.credentials import warnings
+from tagstream.stream.logs import logger
+from tagstream.stream.settings.metrics_address import next_step
+from tagstream.stream.settings.secret_files import answer_keys
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.tracing.tracing import UNTRACED, TracingHooks
+from tagstream.stream.worker.app import AnswersAgent, breaker_file, build
+from tagstream.stream.worker.ending import Worker, exit_on_early_stop
+from tagstream.stream.worker.faust_app import App
+from tagstream.stream.worker.topics import Surroundings, draw_for, has_drift_topic, has_references, look, takes_answers
 
 log = logger("tagstream.app")
 
@@ -57,7 +52,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
     registry: CollectorRegistry,
     watch: DriftWatch | None = None,
     answering: Callable[[Limits], Decide] | None = None,
-    tracing: Tracing = UNTRACED,
+    tracing: TracingHooks = UNTRACED,
     warm: Callable[[], object] = lambda: None,
 ) -> None:
     """
@@ -88,131 +83,87 @@ def run(  # noqa: PLR0913 - parts are named arguments
     exit_on_early_stop()
     for warning in warnings(settings.security):
         log.warning("security_could_be_better", what=warning, see="docs/security.md")
-    partitions, seen = _topics(settings)
-    taken = sizes.read(settings)
-    settings = _fitted(settings, taken)
-    # Asked apart: a user who may not see the configuration of this one topic would get no answer on the others either.
-    if taken and seen[settings.topics.audit].partitions is not None:
-        taken |= sizes.read(settings, [settings.topics.audit])
+    found = look(settings)
+    settings = found.settings
     pipeline.limits = settings.limits
-    pipeline.draw = draw_for(settings, pipeline.decider, seen, taken)
-    idempotent = _idempotent(settings)
+    pipeline.follow(lambda decider: setattr(pipeline, "draw", draw_for(settings, decider, found.seen, found.most_bytes)))
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
-    keys = answer_keys(settings.security)
-    answers = _answers(
-        settings,
-        seen,
-        metrics,
-        answering or (lambda limits: Answering(limits, keys=keys, decider=lambda: pipeline.decider).publications),
-    )
+    answers = _answers(settings, found, metrics, answering or _answering(settings, pipeline))
     topics = {settings.topics.content: progress} | ({settings.topics.reviewed: answers.progress} if answers else {})
     with metrics_server(settings, registry, Readiness(topics)) as port:
-        log.info(
-            "worker_starting",
-            brokers=settings.brokers,
-            security=settings.security.protocol,
-            group=settings.group,
-            topic=settings.topics.content,
-            partitions=partitions[settings.topics.content],
-            idempotent_producer=idempotent,
-            delivery=settings.delivery,
-            metrics=f"http://{settings.metrics_host}:{port}/metrics",
-        )
-        _wait_while_open(BreakerFile(settings, release=pipeline.decider.release), metrics, progress)
+        _say_starting(found, port)
+        _wait_while_open(breaker_file(settings, pipeline), metrics, progress)
         _say_if_decided_again(settings)
         warm()
-        trials = ChildTrials(Recipe(make=make, settings=settings, draw=pipeline.draw, model=pipeline.decider.model))
-        with contextlib.closing(open_guard(settings, trials, metrics.crash_guard)) as guard:
+        with contextlib.closing(open_guard(settings, _trials(settings, pipeline, make), metrics.crash_guard)) as guard:
             app = build(
                 settings,
                 pipeline=pipeline,
                 metrics=metrics,
                 progress=progress,
-                idempotent=idempotent,
+                idempotent=found.idempotent,
                 watch=watch,
-                drift_topic=watch is not None and _has_drift_topic(settings, seen),
-                references_topic=watch is not None and watch.learning and _has_references(settings, seen),
+                drift_topic=watch is not None and has_drift_topic(settings, found.seen),
+                references_topic=watch is not None and watch.learning and has_references(settings, found.seen),
                 guard=guard,
                 answers=answers,
                 tracing=tracing,
+                follows_rollout=True,
             )
-
-            def stopping() -> None:
-                progress.stopping()
-                # From now on the process ends because it was told to, so no event is to blame for its end.
-                guard.excuse()
-
-            # Objects made so far stay to the end. A collection that visits them all stops the event loop for some 70 ms.
-            gc.collect()
-            gc.freeze()
-            with _fresh_loop() as loop:
-                Worker(app, loop=loop, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=stopping).work()
+            _work(app, settings, progress, guard)
 
 
-def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, admin.TopicDescription]]:
-    """Partitions of the topics that a worker needs, and what the brokers say of those and of the topics beside them; raises as `run` does."""
-    # Worker and broker are often started together, so a worker waits for a listener as long as for an answer.
-    await_listener(
-        settings, say=lambda why: log.warning("broker_not_there_yet", why=why, seconds=settings.startup_timeout_seconds)
-    )
-    needed = {key: getattr(settings.topics, key) for key in NEEDED_TOPICS}
-    beside = (settings.topics.drift, settings.topics.references, settings.topics.audit, settings.topics.reviewed)
-    seen = admin.describe(settings, [*needed.values(), *beside])
-    found = admin.require(settings, needed, operations=NEEDED_TOPICS, found=seen)
-    for denied in (asyncio.run(probes.group_denied(settings)), asyncio.run(probes.transactions_denied(settings))):
-        if denied is not None:
-            raise NotAuthorizedError(denied)
-    return found, seen
-
-
-def _fitted(settings: Settings, taken: Mapping[str, int]) -> Settings:
-    """The settings with limits that the topics of the outcomes take, or a record that one of them refuses would end every worker."""
-    found = list(sizes.shortfalls(settings, taken))
-    for one in found:
-        log.warning("topic_takes_less", topic=one.topic, why=one.why, consequence=one.consequence, next=one.next)
-    return sizes.fitted(settings, found)
+def _answering(settings: Settings, pipeline: Pipeline) -> Callable[[Limits], Decide]:
+    keys = answer_keys(settings.security)
+    return lambda limits: Answering(limits, keys=keys, decider=lambda: pipeline.decider).publications
 
 
 def _answers(
-    settings: Settings,
-    seen: Mapping[str, admin.TopicDescription],
-    metrics: Metrics,
-    answering: Callable[[Limits], Decide],
-) -> Answers | None:
+    settings: Settings, found: Surroundings, metrics: Metrics, answering: Callable[[Limits], Decide]
+) -> AnswersAgent | None:
     """The parts of the second agent; None where there is no topic of answers that may be read."""
-    if not takes_answers(settings, seen):
+    if not takes_answers(settings, found.seen):
         return None
     metrics.answers.taken()
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
-    return Answers(decide=answering(settings.limits), observer=metrics.answers, progress=progress)
+    return AnswersAgent(decide=answering(settings.limits), observer=metrics.answers, progress=progress)
 
 
-def _has_drift_topic(settings: Settings, seen: Mapping[str, admin.TopicDescription]) -> bool:
-    """Whether findings can be published. Without their topic a worker runs all the same; it says so and logs them."""
-    found = seen[settings.topics.drift].partitions is not None
-    if not found:
-        log.warning(
-            "drift_topic_missing",
-            topic=settings.topics.drift,
-            consequence="drift findings are logged and not published",
-            next="tagstream doctor --create-topics, or TAGSTREAM_DRIFT_WINDOW_EVENTS=0 to look for none",
-        )
-    return found
+def _trials(settings: Settings, pipeline: Pipeline, make: Callable[[Settings], Pipeline]) -> ChildTrials:
+    """The trials of suspects, each by what decides it."""
+    recipe = TrialRecipe(make=make, settings=settings, draw=pipeline.draw, model=pipeline.decider.model)
+    return ChildTrials(recipe, decider_for=pipeline.decider_for, distrust=pipeline.distrust)
 
 
-def _has_references(settings: Settings, seen: Mapping[str, admin.TopicDescription]) -> bool:
-    """Whether the group can keep its reference. Without the topic each worker learns for itself, and again after a restart."""
-    found = seen[settings.topics.references]
-    allowed = found.operations is None or {Operation.READ, Operation.WRITE} <= found.operations
-    if found.partitions is None or not allowed:
-        log.warning(
-            "references_topic_missing",
-            topic=settings.topics.references,
-            consequence="this worker learns for itself what is ordinary, and forgets it when it ends",
-            next="tagstream doctor --create-topics, with the rights of `tagstream doctor --acls`; or TAGSTREAM_DRIFT_REFERENCE",
-        )
-        return False
-    return True
+def _work(app: App, settings: Settings, progress: Progress, guard: Guard) -> None:
+    """Run the application until it is stopped; ends in SystemExit."""
+
+    def stopping() -> None:
+        progress.stopping()
+        # From now on the process ends because it was told to, so no event is to blame for its end.
+        guard.excuse()
+
+    # Objects made so far stay to the end. A collection that visits them all stops the event loop for some 70 ms.
+    gc.collect()
+    gc.freeze()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    Worker(app, loop=loop, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=stopping).work()
+
+
+def _say_starting(found: Surroundings, port: int) -> None:
+    settings = found.settings
+    log.info(
+        "worker_starting",
+        brokers=settings.brokers,
+        security=settings.security.protocol,
+        group=settings.group,
+        topic=", ".join(settings.content_topics),
+        partitions=found.partitions,
+        idempotent_producer=found.idempotent,
+        delivery=settings.delivery,
+        metrics=f"http://{settings.metrics_host}:{port}/metrics",
+    )
 
 
 def _say_if_decided_again(settings: Settings) -> None:
@@ -221,21 +172,13 @@ def _say_if_decided_again(settings: Settings) -> None:
         log.warning(
             "group_has_no_commit",
             group=settings.group,
-            topic=settings.topics.content,
+            topic=", ".join(settings.content_topics),
             outcomes=outcomes,
             why="the group is new, was deleted, or had no member for so long that Kafka forgot its offsets",
             consequence="every event and answer that is still on its topic is decided again: with the same prediction_id under the "
             "same bundle, and behind decisions that are newer",
             next='docs/upgrade.md, "A group without its offsets"',
         )
-
-
-def _idempotent(settings: Settings) -> bool:
-    """Whether producers are idempotent; raises if exactly once was asked for and they are not."""
-    idempotent = probes.use_idempotent_producer(settings)
-    if (lacking := no_transactions(settings, idempotent=idempotent)) is not None:
-        raise lacking
-    return idempotent
 
 
 def _wait_while_open(file: BreakerFile, metrics: Metrics, progress: Progress) -> None:
@@ -262,6 +205,11 @@ def metrics_server(settings: Settings, registry: CollectorRegistry, ready: Progr
     """
     Serve /metrics, /healthz and /readyz meanwhile; yields the port.
 
+    Args:
+        settings: The address, and the host names that requests may have.
+        registry: Has the metrics.
+        ready: Answers /readyz.
+
     Raises:
         MetricsPortError: The address cannot be bound.
     """
@@ -276,10 +224,3 @@ def metrics_server(settings: Settings, registry: CollectorRegistry, ready: Progr
             )
             raise MetricsPortError(msg) from error
         yield port
-
-
-@contextlib.contextmanager
-def _fresh_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield loop

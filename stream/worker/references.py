@@ -6,12 +6,12 @@ from contextlib import ExitStack
 
 import msgspec
 
-from monitoring.drift.learning import Note
-from stream.contract.record import Record
-from stream.kafka.errors import BrokerUnreachableError
-from stream.kafka.reading.log import Log, log_of
-from stream.logs import logger
-from stream.settings.settings import Settings
+from tagstream.monitoring.drift.learning import ReferenceNote
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.kafka.reading.log import Log, log_of
+from tagstream.stream.logs import logger
+from tagstream.stream.settings.settings import Settings
 
 READ_SECONDS = 5.0
 # After a failure the brokers are left alone for so long.
@@ -20,11 +20,11 @@ PAUSE_SECONDS = 30.0
 log = logger("tagstream.drift")
 
 
-def notes(records: Iterator[Record]) -> Iterator[Note]:
+def notes(records: Iterator[Record]) -> Iterator[ReferenceNote]:
     """The notes in some records; a record that is none is left out and logged."""
     for record in records:
         try:
-            yield msgspec.json.decode(record.value or b"", type=Note)
+            yield msgspec.json.decode(record.value or b"", type=ReferenceNote)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("drift_note_unreadable", topic=record.topic, offset=record.offset, why=str(error))
 
@@ -40,7 +40,7 @@ class References:
         self._next: dict[int, int] = {}
         self._due = 0.0
 
-    def read(self) -> list[Note]:
+    def read(self) -> list[ReferenceNote]:
         """The notes that came since the last call; none within `READ_SECONDS` of it, or while the brokers do not answer."""
         now = time.monotonic()
         if now < self._due:
@@ -60,6 +60,10 @@ class References:
             return []
         self._next = ends
         return found
+
+    def again(self) -> None:
+        """Let the next `read` begin at the topic's beginning: another watch needs what the group has learned for its model."""
+        self._next, self._due = {}, 0.0
 
     def close(self) -> None:
         """Give the connection back; a later `read` makes another."""

@@ -98,7 +98,7 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     port = free_port()
     terminal = Terminal()
-    command = (sys.executable, "-m", "stream.cli.main", "demo")
+    command = (sys.executable, "-m", "tagstream.stream.cli.main", "demo")
     environ = os.environ | {
         "TAGSTREAM_METRICS_PORT": str(port),
         "TERM": "xterm-256color",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from model_export.report import report
+from tagstream.model_export.report import report
 from tests.evaluations import NASTY, evaluation
 from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
 

@@ -1,7 +1,4 @@
-"""Bundles with the option `multilabel`: a tiny one, and the default bundle with a second head from `model refit`."""
-
-from dataclasses import replace
-from pathlib import Path
+"""A tiny bundle with the option `multilabel`."""
 
 import msgspec
 import numpy as np
@@ -11,16 +8,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
-from model_export.bundle import bundle
-from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from model_export.bundle.manifest import Multilabel
-from model_export.bundle.prediction import sigmoid
-from model_export.data import corpus, splits
-from model_export.data.row import Row
-from model_export.data.splits import Splits
-
-# Rows of one label beside all that have two: enough to learn something within seconds.
-SINGLE_ROWS = 300
+from tagstream.model_export.bundle import bundle
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.manifest import Multilabel
+from tagstream.model_export.bundle.model import sigmoid
 
 
 @pytest.fixture(scope="session")
@@ -58,38 +49,3 @@ def label_scores(network: bytes, tokenizer: Tokenizer, text: str) -> tuple[float
     running = ort.InferenceSession(network, providers=["CPUExecutionProvider"])
     (logits,) = running.run(["label_logits"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
     return tuple(map(sigmoid, logits[0].tolist()))
-
-
-@pytest.fixture(scope="session")
-def small_splits() -> Splits:
-    """A part of the corpus that trains within seconds: all rows with two labels, and some with one."""
-
-    def some(rows: list[Row], part: str) -> tuple[Row, ...]:
-        of_part = [row for row in rows if row.tag != corpus.NOT_ML and splits.part_of_topic(row.topic) == part]
-        single = [row for row in of_part if not row.tags]
-        return tuple([row for row in of_part if row.tags] + single[:: max(1, len(single) // SINGLE_ROWS)])
-
-    rows = corpus.read_corpus(corpus.CORPUS)
-    return Splits(
-        train=some(rows, "train"),
-        calibration=some(rows, "calibration"),
-        holdout=(),
-        corpus_test=some(rows, "corpus_test"),
-        unlabelled=(),
-        near_duplicates_removed=0,
-    )
-
-
-@pytest.fixture(scope="session")
-def default_multilabel(small_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The default bundle with a second head, as `tagstream model refit --multilabel` adds it."""
-    # PyTorch and scikit-learn take seconds to import, so only this fixture imports them.
-    from model_export.make.multilabel import add_to
-
-    folder: Path = tmp_path_factory.mktemp("default-multilabel")
-    calibration = small_splits.calibration[:100]
-    return add_to(
-        folder,
-        bundle=bundle.read(DEFAULT_BUNDLE),
-        splits=replace(small_splits, calibration=calibration),
-    )

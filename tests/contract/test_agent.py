@@ -32,26 +32,22 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from prometheus_client import CollectorRegistry
 
-from monitoring.health import Progress
-from monitoring.metrics.metrics import Metrics
-from monitoring.observer import NullObserver
-from stream.decide.answering import Answering
-from stream.decide.draw import Draw
-from stream.decide.from_settings import pipeline_of
-from stream.deliver.delivery import Delivery
-from stream.deliver.fatal import EXIT_BROKEN, DeliveryError
-from stream.settings.settings import Settings
-from stream.worker.answers import Answers
-from stream.worker.app import build
-from stream.worker.consumer.consumer import Consumer
-from stream.worker.consumer.coordinator import UNKNOWN_SECONDS, Coordinator
-from stream.worker.consumer.thread import ConsumerThread
-from stream.worker.consumer.transacted import TransactedConsumer
-from stream.worker.ending import shutdown
-from stream.worker.ending.watchdog import Watchdog
-from stream.worker.faust_app import faust_app, source
-from stream.worker.group_start import GroupStart
-from stream.worker.producer import Producer
+from tagstream.monitoring.health import Progress
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.decide.answering import Answering
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.pipeline import Draw
+from tagstream.stream.deliver.delivery import Delivery
+from tagstream.stream.deliver.fatal import EXIT_BROKEN, DeliveryError
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.tracing.tracing import UNTRACED
+from tagstream.stream.worker import ending
+from tagstream.stream.worker.app import AnswersAgent, build
+from tagstream.stream.worker.consumer import Consumer, TransactedConsumer
+from tagstream.stream.worker.consumer_thread import UNKNOWN_SECONDS, ConsumerThread, Coordinator, GroupStart
+from tagstream.stream.worker.ending import Watchdog
+from tagstream.stream.worker.faust_app import Producer, faust_app, source
 from tests.answering import answer, decided, reviewed
 from tests.fakes import LABELS, Clock, Death, Died, FakeStream, deciding
 from tests.waiting import HANG_SECONDS
@@ -66,7 +62,7 @@ EVENTS: dict[bytes | None, str] = {
 
 
 class RecordingProducer:
-    """The part of Faust's producer that `stream.worker.producer.sender` calls: keeps records, confirms when told."""
+    """The part of Faust's producer that `tagstream.stream.worker.faust_app.sender` calls: keeps records, confirms when told."""
 
     def __init__(self, *, confirms: bool = True) -> None:
         """With `confirms` each record is confirmed at once; otherwise the test sets the futures."""
@@ -100,7 +96,7 @@ class Worker:
     """A built application with its agent in Faust's test context, and its results."""
 
     def __init__(self, producer: RecordingProducer, **knobs: Any) -> None:
-        """Build as `stream.worker.process.run` does."""
+        """Build as `tagstream.stream.worker.process.run` does."""
         settings = Settings.model_validate(
             {"topics": {"content": "news", "tagged": "tagged-news"}, "inference_threads": 1, **knobs}
         )
@@ -113,7 +109,7 @@ class Worker:
             metrics=metrics,
             progress=Progress(stall_seconds=20, monotonic=Clock()),
             idempotent=True,
-            answers=Answers(
+            answers=AnswersAgent(
                 decide=Answering().publications,
                 observer=metrics.answers,
                 progress=Progress(stall_seconds=20, monotonic=Clock()),
@@ -227,12 +223,18 @@ def test_no_event_is_to_blame_when_the_agent_of_answers_ends_the_process(monkeyp
         said.append(type(error).__name__)
         raise Died
 
-    monkeypatch.setattr("stream.worker.answers.die", end)
+    monkeypatch.setattr("tagstream.stream.worker.app.die", end)
     guard = SimpleNamespace(excuse=lambda: said.append("excused"))
-    answers = Answers(decide=broken, observer=NullObserver(), progress=Progress(stall_seconds=20, monotonic=Clock()))
+    answers = AnswersAgent(decide=broken, observer=NullObserver(), progress=Progress(stall_seconds=20, monotonic=Clock()))
 
     async def scenario() -> None:
-        delivery = answers.delivery(Settings(), guard, RecordingProducer().send, None)  # type: ignore[arg-type]
+        delivery = answers.delivery(
+            Settings(),
+            tracing=UNTRACED,
+            guard=guard,
+            send=RecordingProducer().send,
+            transact=None,  # type: ignore[arg-type]
+        )
         stream = FakeStream()
         stream.feed(1)
         run = asyncio.create_task(delivery.run(stream))
@@ -399,21 +401,21 @@ def loaded_by(module: str) -> set[str]:
     ("module", "heavy"),
     [
         (
-            "stream.decide.pipeline",
+            "tagstream.stream.decide.pipeline",
             {"torch", "faust", "transformers", "onnxruntime", "tokenizers", "kafka", "aiokafka", "prometheus_client"},
         ),
         (
-            "stream.cli.main",
+            "tagstream.stream.cli.main",
             {"onnxruntime", "faust", "kafka", "aiokafka", "pydantic", "pydantic_settings", "tokenizers", "numpy", "torch"},
         ),
-        ("stream.deliver.delivery", {"torch", "faust", "onnxruntime", "kafka", "aiokafka"}),
-        ("model_export.bundle.classifier", {"torch", "transformers", "faust", "kafka", "aiokafka", "onnx"}),
+        ("tagstream.stream.deliver.delivery", {"torch", "faust", "onnxruntime", "kafka", "aiokafka"}),
+        ("tagstream.model_export.bundle.model", {"torch", "transformers", "faust", "kafka", "aiokafka", "onnx"}),
         (
-            "stream.worker.main",
+            "tagstream.stream.worker.main",
             {"torch", "transformers", "onnx", "sklearn", "scipy", "sqlalchemy", "fastapi", "uvicorn", "pyarrow", "fastavro"}
             | {"opentelemetry", "ray", "pyspark", "httpx", "confluent_kafka"},
         ),
-        ("monitoring.observer", {"prometheus_client"}),
+        ("tagstream.monitoring.observer", {"prometheus_client"}),
     ],
 )
 def test_importing_a_room_loads_no_package_that_it_does_not_need(module: str, heavy: set[str]) -> None:
@@ -516,10 +518,10 @@ def test_a_stopping_worker_takes_no_events_of_new_partitions(order: list[str]) -
     assert order == ["Faust assigns"]
 
 
-def worker_of(app: faust.App, on_stopping: Callable[[], None] = lambda: None) -> shutdown.Worker:
+def worker_of(app: faust.App, on_stopping: Callable[[], None] = lambda: None) -> ending.Worker:
     """A worker whose watchdog has not started, and which does not run."""
     with contextlib.closing(asyncio.new_event_loop()) as loop:
-        return shutdown.Worker(app, loop=loop, shutdown_seconds=60, on_stopping=on_stopping)
+        return ending.Worker(app, loop=loop, shutdown_seconds=60, on_stopping=on_stopping)
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -715,7 +717,7 @@ def test_a_flush_does_not_wait_for_the_producer() -> None:
 def test_a_commit_for_a_deleted_topic_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A retry until the topic exists again would put the old offset on a new log; a new partition gets its time."""
     clock = Clock()
-    monkeypatch.setattr("stream.worker.consumer.coordinator.time.monotonic", clock)
+    monkeypatch.setattr("tagstream.stream.worker.consumer_thread.time.monotonic", clock)
     answers = [3, 0, 3, 3]
 
     async def answered(*_: Any) -> Any:
@@ -781,7 +783,7 @@ class _Fetched(FetchResult):  # type: ignore[misc]
 
 def test_each_partition_gets_its_share_of_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are taken from all partitions in turn, so a large partition does not hold the others up."""
-    monkeypatch.setattr("stream.worker.consumer.thread.LEAST_RECORDS", 3)
+    monkeypatch.setattr("tagstream.stream.worker.consumer_thread.LEAST_RECORDS", 3)
     long, short, other = (TP("content", partition) for partition in range(3))
     fetched: OrderedDict[TP, Any] = OrderedDict()
     fetched |= {

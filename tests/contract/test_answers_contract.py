@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from model_export.bundle.bundle import Bundle
-from stream.contract.answers import (
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.stream.contract.answers import (
     OFF_SUBJECT,
     AnsweredEvent,
     Said,
@@ -16,11 +16,11 @@ from stream.contract.answers import (
     tagged_by_reviewer,
     write_answer,
 )
-from stream.contract.events import ContentEvent
-from stream.contract.published import ModelDecision, PublishedDecision, ReviewerDecision, read_decision
-from stream.contract.record import Record
-from stream.decide.from_settings import pipeline_of
-from stream.settings.settings import Settings
+from tagstream.stream.contract.event import ContentEvent, Record
+from tagstream.stream.contract.outcome import ReviewerDecision
+from tagstream.stream.contract.published import ModelDecision, PublishedDecision, read_decision
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import raw
 
 NOW_MS = 1_700_000_000_000
@@ -64,7 +64,7 @@ def test_a_decision_is_answered_and_published_again(
         answered = read_answer(written)
         assert isinstance(answered, AnsweredEvent), answered
         assert answered.answer == given
-        key, published, headers = tagged_by_reviewer(answered, NOW_MS)
+        key, published, headers, _ = tagged_by_reviewer(answered, NOW_MS)
         back = read_decision(Record(key=key, value=published, headers=headers))
         assert isinstance(back, PublishedDecision), back
         assert isinstance(back.decision, ReviewerDecision)

@@ -1,14 +1,17 @@
 """The contract of `Classifier`, tested on the real classifier, the rules and the fakes."""
 
+import gc
 import itertools
 import math
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from hypothesis import HealthCheck, given
@@ -16,15 +19,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, BundleError, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.prediction import Classifier, Prediction
-from model_export.bundle.rules import RulesClassifier
-from model_export.onnx import export
-from stream.decide.from_settings import decider_of
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle import bundle
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, BundleError, read
+from tagstream.model_export.bundle.model import Classifier, OnnxClassifier, Prediction
+from tagstream.model_export.bundle.rules import RulesClassifier
+from tagstream.stream.decide.from_settings import decider_of
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import LABELS, KeywordClassifier
-from tests.faults.worker.points import Arms
+from tests.faults.worker.failpoints import Arms
 from tests.faults.worker.poison import PoisonableClassifier
 from tests.faults.worker.stub import FaultyClassifier
 
@@ -157,6 +159,39 @@ def test_two_loads_of_a_bundle_agree(tiny_bundle: Bundle, tiny_classifier: Class
     assert OnnxClassifier(tiny_bundle).classify(texts) == tiny_classifier.classify(texts)
 
 
+def test_bundles_that_differ_in_figures_share_session_and_tokenizer(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """The second one takes no memory for its files, and both are let go with the last classifier that has them."""
+    graph = onnx.load_model_from_string(tiny_bundle.model)
+    graph.doc_string = "a network of this test alone"
+    network = graph.SerializeToString(deterministic=True)
+    tokenizer = tiny_bundle.tokenizer + b"\n"
+    bundles = [
+        bundle.write(
+            tmp_path / version,
+            manifest=msgspec.structs.replace(tiny_bundle.manifest, version=version),
+            model=network,
+            tokenizer=tokenizer,
+        )
+        for version in ("1", "2")
+    ]
+    assert bundles[0].digest != bundles[1].digest
+    first, second = map(OnnxClassifier, bundles)
+    assert first._session is second._session
+    assert first._session is not OnnxClassifier(tiny_bundle)._session
+    assert first._tokenizer is second._tokenizer
+    longer = msgspec.structs.replace(bundles[1].manifest, max_length=bundles[1].manifest.max_length + 1)
+    other = OnnxClassifier(msgspec.structs.replace(bundles[1], manifest=longer))
+    assert other._tokenizer is not first._tokenizer
+    del other
+    session, texts = weakref.ref(first._session), weakref.ref(first._tokenizer)
+    del first
+    gc.collect()
+    assert (session(), texts()) == (second._session, second._tokenizer)
+    del second
+    gc.collect()
+    assert session() is texts() is None
+
+
 def test_the_golden_texts_have_their_probabilities(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
     """The golden texts have the exporting machine's probabilities, within the tolerance of loading."""
     golden = tiny_bundle.manifest.golden
@@ -168,9 +203,9 @@ def test_the_golden_texts_have_their_probabilities(tiny_bundle: Bundle, tiny_cla
 GROWTH = """
 import sys
 from pathlib import Path
-from model_export.bundle.bundle import read
-from stream.worker.allocator import limit_fragmentation
-from model_export.bundle.classifier import OnnxClassifier
+from tagstream.model_export.bundle.bundle import read
+from tagstream.stream.worker.allocator import limit_fragmentation
+from tagstream.model_export.bundle.model import OnnxClassifier
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -206,7 +241,7 @@ def test_a_machines_arithmetic_is_in_its_golden_logits() -> None:
     assert loaded.arithmetic == OnnxClassifier(shipped).arithmetic
     assert shipped.manifest.arithmetic is not None
     assert len(loaded.arithmetic) == len(shipped.manifest.arithmetic)
-    other = export.load(shipped.model)
+    other = onnx.load_model_from_string(shipped.model)
     bias = next(constant for constant in other.graph.initializer if constant.name == "layers.0.norm.bias")
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) * np.float32(1.0001), bias.name))
     assert OnnxClassifier(msgspec.structs.replace(shipped, model=other.SerializeToString())).arithmetic != loaded.arithmetic

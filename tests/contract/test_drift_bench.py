@@ -6,8 +6,8 @@ from benchmarks import drift
 from benchmarks.drift import DETECTORS, LEAST_FOUND, MOST_FALSE_ALARMS, SHIFTS, Results
 from benchmarks.drift_pooled import PooledRules
 from benchmarks.drift_streams import Pool, Stream, logits, pool
-from model_export.bundle.prediction import predict
-from monitoring.drift.thresholds import DriftPlan
+from tagstream.model_export.bundle.model import predict
+from tagstream.monitoring.drift.thresholds import DriftPlan
 
 STREAMS = 3
 

@@ -7,16 +7,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
-from model_export.calibrate.earned import Evidence
-from model_export.calibrate.errors import CalibrationError
-from model_export.calibrate.together import ALL
-from model_export.data.corpus import CORPUS, read_corpus
-from model_export.data.splits import Splits
-from model_export.make.earn import earn_bundle, lineage
-from stream.cli.show import bundle as show
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
+from tagstream.model_export.bundle.model import OnnxClassifier
+from tagstream.model_export.calibrate.earned import Evidence
+from tagstream.model_export.calibrate.earned_overall import ALL
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.data.corpus import CORPUS, read_corpus
+from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.make import recipe, steps
+from tagstream.model_export.make.earn import Gain, lineage
+from tagstream.model_export.make.steps import Made
+from tagstream.stream.cli.show import bundle as show
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 
@@ -71,6 +73,17 @@ def splits() -> Splits:
     return Splits(train=(), calibration=rows[:20], holdout=(), corpus_test=rows[20:], unlabelled=(), near_duplicates_removed=0)
 
 
+def earn_bundle(folder: Path, *, bundle: Bundle, evidence: Evidence, splits: Splits, precision: float) -> Made:
+    """The bundle that the answers earn."""
+    return steps.make(folder, recipe.earned(bundle, splits, evidence, precision))
+
+
+def gained(made: Made) -> Gain:
+    """The reviews that its thresholds save."""
+    assert made.gain is not None
+    return made.gain
+
+
 def evidence(right: dict[float, bool], count: int = 600) -> Evidence:
     """So many answers at each confidence about each label."""
     cells = [(label, confidence, agreed) for label in LABELS for confidence, agreed in right.items()]
@@ -87,7 +100,7 @@ def evidence(right: dict[float, bool], count: int = 600) -> Evidence:
 
 def test_the_answers_lower_the_thresholds_and_nothing_else(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
     """The new bundle verifies, decides with the same network, and says what it was earned from and what it buys."""
-    gain = earn_bundle(
+    made_bundle = earn_bundle(
         tmp_path,
         bundle=shipped,
         evidence=evidence({0.99: True, 0.9: True, 0.8: True, 0.4: False}),
@@ -102,8 +115,8 @@ def test_the_answers_lower_the_thresholds_and_nothing_else(shipped: Bundle, spli
     assert made.manifest.version == f"{shipped.manifest.version}-earned.1"
     assert set(made.manifest.asked_below().values()) == {0.41}
     assert all(found.certified for found in made.manifest.thresholds.values())
-    assert (gain.before, gain.after) == (pytest.approx(0.25), pytest.approx(0.75))
-    assert "75.0% of events, 25.0% before, by 9,600 answers" in gain.as_text()
+    assert (gained(made_bundle).before, gained(made_bundle).after) == (pytest.approx(0.25), pytest.approx(0.75))
+    assert "75.0% of events, 25.0% before, by 9,600 answers" in made_bundle.as_text()
     assert lineage(made.manifest, made.digest) == (shipped.digest, made.digest)
     assert "thresholds: earned from 9,600 answers, published 75.0%, 25.0% before" in "\n".join(show._lines(made))
     assert OnnxClassifier(made).classify(["deploy a model"]) == OnnxClassifier(shipped).classify(["deploy a model"])
@@ -112,9 +125,11 @@ def test_the_answers_lower_the_thresholds_and_nothing_else(shipped: Bundle, spli
 def test_labels_that_the_project_has_no_rows_of_can_be_earned(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
     """The figures that the manifest has stay; the new thresholds cannot be measured on rows with other labels."""
     foreign = replace(splits, calibration=tuple(replace(row, tag="billing") for row in splits.calibration))
-    gain = earn_bundle(tmp_path, bundle=shipped, evidence=evidence({0.99: True, 0.9: True}), splits=foreign, precision=0.95)
-    assert gain.after > gain.before
-    assert gain.bundle.manifest.metrics == shipped.manifest.metrics
+    made_bundle = earn_bundle(
+        tmp_path, bundle=shipped, evidence=evidence({0.99: True, 0.9: True}), splits=foreign, precision=0.95
+    )
+    assert gained(made_bundle).after > gained(made_bundle).before
+    assert made_bundle.bundle.manifest.metrics == shipped.manifest.metrics
 
 
 def test_the_next_night_begins_where_the_first_one_did(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
@@ -149,10 +164,10 @@ def test_a_label_whose_promise_is_disproved_is_withdrawn(shipped: Bundle, splits
     """The answers say that it is wrong: a person is asked about every event of it."""
     given = evidence({0.99: True, 0.985: True})
     wrong = replace(given, right=given.right & (given.said != "other"))
-    gain = earn_bundle(tmp_path, bundle=shipped, evidence=wrong, splits=splits, precision=0.95)
-    assert gain.verdicts["other"].verdict == "withdrawn"
-    assert gain.bundle.manifest.thresholds["other"].confidence == ALWAYS_ASK
-    assert "other: the answers disprove a precision of 0.95" in gain.as_text()
+    made_bundle = earn_bundle(tmp_path, bundle=shipped, evidence=wrong, splits=splits, precision=0.95)
+    assert gained(made_bundle).verdicts["other"].verdict == "withdrawn"
+    assert made_bundle.bundle.manifest.thresholds["other"].confidence == ALWAYS_ASK
+    assert "other: the answers disprove a precision of 0.95" in made_bundle.as_text()
 
 
 def test_a_precision_that_the_kept_labels_do_not_promise_is_refused(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
@@ -165,7 +180,7 @@ def test_a_precision_that_the_kept_labels_do_not_promise_is_refused(shipped: Bun
 
 def test_a_promise_about_all_labels_is_earned_by_one_walk(overall: Bundle, splits: Splits, tmp_path: Path) -> None:
     """The shared confidence falls for all labels but the stricter one; the bundle still promises all of them together."""
-    gain = earn_bundle(
+    made_bundle = earn_bundle(
         tmp_path,
         bundle=overall,
         evidence=evidence({0.99: True, 0.9: True, 0.8: True, 0.4: False}),
@@ -173,13 +188,13 @@ def test_a_promise_about_all_labels_is_earned_by_one_walk(overall: Bundle, split
         precision=0.95,
     )
     made = read(tmp_path).manifest
-    assert gain.verdicts[ALL].verdict == "earned"
+    assert gained(made_bundle).verdicts[ALL].verdict == "earned"
     assert made.asked_below() == {label: 0.95 if label == "other" else 0.41 for label in LABELS}
     assert (made.threshold.promise, made.threshold.certified, made.threshold.confidence) == ("overall", True, 0.41)
     assert made.threshold.precision_lower_bound >= 0.95
     assert all(found.certified and found.target_precision == 0.9 for found in made.thresholds.values())
     assert made.training["earned"]["start"] == {ALL: 0.85}
-    assert "all labels: earned from confidence 0.41 on" in gain.as_text()
+    assert "all labels: earned from confidence 0.41 on" in made_bundle.as_text()
 
 
 def test_a_label_that_is_proved_to_miss_the_floor_is_left_to_people(overall: Bundle, splits: Splits, tmp_path: Path) -> None:
@@ -196,8 +211,8 @@ def test_a_label_that_is_proved_to_miss_the_floor_is_left_to_people(overall: Bun
 
 def test_a_promise_about_all_labels_that_is_disproved_is_withdrawn(overall: Bundle, splits: Splits, tmp_path: Path) -> None:
     """Most answers say that it is wrong: a person is asked about everything, and nothing is certified."""
-    gain = earn_bundle(tmp_path, bundle=overall, evidence=evidence({0.99: False}), splits=splits, precision=0.95)
-    made = gain.bundle.manifest
-    assert gain.verdicts[ALL].verdict == "withdrawn"
+    made_bundle = earn_bundle(tmp_path, bundle=overall, evidence=evidence({0.99: False}), splits=splits, precision=0.95)
+    made = made_bundle.bundle.manifest
+    assert gained(made_bundle).verdicts[ALL].verdict == "withdrawn"
     assert set(made.asked_below().values()) == {ALWAYS_ASK}
     assert not made.threshold.certified

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.earned import ASKED, Setting, World, by_sight, simulate, world
-from model_export.bundle.manifest import LabelThreshold
-from model_export.data.madewithml import LABELS
+from tagstream.model_export.bundle.manifest import LabelThreshold
+from tagstream.model_export.data.madewithml import LABELS
 
 MONTHS = 12
 

@@ -4,17 +4,18 @@ import json
 
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST
-from model_export.bundle.strangeness import known_words, limits_in, unfamiliar_share
-from model_export.data.corpus import CORPUS, NOT_ML, read_corpus
-from model_export.data.splits import part_of_topic
-from model_export.measure.foreign import read_foreign
-from monitoring.vocabulary import ReviewReason
-from stream.contract.decisions import NeedsReview, Outcome, Tagged
-from stream.decide.from_settings import pipeline_of
-from stream.decide.pipeline import Pipeline
-from stream.demo.shifts import LANGUAGES
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST
+from tagstream.model_export.bundle.model import limits_in
+from tagstream.model_export.bundle.text import known_words, unfamiliar_share
+from tagstream.model_export.data.corpus import CORPUS, NOT_ML, read_corpus
+from tagstream.model_export.data.splits import part_of_topic
+from tagstream.model_export.measure.foreign import read_foreign
+from tagstream.monitoring.vocabulary import ReviewReason
+from tagstream.stream.contract.outcome import NeedsReview, Outcome, Tagged
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.demo.shifts import LANGUAGES
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import raw
 
 OTHER_LANGUAGES = ("latin-script", "other-scripts", "ml-in-another-language")
@@ -40,7 +41,7 @@ def test_a_text_in_another_language_goes_to_a_person(pipeline: Pipeline, kind: s
     assert len(texts) > 30
     for text, outcome in zip(texts, decide(pipeline, texts), strict=True):
         assert isinstance(outcome, NeedsReview), text
-        assert ReviewReason.OUT_OF_DISTRIBUTION in outcome.reasons, text
+        assert ReviewReason.OUT_OF_DISTRIBUTION in outcome.decision.reasons, text
 
 
 def test_a_drift_of_language_is_not_published(pipeline: Pipeline) -> None:

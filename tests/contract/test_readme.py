@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stream.cli.main import app
+from tagstream.stream.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 # When it was decided, and a digest that is cut for the eye.

@@ -16,10 +16,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from model_export.bundle import bundle
-from model_export.bundle.manifest import FORMAT, GoldenText, Manifest, Threshold
-from model_export.bundle.prediction import Prediction, predict
-from model_export.make.reference import describe
+from tagstream.model_export.bundle import bundle
+from tagstream.model_export.bundle.manifest import FORMAT, GoldenText, Manifest, Threshold
+from tagstream.model_export.bundle.model import Prediction, predict
+from tagstream.model_export.make.reference import describe
 
 FOLDER = Path(__file__).parent / "tiny_bundle"
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
@@ -145,7 +145,7 @@ def model_file() -> bytes:
 
 
 def prediction_of(tokenizer: Tokenizer, text: str) -> Prediction:
-    """What the classifier says of a text, in numpy."""
+    """The classifier's prediction of a text, in numpy."""
     ids = tokenizer.encode(text).ids
     logits: list[float] = (table()[ids].sum(axis=0) + np.array(BIAS)).tolist()
     return predict(logits, labels=LABELS, temperature=1.0, tokens=len(ids), truncated=len(ids) > MAX_LENGTH)

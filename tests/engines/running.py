@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from stream.broker.apache.java import find_java
-from stream.broker.rung import RungUnavailable
+from tagstream.stream.broker.kafka import find_java
+from tagstream.stream.broker.provider import ProviderUnavailable
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.lacking import lacking
 from tests.waiting import until
@@ -53,7 +53,7 @@ def tagged_by_spark(articles: Path, tagged: Path, bundle: Path, *options: str) -
     """The same for `examples/spark_tag_parquet.py`; skipped where there is no Java."""
     try:
         java = find_java(os.environ)
-    except RungUnavailable as error:
+    except ProviderUnavailable as error:
         lacking(f"Spark {error}")
     # The program's own folder tells nothing: it is mostly a link to the installation.
     home = java.path.resolve().parents[1]

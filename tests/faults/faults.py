@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from tests.faults.worker.points import Point
+from tests.faults.worker.failpoints import Point
 
 
 class Fault(StrEnum):
@@ -52,6 +52,10 @@ class Fault(StrEnum):
     OUTAGE = "kill -9 of all brokers"
     # To the topic.
     PARTITIONS = "partitions added"
+    # To a run that changes the model: the broker that says where epochs begin, and the controller.
+    LEADER_KILL = "kill -9 of the leader of the rollout"
+    CONTROLLER_KILL = "kill -9 of the controller between two steps"
+    CONTROLLER_FREEZE = "SIGSTOP of the controller while another one acts"
 
 
 POINTS = {fault: Point[fault.name] for fault in Fault if fault.name in Point.__members__}
@@ -65,12 +69,35 @@ BROKERS = frozenset(
         Fault.COORDINATOR_KILL,
         Fault.DISK_FULL,
         Fault.OUTAGE,
+        Fault.LEADER_KILL,
     }
 )
+CONTROLLERS = frozenset({Fault.CONTROLLER_KILL, Fault.CONTROLLER_FREEZE})
 # SIGKILL of one worker, wherever it stands.
 KILLS = frozenset({Fault.KILL} | {fault for fault in POINTS if fault.name.startswith("KILL_")})
 # These need no brokers of the run's own.
-OF_WORKERS = tuple(fault for fault in Fault if fault not in NETWORK | BROKERS | {Fault.PARTITIONS})
+OF_WORKERS = tuple(fault for fault in Fault if fault not in NETWORK | BROKERS | CONTROLLERS | {Fault.PARTITIONS})
+# Those of a run without changes of the model, and of one with them.
+OF_A_STREAM = tuple(fault for fault in Fault if fault not in CONTROLLERS | {Fault.LEADER_KILL})
+OF_EPOCHS = (
+    Fault.KILL,
+    Fault.FREEZE,
+    Fault.FREEZE_AMONG_SENDS,
+    Fault.KILL_BEFORE_DECIDING,
+    Fault.KILL_BEFORE_SENDING,
+    Fault.KILL_AMONG_SENDS,
+    Fault.KILL_BEFORE_COMMITTING,
+    Fault.KILL_ALL,
+    Fault.TERM,
+    Fault.BROKER_KILL,
+    Fault.BROKER_STOP,
+    Fault.COORDINATOR_KILL,
+    Fault.LEADER_KILL,
+    Fault.SILENT,
+    Fault.PARTITIONS,
+    Fault.CONTROLLER_KILL,
+    Fault.CONTROLLER_FREEZE,
+)
 # Without transactions the order of first outcomes may break by an event each: one record is lost on its way while later ones arrive,
 # or a worker that was thought dead writes beside its successor.
 DISORDERS = frozenset(

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stream.broker.processes import Processes
-from stream.decide.draw import draw_of
-from stream.settings.loading import load
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.decide.from_settings import draw_of
+from tagstream.stream.settings.loading import load
 from tests.faults.answers.sending import send_answers
 from tests.faults.cluster.brokers import StruckCluster
+from tests.faults.epochs.changing import changed, changing_of
 from tests.faults.inputs import Planted
 from tests.faults.journal import Journal
 from tests.faults.observer import TopicObserver
@@ -71,11 +72,13 @@ def run(
         if earlier is not None and ledger.is_hung:
             # An earlier process may have ended it already, and after some minutes the broker does.
             ledger.end_hung()
-        this_run = FaultRun(plan, settings, fleet, observer, cluster, ledger, journal, answers=sent_answers)
+        changing = changing_of(plan, environ, observer=observer, processes=processes, folder=folder)
+        this_run = FaultRun(plan, settings, fleet, observer, cluster, ledger, journal, answers=sent_answers, changing=changing)
         try:
             this_run.play()
         finally:
             this_run.clear()
+        change, models = changed(changing, observer) if changing is not None else (None, [])
         evidence = Evidence(
             inputs=ledger.inputs,
             outcomes=observer.outcomes(),
@@ -88,7 +91,10 @@ def run(
         )
         return Report(
             verdict=check(
-                evidence, offline(settings, plan.model), draw=draw_of(settings, LABELS), reviewed=settings.topics.reviewed
+                evidence,
+                offline(settings, plan.model, models),
+                draw=draw_of(settings, LABELS),
+                reviewed=settings.topics.reviewed,
             ),
             strikes=tuple(this_run.strikes),
             exits=tuple(journal.exits()),
@@ -99,4 +105,5 @@ def run(
             looks=len(this_run.samples),
             blind_looks=this_run.blind_looks,
             drift_findings=observer.drift_findings(),
+            changed=change,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from stream.contract.record import Headers
+from tagstream.stream.contract.event import Headers
 
 # Of two events with one id, the header that only one of them has: by it the checker tells whose outcome it sees.
 SENT_AGAIN = ("sent", b"again")

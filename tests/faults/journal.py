@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
+from tagstream.monitoring.vocabulary import Destination
 from tests.faults.faults import Fault
 from tests.faults.inputs import Input, Planted
-from tests.faults.verdict.evidence import Door, Sample
+from tests.faults.verdict.evidence import Sample
 from tests.faults.worker.fleet import Exit
 
 
@@ -40,7 +41,7 @@ class Journal:
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
-    >>> Journal(folder).saw(Sample(at_seconds=1.0, committed={0: 5}, written={(Door.TAGGED, 0): 4}))
+    >>> Journal(folder).saw(Sample(at_seconds=1.0, committed={0: 5}, written={(Destination.TAGGED, 0): 4}))
     >>> next(Journal(folder).samples()).written
     {(<Destination.TAGGED: 'tagged'>, 0): 4}
     """
@@ -93,7 +94,7 @@ class Journal:
 
     def saw(self, sample: Sample) -> None:
         """Keep one look."""
-        written = [(door.value, partition, end) for (door, partition), end in sample.written.items()]
+        written = [(destination.value, partition, end) for (destination, partition), end in sample.written.items()]
         self._append({"sample": [sample.at_seconds, list(sample.committed.items()), written, list(sample.answered.items())]})
 
     def struck(self, strike: Strike) -> None:
@@ -112,7 +113,7 @@ class Journal:
             yield Sample(
                 at_seconds=at_seconds,
                 committed=dict(committed),
-                written={(Door(door), partition): end for door, partition, end in written},
+                written={(Destination(destination), partition): end for destination, partition, end in written},
                 answered=dict(answered),
             )
 

@@ -10,12 +10,13 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import InvalidPartitionsError, KafkaError
 
-from stream.contract.record import Record
-from stream.kafka.credentials import client_options
-from stream.kafka.reading.log import log_of
-from stream.settings.settings import Settings
-from tests.faults.cluster.topics import doors
-from tests.faults.verdict.evidence import Door, Sample
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.settings.settings import Settings
+from tests.faults.cluster.topics import destinations
+from tests.faults.verdict.evidence import Sample
 from tests.waiting import answered, until
 
 COORDINATOR_SECONDS = 30.0
@@ -48,9 +49,9 @@ class TopicObserver:
         # The first group of a fresh broker makes the broker create its offsets topic.
         self._patience = COORDINATOR_SECONDS
         self._content = self._partitions(settings.topics.content)
-        self._doors = {
-            partition: (door, partition.partition)
-            for door, topic in doors(settings).items()
+        self._destinations = {
+            partition: (destination, partition.partition)
+            for destination, topic in destinations(settings).items()
             for partition in self._partitions(topic)
         }
 
@@ -95,11 +96,11 @@ class TopicObserver:
             KafkaError: No broker that knows has answered in time.
         """
         offsets = self._offsets()
-        written = self._consumer.end_offsets(list(self._doors), timeout_ms=LOOK_TIMEOUT_MS)
+        written = self._consumer.end_offsets(list(self._destinations), timeout_ms=LOOK_TIMEOUT_MS)
         return Sample(
             at_seconds=earlier_seconds + time.monotonic() - self._started,
             committed=self._of(self.settings.topics.content, offsets),
-            written={self._doors[partition]: end for partition, end in written.items()},
+            written={self._destinations[partition]: end for partition, end in written.items()},
             answered=self._of(self.settings.topics.reviewed, offsets),
         )
 
@@ -162,25 +163,29 @@ class TopicObserver:
         self._content = self._partitions(name)
         return added
 
-    def outcomes(self) -> dict[Door, list[Record]]:
+    def outcomes(self) -> dict[Destination, list[Record]]:
         """
         Every record of the outcome topics up to now, in the order of each partition; of transactions the committed ones.
 
         Raises:
             SilentBrokerError: The records could not be read to the ends of the logs.
         """
-        found: dict[Door, list[Record]] = {}
-        for door, topic in doors(self.settings).items():
-            found[door] = self._answered(lambda topic=topic: self._all_of(topic))
+        found: dict[Destination, list[Record]] = {}
+        for destination, topic in destinations(self.settings).items():
+            found[destination] = self.records(topic)
         return found
+
+    def records(self, topic: str) -> list[Record]:
+        """Every committed record of a topic up to now."""
+        return self._answered(lambda: self._all_of(topic))
 
     def audits(self) -> list[Record]:
         """Every record of `audit` up to now."""
-        return self._answered(lambda: self._all_of(self.settings.topics.audit))
+        return self.records(self.settings.topics.audit)
 
     def drift_findings(self) -> int:
         """How many findings of the drift watches are published."""
-        return len(self._answered(lambda: self._all_of(self.settings.topics.drift)))
+        return len(self.records(self.settings.topics.drift))
 
     def _all_of(self, topic: str) -> list[Record]:
         with log_of(self.settings, topic) as log:

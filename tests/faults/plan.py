@@ -20,6 +20,9 @@ class Plan:
         max_seconds: When the run is broken off; the verdict then has the events that are left.
         patience_seconds: A run without a new outcome or commit for so long is broken off, and I7's bound.
         seed: Fixes victims and pauses.
+        epochs: How often the model is changed meanwhile, at least; 0 for never.
+        controller: Changes it, `python -m controller`.
+        per_second: How many events are sent a second while it is changed, so that workers stand at the end of the log.
     """
 
     module: str = "tests.faults.worker"
@@ -30,3 +33,6 @@ class Plan:
     max_seconds: float = 150.0
     patience_seconds: float = 30.0
     seed: str = "0"
+    epochs: int = 0
+    controller: str = "tests.faults.epochs.controller"
+    per_second: float = 60.0

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stream.deliver.fatal import EXIT_BROKEN
+from tagstream.stream.deliver.fatal import EXIT_BROKEN
+from tests.faults.epochs.changing import Changed
 from tests.faults.faults import KILLS, Fault
 from tests.faults.journal import Strike
 from tests.faults.verdict.evidence import Verdict
@@ -26,6 +27,7 @@ class Report:
     drift_findings: int
     answers: int = 0
     audits: int = 0
+    changed: Changed | None = None
 
     @property
     def faults(self) -> Counter[Fault]:
@@ -95,6 +97,7 @@ class Report:
             f"{self.drift_findings} drift findings and {self.audits} copies for audit published beside the outcomes",
             f"{self.answers} answers, {self.verdict.answers_repeated} of their decisions repeated",
             *(str(finding) for finding in self.verdict.findings),
+            *([str(self.changed)] if self.changed is not None else []),
         )
         return "\n".join(lines)
 

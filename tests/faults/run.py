@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from kafka.errors import KafkaError
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS
-from tests.faults.faults import BROKERS, KILLS, NETWORK, Fault
+from tests.faults.epochs.changing import Changing
+from tests.faults.faults import BROKERS, CONTROLLERS, KILLS, NETWORK, Fault
 from tests.faults.inputs import Input
 from tests.faults.journal import Journal, Strike
 from tests.faults.observer import TopicObserver
@@ -32,6 +33,7 @@ START_SECONDS = HANG_SECONDS
 BLIND_SECONDS = HANG_SECONDS
 # Below this a worker might have finished before the signal arrives.
 LEAST_WAITING = 64
+BURST_EVENTS = 1_000
 # Within this a fault that ends a worker has ended it; a worker that takes it otherwise is not waited for.
 END_SECONDS = 3.0
 LATER_END_SECONDS = {
@@ -79,6 +81,7 @@ class FaultRun:
         ledger: The events.
         journal: Keeps samples and strikes, those of an earlier process too.
         answers: The records of `reviewed`.
+        changing: Changes the model meanwhile; None where none is changed.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class FaultRun:
         journal: Journal,
         *,
         answers: Sequence[Input] = (),
+        changing: Changing | None = None,
     ) -> None:
         """Start without workers."""
         self._plan = plan
@@ -114,7 +118,10 @@ class FaultRun:
         self._awaited: tuple[list[Member], list[int], float] | None = None
         self._orphans: _Orphans | None = None
         self._pause = 0.0
-        self._striker = Striker(settings, fleet, cluster, self._chance)
+        self._changing = changing
+        if changing is not None:
+            changing.promoter.chance = self._chance
+        self._striker = Striker(settings, fleet, cluster, self._chance, None if changing is None else changing.promoter)
         self._was_broken = False
         self._last = _Disturbance(self._earlier_seconds, {}, 0)
         self._last_sight = time.monotonic()
@@ -131,11 +138,12 @@ class FaultRun:
         joined = struck.count(Fault.JOIN) - struck.count(Fault.LEAVE)
         for number in range(1, self._plan.workers + joined + 1):
             self._fleet.add(number)
-        self._look()
+        self._first_look()
         self._disturbed()
         while not self._is_over():
             time.sleep(LOOK_SECONDS)
             self._look()
+            self._change()
             if self._striker.thaw(self._now.at_seconds, self._now.committed, self._have_moved):
                 self._disturbed()
             self._tend()
@@ -158,11 +166,19 @@ class FaultRun:
         if self._cluster is not None:
             self._cluster.mend()
         self._striker.thaw_all()
+        self._end_changes()
         self._fleet.stop()
         self._journal.ended(self._fleet.take_exits())
         self._look()
 
     # --- looking -----------------------------------------------------------------------------------------------------
+
+    def _first_look(self) -> None:
+        """A busy broker may not answer the first look; `_look` ends the wait."""
+        self._look()
+        while not self.samples:
+            time.sleep(LOOK_SECONDS)
+            self._look()
 
     def _look(self) -> None:
         """Sample the brokers; a look at which no broker answers is counted and left out."""
@@ -176,6 +192,21 @@ class FaultRun:
         self._last_sight = time.monotonic()
         self.samples.append(sample)
         self._journal.saw(sample)
+
+    def _change(self) -> None:
+        """Tend the controllers, and end them and the events that keep coming once faults and epochs are over."""
+        changing = self._changing
+        if changing is None or changing.is_over:
+            return
+        self._ledger.extend(changing.steady.take())
+        changing.promoter.tend()
+        over = not self._coming and self._open_strike is None and not changing.promoter.is_struck
+        if over and changing.promoter.begun >= changing.epochs and changing.promoter.is_idle:
+            self._end_changes()
+
+    def _end_changes(self) -> None:
+        if self._changing is not None:
+            self._ledger.extend(self._changing.end())
 
     @property
     def _now(self) -> Sample:
@@ -193,7 +224,8 @@ class FaultRun:
         now = self._now
         if self._waiting(list(self.ends)) == 0 and self._ledger.is_hung:
             self._ledger.end_hung()
-        done = self._waiting(list(self.ends)) == 0 and not self._answers_wait()
+        changes = self._changing is not None and not self._changing.is_over
+        done = self._waiting(list(self.ends)) == 0 and not self._answers_wait() and not changes
         if done or now.at_seconds > self._plan.max_seconds:
             return True
         begun = [sample for sample in self.samples if sample.at_seconds > self._earlier_seconds]
@@ -255,6 +287,8 @@ class FaultRun:
         """Whether the last fault still works: a frozen worker, a broken network or broker, or a victim that runs."""
         if self._striker.has_frozen or self._was_broken:
             return True
+        if self._changing is not None and self._changing.promoter.is_struck:
+            return True
         if self._awaited is None:
             return False
         members, incarnations, until = self._awaited
@@ -294,9 +328,15 @@ class FaultRun:
     # --- striking ----------------------------------------------------------------------------------------------------
 
     def _strike(self) -> None:
+        if self._changing is not None and not self._changing.promoter.begun:
+            # A worker that is stopped over the very first change is a risk that the protocol leaves.
+            return
         fault = self._coming[0]
         victims, waiting = self._victims(fault)
         if waiting < LEAST_WAITING:
+            if self._changing is not None:
+                # Workers stand at the end of the log, so that work must come before a fault can strike it.
+                self._changing.steady.burst(BURST_EVENTS)
             return
         del self._coming[0]
         self._open_strike = Strike(fault=fault, at_seconds=self._now.at_seconds, waiting=waiting)
@@ -319,7 +359,7 @@ class FaultRun:
         """The victims, and how many events wait for them; for a fault of all workers or of none, all waiting events."""
         everything = self._waiting(list(self.ends))
         members = [member for member in self._fleet.members.values() if member.terminated_at is None]
-        if fault in NETWORK | BROKERS | {Fault.JOIN, Fault.PARTITIONS}:
+        if fault in NETWORK | BROKERS | CONTROLLERS | {Fault.JOIN, Fault.PARTITIONS}:
             return [], everything
         if fault is Fault.KILL_ALL:
             return members, everything

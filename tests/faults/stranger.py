@@ -1,4 +1,4 @@
-"""What a stranger writes who may write to every topic: records that are meant to end, to bloat or to fool whoever reads them. Pure.
+"""The records of a stranger who may write to every topic: they are meant to end, to bloat or to fool whoever reads them. Pure.
 
 Each carries a header of the stranger's, which outcomes keep. Whether a worker takes an answer of such a record for one depends on the
 worker's settings; it takes it, or refuses it, and never both.
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stream.contract.published import PublishedDecision
-from stream.settings.settings import Settings
-from tests.faults.answers.planned import Desk, decisions, written
+from tagstream.stream.contract.published import PublishedDecision
+from tagstream.stream.settings.settings import Settings
+from tests.faults.answers.planned import ScriptedReviewer, decisions, written
 from tests.faults.inputs import STRANGER, Planted, plant
 
 MANY_LABELS = 30_000
@@ -95,7 +95,7 @@ class Stranger:
     def __init__(self, settings: Settings, seed: str) -> None:
         """Settings are those of the workers whose decisions the stranger imitates."""
         self._seed = seed
-        self._desk = Desk(f"stranger:{seed}")
+        self._reviewer = ScriptedReviewer(f"stranger:{seed}")
         self._ghosts = self._imitated(settings)
         self._numbers = itertools.count()
 
@@ -108,7 +108,9 @@ class Stranger:
         made = []
         for spoil in itertools.islice(itertools.cycle(OF_ANSWERS), count):
             ghost = next(self._ghosts)
-            made.append(self._planted(ghost, spoil(json.loads(written(ghost, self._desk.answer(ghost))), next(self._numbers))))
+            made.append(
+                self._planted(ghost, spoil(json.loads(written(ghost, self._reviewer.answer(ghost))), next(self._numbers)))
+            )
         return made
 
     def correction(self, value: bytes) -> bytes:

@@ -1,13 +1,15 @@
 """The faults themselves: how each is inflicted on workers, network and brokers, and how long it lasts."""
 
 import random
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.proxy import Weather
-from tests.faults.faults import BROKERS, GROUP, NETWORK, POINTS, Fault
+from tests.faults.epochs.promoter import Promoter
+from tests.faults.faults import BROKERS, CONTROLLERS, GROUP, NETWORK, POINTS, Fault
 from tests.faults.worker.fleet import Fleet, Member
 
 SHORT_FREEZE_SECONDS = 2.0
@@ -51,14 +53,23 @@ class Striker:
         fleet: The workers.
         cluster: Brokers and network; None where no fault of theirs is planned.
         chance: Chooses the broker.
+        promoter: Has the controllers; None where no model is changed.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, cluster: StruckCluster | None, chance: random.Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        cluster: StruckCluster | None,
+        chance: random.Random,
+        promoter: Promoter | None = None,
+    ) -> None:
         """Start with no worker frozen."""
         self._settings = settings
         self._fleet = fleet
         self._cluster = cluster
         self._chance = chance
+        self._promoter = promoter
         self._frozen: dict[int, _Frozen] = {}
         self._now_seconds = 0.0
 
@@ -82,6 +93,8 @@ class Striker:
             self._strike_broker(fault)
         elif fault in GROUP:
             self._strike_group(fault, victims)
+        elif fault in CONTROLLERS:
+            self._strike_controller(fault)
         else:
             self._strike_worker(fault, victims[0])
 
@@ -141,10 +154,18 @@ class Striker:
                 cluster.freeze(node, seconds=BROKER_DOWN_SECONDS + 1)
             case Fault.COORDINATOR_KILL:
                 cluster.kill(cluster.coordinator(self._settings.group), seconds=BROKER_DOWN_SECONDS)
+            case Fault.LEADER_KILL:
+                cluster.kill(cluster.leader(self._settings.rollout.topic), seconds=BROKER_DOWN_SECONDS)
             case Fault.DISK_FULL:
                 cluster.fill_disk(node, seconds=BROKER_DOWN_SECONDS)
             case _:
                 cluster.outage(seconds=OUTAGE_SECONDS)
+
+    def _strike_controller(self, fault: Fault) -> None:
+        if self._promoter is None:
+            msg = f"{fault} was planned in a run that does not change the model"
+            raise ValueError(msg)
+        self._promoter.strike(signal.SIGKILL if fault is Fault.CONTROLLER_KILL else signal.SIGSTOP)
 
     def _cluster_of(self, fault: Fault) -> StruckCluster:
         if self._cluster is None:

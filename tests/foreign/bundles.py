@@ -8,11 +8,11 @@ import onnx
 from onnx import numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from model_export.bundle import bundle
-from model_export.bundle.bundle import Bundle
-from model_export.bundle.manifest import GoldenText, Manifest, Threshold
-from model_export.bundle.prediction import Prediction, predict
-from model_export.make.reference import describe
+from tagstream.model_export.bundle import bundle
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.manifest import GoldenText, Manifest, Threshold
+from tagstream.model_export.bundle.model import Prediction, predict
+from tagstream.model_export.make.reference import describe
 from tests.data import make_tiny_bundle as tiny
 from tests.foreign.labels import TICKETS
 

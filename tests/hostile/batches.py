@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cramjam
 from aiokafka.record.util import calc_crc32c
 
-from stream.kafka.batches.inflate import GZIP, LZ4, NONE, SNAPPY, ZSTD
+from tagstream.stream.kafka.batches.inflate import GZIP, LZ4, NONE, SNAPPY, ZSTD
 
 HEADER = struct.Struct(">qiibIhiqqqhii")
 CRC_AT, ATTRIBUTES_AT = 17, 21

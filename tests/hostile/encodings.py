@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 
-from monitoring.vocabulary import Reason
+from tagstream.monitoring.vocabulary import Reason
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 
 BOMB_BYTES = 2_000_000

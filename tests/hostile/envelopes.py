@@ -5,8 +5,8 @@ import json
 import random
 from typing import Any
 
-from monitoring.vocabulary import Reason
-from stream.contract.record import Headers
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.event import Headers
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 
 OUR_HEADERS = (

@@ -2,8 +2,8 @@
 
 import random
 
-from monitoring.vocabulary import Reason
-from stream.contract.publication import DECISION_FIELDS
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.outcome import DECISION_FIELDS
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 
 FIELDS = ("id", "title", "description", "created_on", "source")

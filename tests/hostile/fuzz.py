@@ -23,14 +23,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 
-from stream import logs
-from stream.broker.ladder import broker
-from stream.broker.processes import Processes
-from stream.contract.record import UNREADABLE_HEADERS
-from stream.kafka.batches import records
-from stream.kafka.credentials import client_options
-from stream.settings.loading import load
-from stream.settings.settings import Settings
+from tagstream.stream import logs
+from tagstream.stream.broker.ladder import broker
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.contract.event import UNREADABLE_HEADERS
+from tagstream.stream.kafka.batches import records
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment, make_topics
 from tests.faults.observer import TopicObserver
 from tests.faults.worker.fleet import ROOT, Fleet
@@ -105,7 +105,7 @@ class Report:
 async def read_back(settings: Settings, planted: Planted) -> Report:
     """Read all of partition 0 with aiokafka's consumer as workers have it, and compare."""
     replaced = aiokafka_fetcher.MemoryRecords, aiokafka_fetcher.FetchResult
-    records.install(kept_bytes=1024 * 1024, event_bytes=settings.max_event_bytes)
+    records.install(settings)
     consumer = AIOKafkaConsumer(**client_options(settings), auto_offset_reset="earliest", enable_auto_commit=False)
     report = Report(batches=len(planted.accepted), refused=planted.refused, read=0)
     made, base = next(iter(planted.accepted.values())), 0

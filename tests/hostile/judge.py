@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from monitoring.vocabulary import Destination, TextFlag
-from stream.contract.publication import DECISION_FIELDS
-from stream.contract.record import Headers
+from tagstream.monitoring.vocabulary import Destination, TextFlag
+from tagstream.stream.contract.event import Headers
+from tagstream.stream.contract.outcome import DECISION_FIELDS
 from tests.hostile.record import Hostile
 
 

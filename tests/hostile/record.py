@@ -5,8 +5,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from monitoring.vocabulary import Reason, TextFlag
-from stream.contract.record import Headers, Record
+from tagstream.monitoring.vocabulary import Reason, TextFlag
+from tagstream.stream.contract.event import Headers, Record
 
 # Each record carries its number, so that its outcome is found under any id.
 NUMBER = "x-hostile-number"

@@ -2,9 +2,8 @@
 
 import random
 
-from monitoring.vocabulary import Reason
-from stream.contract.limits import DEFAULT_LIMITS
-from stream.contract.record import UNREADABLE_HEADERS
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.event import DEFAULT_LIMITS, UNREADABLE_HEADERS
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 
 MAX_BYTES = DEFAULT_LIMITS.max_bytes

@@ -2,7 +2,7 @@
 
 import random
 
-from monitoring.vocabulary import TextFlag
+from tagstream.monitoring.vocabulary import TextFlag
 from tests.hostile.record import Hostile, Make, decided, encoded, event
 
 NONE: frozenset[TextFlag] = frozenset()

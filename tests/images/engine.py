@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.broker.jars import get_jars
-from stream.broker.rung import RungUnavailable
+from tagstream.stream.broker.jars import get_jars
+from tagstream.stream.broker.provider import ProviderUnavailable
 from tests.go.programs import ASK_SECONDS, BUILD_SECONDS, ROOT, EngineError, run_to_end
 from tests.images.compose import compose_program, images_cache
 
-# What podman needs beside itself: the runtime that works on every cgroup layout, networks with names, and what makes base images.
+# The parts that podman needs beside itself: the runtime that works on every cgroup layout, networks with names, and what makes base images.
 PROGRAMS = ("podman", "runc", "iptables", "debootstrap", "go")
 UNSHARE = ("unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "true")
 HELPERS = ("/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
@@ -47,7 +47,7 @@ class Engine:
         compose: Gives the words that begin a command of Compose; waits until there is such a program.
         build_options: Options of `build` here.
         environ: The environment of all commands.
-        needs_health_checks: Nobody runs the containers' health checks by itself.
+        needs_health_checks: The engine does not run the containers' health checks by itself.
     """
 
     description: str
@@ -119,7 +119,7 @@ def _podman(folder: Path) -> Iterator[Engine]:
             raise NoEngineError(msg) from None
         environ = {**os.environ, **_configuration(folder, cache), "DOCKER_HOST": f"unix://{folder}/podman.sock"}
         _must_isolate(environ)
-        # What a run that was killed has left; nobody else uses this store.
+        # The remains of a run that was killed; no other program uses this store.
         run_to_end(("podman", "rm", "--all", "--force", "--volumes"), environ, DOWN_SECONDS)
         run_to_end(("podman", "network", "prune", "--force"), environ, ASK_SECONDS)
         # Layers of older trees; younger ones save the next build its downloads.
@@ -185,7 +185,7 @@ def _configuration(folder: Path, cache: Path) -> dict[str, str]:
 def _bases(cache: Path, environ: Mapping[str, str]) -> None:
     try:
         jars = get_jars(environ, lambda _: None)
-    except RungUnavailable as error:
+    except ProviderUnavailable as error:
         msg = f"Apache Kafka's image cannot be made: {error}"
         raise NoEngineError(msg) from error
     names = [

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stream.broker.ports import free_ports
+from tagstream.stream.broker.ports import free_ports
 from tests.go.programs import ROOT, EngineError
 from tests.images.engine import Engine, health_checks
 
 UP_SECONDS, DOWN_SECONDS, ASK_SECONDS = 3600.0, 900.0, 900.0
-SERVICES = ("kafka", "topics", "worker", "prometheus", "producer", "postgres", "review", "serve")
+SERVICES = ("kafka", "topics", "worker", "prometheus", "producer", "postgres", "review", "serve", "controller", "shadow")
 # Grafana's image cannot be had where none can be pulled.
-PROFILES = ("core", "observability", "demo", "review", "http")
+PROFILES = ("core", "observability", "demo", "review", "http", "rollout", "shadow")
+# The image's own bundle, as a challenger of itself.
+BUNDLE = "/opt/tagstream/lib/python3.11/site-packages/tagstream/model_export/bundles/default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,14 @@ def stack(engine: Engine, image: str) -> Iterator[Stack]:
         prometheus_port=prometheus,
         review_port=review,
         serve_port=serve,
-        environ={**engine.environ, **ports, "IMAGE": image, "REVIEW_PASSWORD_FILE": str(password), "RATE": "10"},
+        environ={
+            **engine.environ,
+            **ports,
+            "IMAGE": image,
+            "REVIEW_PASSWORD_FILE": str(password),
+            "RATE": "10",
+            "CHALLENGER": BUNDLE,
+        },
     )
     try:
         with health_checks(engine, running.project):

@@ -4,26 +4,24 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 
 import httpx
 import msgspec
 import pytest
 
-from stream.contract.record import Record
-from stream.demo.people.answers import Given
-from stream.demo.people.labels import known_labels
-from stream.demo.people.script import Script
-from stream.kafka.reading import reader
-from stream.settings.settings import Settings
+from tagstream.stream.contract.answers import OFF_SUBJECT
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.reading import reader
+from tagstream.stream.settings.settings import Settings
 from tests.images.engine import Engine
-from tests.images.stack import Stack
+from tests.images.stack import BUNDLE, Stack
+from tests.integration.holes.console_process import SHOWN
 from tests.waiting import HANG_SECONDS, until
 
 # The image and its bases are made within the first test's time.
 pytestmark = [pytest.mark.images, pytest.mark.timeout(4 * 3600)]
 
-SHIPPED = ("kafka", "worker", "prometheus", "producer", "postgres", "review", "serve")
+SHIPPED = ("kafka", "worker", "prometheus", "producer", "postgres", "review", "serve", "controller", "shadow")
 
 # The event that the service is asked to publish.
 PUBLISHED_ID = "asked-and-published"
@@ -96,20 +94,12 @@ def test_prometheus_scrapes_both_workers_and_both_work(running: Stack) -> None:
     )
 
 
-def test_prometheus_scrapes_serve(running: Stack) -> None:
+@pytest.mark.parametrize("service", ["serve", "review", "controller", "shadow"])
+def test_prometheus_scrapes_what_stands_beside_the_workers(running: Stack, service: str) -> None:
     """By the service's name."""
     until(
-        lambda: len(scraped(running, "tagstream-serve")) == 1,
-        "Prometheus scrapes serve",
-        state=lambda: running.prometheus("targets"),
-    )
-
-
-def test_prometheus_scrapes_the_console(running: Stack) -> None:
-    """Its figures of live quality, by the service's name."""
-    until(
-        lambda: len(scraped(running, "tagstream-review")) == 1,
-        "Prometheus scrapes the console",
+        lambda: len(scraped(running, f"tagstream-{service}")) == 1,
+        f"Prometheus scrapes {service}",
         state=lambda: running.prometheus("targets"),
     )
 
@@ -155,7 +145,7 @@ def test_every_root_file_system_is_read_only(running: Stack, service: str) -> No
 
 
 def test_a_worker_can_write_nowhere(running: Stack) -> None:
-    """Not where it lives, and not where a program is configured. What an engine mounts as tmpfs by itself is gone with it."""
+    """Not where it lives, and not where a program is configured. A mount that the engine makes as tmpfs by itself is gone with it."""
     program = """
 import os
 def writable(folder):
@@ -176,22 +166,17 @@ def test_every_port_on_this_machine_is_on_loopback(running: Stack) -> None:
     ports = [port for service in services.values() for port in service.get("ports", ())]
     assert len(ports) == 5
     assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
-    assert not any("ports" in services[name] for name in ("worker", "postgres"))
+    assert not any("ports" in services[name] for name in ("worker", "postgres", "controller", "shadow"))
 
 
 def test_every_service_that_stays_has_a_health_check_and_a_pinned_image(running: Stack) -> None:
     """`worker` has its image's own check."""
     services = json.loads(running.compose("config", "--format", "json"))["services"]
-    assert set(services) == {"kafka", "topics", "worker", "prometheus", "grafana", "producer", "postgres", "review", "serve"}
+    assert set(services) == {*SHIPPED, "topics", "grafana"}
     assert {name for name, service in services.items() if "test" in service.get("healthcheck", {})} == {
-        "kafka",
-        "prometheus",
+        *SHIPPED,
         "grafana",
-        "producer",
-        "postgres",
-        "review",
-        "serve",
-    }
+    } - {"worker"}
     assert all(":" in service["image"] and not service["image"].endswith(":latest") for service in services.values())
     assert all(
         service.get("read_only", False) == (name != "postgres") and service["cap_drop"] == ["ALL"] and service["mem_limit"]
@@ -213,18 +198,20 @@ def test_everything_gets_healthy(running: Stack, service: str) -> None:
 
 def test_an_answer_in_the_console_reaches_tagged(running: Stack) -> None:
     """A person answers on the published port; the worker publishes the decision, and Postgres has the answer."""
-    given: SimpleQueue[Given] = SimpleQueue()
-    reviewer = Script(f"http://127.0.0.1:{running.review_port}", known_labels(), given.put)
-    reviewer.start()
-    one = given.get(timeout=HANG_SECONDS)
-    assert reviewer.stop() is None
+    same = {"Sec-Fetch-Site": "same-origin"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{running.review_port}", headers=same, timeout=HANG_SECONDS) as browser:
+        shown = until(lambda: SHOWN.search(browser.get("/").text), "an item waits", state=lambda: running.log("review"))
+        assert shown is not None
+        event_id, token = shown.groups()
+        answer = browser.post("/answer", data={"event": event_id, "token": token, "tag": OFF_SUBJECT})
+    assert answer.status_code == httpx.codes.SEE_OTHER
 
     def decisions() -> list[dict[str, str]]:
         found = [msgspec.json.decode(record.value or b"") for record in records(running, "tagged", least=10**6, seconds=5.0)]
-        return [decision for decision in found if decision["decider"] == "reviewer" and decision["id"] == one.event_id]
+        return [decision for decision in found if decision["decider"] == "reviewer" and decision["id"] == event_id]
 
     (decision,) = until(decisions, "the answer is in tagged", state=lambda: running.log("review"))
-    assert decision["tag"] == one.tag
+    assert decision["tag"] == OFF_SUBJECT
     (postgres,) = running.containers("postgres")
     kept = running.engine.run(
         "exec",
@@ -267,9 +254,23 @@ def test_an_event_that_serve_publishes_is_decided_by_a_worker(running: Stack) ->
 
 
 def asked(running: Stack, event: dict[str, str], query: str = "") -> bytes:
-    """What `serve` answers to one event."""
+    """The answer of `serve` to one event."""
     answer = httpx.post(f"http://127.0.0.1:{running.serve_port}/classify{query}", json=event, timeout=HANG_SECONDS)
     return answer.raise_for_status().content
+
+
+def test_a_bundle_that_is_stored_in_the_controller_is_found_by_the_others(running: Stack) -> None:
+    """`rollout store` in its container puts it where a worker reads, and where none of the others may write."""
+    (controller,) = running.containers("controller")
+    running.engine.run("exec", controller, "tagstream", "rollout", "store", BUNDLE)
+    program = """
+import os, pathlib
+place = pathlib.Path(os.environ["TAGSTREAM_ROLLOUT__BUNDLES"])
+print([(path / "bundle.json").is_file() for path in place.iterdir()], os.access(place, os.W_OK))
+"""
+    for service in ("worker", "serve", "shadow"):
+        for container in running.containers(service):
+            assert running.python(container, program).strip() == "[True] False"
 
 
 def test_the_password_of_postgres_is_in_no_environment(running: Stack) -> None:
@@ -307,15 +308,16 @@ def runs_of(found: Iterable[Record]) -> dict[str, list[dict[str, str]]]:
 
 
 def test_nothing_must_be_killed_when_it_is_stopped(running: Stack) -> None:
-    """SIGTERM reaches each process itself: the producer, the console and `serve` end with 0, a worker too, or with 1 at its own bound.
+    """SIGTERM reaches each process itself: all but the workers end with 0, a worker too, or with 1 at its own bound.
 
     A worker whose group forms anew while it stops can wait for a coordinator until that bound; see docs/deploy.md.
     """
-    running.compose("stop", "producer", "worker", "review", "serve")
-    (producer,), workers, (review,), (serve,) = (running.containers(name) for name in ("producer", "worker", "review", "serve"))
-    assert ending(running, producer) == ("exited", 0)
-    assert ending(running, review) == ("exited", 0)
-    assert ending(running, serve) == ("exited", 0)
+    ending_well = ("producer", "review", "serve", "controller", "shadow")
+    running.compose("stop", "worker", *ending_well)
+    for service in ending_well:
+        (container,) = running.containers(service)
+        assert ending(running, container) == ("exited", 0), service
+    workers = running.containers("worker")
     assert len(workers) == 2
     assert all(ending(running, worker) in {("exited", 0), ("exited", 1)} for worker in workers)
 

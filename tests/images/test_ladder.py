@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream.contract.record import Record
-from stream.kafka import admin, producer
-from stream.kafka.reading import reader
-from stream.settings.settings import Settings
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka import admin, producer
+from tagstream.stream.kafka.reading import reader
+from tagstream.stream.settings.settings import Settings
 from tests.go.programs import ROOT
 from tests.images.engine import Engine
 from tests.waiting import HANG_SECONDS, until
@@ -29,12 +29,12 @@ MOST_LOOKS = 600
 
 @pytest.fixture
 def ladder(container_engine: Engine) -> Iterator[subprocess.Popen[str]]:
-    """`python -m stream.broker` that may use a container, and nothing else."""
+    """`python -m tagstream.stream.broker` that may use a container, and nothing else."""
     # testcontainers' reaper is an image of its own, which cannot be had where none can be pulled.
     reaper = {} if container_engine.program == "docker" else {"TESTCONTAINERS_RYUK_DISABLED": "true"}
     environ = {name: value for name, value in container_engine.environ.items() if not name.startswith("TAGSTREAM_")}
     started = subprocess.Popen(
-        [sys.executable, "-m", "stream.broker", "--prefer", "docker"],
+        [sys.executable, "-m", "tagstream.stream.broker", "--prefer", "docker"],
         cwd=ROOT,
         env={**environ, **reaper},
         stdout=subprocess.PIPE,

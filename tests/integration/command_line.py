@@ -20,7 +20,7 @@ def command(folder: Path) -> Command:
         *words: str | Path, environ: dict[str, str] | None = None, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [sys.executable, "-m", "stream.cli.main", *map(str, words)],
+            [sys.executable, "-m", "tagstream.stream.cli.main", *map(str, words)],
             cwd=folder,
             env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environ or {})},
             input=stdin,

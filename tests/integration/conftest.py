@@ -3,29 +3,35 @@
 import gc
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE
-from model_export.bundle.manifest import MANIFEST
-from stream.broker import Broker, BrokerUnavailable
-from stream.broker.processes import Processes
-from stream.settings.loading import load
-from stream.settings.settings import Settings
-from tests.faults.cluster.topics import fresh_environment, make_topics
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
+from tagstream.model_export.bundle.manifest import MANIFEST
+from tagstream.stream.broker import Broker, BrokerUnavailable
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
+from tests.faults.cluster.topics import fresh_environment, make_topics, remove_topics
 from tests.faults.observer import TopicObserver
 from tests.faults.worker.fleet import ROOT, Fleet
-from tests.integration.brokers.shared import shared_broker
+from tests.integration.brokers.shared import require_alive, shared_broker
 from tests.integration.command_line import Command, command
 from tests.integration.running import RunningWorker, Start
 from tests.lacking import lacking
 
-# A file stays in one process, and the longest files begin first, so that the processes end at about the same time.
+# A file stays in one process, and of those on brokers the longest begin first, so that the processes end at about the same time.
 LONGEST_FIRST = (
     "test_conservation",
+    "test_promote",
+    "test_watch",
     "test_broker",
+    "test_canary",
+    "test_shadow",
+    "test_topic",
+    "test_seen",
     "test_poison",
     "test_faults_apart",
     "test_exactly_once",
@@ -47,7 +53,7 @@ LEFT_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExce
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order the files by duration, and bound each test against hanging."""
+    """Order the files, and bound each test against hanging."""
     if "not broker" not in (config.option.markexpr or ""):
         # For every test, since the collector may run during another test or after the last.
         config.addinivalue_line("filterwarnings", LEFT_SOCKETS)
@@ -56,6 +62,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(HANG_SECONDS))
     rank = {name: at for at, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    on_brokers = {item.path for item in items if item.get_closest_marker("broker")}
+    place = spread(list(dict.fromkeys(item.path for item in items)), on_brokers)
+    items.sort(key=lambda item: place[item.path])
+
+
+def spread(files: Sequence[Path], waiting: Collection[Path]) -> dict[Path, float]:
+    """
+    A place for each file: those that mostly wait for brokers and those that mostly compute alternate, each kind in its order.
+
+    So a process that waits leaves its core to one that computes, from the beginning to the end.
+
+    >>> a, b, x, y = map(Path, "abxy")
+    >>> place = spread([a, b, x, y], {a, b})
+    >>> [str(file) for file in sorted(place, key=place.__getitem__)]
+    ['a', 'x', 'b', 'y']
+    """
+    kinds = [file for file in files if file in waiting], [file for file in files if file not in waiting]
+    return {file: at / len(kind) for kind in kinds for at, file in enumerate(kind)}
 
 
 def pytest_unconfigure() -> None:
@@ -71,20 +95,26 @@ def _sockets_are_collected() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Iterator[Broker]:
+def broker_of_all(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Iterator[Broker]:
     """
     The one broker of all test processes: TAGSTREAM_BROKERS, Apache Kafka, or Docker's.
 
-    It must support idempotent producers and keep records on disk. Tests have topics and groups of their own.
+    It must support idempotent producers and keep records on disk.
     """
     try:
         # The parent of this process's folder is shared by all processes of the run.
         with shared_broker(tmp_path_factory.getbasetemp().parent / f"broker-{testrun_uid}") as found:
-            if not found.transactions:
-                lacking(f"{found.description} hands out no producer ids: these tests need Apache Kafka")
             yield found
     except BrokerUnavailable as error:
         lacking(f"no Apache Kafka could be had, so nothing can be said of the worker on it: {error}")
+
+
+@pytest.fixture(scope="module")
+def kafka(broker_of_all: Broker) -> Iterator[Broker]:
+    """The one broker. Tests have topics and groups of their own; the topics end with the file of their tests."""
+    require_alive(broker_of_all)
+    yield broker_of_all
+    remove_topics(broker_of_all.bootstrap)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.broker.processes import Process
+from tagstream.stream.broker.processes import Process
 from tests.faults.inputs import Input
 from tests.faults.observer import TopicObserver
 from tests.faults.verdict.checker import check
@@ -19,6 +19,8 @@ from tests.faults.verdict.offline import offline
 from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, until
 
 ANSWER_SECONDS = 120.0
+# A worker that follows a dead one under the same name has its partitions at once; any other waits for the session's end.
+SAME_MEMBER = {"TAGSTREAM_GROUP_INSTANCE_ID": "same"}
 
 
 def get(url: str) -> tuple[int, str]:

@@ -14,7 +14,7 @@ import yaml
 from tests.go.programs import ASK_SECONDS, ROOT, GoProgram, built, cache_folder, run_to_end
 
 MANIFESTS = ROOT / "deploy" / "kubernetes"
-# What can be applied: folders as they are, and the base with some components, in the order in which an overlay lists them.
+# The manifests that can be applied: folders as they are, and the base with some components, in the order in which an overlay lists them.
 CHOICES = (
     "scaling",
     "review",
@@ -25,6 +25,8 @@ CHOICES = (
     "schema-registry",
     "tracing",
     "serve+serve-table+user+schema-registry+tracing",
+    "rollout",
+    "serve+rollout+shadow+answer-keys+user",
 )
 WHOLE = (
     "base",
@@ -43,13 +45,13 @@ KUSTOMIZE = GoProgram(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
     """
-    What an object makes pods of.
+    The template that an object makes pods of.
 
     Attributes:
         owner: The object: a Deployment or a Job.
         labels: The labels of its pods.
         spec: The `spec` of its pods.
-        environ: What its container finds in its environment; a value that a Secret would give is `secret`.
+        environ: The environment of its container; a value that a Secret would give is `secret`.
     """
 
     owner: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a Kubernetes API server takes: its own schemas, and KEDA's, with every unknown field refused.
+"""The manifests that a Kubernetes API server takes: its own schemas, and KEDA's, with every unknown field refused.
 
 The schemas of Kubernetes come with the package kubernetes-validate (`make .kubernetes/.installed`), KEDA's with its Go module.
 """
@@ -20,7 +20,7 @@ SCHEMAS = ROOT / ".kubernetes" / "kubernetes_validate" / "kubernetes-json-schema
 VERSIONS = ("1.34.0", "1.37.0")
 KEDA_MODULE, KEDA_VERSION = "github.com/kedacore/keda/v2", "v2.21.0"
 
-# What an API server takes as an amount of memory or processor time: the schemas say that it is a string, and no more.
+# An amount of memory or processor time as an API server takes it: the schemas say that it is a string, and no more.
 QUANTITY = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?")
 OBJECT_META = "#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 # How the schemas of one version name what they share: a file beside them, here a part of each.

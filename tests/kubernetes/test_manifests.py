@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from stream.settings.loading import load
+from tagstream.stream.settings.loading import load
 from tests.go.programs import ROOT
 from tests.kubernetes.rendered import WHOLE, Pod, objects, of_kind, pods
 from tests.kubernetes.schemas import VERSIONS, keda_kafka_names, problems
@@ -145,6 +145,7 @@ def test_every_address_that_a_pod_is_given_is_let_out(folder: str, tmp_path: Pat
         settings = load(pod.environ, folder=tmp_path).settings
         asked = {int(broker.rpartition(":")[2]) for broker in settings.brokers.split(",")}
         asked |= {urlsplit(url).port or 443 for url in settings.schema_registry.urls}
+        asked |= {443} if settings.rollout.bundles.startswith("s3://") else set()
         asked |= {urlsplit(settings.tracing.endpoint).port or 80} if settings.tracing.endpoint else set()
         asked |= {urlsplit(word.partition("=")[2]).port or 5432 for word in pod.words if "postgresql://" in word}
         policies = [

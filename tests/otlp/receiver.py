@@ -13,7 +13,7 @@ from tests.waiting import HANG_SECONDS
 
 class Receiver:
     """
-    What a receiver was sent.
+    The requests that a receiver got.
 
     Attributes:
         status: The status of its answers.

@@ -14,7 +14,7 @@ from tests.waiting import HANG_SECONDS, until
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "data" / "tiny_bundle"
-# Nothing listens there: a service that is asked for decisions alone needs no broker.
+# No broker listens there: a service that is asked for decisions alone needs no broker.
 NO_BROKER = "127.0.0.1:9"
 
 
@@ -34,7 +34,7 @@ class Service:
         until(lambda: httpx.get(f"{self.url}/readyz").status_code == 200, "the service is ready", state=self.log)
 
     def log(self) -> str:
-        """What it has said."""
+        """Its output so far."""
         return self._log.read_text(encoding="utf-8")
 
     def ended(self) -> int:
@@ -60,7 +60,7 @@ def service(folder: Path, *options: str, bundle: Path = TINY, files: int | None 
         environ: Settings.
     """
     log = folder / "serve.log"
-    command = [sys.executable, "-m", "stream.cli.main", "serve", "--port", "0", "--bundle", str(bundle), *options]
+    command = [sys.executable, "-m", "tagstream.stream.cli.main", "serve", "--port", "0", "--bundle", str(bundle), *options]
     if files is not None:
         command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
     with log.open("wb") as written:

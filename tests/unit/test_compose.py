@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.settings.loading import known_keys
+from tagstream.stream.settings.loading import known_keys
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")

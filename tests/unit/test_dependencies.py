@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("stream", "model_export", "monitoring")
 # Folders of the project that are not installed; the extra `dev` serves them.
-BESIDE = ("tests", "benchmarks", "examples")
+BESIDE = ("tests", "benchmarks", "examples", "docs")
 # Used by a dependency, not by our source: the comment beside each in pyproject.toml says by which.
 NOT_IMPORTED = {"cramjam"}
 # Types for mypy alone, in no distribution.
@@ -22,17 +22,15 @@ STUBS = {"_typeshed"}
 # A worker's rooms: what these import as they are loaded must be installed without an extra.
 OF_A_WORKER = ("stream", "monitoring", "model_export/bundle")
 # Loaded by the verbs of reviewers, of tables and of HTTP alone, which need the extra `review`, `batch` or `http`.
-OF_REVIEWERS = ("stream/review", "stream/database", "stream/tables", "stream/tags", "stream/web", "stream/serve")
+OF_REVIEWERS = ("stream/review", "stream/database", "stream/tables", "stream/web", "stream/serve")
 # Loaded by programs that have tables or a cluster, which need the extra `batch`, `ray` or `spark`.
 OF_TABLES = (
     "stream/batch/arrow.py",
     "stream/batch/ray.py",
     "stream/batch/spark.py",
-    "stream/batch/sources/parquet_in.py",
-    "stream/batch/sinks/parquet_out.py",
 )
 # Loaded where a receiver of traces is set, which needs the extra `otel`; the other files of the room load everywhere.
-OF_TRACES = tuple(f"stream/tracing/{name}.py" for name in ("batches", "context", "probe", "requests", "spans", "traced"))
+OF_TRACES = tuple(f"stream/tracing/{name}.py" for name in ("batches", "context", "requests", "spans"))
 
 
 def normal(name: str) -> str:
@@ -65,7 +63,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
             names = [node.module or ""]
         else:
             continue
-        yield from ({name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {*ROOMS, *BESIDE} - STUBS)
+        yield from ({name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"tagstream", *BESIDE} - STUBS)
 
 
 def at_load(tree: ast.Module) -> ast.Module:
@@ -87,8 +85,8 @@ def installed() -> dict[str, list[str]]:
 
 
 def providers(module: str) -> set[str]:
-    """The installed distributions that a module may come from."""
-    return {normal(name) for name in installed().get(module, [])}
+    """The installed distributions that a module may come from; of one that only `.venv-learning` has, that of its name."""
+    return {normal(name) for name in installed().get(module, [module])}
 
 
 @pytest.mark.parametrize("room", [*ROOMS, *BESIDE])

@@ -2,7 +2,9 @@
 
 import ast
 import re
+import runpy
 import tomllib
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("stream", "model_export", "monitoring")
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "model_export" / "corpus").glob("*.md")]
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "examples").rglob("*.md"),
+    *(ROOT / "model_export" / "corpus").glob("*.md"),
+]
 
 CODE = {".py", ".js", ".css", ".html"}
 
 # A path from the project's root in backticks, a bare Python file in backticks, and the target of a relative link.
 PATH = re.compile(r"`((?:\.ci|benchmarks|deploy|docs|examples|model_export|monitoring|requirements|stream|tests)/[\w./*-]+)`")
+# A test by its file and its name.
+TEST = re.compile(r"`(tests/[\w./]+)::(\w+)`")
 BARE = re.compile(r"`(\w+\.py)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 
@@ -37,13 +46,19 @@ def without_contract(root: Path, contracts: list[dict[str, Any]], *packages: str
         for layer in contract["layers"]
         for name in re.findall(r"\w+", layer)
     }
-    below = {".".join(path.with_suffix("").parts[:2]) for path in code_files(root, *packages) if path.suffix == ".py"}
+    below = {
+        ".".join(("tagstream", *path.with_suffix("").parts[:2])) for path in code_files(root, *packages) if path.suffix == ".py"
+    }
     return sorted(below - layers)
 
 
 def imports(root: Path, *packages: str) -> dict[str, set[str]]:
     """Module -> modules of the same packages that it imports: at its top, inside functions, or for types alone."""
-    modules = {".".join(path.with_suffix("").parts): path for path in code_files(root, *packages) if path.suffix == ".py"}
+    modules = {
+        ".".join(("tagstream", *path.with_suffix("").parts)): path
+        for path in code_files(root, *packages)
+        if path.suffix == ".py"
+    }
     graph: dict[str, set[str]] = {}
     for module, path in modules.items():
         graph[module] = set()
@@ -69,13 +84,23 @@ def import_circle(graph: dict[str, set[str]]) -> list[str]:
 
 
 def broken_names(root: Path, page: Path) -> list[str]:
-    """Paths, Python files and link targets of a page that do not exist."""
+    """Paths, Python files, tests and link targets of a page that do not exist."""
     text = page.read_text(encoding="utf-8")
     paths = [name for name in PATH.findall(text) if not any(root.glob(name.rstrip("/")))]
     known = {path.name for path in code_files(root, *ROOMS, "tests", "benchmarks", "examples")}
     bare = [name for name in BARE.findall(text) if name not in known]
     links = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
-    return [*paths, *bare, *links]
+    tests = [f"{file}::{name}" for file, name in TEST.findall(text) if name not in functions(root / file)]
+    return [*paths, *bare, *links, *tests]
+
+
+@cache
+def functions(file: Path) -> frozenset[str]:
+    """The names of all functions of a file, those of classes included; none where there is no such file."""
+    if not file.is_file():
+        return frozenset()
+    found = ast.walk(ast.parse(file.read_bytes()))
+    return frozenset(node.name for node in found if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def contracts_of_the_project() -> list[dict[str, Any]]:
@@ -106,8 +131,22 @@ def test_no_module_imports_itself_through_others() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_pages_name_files_that_exist(page: Path) -> None:
-    """Every path, file and link on a page leads to something, the routing table of the architecture included."""
+    """Every path, file, test and link on a page leads to something, the tables of the architecture and of promises included."""
     assert broken_names(ROOT, page) == []
+
+
+def test_every_promise_names_its_test() -> None:
+    """No row of the page of promises is a promise alone."""
+    page = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| promise |")]
+    assert len(rows) > 40
+    assert [row for row in rows if not TEST.search(row)] == []
+
+
+def test_paths_of_the_second_environment_exist() -> None:
+    """A path that `pytest --learning` collects leads to something."""
+    paths = runpy.run_path(str(ROOT / "conftest.py"))["LEARNING"]
+    assert [path for path in paths if not path.exists()] == []
 
 
 def test_the_changelog_describes_the_version_of_the_package() -> None:
@@ -128,26 +167,30 @@ def test_the_architecture_has_a_routing_table() -> None:
 def test_a_module_without_a_contract_is_found(tmp_path: Path) -> None:
     """A package that the layers do not name is reported, and so are all if the contract is not exhaustive."""
     write(tmp_path, stream__cli__main="x = 1", stream__logs="x = 1", stream__attic__old="x = 1")
-    contract = {"type": "layers", "exhaustive": True, "containers": ["stream"], "layers": ["cli | doctor", "logs"]}
-    assert without_contract(tmp_path, [contract], "stream") == ["stream.attic"]
+    contract = {"type": "layers", "exhaustive": True, "containers": ["tagstream.stream"], "layers": ["cli | doctor", "logs"]}
+    assert without_contract(tmp_path, [contract], "stream") == ["tagstream.stream.attic"]
     lax = contract | {"exhaustive": False}
-    assert without_contract(tmp_path, [lax], "stream") == ["stream.attic", "stream.cli", "stream.logs"]
+    assert without_contract(tmp_path, [lax], "stream") == [
+        "tagstream.stream.attic",
+        "tagstream.stream.cli",
+        "tagstream.stream.logs",
+    ]
 
 
 @pytest.mark.parametrize(
     "back",
     [
-        "import stream.a",
-        "from stream import a",
-        "def later() -> None:\n    from stream.a import x",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from stream.a import x",
+        "import tagstream.stream.a",
+        "from tagstream.stream import a",
+        "def later() -> None:\n    from tagstream.stream.a import x",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from tagstream.stream.a import x",
     ],
     ids=["top", "from the package", "inside a function", "for types"],
 )
 def test_an_import_circle_is_found(tmp_path: Path, back: str) -> None:
     """A circle of two modules is reported, however the second one imports the first."""
-    write(tmp_path, stream__a="from stream.b import y", stream__b=back)
-    assert sorted(set(import_circle(imports(tmp_path, "stream")))) == ["stream.a", "stream.b"]
+    write(tmp_path, stream__a="from tagstream.stream.b import y", stream__b=back)
+    assert sorted(set(import_circle(imports(tmp_path, "stream")))) == ["tagstream.stream.a", "tagstream.stream.b"]
     write(tmp_path, stream__b="import json")
     assert import_circle(imports(tmp_path, "stream")) == []
 

@@ -6,8 +6,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
-from stream.contract.events import ContentEvent, decode
-from stream.contract.record import Record
+from tagstream.stream.contract.event import ContentEvent, Record, decode
 
 TICKETS = Path(__file__).parents[2] / "examples" / "tickets"
 LABELS = {"access", "billing", "bug", "data", "feature-request", "how-to", "integration"}

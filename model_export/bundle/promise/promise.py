@@ -170,7 +170,7 @@ class Prior(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         shares: The expected share of each label; together 1.
         offsets: The number that is added to each label's logit after the division by the temperature, in natural logarithms. It
             takes out what the network learned about shares from its training rows, and puts `shares` in.
-        source: Where the shares come from: every label alike (`balanced`), the training rows (`rows`), given ones, other labelled
+        source: Where the shares come from: every label alike (`balanced`), the training rows or, of an imported classifier, the calibration rows (`rows`), given ones, other labelled
             rows (`labels`), unlabelled decisions.
         record: The evidence for shares that were estimated.
     """

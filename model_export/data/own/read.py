@@ -1,14 +1,20 @@
 """Read a user's own labelled rows: CSV with a header, JSON Lines, or Parquet."""
 
 import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
-from model_export.bundle.files import read_whole
-from model_export.bundle.text import compose, is_described
-from model_export.data.own.columns import OwnColumns
-from model_export.data.own.rows import LEAST_LABELS, MOST_LABELS, OwnDataError, OwnRow, OwnRows
-from model_export.data.own.tables import Table, of_csv, of_json_lines, of_parquet, refuse, text_of
-from model_export.data.row import Row
+import msgspec
+
+from tagstream.model_export.bundle.files import read_whole
+from tagstream.model_export.bundle.text import compose, is_described
+from tagstream.model_export.data.own.rows import LEAST_LABELS, MOST_LABELS, MOST_LINES_NAMED, OwnRow, OwnRows, places
+from tagstream.model_export.data.reader import PARQUET_SUFFIXES, LineFile, ParquetFile, RowsError, no_column, object_of
+from tagstream.model_export.data.row import Row
+from tagstream.monitoring.vocabulary import OFF_SUBJECT
 
 OWN = "own"
 TRAIN, CALIBRATION, TEST = "train", "calibration", "test"
@@ -24,8 +30,83 @@ SPLITS = {
     "test": TEST,
     "holdout": TEST,
 }
-JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
-PARQUET_SUFFIX, PARQUET_START = ".parquet", b"PAR1"
+PARQUET_START = b"PAR1"
+# Names that are taken for a field where the file has no column of its own name.
+ALSO = {"tag": ("label",)}
+REQUIRED = ("title", "tag")
+# Fields that no column is taken for unless it is named.
+NAMED_ALONE = ("tags",)
+SEPARATOR = ";"
+Record = tuple[int, dict[str, str]]
+"""The line of a row, and its values as text by column; a column that a row lacks is not in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnColumns:
+    """
+    The column of each field; None where it has the field's own name, and a column that is not there is no field.
+
+    Attributes:
+        title: The title or the whole text. Every file has it.
+        description: The rest of the text.
+        tag: The label; `label` is accepted where the file has no `tag`. Every file has it.
+        split: The part of a row: train, calibration or test.
+        group: Rows of one group fall into the same part, as the messages of one person should.
+        source: The kind of text; figures can be sliced by it.
+        id: The id of the row.
+        tags: All labels of a text; it is read only where it is named, since many files have a column `tags` of something else.
+        slices: Further columns that figures are sliced by; a field's name stands for its column.
+        optional: Fields whose column may be missing even where it was named.
+    """
+
+    title: str | None = None
+    description: str | None = None
+    tag: str | None = None
+    split: str | None = None
+    group: str | None = None
+    source: str | None = None
+    id: str | None = None
+    tags: str | None = None
+    slices: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    def of_gold(self) -> "OwnColumns":
+        """The same names for rows beside the training file: they have no parts and no groups, and may lack ids, sources and `tags`."""
+        return replace(self, split=None, group=None, optional=("id", "source", "tags"))
+
+    def of_file(self, name: str, there: Sequence[str]) -> dict[str, str]:
+        """
+        The column of each field that a file has.
+
+        Args:
+            name: The file's name, for the error.
+            there: Its columns.
+
+        Raises:
+            RowsError: A column that was named or that every file has is not there.
+
+        >>> OwnColumns(title="subject").of_file("a.csv", ["id", "subject", "label"])
+        {'title': 'subject', 'tag': 'label', 'id': 'id'}
+        """
+        found = {}
+        for field in fields(self):
+            if field.name in {"slices", "optional"}:
+                continue
+            given = getattr(self, field.name)
+            if given is None and field.name in NAMED_ALONE:
+                continue
+            names = (field.name, *ALSO.get(field.name, ())) if given is None else (given,)
+            column = next((each for each in names if each in there), None)
+            if column is not None:
+                found[field.name] = column
+            elif field.name in REQUIRED or (given is not None and field.name not in self.optional):
+                raise no_column(name, names[0], field.name, there)
+        for column in self.slices:
+            if column not in there and column not in found:
+                raise no_column(name, column, "slice", there)
+        return found
+
+
 AS_THEY_ARE = OwnColumns()
 
 
@@ -39,7 +120,7 @@ def read_own(path: Path, columns: OwnColumns = AS_THEY_ARE) -> OwnRows:
         columns: The file's names for the fields.
 
     Raises:
-        OwnDataError: The file cannot be read, lacks a column or a row, has more labels than any model, or a line is no row; the message
+        RowsError: The file cannot be read, lacks a column or a row, has more labels than any model, or a line is no row; the message
             names the lines.
     """
     name = str(path)
@@ -47,67 +128,139 @@ def read_own(path: Path, columns: OwnColumns = AS_THEY_ARE) -> OwnRows:
         raw = read_whole(path)
     except OSError as error:
         msg = f"{name} cannot be read: {error.strerror}. Next: give a CSV, JSON Lines or Parquet file that exists."
-        raise OwnDataError(msg) from error
-    table = _table(path, raw)
-    if not table.records:
+        raise RowsError(msg) from error
+    is_parquet = path.suffix.lower() in PARQUET_SUFFIXES or raw.startswith(PARQUET_START)
+    unit = "row" if is_parquet else "line"
+    there, values = _of_parquet(name, raw) if is_parquet else _of_lines(name, raw)
+    if not values:
         msg = f"{name} holds no rows. Next: give a file with a header and a row a line, or JSON Lines."
-        raise OwnDataError(msg)
-    fields = columns.of_file(name, table.columns)
-    records = _texts(name, table, {*fields.values(), *columns.slices})
-    _refuse_many_labels(name, records, fields["tag"])
-    _refuse_unknown_splits(name, table.unit, records, fields)
+        raise RowsError(msg)
+    column_of = columns.of_file(name, there)
+    records = _texts(name, values, {*column_of.values(), *columns.slices}, unit, of_labels=column_of.get("tags"))
+    _refuse_many_labels(name, records, column_of["tag"])
+    _refuse_unknown_splits(name, unit, records, column_of)
     return OwnRows(
         name=name,
-        unit=table.unit,
-        rows=tuple(_row(line, record, fields, columns.slices) for line, record in records),
+        unit=unit,
+        rows=tuple(_row(line, record, column_of, columns.slices) for line, record in records),
         digests={path.name: hashlib.sha256(raw).hexdigest()},
     )
 
 
-def _table(path: Path, raw: bytes) -> Table:
-    suffix, name = path.suffix.lower(), str(path)
-    if suffix == PARQUET_SUFFIX or raw.startswith(PARQUET_START):
-        return of_parquet(path)
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        msg = f"{name}, line {line}: not UTF-8 (byte {error.start} of the file). Next: convert the file to UTF-8."
-        raise OwnDataError(msg) from error
-    if suffix in JSON_SUFFIXES or (suffix != ".csv" and text.lstrip().startswith("{")):
-        return of_json_lines(name, text)
-    return of_csv(name, text)
-
-
-def _texts(name: str, table: Table, used: set[str]) -> list[tuple[int, dict[str, str]]]:
-    """The columns that are used, as text; others may hold anything."""
-    records, faults = [], []
-    for line, record in table.records:
+def _of_lines(name: str, raw: bytes) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
+    """The columns of CSV or JSON Lines, and the values of each row with its line. All lines that are no row are said at once."""
+    file = LineFile(name, io.BytesIO(raw), None, strict=True)
+    values, faults = [], []
+    for row in file.rows(go_on=True):
+        if row.fault is not None:
+            faults.append((row.line, row.fault.why))
+            continue
         try:
-            records.append((line, {column: text_of(column, value) for column, value in record.items() if column in used}))
+            values.append((row.line, object_of(row.value)))
+        except ValueError as error:
+            faults.append((row.line, str(error)))
+    _refuse(name, faults)
+    if file.header is not None:
+        return file.header, values
+    return list(dict.fromkeys(column for _, record in values for column in record)), values
+
+
+def _of_parquet(name: str, raw: bytes) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
+    """The columns of Parquet, and the values of each row with its number."""
+    with ParquetFile(name, io.BytesIO(raw)) as file:
+        rows = (row for batch in file.batches() for row in batch.to_pylist())
+        return file.schema.names, list(enumerate(rows, start=1))
+
+
+def _texts(
+    name: str, values: list[tuple[int, dict[str, Any]]], used: set[str], unit: str, *, of_labels: str | None
+) -> list[Record]:
+    """The columns that are used, as text, and one of several labels as JSON; others may hold anything."""
+    records, faults = [], []
+    for line, record in values:
+        try:
+            taken = {column: value for column, value in record.items() if column in used}
+            records.append(
+                (line, {key: (labels_of if key == of_labels else text_of)(key, value) for key, value in taken.items()})
+            )
         except ValueError as error:
             faults.append((line, str(error)))
-    refuse(name, faults, table.unit)
+    _refuse(name, faults, unit)
     return records
 
 
-def _refuse_many_labels(name: str, records: list[tuple[int, dict[str, str]]], column: str) -> None:
+def text_of(column: str, value: Any) -> str:
+    """
+    A value of a record as text: null is empty, and a whole number is its digits.
+
+    Raises:
+        ValueError: It is something else.
+
+    >>> text_of("title", "Refund"), text_of("id", 7), text_of("description", None)
+    ('Refund', '7', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        msg = f"{column!r} is neither text nor a whole number"
+        raise ValueError(msg)  # noqa: TRY004 - a fault of the file, not of the caller
+    text = str(value)
+    # Half of a surrogate pair, which JSON can name, is no character that a tokenizer takes.
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        msg = f"{column!r} holds half a character"
+        raise ValueError(msg)
+    return text
+
+
+def labels_of(column: str, value: Any) -> str:
+    """
+    The labels in a value, as JSON: a list, a JSON list as text, or labels with semicolons between them.
+
+    Raises:
+        ValueError: It is something else.
+
+    >>> labels_of("tags", "billing; bug"), labels_of("tags", '["bug"]'), labels_of("tags", ["bug"]), labels_of("tags", None)
+    ('["billing","bug"]', '["bug"]', '["bug"]', '[]')
+    """
+    try:
+        found = msgspec.json.decode(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
+    except msgspec.DecodeError as error:
+        msg = f"{column!r} begins like a JSON list and is none: {error}"
+        raise ValueError(msg) from error
+    given = found if isinstance(found, list) else text_of(column, found).split(SEPARATOR)
+    labels = [text_of(column, each).strip() for each in given]
+    return msgspec.json.encode([label for label in labels if label]).decode()
+
+
+def _refuse(name: str, faults: list[tuple[int, str]], unit: str = "line") -> None:
+    """Refuse a file with faults: the first ten are said, each with its line."""
+    if not faults:
+        return
+    told = "; ".join(f"{unit} {line}: {why}" for line, why in faults[:MOST_LINES_NAMED])
+    more = f"; and {len(faults) - MOST_LINES_NAMED:,} more" if len(faults) > MOST_LINES_NAMED else ""
+    msg = (
+        f"{name} cannot be read. {told}{more}. Next: correct {places([line for line, _ in faults], unit)}; nothing was written."
+    )
+    raise RowsError(msg)
+
+
+def _refuse_many_labels(name: str, records: list[Record], column: str) -> None:
     """An id that was taken for the label has as many values as there are rows, and every look at them would take minutes."""
-    labels = {record.get(column, "") for _, record in records} - {""}
+    labels = {record.get(column, "") for _, record in records} - {"", OFF_SUBJECT}
     if len(labels) > MOST_LABELS:
         msg = (
             f"{name} has {len(labels):,} different values in the column {column!r}, and a model has {LEAST_LABELS} to {MOST_LABELS} labels. "
             "Next: name the column that holds the labels: --tag NAME."
         )
-        raise OwnDataError(msg)
+        raise RowsError(msg)
 
 
-def _refuse_unknown_splits(name: str, unit: str, records: list[tuple[int, dict[str, str]]], fields: dict[str, str]) -> None:
-    column = fields.get("split")
+def _refuse_unknown_splits(name: str, unit: str, records: list[Record], column_of: dict[str, str]) -> None:
+    column = column_of.get("split")
     if column is None:
         return
     known = f"none of {', '.join(SPLITS)}"
-    refuse(
+    _refuse(
         name,
         [
             (line, f"its {column} is {record.get(column, '')!r}, {known}")
@@ -122,22 +275,24 @@ def _split(value: str) -> str | None:
     return SPLITS.get(value.strip().lower())
 
 
-def _row(line: int, record: dict[str, str], fields: dict[str, str], slices: tuple[str, ...]) -> OwnRow:
+def _row(line: int, record: dict[str, str], column_of: dict[str, str], slices: tuple[str, ...]) -> OwnRow:
     def field(name: str) -> str:
-        return record.get(fields[name], "") if name in fields else ""
+        return record.get(column_of[name], "") if name in column_of else ""
 
-    title, description, group = field("title"), field("description"), field("group")
+    title, description, group, tag = field("title"), field("description"), field("group"), field("tag")
     text = compose(title, description or None)
+    others = [label for label in msgspec.json.decode(field("tags") or "[]", type=list[str]) if label != tag]
     return OwnRow(
         line=line,
         row=Row(
             text=text,
-            tag=field("tag"),
+            tag=tag,
             source=field("source") or OWN,
             topic=f"group:{group}" if group else f"text:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
             described=is_described(description),
             title=title,
-            columns=tuple((column, record.get(fields.get(column, column), "")) for column in slices),
+            tags=(tag, *dict.fromkeys(others)) if others else (),
+            columns=tuple((column, record.get(column_of.get(column, column), "")) for column in slices),
         ),
         id=field("id"),
         split=_split(field("split")),

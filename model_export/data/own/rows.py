@@ -1,22 +1,17 @@
-"""The rows of a user's own file, each with the place where an editor finds it, and the error for a file that cannot be used."""
+"""The rows of a user's own file, each with the place where an editor finds it, and the refusal of rows that cannot be used."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from model_export.bundle.manifest import Manifest
-from model_export.data import madewithml
-from model_export.data.row import Row
-from monitoring.vocabulary import few
+from tagstream.model_export.bundle.manifest import Manifest
+from tagstream.model_export.data import madewithml
+from tagstream.model_export.data.reader import RowsError
+from tagstream.model_export.data.row import Row
+from tagstream.monitoring.vocabulary import OFF_SUBJECT, few
 
 LEAST_LABELS, MOST_LABELS = 2, 100
 # A sentence names so many lines; the rest are counted.
 MOST_LINES_NAMED = 10
-
-
-class OwnDataError(Exception):
-    """A file of the user's cannot be learned from or measured on: the message has the file, the line, the reason and the next step."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +21,8 @@ class OwnRow:
 
     Attributes:
         line: The line on which it begins, from 1, blank ones counted; of Parquet the number of the row, from 1.
-        row: Its text and label. The topic is its group, or a hash of its text where the file names no groups.
+        row: Its text and label, or a person's word that it has none (`OFF_SUBJECT`). The topic is its group, or a hash of its text
+            where the file names no groups.
         id: Its id; empty where the file has none.
         split: The part that the file gives it, `train`, `calibration` or `test`; None where the file gives none.
     """
@@ -35,6 +31,16 @@ class OwnRow:
     row: Row
     id: str = ""
     split: str | None = None
+
+    @property
+    def is_labelled(self) -> bool:
+        """It has a label."""
+        return bool(self.row.tag.strip()) and not self.is_off_subject
+
+    @property
+    def is_off_subject(self) -> bool:
+        """A person said that it has none of the labels, as `tagstream review export` writes it."""
+        return self.row.tag == OFF_SUBJECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +62,8 @@ class OwnRows:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The different labels, in alphabetical order; a row without one counts for none."""
-        return tuple(sorted({own.row.tag for own in self.rows if own.row.tag}))
+        """The different labels, in alphabetical order; a row without one counts for none, and so does one of none of them."""
+        return tuple(sorted({own.row.tag for own in self.rows if own.row.tag and not own.is_off_subject}))
 
     def at(self, rows: Iterable[OwnRow]) -> str:
         """The place of some rows as a sentence names it: file and lines."""
@@ -92,17 +98,28 @@ def refuse_unusable(rows: OwnRows, labels: Sequence[str], folder: str) -> None:
         folder: The bundle, as the sentence calls it.
 
     Raises:
-        OwnDataError: A row has no text, or a label that the bundle does not have.
+        RowsError: A row has no text, or a label that the bundle does not have.
     """
     empty = [own for own in rows.rows if not own.row.text.strip()]
     if empty:
         msg = f"{rows.at(empty)}: no text. Next: fill it in, or delete the row."
-        raise OwnDataError(msg)
+        raise RowsError(msg)
     refuse_unknown(rows, rows.rows, labels, folder)
 
 
 def refuse_unknown(rows: OwnRows, of_these: Iterable[OwnRow], labels: Sequence[str], folder: str) -> None:
-    """As `refuse_unusable`, for labels that the bundle does not have on some of the rows."""
+    """
+    Refuse rows whose label a bundle does not have.
+
+    Args:
+        rows: All rows that were read, for the places in the message.
+        of_these: The rows to look at.
+        labels: Those of the bundle.
+        folder: The bundle, as the sentence calls it.
+
+    Raises:
+        RowsError: A row has another label.
+    """
     unknown = [own for own in of_these if own.row.tag not in labels]
     if unknown:
         names = ", ".join(sorted({repr(own.row.tag) for own in unknown}))
@@ -110,7 +127,7 @@ def refuse_unknown(rows: OwnRows, of_these: Iterable[OwnRow], labels: Sequence[s
             f"{rows.at(unknown)}: {folder} does not have the label {names}, so that it can only be wrong there. Its labels are "
             f"{few(labels)}. Next: correct the label, or delete the row."
         )
-        raise OwnDataError(msg)
+        raise RowsError(msg)
 
 
 def learned_files(manifest: Manifest) -> frozenset[str]:
@@ -131,11 +148,11 @@ def refuse_learned(rows: OwnRows, manifest: Manifest, folder: str) -> None:
         folder: The bundle, as the sentence calls it.
 
     Raises:
-        OwnDataError: The bundle has learned from this file.
+        RowsError: The bundle has learned from this file.
     """
     if learned_files(manifest) & set(rows.digests.values()):
         msg = (
             f"{rows.name} is a file that {folder} has learned from, so its word on these rows proves nothing. Next: give "
             "labelled rows that it has not seen."
         )
-        raise OwnDataError(msg)
+        raise RowsError(msg)

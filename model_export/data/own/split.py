@@ -1,11 +1,14 @@
 """
 A user's rows in their parts: learned from, calibrated on, measured on.
 
-    left out      rows without a text or a label, repeats of a row before them, and rows that (nearly) repeat a row that their part
-                  must not have seen; `Division.left_out` has each
+    left out      rows without a text or a label, rows of none of the labels, repeats of a row before them, and rows that (nearly)
+                  repeat a row that their part must not have seen; `Division.left_out` has each
     by column     where the file has `split`, it decides
     by hash       else a hash of the topic does, label by label: 70 % train, 15 % calibration, 15 % test, and with a gold set,
                   which then is the test, 82 % and 18 %
+
+People's answers are only learned from, and change no row's part: one that (nearly) repeats a row that is calibrated or measured on
+is left out.
 
 Rows that nearly repeat each other, and rows of one group, have one topic and fall into one part: nothing is lost, and no
 part knows another one's answers. Only across a `split` column or into the gold set can they be found on both sides.
@@ -17,12 +20,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from model_export.data.duplicates import split_near_duplicates
-from model_export.data.own import repeats
-from model_export.data.own.read import CALIBRATION, TEST, TRAIN
-from model_export.data.own.rows import OwnDataError, OwnRow, OwnRows
-from model_export.data.row import Row
-from model_export.data.splits import CALIBRATION_SHARE, TRAIN_SHARE, Splits, titles
+from tagstream.model_export.data.duplicates import similar_pairs, split_near_duplicates
+from tagstream.model_export.data.own.read import CALIBRATION, TEST, TRAIN
+from tagstream.model_export.data.own.rows import OwnRow, OwnRows
+from tagstream.model_export.data.reader import RowsError
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import CALIBRATION_SHARE, TRAIN_SHARE, Splits, titles
 
 
 class Why(StrEnum):
@@ -30,10 +33,12 @@ class Why(StrEnum):
 
     EMPTY_TEXT = "empty text"
     EMPTY_LABEL = "empty label"
+    OFF_SUBJECT = "none of the labels"
     REPEATED = "repeated"
     IN_GOLD = "in the gold set"
     NEAR_GOLD = "nearly in the gold set"
     NEAR_PART = "nearly in another part"
+    LEARNED = "the model has learned from it, or from nearly the same text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +51,19 @@ class Division:
         left_out: The rows that are in no part, by the reason.
         topics: The topic of every row that is in a part, by its line; of the rows to learn from, not of the gold set.
         near: Pairs of rows that nearly repeat each other and are in one part; all rows that hang together are connected by pairs.
+        answers_left_out: The answers that are not learned from, by the reason.
     """
 
     splits: Splits
     left_out: dict[Why, tuple[OwnRow, ...]]
     topics: dict[int, str]
     near: tuple[tuple[OwnRow, OwnRow], ...]
+    answers_left_out: dict[Why, tuple[OwnRow, ...]]
 
 
-def divide(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None) -> Division:
+def divide(
+    rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None, answers: OwnRows | None = None
+) -> Division:
     """
     Put every row into its part, or say why it is in none.
 
@@ -62,15 +71,16 @@ def divide(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = 
         rows: The rows to learn from.
         gold: Rows that are only ever measured on; they become `holdout`.
         base: Rows of tagstream's own, of which those with labels of the user's join the parts.
+        answers: People's answers about other texts than the rows', with labels of theirs (`own.answers`).
 
     Raises:
-        OwnDataError: There is a gold set, and the rows have a test part too; or no row of `base` has a label of the user's.
+        RowsError: There is a gold set, and the rows have a test part too; or no row of `base` has a label of the user's.
     """
     left_out: defaultdict[Why, list[OwnRow]] = defaultdict(list)
     usable = _usable(rows.rows, left_out)
-    golden = [own for own in gold.rows if own.row.text.strip() and own.row.tag.strip()] if gold else []
+    golden = [own for own in gold.rows if own.row.text.strip() and own.is_labelled] if gold else []
     usable = _outside(usable, golden, left_out)
-    near = repeats.near_pairs(usable)
+    near = list(similar_pairs([own.row.text for own in usable]))
     parts = _parts(rows, _with_topics(usable, near), with_gold=gold is not None)
     # Where a hash divides the topics, no row has a near repeat in another part.
     by_column = any(own.split for own in usable)
@@ -78,19 +88,39 @@ def divide(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = 
         guarded = [own for other in guarding for own in parts[other]]
         parts[part], known = split_near_duplicates(parts[part], guarded, key=_text)
         left_out[Why.NEAR_PART] += known
+    answered, answers_left_out = _learned_alone(answers.rows if answers else (), parts, golden)
+    parts[TRAIN], fresh = _beside(parts[TRAIN], answered)
     made = _splits(
         parts,
         golden,
-        rows.digests,
+        rows.digests | (answers.digests if answers else {}),
         gold.digests if gold else {},
-        removed=sum(len(left_out[why]) for why in (Why.NEAR_GOLD, Why.NEAR_PART)),
+        answers=fresh,
+        removed=sum(
+            len(found.get(why, ())) for found in (left_out, answers_left_out) for why in (Why.NEAR_GOLD, Why.NEAR_PART)
+        ),
     )
     return Division(
         splits=made if base is None else _with_base(made, base, rows),
         left_out={why: tuple(left_out[why]) for why in Why if left_out[why]},
         topics={own.line: own.row.topic for part in parts.values() for own in part},
-        near=tuple(near),
+        near=tuple((usable[left], usable[right]) for left, right in near),
+        answers_left_out={why: tuple(found) for why, found in answers_left_out.items() if found},
     )
+
+
+def unlearned(rows: OwnRows, learned: OwnRows) -> tuple[OwnRows, tuple[OwnRow, ...]]:
+    """
+    Rows that a model has not seen, and those that repeat, or nearly repeat, a row that it has learned from.
+
+    Args:
+        rows: The rows.
+        learned: The rows that the model has learned from; their labels are not looked at.
+    """
+    left_out: defaultdict[Why, list[OwnRow]] = defaultdict(list)
+    kept = _outside(list(rows.rows), learned.rows, left_out)
+    gone = {own.line for own in rows.rows} - {own.line for own in kept}
+    return replace(rows, rows=tuple(kept)), tuple(own for own in rows.rows if own.line in gone)
 
 
 def _usable(rows: Iterable[OwnRow], left_out: dict[Why, list[OwnRow]]) -> list[OwnRow]:
@@ -101,7 +131,9 @@ def _usable(rows: Iterable[OwnRow], left_out: dict[Why, list[OwnRow]]) -> list[O
             left_out[Why.EMPTY_TEXT].append(own)
         elif not own.row.tag.strip():
             left_out[Why.EMPTY_LABEL].append(own)
-        elif kept.setdefault((repeats.folded(own.row.text), own.row.tag), own) is not own:
+        elif own.is_off_subject:
+            left_out[Why.OFF_SUBJECT].append(own)
+        elif kept.setdefault((folded(own.row.text), own.row.tag), own) is not own:
             left_out[Why.REPEATED].append(own)
     return list(kept.values())
 
@@ -110,21 +142,41 @@ def _outside(rows: list[OwnRow], golden: Sequence[OwnRow], left_out: dict[Why, l
     """The rows that the gold set neither has nor nearly has."""
     if not golden:
         return rows
-    same = {repeats.folded(own.row.text) for own in golden}
-    left_out[Why.IN_GOLD] += [own for own in rows if repeats.folded(own.row.text) in same]
-    others = [own for own in rows if repeats.folded(own.row.text) not in same]
+    same = {folded(own.row.text) for own in golden}
+    left_out[Why.IN_GOLD] += [own for own in rows if folded(own.row.text) in same]
+    others = [own for own in rows if folded(own.row.text) not in same]
     kept, near = split_near_duplicates(others, golden, key=_text)
     left_out[Why.NEAR_GOLD] += near
     return kept
 
 
-def _with_topics(rows: Sequence[OwnRow], near: Sequence[tuple[OwnRow, OwnRow]]) -> list[OwnRow]:
-    """The rows in the file's order, each with the topic of its cluster: the least of its rows' topics."""
-    found = []
-    for cluster in repeats.clusters(rows, near):
-        topic = min(own.row.topic for own in cluster)
-        found += [replace(own, row=replace(own.row, topic=topic)) for own in cluster]
-    return sorted(found, key=lambda own: own.line)
+def _learned_alone(
+    answers: Sequence[OwnRow], parts: Mapping[str, Sequence[OwnRow]], golden: Sequence[OwnRow]
+) -> tuple[list[OwnRow], dict[Why, list[OwnRow]]]:
+    """The answers that no row nearly repeats which is calibrated or measured on, and the others."""
+    left_out: defaultdict[Why, list[OwnRow]] = defaultdict(list)
+    unseen = _outside(list(answers), golden, left_out)
+    kept, left_out[Why.NEAR_PART] = split_near_duplicates(unseen, [*parts[TEST], *parts[CALIBRATION]], key=_text)
+    return kept, left_out
+
+
+def _beside(rows: Sequence[OwnRow], answers: Sequence[OwnRow]) -> tuple[list[OwnRow], list[OwnRow]]:
+    """Both with common topics where they nearly repeat each other: the quick way judges each row by others that are not like it."""
+    if not answers:
+        return list(rows), []
+    every = [*rows, *answers]
+    found = _with_topics(every, list(similar_pairs([own.row.text for own in every])))
+    return found[: len(rows)], found[len(rows) :]
+
+
+def _with_topics(rows: Sequence[OwnRow], near: Sequence[tuple[int, int]]) -> list[OwnRow]:
+    """The rows in their order, each with the topic of its cluster: the least of its rows' topics."""
+    topics = [own.row.topic for own in rows]
+    for cluster in clusters(topics, near):
+        least = min(topics[place] for place in cluster)
+        for place in cluster:
+            topics[place] = least
+    return [replace(own, row=replace(own.row, topic=topic)) for own, topic in zip(rows, topics, strict=True)]
 
 
 def _parts(rows: OwnRows, usable: Sequence[OwnRow], *, with_gold: bool) -> dict[str, list[OwnRow]]:
@@ -138,7 +190,7 @@ def _parts(rows: OwnRows, usable: Sequence[OwnRow], *, with_gold: bool) -> dict[
             f"{rows.at(parts[TEST])}: these rows are the test part, and a gold set is given too. Next: measure on one of them: "
             f"leave --gold out, or give these rows another part."
         )
-        raise OwnDataError(msg)
+        raise RowsError(msg)
     if not parts[CALIBRATION]:
         parts |= _by_hash(parts[TRAIN], (CALIBRATION,)) | {TEST: parts[TEST]}
     return parts
@@ -171,11 +223,11 @@ def _by_hash(rows: Sequence[OwnRow], held_back: Sequence[str]) -> dict[str, list
     return parts
 
 
-def _of_about(wanted: float, topics: Sequence[str], sizes: Mapping[str, int]) -> list[str]:
-    """Topics in their order with about as many rows as wanted together; the smallest one where each is too large."""
+def _of_about(rows: float, topics: Sequence[str], sizes: Mapping[str, int]) -> list[str]:
+    """Topics in their order with about so many rows in all; the smallest one where each is too large."""
     found, taken = [], 0.0
     for topic in topics:
-        if taken + sizes[topic] / 2 <= wanted:
+        if taken + sizes[topic] / 2 <= rows:
             found.append(topic)
             taken += sizes[topic]
     return found or sorted(topics, key=lambda topic: sizes[topic])[:1]
@@ -187,9 +239,11 @@ def _splits(
     digests: dict[str, str],
     gold_digests: dict[str, str],
     *,
+    answers: Sequence[OwnRow],
     removed: int,
 ) -> Splits:
-    train, calibration, test = (tuple(own.row for own in parts[part]) for part in (TRAIN, CALIBRATION, TEST))
+    calibration, test = (tuple(own.row for own in parts[part]) for part in (CALIBRATION, TEST))
+    train = tuple(own.row for own in (*parts[TRAIN], *answers))
     return Splits(
         train=train,
         calibration=calibration,
@@ -221,7 +275,7 @@ def _with_base(own: Splits, base: Splits, rows: OwnRows) -> Splits:
         removed += len(near)
     if not added["train"]:
         msg = f"{rows.name} has none of tagstream's own labels ({', '.join(base.labels)}). Next: leave --base-corpus out."
-        raise OwnDataError(msg)
+        raise RowsError(msg)
     return replace(
         own,
         train=(*own.train, *added["train"]),
@@ -235,3 +289,55 @@ def _with_base(own: Splits, base: Splits, rows: OwnRows) -> Splits:
 
 def _text(own: OwnRow) -> str:
     return own.row.text
+
+
+def same_text(rows: Sequence[OwnRow]) -> list[list[OwnRow]]:
+    """The groups of two rows or more with one text, case aside, in the order of their first rows."""
+    found: defaultdict[str, list[OwnRow]] = defaultdict(list)
+    for own in rows:
+        found[folded(own.row.text)].append(own)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def folded(text: str) -> str:
+    """
+    A text without differences of case and white space.
+
+    >>> folded("Refund  PLEASE ") == folded("refund please")
+    True
+    """
+    return " ".join(text.casefold().split())
+
+
+def clusters(topics: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """
+    Rows in groups: those of one topic, those of one pair, and all that hang together by either.
+
+    Args:
+        topics: The topic of each row.
+        pairs: Pairs of rows, as places.
+
+    Returns:
+        Every place in one group; groups and places in order.
+
+    >>> clusters(["a", "b", "a", "c"], [(1, 2)])
+    [[0, 1, 2], [3]]
+    """
+    parent = list(range(len(topics)))
+
+    def root(place: int) -> int:
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = parent[place]
+        return place
+
+    first: dict[str, int] = {}
+    for place, topic in enumerate(topics):
+        parent[root(place)] = root(first.setdefault(topic, place))
+    for left, right in pairs:
+        high, low = sorted((root(left), root(right)), reverse=True)
+        parent[high] = low
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for place in range(len(topics)):
+        found[root(place)].append(place)
+    return list(found.values())

@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import MultinomialNB
 
-from model_export.data.row import Row
+from tagstream.model_export.data.row import Row
 
 FOLDS = 5
 SMOOTHING = 0.1
@@ -84,7 +84,15 @@ def unlikely(probable: Floats, given: Ints) -> list[tuple[int, int]]:
 
 
 def cross_fitted(texts: Sequence[str], topics: Sequence[str], given: Ints, labels: int) -> Floats:
-    """Probabilities by text and label, [texts, labels], each from a model that knows no text of the text's topic."""
+    """
+    Probabilities by text and label, [texts, labels], each from a model that knows no text of the text's topic.
+
+    Args:
+        texts: The texts.
+        topics: The topic of each text.
+        given: The index of each text's label, shape (texts,).
+        labels: The number of labels.
+    """
     words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, strip_accents="unicode")
     try:
         vectors = words.fit_transform(texts)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from model_export.bundle import bundle
-from model_export.bundle.bundle import DEFAULT_BUNDLE
+from tagstream.model_export.bundle import bundle
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
 
 # Chosen on one half of the texts in other languages of `suites/foreign.jsonl`; docs/data.md has what the other half says.
 FOREIGN_LETTERS = 0.5
@@ -25,14 +25,14 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoder:
+class TokenCounter:
     """The tokenizer of the encoder that is learned with, and how many tokens of a text it reads."""
 
     tokenizer: Tokenizer
     max_length: int
 
 
-def shipped_encoder() -> Encoder:
+def shipped_encoder() -> TokenCounter:
     """
     The tokenizer of the shipped bundle, which is that of the base encoder too.
 
@@ -43,7 +43,7 @@ def shipped_encoder() -> Encoder:
     tokenizer = Tokenizer.from_str(shipped.tokenizer.decode())
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return Encoder(tokenizer=tokenizer, max_length=shipped.manifest.max_length)
+    return TokenCounter(tokenizer=tokenizer, max_length=shipped.manifest.max_length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Readings:
     cut: list[int]
 
 
-def readings(texts: Sequence[str], encoder: Encoder) -> Readings:
+def readings(texts: Sequence[str], encoder: TokenCounter) -> Readings:
     """How an encoder reads these texts."""
     foreign, cut = [], []
     for place, (text, encoded) in enumerate(zip(texts, encoder.tokenizer.encode_batch(list(texts)), strict=True)):

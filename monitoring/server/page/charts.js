@@ -30,8 +30,6 @@ function span(value) {
   return value < 7200 ? `${(value / 60).toFixed(0)} min` : `${(value / 3600).toFixed(0)} h`;
 }
 const title = (name) => name.replaceAll("_", " ");
-/** Names for a sentence, however many there are. */
-const few = (names) => names.slice(0, LEADING).join(", ") + (names.length > LEADING ? ` and ${names.length - LEADING} more` : "");
 
 // ---- charts
 
@@ -88,7 +86,7 @@ function traces(name, read, x, y) {
   });
 }
 
-function confidence(found) {
+function confidence(found, asked) {
   const place = $("confidence");
   const bars = found.bars;
   if (!bars.length) return place.replaceChildren(html("p", { class: "quiet" }, "No decision yet."));
@@ -115,8 +113,8 @@ function confidence(found) {
       parts.push(svg("text", { x: from + step, y: height - 5, "text-anchor": "middle" }, String(bar.high)));
     }
   });
-  const asked = [...new Set(Object.values(found.thresholds).filter((one) => one <= 1))].sort((one, other) => one - other);
-  const lines = asked.flatMap((one) => {
+  const thresholds = [...new Set(Object.values(found.thresholds).filter((one) => one <= 1))].sort((one, other) => one - other);
+  const lines = thresholds.flatMap((one) => {
     const at = bars.findIndex((bar) => one <= bar.high);
     return at < 0 ? [] : [left + step * (at + Math.max(0, (one - bars[at].low) / (bars[at].high - bars[at].low)))];
   });
@@ -124,14 +122,11 @@ function confidence(found) {
   const label = `Share of decisions by confidence; mean ${score(found.mean)}. ` +
     bars.map((bar) => `up to ${bar.high}: ${share(bar.share)}, reference ${share(bar.reference)}`).join("; ");
   const key = (shape, words) => html("span", {}, svg("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" }, shape), words);
-  // Below the chart, where a long text wraps.
-  const below = asked.length ? `sent to a person below ${asked[0]}${asked.length > 1 ? ` to ${asked.at(-1)}, by tag` : ""}` : null;
-  const always = Object.keys(found.thresholds).filter((label) => found.thresholds[label] > 1);
   place.replaceChildren(
     svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": label }, ...parts),
     html("figcaption", {},
-      below ? key(svg("line", { class: "threshold", x1: 1, x2: 25, y1: 5, y2: 5 }), below) : null,
-      always.length ? html("span", {}, `always sent to a person: ${few(always)}`) : null,
+      // Below the chart, where a long text wraps.
+      key(svg("line", { class: "threshold", x1: 1, x2: 25, y1: 5, y2: 5 }), asked),
       key(svg("rect", { class: "live", x: 3, width: 20, y: 0, height: 10, rx: 2 }), `now, mean ${text(found.mean, (v) => v.toFixed(3))}`),
       key(svg("line", { class: "reference", x1: 1, x2: 25, y1: 5, y2: 5 }), "reference")));
 }
@@ -157,23 +152,14 @@ function table(heads, rows) {
 const cell = (kind, ...children) => html("td", { class: kind }, ...children);
 const head = (words) => html("th", { scope: "row" }, words);
 
-const WHOLE = 12, LEADING = 10;
 let everyTag = false;
 
-/** The tags with the largest share, now or in the reference, and the others as one; see `leading` in monitoring/figures/figures.py. */
-function leading(found) {
-  const size = (one) => Math.max(one.share ?? 0, one.reference ?? 0);
-  const order = [...found].sort((one, other) => size(other) - size(one));
-  const rest = order.slice(LEADING);
-  const sum = (name) => rest.map((one) => one[name]).filter(known).reduce((a, b) => (a ?? 0) + b, null);
-  return [...order.slice(0, LEADING), { label: `${rest.length} more`, share: sum("share"), reference: sum("reference"), psi_term: sum("psi_term") }];
-}
-
-function labels(all) {
+/** All tags, or the ones that `screen` chose of many. */
+function labels(all, chosen) {
   if (!all.length) return $("labels").replaceChildren(html("p", { class: "quiet" }, "No decision yet."));
-  const found = everyTag || all.length <= WHOLE ? all : leading(all);
-  $("every").hidden = all.length <= WHOLE;
-  $("every").textContent = everyTag ? `Show the ${LEADING} most frequent` : `Show all ${all.length} tags`;
+  const found = everyTag ? all : chosen;
+  $("every").hidden = all.length === chosen.length;
+  $("every").textContent = everyTag ? `Show the ${chosen.length - 1} most frequent` : `Show all ${all.length} tags`;
   const most = Math.max(0.1, ...found.flatMap((one) => [one.share ?? 0, one.reference ?? 0]));
   $("labels").replaceChildren(table(
     [["tag", ""], ["mark: reference", "wide"], ["now", "number"], ["reference", "number"], ["PSI", "number spare"], ["confidence", "number spare"]],

@@ -1,16 +1,15 @@
-// Fetches ./snapshot.json every two seconds and draws it. The worker computes all figures; this page keeps ten minutes of them.
+// Fetches ./snapshot.json every two seconds and draws it. The worker computes all figures and says them in `screen`, as in the terminal;
+// this page keeps ten minutes of them.
 
 const POLL_MS = 2000;
 const PATIENCE_MS = 5000;
 const KEPT_SECONDS = 600;
-const LEAST_DECISIONS = 500;
 const SPANS = [60, 120, 300, 600];
-const DOORS = [["tagged", "tagged"], ["review", "to a person"], ["dlq", "dead letters"]];
+const DESTINATIONS = [["tagged", "tagged"], ["review", "to a person"], ["dlq", "dead letters"]];
 const QUANTILES = [["p50", "p50"], ["p99", "p99"]];
 
-const URGENCY = { page: "now", ticket: "soon", info: "note" };
 const ABSENT = {
-  name: "WorkerAbsent", tier: "page", what: "The worker of this page does not answer.", next: "check whether it still runs, then run tagstream doctor.",
+  name: "WorkerAbsent", tier: "page", urgency: "now", what: "The worker of this page does not answer.",
 };
 
 const points = [];
@@ -21,57 +20,47 @@ let asking = false;
 let absent = false;
 let said = "";
 
-function alarms(judged) {
-  const found = [...(absent ? [ABSENT] : []), ...(latest?.alarms ?? [])];
-  const learned = latest?.figures.detectors.learned ?? 1;
-  const learning = learned < 1 ? `Learning what is ordinary in this stream (${Math.floor(learned * 100)} %); until then drift is no alarm.` : "";
-  const told = found.map((one) => one.name + one.what).join() + judged + learning;
+function alarms() {
+  const { alarms: judged, notes, steps, calm } = latest?.screen ?? { alarms: [], notes: [], steps: [], calm: "" };
+  const found = [...(absent ? [ABSENT] : []), ...judged];
+  const next = [...(absent ? ["check whether it still runs, then run tagstream doctor."] : []), ...steps];
+  const told = JSON.stringify([notes, found, next, calm]);
   // Replaced only when it has changed: a screen reader must not read the same alarms every two seconds.
   if (told === said) return;
   said = told;
-  // A next step that several alarms share is shown once.
   const rows = found.map((one) => html("li", { class: `alarm ${one.tier}` },
-    html("b", {}, `${URGENCY[one.tier]} · ${one.name}`),
-    html("span", {}, one.also?.length ? `${one.what} Also: ${one.also.join(", ")}.` : one.what)));
-  const steps = [...new Set(found.map((one) => one.next))].map((step) => html("li", { class: "next" }, `Next: ${step}`));
-  const quiet = html("li", { class: "fine" }, judged ? "None." : `None. Drift is judged from ${LEAST_DECISIONS} decisions on.`);
-  const notes = learning ? [html("li", { class: "fine" }, learning)] : [];
-  $("alarms").replaceChildren(...notes, ...(rows.length ? [...rows, ...steps] : [quiet]));
+    html("b", {}, `${one.urgency} · ${one.name}`), html("span", {}, one.what)));
+  const quiet = notes.map((words) => html("li", { class: "quiet" }, words));
+  $("alarms").replaceChildren(...quiet, ...(rows.length ? rows : [html("li", { class: "fine" }, calm)]), ...next.map((step) => html("li", { class: "next" }, `Next: ${step}`)));
 }
 
 /** A quantile of the latency. In the wide buckets above 60 s only a lower bound is known. */
 const latency = (flow, name) => (flow[`${name}_more`] ? "> " : "") + seconds(flow[`${name}_seconds`]);
 
+function numbers(place, found) {
+  $(place).replaceChildren(...found.map((one) => html("div", {}, html("dt", {}, one.name), html("dd", {}, one.value))));
+}
+
 function draw() {
   if (latest === null) return;
-  const { figures } = latest;
-  const { flow, position, window: judged, totals, detectors } = figures;
-  $("model").textContent = figures.models.map((one) => `${one.name} ${one.version} · ${one.digest.slice(0, 12)}`).join(", ") || "no model yet";
-  const rates = DOORS.map(([name]) => flow[name]).filter(known);
-  $("tile-rate").textContent = rate(rates.length ? rates.reduce((a, b) => a + b) : null);
-  $("tile-p50").textContent = latency(flow, "p50");
-  $("tile-p99").textContent = latency(flow, "p99");
-  $("tile-confidence").textContent = text(figures.confidence.mean, (v) => v.toFixed(3));
-  $("tile-review").textContent = share(figures.shares.find((one) => one.name === "review")?.value);
-  $("tile-lag").textContent = known(position.lag) ? count(position.lag) : "unknown";
-  lines("flow", DOORS, rate);
+  const { figures, screen } = latest;
+  const { flow, position, totals } = figures;
+  $("model").textContent = screen.models;
+  numbers("numbers", screen.numbers);
+  numbers("rollout-numbers", screen.rollout);
+  $("rollout").hidden = !screen.rollout.length;
+  lines("flow", DESTINATIONS, rate);
   lines("latency", QUANTILES, seconds, (name) => latency(flow, name));
-  confidence(figures.confidence);
-  labels(figures.labels);
-  const since = judged.since_start ? "since the worker started" : `of the last ${span(judged.seconds)}`;
-  const few = judged.decisions < LEAST_DECISIONS ? `; fewer than ${LEAST_DECISIONS} are not judged` : "";
-  $("window").textContent = `Distance from the reference, ${count(judged.decisions)} decisions ${since}${few}.`;
+  confidence(figures.confidence, screen.asked);
+  labels(figures.labels, screen.tags);
+  $("window").textContent = screen.judged;
   measures("distances", figures.distances, score, true);
   measures("shares", figures.shares, share, false);
-  const changes = Object.entries(detectors.changes).filter(([, times]) => times).map(([signal, times]) => `${title(signal)} ${times}`);
-  const looked = known(detectors.compared_seconds_ago) ? `Words, tags and sources were last compared ${span(detectors.compared_seconds_ago)} ago. ` : "";
-  $("detectors").textContent = looked + (changes.length ? `Sudden changes in this span: ${changes.join(", ")}.` : "No sudden change in this span.");
-  const dead = Object.entries(figures.dead_letters).sort((a, b) => b[1] - a[1]);
-  $("dead").textContent = dead.length ? `Dead letters: ${dead.map(([reason, times]) => `${title(reason)} ${times}`).join(", ")}.` : "";
-  $("totals").textContent = `Since the start: ${count(totals.received)} received, ${count(totals.tagged)} tagged, ` +
-    `${count(totals.review)} to a person, ${count(totals.dlq)} dead letters. ` +
+  $("detectors").textContent = `Sudden changes: ${screen.changes.join(", ")}. Last comparison of words and tags: ${screen.compared}.`;
+  $("dead").textContent = screen.dead_letters.length ? `Dead letters: ${screen.dead_letters.join(", ")}.` : "";
+  $("totals").textContent = `Since the start: ${count(totals.received)} received, ${screen.totals.join(", ")}. ` +
     `${count(position.partitions)} partitions, ${count(position.inflight)} in progress.`;
-  alarms(judged.decisions >= LEAST_DECISIONS);
+  alarms();
 }
 
 function state(name, words, notice) {
@@ -100,9 +89,7 @@ function answered(found) {
   });
   while (points[0].at < figures.at - KEPT_SECONDS) points.shift();
   $("main").setAttribute("aria-busy", "false");
-  // A reason that is no fault has no alarm, so it stands in the notice.
-  const passing = figures.troubles.find((one) => one.no_fault);
-  if (!found.ready) state("unready", "Not ready", passing ? `Not ready, which is no alarm: ${passing.why}.` : "");
+  if (!found.ready) state("unready", "Not ready", "");
   else if (!figures.totals.received) state("ready", "Ready", "No event has come yet. Next: tagstream send FILE, or wait for your producers.");
   else state("ready", "Ready", "");
   draw();
@@ -113,7 +100,7 @@ function lost() {
   state("lost", `Connection lost${since}`,
     answeredAt === null ? "The page keeps trying." : "The figures are from the last answer. The page keeps trying.");
   absent = true;
-  alarms(true);
+  alarms();
 }
 
 async function ask() {

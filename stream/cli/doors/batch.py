@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from stream.cli.exits import EXIT_FAILED, fail, note
-from stream.cli.options import (
+from tagstream.stream.cli.exits import EXIT_FAILED, fail, note
+from tagstream.stream.cli.options import (
     BundleFolder,
     Decider,
     DescriptionColumn,
@@ -54,11 +54,10 @@ def batch(
 ) -> None:
     """Tag all rows of files or of a table, without Kafka. The same command goes on where it was stopped."""
     chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
-    from stream.batch.rows.columns import Columns
-    from stream.batch.run.command import run_order
-    from stream.batch.run.order import Order, shown
-    from stream.terminal import console
-    from stream.terminal.text import counted
+    from tagstream.model_export.data.reader import Columns
+    from tagstream.stream.batch.order import Order, run_order, shown
+    from tagstream.stream.terminal import console
+    from tagstream.stream.terminal.text import counted
 
     columns = Columns(title=title, description=description, id=event_id)
     order = Order(

@@ -5,9 +5,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from stream.cli.exits import EXIT_CONTRACT, EXIT_USAGE, fail, note
-from stream.cli.options import DescriptionColumn, IdColumn, Json, TitleColumn, not_empty, settings
-from stream.terminal.text import counted
+from tagstream.stream.cli.exits import EXIT_CONTRACT, EXIT_USAGE, fail, note
+from tagstream.stream.cli.options import (
+    ContentTopic,
+    DescriptionColumn,
+    IdColumn,
+    Json,
+    TitleColumn,
+    not_empty,
+    of_content,
+    settings,
+)
+from tagstream.stream.terminal.text import counted
 
 app = typer.Typer(help="The contract of the topics.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,20 +32,23 @@ def show(
         typer.Option("--format", help="asyncapi, or jsonschema; jsonschema if a topic is given."),
     ] = None,
 ) -> None:
-    """Print the contract as AsyncAPI 3 or JSON Schema. Topics have the names of the settings."""
-    topics = settings().topics.model_dump()
-    from stream.contract.schema.asyncapi import TOPICS, document
-    from stream.contract.schema.pages import rendered
-    from stream.contract.schema.topics import schemas
+    """Print the contract as AsyncAPI 3 or JSON Schema. Topics have the names of the settings; a further topic of events is printed by its name."""
+    chosen = settings()
+    if topic in chosen.contents:
+        chosen = chosen.of_content(topic)
+    topics, shape = chosen.topics.model_dump(), chosen.fields.shape
+    from tagstream.stream.contract.schema.asyncapi import TOPICS, document
+    from tagstream.stream.contract.schema.pages import rendered
+    from tagstream.stream.contract.schema.topics import schemas
 
-    known = schemas()
+    known = schemas(shape)
     roles = {name: found for found in TOPICS for name in (found.role, found.address, topics[found.role])}
     role = None if topic is None else roles.get(topic)
     if topic is not None and role is None and (topic not in known or form == "asyncapi"):
         names = ", ".join(dict.fromkeys([*(found.role for found in TOPICS), *(known if form != "asyncapi" else ())]))
         fail(f"the contract has no topic {topic!r}. Next: give one of {names}.", EXIT_USAGE)
     if form == "asyncapi" or (form is None and topic is None):
-        sys.stdout.write(rendered(document(topics, only=None if role is None else role.role)))
+        sys.stdout.write(rendered(document(topics, only=None if role is None else role.role, shape=shape)))
     elif topic is None:
         sys.stdout.write(rendered(known))
     else:
@@ -53,21 +65,20 @@ def check(
     title: TitleColumn = None,
     description: DescriptionColumn = None,
     event_id: IdColumn = None,
+    topic: ContentTopic = None,
 ) -> None:
     """
     Say for each record what a worker would make of it, and why. No broker and no model are needed.
 
     Exit code 4: at least one would become a dead letter.
     """
-    limits = settings().limits
-    from stream.batch.check import check as checked_rows
-    from stream.batch.look import Look
-    from stream.batch.rows.columns import Columns
-    from stream.batch.rows.files import rows_of
-    from stream.batch.rows.row import name_of
-    from stream.terminal import console
+    limits = of_content(settings(), topic).limits
+    from tagstream.model_export.data.reader import Columns, name_of, rows_of
+    from tagstream.stream.batch.look import RowSurvey
+    from tagstream.stream.batch.look import check as checked_rows
+    from tagstream.stream.terminal import console
 
-    look = Look(limits)
+    look = RowSurvey(limits)
     rows = rows_of(what, Columns(title=title, description=description, id=event_id))
     with console.progress(f"checking {what}", shown=not sys.stdout.isatty()) as advance:
         for checked in checked_rows(rows, look):

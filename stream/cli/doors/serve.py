@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_USAGE, fail
-from stream.cli.options import Brokers, BundleFolder, Decider, Threshold, finite, not_empty, path, settings
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.options import Brokers, BundleFolder, Decider, Threshold, finite, not_empty, path, settings
 
 MOST_PORT = 65535
 
@@ -51,14 +51,14 @@ def serve(
     """
     chosen = settings(brokers=brokers, bundle=bundle, confidence_threshold=threshold, decider=decider)
     try:
-        from stream.serve import run
+        from tagstream.stream.serve import run
     except ModuleNotFoundError as error:
-        from model_export.extras import install
+        from tagstream.model_export.extras import install
 
         fail(f"the service needs the extra `http` ({error}). Next: {install('http')}", EXIT_USAGE)
-    from stream import logs
-    from stream.terminal import console
-    from stream.web.serving import is_loopback
+    from tagstream.stream import logs
+    from tagstream.stream.terminal import console
+    from tagstream.stream.web.serving import is_loopback
 
     if not (is_loopback(host) or token_file or behind_proxy):
         fail(
@@ -66,7 +66,7 @@ def serve(
             f"--host 127.0.0.1, or say --behind-proxy if a proxy lets clients through.",
             EXIT_USAGE,
         )
-    plan = run.Plan(
+    options = run.ServeOptions(
         host=host,
         port=port,
         names=host_name or (),
@@ -76,4 +76,4 @@ def serve(
         deadline_seconds=deadline_seconds,
     )
     logs.configure(level=chosen.log_level, form=chosen.log_format)
-    run.run(chosen, plan, say=console.talk)
+    run.run(chosen, options, say=console.talk)

@@ -1,107 +1,223 @@
 """`tagstream model evaluate`: a bundle on rows that it has not learned from."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_USAGE, fail
-from stream.cli.models.folders import BundleArgument, refuse_no_bundles
-from stream.cli.models.own import SourceColumn, TagColumn, columns
-from stream.cli.options import DescriptionColumn, IdColumn, Json, TitleColumn, not_empty, path, settings
+from tagstream.model_export.compare import requirements
+from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail
+from tagstream.stream.cli.models.options import BundleArgument, SourceColumn, TagColumn
+from tagstream.stream.cli.options import (
+    DescriptionColumn,
+    IdColumn,
+    Json,
+    TitleColumn,
+    given_of,
+    not_empty,
+    path,
+    settings,
+    verb,
+)
+from tagstream.stream.terminal import console
 
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        help="Labelled rows of your own, CSV, JSON Lines or Parquet; or the folder with dataset.csv and holdout.csv.",
-        metavar="FILE|FOLDER",
-        parser=path,
-    ),
-]
-Against = Annotated[
-    list[str] | None,
-    typer.Option(help="Measure this bundle on the same rows; can be repeated.", metavar="[NAME=]FOLDER", parser=not_empty),
-]
-Rivals = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--checkpoint",
-        help="Measure this network, which `train --checkpoint` kept, on the same rows; can be repeated.",
-        metavar="[NAME=]FILE",
-        parser=not_empty,
-    ),
-]
-Suite = Annotated[
-    Path | None,
-    typer.Option(
-        help="Behaviour cases of your own, JSON Lines, in place of the suites of tagstream.", metavar="FILE", parser=path
-    ),
-]
-Report = Annotated[
-    Path | None, typer.Option(help="Write a report there, in Markdown and in HTML.", metavar="FOLDER", parser=path)
-]
-SliceColumn = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--slice", help="A column of the file to slice the figures by; can be repeated.", metavar="NAME", parser=not_empty
-    ),
-]
+if TYPE_CHECKING:
+    from tagstream.model_export.compare.evaluation import Named
+    from tagstream.model_export.compare.measured import Measured
+    from tagstream.stream.settings.settings import Settings
+
+# Marks of options that a file of rows alone has, and of those that the shipped rows alone have.
+OF_FILE, OF_SHIPPED = "a file", "the shipped rows"
 
 
-def evaluate(
-    folder: BundleArgument = None,
-    data: Data = None,
+class OtherLabelsError(Exception):
+    """The bundle's labels are not those of the shipped rows: the message names both and the next step."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions:
+    """The options of `tagstream model evaluate`."""
+
+    folder: BundleArgument = None
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled rows of your own, CSV, JSON Lines or Parquet; or the folder with dataset.csv and holdout.csv.",
+            metavar="FILE|FOLDER",
+            parser=path,
+        ),
+    ] = None
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Train and measure simpler models too: keyword rules, TF-IDF, a frozen encoder.")
-    ] = False,
-    against: Against = None,
-    checkpoint: Rivals = None,
-    suite: Suite = None,
-    report: Report = None,
-    slice_by: SliceColumn = None,
-    title: TitleColumn = None,
-    description: DescriptionColumn = None,
-    tag: TagColumn = None,
-    source: SourceColumn = None,
-    id: IdColumn = None,  # noqa: A002 - the option's name
-    json: Json = False,
-) -> None:
+        bool,
+        typer.Option("--baselines", help="Train and measure simpler models too: keyword rules, TF-IDF, a frozen encoder."),
+        OF_SHIPPED,
+    ] = False
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure this bundle on the same rows; can be repeated.", metavar="[NAME=]FOLDER", parser=not_empty),
+    ] = None
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Figures that the bundle must have, comma-separated: end with 1 where one is missed, or where it is worse than the bundle of "
+            f"--against. The figures: {requirements.names()}.",
+            metavar="CONDITIONS",
+            parser=not_empty,
+        ),
+    ] = None
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Measure this network, which `train --checkpoint` kept, on the same rows; can be repeated.",
+            metavar="[NAME=]FILE",
+            parser=not_empty,
+        ),
+        OF_SHIPPED,
+    ] = None
+    suite: Annotated[
+        Path | None,
+        typer.Option(
+            help="Behaviour cases of your own, JSON Lines, in place of the suites of tagstream.", metavar="FILE", parser=path
+        ),
+    ] = None
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report there, in Markdown and in HTML.", metavar="FOLDER", parser=path)
+    ] = None
+    slice: Annotated[
+        list[str] | None,
+        typer.Option(help="A column of the file to slice the figures by; can be repeated.", metavar="NAME", parser=not_empty),
+        OF_FILE,
+    ] = None
+    title: Annotated[TitleColumn, OF_FILE] = None
+    description: Annotated[DescriptionColumn, OF_FILE] = None
+    tag: Annotated[TagColumn, OF_FILE] = None
+    source: Annotated[SourceColumn, OF_FILE] = None
+    id: Annotated[IdColumn, OF_FILE] = None
+    json: Json = False
+
+
+@verb(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> None:
     """
     Measure a bundle on rows that it was not trained on. Needs the extra `export`.
 
     With a file of your own rows the columns are named by options, and figures are sliced by source and by --slice.
+    With --require it ends with 1 where the bundle misses a figure, or is worse than the bundle of --against.
     """
-    from stream.cli import making
+    from tagstream.stream.cli.models import needs
 
-    names = {"title": title, "description": description, "tag": tag, "source": source, "id": id}
-    of_own = data is not None and not data.is_dir()
-    chosen = settings(data=None if of_own else data, bundle=folder)
-    refuse_no_bundles([chosen.bundle, *(making.named(other).path for other in against or ())])
-    if data is not None and of_own:
-        if baselines or checkpoint:
-            fail(
-                "--baselines and --checkpoint need rows to learn from or to calibrate on, and --data names a file of gold rows. Next: "
-                "leave them out, or compare with another bundle: --against FOLDER.",
-                EXIT_USAGE,
-            )
-        making.evaluate_own(
-            chosen,
-            data=data,
-            columns=columns(slices=tuple(slice_by or ()), **names),
-            against=against or (),
-            suite=suite,
-            report=report,
-            as_json=json,
+    of_own = options.data is not None and not options.data.is_dir()
+    chosen = settings(data=None if of_own else options.data, bundle=options.folder)
+    required = None if options.require is None else requirements.parse(options.require, beside=bool(options.against))
+    needs.refuse_no_bundles([chosen.bundle, *(path_and_name(other)[0] for other in options.against or ())])
+    if of_own and given_of(options, OF_SHIPPED):
+        fail(
+            "--baselines and --checkpoint need rows to learn from or to calibrate on, and --data names a file of gold rows. Next: "
+            "leave them out, or compare with another bundle: --against FOLDER.",
+            EXIT_USAGE,
         )
-        return
-    if slice_by or any(names.values()):
-        fail("the options of columns are about a file of rows. Next: give --data FILE, or leave them out.", EXIT_USAGE)
-    making.evaluate(
-        chosen,
-        baselines=baselines,
-        against=against or (),
-        checkpoints=checkpoint or (),
-        suite=suite,
-        report=report,
-        as_json=json,
+    if not of_own:
+        if given_of(options, OF_FILE):
+            fail("the options of columns are about a file of rows. Next: give --data FILE, or leave them out.", EXIT_USAGE)
+        refuse_other_labels(chosen.bundle)
+    needs.require_export()
+    if options.report is not None:
+        needs.require_plots()
+    measured = _on_own(options, chosen, options.data) if of_own and options.data is not None else _on_shipped(options, chosen)
+    judged = None if required is None else requirements.judge(measured, required)
+    _show(options, measured, judged)
+    if judged is not None and judged.missed:
+        fail(judged.refusal(), EXIT_FAILED)
+
+
+def _show(options: EvaluateOptions, measured: "Measured", judged: requirements.Judged | None) -> None:
+    """Print the figures and what was required of them, and write the report where one is asked for."""
+    if options.json:
+        for record in (*measured.records(), *(judged.records() if judged else ())):
+            console.show_json(record)
+    else:
+        from tagstream.model_export.report.terminal import as_text
+
+        console.show(as_text(measured))
+        if judged is not None:
+            console.show(judged.as_text())
+    if options.report is not None:
+        from tagstream.model_export.report.report import write
+
+        for file in write(measured, options.report, judged):
+            console.talk(f"wrote {file}")
+
+
+def refuse_other_labels(folder: Path) -> None:
+    """
+    Refuse to measure a bundle on the shipped rows, before these are downloaded.
+
+    Raises:
+        OtherLabelsError: It has other labels.
+    """
+    from tagstream.model_export.bundle import bundle
+    from tagstream.model_export.data import madewithml
+    from tagstream.monitoring.vocabulary import few
+
+    labels = bundle.read(folder).manifest.labels
+    if set(labels) != set(madewithml.LABELS):
+        msg = (
+            f"{folder} has the labels {few(labels)}, and without --data FILE it would be measured on Made With ML's rows, which have "
+            f"{few(madewithml.LABELS)}. Next: give labelled rows of its own labels, --data FILE."
+        )
+        raise OtherLabelsError(msg)
+
+
+def path_and_name(given: str) -> tuple[Path, str | None]:
+    """
+    Read `NAME=PATH` or a path alone. A path that exists is taken whole, even with an equals sign in it.
+
+    >>> path_and_name("teacher fp32=models/teacher.safetensors")[1]
+    'teacher fp32'
+    >>> path_and_name("models/teacher.safetensors")[1] is None
+    True
+    """
+    name, equals, named = given.partition("=")
+    if not equals or not name or Path(given).exists():
+        return Path(given), None
+    return Path(named), name
+
+
+def _named(given: list[str] | None) -> "list[Named]":
+    from tagstream.model_export.compare.evaluation import Named
+
+    return [Named(path=where, name=name) for where, name in map(path_and_name, given or ())]
+
+
+def _on_own(options: EvaluateOptions, chosen: "Settings", file: Path) -> "Measured":
+    from tagstream.model_export.compare.evaluation import evaluate_own
+    from tagstream.model_export.data.own.read import OwnColumns, read_own
+
+    columns = OwnColumns(
+        title=options.title,
+        description=options.description,
+        tag=options.tag,
+        source=options.source,
+        id=options.id,
+        slices=tuple(options.slice or ()),
+    )
+    rows = read_own(file, columns)
+    return evaluate_own(chosen.bundle, rows, against=_named(options.against), suite=options.suite, say=console.talk)
+
+
+def _on_shipped(options: EvaluateOptions, chosen: "Settings") -> "Measured":
+    from tagstream.model_export.compare import evaluation
+    from tagstream.stream.cli.models import needs
+
+    return evaluation.evaluate(
+        chosen.bundle,
+        data_folder=needs.data_folder(chosen),
+        baselines=options.baselines,
+        against=_named(options.against),
+        checkpoints=_named(options.checkpoint),
+        suite=options.suite,
+        say=console.talk,
     )

@@ -1,31 +1,33 @@
 """`tagstream model look`: what is wrong with labelled rows, before a model is made of them."""
 
 import importlib.util
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_USAGE, fail
-from stream.cli.models.own import Allow, Gold, GroupColumn, SourceColumn, SplitColumn, Strict, TagColumn, columns
-from stream.cli.options import DescriptionColumn, IdColumn, Json, TitleColumn, path
-from stream.terminal import console
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.models.options import Allow, ColumnOptions, Gold, Strict
+from tagstream.stream.cli.options import IdColumn, Json, path, verb
+from tagstream.stream.terminal import console
 
 
-def look(
-    file: Annotated[Path, typer.Argument(help="Labelled rows: CSV, JSON Lines or Parquet.", metavar="FILE", parser=path)],
-    gold: Gold = None,
-    title: TitleColumn = None,
-    description: DescriptionColumn = None,
-    tag: TagColumn = None,
-    split: SplitColumn = None,
-    group: GroupColumn = None,
-    source: SourceColumn = None,
-    id: IdColumn = None,  # noqa: A002 - the option's name
-    strict: Strict = False,
-    allow: Allow = None,
-    json: Json = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookOptions:
+    """The options of `tagstream model look`."""
+
+    file: Annotated[Path, typer.Argument(help="Labelled rows: CSV, JSON Lines or Parquet.", metavar="FILE", parser=path)]
+    gold: Gold = None
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
+    id: IdColumn = None
+    strict: Strict = False
+    allow: Allow = None
+    json: Json = False
+
+
+@verb(LookOptions)
+def look(options: LookOptions) -> None:
     """
     Look at labelled rows before a model is trained on them. Needs the extra `export`.
 
@@ -33,18 +35,18 @@ def look(
     errors, each with its lines. Ends with 2 where no model can be made of the rows, and with --strict 1 for warnings.
     """
     if importlib.util.find_spec("sklearn") is None:
-        from model_export import extras
+        from tagstream.model_export import extras
 
         fail(f"this command needs scikit-learn, which a worker does not. Next: {extras.install('export')}.", EXIT_USAGE)
-    from model_export.data.own.read import read_own
-    from model_export.measure.own import look_at
+    from tagstream.model_export.data.own.read import read_own
+    from tagstream.model_export.measure.own import look_at
 
-    named = columns(title=title, description=description, tag=tag, split=split, group=group, source=source, id=id)
-    rows = read_own(file, named)
-    found = look_at(rows, None if gold is None else read_own(gold, named.of_gold()))
-    if json:
+    columns = options.columns.of_file(options.id)
+    rows = read_own(options.file, columns)
+    found = look_at(rows, None if options.gold is None else read_own(options.gold, columns.of_gold()))
+    if options.json:
         for record in found.records():
             console.show_json(record)
     else:
         console.show(found.as_text())
-    found.refuse(strict=strict, allowed=allow or ())
+    found.refuse(strict=options.strict, allowed=options.allow or ())

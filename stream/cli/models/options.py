@@ -1,49 +1,112 @@
-"""Options of the verbs that make a bundle."""
+"""Options that several verbs of `tagstream model` share: the places of bundles, the columns of a file of rows, and the promise."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stream.cli.exits import EXIT_USAGE, fail, note
-from stream.cli.options import finite, path
+from tagstream.stream.cli.options import DescriptionColumn, TitleColumn, finite, not_empty, path
 
-TrainFolder = Annotated[
-    Path,
-    typer.Argument(
-        help="Folder to write the bundle to; with --all, to write bundle, networks and report to.",
-        metavar="FOLDER",
-        parser=path,
-    ),
+if TYPE_CHECKING:
+    from tagstream.model_export.bundle.promise.promise import Promise
+    from tagstream.model_export.data.own.read import OwnColumns
+
+BundleArgument = Annotated[
+    Path | None,
+    typer.Argument(help="Folder of the bundle; that of the settings unless given.", metavar="FOLDER", parser=path),
 ]
-Checkpoint = Annotated[Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE", parser=path)]
+OutFolder = Annotated[Path, typer.Argument(help="Folder to write the bundle to.", metavar="FOLDER", parser=path)]
+DataFolder = Annotated[
+    Path | None, typer.Option(help="Folder with dataset.csv and holdout.csv.", metavar="FOLDER", parser=path)
+]
 MultilabelOption = Annotated[
     bool, typer.Option("--multilabel", help="Add a second head, which gives every label that a text is about (`tags`).")
 ]
 Answers = Annotated[
     Path | None,
     typer.Option(
-        help="Learn from people's answers too: a file of `tagstream review export --form rows`.", metavar="FILE", parser=path
+        help="Learn from people's answers too: a file of `tagstream review export --form rows`.",
+        metavar="FILE",
+        parser=path,
     ),
 ]
-Precision = Annotated[
-    float, typer.Option(help="Share of published decisions that must be right.", min=0.5, max=1.0, callback=finite)
+TagColumn = Annotated[
+    str | None, typer.Option("--tag", help="Column of the label; `label` is found too.", metavar="NAME", parser=not_empty)
+]
+SourceColumn = Annotated[
+    str | None, typer.Option("--source", help="Column of the kind of text.", metavar="NAME", parser=not_empty)
+]
+Gold = Annotated[Path | None, typer.Option(help="Rows that will only be measured on.", metavar="FILE", parser=path)]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse rows with warnings too, and write nothing.")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(help="A kind of warning that --strict lets pass; can be repeated.", metavar="KIND", parser=not_empty),
 ]
 
 
-def note_replaced(folder: Path) -> None:
-    """Before the minutes of work, refuse what is no folder, and name the bundle that will be replaced: the user can stop."""
-    from model_export.bundle import bundle
-    from model_export.bundle.manifest import MANIFEST
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnOptions:
+    """The names that a file of labelled rows has for the fields; None is the field's own name."""
 
-    exists = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    if not exists.is_dir():
-        fail(f"{exists} is no folder, so that no bundle can be written to {folder}. Next: name another folder.", EXIT_USAGE)
-    if not (folder / MANIFEST).exists():
-        return
-    try:
-        there = bundle.read(folder)
-        what = f"the bundle {there.manifest.name} {there.manifest.version}, digest {there.digest[:12]}"
-    except bundle.BundleError:
-        what = "a bundle that does not verify"
-    note(f"{folder} holds {what}: it is replaced when the new one is done; Ctrl-C until then keeps it")
+    title: TitleColumn = None
+    description: DescriptionColumn = None
+    tag: TagColumn = None
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Column of the part: train, calibration or test.", metavar="NAME", parser=not_empty),
+    ] = None
+    group: Annotated[
+        str | None,
+        typer.Option("--group", help="Column of the group, whose rows stay in one part.", metavar="NAME", parser=not_empty),
+    ] = None
+    source: SourceColumn = None
+
+    def of_file(self, id: str | None = None) -> "OwnColumns":  # noqa: A002 - the field's name
+        """The same for the reader of a file."""
+        from tagstream.model_export.data.own.read import OwnColumns
+
+        return OwnColumns(
+            title=self.title,
+            description=self.description,
+            tag=self.tag,
+            split=self.split,
+            group=self.group,
+            source=self.source,
+            id=id,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseOptions:
+    """The promise of a bundle: a precision of each label, of all together, or by a budget."""
+
+    precision: Annotated[
+        float, typer.Option(help="Share of published decisions that must be right.", min=0.5, max=1.0, callback=finite)
+    ] = 0.95
+    promise: Annotated[
+        Literal["overall", "per-label", "both"],
+        typer.Option(help="Promise the precision of all published decisions together, of each label, or of both."),
+    ] = "overall"
+    floor: Annotated[
+        float,
+        typer.Option(
+            help="With --promise overall: the precision that no label may be seen to miss.", min=0.0, max=1.0, callback=finite
+        ),
+    ] = 0.9
+    review_budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Let people see this share of events, and certify the precision that this buys.",
+            metavar="0..1",
+            min=0.0,
+            max=1.0,
+            callback=finite,
+        ),
+    ] = None
+
+    def asked(self) -> "Promise":
+        """The promise that they ask for."""
+        from tagstream.model_export.bundle.promise.promise import Promise
+
+        return Promise(kind=self.promise, precision=self.precision, floor=self.floor, review_budget=self.review_budget)

@@ -1,37 +1,52 @@
-"""`tagstream model train`: the verb with its options."""
+"""`tagstream model train`: a model of the user's own labelled rows, or the shipped model again."""
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_USAGE, fail
-from stream.cli.models.options import Answers, Checkpoint, MultilabelOption, Precision, TrainFolder, note_replaced
-from stream.cli.models.own import (
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.models.options import (
     Allow,
-    BaseCorpus,
+    Answers,
+    ColumnOptions,
     Gold,
-    GroupColumn,
-    Quick,
-    SourceColumn,
-    SplitColumn,
+    MultilabelOption,
+    PromiseOptions,
     Strict,
-    TagColumn,
-    WorkFolder,
-    columns,
 )
-from stream.cli.models.promise import Budget, Floor, PromiseOption, promise_of
-from stream.cli.options import DescriptionColumn, TitleColumn, path, settings
+from tagstream.stream.cli.options import given_of, not_empty, path, settings, verb
+from tagstream.stream.terminal import console
+
+if TYPE_CHECKING:
+    from tagstream.model_export.bundle.promise.promise import Promise
+    from tagstream.model_export.data.splits import Splits
 
 DEFAULT_FOLDER = "trained"
+# The name of the shipped bundle in tables.
+IN_TABLES = "shipped"
+# Marks of options that one of the two trainings alone has, in the words of a sentence.
+OWN, SHIPPED = "a file of your own rows", "the shipped model"
 
 
-def train(
-    folder: TrainFolder = Path(DEFAULT_FOLDER),
-    everything: Annotated[
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """The options of `tagstream model train`."""
+
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder to write the bundle to; with --all, to write bundle, networks and report to.",
+            metavar="FOLDER",
+            parser=path,
+        ),
+    ] = Path(DEFAULT_FOLDER)
+    all: Annotated[
         bool,
         typer.Option("--all", help="Keep the teacher and the student, train simpler models too, and report on all of them."),
-    ] = False,
+        SHIPPED,
+    ] = False
     data: Annotated[
         Path | None,
         typer.Option(
@@ -39,78 +54,220 @@ def train(
             metavar="FILE|FOLDER",
             parser=path,
         ),
-    ] = None,
-    gold: Gold = None,
-    quick: Quick = False,
-    title: TitleColumn = None,
-    description: DescriptionColumn = None,
-    tag: TagColumn = None,
-    split: SplitColumn = None,
-    group: GroupColumn = None,
-    source: SourceColumn = None,
-    strict: Strict = False,
-    allow: Allow = None,
-    base_corpus: BaseCorpus = False,
-    work: WorkFolder = None,
-    checkpoint: Checkpoint = None,
-    precision: Precision = 0.95,
-    promise: PromiseOption = "overall",
-    floor: Floor = 0.9,
-    review_budget: Budget = None,
-    corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
-    multilabel: MultilabelOption = False,
-    seed: Annotated[int | None, typer.Option(help="Random seed; the shipped bundle's unless given.", min=0)] = None,
-    answers: Answers = None,
-) -> None:
+    ] = None
+    gold: Annotated[Gold, OWN] = None
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Fit a head to the base encoder, in minutes, instead of tuning the whole network."),
+        OWN,
+    ] = False
+    columns: Annotated[ColumnOptions, OWN] = field(default_factory=ColumnOptions)
+    strict: Annotated[Strict, OWN] = False
+    allow: Annotated[Allow, OWN] = None
+    base_corpus: Annotated[
+        bool, typer.Option("--base-corpus", help="Learn from tagstream's own rows too, of those labels that are its own."), OWN
+    ] = False
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            "--work", help="Folder that keeps a stopped training; FOLDER.work unless given.", metavar="FOLDER", parser=path
+        ),
+        OWN,
+    ] = None
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE", parser=path), SHIPPED
+    ] = None
+    promise: PromiseOptions = field(default_factory=PromiseOptions)
+    corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone."), SHIPPED] = False
+    multilabel: MultilabelOption = False
+    tags: Annotated[
+        str | None,
+        typer.Option(
+            "--tags",
+            help="Column of all labels of a text, with --multilabel; `tags` unless given.",
+            metavar="NAME",
+            parser=not_empty,
+        ),
+        OWN,
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Random seed; the shipped bundle's unless given.", min=0), SHIPPED] = None
+    answers: Answers = None
+
+
+@verb(TrainOptions)
+def train(options: TrainOptions) -> None:
     """
     Train a model, check it, and write its bundle. Needs the extra `export`.
 
     With a file of labelled rows it learns your labels: --quick in minutes, else the whole network. A training that was
-    stopped goes on with the same command. With a folder, or without --data, it is the shipped model again.
+    stopped goes on with the same command. With a folder, or without --data, it is the shipped model again. People's answers
+    (--answers) are learned from, and no figure or threshold rests on them.
     """
-    from stream.cli import making
-    from stream.cli.models import training as own
+    from tagstream.stream.cli.models.needs import note_replaced
 
-    own_only = {
-        "--gold": gold, "--quick": quick, "--title": title, "--description": description, "--tag": tag, "--split": split,
-        "--group": group, "--source": source, "--strict": strict, "--allow": allow, "--base-corpus": base_corpus, "--work": work,
-    }  # fmt: skip
-    shipped_only = {
-        "--all": everything, "--checkpoint": checkpoint, "--corpus-only": corpus_only, "--multilabel": multilabel,
-        "--seed": seed is not None, "--answers": answers,
-    }  # fmt: skip
-    of_a_file = data is not None and not data.is_dir()
-    own.refuse_foreign_options(shipped_only if of_a_file else own_only, of_a_file=of_a_file)
-    note_replaced(folder / "bundle" if everything else folder)
-    if data is not None and of_a_file:
-        options = own.OwnOptions(
-            data=data,
-            gold=gold,
-            columns=columns(title=title, description=description, tag=tag, split=split, group=group, source=source),
-            quick=quick,
-            strict=strict,
-            allowed=allow or (),
-            base_corpus=base_corpus,
-            work=work,
+    of_a_file = options.data is not None and not options.data.is_dir()
+    wrong = given_of(options, SHIPPED if of_a_file else OWN)
+    if wrong:
+        whose, other = (SHIPPED, "a file") if of_a_file else (OWN, "no such file")
+        next_step = "leave it out" if of_a_file else "give --data FILE, or leave it out"
+        fail(f"{', '.join(wrong)} is for {whose}, and --data names {other}. Next: {next_step}.", EXIT_USAGE)
+    if options.tags is not None and not options.multilabel:
+        fail(
+            "--tags names the column of all labels of a text, which --multilabel learns from. Next: give both or none.",
+            EXIT_USAGE,
         )
-        own.train(options, folder=folder, promise=promise_of(promise, precision, floor, review_budget))
-        return
-    chosen = settings(data=data)
-    if chosen.data is None and folder != Path(DEFAULT_FOLDER) and not any(shipped_only.values()):
+    note_replaced(options.folder / "bundle" if options.all else options.folder)
+    if options.data is not None and of_a_file:
+        train_own(options, options.data)
+    else:
+        train_shipped(options)
+
+
+def train_own(options: TrainOptions, file: Path) -> None:
+    """
+    Look at the rows of a file, train, write the bundle, and print its figures.
+
+    Raises:
+        ExtraMissingError: PyTorch or scikit-learn is not installed.
+        RowsError: The rows cannot be read or learned from; nothing is written.
+        DoubtfulDataError: They have warnings, and `strict` asks for none; nothing is written.
+        ParityError: A gate refuses the trained network.
+    """
+    from tagstream.stream.cli.models.needs import require_export
+    from tagstream.stream.terminal import progress
+
+    require_export(level="warning")
+    # The bundle's name is that of its folder, and `.` has none.
+    folder, promise = options.folder.resolve(), options.promise.asked()
+    rows = _rows(options, file, promise)
+    from tagstream.model_export.bundle.invariance import ParityError
+    from tagstream.model_export.make import recipe, steps
+    from tagstream.model_export.train.work import Work
+
+    work = options.work or folder.with_name(f"{folder.name}.work")
+    if work.is_dir():
+        console.talk(f"{work} keeps a training that was stopped: what it has of these rows is not computed again")
+    of = recipe.own(rows, promise, name=folder.name, quick=options.quick, multilabel=options.multilabel)
+    try:
+        with progress.stages() as tell:
+            made = steps.make(folder, of, Work(work, tell))
+    except ParityError as error:
+        if options.quick:
+            raise
+        msg = f"{error} Or train with --quick, or on more rows. The trained network is in {work}."
+        raise ParityError(msg) from error
+    console.show(made.as_text())
+
+
+def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "Splits":
+    """The rows of a file in their parts, after everything that is wrong with them was said."""
+    from tagstream.model_export.data import splits
+    from tagstream.model_export.data.own import answers
+    from tagstream.model_export.data.own.read import read_own
+    from tagstream.model_export.measure.own import look_at
+
+    columns = (
+        replace(options.columns.of_file(), tags=options.tags or "tags") if options.multilabel else options.columns.of_file()
+    )
+    rows = read_own(file, columns)
+    gold = None if options.gold is None else read_own(options.gold, columns.of_gold())
+    base = splits.load(None) if options.base_corpus else None
+    answered = None if options.answers is None else answers.read(options.answers)
+    found = look_at(rows, gold, base=base, answers=answered, multilabel=options.multilabel, promise=promise)
+    console.talk(found.as_text())
+    found.refuse(strict=options.strict, allowed=options.allow or ())
+    if not found.division.splits.holdout:
+        console.talk("there is no gold set and no test part: no figure will be of rows that the model has not seen")
+    return found.division.splits
+
+
+def train_shipped(options: TrainOptions) -> None:
+    """
+    Train the shipped model again, write its bundle, and print its figures.
+
+    With `all` the folder gets `bundle/`, the networks in full precision, and `report/`, which compares the new
+    bundle with its teacher and student, the simpler rivals and the shipped bundle on the same rows.
+
+    Raises:
+        ExtraMissingError: PyTorch, scikit-learn or, for the report, matplotlib is not installed.
+        DataError: The settings name a folder whose data cannot be read.
+        ParityError: A gate refuses the trained network, which is kept on disk.
+    """
+    from tagstream.stream.cli.models import needs
+
+    chosen, folder = settings(data=options.data), options.folder
+    if chosen.data is None and folder != Path(DEFAULT_FOLDER) and not given_of(options, SHIPPED):
         fail(
             f"without --data, `model train {folder}` would train the shipped model again, for some hours, and write it into the folder "
             f"{folder}. Its base encoder, all-MiniLM-L6-v2, cannot be chosen. Next: give labelled rows of your own, --data FILE; or, for "
             f"the shipped model, --data with the folder of Made With ML's rows, or --corpus-only.",
             EXIT_USAGE,
         )
-    making.train(
-        chosen,
-        folder=folder,
-        everything=everything,
-        checkpoint=checkpoint,
-        promise=promise_of(promise, precision, floor, review_budget),
-        corpus_only=corpus_only,
-        multilabel=multilabel,
-        seed=seed,
-        answers=answers,
+    needs.require_export(level="info")
+    if options.all:
+        needs.require_plots()
+    data = None if options.corpus_only else needs.data_folder_if_any(chosen)
+    if data is None:
+        console.talk(
+            "training on the authored corpus alone, without Made With ML's rows; there will be no figures on the holdout"
+        )
+    kept = options.checkpoint or (folder / "network.safetensors" if options.all else None)
+    _make_shipped(options, folder / "bundle" if options.all else folder, data, kept)
+    if options.all and kept is not None:
+        _report_on_all(folder, data, kept)
+
+
+def _make_shipped(options: TrainOptions, folder: Path, data: Path | None, kept: Path | None) -> None:
+    """Make the bundle. Training takes half an hour: the network is on disk before the first gate, and stays there if one refuses it."""
+    from tagstream.model_export.bundle.invariance import ParityError
+    from tagstream.model_export.calibrate.errors import CalibrationError
+    from tagstream.model_export.data import splits
+    from tagstream.model_export.make import recipe, steps
+    from tagstream.model_export.make.training import teacher_path
+
+    network = kept or folder.with_name(f"{folder.name}-refused.safetensors")
+    of = recipe.shipped(
+        splits.load(data, answers_file=options.answers),
+        options.promise.asked(),
+        seed=options.seed,
+        checkpoint=network,
+        multilabel=options.multilabel,
     )
+    try:
+        made = steps.make(folder, of)
+    except (ParityError, CalibrationError) as error:
+        also = " Or train with another --seed." if isinstance(error, ParityError) else ""
+        msg = f"{error}{also} The trained network is in {network}, for `tagstream model export`."
+        raise type(error)(msg) from error
+    if kept is None:
+        network.unlink()
+        teacher_path(network).unlink()
+    console.show(made.as_text())
+
+
+def _report_on_all(folder: Path, data: Path | None, network: Path) -> None:
+    """Compare the new bundle with its networks, the rivals and the shipped bundle, and write the report."""
+    from tagstream.model_export.bundle import bundle
+    from tagstream.model_export.compare import evaluation, reproduction
+    from tagstream.model_export.compare.evaluation import Named
+    from tagstream.model_export.make.training import teacher_path
+    from tagstream.model_export.report.report import write
+    from tagstream.model_export.report.terminal import as_text
+
+    measured = evaluation.evaluate(
+        folder / "bundle",
+        data_folder=data,
+        baselines=True,
+        against=[Named(name=IN_TABLES, path=bundle.DEFAULT_BUNDLE)],
+        checkpoints=[Named(name="teacher fp32", path=teacher_path(network)), Named(name="student fp32", path=network)],
+        say=console.talk,
+    )
+    console.show(as_text(measured))
+    for file in write(measured, folder / "report"):
+        console.talk(f"wrote {file}")
+    if data is not None:
+        ours, shipped = bundle.read(folder / "bundle"), bundle.read(bundle.DEFAULT_BUNDLE)
+        console.show(
+            f"is it the shipped model again? {reproduction.same_file(ours.model, shipped.model, shipped.manifest.labels)}"
+        )
+        console.show("\n".join(f"  {part}" for part in reproduction.reproduced(measured, IN_TABLES)))

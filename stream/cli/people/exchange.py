@@ -3,20 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
-from stream.contract.answers import AnsweredEvent, answer_id
-from stream.contract.published import PublishedDecision, read_decision
-from stream.contract.record import Record
-from stream.contract.signature import UNSIGNED, AnswerKeys
-from stream.kafka import admin
-from stream.kafka.producer import sender
-from stream.kafka.rights import Operation
-from stream.review.exchange import files, label_studio, lines
-from stream.review.exchange.files import Form
-from stream.review.exchange.lines import ExchangeError
-from stream.settings.secret_files import answer_keys
-from stream.settings.settings import Settings
-from stream.terminal import console
-from stream.terminal.text import counted
+from tagstream.stream.contract.answers import UNSIGNED, AnsweredEvent, AnswerKeys, answer_id
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.published import PublishedDecision, read_decision
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.producer import sender
+from tagstream.stream.kafka.rights import Operation
+from tagstream.stream.review.exchange import files, label_studio, lines
+from tagstream.stream.review.exchange.files import Form
+from tagstream.stream.review.exchange.lines import ExchangeError
+from tagstream.stream.settings.secret_files import answer_keys
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal import console
+from tagstream.stream.terminal.text import counted
 
 
 def export(settings: Settings, *, form: Form, out: Path, with_open: bool) -> None:
@@ -55,7 +54,7 @@ def bring(settings: Settings, *, form: Form, file: Path, reviewer: str) -> None:
         settings: The brokers and topics.
         form: `lines` or `label-studio`.
         file: The file.
-        reviewer: Who answers, where the file does not say it.
+        reviewer: The name of the person who answers, where the file does not say it.
 
     Raises:
         ExchangeError: The file has a line or a task that is no answer; nothing is sent.
@@ -81,7 +80,7 @@ def bring(settings: Settings, *, form: Form, file: Path, reviewer: str) -> None:
         try:
             found = label_studio.answers_in(tasks, newest=held, reviewer=reviewer)
         except label_studio.TaskError as error:
-            msg = f"{file}, {error}. Nothing was sent. Next: export the project from Label Studio as JSON, and leave `data` as it is."
+            msg = f"{file}, {error}. No answer was sent. Next: export the project from Label Studio as JSON, and leave `data` as it is."
             raise ExchangeError(msg) from error
         records, passed_over = [Record(key=key, value=value) for key, value in found.records], found.passed_over
     with sender(settings) as producer:
@@ -101,13 +100,13 @@ def on_topics(settings: Settings) -> tuple[list[AnsweredEvent], list[PublishedDe
         BrokerUnreachableError: No broker answered in time, or one refused us.
     """
     answered = _answered(settings, "review", keys=answer_keys(settings.security))
-    doors = [settings.topics.review]
+    topics = [settings.topics.review]
     audit = settings.topics.audit
     if admin.describe(settings, [audit])[audit].partitions is None:
         console.talk(f"the topic {audit} does not exist, so no published event was drawn for an audit")
     else:
-        doors.append(audit)
-    read = (read_decision(record) for door in doors for record in lines.records_of(settings, door))
+        topics.append(audit)
+    read = (read_decision(record) for topic in topics for record in lines.records_of(settings, topic))
     return answered, [found for found in read if isinstance(found, PublishedDecision)]
 
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
-from stream.cli.options import Brokers, Json, finite, not_empty, settings
+from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
+from tagstream.stream.cli.options import Brokers, Json, finite, not_empty, settings
 
 
 def lookup(
@@ -41,11 +41,11 @@ def lookup(
         _in_table(table, event_id, as_json=json)
         return
     chosen = settings(brokers=brokers)
-    from stream.cli.show import looked
-    from stream.review.lookup import look_up
+    from tagstream.stream.cli.show.lookup import print_looked
+    from tagstream.stream.review.lookup import look_up
 
     found = look_up(chosen, event_id, key=None if key is None else key.encode(), seconds=seconds, say=note)
-    looked.print_looked(found, as_json=json)
+    print_looked(found, as_json=json)
     if found.unread:
         note(
             f"{seconds:g} s were over before {', '.join(found.unread)} had been read to the beginning; older records may say more. "
@@ -59,17 +59,17 @@ def lookup(
 
 
 def _in_table(table: str, event_id: str, *, as_json: bool) -> None:
-    from stream.cli.show import looked
+    from tagstream.stream.cli.show.lookup import print_kept
 
     try:
-        from stream.tables.predictions import open_predictions
+        from tagstream.stream.tables.predictions import open_predictions
     except ModuleNotFoundError as error:
-        from model_export.extras import install
+        from tagstream.model_export.extras import install
 
         fail(f"a table needs the extra `batch` ({error}). Next: {install('batch')}", EXIT_USAGE)
     with open_predictions(table, read_only=True) as predictions:
         rows, name = predictions.of_event(event_id), predictions.name
-    looked.print_kept(event_id, rows, as_json=as_json)
+    print_kept(event_id, rows, as_json=as_json)
     if not rows:
         fail(
             f"{name} has no decision on the event {event_id!r}. Next: is the id right, and is the table as new as the topics? "

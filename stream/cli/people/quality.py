@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
-from stream.cli.options import Brokers, Json, finite, not_empty, settings
+from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
+from tagstream.stream.cli.options import Brokers, Json, finite, not_empty, settings
 
 if TYPE_CHECKING:
-    from stream.settings.settings import Settings
+    from tagstream.stream.settings.settings import Settings
 
 MOST_DAYS = 90
 
@@ -44,18 +44,20 @@ def quality(
     """
     chosen = settings(brokers=brokers)
     try:
-        from stream.review.store.store import open_store, unix_ms
+        from tagstream.stream.review.store.records import unix_ms
+        from tagstream.stream.review.store.store import open_store
     except ModuleNotFoundError as error:
-        from model_export.extras import install
+        from tagstream.model_export.extras import install
 
         fail(f"the store needs the extra `review` ({error}). Next: {install('review')}", EXIT_USAGE)
-    from stream.cli.show import measured
-    from stream.review.live_quality import left_out, live_quality
+    from tagstream.stream.cli.show.quality import print_quality
+    from tagstream.stream.review.bundles import Bundles
+    from tagstream.stream.review.live_quality import left_out, live_quality
 
     url = store or _of_the_console(chosen)
     with open_store(url) as opened:
-        found = live_quality(opened, now_ms=unix_ms(), bundle=chosen.bundle, days=days, promise=promise)
-    measured.print_quality(found, as_json=json)
+        found = live_quality(opened, now_ms=unix_ms(), bundles=Bundles.of(chosen), days=days, promise=promise)
+    print_quality(found, as_json=json)
     if unused := left_out(found):
         note(unused)
     if found.report is None:
@@ -68,8 +70,8 @@ def quality(
 
 def _of_the_console(chosen: "Settings") -> str:
     """The file that a console makes unless it is told otherwise; a file that is not there would be made, and be empty."""
-    from stream.deliver.state_folder import stem_of
-    from stream.review.store.database.database import file_of
+    from tagstream.stream.deliver.state_folder import stem_of
+    from tagstream.stream.review.store.store import file_of
 
     folder = chosen.state_folder.expanduser()
     path = file_of(folder, stem_of(chosen))

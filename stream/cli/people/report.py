@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_USAGE, fail, note
-from stream.cli.options import Brokers, not_empty, settings
+from tagstream.stream.cli.exits import EXIT_USAGE, fail, note
+from tagstream.stream.cli.options import Brokers, not_empty, settings
 
 
 def report(
@@ -15,7 +15,7 @@ def report(
     brokers: Brokers = None,
     tag: Annotated[str | None, typer.Option(help="The tag that would be right.", callback=not_empty)] = None,
     comment: Annotated[str | None, typer.Option("--note", help="Your own words, for the reviewer.", callback=not_empty)] = None,
-    reporter: Annotated[str | None, typer.Option(help="Who reports.", callback=not_empty)] = None,
+    reporter: Annotated[str | None, typer.Option(help="Your name.", callback=not_empty)] = None,
 ) -> None:
     """
     Say that the tag of an event is wrong.
@@ -25,13 +25,13 @@ def report(
     chosen = settings(brokers=brokers)
     import time
 
-    from stream.cli.show.wanted import unknown_label
-    from stream.contract.refusal import Refusal
-    from stream.contract.reports import report_of, write_report
-    from stream.kafka import producer
-    from stream.kafka.admin import require
-    from stream.kafka.rights import Operation
-    from stream.terminal import console
+    from tagstream.stream.cli.show.record_filter import unknown_label
+    from tagstream.stream.contract.refusal import Refusal
+    from tagstream.stream.contract.reports import report_of, write_report
+    from tagstream.stream.kafka import producer
+    from tagstream.stream.kafka.admin import require
+    from tagstream.stream.kafka.rights import Operation
+    from tagstream.stream.terminal import console
 
     given = {"event_id": event_id, "suggested_tag": tag or "", "note": comment or "", "reporter": reporter or ""}
     made = report_of(given, int(time.time() * 1000))

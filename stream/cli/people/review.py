@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_USAGE, fail
-from stream.cli.options import Brokers, not_empty, path, settings
-from stream.cli.people import transfer
-from stream.terminal import console as terminal
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.options import Brokers, not_empty, path, settings
+from tagstream.stream.cli.people import transfer
+from tagstream.stream.terminal import console as terminal
 
 app = typer.Typer(help="Answer what waits for a person: a page in the browser.", rich_markup_mode=None)
 
@@ -74,19 +74,19 @@ def review(
         fail("--proxy-header and --trusted-proxy belong together. Next: give both, or neither.", EXIT_USAGE)
     chosen = settings(brokers=brokers)
     try:
-        from stream.review.console import run
+        from tagstream.stream.review.console import run
     except ModuleNotFoundError as error:
-        from model_export.extras import install
+        from tagstream.model_export.extras import install
 
         fail(f"the console needs the extra `review` ({error}). Next: {install('review')}", EXIT_USAGE)
-    from stream import logs
-    from stream.deliver.state_folder import stem_of
-    from stream.review.console.doors.access import Remembered, proxy
-    from stream.review.console.doors.reports import checked_origin
-    from stream.review.console.guidelines import Guidelines, shipped
-    from stream.review.console.guidelines import read as read_guidelines
-    from stream.review.store.database.database import file_of
-    from stream.web.serving import is_loopback
+    from tagstream.stream import logs
+    from tagstream.stream.deliver.state_folder import stem_of
+    from tagstream.stream.review.console.access import Remembered, proxy
+    from tagstream.stream.review.console.guidelines import Guidelines, shipped
+    from tagstream.stream.review.console.guidelines import read as read_guidelines
+    from tagstream.stream.review.console.reports import checked_origin
+    from tagstream.stream.review.store.store import file_of
+    from tagstream.stream.web.serving import is_loopback
 
     if not (is_loopback(host) or proxy_header or without_login):
         fail(
@@ -95,7 +95,7 @@ def review(
             EXIT_USAGE,
         )
     access = proxy(proxy_header, trusted_proxy or ()) if proxy_header else Remembered(name=reviewer or getpass.getuser())
-    plan = run.Plan(
+    plan = run.ConsolePlan(
         store=store or f"sqlite:///{file_of(_made(chosen.state_folder.expanduser()), stem_of(chosen))}",
         host=host,
         port=port,

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from stream.cli.exits import EXIT_USAGE, fail
-from stream.cli.options import Brokers, not_empty, path, settings
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.options import Brokers, not_empty, path, settings
 
 
 def export(
@@ -25,8 +25,8 @@ def export(
     """Write the answers on the topic `reviewed` into a file."""
     if with_open and form != "label-studio":
         fail(f"--form {form} has no place for an event without an answer. Next: leave --open out.", EXIT_USAGE)
-    from stream.cli.people import exchange
-    from stream.review.exchange.files import Form
+    from tagstream.stream.cli.people import exchange
+    from tagstream.stream.review.exchange.files import Form
 
     exchange.export(settings(brokers=brokers), form=Form(form), out=out, with_open=with_open)
 
@@ -35,12 +35,15 @@ def bring(
     file: Annotated[Path, typer.Argument(help="File of `export`, or of Label Studio.", metavar="FILE", parser=path)],
     form: Annotated[Literal["lines", "label-studio"], typer.Option(help="Form of the file.")] = "lines",
     reviewer: Annotated[
-        str, typer.Option(help="Who answers, where the file does not say it.", metavar="NAME", callback=not_empty)
+        str,
+        typer.Option(
+            help="Name of the person who answers, where the file does not say it.", metavar="NAME", callback=not_empty
+        ),
     ] = "import",
     brokers: Brokers = None,
 ) -> None:
     """Send the answers in a file to the topic `reviewed`. It can be repeated: what is there already is passed over."""
-    from stream.cli.people import exchange
-    from stream.review.exchange.files import Form
+    from tagstream.stream.cli.people import exchange
+    from tagstream.stream.review.exchange.files import Form
 
     exchange.bring(settings(brokers=brokers), form=Form(form), file=file, reviewer=reviewer)

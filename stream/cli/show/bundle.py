@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from model_export.bundle.bundle import Bundle
-from model_export.bundle.manifest import ALWAYS_ASK, Manifest
-from model_export.bundle.promise.promise import FOR_TEXTS
-from model_export.bundle.strangeness import NO_LIMITS, limits_in
-from stream.terminal import console
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, Manifest
+from tagstream.model_export.bundle.model import NO_LIMITS, limits_in
+from tagstream.model_export.bundle.promise.promise import FOR_TEXTS
+from tagstream.stream.terminal import console
 
 KB, MB = 1e3, 1e6
 SHORT_DIGEST = 12
@@ -24,7 +24,7 @@ USES = {
 
 PRIORS = {
     "balanced": "every label equally often",
-    "rows": "as often as the training rows have them",
+    "rows": "as often as its rows have them",
     "given": "as somebody said",
     "labels": "by labelled rows of a stream",
     "decisions": "by decisions on a stream",
@@ -45,8 +45,9 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     yield _named("labels", ", ".join(manifest.labels))
     yield _named(
         "size",
-        f"{_size(model + tokenizer)}: network {_size(model)}, tokenizer {_size(tokenizer)}; reads up to {manifest.max_length} "
-        "tokens of a text",
+        f"{_size(model + tokenizer)}: network {_size(model)}, tokenizer {_size(tokenizer)}; reads "
+        + (f"up to {manifest.windows} windows of " if manifest.windows > 1 else "up to ")
+        + f"{manifest.max_length} tokens of a text",
     )
     for number, what in enumerate(_made(manifest.training)):
         yield _named("" if number else "made", what)
@@ -116,6 +117,22 @@ def _named(name: str, what: str) -> str:
     return f"{name:<9}{what}"
 
 
+def imported(training: Mapping[str, Any]) -> list[str]:
+    """Where a classifier came from that was tuned elsewhere, the form that it has here, and how right it is beside the one that came."""
+    source = _part(training, "imported")
+    if not source:
+        return []
+    found = [f"from {source.get('from')}, {source.get('kind')}; its network is {source.get('form')}"]
+    found += [f"not {reason}" for reason in source.get("because", ())]
+    for part in source.get("beside", ()):
+        came, here, agreement = (float(part.get(name, 0.0)) for name in ("as_it_came", "here", "agreement"))
+        found.append(
+            f"{part.get('rows', 0):,} rows of {part.get('part')}: right {came:.2%} by {source.get('runtime')}, {here:.2%} here; "
+            f"the same label in {agreement:.2%}"
+        )
+    return found
+
+
 def _made(training: Mapping[str, Any]) -> Iterator[str]:
     """The record of the training in short. Its shape depends on the command that made it; parts may be missing."""
     encoder = _part(training, "encoder")
@@ -125,6 +142,7 @@ def _made(training: Mapping[str, Any]) -> Iterator[str]:
         found.append(f"of {base['name']}, revision {str(base.get('revision', 'unknown'))[:SHORT_DIGEST]}")
     if encoder.get("bundle"):
         found.append(f"of the encoder of the bundle {str(encoder['bundle'])[:SHORT_DIGEST]}, its head fitted anew")
+    found += imported(training)
     found += _rows("", training)
     found += _rows("n-grams: ", _part(training, "ngrams"), but=_part(training, "data"))
     found += _rows("promises: ", _part(training, "calibrated"), but=_part(training, "data"))

@@ -1,18 +1,17 @@
 """`tagstream drift tail`: findings as they come."""
 
 import sys
+from typing import assert_never
 
 import msgspec
 from rich.text import Text
 
-from monitoring.drift.findings import Finding, what_moved
-from monitoring.vocabulary import DriftKind
-from stream.cli.show import records
-from stream.contract.record import Record
-from stream.settings.settings import Settings
-from stream.terminal import console
-
-KIND_STYLES = {DriftKind.CHANGE: "yellow", DriftKind.WORDS: "cyan", DriftKind.LABELS: "magenta", DriftKind.SOURCES: "blue"}
+from tagstream.monitoring.drift.findings import Finding, what_moved
+from tagstream.monitoring.vocabulary import DriftKind
+from tagstream.stream.cli.show import records
+from tagstream.stream.contract.event import Record
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal import console
 
 
 def follow(
@@ -52,7 +51,7 @@ def _show(record: Record, *, as_json: bool) -> None:
     console.out.print(
         Text.assemble(
             (f"{finding.at[:19]:<21}", "dim"),
-            (f"{finding.kind.value:<9}", KIND_STYLES[finding.kind]),
+            (f"{finding.kind.value:<9}", _style(finding.kind)),
             f"{score:>8}  ",
             console.visible(what_moved(finding), limit=400),
         )
@@ -60,3 +59,17 @@ def _show(record: Record, *, as_json: bool) -> None:
     window = f"{finding.window.events} events, {finding.worker}"
     examples = f"; look at {', '.join(finding.example_ids[:3])}" if finding.example_ids else ""
     console.out.print(Text(f"{'':<40}{console.visible(window + examples, limit=400)}", style="dim"))
+
+
+def _style(kind: DriftKind) -> str:
+    match kind:
+        case DriftKind.CHANGE:
+            return "yellow"
+        case DriftKind.WORDS:
+            return "cyan"
+        case DriftKind.LABELS:
+            return "magenta"
+        case DriftKind.SOURCES:
+            return "blue"
+        case _:
+            assert_never(kind)

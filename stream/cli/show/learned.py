@@ -4,19 +4,19 @@ import time
 
 import msgspec
 
-from model_export.bundle.bundle import read as read_bundle
-from monitoring.drift.learning import GroupLearning, Note
-from stream.kafka import admin
-from stream.kafka.producer import sender
-from stream.kafka.reading.log import log_of
-from stream.kafka.rights import Operation
-from stream.settings.settings import Settings
-from stream.terminal import console
-from stream.worker.references import notes
+from tagstream.model_export.bundle.bundle import read as read_bundle
+from tagstream.monitoring.drift.learning import GroupLearning, ReferenceNote
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.producer import sender
+from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.kafka.rights import Operation
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal import console
+from tagstream.stream.worker.references import notes
 
 
 class NotLearnedError(Exception):
-    """Nothing is learned that could be confirmed; the message gives the next step."""
+    """The group has learned no windows that could be confirmed; the message gives the next step."""
 
     exit_code = 1
 
@@ -78,7 +78,7 @@ def _read(settings: Settings) -> GroupLearning:
     return group
 
 
-def _send(settings: Settings, note: Note) -> None:
+def _send(settings: Settings, note: ReferenceNote) -> None:
     with sender(settings) as producer:
         producer.send(settings.topics.references, key=note.key, value=msgspec.json.encode(note))
         producer.flush()

@@ -8,18 +8,18 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from stream.cli.show.wanted import Wanted
-from stream.contract.distinct import ConflictError, Distinct
-from stream.contract.record import Record
-from stream.kafka.admin import require
-from stream.kafka.reading import reader
-from stream.kafka.rights import Operation
-from stream.settings.settings import Settings
-from stream.terminal import console
-from stream.terminal.console import out, tag_style, visible
-from stream.terminal.text import counted
+from tagstream.stream.cli.show.record_filter import RecordFilter
+from tagstream.stream.contract.distinct import ConflictError, Distinct
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.admin import require
+from tagstream.stream.kafka.reading import reader
+from tagstream.stream.kafka.rights import Operation
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal import console
+from tagstream.stream.terminal.console import out, tag_style, visible
+from tagstream.stream.terminal.text import counted
 
-ALL = Wanted()
+ALL = RecordFilter()
 CONFLICTS_SHOWN = 20
 
 
@@ -32,17 +32,30 @@ def tail(
     max_records: int | None,
     idle_seconds: float | None,
     distinct: bool = False,
-    wanted: Wanted = ALL,
+    keep: RecordFilter = ALL,
 ) -> int:
     """
-    Print the wanted records, with `distinct` each outcome once, and return how many; see `follow`.
+    Print the records that the filter takes. It ends as `follow`.
+
+    Args:
+        settings: Names of topics, and the brokers.
+        topic: The name that the settings give it, or any topic's own name.
+        as_json: Print each as an object on a line.
+        from_beginning: Begin at the oldest record, and not at those that come from now on.
+        max_records: Print so many at most; None: no bound.
+        idle_seconds: End after so many seconds without a record; None: wait on.
+        distinct: Print each outcome once.
+        keep: The filter.
+
+    Returns:
+        The number of records that were printed.
 
     Raises:
         BrokerUnreachableError: No broker answered.
         TopicsMissingError: There is no such topic.
         ConflictError: With `distinct`: outcomes of one id differ; raised at the end, when all records have been read.
     """
-    sieve = _Sieve(wanted, Distinct() if distinct else None)
+    sieve = _Sieve(keep, Distinct() if distinct else None)
     try:
         shown = follow(
             settings,
@@ -64,14 +77,14 @@ def tail(
 class _Sieve:
     """Chooses the records that a tail shows, counts the others, and says each of the first conflicts in a line."""
 
-    def __init__(self, wanted: Wanted, known: Distinct | None) -> None:
-        self._wanted = wanted
+    def __init__(self, keep: RecordFilter, known: Distinct | None) -> None:
+        self._keep = keep
         self._known = known
         self._read = self._matched = 0
 
     def takes(self, record: Record) -> bool:
         self._read += 1
-        if not self._wanted.takes(record):
+        if not self._keep.takes(record):
             return False
         self._matched += 1
         if self._known is None:
@@ -85,7 +98,7 @@ class _Sieve:
             return False
 
     def say_matches(self) -> None:
-        if self._wanted != ALL:
+        if self._keep != ALL:
             console.talk(f"{self._matched} of {counted(self._read, 'record')} matched")
         elif not self._read:
             console.talk("0 records came")
@@ -120,18 +133,29 @@ def follow(
     keep: Callable[[Record], bool] = lambda _: True,
 ) -> int:
     """
-    Show the records that `keep` takes, and return how many.
+    Show the records that `keep` takes. It ends after `max_records`, after `idle_seconds` without a record, or with Ctrl-C.
 
-    It ends after `max_records`, after `idle_seconds` without a record, or with Ctrl-C.
+    Args:
+        settings: Names of topics, and the brokers.
+        topic: The name that the settings give it, or any topic's own name.
+        show: Is called with each record.
+        from_beginning: Begin at the oldest record, and not at those that come from now on.
+        max_records: Show so many at most; None: no bound.
+        idle_seconds: End after so many seconds without a record; None: wait on.
+        keep: Whether a record is shown.
+
+    Returns:
+        The number of records that were shown.
 
     Raises:
         BrokerUnreachableError: No broker answered.
         TopicsMissingError: There is no such topic.
     """
-    names: dict[str, str] = settings.topics.model_dump()
+    names = settings.topic_names
     name = names.get(topic, topic)
     require(settings, {topic: name}, operations={topic: Operation.READ})
     shown = 0
+    waits = idle_seconds is None
     # The idle time begins with the first read, not while the client connects.
     last: float | None = None
     quiet = reader.QUIET_SECONDS if idle_seconds is None else min(reader.QUIET_SECONDS, idle_seconds / 2)
@@ -142,6 +166,10 @@ def follow(
                 shown += 1
                 if max_records is not None and shown >= max_records:
                     return shown
+            if waits and not records:
+                waits = False
+                older = "" if from_beginning else "; --from-beginning shows those that are there"
+                console.talk(f"waiting for new records of {name}; Ctrl-C ends{older}")
             now = time.monotonic()
             if records or last is None:
                 last = now

@@ -1,19 +1,20 @@
 """`tagstream config show`: every setting by subject, with its value, origin, meaning and range."""
 
 import itertools
+import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from stream.settings.loading import Loaded
-from stream.settings.reference import Entry, entries
-from stream.settings.security import shown_path
-from stream.settings.settings import Settings
-from stream.terminal.console import Terminal, show_json, visible
+from tagstream.stream.settings.loading import Loaded
+from tagstream.stream.settings.reference import Entry, entries
+from tagstream.stream.settings.security import COMMAND, shown_command, shown_path
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal.console import Terminal, show_json, visible
 
 Row = tuple[Entry, Any, str]
 """A setting, its value, and where the value comes from."""
@@ -21,10 +22,15 @@ Row = tuple[Entry, Any, str]
 
 def print_settings(loaded: Loaded, *, sources: bool, as_json: bool) -> None:
     """
-    Print every setting with value, origin (`sources`), meaning and range, grouped by subject.
+    Print every setting with value, meaning and range, grouped by subject.
 
     On a terminal each subject is a table. Elsewhere a setting is a line, below a line that begins with `#` and names the subject.
     As JSON a setting is an object on a line, always with its origin.
+
+    Args:
+        loaded: The settings and their origins.
+        sources: Print the origin of each value too.
+        as_json: Print JSON.
     """
     rows = [(entry, _value(loaded.settings, entry), loaded.origins.get(entry.key, "default")) for entry in entries()]
     if as_json:
@@ -80,10 +86,17 @@ def _print_tables(rows: Iterable[Row], *, sources: bool) -> None:
 
 
 def _value(settings: Settings, entry: Entry) -> Any:
-    """The value as JSON has it; the name of a secret's file only where there is such a file."""
+    """The value as JSON has it; the name of a secret's file only where there is such a file, and no argument of a program."""
     value = entry.value_in(settings)
+    if entry.key == COMMAND and value is not None:
+        return shown_command(value)
     if isinstance(value, Path):
         return shown_path(entry.key, value)
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        # As its variable has it.
+        return json.dumps({name: fields.model_dump(exclude_unset=True) for name, fields in value.items()})
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
@@ -91,7 +104,9 @@ def _in_words(value: Any) -> str:
     """
     A value as `tagstream.toml` would have it, without quotes.
 
-    >>> _in_words(None), _in_words(False), _in_words(0.5)
-    ('-', 'false', '0.5')
+    >>> _in_words(None), _in_words(False), _in_words(0.5), _in_words(["/a", "/b"])
+    ('-', 'false', '0.5', '["/a", "/b"]')
     """
+    if isinstance(value, list):
+        return json.dumps(value)
     return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

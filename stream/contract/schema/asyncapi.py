@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stream.contract.decisions import CONTRACT_VERSION
-from stream.contract.schema.structs import Schema
-from stream.contract.schema.topics import schemas
+from tagstream.stream.contract.outcome import CONTRACT_VERSION
+from tagstream.stream.contract.schema.structs import Schema
+from tagstream.stream.contract.schema.topics import schemas
+from tagstream.stream.contract.shape import PLAIN, Shape
 
 JSON, BYTES = "application/json", "application/octet-stream"
 _BINDING = "0.5.0"
@@ -20,9 +21,9 @@ class Topic:
     Attributes:
         role: Its name among the settings `topics.*`.
         address: The topic's name unless the settings give another one.
-        description: What lies on it.
-        key: What the key of a record is.
-        actions: What tagstream does with it: `receive`, `send`.
+        description: The records on it.
+        key: The key of a record.
+        actions: The operations of tagstream on it: `receive`, `send`.
         value: The name of the value's schema; None where any bytes may come.
         headers: The headers' schema, or its name.
     """
@@ -116,24 +117,33 @@ TOPICS = (
         actions=("send",),
         value="drift",
     ),
+    Topic(
+        role="shadow",
+        address="shadow",
+        description="What another bundle would have decided (`tagstream rollout shadow`); no decision, and without a text.",
+        key="The event's id.",
+        actions=("send",),
+        value="shadow",
+    ),
 )
 # The topics of which a record that cannot be read becomes a dead letter.
 _WITH_DEAD_LETTERS = frozenset({"content", "reviewed"})
 
 
-def document(names: Mapping[str, str] | None = None, *, only: str | None = None) -> dict[str, Any]:
+def document(names: Mapping[str, str] | None = None, *, only: str | None = None, shape: Shape = PLAIN) -> dict[str, Any]:
     """
     The AsyncAPI document.
 
     Args:
         names: The topics' names by their role, as the settings give them; None for the defaults.
         only: The role of the one topic that is shown; None for all.
+        shape: Of the events on `content`.
 
     >>> document({"content": "papers"}, only="content")["channels"]["content"]["address"]
     'papers'
     """
     shown = [topic for topic in TOPICS if only in {None, topic.role}]
-    made = {name: _part(schema) for name, schema in schemas().items()}
+    made = {name: _part(schema) for name, schema in schemas(shape).items()}
     wanted = {name for topic in shown for name in (topic.value, topic.headers) if isinstance(name, str)}
     wanted |= {"content.write"} if any(topic.role == "content" for topic in shown) else set()
     return {

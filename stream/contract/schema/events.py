@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from stream.contract.limits import DEFAULT_LIMITS
-from stream.contract.schema.structs import Schema
+from tagstream.stream.contract.event import DEFAULT_LIMITS
+from tagstream.stream.contract.schema.structs import Schema
+from tagstream.stream.contract.shape import NAMES, PLAIN, Pointer, Shape, is_place
 
 NOT_BLANK = r"\S"
 # Beyond it, programs that hold numbers as floats change an integer.
@@ -34,25 +35,57 @@ _OTHERS = {
 }
 
 
-def _event(whole_numbers: Schema) -> Schema:
+def _event(whole_numbers: Schema, shape: Shape) -> Schema:
     ids = {"description": _ID, "anyOf": [_ID_TEXT, whole_numbers, {"type": "null"}]}
-    return {"type": "object", "properties": {"id": ids, "title": _TITLE, **_OTHERS}, "required": ["title"]}
+    if shape is PLAIN:
+        return {"type": "object", "properties": {"id": ids, "title": _TITLE, **_OTHERS}, "required": ["title"]}
+    title = _optional(_TITLE["description"])
+    leaves = {"id": ids, "title": title, **_OTHERS}
+    event: Schema = {"type": "object"}
+    for name in NAMES:
+        # Of several pointers the first that finds something counts, and what a later one finds may be anything.
+        for parts in getattr(shape, name)[:1]:
+            _place(event, parts, leaves[name])
+    for parts in shape.text:
+        _place(event, parts, title)
+    return {**event, "anyOf": [_holds(parts, _TITLE) for parts in shape.text or shape.title]}
 
 
-def written() -> Schema:
-    """An event as a producer should write it: the fields of the contract and no others, so that a misspelt name is found."""
+def _place(event: Schema, parts: Pointer, leaf: Schema) -> None:
+    """Say what lies at a pointer, where it leads through members alone: no schema says it of an array or an object at once."""
+    if any(map(is_place, parts)):
+        return
+    for part in parts[:-1]:
+        event = event.setdefault("properties", {}).setdefault(part, {})
+    event.setdefault("properties", {})[parts[-1]] = leaf
+
+
+def _holds(parts: Pointer, leaf: Schema) -> Schema:
+    """An object in which a pointer finds such a value."""
+    if not parts or is_place(parts[0]):
+        return {} if parts else leaf
+    return {"type": "object", "required": [parts[0]], "properties": {parts[0]: _holds(parts[1:], leaf)}}
+
+
+def written(shape: Shape = PLAIN) -> Schema:
+    """An event as a producer should write it: of the plain shape it has no other fields, so that a misspelt name is found."""
     exact = {"type": "integer", "minimum": -MOST_EXACT, "maximum": MOST_EXACT}
     return {
         "title": "content, for writing",
         "description": f"An event for the topic `content`. A producer with fields of its own adds them to its copy. {_STRICT}",
-        **_event(exact),
-        "additionalProperties": False,
+        **_event(exact, shape),
+        **({"additionalProperties": False} if shape is PLAIN else {}),
     }
 
 
-def read() -> Schema:
+def of_shape(shape: Shape) -> Schema:
+    """An event that lies in no envelope, with any other fields."""
+    return _event({"type": "integer"}, shape)
+
+
+def read(shape: Shape = PLAIN) -> Schema:
     """The values that a worker reads as events: any other field passes through, and the event may lie in a CloudEvents envelope."""
-    event = _event({"type": "integer"})
+    event = of_shape(shape)
     data = {"data": event, "data_base64": False}
     encoded = {"data_base64": {"description": "The bytes of the data, an event in JSON, as base64.", "type": "string"}}
     return {
@@ -61,21 +94,22 @@ def read() -> Schema:
         "fraction and no exponent (`17.0` is refused), and what `data_base64` holds is an event too.",
         "anyOf": [
             {"title": "event", **event},
-            _envelope("CloudEvents envelope", data, "data"),
-            _envelope("CloudEvents envelope, data as base64", encoded, "data_base64"),
+            _envelope("CloudEvents envelope", data, "data", shape),
+            _envelope("CloudEvents envelope, data as base64", encoded, "data_base64", shape),
         ],
     }
 
 
-def _envelope(title: str, data: Schema, required: str) -> Schema:
-    """A CloudEvents 1.0 envelope in structured mode. As for the decoder, it has no `title`."""
+def _envelope(title: str, data: Schema, required: str, shape: Shape) -> Schema:
+    """A CloudEvents 1.0 envelope in structured mode. As for the decoder, it has nothing where a title is."""
     attribute = {"type": "string", "minLength": 1}
     attributes = {"specversion": {"const": "1.0"}, "id": attribute, "source": attribute, "type": attribute}
     return {
         "title": title,
         "type": "object",
-        "properties": {**attributes, "title": False, **data},
+        "properties": {**attributes, **({"title": False} if shape is PLAIN else {}), **data},
         "required": [*attributes, required],
+        **({} if shape is PLAIN else {"not": {"anyOf": [_holds(parts, {}) for parts in shape.text or shape.title]}}),
     }
 
 

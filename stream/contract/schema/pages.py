@@ -1,7 +1,7 @@
 """
 `docs/contract/`, made from the code, so that the schemas and the code agree.
 
-python -m stream.contract.schema.pages docs/contract
+python -m tagstream.stream.contract.schema.pages docs/contract
 """
 
 import json
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stream.contract.schema.asyncapi import document
-from stream.contract.schema.topics import schemas
+from tagstream.stream.contract.schema.asyncapi import document
+from tagstream.stream.contract.schema.topics import schemas
 
 
 def pages() -> dict[str, str]:

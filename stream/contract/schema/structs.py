@@ -35,9 +35,12 @@ def schema_of(struct: type[msgspec.Struct]) -> Schema:
 
 
 def described(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """The words of a docstring on each attribute that it describes."""
-    _, _, attributes = inspect.cleandoc(struct.__doc__ or "").partition("Attributes:\n")
-    return {name: " ".join(words.split()) for name, words in _ATTRIBUTE.findall(inspect.cleandoc(attributes))}
+    """The words of a docstring, and of those of its base classes, on each attribute that they describe."""
+    found: dict[str, str] = {}
+    for one in reversed(struct.__mro__):
+        _, _, attributes = inspect.cleandoc(one.__doc__ or "").partition("Attributes:\n")
+        found |= {name: " ".join(words.split()) for name, words in _ATTRIBUTE.findall(inspect.cleandoc(attributes))}
+    return found
 
 
 def required(schema: Schema) -> Schema:

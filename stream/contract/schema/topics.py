@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from monitoring.drift.findings import Finding
-from monitoring.vocabulary import Reason, ReviewReason, Stage, TextFlag
-from stream.contract.answers import Answer
-from stream.contract.decisions import CONTRACT_VERSION
-from stream.contract.published import HIDDEN, ModelDecision, ReviewerDecision
-from stream.contract.reports import Report
-from stream.contract.schema import events
-from stream.contract.schema.structs import Schema, known, required, schema_of
+from tagstream.monitoring.drift.findings import Finding
+from tagstream.monitoring.vocabulary import Reason, ReviewReason, Stage, TextFlag
+from tagstream.stream.contract.answers import Answer
+from tagstream.stream.contract.outcome import ASKED_FIELDS, CONTRACT_VERSION, ReviewerDecision
+from tagstream.stream.contract.published import HIDDEN, ModelDecision
+from tagstream.stream.contract.reports import Report
+from tagstream.stream.contract.schema import events
+from tagstream.stream.contract.schema.structs import Schema, known, required, schema_of
+from tagstream.stream.contract.shadow import Shadowed
+from tagstream.stream.contract.shape import PLAIN, Shape
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 # Ours on every decision, so an event's own field of such a name is in `overridden`.
@@ -56,7 +58,8 @@ def _decided(*, by: list[str], asked: tuple[str, ...] = (), may: tuple[str, ...]
 def tagged() -> Schema:
     """A decision: of the model, which was sure, or of a person."""
     by_person = schema_of(ReviewerDecision)
-    by_person["properties"] = {**_ABSENT, **by_person["properties"]}
+    own = {name: schema for name, schema in by_person["properties"].items() if name not in ASKED_FIELDS}
+    by_person["properties"] = {**_ABSENT, **own}
     return {
         "title": "tagged",
         "description": "The event's own fields, then the decision on it. `tagged_at` is last; all before it is the same at every delivery.",
@@ -111,6 +114,15 @@ def reports() -> Schema:
 def drift() -> Schema:
     """A drift finding."""
     return {"title": "drift", "description": "What has moved in the stream.", **schema_of(Finding)}
+
+
+def shadow() -> Schema:
+    """A comparison of two bundles."""
+    return {
+        "title": "shadow",
+        "description": "What another bundle would have decided on an event. It is no decision, and has no text of the event.",
+        **schema_of(Shadowed),
+    }
 
 
 def dead_letter_headers() -> Schema:
@@ -195,16 +207,19 @@ def _towards(decision: Schema, destination: str) -> Schema:
     return {**decision, "properties": fields, "required": [*decision["required"], "destination"]}
 
 
-def schemas() -> dict[str, Schema]:
+def schemas(shape: Shape = PLAIN) -> dict[str, Schema]:
     """
     Every schema by its name: that of its topic, and which part or use where there are two.
+
+    Args:
+        shape: Of the events on `content`.
 
     >>> list(schemas())[:3]
     ['content.write', 'content.read', 'tagged']
     """
     made = {
-        "content.write": events.written(),
-        "content.read": events.read(),
+        "content.write": events.written(shape),
+        "content.read": events.read(shape),
         "tagged": tagged(),
         "review": review(),
         "content.dlq.headers": dead_letter_headers(),
@@ -212,6 +227,7 @@ def schemas() -> dict[str, Schema]:
         "reviewed": reviewed(),
         "reports": reports(),
         "drift": drift(),
+        "shadow": shadow(),
         "classified": classified(),
     }
     return {

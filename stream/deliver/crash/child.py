@@ -1,7 +1,7 @@
 """
 The process of a trial (`trial.py`): loads the worker's model, and decides the events that the worker sends, one at a time.
 
-Run as `python -m stream.deliver.crash.child DESCRIPTOR PARENT`, with the descriptor of a socket and the process id of the worker. It dies
+Run as `python -m tagstream.stream.deliver.crash.child DESCRIPTOR PARENT`, with the descriptor of a socket and the process id of the worker. It dies
 with the worker, and ends by itself when no event comes for a while. It is the first that the kernel ends when memory runs out, and gets
 little more of it than the loaded model has: an event that asks for any amount ends this process, and neither the worker nor the machine.
 """
@@ -13,17 +13,18 @@ import re
 import resource
 import signal
 import sys
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from stream import logs
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.decide.pipeline import Pipeline
-from stream.deliver.crash.trial import Begun, Died, NotHeld, Ready, Recipe
+from tagstream.stream import logs
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.deliver.crash.trial import Begun, Died, NotHeld, Ready, TrialRecipe
 
 IDLE_SECONDS = 10.0
-# What an event may take beside the loaded and warm model. The largest event of the contract takes a tenth of it.
+# An event may take so much beside the loaded and warm model. The largest event of the contract takes a tenth of it.
 EVENT_BYTES = 128 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
 PROC = Path("/proc/self")
@@ -51,7 +52,7 @@ def main() -> None:
 
 def _made(connection: Connection) -> Pipeline | NotHeld:
     try:
-        recipe: Recipe = connection.recv()
+        recipe: TrialRecipe = connection.recv()
         settings = recipe.settings
         logs.configure(level=settings.log_level, form=settings.log_format)
         pipeline = recipe.make(settings)
@@ -60,8 +61,10 @@ def _made(connection: Connection) -> Pipeline | NotHeld:
     # Anything at all: a bundle that is gone, a module that cannot be found, no memory. The worker says it and goes on.
     except Exception as error:  # noqa: BLE001
         return NotHeld(f"the trial's process cannot load the model: {type(error).__name__}: {error}")
-    if pipeline.decider.model != recipe.model:
+    if pipeline.decider.model.identity != recipe.model.identity:
         return NotHeld("the trial's process finds another model than the worker has loaded: the bundle was exchanged since")
+    # With the epoch of the worker's.
+    pipeline.replace(replace(pipeline.decider, model=recipe.model))
     return pipeline
 
 

@@ -93,6 +93,10 @@ class Left:
         self.path.unlink(missing_ok=True)
         os.close(self.file)
 
+    def release(self) -> None:
+        """Leave the file for whoever looks next."""
+        os.close(self.file)
+
 
 def left_behind(folder: Path, *, stem: str) -> Iterator[Left]:
     """

@@ -8,6 +8,9 @@ signal that the kernel or the C library raises for a process's own code, an exit
 does the end of a process that the worker itself has ended.
 
 An event that survives its trial gets the outcome of the trial. It is never again in the model of a worker.
+
+The trial is that of the model that decides the event. One that has a stand-in, a challenger, blames no event: where it ends its trial, or cannot be had there,
+the stand-in decides the event from then on, in the next trial as in the worker.
 """
 
 import math
@@ -22,14 +25,13 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from stream.contract.decisions import ModelRef
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.decide.draw import Draw
-from stream.decide.pipeline import Pipeline
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import ModelRef, Publication
+from tagstream.stream.decide.pipeline import Decider, Draw, Pipeline
+from tagstream.stream.settings.settings import Settings
 
-CHILD = "stream.deliver.crash.child"
+CHILD = "tagstream.stream.deliver.crash.child"
 LOOK_SECONDS = 0.1
 # Ten times what a process needs to load a bundle on two busy cores.
 START_SECONDS = 60.0
@@ -42,9 +44,9 @@ OWN_FAULTS = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class TrialRecipe:
     """
-    What makes the worker's pipeline in another process. It can be pickled, which a loaded network cannot.
+    Makes the worker's pipeline in another process. It can be pickled, which a loaded network cannot.
 
     Attributes:
         make: Makes the pipeline. A function of a module, by whose name the other process finds it.
@@ -73,6 +75,10 @@ class NotHeld:
     why: str
 
 
+class _Unready(NotHeld):
+    """There is no process with the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
     """The event is in the model of the trial's process."""
@@ -86,13 +92,13 @@ class Ready:
 class Trials(Protocol):
     """Holds trials, one at a time."""
 
-    def hold(self, event: Record, wanted: Callable[[], bool]) -> Publication | Died | NotHeld | None:
+    def hold(self, event: Record, goes_on: Callable[[], bool]) -> Publication | Died | NotHeld | None:
         """
         Decide the event in another process. Blocks, with a bound.
 
         Args:
             event: The suspect.
-            wanted: Asked about ten times a second; once it says no, the trial is given up.
+            goes_on: Asked about ten times a second; once it says no, the trial is given up.
 
         Returns:
             Its outcome, why there is none, or None if the trial was given up.
@@ -104,7 +110,7 @@ class Trials(Protocol):
         ...
 
 
-class _UnwantedError(Exception):
+class _GivenUpError(Exception):
     """The trial was given up."""
 
 
@@ -120,38 +126,64 @@ class _NotReadyError(Exception):
 class _Child:
     process: "subprocess.Popen[bytes]"
     connection: Any
+    model: ModelRef
 
 
 class ChildTrials:
     """Implements `Trials` with a child process, which is started for the first trial and ends by itself when none follows."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        """Start nothing yet."""
+    def __init__(
+        self,
+        recipe: TrialRecipe,
+        *,
+        decider_for: Callable[[Record], Decider | None] = lambda _: None,
+        distrust: Callable[[Record], None] = lambda _: None,
+    ) -> None:
+        """
+        Start nothing yet.
+
+        Args:
+            recipe: Makes the pipeline, but for the bundle.
+            decider_for: Gives what decides an event; None: the model of the recipe.
+            distrust: Called with an event whose decider has a stand-in, which is to decide it from now on.
+        """
         self._recipe = recipe
+        self._decider_for = decider_for
+        self._distrust = distrust
         self._seconds = recipe.settings.inference_timeout_seconds
         self._child: _Child | None = None
 
-    def hold(self, event: Record, wanted: Callable[[], bool]) -> Publication | Died | NotHeld | None:
+    def hold(self, event: Record, goes_on: Callable[[], bool]) -> Publication | Died | NotHeld | None:
         """See `Trials`."""
+        decider = self._decider_for(event)
+        recipe = self._recipe if decider is None else _recipe_for(decider, self._recipe)
+        found = self._held(recipe, event, goes_on)
+        if decider is None or decider.stand_in is None or not isinstance(found, Died | _Unready):
+            return found
+        self._distrust(event)
+        why = found.how if isinstance(found, Died) else found.why
+        return NotHeld(f"{decider.model.name} {decider.model.version} cannot decide this event ({why}), and the champion does")
+
+    def _held(self, recipe: TrialRecipe, event: Record, goes_on: Callable[[], bool]) -> Publication | Died | NotHeld | None:
         begun = False
         try:
-            child = self._ready(wanted)
+            child = self._ready(recipe, goes_on)
             # The budget of its batch stays here, where dead letters are made.
             child.connection.send(replace(event, budget=None))
-            _received(child, PROMPT_SECONDS, wanted)
+            _received(child, PROMPT_SECONDS, goes_on)
             begun = True
-            found: Publication | Died | NotHeld = _received(child, self._seconds, wanted)
-        except _UnwantedError:
+            found: Publication | Died | NotHeld = _received(child, self._seconds, goes_on)
+        except _GivenUpError:
             self.end()
             return None
         except _LateError:
             self.end()
             if begun:
                 return Died(f"no answer within {self._seconds:g} s (inference_timeout_seconds)")
-            return NotHeld("the trial's process was not ready in time")
+            return _Unready("the trial's process was not ready in time")
         except _NotReadyError as error:
             self.end()
-            return NotHeld(str(error))
+            return _Unready(str(error))
         except (EOFError, OSError) as error:
             return self._ended(error, begun=begun)
         if isinstance(found, Died):
@@ -170,7 +202,7 @@ class ChildTrials:
         """The process has closed its end, or could not be started or spoken to."""
         child = self._child
         if child is None:
-            return NotHeld(f"the trial's process cannot be started: {error}")
+            return _Unready(f"the trial's process cannot be started: {error}")
         try:
             code = child.process.wait(PROMPT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -179,22 +211,33 @@ class ChildTrials:
         how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
         if begun and (code >= 0 or -code in OWN_FAULTS):
             return Died(how)
-        return NotHeld(f"the trial's process was ended by {how}")
+        why = f"the trial's process was ended by {how}"
+        return NotHeld(why) if begun else _Unready(why)
 
-    def _ready(self, wanted: Callable[[], bool]) -> _Child:
+    def _ready(self, recipe: TrialRecipe, goes_on: Callable[[], bool]) -> _Child:
         """The process, with its model loaded."""
-        if self._child is not None and self._child.process.poll() is None:
+        if self._child is not None and self._child.process.poll() is None and self._child.model == recipe.model:
             return self._child
         self.end()
-        self._child = child = _started()
-        child.connection.send(self._recipe)
-        found = _received(child, START_SECONDS, wanted)
+        self._child = child = _started(recipe.model)
+        child.connection.send(recipe)
+        found = _received(child, START_SECONDS, goes_on)
         if isinstance(found, NotHeld):
             raise _NotReadyError(found.why)
         return child
 
 
-def _started() -> _Child:
+def _recipe_for(decider: Decider, recipe: TrialRecipe) -> TrialRecipe:
+    settings = recipe.settings
+    if decider.bundle is not None:
+        settings = settings.model_copy(update={"bundle": decider.bundle.path})
+    if decider.threshold == ALWAYS_ASK:
+        # Of an epoch in which people are asked about every event, whatever the bundle's thresholds say.
+        settings = settings.model_copy(update={"confidence_threshold": ALWAYS_ASK})
+    return replace(recipe, settings=settings, model=decider.model)
+
+
+def _started(model: ModelRef) -> _Child:
     ours, theirs = socket.socketpair()
     # A process that is stopped (SIGSTOP) takes nothing and gives nothing.
     for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
@@ -207,18 +250,18 @@ def _started() -> _Child:
             # It finds the modules that this process has found, whatever folder it is started in.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        return _Child(process, Connection(ours.detach()))
+        return _Child(process, Connection(ours.detach()), model)
 
 
-def _received(child: _Child, seconds: float, wanted: Callable[[], bool]) -> Any:
+def _received(child: _Child, seconds: float, goes_on: Callable[[], bool]) -> Any:
     """
     The next message. It is unpickled: the other process runs the code of this one, and is trusted as the worker's own model is.
 
     Looks are counted and not seconds, since a worker that was stopped for a while must not take its child for late.
     """
     for _ in range(math.ceil(seconds / LOOK_SECONDS)):
-        if not wanted():
-            raise _UnwantedError
+        if not goes_on():
+            raise _GivenUpError
         if child.connection.poll(LOOK_SECONDS):
             return child.connection.recv()
     raise _LateError

@@ -48,7 +48,7 @@ def inflate(data: memoryview, codec: int) -> Iterator[bytes | memoryview]:
     Inflate chunk by chunk; a chunk has at most 4 MiB, except for raw Snappy (22 times the data) and Zstandard (`AT_ONCE_BYTES`).
 
     Args:
-        data: What follows the header of a batch.
+        data: The bytes after the header of a batch.
         codec: The compression in the batch's attributes, 0 to 4.
 
     Raises:

@@ -13,10 +13,10 @@ from typing import Any
 
 from aiokafka.errors import CorruptRecordException
 
-from stream.contract.budget import Budget
+from tagstream.stream.contract.event import Budget
 
 BATCH_HEADER = struct.Struct(">qiibIhiqqqhii")
-# What a header costs in memory beside its bytes; a flood of empty headers reaches a limit by it.
+# A header costs so much memory beside its bytes; a flood of empty headers reaches a limit by it.
 HEADER_OVERHEAD = 32
 _CODEC, _LOG_APPEND_TIME = 0x07, 0x08
 _INT_BYTES, _LONG_BYTES = 5, 10
@@ -60,7 +60,8 @@ class FetchedRecord:
     A record with the attributes of aiokafka's `DefaultRecord`.
 
     Attributes:
-        checksum: Format 2 has none; aiokafka and Faust hand the field through to the worker, where it carries the budget of the batch.
+        checksum: Format 2 has none.
+        budget: Bounds the dead letters of its batch; None where nothing has to be bounded.
     """
 
     offset: int
@@ -69,7 +70,8 @@ class FetchedRecord:
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
-    checksum: Budget | None = None
+    checksum: None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,14 @@
 """Bounds what the worker takes from the fetched batches at once: in records, in bytes and in time."""
 
 import time
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 from aiokafka.consumer.fetcher import FetchResult
 
-from stream.contract.record import memory_bytes
+from tagstream.stream.contract.event import memory_bytes
 
 # Inflated records are held from here on, so they are counted by their own size and not by that of their batch.
 POLL_BYTES = 4 * 1024 * 1024
@@ -35,20 +38,33 @@ class Poll:
         self._bytes_left -= memory_bytes(record.key, record.value, record.headers)
 
 
+# Other consumers of this process, as the reader of `rollout`, read beside it: to them a poll that is over would be over for ever.
+_POLL: ContextVar[Poll | None] = ContextVar("poll", default=None)
+
+
+@contextmanager
+def polling() -> Iterator[Poll]:
+    """One poll for all partitions that this task takes records of in the context."""
+    poll = Poll()
+    token = _POLL.set(poll)
+    try:
+        yield poll
+    finally:
+        _POLL.reset(token)
+
+
 class BoundedFetchResult(FetchResult):  # type: ignore[misc]
     """
     Replaces aiokafka's: the rest of a batch stays compressed, or is not read yet, until the next poll.
 
-    Attributes:
-        poll: The poll that is under way, shared by all partitions; None: each call is a poll of its own.
+    Outside of `polling` each call is a poll of its own.
     """
 
-    poll: ClassVar[Poll | None] = None
     _partition_records: Any
 
     def getall(self, max_records: int | None = None) -> list[Any]:
         """The next records: as many as the bounds allow, and at least one if there is any and the poll is not over."""
-        poll = self.poll or Poll()
+        poll = _POLL.get() or Poll()
         if poll.is_over or not self.check_assignment(self._topic_partition) or not self.has_more():
             return []
         poll.begin()

@@ -9,7 +9,7 @@ Here a batch is inflated by `inflate.py` and read three ways, each for what the 
 
 1. Up to `INFLATED_BYTES`, aiokafka's C reader takes the inflated records apart.
 2. Where that raises, and beyond that size, `parse.py` reads one record at a time.
-3. Records that cannot be read at all leave as dead letters with the batch's bytes (`unreadable.py`).
+3. Records that cannot be read at all leave as dead letters with the batch's bytes (`unreadable_records`).
 
 Of a batch without gaps the offsets are counted, because a broker does not check those in an uncompressed batch, and aiokafka drops a
 record whose offset is not above the one before it.
@@ -19,48 +19,69 @@ import hashlib
 import itertools
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import aiokafka.consumer.fetcher as aiokafka_fetcher
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import ConsumerRecord
 
-from stream.contract.budget import FACTOR, FIRST_BYTES, Budget
-from stream.kafka.batches import unreadable
-from stream.kafka.batches.cut import cut, moved
-from stream.kafka.batches.inflate import NONE, inflate, is_of_the_machine
-from stream.kafka.batches.parse import BATCH_HEADER, batch_header, parse
-from stream.kafka.batches.poll import BoundedFetchResult
-from stream.logs import logger
+from tagstream.stream.contract.event import CUT_HEADERS, FACTOR, FIRST_BYTES, UNREADABLE_HEADERS, Budget
+from tagstream.stream.kafka.batches.inflate import NONE, inflate, is_of_the_machine
+from tagstream.stream.kafka.batches.parse import BATCH_HEADER, HEADER_OVERHEAD, FetchedRecord, batch_header, parse
+from tagstream.stream.kafka.batches.poll import BoundedFetchResult
+from tagstream.stream.logs import logger
+from tagstream.stream.settings.settings import Settings
 
 log = logger("tagstream.records")
-
 # More than most batches inflate to. A worker holds one for each partition; and one record in it may have half a million headers, which
 # are 32 MiB once aiokafka has read them.
 INFLATED_BYTES = 1024 * 1024
 # A record that is cut keeps at most this much of its key, and of all its headers together.
-KEPT_BESIDE_BYTES = 64 * 1024
+KEPT_KEY_BYTES = 64 * 1024
 _LENGTH_AT, _OVERHEAD, _MAGIC_AT = 8, 12, 16
 _MAGIC = 2
 _CODEC_AT, _CODEC = 22, 0x07
+# Room in a dead letter beside the event's bytes: the key, and the headers of the record and of ours.
+DEAD_LETTER_ADDED_BYTES = 256 * 1024
 
 
-def install(kept_bytes: int, event_bytes: int) -> None:
+def install(settings: Settings) -> None:
     """
     Make aiokafka's consumers in this process read with `Records`, a bounded number of bytes at a time.
 
     Args:
-        kept_bytes: A record beyond this size is cut to fit.
-        event_bytes: An event beyond this size is refused for certain, so its bytes count against its batch's budget at once.
+        settings: A record beyond the size of a dead letter is cut to fit; an event beyond its own limit is refused for certain, so its
+            bytes count against its batch's budget at once.
     """
 
     class Installed(Records):
-        kept = kept_bytes
-        event = event_bytes
+        # A dead letter fits into its topic with all that it keeps, and is larger than an event may be.
+        kept = max(settings.max_dead_letter_bytes - DEAD_LETTER_ADDED_BYTES, settings.max_event_bytes + 1)
+        event = settings.max_event_bytes
 
     aiokafka_fetcher.MemoryRecords = Installed
+    aiokafka_fetcher.PartitionRecords = BudgetedRecords
     aiokafka_fetcher.FetchResult = BoundedFetchResult
+
+
+@dataclass
+class BudgetedRecord(ConsumerRecord):  # type: ignore[misc]
+    """aiokafka's record, with the budget that bounds the dead letters of its batch."""
+
+    budget: Budget | None = None
+
+
+class BudgetedRecords(PartitionRecords):  # type: ignore[misc]
+    """Replaces aiokafka's `PartitionRecords`: hands the budget of a record on."""
+
+    def _consumer_record(self, tp: Any, record: Any) -> Any:
+        made = super()._consumer_record(tp, record)
+        budget = getattr(record, "budget", None)
+        return made if budget is None else BudgetedRecord(**vars(made), budget=budget)
 
 
 class Records:
@@ -101,7 +122,14 @@ class OldBatch:
     """Replaces aiokafka's `LegacyRecordBatch`: formats 0 and 1, which brokers before Kafka 4 have taken and today's hand out."""
 
     def __init__(self, batch: Any, raw: memoryview, kept: int) -> None:
-        """Wrap a batch; `raw` is its bytes, of which a dead letter keeps at most `kept`."""
+        """
+        Wrap a batch.
+
+        Args:
+            batch: aiokafka's reader of it.
+            raw: Its bytes.
+            kept: A dead letter keeps at most so many of them.
+        """
         self._batch = batch
         self._raw = raw
         self._kept = kept
@@ -121,7 +149,7 @@ class OldBatch:
                 raise
             # How many records the wrapper has is not known; its offset is that of the last one.
             if latest < last:
-                yield from unreadable.records(self._raw, range(last, last + 1), 0, error, self._kept)
+                yield from unreadable_records(self._raw, range(last, last + 1), 0, error, self._kept)
 
 
 class Batch:
@@ -167,7 +195,7 @@ class Batch:
             if is_of_the_machine(error):
                 raise
             offsets = range(following, min(following + left, ends))
-            yield from unreadable.records(self._raw, offsets, header.latest_ms, error, self._kept)
+            yield from unreadable_records(self._raw, offsets, header.latest_ms, error, self._kept)
 
     def _read(self) -> Iterator[Any]:
         """The records, cut where they are too large, with the offsets that they say."""
@@ -178,7 +206,7 @@ class Batch:
                 for record in itertools.islice(whole, self._header.count):
                     yield self._fitting(record, budget)
                     done += 1
-            # Whatever it is, `parse` tells whether it lies in the batch or in aiokafka.
+            # `parse` tells whether any error lies in the batch or in aiokafka.
             except Exception as error:  # noqa: BLE001
                 log.debug("batch_read_slowly", base_offset=self._header.base_offset, why=type(error).__name__)
             else:
@@ -223,5 +251,78 @@ class Batch:
             return record
         digest = digest or hashlib.sha256(record.value or b"").hexdigest()
         if budget is None or (size > self._kept and budget.take(self._kept)):
-            return cut(record, max(0, self._kept - 2 * KEPT_BESIDE_BYTES), KEPT_BESIDE_BYTES, size=size, digest=digest)
+            return cut(record, max(0, self._kept - 2 * KEPT_KEY_BYTES), KEPT_KEY_BYTES, size=size, digest=digest)
         return cut(record, FIRST_BYTES, FIRST_BYTES, size=size, digest=digest)
+
+
+def moved(record: Any, offset: int, budget: Budget | None = None) -> FetchedRecord:
+    """
+    The record at another offset.
+
+    Args:
+        record: As `parse` or aiokafka has it.
+        offset: The new one.
+        budget: Bounds the dead letters of its batch; None: that of the record, if it has one.
+    """
+    return FetchedRecord(
+        offset=offset,
+        timestamp=record.timestamp,
+        timestamp_type=record.timestamp_type,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+        budget=budget or getattr(record, "budget", None),
+    )
+
+
+def cut(record: Any, value_bytes: int, key_bytes: int, *, size: int, digest: str) -> FetchedRecord:
+    """
+    The beginning of a record.
+
+    Args:
+        record: One that is too large.
+        value_bytes: Of the value so many bytes are kept.
+        key_bytes: Of the key so many bytes are kept, and as many of all headers together.
+        size: Of the whole record.
+        digest: The SHA-256 of its whole value.
+    """
+    headers: list[tuple[str, bytes | None]] = [(CUT_HEADERS[0], str(size).encode()), (CUT_HEADERS[1], digest.encode())]
+    left = key_bytes
+    for name, value in record.headers:
+        left -= len(name) + len(value or b"") + HEADER_OVERHEAD
+        if left < 0:
+            break
+        headers.append((name, value))
+    return FetchedRecord(
+        offset=record.offset,
+        timestamp=record.timestamp,
+        timestamp_type=record.timestamp_type,
+        key=None if record.key is None else record.key[:key_bytes],
+        value=None if record.value is None else record.value[:value_bytes],
+        headers=headers,
+    )
+
+
+def unreadable_records(
+    raw: memoryview, offsets: range, timestamp_ms: int, error: Exception, kept: int
+) -> Iterator[FetchedRecord]:
+    """
+    One record for each offset that cannot be read; the first has the bytes of the batch for its value.
+
+    Of a batch that compaction has thinned out, the offsets are those that follow the last record that was read.
+
+    Args:
+        raw: The batch.
+        offsets: Those of its records that cannot be read.
+        timestamp_ms: The time of the batch.
+        error: Why; its text comes from our own code if it is a CorruptRecordException, and may quote the batch if not.
+        kept: The most bytes of the batch that fit into a dead letter.
+    """
+    why = str(error.args[0]) if isinstance(error, CorruptRecordException) and error.args else type(error).__name__
+    said = (why, f"{offsets.start} to {offsets.stop - 1}", hashlib.sha256(raw).hexdigest())
+    headers: list[tuple[str, bytes | None]] = [
+        (name, text.encode()) for name, text in zip(UNREADABLE_HEADERS, said, strict=True)
+    ]
+    for offset in offsets:
+        value = bytes(raw[:kept]) if offset == offsets.start else None
+        yield FetchedRecord(offset=offset, timestamp=timestamp_ms, timestamp_type=0, key=None, value=value, headers=headers)

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator
 
 from kafka.partitioner.default import murmur2
 
-from stream.contract.record import Record
-from stream.kafka.reading.log import Log
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.reading.log import Log
 
 CHUNK_OFFSETS = 10_000
 

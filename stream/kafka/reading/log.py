@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
-from stream.contract.record import Record
-from stream.kafka.errors import translated, unreachable
-from stream.kafka.reading.reader import consumer, record_of
-from stream.settings.settings import Settings
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.errors import translated, unreachable
+from tagstream.stream.kafka.reading.reader import consumer, record_of
+from tagstream.stream.settings.settings import Settings
 
 POLL_MS, POLL_RECORDS = 200, 500
 
@@ -23,7 +23,14 @@ class Log:
     """
 
     def __init__(self, client: KafkaConsumer, settings: Settings, topic: str) -> None:
-        """Ask for the partitions of a topic that exists."""
+        """
+        Ask for the partitions of the topic.
+
+        Args:
+            client: In no group; the log seeks with it.
+            settings: Has the bound of every wait.
+            topic: The name of a topic that exists.
+        """
         self._client = client
         self._settings = settings
         self._seconds = settings.startup_timeout_seconds

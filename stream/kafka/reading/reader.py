@@ -1,26 +1,99 @@
 """A reader without a consumer group, for commands that follow topics. kafka-python."""
 
 import contextlib
+import heapq
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from stream.contract.record import Record
-from stream.kafka import admin
-from stream.kafka.connect.handshake import admitted
-from stream.kafka.errors import CONNECT_FAILURES, translated
-from stream.kafka.reading.backlog import Backlog
-from stream.settings.settings import Settings
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.admission import admitted
+from tagstream.stream.kafka.errors import CONNECT_FAILURES, translated
+from tagstream.stream.settings.settings import Settings
 
 POLL_MS, POLL_RECORDS = 200, 1000
 PARTITION_BYTES = 1_048_576
 # After so long without progress a partition is no longer waited for, though records of it are outstanding.
-PATIENCE_SECONDS = 5.0
+NO_PROGRESS_SECONDS = 5.0
 # After so long without a record the brokers are asked whether they are up.
 QUIET_SECONDS = 2.0
+# Topic and number.
+Partition = tuple[str, int]
+
+
+class Timed(Protocol):
+    """The fields of a record that are needed here."""
+
+    @property
+    def topic(self) -> str:
+        """The record's topic."""
+
+    @property
+    def partition(self) -> int:
+        """The number of its partition."""
+
+    @property
+    def timestamp_ms(self) -> int:
+        """Its time in Unix milliseconds."""
+
+
+R = TypeVar("R", bound=Timed)
+
+
+class Backlog(Generic[R]):
+    """
+    Merges partitions by time. A record is held back as long as a partition without held records may still bring an older one.
+
+    A caller that reads only the partitions in `awaited` bounds the memory: of each partition, what one read brought is held.
+    """
+
+    def __init__(self, partitions: Iterable[Partition]) -> None:
+        """Expect records of these partitions."""
+        self._held: dict[Partition, deque[R]] = {partition: deque() for partition in partitions}
+        self._open = set(self._held)
+
+    @property
+    def awaited(self) -> list[Partition]:
+        """The open partitions without held records: the others wait for these."""
+        return [partition for partition, held in self._held.items() if not held and partition in self._open]
+
+    @property
+    def finished(self) -> bool:
+        """Are all partitions ended, and all records taken?"""
+        return not self._open and not any(self._held.values())
+
+    def add(self, records: Iterable[R]) -> None:
+        """Hold records, those of each partition in its order."""
+        for record in records:
+            self._held[record.topic, record.partition].append(record)
+
+    def end(self, partition: Partition) -> None:
+        """Wait for this partition no longer; records of it that come later are still taken in their turn."""
+        self._open.discard(partition)
+
+    def take(self) -> list[R]:
+        """The held records before which no older one can come, the oldest first."""
+        if self.awaited:
+            return []
+        heads = [(held[0].timestamp_ms, partition) for partition, held in self._held.items() if held]
+        heapq.heapify(heads)
+        taken: list[R] = []
+        while heads:
+            _, partition = heads[0]
+            held = self._held[partition]
+            taken.append(held.popleft())
+            if held:
+                heapq.heapreplace(heads, (held[0].timestamp_ms, partition))
+            elif partition in self._open:
+                break
+            else:
+                heapq.heappop(heads)
+        return taken
 
 
 @contextlib.contextmanager
@@ -102,7 +175,7 @@ def read(
 def _require_brokers(client: KafkaConsumer, assigned: Sequence[TopicPartition], settings: Settings) -> None:
     """An empty poll can mean an idle topic or an unreachable broker, so ask. One partition without a leader is no reason to stop."""
     try:
-        client.end_offsets(assigned, timeout_ms=int(PATIENCE_SECONDS * 1000))
+        client.end_offsets(assigned, timeout_ms=int(NO_PROGRESS_SECONDS * 1000))
     except KafkaError:
         admin.partitions(settings)
 
@@ -112,25 +185,25 @@ def backlog_by_time(client: KafkaConsumer, assigned: Sequence[TopicPartition]) -
     The records that partitions hold now, oldest first; the client is then positioned behind them.
 
     Only partitions that the others wait for are polled, so that at most one poll of each partition is in memory. A partition
-    without progress for `PATIENCE_SECONDS` is not waited for. Without an answer on where partitions end there is no backlog.
+    without progress for `NO_PROGRESS_SECONDS` is not waited for. Without an answer on where partitions end there is no backlog.
     """
     try:
-        positions = client.beginning_offsets(assigned, timeout_ms=int(PATIENCE_SECONDS * 1000))
-        ends = client.end_offsets(assigned, timeout_ms=int(PATIENCE_SECONDS * 1000))
+        positions = client.beginning_offsets(assigned, timeout_ms=int(NO_PROGRESS_SECONDS * 1000))
+        ends = client.end_offsets(assigned, timeout_ms=int(NO_PROGRESS_SECONDS * 1000))
     except KafkaError:
         # Partitions that can be read are worth more than their order: the caller reads them as they come.
         return
     backlog: Backlog[Record] = Backlog(partition for partition in assigned if positions[partition] < ends[partition])
     moved = time.monotonic()
     while not backlog.finished:
-        wanting = [TopicPartition(*partition) for partition in backlog.wanting]
+        awaited = [TopicPartition(*partition) for partition in backlog.awaited]
         before = sum(positions.values())
-        backlog.add(_poll_only(client, wanting, positions))
+        backlog.add(_poll_only(client, awaited, positions))
         # Positions, not records: a partition may begin with records of an aborted transaction.
         if sum(positions.values()) > before:
             moved = time.monotonic()
-        late = time.monotonic() - moved > PATIENCE_SECONDS
-        for partition in wanting:
+        late = time.monotonic() - moved > NO_PROGRESS_SECONDS
+        for partition in awaited:
             if late or positions[partition] >= ends[partition]:
                 backlog.end(partition)
         if found := backlog.take():

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping
 
 from kafka import KafkaConsumer, TopicPartition
 
-from stream.contract.record import Record
-from stream.kafka.errors import translated
-from stream.kafka.reading.reader import POLL_MS, consumer, record_of
-from stream.settings.settings import Settings
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.errors import translated
+from tagstream.stream.kafka.reading.reader import POLL_MS, consumer, record_of
+from tagstream.stream.settings.settings import Settings
 
 POLL_RECORDS = 500
 
@@ -25,7 +25,14 @@ class Resumed:
     """
 
     def __init__(self, client: KafkaConsumer, settings: Settings, topics: Collection[str]) -> None:
-        """Know the partitions of topics that exist; nothing is read before `begin`."""
+        """
+        Read nothing before `begin`.
+
+        Args:
+            client: In no group.
+            settings: Has the bound of every wait.
+            topics: Names of topics that exist.
+        """
         self._client = client
         self._settings = settings
         self._topics = sorted(topics)
@@ -50,9 +57,9 @@ class Resumed:
 
     def since(self, topic: str, moment_ms: int) -> dict[Place, int]:
         """The offset of the first record at or after a moment (Unix milliseconds), by partition; without one, none."""
-        wanted = {TopicPartition(*place): moment_ms for place in self.partitions() if place[0] == topic}
+        moments = {TopicPartition(*place): moment_ms for place in self.partitions() if place[0] == topic}
         with translated(self._settings):
-            found = self._client.offsets_for_times(wanted, timeout_ms=self._timeout_ms)
+            found = self._client.offsets_for_times(moments, timeout_ms=self._timeout_ms)
         return {(place.topic, place.partition): at.offset for place, at in found.items() if at is not None}
 
     def begin(self, positions: Mapping[Place, int]) -> None:
@@ -61,16 +68,16 @@ class Resumed:
         self._reading = set()
 
     def poll(self, topics: Collection[str]) -> list[Record]:
-        """What has come on these topics, after `POLL_MS` at most; the others stand still."""
-        wanted = {place for place in self.positions if place[0] in topics}
+        """The records that have come on these topics, after `POLL_MS` at most; the others stand still."""
+        places = {place for place in self.positions if place[0] in topics}
         with translated(self._settings):
-            if wanted != self._reading:
-                self._client.assign([TopicPartition(*place) for place in sorted(wanted)])
-                for place in sorted(wanted):
+            if places != self._reading:
+                self._client.assign([TopicPartition(*place) for place in sorted(places)])
+                for place in sorted(places):
                     self._client.seek(TopicPartition(*place), self.positions[place])
-                self._reading = wanted
+                self._reading = places
             polled = self._client.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-            for place in wanted:
+            for place in places:
                 # Not the records' own offsets: the last of a partition may be a transaction marker, which no record has.
                 at = self._client.position(TopicPartition(*place), timeout_ms=POLL_MS)
                 self.positions[place] = self.positions[place] if at is None else at

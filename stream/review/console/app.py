@@ -1,35 +1,47 @@
-"""The application of the console: routes behind the guard, and a page for each error that a person can meet."""
+"""
+The application of the console, behind its guard: the routes, and a page for each error that a person can meet.
+
+The route of a page, its view in `views.py` and its template in `page/` have one name. Every form works without script.
+"""
 
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Form, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from monitoring.metrics.quality import CONTENT_TYPE
-from stream.database.database import DatabaseUnavailableError
-from stream.review.console import answering, beside
-from stream.review.console.desk import Desk
-from stream.review.console.doors import reports
-from stream.review.console.doors.access import AccessError
-from stream.web.guard import Guard, Rules
-from stream.web.serving import HEALTH_CONNECTIONS, MOST_CONNECTIONS
+from tagstream.monitoring.metrics.quality import CONTENT_TYPE
+from tagstream.stream.contract.answers import OFF_SUBJECT
+from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.database.database import DatabaseUnavailableError
+from tagstream.stream.review.console import reports, views
+from tagstream.stream.review.console.access import COOKIE, MAX_NAME_CHARACTERS, AccessError, clean_name, quoted
+from tagstream.stream.review.console.pages import ReviewConsole
+from tagstream.stream.review.saving import Saved, Unsaved
+from tagstream.stream.review.store.queue import Queue
+from tagstream.stream.review.store.records import Claim, Lapsed
+from tagstream.stream.web.guard import RequestGuard, RequestRules
+from tagstream.stream.web.serving import HEALTH_CONNECTIONS, MOST_CONNECTIONS
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_HELD_BYTES = 4 * 1024 * 1024
+OWN_ANSWERS = 50
+A_YEAR_SECONDS = 365 * 24 * 3600
+Text = Annotated[str, Form()]
 
 
 class NotFilledError(Exception):
     """The store does not know all answers yet: an item that it shows as open may have one."""
 
 
-def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str] = ()) -> Guard:
+def application(console: ReviewConsole, *, names: Iterable[str] = (), origins: Iterable[str] = ()) -> RequestGuard:
     """
     The ASGI application, behind its guard.
 
     Args:
-        desk: Its parts.
+        console: Its parts.
         names: Names that a request may have as `Host`, beside localhost and addresses.
         origins: Sites whose pages may post to `/reports`.
     """
@@ -37,16 +49,16 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     def filled() -> None:
-        if not desk.filled():
-            raise NotFilledError(desk.trouble())
+        if not console.filled():
+            raise NotFilledError(console.not_ready())
 
-    for pages in (answering, beside):
-        app.include_router(pages.routes(desk), dependencies=[Depends(filled)])
-    app.include_router(reports.routes(desk, origins))
+    for routes in (_items, _others, _names):
+        app.include_router(routes(console), dependencies=[Depends(filled)])
+    app.include_router(reports.routes(console, origins))
 
     @app.get("/assets/{digest}/{name}")
     def asset(digest: str, name: str) -> Response:
-        return desk.pages.asset(digest, name)
+        return console.templates.asset(digest, name)
 
     # On the event loop: the threads may all wait for a store that does not answer.
     @app.get("/healthz")
@@ -55,15 +67,15 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
 
     @app.get("/metrics")
     def metrics() -> Response:
-        return Response(desk.measuring.metrics(), media_type=CONTENT_TYPE)
+        return Response(console.measuring.metrics(), media_type=CONTENT_TYPE)
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        trouble = desk.trouble()
+        trouble = console.not_ready()
         return PlainTextResponse(f"{trouble or 'ready'}\n", 200 if trouble is None else 503)
 
-    _answer_errors(app, desk)
-    rules = Rules(
+    _answer_errors(app, console)
+    rules = RequestRules(
         names=names,
         max_requests=MOST_CONNECTIONS - HEALTH_CONNECTIONS,
         cross_site={reports.PATH},
@@ -71,14 +83,159 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
         max_held_bytes=MAX_HELD_BYTES,
         shorten="shorten the note",
     )
-    return Guard(app, rules)
+    return RequestGuard(app, rules)
 
 
-def _answer_errors(app: FastAPI, desk: Desk) -> None:
+def _items(console: ReviewConsole) -> APIRouter:
+    """One item at a time, and its answer."""
+    router = APIRouter()
+
+    @router.get("/")
+    def item(request: Request) -> Response:
+        """The item that this reviewer holds, or the next one."""
+        reviewer = console.access.reviewer(request)
+        claim = console.store.queue.claim(reviewer)
+        return console.empty(reviewer) if claim is None else console.item(claim)
+
+    @router.get("/again")
+    def again(request: Request, id: str) -> Response:  # noqa: A002 - the name in the address
+        """An item that has an answer, to be answered anew."""
+        reviewer = console.access.reviewer(request)
+        claim = console.store.queue.reopen(id, reviewer)
+        if isinstance(claim, Lapsed):
+            return console.trouble(reviewer, "It cannot be changed now", claim.message, status=409)
+        return console.item(claim)
+
+    @router.post("/answer")
+    def answer(
+        request: Request,
+        event: Text,
+        token: Text,
+        tag: Text = "",
+        note: Text = "",
+        back: Text = "",
+        twin: Annotated[list[str] | None, Form()] = None,
+    ) -> Response:
+        """Save the answer, or give the item back; then the next item."""
+        reviewer = console.access.reviewer(request)
+        if back:
+            done = next((one.done for one in views.ACTIONS if one.value == back), Queue.release)
+            done(console.store.queue, event, token)
+            return _to_next()
+        claim = console.store.queue.renew(event, token)
+        if isinstance(claim, Lapsed):
+            return console.lapsed(reviewer, claim, note)
+        if claim.reviewer != reviewer:
+            return console.trouble(reviewer, "It is not yours", f"The item is in the hands of {claim.reviewer}.", note, 409)
+        # A form ends lines with two characters; a page counts one.
+        typed = note.replace("\r\n", "\n").strip()
+        wrong = _wrong(claim, tag, typed)
+        if wrong:
+            return console.item(claim, note=typed, trouble=wrong, status=422)
+        return _outcome(console, claim, typed, console.saving.save(event, token, tag, note=typed or None, also=twin or ()))
+
+    return router
+
+
+def _wrong(claim: Claim, tag: str, note: str) -> str:
+    """A sentence on a form that cannot be saved; empty for a good one."""
+    if len(note) > MAX_NOTE_CHARACTERS:
+        return f"The note has {len(note):,} characters; {MAX_NOTE_CHARACTERS:,} are the most. Next: shorten it."
+    if tag not in claim.item.decision.probabilities and tag != OFF_SUBJECT:
+        return "Choose one of the tags."
+    return ""
+
+
+def _outcome(console: ReviewConsole, claim: Claim, note: str, outcome: Saved | Lapsed | Unsaved) -> Response:
+    match outcome:
+        case Saved():
+            return _to_next()
+        case Lapsed():
+            return console.lapsed(claim.reviewer, outcome, note)
+        case Unsaved(arrived=None):
+            heading = "It is not known whether your answer is saved"
+            return console.trouble(claim.reviewer, heading, outcome.message, note, 503)
+        case Unsaved():
+            return console.item(claim, note=note, trouble=outcome.message, status=503)
+
+
+def _others(console: ReviewConsole) -> APIRouter:
+    """A reviewer's answers, live quality, help, and the requests of the page's script."""
+    router = APIRouter()
+
+    @router.get("/standing.json")
+    def standing(request: Request) -> Response:
+        """Whether there is an item for this reviewer: the page on which nothing waits asks for it."""
+        claim = console.store.queue.claim(console.access.reviewer(request))
+        return JSONResponse({"next": claim is not None, "waiting": console.store.queue.figures().length})
+
+    @router.get("/answers")
+    def answers(request: Request) -> Response:
+        """The reviewer's newest answers, each with a way to change it."""
+        reviewer = console.access.reviewer(request)
+        own = console.store.queue.own(reviewer, OWN_ANSWERS)
+        return console.page("answers.html", reviewer, answers=views.answers(own, console.now_ms()))
+
+    @router.get("/quality")
+    def quality(request: Request) -> Response:
+        """How right the decisions are, as people find."""
+        shown = views.quality(console.measuring.latest, console.measuring.failure)
+        return console.page("quality.html", console.access.reviewer(request), quality=shown)
+
+    @router.get("/help")
+    def show_help(request: Request) -> Response:
+        """How to answer."""
+        return console.page("help.html", console.access.reviewer(request))
+
+    @router.post("/renew")
+    def renew(request: Request, event: Annotated[str, Form()], token: Annotated[str, Form()]) -> Response:
+        """Hold the item for longer, while its reviewer types."""
+        console.access.reviewer(request)
+        claim = console.store.queue.renew(event, token)
+        if isinstance(claim, Lapsed):
+            return JSONResponse({"message": claim.message}, 409)
+        return JSONResponse({"until_ms": claim.until_ms})
+
+    return router
+
+
+def _names(console: ReviewConsole) -> APIRouter:
+    """The name of a reviewer without a login."""
+    router = APIRouter()
+
+    @router.get("/name")
+    def name_page(request: Request) -> Response:
+        """Where a reviewer without a login says who answers."""
+        reviewer = console.access.reviewer(request)
+        return console.page("name.html", reviewer, name=reviewer, trouble="") if console.can_rename else _to_next()
+
+    @router.post("/name")
+    def rename(request: Request, name: Annotated[str, Form()] = "") -> Response:
+        """Remember the name in a cookie of this browser."""
+        reviewer = console.access.reviewer(request)
+        if not console.can_rename:
+            return _to_next()
+        cleaned = clean_name(name)
+        if cleaned is None:
+            trouble = f"A name has 1 to {MAX_NAME_CHARACTERS} characters, all of them visible."
+            return console.page("name.html", reviewer, 422, name=name[:MAX_NAME_CHARACTERS], trouble=trouble)
+        response = _to_next()
+        response.set_cookie(COOKIE, quoted(cleaned), max_age=A_YEAR_SECONDS, httponly=True, samesite="strict")
+        return response
+
+    return router
+
+
+def _to_next() -> RedirectResponse:
+    """To the next item; a redirect never goes where a request says."""
+    return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+
+
+def _answer_errors(app: FastAPI, console: ReviewConsole) -> None:
     """A page for each error that a person can meet."""
 
     def page(status: int, heading: str, sentence: str) -> Response:
-        return desk.pages.render(
+        return console.templates.render(
             "trouble.html",
             status,
             reviewer="",

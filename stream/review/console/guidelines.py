@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from model_export.bundle import bundle
+from tagstream.model_export.bundle import bundle
 
 SHIPPED = bundle.DEFAULT_BUNDLE.parents[1] / "corpus" / "guidelines.md"
 MOST_BYTES = 256 * 1024

@@ -3,18 +3,16 @@
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from monitoring.metrics.quality import QualityMetrics
-from monitoring.quality import words
-from monitoring.quality.words import Table
-from stream.contract.publication import timestamp
-from stream.database.database import DatabaseUnavailableError
-from stream.logs import logger
-from stream.review.live_quality import LiveQuality, live_quality
-from stream.review.store.store import Store, unix_ms
+from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.stream.database.database import DatabaseUnavailableError
+from tagstream.stream.logs import logger
+from tagstream.stream.review.bundles import Bundles
+from tagstream.stream.review.live_quality import LiveQuality, live_quality
+from tagstream.stream.review.store.records import unix_ms
+from tagstream.stream.review.store.store import Store
 
 EVERY_SECONDS = 60.0
 # A large store takes some time to be summed: an estimate rests so many times as long as it took.
@@ -23,28 +21,6 @@ REST = 10
 STOP_SECONDS = 30.0
 
 log = logger("tagstream.review")
-
-
-def advice(found: LiveQuality) -> str:
-    """Whether new thresholds are worth doing; empty where nothing was measured."""
-    return "" if found.report is None else words.verdict(found.report)
-
-
-def tables(found: LiveQuality) -> tuple[Table, ...]:
-    """The tables of `tagstream quality`; none where nothing was measured."""
-    return () if found.report is None else words.tables(found.report)
-
-
-def headline(found: LiveQuality | None, failure: str | None = None) -> str:
-    """The one sentence to read."""
-    if failure is not None:
-        before = "No estimate was made yet" if found is None else f"What follows was estimated at {timestamp(found.until_ms)}"
-        return f"The last estimate failed ({failure}). {before}. Next: see the console's log for quality_not_measured."
-    if found is None:
-        return "The first estimate is being made. Next: look again in a minute."
-    if found.report is None:
-        return "No decision of the last 30 days was drawn for people, so nothing can be measured. Next: see that the topic audit is there."
-    return words.headline(found.report, days=found.days)
 
 
 class Measuring:
@@ -56,9 +32,17 @@ class Measuring:
         failure: Why the last look made none; None where it did.
     """
 
-    def __init__(self, store: Store, metrics: QualityMetrics, *, bundle: Path, clock: Callable[[], int] = unix_ms) -> None:
-        """Estimate nothing yet; `bundle` is the folder of the one that decides, `clock` is Unix milliseconds."""
-        self._bundle = bundle
+    def __init__(self, store: Store, metrics: QualityMetrics, *, bundles: Bundles, clock: Callable[[], int] = unix_ms) -> None:
+        """
+        Estimate nothing yet.
+
+        Args:
+            store: Is estimated.
+            metrics: Get each estimate.
+            bundles: What is known of those that decide.
+            clock: Unix milliseconds.
+        """
+        self._bundles = bundles
         self._clock = clock
         self._store = store
         self._metrics = metrics
@@ -86,7 +70,7 @@ class Measuring:
             DatabaseUnavailableError: The store does not answer.
         """
         now_ms = self._clock()
-        found = live_quality(self._store, now_ms=now_ms, bundle=self._bundle)
+        found = live_quality(self._store, now_ms=now_ms, bundles=self._bundles)
         with self._text:
             self._metrics.left_out(decisions=found.left_out.unsound, answers=found.left_out.strays)
             if found.report is not None:
@@ -100,7 +84,7 @@ class Measuring:
         Raises:
             DatabaseUnavailableError: The store does not answer.
         """
-        queue = self._store.queue()
+        queue = self._store.queue.figures()
         with self._text:
             self._metrics.queue(
                 waiting={door.value: count for door, count in queue.open.items()},

@@ -3,29 +3,30 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from monitoring.metrics.quality import QualityMetrics
-from stream.kafka.admin import require
-from stream.kafka.producer import verbatim_sender
-from stream.kafka.rights import Operation
-from stream.logs import logger
-from stream.review.console.app import application
-from stream.review.console.desk import Desk
-from stream.review.console.doors.access import Access
-from stream.review.console.guidelines import NONE, Guidelines
-from stream.review.console.measuring import Measuring
-from stream.review.follower import Follower
-from stream.review.saving import Saving
-from stream.review.store.store import open_store
-from stream.settings.secret_files import answer_keys
-from stream.settings.settings import Settings
-from stream.web.serving import listen, serve, url
+from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.stream.kafka.admin import require
+from tagstream.stream.kafka.producer import verbatim_sender
+from tagstream.stream.kafka.rights import Operation
+from tagstream.stream.logs import logger
+from tagstream.stream.review.bundles import Bundles
+from tagstream.stream.review.console.access import Access
+from tagstream.stream.review.console.app import application
+from tagstream.stream.review.console.guidelines import NONE, Guidelines
+from tagstream.stream.review.console.measuring import Measuring
+from tagstream.stream.review.console.pages import ReviewConsole
+from tagstream.stream.review.follower import StoreFollower
+from tagstream.stream.review.saving import Saving
+from tagstream.stream.review.store.store import open_store
+from tagstream.stream.settings.secret_files import answer_keys
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.web.serving import listen, serve, url
 
 log = logger("tagstream.review")
 FILLING = "The queue is being read from the topics. Next: look again in a moment."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ConsolePlan:
     """
     The options of the command.
 
@@ -33,10 +34,10 @@ class Plan:
         store: URL of the store.
         host: Address to listen on.
         port: Its port; 0 takes a free one.
-        access: Who is behind a request.
+        access: Names the person behind a request.
         names: Host names that requests may have, beside localhost and addresses.
         origins: Sites whose pages may send reports.
-        guidelines: What the labels mean.
+        guidelines: The meaning of the labels.
     """
 
     store: str
@@ -48,7 +49,7 @@ class Plan:
     guidelines: Guidelines = NONE
 
 
-def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
+def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) -> None:
     """
     Serve until SIGINT or SIGTERM.
 
@@ -58,11 +59,12 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
         say: Tells the address.
 
     Raises:
-        AddressError: The address cannot be listened on.
+        ListenError: The address cannot be listened on.
         BrokerUnreachableError: No broker answered at the start.
         TopicsMissingError: `review` or `reviewed` does not exist.
         NotAuthorizedError: This user may not read `review` or write `reviewed`.
         DatabaseUnavailableError: The store cannot be opened.
+        DatabaseInUseError: It is a file that another console uses.
     """
     topics = settings.topics
     with listen(plan.host, plan.port) as listening:
@@ -74,24 +76,25 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
         # A producer that is not idempotent may write an answer twice: the same bytes, which the stream takes once. It needs no right more.
         with (
             open_store(plan.store) as store,
+            store.database.of_one("console"),
             verbatim_sender(settings, idempotent=False) as sender,
-            Follower(store, settings) as follower,
-            Measuring(store, QualityMetrics.alone(), bundle=settings.bundle) as measuring,
+            StoreFollower(store, settings) as follower,
+            Measuring(store, QualityMetrics.alone(), bundles=Bundles.of(settings)) as measuring,
         ):
 
-            def trouble() -> str | None:
+            def not_ready() -> str | None:
                 return follower.trouble if follower.ready.is_set() else follower.trouble or FILLING
 
-            desk = Desk(
+            console = ReviewConsole(
                 store=store,
                 saving=Saving(store, sender, topics, keys=answer_keys(settings.security)),
                 access=plan.access,
                 measuring=measuring,
                 filled=follower.ready.is_set,
-                trouble=trouble,
+                not_ready=not_ready,
                 guidelines=plan.guidelines,
             )
             say(f"the console: {url(listening)}")
             log.info("console_starting", address=url(listening), store=store.name)
-            serve(application(desk, names=plan.names, origins=plan.origins), listening, follower.check)
+            serve(application(console, names=plan.names, origins=plan.origins), listening, follower.check)
             log.info("console_stopped")

@@ -1,15 +1,30 @@
-"""The figures and texts of a page, made from the store's records: no HTML, no clock."""
+"""The views of the pages, ready for their templates: texts and figures as they are printed. No HTML, no clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-import msgspec
-
-from stream.contract.answers import OFF_SUBJECT
-from stream.contract.parsing.typed import milliseconds
-from stream.review.console import words
-from stream.review.console.shapes import Choice, ItemView, Link, Near, OwnAnswer, Reason, Reported, Saved, Standing
-from stream.review.store.facts import Claim, Complaint, Door, Given, Item, Neighbour, Pace, Queue, Twin
+from tagstream.monitoring.quality import words as figures
+from tagstream.monitoring.quality.words import QualityTable
+from tagstream.monitoring.vocabulary import ReviewReason
+from tagstream.stream.contract.answers import OFF_SUBJECT
+from tagstream.stream.contract.outcome import timestamp
+from tagstream.stream.contract.published import ModelDecision, milliseconds
+from tagstream.stream.contract.reports import Report
+from tagstream.stream.review.console import words
+from tagstream.stream.review.live_quality import LiveQuality, left_out
+from tagstream.stream.review.store.queue import Queue
+from tagstream.stream.review.store.records import (
+    Claim,
+    Door,
+    Given,
+    Neighbour,
+    QueueFigures,
+    ReviewerFigures,
+    Twin,
+    link_of,
+    text_of,
+)
 
 # A reviewer reads about this much before the decision; the rest opens on demand. The model reads none of what is left out.
 FIRST_CHARACTERS, MOST_CHARACTERS = 900, 16_000
@@ -21,17 +36,193 @@ OFF_SUBJECT_KEY = "0"
 MOST_IN_ORDER = 12
 
 
-class _Before(msgspec.Struct, frozen=True):
-    """The fields of a decision that a page speaks of; the others are ignored."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownReason:
+    """Why a person is asked; `kind` is a class of the style."""
 
-    decider: str = "model"
-    threshold: float = 1.0
-    text_flags: tuple[str, ...] = ()
+    name: str
+    sentence: str
+    kind: str = ""
 
 
-def standing(queue: Queue, pace: Pace, now_ms: int) -> Standing:
-    """The header of one reviewer."""
-    return Standing(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """
+    One button: the tag that it sends and how it looks.
+
+    Attributes:
+        tag: The value that is sent.
+        name: The text.
+        key: The key that presses it; empty from the tenth label on.
+        probability: The model's; None where it is hidden.
+        guess: The model's own tag.
+        stands: The answer that stands.
+        apart: Not a label of the bundle.
+    """
+
+    tag: str
+    name: str
+    key: str
+    probability: float | None = None
+    guess: bool = False
+    stands: bool = False
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """
+    A way to give an item back without an answer: a button, a key and a line in the list of keys.
+
+    Attributes:
+        value: The value that is sent as `back`.
+        name: The text of the button.
+        key: The key that presses it.
+        meaning: Its line in the list of keys; empty for one without a line.
+        offered: Whether an item with this door has it.
+        done: Gives the item back, by the event's id and the claim's token.
+    """
+
+    value: str
+    name: str
+    key: str
+    meaning: str = ""
+    offered: Callable[[Door], bool]
+    done: Callable[[Queue, str, str], None]
+
+
+ACTIONS = (
+    Action(
+        value="skip",
+        name="Skip",
+        key="s",
+        meaning="Skip: somebody else gets the item",
+        offered=lambda door: door is not Door.CORRECTION,
+        done=Queue.skip,
+    ),
+    # A correction that is not given goes back with its answer.
+    Action(value="leave", name="Leave it so", key="s", offered=lambda door: door is Door.CORRECTION, done=Queue.release),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Where an item's link leads, and its text: the host first."""
+
+    address: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """A reader's report, as the page shows it."""
+
+    by: str
+    tag: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """An event that is like the item; with a tag and a likeness if people have decided it."""
+
+    event_id: str
+    title: str
+    tag: str = ""
+    likeness: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemView:
+    """All that the page of an item shows; `left_out` characters of its text are not on the page."""
+
+    event_id: str
+    token: str
+    title: str
+    description: str
+    rest: str
+    left_out: int
+    source: str | None
+    link: Link | None
+    created_on: str | None
+    reasons: tuple[ShownReason, ...]
+    said: str
+    choices: tuple[Choice, ...]
+    note: str
+    earlier: str
+    actions: tuple[Action, ...]
+    reports: tuple[Reported, ...]
+    neighbours: tuple[Near, ...]
+    twins: tuple[Near, ...]
+
+    @property
+    def rest_characters(self) -> str:
+        """How much more there is to read."""
+        return f"{len(self.rest):,}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderFigures:
+    """The header's figures."""
+
+    waiting: str
+    oldest: str
+    pace: str
+    total: str
+    agreement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedStrip:
+    """The reviewer's newest answer, and what the model had said."""
+
+    event_id: str
+    title: str
+    tag: str
+    model: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnAnswer:
+    """A row of the reviewer's answers."""
+
+    title: str
+    tag: str
+    model: str
+    note: str
+    ago: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """
+    How right the decisions are, as people find.
+
+    Attributes:
+        headline: The one sentence to read.
+        advice: Whether new thresholds are worth doing; empty where nothing was measured.
+        left_out: The records that the estimates do not use; empty where they use all.
+        tables: Those of `tagstream quality`; none where nothing was measured.
+    """
+
+    headline: str
+    advice: str = ""
+    left_out: str = ""
+    tables: tuple[QualityTable, ...] = ()
+
+
+def header(queue: QueueFigures, pace: ReviewerFigures, now_ms: int) -> HeaderFigures:
+    """
+    The header of one reviewer.
+
+    Args:
+        queue: Of all reviewers.
+        pace: Of this one.
+        now_ms: Unix milliseconds.
+    """
+    return HeaderFigures(
         waiting=f"{queue.length:,}",
         oldest=words.DASH if queue.oldest_ms is None else words.span(now_ms - queue.oldest_ms),
         pace=f"{pace.last_minute}",
@@ -40,10 +231,10 @@ def standing(queue: Queue, pace: Pace, now_ms: int) -> Standing:
     )
 
 
-def saved(given: Given) -> Saved:
+def saved(given: Given) -> SavedStrip:
     """The strip above the next item. After the answer the model's tag is no secret any more."""
     same = given.model_tag == given.tag
-    return Saved(
+    return SavedStrip(
         event_id=given.event_id,
         title=given.title,
         tag=words.shown_tag(given.tag, OFF_SUBJECT),
@@ -52,16 +243,49 @@ def saved(given: Given) -> Saved:
     )
 
 
-def own_answer(given: Given, now_ms: int) -> OwnAnswer:
-    """One of the answers that stand."""
-    return OwnAnswer(
-        title=given.title,
-        tag=words.shown_tag(given.tag, OFF_SUBJECT),
-        model=given.model_tag,
-        note=given.note or "",
-        ago=f"{words.span(now_ms - milliseconds(given.decided_at))} ago",
-        address=again(given.event_id),
+def answers(own: Sequence[Given], now_ms: int) -> list[OwnAnswer]:
+    """A reviewer's answers that stand."""
+    return [
+        OwnAnswer(
+            title=given.title,
+            tag=words.shown_tag(given.tag, OFF_SUBJECT),
+            model=given.model_tag,
+            note=given.note or "",
+            ago=f"{words.span(now_ms - milliseconds(given.decided_at))} ago",
+            address=again(given.event_id),
+        )
+        for given in own
+    ]
+
+
+def quality(found: LiveQuality | None, failure: str | None = None) -> Quality:
+    """
+    The page of live quality.
+
+    Args:
+        found: The newest estimate, if there is one.
+        failure: Why the last look made none.
+    """
+    if found is None:
+        return Quality(headline=_headline(None, failure))
+    report = found.report
+    return Quality(
+        headline=_headline(found, failure),
+        advice="" if report is None else figures.verdict(report),
+        left_out=left_out(found),
+        tables=() if report is None else figures.tables(report),
     )
+
+
+def _headline(found: LiveQuality | None, failure: str | None) -> str:
+    if failure is not None:
+        before = "No estimate was made yet" if found is None else f"What follows was estimated at {timestamp(found.until_ms)}"
+        return f"The last estimate failed ({failure}). {before}. Next: see the console's log for quality_not_measured."
+    if found is None:
+        return "The first estimate is being made. Next: look again in a minute."
+    if found.report is None:
+        return "No decision of the last 30 days was drawn for people, so nothing can be measured. Next: see that the topic audit is there."
+    return figures.headline(found.report, days=found.days)
 
 
 def again(event_id: str) -> str:
@@ -77,30 +301,31 @@ def item(claim: Claim, neighbours: Sequence[Neighbour], twins: Sequence[Twin], *
         claim: The item, and why it is asked. Where its door is blind, nothing of the decision is on the page.
         neighbours: Decided events that are like it.
         twins: Open items with nearly the same text, which the same answer may settle.
-        note: What the reviewer has typed already; otherwise the note of the answer that stands.
+        note: The note that the reviewer has typed already; else that of the answer that stands is shown.
     """
-    asked, blind = claim.item, claim.door.blind
-    before = msgspec.json.decode(asked.before, type=_Before)
-    description = asked.description or ""
+    event, decision, blind = claim.item.event, claim.item.decision, claim.door.blind
+    description = event.description or ""
     first, rest = _cut(description[:MOST_CHARACTERS])
-    created_on = _text(asked.fields, "created_on")
+    created_on = text_of(event.fields, "created_on")
     standing_tag = None if blind or claim.before is None else claim.before.tag
     return ItemView(
-        event_id=asked.event_id,
+        event_id=event.id,
         token=claim.token,
-        title=_brief(asked.title, MOST_TITLE_CHARACTERS),
+        title=_brief(event.title, MOST_TITLE_CHARACTERS),
         description=first,
         rest=rest,
         left_out=max(0, len(description) - MOST_CHARACTERS),
-        source=asked.source and _brief(asked.source, MOST_FACT_CHARACTERS),
-        link=_link(asked.link),
+        source=event.source and _brief(event.source, MOST_FACT_CHARACTERS),
+        link=_link(link_of(event.fields)),
         created_on=created_on and _brief(created_on, MOST_FACT_CHARACTERS),
-        reasons=(Reason(name=words.BLIND[0], sentence=words.BLIND[1], kind="blind"),) if blind else _reasons(claim, before),
-        said="" if blind else _said(asked, before),
-        choices=_choices(asked, standing_tag, blind=blind),
+        reasons=(ShownReason(name=words.BLIND[0], sentence=words.BLIND[1], kind="blind"),)
+        if blind
+        else _reasons(claim.door, decision),
+        said="" if blind else _said(decision),
+        choices=_choices(decision, standing_tag, blind=blind),
         note=note if note is not None else _earlier_note(claim),
         earlier="" if blind else _earlier(claim),
-        may_skip=claim.door is not Door.CORRECTION,
+        actions=tuple(one for one in ACTIONS if one.offered(claim.door)),
         reports=() if blind else tuple(_reported(one) for one in claim.reports),
         neighbours=tuple(
             Near(
@@ -115,14 +340,14 @@ def item(claim: Claim, neighbours: Sequence[Neighbour], twins: Sequence[Twin], *
     )
 
 
-def _choices(asked: Item, standing_tag: str | None, *, blind: bool) -> tuple[Choice, ...]:
+def _choices(decision: ModelDecision, standing_tag: str | None, *, blind: bool) -> tuple[Choice, ...]:
     """
     In the bundle's order, so that a label keeps its key from item to item.
 
     More labels than a person has keys in mind for are in the order of their probability, so that the first nine, which have keys, are
     the likely ones; not on a blind item, whose order would tell what the model said.
     """
-    offered = list(asked.probabilities.items())
+    offered = list(decision.probabilities.items())
     if len(offered) > MOST_IN_ORDER and not blind:
         offered.sort(key=lambda one: -one[1])
     labels = [
@@ -131,7 +356,7 @@ def _choices(asked: Item, standing_tag: str | None, *, blind: bool) -> tuple[Cho
             name=label,
             key=DIGITS[place] if place < len(DIGITS) else "",
             probability=None if blind else probability,
-            guess=not blind and label == asked.model_tag,
+            guess=not blind and label == decision.tag,
             stands=label == standing_tag,
         )
         for place, (label, probability) in enumerate(offered)
@@ -142,18 +367,27 @@ def _choices(asked: Item, standing_tag: str | None, *, blind: bool) -> tuple[Cho
     return (*labels, off)
 
 
-def _reasons(claim: Claim, before: _Before) -> tuple[Reason, ...]:
-    found = [words.REASONS.get(reason, (reason, "")) for reason in claim.item.reasons if reason != "text_flags"]
-    if claim.door is Door.USER_REPORT:
-        found.insert(0, words.REASONS[Door.USER_REPORT])
-    if before.text_flags:
-        found.append(("Hidden characters", words.hidden_characters(before.text_flags)))
-    return tuple(Reason(name=name, sentence=sentence) for name, sentence in dict(found).items())
+def _reasons(door: Door, decision: ModelDecision) -> tuple[ShownReason, ...]:
+    known = frozenset(ReviewReason)
+    # A later version may have others.
+    found = [
+        words.reason(ReviewReason(reason)) if reason in known else (reason, "")
+        for reason in decision.reasons
+        if reason != "text_flags"
+    ]
+    if door is Door.USER_REPORT:
+        found.insert(0, words.reason(ReviewReason.USER_REPORT))
+    if decision.text_flags:
+        found.append(("Hidden characters", words.hidden_characters(decision.text_flags)))
+    return tuple(ShownReason(name=name, sentence=sentence) for name, sentence in dict(found).items())
 
 
-def _said(asked: Item, before: _Before) -> str:
+def _said(decision: ModelDecision) -> str:
     return words.said(
-        tag=asked.model_tag, confidence=asked.confidence, threshold=before.threshold, by_rules=before.decider == "rules"
+        tag=decision.tag,
+        confidence=decision.confidence,
+        threshold=decision.threshold,
+        by_rules=decision.decider == "rules",
     )
 
 
@@ -170,10 +404,10 @@ def _earlier_note(claim: Claim) -> str:
     return given.note or "" if given is not None and given.reviewer == claim.reviewer else ""
 
 
-def _reported(complaint: Complaint) -> Reported:
-    tag = complaint.suggested_tag
+def _reported(report: Report) -> Reported:
+    tag = report.suggested_tag
     return Reported(
-        by=complaint.reporter or "A reader", tag=words.shown_tag(tag, OFF_SUBJECT) if tag else "", note=complaint.note or ""
+        by=report.reporter or "A reader", tag=words.shown_tag(tag, OFF_SUBJECT) if tag else "", note=report.note or ""
     )
 
 
@@ -202,9 +436,3 @@ def _cut(text: str) -> tuple[str, str]:
     end = max(text.rfind(" ", 0, FIRST_CHARACTERS), text.rfind("\n", 0, FIRST_CHARACTERS))
     end = end if end > FIRST_CHARACTERS // 2 else FIRST_CHARACTERS
     return text[:end], text[end:].lstrip()
-
-
-def _text(fields: bytes, name: str) -> str | None:
-    found: Mapping[str, object] = msgspec.json.decode(fields, type=dict[str, object])
-    value = found.get(name)
-    return value if isinstance(value, str) and value else None

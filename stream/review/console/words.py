@@ -3,20 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
+from typing import assert_never
 
-from monitoring.vocabulary import ReviewReason, TextFlag
+from tagstream.monitoring.vocabulary import ReviewReason, TextFlag
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 DASH = "\N{EN DASH}"
 OFF_SUBJECT_NAME = "Not about this subject"
 BLIND = ("Blind", "What the model said is hidden until you have answered.")
-REASONS: Mapping[str, tuple[str, str]] = {
-    ReviewReason.LOW_CONFIDENCE: ("Not sure", "The model is not sure enough to publish its tag alone."),
-    ReviewReason.OUT_OF_DISTRIBUTION: ("Unfamiliar", "The text is unlike what the model learned from."),
-    ReviewReason.USER_REPORT: ("Reported", "A reader says that the published tag is wrong."),
-    ReviewReason.AUDIT_SAMPLE: ("Sample", "It was drawn by chance, to measure how right the model is."),
-    ReviewReason.MODEL_DISAGREEMENT: ("Two models", "Two models do not agree on it."),
-}
 FLAGS: Mapping[str, str] = {
     TextFlag.CONTROL_CHARACTERS: "control characters",
     TextFlag.INVISIBLE_CHARACTERS: "invisible characters",
@@ -34,6 +28,23 @@ class Piece:
 
     text: str
     hidden: bool = False
+
+
+def reason(found: ReviewReason) -> tuple[str, str]:
+    """A reason to ask a person, as a name and a sentence."""
+    match found:
+        case ReviewReason.LOW_CONFIDENCE:
+            return "Not sure", "The model is not sure enough to publish its tag alone."
+        case ReviewReason.OUT_OF_DISTRIBUTION:
+            return "Unfamiliar", "The text is unlike what the model learned from."
+        case ReviewReason.USER_REPORT:
+            return "Reported", "A reader says that the published tag is wrong."
+        case ReviewReason.AUDIT_SAMPLE:
+            return "Sample", "It was drawn by chance, to measure how right the model is."
+        case ReviewReason.MODEL_DISAGREEMENT:
+            return "Two models", "Two models do not agree on it."
+        case _:
+            assert_never(found)
 
 
 def pieces(text: str) -> list[Piece]:
@@ -99,6 +110,12 @@ def shown_tag(tag: str, off_subject: str) -> str:
 def said(*, tag: str, confidence: float, threshold: float, by_rules: bool) -> str:
     """
     One or two sentences on the decision.
+
+    Args:
+        tag: The decision's.
+        confidence: The probability of the tag, 0 to 1.
+        threshold: The confidence below which a person is asked; above 1 it means always.
+        by_rules: The keyword rules decided, not the model.
 
     >>> said(tag="mlops", confidence=0.8649, threshold=0.865, by_rules=False)
     'The model says mlops and is 0.864 sure. It publishes this tag without a person from 0.865 on.'

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model_export.calibrate.earned import Evidence
-from monitoring.vocabulary import ReviewReason
-from stream.contract.answers import Answer, AnsweredEvent, order
-from stream.contract.published import ModelDecision, PublishedDecision
+from tagstream.model_export.calibrate.earned import Evidence
+from tagstream.monitoring.vocabulary import ReviewReason
+from tagstream.stream.contract.answers import Answer, AnsweredEvent, order
+from tagstream.stream.contract.published import PublishedDecision
 
 # By these doors answers come about events that were drawn. A reader's report picks what looks wrong; an import of another event has
 # no probability of being asked about.
@@ -61,7 +61,16 @@ def gather(answered: Iterable[AnsweredEvent], *, digests: Sequence[str], asked: 
         else:
             left_out[why] += 1
     given = {event.drawn.event_id for event in kept}
-    waiting = {one.event.id: _strip_of_decision(one) for one in asked if _counts(one, digests) and one.event.id not in given}
+    waiting: dict[str, Strip] = {}
+    # One hash draws an event's copies, so the greater probability is that of being drawn at all; the answer may be on the other copy.
+    drawn_with: dict[str, float] = {}
+    for one in asked:
+        made = one.decision
+        if one.event.id in given:
+            greatest = max(drawn_with.get(made.prediction_id, 0.0), made.inclusion_probability or 0.0)
+            drawn_with[made.prediction_id] = greatest
+        elif _counts(one, digests):
+            waiting[one.event.id] = _strip_of_decision(one)
     open_, closed = Counter(waiting.values()), Counter(_strip(event.drawn) for event in kept)
     starved = {
         strip
@@ -72,7 +81,7 @@ def gather(answered: Iterable[AnsweredEvent], *, digests: Sequence[str], asked: 
     if len(fit) < len(kept):
         left_out["of a kind, or less sure than a kind, of which less than half is answered yet"] += len(kept) - len(fit)
     spoken = {strip: 1 + open_[strip] / count for strip, count in closed.items()}
-    return Gathered(evidence=_evidence(fit, spoken), left_out=dict(left_out))
+    return Gathered(evidence=_evidence(fit, spoken, drawn_with), left_out=dict(left_out))
 
 
 # Predicted label, and the tenth of confidence; `AUDITS` for audits, which come first in the queue, in drawn order.
@@ -108,7 +117,7 @@ def _unfit(event: _Event, digests: Sequence[str]) -> str | None:
 
 def _counts(decision: PublishedDecision, digests: Sequence[str]) -> bool:
     made = decision.decision
-    return isinstance(made, ModelDecision) and made.decider == "model" and made.model.digest in digests
+    return made.decider == "model" and made.model.digest in digests
 
 
 def _strip(answer: Answer) -> Strip:
@@ -132,9 +141,12 @@ def _is_publishable(answer: Answer) -> bool:
     return set(answer.before.reasons) <= {ReviewReason.LOW_CONFIDENCE}
 
 
-def _evidence(events: Sequence[_Event], spoken: Mapping[Strip, float]) -> Evidence:
+def _evidence(events: Sequence[_Event], spoken: Mapping[Strip, float], drawn_with: Mapping[str, float]) -> Evidence:
     drawn = [event.drawn for event in events]
-    weights = [spoken[_strip(one)] / (one.before.inclusion_probability or 1.0) for one in drawn]
+    weights = [
+        spoken[_strip(one)] / max(one.before.inclusion_probability or 0.0, drawn_with.get(one.prediction_id, 0.0))
+        for one in drawn
+    ]
     return Evidence(
         said=np.array([one.model_tag for one in drawn], dtype=np.str_),
         confidence=np.array([one.before.confidence for one in drawn], dtype=np.float64),

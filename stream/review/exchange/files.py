@@ -6,13 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from stream.contract.answers import OFF_SUBJECT, AnsweredEvent, answer_id, order
-from stream.contract.published import ModelDecision, PublishedDecision
-from stream.review.exchange import label_studio
-from stream.review.exchange.lines import MissingFileError
+from tagstream.stream.contract.answers import AnsweredEvent, answer_id, order
+from tagstream.stream.contract.published import DecidedEvent, PublishedDecision
+from tagstream.stream.review.exchange import label_studio
+from tagstream.stream.review.exchange.lines import MissingFileError
 
-# The tag of a text to train on that is about none of the labels: `model_export.data.corpus.NOT_ML`.
-NOT_ML = "not-ml"
 # In JSON a line's end stands between values alone, where a space means the same.
 ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
@@ -41,14 +39,14 @@ def newest(answered: Iterable[AnsweredEvent]) -> dict[str, AnsweredEvent]:
     return found
 
 
-def waiting(asked: Iterable[PublishedDecision], answered: Iterable[AnsweredEvent]) -> list[PublishedDecision]:
+def waiting(asked: Iterable[PublishedDecision], answered: Iterable[AnsweredEvent]) -> list[DecidedEvent]:
     """The decisions that wait for a person, each event once, by its newest decision."""
     done = {one.answer.event_id for one in answered}
-    found = {one.event.id: one for one in asked if isinstance(one.decision, ModelDecision) and one.event.id not in done}
+    found = {one.event.id: one for one in asked if isinstance(one, DecidedEvent) and one.event.id not in done}
     return list(found.values())
 
 
-def content(form: Form, answered: Sequence[AnsweredEvent], open_: Sequence[PublishedDecision] = ()) -> bytes:
+def content(form: Form, answered: Sequence[AnsweredEvent], open_: Sequence[DecidedEvent] = ()) -> bytes:
     """
     The bytes of a file.
 
@@ -87,6 +85,6 @@ def write(path: Path, raw: bytes) -> None:
 
 def _rows(answered: Iterable[AnsweredEvent]) -> Iterator[dict[str, str]]:
     for one in answered:
-        event, tag = one.event, one.answer.tag
-        row = {"id": event.id, "title": event.title, "tag": NOT_ML if tag == OFF_SUBJECT else tag}
+        event = one.event
+        row = {"id": event.id, "title": event.title, "tag": one.answer.tag}
         yield row | {"description": event.description} if event.description is not None else row

@@ -12,24 +12,21 @@ from xml.sax.saxutils import quoteattr
 
 import msgspec
 
-from model_export.bundle.text import compose
-from monitoring.record_time import AHEAD_MS
-from stream.contract.answers import (
+from tagstream.model_export.bundle.text import compose
+from tagstream.monitoring.record_time import AHEAD_MS
+from tagstream.stream.contract.answers import (
     OFF_SUBJECT,
     Answer,
     AnsweredEvent,
     Said,
-    answer_id,
     answer_to,
-    next_version,
     read_answer,
     write_answer,
 )
-from stream.contract.events import ContentEvent
-from stream.contract.publication import timestamp
-from stream.contract.published import PublishedDecision, read_decision
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal, UnwritableError
+from tagstream.stream.contract.event import ContentEvent, Record
+from tagstream.stream.contract.outcome import timestamp
+from tagstream.stream.contract.published import DecidedEvent, ModelDecision, PublishedDecision, read_decision
+from tagstream.stream.contract.refusal import Refusal, UnwritableError
 
 CHOICE, NOTE, TEXT = "tag", "note", "text"
 OURS = "tagstream"
@@ -60,7 +57,7 @@ class Annotation(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: str | None = None
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+class TaskPrediction(msgspec.Struct, frozen=True, kw_only=True):
     """The model's decision, which Label Studio shows as a suggestion."""
 
     model_version: str
@@ -73,13 +70,13 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     data: dict[str, Any]
     annotations: list[Annotation] = []
-    predictions: list[Prediction] = []
+    predictions: list[TaskPrediction] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
     """
-    What a file of tasks brings.
+    The answers that a file of tasks brings.
 
     Attributes:
         records: For the topic `reviewed`: key and value.
@@ -110,27 +107,19 @@ def config(labels: Sequence[str]) -> str:
 
 def task_of_answer(answered: AnsweredEvent) -> dict[str, Any]:
     """The task of an event that is answered."""
-    answer, event = answered.answer, answered.event
+    answer = answered.answer
     results = [_choice(answer.tag)]
     if answer.note is not None:
         results.append(_result(NOTE, "textarea", {"text": [answer.note]}))
-    model = answer.before.model
-    return {
-        "data": _data(event, "reviewed"),
-        "annotations": [{"result": results, "was_cancelled": False, "ground_truth": False}],
-        "predictions": [_prediction(f"{model.name} {model.version}", answer.before.confidence, answer.model_tag)],
-    }
+    annotation = {"result": results, "was_cancelled": False, "ground_truth": False}
+    return _task(answered.event, "reviewed", annotations=[annotation], predictions=[_prediction(answered.shown.decision)])
 
 
-def task_of_decision(asked: PublishedDecision) -> dict[str, Any]:
+def task_of_decision(asked: DecidedEvent) -> dict[str, Any]:
     """The task of an event that waits for an answer. An audit is blind, so it has no prediction."""
-    made = asked.decision
-    blind = asked.door == "audit"
-    return {
-        "data": _data(asked.event, "audit" if blind else "review"),
-        "annotations": [],
-        "predictions": [_prediction(f"{made.model.name} {made.model.version}", made.confidence, made.tag)] if not blind else [],
-    }
+    if asked.door == "audit":
+        return _task(asked.event, "audit", annotations=[], predictions=[])
+    return _task(asked.event, "review", annotations=[], predictions=[_prediction(asked.decision)])
 
 
 def read_tasks(raw: bytes) -> list[Task]:
@@ -154,7 +143,7 @@ def answers_in(tasks: Sequence[Task], *, newest: Mapping[str, AnsweredEvent], re
     Args:
         tasks: From `read_tasks`.
         newest: The answer that holds, by event id; an answer that says the same brings no record, another one is a correction.
-        reviewer: Who answers, where an annotation does not say it.
+        reviewer: The name of the person, where an annotation does not say it.
 
     Raises:
         TaskError: A task has no readable origin, or a choice that is no label of its decision; the message has its number.
@@ -177,10 +166,10 @@ def _import(task: Task, found: Imported, newest: Mapping[str, AnsweredEvent], re
         return
     origin = _origin(task)
     record = Record(key=origin.key, value=origin.value.encode())
-    event, first = _read(record, reviewed=origin.topic == "reviewed")
-    held = newest.get(event.id)
+    shown, first = _read(record, reviewed=origin.topic == "reviewed")
+    held = newest.get(shown.event.id)
     note = _chosen(given, NOTE, "text")
-    last = held.answer if held is not None else first if isinstance(first, Answer) else None
+    last = held.answer if held is not None else first
     if last is not None and (last.tag, last.note) == (tag, note):
         found.pass_over("with the answer that holds already")
         return
@@ -188,44 +177,30 @@ def _import(task: Task, found: Imported, newest: Mapping[str, AnsweredEvent], re
     if held is not None and timestamp(now_ms) < held.answer.decided_at:
         found.pass_over("older than the answer that holds")
         return
-    said = Said(tag=tag, reviewer=_reviewer(given) or reviewer, blind=origin.topic == "audit", asked_by="import", note=note)
-    answer = answer_to(first, said, now_ms=now_ms) if isinstance(first, PublishedDecision) and last is None else None
-    if answer is None:
-        answer = _correction(last, said, now_ms)
+    # A correction is of an answer that was looked at.
+    blind = origin.topic == "audit" and last is None
+    said = Said(tag=tag, reviewer=_reviewer(given) or reviewer, blind=blind, asked_by="import", note=note)
+    answer = answer_to(shown if held is None else held.shown, said, now_ms=now_ms, previous=last)
     try:
-        value = write_answer(event.fields, answer)
+        value = write_answer(shown.event.fields, answer)
     except UnwritableError as error:
         raise TaskError(str(error)) from error
-    found.records.append((record.key or event.id.encode(), value))
+    found.records.append((record.key or shown.event.id.encode(), value))
 
 
-def _correction(last: Answer | None, said: Said, now_ms: int) -> Answer:
-    if last is None:
-        msg = "it has neither a decision nor an answer"
-        raise TaskError(msg)
-    return msgspec.structs.replace(
-        last,
-        tag=said.tag,
-        reviewer=said.reviewer,
-        decided_at=timestamp(now_ms),
-        version=next_version(last.version),
-        note=said.note,
-        supersedes=answer_id(last),
-        blind=False,
-        asked_by=said.asked_by,
-    )
-
-
-def _read(record: Record, *, reviewed: bool) -> tuple[ContentEvent, Answer | PublishedDecision]:
-    if reviewed:
-        answered = read_answer(record)
-        if isinstance(answered, Refusal):
-            raise TaskError(answered.message)
-        return answered.event, answered.answer
-    decision = read_decision(record)
-    if isinstance(decision, Refusal):
-        raise TaskError(decision.message)
-    return decision.event, decision
+def _read(record: Record, *, reviewed: bool) -> tuple[DecidedEvent, Answer | None]:
+    """The decision that a task is about, and the answer that it was exported with."""
+    found = read_answer(record) if reviewed else read_decision(record)
+    match found:
+        case AnsweredEvent():
+            return found.shown, found.answer
+        case DecidedEvent():
+            return found, None
+        case Refusal():
+            raise TaskError(found.message)
+        case PublishedDecision():
+            msg = "it has a reviewer's decision, and neither the model's nor an answer"
+            raise TaskError(msg)
 
 
 def _origin(task: Task) -> Origin:
@@ -272,14 +247,21 @@ def _moment(given: Annotation) -> int:
     return found_ms
 
 
-def _data(event: ContentEvent, topic: Literal["reviewed", "review", "audit"]) -> dict[str, Any]:
+def _task(
+    event: ContentEvent,
+    topic: Literal["reviewed", "review", "audit"],
+    *,
+    annotations: list[dict[str, Any]],
+    predictions: list[dict[str, Any]],
+) -> dict[str, Any]:
     record = event.record
     origin = Origin(topic=topic, key=record.key, value=(record.value or b"").decode())
-    return {TEXT: compose(event.title, event.description), "event_id": event.id, OURS: msgspec.to_builtins(origin)}
+    data = {TEXT: compose(event.title, event.description), "event_id": event.id, OURS: msgspec.to_builtins(origin)}
+    return {"data": data, "annotations": annotations, "predictions": predictions}
 
 
-def _prediction(version: str, score: float, tag: str) -> dict[str, Any]:
-    return {"model_version": version, "score": score, "result": [_choice(tag)]}
+def _prediction(decision: ModelDecision) -> dict[str, Any]:
+    return {"model_version": decision.model_name, "score": decision.confidence, "result": [_choice(decision.tag)]}
 
 
 def _choice(tag: str) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stream.contract.answers import AnsweredEvent, read_answer
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.contract.signature import AnswerKeys
-from stream.kafka.reading.log import log_of
-from stream.settings.settings import Settings
+from tagstream.stream.contract.answers import AnsweredEvent, AnswerKeys, read_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.settings.settings import Settings
 
 
 class ExchangeError(Exception):

@@ -1,114 +1,257 @@
-"""Adds facts to the store: decisions, answers and reports in any order, and what follows from them for each event."""
+"""Adds facts to the store, decisions, answers and reports in any order, with all that follows from them, and forgets what is old."""
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
 
-from monitoring.vocabulary import OFF_SUBJECT
-from stream.database.inserting import Row, insert, insert_new, upsert
-from stream.review.store import likeness
-from stream.review.store.changes import Answered, Change, Decided, Published, Reported
-from stream.review.store.counting import count
-from stream.review.store.database.tables import answers, decisions, items, positions, prints, reports, samples, terms
-from stream.review.store.facts import Item
-from stream.review.store.reading import LISTED_CHARACTERS
-from stream.review.store.sampling import SAMPLED, sample_row
-from stream.review.store.standing import Asked, Opinion, settled, standing, words_of
+from tagstream.model_export.data import duplicates
+from tagstream.monitoring.vocabulary import MAX_SOURCE_CHARACTERS, OFF_SUBJECT
+from tagstream.stream.contract.answers import Answer, AnsweredEvent, answer_id, before_of
+from tagstream.stream.contract.published import DecidedEvent, milliseconds
+from tagstream.stream.database.database import Database, Row, insert_new, upsert
+from tagstream.stream.review.store.records import (
+    PLACES,
+    AskedDecision,
+    CountedDecision,
+    EventStanding,
+    Fact,
+    Given,
+    KeptBefore,
+    Known,
+    TimedReport,
+    is_short,
+    settled,
+    standing,
+    text_of,
+    words_of,
+)
+from tagstream.stream.review.store.sampling import SAMPLED, bundle_rows, deciding, sample_row
+from tagstream.stream.review.store.schema import (
+    LISTED_CHARACTERS,
+    METADATA,
+    answers,
+    bundles,
+    decisions,
+    items,
+    places,
+    positions,
+    prints,
+    reports,
+    samples,
+    slices,
+    terms,
+    totals,
+)
 
 Positions = Mapping[tuple[str, int], int]
-_DECISION = (
+HOUR_MS = 3_600_000
+# More sources or languages than these are counted as one.
+MOST_NAMES = 50
+OTHERS = "(others)"
+# Tables whose rows go with their item; answers and reports are kept by rules of their own.
+_OF_ITEMS = [
+    table for table in METADATA.sorted_tables if "event_id" in table.c and table not in {items, samples, answers, reports}
+]
+_TOTAL = [column.name for column in totals.primary_key]
+# The columns of `items` from which an item is read.
+ITEM = (
+    "event_id",
     "key",
+    "headers",
     "fields",
-    "before",
-    "words",
     "title",
     "description",
     "source",
-    "link",
+    "before",
     "prediction_id",
     "model_tag",
+    "in_review",
+    "in_audit",
+)
+# All that a decision gives but the key; the others are the lease, and what follows from answers and reports.
+_DECISION = (
+    *(name for name in ITEM if name != "event_id"),
+    "language",
+    "words",
     "confidence",
     "probabilities",
     "reasons",
     "model",
     "tagged_ms",
     "inclusion_probability",
-    "language",
-    "headers",
-    "in_review",
-    "in_audit",
     "seen",
 )
+GIVEN_COLUMNS = [answers.c[name] for name in Given.__dataclass_fields__]
+# The fields of an answer that are columns of `answers`.
+_ANSWER = tuple(name for name in Answer.__struct_fields__ if name in answers.c)
+_STANDING = tuple(EventStanding.__dataclass_fields__)
 
 
-def fill(connection: Connection, changes: Sequence[Change], reached: Positions, second_opinion_rate: float) -> None:
+class Filling:
     """
-    Add facts, and where their topics are read on.
+    Adds to the store what the topics say, for their follower and for what saves answers.
 
-    Args:
-        connection: Of a transaction in which nobody else adds facts.
-        changes: What was read.
-        reached: The next offset by topic and partition; an earlier one than the store's changes nothing.
-        second_opinion_rate: See `standing`.
+    All methods may be called from several threads and several processes; one adds facts at a time, since what follows from answers and
+    reports is computed from all of them. Each raises `DatabaseUnavailableError` when the database does not answer within its bound.
     """
-    answered = [change for change in changes if isinstance(change, Answered)]
-    reported = [change for change in changes if isinstance(change, Reported)]
-    insert_new(connection, answers, [_answer_row(change) for change in answered])
-    insert_new(connection, reports, [_report_row(change) for change in reported])
-    decided = [change for change in changes if isinstance(change, Decided)]
-    candidates = [*map(_candidate, decided), *map(_carried, answered)]
-    _keep_newest(connection, candidates)
-    insert_new(connection, decisions, map(_decision_row, decided))
-    insert_new(connection, terms, _term_rows(answered))
-    touched = {row["event_id"] for row in candidates} | {change.complaint.event_id for change in reported}
-    _settle(connection, sorted(touched), second_opinion_rate)
-    count(connection, [change for change in changes if isinstance(change, Published)])
-    _advance(connection, reached)
+
+    def __init__(self, database: Database, clock: Callable[[], int], second_opinion_rate: float) -> None:
+        """
+        Fill a database.
+
+        Args:
+            database: It has the tables of the store.
+            clock: Unix milliseconds.
+            second_opinion_rate: The part of the answers on which a second person is asked, 0 to 1.
+        """
+        self._database = database
+        self._clock = clock
+        self._second_opinion_rate = second_opinion_rate
+
+    def fill(self, facts: Sequence[Fact], reached: Positions) -> None:
+        """
+        Add what was read from topics, and where they are read on, in one transaction.
+
+        Args:
+            facts: In any order, decisions for the totals in that of their topics; one that is known already changes nothing.
+            reached: The next offset by topic and partition; an earlier one than the store's changes nothing.
+        """
+        with self._database.alone() as connection:
+            self.add(connection, facts)
+            _advance(connection, reached)
+
+    def add(self, connection: Connection, facts: Sequence[Fact]) -> None:
+        """Add facts in a transaction that has more to do, and in which no one else adds any."""
+        answered = [fact for fact in facts if isinstance(fact, AnsweredEvent)]
+        reported = [fact for fact in facts if isinstance(fact, TimedReport)]
+        asked = [_candidate(fact.item) for fact in facts if isinstance(fact, AskedDecision)]
+        candidates = [*asked, *map(_carried, answered)]
+        touched = {row["event_id"] for row in candidates} | {fact.report.event_id for fact in reported}
+        insert_new(connection, answers, map(_answer_row, answered))
+        insert_new(connection, reports, map(_report_row, reported))
+        _keep_newest(connection, candidates)
+        insert_new(connection, decisions, map(_decision_row, asked))
+        insert_new(connection, terms, _term_rows(answered))
+        read = [fact.item.decision.model for fact in facts if isinstance(fact, AskedDecision | CountedDecision)]
+        insert_new(connection, bundles, bundle_rows(read))
+        _settle(connection, sorted(touched), self._second_opinion_rate)
+        if counted := [fact.item for fact in facts if isinstance(fact, CountedDecision)]:
+            _count(connection, counted)
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """The next offset by topic and partition; a partition that was never read has none."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(positions.c.topic, positions.c.partition, positions.c.next_offset)).tuples()
+            return {(topic, partition): offset for topic, partition, offset in rows}
+
+    def unmatched(self, limit: int = 100) -> list[tuple[str, int, int]]:
+        """Events that were reported, have no item, and lie on the topic `tagged`: id, partition and offset of the decision."""
+        known = select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
+        found = (
+            select(reports.c.event_id, places.c.partition, places.c.at)
+            .join(places, places.c.event == reports.c.event)
+            .where(places.c.destination == "tagged", ~known)
+            .distinct()
+            .order_by(reports.c.event_id)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [(event_id, partition, at) for event_id, partition, at in connection.execute(found).tuples()]
+
+    def forget_place(self, event_id: str) -> None:
+        """The decision that `unmatched` told of has gone from its topic, or its place was another event's."""
+        with self._database.alone() as connection:
+            connection.execute(places.delete().where(places.c.event == duplicates.digest(event_id)))
+
+    def prune(self, keep_ms: int) -> int:
+        """
+        Forget decisions that are older than `keep_ms`, answered or not, and reports of events that nobody knows.
+
+        Answers stay: they are the only thing here that people made. No clock is ahead of the newest decision: one that was set wrong
+        would empty the queue, and what is deleted here is not read again.
+
+        Returns:
+            How many items went.
+        """
+        with self._database.alone() as connection:
+            newest = [connection.execute(select(func.max(table.c.tagged_ms))).scalar() or 0 for table in (items, places)]
+            before_ms = min(self._clock(), max(newest)) - keep_ms
+            old = select(items.c.event_id).where(items.c.tagged_ms < before_ms)
+            for table in _OF_ITEMS:
+                connection.execute(delete(table).where(table.c.event_id.in_(old)))
+            gone = connection.execute(delete(items).where(items.c.tagged_ms < before_ms)).rowcount
+            unknown = ~select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
+            connection.execute(delete(reports).where(reports.c.reported_ms < before_ms, unknown))
+            for table in (samples, decisions, places):
+                connection.execute(delete(table).where(table.c.tagged_ms < before_ms))
+            connection.execute(delete(totals).where(totals.c.hour_ms < before_ms))
+            known = select(samples.c.bundle).union(select(totals.c.bundle))
+            connection.execute(delete(bundles).where(bundles.c.bundle.not_in(known)))
+            return gone
 
 
-def _answer_row(change: Answered) -> Row:
-    given = change.given
-    row: Row = {name: getattr(given, name) for name in given.__slots__}
-    return row | {"title": given.title[:LISTED_CHARACTERS], "decided_ms": change.decided_ms}
-
-
-def _report_row(change: Reported) -> Row:
-    complaint = change.complaint
-    row: Row = {name: getattr(complaint, name) for name in complaint.__slots__}
-    identity = json.dumps(list(row.values())).encode()
+def _answer_row(answered: AnsweredEvent) -> Row:
+    answer = answered.answer
+    row: Row = {name: getattr(answer, name) for name in _ANSWER}
     return row | {
-        "report_id": hashlib.blake2b(identity, digest_size=16).hexdigest(),
-        "event": likeness.digest(complaint.event_id),
-        "reported_ms": change.reported_ms,
+        "answer_id": answer_id(answer),
+        "title": answered.event.title[:LISTED_CHARACTERS],
+        "decided_ms": milliseconds(answer.decided_at),
     }
 
 
-def _candidate(change: Decided) -> Row:
-    return item_row(change.item) | {"in_review": change.door == "review", "in_audit": change.door == "audit", "seen": True}
-
-
-def _decision_row(change: Decided) -> Row:
-    return {"prediction": likeness.digest(change.item.prediction_id), "tagged_ms": change.item.tagged_ms}
-
-
-def _carried(change: Answered) -> Row:
-    """The decision that an answer carries: its own record may have gone from its topic."""
-    doors = {"in_review": bool(change.item.reasons), "in_audit": change.given.asked_by == "audit"}
-    return item_row(change.item) | doors | {"seen": False}
-
-
-def item_row(item: Item) -> Row:
-    """An item's own columns."""
-    row: Row = {name: getattr(item, name) for name in item.__slots__}
+def _report_row(timed: TimedReport) -> Row:
+    row: Row = msgspec.structs.asdict(timed.report)
+    identity = json.dumps(list(row.values())).encode()
     return row | {
-        "probabilities": json.dumps(dict(item.probabilities)),
-        "reasons": json.dumps(list(item.reasons)),
-        "headers": msgspec.msgpack.encode(item.headers),
-        "words": likeness.packed(likeness.words(item.title, item.description)),
+        "report_id": hashlib.blake2b(identity, digest_size=16).hexdigest(),
+        "event": duplicates.digest(timed.report.event_id),
+        "reported_ms": timed.reported_ms,
+    }
+
+
+def _candidate(item: DecidedEvent) -> Row:
+    return _item_row(item) | {"in_review": item.door == "review", "in_audit": item.door == "audit", "seen": True}
+
+
+def _decision_row(row: Row) -> Row:
+    return {"prediction": duplicates.digest(row["prediction_id"]), "tagged_ms": row["tagged_ms"]}
+
+
+def _carried(answered: AnsweredEvent) -> Row:
+    """The decision that an answer carries: its own record may have gone from its topic."""
+    item = answered.shown
+    doors = {"in_review": bool(item.decision.reasons), "in_audit": answered.answer.asked_by == "audit"}
+    return _item_row(item) | doors | {"seen": False}
+
+
+def _item_row(item: DecidedEvent) -> Row:
+    """The columns of an item but for its doors."""
+    event, decision = item.event, item.decision
+    return {
+        "event_id": event.id,
+        "key": event.record.key,
+        "headers": msgspec.msgpack.encode(event.record.headers),
+        "fields": msgspec.json.encode(event.fields),
+        "title": event.title,
+        "description": event.description,
+        "source": event.source,
+        "language": text_of(event.fields, "language"),
+        "words": duplicates.packed(duplicates.word_digests(event.title, event.description)),
+        "before": msgspec.json.encode(before_of(decision)),
+        "prediction_id": decision.prediction_id,
+        "model_tag": decision.tag,
+        "confidence": decision.confidence,
+        "probabilities": json.dumps(decision.probabilities),
+        "reasons": json.dumps(decision.reasons),
+        "model": decision.model_name,
+        "tagged_ms": decision.tagged_ms,
+        "inclusion_probability": decision.inclusion_probability,
     }
 
 
@@ -119,12 +262,8 @@ def _keep_newest(connection: Connection, candidates: Sequence[Row]) -> None:
     A decision that an answer carries is kept only until one is read from its own topic: anyone may have written the answer.
     """
     ids = sorted({row["event_id"] for row in candidates})
-    kept: dict[str, Row] = {
-        row.event_id: dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
-        for row in connection.execute(
-            select(items.c.event_id, *(items.c[name] for name in _DECISION)).where(items.c.event_id.in_(ids))
-        )
-    }
+    known = select(items.c.event_id, *(items.c[name] for name in _DECISION)).where(items.c.event_id.in_(ids))
+    kept: dict[str, Row] = {row["event_id"]: dict(row) for row in connection.execute(known).mappings()}
     changed: dict[str, Row] = {}
     for row in candidates:
         event_id = row["event_id"]
@@ -142,102 +281,153 @@ def _newer(before: Row, row: Row) -> Row:
     if row["seen"] != before["seen"]:
         return row if row["seen"] else before
     if row["prediction_id"] == before["prediction_id"]:
+        # One hash draws an event's copies, so the greater probability is that of being drawn at all. A record of `tagged` has none.
+        kept = max(before, row, key=lambda one: (one["inclusion_probability"] or 0.0, one["tagged_ms"]))
         doors = {name: before[name] or row[name] for name in ("in_review", "in_audit")}
-        if row["tagged_ms"] > before["tagged_ms"]:
-            return row | doors
-        return before if all(before[name] == held for name, held in doors.items()) else before | doors
-    return max(before, row, key=lambda one: (one["tagged_ms"], one["prediction_id"]))
+        return kept if all(kept[name] == held for name, held in doors.items()) else kept | doors
+    return max(before, row, key=lambda one: (_epoch(one), one["tagged_ms"], one["prediction_id"]))
+
+
+def _epoch(row: Row) -> int:
+    """Of its decision: that of a later epoch holds, so that a late one of a model that was replaced undoes nothing."""
+    return msgspec.json.decode(row["before"], type=KeptBefore).model.epoch_number
 
 
 def _print_rows(rows: Iterable[Row]) -> Iterable[Row]:
     for row in rows:
-        for found in likeness.prints(likeness.unpacked(row["words"])):
+        for found in duplicates.prints(duplicates.unpacked(row["words"])):
             yield {"print": found, "event_id": row["event_id"]}
 
 
-def _term_rows(answered: Iterable[Answered]) -> Iterable[Row]:
-    for change in answered:
-        for word in likeness.words(change.item.title, change.item.description):
-            yield {"term": word, "event_id": change.item.event_id}
+def _term_rows(answered: Iterable[AnsweredEvent]) -> Iterable[Row]:
+    for one in answered:
+        for word in duplicates.word_digests(one.event.title, one.event.description):
+            yield {"term": word, "event_id": one.event.id}
 
 
 def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: float) -> None:
-    """Write where these events stand, and what people say of them; an event without an item is waited for."""
+    """Write where these events stand, and how people answered; an event without an item is waited for."""
     names = ("event_id", "model_tag", "in_audit", "in_review", "probabilities", "tagged_ms")
-    found = connection.execute(select(*(items.c[name] for name in names)).where(items.c.event_id.in_(ids))).all()
+    known = select(*(items.c[name] for name in names)).where(items.c.event_id.in_(ids)).order_by(items.c.event_id)
     opinions, reported = _opinions(connection, ids), _reported(connection, ids)
-    follow = _known(connection, opinions)
-    rows, answered = [], []
-    for event_id, model_tag, in_audit, in_review, probabilities, tagged_ms in found:
-        decision = Asked(in_audit=in_audit, in_review=in_review, probabilities=json.loads(probabilities), tagged_ms=tagged_ms)
+    read = _read_decisions(connection, opinions)
+    stands, answered = [], []
+    for event_id, model_tag, in_audit, in_review, probabilities, tagged_ms in connection.execute(known):
+        decision = Known(in_audit=in_audit, in_review=in_review, probabilities=json.loads(probabilities), tagged_ms=tagged_ms)
         now = standing(event_id, decision, opinions[event_id], reported[event_id], second_opinion_rate)
-        counted = [one for one in opinions[event_id] if likeness.digest(one.prediction_id) in follow]
+        stands.append({name: getattr(now, name) for name in _STANDING} | {"of": event_id, "place": PLACES.get(now.door)})
+        counted = [one for one in opinions[event_id] if duplicates.digest(one.prediction_id) in read]
         said = words_of(counted, {*decision.probabilities, OFF_SUBJECT})
-        answered.append(
-            {
-                "of": event_id,
-                "to_first": said[0] if said else None,
-                # A decision that was sent to people is theirs: the first answer counts.
-                "to_truth": None if not said else settled(model_tag, said) if in_audit else said[0],
-                "to_strays": len(opinions[event_id]) - len(counted),
-            }
-        )
-        rows.append(
-            {
-                "of": event_id,
-                "to_door": now.door,
-                "to_place": now.place,
-                "to_urgency": now.urgency,
-                "to_version": now.version,
-                "to_answer": now.answer_id,
-                "to_tag": now.tag,
-            }
-        )
-    if rows:
-        connection.execute(
-            update(items)
-            .where(items.c.event_id == bindparam("of"))
-            .values(
-                door=bindparam("to_door"),
-                place=bindparam("to_place"),
-                urgency=bindparam("to_urgency"),
-                version=bindparam("to_version"),
-                answer_id=bindparam("to_answer"),
-                tag=bindparam("to_tag"),
-            ),
-            sorted(rows, key=lambda row: row["of"]),
-        )
-        connection.execute(
-            update(samples)
-            .where(samples.c.event_id == bindparam("of"))
-            .values(first=bindparam("to_first"), truth=bindparam("to_truth"), strays=bindparam("to_strays")),
-            sorted(answered, key=lambda row: row["of"]),
-        )
+        first = said[0] if said else None
+        # A decision that was sent to people is theirs: the first answer counts.
+        truth = settled(model_tag, said) if said and in_audit else first
+        answered.append({"of": event_id, "first": first, "truth": truth, "strays": len(opinions[event_id]) - len(counted)})
+    if stands:
+        connection.execute(update(items).where(items.c.event_id == bindparam("of")), stands)
+        connection.execute(update(samples).where(samples.c.event_id == bindparam("of")), answered)
 
 
-def _known(connection: Connection, opinions: Mapping[str, Sequence[Opinion]]) -> set[int]:
+def _read_decisions(connection: Connection, opinions: Mapping[str, Sequence[Given]]) -> set[int]:
     """Of the decisions that people looked at, those that were read from their own topics."""
-    looked_at = {likeness.digest(one.prediction_id) for given in opinions.values() for one in given}
+    looked_at = {duplicates.digest(one.prediction_id) for given in opinions.values() for one in given}
     found = select(decisions.c.prediction).where(decisions.c.prediction.in_(sorted(looked_at)))
     return set(connection.execute(found).scalars())
 
 
-def _opinions(connection: Connection, ids: Sequence[str]) -> Mapping[str, list[Opinion]]:
-    names = tuple(Opinion.__dataclass_fields__)
-    columns = [answers.c[name] for name in names]
-    found: dict[str, list[Opinion]] = defaultdict(list)
-    for event_id, *rest in connection.execute(select(answers.c.event_id, *columns).where(answers.c.event_id.in_(ids))):
-        found[event_id].append(Opinion(**dict(zip(names, rest, strict=True))))
+def _opinions(connection: Connection, ids: Sequence[str]) -> Mapping[str, list[Given]]:
+    found: dict[str, list[Given]] = defaultdict(list)
+    for row in connection.execute(select(*GIVEN_COLUMNS).where(answers.c.event_id.in_(ids))).mappings():
+        found[row["event_id"]].append(Given(**row))
     return found
 
 
 def _reported(connection: Connection, ids: Sequence[str]) -> Mapping[str, list[int]]:
+    moments = select(reports.c.event_id, reports.c.reported_ms).where(reports.c.event_id.in_(ids))
     found: dict[str, list[int]] = defaultdict(list)
-    for event_id, at in connection.execute(
-        select(reports.c.event_id, reports.c.reported_ms).where(reports.c.event_id.in_(ids))
-    ):
-        found[event_id].append(at)
+    for event_id, at_ms in connection.execute(moments):
+        found[event_id].append(at_ms)
     return found
+
+
+def _count(connection: Connection, published: Sequence[DecidedEvent]) -> None:
+    """Add decisions to the totals. A redelivered decision is known by its place and not counted again."""
+    events = {duplicates.digest(one.event.id) for one in published}
+    known = dict(
+        connection.execute(select(places.c.event, places.c.prediction).where(places.c.event.in_(events))).tuples().all()
+    )
+    at: dict[int, Row] = {}
+    new = []
+    for one in published:
+        event, prediction = duplicates.digest(one.event.id), duplicates.digest(one.decision.prediction_id)
+        if known.get(event) == prediction:
+            continue
+        known[event] = prediction
+        new.append(one)
+        at[event] = {
+            "event": event,
+            "prediction": prediction,
+            "destination": one.door,
+            "partition": one.event.record.partition,
+            "at": one.event.record.offset,
+            "tagged_ms": one.decision.tagged_ms,
+        }
+    if new:
+        names = _Names(connection)
+        upsert(connection, places, [at[event] for event in sorted(at)])
+        _add(connection, new, names)
+
+
+def _add(connection: Connection, new: Sequence[DecidedEvent], names: "_Names") -> None:
+    sums: dict[tuple[Any, ...], Row] = {}
+    for one in new:
+        event, decision = one.event, one.decision
+        key = (
+            decision.tagged_ms // HOUR_MS * HOUR_MS,
+            one.door,
+            decision.model_name,
+            *deciding(decision.model).values(),
+            decision.tag,
+            names.known("source", (event.source or "")[:MAX_SOURCE_CHARACTERS]),
+            names.known("language", (text_of(event.fields, "language") or "")[:MAX_SOURCE_CHARACTERS]),
+            is_short(event.title, event.description),
+        )
+        into = sums.setdefault(key, {"decisions": 0, "confidence_sum": 0.0, "probability_sums": {}})
+        into["decisions"] += 1
+        into["confidence_sum"] += decision.confidence
+        for label, share in decision.probabilities.items():
+            into["probability_sums"][label] = into["probability_sums"].get(label, 0.0) + share
+    for row in connection.execute(select(totals).where(tuple_(*(totals.c[name] for name in _TOTAL)).in_(sums))):
+        into = sums[tuple(getattr(row, name) for name in _TOTAL)]
+        into["decisions"] += row.decisions
+        into["confidence_sum"] += row.confidence_sum
+        for label, share in json.loads(row.probability_sums).items():
+            into["probability_sums"][label] = into["probability_sums"].get(label, 0.0) + share
+    rows = [
+        dict(zip(_TOTAL, key, strict=True)) | into | {"probability_sums": json.dumps(into["probability_sums"])}
+        for key, into in sorted(sums.items())
+    ]
+    upsert(connection, totals, rows)
+
+
+class _Names:
+    """The sources and languages that have totals of their own: the first that were seen."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[str, set[str]] = {"source": set(), "language": set()}
+        for kind, name in connection.execute(select(slices.c.kind, slices.c.name)):
+            self._known[kind].add(name)
+
+    def known(self, kind: str, name: str) -> str:
+        """The name under which it is counted."""
+        known = self._known[kind]
+        if name in known:
+            return name
+        if len(known) >= MOST_NAMES:
+            return OTHERS
+        known.add(name)
+        self._connection.execute(slices.insert().values(kind=kind, name=name))
+        return name
 
 
 def _advance(connection: Connection, reached: Positions) -> None:
@@ -245,11 +435,4 @@ def _advance(connection: Connection, reached: Positions) -> None:
         {"topic": topic, "partition": partition, "next_offset": offset}
         for (topic, partition), offset in sorted(reached.items())
     ]
-    if not rows:
-        return
-    statement = insert(connection, positions)
-    greatest = func.greatest if connection.dialect.name == "postgresql" else func.max
-    further = greatest(positions.c.next_offset, statement.excluded.next_offset)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["topic", "partition"], set_={"next_offset": further}), rows
-    )
+    upsert(connection, positions, rows, only_if=lambda new, old: new.next_offset > old.next_offset)

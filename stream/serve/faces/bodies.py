@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import Request
 
-from stream.serve.errors import RequestError
+from tagstream.stream.serve.errors import RequestError
 
 
 async def bounded(request: Request) -> bytes:

@@ -5,8 +5,10 @@ from typing import Any
 
 from fastapi import Depends
 
-from stream.serve.faces.bodies import giving
-from stream.serve.faces.problems import JSON, PROBLEM
+from tagstream.stream.contract.schema.events import of_shape
+from tagstream.stream.contract.shape import PLAIN, Shape, placed
+from tagstream.stream.serve.faces.bodies import giving
+from tagstream.stream.serve.faces.problems import JSON, PROBLEM
 
 Schema = dict[str, Any]
 
@@ -63,13 +65,17 @@ COMPONENTS: dict[str, Schema] = {
         {
             "destination": {"type": "string", "enum": ["tagged", "review", "dlq"]},
             "tag": TEXT,
+            "tags": TEXTS,
             "confidence": SHARE,
             "probabilities": {"type": "object", "additionalProperties": SHARE},
             "prediction_id": TEXT,
             "decider": TEXT,
+            "model": _named("DecidingModel"),
             "threshold": {"type": "number"},
             "truncated": FLAG,
             "reasons": TEXTS,
+            "inclusion_probability": SHARE,
+            "text_flags": TEXTS,
             "tagged_at": TEXT,
             "cached": FLAG,
             "line": COUNT,
@@ -77,6 +83,12 @@ COMPONENTS: dict[str, Schema] = {
             "error": _named("Rejection"),
         },
         "destination",
+    ),
+    "DecidingModel": _object(
+        {"name": TEXT, "version": TEXT, "digest": TEXT, "arithmetic": TEXT, "epoch": TEXT, "arm": TEXT},
+        "name",
+        "version",
+        "digest",
     ),
     "Rejection": _object({"stage": TEXT, "code": TEXT, "message": TEXT}, "stage", "code", "message"),
     "Problem": _object({"title": TEXT, "status": {"type": "integer"}, "detail": TEXT}, "title", "status", "detail"),
@@ -260,10 +272,16 @@ def describe(name: str) -> dict[str, Any]:
     return {**described, "operation_id": name, "dependencies": [Depends(giving(kinds))]}
 
 
-def completed(document: dict[str, Any]) -> dict[str, Any]:
-    """The document of FastAPI with `COMPONENTS` alone: its own error is never answered here."""
+def completed(document: dict[str, Any], shape: Shape = PLAIN) -> dict[str, Any]:
+    """The document of FastAPI with `COMPONENTS` alone, since its own error is never answered here, and with events of this shape."""
     for methods in document["paths"].values():
         for operation in methods.values():
             if _FASTAPIS_OWN in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
-    return {**document, "components": {"schemas": COMPONENTS}}
+    if shape is PLAIN:
+        return {**document, "components": {"schemas": COMPONENTS}}
+    body = document["paths"]["/classify"]["post"]["requestBody"]["content"]
+    document["paths"]["/classify"]["post"]["requestBody"]["content"] = {
+        kind: {**said, "example": placed(EVENT, shape)} for kind, said in body.items()
+    }
+    return {**document, "components": {"schemas": COMPONENTS | {"Event": of_shape(shape)}}}

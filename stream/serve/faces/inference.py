@@ -5,7 +5,7 @@ A rejected row does not spoil its neighbours: its destination is `dlq`, its tag 
 has the reason.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -13,19 +13,20 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from stream.contract.decisions import ModelRef
-from stream.serve.answering import Answering
-from stream.serve.errors import RequestError
-from stream.serve.faces import tensors
-from stream.serve.faces.bodies import bounded, check_rows
-from stream.serve.faces.described import OCTETS, describe
-from stream.serve.faces.problems import json_response
-from stream.serve.faces.tensors import NUMBER, TEXT, Output
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.contract.shape import PLAIN, Shape, placed
+from tagstream.stream.serve.answering import RowAnswering
+from tagstream.stream.serve.errors import RequestError
+from tagstream.stream.serve.faces import tensors
+from tagstream.stream.serve.faces.bodies import bounded, check_rows
+from tagstream.stream.serve.faces.described import OCTETS, describe
+from tagstream.stream.serve.faces.problems import json_response
+from tagstream.stream.serve.faces.tensors import NUMBER, TEXT, Output
 
 TITLE, OPTIONAL = "title", ("description", "id")
 
 
-class _Answer(msgspec.Struct):
+class _AnswerFields(msgspec.Struct):
     """The fields of an answer object that outputs show."""
 
     destination: str
@@ -35,31 +36,74 @@ class _Answer(msgspec.Struct):
     prediction_id: str = ""
 
 
-def routes(answering: Answering, model: ModelRef, labels: Sequence[str], *, most_rows: int) -> APIRouter:
+class _Asked:
+    """The one model of the service, as requests ask for it. It may be another one from one request to the next, so none asks twice."""
+
+    def __init__(
+        self, answering: RowAnswering, model: Callable[[], ModelRef], labels: Sequence[str], most_rows: int, shape: Shape
+    ) -> None:
+        """See `routes`."""
+        self._answering = answering
+        self._model = model
+        self._labels = labels
+        self._most_rows = most_rows
+        self._shape = shape
+        columns = [TEXT, NUMBER, NUMBER, TEXT, TEXT, TEXT]
+        names = ["tag", "confidence", "probabilities", "prediction_id", "destination", "answer"]
+        self._shapes: dict[str, object] = {
+            "platform": "tagstream",
+            "inputs": [{"name": name, "datatype": TEXT, "shape": [-1]} for name in (TITLE, *OPTIONAL)],
+            "outputs": [
+                {"name": name, "datatype": kind, "shape": [-1, len(labels)] if name == "probabilities" else [-1]}
+                for name, kind in zip(names, columns, strict=True)
+            ],
+        }
+
+    def about(self, name: str, version: str | None = None) -> Response:
+        """Inputs, outputs and labels."""
+        now = self._now(name, version)
+        parameters = {"labels": ",".join(self._labels), "digest": now.digest}
+        known = {"name": now.name, "versions": [now.version], **self._shapes, "parameters": parameters}
+        return json_response(msgspec.json.encode(known))
+
+    def ready(self, name: str, version: str | None = None) -> Response:
+        """It is, if it is the one that decides."""
+        return json_response(msgspec.json.encode({"name": self._now(name, version).name, "ready": True}))
+
+    async def infer(self, request: Request, name: str, version: str | None = None) -> Response:
+        """Decisions on rows of tensors."""
+        now = self._now(name, version)
+        asked, binary = tensors.split(await bounded(request), request.headers.get(tensors.LENGTH_HEADER))
+        values = _events(tensors.texts(asked.inputs, binary), self._most_rows, self._shape)
+        answers = await self._answering.answers(values)
+        body, length = tensors.response(asked, _outputs(answers, self._labels), model=now.name, version=now.version)
+        if length is None:
+            return json_response(body)
+        return Response(body, headers={tensors.LENGTH_HEADER: str(length)}, media_type=OCTETS)
+
+    def _now(self, name: str, version: str | None) -> ModelRef:
+        model = self._model()
+        if name != model.name or version not in {None, model.version}:
+            sentence = f"The only model here is {model.name}, version {model.version}. Next: ask for it, or see /v2/models/{model.name}."
+            raise RequestError(404, sentence)
+        return model
+
+
+def routes(
+    answering: RowAnswering, model: Callable[[], ModelRef], labels: Sequence[str], *, most_rows: int, shape: Shape = PLAIN
+) -> APIRouter:
     """
     The paths below `/v2`, but those of health.
 
     Args:
         answering: Gives the answers.
-        model: Name and version are those of the paths.
+        model: Gives the one that decides; name and version are those of the paths.
         labels: The columns of the output `probabilities`.
         most_rows: The most rows of a request.
+        shape: That of the events which the tensors become.
     """
     router = APIRouter()
-    columns = [TEXT, NUMBER, NUMBER, TEXT, TEXT, TEXT]
-    names = ["tag", "confidence", "probabilities", "prediction_id", "destination", "answer"]
-    known: dict[str, object] = {
-        "name": model.name,
-        "versions": [model.version],
-        "platform": "tagstream",
-        "inputs": [{"name": name, "datatype": TEXT, "shape": [-1]} for name in (TITLE, *OPTIONAL)],
-        "outputs": [
-            {"name": name, "datatype": kind, "shape": [-1, len(labels)] if name == "probabilities" else [-1]}
-            for name, kind in zip(names, columns, strict=True)
-        ],
-        "parameters": {"labels": ",".join(labels), "digest": model.digest},
-    }
-
+    asked = _Asked(answering, model, labels, most_rows, shape)
     program = {"name": "tagstream", "version": metadata.version("tagstream"), "extensions": ["binary_tensor_data"]}
 
     @router.get("/v2", **describe("server"))
@@ -69,49 +113,32 @@ def routes(answering: Answering, model: ModelRef, labels: Sequence[str], *, most
     # The version has paths of its own, since a parameter of a path cannot be absent: generators of clients would leave them out.
     @router.get("/v2/models/{name}/versions/{version}", **describe("model_version"))
     def about_version(name: str, version: str) -> Response:
-        _check(model, name, version)
-        return json_response(msgspec.json.encode(known))
+        return asked.about(name, version)
 
     @router.get("/v2/models/{name}", **describe("model"))
     def about(name: str) -> Response:
-        return about_version(name, model.version)
+        return asked.about(name)
 
     @router.get("/v2/models/{name}/versions/{version}/ready", **describe("ready_version"))
     def ready_version(name: str, version: str) -> Response:
-        _check(model, name, version)
-        return json_response(msgspec.json.encode({"name": model.name, "ready": True}))
+        return asked.ready(name, version)
 
     @router.get("/v2/models/{name}/ready", **describe("ready"))
     def ready(name: str) -> Response:
-        return ready_version(name, model.version)
+        return asked.ready(name)
 
     @router.post("/v2/models/{name}/infer", **describe("infer"))
     async def infer(request: Request, name: str) -> Response:
-        return await infer_version(request, name, model.version)
+        return await asked.infer(request, name)
 
     @router.post("/v2/models/{name}/versions/{version}/infer", **describe("infer_version"))
     async def infer_version(request: Request, name: str, version: str) -> Response:
-        _check(model, name, version)
-        asked, binary = tensors.split(await bounded(request), request.headers.get(tensors.LENGTH_HEADER))
-        values = _events(tensors.texts(asked.inputs, binary), most_rows)
-        answers = await answering.answers(values)
-        body, length = tensors.response(asked, _outputs(answers, labels), model=model.name, version=model.version)
-        if length is None:
-            return json_response(body)
-        return Response(body, headers={tensors.LENGTH_HEADER: str(length)}, media_type=OCTETS)
+        return await asked.infer(request, name, version)
 
     return router
 
 
-def _check(model: ModelRef, name: str, version: str) -> None:
-    if (name, version) != (model.name, model.version):
-        sentence = (
-            f"The only model here is {model.name}, version {model.version}. Next: ask for it, or see /v2/models/{model.name}."
-        )
-        raise RequestError(404, sentence)
-
-
-def _events(columns: Mapping[str, list[str]], most_rows: int) -> list[bytes]:
+def _events(columns: Mapping[str, list[str]], most_rows: int, shape: Shape) -> list[bytes]:
     """The event of each row. An empty description or id is none: a tensor has an element for every row."""
     titles = columns.get(TITLE)
     if titles is None:
@@ -127,11 +154,11 @@ def _events(columns: Mapping[str, list[str]], most_rows: int) -> list[bytes]:
         for row, text in zip(rows, columns.get(name, ()), strict=False):
             if text:
                 row[name] = text
-    return [msgspec.json.encode(row) for row in rows]
+    return [msgspec.json.encode(placed(row, shape)) for row in rows]
 
 
 def _outputs(answers: Sequence[bytes], labels: Sequence[str]) -> list[Output]:
-    found = [msgspec.json.decode(answer, type=_Answer) for answer in answers]
+    found = [msgspec.json.decode(answer, type=_AnswerFields) for answer in answers]
     rows = (len(answers),)
     return [
         Output(name="tag", datatype="BYTES", shape=rows, data=[one.tag.encode() for one in found]),

@@ -9,19 +9,34 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
-from stream.serve.errors import RequestError
+from tagstream.stream.serve.errors import RequestError
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 
 def json_response(content: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Bytes that are JSON already."""
+    """
+    An answer whose body is JSON already.
+
+    Args:
+        content: The body.
+        status: Of HTTP.
+        headers: Of the answer, beside those of every answer.
+    """
     return Response(content, status, headers, media_type=JSON)
 
 
 def refusal(path: str, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer of a request that is refused, in the form that the clients of this path know."""
+    """
+    The answer of a request that is refused, in the form that the clients of this path know.
+
+    Args:
+        path: Of the request.
+        status: Of HTTP.
+        sentence: Why, and the next step.
+        headers: Of the answer, beside those of every answer.
+    """
     if path == "/v2" or path.startswith("/v2/"):
         return json_response(msgspec.json.encode({"error": sentence}), status, headers)
     problem = {"title": HTTPStatus(status).phrase, "status": status, "detail": sentence}

@@ -12,7 +12,7 @@ from typing import Literal, NoReturn
 
 import msgspec
 
-from stream.serve.errors import RequestError
+from tagstream.stream.serve.errors import RequestError
 
 LENGTH_HEADER = "inference-header-content-length"
 # A body has fewer bytes than a number of so many digits says.
@@ -33,19 +33,19 @@ class Input(msgspec.Struct):
     parameters: Parameters = {}
 
 
-class Wanted(msgspec.Struct):
+class RequestedOutput(msgspec.Struct):
     """An output that a request names."""
 
     name: str
     parameters: Parameters = {}
 
 
-class Request(msgspec.Struct):
+class TensorRequest(msgspec.Struct):
     """The JSON of a request."""
 
     inputs: list[Input]
     id: str | None = None
-    outputs: list[Wanted] | None = None
+    outputs: list[RequestedOutput] | None = None
     parameters: Parameters = {}
 
 
@@ -84,7 +84,7 @@ def bad(sentence: str) -> NoReturn:
     raise RequestError(400, f"{sentence}. Next: see /docs for an example.")
 
 
-def split(body: bytes, length: str | None) -> tuple[Request, bytes]:
+def split(body: bytes, length: str | None) -> tuple[TensorRequest, bytes]:
     """
     The JSON of a request, and the binary data behind it.
 
@@ -97,7 +97,7 @@ def split(body: bytes, length: str | None) -> tuple[Request, bytes]:
             bad(f"The header {LENGTH_HEADER} is no length within the body")
         size = int(length)
     try:
-        return msgspec.json.decode(body[:size], type=Request), body[size:]
+        return msgspec.json.decode(body[:size], type=TensorRequest), body[size:]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         bad(f"The body is no request of the Open Inference Protocol ({error})")
 
@@ -160,21 +160,27 @@ def _unpacked(name: str, data: bytes) -> list[str]:
     return found
 
 
-def response(request: Request, made: Sequence[Output], *, model: str, version: str) -> tuple[bytes, int | None]:
+def response(request: TensorRequest, made: Sequence[Output], *, model: str, version: str) -> tuple[bytes, int | None]:
     """
     The body of an answer, and the length of its JSON if binary data stands behind it.
+
+    Args:
+        request: Names the outputs that the client asks for; all if it names none.
+        made: All outputs that there are.
+        model: The name that the answer gives.
+        version: Of that model.
 
     Raises:
         RequestError: The request names an output that there is not, or names one twice.
     """
     by_name = {output.name: output for output in made}
-    wanted = request.outputs or [Wanted(name) for name in by_name]
-    if len({one.name for one in wanted}) < len(wanted):
+    asked = request.outputs or [RequestedOutput(name) for name in by_name]
+    if len({one.name for one in asked}) < len(asked):
         bad("An output is named twice")
     all_binary = request.parameters.get("binary_data_output") is True
     shown: list[dict[str, object]] = []
     binary: list[bytes] = []
-    for one in wanted:
+    for one in asked:
         output = by_name.get(one.name)
         if output is None:
             bad(f"There is no output {one.name!r}; there are {', '.join(by_name)}")

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stream.contract import dead_letter
-from stream.contract.answers import AnsweredEvent, answer_id, read_answer, tagged_by_reviewer
-from stream.contract.events import ContentEvent, decode
-from stream.contract.published import read_decision
-from stream.contract.record import Headers, Record
-from stream.contract.refusal import Refusal
-from stream.contract.reports import Report, read_report, report_of, write_report
-from stream.contract.schema.pages import pages
+from tagstream.stream.contract import dead_letter
+from tagstream.stream.contract.answers import AnsweredEvent, answer_id, read_answer, tagged_by_reviewer
+from tagstream.stream.contract.event import ContentEvent, Headers, Record, decode
+from tagstream.stream.contract.published import read_decision
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.contract.reports import Report, read_report, report_of, write_report
+from tagstream.stream.contract.schema.pages import pages
 from tests.answering import NOW_MS, PIPELINE, answer, audited, decided, reviewed
 from tests.fakes import raw
 
@@ -62,7 +61,7 @@ def records() -> Iterator[tuple[str, Record]]:
         yield "reviewed", record
         found = read_answer(record)
         assert isinstance(found, AnsweredEvent)
-        key, value, headers = tagged_by_reviewer(found, NOW_MS)
+        key, value, headers, _ = tagged_by_reviewer(found, NOW_MS)
         yield "tagged", Record(key=key, value=value, headers=headers)
     report = report_of({"event_id": "e-1", "suggested_tag": "mlops", "note": "About servers.", "reporter": "bo"}, NOW_MS)
     assert isinstance(report, Report)
@@ -70,7 +69,7 @@ def records() -> Iterator[tuple[str, Record]]:
 
 
 def of_event(event: ContentEvent) -> dict[str, Any]:
-    """What a reader makes of an event."""
+    """The reading of an event."""
     fields = {name: bytes(field).decode() for name, field in event.fields.items()}
     return {"id": event.id, "title": event.title, "description": event.description, "source": event.source, "fields": fields}
 
@@ -91,7 +90,10 @@ def of_decision(record: Record) -> Any:
     assert not isinstance(found, Refusal), found
     made = found.decision
     decision = {"tag": made.tag, "confidence": made.confidence, "probabilities": made.probabilities, "decider": made.decider}
-    return {"event": of_event(found.event), "door": found.door, "standing": list(found.standing), "decision": decision}
+    # The epoch is not in the frozen versions: their decisions have none.
+    version, epoch, *rest = found.standing
+    assert epoch == 0, found
+    return {"event": of_event(found.event), "door": found.door, "standing": [version, *rest], "decision": decision}
 
 
 def of_dead_letter(record: Record) -> Any:

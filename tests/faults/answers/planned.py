@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from stream.contract.answers import OFF_SUBJECT, Answer, Said, answer_to, write_answer
-from stream.contract.published import PublishedDecision, read_decision
-from stream.contract.record import Record
-from stream.decide.from_settings import pipeline_of
-from stream.settings.settings import Settings
+from tagstream.stream.contract.answers import OFF_SUBJECT, Answer, Said, answer_to, write_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.published import DecidedEvent, read_decision
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.settings.settings import Settings
 from tests.faults.inputs import Planted
 from tests.faults.worker.stub import stub_decider
 
@@ -21,10 +21,10 @@ FIRST_MS = 1_780_000_000_000
 MOST_BYTES = 20_000
 AT_ONCE = 256
 REVIEWERS = ("ada", "grace", "Müller")
-Case = Callable[[PublishedDecision, "Desk"], list[Answer]]
+Case = Callable[[DecidedEvent, "ScriptedReviewer"], list[Answer]]
 
 
-class Desk:
+class ScriptedReviewer:
     """Gives answers, each at its own time; the seed fixes what they say."""
 
     def __init__(self, seed: str) -> None:
@@ -36,7 +36,7 @@ class Desk:
         """The source of every choice."""
         return self._chance
 
-    def answer(self, shown: PublishedDecision, previous: Answer | None = None, tag: str = "") -> Answer:
+    def answer(self, shown: DecidedEvent, previous: Answer | None = None, tag: str = "") -> Answer:
         """One person's answer to a decision."""
         labels = (*shown.decision.probabilities, OFF_SUBJECT)
         said = Said(
@@ -49,27 +49,27 @@ class Desk:
         return answer_to(shown, said, now_ms=next(self._times), previous=previous)
 
 
-def _once(shown: PublishedDecision, desk: Desk) -> list[Answer]:
-    return [desk.answer(shown)]
+def _once(shown: DecidedEvent, reviewer: ScriptedReviewer) -> list[Answer]:
+    return [reviewer.answer(shown)]
 
 
-def _corrected(shown: PublishedDecision, desk: Desk) -> list[Answer]:
-    first = desk.answer(shown)
-    second = desk.answer(shown, first)
-    return [first, second, desk.answer(shown, second)]
+def _corrected(shown: DecidedEvent, reviewer: ScriptedReviewer) -> list[Answer]:
+    first = reviewer.answer(shown)
+    second = reviewer.answer(shown, first)
+    return [first, second, reviewer.answer(shown, second)]
 
 
-def _out_of_order(shown: PublishedDecision, desk: Desk) -> list[Answer]:
-    return list(reversed(_corrected(shown, desk)))
+def _out_of_order(shown: DecidedEvent, reviewer: ScriptedReviewer) -> list[Answer]:
+    return list(reversed(_corrected(shown, reviewer)))
 
 
-def _written_twice(shown: PublishedDecision, desk: Desk) -> list[Answer]:
-    answer = desk.answer(shown)
+def _written_twice(shown: DecidedEvent, reviewer: ScriptedReviewer) -> list[Answer]:
+    answer = reviewer.answer(shown)
     return [answer, answer]
 
 
-def _two_people(shown: PublishedDecision, desk: Desk) -> list[Answer]:
-    return [desk.answer(shown, tag="mlops"), desk.answer(shown, tag=OFF_SUBJECT)]
+def _two_people(shown: DecidedEvent, reviewer: ScriptedReviewer) -> list[Answer]:
+    return [reviewer.answer(shown, tag="mlops"), reviewer.answer(shown, tag=OFF_SUBJECT)]
 
 
 CASES: tuple[Case, ...] = (_once, _once, _once, _corrected, _out_of_order, _written_twice, _two_people)
@@ -100,32 +100,32 @@ def answers_to(planted: Sequence[Planted], count: int, *, settings: Settings, se
     Raises:
         ValueError: There are too few events.
     """
-    desk = Desk(seed)
-    made = list(itertools.islice(_records(decisions(planted, settings), desk), count))
+    reviewer = ScriptedReviewer(seed)
+    made = list(itertools.islice(_records(decisions(planted, settings), reviewer), count))
     if len(made) < count:
         msg = f"{len(planted)} events give {len(made)} answers, {count} are wanted"
         raise ValueError(msg)
     return made
 
 
-def _records(decisions: Iterator[PublishedDecision], desk: Desk) -> Iterator[Planted]:
+def _records(decisions: Iterator[DecidedEvent], reviewer: ScriptedReviewer) -> Iterator[Planted]:
     number = 0
     for shown in decisions:
-        for answer in desk.chance().choice(CASES)(shown, desk):
+        for answer in reviewer.chance().choice(CASES)(shown, reviewer):
             value = written(shown, answer)
-            if desk.chance().random() < BAD_SHARE:
+            if reviewer.chance().random() < BAD_SHARE:
                 spoilt = BAD[number % len(BAD)](json.loads(value))
                 number += 1
                 yield Planted(event_id=None, key=shown.event.record.key, value=spoilt, headers=(("spoilt", b"%d" % number),))
             yield Planted(event_id=shown.event.id, key=shown.event.record.key, value=value, headers=shown.event.record.headers)
 
 
-def written(shown: PublishedDecision, answer: Answer) -> bytes:
+def written(shown: DecidedEvent, answer: Answer) -> bytes:
     """The value of the record of `reviewed`."""
     return write_answer(shown.event.fields, answer)
 
 
-def decisions(planted: Sequence[Planted], settings: Settings) -> Iterator[PublishedDecision]:
+def decisions(planted: Sequence[Planted], settings: Settings) -> Iterator[DecidedEvent]:
     """The stub's decisions on the good events, one for each id, as they lie on their topics."""
     pipeline = pipeline_of(settings, decider=stub_decider())
     seen: set[str] = set()
@@ -141,6 +141,6 @@ def decisions(planted: Sequence[Planted], settings: Settings) -> Iterator[Publis
         ]
         for one, made in zip(events, pipeline.publications(records, clock=lambda: 1_700_000_000.0), strict=True):
             found = read_decision(Record(topic=made.destination.value, key=made.key, value=made.value, headers=made.headers))
-            if isinstance(found, PublishedDecision) and one.event_id not in seen:
+            if isinstance(found, DecidedEvent) and one.event_id not in seen:
                 seen.add(one.event_id or "")
                 yield found

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from kafka import KafkaProducer
 
-from stream.kafka.credentials import client_options
-from stream.settings.settings import Settings
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.settings.settings import Settings
 from tests.faults.inputs import Input, Planted
 from tests.waiting import HANG_SECONDS, answered
 

@@ -17,10 +17,9 @@ from typing import Self
 
 from kafka.admin import KafkaAdminClient
 
-from stream.broker.apache.cluster import KafkaCluster
-from stream.broker.apache.properties import Node, server_properties
-from stream.broker.ports import LOOPBACK, free_ports
+from tagstream.stream.broker.ports import LOOPBACK, free_ports
 from tests.faults.cluster.proxy import Network, Weather
+from tests.kafka_cluster import KafkaCluster, Node, node_properties
 from tests.waiting import HANG_SECONDS, HangError, until
 
 OFFSETS_TOPIC = "__consumer_offsets"
@@ -45,7 +44,7 @@ class _ProxiedCluster(KafkaCluster):
             "advertised.listeners": f"PLAINTEXT://{node.address},PROXIED://{LOOPBACK}:{gate}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
         }
-        return server_properties(node, nodes, changes)
+        return node_properties(node, nodes, changes)
 
 
 class StruckCluster:
@@ -164,13 +163,20 @@ class StruckCluster:
 
     def coordinator(self, group: str) -> int:
         """The node that coordinates a group: the leader of the group's partition of the offsets topic."""
+        leaders = self._leaders(OFFSETS_TOPIC)
+        return leaders[abs(java_hash(group)) % len(leaders)]
+
+    def leader(self, topic: str) -> int:
+        """The node that leads the first partition of a topic."""
+        return self._leaders(topic)[0]
+
+    def _leaders(self, topic: str) -> dict[int, int]:
         admin = KafkaAdminClient(bootstrap_servers=self.bootstrap.split(","))
         try:
-            described = admin.describe_topics([OFFSETS_TOPIC])[0]["partitions"]
+            described = admin.describe_topics([topic])[0]["partitions"]
         finally:
             admin.close()
-        leaders = {partition["partition_index"]: partition["leader_id"] for partition in described}
-        return int(leaders[abs(java_hash(group)) % len(leaders)])
+        return {partition["partition_index"]: int(partition["leader_id"]) for partition in described}
 
     def _later(self, seconds: float, undo: Callable[[], None]) -> None:
         assert self._mending is None, "one fault of network or brokers at a time"

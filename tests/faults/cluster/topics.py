@@ -1,15 +1,17 @@
-"""Topics and a group of a test's own, and the ledger of inputs that the broker has acknowledged."""
+"""Topics and a group of a test's own, their end, and the ledger of inputs that the broker has acknowledged."""
 
 import uuid
 from collections.abc import Sequence
 
 from kafka import KafkaProducer
 
-from stream.kafka import admin
-from stream.kafka.credentials import client_options
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 from tests.faults.inputs import Input, Planted
-from tests.faults.verdict.evidence import Door
+from tests.faults.worker.fleet import ROOT
 from tests.waiting import HANG_SECONDS, answered
 
 # The workers' watchdogs in fault runs: above a model that is slow and a network that is silent, as faults.py has them.
@@ -17,11 +19,14 @@ INFERENCE_TIMEOUT_SECONDS = 10.0
 PRODUCE_TIMEOUT_SECONDS = 12.0
 DRIFT_WINDOW_EVENTS = 100
 AT_ONCE = 20_000
+# The names of this process's environments, which their topics begin with.
+_MADE: list[str] = []
 
 
 def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict[str, str]:
     """TAGSTREAM_* for a worker on topics and in a group of its own, named after the test."""
     name = f"{test[:60]}-{uuid.uuid4().hex[:8]}"
+    _MADE.append(name)
     kinds = ("content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "shadow", "drift", "references")
     return {
         "TAGSTREAM_BROKERS": bootstrap,
@@ -60,14 +65,34 @@ def fault_environment(bootstrap: str, test: str, *, partitions: int = 6, replica
     }
 
 
-def doors(settings: Settings) -> dict[Door, str]:
-    """The topic behind each door."""
-    return {Door.TAGGED: settings.topics.tagged, Door.REVIEW: settings.topics.review, Door.DLQ: settings.topics.dlq}
+def destinations(settings: Settings) -> dict[Destination, str]:
+    """The topic behind each destination."""
+    return {
+        Destination.TAGGED: settings.topics.tagged,
+        Destination.REVIEW: settings.topics.review,
+        Destination.DLQ: settings.topics.dlq,
+    }
 
 
 def make_topics(settings: Settings) -> None:
     """Make the topics that these settings name."""
     answered(lambda: admin.create(settings), settings.brokers)
+
+
+def remove_topics(bootstrap: str) -> None:
+    """
+    Remove the topics of all environments that this process made so far, where the broker has them.
+
+    A partition is a folder and open files of the broker, and the tests of one run would make more than 10,000.
+    """
+    made = tuple(_MADE)
+    _MADE.clear()
+    if not made:
+        return
+    settings = load({"TAGSTREAM_BROKERS": bootstrap}, folder=ROOT).settings
+    names = [name for name in answered(lambda: admin.partitions(settings), bootstrap) if name.startswith(made)]
+    with admin.admin(settings) as client:
+        client.delete_topics(names)
 
 
 def send(settings: Settings, planted: Sequence[Planted]) -> list[Input]:

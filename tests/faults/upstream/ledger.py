@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import send_to
 from tests.faults.inputs import Input, Planted, Transaction, plant
 from tests.faults.journal import Journal
@@ -37,6 +37,7 @@ class Ledger:
         self._observer = observer
         self._journal = journal
         self._seed = seed
+        self._malformed = 2 if any(one.planted.event_id is None for one in sent) else 0
         self.inputs = [one for one in sent if one.planted.is_event]
         # By partition, the offset at which a transaction is open: no worker reads beyond it.
         self._hung: dict[int, int] = {}
@@ -65,6 +66,12 @@ class Ledger:
         self.inputs += inputs
         self.ends = self._readable()
 
+    def extend(self, inputs: Sequence[Input]) -> None:
+        """These were sent meanwhile, to partitions without a transaction that is open."""
+        self.inputs += inputs
+        for one in inputs:
+            self.ends[one.partition] = max(self.ends.get(one.partition, 0), one.offset + 1)
+
     def _readable(self) -> dict[int, int]:
         ends = dict.fromkeys(self._observer.ends(), 0)
         for one in self.inputs:
@@ -73,7 +80,7 @@ class Ledger:
         return ends
 
     def _planted(self, partition: int, first: int) -> list[Planted]:
-        return plant(ADDED_EVENTS, malformed=2, seed=f"{self._seed}:{partition}", first=first)
+        return plant(ADDED_EVENTS, malformed=self._malformed, seed=f"{self._seed}:{partition}", first=first)
 
     def _recall_additions(self) -> None:
         for addition in self._journal.additions():

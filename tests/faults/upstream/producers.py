@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 
 from aiokafka import AIOKafkaProducer
 
-from stream.kafka import admin
-from stream.settings.settings import Settings
+from tagstream.stream.kafka import admin
+from tagstream.stream.settings.settings import Settings
 from tests.faults.inputs import Input, Planted, Transaction
 from tests.waiting import answered
 

@@ -4,9 +4,8 @@ from collections import Counter
 
 import pytest
 
-from stream.contract.events import ContentEvent, decode
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
+from tagstream.stream.contract.event import ContentEvent, Record, decode
+from tagstream.stream.contract.refusal import Refusal
 from tests.faults.inputs import SENT_AGAIN, Planted, Transaction
 from tests.faults.upstream.variety import MOST_BYTES, varied
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stream.contract.limits import DEFAULT_LIMITS
+from tagstream.stream.contract.event import DEFAULT_LIMITS
 from tests.faults.inputs import SENT_AGAIN, Planted, Transaction, plant
 
 Fields = dict[str, Any]

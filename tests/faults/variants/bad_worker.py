@@ -15,20 +15,19 @@ import faust
 import mode
 from prometheus_client import CollectorRegistry
 
-import stream.worker.producer
-from monitoring.health import Progress
-from stream import logs
-from stream.contract.publication import Decide, Publication
-from stream.decide.draw import draw_of
-from stream.deliver.batcher import Batcher
-from stream.deliver.delivery import Delivery
-from stream.deliver.fatal import die
-from stream.deliver.inference import record_of
-from stream.settings.loading import load
-from stream.settings.settings import Settings
-from stream.worker.ending.shutdown import Worker
-from stream.worker.faust_app import faust_app, source
-from tests.faults.worker.points import Arms
+import tagstream.stream.worker.faust_app
+from tagstream.monitoring.health import Progress
+from tagstream.stream import logs
+from tagstream.stream.contract.outcome import Decide, Publication
+from tagstream.stream.decide.from_settings import draw_of
+from tagstream.stream.deliver.batch import Batcher, record_of
+from tagstream.stream.deliver.delivery import Delivery
+from tagstream.stream.deliver.fatal import die
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.ending import Worker
+from tagstream.stream.worker.faust_app import faust_app, source
+from tests.faults.worker.failpoints import Arms
 from tests.faults.worker.stub import LABELS, SECONDS_VARIABLE, FaultyMetrics, StubPipeline, faulty_producer
 
 log = logs.logger("tagstream.variant")
@@ -67,7 +66,7 @@ class Parts:
 
     def batches(self, deliver: Callable[[Any, list[Any]], Awaitable[None]]) -> None:
         """Declare an agent that takes batches in order, hands each with its stream to `deliver`, and dies of its errors."""
-        batcher: Batcher[Any] = Batcher(limit=32, size=lambda _: 0)
+        batcher: Batcher[Any] = Batcher(limit=32)
 
         @self.app.agent(source(self.app, self.settings), name="classify")  # type: ignore[untyped-decorator]
         async def classify(stream: Any) -> None:
@@ -75,14 +74,15 @@ class Parts:
             work = asyncio.create_task(work_off(stream))
             try:
                 async for event in stream.events():
-                    await batcher.put(event)
+                    await batcher.put(event, 0)
             finally:
                 work.cancel()
 
         async def work_off(stream: Any) -> None:
             try:
                 while True:
-                    await deliver(stream, await batcher.next_batch())
+                    batch, _ = await batcher.next_batch()
+                    await deliver(stream, batch)
             except Exception as error:  # noqa: BLE001 - as our delivery does
                 die(error)
 
@@ -100,14 +100,20 @@ def run(define: Callable[[Parts], None], *, restart_agents: bool) -> None:
     settings = load(os.environ).settings
     logs.configure(level=settings.log_level, form=settings.log_format)
     metrics = FaultyMetrics(CollectorRegistry(), arms, settings.topics.content)
-    stream.worker.producer.Producer = faulty_producer(stream.worker.producer.Producer, arms)  # type: ignore[misc]
+    tagstream.stream.worker.faust_app.Producer = faulty_producer(tagstream.stream.worker.faust_app.Producer, arms)  # type: ignore[misc]
     app = faust_app(settings, idempotent=True)
     if restart_agents:
         app.conf.agent_supervisor = mode.OneForOneSupervisor
     pipeline = StubPipeline(arms, settings, metrics, seconds_per_batch=float(os.environ.get(SECONDS_VARIABLE, "0")))
     pipeline.draw = draw_of(settings, LABELS)
     define(
-        Parts(settings=settings, app=app, pipeline=pipeline, metrics=metrics, send=stream.worker.producer.sender(app, settings))
+        Parts(
+            settings=settings,
+            app=app,
+            pipeline=pipeline,
+            metrics=metrics,
+            send=tagstream.stream.worker.faust_app.sender(app, settings),
+        )
     )
 
     @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import stream.worker.faust_app
+import tagstream.stream.worker.faust_app
 from tests.faults.variants.bad_worker import Parts, run
 
 ACTORS = 4
@@ -10,7 +10,7 @@ ACTORS = 4
 
 def define(parts: Parts) -> None:
     """Declare the agent."""
-    content = stream.worker.faust_app.source(parts.app, parts.settings)
+    content = tagstream.stream.worker.faust_app.source(parts.app, parts.settings)
 
     @parts.app.agent(content, name="classify", concurrency=ACTORS)  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:

@@ -6,14 +6,14 @@ It switches acknowledgements off only while its generator lives; after an except
 import asyncio
 from typing import Any
 
-import stream.worker.faust_app
+import tagstream.stream.worker.faust_app
 from tests.faults.variants.bad_worker import Parts, run
 
 
 def define(parts: Parts) -> None:
     """Declare the agent."""
 
-    @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
+    @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
         async for events in stream.noack_take(32, within=0.1):
             await asyncio.gather(*[await parts.send(publication) for publication in await parts.decide(events)])

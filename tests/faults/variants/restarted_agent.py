@@ -2,7 +2,7 @@
 
 from typing import Any, NoReturn
 
-import stream.worker.faust_app
+import tagstream.stream.worker.faust_app
 from tests.faults.variants.bad_worker import Parts, run
 
 
@@ -12,7 +12,7 @@ def define(parts: Parts) -> None:
     def fail(error: BaseException) -> NoReturn:
         raise error
 
-    @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
+    @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
         await parts.delivery(fail=fail).run(stream.noack())
 

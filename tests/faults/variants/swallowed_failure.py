@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-import stream.worker.faust_app
-from stream.contract.publication import Publication
+import tagstream.stream.worker.faust_app
+from tagstream.stream.contract.outcome import Publication
 from tests.faults.variants.bad_worker import Parts, log, run
 
 
@@ -21,7 +21,7 @@ def define(parts: Parts) -> None:
         except Exception as error:  # noqa: BLE001 - the defect of this variant
             log.warning("send_failed", error=str(error))
 
-    @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
+    @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
         await parts.delivery(send=send).run(stream.noack())
 

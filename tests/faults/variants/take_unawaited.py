@@ -5,14 +5,14 @@
 
 from typing import Any
 
-import stream.worker.faust_app
+import tagstream.stream.worker.faust_app
 from tests.faults.variants.bad_worker import Parts, run
 
 
 def define(parts: Parts) -> None:
     """Declare the agent."""
 
-    @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
+    @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
         # `take` gives values; the pipeline also needs their records.
         stream.add_processor(lambda _: stream.current_event)

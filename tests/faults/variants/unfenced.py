@@ -2,9 +2,9 @@
 
 import os
 
-import stream.kafka.transactions
+import tagstream.stream.kafka.transactions
 from tests.faults.worker.faulty import main
 
 if __name__ == "__main__":
-    stream.kafka.transactions.transactional_prefix = lambda group, topic: f"{group}-{topic}-{os.getpid()}-"
+    tagstream.stream.kafka.transactions.transactional_prefix = lambda group, topic: f"{group}-{topic}-{os.getpid()}-"
     main()

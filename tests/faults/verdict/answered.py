@@ -14,43 +14,43 @@ from dataclasses import dataclass
 
 import msgspec
 
-from monitoring.vocabulary import Destination
-from stream.contract.answers import AnsweredEvent, answer_id, read_answer
-from stream.contract.publication import Publication, audit_copy
-from stream.contract.record import Headers, Record, weight
-from stream.decide.answering import Answering
-from stream.decide.draw import Draw
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.answers import AnsweredEvent, answer_id, read_answer
+from tagstream.stream.contract.event import Headers, Record, weight
+from tagstream.stream.contract.outcome import Publication, audit_copy
+from tagstream.stream.decide.answering import Answering
+from tagstream.stream.decide.pipeline import Draw
 from tests.faults.inputs import STRANGER, Input
-from tests.faults.verdict.evidence import Door, Evidence, Finding
+from tests.faults.verdict.evidence import Evidence, Finding
 from tests.faults.verdict.matching import Matched, is_intact, origin, place, without_clock
 
 TOPIC_HEADER = "__streams.errors.topic"
 QUOTED = 3
 
-Content = tuple[Door, bytes | None, bytes | None, Headers]
-"""Door, key, value without the time of the clock, and headers."""
+Content = tuple[Destination, bytes | None, bytes | None, Headers]
+"""Destination, key, value without the time of the clock, and headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
     """The outcome topics' records: those of events, and those of answers."""
 
-    events: Mapping[Door, Sequence[Record]]
-    answers: Mapping[Door, Sequence[Record]]
+    events: Mapping[Destination, Sequence[Record]]
+    answers: Mapping[Destination, Sequence[Record]]
 
 
-def split(outcomes: Mapping[Door, Sequence[Record]], reviewed: str) -> Split:
+def split(outcomes: Mapping[Destination, Sequence[Record]], reviewed: str) -> Split:
     """Tell them apart: by the decider, and by the topic that a dead letter names. `reviewed` is the topic of answers."""
-    events: dict[Door, list[Record]] = {door: [] for door in outcomes}
-    answers: dict[Door, list[Record]] = {door: [] for door in outcomes}
-    for door, records in outcomes.items():
+    events: dict[Destination, list[Record]] = {destination: [] for destination in outcomes}
+    answers: dict[Destination, list[Record]] = {destination: [] for destination in outcomes}
+    for destination, records in outcomes.items():
         for record in records:
-            (answers if _is_of_an_answer(door, record, reviewed) else events)[door].append(record)
+            (answers if _is_of_an_answer(destination, record, reviewed) else events)[destination].append(record)
     return Split(events=events, answers=answers)
 
 
-def _is_of_an_answer(door: Door, record: Record, reviewed: str) -> bool:
-    if door is Door.DLQ:
+def _is_of_an_answer(destination: Destination, record: Record, reviewed: str) -> bool:
+    if destination is Destination.DLQ:
         return dict(record.headers).get(TOPIC_HEADER) == reviewed.encode()
     return _fields(record).get("decider") == b'"reviewer"'
 
@@ -72,7 +72,7 @@ class Judged:
     repeated: int
 
 
-def judge(evidence: Evidence, written: Mapping[Door, Sequence[Record]], reviewed: str) -> Judged:
+def judge(evidence: Evidence, written: Mapping[Destination, Sequence[Record]], reviewed: str) -> Judged:
     """
     I10 and I11.
 
@@ -82,9 +82,9 @@ def judge(evidence: Evidence, written: Mapping[Door, Sequence[Record]], reviewed
         reviewed: The topic of answers.
     """
     found: defaultdict[Content, list[Record]] = defaultdict(list)
-    for door, records in written.items():
+    for destination, records in written.items():
         for record in records:
-            found[_content(door, record.key, record.value, record.headers)].append(record)
+            found[_content(destination, record.key, record.value, record.headers)].append(record)
     expected = list(zip(evidence.answers, _expected(evidence.answers, reviewed, found), strict=True))
     planted = Counter(content for _, content in expected)
     wrong = [
@@ -92,7 +92,7 @@ def judge(evidence: Evidence, written: Mapping[Door, Sequence[Record]], reviewed
         *(f"{record.topic} {record.partition}/{record.offset} is of no answer" for record in _invented(found, planted)),
         *_ahead(evidence, expected, found),
         *_unfinished(evidence),
-        *_not_the_last(expected, written[Door.TAGGED], reviewed),
+        *_not_the_last(expected, written[Destination.TAGGED], reviewed),
     ]
     swapped = list(_swapped(expected, found))
     repeated = sum(max(0, len(records) - planted[content]) for content, records in found.items() if content in planted)
@@ -120,18 +120,18 @@ def judge(evidence: Evidence, written: Mapping[Door, Sequence[Record]], reviewed
 
 def _expected(answers: Sequence[Input], reviewed: str, found: Mapping[Content, Sequence[Record]]) -> list[Content]:
     """
-    What follows from the records, without Kafka, workers or faults.
+    The consequences of the records, without Kafka, workers or faults.
 
     A worker may know more of who has written than is known here: a stranger's record may be a dead letter for a reason of the worker's.
     """
     made = map(_of, Answering().publications([_record(one, reviewed) for one in answers], clock=lambda: 0.0))
-    refused = {origin(records[0]): content for content, records in found.items() if content[0] is Door.DLQ}
+    refused = {origin(records[0]): content for content, records in found.items() if content[0] is Destination.DLQ}
 
     def told(one: Input, content: Content) -> Content:
         if content in found or STRANGER not in one.planted.headers:
             return content
         letter = refused.get(place(one))
-        intact = letter is not None and is_intact(one, Matched(Door.DLQ, found[letter][0], one))
+        intact = letter is not None and is_intact(one, Matched(Destination.DLQ, found[letter][0], one))
         return letter if letter is not None and intact else content
 
     return [told(*pair) for pair in zip(answers, made, strict=True)]
@@ -153,8 +153,8 @@ def _of(publication: Publication) -> Content:
     return _content(publication.destination, publication.key, publication.value, publication.headers)
 
 
-def _content(door: Destination, key: bytes | None, value: bytes | None, headers: Headers) -> Content:
-    return door, key, value if value is None or door is Door.DLQ else without_clock(value), headers
+def _content(destination: Destination, key: bytes | None, value: bytes | None, headers: Headers) -> Content:
+    return destination, key, value if value is None or destination is Destination.DLQ else without_clock(value), headers
 
 
 def _invented(found: Mapping[Content, Sequence[Record]], planted: Mapping[Content, int]) -> Iterator[Record]:
@@ -191,7 +191,7 @@ def _not_the_last(expected: Sequence[tuple[Input, Content]], tagged: Sequence[Re
     newest: dict[str, tuple[int, str, str]] = {}
     for one, content in expected:
         read = read_answer(_record(one, reviewed))
-        if content[0] is Door.TAGGED and isinstance(read, AnsweredEvent):
+        if content[0] is Destination.TAGGED and isinstance(read, AnsweredEvent):
             order = (read.answer.version, read.answer.decided_at, answer_id(read.answer))
             newest[read.event.id] = max(order, newest.get(read.event.id, order))
     seen: dict[str, tuple[int, str, str]] = {}
@@ -209,7 +209,7 @@ def _swapped(expected: Sequence[tuple[Input, Content]], found: Mapping[Content, 
     # Of equal records the first one counts: which of them a decision is of cannot be told.
     seen: set[Content] = set()
     for one, content in sorted(expected, key=lambda pair: (pair[0].partition, pair[0].offset)):
-        if content in seen or content not in found or content[0] is Door.DLQ:
+        if content in seen or content not in found or content[0] is Destination.DLQ:
             continue
         seen.add(content)
         firsts.append((min(found[content], key=lambda record: record.offset), one))
@@ -237,8 +237,8 @@ def audited(tagged: Sequence[Record], audits: Sequence[Record], draw: Draw) -> F
         if probability is not None:
             copy = audit_copy(record.value or b"", probability)
             if weight(record.key, copy, record.headers) <= draw.most_bytes:
-                drawn[_content(Door.TAGGED, record.key, copy, record.headers)] = value["id"]
-    copied = {_content(Door.TAGGED, record.key, record.value, record.headers) for record in audits}
+                drawn[_content(Destination.TAGGED, record.key, copy, record.headers)] = value["id"]
+    copied = {_content(Destination.TAGGED, record.key, record.value, record.headers) for record in audits}
     wrong = [
         *(f"{event_id} was drawn and is not there" for content, event_id in drawn.items() if content not in copied),
         *(f"a copy of {_id_of(content)} that was not drawn, or is not its decision" for content in copied - drawn.keys()),

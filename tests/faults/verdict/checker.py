@@ -2,7 +2,7 @@
 
     I1  every input has an outcome
     I2  no outcome without an input
-    I3  all outcomes of one input by one model agree: the same door, key and decision (all of the value but `tagged_at`)
+    I3  all outcomes of one input by one model agree: the same destination, key and decision (all of the value but `tagged_at`)
     I4  committed offsets never run ahead of outcomes, in any sample
     I5  first outcomes follow the order of the input, per input partition and outcome partition, where a key ties an outcome
         to its partition: a dead letter without a key may lie in another one at every delivery
@@ -11,7 +11,7 @@
     I7  the longest time without a new outcome is bounded
     I8  in the end no event waits: each commit is behind the last event of its partition (behind which only the marker of a
         transaction may come) and not beyond the end of the log
-    I9  every outcome is the one that the same pipeline gives offline for the bytes that were sent: door, key, every field and header
+    I9  every outcome is the one that the same pipeline gives offline for the bytes that were sent: destination, key, every field and header
 
 Decisions and dead letters of reviewers' answers are taken out first; `answered.py` judges them and the copies for `audit` (I10 to I12).
 
@@ -22,11 +22,12 @@ import bisect
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from stream.decide.draw import Draw
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.decide.pipeline import Draw
 from tests.faults.inputs import Input, by_partition
 from tests.faults.verdict.answered import audited, judge, split
-from tests.faults.verdict.evidence import Door, Evidence, Finding, Sample, Verdict
-from tests.faults.verdict.matching import Matched, Place, decision, digest_of_model, is_intact, key_of, matched, name, place
+from tests.faults.verdict.evidence import Evidence, Finding, Sample, Verdict
+from tests.faults.verdict.matching import Matched, Model, Place, decision, is_intact, key_of, matched, model_of, name, place
 from tests.faults.verdict.offline import Offline
 
 # A finding quotes at most so many cases.
@@ -64,7 +65,7 @@ def check(
         _finished(evidence),
         *((_as_offline(evidence, by_input, offline),) if offline is not None else ()),
         *answers.findings,
-        *((audited(written.events[Door.TAGGED], evidence.audits, draw),) if draw is not None else ()),
+        *((audited(written.events[Destination.TAGGED], evidence.audits, draw),) if draw is not None else ()),
     )
     total = len(found) + len(invented)
     return Verdict(
@@ -77,7 +78,7 @@ def check(
 
 
 def _duplicated_at(evidence: Evidence, by_input: Mapping[Place, Sequence[Matched]]) -> Iterator[float]:
-    ends: defaultdict[tuple[Door, int], list[int]] = defaultdict(list)
+    ends: defaultdict[tuple[Destination, int], list[int]] = defaultdict(list)
     for sample in evidence.samples:
         for lane, end in sample.written.items():
             ends[lane].append(end)
@@ -86,9 +87,9 @@ def _duplicated_at(evidence: Evidence, by_input: Mapping[Place, Sequence[Matched
         yield from seen[1:]
 
 
-def _first_look(outcome: Matched, ends: Mapping[tuple[Door, int], Sequence[int]], samples: Sequence[Sample]) -> float:
+def _first_look(outcome: Matched, ends: Mapping[tuple[Destination, int], Sequence[int]], samples: Sequence[Sample]) -> float:
     """The time of the first sample that has the outcome; of the last one for an outcome after that."""
-    lane = ends.get((outcome.door, outcome.record.partition), ())
+    lane = ends.get((outcome.destination, outcome.record.partition), ())
     index = bisect.bisect_right(lane, outcome.record.offset)
     return samples[min(index, len(samples) - 1)].at_seconds if samples else 0.0
 
@@ -131,11 +132,11 @@ def _disagree(outcomes: Sequence[Matched]) -> bool:
 
     Two models may decide differently while one replaces the other; one model may not. No model decides whether an event is malformed.
     """
-    if len({outcome.door is Door.DLQ for outcome in outcomes}) > 1:
+    if len({outcome.destination is Destination.DLQ for outcome in outcomes}) > 1:
         return True
-    said: defaultdict[str | None, set[tuple[Door, bytes | None, bytes | None]]] = defaultdict(set)
+    said: defaultdict[Model | None, set[tuple[Destination, bytes | None, bytes | None]]] = defaultdict(set)
     for outcome in outcomes:
-        said[digest_of_model(outcome)].add((outcome.door, key_of(outcome), decision(outcome)))
+        said[model_of(outcome)].add((outcome.destination, key_of(outcome), decision(outcome)))
     return any(len(different) > 1 for different in said.values())
 
 
@@ -163,18 +164,18 @@ def _commits_behind_outcomes(evidence: Evidence, by_input: Mapping[Place, Sequen
 
 
 def _is_written(outcome: Matched, sample: Sample) -> bool:
-    return outcome.record.offset < sample.written.get((outcome.door, outcome.record.partition), 0)
+    return outcome.record.offset < sample.written.get((outcome.destination, outcome.record.partition), 0)
 
 
 def _order(found: Sequence[Matched]) -> Finding:
     swapped: list[str] = []
-    last: dict[tuple[Door, int, int], int] = {}
+    last: dict[tuple[Destination, int, int], int] = {}
     seen: set[Place] = set()
-    for outcome in sorted(found, key=lambda outcome: (outcome.door, outcome.record.partition, outcome.record.offset)):
+    for outcome in sorted(found, key=lambda outcome: (outcome.destination, outcome.record.partition, outcome.record.offset)):
         if place(outcome.of) in seen or outcome.record.key is None:
             continue
         seen.add(place(outcome.of))
-        lane = (outcome.door, outcome.record.partition, outcome.of.partition)
+        lane = (outcome.destination, outcome.record.partition, outcome.of.partition)
         if outcome.of.offset < last.get(lane, -1):
             swapped.append(name(outcome.of))
         last[lane] = max(outcome.of.offset, last.get(lane, -1))
@@ -190,14 +191,14 @@ def _dead_letters(evidence: Evidence, by_input: Mapping[Place, Sequence[Matched]
         is_malformed = one.planted.event_id is None
         malformed += is_malformed
         for outcome in by_input.get(place(one), ()):
-            if (outcome.door is Door.DLQ) != is_malformed:
-                wrong.append(f"{name(one)} went to {outcome.door}")
+            if (outcome.destination is Destination.DLQ) != is_malformed:
+                wrong.append(f"{name(one)} went to {outcome.destination}")
             elif is_malformed and not is_intact(one, outcome):
                 wrong.append(f"{name(one)} came back changed")
     return Finding(
         invariant="I6",
         cases=len(wrong),
-        says=f"{malformed} malformed inputs; {len(wrong)} outcomes through the wrong door or not as they came{_quote(wrong)}",
+        says=f"{malformed} malformed inputs; {len(wrong)} outcomes through the wrong destination or not as they came{_quote(wrong)}",
     )
 
 

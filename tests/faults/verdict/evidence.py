@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitoring.vocabulary import Destination
-from stream.contract.record import Record
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import Record
 from tests.faults.inputs import Input
-
-Door = Destination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +16,13 @@ class Sample:
     Attributes:
         at_seconds: Since the start of the run.
         committed: The group's offset by partition of `content`; a partition without a commit is missing.
-        written: The ends of the outcome logs, read after `committed`, by door and partition.
+        written: The ends of the outcome logs, read after `committed`, by destination and partition.
         answered: The group's offset by partition of `reviewed`, read with `committed`.
     """
 
     at_seconds: float
     committed: Mapping[int, int]
-    written: Mapping[tuple[Door, int], int]
+    written: Mapping[tuple[Destination, int], int]
     answered: Mapping[int, int] = field(default_factory=dict)
 
 
@@ -45,7 +43,7 @@ class Evidence:
     """
 
     inputs: Sequence[Input]
-    outcomes: Mapping[Door, Sequence[Record]]
+    outcomes: Mapping[Destination, Sequence[Record]]
     samples: Sequence[Sample]
     ends: Mapping[int, int]
     idle_bound_seconds: float

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from monitoring.vocabulary import Destination
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.decide.from_settings import pipeline_of
-from stream.settings.loading import load
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.settings.loading import load
 from tests.faults.inputs import Input, Planted
-from tests.faults.verdict.evidence import Door, Evidence, Sample
+from tests.faults.verdict.evidence import Evidence, Sample
 from tests.faults.verdict.offline import offline
 from tests.faults.worker.fleet import ROOT
 from tests.faults.worker.stub import MODEL, stub_decider
@@ -27,7 +27,7 @@ NOW = 1_800_000_000.0
 def good_run() -> Evidence:
     """Eight inputs in two partitions, two of them malformed, each with its outcome; four samples, all in order."""
     inputs: list[Input] = []
-    outcomes: dict[Door, list[Record]] = {door: [] for door in Door}
+    outcomes: dict[Destination, list[Record]] = {destination: [] for destination in Destination}
     events = _tagged_events()
     for number in range(8):
         partition, offset = number % PARTITIONS, number // PARTITIONS
@@ -65,7 +65,7 @@ def published(one: Input, model: Any = MODEL, **record: Any) -> Publication:
     return pipeline.publications([event], clock=lambda: NOW)[0]
 
 
-def add(outcomes: dict[Door, list[Record]], publication: Publication) -> None:
+def add(outcomes: dict[Destination, list[Record]], publication: Publication) -> None:
     """Append an outcome to the one partition of its topic."""
     written = outcomes[publication.destination]
     written.append(
@@ -105,7 +105,7 @@ def sample(at_seconds: float, committed: int, tagged: int, dead: int) -> Sample:
     return Sample(
         at_seconds=at_seconds,
         committed={0: committed, 1: committed},
-        written={(Door.TAGGED, 0): tagged, (Door.REVIEW, 0): 0, (Door.DLQ, 0): dead},
+        written={(Destination.TAGGED, 0): tagged, (Destination.REVIEW, 0): 0, (Destination.DLQ, 0): dead},
     )
 
 
@@ -116,8 +116,8 @@ def with_fields(record: Record, **fields: object) -> Record:
     return replace(record, value=json.dumps(kept, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def changed(run: Evidence, door: Door, number: int, record: Record) -> Evidence:
+def changed(run: Evidence, destination: Destination, number: int, record: Record) -> Evidence:
     """The run with another record in the place of one outcome."""
-    written = list(run.outcomes[door])
+    written = list(run.outcomes[destination])
     written[number] = record
-    return replace(run, outcomes={**run.outcomes, door: written})
+    return replace(run, outcomes={**run.outcomes, destination: written})

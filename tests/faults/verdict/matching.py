@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stream.contract import dead_letter
-from stream.contract.record import Record
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract import dead_letter
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import ModelRef
 from tests.faults.inputs import SENT_AGAIN, Input
-from tests.faults.verdict.evidence import Door
 
 CLOCK = b',"tagged_at":'
 
@@ -22,7 +23,7 @@ Place = tuple[int, int]
 class Matched:
     """An outcome with the input that it is of."""
 
-    door: Door
+    destination: Destination
     record: Record
     of: Input
 
@@ -37,7 +38,7 @@ def name(one: Input) -> str:
     return f"{one.planted.event_id or 'malformed'} at {one.partition}/{one.offset}"
 
 
-def matched(inputs: Sequence[Input], outcomes: Mapping[Door, Sequence[Record]]) -> tuple[list[Matched], list[str]]:
+def matched(inputs: Sequence[Input], outcomes: Mapping[Destination, Sequence[Record]]) -> tuple[list[Matched], list[str]]:
     """
     All outcomes that have an input, and the names of those that have none.
 
@@ -50,25 +51,25 @@ def matched(inputs: Sequence[Input], outcomes: Mapping[Door, Sequence[Record]]) 
             by_id[one.planted.event_id].append(one)
     found: list[Matched] = []
     invented: list[str] = []
-    for door, records in outcomes.items():
+    for destination, records in outcomes.items():
         for record in records:
-            where = origin(record) if door is Door.DLQ else None
+            where = origin(record) if destination is Destination.DLQ else None
             of = by_place.get(where) if where is not None else _told_by_headers(record, by_id.get(_event_id(record) or "", ()))
             if of is None:
-                invented.append(f"{door} {record.partition}/{record.offset}")
+                invented.append(f"{destination} {record.partition}/{record.offset}")
             else:
-                found.append(Matched(door, record, of))
+                found.append(Matched(destination, record, of))
     return found, invented
 
 
 def decision(outcome: Matched) -> bytes | None:
     """
-    What all outcomes of an input by one model have in common, beside door and key.
+    The fields that all outcomes of an input by one model have in common, beside destination and key.
 
     The value without the time that the clock wrote; of a dead letter the fingerprint of the event, which a reference to it has too.
     """
     value = outcome.record.value
-    if outcome.door is not Door.DLQ:
+    if outcome.destination is not Destination.DLQ:
         return value if value is None else without_clock(value)
     letter = dead_letter.read(outcome.record)
     return fingerprint(value) if letter is None or letter.sha256 is None else letter.sha256.encode()
@@ -76,7 +77,7 @@ def decision(outcome: Matched) -> bytes | None:
 
 def key_of(outcome: Matched) -> bytes | None:
     """The key of the event as its outcome says it: a reference to an event without a key has an empty one, and a header for that."""
-    letter = dead_letter.read(outcome.record) if outcome.door is Door.DLQ else None
+    letter = dead_letter.read(outcome.record) if outcome.destination is Destination.DLQ else None
     return outcome.record.key if letter is None else letter.key
 
 
@@ -107,12 +108,21 @@ def without_clock(value: bytes) -> bytes:
     return before if found else value
 
 
-def digest_of_model(outcome: Matched) -> str | None:
-    """The digest of the model that says it has decided; None for a dead letter, and where none is said."""
-    if outcome.door is Door.DLQ:
+Model = tuple[str, str | None, str | None]
+"""The digest of a model, and the epoch and arm by which it decided; None for both where it names none."""
+
+
+def said_by(model: ModelRef) -> Model:
+    """A model as its decisions name it."""
+    return model.digest, model.epoch, model.arm
+
+
+def model_of(outcome: Matched) -> Model | None:
+    """The model that says it has decided; None for a dead letter, and where none is said."""
+    if outcome.destination is Destination.DLQ:
         return None
     value = msgspec.json.decode(outcome.record.value or b"{}", type=dict[str, msgspec.Raw])
-    return msgspec.json.decode(value["model"], type=dict[str, str])["digest"] if "model" in value else None
+    return said_by(msgspec.json.decode(value["model"], type=ModelRef)) if "model" in value else None
 
 
 def _told_by_headers(record: Record, candidates: Sequence[Input]) -> Input | None:

@@ -7,17 +7,15 @@ from dataclasses import replace
 
 import msgspec
 
-from model_export.bundle.prediction import Classifier, Prediction
-from stream.contract.budget import Budget
-from stream.contract.publication import Publication
-from stream.contract.record import Headers, Record
-from stream.decide.decider import Decider
-from stream.decide.from_settings import decider_of, pipeline_of
-from stream.decide.pipeline import Pipeline
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.model import Classifier, Prediction
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import Budget, Headers, Record
+from tagstream.stream.contract.outcome import ModelRef, Publication
+from tagstream.stream.decide.from_settings import decider_of, pipeline_of
+from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.settings.settings import Settings
 from tests.faults.inputs import Input
-from tests.faults.verdict.evidence import Door
-from tests.faults.verdict.matching import Matched, Place, digest_of_model, name, place, without_clock
+from tests.faults.verdict.matching import Matched, Model, Place, model_of, name, place, said_by, without_clock
 from tests.faults.worker.stub import MODEL, OTHER_MODEL, stub_decider
 
 # All that may differ from the offline decision, with the reason.
@@ -60,21 +58,21 @@ class Offline:
 
     def __init__(self, settings: Settings, deciders: Iterable[Decider]) -> None:
         """Make the pipelines."""
-        self._pipelines = {decider.model.digest: pipeline_of(settings, decider=decider) for decider in deciders}
+        self._pipelines = {said_by(decider.model): pipeline_of(settings, decider=decider) for decider in deciders}
         self._topic = settings.topics.content
 
     def differences(self, inputs: Sequence[Input], outcomes: Mapping[Place, Sequence[Matched]]) -> Iterator[str]:
         """The outcomes that are not as the model that they name decides offline, each with all in which it differs."""
         for start in range(0, len(inputs), AT_ONCE):
-            by_digest: defaultdict[str | None, list[Matched]] = defaultdict(list)
+            by_model: defaultdict[Model | None, list[Matched]] = defaultdict(list)
             for one in inputs[start : start + AT_ONCE]:
                 for outcome in outcomes.get(place(one), ()):
-                    by_digest[digest_of_model(outcome)].append(outcome)
-            for digest, found in by_digest.items():
-                yield from self._of_one_model(digest, found)
+                    by_model[model_of(outcome)].append(outcome)
+            for model, found in by_model.items():
+                yield from self._of_one_model(model, found)
 
-    def _of_one_model(self, digest: str | None, found: Sequence[Matched]) -> Iterator[str]:
-        pipeline = next(iter(self._pipelines.values())) if digest is None else self._pipelines.get(digest)
+    def _of_one_model(self, model: Model | None, found: Sequence[Matched]) -> Iterator[str]:
+        pipeline = next(iter(self._pipelines.values())) if model is None else self._pipelines.get(model)
         if pipeline is None:
             yield from (f"{name(outcome.of)}: decided by a model that no worker has" for outcome in found)
             return
@@ -86,7 +84,7 @@ class Offline:
                 yield f"{name(outcome.of)}: {', '.join(wrong)}"
 
     def _is_exact_reference(self, outcome: Matched, pipeline: Pipeline) -> bool:
-        if outcome.door is not Door.DLQ or outcome.of.planted.codec is None:
+        if outcome.destination is not Destination.DLQ or outcome.of.planted.codec is None:
             return False
         (reference,) = self._publications(pipeline, [outcome.of], budget=Budget(0))
         return not differing(outcome, reference)
@@ -109,11 +107,11 @@ class Offline:
 
 def differing(outcome: Matched, expected: Publication) -> list[str]:
     """The parts of an outcome that are not as expected, by name; `LEFT_OUT` has what is not compared."""
-    if outcome.door is not expected.destination:
-        return [f"door {outcome.door} instead of {expected.destination}"]
+    if outcome.destination is not expected.destination:
+        return [f"destination {outcome.destination} instead of {expected.destination}"]
     found = outcome.record
     wrong = ["key"] if found.key != expected.key else []
-    if outcome.door is Door.DLQ:
+    if outcome.destination is Destination.DLQ:
         wrong += ["value"] if found.value != expected.value else []
     else:
         wrong += _differing_fields(found.value or b"", expected.value or b"")
@@ -138,9 +136,14 @@ def _differing_headers(found: Headers, expected: Headers) -> list[str]:
     return [f"header {key}" for key in wrong] or ["the order of the headers"]
 
 
-def offline(settings: Settings, model: str = "stub") -> Offline:
+def offline(settings: Settings, model: str = "stub", later: Iterable[ModelRef] = ()) -> Offline:
     """
     The offline pipelines for workers that run "stub" (or "other-stub"), or "bundle", the settings' own model.
+
+    Args:
+        settings: Those of the workers.
+        model: See above.
+        later: Those that have decided after a change of the model, by epoch and arm; they have the network of the settings' own.
 
     Raises:
         BundleError: The bundle is refused.
@@ -148,4 +151,6 @@ def offline(settings: Settings, model: str = "stub") -> Offline:
     if model != "bundle":
         return Offline(settings, [stub_decider(MODEL), stub_decider(OTHER_MODEL)])
     decider = decider_of(settings)
-    return Offline(settings, [replace(decider, classifier=Remembering(decider.classifier))])
+    own = replace(decider, classifier=Remembering(decider.classifier))
+    arithmetic = decider.model.arithmetic
+    return Offline(settings, [own, *(replace(own, model=msgspec.structs.replace(one, arithmetic=arithmetic)) for one in later)])

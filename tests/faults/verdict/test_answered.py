@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from stream.contract.record import Record
-from stream.decide.answering import Answering
-from stream.decide.draw import Draw
-from stream.decide.pipeline import Pipeline
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import Record
+from tagstream.stream.decide.answering import Answering
+from tagstream.stream.decide.pipeline import Draw, Pipeline
 from tests.fakes import RecordingObserver
 from tests.faults.answers.planned import answers_to
 from tests.faults.inputs import STRANGER, Input, plant
 from tests.faults.stranger import Stranger, mingled
 from tests.faults.verdict.answered import audited, judge, split
-from tests.faults.verdict.evidence import Door, Evidence, Sample
+from tests.faults.verdict.evidence import Evidence, Sample
 from tests.faults.verdict.good_run import SETTINGS, with_fields
 from tests.faults.verdict.matching import without_clock
 from tests.faults.worker.stub import stub_decider
@@ -28,7 +28,7 @@ def good_run() -> Evidence:
     genuine = answers_to(plant(400, malformed=0, seed="a"), COUNT - STRANGE, settings=SETTINGS, seed="a")
     planted = mingled(genuine, Stranger(SETTINGS, "a").answers(STRANGE), seed="a")
     answers = [Input(planted=one, partition=0, offset=offset) for offset, one in enumerate(planted)]
-    outcomes: dict[Door, list[Record]] = {door: [] for door in Door}
+    outcomes: dict[Destination, list[Record]] = {destination: [] for destination in Destination}
     records = [
         Record(topic="reviewed", partition=0, offset=at, key=one.key, value=one.value, headers=one.headers)
         for at, one in enumerate(planted)
@@ -44,7 +44,7 @@ def good_run() -> Evidence:
                 offset=len(outcomes[made.destination]),
             )
         )
-    written = {(door, 0): len(found) for door, found in outcomes.items()}
+    written = {(destination, 0): len(found) for destination, found in outcomes.items()}
     return Evidence(
         inputs=(),
         outcomes=outcomes,
@@ -71,13 +71,13 @@ def broken(run: Evidence) -> list[str]:
 
 def with_tagged(run: Evidence, change: Callable[[list[Record]], list[Record]]) -> Evidence:
     """The run with other decisions, in their places."""
-    records = [replace(record, offset=offset) for offset, record in enumerate(change(list(run.outcomes[Door.TAGGED])))]
-    return replace(run, outcomes={**run.outcomes, Door.TAGGED: records})
+    records = [replace(record, offset=offset) for offset, record in enumerate(change(list(run.outcomes[Destination.TAGGED])))]
+    return replace(run, outcomes={**run.outcomes, Destination.TAGGED: records})
 
 
 def corrected(run: Evidence) -> int:
     """The place of a decision of version 3."""
-    return next(at for at, record in enumerate(run.outcomes[Door.TAGGED]) if b'"version":3' in (record.value or b""))
+    return next(at for at, record in enumerate(run.outcomes[Destination.TAGGED]) if b'"version":3' in (record.value or b""))
 
 
 def later(record: Record) -> Record:
@@ -118,13 +118,13 @@ def beyond(run: Evidence) -> Evidence:
 
 def without_dead_letter(run: Evidence) -> Evidence:
     """A bad record vanished."""
-    return replace(run, outcomes={**run.outcomes, Door.DLQ: run.outcomes[Door.DLQ][1:]})
+    return replace(run, outcomes={**run.outcomes, Destination.DLQ: run.outcomes[Destination.DLQ][1:]})
 
 
 def changed_dead_letter(run: Evidence) -> Evidence:
     """A bad record came back with other bytes."""
-    first, *rest = run.outcomes[Door.DLQ]
-    return replace(run, outcomes={**run.outcomes, Door.DLQ: [replace(first, value=b"changed"), *rest]})
+    first, *rest = run.outcomes[Destination.DLQ]
+    return replace(run, outcomes={**run.outcomes, Destination.DLQ: [replace(first, value=b"changed"), *rest]})
 
 
 def swapped(run: Evidence) -> Evidence:
@@ -135,7 +135,7 @@ def swapped(run: Evidence) -> Evidence:
 def test_a_correct_run_has_no_breach() -> None:
     """All cases of answers are in it, and bad records too."""
     assert broken(RUN) == []
-    assert len(RUN.outcomes[Door.DLQ]) >= 2
+    assert len(RUN.outcomes[Destination.DLQ]) >= 2
     assert sum(len(found) for found in RUN.outcomes.values()) == COUNT
 
 
@@ -160,7 +160,7 @@ def test_a_breach_is_found(breach: BROKEN, invariant: str) -> None:
 
 def refused(run: Evidence, *, also_taken: bool = False) -> Evidence:
     """A worker that knows who writes has refused a stranger's answer; or it has refused it and taken it too."""
-    taken = next(record for record in run.outcomes[Door.TAGGED] if STRANGER in record.headers)
+    taken = next(record for record in run.outcomes[Destination.TAGGED] if STRANGER in record.headers)
     one = next(one for one in run.answers if one.planted.key == taken.key)
     letter = Record(
         topic="dlq",
@@ -175,12 +175,12 @@ def refused(run: Evidence, *, also_taken: bool = False) -> Evidence:
             ("x-dlq-code", b"of_a_reason_that_the_judge_does_not_know"),
         ),
         partition=0,
-        offset=len(run.outcomes[Door.DLQ]),
+        offset=len(run.outcomes[Destination.DLQ]),
     )
-    written = {**run.samples[-1].written, (Door.DLQ, 0): letter.offset + 1}
+    written = {**run.samples[-1].written, (Destination.DLQ, 0): letter.offset + 1}
     changed = replace(
         run,
-        outcomes={**run.outcomes, Door.DLQ: [*run.outcomes[Door.DLQ], letter]},
+        outcomes={**run.outcomes, Destination.DLQ: [*run.outcomes[Destination.DLQ], letter]},
         samples=[run.samples[0], replace(run.samples[-1], written=written)],
     )
     return changed if also_taken else with_tagged(changed, lambda records: [one for one in records if one is not taken])
@@ -188,8 +188,8 @@ def refused(run: Evidence, *, also_taken: bool = False) -> Evidence:
 
 def test_a_strangers_answer_is_taken_or_refused() -> None:
     """Which of the two is the worker's affair; both, or neither, is a breach."""
-    assert sum(STRANGER in record.headers for record in RUN.outcomes[Door.TAGGED]) > 0
-    assert sum(STRANGER in record.headers for record in RUN.outcomes[Door.DLQ]) > 0
+    assert sum(STRANGER in record.headers for record in RUN.outcomes[Destination.TAGGED]) > 0
+    assert sum(STRANGER in record.headers for record in RUN.outcomes[Destination.DLQ]) > 0
     assert broken(refused(RUN)) == []
     assert broken(refused(RUN, also_taken=True)) == ["I10"]
     without = with_tagged(RUN, lambda records: [one for one in records if STRANGER not in one.headers])
@@ -210,7 +210,7 @@ def test_copies_for_audit_are_exactly_those_of_the_draw() -> None:
     pipeline = Pipeline(decider=stub_decider(), observer=RecordingObserver())
     pipeline.draw = draw
     records = [Record(key=one.key, value=one.value, headers=one.headers) for one in plant(200, malformed=0, seed="a")]
-    made = [one for one in pipeline.publications(records) if one.destination is Door.TAGGED]
+    made = [one for one in pipeline.publications(records) if one.destination is Destination.TAGGED]
     tagged = [Record(topic="tagged", key=one.key, value=one.value, headers=one.headers) for one in made]
     copies = [Record(topic="audit", key=one.key, value=one.audit, headers=one.headers) for one in made if one.audit]
     assert 0 < len(copies) < len(tagged)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from model_export.bundle.prediction import Prediction
-from stream.contract.budget import Budget
-from stream.contract.decisions import Decision
-from stream.contract.record import Headers, Record
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import Budget, Headers, Record
+from tagstream.stream.contract.outcome import ASKED_FIELDS, Decision
 from tests.faults.inputs import Input, Planted
 from tests.faults.verdict.checker import check
-from tests.faults.verdict.evidence import Door, Evidence, Finding
+from tests.faults.verdict.evidence import Evidence, Finding
 from tests.faults.verdict.good_run import OFFLINE, add, changed, good_run, published, sample, with_fields
 from tests.faults.verdict.offline import AT_ONCE, Remembering
 from tests.faults.worker.stub import MODEL, OTHER_MODEL, StubClassifier
@@ -27,7 +27,7 @@ HEADERS_OF_A_DEAD_LETTER = (
     "__streams.errors.topic",
 )
 # Without `tags`, which only some bundles have, and `model`, which has a test of its own. An outcome of another id breaks I2.
-FIELDS = sorted({*Decision.__struct_fields__, "title", "description", "extra"} - {"tags", "model"})
+FIELDS = sorted({*Decision.__struct_fields__, "title", "description", "extra"} - ASKED_FIELDS - {"model"})
 
 
 def found(run: Evidence) -> Finding:
@@ -38,13 +38,13 @@ def found(run: Evidence) -> Finding:
 def with_tagged(change: Callable[[Record], Record]) -> Evidence:
     """The good run with its first tagged outcome changed."""
     run = good_run()
-    return changed(run, Door.TAGGED, 0, change(run.outcomes[Door.TAGGED][0]))
+    return changed(run, Destination.TAGGED, 0, change(run.outcomes[Destination.TAGGED][0]))
 
 
 def with_dead_letter(change: Callable[[Record], Record]) -> Evidence:
     """The good run with its first dead letter changed."""
     run = good_run()
-    return changed(run, Door.DLQ, 0, change(run.outcomes[Door.DLQ][0]))
+    return changed(run, Destination.DLQ, 0, change(run.outcomes[Destination.DLQ][0]))
 
 
 def spoiled(headers: Headers, name: str) -> Headers:
@@ -113,12 +113,12 @@ def test_the_key_and_the_door_must_be_the_offline_ones() -> None:
     run = good_run()
     moved = {
         **run.outcomes,
-        Door.TAGGED: run.outcomes[Door.TAGGED][1:],
-        Door.REVIEW: [replace(run.outcomes[Door.TAGGED][0], offset=0)],
+        Destination.TAGGED: run.outcomes[Destination.TAGGED][1:],
+        Destination.REVIEW: [replace(run.outcomes[Destination.TAGGED][0], offset=0)],
     }
 
     assert "key" in found(with_tagged(lambda record: replace(record, key=b"another"))).says
-    assert "door review instead of tagged" in found(replace(run, outcomes=moved)).says
+    assert "destination review instead of tagged" in found(replace(run, outcomes=moved)).says
 
 
 @pytest.mark.parametrize("name", HEADERS_OF_A_DEAD_LETTER)
@@ -141,11 +141,11 @@ def test_key_and_bytes_of_a_dead_letter_must_be_the_offline_ones() -> None:
 def test_exchanged_decisions_break_nothing_but_this() -> None:
     """Two neighbours with each other's decision, each under its own id, break I9 alone."""
     run = good_run()
-    one, other = run.outcomes[Door.TAGGED][0], run.outcomes[Door.TAGGED][2]
+    one, other = run.outcomes[Destination.TAGGED][0], run.outcomes[Destination.TAGGED][2]
     of_one, of_other = (msgspec.json.decode(record.value or b"") for record in (one, other))
     taken = ("tag", "confidence", "probabilities")
-    run = changed(run, Door.TAGGED, 0, with_fields(one, **{name: of_other[name] for name in taken}))
-    run = changed(run, Door.TAGGED, 2, with_fields(other, **{name: of_one[name] for name in taken}))
+    run = changed(run, Destination.TAGGED, 0, with_fields(one, **{name: of_other[name] for name in taken}))
+    run = changed(run, Destination.TAGGED, 2, with_fields(other, **{name: of_one[name] for name in taken}))
 
     verdict = check(run, OFFLINE)
 
@@ -156,7 +156,7 @@ def test_exchanged_decisions_break_nothing_but_this() -> None:
 def test_an_outcome_is_compared_with_the_model_that_it_names() -> None:
     """Another known model may decide otherwise; the old decision under the new digest is found, and so is an unknown digest."""
     run = good_run()
-    by_other: dict[Door, list[Record]] = {door: [] for door in Door}
+    by_other: dict[Destination, list[Record]] = {destination: [] for destination in Destination}
     add(by_other, published(run.inputs[0], OTHER_MODEL))
     other = next(record for records in by_other.values() for record in records)
     named = msgspec.json.decode(other.value or b"")
@@ -176,9 +176,9 @@ def test_a_reference_stands_for_an_event_of_a_compressed_batch_alone() -> None:
     """A reference must be exact, and an event that was sent without compression may not become one."""
     planted = Planted(event_id=None, key=b"k", value=b"{" * 5000, codec="gzip")
     compressed, plain = (Input(planted=one, partition=0, offset=0) for one in (planted, replace(planted, codec=None)))
-    outcomes: dict[Door, list[Record]] = {door: [] for door in Door}
+    outcomes: dict[Destination, list[Record]] = {destination: [] for destination in Destination}
     add(outcomes, published(compressed, budget=Budget(0)))
-    (reference,) = outcomes[Door.DLQ]
+    (reference,) = outcomes[Destination.DLQ]
     assert reference.value is None
     run = replace(good_run(), inputs=[compressed], outcomes=outcomes)
     spoil = replace(reference, headers=spoiled(reference.headers, "x-dlq-sha256"))
@@ -186,8 +186,8 @@ def test_a_reference_stands_for_an_event_of_a_compressed_batch_alone() -> None:
     assert found(run).holds
     assert check(run, OFFLINE)["I6"].holds
     assert not found(replace(run, inputs=[plain])).holds
-    assert not found(changed(run, Door.DLQ, 0, spoil)).holds
-    assert not check(changed(run, Door.DLQ, 0, spoil), OFFLINE)["I6"].holds
+    assert not found(changed(run, Destination.DLQ, 0, spoil)).holds
+    assert not check(changed(run, Destination.DLQ, 0, spoil), OFFLINE)["I6"].holds
 
 
 def test_inputs_beyond_the_first_part_are_compared() -> None:
@@ -195,13 +195,13 @@ def test_inputs_beyond_the_first_part_are_compared() -> None:
     run = good_run()
     malformed = next(one for one in run.inputs if one.planted.event_id is None)
     inputs = [replace(malformed, offset=offset) for offset in range(3 * AT_ONCE)]
-    outcomes: dict[Door, list[Record]] = {door: [] for door in Door}
+    outcomes: dict[Destination, list[Record]] = {destination: [] for destination in Destination}
     for one in inputs:
         add(outcomes, published(one))
     run = replace(run, inputs=inputs, outcomes=outcomes)
 
     assert found(run).holds
-    assert found(changed(run, Door.DLQ, -1, replace(outcomes[Door.DLQ][-1], value=b"{8"))).cases == 1
+    assert found(changed(run, Destination.DLQ, -1, replace(outcomes[Destination.DLQ][-1], value=b"{8"))).cases == 1
 
 
 def test_a_text_that_comes_again_is_decided_once() -> None:

@@ -1,4 +1,4 @@
-"""A real worker that breaks on command, with the real delivery, pipeline and producer of `stream.worker.process.run`.
+"""A real worker that breaks on command, with the real delivery, pipeline and producer of `tagstream.stream.worker.process.run`.
 
 Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals or TESTS_FAULTS_FAILPOINTS arm its
 points. The model is the stub, with
@@ -11,21 +11,21 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
-import stream.kafka.transactions
-import stream.worker.process
-import stream.worker.producer
-from monitoring.observer import NullObserver, Observer
-from stream import logs
-from stream.contract.limits import Limits
-from stream.contract.publication import Decide
-from stream.decide.decider import Decider
-from stream.decide.from_settings import decider_of
-from stream.settings.loading import load
-from stream.settings.settings import Settings
-from stream.tracing.from_settings import tracing_of
-from stream.worker.allocator import limit_fragmentation
-from stream.worker.drift import watch_of
-from tests.faults.worker.points import FAILPOINTS_VARIABLE, Arms
+import tagstream.stream.kafka.transactions
+import tagstream.stream.worker.faust_app
+import tagstream.stream.worker.process
+from tagstream.monitoring.observer import NullObserver, Observer
+from tagstream.stream import logs
+from tagstream.stream.contract.event import Limits
+from tagstream.stream.contract.outcome import Decide
+from tagstream.stream.decide.from_settings import decider_of
+from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.tracing.tracing import tracing_of
+from tagstream.stream.worker.allocator import limit_fragmentation
+from tagstream.stream.worker.drift import watch_of
+from tests.faults.worker.failpoints import FAILPOINTS_VARIABLE, Arms
 from tests.faults.worker.poison import poisonable_decider
 from tests.faults.worker.stub import (
     ANSWER_SECONDS_VARIABLE,
@@ -54,8 +54,10 @@ def main() -> None:
     metrics, pipeline = _parts(settings, arms, registry)
     # A finding of the drift watch goes through the same producer; a worker survives that it is not published.
     spared = settings.topics.drift
-    stream.worker.producer.Producer = faulty_producer(stream.worker.producer.Producer, arms, spared)  # type: ignore[misc]
-    stream.kafka.transactions.Producer = faulty_transactions(stream.kafka.transactions.Producer, arms)  # type: ignore[misc]
+    tagstream.stream.worker.faust_app.Producer = faulty_producer(tagstream.stream.worker.faust_app.Producer, arms, spared)  # type: ignore[misc]
+    tagstream.stream.kafka.transactions.PartitionProducer = faulty_transactions(
+        tagstream.stream.kafka.transactions.PartitionProducer, arms
+    )  # type: ignore[misc]
     watch = watch_of(settings, pipeline.decider)
     seconds = float(os.environ.get(ANSWER_SECONDS_VARIABLE) or os.environ.get(SECONDS_VARIABLE, "0"))
 
@@ -64,7 +66,7 @@ def main() -> None:
         return faulty.publications
 
     with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
-        stream.worker.process.run(
+        tagstream.stream.worker.process.run(
             settings,
             pipeline=pipeline,
             make=pipeline_of_trial,

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stream.broker.processes import Process, Processes
-from tests.faults.worker.points import Point
+from tagstream.stream.broker.processes import Process, Processes
+from tests.faults.worker.failpoints import Point
 from tests.faults.worker.stub import MODEL_VARIABLE, SECONDS_VARIABLE
 from tests.waiting import HANG_SECONDS, HangError, until
 

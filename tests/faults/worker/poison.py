@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
-from model_export.bundle.prediction import Prediction
-from stream.decide.decider import Decider
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.stream.decide.pipeline import Decider
 from tests.faults.worker.stub import MODEL, THRESHOLD, StubClassifier
 
 ABORT = "abort-the-model"

@@ -11,28 +11,25 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from model_export.bundle.prediction import Classifier, Prediction, predict
-from model_export.bundle.text import MOST_CHARACTERS
-from monitoring.metrics.answers import AnswerMetrics
-from monitoring.metrics.metrics import Metrics
-from monitoring.observer import Observation, Observer
-from stream.contract.decisions import ModelRef
-from stream.contract.limits import Limits
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.decide.answering import Answering
-from stream.decide.decider import Decider
-from stream.decide.draw import Draw
-from stream.decide.from_settings import pipeline_of
-from stream.settings.settings import Settings
-from tests.faults.worker.points import Arms, Point
+from tagstream.model_export.bundle.model import Classifier, Prediction, predict
+from tagstream.model_export.bundle.text import MOST_CHARACTERS
+from tagstream.monitoring.metrics.answers import AnswerMetrics
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.observer import Observation, Observer
+from tagstream.stream.contract.event import ContentEvent, Limits, Record
+from tagstream.stream.contract.outcome import ModelRef, Publication
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.answering import Answering
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.pipeline import Decider, Draw
+from tagstream.stream.settings.settings import Settings
+from tests.faults.worker.failpoints import Arms, Point
 
 SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
 # The same for answers; as slow as the model unless set.
@@ -148,18 +145,51 @@ class FaultyPipeline:
     ) -> None:
         """Break where it is armed."""
         full_batch = int(os.environ.get(FULL_BATCH_VARIABLE, settings.batch_max_events))
-        classifier = FaultyClassifier(decider.classifier, arms, seconds_per_batch, full_batch)
-        self._real = pipeline_of(settings, decider=replace(decider, classifier=classifier), observer=observer)
         self._arms = arms
+        self._seconds, self._full_batch = seconds_per_batch, full_batch
+        # By the identity of a decider, which is kept with it: a pipeline decides together what has one decider.
+        self._faulty: dict[int, tuple[Decider, Decider]] = {}
+        self._real = pipeline_of(settings, decider=self._breaking(decider), observer=observer)
+
+    def _breaking(self, decider: Decider) -> Decider:
+        """The same decider with a classifier that breaks where it is armed."""
+        if isinstance(decider.classifier, FaultyClassifier):
+            return decider
+        kept = self._faulty.get(id(decider))
+        if kept is None:
+            classifier = FaultyClassifier(decider.classifier, self._arms, self._seconds, self._full_batch)
+            # Several threads may come here at once.
+            kept = self._faulty.setdefault(id(decider), (decider, replace(decider, classifier=classifier)))
+        return kept[1]
 
     @property
     def decider(self) -> Decider:
         """The decider of the real pipeline, from the next batch on."""
         return self._real.decider
 
-    @decider.setter
-    def decider(self, decider: Decider) -> None:
-        self._real.decider = decider
+    def follow(self, tell: Callable[[Decider], None], *, told: bool = False) -> None:
+        """Follow the decider of the real pipeline."""
+        self._real.follow(tell, told=told)
+
+    def replace(self, decider: Decider) -> None:
+        """Replace the decider of the real pipeline."""
+        self._real.replace(self._breaking(decider))
+
+    def choose(self, decider_of: Callable[[ContentEvent], Decider]) -> None:
+        """Let the real pipeline ask for the decider of each event."""
+        self._real.choose(lambda event: self._breaking(decider_of(event)))
+
+    def decider_of(self, event: ContentEvent) -> Decider:
+        """Which one of the real pipeline decides an event."""
+        return self._real.decider_of(event)
+
+    def decider_for(self, record: Record) -> Decider | None:
+        """Which one of the real pipeline decides a record."""
+        return self._real.decider_for(record)
+
+    def distrust(self, record: Record) -> None:
+        """Let the stand-in decide a record in the real pipeline."""
+        self._real.distrust(record)
 
     @property
     def draw(self) -> Draw | None:

@@ -9,6 +9,7 @@ Authority and certificates are made on the spot by openssl and live as long as t
 
 import os
 import secrets
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,15 +28,14 @@ from kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from stream.broker.apache.cluster import KafkaCluster
-from stream.broker.apache.properties import Node, server_properties
-from stream.broker.ports import LOOPBACK, free_ports
-from stream.broker.probe import Options
-from stream.kafka.credentials import tls_context
-from stream.kafka.rights import Operation, Resource, Right
-from stream.settings.loading import load
-from stream.settings.security import Security
-from stream.settings.settings import Settings
+from tagstream.stream.broker.ports import LOOPBACK, free_ports
+from tagstream.stream.broker.probe import Options
+from tagstream.stream.kafka.credentials import tls_context
+from tagstream.stream.kafka.rights import Operation, Resource, Right
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.security import Security
+from tagstream.stream.settings.settings import Settings
+from tests.kafka_cluster import KafkaCluster, Node, node_properties
 from tests.waiting import HANG_SECONDS
 
 MECHANISM = "SCRAM-SHA-512"
@@ -107,7 +107,7 @@ class SecureCluster(KafkaCluster):
         port = self._mutual_ports[node.number] = free_ports(1)[0]
         mutual = f"MUTUAL://{LOOPBACK}:{port}"
         login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-        return server_properties(
+        return node_properties(
             node,
             nodes,
             {
@@ -202,15 +202,11 @@ class SecureCluster(KafkaCluster):
             f"ssl.truststore.type=PEM\nssl.truststore.location={self.authority.certificate}\n",
             encoding="ascii",
         )
-        jvm = self._jvm
         program = folder / "kafka-acls.sh"
-        program.write_text(
-            f'#!/bin/sh\nexec "{jvm.java.path}" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC '
-            f'-XX:SharedArchiveFile="{jvm._archive()}" "-Dlog4j2.configurationFile={jvm.log4j}" -cp "{jvm.jars.classpath()}" org.apache.kafka.tools.AclCommand "$@"\n',
-            encoding="utf-8",
-        )
+        words = shlex.join(self._jvm.words("org.apache.kafka.tools.AclCommand"))
+        program.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
         program.chmod(0o755)
-        environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+        environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "CLASSPATH": self._jvm.jars.classpath()}
         running = [
             subprocess.Popen(["sh", "-c", line], cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             for line in lines

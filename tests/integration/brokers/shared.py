@@ -13,15 +13,17 @@ import dataclasses
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stream.broker import Broker, BrokerUnavailable, broker
+from tagstream.stream.broker import Broker, BrokerUnavailable, broker
 from tests.faults.worker.fleet import ROOT
-from tests.waiting import HANG_SECONDS, until
+from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, until
 
 
 @contextmanager
@@ -41,6 +43,36 @@ def shared_broker(folder: Path) -> Iterator[Broker]:
         if "reasons" in found:
             raise BrokerUnavailable(found["reasons"])
         yield Broker(**found)
+
+
+def require_alive(found: Broker) -> None:
+    """
+    Ask the broker for a connection, again and again for a minute.
+
+    Without it each test on a broker that has ended would wait for its own bound, and a run would last for hours.
+
+    Raises:
+        AssertionError: None was had; the message has the end of the broker's log, where it lies on this machine.
+    """
+    host, _, port = found.bootstrap.split(",")[0].rpartition(":")
+
+    def answers() -> bool:
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError:
+            return False
+        return True
+
+    def log() -> str:
+        folders = [
+            file.parent
+            for file in Path(tempfile.gettempdir()).glob("tagstream-kafka-*/server.properties")
+            if f":{port}" in file.read_text(encoding="ascii")
+        ]
+        logs = [folder / "broker.log" for folder in folders]
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace")[-LOG_CHARACTERS:] for log in logs if log.is_file())
+
+    until(answers, f"{found.description} at {found.bootstrap} takes a connection", state=log, seconds=60)
 
 
 def keep(folder: Path) -> None:

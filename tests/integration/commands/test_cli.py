@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from model_export.bundle.bundle import read as read_bundle
-from stream.broker import Broker
-from stream.broker.ports import free_ports
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import read as read_bundle
+from tagstream.stream.broker import Broker
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command, lines
@@ -45,7 +45,7 @@ def test_help_answers_at_once() -> None:
     """`--help` loads no heavy library, and names every exit code."""
     program = (
         "import sys; sys.argv = ['tagstream', '--help']\n"
-        "from stream.cli.main import main\n"
+        "from tagstream.stream.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
         f"sys.stderr.write(','.join(name for name in {HEAVY!r} if name in sys.modules))"
@@ -115,7 +115,7 @@ def test_rows_that_cannot_be_classified_keep_their_place(tagstream: Command, bun
 
 def test_a_closed_pipe_is_no_crash(bundle_folder: Path) -> None:
     """A reader that closes the pipe early, as `tagstream classify ... | head -1`, ends the command quietly."""
-    words = [sys.executable, "-m", "stream.cli.main", "classify", "-", "--json", "--bundle", str(bundle_folder)]
+    words = [sys.executable, "-m", "tagstream.stream.cli.main", "classify", "-", "--json", "--bundle", str(bundle_folder)]
     environ = {**without_settings(os.environ), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         words, cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -282,7 +282,7 @@ def test_the_doctor_makes_topics_once(tagstream: Command, kafka: Broker, bundle_
     first = tagstream("doctor", "--create-topics", "--json", environ=environ)
     second = tagstream("doctor", "--create-topics", "--json", environ=environ)
     assert first.returncode == second.returncode == 0, first.stdout.decode()
-    # An environment without cramjam gets a warning too. Nobody has given this one a key of answers.
+    # An environment without cramjam gets a warning too. This one has no key of answers.
     assert {line["check"] for line in lines(second.stdout) if line["status"] != "OK"} == {"signatures"}
     made = {line["check"]: str(line["detail"]) for line in lines(first.stdout)}["create topics"]
     assert made.startswith("made ")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from stream.kafka import producer
-from stream.settings.settings import Settings
+from tagstream.stream.kafka import producer
+from tagstream.stream.settings.settings import Settings
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command, lines
 

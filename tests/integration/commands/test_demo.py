@@ -18,10 +18,12 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 
-from stream.broker import Broker
-from stream.demo.process import WorkerError
-from stream.demo.run import demo
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import read_manifest
+from tagstream.stream.broker import Broker, BrokerUnavailable
+from tagstream.stream.demo.program import ProgramError
+from tagstream.stream.demo.run import demo
+from tagstream.stream.settings.settings import Settings
+from tests.lacking import lacking
 from tests.waiting import HANG_SECONDS, answered, until
 
 pytestmark = pytest.mark.broker
@@ -30,6 +32,8 @@ ROOT = Path(__file__).parents[3]
 OUTCOME = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}  (tagged|review|dlq) ", re.MULTILINE)
 FOUND = re.compile(r"  drift   words +(.*)")
 ANSWER = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}  answer  \S+ .*  (sample-\S+  .*by scripted reviewer.*)$", re.MULTILINE)
+COMPARED = re.compile(r"^\S+ in shadow: (\d+) compared, (\d+) with another tag$", re.MULTILINE)
+BEGUN = re.compile(r"^epoch \d+ has begun: \S+ (\S+) \(\w+\) decides, and \S+ (\S+) \(\w+\) 0\.2 by key$", re.MULTILINE)
 CONTENT = re.compile(r"^topics +(\S+)", re.MULTILINE)
 READY = re.compile(r"^worker +process (\d+) is ready", re.MULTILINE)
 ADDRESS = re.compile(r"^open +(http://\S+)/$", re.MULTILINE)
@@ -86,7 +90,7 @@ def interrupted(words: Sequence[str], pattern: re.Pattern[str], *, settings: Set
     variables = {"TAGSTREAM_BUNDLE": str(settings.bundle), "TAGSTREAM_METRICS_PORT": "0"}
     with log.open("wb") as written:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stream.cli.main", "demo", "--on-broker", kafka.bootstrap, *words],
+            [sys.executable, "-m", "tagstream.stream.cli.main", "demo", "--on-broker", kafka.bootstrap, *words],
             cwd=ROOT,
             env={name: value for name, value in os.environ.items() if name != "DEMO_SECONDS"} | variables,
             stdout=written,
@@ -106,10 +110,14 @@ def interrupted(words: Sequence[str], pattern: re.Pattern[str], *, settings: Set
     return log.read_text()
 
 
-def test_a_demo_accounts_for_every_event_and_cleans_up(settings: Settings) -> None:
-    """On its own broker each event gets one outcome, only malformed ones are dead letters, and all processes end."""
+@pytest.mark.parametrize("prefer", ["kafka", "tansu"])
+def test_a_demo_accounts_for_every_event_and_cleans_up(settings: Settings, prefer: str) -> None:
+    """On a broker of its own each event gets one outcome, only malformed ones are dead letters, and all processes end."""
     output = io.StringIO()
-    code = demo(seconds=8, rate=20, settings=settings, console=Console(file=output))
+    try:
+        code = demo(seconds=8, rate=20, settings=settings, console=Console(file=output), prefer=prefer)
+    except BrokerUnavailable as error:
+        lacking(str(error))
     text = output.getvalue()
     assert code == 0, text
     events = figure("events in", text)
@@ -120,6 +128,8 @@ def test_a_demo_accounts_for_every_event_and_cleans_up(settings: Settings) -> No
     assert figure("tagged", text) + figure("in review", text) + figure("dead-lettered", text) == events
     assert figure("unaccounted", text) == 0
     assert f"All {events} events are accounted for" in text
+    assert ("A rollout of another model is left out: this broker has no transactions" in text) == (prefer == "tansu")
+    assert ("demo --rollout`" in text) == (prefer == "kafka")
     address = ADDRESS.search(text)
     assert address
     assert not is_served(address[1])
@@ -144,7 +154,7 @@ def test_a_demo_that_drifts_names_the_drift(settings: Settings, kafka: Broker, t
 
 
 def test_a_demo_has_a_console_in_which_a_reviewer_answers(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
-    """The reviewer by script answers by the console's pages; every answer is in `tagged`, and the account says so."""
+    """The reviewer by script answers from the console's queue; every answer is in `tagged`, and the account says so."""
     # It runs until answers have come, which takes longer on a slow machine.
     three = re.compile(rf"(?s)(?:{ANSWER.pattern}.*){{3}}", re.MULTILINE)
     text = interrupted((), three, settings=settings, kafka=kafka, log=tmp_path / "output")
@@ -153,6 +163,40 @@ def test_a_demo_has_a_console_in_which_a_reviewer_answers(settings: Settings, ka
     assert given >= 3
     assert len(ANSWER.findall(text)) == figure("answers in tagged", text) == given
     assert f"All {given} answers are in tagged." in text
+
+
+def test_a_demo_begins_to_change_the_model_of_its_stream(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
+    """A better bundle is compared in shadow, then decides a fifth of the keys. A Ctrl-C ends all of it in order, and no topic of it is left."""
+    text = interrupted(("--rollout", "--rate", "50"), BEGUN, settings=settings, kafka=kafka, log=tmp_path / "output")
+    (before, after), version = BEGUN.findall(text)[0], read_manifest(settings.bundle)[0].version
+    assert (before, after) == (f"{version}-old", version)
+    compared, differing = map(int, COMPARED.findall(text)[-1])
+    assert compared > 0
+    assert 0 < differing <= compared
+    # A step that took long enough to be told says how long.
+    (group,) = re.findall(r"^removed .*and the group (\S+?)(?:  \(.* s\))?$", text, re.MULTILINE)
+    names = answered(lambda: topics(kafka), kafka.bootstrap)
+    assert not any(name.startswith(group) for name in names)
+
+
+@pytest.mark.long
+def test_a_demo_shows_a_rollout_to_its_end(kafka: Broker) -> None:
+    """With the shipped bundle: it is promoted by the answers, the worse one goes back by them, and the account balances."""
+    output = io.StringIO()
+    given = on(kafka, Settings(metrics_port=0))
+    code = demo(seconds=None, rate=20, settings=given, console=Console(file=output), on_broker=True, rollout=True)
+    text = output.getvalue()
+    assert code == 0, text
+    first, second = re.findall(r"^the controller: (.*)$", text, re.MULTILINE)
+    assert first.startswith("it is promoted: it is proved that it is not worse")
+    assert second.startswith("it goes back: it is worse by more than 0.05")
+    assert len(BEGUN.findall(text)) == 2
+
+
+def topics(kafka: Broker) -> set[str]:
+    """The topics of the broker."""
+    with contextlib.closing(KafkaConsumer(bootstrap_servers=kafka.bootstrap.split(","), enable_auto_commit=False)) as reader:
+        return set(reader.topics())
 
 
 def test_a_demo_whose_worker_is_killed_names_the_missing_events(settings: Settings, kafka: Broker) -> None:
@@ -169,7 +213,7 @@ def test_a_demo_whose_worker_is_killed_names_the_missing_events(settings: Settin
     text = output.getvalue()
     assert codes == [1], text
     assert figure("unaccounted", text) > 0
-    assert re.search(r"\d+ left by no door: sample-\d+", text)
+    assert re.search(r"\d+ without an outcome: sample-\d+", text)
     assert "the worker ended by itself, with exit code -9" in text
     assert "accounted for: each" not in text
     # The killed worker is still a member of the group, which must be removed nevertheless.
@@ -196,5 +240,5 @@ def ends_of(kafka: Broker, topic: str) -> list[int]:
 def test_a_worker_that_does_not_start_is_shown_with_its_log(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
     """A bundle that is refused ends the demo at once, with the end of the worker's log."""
     given = on(kafka, settings).model_copy(update={"bundle": tmp_path})
-    with pytest.raises(WorkerError, match=r"(?s)exit code 1 before it was ready.*bundle.json cannot be read"):
+    with pytest.raises(ProgramError, match=r"(?s)exit code 1 before it was ready.*bundle.json cannot be read"):
         demo(seconds=2, rate=20, settings=given, console=Console(file=io.StringIO()), on_broker=True)

@@ -13,9 +13,9 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from stream.broker import Broker, BrokerUnavailable, broker
-from stream.kafka import admin
-from stream.settings.loading import load
+from tagstream.stream.broker import Broker, BrokerUnavailable, broker
+from tagstream.stream.kafka import admin
+from tagstream.stream.settings.loading import load
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command
 from tests.waiting import HANG_SECONDS, answered, until
@@ -140,7 +140,7 @@ def test_a_demo_that_is_interrupted_removes_its_topics_and_group_too(
     log = tmp_path / "output"
     with log.open("wb") as written:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stream.cli.main", "demo", "--on-broker", bootstrap],
+            [sys.executable, "-m", "tagstream.stream.cli.main", "demo", "--on-broker", bootstrap],
             cwd=ROOT,
             env={**without_settings(os.environ), **theirs, "PYTHONPATH": str(ROOT)},
             stdout=written,

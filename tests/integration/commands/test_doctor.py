@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import plant
 from tests.faults.observer import TopicObserver
@@ -37,7 +37,10 @@ def test_events_that_wait_without_a_worker_fail_the_doctor(
     watched = tagstream("doctor", "--json", environ={**environ, "TAGSTREAM_METRICS_PORT": worker.url.rpartition(":")[2]})
     found = {line["check"]: line for line in map(json.loads, watched.stdout.splitlines())}
     assert watched.returncode == 0, watched.stdout.decode()
-    assert f"1 member of {settings.group}, {partitions} of {partitions} partitions held: faust-" in found["members"]["detail"]
+    assert (
+        f"1 member of {settings.group}, {partitions} of {partitions} partitions of {settings.topics.content} held: faust-"
+        in found["members"]["detail"]
+    )
     assert found["waiting"]["detail"] == f"no event of {settings.topics.content} waits"
     assert [place["committed"] for place in found["waiting"]["standing"]["places"]] == each
     assert "the newest committed event was written " in found["last commit"]["detail"]

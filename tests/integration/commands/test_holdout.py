@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from sklearn.metrics import f1_score
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE
-from model_export.bundle.manifest import MANIFEST
-from model_export.data.madewithml import HOLDOUT, DataError, download, records
-from stream.broker.processes import Processes
-from stream.settings.loading import load
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
+from tagstream.model_export.bundle.manifest import MANIFEST
+from tagstream.model_export.data.madewithml import HOLDOUT, DataError, download, records
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.settings.loading import load
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
 from tests.faults.verdict.matching import CLOCK
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command
@@ -58,7 +58,7 @@ def test_the_stream_gives_the_offline_figures(
     assert sent.returncode == 0, sent.stderr.decode()
 
     worker = processes.start(
-        [sys.executable, "-m", "stream.cli.main", "worker", "--bundle", bundle_folder],
+        [sys.executable, "-m", "tagstream.stream.cli.main", "worker", "--bundle", bundle_folder],
         env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ},
         log_file=tmp_path / "worker.log",
     )
@@ -68,7 +68,7 @@ def test_the_stream_gives_the_offline_figures(
 
     streamed = {
         msgspec.json.decode(record.value or b"")["id"]: (door.value, (record.value or b"").rpartition(CLOCK)[0])
-        for door in (Door.TAGGED, Door.REVIEW)
+        for door in (Destination.TAGGED, Destination.REVIEW)
         for record in outcomes[door]
     }
     expected = {}
@@ -82,7 +82,7 @@ def test_the_stream_gives_the_offline_figures(
     tags = {event_id: msgspec.json.decode(before + b"}")["tag"] for event_id, (_, before) in streamed.items()}
     ids = sorted(truth)
     weighted = float(f1_score([truth[one] for one in ids], [tags[one] for one in ids], average="weighted"))
-    reviewed = sum(door == Door.REVIEW.value for door, _ in streamed.values())
+    reviewed = sum(door == Destination.REVIEW.value for door, _ in streamed.values())
     publish_report(
         f"{bundle_folder.name} bundle: weighted F1 {weighted:.4f} on {len(ids)} rows from Kafka, {reviewed} of them in review"
     )

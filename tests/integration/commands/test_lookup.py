@@ -4,19 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from monitoring.vocabulary import Reason, Stage
-from stream.contract import dead_letter
-from stream.contract.answers import AnsweredEvent, answer_id, read_answer, tagged_by_reviewer
-from stream.contract.limits import DEFAULT_LIMITS
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.contract.reports import Report, read_report
-from stream.kafka import producer
-from stream.kafka.reading.backwards import partition_of
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract import dead_letter
+from tagstream.stream.contract.answers import AnsweredEvent, answer_id, read_answer, tagged_by_reviewer
+from tagstream.stream.contract.event import DEFAULT_LIMITS, Record
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.contract.reports import Report, read_report
+from tagstream.stream.kafka import producer
+from tagstream.stream.kafka.reading.backwards import partition_of
+from tagstream.stream.settings.settings import Settings
 from tests.answering import NOW_MS, UNSURE, answer, decided, reviewed
 from tests.integration.command_line import Command, lines
-from tests.integration.dead_letters.laying import contents
+from tests.integration.dead_letters.planted_letters import contents
 
 pytestmark = pytest.mark.broker
 

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,32 +10,29 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream.broker.processes import Processes
-from stream.contract.record import Record
-from stream.settings.loading import load
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.contract.event import Record
+from tagstream.stream.settings.loading import load
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
 from tests.faults.verdict.matching import CLOCK
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.foreign import bundles
 from tests.foreign.labels import TICKETS
 from tests.integration.command_line import Command
 from tests.integration.running import get, written
-from tests.waiting import HANG_SECONDS, until
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
 GOLD = ROOT / "examples" / "tickets" / "gold.csv"
-ROWS, EVENTS = 140, 60
-PAGE = ROOT / "docs" / "own-labels.md"
-# Commands that run until they are stopped: on the page each has a terminal of its own.
-LASTING = {"worker", "review"}
+ROWS = 140
 
 
-def decisions(outcomes: Mapping[Door, Sequence[Record]], prefix: str = "") -> dict[str, tuple[str, bytes]]:
+def decisions(outcomes: Mapping[Destination, Sequence[Record]], prefix: str = "") -> dict[str, tuple[str, bytes]]:
     """The door of each event and its decision's bytes up to the clock, by id, of the ids that begin so."""
     found = {}
-    for door in (Door.TAGGED, Door.REVIEW):
+    for door in (Destination.TAGGED, Destination.REVIEW):
         for record in outcomes[door]:
             value = record.value or b""
             found[msgspec.json.decode(value)["id"]] = (door.value, value.rpartition(CLOCK)[0])
@@ -63,7 +58,7 @@ def test_the_stream_says_of_foreign_labels_what_the_command_line_says(
     sent = tagstream("send", GOLD, environ=environ)
     assert sent.returncode == 0, sent.stderr.decode()
     worker = processes.start(
-        [sys.executable, "-m", "stream.cli.main", "worker", "--bundle", bundle],
+        [sys.executable, "-m", "tagstream.stream.cli.main", "worker", "--bundle", bundle],
         env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "TAGSTREAM_METRICS_PORT": "0", **environ},
         log_file=tmp_path / "worker.log",
     )
@@ -78,36 +73,3 @@ def test_the_stream_says_of_foreign_labels_what_the_command_line_says(
     status, snapshot = get(f"{served[1]}/snapshot.json")
     assert status == 200
     assert tuple(one["label"] for one in json.loads(snapshot)["figures"]["labels"]) == TICKETS
-
-
-def command_lines() -> list[str]:
-    """The command lines of the tutorial, in its order."""
-    return re.findall(r"^\$ (.+)$", PAGE.read_text("utf-8"), re.MULTILINE)
-
-
-def test_the_tutorial_runs_as_it_stands(environ: dict[str, str], processes: Processes, tmp_path: Path) -> None:
-    """From the CSV to the stream: each command ends well, and the stream says of the gold rows what classify has said."""
-    folder = tmp_path / "clone"
-    shutil.copytree(ROOT / "examples", folder / "examples")
-    beside = Path(sys.executable).parent
-    env = {**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ, "PATH": f"{beside}:{os.environ['PATH']}"}
-    lines = command_lines()
-    assert [line.split()[1] for line in lines if not line.startswith("TAGSTREAM_")].count("worker") == 1
-    for number, line in enumerate(lines):
-        if line.split()[1] in LASTING:
-            processes.start(["bash", "-c", f"cd {folder} && exec {line}"], env=env, log_file=tmp_path / f"{number}.log")
-            continue
-        ran = subprocess.run(
-            ["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
-        )
-        assert ran.returncode == 0, f"{line}\n{ran.stdout}{ran.stderr}"
-    classified = (folder / "classified.jsonl").read_bytes().splitlines()
-    assert len(classified) == ROWS
-    sent = subprocess.run(
-        ["tagstream", "send", GOLD], env=env, cwd=folder, capture_output=True, timeout=HANG_SECONDS, check=False
-    )
-    assert sent.returncode == 0, sent.stderr.decode()
-    with TopicObserver(load(environ, folder=ROOT).settings) as observer:
-        until(lambda: written(observer) >= ROWS + EVENTS, "every ticket has an outcome")
-        outcomes = observer.outcomes()
-    assert decisions(outcomes, "T-") == as_published(classified)

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stream.settings.settings import Settings
-from tests.integration.dead_letters.laying import contents
+from tagstream.stream.settings.settings import Settings
+from tests.integration.dead_letters.planted_letters import contents
 from tests.serving.running import service
 from tests.waiting import HANG_SECONDS
 

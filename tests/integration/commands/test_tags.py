@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from stream.broker.processes import Process, Processes
-from stream.contract.record import Record
-from stream.kafka import producer
-from stream.kafka.reading.backwards import partition_of
-from stream.settings.settings import Settings
-from stream.tables.predictions import open_predictions
-from stream.tables.row import PredictionRow
-from tests.answering import NOW_MS, audited, decided, shown
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka import producer
+from tagstream.stream.kafka.reading.backwards import partition_of
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.tables.predictions import open_predictions
+from tagstream.stream.tables.row import PredictionRow
+from tests.answering import NOW_MS, audited, decided, published
 from tests.integration.command_line import Command, lines
-from tests.unit.stream.tables.making import corrected, model, row
+from tests.unit.stream.tables.table_rows import corrected, model, row
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -51,13 +51,13 @@ def write(settings: Settings, records: list[Record]) -> None:
 def holding(records: list[Record]) -> dict[str, PredictionRow]:
     """The decision of each event that holds, by the order of the records' own contract."""
     found: dict[str, Record] = {}
-    for record in sorted(records, key=lambda record: shown(record).standing):
-        found[shown(record).event.id] = record
+    for record in sorted(records, key=lambda record: published(record).standing):
+        found[published(record).event.id] = record
     return {event_id: row(record) for event_id, record in found.items()}
 
 
 def newest(url: str, events: dict[str, PredictionRow]) -> dict[str, PredictionRow | None]:
-    """What the table says of these events."""
+    """The table's rows of these events."""
     with open_predictions(url) as predictions:
         return {event_id: predictions.newest(event_id) for event_id in events}
 
@@ -100,7 +100,7 @@ def test_a_follower_that_is_killed_reads_on(
     """Kill -9 as soon as it has written something, three times, while records arrive: the table is that of one run. SIGTERM ends it with 0."""
 
     def start() -> Process:
-        argv = [sys.executable, "-m", "stream.cli.main", "tags", "--table", url]
+        argv = [sys.executable, "-m", "tagstream.stream.cli.main", "tags", "--table", url]
         return processes.start(argv, env=environ, log_file=tmp_path / "tags.log")
 
     def reached() -> int:
@@ -118,7 +118,7 @@ def test_a_follower_that_is_killed_reads_on(
         follower.kill()
     follower = start()
     until(lambda: reached() == len(records), "all records are read", process=follower, state=reached)
-    # What was killed last may have read everything: a signal must not meet a Python that is still starting.
+    # The process that was killed last may have read everything: a signal must not meet a Python that is still starting.
     until(lambda: "topics_followed" in follower.output(), "the follower follows", process=follower)
     follower.ask_to_end()
     until(lambda: not follower.running(), "the follower ends", state=follower.output)

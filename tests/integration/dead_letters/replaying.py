@@ -1,60 +1,47 @@
-"""A replay in a process of its own, which can be made to die between two steps: `python -m tests.integration.dead_letters.replaying STEP NUMBER`."""
+"""`tagstream dlq replay` whose send to a broker fails: `python -m tests.integration.dead_letters.replaying FAULT NUMBER`."""
 
 import math
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 
-from stream.contract.record import Record
-from stream.dead_letters import ledger, replay, show
-from stream.dead_letters.ledger import Ledger
-from stream.dead_letters.plan import ReplayPlan
-from stream.dead_letters.selection import Selection
-from stream.kafka import producer
-from stream.kafka.producer import UndeliveredError, VerbatimSender
-from stream.settings.loading import load
-from stream.terminal import console
+from tagstream.stream.cli import main
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka import producer
+from tagstream.stream.kafka.producer import UndeliveredError, VerbatimSender
 
 
-def die() -> None:
-    """SIGKILL this process, as the out-of-memory killer does."""
-    os.kill(os.getpid(), signal.SIGKILL)
+class Fault(StrEnum):
+    """The fault at one send."""
+
+    KILLED_BEFORE_LETTER = "killed-before-letter"
+    KILLED_BEFORE_NOTE = "killed-before-note"
+    NOTE_UNCONFIRMED = "note-unconfirmed"
 
 
-class Dying(VerbatimSender):
-    """The real sender, which dies before the send to `content` with the given number."""
+class Failing(VerbatimSender):
+    """The real sender, with a fault at the send of the letter, or of the note, with the given number."""
 
-    left = 0
+    fault: Fault
+    left: int
 
     def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[UndeliveredError | None]:
-        """Deliver as the real sender does, or die."""
-        if not records[0].topic.endswith(".replays"):
-            if self.left == 0:
-                die()
-            self.left -= 1
+        """Deliver as the real sender does, or fail."""
+        is_note = records[0].topic.endswith(".replays")
+        if is_note is not (Failing.fault is Fault.KILLED_BEFORE_LETTER):
+            if Failing.left == 0 and Failing.fault is Fault.NOTE_UNCONFIRMED:
+                return [UndeliveredError("no word")]
+            if Failing.left == 0:
+                # As the out-of-memory killer does.
+                os.kill(os.getpid(), signal.SIGKILL)
+            Failing.left -= 1
         return super().deliver(records, until=until)
 
 
-def main(step: str, number: int) -> None:
-    """Replay everything, and die at the given step."""
-    settings = load(os.environ).settings
-    if step == "after-sends":
-        Dying.left = number
-        producer.VerbatimSender = Dying  # type: ignore[misc]
-    if step == "before-finish":
-        Ledger.finish = lambda _, states, __: die() if states else None  # type: ignore[assignment]
-    ledger.HOLD_SECONDS = 0.2
-    plan = ReplayPlan(
-        selection=Selection(),
-        target=settings.topics.content,
-        most_replays=3,
-        again=False,
-        refused=show.refused,
-        say=console.talk,
-    )
-    show.print_report(replay.replay(settings, plan), dry_run=False, as_json=False)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    Failing.fault, Failing.left = Fault(sys.argv[1]), int(sys.argv[2])
+    producer.VerbatimSender = Failing  # type: ignore[misc]
+    sys.argv[1:] = ["dlq", "replay"]
+    main.main()

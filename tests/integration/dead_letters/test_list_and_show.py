@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stream.broker.ports import free_ports
-from stream.settings.settings import Settings
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.settings.settings import Settings
 from tests.integration.command_line import Command, lines
-from tests.integration.dead_letters.laying import EVENTS, HOSTILE, contents, lay
+from tests.integration.dead_letters.planted_letters import EVENTS, HOSTILE, contents, lay
 
 pytestmark = pytest.mark.broker
 

@@ -1,4 +1,4 @@
-"""`tagstream dlq replay` on Apache Kafka: each event goes back once, also after a kill and by two replays at once."""
+"""`tagstream dlq replay` on Apache Kafka: no event is lost, and a repeat changes no decision."""
 
 import base64
 import json
@@ -11,18 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from stream.broker.processes import Processes
-from stream.contract.record import Record
-from stream.kafka import producer
-from stream.settings.settings import Settings
-from stream.terminal.text import counted
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka import producer
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal.text import counted
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
+from tests.faults.verdict.matching import without_clock
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command, lines
-from tests.integration.dead_letters.laying import EVENTS, contents, events_of, lay, marks_of, start_worker
+from tests.integration.dead_letters.planted_letters import EVENTS, contents, events_of, lay, marks_of, start_worker
+from tests.integration.dead_letters.replaying import Fault
 from tests.integration.running import all_written
 from tests.waiting import HANG_SECONDS
 
@@ -33,15 +35,18 @@ FORGED = b"forged"
 def test_a_replay_sends_the_events_again_and_a_second_one_sends_nothing(
     tagstream: Command, environ: dict[str, str], settings: Settings
 ) -> None:
-    """A replay keeps key, bytes, headers and partition, the dry run shows all but the proof, and a second one sends none."""
+    """A replay keeps key, bytes, headers and partition, says what it sent as the dry run said before, and a second one sends none."""
     lay(settings)
     planned = tagstream("dlq", "replay", "--dry-run", "--json", environ=environ)
     assert planned.returncode == 0, planned.stderr.decode()
+    shown = tagstream("dlq", "replay", "--dry-run", environ=environ)
     assert contents(settings, settings.topics.content) == []
 
     first = tagstream("dlq", "replay", environ=environ)
     assert first.returncode == 0, first.stderr.decode()
     assert b"7 dead letters replayed" in first.stderr
+    assert [line.split()[0] for line in first.stdout.splitlines()] == [b"0/0", b"0/1", b"1/0", b"2/0", b"3/0", b"4/0", b"5/0"]
+    assert first.stdout == shown.stdout
     sent = contents(settings, settings.topics.content)
     assert events_of(sent) == Counter(EVENTS)
     assert {count for count, _ in marks_of(sent)} == {"1"}
@@ -55,14 +60,14 @@ def test_a_replay_sends_the_events_again_and_a_second_one_sends_nothing(
             record.partition,
             encoded(record.value),
             encoded(record.key),
-            json.dumps([[n, encoded(c)] for n, c in record.headers[:-1]]),
+            json.dumps([[name, encoded(content)] for name, content in record.headers]),
         )
         for record in sent
     }
 
     for words in ([], ["0/0"], ["--code", "missing_title"]):
         again = tagstream("dlq", "replay", *words, environ=environ)
-        assert again.returncode == 0, again.stderr.decode()
+        assert (again.returncode, again.stdout) == (0, b""), again.stderr.decode()
         assert b"0 dead letters replayed" in again.stderr
         assert b"had been replayed before" in again.stderr
     assert len(contents(settings, settings.topics.content)) == len(EVENTS)
@@ -76,25 +81,39 @@ def encoded(content: bytes | None) -> str | None:
     return None if content is None else base64.b64encode(content).decode()
 
 
-@pytest.mark.parametrize(("step", "number"), [("after-sends", 0), ("after-sends", 3), ("after-sends", 6), ("before-finish", 0)])
-def test_a_killed_replay_goes_on_where_it_stopped(environ: dict[str, str], settings: Settings, step: str, number: int) -> None:
-    """Killed at any step, a replay sends each event once in the end, whatever producers say in headers meanwhile."""
+@pytest.mark.parametrize(
+    ("fault", "number", "arrived", "noted"),
+    [
+        (Fault.KILLED_BEFORE_LETTER, 0, 0, 0),
+        (Fault.KILLED_BEFORE_LETTER, 3, 3, 3),
+        (Fault.KILLED_BEFORE_NOTE, 0, 1, 0),
+        (Fault.KILLED_BEFORE_NOTE, 6, 7, 6),
+        (Fault.NOTE_UNCONFIRMED, 3, 4, 3),
+    ],
+)
+def test_a_replay_that_failed_is_finished_by_the_next(
+    tagstream: Command, environ: dict[str, str], settings: Settings, fault: Fault, number: int, arrived: int, noted: int
+) -> None:
+    """The next replay sends every event that has no note, whatever producers say in headers meanwhile: none is lost, one at most repeated."""
     lay(settings)
-    killed = replaying(environ, step, number)
-    assert killed.returncode == -9, killed.stderr.decode()
-    arrived = len(contents(settings, settings.topics.content))
-    assert arrived == (7 if step == "before-finish" else number)
+    failed = failing(environ, fault, number)
+    assert failed.returncode == (3 if fault is Fault.NOTE_UNCONFIRMED else -9), failed.stderr.decode()
+    assert len(contents(settings, settings.topics.content)) == arrived
+    if fault is Fault.NOTE_UNCONFIRMED:
+        said = " ".join(failed.stderr.decode().split())
+        assert "did not confirm the note in " in said
+        assert "no word; 4 dead letters replayed. Next: " in said
 
     forge(settings)
-    done = replaying(environ, "to-the-end", 0)
+    done = tagstream("dlq", "replay", environ=environ)
     assert done.returncode == 0, done.stderr.decode()
-    assert b"waiting 0.2 s" in done.stderr
-    assert counted(7 - arrived, "dead letter").encode() + b" replayed" in done.stderr
-    assert events_of(replays(settings)) == Counter(EVENTS)
-    third = replaying(environ, "to-the-end", 0)
+    assert counted(7 - noted, "dead letter").encode() + b" replayed" in done.stderr
+    found = events_of(replays(settings))
+    assert found.keys() == Counter(EVENTS).keys()
+    assert found.total() == 7 + arrived - noted
+    third = tagstream("dlq", "replay", environ=environ)
     assert b"0 dead letters replayed" in third.stderr
     assert b"7 had been replayed before" in third.stderr
-    assert len(replays(settings)) == 7
 
 
 def forge(settings: Settings) -> None:
@@ -118,10 +137,10 @@ def replays(settings: Settings) -> list[Record]:
     return [record for record in contents(settings, settings.topics.content) if record.value != FORGED]
 
 
-def replaying(environ: dict[str, str], step: str, number: int) -> subprocess.CompletedProcess[bytes]:
-    """One replay in a process of its own."""
+def failing(environ: dict[str, str], fault: Fault, number: int) -> subprocess.CompletedProcess[bytes]:
+    """A replay of everything that fails at its send with this number."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.integration.dead_letters.replaying", step, str(number)],
+        [sys.executable, "-m", "tests.integration.dead_letters.replaying", fault, str(number)],
         cwd=ROOT,
         env={**without_settings(os.environ), **environ},
         capture_output=True,
@@ -130,19 +149,93 @@ def replaying(environ: dict[str, str], step: str, number: int) -> subprocess.Com
     )
 
 
-def test_two_replays_at_once_send_each_event_once(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
-    """Two replays at once send each event once: one leaves the events that the other has taken, and says so."""
-    lay(settings, tuple((b"%d" % number, b"bad %d" % number, ()) for number in range(300)))
+def test_an_event_that_is_sent_twice_gets_the_same_decision(
+    tagstream: Command,
+    environ: dict[str, str],
+    settings: Settings,
+    observer: TopicObserver,
+    processes: Processes,
+    tmp_path: Path,
+) -> None:
+    """A replay that is killed between a send and its note repeats that event: each event has outcomes, and they differ in time alone."""
+    events = [b'{"id": "event-%d", "title": "Number %d"}' % (number, number) for number in range(6)]
+    events[2] = b'{"title": "It has no id"}'
+    lay(settings, tuple((b"k%d" % number, value, ()) for number, value in enumerate(events)))
+    assert failing(environ, Fault.KILLED_BEFORE_NOTE, 2).returncode == -9
+    done = tagstream("dlq", "replay", environ=environ)
+    assert done.returncode == 0, done.stderr.decode()
+    start_worker(environ, processes, tmp_path)
+    # The dead letters, and outcomes: one of them twice.
+    all_written(observer, 2 * len(events) + 1)
+
+    assert len(observer.outcomes()[Destination.DLQ]) == len(events)
+    found: dict[str, list[object]] = {}
+    for door in (Destination.TAGGED, Destination.REVIEW):
+        for record in observer.outcomes()[door]:
+            value = record.value or b""
+            found.setdefault(json.loads(value)["id"], []).append((door, record.key, without_clock(value), record.headers))
+    assert sorted(len(outcomes) for outcomes in found.values()) == [1, 1, 1, 1, 1, 2]
+    ((event_id, twice),) = ((event_id, outcomes) for event_id, outcomes in found.items() if len(outcomes) == 2)
+    assert event_id.startswith("sha256-")
+    assert twice[0] == twice[1]
+
+
+def test_two_replays_at_once_lose_no_event(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
+    """Each of two replays at once may send an event that the other sends, and none is lost; a later one sends none."""
+    events = {b"bad %d" % number for number in range(100)}
+    lay(settings, tuple((value, value, ()) for value in sorted(events)))
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(tagstream, "dlq", "replay", environ=environ) for _ in range(2)]
         done = [run.result() for run in runs]
-    sent = contents(settings, settings.topics.content)
-    assert sorted(record.value or b"" for record in sent) == sorted(b"bad %d" % number for number in range(300)), [
-        one.stderr.decode() for one in done
+    assert [one.returncode for one in done] == [0, 0], [one.stderr.decode() for one in done]
+    sent = Counter(record.value for record in contents(settings, settings.topics.content))
+    assert sent.keys() == events
+    assert max(sent.values()) <= 2
+    assert b"100 had been replayed before" in tagstream("dlq", "replay", environ=environ).stderr
+
+
+def test_the_notes_of_earlier_versions_hold(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
+    """A letter that an earlier version noted as sent is left out; one that it had begun with goes, and other records say nothing."""
+    lay(settings)
+    content, letters = settings.topics.content, contents(settings, settings.topics.dlq)
+    keys = [f"{one.topic}/{one.partition}/{one.offset}@{one.timestamp_ms}>{content}" for one in letters]
+    values = [
+        b'{"state":"sent","run":"a","at_ms":1,"ends":{},"proven":true}',
+        b'{"state":"sending","run":"a","at_ms":1,"ends":{"0":0},"proven":true}',
+        b'{"state":"not_taken","run":"a","at_ms":1,"ends":{},"proven":true}',
+        None,
+        b"\xff",
+        b'{"proof_key":"00"}',
     ]
-    for one in done:
-        assert one.returncode in {0, 1}
-        assert (one.returncode == 1) == (b"another replay is working on it" in one.stderr)
+    notes = [
+        Record(topic=settings.topics.replays, key=key.encode(), value=value) for key, value in zip(keys, values, strict=False)
+    ]
+    with producer.verbatim_sender(settings, idempotent=True) as sender:
+        assert sender.deliver(notes) == [None] * len(notes)
+    done = tagstream("dlq", "replay", environ=environ)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"6 dead letters replayed" in done.stderr
+    assert b"1 had been replayed before" in done.stderr
+
+
+def test_answers_go_back_to_their_topic_and_all_others_to_content(
+    tagstream: Command, environ: dict[str, str], settings: Settings
+) -> None:
+    """A replay has a report for each topic that it sends to, and `--to` names one for all."""
+    lay(settings)
+    lay(settings, ((b"a", b"an answer", ()), (b"b", b"another", ())), topic=settings.topics.reviewed)
+    done = tagstream("dlq", "replay", "--json", environ=environ)
+    assert done.returncode == 0, done.stderr.decode()
+    assert [(line["target"], line["sent"]) for line in lines(done.stdout)] == [
+        (settings.topics.content, 7),
+        (settings.topics.reviewed, 2),
+    ]
+    assert events_of(contents(settings, settings.topics.content)) == Counter(EVENTS)
+    assert [record.value for record in contents(settings, settings.topics.reviewed)] == [b"an answer", b"another"]
+    for _ in range(2):
+        one = tagstream("dlq", "replay", "--to", "reports", "--json", environ=environ)
+        assert one.returncode == 0, one.stderr.decode()
+    assert len(contents(settings, settings.topics.reports)) == 9
 
 
 def test_a_replay_is_refused_with_its_reason(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
@@ -172,7 +265,7 @@ def test_a_replay_is_refused_with_its_reason(tagstream: Command, environ: dict[s
 def test_a_replay_to_another_topic_sends_the_event_there_once(
     tagstream: Command, environ: dict[str, str], settings: Settings
 ) -> None:
-    """Each target topic gets the event once; the dead letters' topic and the ledger are refused as targets."""
+    """Each target topic gets the event once; the dead letters' topic and that of the notes are refused as targets."""
     lay(settings)
     for _ in range(2):
         for to in ("reports", "content"):
@@ -204,4 +297,4 @@ def test_a_replayed_event_that_fails_again_is_a_new_dead_letter_until_its_limit(
         assert done.returncode == (1 if number == 3 else 0), done.stderr.decode()
         assert (b"; 1 of them came back from an earlier replay" in done.stderr) is (number in {1, 2})
     assert b"it was replayed 3 times already" in done.stderr
-    assert all(letter.headers[0] == ("x", b"1") for letter in observer.outcomes()[Door.DLQ])
+    assert all(letter.headers[0] == ("x", b"1") for letter in observer.outcomes()[Destination.DLQ])

@@ -9,15 +9,15 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from stream.broker.processes import Processes
-from stream.contract.record import Headers
-from stream.kafka import admin
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.contract.event import Headers
+from tagstream.stream.kafka import admin
+from tagstream.stream.settings.settings import Settings
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
 from tests.integration.command_line import Command, lines
-from tests.integration.dead_letters.laying import start_worker
+from tests.integration.dead_letters.planted_letters import start_worker
 from tests.integration.running import Start, all_committed, all_written
 from tests.waiting import HANG_SECONDS, until
 
@@ -48,12 +48,12 @@ def test_an_outcome_that_its_topic_would_refuse_does_not_stop_the_worker(
     outcomes = observer.outcomes()
     assert sum(map(len, outcomes.values())) == len(planted)
     by_key = {record.key: door for door, records in outcomes.items() for record in records}
-    assert by_key[b"headers"] is Door.DLQ
-    assert by_key[b"escapes"] is not Door.DLQ
-    assert by_key[b"fields"] is not Door.DLQ
-    assert by_key[b"cloud"] is Door.DLQ
-    assert by_key[b"after"] is not Door.DLQ
-    dead = {record.key: record for record in outcomes[Door.DLQ]}
+    assert by_key[b"headers"] is Destination.DLQ
+    assert by_key[b"escapes"] is not Destination.DLQ
+    assert by_key[b"fields"] is not Destination.DLQ
+    assert by_key[b"cloud"] is Destination.DLQ
+    assert by_key[b"after"] is not Destination.DLQ
+    dead = {record.key: record for record in outcomes[Destination.DLQ]}
     letter = dead[b"headers"]
     assert letter.value == planted[0].value
     assert letter.headers[: len(flood)] == flood
@@ -125,7 +125,7 @@ def test_a_topic_of_dead_letters_with_kafkas_default_limit_stops_no_worker(
     all_committed(observer)
     (found,) = lines(tagstream("dlq", "list", "--json", environ=environ).stdout)
     assert (found["code"], found["dropped"]) == ("too_large", ["value"])
-    (letter,) = observer.outcomes()[Door.DLQ]
+    (letter,) = observer.outcomes()[Destination.DLQ]
     # The size of the record: its value and its key of one byte.
     assert dict(letter.headers)["x-dlq-original-bytes"] == b"%d" % (len(large) + 1)
     assert dict(letter.headers)["x-dlq-original-sha256"] == hashlib.sha256(large).hexdigest().encode()

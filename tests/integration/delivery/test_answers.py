@@ -9,16 +9,16 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
-from stream.contract.answers import Answer, Said, answer_id, answer_to, write_answer
-from stream.contract.published import PublishedDecision, read_decision
-from stream.contract.record import Record
-from stream.kafka.credentials import client_options
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.answers import Answer, Said, answer_id, answer_to, write_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.published import DecidedEvent, read_decision
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.settings.settings import Settings
 from tests.faults.answers.sending import send_answers
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Planted, plant
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
 from tests.faults.worker.stub import ANSWER_SECONDS_VARIABLE
 from tests.integration.running import Start, all_committed, all_written, verdict
 from tests.waiting import HANG_SECONDS, until
@@ -29,20 +29,20 @@ EVENTS, ANSWERS = 60, 100
 NOW_MS = 1_780_000_000_000
 
 
-def decisions(observer: TopicObserver) -> list[PublishedDecision]:
+def decisions(observer: TopicObserver) -> list[DecidedEvent]:
     """The model's decisions, as a console reads them."""
     outcomes = observer.outcomes()
-    found = [read_decision(record) for door in (Door.TAGGED, Door.REVIEW) for record in outcomes[door]]
-    return [one for one in found if isinstance(one, PublishedDecision) and one.decision.decider == "model"]
+    found = [read_decision(record) for door in (Destination.TAGGED, Destination.REVIEW) for record in outcomes[door]]
+    return [one for one in found if isinstance(one, DecidedEvent) and one.decision.decider == "model"]
 
 
-def answered(shown: PublishedDecision, tag: str, previous: Answer | None = None) -> Answer:
-    """What a person says."""
+def answered(shown: DecidedEvent, tag: str, previous: Answer | None = None) -> Answer:
+    """A person's answer."""
     said = Said(tag=tag, reviewer="ada", blind=False, asked_by="review")
     return answer_to(shown, said, now_ms=NOW_MS, previous=previous)
 
 
-def record_of(shown: PublishedDecision, answer: Answer) -> Planted:
+def record_of(shown: DecidedEvent, answer: Answer) -> Planted:
     """The record of `reviewed`."""
     value = write_answer(shown.event.fields, answer)
     return Planted(event_id=shown.event.id, key=shown.event.record.key, value=value, headers=shown.event.record.headers)
@@ -50,7 +50,7 @@ def record_of(shown: PublishedDecision, answer: Answer) -> Planted:
 
 def by_people(observer: TopicObserver) -> list[Record]:
     """The decisions of reviewers on `tagged`."""
-    return [record for record in observer.outcomes()[Door.TAGGED] if b'"decider":"reviewer"' in (record.value or b"")]
+    return [record for record in observer.outcomes()[Destination.TAGGED] if b'"decider":"reviewer"' in (record.value or b"")]
 
 
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
@@ -74,7 +74,7 @@ def test_an_answer_supersedes_the_models_decision_and_a_bad_one_is_a_dead_letter
     ]
     sent = send_answers(settings, [good[0], *bad, good[1]])
     until(
-        lambda: (len(by_people(observer)), len(observer.outcomes()[Door.DLQ])) == (2, 2),
+        lambda: (len(by_people(observer)), len(observer.outcomes()[Destination.DLQ])) == (2, 2),
         "all answers are decisions or dead letters",
         state=observer.sample,
     )
@@ -84,11 +84,11 @@ def test_an_answer_supersedes_the_models_decision_and_a_bad_one_is_a_dead_letter
         ("off_subject", 2, answer_id(first)),
     ]
     assert {one["id"] for one in found} == {shown.event.id}
-    letters = observer.outcomes()[Door.DLQ]
+    letters = observer.outcomes()[Destination.DLQ]
     assert sorted(record.value or b"" for record in letters) == sorted(one.value or b"" for one in bad)
     assert {dict(record.headers)["__streams.errors.topic"] for record in letters} == {settings.topics.reviewed.encode()}
 
-    # Nothing of the events has moved: their figures and their verdict are those of before.
+    # The events have not moved: their figures and their verdict are those of before.
     assert worker.metric("tagstream_events_published_total") == EVENTS
     assert worker.series("tagstream_answers_published_total", "destination") == {"tagged": 2.0, "dlq": 2.0}
     for lag in ("tagstream_committed_lag_events", "tagstream_answers_lag_events"):
@@ -106,7 +106,7 @@ def test_copies_for_audit_lie_beside_their_decisions(start: Start, settings: Set
     worker = start(TAGSTREAM_AUDIT_RATE="1")
     all_written(observer, EVENTS)
     all_committed(observer)
-    tagged, copies = observer.outcomes()[Door.TAGGED], observer.audits()
+    tagged, copies = observer.outcomes()[Destination.TAGGED], observer.audits()
     assert len(tagged) == len(copies) == worker.metric("tagstream_audits_total")
     assert {(one.key, one.headers) for one in tagged} == {(one.key, one.headers) for one in copies}
     for copy in copies:
@@ -118,7 +118,7 @@ def test_copies_for_audit_lie_beside_their_decisions(start: Start, settings: Set
 def test_a_worker_without_the_topics_of_the_loop_says_so_and_decides_events(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
-    """An installation of an earlier version goes on as it was. Whoever asks for audits learns that they have no topic."""
+    """An installation of an earlier version goes on as it was. A worker that is asked for audits says that they have no topic."""
     absent = {"TAGSTREAM_TOPICS__AUDIT": "no-such-audit", "TAGSTREAM_TOPICS__REVIEWED": "no-such-reviewed"}
     send(settings, plant(EVENTS, malformed=0, seed="without"))
     worker = start(**absent)
@@ -161,7 +161,7 @@ def test_answers_become_decisions_while_events_wait(
     publish_report("\n".join(said))
 
 
-def times(settings: Settings, observer: TopicObserver, shown: list[PublishedDecision], *, note: str) -> list[int]:
+def times(settings: Settings, observer: TopicObserver, shown: list[DecidedEvent], *, note: str) -> list[int]:
     """Give answers one after the other; milliseconds from the time of each record to that of its decision."""
     written: dict[str, int] = {}
     with contextlib.closing(KafkaProducer(**client_options(settings), acks="all")) as producer:

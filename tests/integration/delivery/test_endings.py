@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stream.broker.ports import free_ports
-from stream.deliver.fatal import EXIT_BROKEN
-from stream.settings.settings import Settings
-from stream.worker.ending.watchdog import EXIT_SHUTDOWN_TIMED_OUT
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.deliver.fatal import EXIT_BROKEN
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.ending import EXIT_SHUTDOWN_TIMED_OUT
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import plant
 from tests.faults.observer import TopicObserver
+from tests.faults.worker.failpoints import Point
 from tests.faults.worker.fleet import ROOT, without_settings
-from tests.faults.worker.points import Point
-from tests.integration.running import Start, all_committed, get, verdict
+from tests.integration.running import SAME_MEMBER, Start, all_committed, get, verdict
 from tests.pipes import fill
 from tests.waiting import HANG_SECONDS, until
 
@@ -75,6 +75,7 @@ def start_unread(environ: dict[str, str]) -> Iterator[Callable[..., Unread]]:
                     env={
                         **without_settings(os.environ),
                         **environ,
+                        **SAME_MEMBER,
                         **settings,
                         "PYTHONPATH": str(ROOT),
                         "TAGSTREAM_METRICS_PORT": str(port),
@@ -113,7 +114,7 @@ def test_a_broken_worker_ends_though_its_log_is_not_read(
     inputs += send(settings, plant(AFTER, malformed=4, seed="after", first=BEFORE))
     assert worker.end() == EXIT_BROKEN
 
-    start()
+    start(**SAME_MEMBER)
     all_committed(observer)
     assert verdict(observer, inputs).broken == []
 

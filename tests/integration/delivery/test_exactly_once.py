@@ -16,14 +16,14 @@ from aiokafka.structs import TopicPartition
 from kafka import KafkaConsumer
 from kafka import TopicPartition as PlainTopicPartition
 
-from stream.broker import Broker
-from stream.broker.processes import Processes
-from stream.deliver.fatal import EXIT_BROKEN
-from stream.kafka.rights import transactional_prefix
-from stream.kafka.transactions import TransactionsUnavailableError
-from stream.settings.loading import load
-from stream.settings.settings import Settings
-from tests.faults.cluster.topics import doors, fault_environment, make_topics, send
+from tagstream.stream.broker import Broker
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.deliver.fatal import EXIT_BROKEN
+from tagstream.stream.kafka.rights import transactional_prefix
+from tagstream.stream.kafka.transactions import TransactionsUnavailableError
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
+from tests.faults.cluster.topics import destinations, fault_environment, make_topics, send
 from tests.faults.faults import Fault
 from tests.faults.harness import run
 from tests.faults.inputs import plant
@@ -167,7 +167,7 @@ def uncommitted(settings: Settings) -> int:
     try:
         assigned = [
             PlainTopicPartition(topic, partition)
-            for topic in doors(settings).values()
+            for topic in destinations(settings).values()
             for partition in sorted(reader.partitions_for_topic(topic) or ())
         ]
         reader.assign(assigned)

@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient, TopicPartition
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Planted, plant
 from tests.faults.observer import TopicObserver

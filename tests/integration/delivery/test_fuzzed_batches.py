@@ -1,11 +1,11 @@
-"""Mutated batches that a real broker takes: each record is read once, and leaves a worker by one door."""
+"""Mutated batches that a real broker takes: each record is read once, and has one outcome."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 from tests.hostile.fuzz import Delivered, deliver, plant, read_back
 
 pytestmark = pytest.mark.broker

@@ -16,9 +16,9 @@ import pytest
 from kafka import KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.broker.processes import Processes
-from stream.contract.record import Record
-from stream.settings.settings import Settings
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.contract.event import Record
+from tagstream.stream.settings.settings import Settings
 from tests.faults.observer import TopicObserver
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.hostile.corpus import SIZE, corpus
@@ -147,7 +147,7 @@ def test_ten_thousand_hostile_records(
     started = time.monotonic()
     worker = RunningWorker(
         processes.start(
-            [sys.executable, "-m", "stream.cli.main", "worker", "--bundle", bundle_folder],
+            [sys.executable, "-m", "tagstream.stream.cli.main", "worker", "--bundle", bundle_folder],
             env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ, "TAGSTREAM_BATCH_MAX_EVENTS": "64"},
             log_file=tmp_path / "worker.log",
         )

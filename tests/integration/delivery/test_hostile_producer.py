@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stream.broker.processes import Process, Processes
-from stream.contract.record import Record
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.contract.event import Record
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
 from tests.faults.worker.fleet import Fleet
 from tests.integration.running import is_committed, peak_bytes
 from tests.waiting import until
@@ -41,7 +41,7 @@ def worker(environ: dict[str, str], tmp_path: Path) -> Iterator[Process]:
         yield fleet.add(1).process
 
 
-def outcomes(settings: Settings, worker: Process, events: int) -> dict[Door, list[Record]]:
+def outcomes(settings: Settings, worker: Process, events: int) -> dict[Destination, list[Record]]:
     """The outcomes, once all of `content` is committed."""
     with TopicObserver(settings) as observer:
         assert sum(observer.ends().values()) == events
@@ -61,9 +61,11 @@ def test_a_header_name_that_is_not_utf_8_is_a_dead_letter(settings: Settings, wo
     assert produce(settings, settings.topics.content, 0, batch_of([good(1), bad, good(2)], codec=codec)) == 0
     assert produce(settings, settings.topics.content, 0, batch_of([good(3)], codec=codec)) == 0
     found = outcomes(settings, worker, events=4)
-    decided = [json.loads(record.value or b"")["id"] for door in (Door.TAGGED, Door.REVIEW) for record in found[door]]
+    decided = [
+        json.loads(record.value or b"")["id"] for door in (Destination.TAGGED, Destination.REVIEW) for record in found[door]
+    ]
     assert sorted(decided) == ["good-1", "good-2", "good-3"]
-    (letter,) = found[Door.DLQ]
+    (letter,) = found[Destination.DLQ]
     assert (letter.key, letter.value) == (bad[0], bad[1])
     assert letter.headers[:3] == (("first", b"1"), (r"bad-\xff\xfe", b"2"), ("x-dlq-header-name", b"bad-\xff\xfe"))
     assert dict(letter.headers)["x-dlq-code"] == b"invalid_utf8"
@@ -77,9 +79,9 @@ def test_a_decompression_bomb_neither_stops_the_stream_nor_fills_memory(settings
     for _ in range(3):
         assert produce(settings, settings.topics.content, 0, batch) == 0
     found = outcomes(settings, worker, events=9)
-    assert len(found[Door.TAGGED]) + len(found[Door.REVIEW]) == 6
-    assert [dict(letter.headers)["x-dlq-code"] for letter in found[Door.DLQ]] == [b"too_large"] * 3
-    assert {dict(letter.headers)["x-dlq-original-bytes"] for letter in found[Door.DLQ]} == {str(BOMB_BYTES + 1).encode()}
+    assert len(found[Destination.TAGGED]) + len(found[Destination.REVIEW]) == 6
+    assert [dict(letter.headers)["x-dlq-code"] for letter in found[Destination.DLQ]] == [b"too_large"] * 3
+    assert {dict(letter.headers)["x-dlq-original-bytes"] for letter in found[Destination.DLQ]} == {str(BOMB_BYTES + 1).encode()}
     assert peak_bytes(worker) < MEMORY_BYTES
 
 

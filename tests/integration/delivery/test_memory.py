@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from stream.broker.processes import Process, Processes
-from stream.contract.record import weight
-from stream.kafka.batches.inflate import GZIP, LZ4, SNAPPY, ZSTD
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.contract.event import weight
+from tagstream.stream.kafka.batches.inflate import GZIP, LZ4, SNAPPY, ZSTD
+from tagstream.stream.settings.settings import Settings
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
 from tests.faults.worker.fleet import Fleet
 from tests.faults.worker.stub import FULL_BATCH_VARIABLE
 from tests.hostile.batches import batch, plain, record, varint
@@ -68,7 +68,7 @@ def test_a_gigabyte_of_large_events_in_a_megabyte(settings: Settings, fleet: Fle
     worker = fleet.add(1).process
     with TopicObserver(settings) as observer:
         committed(observer, worker)
-        letters = observer.outcomes()[Door.DLQ]
+        letters = observer.outcomes()[Destination.DLQ]
     assert len(letters) == 580
     assert sum(weight(one.key, one.value, one.headers) for one in letters) <= 4 * len(whole)
     assert peak_bytes(worker) < MOST_BYTES

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,34 +13,35 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from monitoring.figures.alarms import alarms
-from monitoring.top.top import Watcher
-from monitoring.top.workers import address as top_address
-from stream.broker.processes import Process, Processes
-from stream.contract.record import Record
-from stream.decide.from_settings import pipeline_of
-from stream.deliver.breaker_file import BreakerFile
-from stream.demo.process import metrics_address
-from stream.settings.loading import load
-from stream.settings.settings import Settings
+from tagstream.monitoring.alarms import alarms
+from tagstream.monitoring.top.top import Watcher
+from tagstream.monitoring.top.workers import address as top_address
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.contract.event import Record
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.deliver.breaker import BreakerFile
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Input, Planted, plant
 from tests.faults.observer import TopicObserver
 from tests.faults.verdict.checker import check
-from tests.faults.verdict.evidence import Door, Evidence, Sample
+from tests.faults.verdict.evidence import Evidence, Sample
 from tests.faults.verdict.matching import CLOCK
+from tests.faults.worker.failpoints import FAILPOINTS_VARIABLE, Point
 from tests.faults.worker.fleet import ROOT, Fleet
-from tests.faults.worker.points import FAILPOINTS_VARIABLE, Point
 from tests.faults.worker.poison import ABORT, RAISE, poisonable_decider
 from tests.faults.worker.stub import FULL_BATCH_VARIABLE, HANG, MODEL_VARIABLE
 from tests.integration.running import RunningWorker, Start, all_committed, all_written, ended
-from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, until
+from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, answered, until
 
 pytestmark = pytest.mark.broker
 
 MODULE = "tests.faults.worker"
 DEATHS = 3
 LOOK_SECONDS = 0.1
+METRICS = re.compile(r'"metrics": ?"(http://[^"]+)/metrics"')
 
 
 @pytest.fixture
@@ -82,7 +84,8 @@ def samples(observer: TopicObserver, fleet: Fleet) -> Iterator[Sample]:
     deadline = time.monotonic() + HANG_SECONDS
     while True:
         fleet.tend()
-        sample = observer.sample()
+        # Beside a busy program the broker may not answer within the bound of one look.
+        sample = answered(observer.sample, observer.settings.brokers)
         yield sample
         # The last sample must show it, since the verdict uses the samples.
         if all(sample.committed.get(partition, 0) == end for partition, end in observer.ends().items()):
@@ -96,14 +99,14 @@ def dead_letters(records: Sequence[Record]) -> dict[bytes | None, dict[str, byte
     return {record.key: dict(record.headers) for record in records}
 
 
-def assert_decided_as_alone(settings: Settings, inputs: Sequence[Input], outcomes: dict[Door, list[Record]]) -> None:
+def assert_decided_as_alone(settings: Settings, inputs: Sequence[Input], outcomes: dict[Destination, list[Record]]) -> None:
     """Each good event has the bytes, except for the clock, that the same pipeline gives it offline and alone."""
     pipeline = pipeline_of(settings, decider=poisonable_decider())
     found = {
         (door.value, record.key, record.value.rpartition(CLOCK)[0])
         for door, records in outcomes.items()
         for record in records
-        if door is not Door.DLQ and record.value is not None
+        if door is not Destination.DLQ and record.value is not None
     }
     expected = set()
     for one in inputs:
@@ -140,7 +143,7 @@ def test_an_event_that_kills_one_worker_and_its_trials_is_given_up(
     with TopicObserver(settings) as observer:
         seen = list(samples(observer, fleet))
         exits = list(fleet.exits)
-        # Who was given up is a suspect until the worker has seen the commit, at most a second later.
+        # An event that was given up is a suspect until the worker has seen the commit, at most a second later.
         worker = RunningWorker(fleet.members[0].process)
         worker.until_metric("tagstream_crash_suspects_events", lambda value: value == 0)
         fleet.stop()
@@ -153,7 +156,7 @@ def test_an_event_that_kills_one_worker_and_its_trials_is_given_up(
     publish_report("\n".join(map(str, verdict.findings)) + f"\nexit codes {[exit_.code for exit_ in exits]}")
 
     assert verdict.broken == [], verdict.findings
-    letters = dead_letters(outcomes[Door.DLQ])
+    letters = dead_letters(outcomes[Destination.DLQ])
     assert set(letters) == {b"poison-0", b"poison-1", b"poison-2"}
     expected = {
         b"poison-0": (b"crashes_worker", b"3"),
@@ -199,7 +202,7 @@ def test_with_several_workers_it_takes_no_more_than_one_death_of_each(
 
     assert verdict.broken == [], verdict.findings
     assert verdict.duplicates == 0
-    assert set(dead_letters(outcomes[Door.DLQ])) == {b"poison-0"}
+    assert set(dead_letters(outcomes[Destination.DLQ])) == {b"poison-0"}
     assert {exit_.code for exit_ in exits} == {-signal.SIGABRT}
     assert 1 <= len(exits) <= 2
     assert_decided_as_alone(settings, inputs, outcomes)
@@ -249,7 +252,7 @@ def test_killing_workers_at_random_makes_no_dead_letter(
     assert killed == kills
     assert suspected > 0
     assert verdict.broken == [], verdict.findings
-    assert outcomes[Door.DLQ] == []
+    assert outcomes[Destination.DLQ] == []
     assert_decided_as_alone(settings, inputs, outcomes)
 
 
@@ -278,7 +281,7 @@ def test_a_worker_stops_in_good_order_during_a_trial_and_the_next_one_holds_it(
     all_written(observer, len(inputs))
     all_committed(observer)
     assert last.stop() == 0
-    (letter,) = observer.outcomes()[Door.DLQ]
+    (letter,) = observer.outcomes()[Destination.DLQ]
     assert dict(letter.headers)["x-dlq-code"] == b"crashes_worker"
     assert_decided_as_alone(settings, inputs, observer.outcomes())
 
@@ -339,7 +342,7 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
         committed = sum(observer.committed().values())
         # Every outcome that was sent is committed, so that none is sent twice.
         assert committed == sum(map(len, stopped_at.values()))
-        assert 0 < len(stopped_at[Door.DLQ]) <= 0.5 * (150 + 400)
+        assert 0 < len(stopped_at[Destination.DLQ]) <= 0.5 * (150 + 400)
 
         fleet.tend()
         second = member.process
@@ -371,7 +374,8 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
 def until_said(output: Callable[[], str], event: str) -> str | None:
     """Wait until the log has this event, and give the address of the metrics."""
     until(lambda: f'"{event}"' in output(), f"the log says {event}", state=lambda: output()[-LOG_CHARACTERS:])
-    return metrics_address(output())
+    found = METRICS.search(output())
+    return found and found[1]
 
 
 def readiness(address: str) -> tuple[int, str]:

@@ -13,18 +13,18 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from stream.broker.ports import free_ports
-from stream.broker.processes import Processes
-from stream.contract.record import Record
-from stream.deliver.fatal import EXIT_BROKEN
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.contract.event import Record
+from tagstream.stream.deliver.fatal import EXIT_BROKEN
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command, lines
-from tests.integration.running import RunningWorker, all_committed, all_written, written
+from tests.integration.running import SAME_MEMBER, RunningWorker, all_committed, all_written, written
 from tests.registry.server import Registry, serving
 
 pytestmark = pytest.mark.broker
@@ -71,8 +71,8 @@ def start_real(with_registry: dict[str, str], processes: Processes, tmp_path: Pa
     def run() -> RunningWorker:
         return RunningWorker(
             processes.start(
-                [sys.executable, "-m", "stream.cli.main", "worker"],
-                env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), **with_registry},
+                [sys.executable, "-m", "tagstream.stream.cli.main", "worker"],
+                env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), **with_registry, **SAME_MEMBER},
                 log_file=tmp_path / f"worker-{next(numbers)}.log",
             )
         )
@@ -124,7 +124,7 @@ def test_confluents_producers_and_bare_ones_share_a_topic(
         worker = start_real()
         all_written(observer, len(planted))
         assert worker.stop() == 0
-    review = observer.outcomes()[Door.REVIEW]
+    review = observer.outcomes()[Destination.REVIEW]
     assert ids(review) == sorted(str(one.event_id) for one in planted)
     assert {name for record in review for name, _ in record.headers} & {"__value_schema_id"} == set()
 
@@ -147,7 +147,7 @@ def test_while_the_registry_is_down_no_event_is_lost_or_blamed(
         all_written(observer, 1)
         all_committed(observer)
         assert worker.stop() == 0
-    assert ids(observer.outcomes()[Door.REVIEW]) == ["a"]
+    assert ids(observer.outcomes()[Destination.REVIEW]) == ["a"]
 
 
 def test_an_unknown_schema_is_a_dead_letter_that_a_replay_decides(
@@ -170,7 +170,7 @@ def test_an_unknown_schema_is_a_dead_letter_that_a_replay_decides(
         worker = start_real()
         all_written(observer, 2)
         assert worker.stop() == 0
-    letters = observer.outcomes()[Door.DLQ]
+    letters = observer.outcomes()[Destination.DLQ]
     assert {code(record) for record in letters} == {b"unknown_schema"}
     assert {record.value for record in letters} == {one.value for one in planted}
     assert sum(name == "__value_schema_id" for record in letters for name, _ in record.headers) == 1
@@ -181,6 +181,6 @@ def test_an_unknown_schema_is_a_dead_letter_that_a_replay_decides(
         all_written(observer, 4)
         found = tagstream("doctor", "--json", environ=with_registry)
         assert worker.stop() == 0
-    assert ids(observer.outcomes()[Door.REVIEW]) == ["header", "prefix"]
+    assert ids(observer.outcomes()[Destination.REVIEW]) == ["header", "prefix"]
     [finding] = [line for line in lines(found.stdout) if line["check"] == "schema registry"]
     assert finding["status"] == "OK"

@@ -12,18 +12,18 @@ import msgspec
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from stream.broker.ports import free_ports
-from stream.broker.processes import Processes
-from stream.contract.decisions import prediction_id
-from stream.contract.record import Record
-from stream.deliver.fatal import EXIT_BROKEN
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import prediction_id
+from tagstream.stream.deliver.fatal import EXIT_BROKEN
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import send, send_to
 from tests.faults.inputs import Planted, plant
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
+from tests.faults.worker.failpoints import FAILPOINTS_VARIABLE, Point
 from tests.faults.worker.fleet import Fleet
-from tests.faults.worker.points import FAILPOINTS_VARIABLE, Point
 from tests.faults.worker.stub import HANG, LABELS, MODEL, THRESHOLD, decide
 from tests.integration.command_line import Command
 from tests.integration.running import Start, all_committed, all_written, ended
@@ -58,12 +58,18 @@ def test_every_outcome_follows_the_contract(start: Start, settings: Settings, ob
     worker.stop()
 
     outcomes = observer.outcomes()
-    decided = {msgspec.json.decode(r.value or b"")["id"]: r for door in (Door.TAGGED, Door.REVIEW) for r in outcomes[door]}
-    assert outcomes[Door.TAGGED]
-    assert outcomes[Door.REVIEW]
+    decided = {
+        msgspec.json.decode(r.value or b"")["id"]: r
+        for door in (Destination.TAGGED, Destination.REVIEW)
+        for r in outcomes[door]
+    }
+    assert outcomes[Destination.TAGGED]
+    assert outcomes[Destination.REVIEW]
     assert set(decided) == {one.event_id for one in planted if one.event_id is not None}
     for event_id, record in decided.items():
-        check_decision(event_id, record, door=Door.TAGGED if record in outcomes[Door.TAGGED] else Door.REVIEW)
+        check_decision(
+            event_id, record, door=Destination.TAGGED if record in outcomes[Destination.TAGGED] else Destination.REVIEW
+        )
 
     assert decided["a"].key == b"the producer's"
     assert decided["a"].headers == (trace,)
@@ -74,8 +80,8 @@ def test_every_outcome_follows_the_contract(start: Start, settings: Settings, ob
     assert decided["b"].key == b"b"
     assert decided["c"].headers == (trace,)
 
-    dead = {record.value: record for record in outcomes[Door.DLQ]}
-    assert len(outcomes[Door.DLQ]) == 2
+    dead = {record.value: record for record in outcomes[Destination.DLQ]}
+    assert len(outcomes[Destination.DLQ]) == 2
     for one in inputs[3:5]:
         letter = dead[one.planted.value]
         assert letter.key == one.planted.key
@@ -92,7 +98,7 @@ def test_every_outcome_follows_the_contract(start: Start, settings: Settings, ob
     assert dict(dead[b"\xffnot json"].headers)["x-dlq-code"] == b"invalid_utf8"
 
 
-def check_decision(event_id: str, record: Record, *, door: Door) -> None:
+def check_decision(event_id: str, record: Record, *, door: Destination) -> None:
     """The fields that a decision adds, recomputed from the event alone."""
     value = msgspec.json.decode(record.value or b"")
     text = f"{value['title']} {value['description']}" if "description" in value else value["title"]
@@ -107,8 +113,8 @@ def check_decision(event_id: str, record: Record, *, door: Door) -> None:
     assert value["threshold"] == THRESHOLD
     assert value["truncated"] is False
     assert list(value)[-1] == "tagged_at"
-    assert (door is Door.TAGGED) == (expected.confidence >= THRESHOLD)
-    if door is Door.REVIEW:
+    assert (door is Destination.TAGGED) == (expected.confidence >= THRESHOLD)
+    if door is Destination.REVIEW:
         assert value["reasons"] == ["low_confidence"]
         assert value["inclusion_probability"] == 1.0
 
@@ -128,9 +134,9 @@ def test_the_counters_are_the_counts_of_the_topics(start: Start, settings: Setti
     assert worker.series("tagstream_events_published_total", "destination") == {
         door.value: len(records) for door, records in outcomes.items()
     }
-    assert worker.metric("tagstream_events_dead_lettered_total") == len(outcomes[Door.DLQ]) == 30
-    assert worker.series("tagstream_review_requested_total", "reason")["low_confidence"] == len(outcomes[Door.REVIEW])
-    assert worker.metric("tagstream_predictions_total") == len(outcomes[Door.TAGGED]) + len(outcomes[Door.REVIEW])
+    assert worker.metric("tagstream_events_dead_lettered_total") == len(outcomes[Destination.DLQ]) == 30
+    assert worker.series("tagstream_review_requested_total", "reason")["low_confidence"] == len(outcomes[Destination.REVIEW])
+    assert worker.metric("tagstream_predictions_total") == len(outcomes[Destination.TAGGED]) + len(outcomes[Destination.REVIEW])
     assert worker.metric("tagstream_inflight_events") == 0
     # Noted with a look at the position, once a second, which the events may be quicker than.
     worker.until_metric("tagstream_assigned_partitions", lambda value: value == settings.topic_partitions)

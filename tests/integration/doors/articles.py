@@ -4,7 +4,7 @@ import csv
 import os
 from pathlib import Path
 
-from model_export.data.madewithml import HOLDOUT, DataError, download, records
+from tagstream.model_export.data.madewithml import HOLDOUT, DataError, download, records
 
 FIELDS = ("id", "created_on", "title", "description", "tag")
 # Each for something that a door might spoil: quotes and line ends, scripts, hidden characters, markup, long text, no description.

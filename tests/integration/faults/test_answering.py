@@ -1,6 +1,6 @@
 """People answer in the console's page while the console, its store, the worker and the broker are struck, and a stranger writes.
 
-Nothing that the page calls saved is lost, or asked again without a report, each answer becomes one decision, and no record of the stranger ends the
+No answer that the page calls saved is lost, or asked again without a report, each answer becomes one decision, and no record of the stranger ends the
 console, or makes it large.
 """
 
@@ -18,13 +18,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stream.broker.processes import Process, Processes
-from stream.contract.answers import AnsweredEvent, order, read_answer
-from stream.contract.record import Record
-from stream.kafka.producer import verbatim_sender
-from stream.kafka.reading.log import log_of
-from stream.settings.loading import load
-from stream.settings.settings import Settings
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.contract.answers import AnsweredEvent, order, read_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.producer import verbatim_sender
+from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics, send
 from tests.faults.inputs import STRANGER, Input, Planted, plant
@@ -88,7 +88,16 @@ class Console:
     def start(self) -> None:
         """Start a process."""
         self._incarnation += 1
-        argv = [sys.executable, "-m", "stream.cli.main", "review", "--port", "0", "--store", f"sqlite:///{self.store}"]
+        argv = [
+            sys.executable,
+            "-m",
+            "tagstream.stream.cli.main",
+            "review",
+            "--port",
+            "0",
+            "--store",
+            f"sqlite:///{self.store}",
+        ]
         log_file = self._folder / f"console-{self._incarnation}.log"
         self.process = self._processes.start([*argv, "--reviewer", PERSON], env=self._environ, log_file=log_file)
 

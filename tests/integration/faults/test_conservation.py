@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from stream.broker import Broker
-from stream.broker.processes import Processes
-from stream.settings.loading import load
+from tagstream.stream.broker import Broker
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.settings.loading import load
 from tests.faults.answers.planned import answers_to
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.broker import Broker
-from stream.broker.processes import Processes
-from stream.settings.loading import load
+from tagstream.stream.broker import Broker
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.settings.loading import load
 from tests.faults.answers.planned import answers_to
 from tests.faults.cluster.topics import fault_environment, make_topics
 from tests.faults.faults import Fault
@@ -77,10 +77,10 @@ KNOWN_BAD = {
     # Its commits run ahead only where the worker lives long enough to make one.
     # It is started again and again, and comes a little further each time.
     "typed_topic": KnownBad(faults=(), breaks=frozenset({"I1"}), patience_seconds=8.0, max_seconds=60.0),
-    # Its commits wait for the first unacknowledged event, since they follow the events given out (committable.py).
+    # Its commits wait for the first unacknowledged event, since they follow the events given out (`Committable`).
     "concurrency": KnownBad(faults=(Fault.SLOW_MODEL, Fault.KILL), breaks=frozenset({"I5"})),
     "restarted_agent": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
-    # Nothing is lost, doubled or late: without the offline decisions these three would pass.
+    # No event is lost, doubled or late: without the offline decisions these three would pass.
     "decisions.swapped_neighbours": WRONG_DECISIONS,
     "decisions.dropped_headers": WRONG_DECISIONS,
     "decisions.old_model": WRONG_DECISIONS,

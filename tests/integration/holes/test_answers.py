@@ -16,7 +16,7 @@ import httpx
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from stream.broker.processes import Process, Processes
+from tagstream.stream.broker.processes import Process, Processes
 from tests.integration.command_line import Command
 from tests.integration.running import RunningWorker, peak_bytes
 from tests.waiting import HANG_SECONDS, until
@@ -79,7 +79,7 @@ class Scene:
 
     def run(self, *words: str, **settings: str) -> Process:
         """Start a command."""
-        argv = [sys.executable, "-m", "stream.cli.main", *words]
+        argv = [sys.executable, "-m", "tagstream.stream.cli.main", *words]
         log_file = self._folder / f"process-{next(self._numbers)}.log"
         return self._processes.start(argv, env=self.environ | settings, log_file=log_file)
 

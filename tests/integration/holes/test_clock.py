@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from stream.broker.processes import Processes
+from tagstream.stream.broker.processes import Processes
 from tests.faults.observer import TopicObserver
-from tests.integration.holes.desk import Console, ask, event_of
+from tests.integration.holes.console_process import Console, ask, event_of
 from tests.integration.running import Start, all_committed, all_written, ended
 from tests.waiting import HANG_SECONDS
 
@@ -79,7 +79,7 @@ def test_a_worker_goes_on(
 def test_no_item_of_the_console_stays_hidden(
     environ: dict[str, str], processes: Processes, producer: KafkaProducer, clock: Clock, tmp_path: Path
 ) -> None:
-    """What a reviewer holds or skips comes to others, and back, minutes after the clock was set back as well; answers are taken throughout."""
+    """An item that a reviewer holds or skips comes to others, and back, minutes after the clock was set back as well; answers are taken throughout."""
     console = Console(processes, environ | clock.environ, tmp_path)
     ask(producer, environ["TAGSTREAM_TOPICS__REVIEW"], {"a": "one text", "b": "quite another one"})
     console.until_waiting(2)
@@ -91,7 +91,7 @@ def test_no_item_of_the_console_stays_hidden(
     assert event_of(console.page("bob")) is not None
     clock.set(-3 * HOUR + 11 * MINUTE)
     assert {event_of(console.page(name)) for name in ("bob", "cid", "dan")} == {"a", "b", None}
-    # What is old is forgotten at the start: the queue is not, if it is the clock that is wrong.
+    # Old items are forgotten at the start: the queue is not, if it is the clock that is wrong.
     clock.set(400 * DAY)
     console.process.ask_to_end()
     assert ended(console.process) == 0

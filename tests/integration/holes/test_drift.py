@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stream.broker.processes import Processes
+from tagstream.stream.broker.processes import Processes
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command
 from tests.integration.running import RunningWorker
@@ -31,7 +31,9 @@ def started(processes: Processes, environ: dict[str, str], log: Path) -> Running
         "TAGSTREAM_DRIFT_WINDOW_EVENTS": str(WINDOW),
         "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "1",
     }
-    worker = RunningWorker(processes.start([sys.executable, "-m", "stream.cli.main", "worker"], env=env, log_file=log))
+    worker = RunningWorker(
+        processes.start([sys.executable, "-m", "tagstream.stream.cli.main", "worker"], env=env, log_file=log)
+    )
     worker.until_metric("tagstream_assigned_partitions", lambda value: value > 0)
     return worker
 
@@ -70,7 +72,7 @@ def test_a_group_learns_its_stream_and_compares_it_with_itself(
     seen = top()
     assert seen["figures"]["detectors"]["learned"] < 1
     assert seen["alarms"] == []
-    assert "learning what is ordinary" in tagstream("top", address, "--once", environ=environ).stdout.decode()
+    assert "Learning what is ordinary" in tagstream("top", address, "--once", environ=environ).stdout.decode()
     assert reference(first) == {}
 
     def confirmed() -> bool:

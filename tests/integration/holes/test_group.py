@@ -9,7 +9,7 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
-from stream.broker.processes import Processes
+from tagstream.stream.broker.processes import Processes
 from tests.integration.command_line import Command, lines
 from tests.integration.running import RunningWorker
 from tests.waiting import HANG_SECONDS, until
@@ -26,7 +26,7 @@ def test_a_deleted_group_is_said_by_the_doctor_and_by_the_next_worker(
     rules = environ | {"TAGSTREAM_DECIDER": "rules"}
 
     def worker(number: int) -> RunningWorker:
-        argv = [sys.executable, "-m", "stream.cli.main", "worker"]
+        argv = [sys.executable, "-m", "tagstream.stream.cli.main", "worker"]
         started = RunningWorker(processes.start(argv, env=rules, log_file=tmp_path / f"worker-{number}.log"))
         started.until_ready()
         return started
@@ -60,5 +60,5 @@ def test_a_deleted_group_is_said_by_the_doctor_and_by_the_next_worker(
 
 
 def checks(tagstream: Command, environ: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """What the doctor finds, by check."""
+    """The doctor's findings, by check."""
     return {str(one["check"]): one for one in lines(tagstream("doctor", "--json", environ=environ).stdout)}

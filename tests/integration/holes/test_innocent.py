@@ -17,7 +17,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from tokenizers import Tokenizer
 
-from stream.broker.processes import Process, Processes
+from tagstream.stream.broker.processes import Process, Processes
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.waiting import LOG_CHARACTERS, until
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from stream.broker.processes import Processes
-from tests.integration.holes.desk import Console, ask, event_of
+from tagstream.stream.broker.processes import Processes
+from tests.integration.holes.console_process import Console, ask, event_of
 from tests.integration.running import peak_bytes
 
 pytestmark = pytest.mark.broker

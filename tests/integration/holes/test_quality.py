@@ -13,7 +13,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.broker.processes import Process, Processes
+from tagstream.stream.broker.processes import Process, Processes
 from tests.integration.running import Start, ended, get
 from tests.postgres import postgres
 from tests.waiting import HANG_SECONDS, until
@@ -43,7 +43,18 @@ def console(environ: dict[str, str], processes: Processes, tmp_path: Path, store
     logs = (tmp_path / f"console-{number}.log" for number in range(10))
 
     def start() -> Console:
-        argv = [sys.executable, "-m", "stream.cli.main", "review", "--port", "0", "--store", store, "--reviewer", "ann"]
+        argv = [
+            sys.executable,
+            "-m",
+            "tagstream.stream.cli.main",
+            "review",
+            "--port",
+            "0",
+            "--store",
+            store,
+            "--reviewer",
+            "ann",
+        ]
         return Console(processes.start(argv, env=environ, log_file=next(logs)))
 
     return start

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient
 
-from stream.broker.processes import Process, Processes
-from stream.settings.loading import load
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.settings.loading import load
 from tests.faults.observer import TopicObserver
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command
@@ -39,7 +39,7 @@ def events(first: int, count: int, *, planted: bool) -> Iterator[bytes]:
 def start(processes: Processes, environ: dict[str, str], bundle: Path, log: Path) -> Process:
     """A worker with small drift windows."""
     return processes.start(
-        [sys.executable, "-m", "stream.cli.main", "worker", "--bundle", bundle],
+        [sys.executable, "-m", "tagstream.stream.cli.main", "worker", "--bundle", bundle],
         env={
             **without_settings(os.environ),
             "PYTHONPATH": str(ROOT),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from kafka import KafkaProducer
 
-from stream.settings.settings import Settings
+from tagstream.stream.settings.settings import Settings
 from tests.faults.observer import TopicObserver
 from tests.integration.command_line import Command, lines
 from tests.integration.running import Start, all_written

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from stream.broker.apache.cluster import KafkaCluster
-from stream.broker.ports import free_ports
-from stream.broker.processes import Processes
-from stream.settings.loading import load
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.settings.loading import load
 from tests.faults.cluster.topics import fresh_environment, make_topics, send
 from tests.faults.inputs import Planted
 from tests.faults.worker.fleet import ROOT
 from tests.integration.monitoring.watching import launched, started, watching
+from tests.kafka_cluster import KafkaCluster
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.needs("prometheus")]

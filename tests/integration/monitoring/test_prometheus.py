@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from model_export.bundle.bundle import read
-from model_export.data.corpus import CORPUS, read_corpus
-from monitoring import comparison
-from monitoring.edges import CONFIDENCE
-from monitoring.grafana.boards import BOARDS, DASHBOARDS, queries
-from stream.broker import Broker
-from stream.broker.processes import Processes
-from stream.settings.loading import load
+from docs.generate.boards import BOARDS, DASHBOARDS, queries
+from tagstream.model_export.bundle.bundle import read
+from tagstream.model_export.data.corpus import CORPUS, read_corpus
+from tagstream.monitoring import comparison
+from tagstream.monitoring.signals import CONFIDENCE, DISTRIBUTIONS
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.broker import Broker
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.settings.loading import load
 from tests.faults.cluster.topics import fresh_environment, make_topics, send
 from tests.faults.inputs import MALFORMED, Planted
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
 from tests.faults.worker.fleet import ROOT
 from tests.integration.monitoring.watching import Prometheus, started, watching
 from tests.integration.running import all_written
@@ -36,6 +36,9 @@ EVENTS, BAD = 3_000, 60
 # Every figure of a board has data after such a stream, except those with a reason here.
 EXPECTED_EMPTY = {
     'sum by (kind) (increase(tagstream_drift_findings_total{job="tagstream"}[5m])) > 0': "a stream like its reference has no findings",
+    'histogram_quantile(0.99, sum by (le) (rate(tagstream_rollout_hold_duration_seconds_bucket{job="tagstream"}[20s])))': (
+        "no event is held where no model is changed"
+    ),
     'max by (partition) (tagstream_open_transaction_events{job="tagstream"})': "there is a series only while a transaction is open",
 }
 
@@ -97,8 +100,12 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
         cdf = prometheus.now("max by (at_most) (tagstream_reference_confidence_cdf)")
         yield Run(
             prometheus=prometheus,
-            decisions=[json.loads(record.value or b"") for door in (Door.TAGGED, Door.REVIEW) for record in outcomes[door]],
-            asked=len(outcomes[Door.REVIEW]),
+            decisions=[
+                json.loads(record.value or b"")
+                for door in (Destination.TAGGED, Destination.REVIEW)
+                for record in outcomes[door]
+            ],
+            asked=len(outcomes[Destination.REVIEW]),
             reference={
                 "label_ratio": {labels["label"]: value for labels, value in ratios},
                 "confidence_cdf": {labels["at_most"]: value for labels, value in cdf},
@@ -106,9 +113,9 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
         )
 
 
-def decided(outcomes: dict[Door, list[Any]]) -> int:
+def decided(outcomes: dict[Destination, list[Any]]) -> int:
     """Records that are decisions."""
-    return len(outcomes[Door.TAGGED]) + len(outcomes[Door.REVIEW])
+    return len(outcomes[Destination.TAGGED]) + len(outcomes[Destination.REVIEW])
 
 
 def rows() -> list[Planted]:
@@ -161,7 +168,7 @@ def test_every_recording_rule_returns_data(run: Run, name: str) -> None:
 @pytest.mark.parametrize("board", [board for board in BOARDS if board.name != "people"], ids=lambda board: board.name)
 def test_every_query_of_a_board_is_answered(run: Run, board: Any) -> None:
     """With its variables filled in, each query gives a number, or has a stated reason for giving none."""
-    model = json.loads((DASHBOARDS / f"{board.name}.json").read_text(encoding="utf-8"))
+    model = json.loads((ROOT / DASHBOARDS / f"{board.name}.json").read_text(encoding="utf-8"))
     asked = queries(model, rate_interval="20s")
     assert asked
 
@@ -187,8 +194,9 @@ def test_the_drift_of_both_workers_together_is_that_of_the_raw_events(run: Run) 
     total = len(run.decisions)
     share = {label: counts[label] / total for label in run.reference["label_ratio"]}
     known = {float(edge): ratio for edge, ratio in run.reference["confidence_cdf"].items()}
-    live = {edge: sum(one["confidence"] <= edge for one in run.decisions) / total for edge in CONFIDENCE}
-    distance = max(abs(live[edge] - known[edge]) for edge in CONFIDENCE)
+    edges = DISTRIBUTIONS[CONFIDENCE].edges
+    live = {edge: sum(one["confidence"] <= edge for one in run.decisions) / total for edge in edges}
+    distance = max(abs(live[edge] - known[edge]) for edge in edges)
 
     psi = comparison.psi(share, run.reference["label_ratio"])
     assert psi is not None

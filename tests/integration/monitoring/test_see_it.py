@@ -22,12 +22,12 @@ from typing import Any
 
 import pytest
 
-from stream.broker import Broker
-from stream.broker.processes import Processes
-from stream.demo import samples
-from stream.demo.shifts import Shift, shifted
-from stream.settings.loading import load
-from stream.settings.settings import Settings
+from tagstream.stream.broker import Broker
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.demo import samples
+from tagstream.stream.demo.shifts import Shift, shifted
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment, make_topics, send
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
@@ -152,7 +152,7 @@ class Seen:
     The results of one stream.
 
     Attributes:
-        events: How many were sent; all of them have left by a door.
+        events: How many were sent; all of them have an outcome.
         seconds: How long that took.
         fired: Alerts that fired, with the values of their label `signal`.
         paged: Those of them that are pages, while there was work: a minute after its end a stream that has run dry is Stalled by
@@ -283,7 +283,7 @@ def _stream(parts: Parts, shift: Shift) -> Stream:
 
 
 def _seen(
-    parts: Parts, prometheus: Prometheus, stream: Stream, events: Sequence[samples.Sample], expected: frozenset[str]
+    parts: Parts, prometheus: Prometheus, stream: Stream, events: Sequence[samples.SampleRecord], expected: frozenset[str]
 ) -> Seen:
     began = time.time()
     with TopicObserver(stream.settings) as observer:

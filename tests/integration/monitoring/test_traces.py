@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from stream.contract.answers import Said, answer_to, write_answer
-from stream.contract.published import PublishedDecision, read_decision
-from stream.contract.record import Record
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.answers import Said, answer_to, write_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.published import DecidedEvent, read_decision
+from tagstream.stream.settings.settings import Settings
 from tests.faults.answers.sending import send_answers
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.evidence import Door
-from tests.integration.running import Start, all_committed, all_written, ended
+from tests.integration.running import SAME_MEMBER, Start, all_committed, all_written, ended
 from tests.otlp.receiver import Receiver, attributes_of, receiving
 from tests.waiting import until
 
@@ -69,7 +69,7 @@ def below(receiver: Receiver, topic: str) -> list[Any]:
 def decided(observer: TopicObserver) -> list[Record]:
     """All decisions."""
     outcomes = observer.outcomes()
-    return [*outcomes[Door.TAGGED], *outcomes[Door.REVIEW]]
+    return [*outcomes[Destination.TAGGED], *outcomes[Destination.REVIEW]]
 
 
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
@@ -92,7 +92,7 @@ def test_each_outcome_and_each_answer_is_in_its_producers_trace(
         said, value = attributes_of(spans[context(record)]), json.loads(record.value or b"")
         assert (said["tagstream.tag"], said["tagstream.prediction_id"]) == (value["tag"], value["prediction_id"])
         assert said["messaging.consumer.group.name"] == settings.group
-    (dead,) = observer.outcomes()[Door.DLQ]
+    (dead,) = observer.outcomes()[Destination.DLQ]
     assert context(dead) == (1, 1)
 
     batches = [span for span in receiver.named(f"process {content}") if not span.parent_span_id]
@@ -101,7 +101,7 @@ def test_each_outcome_and_each_answer_is_in_its_producers_trace(
     assert {sender["service.name"] for sender in receiver.resources} == {"tagstream-worker"}
 
     shown = read_decision(records[0])
-    assert isinstance(shown, PublishedDecision)
+    assert isinstance(shown, DecidedEvent)
     answer = answer_to(shown, Said(tag="mlops", reviewer="ada", blind=False, asked_by="review"), now_ms=NOW_MS, previous=None)
     value = write_answer(shown.event.fields, answer)
     send_answers(settings, [Planted(event_id=shown.event.id, key=b"k", value=value, headers=shown.event.record.headers)])
@@ -126,11 +126,11 @@ def test_an_event_that_is_delivered_again_has_the_same_headers(
 ) -> None:
     """A worker is killed before its first commit, and the next one decides all events again: each pair has one trace, span and decision."""
     send(settings, planted())
-    first = start(TAGSTREAM_COMMIT_INTERVAL_SECONDS="3600", **{ENDPOINT: receiver.endpoint})
+    first = start(TAGSTREAM_COMMIT_INTERVAL_SECONDS="3600", **{ENDPOINT: receiver.endpoint}, **SAME_MEMBER)
     all_written(observer, EVENTS)
     first.process.kill()
     ended(first.process)
-    start(TAGSTREAM_BATCH_MAX_EVENTS="7", **{ENDPOINT: receiver.endpoint})
+    start(TAGSTREAM_BATCH_MAX_EVENTS="7", **{ENDPOINT: receiver.endpoint}, **SAME_MEMBER)
     all_written(observer, 2 * EVENTS)
     all_committed(observer)
     found: dict[bytes | None, list[Record]] = {}

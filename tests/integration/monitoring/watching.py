@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from stream.broker.ports import free_ports
-from stream.broker.processes import Process, Processes
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.broker.processes import Process, Processes
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.running import RunningWorker
 from tests.prometheus import FOLDER, final, quick
@@ -103,7 +103,7 @@ def started(processes: Processes, environ: dict[str, str], log_file: Path) -> Ru
 def launched(processes: Processes, environ: dict[str, str], log_file: Path) -> Process:
     """The process of a worker, which may still wait for its brokers."""
     clean = {**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ}
-    return processes.start([sys.executable, "-m", "stream.cli.main", "worker"], env=clean, log_file=log_file)
+    return processes.start([sys.executable, "-m", "tagstream.stream.cli.main", "worker"], env=clean, log_file=log_file)
 
 
 def watching(processes: Processes, jobs: Mapping[str, Sequence[str]], folder: Path, *, real_pace: bool = False) -> Prometheus:

@@ -3,19 +3,17 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from typing import NoReturn
 
-from stream.kafka.producer import verbatim_sender
-from stream.review.saving import Saving
-from stream.review.store.changes import Answered
-from stream.review.store.store import open_store
-from stream.settings.loading import load
+from tagstream.stream.kafka.producer import verbatim_sender
+from tagstream.stream.review.saving import Saving
+from tagstream.stream.review.store.store import open_store
+from tagstream.stream.settings.loading import load
 from tests.faults.worker.fleet import ROOT
 
 
-def killed(_: Sequence[Answered]) -> NoReturn:
-    """What stands in the place of the mark."""
+def killed(*_: object) -> NoReturn:
+    """The text in the place of the mark."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
@@ -24,10 +22,10 @@ def main(url: str, reviewer: str, tag: str) -> None:
     """Take the first item, answer it, and die."""
     settings = load(dict(os.environ), folder=ROOT).settings
     with open_store(url, second_opinion_rate=0.0) as store, verbatim_sender(settings, idempotent=True) as sender:
-        claim = store.claim(reviewer)
+        claim = store.queue.claim(reviewer)
         assert claim is not None
-        store.mark = killed  # type: ignore[method-assign]
-        Saving(store, sender, settings.topics).save(claim.item.event_id, claim.token, tag)
+        store.filling.fill = killed  # type: ignore[method-assign]
+        Saving(store, sender, settings.topics).save(claim.item.event.id, claim.token, tag)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ import httpx
 import msgspec
 import pytest
 
-from stream.broker.processes import Process, Processes
-from stream.contract.parsing.typed import milliseconds
-from stream.contract.record import Record
-from stream.kafka.producer import verbatim_sender
-from stream.kafka.reading.log import log_of
-from stream.settings.settings import Settings
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.published import milliseconds
+from tagstream.stream.kafka.producer import verbatim_sender
+from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.settings.settings import Settings
 from tests.faults.worker.stub import THRESHOLD, decide
 from tests.integration.running import Start, ended
 from tests.waiting import HANG_SECONDS, until
@@ -56,7 +56,16 @@ def console(environ: dict[str, str], processes: Processes, tmp_path: Path) -> It
     started: list[Console] = []
 
     def start() -> Console:
-        argv = [sys.executable, "-m", "stream.cli.main", "review", "--port", "0", "--store", f"sqlite:///{tmp_path}/store.db"]
+        argv = [
+            sys.executable,
+            "-m",
+            "tagstream.stream.cli.main",
+            "review",
+            "--port",
+            "0",
+            "--store",
+            f"sqlite:///{tmp_path}/store.db",
+        ]
         log_file = tmp_path / f"console-{len(started)}.log"
         started.append(Console(processes.start([*argv, "--reviewer", "ann"], env=environ, log_file=log_file)))
         return started[-1]

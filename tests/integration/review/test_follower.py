@@ -9,19 +9,21 @@ from typing import Any
 
 import pytest
 
-from stream.broker.processes import Processes
-from stream.contract.answers import read_answer
-from stream.contract.record import Record
-from stream.contract.reports import Report, write_report
-from stream.kafka.producer import verbatim_sender
-from stream.kafka.reading.log import log_of
-from stream.review.follower import Follower, StoreMismatchError
-from stream.review.saving import Saved, Saving
-from stream.review.store.facts import Claim, Door
-from stream.review.store.store import Store, open_store, unix_ms
-from stream.settings.settings import Settings
+from tagstream.stream.broker.processes import Processes
+from tagstream.stream.contract.answers import answer_id, read_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.reports import Report, write_report
+from tagstream.stream.follower import MismatchError
+from tagstream.stream.kafka.producer import verbatim_sender
+from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.review.follower import StoreFollower
+from tagstream.stream.review.saving import Saved, Saving
+from tagstream.stream.review.store.records import Claim, Door, unix_ms
+from tagstream.stream.review.store.store import Store, open_store
+from tagstream.stream.settings.settings import Settings
 from tests.answering import answer, audited, decided, reviewed
-from tests.waiting import HANG_SECONDS, until
+from tests.console.real_console import answers_in, is_ready
+from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -67,13 +69,13 @@ def report(event_id: str) -> Record:
     return Record(topic="reports", key=event_id.encode(), value=write_report(made))
 
 
-def standing(store: Store, count: int) -> list[tuple[object, ...]]:
+def standing(store: Store, count: int) -> list[tuple[Any, ...]]:
     """Every item that is served, in its order, when so many are open."""
-    until(lambda: store.queue().length == count, f"{count} items are open", state=store.queue)
+    until(lambda: store.queue.figures().length == count, f"{count} items are open", state=store.queue.figures)
     found = []
-    while (claim := store.claim("reader")) is not None:
+    while (claim := store.queue.claim("reader")) is not None:
         found.append((claim.item, claim.door, claim.version, claim.supersedes))
-        store.skip(claim.item.event_id, claim.token)
+        store.queue.skip(claim.item.event.id, claim.token)
     return found
 
 
@@ -84,18 +86,18 @@ def test_a_deleted_store_comes_back(settings: Settings, tmp_path: Path, send: An
     send(*records, published, replace(audited(published), topic="audit"), *answers, report("7"))
     # Neither stops the following: a record of no contract, and an answer on an event that no one was asked about.
     send(Record(topic="reviewed", key=b"x", value=b"{]"), Record(topic="review", key=None, value=None))
-    with opened(tmp_path) as store, Follower(store, settings) as follower:
-        assert follower.await_ready(HANG_SECONDS)
+    with opened(tmp_path) as store, StoreFollower(store, settings) as follower:
+        until(lambda: is_ready(follower), "the answers are read")
         first = standing(store, 16)
         assert [door for _, door, _, _ in first[:3]] == [Door.AUDIT, Door.USER_REPORT, Door.REVIEW]
-        assert store.queue().answered == 5
-        [total] = [total for total in store.totals(0, 2 * NOW_MS) if total.destination == "tagged"]
+        assert store.queue.figures().answered == 5
+        [total] = [total for total in store.samples.totals(0, 2 * NOW_MS) if total.destination == "tagged"]
         assert total.decisions == 1
         assert follower.unreadable == 2
     for file in tmp_path.glob("store.db*"):
         file.unlink()
-    with opened(tmp_path) as store, Follower(store, settings) as follower:
-        assert follower.await_ready(HANG_SECONDS)
+    with opened(tmp_path) as store, StoreFollower(store, settings) as follower:
+        until(lambda: is_ready(follower), "the answers are read")
         assert standing(store, 16) == first
 
 
@@ -103,12 +105,12 @@ def test_a_store_reads_on_where_it_stands(settings: Settings, tmp_path: Path, se
     """A restart reads what is new and counts nothing twice."""
     send(unsure("first"))
     for name, count in (("second", 1), ("third", 2)):
-        with opened(tmp_path) as store, Follower(store, settings) as follower:
-            assert follower.await_ready(HANG_SECONDS)
-            until(lambda: store.queue().length == count, "the items are there", state=store.queue)  # noqa: B023
+        with opened(tmp_path) as store, StoreFollower(store, settings) as follower:
+            until(lambda: is_ready(follower), "the answers are read")
+            until(lambda: store.queue.figures().length == count, "the items are there", state=store.queue.figures)  # noqa: B023
         send(unsure(name))
     with opened(tmp_path) as store:
-        assert sum(store.positions().values()) == 2
+        assert sum(store.filling.positions().values()) == 2
 
 
 def test_a_console_that_is_killed_before_the_mark_loses_nothing(
@@ -116,9 +118,9 @@ def test_a_console_that_is_killed_before_the_mark_loses_nothing(
 ) -> None:
     """Kill -9 between the brokers' word and the mark: the answer is on the topic, and no reviewer is shown the item again."""
     send(unsure("a"), unsure("b", age_ms=1))
-    with opened(tmp_path) as store, Follower(store, settings) as follower:
-        assert follower.await_ready(HANG_SECONDS)
-        until(lambda: store.queue().length == 2, "the items are there", state=store.queue)
+    with opened(tmp_path) as store, StoreFollower(store, settings) as follower:
+        until(lambda: is_ready(follower), "the answers are read")
+        until(lambda: store.queue.figures().length == 2, "the items are there", state=store.queue.figures)
     argv = [sys.executable, "-m", "tests.integration.review.killed", url(tmp_path), "ann", "other"]
     process = processes.start(argv, env=environ, log_file=tmp_path / "killed.log")
     until(lambda: not process.running(), "the console is killed", state=process.output)
@@ -129,14 +131,14 @@ def test_a_console_that_is_killed_before_the_mark_loses_nothing(
     said = read_answer(record).answer  # type: ignore[union-attr]
     with opened(tmp_path) as store:
         # Before anything was read again: the item is nobody's, not even its reviewer's.
-        other = store.claim("ann")
+        other = store.queue.claim("ann")
         assert other is not None
-        assert other.item.event_id != said.event_id
-        store.release(other.item.event_id, other.token)
-        with Follower(store, settings) as follower:
-            assert follower.await_ready(HANG_SECONDS)
-            assert [given.tag for given in store.answers(said.event_id)] == ["other"]
-            assert [item.event_id for item, *_ in standing(store, 1)] == [other.item.event_id]
+        assert other.item.event.id != said.event_id
+        store.queue.release(other.item.event.id, other.token)
+        with StoreFollower(store, settings) as follower:
+            until(lambda: is_ready(follower), "the answers are read")
+            assert [given.tag for given in answers_in(store)] == ["other"]
+            assert [item.event.id for item, *_ in standing(store, 1)] == [other.item.event.id]
 
 
 def test_an_answer_of_one_console_is_seen_by_the_other(settings: Settings, tmp_path: Path, send: Any) -> None:
@@ -146,42 +148,43 @@ def test_an_answer_of_one_console_is_seen_by_the_other(settings: Settings, tmp_p
     with (
         opened(here) as one,
         opened(there) as other,
-        Follower(one, settings) as follower,
-        Follower(other, settings) as second,
+        StoreFollower(one, settings) as follower,
+        StoreFollower(other, settings) as second,
         verbatim_sender(settings, idempotent=True) as sender,
     ):
-        assert follower.await_ready(HANG_SECONDS)
-        assert second.await_ready(HANG_SECONDS)
-        claim = until(lambda: one.claim("ann"), "the item is there", state=one.queue)
+        until(lambda: is_ready(follower), "the answers are read")
+        until(lambda: is_ready(second), "the answers are read")
+        claim = until(lambda: one.queue.claim("ann"), "the item is there", state=one.queue.figures)
         assert claim is not None
         first = Saving(one, sender, settings.topics).save("a", claim.token, "other")
         assert isinstance(first, Saved)
-        until(lambda: other.answers("a"), "the answer is there", state=other.queue)
-        undone = other.reopen("a", "bob")
+        until(lambda: answers_in(other), "the answer is there", state=other.queue.figures)
+        undone = other.queue.reopen("a", "bob")
         assert isinstance(undone, Claim)
         second_answer = Saving(other, sender, settings.topics).save("a", undone.token, "mlops")
         assert isinstance(second_answer, Saved)
-        until(lambda: len(one.answers("a")) == 2, "the correction is there", state=one.queue)
-        assert one.answers("a") == other.answers("a") == [first.answer, second_answer.answer]
-        assert one.answers("a")[-1].supersedes == first.answer.answer_id
+        until(lambda: len(answers_in(one)) == 2, "the correction is there", state=one.queue.figures)
+        assert answers_in(one) == answers_in(other)
+        assert [given.answer_id for given in answers_in(one)] == [answer_id(first.answer), answer_id(second_answer.answer)]
+        assert answers_in(one)[-1].supersedes == answer_id(first.answer)
 
 
 def test_a_report_brings_a_tagged_event_before_a_reviewer(settings: Settings, tmp_path: Path, send: Any) -> None:
     """The decision is looked up on `tagged`; a report about an event that nobody knows waits."""
     send(*(sure(str(number)) for number in range(5)))
-    with opened(tmp_path) as store, Follower(store, settings) as follower:
-        assert follower.await_ready(HANG_SECONDS)
+    with opened(tmp_path) as store, StoreFollower(store, settings) as follower:
+        until(lambda: is_ready(follower), "the answers are read")
         send(report("3"), report("nobody knows this"))
-        claim = until(lambda: store.claim("ann"), "the reported event is asked about", state=store.queue)
+        claim = until(lambda: store.queue.claim("ann"), "the reported event is asked about", state=store.queue.figures)
         assert claim is not None
-        assert (claim.item.event_id, claim.door) == ("3", Door.USER_REPORT)
+        assert (claim.item.event.id, claim.door) == ("3", Door.USER_REPORT)
         assert claim.reports[0].suggested_tag == "other"
-        assert store.queue().unmatched_reports == 1
+        assert store.queue.figures().unmatched_reports == 1
 
 
 def test_a_store_of_another_cluster_is_refused(settings: Settings, tmp_path: Path) -> None:
     """It stands behind the end of a topic, so it would miss what comes next."""
     with opened(tmp_path) as store:
-        store.fill([], {(settings.topics.reviewed, 0): 1000})
-        with Follower(store, settings) as follower, pytest.raises(StoreMismatchError, match="delete the store"):
-            follower.await_ready(HANG_SECONDS)
+        store.filling.fill([], {(settings.topics.reviewed, 0): 1000})
+        with StoreFollower(store, settings) as follower, pytest.raises(MismatchError, match="delete the store"):
+            until(lambda: is_ready(follower), "the answers are read")

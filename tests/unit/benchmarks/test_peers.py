@@ -15,10 +15,10 @@ from benchmarks.peers import arms, figures, growth, open_loop, page, roofline, s
 from benchmarks.peers.figures import Work
 from benchmarks.peers.saturation import Run
 from benchmarks.peers.texts import Event, Outcome
-from model_export.bundle.classifier import open_session
-from model_export.data.row import Row
-from model_export.data.splits import Splits
-from stream.contract.record import Record
+from tagstream.model_export.bundle.model import open_session
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import Splits
+from tagstream.stream.contract.event import Record
 
 WHOLE = Work(lost=0, repeated=0, foreign=0, agreement=1.0, f1=0.9)
 EXPECTED = {"a": "x", "b": "y", "gold-c": "x"}
@@ -122,7 +122,7 @@ def test_work_that_is_not_whole_is_named(written: Sequence[tuple[str, str] | Non
 
 
 def test_an_arm_that_was_stopped_early_loses_nothing() -> None:
-    """What it has written is judged all the same."""
+    """Its output is judged all the same."""
     work = figures.work_of([("a", "x"), ("b", "x")], expected=EXPECTED, gold=GOLD, whole=False)
     assert work.faults(1.0) == ["only 0.5000 of the labels are those of its model (at least 1.0)"]
 
@@ -365,7 +365,7 @@ def test_good_arms_are_written_into_their_blocks(a_page: Path, monkeypatch: pyte
 
 
 def test_a_void_part_takes_no_other_with_it(a_page: Path) -> None:
-    """What is whole is written, and the exit code still is 1."""
+    """The whole parts are written, and the exit code still is 1."""
     found = comparison(["tagstream"])
     found.blocks["start"] = "a start that was measured"
     found.faults.append("part growth: no broker")

@@ -15,9 +15,9 @@ from benchmarks.peers.figures import Work
 from benchmarks.peers.growth import Cost, Growth, Scaling, Start
 from benchmarks.peers.running import Arm, ArmError, Bench
 from benchmarks.peers.saturation import Run
-from model_export.data.splits import Splits
-from stream.kafka import admin
-from stream.settings.settings import Settings
+from tagstream.model_export.data.splits import Splits
+from tagstream.stream.kafka import admin
+from tagstream.stream.settings.settings import Settings
 
 BENCH = Bench(bootstrap="127.0.0.1:1", processes=None, logs=Path())  # type: ignore[arg-type]
 PARTS = Splits(train=(), calibration=(), holdout=(), corpus_test=(), unlabelled=(), near_duplicates_removed=0, digests={})

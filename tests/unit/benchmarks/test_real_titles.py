@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from benchmarks.real_titles import agreement, kappa
-from model_export.calibrate.intervals import confusion
-from model_export.data.real import Reading, RealLine
+from tagstream.model_export.calibrate.intervals import confusion
+from tagstream.model_export.data.real import ReaderLabel, RealLine
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1))
@@ -26,7 +26,7 @@ def test_kappa_is_that_of_the_books(pairs: list[tuple[int, int]]) -> None:
 
 def line(family: str, first: tuple[str, ...], second: tuple[str, ...]) -> RealLine:
     """A row that both readers read, settled as the first said."""
-    readings = (Reading(reader="first", tags=first), Reading(reader="second", tags=second, doubtful=True))
+    readings = (ReaderLabel(reader="first", tags=first), ReaderLabel(reader="second", tags=second, doubtful=True))
     return RealLine(digest="0" * 64, tag=first[0], family=family, reader="both", readings=readings)
 
 

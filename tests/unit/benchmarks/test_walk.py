@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from benchmarks.walk import Walk, length, walk_twice, walks
-from stream.contract.events import decode
-from stream.contract.record import Record
+from tagstream.model_export.bundle.text import read
+from tagstream.stream.contract.event import Record, decode
 
 
 def decode_one(number: int) -> None:
@@ -12,17 +12,23 @@ def decode_one(number: int) -> None:
     decode(Record(key=None, value=b'{"id":"%d","title":"Hi"}' % number))
 
 
+def decode_and_read(number: int) -> None:
+    """One event through the decoder, then its title as a model reads it."""
+    decode_one(number)
+    read(f"Title {number}", None)
+
+
 def test_only_our_files_count_and_the_first_time_is_left_out() -> None:
     """Of a decoded event the walk has the decoder's own file first, and no file of a library, a test or a benchmark."""
-    walk = walk_twice("event", decode_one)
-    assert next(iter(walk.files)).endswith("stream/contract/events.py")
+    walk = walk_twice("event", decode_and_read)
+    assert next(iter(walk.files)).endswith("stream/contract/event.py")
     assert all("/stream/" in file or "/model_export/" in file or "/monitoring/" in file for file in walk.files)
     assert decode.__code__ in walk.entered
     once, twice = walk.changes, Walk("event")
     with twice.followed():
         twice.on = True
         for number in (0, 1):
-            decode_one(number)
+            decode_and_read(number)
     assert twice.changes > once
     assert list(twice.files) == list(walk.files)
 

@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.health import STARTING, Progress, Readiness, Verdict
+from tagstream.monitoring.health import STARTING, Progress, Readiness, Verdict
 from tests.fakes import Clock
 from tests.waiting import HANG_SECONDS
 

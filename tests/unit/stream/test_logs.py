@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ import pytest
 import structlog
 from kafka.net.selector import NetworkSelector
 
-from stream import logs
-from stream.logs import MOST_MESSAGES, NEVER_DEBUG, QUIET, REPEAT_SECONDS, REPEATS, Repeats, configure, logger
+from tagstream.stream import logs
+from tagstream.stream.logs import MOST_MESSAGES, NEVER_DEBUG, QUIET, REPEAT_SECONDS, REPEATS, Repeats, configure, logger
 from tests.fakes import Clock
 from tests.pipes import fill
+from tests.waiting import HANG_SECONDS
 
 PLANTED = "zq7-planted-K"
 
@@ -45,7 +47,7 @@ class Terminal(io.StringIO):
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    """What was logged, each line an object."""
+    """The log, each line an object."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -71,7 +73,7 @@ def test_our_lines_and_those_of_others_have_one_shape() -> None:
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_line_is_one_line(form: Literal["json", "console"]) -> None:
-    """Whatever characters a field or a message of others has: a log that is read by line cannot be forged."""
+    """No character in a field or a message of others forges a log that is read by line."""
     out = io.StringIO()
     configure(level="info", form=form, stream=out)
     hostile = 'a\n{"event":"forged"}\r\u2028\u2029\x85\x07\ud800'
@@ -161,7 +163,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def out(clock: Clock) -> io.StringIO:
-    """What is written when a minute is that clock's."""
+    """The lines that are written when a minute is that clock's."""
     found = io.StringIO()
     configure(level="info", form="json", stream=found)
     (handler,) = logging.getLogger().handlers
@@ -323,5 +325,14 @@ def test_a_busy_machine_is_no_warning_of_kafka_python(caplog: pytest.LogCaptureF
     selector.run(selector.sleep, 0)
     selector.close()
     assert caplog.messages == []
-    logging.getLogger("kafka.net.selector").warning("something else")
+    # Another test may have set the library's loggers.
+    with caplog.at_level(logging.WARNING, logger="kafka.net.selector"):
+        logging.getLogger("kafka.net.selector").warning("something else")
     assert caplog.messages == ["something else"]
+
+
+def test_a_command_without_a_log_says_nothing_on_standard_output() -> None:
+    """A warning of `tail --json` is not among the records that another program reads."""
+    script = "from tagstream.stream.logs import logger; logger('tagstream.tokens').warning('token_not_refreshed')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=HANG_SECONDS, check=True)
+    assert (done.stdout, b"token_not_refreshed" in done.stderr) == (b"", True)

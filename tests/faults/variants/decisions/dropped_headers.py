@@ -4,9 +4,9 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
-import stream.worker.faust_app
-from monitoring.vocabulary import Destination
-from stream.contract.publication import Publication
+import tagstream.stream.worker.faust_app
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.outcome import Publication
 from tests.faults.inputs import SENT_AGAIN
 from tests.faults.variants.bad_worker import Parts, run
 
@@ -20,7 +20,7 @@ def define(parts: Parts) -> None:
         # Without this one header the checker could not tell two events of one id apart, and other invariants would break too.
         return await parts.send(replace(publication, headers=tuple(one for one in publication.headers if one == SENT_AGAIN)))
 
-    @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
+    @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
         await parts.delivery(send=send).run(stream.noack())
 

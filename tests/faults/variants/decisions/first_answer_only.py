@@ -5,15 +5,15 @@ from typing import Any
 
 import msgspec
 
-import stream.worker.faust_app
-from monitoring.vocabulary import Destination
-from stream.contract.publication import Publication
-from stream.decide.answering import Answering
+import tagstream.stream.worker.faust_app
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.decide.answering import Answering
 from tests.faults.variants.bad_worker import Parts, run
 
 
 class Confirmed:
-    """What the broker would say to a record that was never sent."""
+    """The broker's answer to a record that was never sent."""
 
     def __await__(self) -> Any:
         """At once."""
@@ -32,12 +32,12 @@ def define(parts: Parts) -> None:
             answered.add(event_id)
         return await parts.send(publication)
 
-    @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
+    @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
         await parts.delivery().run(stream.noack())
 
     @parts.app.agent(  # type: ignore[untyped-decorator]
-        stream.worker.faust_app.raw_topic(parts.app, parts.settings.topics.reviewed), name="answer"
+        tagstream.stream.worker.faust_app.raw_topic(parts.app, parts.settings.topics.reviewed), name="answer"
     )
     async def answer(stream: Any) -> None:
         await parts.delivery(decide=Answering().publications, send=send).run(stream.noack())

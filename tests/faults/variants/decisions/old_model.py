@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import stream.worker.faust_app
-from stream.contract.publication import Publication
-from stream.contract.record import Record
+import tagstream.stream.worker.faust_app
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication
 from tests.faults.variants.bad_worker import Parts, run
 from tests.faults.worker.stub import OTHER_MODEL
 
@@ -21,10 +21,10 @@ def define(parts: Parts) -> None:
     def decide(events: Sequence[Record]) -> list[Publication]:
         if next(batches) == EXCHANGED_AFTER_BATCHES:
             # A whole exchange would take the other model's classifier too.
-            parts.pipeline.decider = replace(parts.pipeline.decider, model=OTHER_MODEL)
+            parts.pipeline.replace(replace(parts.pipeline.decider, model=OTHER_MODEL))
         return parts.pipeline.publications(events)
 
-    @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
+    @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
         await parts.delivery(decide=decide).run(stream.noack())
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import stream.worker.faust_app
-from model_export.bundle.prediction import Classifier, Prediction
+import tagstream.stream.worker.faust_app
+from tagstream.model_export.bundle.model import Classifier, Prediction
 from tests.faults.variants.bad_worker import Parts, run
 
 
@@ -26,9 +26,9 @@ class Swapping:
 def define(parts: Parts) -> None:
     """Declare the agent."""
     decider = parts.pipeline.decider
-    parts.pipeline.decider = replace(decider, classifier=Swapping(decider.classifier))
+    parts.pipeline.replace(replace(decider, classifier=Swapping(decider.classifier)))
 
-    @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
+    @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
         await parts.delivery().run(stream.noack())
 

@@ -11,10 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from model_export.bundle import bundle, files, onnx_graph
-from model_export.bundle import manifest as manifests
-from model_export.bundle.bundle import Bundle, BundleError
-from model_export.bundle.manifest import (
+from tagstream.model_export.bundle import bundle, files, onnx_graph
+from tagstream.model_export.bundle import manifest as manifests
+from tagstream.model_export.bundle.bundle import Bundle, BundleError
+from tagstream.model_export.bundle.manifest import (
     ALWAYS_ASK,
     FORMAT,
     MANIFEST,
@@ -381,6 +381,26 @@ def test_thresholds_are_read_as_they_were_written(folder: Path, tiny: Bundle, ch
     found = bundle.read(folder).manifest
     assert found.thresholds == given
     assert found.asked_below() == dict.fromkeys(tiny.manifest.labels, given[tiny.manifest.labels[0]].confidence)
+
+
+def test_one_judgement_is_that_of_bundles_with_other_thresholds_alone(tiny: Bundle) -> None:
+    """Name, version, thresholds and measurements change no probability; whatever does is another judgement."""
+    manifest = tiny.manifest
+    raised = msgspec.structs.replace(manifest.threshold, confidence=0.99)
+    shares = dict.fromkeys(manifest.labels, 1 / len(manifest.labels))
+
+    def changed(**changes: Any) -> str:
+        return msgspec.structs.replace(manifest, **changes).judgement
+
+    assert manifest.judgement == changed(name="other", version="2", threshold=raised, metrics={"f1": 1.0}, reference={})
+    others = [
+        changed(temperature=manifest.temperature * 1.01),
+        changed(max_length=manifest.max_length + 1),
+        changed(labels=manifest.labels[::-1]),
+        changed(prior=manifests.Prior(shares=shares, offsets=dict.fromkeys(manifest.labels, 0.1), source="balanced")),
+        *(changed(files={**manifest.files, name: "0" * 64}) for name in (MODEL, TOKENIZER)),
+    ]
+    assert len({manifest.judgement, *others}) == 1 + len(others)
 
 
 def test_a_bundle_without_label_thresholds_uses_one_threshold_for_every_label(folder: Path, tiny: Bundle) -> None:

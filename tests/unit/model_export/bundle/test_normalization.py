@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.confusables import LOOKALIKES, SCRIPT_OF
-from model_export.bundle.manifest import MANIFEST
-from model_export.bundle.normalization import MOST_MARKS, normalize
-from model_export.bundle.text import MOST_CHARACTERS, MOST_RAW_CHARACTERS, compose
-from model_export.bundle.text import read as read_text
-from model_export.data.corpus import CORPUS, PAIRS, CorpusLine, msgspec
-from monitoring.vocabulary import TextFlag
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.bundle.confusables import LOOKALIKES, SCRIPT_OF
+from tagstream.model_export.bundle.manifest import MANIFEST
+from tagstream.model_export.bundle.model import OnnxClassifier
+from tagstream.model_export.bundle.text import MOST_CHARACTERS, MOST_MARKS, MOST_RAW_CHARACTERS, compose, normalize
+from tagstream.model_export.bundle.text import read as read_text
+from tagstream.model_export.data.corpus import CORPUS, PAIRS, CorpusLine, msgspec
+from tagstream.monitoring.vocabulary import TextFlag
 from tests.hostile.texts import CODE, HONEST
 from tests.lacking import lacking
 

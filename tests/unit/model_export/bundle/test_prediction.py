@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.prediction import energy, predict, score
+from tagstream.model_export.bundle.model import energy, predict, score
 
 LOGITS = st.lists(st.floats(-50, 50), min_size=2, max_size=8)
 TEMPERATURES = st.floats(0.05, 100)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.bundle.rules import RULES, RulesClassifier, RulesError, draft
-from model_export.data.madewithml import LABELS
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.bundle.rules import RULES, RulesClassifier, RulesError, draft
+from tagstream.model_export.data.madewithml import LABELS
 
 CLASSIFIER = RulesClassifier()
 TICKETS = Path(__file__).parents[4] / "examples" / "tickets" / "rules.toml"
@@ -104,7 +104,7 @@ def test_rules_for_other_labels_than_the_bundles_are_refused_by_name() -> None:
 
 
 def test_a_draft_is_a_file_of_rules(tmp_path: Path) -> None:
-    """Whatever a label is called, the empty file has it, and can stand in at once: it guesses the first label."""
+    """A label of any name is in the empty file, and can stand in at once: it guesses the first label."""
     labels = ("how to", 'a "quoted" one', "\u00e9t\u00e9", "back\\slash")
     path = tmp_path / "rules.toml"
     path.write_text(draft(labels))

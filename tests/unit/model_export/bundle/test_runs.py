@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.classifier import TOKENS_OF_A_RUN, TOKENS_PER_RUN, cut_into_runs
+from tagstream.model_export.bundle.model import TOKENS_OF_A_RUN, TOKENS_PER_RUN, cut_into_runs
 
 Lengths = st.lists(st.integers(2, 128), max_size=40)
 

@@ -4,16 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.strangeness import (
-    MOST_WORDS,
-    NO_LIMITS,
-    OodLimits,
-    known_words,
-    limits_in,
-    split_words,
-    unfamiliar_share,
-)
+from tagstream.model_export.bundle.model import NO_LIMITS, OodLimits, Prediction, limits_in
+from tagstream.model_export.bundle.text import MOST_WORDS, known_words, split_words, unfamiliar_share
 
 KNOWN = {"segmenting", "roofs", "in", "aerial", "photographs"}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.text import MOST_CHARACTERS, MOST_WORDS, is_described, tokens_per_word, words
+from tagstream.model_export.bundle.text import MOST_CHARACTERS, MOST_WORDS, is_described, tokens_per_word, words
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
-from model_export.bundle.promise.promise import Promise, PromiseKind
-from model_export.calibrate import certificate, thresholds
-from model_export.calibrate.certificate import GRID, lowest_seen
-from model_export.calibrate.errors import CalibrationError
-from model_export.calibrate.joint import Decided
-from model_export.calibrate.promised import promised
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
+from tagstream.model_export.bundle.promise.promise import Promise, PromiseKind
+from tagstream.model_export.calibrate import certificate, thresholds
+from tagstream.model_export.calibrate.certificate import GRID, lowest_seen
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.joint import DecidedRows
+from tagstream.model_export.calibrate.promised import promised
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 RISK = 0.05 / 4
@@ -193,7 +193,7 @@ def test_a_label_may_be_seen_to_fall_short_by_so_much_and_no_more(hits: int, row
 
     def confidence_of(right: int) -> float:
         sure = [("mlops", 0.93, place < right) for place in range(rows)]
-        # What is less sure than the threshold of all labels is not published by it, and does not count.
+        # A decision less sure than the threshold of all labels is not published by it, and does not count.
         return chosen([*sure, *[("mlops", 0.5, False)] * 30], target)["mlops"].confidence
 
     assert confidence_of(hits) == 0.9
@@ -263,9 +263,9 @@ def test_a_certificate_may_publish_more_than_all_labels_together_would() -> None
 def test_no_threshold_lies_below_the_confidences_that_rows_had(
     rows: list[tuple[int, bool]], kind: PromiseKind, budget: float | None
 ) -> None:
-    """Whatever the rows and the promise: at most one row in a hundred is below any threshold, where these decide alone."""
+    """For any rows and promise at most one row in a hundred is below any threshold, where these decide alone."""
     confidence = np.array([number / 10_000 for number, _ in rows])
-    decided = Decided(
+    decided = DecidedRows(
         said=np.arange(len(rows)) % 2,
         confidence=confidence,
         right=np.array([right for _, right in rows]),
@@ -285,7 +285,7 @@ def test_no_threshold_lies_below_the_confidences_that_rows_had(
 def test_easy_rows_do_not_publish_what_is_less_sure_than_all_of_them() -> None:
     """A thousand rows that are all right, from 0.8 on: every grid passes down to 0, and the threshold stays at what rows had."""
     confidence = np.linspace(0.8, 1.0, 1_000).round(4)
-    decided = Decided(
+    decided = DecidedRows(
         said=np.zeros(1_000, dtype=np.int64), confidence=confidence, right=np.ones(1_000, np.bool_), weight=np.ones(1_000)
     )
     for asked in (Promise(), Promise(kind="both"), Promise(review_budget=0.0)):

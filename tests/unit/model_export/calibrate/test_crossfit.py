@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from model_export.calibrate import joint
-from model_export.calibrate.crossfit import cross_fit
-from model_export.calibrate.errors import CalibrationError
-from model_export.calibrate.joint import Decided
+from tagstream.model_export.calibrate import joint
+from tagstream.model_export.calibrate.crossfit import cross_fit
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.joint import DecidedRows
 
 
 def test_every_row_is_scored_once_by_a_model_without_its_group() -> None:
@@ -85,10 +85,10 @@ def test_the_certificate_holds_for_the_model_that_learned_from_every_row(apart: 
         found: np.ndarray = vectors @ means.T - (means**2).sum(axis=1) / 2
         return found
 
-    def decided(scores: np.ndarray, targets: np.ndarray) -> Decided:
+    def decided(scores: np.ndarray, targets: np.ndarray) -> DecidedRows:
         said = scores.argmax(axis=1)
         confidence = softmax(scores, axis=1).max(axis=1).round(4)
-        return Decided(said=said, confidence=confidence, right=said == targets, weight=np.ones(len(targets)))
+        return DecidedRows(said=said, confidence=confidence, right=said == targets, weight=np.ones(len(targets)))
 
     fresh, truth = rows(20_000)
     certified = false = 0

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.special import bdtr
 
-from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
-from model_export.calibrate import betting, earned
-from model_export.calibrate.betting import Answers
-from model_export.calibrate.certificate import GRID
-from model_export.calibrate.earned import Earned, Evidence
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
+from tagstream.model_export.calibrate import earned, martingale
+from tagstream.model_export.calibrate.certificate import GRID
+from tagstream.model_export.calibrate.earned import Earned, Evidence
+from tagstream.model_export.calibrate.martingale import WeightedAnswers
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 RISK = 0.05 / 4
@@ -52,9 +52,9 @@ def earn(found: Evidence, *, confidence: float = 0.98, certified: bool = True) -
     return earned.earn(found, present=present, start=start, target_precision=TARGET)["other"]
 
 
-def answers(right: int, wrong: int, *, weight: float = 1.0, largest: float | None = None) -> Answers:
+def answers(right: int, wrong: int, *, weight: float = 1.0, largest: float | None = None) -> WeightedAnswers:
     """So many right and so many wrong answers of one weight."""
-    return Answers(
+    return WeightedAnswers(
         right=np.array([True, False]),
         weight=np.array([weight, weight]),
         count=np.array([right, wrong]),
@@ -128,14 +128,14 @@ def test_an_exact_test_every_night_would_break_the_level_that_the_bets_keep() ->
         rows = 40 * np.arange(1, 201)
         exact += bool((bdtr(rows - right, rows, 1 - TARGET) <= RISK).any())
         day = np.diff(np.concatenate([[0], right]))
-        found = Answers(
+        found = WeightedAnswers(
             right=np.tile([True, False], 200),
             weight=np.ones(400),
             count=np.column_stack([day, 40 - day]).ravel(),
             largest=1.0,
         )
         places = np.arange(2, 401, 2)
-        bets += bool((betting.log_wealth(found, target=TARGET, places=places) >= -np.log(RISK)).any())
+        bets += bool((martingale.log_wealth(found, target=TARGET, places=places) >= -np.log(RISK)).any())
     assert bets <= 0.02 * 200 < exact
 
 
@@ -214,13 +214,13 @@ def test_the_share_published_counts_every_answer_by_its_weight() -> None:
 def test_the_bound_is_the_target_that_the_bets_still_disprove() -> None:
     """The bets disprove the bound and not a little more; more right answers raise it."""
     few, many = answers(190, 2), answers(1900, 20)
-    bound = betting.share_at_least(few, risk=RISK)
-    assert betting.log_wealth(few, target=bound)[0] >= -np.log(RISK) > betting.log_wealth(few, target=bound + 1e-4)[0]
-    assert bound < betting.share_at_least(many, risk=RISK) < 0.99
-    assert betting.share_at_least(answers(0, 9), risk=RISK) == 0.0
+    bound = martingale.share_at_least(few, risk=RISK)
+    assert martingale.log_wealth(few, target=bound)[0] >= -np.log(RISK) > martingale.log_wealth(few, target=bound + 1e-4)[0]
+    assert bound < martingale.share_at_least(many, risk=RISK) < 0.99
+    assert martingale.share_at_least(answers(0, 9), risk=RISK) == 0.0
 
 
 def test_the_bets_against_a_share_grow_where_it_is_lower() -> None:
     """A share right of 0.8 is proved to be under 0.95, one of 0.99 is not."""
-    assert betting.log_wealth_against(answers(400, 100), target=TARGET) > -np.log(RISK)
-    assert betting.log_wealth_against(answers(495, 5), target=TARGET) < 0
+    assert martingale.log_wealth_against(answers(400, 100), target=TARGET) > -np.log(RISK)
+    assert martingale.log_wealth_against(answers(495, 5), target=TARGET) < 0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from model_export.calibrate import intervals
-from model_export.measure import evaluate
+from tagstream.model_export.calibrate import intervals
+from tagstream.model_export.measure import evaluate
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_export.bundle.manifest import ALWAYS_ASK
-from model_export.bundle.promise.promise import Promise
-from model_export.calibrate import joint
-from model_export.calibrate.joint import FACTORS, GRID, Decided
-from model_export.calibrate.prior import row_weights
-from model_export.calibrate.promised import promised
-from model_export.calibrate.thresholds import choose_thresholds
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK
+from tagstream.model_export.bundle.promise.promise import Promise
+from tagstream.model_export.calibrate import joint
+from tagstream.model_export.calibrate.joint import FACTORS, GRID, DecidedRows
+from tagstream.model_export.calibrate.prior import row_weights
+from tagstream.model_export.calibrate.promised import promised
+from tagstream.model_export.calibrate.thresholds import choose_thresholds
 
 TARGET, RISK, SETS = 0.95, 0.05, 1000
 LABELS = ("a", "b", "c")
@@ -49,12 +49,12 @@ def one_spoils(confidence: np.ndarray, said: np.ndarray) -> np.ndarray:
     return np.where(said == 0, 0.8, confidence)
 
 
-def drawn(generator: np.random.Generator, world: Callable[[np.ndarray, np.ndarray], np.ndarray], rows: int) -> Decided:
+def drawn(generator: np.random.Generator, world: Callable[[np.ndarray, np.ndarray], np.ndarray], rows: int) -> DecidedRows:
     """Calibration rows of a world, in which half of the confidences are above 0.95."""
     said = generator.choice(3, rows, p=(0.5, 0.3, 0.2))
     confidence = (1 - generator.beta(0.4, 2.5, rows)).clip(0.25, 1).round(4)
     right = generator.uniform(size=rows) < world(confidence, said)
-    return Decided(said=said, confidence=confidence, right=right, weight=np.ones(rows))
+    return DecidedRows(said=said, confidence=confidence, right=right, weight=np.ones(rows))
 
 
 @pytest.mark.parametrize("world", [honest, boastful, cliff, just_short, one_spoils])
@@ -140,7 +140,7 @@ def test_weighted_rows_prove_what_is_true_of_the_stream_that_they_stand_for() ->
         right = generator.uniform(size=1500) < np.where(carried, 0.88, 0.985)
         weight = np.where(carried, 0.5 / 0.2, 0.5 / 0.8)
         for name, each in (("alike", np.ones(1500)), ("weighted", weight)):
-            decided = Decided(said=np.zeros(1500, np.int64), confidence=np.full(1500, 0.97), right=right, weight=each)
+            decided = DecidedRows(said=np.zeros(1500, np.int64), confidence=np.full(1500, 0.97), right=right, weight=each)
             # In the stream 0.9325 is right.
             false[name] += joint.choose(decided, 1, target=TARGET, floor=0.0, risk=RISK) is not None
     assert false["weighted"] / 300 <= RISK
@@ -162,7 +162,7 @@ def test_a_label_whose_rows_are_all_right_by_luck_is_bet_on_like_the_others() ->
         said = np.where(generator.uniform(size=120) < 0.08, 0, carried)
         weight = row_weights(carried, np.array([0.5, 0.5]))
         sure, right = np.full(120, 0.97), said == carried
-        decided = Decided(said=said, confidence=sure, right=right, weight=weight)
+        decided = DecidedRows(said=said, confidence=sure, right=right, weight=weight)
         own = decided.take(said == 0)
         assert (own.largest, own.weighted) == (decided.largest, decided.weighted)
         found = choose_thresholds(
@@ -194,9 +194,9 @@ def test_a_budget_publishes_its_share_and_certifies_what_it_buys() -> None:
 def test_an_overall_promise_says_which_floors_are_certified() -> None:
     """Many rows certify the floor; a label of thirty rows is only seen to keep it, and the record says how many rows it lacks."""
     decided = drawn(np.random.default_rng(27), honest, 1500)
-    few = Decided(said=np.full(30, 2), confidence=np.full(30, 0.99), right=np.ones(30, dtype=np.bool_), weight=np.ones(30))
+    few = DecidedRows(said=np.full(30, 2), confidence=np.full(30, 0.99), right=np.ones(30, dtype=np.bool_), weight=np.ones(30))
     others = decided.take(decided.said != 2)
-    both = Decided(
+    both = DecidedRows(
         said=np.concatenate([others.said, few.said]),
         confidence=np.concatenate([others.confidence, few.confidence]),
         right=np.concatenate([others.right, few.right]),
@@ -241,7 +241,7 @@ def test_a_promise_per_label_of_weighted_rows_is_bet_on() -> None:
     """Weights that level the labels keep the certificates honest, and the record is one that a manifest takes."""
     decided = drawn(np.random.default_rng(31), honest, 4000)
     weight = np.where(decided.said == 0, 0.7, 1.3)
-    weighted = Decided(said=decided.said, confidence=decided.confidence, right=decided.right, weight=weight / weight.mean())
+    weighted = DecidedRows(said=decided.said, confidence=decided.confidence, right=decided.right, weight=weight / weight.mean())
     exact, bet = (promised(each, LABELS, Promise(kind="per-label")) for each in (decided, weighted))
     for label in LABELS:
         assert bet.thresholds[label].certified

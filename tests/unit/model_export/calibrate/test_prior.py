@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model_export.bundle.prediction import score
-from model_export.calibrate import prior
-from model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.bundle.model import score
+from tagstream.model_export.calibrate import prior
+from tagstream.model_export.calibrate.errors import CalibrationError
 
 LABELS = ("a", "b", "c")
 EVEN = np.full(3, 1 / 3)
@@ -23,7 +23,7 @@ def drawn(rows: int, shares: tuple[float, ...], apart: float, seed: int = 1) -> 
 def test_offsets_move_probabilities_from_one_prior_to_another() -> None:
     """A text that says nothing gets the shares of the new prior, whatever the network learned."""
     learned, wanted = np.array([0.6, 0.3, 0.1]), np.array([0.2, 0.3, 0.5])
-    made = prior.make(LABELS, learned=learned, wanted=wanted, source="given", record={})
+    made = prior.make(LABELS, learned=learned, expected=wanted, source="given", record={})
     offsets = [made.offsets[label] for label in LABELS]
     assert score(np.log(learned).tolist(), 1.0, offsets) == (0.2, 0.3, 0.5)
     assert sum(offsets) == pytest.approx(0, abs=1e-5)
@@ -66,7 +66,7 @@ def test_shares_that_are_not_identified_are_refused(decisions: int, apart: float
 
 
 def test_a_label_without_calibration_rows_is_refused() -> None:
-    """Nothing is known of the mistakes about it."""
+    """Its mistakes are not known."""
     targets, rows = drawn(900, (0.5, 0.5, 0.0), 2.0)
     with pytest.raises(CalibrationError, match="label number 3 has no calibration row"):
         prior.estimate(rows, EVEN, rows=rows, targets=targets)

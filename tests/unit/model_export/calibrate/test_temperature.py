@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model_export.calibrate import certificate, thresholds
-from model_export.calibrate.errors import CalibrationError
-from model_export.calibrate.temperature import calibration_error, fit_temperature, level_sources, log_loss
+from tagstream.model_export.calibrate import certificate, thresholds
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.temperature import calibration_error, fit_temperature, level_sources, log_loss
 
 
 def overconfident(temperature: float, rows: int = 4000) -> tuple[np.ndarray, np.ndarray]:

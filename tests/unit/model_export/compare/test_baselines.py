@@ -2,9 +2,9 @@
 
 import pytest
 
-from model_export.compare import baselines
-from model_export.data.madewithml import LABELS
-from model_export.data.row import Row
+from tagstream.model_export.compare import baselines
+from tagstream.model_export.data.madewithml import LABELS
+from tagstream.model_export.data.row import Row
 
 
 def test_tfidf_learns_what_it_was_shown() -> None:

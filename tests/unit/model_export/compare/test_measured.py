@@ -8,19 +8,17 @@ import msgspec
 import pytest
 import torch
 
-from model_export import commands
-from model_export.bundle.bundle import Bundle, BundleError
-from model_export.bundle.manifest import LabelThreshold
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.strangeness import OodLimits
-from model_export.compare import contestants, measured, measuring
-from model_export.compare.contestants import Contestant
-from model_export.data.madewithml import LABELS, DataError
-from model_export.data.row import Row
-from model_export.report import terminal
-from model_export.train import batches, checkpoint
-from model_export.train.checkpoint import CheckpointError, Trained
-from model_export.train.network import Shape, TagNetwork
+from tagstream.model_export.bundle.bundle import Bundle, BundleError
+from tagstream.model_export.bundle.manifest import LabelThreshold
+from tagstream.model_export.bundle.model import OodLimits, Prediction
+from tagstream.model_export.compare import contestants, evaluation, measured, measuring
+from tagstream.model_export.compare.contestants import Contestant
+from tagstream.model_export.data.madewithml import LABELS, DataError
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.report import terminal
+from tagstream.model_export.train import batches, checkpoint
+from tagstream.model_export.train.checkpoint import CheckpointError, Trained
+from tagstream.model_export.train.network import Shape, TagNetwork
 
 ROWS = [
     Row(
@@ -290,11 +288,11 @@ def test_the_command_measures_a_bundle_beside_a_bundle_and_a_checkpoint(
     """Without Made With ML's files the corpus test is measured, and the same bundle twice has no row that tells it apart."""
     checkpoint.save(tmp_path / "net.safetensors", *network(tiny_bundle))
     said: list[str] = []
-    found = commands.evaluate(
+    found = evaluation.evaluate(
         tiny_bundle_folder,
         data_folder=None,
-        against=[commands.Named(path=tiny_bundle_folder, name="the same again")],
-        checkpoints=[commands.Named(path=tmp_path / "net.safetensors")],
+        against=[evaluation.Named(path=tiny_bundle_folder, name="the same again")],
+        checkpoints=[evaluation.Named(path=tmp_path / "net.safetensors")],
         say=said.append,
     )
     assert [each.name for each in found.models][1:] == ["the same again", "net"]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.compare import contestants, reproduction
-from model_export.onnx import ngrams
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.compare import contestants, reproduction
+from tagstream.model_export.onnx import ngrams
 from tests.unit.model_export.compare.test_measured import model, record
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from model_export.data.decisions import read_decisions, read_shares
-from model_export.data.own.rows import OwnDataError
+from tagstream.model_export.data.decisions import read_decisions, read_shares
+from tagstream.model_export.data.reader import RowsError
 
 LABELS, DIGEST = ("a", "b"), "d" * 64
 
@@ -39,7 +39,7 @@ def test_what_is_no_decision_of_the_bundle_is_refused(tmp_path: Path, second: st
     """The message names the line and the next step."""
     file = tmp_path / "decisions.jsonl"
     file.write_text(f"{line()}\n{second}\n")
-    with pytest.raises(OwnDataError, match=rf"{why}.*Next: "):
+    with pytest.raises(RowsError, match=rf"{why}.*Next: "):
         read_decisions(file, LABELS, DIGEST)
 
 
@@ -54,7 +54,7 @@ def test_shares_are_toml_or_json_at_the_top_or_under_a_name(tmp_path: Path) -> N
 def test_other_files_are_no_shares(tmp_path: Path, name: str, text: str) -> None:
     """The message shows the form."""
     (tmp_path / name).write_text(text)
-    with pytest.raises(OwnDataError, match=r"holds no shares: .*Next: write one number a label"):
+    with pytest.raises(RowsError, match=r"holds no shares: .*Next: write one number a label"):
         read_shares(tmp_path / name)
-    with pytest.raises(OwnDataError, match="cannot be read"):
+    with pytest.raises(RowsError, match="cannot be read"):
         read_shares(tmp_path / "none")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from model_export.bundle.bundle import BundleError
-from model_export.bundle.invariance import ParityError
-from model_export.calibrate.errors import CalibrationError
-from model_export.data.madewithml import DataError
-from model_export.onnx.export import ExportError
-from model_export.train import base_model
-from model_export.train.base_model import BaseModelError
-from model_export.train.checkpoint import CheckpointError
+from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.model_export.bundle.invariance import ParityError
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.data.madewithml import DataError
+from tagstream.model_export.onnx.export import ExportError
+from tagstream.model_export.train import base_model
+from tagstream.model_export.train.base_model import BaseModelError
+from tagstream.model_export.train.checkpoint import CheckpointError
 
 
 @pytest.mark.parametrize(

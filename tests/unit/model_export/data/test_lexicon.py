@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from model_export.data import lexicon, madewithml, splits
-from model_export.data.madewithml import DataError
-from model_export.data.row import Row
+from tagstream.model_export.data import lexicon, madewithml, splits
+from tagstream.model_export.data.madewithml import DataError
+from tagstream.model_export.data.row import Row
 
 SMALL = """
 titles = ["{{C}}: a survey"]

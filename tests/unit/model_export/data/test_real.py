@@ -10,9 +10,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from model_export.data import real
-from model_export.data.madewithml import DataError
-from model_export.data.real import DEV, LEARNED, Reading, Sources, digest, read_real, read_sheet, read_sources
+from tagstream.model_export.data import real
+from tagstream.model_export.data.madewithml import DataError
+from tagstream.model_export.data.real import DEV, LEARNED, ReaderLabel, Sources, digest, read_real, read_sheet, read_sources
 
 KETTLE = {"title": "Kettles that sing in tune", "description": "A study of steam.", "source": "tea/kettles:README.md"}
 SPOON = {"title": "Spoon detection from above", "description": "With a camera.", "source": "tea/closed:README.md"}
@@ -57,8 +57,8 @@ def test_a_line_keeps_what_each_of_two_readers_said(tmp_path: Path) -> None:
     second = {"reader": "second", "tags": ["mlops", "other"], "doubtful": True}
     (line,) = read_sheet(sheets(tmp_path, DEV, label(KETTLE, reader="both", readings=[first, second])) / DEV)
     assert line.readings == (
-        Reading(reader="first", tags=("other",)),
-        Reading(reader="second", tags=("mlops", "other"), doubtful=True),
+        ReaderLabel(reader="first", tags=("other",)),
+        ReaderLabel(reader="second", tags=("mlops", "other"), doubtful=True),
     )
     assert line.tag == "other"
 

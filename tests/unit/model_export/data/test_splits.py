@@ -11,10 +11,10 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from model_export.data import duplicates, madewithml, splits
-from model_export.data.corpus import CORPUS, NOT_ML, PAIRS, read_corpus
-from model_export.data.madewithml import DataError
-from model_export.data.row import Row
+from tagstream.model_export.data import duplicates, madewithml, splits
+from tagstream.model_export.data.corpus import CORPUS, NOT_ML, PAIRS, read_corpus
+from tagstream.model_export.data.madewithml import DataError
+from tagstream.model_export.data.row import Row
 
 
 def line(**changes: object) -> dict[str, object]:

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from model_export.bundle.prediction import Prediction, add_tags, predict
-from model_export.data.madewithml import LABELS
-from model_export.data.row import Row
-from model_export.make import multilabel
-from model_export.make.multilabel import NEVER, LabelHeadRecipe
-from model_export.onnx import export, heads, parity, quantize
-from model_export.onnx.heads import LABEL_OUTPUT, HeadError
-from model_export.train.head import Head
-from model_export.train.lessons import Examples
-from model_export.train.network import Shape, TagNetwork
+from tagstream.model_export.bundle.model import Prediction, add_tags, predict
+from tagstream.model_export.data.madewithml import LABELS
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.make import multilabel
+from tagstream.model_export.make.multilabel import NEVER, LabelHeadRecipe
+from tagstream.model_export.onnx import export, heads, parity, quantize
+from tagstream.model_export.onnx.heads import LABEL_OUTPUT, HeadError
+from tagstream.model_export.train.examples import Examples
+from tagstream.model_export.train.head import Head
+from tagstream.model_export.train.network import Shape, TagNetwork
 
 WIDTH = 32
 SHAPE = Shape(vocabulary=64, positions=64, width=WIDTH, inner=64, heads=4, layers=2, labels=len(LABELS))
@@ -29,7 +29,7 @@ def rows(count: int, seed: int) -> list[list[int]]:
 def model() -> bytes:
     """A random int8 network."""
     torch.manual_seed(0)
-    plain = export.to_onnx(TagNetwork(SHAPE).for_export(), LABELS)
+    plain = export.to_onnx(TagNetwork(SHAPE).for_export(), LABELS, longest=SHAPE.positions)
     return quantize.quantize(plain, rows(64, 1), LABELS)
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.manifest import Reference
-from model_export.bundle.prediction import Prediction
-from model_export.make import reference
-from monitoring import edges
+from tagstream.model_export.bundle.manifest import Reference
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.model_export.make import reference
+from tagstream.monitoring.signals import DISTRIBUTIONS
 
 LABELS = ("one", "two", "three")
 
@@ -51,13 +51,8 @@ def test_labels_and_confidences_are_counted() -> None:
 def test_every_distribution_has_the_edges_of_the_live_histogram() -> None:
     """Reference and live histogram have the same edges, or they could not be compared."""
     found = described([predicted()])
-    for key, cuts in {
-        "confidence_cdf": edges.CONFIDENCE,
-        "energy_cdf": edges.ENERGY,
-        "tokens_cdf": edges.TOKENS,
-        "tokens_per_word_cdf": edges.TOKENS_PER_WORD,
-    }.items():
-        assert list(found[key]) == [str(edge) for edge in cuts]
+    for signal, counted in DISTRIBUTIONS.items():
+        assert list(found[signal.cdf]) == [str(edge) for edge in counted.edges]
 
 
 def test_tokens_are_counted_as_read_and_by_the_word() -> None:
@@ -105,7 +100,7 @@ def test_words_are_those_of_two_rows_or_more() -> None:
 
 
 def test_the_reference_has_the_shape_that_a_bundle_must_have() -> None:
-    """What is written here is what `bundle.read` accepts, figure by figure."""
+    """The figures written here are those that `bundle.read` accepts, one by one."""
     found = reference.describe(
         [predicted()] * 2, LABELS, texts=["some text"] * 2, described=[True, False], known_words=["some", "text"]
     )

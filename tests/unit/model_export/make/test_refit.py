@@ -5,12 +5,12 @@ import onnx
 import pytest
 import torch
 
-from model_export.data.madewithml import LABELS
-from model_export.onnx import export, heads, parity, quantize
-from model_export.onnx.heads import HeadError
-from model_export.train.head import Head, HeadRecipe, fit_head
-from model_export.train.lessons import Examples
-from model_export.train.network import Shape, TagNetwork
+from tagstream.model_export.data.madewithml import LABELS
+from tagstream.model_export.onnx import export, heads, parity, quantize
+from tagstream.model_export.onnx.heads import HeadError
+from tagstream.model_export.train.examples import Examples
+from tagstream.model_export.train.head import Head, HeadRecipe, fit_head
+from tagstream.model_export.train.network import Shape, TagNetwork
 
 WIDTH = 32
 SHAPE = Shape(vocabulary=64, positions=64, width=WIDTH, inner=64, heads=4, layers=2, labels=len(LABELS))
@@ -26,7 +26,7 @@ def rows(count: int, seed: int) -> list[list[int]]:
 def model() -> bytes:
     """A random int8 network."""
     torch.manual_seed(0)
-    plain = export.to_onnx(TagNetwork(SHAPE).for_export(), LABELS)
+    plain = export.to_onnx(TagNetwork(SHAPE).for_export(), LABELS, longest=SHAPE.positions)
     return quantize.quantize(plain, rows(64, 1), LABELS)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model_export.measure import curves
+from tagstream.model_export.measure import curves
 
 
 def test_bins_hold_the_rows_of_their_confidence() -> None:

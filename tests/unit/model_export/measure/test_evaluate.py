@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given as any_of
 from hypothesis import strategies as st
 
-from model_export.bundle.prediction import Prediction
-from model_export.measure import evaluate
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.model_export.measure import evaluate
 
 LABELS = ("one", "two", "three")
 AT_08 = dict.fromkeys(LABELS, 0.8)
@@ -27,30 +27,30 @@ def given(label: str, confidence: float = 0.9) -> Prediction:
 
 
 @pytest.fixture
-def found() -> evaluate.Evaluation:
+def found() -> evaluate.RowsEvaluation:
     """Four rows: two right, one `two` taken for `one`, one unsure and right."""
     predictions = [given("one"), given("two"), given("one"), given("two", 0.5)]
     return evaluate.evaluate(predictions, ["one", "two", "two", "two"], labels=LABELS, thresholds=AT_08)
 
 
-def test_figures_are_those_counted_by_hand(found: evaluate.Evaluation) -> None:
+def test_figures_are_those_counted_by_hand(found: evaluate.RowsEvaluation) -> None:
     """Accuracy, weighted F1, precision and coverage at the threshold."""
     assert found.accuracy == 0.75
     assert found.weighted_f1 == pytest.approx((1 * 2 / 3 + 3 * 0.8) / 4, abs=1e-6)
     assert (found.coverage, found.precision_at_threshold) == (0.75, pytest.approx(2 / 3, abs=1e-6))
 
 
-def test_confusion_counts_truth_by_rows(found: evaluate.Evaluation) -> None:
+def test_confusion_counts_truth_by_rows(found: evaluate.RowsEvaluation) -> None:
     """Rows of the matrix are true labels, columns are given ones."""
     assert found.confusion == ((1, 0, 0), (1, 2, 0), (0, 0, 0))
 
 
-def test_label_without_rows_is_reported_as_such(found: evaluate.Evaluation) -> None:
+def test_label_without_rows_is_reported_as_such(found: evaluate.RowsEvaluation) -> None:
     """A label without rows is reported with zero rows and F1 0."""
     assert (found.classes[2].rows, found.classes[2].f1) == (0, 0.0)
 
 
-def test_interval_holds_the_figure_and_repeats(found: evaluate.Evaluation) -> None:
+def test_interval_holds_the_figure_and_repeats(found: evaluate.RowsEvaluation) -> None:
     """The interval holds the figure, and the same rows give the same interval."""
     low, high = found.weighted_f1_interval
     assert low <= found.weighted_f1 <= high
@@ -63,7 +63,7 @@ def test_interval_holds_the_figure_and_repeats(found: evaluate.Evaluation) -> No
     assert again == found
 
 
-def test_record_renders_to_text_and_to_json(found: evaluate.Evaluation) -> None:
+def test_record_renders_to_text_and_to_json(found: evaluate.RowsEvaluation) -> None:
     """People read the one, programs the other, and both carry the figure."""
     assert f"{found.weighted_f1:.4f}" in found.as_text("holdout")
     assert msgspec.json.decode(msgspec.json.encode(found.as_json()))["weighted_f1"] == found.weighted_f1

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.strangeness import NO_LIMITS, OodLimits
-from model_export.data.corpus import CORPUS, read_corpus
-from model_export.data.madewithml import DataError
-from model_export.measure.foreign import Fate, fate, read_foreign
+from tagstream.model_export.bundle.model import NO_LIMITS, OodLimits, Prediction
+from tagstream.model_export.data.corpus import CORPUS, read_corpus
+from tagstream.model_export.data.madewithml import DataError
+from tagstream.model_export.measure.foreign import Fate, fate, read_foreign
 
 KINDS = {"latin-script", "other-scripts", "ml-in-another-language", "code", "news", "shopping"}
 

@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.strangeness import OodLimits
-from model_export.data.corpus import NOT_ML
-from model_export.data.row import Row
-from model_export.data.splits import Splits
-from model_export.measure import gate
+from tagstream.model_export.bundle.model import OodLimits, Prediction
+from tagstream.model_export.data.corpus import NOT_ML
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.measure import gate
 
 THRESHOLDS = {"one": 0.9, "two": 0.5}
 

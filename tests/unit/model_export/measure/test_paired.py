@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 from scipy.stats import binom
 
-from model_export.bundle.prediction import Prediction
-from model_export.measure import evaluate, paired
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.model_export.measure import evaluate, paired
 
 LABELS = ("one", "two", "three")
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from model_export.bundle.prediction import Prediction
-from model_export.data import corpus, madewithml
-from model_export.data.row import Row
-from model_export.measure import slices
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.model_export.data import corpus, madewithml
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.measure import slices
 
 
 def row(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from model_export.bundle.prediction import Prediction
-from model_export.measure import speed
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.model_export.measure import speed
 
 
 class Clock:

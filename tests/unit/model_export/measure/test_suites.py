@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.text import compose
-from model_export.data import duplicates, lexicon, madewithml
-from model_export.data.corpus import CORPUS, PAIRS, read_corpus
-from model_export.data.madewithml import DataError
-from model_export.measure import suites
+from tagstream.model_export.bundle.model import OnnxClassifier, Prediction
+from tagstream.model_export.bundle.text import compose
+from tagstream.model_export.data import duplicates, lexicon, madewithml
+from tagstream.model_export.data.corpus import CORPUS, PAIRS, read_corpus
+from tagstream.model_export.data.madewithml import DataError
+from tagstream.model_export.measure import suites
 from tests.foreign import bundles as foreign
 
 
@@ -84,7 +83,7 @@ def test_every_kind_of_case_is_asked_twenty_times() -> None:
     minimum, direction = (
         suites.read_cases(suites.SUITES / f"{name}.jsonl", suites.Expectation) for name in ("minimum", "direction")
     )
-    changes = Counter(case.group for case in suites.read_cases(suites.SUITES / "invariance.jsonl", suites.Change))
+    changes = Counter(case.group for case in suites.read_cases(suites.SUITES / "invariance.jsonl", suites.ChangedTitle))
     classes = Counter(case.tag for case in minimum)
     assert set(classes) == set(madewithml.LABELS)
     assert set(changes) >= {"typo", "case", "synonym", "order", "address"}
@@ -102,7 +101,7 @@ def test_every_group_of_the_direction_has_more_than_one_answer() -> None:
 
 def test_every_change_changes_something_and_none_is_asked_twice() -> None:
     """Every change differs from its title, and no change occurs twice."""
-    changes = suites.read_cases(suites.SUITES / "invariance.jsonl", suites.Change)
+    changes = suites.read_cases(suites.SUITES / "invariance.jsonl", suites.ChangedTitle)
     assert all(case.title != case.change for case in changes)
     assert len({case.change for case in changes}) == len(changes)
 
@@ -138,7 +137,7 @@ def test_nothing_of_the_suites_is_learned_from() -> None:
         for case in suites.read_cases(suites.SUITES / f"{suite}.jsonl", suites.Expectation)
     ]
     texts = [compose(case.title, case.description) for case in expected]
-    texts += [case.title for case in suites.read_cases(suites.SUITES / "invariance.jsonl", suites.Change)]
+    texts += [case.title for case in suites.read_cases(suites.SUITES / "invariance.jsonl", suites.ChangedTitle)]
     assert len(texts) > 400
     learned = [row.text for row in read_corpus(CORPUS)]
     learned += [row.text for row in read_corpus(CORPUS / PAIRS)]

@@ -1,10 +1,10 @@
 """A tiny random transformer through the real path: export, quantise, bundle, classify."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,28 +14,32 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from model_export.bundle.bundle import LABELS_METADATA_KEY
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.invariance import ParityError
-from model_export.bundle.onnx_graph import STANDARD_DOMAINS, summarise
-from model_export.bundle.promise.promise import Promise
-from model_export.calibrate import prior, temperature
-from model_export.calibrate.errors import CalibrationError
-from model_export.data import madewithml
-from model_export.data.madewithml import LABELS
-from model_export.data.own.rows import learned_files
-from model_export.data.row import Row
-from model_export.data.splits import Splits
-from model_export.make import assemble, build, multilabel
-from model_export.make.assemble import Built, Target
-from model_export.make.recalibrate import Stream, adapt_bundle, recalibrate_bundle, unseen
-from model_export.onnx import export, parity, quantize
-from model_export.train import batches, checkpoint, rounding, tuning
-from model_export.train.checkpoint import CheckpointError, Trained
-from model_export.train.distil import StudentRecipe, distil
-from model_export.train.lessons import Examples, drawing_weights, lessons_of
-from model_export.train.network import Int8Embedding, Shape, TagNetwork
-from stream.decide.from_settings import decider_of_bundle
+from tagstream.model_export.bundle import bundle
+from tagstream.model_export.bundle.bundle import LABELS_METADATA_KEY
+from tagstream.model_export.bundle.invariance import ParityError
+from tagstream.model_export.bundle.model import OnnxClassifier
+from tagstream.model_export.bundle.onnx_graph import STANDARD_DOMAINS, summarise
+from tagstream.model_export.bundle.promise.promise import Promise
+from tagstream.model_export.calibrate import prior, temperature
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.data import madewithml
+from tagstream.model_export.data.madewithml import LABELS
+from tagstream.model_export.data.own.rows import learned_files
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.make import recipe, steps
+from tagstream.model_export.make import training as trainings
+from tagstream.model_export.make.multilabel import LabelHeadRecipe
+from tagstream.model_export.make.recipe import BundleRecipe, unseen
+from tagstream.model_export.make.shares import KnownStream
+from tagstream.model_export.make.steps import Made
+from tagstream.model_export.onnx import export, parity, quantize
+from tagstream.model_export.train import base_model, batches, checkpoint, rounding, tuning
+from tagstream.model_export.train.checkpoint import CheckpointError, Trained
+from tagstream.model_export.train.distil import StudentRecipe, distil
+from tagstream.model_export.train.examples import Examples, drawing_weights, soft_examples
+from tagstream.model_export.train.network import Int8Embedding, Shape, TagNetwork
+from tagstream.stream.decide.from_settings import decider_of_bundle
 from tests.fakes import KeywordClassifier
 
 WORDS = tuple(f"w{number}" for number in range(60))
@@ -82,7 +86,7 @@ def test_first_token_pooling_leaves_out_only_what_nobody_reads() -> None:
 def exported() -> tuple[TagNetwork, bytes, bytes]:
     """The network for export, its float32 file and its int8 file."""
     final = network().for_export()
-    plain = export.to_onnx(final, LABELS)
+    plain = export.to_onnx(final, LABELS, longest=final.shape.positions)
     return final, plain, quantize.quantize(plain, rows(64), LABELS)
 
 
@@ -119,7 +123,7 @@ def test_float_file_is_the_trained_network(exported: tuple[TagNetwork, bytes, by
     """The float32 file gives the trained network's logits up to rounding, at every length."""
     final, plain, _ = exported
     some = rows(40, seed=2)
-    found = parity.check_export(batches.logits(final, some).double().numpy(), parity.run(plain, some), parity.Limits())
+    found = parity.check_export(batches.logits(final, some).double().numpy(), parity.run(plain, some), parity.GateLimits())
     assert found.max_logit < 1e-4
 
 
@@ -171,7 +175,7 @@ def test_student_moves_toward_its_teacher() -> None:
     """A student of one layer learns the vectors of a teacher of two."""
     teacher, some = network(), examples(64)
     recipe = StudentRecipe(layers=(0,), epochs=8, learning_rate=3e-3, batch_rows=16)
-    student = distil(teacher, some, lessons_of(some, rows(16, seed=8), labels=4), recipe)
+    student = distil(teacher, some, soft_examples(some, rows(16, seed=8), labels=4), recipe)
     wanted = batches.embed(teacher, some.rows)
     before, after = (float((batches.embed(net, some.rows) - wanted).square().sum()) for net in (teacher.shallow([0]), student))
     assert after < before
@@ -181,8 +185,8 @@ def test_an_opinion_is_learned_where_there_is_no_label() -> None:
     """A text without a label moves toward the label that the adviser gives it."""
     some, silent = examples(64), [[1, 7, 7, 2]]
     opinion = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
-    lessons = lessons_of(some, silent, labels=4, advice=(torch.full((64, 4), 0.25), opinion))
-    recipe = tuning.Recipe(epochs=6, batch_rows=16, unlabelled_share=0.5, learning_rate=3e-3, label_smoothing=0.0)
+    lessons = soft_examples(some, silent, labels=4, advice=(torch.full((64, 4), 0.25), opinion))
+    recipe = tuning.TeacherRecipe(epochs=6, batch_rows=16, unlabelled_share=0.5, learning_rate=3e-3, label_smoothing=0.0)
     net = network()
     before = float(torch.softmax(batches.logits(net, silent), dim=-1)[0, 3])
     tuning.run_epochs(net, some, lessons, recipe)
@@ -204,8 +208,8 @@ def test_the_tuning_draws_unlabelled_texts_only_where_somebody_judged_them(
     monkeypatch.setattr(batches, "plan", spy)
     some, silent = examples(64), rows(16, seed=8)
     advice = (torch.full((64, 4), 0.25), torch.full((16, 4), 0.25)) if judged else None
-    lessons = lessons_of(some, silent, labels=4, advice=advice)
-    tuning.run_epochs(network(), some, lessons, tuning.Recipe(epochs=1, batch_rows=16, unlabelled_share=0.25))
+    lessons = soft_examples(some, silent, labels=4, advice=advice)
+    tuning.run_epochs(network(), some, lessons, tuning.TeacherRecipe(epochs=1, batch_rows=16, unlabelled_share=0.25))
     share = float(drawn[0][lessons.labelled :].sum() / drawn[0].sum())
     assert share == pytest.approx(0.25 if judged else 0.0, abs=1e-6)
 
@@ -214,14 +218,14 @@ def test_label_and_opinion_share_a_target() -> None:
     """Half a label and half an opinion: each target still adds up to one."""
     some = Examples(rows=[[1], [2]], targets=[0, 1], sources=["corpus", "corpus"])
     advice = (torch.tensor([[0.2, 0.8], [0.5, 0.5]]), torch.zeros(0, 2))
-    assert torch.allclose(lessons_of(some, labels=2, advice=advice).targets, torch.tensor([[0.6, 0.4], [0.25, 0.75]]))
+    assert torch.allclose(soft_examples(some, labels=2, advice=advice).targets, torch.tensor([[0.6, 0.4], [0.25, 0.75]]))
 
 
 def test_tuning_keeps_the_share_that_loses_least() -> None:
     """The chosen share is the one with the smallest calibration loss, and the network has its weights."""
     some = examples(96)
     tuned = tuning.tune(
-        network(), some, examples(32), tuning.Recipe(epochs=1, batch_rows=16), lessons_of(some, labels=len(LABELS))
+        network(), some, examples(32), tuning.TeacherRecipe(epochs=1, batch_rows=16), soft_examples(some, labels=len(LABELS))
     )
     assert tuned.losses[str(tuned.tuned_share)] == min(tuned.losses.values())
     assert tuning.balanced_loss(tuned.network, examples(32)) == pytest.approx(min(tuned.losses.values()), abs=1e-6)
@@ -271,21 +275,23 @@ def splits() -> Splits:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A bundle made on the whole path."""
-    return assemble.assemble(
-        tmp_path_factory.mktemp("bundles") / "bundle",
-        network=network(),
-        trained=Trained(labels=LABELS, record={"seed": 0}),
-        tokenizer=tokenizer().to_str().encode(),
-        splits=splits(),
-        target=assemble.Target(
-            promise=Promise(kind="both", precision=0.5), limits=parity.Limits(quantised_agreement=0.5, quantised_flips=0.9)
-        ),
-    )
+    folder = tmp_path_factory.mktemp("bundles")
+    with pytest.MonkeyPatch.context() as patch:
+        base = SimpleNamespace(tokenizer=tokenizer().to_str().encode())
+        patch.setattr(base_model, "load", lambda: base)
+        return steps.make(folder / "bundle", of_file(folder / "net.safetensors"))
 
 
-def test_network_becomes_a_bundle_that_the_worker_loads(built: Built) -> None:
+def of_file(kept: Path, **limits: float) -> BundleRecipe:
+    """The recipe of the network as a file, with limits that a random one keeps."""
+    checkpoint.save(kept, network(), Trained(labels=LABELS, record={"seed": 0}))
+    of = recipe.exported(kept, splits(), Promise(kind="both", precision=0.5))
+    return replace(of, limits=parity.GateLimits(**({"quantised_agreement": 0.5, "quantised_flips": 0.9} | limits)))
+
+
+def test_network_becomes_a_bundle_that_the_worker_loads(built: Made) -> None:
     """The whole path writes a bundle whose manifest has its proofs and its measurements."""
     manifest = built.bundle.manifest
     invariance = manifest.parity["batch_invariance"]
@@ -296,7 +302,7 @@ def test_network_becomes_a_bundle_that_the_worker_loads(built: Built) -> None:
     assert manifest.threshold.precision >= 0.5
 
 
-def test_every_label_of_a_new_bundle_has_its_certificate_or_its_refusal(built: Built) -> None:
+def test_every_label_of_a_new_bundle_has_its_certificate_or_its_refusal(built: Made) -> None:
     """Each of the four labels has a certificate or the number of labels it lacks; the decider applies these thresholds."""
     manifest = built.bundle.manifest
     assert set(manifest.thresholds) == set(LABELS)
@@ -310,7 +316,7 @@ def test_every_label_of_a_new_bundle_has_its_certificate_or_its_refusal(built: B
     )
 
 
-def test_the_gate_is_measured_on_every_part(built: Built) -> None:
+def test_the_gate_is_measured_on_every_part(built: Made) -> None:
     """The calibration rows chose both limits, and their share is the reference's; the rows without a class are foreign."""
     gate = built.bundle.manifest.metrics["out_of_distribution"]
     reference = built.bundle.manifest.reference
@@ -320,13 +326,13 @@ def test_the_gate_is_measured_on_every_part(built: Built) -> None:
     assert gate["not_ml_rows"] == 0
 
 
-def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built, tmp_path: Path) -> None:
+def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Made, tmp_path: Path) -> None:
     """
     Network and tokenizer stay to the byte; the promise is new, and figures that cannot be measured any more are left
     out.
     """
     old = built.bundle
-    changed = recalibrate_bundle(tmp_path, bundle=old, splits=splits(), asked=Promise(kind="both", precision=0.9)).bundle
+    changed = steps.make(tmp_path, recipe.calibrated(old, splits(), Promise(kind="both", precision=0.9))).bundle
     assert changed.manifest.files == old.manifest.files
     assert changed.digest != old.digest
     assert changed.manifest.temperature == old.manifest.temperature
@@ -335,15 +341,33 @@ def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built
     assert changed.manifest.training["calibrated"]["bundle"] == old.digest
     assert changed.manifest.training["seed"] == old.manifest.training["seed"]
     assert changed.manifest.parity == {name: kept for name, kept in old.manifest.parity.items() if name != "routing_flips"}
-    again = recalibrate_bundle(tmp_path, bundle=changed, splits=splits(), asked=Promise(kind="both", precision=0.9)).bundle
+    again = steps.make(tmp_path, recipe.calibrated(changed, splits(), Promise(kind="both", precision=0.9))).bundle
     assert again.manifest.version == changed.manifest.version
 
 
-def test_a_bundle_is_adapted_to_other_shares(built: Built, tmp_path: Path) -> None:
+def test_a_bundle_is_calibrated_as_it_reads(built: Made, tmp_path: Path) -> None:
+    """With several windows the long calibration rows have other logits, so temperature and certificate are of these; the next calibration keeps the windows."""
+    rows, kept = splits(), built.bundle
+    short = msgspec.structs.replace(kept.manifest, max_length=32)
+    old = bundle.write(tmp_path / "old", manifest=short, model=kept.model, tokenizer=kept.tokenizer)
+    long = replace(rows, calibration=tuple(replace(row, text=" ".join([row.text] * 40)) for row in rows.calibration))
+    one, four = (
+        steps.make(tmp_path / str(windows), recipe.calibrated(old, long, Promise(precision=0.5), windows=windows)).bundle
+        for windows in (1, 4)
+    )
+    assert (one.manifest.windows, four.manifest.windows) == (1, 4)
+    assert one.manifest.files == four.manifest.files
+    assert one.manifest.temperature != four.manifest.temperature
+    assert one.manifest.reference["truncated_ratio"] >= four.manifest.reference["truncated_ratio"]
+    again = recipe.calibrated(four, long, Promise(precision=0.5))
+    assert again.windows == 4
+
+
+def test_a_bundle_is_adapted_to_other_shares(built: Made, tmp_path: Path) -> None:
     """The network stays to the byte; the prior is the given one, and the same text is called by the common label more often."""
     old, labels = built.bundle, built.bundle.manifest.labels
     given = dict(zip(labels, (0.7, 0.1, 0.1, 0.1), strict=True))
-    made = adapt_bundle(tmp_path, bundle=old, stream=Stream(given=given), splits=splits(), asked=Promise(precision=0.5)).bundle
+    made = steps.make(tmp_path, recipe.adapted(old, splits(), Promise(precision=0.5), KnownStream(given=given))).bundle
     assert made.manifest.files == old.manifest.files
     assert made.manifest.version == f"{old.manifest.version}-adapted"
     new, before = made.manifest.prior, old.manifest.prior
@@ -360,26 +384,26 @@ def test_a_bundle_is_adapted_to_other_shares(built: Built, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("stream", "why"),
     [
-        (Stream(tags=("foreign",)), "'foreign' is not one of the bundle's"),
-        (Stream(tags=()), "there are no labelled rows"),
-        (Stream(), "nothing is known of the stream"),
+        (KnownStream(tags=("foreign",)), "'foreign' is not one of the bundle's"),
+        (KnownStream(tags=()), "there are no labelled rows"),
+        (KnownStream(), "nothing is known of the stream"),
     ],
 )
-def test_a_stream_that_is_not_known_adapts_nothing(built: Built, tmp_path: Path, stream: Stream, why: str) -> None:
+def test_a_stream_that_is_not_known_adapts_nothing(built: Made, tmp_path: Path, stream: KnownStream, why: str) -> None:
     """The refusal says which labels are wanted, and nothing is written."""
     with pytest.raises(CalibrationError, match=why):
-        adapt_bundle(tmp_path / "new", bundle=built.bundle, stream=stream, splits=splits(), asked=Promise())
+        steps.make(tmp_path / "new", recipe.adapted(built.bundle, splits(), Promise(), stream))
     assert not (tmp_path / "new").exists()
 
 
-def test_rows_that_a_quick_head_learned_adapt_nothing(built: Built, tmp_path: Path) -> None:
+def test_rows_that_a_quick_head_learned_adapt_nothing(built: Made, tmp_path: Path) -> None:
     """A head that was fitted to every row says nothing honest about them."""
     rows = replace(splits(), digests={"rows.csv": "ab" * 32}, gold_digests={"gold.csv": "ef" * 32})
     training = {"quick": {}, "data": rows.as_record()}
     bundle = msgspec.structs.replace(built.bundle, manifest=msgspec.structs.replace(built.bundle.manifest, training=training))
-    given = Stream(given=dict.fromkeys(LABELS, 0.25))
+    given = KnownStream(given=dict.fromkeys(LABELS, 0.25))
     with pytest.raises(CalibrationError, match="these rows were learned from"):
-        adapt_bundle(tmp_path / "new", bundle=bundle, stream=given, splits=rows, asked=Promise())
+        steps.make(tmp_path / "new", recipe.adapted(bundle, rows, Promise(), given))
     others = unseen(rows)
     assert (others.train, len(others.calibration)) == ((), len(rows.train) + len(rows.calibration))
     # Rows that were only measured on when the bundle was made, and Made With ML's holdout, which every record has.
@@ -388,53 +412,47 @@ def test_rows_that_a_quick_head_learned_adapt_nothing(built: Built, tmp_path: Pa
     assert learned_files(msgspec.structs.replace(bundle.manifest, training=training)) == set(rows.digests.values())
 
 
-def test_rows_with_labels_that_a_bundle_lacks_calibrate_nothing(built: Built, tmp_path: Path) -> None:
+def test_rows_with_labels_that_a_bundle_lacks_calibrate_nothing(built: Made, tmp_path: Path) -> None:
     """A sentence with the labels, and nothing is written."""
     rows = splits()
     foreign = replace(rows, calibration=(*rows.calibration, replace(rows.calibration[0], tag="billing")))
-    given = Stream(given=dict.fromkeys(LABELS, 0.25))
+    given = KnownStream(given=dict.fromkeys(LABELS, 0.25))
     with pytest.raises(CalibrationError, match=r"labels that it lacks \(billing\)\. .* Next: give labelled rows"):
-        recalibrate_bundle(tmp_path / "new", bundle=built.bundle, splits=foreign, asked=Promise())
+        steps.make(tmp_path / "new", recipe.calibrated(built.bundle, foreign, Promise()))
     with pytest.raises(CalibrationError, match=r"labels that it lacks \(billing\)"):
-        adapt_bundle(tmp_path / "new", bundle=built.bundle, stream=given, splits=foreign, asked=Promise())
+        steps.make(tmp_path / "new", recipe.adapted(built.bundle, foreign, Promise(), given))
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(("training", "levels"), [({}, True), ({"quick": {}}, False), ({"level_sources": False}, False)])
 def test_sources_are_levelled_as_the_bundle_has_it(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: dict[str, object], *, levels: bool
+    built: Made, tmp_path: Path, training: dict[str, object], *, levels: bool
 ) -> None:
     """A bundle of a user's rows counts every row the same, also when it is calibrated anew."""
-    asked: list[bool] = []
-    finish = assemble.finish
-
-    def spy(*given: Any, target: Target, **options: Any) -> Built:
-        asked.append(target.level_sources)
-        return finish(*given, target=target, **options)
-
-    monkeypatch.setattr(assemble, "finish", spy)
     old = msgspec.structs.replace(built.bundle, manifest=msgspec.structs.replace(built.bundle.manifest, training=training))
-    made = recalibrate_bundle(tmp_path, bundle=old, splits=splits(), asked=Promise(precision=0.5)).bundle
-    assert asked == [levels]
+    of = recipe.calibrated(old, splits(), Promise(precision=0.5))
+    assert of.level_sources is levels
+    made = steps.make(tmp_path, of).bundle
     assert made.manifest.training.get("level_sources", True) is levels
 
 
-def test_a_label_without_a_calibration_row_is_not_certified_in_silence(built: Built, tmp_path: Path) -> None:
+def test_a_label_without_a_calibration_row_is_not_certified_in_silence(built: Made, tmp_path: Path) -> None:
     """Half of the stream carries a label that no row tests: the refusal names it, and nothing is written."""
-    given = Stream(given={label: 0.5 if label == LABELS[0] else 0.5 / 3 for label in LABELS})
+    given = KnownStream(given={label: 0.5 if label == LABELS[0] else 0.5 / 3 for label in LABELS})
     rows = replace(splits(), calibration=tuple(row for row in splits().calibration if row.tag != LABELS[0]))
     with pytest.raises(
         CalibrationError, match=rf"no calibration row has this label.*: {LABELS[0]} \(50\.0% of.* Next: give rows"
     ):
-        adapt_bundle(tmp_path / "new", bundle=built.bundle, stream=given, splits=rows, asked=Promise(precision=0.5))
+        steps.make(tmp_path / "new", recipe.adapted(built.bundle, rows, Promise(precision=0.5), given))
     assert not (tmp_path / "new").exists()
 
 
-def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tmp_path: Path) -> None:
+def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Made, tmp_path: Path) -> None:
     """The second head and its record stay, the thresholds of both heads are new, and the classifier gives the same `tags`."""
-    both = multilabel.add_to(tmp_path / "both", bundle=built.bundle, splits=splits())
+    again = recipe.calibrated(built.bundle, splits(), Promise(kind="both", precision=0.5))
+    both = steps.make(tmp_path / "both", replace(again, second_head=LabelHeadRecipe())).bundle
     option = both.manifest.multilabel
-    made = recalibrate_bundle(tmp_path / "new", bundle=both, splits=splits(), asked=Promise(kind="both", precision=0.9)).bundle
+    made = steps.make(tmp_path / "new", recipe.calibrated(both, splits(), Promise(kind="both", precision=0.9))).bundle
     assert made.manifest.files == both.manifest.files
     assert {found.target_precision for found in made.manifest.thresholds.values()} == {0.9}
     assert made.manifest.training["calibrated"]["bundle"] == both.digest
@@ -444,36 +462,29 @@ def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tm
     assert OnnxClassifier(made).classify([text]) == OnnxClassifier(both).classify([text])
 
 
-def test_nothing_is_written_when_a_gate_refuses(tmp_path: Path) -> None:
-    """A bundle that breaks a limit is not written."""
+def test_nothing_is_written_when_a_gate_refuses(built: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A bundle that breaks a limit is not written, and the one that is there stays."""
+    there = shutil.copytree(built.bundle.path, tmp_path / "bundle")
+    monkeypatch.setattr(base_model, "load", lambda: SimpleNamespace(tokenizer=tokenizer().to_str().encode()))
     with pytest.raises(ParityError, match="quantisation keeps"):
-        assemble.assemble(
-            tmp_path / "bundle",
-            network=network(),
-            trained=Trained(labels=LABELS, record={}),
-            tokenizer=tokenizer().to_str().encode(),
-            splits=splits(),
-            target=assemble.Target(limits=parity.Limits(quantised_agreement=1.01)),
-        )
-    assert not (tmp_path / "bundle").exists()
+        steps.make(there, of_file(tmp_path / "net.safetensors", quantised_agreement=1.01))
+    assert bundle.read(there).digest == built.bundle.digest
+    assert sorted(path.name for path in there.iterdir()) == ["bundle.json", "model.onnx", "tokenizer.json"]
 
 
-def test_a_network_whose_bundle_is_refused_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The network of a refused bundle is kept, the message says where, and it can be exported."""
+def test_a_trained_network_is_on_disk_before_a_gate_can_refuse_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Training takes half an hour: the network of a refused bundle can be exported."""
     trained = Trained(labels=LABELS, record={"seed": 0})
-    base = SimpleNamespace(tokenizer=tokenizer().to_str().encode())
-    monkeypatch.setattr(build.base_model, "load", lambda: base)
-    monkeypatch.setattr(build, "fit", lambda *_: (network(), trained))
-    with pytest.raises(ParityError, match=r"bundle-refused\.safetensors, for `tagstream model export`"):
-        build.train_bundle(
-            tmp_path / "bundle",
-            splits=splits(),
-            plan=build.TrainingPlan(),
-            target=assemble.Target(limits=parity.Limits(quantised_agreement=1.01)),
-        )
-    kept, record = checkpoint.load(tmp_path / "bundle-refused.safetensors")
+    monkeypatch.setattr(base_model, "load", lambda: SimpleNamespace(tokenizer=tokenizer().to_str().encode()))
+    monkeypatch.setattr(trainings, "fit", lambda *_: (network(), trained))
+    kept = tmp_path / "net.safetensors"
+    of = recipe.shipped(splits(), Promise(), checkpoint=kept)
+    with pytest.raises(ParityError, match="quantisation keeps"):
+        steps.make(tmp_path / "bundle", replace(of, limits=parity.GateLimits(quantised_agreement=1.01)))
+    found, record = checkpoint.load(kept)
     assert record == trained
-    assert kept.shape == network().shape
+    assert found.shape == network().shape
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_training_batches_cover_what_was_asked() -> None:

@@ -7,14 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_export.bundle.classifier import open_session
-from model_export.data.madewithml import LABELS
-from model_export.onnx import export, heads, ngrams, parity, quantize
-from model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
-from model_export.train import batches
-from model_export.train.head import Head
-from model_export.train.lessons import Examples
-from model_export.train.network import Shape, TagNetwork
+from tagstream.model_export.bundle.model import open_session
+from tagstream.model_export.data.madewithml import LABELS
+from tagstream.model_export.onnx import export, heads, ngrams, parity, quantize
+from tagstream.model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
+from tagstream.model_export.train import batches
+from tagstream.model_export.train.examples import Examples
+from tagstream.model_export.train.head import Head
+from tagstream.model_export.train.network import Shape, TagNetwork
 
 VOCABULARY, BUCKETS, WIDTH = 64, 256, 32
 SHAPE = Shape(vocabulary=VOCABULARY, positions=64, width=WIDTH, inner=64, heads=4, layers=2, labels=len(LABELS))
@@ -32,7 +32,7 @@ def rows(count: int, seed: int, least: int = 4, most: int = 30) -> list[list[int
 def model() -> bytes:
     """A random int8 network."""
     torch.manual_seed(0)
-    plain = export.to_onnx(TagNetwork(SHAPE).for_export(), LABELS)
+    plain = export.to_onnx(TagNetwork(SHAPE).for_export(), LABELS, longest=SHAPE.positions)
     return quantize.quantize(plain, rows(64, 1), LABELS)
 
 

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.onnx import export, operators, parity
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.onnx import export, operators, parity
 
 LABELS = ("a", "b", "c", "d")
 WIDTH, HEADS, LENGTH = 32, 2, 24

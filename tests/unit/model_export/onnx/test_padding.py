@@ -16,12 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxruntime.quantization import quantize_dynamic
 
-from model_export.bundle.bundle import ANY_PADDING, DEFAULT_BUNDLE, PADDING_METADATA_KEY, read
-from model_export.bundle.classifier import open_session
-from model_export.bundle.invariance import ParityError, check_invariance
-from model_export.bundle.prediction import Prediction, predict
-from model_export.onnx import export, heads, operators, parity, quantize, sums
-from model_export.train.network import Shape, TagNetwork
+from tagstream.model_export.bundle.bundle import ANY_PADDING, DEFAULT_BUNDLE, PADDING_METADATA_KEY, read
+from tagstream.model_export.bundle.invariance import ParityError, check_invariance
+from tagstream.model_export.bundle.model import Prediction, open_session, predict
+from tagstream.model_export.onnx import export, heads, operators, parity, quantize, sums
+from tagstream.model_export.train.network import Shape, TagNetwork
 
 LABELS = ("a", "b", "c", "d")
 TOKENS, LONGEST = 64, 48
@@ -37,7 +36,7 @@ def plain_of(pooling: str) -> bytes:
     network = TagNetwork(SHAPE).eval()
     if pooling == "first":
         network = network.shallow([0, 1], "first").eval()
-    return export.to_onnx(network.for_export(), LABELS)
+    return export.to_onnx(network.for_export(), LABELS, longest=network.shape.positions)
 
 
 @functools.cache

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.invariance import ParityError, check_invariance
-from model_export.bundle.prediction import Prediction, predict
-from model_export.commands import inspect, verify
-from model_export.onnx import parity
-from model_export.onnx.parity import Limits
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError, read
+from tagstream.model_export.bundle.invariance import ParityError, check_invariance
+from tagstream.model_export.bundle.model import OnnxClassifier, Prediction, predict
+from tagstream.model_export.onnx import parity
+from tagstream.model_export.onnx.parity import GateLimits
+from tagstream.model_export.verify import verify
 from tests.conftest import TINY_BUNDLE
 
 TEXTS = tuple(f"word {number} image language" for number in range(40))
@@ -43,9 +42,9 @@ def test_tiny_bundle_does_not_depend_on_its_batch() -> None:
 def test_export_of_another_network_is_refused() -> None:
     """A difference of a hundredth of a logit is not rounding."""
     logits = np.zeros((3, 2))
-    assert parity.check_export(logits, logits + 1e-5, Limits()).max_logit == pytest.approx(1e-5)
+    assert parity.check_export(logits, logits + 1e-5, GateLimits()).max_logit == pytest.approx(1e-5)
     with pytest.raises(ParityError, match="another network"):
-        parity.check_export(logits, logits + 0.01, Limits())
+        parity.check_export(logits, logits + 0.01, GateLimits())
 
 
 def test_quantisation_that_changes_labels_is_refused() -> None:
@@ -54,7 +53,7 @@ def test_quantisation_that_changes_labels_is_refused() -> None:
     quantised = plain.copy()
     quantised[0] = [0.0, 1.0]
     with pytest.raises(ParityError, match=r"0\.7500 of the labels"):
-        parity.check_quantised(plain, quantised, Limits())
+        parity.check_quantised(plain, quantised, GateLimits())
 
 
 def test_routing_flips_count_texts_that_change_doors() -> None:
@@ -62,14 +61,14 @@ def test_routing_flips_count_texts_that_change_doors() -> None:
     plain = np.array([[2.0, 0.0], [2.0, 0.0]])
     moved = np.array([[2.0, 0.0], [1.0, 0.0]])
     assert parity.routing_flips(plain, moved, temperature=1.0, thresholds=[0.8] * plain.shape[1]) == 0.5
-    with pytest.raises(ParityError, match="another door"):
-        parity.check_flips(0.5, Limits())
+    with pytest.raises(ParityError, match="another topic"):
+        parity.check_flips(0.5, GateLimits())
 
 
 def test_verify_returns_what_was_checked() -> None:
     """The command returns digest, labels and counts of its checks."""
     found = verify(TINY_BUNDLE)
-    assert found.digest == inspect(TINY_BUNDLE).digest
+    assert found.digest == read(TINY_BUNDLE).digest
     assert found.golden_texts == 6
 
 

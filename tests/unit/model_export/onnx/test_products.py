@@ -6,8 +6,8 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from model_export.onnx import products
-from model_export.onnx.graph import Graph
+from tagstream.model_export.onnx import products
+from tagstream.model_export.onnx.graph import Graph
 
 WIDTH, CHANNELS, STEP = 16, 8, 0.02
 

@@ -7,17 +7,16 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from model_export.compare import measured
-from model_export.report import plots, report
-from stream.cli import making
-from stream.cli.main import app
-from stream.settings.settings import Settings
+from tagstream.model_export.compare import measured, requirements
+from tagstream.model_export.report import plots, report
+from tagstream.stream.cli.main import app
+from tagstream.stream.cli.models import needs
+from tagstream.stream.cli.models.evaluate import path_and_name
 from tests.evaluations import NASTY, TRADE, evaluation, of_many_labels
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -67,10 +66,16 @@ def found() -> measured.Measured:
 
 
 @pytest.fixture(scope="module")
-def folder(found: measured.Measured, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def judged(found: measured.Measured) -> requirements.Judged:
+    """A requirement that it misses, and one that holds."""
+    return requirements.judge(found, requirements.parse(["f1>=0.99,called_strange<=1"], beside=False))
+
+
+@pytest.fixture(scope="module")
+def folder(found: measured.Measured, judged: requirements.Judged, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its report."""
     place = tmp_path_factory.mktemp("report") / "of" / "today"
-    written = report.write(found, place)
+    written = report.write(found, place, judged)
     assert [path.name for path in written] == ["report.html", "report.md", "evaluation.jsonl"]
     return place
 
@@ -97,6 +102,8 @@ def test_page_says_what_the_record_says(folder: Path, found: measured.Measured) 
     assert f"better than {found.others[0].name}" in report.summary(found)
     assert report.summary(found) in text
     assert found.digest in text
+    figure = found.bundle.parts["corpus_test"].evaluation.weighted_f1
+    assert re.search(rf"1 of 2 hold.*f1>=0\.99: it is {figure}\s*missed", text, re.DOTALL)
 
 
 def test_names_are_names_and_nothing_else(folder: Path) -> None:
@@ -148,10 +155,10 @@ def test_the_same_record_gives_the_same_bytes(found: measured.Measured) -> None:
     assert plots.draw(found) == plots.draw(found)
 
 
-def test_record_lies_beside_the_report(folder: Path, found: measured.Measured) -> None:
+def test_record_lies_beside_the_report(folder: Path, found: measured.Measured, judged: requirements.Judged) -> None:
     """The record is one JSON object a line, as `--json` prints it."""
     lines = [json.loads(line) for line in (folder / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert lines == [json.loads(msgspec.json.encode(each)) for each in found.records()]
+    assert lines == [json.loads(msgspec.json.encode(each)) for each in (*found.records(), *judged.records())]
 
 
 def test_a_report_on_many_foreign_labels_names_the_mistakes() -> None:
@@ -189,16 +196,17 @@ def test_missing_extras_are_a_sentence(
     """A missing package is named with its installation, before the measurement begins."""
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else real(name, *rest))
-    wanted: dict[str, Any] = {"baselines": False, "against": (), "checkpoints": (), "suite": None, "as_json": False}
-    with pytest.raises(making.ExtraMissingError, match=rf"{sentence}.*-m pip install -e '\.\[export\]'"):
-        making.evaluate(Settings(), report=tmp_path if folder_given else None, **wanted)
+    options = ["--report", str(tmp_path)] if folder_given else []
+    result = CliRunner().invoke(app, ["model", "evaluate", *options])
+    assert isinstance(result.exception, needs.ExtraMissingError)
+    assert re.search(rf"{sentence}.*-m pip install -e '\.\[export\]'", str(result.exception))
 
 
 def test_the_command_prints_lines_of_json_and_writes_the_report(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bundle_folder: Path
 ) -> None:
     """Standard output has JSON lines alone, the second bundle has its given name, and the report is written."""
-    monkeypatch.setattr(making, "data_folder", lambda _: None)
+    monkeypatch.setattr(needs, "data_folder", lambda _: None)
     options = ["--against", f"twin={tiny_bundle_folder}", "--report", str(tmp_path / "out"), "--json"]
     result = CliRunner().invoke(app, ["model", "evaluate", str(tiny_bundle_folder), *options])
     assert result.exit_code == 0, result.output
@@ -214,11 +222,11 @@ def test_the_command_prints_lines_of_json_and_writes_the_report(
 )
 def test_a_model_on_the_command_line_may_have_a_name(given: str, name: str | None, path: str) -> None:
     """A model is given as NAME=PATH or as a path."""
-    assert (making.named(given).name, making.named(given).path) == (name, Path(path))
+    assert path_and_name(given) == (Path(path), name)
 
 
 def test_a_path_with_an_equals_sign_that_exists_is_a_path(tmp_path: Path) -> None:
     """An existing path with an equals sign is not split into name and path."""
     odd = tmp_path / "run=3"
     odd.mkdir()
-    assert making.named(str(odd)).path == odd
+    assert path_and_name(str(odd)) == (odd, None)

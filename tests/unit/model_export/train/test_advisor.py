@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from model_export.train import advisor
-from model_export.train.advisor import AdviceRecipe, AdvisorError
-from model_export.train.lessons import Examples
+from tagstream.model_export.train import advisor
+from tagstream.model_export.train.advisor import AdviceRecipe, AdvisorError
+from tagstream.model_export.train.examples import Examples
 
 
 def clouds(topics: int, rows: int) -> tuple[np.ndarray, Examples, list[str]]:

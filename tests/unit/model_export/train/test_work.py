@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from model_export.train import tuning, work
-from model_export.train.distil import StudentRecipe, distil
-from model_export.train.lessons import Examples, lessons_of
-from model_export.train.network import Shape, TagNetwork
-from model_export.train.work import Work
+from tagstream.model_export.train import tuning, work
+from tagstream.model_export.train.distil import StudentRecipe, distil
+from tagstream.model_export.train.examples import Examples, soft_examples
+from tagstream.model_export.train.network import Shape, TagNetwork
+from tagstream.model_export.train.work import Work
 
 LABELS = 3
-RECIPE = tuning.Recipe(epochs=3, batch_rows=8, source_shares={})
+RECIPE = tuning.TeacherRecipe(epochs=3, batch_rows=8, source_shares={})
 STUDENT = StudentRecipe(layers=(1,), epochs=3, batch_rows=8, source_shares={}, dropout=0.1)
 
 
@@ -37,7 +37,7 @@ def rows(count: int) -> Examples:
 def tuned(at: Work) -> dict[str, torch.Tensor]:
     """The weights of a teacher and of its student."""
     some = rows(64)
-    lessons = lessons_of(some, labels=LABELS)
+    lessons = soft_examples(some, labels=LABELS)
     teacher = tuning.tune(network(), some, rows(24), RECIPE, lessons, at).network
     student = distil(teacher, some, lessons, STUDENT, at)
     return {f"teacher.{name}": value for name, value in teacher.state_dict().items()} | dict(student.state_dict())
@@ -88,7 +88,7 @@ def test_a_finished_stage_is_read_and_a_half_written_one_is_not(tmp_path: Path) 
 
 
 def test_other_rows_have_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an earlier run kept is taken for the same rows, recipe and code alone."""
+    """The stages that an earlier run kept are taken for the same rows, recipe and code alone."""
     before = Work(tmp_path).within(["a"], RECIPE)
     assert Work(tmp_path).within(["a"], RECIPE).folder == before.folder
     assert Work(tmp_path).within(["b"], RECIPE).folder != before.folder

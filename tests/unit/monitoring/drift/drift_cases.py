@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from itertools import count
 
-from monitoring.drift.findings import Model
-from monitoring.observer import Observation, Signals
-from monitoring.vocabulary import Destination, Reason
+from tagstream.monitoring.drift.findings import Model
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import Signals
+from tagstream.monitoring.vocabulary import Destination, Reason
 
 MODEL = Model(name="m", version="1", digest="d" * 64)
 LABEL_RATIO = {"mlops": 0.5, "other": 0.5}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from river._river_rust.drift import AdaptiveWindowing
 from river.drift import ADWIN
 
-from monitoring.drift.adwin import AdaptiveWindow
+from tagstream.monitoring.drift.adwin import AdaptiveWindow
 
 
 def stream(seed: int, values: int) -> Iterator[float]:

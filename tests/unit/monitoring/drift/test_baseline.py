@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.drift import baseline
-from monitoring.drift.baseline import BaselineError
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.baseline import BaselineError
 from tests.unit.monitoring.drift.drift_cases import dead_letter, decision, ordinary
 
 

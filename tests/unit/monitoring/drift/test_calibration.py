@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from monitoring.drift.calibration import Calibrated, TooFewError, calibrate
-from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z, DriftPlan
-from monitoring.observer import Observation
+from tagstream.monitoring.drift.calibration import Calibrated, TooFewError, calibrate
+from tagstream.monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z, DriftPlan
+from tagstream.monitoring.observer import Observation
 from tests.unit.monitoring.drift.drift_cases import decision, ordinary
 
 PLAN = DriftPlan(window_events=200, reference_windows=5)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.drift import baseline
-from monitoring.drift.learning import GroupLearning, Note
-from monitoring.drift.thresholds import DriftPlan
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.learning import GroupLearning, ReferenceNote
+from tagstream.monitoring.drift.thresholds import DriftPlan
 from tests.unit.monitoring.drift.drift_cases import decision, ordinary
 
 WINDOW, WINDOWS, SECONDS = 100, 4, 400.0
@@ -21,7 +21,7 @@ def made(worker: str = "a", **more: str) -> GroupLearning:
     return GroupLearning(**{"group": "g", "model": "d", "worker": worker, **more}, plan=PLAN)
 
 
-def learned() -> tuple[GroupLearning, list[Note]]:
+def learned() -> tuple[GroupLearning, list[ReferenceNote]]:
     """A worker that has learned by itself, and its notes."""
     one, notes = made(), []
     for number in range(WINDOWS + 1):
@@ -56,7 +56,7 @@ def test_a_worker_that_starts_later_reads_what_the_group_has_learned() -> None:
     newest = {note.key: msgspec.json.encode(note) for note in notes}
     other = made("b")
     for value in newest.values():
-        other.read(msgspec.json.decode(value, type=Note))
+        other.read(msgspec.json.decode(value, type=ReferenceNote))
     assert other.in_force == one.in_force
     assert other.progress(START_MS) == 1.0
     assert other.offer(list(ordinary(WINDOW)), START_MS) == []

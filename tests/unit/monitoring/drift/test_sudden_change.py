@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.drift.sudden_change import QUIET_EVENTS, WATCHED, Change, ChangeDetector
-from monitoring.drift.thresholds import CHANGE_DELTA
-from monitoring.vocabulary import DriftSignal
+from tagstream.monitoring.drift.sudden_change import QUIET_EVENTS, ChangeDetector, SuddenChange
+from tagstream.monitoring.drift.thresholds import CHANGE_DELTA
+from tagstream.monitoring.signals import WATCHED, DriftSignal
 
 DELTA = CHANGE_DELTA
 
@@ -20,7 +20,7 @@ def normal(mean: float, sd: float, events: int, seed: int) -> list[float]:
     return [chance.gauss(mean, sd) for _ in range(events)]
 
 
-def reports(values: list[float], signal: DriftSignal = DriftSignal.CONFIDENCE) -> list[tuple[int, Change]]:
+def reports(values: list[float], signal: DriftSignal = DriftSignal.CONFIDENCE) -> list[tuple[int, SuddenChange]]:
     """Every report with the number of the value that brought it."""
     detector = ChangeDetector(signal, delta=DELTA)
     return [(at, found) for at, value in enumerate(values) if (found := detector.update(value))]

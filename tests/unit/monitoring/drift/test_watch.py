@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.drift import baseline
-from monitoring.drift.findings import Finding
-from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.watch import REPEAT_MS, WORSE_MS, DriftWatch, Noticed
-from monitoring.observer import Observation
-from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.findings import Finding
+from tagstream.monitoring.drift.thresholds import DriftPlan
+from tagstream.monitoring.drift.watch import REPEAT_MS, WORSE_MS, DriftWatch, Noticed
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import DriftSignal
+from tagstream.monitoring.vocabulary import DriftKind, DriftScore
 from tests.unit.monitoring.drift.drift_cases import MODEL, dead_letter, decision, ordinary
 
 WINDOW = 500

@@ -6,10 +6,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from monitoring.drift import baseline
-from monitoring.drift.thresholds import Thresholds
-from monitoring.drift.window_comparison import LEAST_COUNT, LEAST_RATIO, LEAST_SHARE, compare, examples_of_words, surprise
-from monitoring.vocabulary import DriftScore
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.thresholds import Thresholds
+from tagstream.monitoring.drift.window_comparison import (
+    LEAST_COUNT,
+    LEAST_RATIO,
+    LEAST_SHARE,
+    compare,
+    examples_of_words,
+    surprise,
+)
+from tagstream.monitoring.vocabulary import DriftScore
 from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, dead_letter, decision, ordinary
 
 REFERENCE = baseline.of(list(ordinary(5_000)))

@@ -3,26 +3,24 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from monitoring import limits
-from monitoring.comparison import psi
-from monitoring.drift import baseline
-from monitoring.figures.alarms import Alarm, Tier, alarms
-from monitoring.figures.compute import figures, trouble_of
-from monitoring.figures.figures import Figures, Position, Trouble
-from monitoring.figures.history import History
-from monitoring.figures.snapshot import of_families, parse
-from monitoring.health import STARTING, STOPPING, Progress
-from monitoring.observer import Observation
-from monitoring.vocabulary import Destination, ReviewReason
+from tagstream.monitoring import limits
+from tagstream.monitoring.alarms import Alarm, Tier, alarms
+from tagstream.monitoring.comparison import psi
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.figures.compute import figures, trouble_of
+from tagstream.monitoring.figures.figures import Figures, LogPosition, Trouble
+from tagstream.monitoring.figures.history import History
+from tagstream.monitoring.figures.snapshot import of_families, parse
+from tagstream.monitoring.health import STARTING, STOPPING, Progress
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.screen import screen
+from tagstream.monitoring.vocabulary import Arm, Destination, PlanState, ReviewReason
 from tests.fakes import Clock
 from tests.observations import DIGEST, LABELS, THRESHOLD, Stream, reference
-
-ALERTS = Path(__file__).parents[4] / "monitoring" / "prometheus" / "alerts.yml"
 
 
 def seen(*streams: Stream, troubles: tuple[Trouble, ...] = ()) -> Figures:
@@ -86,7 +84,7 @@ def test_a_worker_of_an_older_version_has_dashes_and_no_alarm() -> None:
     assert all(measure.value is None for measure in (*found.distances, *found.shares))
     assert found.labels == ()
     assert found.confidence.mean is None
-    assert found.position == Position(lag=None, inflight=None, partitions=None, oldest_seconds=None)
+    assert found.position == LogPosition(lag=None, inflight=None, partitions=None, oldest_seconds=None)
     assert alarms(found) == []
 
 
@@ -298,7 +296,7 @@ def test_the_age_of_the_oldest_event_is_unknown_with_nothing_in_hand(
 def test_an_open_transaction_is_an_alarm_that_names_the_partition() -> None:
     """Only after the limit: a producer that commits has a transaction open at many looks."""
     stream = ran()
-    stream.metrics.open_transactions({3: (500, stream.now - limits.OPEN_TRANSACTION_SECONDS), 4: (7, stream.now - 45)})
+    stream.metrics.open_transactions({"3": (500, stream.now - limits.OPEN_TRANSACTION_SECONDS), "4": (7, stream.now - 45)})
     (alarm,) = [one for one in alarms(seen(stream)) if one.name == "OpenTransaction"]
     assert alarm.tier is Tier.PAGE
     assert alarm.what.endswith("no worker may read them: 7 of partition 4 for 45 s.")
@@ -367,7 +365,7 @@ def test_a_worker_that_is_absent_or_not_ready_comes_first() -> None:
 
 
 def test_an_open_circuit_breaker_is_an_alarm_of_its_own_with_one_next_step() -> None:
-    """An open breaker is one alarm with the worker's next step, or the runbook if the worker gives none."""
+    """An open breaker is one alarm with the worker's next step, or that of the record if the worker gives none."""
     stream = ran()
     stream.metrics.circuit_breaker(is_open=True)
     snapshot = of_families(stream.registry.collect(), at=stream.now)
@@ -384,7 +382,7 @@ def test_an_open_circuit_breaker_is_an_alarm_of_its_own_with_one_next_step() -> 
     ]
     assert [alarm.next for alarm in found] == [
         f"{answer}.",
-        "docs/runbooks/CircuitBreakerOpen.md; the worker's /readyz names the file that keeps it open.",
+        "read /readyz of the worker; it names the limit that was exceeded and how to close the breaker.",
     ]
 
 
@@ -409,52 +407,6 @@ def test_a_worker_that_does_not_hear_from_its_brokers_is_an_alarm_of_its_own() -
     assert progress.verdict().ready
 
 
-@pytest.mark.parametrize(
-    ("alert", "threshold"),
-    [
-        ("PredictionDrift", limits.LABEL_PSI),
-        ("ConfidenceDrift", limits.CONFIDENCE_KS),
-        ("EnergyDrift", limits.ENERGY_KS),
-        ("TokensPerWordDrift", limits.TOKENS_PER_WORD_KS),
-        ("DeadLetterRatio", limits.DEAD_LETTER_RATIO),
-        ("DeadLetterRatio", limits.LEAST_BAD_EVENTS),
-        ("FreshnessBurn", limits.STALE_RATIO),
-        ("FreshnessBurn", limits.LEAST_BAD_EVENTS),
-        ("PredictionDrift", limits.LEAST_DECISIONS),
-        ("OutOfDistributionShare", limits.OUT_OF_DISTRIBUTION_TIMES),
-        ("OutOfDistributionShare", limits.OUT_OF_DISTRIBUTION_LEAST),
-        ("WithoutDescriptionShare", limits.WITHOUT_DESCRIPTION_MORE),
-        ("UnseenSourceShare", limits.UNSEEN_SOURCE_RATIO),
-        ("OpenTransaction", limits.OPEN_TRANSACTION_SECONDS),
-    ],
-)
-def test_the_limits_are_those_of_the_alerts(alert: str, threshold: float) -> None:
-    """Each limit is the number in the expression of its alert."""
-    assert f"{threshold:g}" in re.findall(r"(?<![\w.])[\d.]+(?!\w)", condition(alert))
-
-
-def test_the_review_budget_is_that_of_the_recording_rule() -> None:
-    """The review budget is the number in the recording rule."""
-    rules = ALERTS.with_name("recording.yml").read_text(encoding="utf-8")
-    assert f"expr: {limits.REVIEW_RATIO:g} * group by (job)" in rules
-
-
-def test_every_alarm_has_the_name_of_an_alert() -> None:
-    """Each alarm has the name of an alert, which leads to its runbook."""
-    source = (ALERTS.parents[1] / "figures" / "alarms.py").read_text(encoding="utf-8")
-    alerts = set(re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8")))
-    told = set(re.findall(r'"([A-Z][a-z]+(?:[A-Z][a-z]+)*)"', source))
-    assert len(told) > 10
-    assert told <= alerts
-
-
-def condition(alert: str) -> str:
-    """An alert's expression."""
-    found = re.search(rf"- alert: {alert}\n\s+expr: (.*?)\n\s+(?:for|labels):", ALERTS.read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None, alert
-    return found[1]
-
-
 def test_under_the_rules_all_goes_to_people_and_the_page_says_so() -> None:
     """Decisions of the keyword rules count in the review share, though the model made none."""
     stream = Stream()
@@ -471,3 +423,67 @@ def test_under_the_rules_all_goes_to_people_and_the_page_says_so() -> None:
     assert "keyword rules" in alarm.what
     assert "TAGSTREAM_DECIDER=model" in alarm.next
     assert "drift" not in alarm.what + alarm.next
+
+
+def following(epoch: int, *, arms: dict[Arm, int] | None = None, planned: int | None = None, ready: bool = True) -> Stream:
+    """A worker that decides by this epoch, after so many decisions of each arm."""
+    stream = ran()
+    stream.metrics.rollout.decides_by(epoch)
+    stream.metrics.rollout.decided(arms or {})
+    if planned is not None:
+        stream.metrics.rollout.planned(planned, PlanState.READY if ready else PlanState.REFUSED, closing=None)
+    return stream
+
+
+def test_without_a_rollout_there_are_no_figures_of_one() -> None:
+    """A worker that follows none has no epoch, and the screen no words of it."""
+    found = seen(ran())
+    assert found.rollout is None
+    assert screen(found).rollout == ()
+
+
+def test_a_rollout_is_shown_by_epoch_arms_and_readiness() -> None:
+    """Workers are added up: shares of the arms of all decisions, and the workers by their state before the planned epoch."""
+    first = following(7, arms={Arm.CHAMPION: 90, Arm.CHALLENGER: 10}, planned=8)
+    second = following(7, arms={Arm.CHAMPION: 97, Arm.FALLBACK: 3}, planned=8, ready=False)
+    found = seen(first, second, ran())
+    assert found.rollout is not None
+    assert (found.rollout.workers, found.rollout.epochs, found.rollout.planned) == (2, (7,), 8)
+    assert found.rollout.states == {"ready": 1, "refused": 1}
+    assert {(one.name, one.value) for one in screen(found).rollout} == {
+        ("epoch", "7"),
+        ("champion", "93.5%"),
+        ("challenger", "5.0%"),
+        ("fallback", "1.5%"),
+        ("held", "0"),
+        ("following", "2 of 3"),
+        ("plan", "8: 1 ready, 1 refused"),
+    }
+
+
+def test_workers_of_different_epochs_are_an_alarm_once_they_have_had_time() -> None:
+    """Workers take a change over within a second; one that stays behind is told, and so is a plan that was refused."""
+    behind, ahead = following(3), following(4)
+    assert "RolloutVersionsDiffer" in names(alarms(seen(behind, ahead)))
+    fresh = Stream(start=ahead.now)
+    fresh.metrics.rollout.decides_by(4)
+    settling = seen(behind, fresh)
+    assert settling.rollout is not None
+    assert settling.rollout.epochs == (3, 4)
+    assert "RolloutVersionsDiffer" not in names(alarms(settling))
+    assert "RolloutRefused" not in names(alarms(settling))
+    behind.metrics.rollout.refused()
+    assert "RolloutRefused" in names(alarms(seen(behind, fresh)))
+
+
+@pytest.mark.parametrize(("closing", "for_what"), [(5, "epoch 5"), (None, "no epoch lists")])
+def test_events_that_are_held_for_long_are_an_alarm(closing: int | None, for_what: str) -> None:
+    """A hold of a moment is a change; a long one is told with what the events wait for."""
+    found = seen(following(4)).rollout
+    assert found is not None
+    held = replace(found, held_events=32, held_seconds=limits.HELD_SECONDS / 2, closing=closing)
+    assert "RolloutHangs" not in names(alarms(replace(seen(ran()), rollout=held)))
+    (alarm,) = alarms(replace(seen(ran()), rollout=replace(held, held_seconds=limits.HELD_SECONDS + 1)))
+    assert (alarm.name, alarm.tier) == ("RolloutHangs", Tier.PAGE)
+    assert "32 events" in alarm.what
+    assert for_what in alarm.what

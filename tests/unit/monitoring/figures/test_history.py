@@ -2,9 +2,9 @@
 
 import pytest
 
-from monitoring.figures import history as module
-from monitoring.figures.history import History, Windows
-from monitoring.figures.snapshot import of_families
+from tagstream.monitoring.figures import history as module
+from tagstream.monitoring.figures.history import History, Windows
+from tagstream.monitoring.figures.snapshot import of_families
 from tests.observations import Stream
 
 
@@ -66,7 +66,19 @@ def test_memory_has_a_bound() -> None:
         stream.run(1, rate=1)
         look(kept, stream)
     assert len(kept._kept) <= module.LONGEST_SECONDS / module.SPACING_SECONDS + 2
-    assert not any(snapshot.gauges for _, workers in kept._kept for snapshot in workers.values())
+    assert all(snapshot.gauges.keys() <= {module.MODEL} for _, workers in kept._kept for snapshot in workers.values())
+
+
+def test_a_span_in_which_the_model_was_changed_has_both() -> None:
+    """The counters of the span are of two models, and of no reference; a later span has the newer one alone."""
+    stream, kept = Stream(), History()
+    digests = []
+    for turn in range(40):
+        if turn in {0, 20}:
+            stream.metrics.model_loaded(name="m", version="1", digest=f"digest-{turn}", now=stream.now)
+        stream.run(5, rate=100)
+        digests.append({info["digest"] for info in look(kept, stream).judged.infos(module.MODEL)})
+    assert (digests[19], digests[21], digests[39]) == ({"digest-0"}, {"digest-0", "digest-20"}, {"digest-20"})
 
 
 def test_a_worker_seen_for_the_first_time_adds_nothing_to_a_span_that_it_is_older_than() -> None:

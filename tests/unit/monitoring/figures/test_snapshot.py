@@ -8,10 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from monitoring.comparison import ks, psi, psi_terms
-from monitoring.figures.histogram import Quantile, bins
-from monitoring.figures.snapshot import Histogram as Read
-from monitoring.figures.snapshot import NotMetricsError, Snapshot, difference, of_families, parse, pool
+from tagstream.monitoring.comparison import ks, psi, psi_terms
+from tagstream.monitoring.figures.snapshot import Histogram as Read
+from tagstream.monitoring.figures.snapshot import (
+    NotMetricsError,
+    Quantile,
+    Snapshot,
+    bins,
+    difference,
+    of_families,
+    parse,
+    pool,
+)
 from tests.observations import LABELS, MIX, Stream
 
 PREDICTIONS = "tagstream_predictions_total"

@@ -4,10 +4,11 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.values import ValueClass as MutexValue
 
-from monitoring.metrics.bulk import observe_all
-from monitoring.metrics.metrics import Metrics
-from monitoring.observer import Observation, Signals
-from monitoring.vocabulary import Destination
+from tagstream.monitoring.metrics.bulk import observe_all
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import Signals
+from tagstream.monitoring.vocabulary import Destination
 
 NOW_MS = 1_700_000_000_000
 BOUNDS = (-2.0, 0.0, 0.5, 1.0, 8.0)

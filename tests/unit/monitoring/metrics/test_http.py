@@ -2,21 +2,18 @@
 
 from prometheus_client import CollectorRegistry
 
-from monitoring.metrics.http import STATUSES, HttpMetrics
-from monitoring.vocabulary import Destination, HttpDoor
+from tagstream.monitoring.metrics.http import STATUSES, HttpMetrics
+from tagstream.monitoring.vocabulary import Destination, HttpFace
 
 # Name and labels; the page docs/metrics.md has the same names.
 VOCABULARY = """
 tagstream_http_requests_total door status
 tagstream_http_request_duration_seconds door
 tagstream_http_rows_total destination
-tagstream_http_batch_rows
 tagstream_http_waiting_rows
+tagstream_http_epoch
 tagstream_http_most_waiting_rows
 tagstream_http_table_rows_total result
-tagstream_http_published_events_total word
-tagstream_http_model_exceptions_total
-tagstream_http_model_info name version digest
 tagstream_trace_spans_total result
 """
 
@@ -29,7 +26,7 @@ def documented_of_a_service() -> dict[str, set[str]]:
 def registered() -> CollectorRegistry:
     """A registry with the metrics of a service that has started."""
     registry = CollectorRegistry()
-    HttpMetrics(registry).started(name="m", version="1", digest="d", most_waiting=7)
+    HttpMetrics(registry).started(most_waiting=7)
     return registry
 
 
@@ -48,7 +45,7 @@ def test_what_is_documented_is_what_a_service_registers() -> None:
 def test_every_series_is_there_from_the_start() -> None:
     """A counter that is missing until its first event silently drops out of sums."""
     registry = registered()
-    for door in HttpDoor:
+    for door in HttpFace:
         for status in STATUSES:
             assert registry.get_sample_value("tagstream_http_requests_total", {"door": door, "status": str(status)}) == 0
     for destination in Destination:
@@ -59,5 +56,5 @@ def test_every_series_is_there_from_the_start() -> None:
 def test_a_status_that_is_not_ours_is_an_error_of_ours() -> None:
     """The label set stays closed."""
     registry = CollectorRegistry()
-    HttpMetrics(registry).request(HttpDoor.INFER, 418, 0.1)
+    HttpMetrics(registry).request(HttpFace.INFER, 418, 0.1)
     assert registry.get_sample_value("tagstream_http_requests_total", {"door": "infer", "status": "500"}) == 1

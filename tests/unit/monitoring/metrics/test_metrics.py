@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from monitoring import edges
-from monitoring.metrics.families import STAGES
-from monitoring.metrics.metrics import Metrics
-from monitoring.observer import Observation, Signals
-from monitoring.record_time import can_be_true
-from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSignal, Reason, ReviewReason, SourceKind
-from stream.worker.main import process_registry
+from tagstream.monitoring.metrics.families import STAGES
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.metrics.rollout import RolloutMetrics
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.record_time import can_be_true
+from tagstream.monitoring.signals import CONFIDENCE, DISTRIBUTIONS, ENERGY, TOKENS, TOKENS_PER_WORD, DriftSignal, Signals
+from tagstream.monitoring.vocabulary import Arm, Destination, DriftKind, DriftScore, PlanState, Reason, ReviewReason, SourceKind
+from tagstream.stream.worker.main import process_registry
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
-MOST_SERIES = 450
+MOST_SERIES = 475
 NOW_MS = 1_700_000_060_000
 # The names and labels that dashboards and alerts outside of this project may use: a metric, then its labels.
 VOCABULARY = """
@@ -40,9 +41,16 @@ VOCABULARY = """
     tagstream_events_untimed_total
     tagstream_open_transaction_events partition
     tagstream_open_transaction_since_timestamp_seconds partition
+    tagstream_rollout_followed
+    tagstream_rollout_epoch
+    tagstream_rollout_decisions_total arm
+    tagstream_rollout_planned_epoch state
+    tagstream_rollout_refusals_total
+    tagstream_rollout_closing_epoch
+    tagstream_rollout_held_events
+    tagstream_rollout_held_seconds
+    tagstream_rollout_hold_duration_seconds
     tagstream_answers_active
-    tagstream_answers_received_total
-    tagstream_answers_redelivered_total
     tagstream_answers_published_total destination
     tagstream_answers_dead_lettered_total reason
     tagstream_answer_age_seconds
@@ -94,10 +102,10 @@ VOCABULARY = """
 REFERENCE: dict[str, Any] = {
     "rows": 40,
     "label_ratio": {"natural-language-processing": 0.4, "computer-vision": 0.3, "mlops": 0.2, "other": 0.1},
-    "confidence_cdf": {str(edge): round(edge / 2, 4) for edge in edges.CONFIDENCE},
-    "energy_cdf": {str(edge): 1 + edge / 12 for edge in edges.ENERGY},
-    "tokens_cdf": {str(edge): edge / 128 for edge in edges.TOKENS},
-    "tokens_per_word_cdf": {str(edge): edge / 8 for edge in edges.TOKENS_PER_WORD},
+    "confidence_cdf": {str(edge): round(edge / 2, 4) for edge in DISTRIBUTIONS[CONFIDENCE].edges},
+    "energy_cdf": {str(edge): 1 + edge / 12 for edge in DISTRIBUTIONS[ENERGY].edges},
+    "tokens_cdf": {str(edge): edge / 128 for edge in DISTRIBUTIONS[TOKENS].edges},
+    "tokens_per_word_cdf": {str(edge): edge / 8 for edge in DISTRIBUTIONS[TOKENS_PER_WORD].edges},
     "ood_ratio": 0.005,
     "truncated_ratio": 0.01,
     "without_description_ratio": 0.25,
@@ -118,7 +126,7 @@ def made() -> tuple[Metrics, CollectorRegistry]:
     metrics.model_loaded(
         name="tiny", version="1", digest="d", now=7.0, thresholds=dict.fromkeys(LABELS, 0.9), reference=REFERENCE
     )
-    metrics.open_transactions({3: (500, NOW_MS / 1000)})
+    metrics.open_transactions({"3": (500, NOW_MS / 1000)})
     return metrics, registry
 
 
@@ -195,6 +203,7 @@ OBSERVATIONS = st.builds(
     truncated=st.booleans(),
     rejection=st.one_of(st.none(), st.sampled_from(Reason)),
     review_reasons=st.lists(st.sampled_from(ReviewReason), unique=True).map(tuple),
+    arm=st.one_of(st.none(), st.sampled_from(Arm)),
     signals=st.one_of(st.none(), SIGNALS),
 )
 
@@ -249,6 +258,59 @@ def test_every_series_is_there_from_the_start_at_zero() -> None:
         "drift_last_evaluated_timestamp_seconds",
     ):
         assert value(registry, f"tagstream_{name}") == 0.0
+
+
+def test_without_a_rollout_its_series_stand_at_zero_and_the_start_of_one_is_told_apart() -> None:
+    """A worker that follows one decides by epoch 0 before the first change."""
+    metrics, registry = made()
+    found = [sample.value for metric in registry.collect() for sample in metric.samples if "_rollout_" in sample.name]
+    assert len(found) > 10
+    assert set(found) == {0.0}
+    metrics.rollout.decides_by(0)
+    assert (value(registry, "tagstream_rollout_epoch"), value(registry, "tagstream_rollout_followed")) == (0.0, 1.0)
+
+
+def test_decisions_are_counted_by_arm_from_the_first_change_on() -> None:
+    """Those from before have no arm, and count in none."""
+    metrics, registry = made()
+    metrics.published(
+        [seen(label="mlops", confidence=0.9, arm=arm) for arm in (None, Arm.CHAMPION, *[Arm.CHALLENGER] * 2)], NOW_MS
+    )
+    found = {arm: value(registry, "tagstream_rollout_decisions_total", arm=arm) for arm in Arm}
+    assert found == {Arm.CHAMPION: 1.0, Arm.CHALLENGER: 2.0, Arm.FALLBACK: 0.0}
+
+
+@pytest.mark.parametrize("state", PlanState)
+def test_a_plan_is_shown_under_one_state(state: PlanState) -> None:
+    """The number of the plan stands under the worker's state before it, and is gone with the plan."""
+    metrics, registry = made()
+    metrics.rollout.planned(7, state, closing=7)
+    assert {one: value(registry, "tagstream_rollout_planned_epoch", state=one) for one in PlanState} == {
+        one: 7.0 if one is state else 0.0 for one in PlanState
+    }
+    metrics.rollout.planned(None, None, closing=None)
+    assert {value(registry, "tagstream_rollout_planned_epoch", state=one) for one in PlanState} == {0.0}
+    assert value(registry, "tagstream_rollout_closing_epoch") == 0.0
+
+
+def test_a_batch_that_waits_for_its_epoch_is_held_and_one_that_only_asks_is_not() -> None:
+    """Events count as held once the answer of the brokers is overdue; the oldest hold is shown, and each wait is measured."""
+    now, registry = 100.0, CollectorRegistry()
+    rollout = RolloutMetrics(registry, clock=lambda: now)
+
+    def held() -> tuple[float, float]:
+        return value(registry, "tagstream_rollout_held_events"), value(registry, "tagstream_rollout_held_seconds")
+
+    with rollout.waiting(32):
+        assert held() == (0.0, 0.0)
+        now = 103.0
+        with rollout.waiting(5):
+            assert held() == (32.0, 3.0)
+            now = 104.0
+            assert held() == (37.0, 4.0)
+    assert held() == (0.0, 0.0)
+    assert value(registry, "tagstream_rollout_hold_duration_seconds_count") == 2.0
+    assert value(registry, "tagstream_rollout_hold_duration_seconds_sum") == 5.0
 
 
 def test_there_are_few_series_and_none_for_their_birth() -> None:
@@ -599,8 +661,6 @@ def test_answers_and_copies_for_audit_are_counted_apart_from_events() -> None:
     before = value(registry, "tagstream_events_published_total", destination="tagged")
 
     metrics.answers.taken()
-    metrics.answers.received(3)
-    metrics.answers.redelivered(1)
     outcomes = [
         Observation(destination=Destination.TAGGED, created_ms=NOW_MS - 700),
         Observation(destination=Destination.DLQ, created_ms=0, rejection=Reason.INVALID_ANSWER),
@@ -608,8 +668,7 @@ def test_answers_and_copies_for_audit_are_counted_apart_from_events() -> None:
     metrics.answers.published(outcomes, NOW_MS)
     metrics.answers.expired(2)
     metrics.answers.position(lag=4)
-    assert [value(registry, f"tagstream_answers_{name}") for name in ("active", "received_total", "lag_events")] == [1, 3, 4]
-    assert [value(registry, f"tagstream_answers_{name}_total") for name in ("redelivered", "expired")] == [1, 2]
+    assert [value(registry, f"tagstream_answers_{name}") for name in ("active", "expired_total", "lag_events")] == [1, 2, 4]
     assert [value(registry, "tagstream_answers_published_total", destination=door) for door in ("tagged", "dlq")] == [1, 1]
     assert value(registry, "tagstream_answers_dead_lettered_total", reason="invalid_answer") == 1
     # The record without a time that can be true has no age.

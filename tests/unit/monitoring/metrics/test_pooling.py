@@ -12,12 +12,12 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from model_export.bundle.bundle import Bundle
-from monitoring import comparison
-from monitoring.edges import CONFIDENCE, ENERGY, TOKENS_PER_WORD
-from monitoring.metrics.metrics import Metrics
-from monitoring.observer import Observation, Signals
-from monitoring.vocabulary import Destination
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.monitoring import comparison
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.signals import CONFIDENCE, DISTRIBUTIONS, ENERGY, TOKENS_PER_WORD, Signals
+from tagstream.monitoring.vocabulary import Destination
 from tests.prometheus import FOLDER, final
 from tests.waiting import HANG_SECONDS
 
@@ -66,10 +66,10 @@ def expected(seen: Sequence[Observation], reference: Mapping[str, Any]) -> dict[
         "prediction_drift:psi1h": comparison.psi(
             {**dict.fromkeys(reference["label_ratio"], 0.0), **share}, reference["label_ratio"]
         ),
-        "confidence_drift:ks1h": distance(confidences, CONFIDENCE, reference["confidence_cdf"]),
-        "energy_drift:ks1h": distance([one.energy for one in signals], ENERGY, reference["energy_cdf"]),
+        "confidence_drift:ks1h": distance(confidences, DISTRIBUTIONS[CONFIDENCE].edges, reference["confidence_cdf"]),
+        "energy_drift:ks1h": distance([one.energy for one in signals], DISTRIBUTIONS[ENERGY].edges, reference["energy_cdf"]),
         "tokens_per_word_drift:ks1h": distance(
-            [one.tokens_per_word for one in signals], TOKENS_PER_WORD, reference["tokens_per_word_cdf"]
+            [one.tokens_per_word for one in signals], DISTRIBUTIONS[TOKENS_PER_WORD].edges, reference["tokens_per_word_cdf"]
         ),
         "accuracy_estimate:cbpe1h": sum(confidences) / EVENTS,
         "ood:ratio1h": sum(one.out_of_distribution for one in signals) / EVENTS,

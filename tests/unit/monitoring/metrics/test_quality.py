@@ -1,13 +1,14 @@
 """The metrics of a review console: every series from the start, honest gaps, and the numbers of the report."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from benchmarks.quality.streams import LABELS, stream
-from monitoring.metrics.quality import QualityMetrics
-from monitoring.quality.report import Promise, Report, Window, measure
+from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.monitoring.quality.report import MeasuredModel, PromisedAccuracy, QualityReport, Window, measure
 
 VOCABULARY = """
     tagstream_quality_accuracy_ratio scope bound
@@ -16,7 +17,8 @@ VOCABULARY = """
     tagstream_quality_gap_ratio bound
     tagstream_quality_promise_ratio
     tagstream_quality_answers scope
-    tagstream_quality_decisions scope
+    tagstream_quality_arm_accuracy_ratio arm scope bound
+    tagstream_quality_arm_answers arm scope
     tagstream_quality_recalibration_gain_ratio
     tagstream_quality_evaluated_timestamp_seconds
     tagstream_quality_slip_ratio bound
@@ -38,11 +40,11 @@ def documented_of_a_console() -> dict[str, set[str]]:
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
+def report() -> QualityReport:
     """Of one simulated month."""
     one = stream(3, 30_000)
     window = Window(sample=one.drawn, population=one.population, slices={}, movable=~one.drawn.published)
-    return measure(window, promise=Promise(accuracy=0.95, least=0.95))
+    return measure(window, promise=PromisedAccuracy(accuracy=0.95, least=0.95))
 
 
 def test_what_is_documented_is_what_a_console_registers() -> None:
@@ -63,7 +65,7 @@ def test_every_series_is_there_before_the_first_report() -> None:
     assert b"tagstream_quality_promise_ratio NaN" in metrics.text()
 
 
-def test_the_numbers_are_those_of_the_report(report: Report) -> None:
+def test_the_numbers_are_those_of_the_report(report: QualityReport) -> None:
     """Value, ends and counts are served as they were estimated."""
     registry = CollectorRegistry()
     QualityMetrics(registry).report(report, now=7.0)
@@ -84,11 +86,34 @@ def test_a_figure_with_few_answers_is_no_number() -> None:
     few = one.where((one.published & one.settled).cumsum() <= 9)
     registry = CollectorRegistry()
     found = measure(
-        Window(sample=few, population=None, slices={}, movable=~few.published), promise=Promise(accuracy=0.95, least=0.95)
+        Window(sample=few, population=None, slices={}, movable=~few.published),
+        promise=PromisedAccuracy(accuracy=0.95, least=0.95),
     )
     QualityMetrics(registry).report(found, now=7.0)
     served = registry.get_sample_value("tagstream_quality_accuracy_ratio", {"scope": "published", "bound": "high"})
     assert math.isnan(served or 0)
+
+
+def test_a_canary_is_served_by_arm_as_long_as_it_is_in_the_window(report: QualityReport) -> None:
+    """Two arms and no digest, so the series stay as many as they are; a canary that has left the window leaves no figure behind."""
+    registry = CollectorRegistry()
+    metrics = QualityMetrics(registry)
+    challenger = MeasuredModel(
+        name="challenger", bundles=("b" * 64,), epochs=(7,), fallback=0, published=report.published, model=report.model
+    )
+
+    def served(bound: str) -> float | None:
+        names = {"arm": "challenger", "scope": "published", "bound": bound}
+        return registry.get_sample_value("tagstream_quality_arm_accuracy_ratio", names)
+
+    metrics.report(replace(report, arms=(replace(challenger, name="champion"), challenger)), now=7.0)
+    found = report.published.accuracy
+    assert [served(bound) for bound in ("value", "low", "high")] == [found.value, found.low, found.high]
+    answers = {"arm": "challenger", "scope": "model"}
+    assert registry.get_sample_value("tagstream_quality_arm_answers", answers) == report.model.answers
+    metrics.report(report, now=8.0)
+    assert math.isnan(served("value") or 0)
+    assert registry.get_sample_value("tagstream_quality_arm_answers", answers) == 0
 
 
 def test_the_queue_is_served_by_door() -> None:

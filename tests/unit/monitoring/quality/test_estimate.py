@@ -9,10 +9,10 @@ import pytest
 from benchmarks.quality.__main__ import Coverage
 from benchmarks.quality.estimators import KNOWN_BAD, NAMES, ours_everything, ours_published, truths
 from benchmarks.quality.streams import stream
-from monitoring.quality.estimate import LEAST_ANSWERS, accuracy, everything, published
-from monitoring.quality.reviewers import reviewers
-from monitoring.quality.sample import NO_ANSWER, Population, Sample
-from monitoring.vocabulary import LEAST_INCLUSION
+from tagstream.monitoring.quality.estimate import LEAST_ANSWERS, accuracy, everything, published
+from tagstream.monitoring.quality.reviewers import Slips, reviewers, without_slips
+from tagstream.monitoring.quality.sample import NO_ANSWER, Population, Sample
+from tagstream.monitoring.vocabulary import LEAST_INCLUSION
 
 STREAMS = 40
 EVENTS = 30_000
@@ -230,3 +230,10 @@ def test_rows_that_no_estimate_could_be_right_about_are_refused(change: dict[str
     columns = {name: getattr(good, name) for name in COLUMNS}
     with pytest.raises(ValueError, match=words):
         Sample(labels=good.labels, **{**columns, **change})
+
+
+def test_people_who_answer_by_chance_break_no_estimate() -> None:
+    """Of four labels each is named as often as every other, so that the answers fit any truth: an even one is taken, none is lost."""
+    totals = np.array([[[40.0, 20.0, 10.0, 30.0, 5.0]]])
+    found = without_slips(totals, Slips(toward=np.full((1, 4), 0.25)))
+    assert found[0, 0] == pytest.approx([25.0, 25.0, 25.0, 25.0, 5.0])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.streams import stream
-from monitoring.quality.estimate import Figure
-from monitoring.quality.label_free import LabelFree, expected, gap
-from monitoring.quality.report import Promise, Report, Window, measure
-from monitoring.quality.reviewers import reviewers
-from monitoring.quality.sample import NO_ANSWER, Population, Sample
+from tagstream.monitoring.quality.estimate import Figure
+from tagstream.monitoring.quality.label_free import LabelFree, expected, gap
+from tagstream.monitoring.quality.report import PromisedAccuracy, QualityReport, Window, measure
+from tagstream.monitoring.quality.reviewers import reviewers
+from tagstream.monitoring.quality.sample import NO_ANSWER, Population, Sample
 
 PROMISE = 0.95
 
@@ -31,12 +31,12 @@ def rows(
     )
 
 
-def report(sample: Sample) -> Report:
+def report(sample: Sample) -> QualityReport:
     """The report of a window in which low confidence alone sends decisions to people."""
     odd = np.arange(len(sample)) % 2 == 1
     sources = {"a": sample.where(sample.published & odd), "b": sample.where(sample.published & ~odd)}
     window = Window(sample=sample, population=None, slices={"source": sources}, movable=~sample.published)
-    return measure(window, promise=Promise(accuracy=PROMISE, least=PROMISE))
+    return measure(window, promise=PromisedAccuracy(accuracy=PROMISE, least=PROMISE))
 
 
 def test_the_model_expects_its_confidence() -> None:
@@ -138,8 +138,8 @@ def test_a_label_is_judged_by_what_is_promised_of_each_label() -> None:
     """A bundle that promises 95 % of all of them may publish a label of which 92 % is right."""
     sample = rows((920, True, 0.98, 0, 0), (80, True, 0.98, 1, 1))
     window = Window(sample=sample, population=None, slices={}, movable=~sample.published)
-    assert measure(window, promise=Promise(accuracy=0.95, least=0.9)).advice.below == ()
-    assert measure(window, promise=Promise(accuracy=0.95, least=0.95)).advice.below == ("one",)
+    assert measure(window, promise=PromisedAccuracy(accuracy=0.95, least=0.9)).advice.below == ()
+    assert measure(window, promise=PromisedAccuracy(accuracy=0.95, least=0.95)).advice.below == ("one",)
 
 
 def test_a_slice_has_the_accuracy_of_its_published_rows() -> None:

@@ -5,28 +5,28 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.quality.streams import LABELS, stream
-from monitoring.quality.estimate import Figure
-from monitoring.quality.report import Promise, Report, Window, measure
-from monitoring.quality.words import headline, tables, verdict
+from tagstream.monitoring.quality.estimate import Figure
+from tagstream.monitoring.quality.report import MeasuredModel, PromisedAccuracy, QualityReport, Window, measure
+from tagstream.monitoring.quality.words import headline, percent, tables, verdict
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
+def report() -> QualityReport:
     """Of one simulated month."""
     one = stream(3, 30_000)
     return measure(
         Window(sample=one.drawn, population=one.population, slices={}, movable=~one.drawn.published),
-        promise=Promise(accuracy=0.95, least=0.95),
+        promise=PromisedAccuracy(accuracy=0.95, least=0.95),
     )
 
 
-def said_of(report: Report, *, value: float | None, low: float, high: float, answers: int = 400) -> str:
+def said_of(report: QualityReport, *, value: float | None, low: float, high: float, answers: int = 400) -> str:
     """The headline with this accuracy."""
     figure = Figure(value=value, low=low, high=high, answers=answers)
     return headline(replace(report, published=replace(report.published, accuracy=figure)), days=30)
 
 
-def test_the_promise_is_kept_or_broken_only_where_the_whole_interval_says_so(report: Report) -> None:
+def test_the_promise_is_kept_or_broken_only_where_the_whole_interval_says_so(report: QualityReport) -> None:
     """An interval around the promise decides nothing."""
     assert said_of(report, value=0.97, low=0.96, high=0.98).endswith(
         "97.0 % (96.0 to 98.0) is right: the promise of 95% is kept."
@@ -35,7 +35,7 @@ def test_the_promise_is_kept_or_broken_only_where_the_whole_interval_says_so(rep
     assert said_of(report, value=0.95, low=0.93, high=0.97).endswith("within the interval, so more audits must decide.")
 
 
-def test_few_answers_say_how_many_are_missing(report: Report) -> None:
+def test_few_answers_say_how_many_are_missing(report: QualityReport) -> None:
     """Seven audits are no figure."""
     found = said_of(report, value=1.0, low=0.6, high=1.0, answers=7)
     assert found == (
@@ -45,7 +45,7 @@ def test_few_answers_say_how_many_are_missing(report: Report) -> None:
     assert said_of(report, value=1.0, low=0.6, high=1.0, answers=0).endswith("which reviewers answer.")
 
 
-def test_every_table_has_a_cell_for_each_column(report: Report) -> None:
+def test_every_table_has_a_cell_for_each_column(report: QualityReport) -> None:
     """Five tables; each label of the bundle has a row for both scopes."""
     found = tables(report)
     assert len(found) == 5
@@ -55,10 +55,41 @@ def test_every_table_has_a_cell_for_each_column(report: Report) -> None:
         assert [row[0] for row in table.rows] == ["all labels", *LABELS]
 
 
-def test_the_verdict_is_one_sentence(report: Report) -> None:
+def test_the_verdict_is_one_sentence(report: QualityReport) -> None:
     """It says whether, and why."""
     worth = replace(report, advice=replace(report.advice, worth=True, reason="because"))
     assert verdict(worth) == "New thresholds are worth doing: because."
     assert (
         verdict(replace(worth, advice=replace(worth.advice, worth=False))) == "New thresholds are not worth doing yet: because."
     )
+
+
+def with_arms(report: QualityReport) -> QualityReport:
+    """The same with a canary in it, whose figures are those of the whole."""
+    champion = MeasuredModel(
+        name="champion", bundles=("a" * 64,), epochs=(7, 8), fallback=3, published=report.published, model=report.model
+    )
+    challenger = replace(champion, name="challenger", bundles=("b" * 64,), fallback=0)
+    return replace(
+        report, arms=(champion, challenger), models=(replace(champion, name="tiny 1"), replace(challenger, name="tiny 2"))
+    )
+
+
+def test_the_arms_of_a_canary_stand_beside_each_other(report: QualityReport) -> None:
+    """A row for each figure, with its interval in both columns; bundles and fallbacks are named below."""
+    _, _, published, both, *rest = tables(with_arms(report))
+    accuracy = percent(report.published.accuracy)
+    assert (published.head, published.rows[2]) == (("figure", "champion", "challenger"), ("accuracy", accuracy, accuracy))
+    assert [row[0] for row in published.rows[3:6]] == [f"{name} of {LABELS[0]}" for name in ("precision", "recall", "F1")]
+    assert "epochs 7 to 8" in published.title
+    assert "The challenger is bbbbbbbbbbbb." in published.note
+    assert "3 of its decisions are fallback" in published.note
+    assert "rollout verdict" in both.note
+    assert len(rest) == 4
+
+
+def test_models_have_a_row_each(report: QualityReport) -> None:
+    """Name and digests, how much is known, and both accuracies."""
+    [models] = [table for table in tables(with_arms(report)) if table.title == "Accuracy by model"]
+    assert [row[0] for row in models.rows] == ["tiny 1: aaaaaaaaaaaa", "tiny 2: bbbbbbbbbbbb"]
+    assert {len(row) for row in models.rows} == {len(models.head)}

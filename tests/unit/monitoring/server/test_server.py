@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from monitoring.health import Verdict
-from monitoring.server import server
-from monitoring.server.application import application
-from monitoring.server.server import serve
+from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.server import server
+from tagstream.monitoring.server.application import application, metrics_alone
+from tagstream.monitoring.server.server import serve
 from tests.observations import Stream
 from tests.waiting import HANG_SECONDS, until
 
@@ -89,6 +89,17 @@ def test_readiness_is_the_verdict_and_says_why(worker: Worker, port: int) -> Non
     worker.verdict = STALLED
     assert get(port, "/readyz") == (503, f"{STALLED.why}\n")
     assert get(port, "/healthz")[0] == 200
+
+
+def test_a_process_beside_the_workers_has_metrics_and_probes_and_no_page() -> None:
+    """The same three paths, and the same refusal of foreign names; no page."""
+    behind = Worker()
+    behind.verdict = STALLED
+    with serve(metrics_alone(behind.registry, lambda: behind.verdict), host="127.0.0.1", port=0) as port:
+        assert get(port, "/healthz") == (200, "alive\n")
+        assert get(port, "/readyz") == (503, f"{STALLED.why}\n")
+        assert "tagstream_test_events_total 0.0" in get(port, "/metrics")[1]
+        assert get(port, "/")[0] == 404
 
 
 @pytest.mark.parametrize("path", ["/metric", "/metrics/", "/favicon.ico", "/..%2fetc", "/%00"])

@@ -12,20 +12,22 @@ from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner
 
-from monitoring.figures.compute import figures
-from monitoring.figures.figures import LabelFigures, leading
-from monitoring.figures.history import History
-from monitoring.figures.snapshot import of_families
-from monitoring.health import STARTING, Verdict
-from monitoring.server.application import application
-from monitoring.server.server import serve
-from monitoring.top import panel, top
-from monitoring.top.panel import Frame
-from monitoring.top.top import NoWorkerError, Watcher
-from monitoring.top.workers import AddressError, address, ask, get
-from stream.cli import main
-from stream.settings.metrics_address import NoPortError, own_address
-from stream.settings.settings import Settings
+from tagstream.monitoring.figures.compute import figures
+from tagstream.monitoring.figures.figures import LabelFigures, leading
+from tagstream.monitoring.figures.history import History
+from tagstream.monitoring.figures.snapshot import of_families
+from tagstream.monitoring.health import STARTING, Verdict
+from tagstream.monitoring.screen import DASH, screen
+from tagstream.monitoring.server.application import application
+from tagstream.monitoring.server.server import serve
+from tagstream.monitoring.top import panel, top
+from tagstream.monitoring.top.panel import Frame
+from tagstream.monitoring.top.top import NoWorkerError, Watcher
+from tagstream.monitoring.top.workers import WorkerAddressError, address, ask, get
+from tagstream.monitoring.vocabulary import PlanState
+from tagstream.stream.cli import main
+from tagstream.stream.settings.metrics_address import NoPortError, own_address
+from tagstream.stream.settings.settings import Settings
 from tests.foreign.labels import MANY
 from tests.observations import LABELS, Stream
 
@@ -81,7 +83,7 @@ def test_an_address_is_taken_as_people_type_it(typed: str, meant: str) -> None:
 @pytest.mark.parametrize("typed", ["ftp://h/metrics", "http://", "h:port", "h:99999", "h:0", ""])
 def test_what_is_no_address_is_refused_with_an_example(typed: str) -> None:
     """A text that is not an address is refused with an example."""
-    with pytest.raises(AddressError, match=r"HOST:PORT"):
+    with pytest.raises(WorkerAddressError, match=r"HOST:PORT"):
         address(typed)
 
 
@@ -131,7 +133,7 @@ def test_a_worker_that_is_not_ready_says_why(stream: Stream) -> None:
 def test_a_worker_that_starts_is_shown_without_an_alarm(stream: Stream) -> None:
     """The wait for the first partitions is said in a quiet line, and no alarm."""
     with served(stream, Verdict(ready=False, why=STARTING)) as one:
-        frame = "\n".join(drawn(Frame(Watcher([address(one)]).look(), whole=True), 120))
+        frame = " ".join(" ".join(drawn(Frame(Watcher([address(one)]).look(), whole=True), 120)).split())
     assert f"is not ready, which is no alarm: {STARTING}" in frame
     assert "Stalled" not in frame
 
@@ -232,7 +234,7 @@ def test_the_span_of_rates_is_said(stream: Stream) -> None:
     with served(stream) as one:
         frame = CliRunner().invoke(main.app, ["top", "--once", "--every", "0.2", one]).output
         page = json.loads(get(address(one), "/snapshot.json")[1])["figures"]["flow"]
-    assert panel.NO_FLOW in frame
+    assert "no rates yet" in frame
     assert "seconds" in page
 
 
@@ -247,9 +249,17 @@ def test_ctrl_c_is_the_ordinary_end(stream: Stream, monkeypatch: pytest.MonkeyPa
         assert CliRunner().invoke(main.app, ["top", one]).exit_code == 0
 
 
+class Terminal(io.StringIO):
+    """A text stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        """Always."""
+        return True
+
+
 def test_a_live_view_keeps_the_last_figures_while_nobody_answers(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     """While no worker answers, the last figures stay with their age."""
-    console = Console(file=io.StringIO(), width=100, height=30, color_system=None, force_terminal=True)
+    console = Console(file=Terminal(), width=100, height=30, color_system=None, _environ={"TERM": "xterm"})
     looks = 0
 
     class Fading(Watcher):
@@ -322,7 +332,9 @@ def test_names_of_labels_and_figures_are_whole_on_a_narrow_terminal(width: int) 
     """A name that is too long for its column goes on in the next line; no character of it is lost."""
     made = Stream()
     made.run(100, drift=1.0)
-    left, right = panel._tags(of(made).figures, (width - 3) // 2), panel._shares(of(made).figures, (width - 3) // 2)
+    left, right = (
+        block(of(made).figures, screen(of(made).figures), (width - 3) // 2) for block in (panel._tags, panel._shares)
+    )
     assert not any("…" in line.plain for line in left + right)
     joined = "".join(line.plain.strip().partition(" ")[0] for line in left)
     assert all(label in joined for label in LABELS)
@@ -352,8 +364,8 @@ def test_an_empty_worker_shows_dashes() -> None:
     """A worker without events is shown with dashes."""
     made = Stream()
     lines = drawn(of(made), 80)
-    assert lines[2].split()[:3] == ["-", "-", "-"]
-    assert "no alarm" in "\n".join(lines)
+    assert lines[2].split()[:3] == ["\N{EN DASH}"] * 3
+    assert "No alarm" in "\n".join(lines)
     assert "drift is judged from 500 decisions on" in "\n".join(lines)
 
 
@@ -384,3 +396,19 @@ def test_a_label_that_has_vanished_is_among_the_ten() -> None:
     rest = [LabelFigures(label=f"{n}", share=0.05, reference=0.03, psi_term=0.0, confidence=0.9) for n in range(20)]
     assert "gone" in {one.label for one in leading([*rest, gone])}
     assert leading(rest[:12]) == tuple(rest[:12])
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_a_rollout_has_a_line_of_words_that_is_whole(width: int) -> None:
+    """And without one there is no such line."""
+    stream = Stream()
+    stream.run(60)
+
+    def head() -> str:
+        made = figures(History().see({"w": of_families(stream.registry.collect(), at=stream.now)}))
+        return " ".join(" ".join(drawn(Frame(made, whole=True), width)).split())
+
+    assert "rollout:" not in head()
+    stream.metrics.rollout.decides_by(12)
+    stream.metrics.rollout.planned(13, PlanState.LOADING, closing=None)
+    assert f"rollout: epoch 12, champion {DASH}, held 0, following 1 of 1, plan 13: 1 loading" in head()

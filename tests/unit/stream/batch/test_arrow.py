@@ -14,13 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.observer import NullObserver
-from stream.batch.arrow import ANSWER_SCHEMA, ROWS_AT_ONCE, events_of, kept_name, output_schema, tag_batch
-from stream.batch.classify import classify
-from stream.batch.rows.columns import Columns
-from stream.batch.rows.files import rows_of
-from stream.batch.rows.row import RowsError
-from stream.decide.pipeline import Pipeline
+from tagstream.model_export.data.reader import ROWS_AT_ONCE, Columns, RowsError, rows_of
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.batch.arrow import ANSWER_SCHEMA, events_of, kept_name, output_schema, tag_batch
+from tagstream.stream.batch.run import decided
+from tagstream.stream.decide.pipeline import Pipeline
 from tests.fakes import BrokenClassifier, deciding
 
 PIPELINE = Pipeline(decider=deciding(), observer=NullObserver())
@@ -52,7 +50,7 @@ def test_the_answers_are_the_bytes_of_classify(tmp_path: Path) -> None:
     writer.writerows(ROWS)
     file = tmp_path / "rows.csv"
     file.write_text(text.getvalue(), encoding="utf-8")
-    offline = [row.line for row in classify(PIPELINE, rows_of(str(file)))]
+    offline = [row.answer for row in decided(PIPELINE, rows_of(str(file)))]
 
     answered = tag_batch(PIPELINE, batch_of(ROWS)).column("answer").to_pylist()
 

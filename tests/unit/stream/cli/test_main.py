@@ -4,24 +4,27 @@ import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from model_export.bundle.bundle import BundleError
-from model_export.bundle.bundle import read as read_bundle
-from model_export.data import madewithml
-from monitoring.vocabulary import Reason, Stage
-from stream.batch.rows.row import RowsError
-from stream.cli import main, making
-from stream.cli.show.settings import print_settings
-from stream.dead_letters import choose, replay
-from stream.dead_letters.plan import ReplayReport
-from stream.dead_letters.selection import UsageError
-from stream.deliver.fatal import EXIT_BROKEN
-from stream.settings.loading import SettingsError, known_keys, load
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.model_export.bundle.bundle import read as read_bundle
+from tagstream.model_export.data import madewithml
+from tagstream.model_export.data.reader import RowsError
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.cli import main
+from tagstream.stream.cli.models import needs
+from tagstream.stream.cli.show.settings import print_settings
+from tagstream.stream.dead_letters import replay
+from tagstream.stream.dead_letters.replay import ReplayReport
+from tagstream.stream.dead_letters.selection import DeadLetterArgumentError, check_filters
+from tagstream.stream.deliver.fatal import EXIT_BROKEN
+from tagstream.stream.settings.loading import SettingsError, known_keys, load
+from tagstream.stream.settings.settings import Settings
 from tests.conftest import TINY_BUNDLE
 
 
@@ -89,7 +92,7 @@ def test_a_demo_says_that_the_brokers_of_the_settings_are_not_used(monkeypatch: 
         ran.append((on_broker, settings.brokers))
         return 0
 
-    monkeypatch.setattr("stream.demo.run.demo", demo)
+    monkeypatch.setattr("tagstream.stream.demo.run.demo", demo)
     monkeypatch.chdir(tmp_path)
     assert run("demo").stderr == ""
     (tmp_path / "tagstream.toml").write_text('brokers = "file:1"\n')
@@ -255,7 +258,7 @@ def test_columns_of_a_file_are_named_for_classify_as_for_send(tmp_path: Path) ->
 def test_a_filter_that_no_dead_letter_has_is_a_mistake(verb: str, option: str, given: str, says: str) -> None:
     """An unknown code or stage is refused: an empty list would look like good news."""
     done = run("dlq", verb, option, given, "--brokers", "127.0.0.1:1")
-    assert isinstance(done.exception, UsageError)
+    assert isinstance(done.exception, DeadLetterArgumentError)
     assert done.exception.exit_code == 2
     assert says in str(done.exception)
     assert "tagstream dlq list --count" in str(done.exception)
@@ -263,11 +266,11 @@ def test_a_filter_that_no_dead_letter_has_is_a_mistake(verb: str, option: str, g
 
 def test_every_code_and_stage_that_is_written_can_be_asked_for() -> None:
     """Each code and stage that the stream writes is accepted as a filter."""
-    choose.check_filters(code=None, stage=None)
+    check_filters(code=None, stage=None)
     for code in Reason:
-        choose.check_filters(code=code.value, stage=None)
+        check_filters(code=code.value, stage=None)
     for stage in Stage:
-        choose.check_filters(code=None, stage=stage.value)
+        check_filters(code=None, stage=stage.value)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,7 @@ def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
         raise madewithml.DataError(msg)
 
     monkeypatch.setattr(madewithml, "download", download)
-    monkeypatch.setattr(making, "require_export", lambda: None)
+    monkeypatch.setattr(needs, "require_export", lambda **_: None)
     done = run("model", *(str(word).replace("NOWHERE", str(tmp_path / "none")).replace("OUT", str(tmp_path)) for word in words))
     assert isinstance(done.exception, BundleError)
     assert f"bundle {tmp_path / 'none'} is refused" in str(done.exception)
@@ -304,7 +307,7 @@ def test_bytes_are_not_shown_as_json() -> None:
 
 def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """`dlq replay --json` prints its report on standard output."""
-    monkeypatch.setattr(replay, "replay", lambda *_: ReplayReport(target="content", sent=2))
+    monkeypatch.setattr(replay, "replay", lambda *_: [ReplayReport(target="content", sent=2)])
     done = run("dlq", "replay", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (
         0,
@@ -334,7 +337,12 @@ def test_a_bundle_that_is_to_be_replaced_is_named_before_the_work(
 ) -> None:
     """Every verb that writes a bundle names the one that it will replace, before minutes of work."""
     ran = []
-    monkeypatch.setattr(making, words[0], lambda *_, **__: ran.append(words[0]))
+
+    def begin(**_: object) -> NoReturn:
+        ran.append(words[0])
+        raise typer.Exit
+
+    monkeypatch.setattr(needs, "require_export", begin)
     there = tmp_path / "bundle" if "--all" in words else tmp_path
     # In a folder without a bundle no note is printed.
     given = [word.replace("OUT", str(tmp_path)) for word in words]

@@ -10,10 +10,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from stream.batch import look
-from stream.batch.rows.row import RowsError
-from stream.batch.sending import ContractError
-from stream.cli import main
+from tagstream.model_export.data.reader import RowsError
+from tagstream.stream.batch import look
+from tagstream.stream.batch.sending import ContractError
+from tagstream.stream.cli import main
 
 
 class Sent:
@@ -39,8 +39,8 @@ class Sent:
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """A broker that takes everything."""
     taken = Sent()
-    monkeypatch.setattr("stream.batch.sending.require", lambda *_, **__: None)
-    monkeypatch.setattr("stream.kafka.producer.sender", lambda _: contextlib.nullcontext(taken))
+    monkeypatch.setattr("tagstream.stream.batch.sending.require", lambda *_, **__: None)
+    monkeypatch.setattr("tagstream.stream.kafka.producer.sender", lambda _: contextlib.nullcontext(taken))
     return taken
 
 
@@ -203,8 +203,10 @@ def test_an_empty_name_is_refused(option: str) -> None:
 def test_the_memory_for_a_large_input_is_bounded(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a long input neither rows nor faults nor ids are kept."""
     monkeypatch.setattr(look, "REMEMBER", 10)
-    seen: list[look.Look] = []
-    monkeypatch.setattr("stream.batch.sending.Look", lambda *given: seen.append(look.Look(*given)) or seen[-1])
+    seen: list[look.RowSurvey] = []
+    monkeypatch.setattr(
+        "tagstream.stream.batch.sending.RowSurvey", lambda *given: seen.append(look.RowSurvey(*given)) or seen[-1]
+    )
     lines = io.BytesIO()
     for number in range(500):
         lines.write(b'{"id":"%d","title":"a"}\nx\n' % number)

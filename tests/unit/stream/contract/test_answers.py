@@ -11,23 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.vocabulary import Reason
-from stream.contract.answers import (
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.answers import (
     OFF_SUBJECT,
     Answer,
     AnsweredEvent,
-    Said,
     answer_id,
-    answer_to,
     order,
     read_answer,
     tagged_by_reviewer,
     write_answer,
 )
-from stream.contract.published import PublishedDecision, ReviewerDecision, read_decision
-from stream.contract.record import CUT_HEADERS, Record
-from stream.contract.refusal import Refusal, UnwritableError
-from tests.answering import NOW_MS, SURE, UNSURE, answer, audited, decided, reviewed, shown
+from tagstream.stream.contract.event import CUT_HEADERS, Record
+from tagstream.stream.contract.outcome import ReviewerDecision
+from tagstream.stream.contract.published import DecidedEvent, PublishedDecision, read_decision
+from tagstream.stream.contract.refusal import Refusal, UnwritableError
+from tests.answering import NOW_MS, SURE, UNSURE, answer, audited, decided, published, reviewed, shown
 from tests.fakes import LABELS
 
 # An event whose fields have names of ours, and a number that no float has.
@@ -117,7 +116,7 @@ def test_an_event_s_field_of_a_name_of_ours_is_kept_aside() -> None:
     written = reviewed(record, answer(record, "mlops"))
     value = json.loads(written.value or b"")
     assert (value["version"], value["overridden"]) == (1, {"version": "2.0", "note": 7, "tag": "news", "overridden": {"a": 1}})
-    _, tagged, _ = tagged_by_reviewer(read(written), NOW_MS)
+    _, tagged, _, _ = tagged_by_reviewer(read(written), NOW_MS)
     published = json.loads(tagged)
     assert (published["version"], published["tags"], published["note"]) == (1, ["x"], 7)
     assert published["overridden"] == {"version": "2.0", "tag": "news", "overridden": {"a": 1}}
@@ -127,7 +126,7 @@ def test_the_decision_on_tagged_is_complete_and_names_no_person() -> None:
     """A reviewer's decision has the fields of every decision, the model's own tag, and neither name nor note."""
     record = decided(UNSURE, key=b"k", headers=(("traceparent", b"1"), ("ce_id", b"2"), ("content-type", b"x")))
     first = answer(record, "other", reviewer="ann lee", note="private")
-    key, value, headers = tagged_by_reviewer(read(reviewed(record, first)), NOW_MS)
+    key, value, headers, _ = tagged_by_reviewer(read(reviewed(record, first)), NOW_MS)
     assert (key, headers) == (b"k", (("traceparent", b"1"),))
     assert value.startswith(UNSURE[:-1] + b',"tag":"other"')
     assert value.endswith(b',"tagged_at":"2023-11-14T22:13:20.000Z"}')
@@ -140,7 +139,7 @@ def test_the_decision_on_tagged_is_complete_and_names_no_person() -> None:
     assert fields["probabilities"] == model.probabilities
 
     second = answer(record, OFF_SUBJECT, previous=first)
-    _, value, _ = tagged_by_reviewer(read(reviewed(record, second)), NOW_MS)
+    _, value, _, _ = tagged_by_reviewer(read(reviewed(record, second)), NOW_MS)
     fields = json.loads(value)
     assert (fields["tag"], fields["confidence"], fields["version"]) == (OFF_SUBJECT, 0.0, 2)
     assert fields["supersedes"] == answer_id(first)
@@ -150,13 +149,13 @@ def test_the_decision_on_tagged_is_complete_and_names_no_person() -> None:
 def test_the_decision_on_tagged_is_read_back(value: bytes) -> None:
     """A consumer's reader finds the reviewer's decision and the event as it came."""
     record = decided(value)
-    key, tagged, headers = tagged_by_reviewer(read(reviewed(record, answer(record))), NOW_MS)
-    found = shown(Record(topic="tagged", key=key, value=tagged, headers=headers))
+    key, tagged, headers, _ = tagged_by_reviewer(read(reviewed(record, answer(record))), NOW_MS)
+    found = published(Record(topic="tagged", key=key, value=tagged, headers=headers))
     assert isinstance(found.decision, ReviewerDecision)
     assert found.door == "tagged"
     assert found.event.fields == shown(record).event.fields
-    with pytest.raises(ValueError, match="give the reviewer's answer as `previous`"):
-        answer_to(found, Said(tag="other", reviewer="ann", blind=False, asked_by="review"), now_ms=NOW_MS)
+    # The type that an answer is given to: a correction is given on the model's decision.
+    assert not isinstance(found, DecidedEvent)
 
 
 @given(st.integers(0, 4_000_000_000_000), st.integers(0, 4_000_000_000_000))

@@ -2,14 +2,13 @@
 
 import hashlib
 
-from monitoring.vocabulary import Reason, Stage
-from stream.contract.budget import FACTOR, FIRST_BYTES, Budget
-from stream.contract.dead_letter import read
-from stream.contract.publication import publish_all
-from stream.contract.record import Record, weight
-from stream.contract.refusal import Refusal
-from stream.kafka.batches.inflate import GZIP
-from stream.kafka.batches.records import Records
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract.dead_letter import read
+from tagstream.stream.contract.event import FACTOR, FIRST_BYTES, Budget, Record, weight
+from tagstream.stream.contract.outcome import publish_all
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.kafka.batches.inflate import GZIP
+from tagstream.stream.kafka.batches.records import Records
 from tests.hostile.batches import batch, plain, record, varint
 
 REFUSAL = Refusal(stage=Stage.DECODE, reason=Reason.INVALID_JSON, message="not JSON")
@@ -20,7 +19,9 @@ def letters_of(value: bytes, count: int) -> tuple[list[Record], int]:
     data = b"".join(record(varint(at), (b"k", value)) for at in range(count))
     whole = batch(plain(data, GZIP), GZIP, count)
     events = [
-        Record(topic="content", partition=0, offset=one.offset, key=one.key, value=one.value, budget=one.checksum)
+        Record(
+            topic="content", partition=0, offset=one.offset, key=one.key, value=one.value, budget=getattr(one, "budget", None)
+        )
         for one in Records(whole).next_batch()
     ]
     found = publish_all(events, [REFUSAL] * count, 0)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.vocabulary import ReviewReason, TextFlag
-from stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
-from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD
-from stream.contract.published import REVIEWER_FIELDS
-from stream.contract.record import Record
-from stream.decide.from_settings import pipeline_of
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import ReviewReason, TextFlag
+from tagstream.stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import DECISION_FIELDS, OPTIONAL_FIELD
+from tagstream.stream.contract.published import REVIEWER_FIELDS
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.settings.settings import Settings
 from tests.answering import NOW_MS, UNSURE, answer, decided, reviewed
 
 PAGE = (Path(__file__).parents[4] / "docs" / "consumers.md").read_text(encoding="utf-8")

@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.vocabulary import Reason, Stage
-from stream.contract.dead_letter import REPLAY_COUNT, REPLAYED_FROM, DeadLetter, Place, read, replayed
-from stream.contract.limits import Limits
-from stream.contract.publication import publish_all
-from stream.contract.record import Headers, Record, weight
-from stream.contract.refusal import Refusal
-from stream.dead_letters.refusals import NotReplayed, not_replayed
-from stream.dead_letters.selection import Selection, UsageError, place, since_ms
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract.dead_letter import REPLAY_COUNT, REPLAYED_FROM, DeadLetter, Place, read, replayed
+from tagstream.stream.contract.event import Headers, Limits, Record, weight
+from tagstream.stream.contract.outcome import publish_all
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.dead_letters.replay import NotReplayed, not_replayed
+from tagstream.stream.dead_letters.selection import DeadLetterArgumentError, Selection, place, since_ms
 
 OUR_NAMES = [
     "__streams.errors.exception",
@@ -156,7 +155,7 @@ def test_a_selection_takes_the_dead_letters_that_pass_all_filters() -> None:
 @pytest.mark.parametrize("text", ["", "3", "3/", "/4", "a/b", "3/-1", "٣/٤", "3/4/5", "3/" + "9" * 30])
 def test_a_malformed_place_is_refused(text: str) -> None:
     """The error for a malformed place shows how to write one."""
-    with pytest.raises(UsageError, match="PARTITION/OFFSET"):
+    with pytest.raises(DeadLetterArgumentError, match="PARTITION/OFFSET"):
         place(text)
 
 
@@ -176,7 +175,7 @@ def test_a_malformed_place_is_refused(text: str) -> None:
 def test_a_moment_is_a_duration_or_a_time_with_its_offset(text: str, expected: int | None) -> None:
     """A time without a UTC offset is refused, because it would differ between machines."""
     if expected is None:
-        with pytest.raises(UsageError, match="RFC 3339"):
+        with pytest.raises(DeadLetterArgumentError, match="RFC 3339"):
             since_ms(text, 1_000_000_000)
     else:
         assert since_ms(text, 1_000_000_000) == expected

@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.vocabulary import Reason, Stage
-from stream.contract import dead_letter
-from stream.contract.answers import Answer, AnsweredEvent, order, read_answer, tagged_by_reviewer
-from stream.contract.budget import FIRST_BYTES, Budget
-from stream.contract.distinct import ConflictError, Distinct, distinct
-from stream.contract.limits import DEFAULT_LIMITS
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from tests.answering import NOW_MS, SURE, UNSURE, answer, decided, reviewed, shown
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract import dead_letter
+from tagstream.stream.contract.answers import Answer, AnsweredEvent, order, read_answer, tagged_by_reviewer
+from tagstream.stream.contract.distinct import ConflictError, Distinct, distinct
+from tagstream.stream.contract.event import DEFAULT_LIMITS, FIRST_BYTES, Budget, Record
+from tagstream.stream.contract.refusal import Refusal
+from tests.answering import NOW_MS, SURE, UNSURE, answer, audited, decided, of_epoch, reviewed, shown
 from tests.unit.stream.contract.test_dead_letter import event, lying
 
 
@@ -136,7 +134,7 @@ def by_reviewer(given: Answer, at: int, *, event: bytes = UNSURE) -> Record:
     record = decided(event)
     answered = read_answer(reviewed(record, given))
     assert isinstance(answered, AnsweredEvent)
-    key, value, headers = tagged_by_reviewer(answered, NOW_MS + at)
+    key, value, headers, _ = tagged_by_reviewer(answered, NOW_MS + at)
     return Record(topic="tagged", key=key, value=value, headers=headers, offset=at)
 
 
@@ -151,6 +149,40 @@ def test_a_persons_decision_comes_after_the_models_and_stands_above_it() -> None
     assert [fresh.admit(record) for record in (person, model)] == [True, False]
     assert (fresh.first, fresh.duplicates, fresh.superseded) == (1, 0, 1)
     assert fresh.admit(decided(b'{"id":"another","title":"deployment"}'))
+
+
+@given(st.permutations(range(4)), st.booleans())
+def test_the_model_of_the_last_epoch_holds_in_every_order(arrival: list[int], answered: bool) -> None:
+    """A late decision of a model that was replaced is dropped, whatever its time; a person's stands above all of them."""
+    decisions = [decided(SURE, now_ms=NOW_MS + 100), *(decided(SURE, now_ms=NOW_MS - at, by=of_epoch(at)) for at in (1, 2, 11))]
+    known = Distinct()
+    if answered:
+        assert known.admit(by_reviewer(answer(decisions[0], "other"), 2, event=SURE))
+    through = [at for at in arrival if known.admit(decisions[at])]
+    assert through == ([] if answered else [at for place, at in enumerate(arrival) if at >= max(arrival[:place], default=0)])
+
+
+@given(st.permutations(range(4)), st.lists(st.sampled_from(("tagged", "review")), min_size=4, max_size=4))
+def test_the_last_epoch_holds_on_whichever_topic_it_came(arrival: list[int], topics: list[str]) -> None:
+    """Two models may send one event through different doors, and the two topics have no order: the decision of the older one is dropped."""
+    decisions = [
+        replace(decided(SURE, by=of_epoch(epoch)), topic=topic) for epoch, topic in zip((1, 2, 3, 4), topics, strict=True)
+    ]
+    known = Distinct()
+    through = [at for at in arrival if known.admit(decisions[at])]
+    assert through == [at for place, at in enumerate(arrival) if at >= max(arrival[:place], default=0)]
+
+
+def test_a_persons_decision_stands_above_the_models_on_review_and_takes_no_copy_and_no_answer() -> None:
+    """What a person decided is on `tagged`; the model's decision on `review` comes too late then, and copies and answers are of their own topics."""
+    model = decided(UNSURE)
+    tagged_, person = decided(UNSURE, by=of_epoch(1)), by_reviewer(answer(model, "other"), 2)
+    assert model.topic == "review"
+    known = Distinct()
+    copy = audited(replace(decided(SURE), value=(decided(SURE).value or b"").replace(b'"e-1"', b'"e-2"')))
+    later = reviewed(model, answer(model, "mlops", previous=answer(model, "other")))
+    assert [known.admit(record) for record in (later, person, model, tagged_, copy)] == [True, True, False, False, True]
+    assert known.superseded == 2
 
 
 @given(st.permutations(range(5)), st.lists(st.integers(0, 4), max_size=5))

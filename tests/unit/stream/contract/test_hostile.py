@@ -14,23 +14,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from prometheus_client import CollectorRegistry
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.manifest import MANIFEST
-from model_export.bundle.prediction import Classifier
-from monitoring.metrics.metrics import Metrics
-from monitoring.observer import NullObserver
-from monitoring.vocabulary import Destination, Reason, TextFlag
-from stream.batch.classify import Classified
-from stream.batch.rows.row import Row
-from stream.batch.show import print_outcome
-from stream.cli.show.records import print_record
-from stream.contract.events import decode
-from stream.contract.record import Record
-from stream.decide.from_settings import decider_of_bundle
-from stream.decide.pipeline import Pipeline
-from stream.deliver.breaker import OF_THE_MODEL
-from stream.registry.frame import OF_FRAMES
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
+from tagstream.model_export.bundle.manifest import MANIFEST
+from tagstream.model_export.bundle.model import Classifier, OnnxClassifier
+from tagstream.model_export.data.reader import InputRow
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.observer import NullObserver
+from tagstream.monitoring.vocabulary import AtFault, Destination, Reason, TextFlag, at_fault
+from tagstream.stream.batch.classify import print_outcome
+from tagstream.stream.batch.run import decide
+from tagstream.stream.cli.show.records import print_record
+from tagstream.stream.contract.event import Record, decode
+from tagstream.stream.decide.from_settings import decider_of_bundle
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.deliver.breaker import OF_THE_MODEL
 from tests.answering import OF_ANSWERS
 from tests.fakes import LABELS
 from tests.hostile.corpus import HEAVY, LIGHT, SIZE, corpus, hostile, mutated, numbered
@@ -113,9 +110,9 @@ def test_the_corpus_is_the_same_for_everyone_and_has_every_class() -> None:
 def test_every_code_and_every_flag_is_planted() -> None:
     """Every code of `decode` and every flag is the expected result of some record in the corpus."""
     records = [record for _, record in corpus()]
-    assert {code for record in records for code in record.codes} == set(Reason) - OF_THE_MODEL - OF_ANSWERS - OF_FRAMES - {
-        Reason.OUTCOME_TOO_LARGE
-    }
+    assert {code for record in records for code in record.codes} == set(Reason) - OF_THE_MODEL - OF_ANSWERS - {
+        one for one in Reason if at_fault(one) is AtFault.FRAME
+    } - {Reason.OUTCOME_TOO_LARGE}
     assert {flag for record in records for flag in record.flags or ()} == set(TextFlag)
 
 
@@ -230,9 +227,9 @@ def test_the_largest_allowed_events_are_decided(pipeline: Pipeline) -> None:
 def test_a_terminal_shows_hostile_records_without_obeying_them(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     """`tail` and `classify` print every record without its control, escape and reordering characters."""
     for make, record in itertools.islice(corpus(), 2_000):
-        (outcome,) = pipeline.decide([record.raw()])
         (publication,) = pipeline.publications([record.raw()])
-        print_outcome(Classified(outcome=outcome, row=Row(1, record.value or b""), line=b""), of_file=True)
+        (found,) = decide(pipeline, [InputRow(1, record.value or b"")], [0])
+        print_outcome(found, of_file=True)
         for topic, key, value, headers in (
             ("content", record.key, record.value, record.headers),
             (publication.destination.value, publication.key, publication.value, publication.headers),

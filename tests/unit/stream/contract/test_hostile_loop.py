@@ -2,15 +2,14 @@
 
 from collections import Counter
 
-from stream.contract.answers import AnsweredEvent, answer_id, read_answer, tagged_by_reviewer
-from stream.contract.distinct import Distinct
-from stream.contract.events import ContentEvent
-from stream.contract.publication import publish_all
-from stream.contract.published import PublishedDecision, ReviewerDecision, read_decision
-from stream.contract.record import Record, weight
-from stream.contract.refusal import Refusal
-from stream.contract.reports import Report, read_report
-from stream.review.lookup import Looked
+from tagstream.stream.contract.answers import AnsweredEvent, answer_id, read_answer, tagged_by_reviewer
+from tagstream.stream.contract.distinct import Distinct
+from tagstream.stream.contract.event import ContentEvent, Record, weight
+from tagstream.stream.contract.outcome import ReviewerDecision, publish_all
+from tagstream.stream.contract.published import PublishedDecision, read_decision
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.contract.reports import Report, read_report
+from tagstream.stream.review.lookup import Looked
 from tests.answering import NOW_MS, PIPELINE, answer, reviewed
 from tests.hostile.corpus import corpus
 
@@ -34,7 +33,7 @@ def test_every_hostile_event_that_is_decided_can_be_answered() -> None:
         written = reviewed(decided, answer(decided, "other", note="\N{SNOWMAN}"))
         found = read_answer(written)
         assert isinstance(found, AnsweredEvent), found
-        key, value, headers = tagged_by_reviewer(found, NOW_MS)
+        key, value, headers, _ = tagged_by_reviewer(found, NOW_MS)
         again = Record(topic="any", key=key, value=value, headers=headers)
         back = read_decision(again)
         assert isinstance(back, PublishedDecision), back

@@ -12,23 +12,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
-from monitoring.observer import NullObserver, Observation, Signals
-from monitoring.vocabulary import Destination, Reason, ReviewReason
-from stream.contract.dead_letter import MAX_MESSAGE_CHARACTERS
-from stream.contract.decisions import (
+from tagstream.monitoring.observer import NullObserver, Observation
+from tagstream.monitoring.signals import Signals
+from tagstream.monitoring.vocabulary import Destination, Reason, ReviewReason
+from tagstream.stream.contract.dead_letter import MAX_MESSAGE_CHARACTERS
+from tagstream.stream.contract.event import DEFAULT_LIMITS, ContentEvent, Limits, Record, decode, weight
+from tagstream.stream.contract.outcome import (
     CONTRACT_VERSION,
+    DECISION_FIELDS,
     PREDICTION_NAMESPACE,
     ModelRef,
     NeedsReview,
+    Publication,
     Tagged,
     prediction_id,
+    publish_all,
+    timestamp,
+    value_without_clock,
 )
-from stream.contract.events import ContentEvent, decode
-from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.contract.publication import DECISION_FIELDS, Publication, publish_all, timestamp, value_without_clock
-from stream.contract.record import Record, weight
-from stream.contract.refusal import Refusal
-from stream.decide.pipeline import Pipeline
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.pipeline import Pipeline
 from tests.fakes import LABELS, deciding, raw
 
 NOW_MS = 1_700_000_000_123

@@ -2,25 +2,28 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monitoring.vocabulary import Reason, Stage
-from stream.contract.events import ContentEvent, decode
-from stream.contract.limits import DEFAULT_LIMITS
-from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD, Publication
-from stream.contract.record import UNREADABLE_HEADERS, Headers, Record
-from stream.contract.refusal import Refusal
-from stream.decide.from_settings import pipeline_of
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract.event import DEFAULT_LIMITS, UNREADABLE_HEADERS, ContentEvent, Headers, Record, decode
+from tagstream.stream.contract.outcome import DECISION_FIELDS, OPTIONAL_FIELD, Publication
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 
 PAGE = (Path(__file__).parents[4] / "docs" / "producers.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```json\n(.*?)\n```", PAGE, re.DOTALL)
 # The index of an event among the page's JSON examples, and the index of its outcome.
 BECOMES = {0: 3, 1: 2, 4: 5, 6: 7}
 BINARY = 6
+NESTED, OUTCOME = (re.search(rf"```json {kind}\n(.*?)\n```", PAGE, re.DOTALL) for kind in ("nested", "outcome"))
+SHAPE = re.search(r"```toml\n(\[fields\]\n.*?)\n```", PAGE, re.DOTALL)
+SEVERAL = re.search(r"```toml\n(\[topics\]\n.*?)\n```", PAGE, re.DOTALL)
 ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (\w+): (.+) \|$", re.MULTILINE)
 REFUSED = {code: (example, stage, message) for code, example, stage, message in ROW.findall(PAGE)}
 # The examples that the page describes in words.
@@ -53,11 +56,12 @@ BEYOND_DECODING = {
 }
 
 
-def published(value: str, headers: Headers = ()) -> Publication:
+RULES = Settings(decider="rules")
+
+
+def published(value: str, headers: Headers = (), settings: Settings = RULES) -> Publication:
     """The outcome of an event; by the rules, whose decisions have the form of the model's."""
-    [publication] = pipeline_of(Settings(decider="rules")).publications(
-        [Record(key=None, value=value.encode(), headers=headers)]
-    )
+    [publication] = pipeline_of(settings).publications([Record(key=None, value=value.encode(), headers=headers)])
     return publication
 
 
@@ -157,3 +161,27 @@ def test_an_optional_field_has_the_types_of_the_page(name: str) -> None:
     refusal = decode(Record(key=None, value=fields_with(name, wrong)))
     assert isinstance(refusal, Refusal)
     assert refusal.reason is Reason.WRONG_TYPE
+
+
+def test_an_event_of_another_shape_becomes_what_the_page_says() -> None:
+    """The page's settings, read from a file, give the page's nested event the page's outcome, and the plain settings refuse it."""
+    assert SHAPE
+    assert NESTED
+    assert OUTCOME
+    settings = Settings(decider="rules", **tomllib.loads(SHAPE[1]))
+    found = published(NESTED[1], settings=settings)
+    assert list(json.loads(found.value or b"").items())[: len(json.loads(OUTCOME[1]))] == list(json.loads(OUTCOME[1]).items())
+    assert isinstance(published(NESTED[1]).outcome, Refusal)
+
+
+def test_the_settings_of_several_topics_can_be_used() -> None:
+    """The table of the page names three topics with their fields, and its variable one of them."""
+    assert SEVERAL is not None
+    settings = Settings.model_validate(tomllib.loads(SEVERAL[1]))
+    assert settings.content_topics == ("papers", "posts", "wire.en")
+    variable = re.search(r"`TAGSTREAM_CONTENTS='(.*?)'`", PAGE)
+    assert variable is not None
+    assert load({"TAGSTREAM_CONTENTS": variable[1]}, folder=Path("/nonexistent")).settings.content_topics == (
+        "content",
+        "posts",
+    )

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.vocabulary import Reason
-from stream.contract.events import ContentEvent, decode
-from stream.contract.published import ModelDecision, PublishedDecision, read_decision
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.event import ContentEvent, Record, decode
+from tagstream.stream.contract.published import ModelDecision, PublishedDecision, read_decision
+from tagstream.stream.contract.refusal import Refusal
 from tests.answering import NOW_MS, SURE, UNSURE, audited, decided, shown
 from tests.fakes import raw
 
@@ -43,7 +42,7 @@ NAMES = st.sampled_from(
 
 @given(st.dictionaries(NAMES, JSON, max_size=6), st.sampled_from(["deployment", "maybe deployment"]))
 def test_the_event_comes_back_whole(extra: dict[str, Any], title: str) -> None:
-    """Whatever names its fields have, the event that is read from its decision has the fields that the worker read."""
+    """The event that is read from its decision has the fields that the worker read, under any names."""
     value = json.dumps({"id": "e", "title": title, **extra}).encode()
     event = decode(raw(value))
     if isinstance(event, Refusal):  # U+0000 or half a surrogate pair in some string.

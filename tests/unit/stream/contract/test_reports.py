@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.vocabulary import Reason
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal, UnwritableError
-from stream.contract.reports import Report, read_report, report_of, write_report
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.refusal import Refusal, UnwritableError
+from tagstream.stream.contract.reports import Report, read_report, report_of, write_report
 
 NOW_MS = 1_700_000_000_123
 WHOLE = {"event_id": "e-1", "reporter": "bo", "suggested_tag": "mlops", "note": "\N{SNOWMAN}"}
@@ -24,7 +24,7 @@ def record(value: bytes | None) -> Record:
 
 @pytest.mark.parametrize("given_", [WHOLE, {"event_id": "e-1"}])
 def test_a_report_is_read_as_it_was_written(given_: dict[str, str]) -> None:
-    """What a person gave is on the topic, with the time, in the contract's order."""
+    """A person's report is on the topic, with the time, in the contract's order."""
     report = report_of(given_, NOW_MS)
     assert isinstance(report, Report)
     value = write_report(report)
@@ -89,7 +89,7 @@ def test_reading_is_total(value: bytes | None) -> None:
 
 @given(st.dictionaries(st.sampled_from([*WHOLE, "x"]), st.text() | st.integers() | st.none(), max_size=5))
 def test_a_report_of_anything_is_a_report_or_a_refusal(given_: dict[str, Any]) -> None:
-    """Nothing is raised, and what is taken can be written and read."""
+    """No error is raised, and a report that is taken can be written and read."""
     report = report_of(given_, NOW_MS)
     if isinstance(report, Report):
         assert read_report(record(write_report(report))) == report

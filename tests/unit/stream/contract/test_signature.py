@@ -5,11 +5,18 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from monitoring.vocabulary import Reason
-from stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.contract.signature import HEADER, UNSIGNED, AnswerKeys, unsigned
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.answers import (
+    SIGNATURE_HEADER,
+    UNSIGNED,
+    AnsweredEvent,
+    AnswerKeys,
+    read_answer,
+    tagged_by_reviewer,
+    unsigned,
+)
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.refusal import Refusal
 from tests.answering import NOW_MS, answer, decided, reviewed
 
 KEYS = AnswerKeys((b"n" * 32, b"o" * 32))
@@ -38,7 +45,7 @@ def test_each_of_the_keys_is_accepted_and_the_first_signs() -> None:
 
 
 def test_nothing_of_a_record_is_read_before_its_signature() -> None:
-    """Whatever its bytes, the refusal is the same: an unsigned record costs no parse."""
+    """The refusal is the same for any bytes: an unsigned record costs no parse."""
     for value in (b"", b"{", None, ANSWER.value):
         found = read_answer(Record(key=None, value=value), keys=KEYS)
         assert isinstance(found, Refusal)
@@ -47,9 +54,9 @@ def test_nothing_of_a_record_is_read_before_its_signature() -> None:
 
 def test_a_signature_that_an_event_brought_is_replaced_and_none_is_published() -> None:
     """A producer may send a header of this name; the last one counts, and `tagged` has none."""
-    brought = replace(ANSWER, headers=(("h", b"1"), (HEADER, b"sha256=theirs")))
+    brought = replace(ANSWER, headers=(("h", b"1"), (SIGNATURE_HEADER, b"sha256=theirs")))
     signed = KEYS.signed(brought)
-    assert [name for name, _ in signed.headers] == ["h", HEADER]
+    assert [name for name, _ in signed.headers] == ["h", SIGNATURE_HEADER]
     found = read_answer(signed, keys=KEYS)
     assert isinstance(found, AnsweredEvent)
     assert tagged_by_reviewer(found, NOW_MS)[2] == (("h", b"1"),)

@@ -1,14 +1,16 @@
 """A database by its URL: what is read only stays as it is, and errors say the next step. `review/store` tests the rest."""
 
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from stream.database.database import (
+from tagstream.stream.database.database import (
     Database,
+    DatabaseInUseError,
     DatabaseRefusedError,
     DatabaseUnavailableError,
     DatabaseUrlError,
@@ -48,6 +50,44 @@ def test_what_is_read_only_cannot_be_written(url: str) -> None:
         connection.execute(text("DELETE FROM notes"))
     assert word(database) == "one"
     database.close()
+
+
+def test_a_new_file_waits_for_another_writers_first_transaction(tmp_path: Path) -> None:
+    """Two programs begin on one file: neither is told that it is locked, and both write."""
+    path = tmp_path / "new.db"
+    first = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    first.execute("BEGIN IMMEDIATE")
+    first.execute("CREATE TABLE others (word TEXT)")
+    ending = threading.Timer(0.5, first.execute, ["COMMIT"])
+    ending.start()
+    filled(str(path))
+    ending.join()
+    first.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert {name for (name,) in connection.execute("SELECT name FROM sqlite_master")} == {"others", "notes"}
+    connection.close()
+
+
+def test_a_file_is_of_one_program(url: str) -> None:
+    """A second one is refused while the first one runs, and told what to do; PostgreSQL takes both."""
+    one, other = open_database(url, TABLE), open_database(url, TABLE)
+    with one.of_one("console"):
+        if url.startswith("postgres"):
+            with other.of_one("console"):
+                pass
+        else:
+            with (
+                pytest.raises(DatabaseInUseError, match=r"another console .* is for one\. Next: .*postgresql://"),
+                other.of_one("console"),
+            ):
+                pass
+            with other.of_one("report"):
+                pass
+    with other.of_one("console"):
+        pass
+    one.close()
+    other.close()
 
 
 def test_a_file_that_is_read_keeps_its_journal(tmp_path: Path) -> None:
@@ -123,7 +163,7 @@ def test_a_postgres_that_vanishes_is_found_out(server: Postgres) -> None:
 
 
 def test_a_value_that_is_refused_is_told_from_a_database_that_is_away(url: str) -> None:
-    """Whoever writes may go on without it."""
+    """A writer may go on without it."""
     filled(url)
     database = open_database(url, TABLE)
     with pytest.raises(DatabaseRefusedError, match="does not take a value"), database.writing() as connection:

@@ -2,8 +2,8 @@
 
 import json
 
-from stream.decide.answer import answer_of
-from stream.decide.pipeline import Pipeline
+from tagstream.stream.decide.answer import answer_of
+from tagstream.stream.decide.pipeline import Pipeline
 from tests.fakes import raw
 
 

@@ -8,16 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from monitoring.vocabulary import Destination, Reason
-from stream.contract import dead_letter
-from stream.contract.answers import Answer, Said, answer_to, write_answer
-from stream.contract.decisions import ModelRef
-from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.contract.published import PublishedDecision, read_decision
-from stream.contract.record import Record
-from stream.contract.signature import AnswerKeys
-from stream.decide.answering import Answering
-from stream.decide.pipeline import Pipeline
+from tagstream.monitoring.vocabulary import Destination, Reason
+from tagstream.stream.contract import dead_letter
+from tagstream.stream.contract.answers import Answer, AnswerKeys, Said, answer_to, write_answer
+from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.contract.published import PublishedDecision, read_decision
+from tagstream.stream.decide.answering import Answering
+from tagstream.stream.decide.pipeline import Pipeline
 from tests.fakes import RecordingObserver, deciding, raw
 
 NOW = 1_700_000_060.0

@@ -10,17 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
-from model_export.bundle.manifest import ALWAYS_ASK
-from model_export.bundle.prediction import Prediction
-from model_export.bundle.strangeness import OodLimits
-from model_export.bundle.text import read
-from monitoring.observer import Signals
-from monitoring.vocabulary import ReviewReason
-from stream.contract.decisions import ModelRef, NeedsReview, Tagged, prediction_id
-from stream.contract.events import ContentEvent, decode
-from stream.contract.publication import value_without_clock
-from stream.decide.decider import Decider
-from stream.decide.pipeline import decided
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK
+from tagstream.model_export.bundle.model import OodLimits, Prediction
+from tagstream.model_export.bundle.text import read
+from tagstream.monitoring.signals import Signals
+from tagstream.monitoring.vocabulary import ReviewReason
+from tagstream.stream.contract.event import ContentEvent, decode
+from tagstream.stream.contract.outcome import ModelRef, NeedsReview, Tagged, prediction_id, value_without_clock
+from tagstream.stream.decide.pipeline import Decider
 from tests.fakes import KeywordClassifier, raw
 
 MODEL = ModelRef(name="m", version="1", digest="d" * 64)
@@ -55,7 +52,7 @@ def decider(**figures: Any) -> Decider:
 
 def outcome_of(by: Decider, decoded: ContentEvent, prediction: Prediction) -> Tagged | NeedsReview:
     """The outcome of an event whose text has this prediction."""
-    return decided(by, decoded, prediction, read(decoded.title, decoded.description))
+    return by.decide(decoded, prediction, read(decoded.title, decoded.description))
 
 
 def route(confidence: float, threshold: float) -> Tagged | NeedsReview:
@@ -126,8 +123,8 @@ def test_low_confidence_is_the_reason() -> None:
     """An event below the threshold has low confidence as its only reason."""
     outcome = route(0.5, 0.9)
     assert isinstance(outcome, NeedsReview)
-    assert outcome.reasons == (ReviewReason.LOW_CONFIDENCE,)
-    assert outcome.inclusion_probability == 1.0
+    assert outcome.decision.reasons == (ReviewReason.LOW_CONFIDENCE,)
+    assert outcome.decision.inclusion_probability == 1.0
 
 
 def test_a_cut_text_is_flagged_and_decided_like_any_other() -> None:
@@ -151,7 +148,7 @@ def test_an_out_of_distribution_text_has_its_own_reason(
 ) -> None:
     """A text unlike the training data goes to review at any confidence, with all reasons in a fixed order."""
     found = outcome_of(decider(threshold=0.9, ood=OodLimits(energy=-2.0)), event(), predicted(confidence, energy=energy))
-    assert (found.reasons if isinstance(found, NeedsReview) else ()) == reasons
+    assert found.decision.reasons == reasons
     assert found.signals is not None
     assert found.signals.out_of_distribution == (ReviewReason.OUT_OF_DISTRIBUTION in reasons)
 
@@ -241,5 +238,5 @@ def test_the_rules_ask_a_person_at_any_confidence() -> None:
     """Under the rules an event goes to review at any confidence and threshold, without signals of a model."""
     outcome = outcome_of(decider(threshold=0.0, kind="rules"), event(), predicted(1.0))
     assert isinstance(outcome, NeedsReview)
-    assert (outcome.reasons, outcome.decision.decider) == ((ReviewReason.LOW_CONFIDENCE,), "rules")
+    assert (outcome.decision.reasons, outcome.decision.decider) == ((ReviewReason.LOW_CONFIDENCE,), "rules")
     assert outcome.signals is None

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from monitoring.vocabulary import Destination
-from stream.contract.publication import Publication
-from stream.contract.record import weight
-from stream.decide.draw import Draw, UnknownLabelError, draw_of
-from stream.decide.pipeline import Pipeline
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import weight
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.decide.from_settings import UnknownLabelError, draw_of
+from tagstream.stream.decide.pipeline import Draw, Pipeline
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import LABELS, RecordingObserver, deciding, raw
 
 ALL = Draw(rate=1.0)

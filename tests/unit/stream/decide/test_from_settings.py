@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from model_export.bundle import rules
-from model_export.bundle.bundle import BundleError
-from monitoring.metrics.metrics import Metrics
-from monitoring.vocabulary import Reason
-from stream.batch.classify import classify
-from stream.batch.rows.row import Row
-from stream.contract.decisions import NeedsReview, prediction_id
-from stream.contract.refusal import Refusal
-from stream.decide.from_settings import decider_of, pipeline_of
-from stream.deliver.breaker_file import BreakerFile
-from stream.registry.client import RegistryError
-from stream.settings.settings import Settings
-from stream.worker import main
+from tagstream.model_export.bundle import rules
+from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.model_export.data.reader import InputRow
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.batch.run import decided
+from tagstream.stream.contract.outcome import NeedsReview, prediction_id
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.from_settings import decider_of, pipeline_of
+from tagstream.stream.deliver.breaker import BreakerFile
+from tagstream.stream.registry.client import RegistryError
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker import main
 from tests.fakes import raw
 from tests.foreign import bundles as foreign
 from tests.waiting import HANG_SECONDS
@@ -47,7 +47,7 @@ def test_the_rules_send_every_event_to_review_at_any_threshold(threshold: float 
     pipeline = pipeline_of(by_rules(confidence_threshold=threshold))
     outcomes = [found for found in pipeline.decide([raw(value) for value in EVENTS]) if isinstance(found, NeedsReview)]
     decisions = [outcome.decision for outcome in outcomes]
-    assert [(found.decision.tag, found.decision.decider, found.reasons) for found in outcomes] == [
+    assert [(found.decision.tag, found.decision.decider, found.decision.reasons) for found in outcomes] == [
         ("mlops", "rules", ("low_confidence",)),
         ("other", "rules", ("low_confidence",)),
     ]
@@ -70,7 +70,7 @@ def test_rows_and_requests_never_ask_a_schema_registry() -> None:
 def test_the_rules_name_themselves_and_the_ids_are_theirs() -> None:
     """Decisions of the rules have the rules' name and their own ids, so that the model later decides anew."""
     classifier = rules.RulesClassifier()
-    found = [json.loads(row.line) for row in classify(pipeline_of(by_rules()), [Row(1, value) for value in EVENTS])]
+    found = [json.loads(row.answer) for row in decided(pipeline_of(by_rules()), [InputRow(1, value) for value in EVENTS])]
     assert {row["destination"] for row in found} == {"review"}
     assert found[0]["model"] == {"name": "keyword-rules", "version": classifier.version, "digest": classifier.digest}
     assert found[0]["prediction_id"] == prediction_id("a", classifier.digest)
@@ -108,7 +108,7 @@ def test_a_refused_bundle_is_refused_and_names_the_rules() -> None:
 
 def test_the_rules_need_no_runtime() -> None:
     """The rules work where ONNX Runtime cannot be imported."""
-    code = "import sys; from stream.decide.from_settings import decider_of; from stream.settings.settings import Settings\n"
+    code = "import sys; from tagstream.stream.decide.from_settings import decider_of; from tagstream.stream.settings.settings import Settings\n"
     code += "decider_of(Settings(decider='rules')); print('onnxruntime' in sys.modules, 'tokenizers' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_SECONDS)
     assert done.stdout.split() == ["False", "False"]

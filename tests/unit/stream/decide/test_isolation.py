@@ -1,5 +1,6 @@
 """Isolation of the events for which the model raises: culprits, neighbours and the number of calls."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
 
@@ -8,14 +9,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from model_export.bundle.prediction import Prediction
-from monitoring.observer import NullObserver
-from monitoring.vocabulary import Reason, Stage
-from stream.contract.decisions import Tagged
-from stream.contract.publication import publish_all
-from stream.contract.refusal import Refusal
-from stream.decide.isolation import PROBE, Isolation
-from stream.decide.pipeline import Pipeline
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.monitoring.observer import NullObserver, Observer
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract.outcome import Tagged, publish_all
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.pipeline import PROBE, Pipeline
 from tests.fakes import KeywordClassifier, RecordingObserver, deciding, raw
 
 BAD = "unspeakable"
@@ -55,25 +54,36 @@ def refused(error: str, attempts: int) -> Refusal:
     return Refusal(stage=Stage.INFER, reason=Reason.MODEL_RAISED, message=message, attempts=attempts)
 
 
+def classified(
+    model: FragileClassifier | KeywordClassifier, texts: Sequence[str], *, attempts: int = 2, observer: Observer | None = None
+) -> list[Refusal | dict[str, float]]:
+    """The refusal of each text, or the probabilities of its decision, by a pipeline around this model."""
+    pipeline = Pipeline(decider=deciding(model), observer=observer or NullObserver(), attempts=attempts)
+    outcomes = pipeline.decide([raw(json.dumps({"title": text}).encode()) for text in texts])
+    return [one if isinstance(one, Refusal) else one.decision.probabilities for one in outcomes]
+
+
+def by_itself(text: str) -> dict[str, float]:
+    """The probabilities that a text gets alone."""
+    return KeywordClassifier().classify([text])[0].probabilities
+
+
 @given(BATCHES)
 def test_culprits_are_found_and_neighbours_are_decided_as_if_alone(batch: tuple[int, set[int], int]) -> None:
     """At any batch size and any places the culprits are refused, the others are decided, and calls are bounded."""
     size, bad, attempts = batch
     texts = [f"{BAD if position in bad else 'image'} {position}" for position in range(size)]
-    model, raised = FragileClassifier(of_the_text), [0]
+    model, observer = FragileClassifier(of_the_text), RecordingObserver()
 
-    def count() -> None:
-        raised[0] += 1
-
-    answers = Isolation(model, attempts=attempts, raised=count).classify(texts)
+    answers = classified(model, texts, attempts=attempts, observer=observer)
 
     assert [isinstance(answer, Refusal) for answer in answers] == [position in bad for position in range(size)]
     for text, answer in zip(texts, answers, strict=True):
-        expected = refused("ValueError", attempts) if BAD in text else KeywordClassifier().classify([text])[0]
+        expected = refused("ValueError", attempts) if BAD in text else by_itself(text)
         assert answer == expected
     most = 2 + len(bad) * (2 * math.ceil(math.log2(size)) + 2 * attempts - 1)
     assert model.calls <= (most if bad else 1)
-    assert (raised[0] > 0) == bool(bad)
+    assert (observer.raised > 0) == bool(bad)
 
 
 @given(st.integers(1, 70), st.integers(1, 4))
@@ -81,7 +91,7 @@ def test_a_model_that_raises_for_everything_is_a_broken_machine(size: int, attem
     """When the second call, the probe, raises too, the error is raised and no event is blamed."""
     model = FragileClassifier(lambda _, call: RuntimeError(call))
     with pytest.raises(RuntimeError) as caught:
-        Isolation(model, attempts=attempts).classify(["image"] * size)
+        classified(model, ["image"] * size, attempts=attempts)
     assert model.calls == 2
     assert caught.value.args == (2,), "it is the probe's exception, whose message holds no text of an event"
     assert caught.value.__context__ is None
@@ -94,11 +104,11 @@ def test_a_machine_that_breaks_during_isolation_blames_no_event(size: int, data:
     bad = data.draw(st.integers(0, size - 1))
     texts = [BAD if position == bad else "image" for position in range(size)]
     whole = FragileClassifier(of_the_text)
-    Isolation(whole).classify(texts)
+    classified(whole, texts)
     gone = data.draw(st.integers(1, whole.calls))
     model = FragileClassifier(lambda texts, call: RuntimeError("gone") if call >= gone else of_the_text(texts, call))
     with pytest.raises(RuntimeError, match="gone"):
-        Isolation(model).classify(texts)
+        classified(model, texts)
 
 
 @given(st.integers(1, 40), st.integers(1, 3))
@@ -108,8 +118,8 @@ def test_a_passing_failure_blames_no_event(size: int, failures: int) -> None:
     def at_first(texts: Sequence[str], call: int) -> Exception | None:
         return RuntimeError(call) if call <= failures * 2 and tuple(texts) != PROBE else None
 
-    answers = Isolation(FragileClassifier(at_first), attempts=failures + 2).classify(["image"] * size)
-    assert answers == KeywordClassifier().classify(["image"] * size)
+    answers = classified(FragileClassifier(at_first), ["image"] * size, attempts=failures + 2)
+    assert answers == [by_itself("image")] * size
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(28, "full"), KeyboardInterrupt(), SystemExit(1)])
@@ -125,14 +135,14 @@ def test_an_error_that_means_a_broken_machine_is_raised_at_once(error: BaseExcep
 
     model = Exhausted()
     with pytest.raises(type(error)):
-        Isolation(model).classify(["a", "b"])
+        classified(model, ["a", "b"])
     assert model.calls == 2
 
 
 def test_a_batch_without_texts_raises_only_if_the_probe_raises() -> None:
     """A batch of bad events has no text for the model, so the probe decides whether the machine is broken."""
-    assert Isolation(FragileClassifier(of_the_text)).classify([]) == []
-    assert Isolation(FragileClassifier(lambda texts, _: None if texts else ValueError())).classify([]) == []
+    assert classified(FragileClassifier(of_the_text), []) == []
+    assert classified(FragileClassifier(lambda texts, _: None if texts else ValueError()), []) == []
 
 
 def test_the_dead_letter_says_where_and_how_often_without_a_word_of_the_text() -> None:

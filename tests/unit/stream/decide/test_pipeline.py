@@ -10,19 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.bundle import Bundle
-from model_export.bundle.manifest import LabelThreshold
-from model_export.bundle.prediction import Classifier, Prediction
-from model_export.bundle.strangeness import NO_LIMITS, OodLimits
-from model_export.bundle.text import compose
-from monitoring.observer import NullObserver
-from monitoring.vocabulary import Destination, Reason, ReviewReason, Stage
-from stream.contract.decisions import ModelRef, NeedsReview, Outcome, Tagged
-from stream.contract.limits import Limits
-from stream.contract.refusal import Refusal
-from stream.decide.decider import Decider
-from stream.decide.from_settings import decider_of_bundle
-from stream.decide.pipeline import Pipeline
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.manifest import LabelThreshold
+from tagstream.model_export.bundle.model import NO_LIMITS, Classifier, OodLimits, Prediction
+from tagstream.model_export.bundle.text import compose
+from tagstream.monitoring.observer import NullObserver
+from tagstream.monitoring.vocabulary import Destination, Reason, ReviewReason, Stage
+from tagstream.stream.contract.event import Limits
+from tagstream.stream.contract.outcome import ModelRef, NeedsReview, Outcome, Tagged
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.from_settings import decider_of_bundle
+from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tests.fakes import BrokenClassifier, KeywordClassifier, RecordingObserver, ShiftedClassifier, deciding, raw
 
 KINDS = {
@@ -165,7 +163,7 @@ def test_the_bundles_energy_figure_sends_unusual_texts_to_review(tiny_bundle: Bu
     pipeline = Pipeline(decider=decider, observer=NullObserver())
     strange, known = pipeline.decide([raw(b'{"title":"Nobody knows these"}'), raw(b'{"title":"image segmentation"}')])
     assert isinstance(strange, NeedsReview)
-    assert strange.reasons == (ReviewReason.OUT_OF_DISTRIBUTION,)
+    assert strange.decision.reasons == (ReviewReason.OUT_OF_DISTRIBUTION,)
     assert isinstance(known, Tagged)
 
 
@@ -213,7 +211,7 @@ class Replacing(KeywordClassifier):
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """Predict by keywords, after the exchange."""
         assert self.pipeline is not None
-        self.pipeline.decider = self.other
+        self.pipeline.replace(self.other)
         return super().classify(texts)
 
 
@@ -240,7 +238,7 @@ def test_the_probe_of_a_replaced_decider_is_asked_with_it() -> None:
     class Raising(KeywordClassifier):
         def classify(self, texts: Sequence[str]) -> list[Prediction]:
             asked.append(list(texts))
-            pipeline.decider = deciding(probe=("another",))
+            pipeline.replace(deciding(probe=("another",)))
             if "image" in texts:
                 raise ValueError
             return super().classify(texts)

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monitoring.health import Progress
-from monitoring.observer import Observation
-from monitoring.vocabulary import Destination
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.deliver.crash.guard import Guard
-from stream.deliver.delivery import Delivery, Transact
-from stream.settings.settings import Settings
+from tagstream.monitoring.health import Progress
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.deliver.crash.guard import Guard
+from tagstream.stream.deliver.delivery import Admit, Delivery, Transact
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import ANY_OUTCOME, Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
 
 # A bound against hanging only.
@@ -59,6 +59,7 @@ async def rig(
     feed: Sequence[int] = (),
     transact: Transact | None = None,
     guard: Guard | None = None,
+    admit: Admit | None = None,
     **knobs: Any,
 ) -> AsyncIterator[Rig]:
     """Run a delivery until the block ends, then cancel it; exceptions that the fakes raise in tasks are not reported."""
@@ -73,6 +74,7 @@ async def rig(
         settings=Settings(**knobs),
         transact=transact,
         guard=guard,
+        admit=admit,
         fail=death,
     )
     asyncio.get_running_loop().set_exception_handler(lambda _, __: None)

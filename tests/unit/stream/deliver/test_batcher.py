@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.deliver.batcher import Batcher
+from tagstream.stream.deliver.batch import Batcher
 from tests.waiting import HANG_SECONDS
 
 
@@ -20,11 +20,13 @@ def test_batches_keep_every_event_in_order_within_the_limit(events: list[int], l
     """The batches, joined, are the events; none is empty, and none is larger than the limit."""
 
     async def scenario() -> list[list[int]]:
-        batcher: Batcher[int] = Batcher(limit=limit, size=lambda _: 0)
-        filling = asyncio.create_task(put_all(batcher, events))
+        batcher: Batcher[int] = Batcher(limit=limit)
+        filling = asyncio.create_task(put_all(batcher, events, [0] * len(events)))
         batches: list[list[int]] = []
         while sum(map(len, batches)) < len(events):
-            batches.append(await batcher.next_batch())
+            batch, share = await batcher.next_batch()
+            assert share == len(batch) / limit
+            batches.append(batch)
         await filling
         return batches
 
@@ -38,11 +40,13 @@ def test_a_batch_has_at_most_one_event_more_than_its_bytes_allow(sizes: list[int
     """Without its last event, a batch is smaller than the bound; a single event of any size goes too."""
 
     async def scenario() -> list[list[int]]:
-        batcher: Batcher[int] = Batcher(limit=limit, size=lambda size: size, batch_bytes=most)
-        filling = asyncio.create_task(put_all(batcher, sizes))
+        batcher: Batcher[int] = Batcher(limit=limit, batch_bytes=most)
+        filling = asyncio.create_task(put_all(batcher, sizes, sizes))
         batches: list[list[int]] = []
         while sum(map(len, batches)) < len(sizes):
-            batches.append(await batcher.next_batch())
+            batch, share = await batcher.next_batch()
+            assert share == min(1, max(len(batch) / limit, sum(batch) / most))
+            batches.append(batch)
         await filling
         return batches
 
@@ -51,20 +55,20 @@ def test_a_batch_has_at_most_one_event_more_than_its_bytes_allow(sizes: list[int
     assert all(sum(batch[:-1]) < most for batch in batches)
 
 
-async def put_all(batcher: Batcher[int], events: list[int]) -> None:
+async def put_all(batcher: Batcher[int], events: list[int], sizes: list[int]) -> None:
     """Add the events, each when there is room."""
-    for event in events:
-        await batcher.put(event)
+    for event, size in zip(events, sizes, strict=True):
+        await batcher.put(event, size)
 
 
 def test_a_batch_takes_the_waiting_events_and_waits_for_no_more() -> None:
     """Two events are a batch although eight would fit."""
 
     async def scenario() -> list[str]:
-        batcher: Batcher[str] = Batcher(limit=8, size=lambda _: 0)
-        await batcher.put("a")
-        await batcher.put("b")
-        return await batcher.next_batch()
+        batcher: Batcher[str] = Batcher(limit=8)
+        await batcher.put("a", 0)
+        await batcher.put("b", 0)
+        return (await batcher.next_batch())[0]
 
     assert asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS)) == ["a", "b"]
 
@@ -73,16 +77,16 @@ def test_clear_drops_the_queue_and_the_event_that_waits_for_room() -> None:
     """A `put` that has to wait returns False after `clear`; the next one adds its event."""
 
     async def scenario() -> None:
-        batcher: Batcher[int] = Batcher(limit=2, size=lambda _: 0)
-        assert await batcher.put(1)
-        assert await batcher.put(2)
-        third = asyncio.create_task(batcher.put(3))
+        batcher: Batcher[int] = Batcher(limit=2)
+        assert await batcher.put(1, 0)
+        assert await batcher.put(2, 0)
+        third = asyncio.create_task(batcher.put(3, 0))
         await settled()
         assert batcher.clear() == 2
         assert not await third
         assert batcher.clear() == 0
-        assert await batcher.put(4)
-        assert await batcher.next_batch() == [4]
+        assert await batcher.put(4, 0)
+        assert (await batcher.next_batch())[0] == [4]
 
     asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))
 
@@ -91,14 +95,14 @@ def test_put_waits_while_the_queue_is_full() -> None:
     """The bound of the queue keeps a backlog in Kafka."""
 
     async def scenario() -> None:
-        batcher: Batcher[int] = Batcher(limit=2, size=lambda _: 0)
-        await batcher.put(1)
-        await batcher.put(2)
-        third = asyncio.create_task(batcher.put(3))
+        batcher: Batcher[int] = Batcher(limit=2)
+        await batcher.put(1, 0)
+        await batcher.put(2, 0)
+        third = asyncio.create_task(batcher.put(3, 0))
         await settled()
         assert not third.done()
-        assert await batcher.next_batch() == [1, 2]
+        assert (await batcher.next_batch())[0] == [1, 2]
         await third
-        assert await batcher.next_batch() == [3]
+        assert (await batcher.next_batch())[0] == [3]
 
     asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.observer import Observation
-from monitoring.vocabulary import Destination, Reason
-from stream.deliver.breaker import OF_THE_MODEL, Breaker
-from stream.deliver.breaker_file import BreakerFile
-from stream.settings.settings import Settings
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.vocabulary import Destination, Reason
+from tagstream.stream.deliver.breaker import OF_THE_MODEL, Breaker, BreakerFile
+from tagstream.stream.settings.settings import Settings
 
 REASONS: tuple[Reason | None, ...] = (None, Reason.INVALID_JSON, Reason.MODEL_RAISED, Reason.CRASHES_WORKER)
 # Ratios as people write them; a float product that misses a whole number by a rounding error must not count as an event.

@@ -1,14 +1,15 @@
 """A failure of model, producer, stream or observer ends the process and acknowledges no event of the failed batch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.deliver.fatal import DeliveryError
+from tagstream.monitoring.observer import NO_TOPICS
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.deliver.fatal import DeliveryError
 from tests.fakes import FakeBroker, FakeStream, Gate, RecordingObserver, offset_of
 from tests.unit.stream.deliver.delivering import decided, drive, quiet, rig, until
 
@@ -67,9 +68,9 @@ class DeafStream(FakeStream):
 class RaisingObserver(RecordingObserver):
     """An observer that breaks its promise."""
 
-    def received(self, events: int) -> None:
+    def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """Raise on the second batch."""
-        super().received(events)
+        super().received(events, repeated, topics)
         if len(self.batches) == 2:
             raise ZeroDivisionError
 

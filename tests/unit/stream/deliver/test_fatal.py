@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from stream.deliver.fatal import EXIT_ALARM, EXIT_BROKEN
+from tagstream.stream.deliver.fatal import EXIT_ALARM, EXIT_BROKEN
 from tests.pipes import full_pipe
 from tests.waiting import HANG_SECONDS
 
 LOCKED_LOG = """
 import logging, threading
-from stream.deliver import fatal
+from tagstream.stream.deliver import fatal
 
 fatal.LAST_WORDS_SECONDS = 0.5
 locked = threading.Event()
@@ -30,7 +30,7 @@ locked.wait()
 def dying(preamble: str) -> list[str]:
     """The command of a process that calls `die`."""
     program = (
-        "import sys\nfrom stream.deliver.fatal import die\nfrom stream.logs import configure\n"
+        "import sys\nfrom tagstream.stream.deliver.fatal import die\nfrom tagstream.stream.logs import configure\n"
         f"configure(level='info', form='json')\n{preamble}\n"
         "try:\n    raise OSError('broker gone')\nexcept OSError as error:\n    die(error)\n"
     )
@@ -54,6 +54,18 @@ def test_dying_logs_the_cause_and_gives_the_exit_code() -> None:
     assert "tagstream doctor" in last["next"]
     assert "exception" not in last
     assert ended.stdout == ""
+
+
+def test_dying_of_what_a_worker_was_told_gives_the_code_of_a_wrong_setting() -> None:
+    """A restart alone does not help, and the last line says so."""
+    program = (
+        "from tagstream.stream.deliver.fatal import NotStartedError, die\nfrom tagstream.stream.logs import configure\n"
+        "configure(level='info', form='json')\ndie(NotStartedError('no bundle'))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
+    assert ended.returncode == 2
+    *_, last = map(json.loads, ended.stderr.splitlines())
+    assert (last["event"], last["exit_code"], last["next"]) == ("worker_ended", 2, "correct that, then start it again")
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

@@ -1,7 +1,7 @@
 """Faust messages become records."""
 
-from stream.contract.record import Record
-from stream.deliver.inference import record_of
+from tagstream.stream.contract.event import Record
+from tagstream.stream.deliver.batch import record_of
 from tests.fakes import FakeMessage
 
 

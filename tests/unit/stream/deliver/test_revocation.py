@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.deliver.crash.guard import Unguarded
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.deliver.crash.guard import Unguarded
 from tests.fakes import Gate
 from tests.unit.stream.deliver.delivering import decided, drive, quiet, rig, until
 
@@ -21,7 +21,7 @@ class Suspicious(Unguarded):
     def __init__(self, suspects: set[int]) -> None:
         self._offsets = suspects
 
-    def suspects(self, partition: int, offset: int) -> bool:  # noqa: ARG002
+    def suspects(self, topic: str, partition: int, offset: int) -> bool:  # noqa: ARG002
         """Whether the offset is one of them."""
         return offset in self._offsets
 

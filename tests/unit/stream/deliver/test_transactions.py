@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from stream.contract.publication import Publication
-from stream.deliver.fatal import DeliveryError
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.deliver.fatal import DeliveryError
 from tests.fakes import offset_of
 from tests.unit.stream.deliver.delivering import drive, quiet, rig, until
 

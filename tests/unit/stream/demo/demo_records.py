@@ -5,18 +5,18 @@ import io
 import msgspec
 from rich.console import Console
 
-from monitoring.drift.findings import Finding, Model, Span, Word
-from monitoring.vocabulary import Destination, DriftKind
-from stream.contract.record import Record
-from stream.demo import samples
-from stream.demo.ledger import Landing, Ledger
-from stream.demo.people.answers import AnswerTotals, Reached
-from stream.demo.samples import Sample
+from tagstream.monitoring.drift.findings import Finding, Model, Span, Word
+from tagstream.monitoring.vocabulary import DriftKind
+from tagstream.stream.contract.event import Record
+from tagstream.stream.demo import samples
+from tagstream.stream.demo.account import Account, Landing, Reached
+from tagstream.stream.demo.samples import SampleRecord
+from tagstream.stream.settings.topics import Topics
 
-DOORS = {"tagged": Destination.TAGGED, "review": Destination.REVIEW, "content.dlq": Destination.DLQ}
+TOPICS = Topics.model_validate({})
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
-EVENT = Sample(key="sample-1", value=b'{"id":"sample-1","title":"A title"}', title="A title")
-MALFORMED = Sample(key="malformed-1", value=b"[]", title="array", code=samples.Reason.NOT_AN_OBJECT)
+EVENT = SampleRecord(key="sample-1", value=b'{"id":"sample-1","title":"A title"}', title="A title")
+MALFORMED = SampleRecord(key="malformed-1", value=b"[]", title="array", code=samples.Reason.NOT_AN_OBJECT)
 
 
 def decided(key: str, *, topic: str = "tagged", tag: str = "mlops", decider: str = "model", at_ms: int = 1_020) -> Record:
@@ -25,6 +25,7 @@ def decided(key: str, *, topic: str = "tagged", tag: str = "mlops", decider: str
         "tag": tag,
         "confidence": 0.9,
         "decider": decider,
+        "prediction_id": f"p-{key}",
         "probabilities": dict.fromkeys(LABELS, 0.25),
         "title": "A title",
     }
@@ -37,32 +38,30 @@ def dead(key: str, value: bytes | None, code: str | None = "not_an_object", *, a
     return Record(topic="content.dlq", key=key.encode(), value=value, headers=headers, timestamp_ms=at_ms)
 
 
-def account(*records: Record, sent: tuple[Sample, ...] = (EVENT, MALFORMED)) -> Ledger:
-    """A ledger after these samples were sent at 1000 ms and these records came."""
-    ledger = Ledger(DOORS)
+def account(*records: Record, sent: tuple[SampleRecord, ...] = (EVENT, MALFORMED)) -> Account:
+    """An account after these samples were sent at 1000 ms and these records came."""
+    made = Account(TOPICS)
     for sample in sent:
-        ledger.sent(sample, 1_000)
+        made.sent(sample, 1_000)
     for record in records:
-        ledger.received(record)
-    return ledger
+        made.came(record)
+    return made
 
 
 BALANCED = (decided("sample-1"), dead("malformed-1", b"[]"))
 
 
-def landings(*records: Record) -> list[Landing]:
-    """The landings of these records in a ledger that has their samples."""
-    ledger = account()
-    return [landing for record in records if (landing := ledger.received(record)) is not None]
+def outcomes(*records: Record) -> list[Landing]:
+    """The outcomes that these records are in an account that has their samples."""
+    made = account()
+    return [found for record in records if isinstance(found := made.came(record), Landing)]
 
 
 def titled(title: str) -> Landing:
     """A decision on an event with this title."""
-    ledger = Ledger(DOORS)
-    ledger.sent(Sample(key="k", value=b"", title=title), 1_000)
-    landing = ledger.received(decided("k", tag=LABELS[0]))
-    assert landing is not None
-    return landing
+    found = account(sent=(SampleRecord(key="k", value=b"", title=title),)).came(decided("k", tag=LABELS[0]))
+    assert isinstance(found, Landing)
+    return found
 
 
 def found_words(word: str) -> Finding:
@@ -76,10 +75,6 @@ def found_words(word: str) -> Finding:
         model=Model(name="m", version="1", digest="d"),
         words=(Word(word=word, z=9.0, share=0.16, reference_share=0.001),),
     )
-
-
-NO_ANSWERS = AnswerTotals(given=0, reached=0, agreed=0, p50_ms=None)
-ANSWERS = AnswerTotals(given=12, reached=12, agreed=9, p50_ms=31)
 
 
 def answered(title: str, *, tag: str = LABELS[0], model_tag: str = LABELS[1]) -> Reached:

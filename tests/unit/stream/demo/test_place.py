@@ -1,18 +1,27 @@
 """A demo's place on a named broker, and the signals that may not break off a step."""
 
+import io
 import os
 import signal
 from collections.abc import Sequence
 from typing import NoReturn
 
 import pytest
+from rich.console import Console
 
-from stream.broker import BrokerUnavailable
-from stream.broker.rung import Rung
-from stream.demo import place
-from stream.demo.interrupt import interrupts
-from stream.kafka.removal import NotRemovedError
-from stream.settings.settings import Settings
+from tagstream.stream.broker import BrokerUnavailable
+from tagstream.stream.broker.provider import Provider
+from tagstream.stream.demo import place
+from tagstream.stream.demo.interrupt import interrupts
+from tagstream.stream.demo.view import StartupLines
+from tagstream.stream.kafka.removal import NotRemovedError
+from tagstream.stream.settings.rollout import Rollout
+from tagstream.stream.settings.settings import Settings
+
+
+def opening() -> StartupLines:
+    """Lines that no one reads."""
+    return StartupLines(Console(file=io.StringIO()))
 
 
 @pytest.fixture
@@ -25,34 +34,35 @@ def removed(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
 
 def test_the_brokers_of_the_environment_are_not_among_those_of_a_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ladder of a demo has no rung that uses TAGSTREAM_BROKERS, and the error names the flag instead."""
+    """The ladder of a demo has no provider that uses TAGSTREAM_BROKERS, and the error names the flag instead."""
     asked: list[str] = []
 
-    def nowhere(*, rungs: Sequence[Rung], **_: object) -> NoReturn:
-        asked.extend(rung.kind for rung in rungs)
+    def nowhere(*, providers: Sequence[Provider], **_: object) -> NoReturn:
+        asked.extend(provider.kind for provider in providers)
         msg = "no Kafka broker could be had. Next: mend one of these"
         raise BrokerUnavailable(msg)
 
     monkeypatch.setattr(place, "broker", nowhere)
     given = Settings(brokers="prod:9092")
-    with pytest.raises(BrokerUnavailable, match="demo --on-broker HOST:PORT"), place.started(given, prefer=None, say=print):
+    with pytest.raises(BrokerUnavailable, match="demo --on-broker HOST:PORT"), place.started(given, opening(), prefer=None):
         pass
     assert asked == ["docker", "kafka", "tansu"]
 
 
 def test_topics_and_group_on_a_named_broker_are_the_demos_own(removed: list[Settings]) -> None:
     """No name of the settings is used and no name comes twice; the same names are removed at the end."""
-    given = Settings(brokers="b:2", group="night", group_instance_id="one")
+    given = Settings(brokers="b:2", group="night", group_instance_id="one", rollout=Rollout(topic="night.changes"))
     asked: list[str] = []
-    with place.named(given, removing=lambda: asked.append("removing"), left=asked.append) as found:
+    with place.named(given, opening(), removing=lambda: asked.append("removing"), left=asked.append) as found:
         usual, own = given.topics.model_dump(), found.settings.topics.model_dump()
         assert found.settings.group.startswith("tagstream-demo-")
         assert own == {key: f"{found.settings.group}.{name}" for key, name in usual.items()}
         assert (found.settings.brokers, found.settings.group_instance_id) == ("b:2", None)
+        assert found.settings.rollout.workers_topic == f"{found.settings.group}.rollout.workers"
         assert removed == []
     assert removed == [found.settings]
     assert asked == ["removing"]
-    with place.named(given, removing=lambda: None, left=asked.append) as other:
+    with place.named(given, opening(), removing=lambda: None, left=asked.append) as other:
         assert other.settings.group != found.settings.group
 
 
@@ -66,7 +76,7 @@ def test_what_is_left_on_a_named_broker_is_handed_on(removed: list[Settings], mo
     monkeypatch.setattr(place, "remove", refused)
     left: list[str] = []
     mine = RuntimeError("mine")
-    with pytest.raises(RuntimeError, match="mine"), place.named(Settings(), removing=lambda: None, left=left.append):
+    with pytest.raises(RuntimeError, match="mine"), place.named(Settings(), opening(), removing=lambda: None, left=left.append):
         raise mine
     assert (left, removed) == (["topic x: no"], [])
 

@@ -7,22 +7,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE
-from monitoring import limits
-from stream.batch.rows.row import RowsError
-from stream.contract.events import ContentEvent, decode
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.demo import samples
-from stream.demo.run import Drift, mixed_samples
-from stream.demo.samples import Sample
-from stream.demo.shifts import Shift
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
+from tagstream.model_export.data.reader import RowsError
+from tagstream.monitoring import limits
+from tagstream.stream.contract.event import ContentEvent, Record, decode
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.demo import samples
+from tagstream.stream.demo.samples import SampleRecord
+from tagstream.stream.demo.shifts import Drift, Shift
+from tagstream.stream.settings.settings import Settings
 from tests.foreign import bundles as foreign
 from tests.unit.stream.demo.demo_records import MALFORMED
 
 
-def as_record(sample: Sample) -> Record:
+def as_record(sample: SampleRecord) -> Record:
     """A sample as the worker gets it."""
     return Record(topic="content", partition=0, offset=0, timestamp_ms=0, key=sample.key.encode(), value=sample.value)
 
@@ -80,13 +78,19 @@ def test_a_new_round_brings_new_ids() -> None:
 
 def test_the_stream_is_ordinary_and_then_drifts_under_other_ids() -> None:
     """The drift begins after the given seconds, and no id comes twice."""
-    mixed = list(
-        itertools.islice(mixed_samples(samples.load_events(), Drift(shift=Shift.NO_DESCRIPTION, after_seconds=10), 20), 400)
-    )
+    drift = Drift(shift=Shift.NO_DESCRIPTION, after_seconds=10)
+    mixed = list(itertools.islice(drift.mixed(samples.load_events(), samples.load_malformed(), rate=20), 400))
     described = ["description" in msgspec.json.decode(sample.value) for sample in mixed if sample.code is None]
     assert any(described[:198])
     assert not any(described[199:])
     assert len({sample.key for sample in mixed}) == len(mixed)
+
+
+@pytest.mark.parametrize("shift", [Shift.NONE, Shift.NO_DESCRIPTION])
+def test_ids_end_with_the_run_where_nothing_ordinary_comes_first(shift: Shift) -> None:
+    """Two runs of a producer are told apart by their ids."""
+    mixed = Drift(shift=shift, after_seconds=0).mixed(samples.load_events(), (), rate=20, run="f3")
+    assert all(sample.key.endswith("-f3") for sample in itertools.islice(mixed, 100))
 
 
 TICKETS = Path(__file__).parents[4] / "examples" / "tickets"

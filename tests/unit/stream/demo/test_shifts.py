@@ -9,11 +9,11 @@ from typing import get_args
 import msgspec
 import pytest
 
-from stream.cli import options
-from stream.demo import samples
-from stream.demo.producer import produce
-from stream.demo.shifts import EVERYDAY, LANGUAGES, WORDS_LEFT, Shift, shifted
-from stream.settings.settings import Settings
+from tagstream.stream.cli import options
+from tagstream.stream.demo import samples
+from tagstream.stream.demo.producer import produce
+from tagstream.stream.demo.shifts import EVERYDAY, LANGUAGES, WORDS_LEFT, Drift, Shift, shifted
+from tagstream.stream.settings.settings import Settings
 
 EVENTS = samples.load_events()
 REPLACING = (Shift.CLASS_MIX, Shift.NEW_TOPIC, Shift.LANGUAGE)
@@ -99,13 +99,19 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     def sender(_: Settings) -> Iterator[Recorder]:
         yield kept
 
-    monkeypatch.setattr("stream.kafka.producer.sender", sender)
+    monkeypatch.setattr("tagstream.stream.kafka.producer.sender", sender)
     return kept
 
 
 def test_the_producer_drifts_from_the_given_second_on(recorder: Recorder) -> None:
     """Healthy events come first, then drifted ones; every id is new."""
-    produce(Settings(), topic="content", rate=1000.0, drift=Shift.NO_DESCRIPTION, after_seconds=0.03, say=lambda _: None)
+    produce(
+        Settings(),
+        topic="content",
+        rate=1000.0,
+        drift=Drift(shift=Shift.NO_DESCRIPTION, after_seconds=0.03),
+        say=lambda _: None,
+    )
     events = [msgspec.json.decode(value) for value in recorder.values]
     assert any("description" in event for event in events[:30])
     assert not any("description" in event for event in events[30:])
@@ -115,6 +121,8 @@ def test_the_producer_drifts_from_the_given_second_on(recorder: Recorder) -> Non
 def test_the_producer_ends_in_order_when_it_is_asked(recorder: Recorder) -> None:
     """A signal stops it between two events, and every sent event is confirmed."""
     said: list[str] = []
-    sent = produce(Settings(), topic="content", rate=1000.0, drift=Shift.LANGUAGE, after_seconds=0.0, say=said.append)
+    sent = produce(
+        Settings(), topic="content", rate=1000.0, drift=Drift(shift=Shift.LANGUAGE, after_seconds=0.0), say=said.append
+    )
     assert sent == len(recorder.values) == 60
     assert said == ["sending 1000 sample events a second to content; they drift (language)"]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from kafka.errors import KafkaTimeoutError
 
-from stream.kafka import admin as module
-from stream.kafka.errors import translated
-from stream.settings.settings import Settings
+from tagstream.stream.kafka import admin as module
+from tagstream.stream.kafka.errors import translated
+from tagstream.stream.settings.settings import Settings
 
 
 @pytest.fixture(autouse=True)

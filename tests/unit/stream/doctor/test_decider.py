@@ -7,18 +7,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from model_export.bundle.bundle import Bundle
-from model_export.bundle.manifest import LabelThreshold
-from monitoring.drift import baseline
-from monitoring.drift.baseline import Baseline, BaselineError
-from stream.decide.decider import release_of
-from stream.decide.from_settings import decider_of_bundle
-from stream.deliver.breaker_file import BreakerFile
-from stream.doctor import decider
-from stream.doctor.examine import examine
-from stream.doctor.findings import Finding, Status
-from stream.settings.settings import Settings
-from stream.worker.drift import watch_of
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.manifest import LabelThreshold
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.baseline import Baseline, BaselineError
+from tagstream.stream.decide.from_settings import decider_of_bundle
+from tagstream.stream.decide.pipeline import release_of
+from tagstream.stream.deliver.breaker import BreakerFile
+from tagstream.stream.doctor import decider
+from tagstream.stream.doctor.examine import examine
+from tagstream.stream.doctor.findings import CheckFinding, Status
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.drift import watch_of
 from tests.fakes import KeywordClassifier
 from tests.foreign import bundles as foreign
 
@@ -104,7 +104,7 @@ def test_an_open_breaker_fails_the_check_until_a_person_has_answered(tmp_path: P
     settings = Settings(state_folder=tmp_path, bundle=tiny_bundle.path, brokers=NO_BROKER, startup_timeout_seconds=0.1)
     opened = BreakerFile(settings, release=release_of(tiny_bundle.digest))
 
-    def found(*, create_topics: bool = False, **knobs: object) -> Finding:
+    def found(*, create_topics: bool = False, **knobs: object) -> CheckFinding:
         report = examine(settings.model_copy(update=knobs), create_topics=create_topics)
         (one,) = [one for one in report.findings if one.check == "circuit breaker"]
         return one

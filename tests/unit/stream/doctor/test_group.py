@@ -7,31 +7,33 @@ from types import SimpleNamespace
 
 import pytest
 
-from stream.doctor import group as checks
-from stream.doctor.findings import Finding, Status
-from stream.doctor.group import MOST_LISTED, findings
-from stream.kafka.group.standing import Member, Place, Standing
-from stream.settings.settings import Settings
+from tagstream.stream.doctor import group as checks
+from tagstream.stream.doctor.findings import CheckFinding, Status
+from tagstream.stream.doctor.group import MOST_LISTED, findings
+from tagstream.stream.kafka.consumer_group import GroupStanding, Member, PartitionStanding
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import Clock
 
 NOW = 1_764_000_000.0
 WORKER = Member(client="faust", host="10.0.0.7", partitions=(0, 1))
 
 
-def place(partition: int, waiting: int, *, committed: int | None = 5, age: float = 300) -> Place:
+def place(partition: int, waiting: int, *, committed: int | None = 5, age: float = 300) -> PartitionStanding:
     """A partition with so many events after its commit, the first written `age` seconds ago."""
     first = committed or 0
     oldest = int((NOW - age) * 1000) if waiting else None
     last = None if committed is None else int((NOW - age - 60) * 1000)
-    return Place(partition=partition, begin=0, committed=committed, end=first + waiting, oldest_ms=oldest, last_ms=last)
+    return PartitionStanding(
+        partition=partition, begin=0, committed=committed, end=first + waiting, oldest_ms=oldest, last_ms=last
+    )
 
 
-def standing(*places: Place, members: tuple[Member, ...] = (), state: str = "Empty") -> Standing:
+def standing(*places: PartitionStanding, members: tuple[Member, ...] = (), state: str = "Empty") -> GroupStanding:
     """The group tagstream on the topic content."""
-    return Standing(group="tagstream", topic="content", state=state, members=members, places=places)
+    return GroupStanding(group="tagstream", topic="content", state=state, members=members, places=places)
 
 
-def said(found: Standing, absent: Status = Status.FAIL) -> dict[str, tuple[Status, str]]:
+def said(found: GroupStanding, absent: Status = Status.FAIL) -> dict[str, tuple[Status, str]]:
     """Status and detail by check."""
     return {one.check: (one.status, one.detail) for one in findings(found, absent=absent, now=NOW)}
 
@@ -71,14 +73,14 @@ def test_before_workers_are_started_the_same_is_a_warning() -> None:
 def test_events_that_a_worker_is_to_take_pass() -> None:
     """Lag with a worker is work in hand; the worker's client, host and partitions are named."""
     found = said(standing(place(0, 1), place(1, 0), members=(WORKER,), state="Stable"))
-    assert found["members"] == (Status.OK, "1 member of tagstream, 2 of 2 partitions held: faust at 10.0.0.7 (0, 1)")
+    assert found["members"] == (Status.OK, "1 member of tagstream, 2 of 2 partitions of content held: faust at 10.0.0.7 (0, 1)")
     assert found["waiting"] == (
         Status.OK,
         "1 event of content (by partition 0: 1); the oldest was written 5 min ago",
     )
 
 
-def looked(monkeypatch: pytest.MonkeyPatch, looks: Iterable[Standing]) -> tuple[dict[str, Finding], float]:
+def looked(monkeypatch: pytest.MonkeyPatch, looks: Iterable[GroupStanding]) -> tuple[dict[str, CheckFinding], float]:
     """The findings of the check when the brokers give these answers in turn, and the seconds that it waited."""
     clock, answers = Clock(), iter(looks)
     began = clock()
@@ -94,7 +96,7 @@ def looked(monkeypatch: pytest.MonkeyPatch, looks: Iterable[Standing]) -> tuple[
 HELD = standing(place(0, 100), place(1, 20), members=(WORKER,), state="Stable")
 
 
-def catching_up() -> Iterator[Standing]:
+def catching_up() -> Iterator[GroupStanding]:
     """A worker with an old backlog that commits in one of its partitions."""
     for committed in itertools.count(5):
         yield replace(HELD, places=(replace(HELD.places[0], committed=committed), HELD.places[1]))
@@ -136,10 +138,10 @@ def test_a_worker_that_catches_up_is_no_warning(monkeypatch: pytest.MonkeyPatch)
         standing(place(0, 0), members=(WORKER,), state="Stable"),
         standing(place(0, 3)),
         standing(place(2, 3), members=(WORKER,), state="Stable"),
-        standing(Place(partition=0, begin=0, committed=5, end=7), members=(WORKER,), state="Stable"),
+        standing(PartitionStanding(partition=0, begin=0, committed=5, end=7), members=(WORKER,), state="Stable"),
     ],
 )
-def test_the_doctor_looks_again_only_where_a_member_may_be_gone(monkeypatch: pytest.MonkeyPatch, once: Standing) -> None:
+def test_the_doctor_looks_again_only_where_a_member_may_be_gone(monkeypatch: pytest.MonkeyPatch, once: GroupStanding) -> None:
     """Fresh events, none, no member, a partition of no member, or an age that is not known: one look is enough."""
     found, waited = looked(monkeypatch, [once])
     assert waited == 0
@@ -151,7 +153,7 @@ def test_one_dead_member_of_several_is_named(monkeypatch: pytest.MonkeyPatch) ->
     dead = Member(client="gone", host="10.0.0.8", partitions=(2,))
     moved = Member(client="moved", host="10.0.0.9", partitions=(3,))
 
-    def looks() -> Iterator[Standing]:
+    def looks() -> Iterator[GroupStanding]:
         for number, one in enumerate(catching_up()):
             third = replace(moved, partitions=(3,) if number == 0 else (3, 4))
             yield replace(one, places=(*one.places, place(2, 7), place(3, 7)), members=(WORKER, dead, third))
@@ -176,7 +178,7 @@ def test_no_event_that_waits_passes_without_a_worker() -> None:
 
 def test_times_that_are_not_known_are_said_so() -> None:
     """Retention may have deleted the committed events, and a partition without a leader gives none."""
-    found = said(standing(Place(partition=0, begin=7, committed=7, end=9)))
+    found = said(standing(PartitionStanding(partition=0, begin=7, committed=7, end=9)))
     assert "when the oldest was written is not known" in found["waiting"][1]
     assert found["last commit"][1] == (
         "not known: the last committed events are not in the log any more, or have no time that can be true"
@@ -185,8 +187,8 @@ def test_times_that_are_not_known_are_said_so() -> None:
 
 def test_an_open_transaction_names_its_partition_and_the_next_step() -> None:
     """Events behind a transaction of two minutes fail the check; those behind one of a second do not."""
-    stuck = Place(partition=3, begin=0, committed=5, end=5, high=505, open_since_ms=int((NOW - 150) * 1000))
-    fresh = Place(partition=4, begin=0, committed=5, end=5, high=7, open_since_ms=int((NOW - 1) * 1000))
+    stuck = PartitionStanding(partition=3, begin=0, committed=5, end=5, high=505, open_since_ms=int((NOW - 150) * 1000))
+    fresh = PartitionStanding(partition=4, begin=0, committed=5, end=5, high=7, open_since_ms=int((NOW - 1) * 1000))
     (found,) = [one for one in findings(standing(stuck, fresh), absent=Status.FAIL, now=NOW) if one.check == "transactions"]
     assert found.status is Status.FAIL
     assert found.detail == (
@@ -196,7 +198,7 @@ def test_an_open_transaction_names_its_partition_and_the_next_step() -> None:
     )
     assert "abort --topic content --partition 3 --start-offset 5" in found.fix
     assert said(standing(fresh))["transactions"][0] is Status.OK
-    unknown = Place(partition=0, begin=0, committed=5, end=5, high=6, open_since_ms=-1)
+    unknown = PartitionStanding(partition=0, begin=0, committed=5, end=5, high=6, open_since_ms=-1)
     assert said(standing(unknown))["transactions"] == (
         Status.FAIL,
         (
@@ -209,7 +211,7 @@ def test_an_open_transaction_names_its_partition_and_the_next_step() -> None:
 
 def test_a_time_that_cannot_be_true_is_not_known() -> None:
     """A producer sets the time of its records: one of the year -146,138,511 is no age, and hides no other."""
-    lying = Place(partition=0, begin=0, committed=5, end=7, oldest_ms=-(2**62), last_ms=2**62)
+    lying = PartitionStanding(partition=0, begin=0, committed=5, end=7, oldest_ms=-(2**62), last_ms=2**62)
     found = said(standing(lying))
     assert "when the oldest was written is not known" in found["waiting"][1]
     assert "have no time that can be true" in found["last commit"][1]

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from monitoring.health import Progress, Verdict
-from monitoring.server.application import application
-from monitoring.server.server import serve
-from stream.deliver.crash import crash_guard
-from stream.deliver.crash.crash_guard import open_guard
-from stream.deliver.state_folder import StateFolderError
-from stream.doctor import local
-from stream.doctor.examine import examine
-from stream.doctor.findings import Status
-from stream.settings.settings import Settings
-from stream.worker import process
+from tagstream.monitoring.health import Progress, Verdict
+from tagstream.monitoring.server.application import application
+from tagstream.monitoring.server.server import serve
+from tagstream.stream.deliver.crash import guard as crash_guard
+from tagstream.stream.deliver.crash.guard import open_guard
+from tagstream.stream.deliver.state_folder import StateFolderError
+from tagstream.stream.doctor import local
+from tagstream.stream.doctor.examine import examine
+from tagstream.stream.doctor.findings import Status
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker import process
 from tests.fakes import Clock
 from tests.observations import Stream
-from tests.unit.stream.deliver.crash.trying import FakeTrials
+from tests.unit.stream.deliver.crash.fake_trials import FakeTrials
 
 NO_BROKER = "127.0.0.1:1"
 

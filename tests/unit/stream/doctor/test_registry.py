@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from stream.broker.ports import free_ports
-from stream.doctor.findings import Status
-from stream.doctor.registry import schema_registry
-from stream.settings.schema_registry import SchemaRegistry
-from stream.settings.settings import Settings
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.doctor.findings import Status
+from tagstream.stream.doctor.registry import schema_registry
+from tagstream.stream.settings.schema_registry import SchemaRegistry
+from tagstream.stream.settings.settings import Settings
 from tests.registry.server import Registry, serving
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from stream.doctor import remote
-from stream.doctor.examine import examine
-from stream.doctor.findings import Status
-from stream.kafka import admin
-from stream.kafka.errors import TopicsRefusedError
-from stream.settings.settings import Settings
+from tagstream.stream.doctor import remote
+from tagstream.stream.doctor.examine import examine
+from tagstream.stream.doctor.findings import Status
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.errors import TopicsRefusedError
+from tagstream.stream.settings.settings import Settings
 
 NOWHERE = "127.0.0.1:1"
 
@@ -51,7 +51,7 @@ def test_exactly_once_without_producer_ids_fails_the_check_as_it_ends_a_worker(
     async def asked(_: Settings) -> bool:
         return has_ids
 
-    monkeypatch.setattr("stream.kafka.probes.has_producer_ids", asked)
+    monkeypatch.setattr("tagstream.stream.kafka.probes.has_producer_ids", asked)
     assert remote.producer(Settings(**knobs)).status is status
 
 
@@ -75,7 +75,7 @@ def test_topics_that_are_not_made_are_a_finding_among_others(monkeypatch: pytest
 def test_a_topic_that_forgets_answers_is_named(policies: dict[str, str], said: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are those of producers, so compaction drops answers; a user who may not read the configuration learns nothing."""
     monkeypatch.setattr(admin, "cleanup_policies", lambda *_: policies)
-    found = list(remote.kept(Settings()))
+    found = list(remote.compacted_answers(Settings()))
     assert [one.status for one in found] == [Status.WARN] * said
     assert all(
         "--entity-name reviewed --add-config cleanup.policy=delete,retention.ms=-1" in one.fix for one in found if one.fix

@@ -2,15 +2,15 @@
 
 import pytest
 
-from stream.doctor import remote
-from stream.doctor.findings import Finding, Status
-from stream.doctor.show import LONGEST_NAMES, printer
-from stream.kafka.admin import TopicDescription
-from stream.settings.settings import Settings
-from stream.settings.topics import Topics
+from tagstream.stream.doctor import remote
+from tagstream.stream.doctor.findings import CheckFinding, Status
+from tagstream.stream.doctor.show import LONGEST_NAMES, printer
+from tagstream.stream.kafka.admin import TopicDescription
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.settings.topics import Topics
 
 
-def of_topics(settings: Settings) -> list[Finding]:
+def of_topics(settings: Settings) -> list[CheckFinding]:
     """Findings on the topics: the first does not exist, the others have one partition each."""
     names: dict[str, str] = settings.topics.model_dump()
     partitions = [None, *[1] * (len(names) - 1)]
@@ -25,7 +25,7 @@ def test_names_and_details_stand_in_columns(content: str, capsys: pytest.Capture
     """A name and its detail are always two spaces apart; details and next steps share a column unless a name is too long."""
     settings = Settings(topics=Topics(content=content))
     say = printer(settings, as_json=False)
-    say(Finding(check="python", status=Status.OK, detail="3.12"))
+    say(CheckFinding(check="python", status=Status.OK, detail="3.12"))
     for found in of_topics(settings):
         say(found)
     lines = capsys.readouterr().out.splitlines()

@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from stream.doctor.findings import Finding, Status
-from stream.doctor.tracing import tracing
-from stream.settings.settings import Settings
+from tagstream.stream.doctor.findings import CheckFinding, Status
+from tagstream.stream.doctor.tracing import tracing
+from tagstream.stream.settings.settings import Settings
 from tests.otlp.receiver import receiving
 from tests.waiting import HANG_SECONDS
 
 
-def found(endpoint: str | None) -> list[Finding]:
+def found(endpoint: str | None) -> list[CheckFinding]:
     """The findings with this receiver."""
     return list(tracing(Settings.model_validate({"tracing": {"endpoint": endpoint}})))
 
@@ -65,9 +65,9 @@ def test_without_opentelemetry_the_finding_says_how_to_install_it(monkeypatch: p
 def test_off_imports_no_opentelemetry() -> None:
     """A worker's modules, and tracing that is off, load nothing of OpenTelemetry."""
     program = (
-        "import sys, stream.worker.main, stream.doctor.examine\n"
-        "from stream.settings.settings import Settings\n"
-        "from stream.tracing.from_settings import tracing_of\n"
+        "import sys, tagstream.stream.worker.main, tagstream.stream.doctor.examine\n"
+        "from tagstream.stream.settings.settings import Settings\n"
+        "from tagstream.stream.tracing.tracing import tracing_of\n"
         "with tracing_of(Settings(), service='x') as tracing: pass\n"
         "print([name for name in sys.modules if name.partition('.')[0] == 'opentelemetry'])"
     )

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from kafka.errors import InvalidReplicationFactorError, KafkaConnectionError, KafkaError, KafkaTimeoutError
 
-from stream.kafka import admin
-from stream.kafka.errors import BrokerUnreachableError, TopicsMissingError, TopicsRefusedError
-from stream.settings.loading import load
-from stream.settings.settings import Settings
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.errors import BrokerUnreachableError, TopicsMissingError, TopicsRefusedError
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.settings import Settings
 
 ABSENT = admin.TopicDescription(partitions=None, operations=None)
 
@@ -70,7 +70,7 @@ def test_a_refusal_to_create_is_told_from_silence(monkeypatch: pytest.MonkeyPatc
             """There is no connection."""
 
     monkeypatch.setattr(admin, "admitted", lambda _: ({}, 1.0))
-    monkeypatch.setattr(admin, "KafkaAdminClient", lambda **_: Admin())
+    monkeypatch.setattr(admin, "_AdminClient", lambda **_: Admin())
     with pytest.raises(TopicsRefusedError if code == 1 else BrokerUnreachableError, match=r"Next: ") as caught:
         admin.create(load({}, folder=Path("/nonexistent")).settings)
     assert caught.value.exit_code == code
@@ -95,7 +95,7 @@ def test_the_broker_compresses_dead_letters_and_no_other_topic(monkeypatch: pyte
             """There is no connection."""
 
     monkeypatch.setattr(admin, "admitted", lambda _: ({}, 1.0))
-    monkeypatch.setattr(admin, "KafkaAdminClient", lambda **_: Admin())
+    monkeypatch.setattr(admin, "_AdminClient", lambda **_: Admin())
     admin.create(load({}, folder=Path("/nonexistent")).settings)
     compressed = {name: made["configs"].get("compression.type") for name, made in options.items()}
     assert {name: how for name, how in compressed.items() if how} == {"content.dlq": "gzip"}

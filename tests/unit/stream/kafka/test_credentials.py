@@ -6,27 +6,37 @@ from pathlib import Path
 from typing import Any
 
 import faust
+import faust.auth
 import pytest
 
-from stream.doctor.examine import examine
-from stream.doctor.findings import Status
-from stream.kafka import credentials as module
-from stream.kafka.credentials import client_options
-from stream.settings.loading import load
-from stream.settings.secret_files import SecurityError, answer_keys
-from stream.settings.security import Security
-from stream.settings.settings import Settings
-from stream.worker.faust_app import credentials
+from tagstream.stream.doctor.examine import examine
+from tagstream.stream.doctor.findings import Status
+from tagstream.stream.kafka import credentials as module
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.secret_files import SecurityError, answer_keys
+from tagstream.stream.settings.security import Security
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.faust_app import credentials
 from tests.faults.worker.fleet import ROOT
 
 SECRET = "tr0ub4dor-and-3"  # noqa: S105 - must never be printed
 USER = {"protocol": "SASL_SSL", "username": "w"}
+SOURCE = {"token_command": "get-token"}
 # These clients connect to brokers that the project starts itself, not to those of the settings.
 OTHERS = {"stream/broker/probe.py"}
 # Files of the tests that connect with settings, as the program does.
 OF_TESTS = ("tests/faults/observer.py", "tests/faults/cluster/topics.py", "tests/wire.py")
-CLIENTS = {"KafkaProducer", "KafkaConsumer", "KafkaAdminClient", "AIOKafkaClient", "AIOKafkaProducer", "AIOKafkaConsumer"}
-CLIENTS |= {"AIOKafkaConnection"}
+CLIENTS = {
+    "KafkaProducer",
+    "KafkaConsumer",
+    "KafkaAdminClient",
+    "_AdminClient",
+    "AIOKafkaClient",
+    "AIOKafkaProducer",
+    "AIOKafkaConsumer",
+}
+CLIENTS |= {"AIOKafkaConnection", "LastingConnection"}
 
 
 def settings_with(folder: Path, **given: Any) -> Settings:
@@ -149,6 +159,15 @@ def test_faust_gets_the_protocol_of_the_settings(tmp_path: Path, protocol: str) 
             credentials({**options, "ssl_context": None})
 
 
+def test_faust_gets_the_tokens_of_the_settings(tmp_path: Path) -> None:
+    """The worker signs in by the same tokens as every other client, and under TLS as the settings say."""
+    options = client_options(settings_with(tmp_path, protocol="SASL_SSL", mechanism="OAUTHBEARER", **SOURCE))
+    made = credentials(options)
+    assert isinstance(made, faust.auth.OAuthCredentials)
+    assert (made.protocol.value, made.ssl_context) == ("SASL_SSL", options["ssl_context"])
+    assert made.oauth_cb is options["sasl_oauth_token_provider"]
+
+
 def test_no_client_is_constructed_without_the_one_function() -> None:
     """Every construction of a Kafka client in the project takes `**options` or `**client_options(...)`."""
     seen = []
@@ -166,7 +185,7 @@ def test_no_client_is_constructed_without_the_one_function() -> None:
         "stream/kafka/reading/reader.py",
         "stream/kafka/probes.py",
         "stream/kafka/admin.py",
-        "stream/kafka/connect/handshake.py",
+        "stream/kafka/admission.py",
         "tests/faults/observer.py",
         "tests/faults/cluster/topics.py",
     }

@@ -3,8 +3,8 @@
 import pytest
 from kafka.errors import KafkaTimeoutError
 
-from stream.kafka.errors import BrokerSilentError, translated
-from stream.settings.settings import Settings
+from tagstream.stream.kafka.errors import BrokerSilentError, translated
+from tagstream.stream.settings.settings import Settings
 
 
 def test_a_clients_error_is_named_once_and_is_the_cause() -> None:

@@ -4,7 +4,7 @@ from aiokafka import partitioner as aiokafkas
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.kafka.partitioner import STAYS_RECORDS, Partitioner, murmur2
+from tagstream.stream.kafka.partitioner import STAYS_RECORDS, Partitioner, murmur2
 
 
 @given(key=st.binary(max_size=70), partitions=st.integers(1, 400))

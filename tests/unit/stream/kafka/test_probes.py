@@ -14,8 +14,8 @@ from aiokafka.errors import (
     UnknownError,
 )
 
-from stream.kafka import probes
-from stream.settings.settings import Settings
+from tagstream.stream.kafka import probes
+from tagstream.stream.settings.settings import Settings
 
 GRANTED = 0
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
-from stream.kafka.producer import SEND_SECONDS, UNCONFIRMED_BYTES, WAIT_SECONDS, Sender, SendError, sender
-from stream.settings.settings import Settings
+from tagstream.stream.kafka.producer import SEND_SECONDS, UNCONFIRMED_BYTES, WAIT_SECONDS, CountingSender, SendError, sender
+from tagstream.stream.settings.settings import Settings
 
 
 class Future:
@@ -73,8 +73,8 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> Producer:
         found.options = options
         return found
 
-    monkeypatch.setattr("stream.kafka.producer.KafkaProducer", make)
-    monkeypatch.setattr("stream.kafka.producer.admitted", lambda _: ({}, 1.0))
+    monkeypatch.setattr("tagstream.stream.kafka.producer.KafkaProducer", make)
+    monkeypatch.setattr("tagstream.stream.kafka.producer.admitted", lambda _: ({}, 1.0))
     return found
 
 
@@ -136,4 +136,4 @@ def test_an_error_of_the_client_is_named_once() -> None:
             raise KafkaTimeoutError(message)
 
     with pytest.raises(SendError, match=r"did not confirm another one: KafkaTimeoutError: Unable to bootstrap\. Next: "):
-        Sender(Refusing()).send("content", key=None, value=b"")
+        CountingSender(Refusing()).send("content", key=None, value=b"")

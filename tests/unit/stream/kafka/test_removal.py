@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from stream.kafka import removal
-from stream.kafka.errors import BrokerSilentError
-from stream.kafka.removal import NotRemovedError, remove
-from stream.settings.settings import Settings
+from tagstream.stream.kafka import removal
+from tagstream.stream.kafka.errors import BrokerSilentError
+from tagstream.stream.kafka.removal import NotRemovedError, remove
+from tagstream.stream.settings.settings import Settings
 
 UNKNOWN_TOPIC, DISABLED = 3, 73
 
@@ -23,6 +23,7 @@ class FakeAdmin:
     group: list[str] = field(default_factory=lambda: ["OK"])
     members: tuple[str, ...] = ()
     topics: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
 
     def delete_topics(self, topics: Sequence[str], **_: object) -> dict[str, Any]:
@@ -32,6 +33,7 @@ class FakeAdmin:
 
     def delete_groups(self, groups: Sequence[str]) -> dict[str, str]:
         """The next answer; the last one again and again."""
+        self.groups += groups
         return {groups[0]: self.group.pop(0) if len(self.group) > 1 else self.group[0]}
 
     def describe_groups(self, groups: Sequence[str]) -> dict[str, Any]:
@@ -52,11 +54,12 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAdmin:
     return client
 
 
-def test_every_topic_and_the_group_are_removed(fake: FakeAdmin) -> None:
-    """All topics of the settings and their group, and no others."""
+def test_every_topic_and_the_groups_are_removed(fake: FakeAdmin) -> None:
+    """All topics of the settings and of their rollout, their group and that of a shadow, and no others."""
     settings = Settings(group="mine")
     remove(settings)
-    assert fake.topics == list(settings.topics.model_dump().values())
+    assert fake.topics == [*settings.topics.model_dump().values(), "mine.rollout", "mine.rollout.workers"]
+    assert fake.groups == ["mine", "mine.shadow"]
     assert fake.removed == []
 
 

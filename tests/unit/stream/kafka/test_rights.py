@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.kafka.rights import Operation, Resource, Right, Role, lines, missing, rights
-from stream.settings.settings import Settings
+from tagstream.stream.kafka.rights import Operation, Resource, Right, Role, lines, missing, rights
+from tagstream.stream.settings.settings import Settings
 
 
 def test_a_worker_needs_nothing_on_the_cluster_and_creates_nothing() -> None:
@@ -23,6 +23,8 @@ def test_a_worker_needs_nothing_on_the_cluster_and_creates_nothing() -> None:
         (Resource.TOPIC, "audit", Operation.WRITE),
         (Resource.TOPIC, "drift", Operation.WRITE),
         (Resource.TOPIC, "references", Operation.READ),
+        (Resource.TOPIC, "tagstream.rollout", Operation.READ),
+        (Resource.TOPIC, "tagstream.rollout.workers", Operation.WRITE),
     ]
 
 
@@ -42,6 +44,21 @@ def test_whoever_reports_or_answers_cannot_change_a_tag() -> None:
     assert written[Role.TAGS] == set()
     assert written[Role.REVIEWER] == {"reviewed", "reports"}
     assert [role for role, names in written.items() if "tagged" in names] == [Role.WORKER]
+
+
+def test_the_controller_alone_chooses_the_model() -> None:
+    """WRITE on the topic of rollouts belongs to a role of its own, which writes nowhere else but among the words of workers."""
+    topic, words = Settings().rollout.topic, Settings().rollout.workers_topic
+    written = {role: {right.name for right in rights(Settings(), role) if Operation.WRITE in right.operations} for role in Role}
+    assert [role for role, names in written.items() if topic in names] == [Role.CONTROLLER]
+    assert written[Role.CONTROLLER] == {topic, words}
+
+
+def test_a_shadow_can_change_no_decision() -> None:
+    """Whoever tries a bundle beside the stream writes comparisons and questions for people alone, and reads in a group of its own."""
+    found = rights(Settings(), Role.SHADOW)
+    assert {right.name for right in found if Operation.WRITE in right.operations} == {"shadow", "audit"}
+    assert {right.name for right in found if right.resource is Resource.GROUP} == {"tagstream.shadow"}
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.CREATOR])
@@ -70,7 +87,7 @@ def test_a_missing_right_is_named_unless_the_broker_does_not_say() -> None:
 
 
 def test_an_operator_may_replay_dead_letters() -> None:
-    """A replay writes events to `content`, answers to `reviewed`, and its notes to the ledger of replays; references are confirmed by hand."""
+    """A replay writes events to `content`, answers to `reviewed`, and its notes to the topic of replays; references are confirmed by hand."""
     topics = Settings().topics
     found = {right.name: right.operations for right in rights(Settings(), Role.OPERATOR) if Operation.WRITE in right.operations}
 

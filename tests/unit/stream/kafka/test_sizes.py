@@ -3,10 +3,10 @@
 import pytest
 import structlog
 
-from stream.kafka import admin
-from stream.kafka.errors import BrokerSilentError
-from stream.kafka.sizes import LEAST_BYTES, TopicTakesTooLittleError, fitted, read, shortfalls
-from stream.settings.settings import Settings
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.errors import BrokerSilentError
+from tagstream.stream.kafka.sizes import LEAST_BYTES, TopicTakesTooLittleError, fitted, read, shortfalls
+from tagstream.stream.settings.settings import Settings
 
 ALL_TAKE_ENOUGH = {"tagged": 2_000_000, "review": 2_000_000, "content.dlq": 4_000_000}
 

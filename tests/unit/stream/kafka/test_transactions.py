@@ -9,13 +9,13 @@ import pytest
 from aiokafka.errors import IllegalOperation, ProducerFenced
 from aiokafka.structs import TopicPartition
 
-from monitoring.observer import Observation
-from monitoring.vocabulary import Destination
-from stream.contract.publication import Publication
-from stream.kafka import transactions
-from stream.kafka.rights import Operation, Resource, Role, lines, rights
-from stream.kafka.transactions import LostError, NotHeldError, Source, TakenOverError, Transactions
-from stream.settings.settings import Settings
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.kafka import transactions
+from tagstream.stream.kafka.rights import Operation, Resource, Role, lines, rights
+from tagstream.stream.kafka.transactions import EventPlace, LostError, NotHeldError, TakenOverError, Transactions
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import ANY_OUTCOME
 
 SEEN: list[tuple[Any, ...]] = []
@@ -77,7 +77,7 @@ class Offline(Transactions):
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put stand-ins in the place of the clients."""
     SEEN.clear()
-    monkeypatch.setattr(transactions, "Producer", _Producer)
+    monkeypatch.setattr(transactions, "PartitionProducer", _Producer)
     monkeypatch.setattr(_Producer, "refuses", False)
     monkeypatch.setattr(_Producer, "ends_after", None)
 
@@ -87,9 +87,9 @@ def partitions(*numbers: int) -> set[TopicPartition]:
     return {TopicPartition("content", number) for number in numbers}
 
 
-def sources(partition: int, *offsets: int) -> list[Source]:
+def sources(partition: int, *offsets: int) -> list[EventPlace]:
     """Of `content`."""
-    return [Source("content", partition, offset) for offset in offsets]
+    return [EventPlace("content", partition, offset) for offset in offsets]
 
 
 def publications(*keys: int) -> list[Publication]:

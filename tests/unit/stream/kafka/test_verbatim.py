@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from stream.contract.record import Record
-from stream.kafka.producer import TooLargeError, TooLateError, VerbatimSender
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.producer import RecordTooLargeError, TooLateError, VerbatimSender
 from tests.fakes import Clock
 
 RECORD = Record(topic="content", key=None, value=b"{}")
@@ -46,7 +46,7 @@ class Producer:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the sender."""
     found = Clock()
-    monkeypatch.setattr("stream.kafka.producer.time.monotonic", found)
+    monkeypatch.setattr("tagstream.stream.kafka.producer.time.monotonic", found)
     return found
 
 
@@ -80,4 +80,4 @@ def test_a_producer_that_has_failed_is_replaced(clock: Clock) -> None:
 def test_a_record_that_is_too_large_has_an_error_of_its_own(clock: Clock, failure: KafkaError) -> None:
     """A replay goes on without such a record, and stops at every other error."""
     (error,) = VerbatimSender(lambda: Producer(clock, 0, failure)).deliver([RECORD])  # type: ignore[arg-type, return-value]
-    assert isinstance(error, TooLargeError)
+    assert isinstance(error, RecordTooLargeError)

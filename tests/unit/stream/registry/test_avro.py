@@ -18,9 +18,9 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.vocabulary import Reason
-from stream.contract.refusal import Refused
-from stream.registry.avro import MOST_DEPTH, SchemaError, reader_of
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract.refusal import Refused
+from tagstream.stream.registry.avro import MOST_DEPTH, SchemaError, reader_of
 
 INTS, LONGS = st.integers(-(2**31), 2**31 - 1), st.integers(-(2**63), 2**63 - 1)
 # Schemas by example, and values that each takes; names count up, since a name may be defined once.
@@ -84,7 +84,7 @@ def refusal(schema: Any, payload: bytes, **limits: int) -> Reason:
 
 @given(st.data())
 def test_it_agrees_with_fastavro(data: st.DataObject) -> None:
-    """Whatever fastavro writes by whatever schema is read as the value that fastavro reads."""
+    """The bytes that fastavro writes by any schema are read as the value that fastavro reads."""
     schema, values = data.draw(SCHEMAS)
     payload = written(schema, data.draw(values))
     assert read(schema, payload) == schemaless_reader(io.BytesIO(payload), parse_schema(schema), None)
@@ -284,7 +284,7 @@ def test_a_few_bytes_do_not_become_a_large_value(name: str) -> None:
     ],
 )
 def test_a_text_that_is_no_schema_is_refused(schema: str) -> None:
-    """Whatever a registry gives, and whatever fastavro raises for it."""
+    """The refusal is one error for any answer of a registry, and for any error of fastavro."""
     with pytest.raises(SchemaError):
         reader_of(schema)
 
@@ -308,7 +308,7 @@ def test_a_value_at_the_limit_is_read() -> None:
 
 @given(st.data())
 def test_a_value_is_read_if_and_only_if_its_json_fits(data: st.DataObject) -> None:
-    """Whatever the value is: at its size it is read, and with a byte less it is refused, so no few bytes become more than the limit."""
+    """At its size any value is read, and with a byte less it is refused, so no few bytes become more than the limit."""
     schema, values = data.draw(SCHEMAS)
     payload = written(schema, data.draw(values))
     size = len(reader_of(json.dumps(schema))(payload))

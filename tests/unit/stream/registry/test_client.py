@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from monitoring.vocabulary import Reason
-from stream.broker.ports import free_ports
-from stream.contract.refusal import Refusal
-from stream.registry.client import MOST_BYTES, Client, NotGiven, RegistryError
-from stream.registry.schemas import FIRST_UNKNOWN_SECONDS, REQUESTS_AT_ONCE, UNKNOWN_SECONDS, Schemas
-from stream.settings.schema_registry import SchemaRegistry
-from stream.settings.secret_files import SecurityError
+from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.broker.ports import free_ports
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.registry.client import MOST_BYTES, Client, NotGiven, RegistryError
+from tagstream.stream.registry.schemas import FIRST_UNKNOWN_SECONDS, REQUESTS_AT_ONCE, UNKNOWN_SECONDS, Schemas
+from tagstream.stream.settings.schema_registry import SchemaRegistry
+from tagstream.stream.settings.secret_files import SecurityError
 from tests.registry.server import Registry, serving, trickling
 
 SECRET = "tr0ub4dor-and-3"  # noqa: S105 - must never be printed
@@ -125,7 +125,7 @@ def test_an_address_that_refuses_us_does_not_make_a_missing_schema_a_failure(reg
 def test_a_wrong_address_or_user_is_an_exception_and_never_a_dead_letter(
     registry: Registry, answer: tuple[int, bytes], said: str
 ) -> None:
-    """Whatever the server at the address answers to everything: all events would be lost to the dead letters at once."""
+    """The server at the address gives one answer to everything: all events would be lost to the dead letters at once."""
     registry.override = lambda _: answer
     with pytest.raises(RegistryError, match=rf"{said}.* Next: "):
         client(registry.url).get("/schemas/ids/1", until())
@@ -334,7 +334,7 @@ def test_a_schema_that_cannot_be_read_is_the_events_fault(registry: Registry, gi
 
 
 def test_a_registry_that_comes_back_is_asked_at_its_address() -> None:
-    """Nothing is kept of a failure."""
+    """A failure is not kept."""
     registry, [port] = Registry(), free_ports(1)
     registry.register("s", AVRO)
     registry.url = f"http://127.0.0.1:{port}"

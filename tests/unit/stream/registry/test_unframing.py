@@ -12,16 +12,15 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.observer import NullObserver
-from monitoring.vocabulary import Destination, Reason, Stage
-from stream.contract.decisions import Tagged
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.decide.pipeline import Pipeline
-from stream.registry.unframing import Unframing, unframing_of
-from stream.settings.schema_registry import SchemaRegistry
-from stream.settings.settings import Settings
+from tagstream.monitoring.observer import NullObserver
+from tagstream.monitoring.vocabulary import Destination, Reason, Stage
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication, Tagged
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.registry.unframing import Unframing, unframing_of
+from tagstream.stream.settings.schema_registry import SchemaRegistry
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import deciding
 from tests.registry.server import Registry, guid_of
 
@@ -73,7 +72,7 @@ def unframing(registry: Registry, **given: Any) -> Unframing:
 
 
 def published(registry: Registry, records: Sequence[Record]) -> list[Publication]:
-    """What the pipeline makes of records, with this registry."""
+    """The pipeline's outcomes of records, with this registry."""
     pipeline = Pipeline(decider=deciding(), observer=NullObserver(), unframe=unframing(registry))
     return pipeline.publications(records)
 
@@ -164,7 +163,7 @@ def test_protobuf_is_refused_with_its_code(registry: Registry) -> None:
     [(("__value_schema_id", b""),), (("__value_schema_id", b"\1short"),), (("__value_schema_id", b"\2" + bytes(16)),)],
 )
 def test_a_header_that_names_no_schema_is_refused(registry: Registry, headers: tuple[tuple[str, bytes], ...]) -> None:
-    """Whatever the value is: its reader would not know by which schema to read it."""
+    """Any value is refused: its reader would not know by which schema to read it."""
     assert refusal(registry, b'{"title":"Hi"}', headers).reason is Reason.INVALID_FRAME
 
 
@@ -203,7 +202,7 @@ def test_a_value_that_is_too_large_is_not_looked_at(registry: Registry) -> None:
 
 @given(st.lists(st.binary(max_size=40) | st.binary(max_size=40).map(lambda tail: b"\0\0\0\0\1" + tail), max_size=8))
 def test_any_bytes_become_one_outcome_each(values: list[bytes]) -> None:
-    """Whatever stands in a frame, nothing is raised, and length and order are kept."""
+    """No frame raises an error, and length and order are kept."""
     found = PIPELINE.publications([Record(key=None, value=value) for value in values])
     assert [one.value for one in found if one.destination is Destination.DLQ] == [
         value for value, one in zip(values, found, strict=True) if one.destination is Destination.DLQ
@@ -215,7 +214,7 @@ class _Known:
     """Schemas of which every name is that of the one event."""
 
     def readers(self, names: Any) -> dict[Any, Any]:
-        from stream.registry.avro import reader_of
+        from tagstream.stream.registry.avro import reader_of
 
         return dict.fromkeys(names, reader_of(AVRO))
 

@@ -1,50 +1,52 @@
 """From the store to estimates: who is counted, how answers settle, and what a window without answers says."""
 
-import json
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE
-from monitoring.quality.report import Report
-from monitoring.quality.sample import NO_ANSWER
-from monitoring.vocabulary import LEAST_INCLUSION
-from stream.review.live_quality import live_quality, population
-from stream.review.store.changes import Answered, Change, Decided
-from stream.review.store.facts import Item
-from stream.review.store.sampling import LeftOut
-from stream.review.store.store import Store
-from tests.unit.stream.review.store.making import HOUR_MS, START_MS, answer, audit, item, published, review
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, write
+from tagstream.model_export.bundle.depot import Depot
+from tagstream.monitoring.quality.report import QualityReport
+from tagstream.monitoring.quality.sample import NO_ANSWER
+from tagstream.monitoring.quality.words import tables
+from tagstream.monitoring.vocabulary import LEAST_INCLUSION
+from tagstream.stream.contract.answers import AnsweredEvent
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.decide.pipeline import Draw
+from tagstream.stream.review.bundles import Bundles
+from tagstream.stream.review.live_quality import counts, live_quality
+from tagstream.stream.review.store.records import AskedDecision, Fact
+from tagstream.stream.review.store.sampling import LeftOut
+from tagstream.stream.review.store.store import Store
+from tests.unit.stream.review.store.making import HOUR_MS, START_MS, answer, audit, decision_of, item, published, review
 
 LABELS = ("mlops", "other", "computer-vision")
 SURE = {"mlops": 0.97, "other": 0.02, "computer-vision": 0.01}
 NOW_MS = START_MS + HOUR_MS
 
 
-BY_RULES = json.dumps({"decider": "rules"}).encode()
-
-
-def audited(event_id: str, **given: Any) -> Decided:
+def audited(event_id: str, **given: Any) -> AskedDecision:
     """An audit, drawn at 2 %."""
     values = {"probabilities": SURE, "confidence": 0.97, "inclusion_probability": 0.02, **given}
     return audit(event_id, **values)
 
 
-def said(asked: Decided, tag: str, reviewer: str = "ann", at_ms: int = START_MS, **given: Any) -> Answered:
+def said(asked: AskedDecision, tag: str, reviewer: str = "ann", at_ms: int = START_MS, **given: Any) -> AnsweredEvent:
     """An answer on it."""
-    door = "audit" if asked.door == "audit" else "review"
-    return answer(asked.item.event_id, at_ms, of=asked.item, tag=tag, reviewer=reviewer, **{"asked_by": door, **given})
+    door = "audit" if asked.item.door == "audit" else "review"
+    return answer(asked.item.event.id, at_ms, of=asked.item, tag=tag, reviewer=reviewer, **{"asked_by": door, **given})
 
 
-def fill(store: Store, *changes: Change) -> None:
+def fill(store: Store, *changes: Fact) -> None:
     """Add facts to the store."""
-    store.fill(changes, {})
+    store.filling.fill(changes, {})
 
 
 def kinds(store: Store) -> list[tuple[Any, ...]]:
     """Each kind of drawn decision: published, predicted, inclusion, first answer, settled one, and how many."""
-    found = store.drawn(START_MS - HOUR_MS, NOW_MS).sample
+    found = store.samples.drawn(START_MS - HOUR_MS, NOW_MS).sample
     names = ("published", "predicted", "inclusion", "first", "truth", "count")
     return sorted(zip(*(getattr(found, name).tolist() for name in names), strict=True))
 
@@ -65,7 +67,7 @@ def test_answers_settle_as_people_agree(store: Store) -> None:
         said(asked, "computer-vision"),
         said(off, "off_subject"),
     )
-    assert store.drawn(START_MS - HOUR_MS, NOW_MS).labels == LABELS
+    assert store.samples.drawn(START_MS - HOUR_MS, NOW_MS).labels == LABELS
     assert kinds(store) == [
         (False, 0, 1.0, 2, 2, 1),
         (False, 0, 1.0, 3, 3, 1),
@@ -75,6 +77,30 @@ def test_answers_settle_as_people_agree(store: Store) -> None:
         (True, 0, 0.02, 1, 0, 1),
         (True, 0, 0.02, 1, 1, 1),
     ]
+
+
+def test_questions_about_disagreements_do_not_bend_the_estimate(store: Store) -> None:
+    """Half of the disagreements are asked about beside the audits of all: what the drawn decisions stand for is what was published, right and wrong."""
+    audits, wrong = Draw(rate=0.1), 0
+    facts: list[Fact] = []
+    for number in range(1_000):
+        event_id, disagrees = f"e-{number}", number % 5 == 0
+        wrong += disagrees
+        facts.append(published(event_id, number, probabilities=SURE, confidence=0.97))
+        drawn = audits.inclusion_probability(event_id, "mlops"), audits.at_least(0.5).inclusion_probability(event_id, "mlops")
+        copies = [audited(event_id, inclusion_probability=one) for one in (drawn[0], drawn[1] if disagrees else None) if one]
+        facts += copies
+        if copies:
+            # The first person who is asked says that the model is wrong where the two models disagree.
+            facts += [
+                said(copies[0], "other" if disagrees else "mlops", reviewer, START_MS + later, version=1 + later)
+                for later, reviewer in enumerate(("ann", "bob"))
+            ]
+    fill(store, *facts)
+    sample = store.samples.drawn(START_MS - HOUR_MS, NOW_MS).sample
+    assert sample.design.sum() == pytest.approx(1_000, rel=0.15)
+    assert sample.design[sample.truth != sample.predicted].sum() == pytest.approx(wrong, rel=0.15)
+    assert len(sample) > 150
 
 
 def test_the_last_word_of_a_person_counts_and_an_unknown_label_does_not(store: Store) -> None:
@@ -94,7 +120,7 @@ def test_the_last_word_of_a_person_counts_and_an_unknown_label_does_not(store: S
 def test_an_answer_counts_where_its_decision_was_read(store: Store) -> None:
     """Whatever an answer carries: without its decision from a topic it is no answer, and how many of these there are is said."""
     real, ghost = audited("real"), item("ghost", probabilities=SURE, tagged_ms=START_MS + 1, inclusion_probability=5e-324)
-    forged = replace(real.item, prediction_id="forged", probabilities={"pwned": 1.0}, tagged_ms=START_MS + 1)
+    forged = item("real", prediction_id="forged", probabilities={"pwned": 1.0}, tagged_ms=START_MS + 1)
     fill(
         store,
         answer("ghost", of=ghost, tag="other", asked_by="audit"),
@@ -103,10 +129,8 @@ def test_an_answer_counts_where_its_decision_was_read(store: Store) -> None:
         said(real, "mlops", at_ms=START_MS + 2, version=2),
     )
     assert kinds(store) == [(True, 0, 0.02, 0, 0, 1)]
-    assert store.drawn(START_MS - HOUR_MS, NOW_MS).left_out == LeftOut(strays=2)
-    found = store.item("real")
-    assert found is not None
-    assert found.prediction_id == real.item.prediction_id
+    assert store.samples.drawn(START_MS - HOUR_MS, NOW_MS).left_out == LeftOut(strays=2)
+    assert decision_of(store, "real") == real.item.decision.prediction_id
 
 
 def test_an_answer_may_be_about_an_earlier_decision_that_was_read(store: Store) -> None:
@@ -114,7 +138,7 @@ def test_an_answer_may_be_about_an_earlier_decision_that_was_read(store: Store) 
     early = audited("a")
     fill(store, early, said(early, "other"), audited("a", prediction_id="newer", tagged_ms=START_MS + 1))
     assert kinds(store) == [(True, 0, 0.02, 1, NO_ANSWER, 1)]
-    assert store.drawn(START_MS - HOUR_MS, NOW_MS).left_out == LeftOut()
+    assert store.samples.drawn(START_MS - HOUR_MS, NOW_MS).left_out == LeftOut()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +146,7 @@ def test_an_answer_may_be_about_an_earlier_decision_that_was_read(store: Store) 
     [
         {"inclusion_probability": 5e-324},
         {"inclusion_probability": LEAST_INCLUSION / 2},
-        {"model_tag": "pwned"},
+        {"tag": "pwned"},
         {"probabilities": {**SURE, "off_subject": 0.0}},
     ],
 )
@@ -130,10 +154,10 @@ def test_decisions_that_no_worker_makes_are_left_out(store: Store, odd: dict[str
     """A probability that no draw gives, or a tag that is none of the labels, is counted and not used."""
     strange = audited("odd", tagged_ms=START_MS + 1, **odd)
     fill(store, audited("a"), strange, said(strange, "mlops"))
-    found = store.drawn(START_MS - HOUR_MS, NOW_MS)
+    found = store.samples.drawn(START_MS - HOUR_MS, NOW_MS)
     assert (len(found.sample), found.labels) == (1, LABELS)
     assert found.left_out.unsound + found.left_out.other == 1
-    assert live_quality(store, now_ms=NOW_MS, bundle=DEFAULT_BUNDLE, days=1).report is not None
+    assert live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1).report is not None
 
 
 def test_one_decision_with_other_labels_leaves_nothing_out(store: Store) -> None:
@@ -141,9 +165,9 @@ def test_one_decision_with_other_labels_leaves_nothing_out(store: Store) -> None
     fill(
         store,
         *(audited(f"audit-{number}") for number in range(40)),
-        audited("newest", probabilities={"pwned": 0.97}, model_tag="pwned", tagged_ms=START_MS + 1),
+        audited("newest", probabilities={"pwned": 0.97}, tag="pwned", tagged_ms=START_MS + 1),
     )
-    found = store.drawn(START_MS - HOUR_MS, NOW_MS)
+    found = store.samples.drawn(START_MS - HOUR_MS, NOW_MS)
     assert (found.labels, len(found.sample), found.left_out) == (LABELS, 40, LeftOut(other=1))
 
 
@@ -153,10 +177,11 @@ def test_totals_say_how_much_an_answer_stands_for(store: Store) -> None:
     fill(
         store,
         asked,
-        *(published(f"event-{number}", number, tag="mlops", model="tiny 1", probabilities=SURE) for number in range(7)),
-        published("old", 8, tag="mlops", model="older 1", probabilities=SURE),
+        *(published(f"event-{number}", number, tag="mlops", probabilities=SURE) for number in range(7)),
+        published("old", 8, model=ModelRef(name="older", version="1", digest="e" * 64), probabilities=SURE),
     )
-    found = population(store.totals(START_MS - HOUR_MS, NOW_MS), store.drawn(START_MS - HOUR_MS, NOW_MS))
+    [counted] = counts(store.samples.totals(START_MS - HOUR_MS, NOW_MS), store.samples.drawn(START_MS - HOUR_MS, NOW_MS))
+    found = counted.population
     assert found.decisions.tolist() == [[7.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     assert found.probabilities[0, 0].tolist() == pytest.approx([7 * SURE[label] for label in LABELS])
 
@@ -171,7 +196,7 @@ def test_slices_are_source_language_and_length(store: Store) -> None:
         audited("other", title=long),
         review("not published", source="blog"),
     )
-    found = store.drawn(START_MS - HOUR_MS, NOW_MS).slices
+    found = store.samples.drawn(START_MS - HOUR_MS, NOW_MS).slices
     assert {name: {value: len(rows) for value, rows in values.items()} for name, values in found.items()} == {
         "source": {"(none)": 2, "feed": 1},
         "language": {"(none)": 2, "fr": 1},
@@ -189,8 +214,8 @@ def test_live_quality_measures_the_window(store: Store) -> None:
         *(said(one, "other" if one in wrong else "mlops") for one in asked),
         *(said(one, "other", "bob", START_MS + 1, version=2) for one in wrong),
     )
-    found = live_quality(store, now_ms=NOW_MS, bundle=DEFAULT_BUNDLE, days=1)
-    assert isinstance(found.report, Report)
+    found = live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1)
+    assert isinstance(found.report, QualityReport)
     assert found.report.published.accuracy.value == pytest.approx(0.9)
     assert found.report.reviewers.second_opinions == 10
     assert found.labels == LABELS
@@ -199,22 +224,123 @@ def test_live_quality_measures_the_window(store: Store) -> None:
 
 def test_the_rules_and_bundles_with_other_labels_are_left_out(store: Store) -> None:
     """Their decisions say nothing of the model of today; how many they are is said."""
-    rules: Item = item("rules", before=BY_RULES)
     fill(
         store,
-        Decided(item=rules, door="review"),
-        audited("old", probabilities={"a": 0.9, "b": 0.1}, model_tag="a", tagged_ms=START_MS - 1),
+        review("rules", decider="rules"),
+        audited("old", probabilities={"a": 0.9, "b": 0.1}, tag="a", tagged_ms=START_MS - 1),
         audited("new", tagged_ms=START_MS + 1),
         audited("newer", tagged_ms=START_MS + 1),
     )
-    found = live_quality(store, now_ms=NOW_MS, bundle=DEFAULT_BUNDLE, days=1)
+    found = live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1)
     assert found.left_out.other == 2
     assert found.report is not None
     assert found.report.published.drawn == 2
 
 
+CHAMPION, CHALLENGER = "c" * 64, "e" * 64
+
+
+def by(digest: str, epoch: str | None = None, arm: str | None = None, name: str = "tiny") -> ModelRef:
+    """Who decided."""
+    return ModelRef(name=name, version="1", digest=digest, epoch=epoch, arm=arm)
+
+
+def of(model: ModelRef, kind: str, count: int, wrong: int = 0, at_ms: int = START_MS) -> list[Fact]:
+    """Published decisions of a model, all audited and answered, of which the first ones are wrong; two people say so."""
+    facts: list[Fact] = []
+    for number in range(count):
+        event_id = f"{kind}-{number}"
+        asked = audited(event_id, model=model, tagged_ms=at_ms, inclusion_probability=1.0, prediction_id=f"of {event_id}")
+        counted = published(event_id, number, model=model, tagged_ms=at_ms, probabilities=SURE, confidence=0.97)
+        facts += [asked, counted, said(asked, "other" if number < wrong else "mlops")]
+        if number < wrong:
+            facts.append(said(asked, "other", "bob", START_MS + 1, version=2))
+    return facts
+
+
+def test_champion_and_challenger_are_measured_beside_each_other(store: Store) -> None:
+    """In the epochs of the newest challenger alone; what the champion decided in its place is the champion's, and counted apart."""
+    fill(
+        store,
+        *of(by(CHAMPION), "before", 60, wrong=30),
+        *of(by(CHAMPION, "1", "champion"), "champion-1", 60, wrong=6),
+        *of(by(CHALLENGER, "1", "challenger"), "challenger-1", 40, wrong=8),
+        *of(by(CHAMPION, "2", "champion"), "champion-2", 40, wrong=4),
+        *of(by(CHAMPION, "2", "fallback"), "fallback-2", 5),
+        *of(by(CHALLENGER, "2", "challenger"), "challenger-2", 60, wrong=12),
+        *of(by(CHAMPION, "3", "champion"), "after", 10, wrong=10),
+    )
+    report = live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1).report
+    assert report is not None
+    champion, challenger = report.arms
+    assert (champion.name, champion.bundles, champion.epochs, champion.fallback) == ("champion", (CHAMPION,), (1, 2), 5)
+    assert (challenger.name, challenger.bundles, challenger.fallback) == ("challenger", (CHALLENGER,), 0)
+    assert [(one.published.decisions, one.published.answers) for one in report.arms] == [(105, 105), (100, 100)]
+    assert champion.published.accuracy.value == pytest.approx(95 / 105)
+    assert challenger.published.accuracy.value == pytest.approx(0.8)
+    assert challenger.published.by_label["mlops"]["precision"].value == pytest.approx(0.8)
+    assert [(one.bundles, one.published.decisions) for one in report.models] == [((CHAMPION,), 175), ((CHALLENGER,), 100)]
+
+
+def test_bundles_that_differ_in_thresholds_are_one_model(store: Store, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """Every night has another digest; another network is another model, also under the same name."""
+    threshold = msgspec.structs.replace(tiny_bundle.manifest.threshold, confidence=0.99)
+    night = write(
+        tmp_path / "night",
+        manifest=msgspec.structs.replace(tiny_bundle.manifest, threshold=threshold),
+        model=tiny_bundle.model,
+        tokenizer=tiny_bundle.tokenizer,
+    )
+    depot = Depot(str(tmp_path / "depot"), cache=tmp_path, cache_bytes=1, seconds=20)
+    depot.write(night.path)
+    fill(
+        store,
+        *of(by(tiny_bundle.digest), "first", 60, wrong=6),
+        *of(by(night.digest, "1", "champion"), "night", 40, wrong=4, at_ms=START_MS + 1),
+        *of(by(CHALLENGER), "another", 50, at_ms=START_MS - 1),
+    )
+    report = live_quality(store, now_ms=NOW_MS, bundles=Bundles(tiny_bundle.path, depot), days=1).report
+    assert report is not None
+    assert [(one.bundles, one.epochs, one.published.answers) for one in report.models] == [
+        ((night.digest, tiny_bundle.digest), (0, 1), 100),
+        ((CHALLENGER,), (0,), 50),
+    ]
+    assert report.models[0].published.accuracy.value == pytest.approx(0.9)
+    assert report.arms == ()
+
+
+def test_the_promise_is_that_of_the_bundle_that_decided(store: Store, tmp_path: Path) -> None:
+    """After the first change of the model it lies in the place of the bundles, and no more in the setting."""
+    depot = Depot(str(tmp_path), cache=tmp_path, cache_bytes=1, seconds=20)
+    shipped = depot.write(DEFAULT_BUNDLE)
+    fill(store, *of(by(shipped.digest, "4", "champion"), "a", 3))
+    for bundles, promise in ((Bundles(tmp_path / "none", depot), 0.95), (Bundles(tmp_path / "none"), None)):
+        report = live_quality(store, now_ms=NOW_MS, bundles=bundles, days=1).report
+        assert report is not None
+        assert report.promise == promise
+
+
+def test_one_bundle_is_not_shown_twice(store: Store) -> None:
+    """Without a change of the model the report is what it was; an arm that is none of ours is none."""
+    fill(store, *of(by(CHAMPION, arm="winner"), "a", 3))
+    report = live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1).report
+    assert report is not None
+    assert (report.models, report.arms) == ((), ())
+
+
+def test_a_canary_of_all_events_leaves_no_champion(store: Store) -> None:
+    """A share of 1: the champion has no decision, and no figure."""
+    fill(store, *of(by(CHALLENGER, "1", "challenger"), "a", 60))
+    report = live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1).report
+    assert report is not None
+    champion, challenger = report.arms
+    assert (champion.published.decisions, champion.published.accuracy.value) == (0, None)
+    assert (challenger.published.decisions, challenger.published.accuracy.value) == (60, 1)
+    assert all(len(row) == 3 for table in tables(report)[2:4] for row in table.rows)
+
+
 def test_an_empty_store_has_no_report(store: Store) -> None:
     """Before anything was drawn there is nothing to estimate, and the queue is empty."""
-    found = live_quality(store, now_ms=NOW_MS, bundle=DEFAULT_BUNDLE)
+    found = live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE))
     assert (found.report, found.labels, found.queue.length) == (None, (), 0)
     assert found.since_ms % HOUR_MS == 0

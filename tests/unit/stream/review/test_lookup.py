@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.vocabulary import Reason, Stage
-from stream.contract import dead_letter
-from stream.contract.answers import Answer, AnsweredEvent, answer_id, read_answer, tagged_by_reviewer
-from stream.contract.limits import DEFAULT_LIMITS
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.review.lookup import Looked
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.contract import dead_letter
+from tagstream.stream.contract.answers import Answer, AnsweredEvent, answer_id, read_answer, tagged_by_reviewer
+from tagstream.stream.contract.event import DEFAULT_LIMITS, Record
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.review.lookup import Looked
 from tests.answering import NOW_MS, UNSURE, answer, decided, reviewed, shown
 
 MODEL = decided(UNSURE)
@@ -24,7 +23,7 @@ def on_tagged(given_: Answer) -> Record:
     """The record of `tagged` that follows from an answer."""
     answered = read_answer(reviewed(MODEL, given_))
     assert isinstance(answered, AnsweredEvent)
-    key, value, headers = tagged_by_reviewer(answered, NOW_MS)
+    key, value, headers, _ = tagged_by_reviewer(answered, NOW_MS)
     return Record(topic="tagged", key=key, value=value, headers=headers)
 
 

@@ -2,19 +2,17 @@
 
 import pytest
 
-from stream.contract.answers import OFF_SUBJECT, Answer, read_answer
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.contract.reports import Report, read_report
-from stream.database.database import DatabaseUnavailableError
-from stream.kafka.errors import BrokerSilentError
-from stream.kafka.producer import TooLateError, UndeliveredError
-from stream.review.saving import Saved, Saving, Unsaved
-from stream.review.store.allowing import OF_A_CALLER
-from stream.review.store.facts import Claim, Lapsed, TooMany
-from stream.review.store.leasing import SAVING_MS
-from stream.review.store.store import Store
-from stream.review.translation import decided
+from tagstream.stream.contract.answers import OFF_SUBJECT, Answer, answer_id, read_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.contract.reports import Report, read_report
+from tagstream.stream.database.database import DatabaseUnavailableError
+from tagstream.stream.kafka.errors import BrokerSilentError
+from tagstream.stream.kafka.producer import TooLateError, UndeliveredError
+from tagstream.stream.review.saving import Saved, Saving, Unsaved
+from tagstream.stream.review.store.queue import OF_A_CALLER, SAVING_MS
+from tagstream.stream.review.store.records import AskedDecision, Claim, Lapsed, TooMany
+from tagstream.stream.review.store.store import Store
 from tests.answering import audited, shown
 from tests.answering import decided as record_of
 from tests.unit.stream.review.conftest import Brokers
@@ -28,9 +26,7 @@ def ask(store: Store, event_id: str = "a", title: str = "maybe deployment", **ev
     rest = "".join(f',"{name}":"{text}"' for name, text in event.items())
     value = f'{{"id":"{event_id}","title":"{title}"{rest},"big":1e400000}}'.replace("1e400000", "12345678901234567890").encode()
     record = record_of(value, key=b"k", headers=TRACE)
-    change = decided(shown(record))
-    assert change is not None
-    store.fill([change], {})
+    store.filling.fill([AskedDecision(item=shown(record))], {})
     return record
 
 
@@ -54,8 +50,8 @@ def test_an_answer_is_sent_then_marked(store: Store, saving: Saving, brokers: Br
     assert (answer.tag, answer.reviewer, answer.version, answer.asked_by) == ("computer-vision", "ann", 1, "review")
     assert (answer.blind, answer.note, answer.supersedes) == (False, "the picture says so", None)
     assert answer.before.reasons == ("low_confidence",)
-    assert store.claim("ann") is None
-    assert [given.answer_id for given in store.own("ann")] == [saved.answer.answer_id]
+    assert store.queue.claim("ann") is None
+    assert [given.answer_id for given in store.queue.own("ann")] == [answer_id(saved.answer)]
 
 
 def test_a_correction_names_the_answer_that_it_replaces(store: Store, saving: Saving, brokers: Brokers, clock: Clock) -> None:
@@ -63,21 +59,19 @@ def test_a_correction_names_the_answer_that_it_replaces(store: Store, saving: Sa
     ask(store)
     first = saving.save("a", claimed(store).token, "other")
     clock.pass_ms(1)
-    undone = store.reopen("a", "ann")
+    undone = store.queue.reopen("a", "ann")
     assert isinstance(first, Saved)
     assert isinstance(undone, Claim)
     second = saving.save("a", undone.token, OFF_SUBJECT)
     assert isinstance(second, Saved)
     answer = said(brokers.records[-1])
-    assert (answer.version, answer.supersedes, answer.asked_by) == (2, first.answer.answer_id, "correction")
-    assert [given.tag for given in store.own("ann")] == [OFF_SUBJECT]
+    assert (answer.version, answer.supersedes, answer.asked_by) == (2, answer_id(first.answer), "correction")
+    assert [given.tag for given in store.queue.own("ann")] == [OFF_SUBJECT]
 
 
 def test_an_audit_is_blind(store: Store, saving: Saving, brokers: Brokers) -> None:
     """The record says that the prediction was hidden, and with which probability the event was drawn."""
-    change = decided(shown(audited(record_of(), 0.02)))
-    assert change is not None
-    store.fill([change], {})
+    store.filling.fill([AskedDecision(item=shown(audited(record_of(), 0.02)))], {})
     saving.save("e-1", claimed(store).token, "mlops")
     answer = said(brokers.records[0])
     assert (answer.blind, answer.asked_by, answer.before.inclusion_probability) == (True, "audit", 0.02)
@@ -86,19 +80,17 @@ def test_an_audit_is_blind(store: Store, saving: Saving, brokers: Brokers) -> No
 
 def test_a_second_opinion_is_blind_and_has_the_door_of_the_first(store: Store, saving: Saving, brokers: Brokers) -> None:
     """An audit answer that contradicts the model is asked of another person, who sees neither."""
-    change = decided(shown(audited(record_of())))
-    assert change is not None
-    store.fill([change], {})
+    store.filling.fill([AskedDecision(item=shown(audited(record_of())))], {})
     first = claimed(store)
-    contradiction = next(label for label in first.item.probabilities if label != first.item.model_tag)
+    contradiction = next(label for label in first.item.decision.probabilities if label != first.item.decision.tag)
     saving.save("e-1", first.token, contradiction)
-    assert store.claim("ann") is None
+    assert store.queue.claim("ann") is None
     second = claimed(store, "bob")
     assert (second.door.blind, second.before) == (True, None)
-    saving.save("e-1", second.token, first.item.model_tag)
+    saving.save("e-1", second.token, first.item.decision.tag)
     answer = said(brokers.records[-1])
     assert (answer.blind, answer.asked_by, answer.version, answer.reviewer) == (True, "audit", 2, "bob")
-    assert store.queue().length == 0
+    assert store.queue.figures().length == 0
 
 
 def test_a_wrong_tag_leaves_the_item_with_its_holder(store: Store, saving: Saving, brokers: Brokers) -> None:
@@ -126,7 +118,7 @@ def test_a_lapsed_token_saves_nothing(store: Store, saving: Saving, brokers: Bro
     """The page gets the refusal with its sentence."""
     ask(store)
     claim = claimed(store)
-    store.release("a", claim.token)
+    store.queue.release("a", claim.token)
     assert isinstance(saving.save("a", claim.token, "other"), Lapsed)
     assert brokers.records == []
 
@@ -153,7 +145,7 @@ def test_a_record_that_may_have_arrived_is_not_sent_again(store: Store, saving: 
     unsaved = saving.save("a", claim.token, "other")
     assert isinstance(unsaved, Unsaved)
     assert unsaved.arrived is None
-    assert store.claim("ann") is None
+    assert store.queue.claim("ann") is None
     again = saving.save("a", claim.token, "other")
     assert isinstance(again, Lapsed)
     assert again.reason == "saving"
@@ -168,16 +160,16 @@ def test_near_duplicates_get_the_same_answer(store: Store, saving: Saving, broke
         ask(store, event_id, **text)
     ask(store, "other text", "maybe deployment of something else entirely, which nobody has seen before today")
     claim = claimed(store)
-    offered = [item.event_id for item in store.duplicates(claim.item.event_id)]
-    assert sorted([claim.item.event_id, *offered]) == ["a", "b", "c"]
+    offered = [item.event_id for item in store.queue.duplicates(claim.item.event.id)]
+    assert sorted([claim.item.event.id, *offered]) == ["a", "b", "c"]
     taken = claimed(store, "bob")
-    left = [event_id for event_id in offered if event_id != taken.item.event_id]
-    saved = saving.save(claim.item.event_id, claim.token, "other", also=[*offered, "other text", "unknown"])
+    left = [event_id for event_id in offered if event_id != taken.item.event.id]
+    saved = saving.save(claim.item.event.id, claim.token, "other", also=[*offered, "other text", "unknown"])
     assert isinstance(saved, Saved)
     assert [given.event_id for given in saved.also] == left
-    assert sorted(said(record).event_id for record in brokers.records) == sorted([claim.item.event_id, *left])
-    assert isinstance(store.renew(taken.item.event_id, taken.token), Claim)
-    assert claimed(store, "cid").item.event_id == "other text"
+    assert sorted(said(record).event_id for record in brokers.records) == sorted([claim.item.event.id, *left])
+    assert isinstance(store.queue.renew(taken.item.event.id, taken.token), Claim)
+    assert claimed(store, "cid").item.event.id == "other text"
 
 
 def test_a_store_that_fails_after_the_brokers_word_loses_nothing(
@@ -192,10 +184,10 @@ def test_a_store_that_fails_after_the_brokers_word_loses_nothing(
             msg = "the disk is full"
             raise DatabaseUnavailableError(msg)
 
-        broken.setattr(store, "mark", fail)
+        broken.setattr(store.filling, "fill", fail)
         assert isinstance(saving.save("a", claim.token, "other"), Saved)
     assert len(brokers.records) == 1
-    assert store.claim("ann") is None
+    assert store.queue.claim("ann") is None
 
 
 def test_a_report_is_sent(saving: Saving, brokers: Brokers) -> None:

@@ -9,17 +9,18 @@ from typing import Any, TypeVar
 
 import httpx
 
-from monitoring.metrics.http import HttpMetrics
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.decide.pipeline import Pipeline
-from stream.kafka.producer import UndeliveredError
-from stream.serve.answering import Answering
-from stream.serve.app import Service, application
-from stream.serve.cached import Cached
-from stream.serve.deciding import Deciding
-from stream.serve.publishing import Publishing
-from stream.settings.settings import Settings
+from tagstream.monitoring.metrics.http import HttpMetrics
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.kafka.producer import UndeliveredError
+from tagstream.stream.serve.answering import RowAnswering
+from tagstream.stream.serve.app import Service, application
+from tagstream.stream.serve.cached import Cached
+from tagstream.stream.serve.deciding import Deciding
+from tagstream.stream.serve.publishing import Publishing
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import deciding
 from tests.waiting import HANG_SECONDS
 
@@ -56,7 +57,7 @@ class Served:
     client: httpx.AsyncClient
     metrics: HttpMetrics
     broker: Broker
-    answering: Answering
+    answering: RowAnswering
 
 
 @contextlib.asynccontextmanager
@@ -73,10 +74,11 @@ async def served(
     inference_timeout_seconds: float = HANG_SECONDS,
     clock: Callable[[], float] = lambda: 0.0,
     table_seconds: float = HANG_SECONDS,
+    unknown: str | None = None,
 ) -> AsyncIterator[Served]:
     """A service, and a client on this machine. By its own clock the model takes no time, so that no slow machine has rows refused."""
     metrics = HttpMetrics.alone()
-    made = Pipeline(decider=deciding(), observer=metrics) if pipeline is None else pipeline
+    made = Pipeline(decider=deciding(), observer=NullObserver()) if pipeline is None else pipeline
     settings = Settings(inference_threads=1, batch_max_events=4, inference_timeout_seconds=inference_timeout_seconds)
     queue = Deciding(
         decide or made.publications,
@@ -89,13 +91,14 @@ async def served(
     kept = Broker() if broker is None else broker
     sender: Callable[[], AbstractContextManager[Broker]] = kept.sender
     publishing = Publishing(sender, "content", wait_seconds=HANG_SECONDS)
-    answering = Answering(queue, publishing, metrics, cached, labels=made.decider.labels, table_seconds=table_seconds)
+    answering = RowAnswering(queue, publishing, metrics, cached, labels=made.decider.labels, table_seconds=table_seconds)
     service = Service(
         answering=answering,
         metrics=metrics,
-        model=made.decider.model,
+        model=lambda: made.decider.model,
         labels=made.decider.labels,
         trouble=lambda: None if answering.broken is None else "it is broken",
+        unknown=lambda: unknown,
         most_rows=most_waiting,
         most_requests=most_requests,
         token=token,

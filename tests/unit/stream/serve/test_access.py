@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.serve.access import OPEN_PATHS, TokenError, token_in
+from tagstream.stream.serve.access import OPEN_PATHS, TokenError, token_in
 from tests.unit.stream.serve.conftest import ask
 
 TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - of this test

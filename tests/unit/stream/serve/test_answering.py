@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.observer import NullObserver
-from stream.contract.record import Record
-from stream.decide.answer import answer_of
-from stream.decide.pipeline import Pipeline
-from stream.serve import answering
-from stream.serve.answering import BESIDE_LABEL_BYTES, DECISION_BYTES
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.contract.event import Record
+from tagstream.stream.decide.answer import answer_of
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.serve import answering
+from tagstream.stream.serve.answering import BESIDE_LABEL_BYTES, DECISION_BYTES
 from tests.fakes import LABELS, deciding
 from tests.unit.stream.serve.conftest import ask
 

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 import httpx
+import msgspec
 import pytest
 
-from monitoring.observer import NullObserver
-from stream.batch.classify import classify
-from stream.batch.rows.row import Row
-from stream.contract.record import Record
-from stream.decide.pipeline import Pipeline
-from stream.kafka.errors import BrokerAbsentError
-from stream.kafka.producer import TooLargeError, UndeliveredError
-from stream.serve.app import MAX_BODY_BYTES
-from stream.settings.secret_files import SecurityError
+from tagstream.model_export.data.reader import InputRow
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.batch.run import decided
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Decision, ModelRef
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.kafka.errors import BrokerAbsentError
+from tagstream.stream.kafka.producer import RecordTooLargeError, UndeliveredError
+from tagstream.stream.serve.app import MAX_BODY_BYTES
+from tagstream.stream.settings.secret_files import SecurityError
 from tests.fakes import deciding
 from tests.unit.stream.serve.conftest import MOST_WAITING, Broker, Served, ask, run, without_clock
 from tests.waiting import HANG_SECONDS, until
@@ -34,7 +36,7 @@ INFER = {"inputs": [{"name": "title", "datatype": "BYTES", "shape": [2], "data":
 def by_classify(events: list[bytes]) -> list[bytes]:
     """The lines of `classify --json`."""
     pipeline = Pipeline(decider=deciding(), observer=NullObserver())
-    return [found.line for found in classify(pipeline, [Row(line, event) for line, event in enumerate(events, start=1)])]
+    return [found.answer for found in decided(pipeline, [InputRow(line, event) for line, event in enumerate(events, start=1)])]
 
 
 def test_an_array_is_answered_by_the_lines_of_classify() -> None:
@@ -184,6 +186,37 @@ def test_what_can_be_read(path: str, part: str) -> None:
     assert part in found.text
 
 
+def test_another_model_has_the_paths_once_it_decides() -> None:
+    """Name, version and digest are those of the model that decides now; the one before is not found any more."""
+    pipeline = Pipeline(decider=deciding(), observer=NullObserver())
+    later = ModelRef(name="m", version="2", digest="e" * 64, epoch="1", arm="champion")
+
+    async def scenario(service: Served) -> list[httpx.Response]:
+        pipeline.replace(deciding(model=later))
+        found = [await service.client.get(f"/v2/models/m/versions/{version}") for version in ("1", "2")]
+        return [*found, await service.client.post("/v2/models/m/infer", json=INFER)]
+
+    before, after, inferred = run(scenario, pipeline=pipeline)
+    assert before.status_code == 404
+    assert (after.json()["versions"], after.json()["parameters"]["digest"]) == (["2"], "e" * 64)
+    assert inferred.json()["model_version"] == "2"
+
+
+def test_readiness_says_that_a_rollout_is_not_known_and_not_why() -> None:
+    """The service takes requests all the same."""
+    found = ask("GET", "/readyz", {"unknown": "no broker at 10.0.0.7:9092"})
+    assert (found.status_code, found.text) == (200, "ready\nit is not known whether the model was changed; m 1 decides\n")
+    assert ask("GET", "/readyz").text == "ready\n"
+
+
+@pytest.mark.parametrize("kind", [Decision, ModelRef])
+def test_every_field_of_an_answer_is_described(kind: type[msgspec.Struct]) -> None:
+    """Clients are generated from the description: a field that it lacks is one that their types do not have."""
+    described = {Decision: "Answer", ModelRef: "DecidingModel"}[kind]
+    found = ask("GET", "/openapi.json").json()["components"]["schemas"][described]["properties"]
+    assert set(kind.__struct_fields__) <= found.keys()
+
+
 def test_the_page_has_every_path_and_loads_nothing_from_elsewhere() -> None:
     """Its policy forbids it, and no link leads out."""
 
@@ -216,7 +249,7 @@ def test_published_events_go_to_the_topic_as_they_came() -> None:
     ("broker", "status", "part"),
     [
         (Broker(word=UndeliveredError("no word")), 503, "not confirmed 1 of 1 events (no word)"),
-        (Broker(word=TooLargeError("large")), 413, "too large for the topic content"),
+        (Broker(word=RecordTooLargeError("large")), 413, "too large for the topic content"),
         (Broker(raises=SecurityError("the file ca.pem is missing. Next: put it there")), 503, "(the file ca.pem is missing.)"),
         (Broker(raises=BrokerAbsentError("nothing listens at x:1. Next: start it")), 503, "(nothing listens at x:1.)"),
     ],
@@ -269,8 +302,8 @@ def test_a_client_of_the_broker_that_breaks_ends_the_service() -> None:
     assert statuses == [503] * 4
 
 
-def test_requests_rows_and_events_are_counted() -> None:
-    """By face and status, by destination, by the broker's word."""
+def test_requests_and_rows_are_counted() -> None:
+    """By face and status, and by destination."""
 
     async def scenario(service: Served) -> str:
         await service.client.post("/classify?publish=true", content=b"[%b]" % b",".join(EVENTS[:3]))
@@ -286,8 +319,6 @@ def test_requests_rows_and_events_are_counted() -> None:
         'tagstream_http_rows_total{destination="tagged"} 2.0',
         'tagstream_http_rows_total{destination="review"} 2.0',
         'tagstream_http_rows_total{destination="dlq"} 1.0',
-        'tagstream_http_published_events_total{word="confirmed"} 2.0',
-        "tagstream_http_batch_rows_count 2.0",
         "tagstream_http_waiting_rows 0.0",
     ):
         assert line in found

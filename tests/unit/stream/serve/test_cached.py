@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from monitoring.observer import NullObserver
-from stream.contract.record import Record
-from stream.database.database import DatabaseUnavailableError
-from stream.decide.pipeline import Pipeline
-from stream.serve.cached import PAUSE_SECONDS, Cached
-from stream.tables.predictions import Predictions, open_predictions
-from stream.tables.row import PredictionRow, row_of
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.database.database import DatabaseUnavailableError
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.serve.cached import PAUSE_SECONDS, Cached
+from tagstream.stream.tables.predictions import Predictions, open_predictions
+from tagstream.stream.tables.row import PredictionRow, row_of
 from tests.fakes import deciding
 from tests.unit.stream.serve.conftest import Served, ask, run, without_clock
 from tests.waiting import HANG_SECONDS
@@ -89,6 +91,17 @@ def test_another_bundle_is_stale(table: Predictions) -> None:
     (answer,) = asked(table, EVENT, pipeline=Pipeline(decider=deciding(model=model), observer=NullObserver()))
     assert "cached" not in answer
     assert answer["model"]["version"] == "2"
+
+
+def test_each_event_is_looked_up_for_the_model_of_its_arm(table: Predictions) -> None:
+    """Where a rollout has a second model, the table's decision counts for the events that its own model decides, and names their epoch."""
+    pipeline = Pipeline(decider=deciding(), observer=NullObserver())
+    named = replace(PIPELINE.decider, model=msgspec.structs.replace(PIPELINE.decider.model, epoch="3", arm="champion"))
+    second = deciding(model=ModelRef(name="m", version="2", digest="e" * 64, epoch="3", arm="challenger"))
+    pipeline.choose(lambda event: second if event.id == "b" else named)
+    first, other = asked(table, b'{"id":"c","title":"An image"}', SAME_TEXT, pipeline=pipeline)
+    assert (first["cached"], first["model"]["epoch"], first["model"]["arm"]) == (True, "3", "champion")
+    assert ("cached" in other, other["model"]["arm"]) == (False, "challenger")
 
 
 def test_what_a_person_decided_holds(table: Predictions) -> None:
@@ -177,6 +190,6 @@ def test_a_table_that_says_nothing_holds_up_nobody(table: Predictions, monkeypat
 
 def test_a_service_without_a_table_needs_no_library_of_databases() -> None:
     """The extra `http` alone starts it."""
-    program = "import sys; sys.modules['sqlalchemy'] = None; import stream.serve.run"
+    program = "import sys; sys.modules['sqlalchemy'] = None; import tagstream.stream.serve.run"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=HANG_SECONDS)
     assert done.returncode == 0, done.stderr.decode()

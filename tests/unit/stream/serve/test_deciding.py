@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.observer import NullObserver
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.decide.pipeline import Pipeline
-from stream.deliver.fatal import DeliveryError, InferenceTimeoutError
-from stream.serve.errors import RETRY_SECONDS
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.deliver.fatal import DeliveryError, InferenceTimeoutError
+from tagstream.stream.serve.errors import RETRY_SECONDS
 from tests.fakes import deciding
 from tests.unit.stream.serve.conftest import MOST_WAITING, Served, run
 from tests.waiting import HANG_SECONDS, until

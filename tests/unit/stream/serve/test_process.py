@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
-from monitoring.observer import NullObserver
-from stream.batch.classify import classify
-from stream.batch.rows.row import Row
-from stream.decide.from_settings import pipeline_of
-from stream.settings.settings import Settings
+from tagstream.model_export.data.reader import InputRow
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.batch.run import decided
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.settings.settings import Settings
 from tests.serving.running import ROOT, TINY, service
 from tests.unit.stream.serve.conftest import without_clock
 from tests.waiting import HANG_SECONDS, until
@@ -58,7 +58,7 @@ def test_the_client_of_triton(tmp_path: Path, binary: bool) -> None:
         json.dumps({"title": title, "id": event_id}, ensure_ascii=False).encode()
         for title, event_id in zip(TEXTS, ids, strict=True)
     ]
-    lines = [one.line for one in classify(pipeline, [Row(1, event) for event in events])]
+    lines = [one.answer for one in decided(pipeline, [InputRow(1, event) for event in events])]
     for result in (found, again):
         answers = [one.encode() if isinstance(one, str) else one for one in result.as_numpy("answer")]
         assert [without_clock(one) for one in answers] == [without_clock(line) for line in lines]
@@ -97,7 +97,7 @@ def test_a_model_that_hangs_ends_the_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])  # noqa: S104 - refused
 def test_another_address_needs_a_token_or_a_proxy(host: str) -> None:
     """Whoever reaches it could write events."""
-    command = [sys.executable, "-m", "stream.cli.main", "serve", "--host", host, "--bundle", str(TINY)]
+    command = [sys.executable, "-m", "tagstream.stream.cli.main", "serve", "--host", host, "--bundle", str(TINY)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Next: give --token-file" in done.stderr

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from stream.cli.show.settings import print_settings
-from stream.settings.loading import SettingsError, known_keys, load
-from stream.settings.reference import Entry, entries
-from stream.settings.reference_page import main, page
-from stream.settings.settings import Settings
+from tagstream.stream.cli.show.settings import print_settings
+from tagstream.stream.settings.loading import SettingsError, known_keys, load
+from tagstream.stream.settings.reference import Entry, entries
+from tagstream.stream.settings.settings import Settings
 
 PAGE = Path(__file__).parents[4] / "docs" / "settings.md"
 NUMBERS = [entry for entry in entries() if entry.allowed.get("type") in {"integer", "number"}]
@@ -35,18 +34,6 @@ def key_of(entry: Entry) -> str:
 def test_every_setting_stands_under_one_subject() -> None:
     """A new setting appears in `config show` and on the page only under a subject, so it must be given one."""
     assert sorted(entry.key for entry in entries()) == sorted(known_keys())
-
-
-def test_the_page_is_current() -> None:
-    """Else: python -m stream.settings.reference_page docs/settings.md."""
-    assert PAGE.read_text(encoding="utf-8") == page()
-
-
-def test_the_page_is_written_to_a_file_or_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command writes the file that it is given; without one it prints the page."""
-    main([str(tmp_path / "settings.md")])
-    main([])
-    assert (tmp_path / "settings.md").read_text(encoding="utf-8") == page() == capsys.readouterr().out
 
 
 @pytest.mark.parametrize("entry", NUMBERS, ids=key_of)

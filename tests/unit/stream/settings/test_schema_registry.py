@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from stream.settings.loading import SettingsError, load
-from stream.settings.schema_registry import SchemaRegistry
+from tagstream.stream.settings.loading import SettingsError, load
+from tagstream.stream.settings.schema_registry import SchemaRegistry
 
 SECRET = "tr0ub4dor-and-3"  # noqa: S105 - must never be printed
 USER = {"username": "w", "password_file": SECRET}

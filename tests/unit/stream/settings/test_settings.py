@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE
-from stream.settings.loading import SettingsError, known_keys, load
-from stream.settings.security import Security
-from stream.settings.settings import Settings
-from stream.settings.tracing import Tracing
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
+from tagstream.stream.settings.loading import SettingsError, known_keys, load
+from tagstream.stream.settings.security import Security
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.settings.tracing import Tracing
 
 # The documented variables, each with a text, its setting, and the value that the text becomes.
 DOCUMENTED: dict[str, tuple[str, str, object]] = {
@@ -33,7 +33,7 @@ DOCUMENTED: dict[str, tuple[str, str, object]] = {
     "TAGSTREAM_REAL": ("/real", "real", Path("/real")),
 }
 # Texts for settings that are unset and do not take every text.
-UNSET = {"tracing.endpoint": "http://127.0.0.1:4318"}
+UNSET = {"tracing.endpoint": "http://127.0.0.1:4318", "fields.text": "/text"}
 
 
 def at(settings: Settings, key: str) -> Any:
@@ -73,7 +73,12 @@ def test_every_documented_variable_works(tmp_path: Path, name: str) -> None:
     text, key, expected = DOCUMENTED[name]
     settings = loaded(tmp_path, {name: text})
     assert at(settings, key) == expected
-    followers = {"topics.content": {"topics.dlq", "topics.replays"}, "topics.dlq": {"topics.replays"}}.get(key, set())
+    derived = {
+        "topics.content": {"topics.dlq", "topics.replays"},
+        "topics.dlq": {"topics.replays"},
+        "group": {"rollout.topic", "rollout.workers_topic"},
+    }
+    followers = derived.get(key, set())
     default = loaded(tmp_path)
     assert all(at(settings, other) == at(default, other) for other in known_keys() if other not in {key, *followers})
 
@@ -159,7 +164,7 @@ def test_a_key_of_the_file_that_resembles_no_setting_gets_the_sections(tmp_path:
     """A far-fetched suggestion would send the reader to a setting that has nothing to do with it."""
     message = refused(tmp_path, toml=toml)
     assert message.startswith(f"{key} (tagstream.toml (")
-    sections = sorted({f"[{known.partition('.')[0]}]" for known in known_keys() if "." in known})
+    sections = sorted({f"[{known.partition('.')[0]}]" for known in known_keys() if "." in known} | {"[contents.TOPIC]"})
     assert f"is not a setting of tagstream. The sections are {', '.join(sections)}. Next: correct or remove it" in message
 
 
@@ -374,3 +379,55 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
 def test_known_sources_are_a_list_of_names(tmp_path: Path, known: str, names: set[str]) -> None:
     """Blanks are removed, an empty text is an empty set, and a name is cut like the source of an event."""
     assert loaded(tmp_path, {"TAGSTREAM_KNOWN_SOURCES": known}).known_source_names == names
+
+
+def test_further_topics_of_events_have_fields_of_their_own(tmp_path: Path) -> None:
+    """In the file a table each, in the environment one JSON object in place of them; `of_content` gives each as if it were the only one."""
+    (tmp_path / "tagstream.toml").write_text(
+        '[contents.posts]\ntitle = "/payload/subject"\n[contents."my.topic"]\n', encoding="utf-8"
+    )
+    environ = {"TAGSTREAM_CONTENTS": '{"posts": {"title": "/s"}, "news": {"text": ["/a", "/b"]}}'}
+    loaded = load(environ, folder=tmp_path)
+    settings = loaded.settings
+    assert settings.content_topics == ("content", "posts", "news")
+    assert load({}, folder=tmp_path).settings.content_topics == ("content", "posts", "my.topic")
+    assert loaded.origins["contents"] == "environment TAGSTREAM_CONTENTS"
+    assert (
+        settings.of_content("posts").limits
+        == settings.model_copy(update={"contents": {}, "fields": settings.contents["posts"]}).limits
+    )
+    assert [one.topics.content for one in settings.each_content] == list(settings.content_topics)
+    assert all(one.content_topics == (one.topics.content,) and not one.shapes for one in settings.each_content)
+    assert Settings().each_content == (Settings(),)
+    assert Settings().shapes == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("{", "it must be topics with their fields"),
+        ("[1]", "it must be topics with their fields"),
+        ('{"posts": {"titel": "/x"}}', "The nearest one is contents.posts.title."),
+        ('{"posts": {"title": "x"}}', "'x' is no JSON pointer"),
+        ('{"tagged": {}}', "name the same topic, 'tagged'"),
+        ('{"posts": {}, "posts": {"title": "/x"}}', "'posts' is there twice"),
+        ('{"posts": "/payload/subject"}', "the fields of 'posts' are no table"),
+        ('{"content": {}}', "say in [fields] where events of topics.content have their fields"),
+        ('{"cms": {"posts": {}}}', 'Quote a name with a dot: [contents."cms.posts"].'),
+        ('{"posts": {"title": []}}', "contents.posts.title names no pointer"),
+        ('{"a b": {}}', "a topic's name in Kafka"),
+    ],
+)
+def test_topics_of_events_that_cannot_be_used_are_refused_with_their_origin(tmp_path: Path, value: str, says: str) -> None:
+    """The message has the variable, the reason and the next step."""
+    with pytest.raises(SettingsError) as caught:
+        load({"TAGSTREAM_CONTENTS": value}, folder=tmp_path)
+    assert says in str(caught.value)
+    assert "environment TAGSTREAM_CONTENTS" in str(caught.value)
+    assert "Next: " in str(caught.value)
+
+
+def test_a_variable_for_one_topic_is_refused_with_the_one_that_has_all() -> None:
+    """Names of topics may have dots, names of variables may not."""
+    with pytest.raises(SettingsError, match="Topics and their fields are one JSON object, in TAGSTREAM_CONTENTS"):
+        load({"TAGSTREAM_CONTENTS__POSTS__TITLE": "/x"}, folder=Path("/nonexistent"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.settings.loading import SettingsError, load
+from tagstream.stream.settings.loading import SettingsError, load
 
 SECRET = "tr0ub4dor-and-3"  # noqa: S105 - must never be printed
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stream.tables.predictions import Predictions, open_predictions
+from tagstream.stream.tables.predictions import Predictions, open_predictions
 
 Open = Callable[..., Predictions]
 """Opens the test's table, again and again if asked; arguments as of `open_predictions`."""

@@ -2,22 +2,21 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
-from monitoring.observer import NullObserver
-from stream.contract.answers import OFF_SUBJECT
-from stream.contract.decisions import ModelRef
-from stream.contract.events import ContentEvent, decode
-from stream.contract.publication import publish_all
-from stream.contract.refusal import Refusal
-from stream.decide.decider import Decider
-from stream.decide.pipeline import Pipeline
-from stream.tables.cached import decided_before
-from stream.tables.predictions import Predictions
-from stream.tables.row import PredictionRow, hash_of_text, row_of, row_of_record
-from tests.answering import MODEL, NOW_MS, decided, shown
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.contract.answers import OFF_SUBJECT
+from tagstream.stream.contract.event import ContentEvent, decode
+from tagstream.stream.contract.outcome import ModelRef, NeedsReview, Tagged, publish_all
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.tables.cached import decided_before
+from tagstream.stream.tables.predictions import Predictions
+from tagstream.stream.tables.row import PredictionRow, hash_of_text, row_of, row_of_record
+from tests.answering import MODEL, NOW_MS, decided, published
 from tests.fakes import deciding, raw
-from tests.unit.stream.tables.making import model, person, row
+from tests.unit.stream.tables.table_rows import model, person, row
 
 FIRST = [
     b'{"id":"a","title":"maybe deployment","tag":"theirs"}',
@@ -61,6 +60,17 @@ def test_an_answer_of_the_table_is_that_of_the_pipeline(predictions: Predictions
     ]
 
 
+def test_an_answer_of_the_table_is_of_the_epoch_in_force(predictions: Predictions) -> None:
+    """The same bundle decides alike in every epoch, and the answer names the present one, in its id too."""
+    before, now = (deciding(model=msgspec.structs.replace(MODEL, epoch=epoch, arm="champion")) for epoch in ("1", "4"))
+    remembered(predictions, before, FIRST[:1])
+    (outcome,) = decided_before(predictions, [event(AGAIN[0])], now)
+    assert outcome is not None
+    (expected,) = Pipeline(decider=now, observer=NullObserver()).decide([raw(AGAIN[0])])
+    assert isinstance(expected, Tagged | NeedsReview)
+    assert outcome.decision == expected.decision
+
+
 @pytest.mark.parametrize(
     "today",
     [
@@ -96,7 +106,7 @@ def test_a_row_is_the_same_from_the_pipeline_and_from_the_topic() -> None:
     pipeline = Pipeline(decider=deciding(model=MODEL), observer=NullObserver())
     for value in FIRST:
         [publication] = pipeline.publications([raw(value)], clock=lambda: NOW_MS / 1000)
-        assert row_of(publication) == row_of_record(shown(decided(value)))
+        assert row_of(publication) == row_of_record(published(decided(value)))
     [refused] = pipeline.publications([raw(b"[]")])
     assert isinstance(refused.outcome, Refusal)
     assert row_of(refused) is None
@@ -106,7 +116,7 @@ def test_the_line_of_a_row_is_that_of_classify() -> None:
     """The record's value, and the destination behind it."""
     record = decided(FIRST[1])
     assert record.value is not None
-    assert row_of_record(shown(record)).line == record.value[:-1] + b',"destination":"tagged"}'
+    assert row_of_record(published(record)).line == record.value[:-1] + b',"destination":"tagged"}'
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from stream.contract.published import PublishedDecision
-from stream.database.database import Database, DatabaseUnavailableError, open_database
-from stream.tables.predictions import TABLE, Predictions, open_predictions
-from stream.tables.row import PredictionRow
-from stream.tables.schema import TableError
-from tests.answering import NOW_MS, shown
+from tagstream.stream.contract.published import PublishedDecision
+from tagstream.stream.database.database import Database, DatabaseUnavailableError, open_database
+from tagstream.stream.tables.predictions import TABLE, Predictions, open_predictions
+from tagstream.stream.tables.row import PredictionRow
+from tagstream.stream.tables.schema import TableError
+from tests.answering import NOW_MS, of_epoch, published
 from tests.postgres import Postgres
 from tests.unit.stream.tables.conftest import Open
-from tests.unit.stream.tables.making import corrected, model, person, row
+from tests.unit.stream.tables.table_rows import corrected, model, person, row
 
 TAGS = st.lists(st.sampled_from(["mlops", "other", "computer-vision", "off_subject"]), max_size=3)
 
@@ -31,7 +31,7 @@ def everything(url: str, query: str) -> list[tuple[object, ...]]:
 
 
 def test_a_decision_is_found_by_event_text_and_id(predictions: Predictions) -> None:
-    """What was written is read back, to the last byte of the record."""
+    """A row that was written is read back, to the last byte of the record."""
     record = model()
     made = row(record)
     assert predictions.upsert([made]) == 1
@@ -117,6 +117,9 @@ def test_order_and_repetition_make_no_difference(shuffled: "Shuffled", data: st.
     ids = [shuffled.fresh() for _ in said]
     records = [record for event_id, tags in zip(ids, said, strict=True) for record in corrected(event_id, tags)]
     records += [model(event_id, at_ms=NOW_MS + 7) for event_id in ids]
+    # Models that were changed while the stream ran: a later epoch holds, though its decision was published earlier.
+    epochs = data.draw(st.lists(st.integers(1, 12), max_size=3, unique=True))
+    records += [model(event_id, at_ms=NOW_MS - number, by=of_epoch(number)) for event_id in ids for number in epochs]
     repeated = data.draw(st.permutations(records + data.draw(st.lists(st.sampled_from(records), max_size=5))))
     rows = [row(record) for record in repeated]
     cut = data.draw(st.integers(0, len(rows)))
@@ -124,7 +127,7 @@ def test_order_and_repetition_make_no_difference(shuffled: "Shuffled", data: st.
         predictions.upsert(rows[:cut])
         predictions.upsert(rows[cut:])
         for event_id in ids:
-            decided = [found for record in records if (found := shown(record)).event.id == event_id]
+            decided = [found for record in records if (found := published(record)).event.id == event_id]
             holds = max(decided, key=lambda one: one.standing)
             assert predictions.newest(event_id) == row(holds.event.record)
             assert shuffled.by_view(predictions, event_id) == holds.decision.prediction_id
@@ -245,9 +248,29 @@ def test_programs_that_start_together_make_one_table(url: str) -> None:
     assert everything(url, "SELECT count(*) FROM predictions") == [(4,)]
 
 
+def test_a_table_of_an_earlier_version_goes_on(url: str) -> None:
+    """It gets the column of the epoch, its rows are of the time before, and its view orders by it."""
+    with open_predictions(url) as predictions:
+        predictions.upsert([row(model(at_ms=NOW_MS + 1))])
+    database = open_database(url, TABLE)
+    with database.alone() as connection:
+        connection.execute(text("DROP VIEW predictions_newest"))
+        connection.execute(text("ALTER TABLE predictions DROP COLUMN epoch"))
+        columns = "prediction_id, event_id, text_hash, model_digest, destination, tag, confidence, decider, version, decided_at, tagged_at, answer"
+        connection.execute(text(f"CREATE VIEW predictions_newest AS SELECT {columns} FROM predictions"))  # noqa: S608 - names of this test
+    database.close()
+    with pytest.raises(TableError, match="of an earlier version"):
+        open_predictions(url, read_only=True)
+    newer = row(model(by=of_epoch(1)))
+    with open_predictions(url) as predictions:
+        predictions.upsert([newer])
+        assert predictions.newest("e-1") == newer
+    assert everything(url, "SELECT prediction_id, epoch FROM predictions_newest") == [(newer.prediction_id, 1)]
+
+
 def test_the_standing_of_a_row_is_that_of_its_record() -> None:
     """Rows of one event sort as their records do."""
-    records = [*corrected("e-1", ["other", "mlops"]), model(at_ms=NOW_MS + 1)]
-    found: list[PublishedDecision] = sorted(map(shown, records), key=lambda one: one.standing)
+    records = [*corrected("e-1", ["other", "mlops"]), model(at_ms=NOW_MS + 1), model(by=of_epoch(9)), model(by=of_epoch(10))]
+    found: list[PublishedDecision] = sorted(map(published, records), key=lambda one: one.standing)
     rows: list[PredictionRow] = sorted(map(row, records), key=lambda one: one.standing)
     assert [one.prediction_id for one in rows] == [one.decision.prediction_id for one in found]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from stream.database.database import DatabaseUnavailableError, Purpose, open_database
-from stream.tables import source
-from stream.tables.schema import TableError
-from stream.tables.source import TableSource, open_source
+from tagstream.stream.database.database import DatabaseUnavailableError, Purpose, open_database
+from tagstream.stream.tables import source
+from tagstream.stream.tables.schema import TableError
+from tagstream.stream.tables.source import TableSource, open_source
 from tests.postgres import Postgres
 
 WRITER = Purpose(noun="table", option="--table")

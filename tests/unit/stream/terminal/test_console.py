@@ -14,25 +14,24 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-import stream
-from monitoring.vocabulary import Reason, Stage
-from stream.cli import exits
-from stream.cli.show import findings
-from stream.cli.show.records import print_record
-from stream.contract.publication import publish_all
-from stream.contract.record import Record
-from stream.contract.refusal import Refusal
-from stream.dead_letters import show as dead_letters
-from stream.dead_letters.choose import _found
-from stream.doctor import show as doctor
-from stream.doctor.findings import Finding, Status
-from stream.settings.settings import Settings
-from stream.terminal import console
-from stream.terminal.console import Terminal
-from stream.terminal.text import escaped, escaped_json
+from tagstream.monitoring.vocabulary import Reason, Stage
+from tagstream.stream.cli import exits
+from tagstream.stream.cli.show import findings
+from tagstream.stream.cli.show.records import print_record
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import publish_all
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.dead_letters import show as dead_letters
+from tagstream.stream.dead_letters.selection import _found
+from tagstream.stream.doctor import show as doctor
+from tagstream.stream.doctor.findings import CheckFinding, Status
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal import console
+from tagstream.stream.terminal.console import Terminal
+from tagstream.stream.terminal.text import escaped, escaped_json
 from tests.unit.stream.cli.show.test_findings import one_of_each_kind
 
-ROOT = Path(stream.__file__).parent.parent
+ROOT = Path(__file__).parents[4]
 # Markup that closes nothing, an emoji's name, and characters that clear a screen, move the cursor or turn a line.
 HOSTILE = "[/x][red] :fire: \x1b[2J\x9b2J\x07\r\x08\u202e\u2066"
 HOSTILE_JSON = json.dumps({"title": HOSTILE, "kind": HOSTILE}, ensure_ascii=False).encode()
@@ -64,7 +63,7 @@ PRINTERS: dict[str, Callable[[bool], None]] = {
     "dlq list --count": lambda as_json: dead_letters.print_counts([_found(dead_letter())], as_json=as_json),
     "dlq show": lambda as_json: dead_letters.print_letter(_found(dead_letter()), raw=False, as_json=as_json),
     "doctor": lambda as_json: doctor.printer(Settings(), as_json=as_json)(
-        Finding(check=HOSTILE, status=Status.WARN, detail=HOSTILE, fix=HOSTILE)
+        CheckFinding(check=HOSTILE, status=Status.WARN, detail=HOSTILE, fix=HOSTILE)
     ),
     "errors": lambda _: exits.note(HOSTILE),
     "talk": lambda _: console.talk(HOSTILE),

@@ -17,7 +17,7 @@ def shell(words: str, **environ: str) -> tuple[int, str, str]:
     """Run `tagstream` in a shell: its exit code, standard output and standard error."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TAGSTREAM_", "PYTHONUNBUFFERED"))}
     done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m stream.cli.main {words}"],
+        ["bash", "-c", f"{sys.executable} -m tagstream.stream.cli.main {words}"],
         cwd=ROOT,
         env={**clean, "TAGSTREAM_BUNDLE": str(TINY_BUNDLE), **environ},
         capture_output=True,

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from stream.terminal import progress
-from stream.terminal.console import Terminal
+from tagstream.stream.terminal import progress
+from tagstream.stream.terminal.console import Terminal
 
 
 class Clock:

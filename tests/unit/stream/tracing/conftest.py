@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream.settings.tracing import Tracing
-from stream.tracing.spans import Spans
+from tagstream.stream.settings.tracing import Tracing
+from tagstream.stream.tracing.spans import Spans
 from tests.otlp.receiver import Receiver, receiving
 
 CLOSE_SECONDS = 60.0

@@ -2,23 +2,22 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from monitoring.observer import Observation
-from monitoring.vocabulary import Destination, Reason, Stage
-from stream.contract.publication import Publication
-from stream.contract.record import Headers, Record
-from stream.contract.refusal import Refusal
-from stream.decide.draw import Draw
-from stream.decide.pipeline import Pipeline
-from stream.settings.settings import Settings
-from stream.tracing.batches import TracedDecide, TracedObservation, TracedObserver
-from stream.tracing.from_settings import tracing_of
-from stream.tracing.parts import UNTRACED
-from stream.tracing.spans import Spans
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.vocabulary import Destination, Reason, Stage
+from tagstream.stream.contract.event import Headers, Record
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.pipeline import Draw, Pipeline
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.tracing.batches import TracedDecide, TracedObservation, TracedObserver
+from tagstream.stream.tracing.spans import Spans
+from tagstream.stream.tracing.tracing import UNTRACED, tracing_of
 from tests.fakes import RecordingObserver
 from tests.otlp.receiver import Receiver, attributes_of
 
@@ -163,6 +162,13 @@ def test_a_batch_has_one_span_with_a_link_to_each_event(pipeline: Pipeline, span
     assert batch.start_time_unix_nano <= moment.time_unix_nano <= batch.end_time_unix_nano
 
 
+def test_spans_of_several_topics_name_them(pipeline: Pipeline, spans: Spans, receiver: Receiver) -> None:
+    """The span of an outcome names the topic of its event, that of a batch all of them."""
+    published(spans, decided(pipeline, [RECORDS[0], replace(RECORDS[1], topic="posts")]))
+    spans.close(CLOSE_SECONDS)
+    assert {span.name for span in receiver.spans} == {"process content, posts", "process content", "process posts"}
+
+
 def test_each_outcome_has_a_span_below_its_producers(pipeline: Pipeline, spans: Spans, receiver: Receiver) -> None:
     """It says what was decided, links to the batch, and is the one that the outcome's header names."""
     publications = decided(pipeline)
@@ -214,8 +220,7 @@ def test_an_observer_behind_traces_is_told_everything(spans: Spans) -> None:
     """Counts of batches, stages and failures pass through."""
     observer = RecordingObserver()
     traced = TracedObserver(observer, spans, group="g")
-    traced.received(3)
-    traced.redelivered(2)
+    traced.received(3, 2)
     traced.stage("decode", 0.5)
     traced.model_raised()
     plain = [Observation(destination=Destination.TAGGED, created_ms=NOW_MS)]
@@ -251,7 +256,7 @@ def test_without_a_receiver_every_part_stays_as_it_is(pipeline: Pipeline) -> Non
 
 
 def test_with_a_receiver_the_parts_are_traced_and_the_end_sends(pipeline: Pipeline, receiver: Receiver) -> None:
-    """What waits at the end of the door is sent before it closes."""
+    """Spans that wait at the end of the door are sent before it closes."""
     settings = Settings.model_validate({"tracing": {"endpoint": receiver.endpoint}, "group": "night"})
     with tracing_of(settings, service="a-door") as tracing:
         found = tracing.deciding(pipeline.publications, "content")(RECORDS)

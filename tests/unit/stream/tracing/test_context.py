@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from stream.contract.record import Headers
-from stream.tracing.carried import MOST_BYTES, carried
-from stream.tracing.context import child_id, context_of, continued, traceparent
+from tagstream.stream.contract.event import Headers
+from tagstream.stream.tracing.carried import MOST_BYTES, carried
+from tagstream.stream.tracing.context import child_id, context_of, continued, traceparent
 
 TRACE = 0x0AF7651916CD43DD8448EB211C80319C
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -57,7 +57,7 @@ def test_two_contexts_contradict_each_other() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["traceparent", "tracestate", "x"]), st.one_of(st.none(), st.binary(max_size=600)))))
 def test_no_headers_raise(headers: list[tuple[str, bytes]]) -> None:
-    """Whatever a producer sends, reading its context does not raise."""
+    """No header of a producer makes the reading of its context raise."""
     found = context_of(tuple(headers))
     assert found is None or found.is_valid
 

@@ -7,9 +7,9 @@ import pytest
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from structlog.testing import capture_logs
 
-from stream.settings.tracing import Tracing
-from stream.tracing.context import context_of
-from stream.tracing.spans import MOST_LINKS, MOST_PARTS, MOST_WAITING, Done, Spans
+from tagstream.stream.settings.tracing import Tracing
+from tagstream.stream.tracing.context import context_of
+from tagstream.stream.tracing.spans import MOST_LINKS, MOST_PARTS, MOST_WAITING, Done, Spans
 from tests.otlp.receiver import Receiver, attributes_of, receiving
 
 CLOSE_SECONDS = 60.0
@@ -146,7 +146,7 @@ def test_the_end_waits_no_longer_than_it_is_told(receiver: Receiver) -> None:
 
 
 def test_a_receiver_that_comes_later_gets_what_comes_then(counts: Counter[str]) -> None:
-    """Nothing listens at first: those spans fail, and later ones arrive."""
+    """No collector listens at first: those spans fail, and later ones arrive."""
     with receiving() as gone:
         port = gone.port
     spans = Spans(

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from stream.web.guard import Guard, Rules
-from stream.web.serving import Message, Receive, Scope, Send
+from tagstream.stream.web.guard import RequestGuard, RequestRules
+from tagstream.stream.web.serving import Message, Receive, Scope, Send
 from tests.waiting import HANG_SECONDS
 
 LARGEST, HELD = 1000, 1500
@@ -34,11 +34,11 @@ class Echo:
 
 def guarded(app: Echo, **rules: Any) -> httpx.AsyncClient:
     """A client of an application behind its guard."""
-    made = Rules(
+    made = RequestRules(
         **{"max_body_bytes": LARGEST, "max_held_bytes": HELD, "max_requests": 2, "shorten": "send less", "programs": True}
         | rules
     )
-    return httpx.AsyncClient(transport=httpx.ASGITransport(Guard(app, made)), base_url="http://127.0.0.1")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(RequestGuard(app, made)), base_url="http://127.0.0.1")
 
 
 def ask(headers: dict[str, str], **rules: Any) -> int:
@@ -120,8 +120,9 @@ def test_half_a_body_is_no_request() -> None:
     async def run() -> None:
         app, sent = Echo(), []
         app.may.set()
-        guard = Guard(
-            app, Rules(max_requests=2, max_body_bytes=LARGEST, max_held_bytes=LARGEST, shorten="send less", programs=True)
+        guard = RequestGuard(
+            app,
+            RequestRules(max_requests=2, max_body_bytes=LARGEST, max_held_bytes=LARGEST, shorten="send less", programs=True),
         )
         scope: Scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"host", b"127.0.0.1")]}
         half: list[Message] = [{"type": "http.request", "body": b"x" * LARGEST, "more_body": True}, {"type": "http.disconnect"}]

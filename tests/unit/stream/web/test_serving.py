@@ -13,10 +13,10 @@ import httpx
 import pytest
 import uvicorn
 
-from monitoring.server.server import _listening
-from stream.web import connection, serving
-from stream.web.connection import Bounded, Connections
-from stream.web.serving import AddressError, listen, serve, url
+from tagstream.monitoring.server.server import _listening
+from tagstream.stream.web import connection, serving
+from tagstream.stream.web.connection import Bounded, Connections
+from tagstream.stream.web.serving import ListenError, listen, serve, url
 from tests.waiting import HANG_SECONDS, until
 
 
@@ -51,13 +51,13 @@ def test_no_answer_waits_for_the_clients_acknowledgement(listening: Callable[[st
 
 def test_a_taken_port_is_said_with_a_next_step() -> None:
     """The error names the address, and a way out."""
-    with listen("127.0.0.1", 0) as first, pytest.raises(AddressError, match=r"cannot listen on .* Next: give another --port"):
+    with listen("127.0.0.1", 0) as first, pytest.raises(ListenError, match=r"cannot listen on .* Next: give another --port"):
         listen("127.0.0.1", first.getsockname()[1])
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
     """It is no address of this machine."""
-    with pytest.raises(AddressError, match=r"cannot listen on 192\.0\.2\.1"):
+    with pytest.raises(ListenError, match=r"cannot listen on 192\.0\.2\.1"):
         listen("192.0.2.1", 0)
 
 
@@ -135,11 +135,11 @@ def test_a_connection_without_a_whole_head_is_closed(monkeypatch: pytest.MonkeyP
 
 
 def test_the_parts_beside_it_outlive_its_requests() -> None:
-    """What works on requests begins before the first and ends after the last, and hears of the stop before it ends."""
+    """The service that works on requests begins before the first and ends after the last, and hears of the stop before it ends."""
     steps: list[str] = []
 
     @contextlib.asynccontextmanager
-    async def beside() -> AsyncIterator[None]:
+    async def lifespan() -> AsyncIterator[None]:
         steps.append("begun")
         yield
         steps.append("ended")
@@ -152,7 +152,7 @@ def test_the_parts_beside_it_outlive_its_requests() -> None:
 
         client = threading.Thread(target=look)
         client.start()
-        serve(app, listening, lambda: None, beside=beside, stopping=lambda: steps.append("stopping"))
+        serve(app, listening, lambda: None, lifespan=lifespan, stopping=lambda: steps.append("stopping"))
         client.join()
     assert steps == ["begun", "ok", "stopping", "ended"]
 
@@ -177,7 +177,7 @@ class Slow(asyncio.Transport):
     aborted = False
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Nothing is written."""
+        """Ignore the limits."""
 
     def get_write_buffer_size(self) -> int:
         """The bytes."""

@@ -9,7 +9,7 @@ import pytest
 # Each thread allocates and holds blocks too large for Python's own allocator; glibc lists its heaps as XML.
 PROGRAM = """
 import ctypes, sys, threading
-from stream.worker.allocator import limit_fragmentation
+from tagstream.stream.worker.allocator import limit_fragmentation
 if sys.argv[1] == "one":
     assert limit_fragmentation()
 barrier = threading.Barrier(5)
@@ -32,7 +32,7 @@ for thread in threads: thread.join()
 # After a block of 4 MiB is freed, glibc would allocate smaller blocks in the heap; then 256 KiB are held.
 LARGE = """
 import ctypes, sys
-from stream.worker.allocator import limit_fragmentation
+from tagstream.stream.worker.allocator import limit_fragmentation
 if sys.argv[1] == "one":
     assert limit_fragmentation()
 class Said(ctypes.Structure):

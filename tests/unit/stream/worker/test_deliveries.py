@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from stream.deliver.deliveries import Deliveries
-from stream.deliver.fatal import DeliveryError
+from tagstream.stream.deliver.delivery import Deliveries
+from tagstream.stream.deliver.fatal import DeliveryError
 from tests.fakes import Died, FakeEvent, FakeMessage, FakeStream, Gate
 from tests.unit.stream.deliver.delivering import decided, drive, quiet, rig, until
 

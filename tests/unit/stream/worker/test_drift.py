@@ -12,18 +12,18 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from monitoring.drift import baseline
-from monitoring.drift.baseline import BaselineError
-from monitoring.drift.learning import Note
-from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.watch import REPEAT_MS, DriftWatch, Noticed
-from monitoring.observer import Observation
-from stream.decide.from_settings import decider_of_bundle
-from stream.settings.settings import Settings
-from stream.worker import drift as module
-from stream.worker.drift import DriftObserver, watch_of
-from stream.worker.references import References
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.baseline import BaselineError
+from tagstream.monitoring.drift.learning import ReferenceNote
+from tagstream.monitoring.drift.thresholds import DriftPlan
+from tagstream.monitoring.drift.watch import REPEAT_MS, DriftWatch, Noticed
+from tagstream.monitoring.observer import Observation
+from tagstream.stream.decide.from_settings import decider_of_bundle
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker import drift as module
+from tagstream.stream.worker.drift import DriftObserver, watch_of
+from tagstream.stream.worker.references import References
 from tests.fakes import KeywordClassifier, RecordingObserver
 from tests.unit.monitoring.drift.drift_cases import MODEL, decision, ordinary
 from tests.waiting import HANG_SECONDS
@@ -227,17 +227,17 @@ class Kept:
 
     def __init__(self) -> None:
         """Begin with an empty topic."""
-        self.notes: list[Note] = []
+        self.notes: list[ReferenceNote] = []
         self._next = 0
 
-    def read(self) -> list[Note]:
+    def read(self) -> list[ReferenceNote]:
         """Those that came since."""
         found, self._next = self.notes[self._next :], len(self.notes)
         return found
 
     async def __call__(self, _: bytes, value: bytes) -> "asyncio.Future[None]":
         """Append one record."""
-        self.notes.append(msgspec.json.decode(value, type=Note))
+        self.notes.append(msgspec.json.decode(value, type=ReferenceNote))
         confirmation: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         confirmation.set_result(None)
         return confirmation
@@ -269,7 +269,7 @@ def test_a_worker_takes_over_what_its_group_has_learned_and_learns_again_when_to
         await second.turn(executor)
         assert started.references == [{}, learning.references[-1]]
         assert started.learned[-1] == 1.0
-        topic.notes.append(Note(group="tagstream", model=MODEL.digest, began_ms=NOW_MS))
+        topic.notes.append(ReferenceNote(group="tagstream", model=MODEL.digest, began_ms=NOW_MS))
         await second.turn(executor)
         assert started.references[-1] == {}
         assert started.learned[-1] == 0.0

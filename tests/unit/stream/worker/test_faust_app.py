@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from stream.settings.settings import Settings
-from stream.worker.faust_app import faust_app
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.faust_app import faust_app
 from tests.waiting import HANG_SECONDS
 
 

@@ -9,11 +9,9 @@ import pytest
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from stream.settings.settings import Settings
-from stream.worker.consumer.consumer import Consumer
-from stream.worker.consumer.stepping import Stepped
-from stream.worker.faust_app import faust_app, raw_topic
-from stream.worker.queued import EVENTS_AT_ONCE, QueuedStream
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.consumer import Consumer, Stepped
+from tagstream.stream.worker.faust_app import EVENTS_AT_ONCE, QueuedStream, faust_app, raw_topic
 from tests.waiting import HANG_SECONDS
 
 PLACE = TP("content", 0)

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_export.bundle.promise.promise import Promise
-from model_export.data.own.findings import DoubtfulDataError, Finding, Look, Severity
-from model_export.data.own.look import look
-from model_export.data.own.rows import OwnDataError
-from model_export.data.own.suspects import suspects
-from model_export.data.row import Row
-from model_export.measure.own import look_at
+from tagstream.model_export.bundle.promise.promise import Promise
+from tagstream.model_export.data.own.look import DoubtfulDataError, RowsFinding, RowsReport, Severity, look
+from tagstream.model_export.data.own.read import OwnColumns, read_own
+from tagstream.model_export.data.own.suspects import suspects
+from tagstream.model_export.data.reader import RowsError
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.measure.own import look_at
 from tests.unit.model_export.data.own.test_split import own, texts
 
 WORDS = {tag: [f"{tag}{number}" for number in range(30)] for tag in ("red", "green", "blue")}
@@ -35,7 +35,7 @@ def lines_of(rows: list[tuple[str, str]]) -> list[str]:
     return [f"{text},{tag}" for text, tag in rows]
 
 
-def found(seen: Look, kind: str) -> Finding:
+def found(seen: RowsReport, kind: str) -> RowsFinding:
     """The one finding of a kind."""
     (finding,) = [finding for finding in seen.findings if finding.kind == kind]
     return finding
@@ -45,7 +45,7 @@ CLEAN = lines_of(coloured(120))
 
 
 def test_clean_rows_have_no_findings(tmp_path: Path) -> None:
-    """Nothing is said of rows without a fault, and nothing refuses them."""
+    """Rows without a fault have no finding and are not refused."""
     seen = look(own(tmp_path, CLEAN))
     assert seen.findings == ()
     seen.refuse(strict=True)
@@ -69,7 +69,7 @@ ERRORS = {
     "label-count": (["same,same"] * 3, "rows.csv has 1 label, and a model has 2 to 100."),
     "too-few-rows": ([*CLEAN, "one,black", "another,black"], "1 label without a row to learn from or to calibrate on: black."),
     "label-alike": ([*CLEAN, *(f"{text},Red" for text in texts(3))], "'Red' and 'red' (the rarer at lines 122, 123 and 124)"),
-    "label-name": ([*CLEAN, *(f"{text},off_subject" for text in texts(3))], "'off_subject' is a reviewer's word for an event of no label (lines 122,"),
+    "label-name": ([*CLEAN, *(f"{text},Off_Subject" for text in texts(3))], "'Off_Subject' reads like off_subject, a reviewer's word for an event of no label (lines 122,"),
 }  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_a_warning_is_said_with_its_lines_and_refused_by_strict_alone(kind: str,
     assert "Next: " in found(seen, kind).sentence
     seen.refuse()
     seen.refuse(strict=True, allowed={finding.kind for finding in seen.findings})
-    with pytest.raises(DoubtfulDataError, match="Nothing was written") as error:
+    with pytest.raises(DoubtfulDataError, match="No file was written") as error:
         seen.refuse(strict=True)
     assert (found(seen, kind).sentence in str(error.value), error.value.exit_code) == (True, 1)
 
@@ -93,7 +93,7 @@ def test_an_error_is_always_refused(kind: str, tmp_path: Path) -> None:
     lines, said = ERRORS[kind]
     seen = look(own(tmp_path, lines))
     assert said in found(seen, kind).sentence
-    with pytest.raises(OwnDataError, match="cannot be learned from") as error:
+    with pytest.raises(RowsError, match="cannot be learned from") as error:
         seen.refuse()
     assert (found(seen, kind).sentence in str(error.value), error.value.exit_code) == (True, 2)
 
@@ -128,6 +128,55 @@ def test_a_label_that_the_gold_set_lacks_is_said(tmp_path: Path) -> None:
     """No figure will be about it."""
     gold = own(tmp_path, lines_of(coloured(2, seed=9)), name="gold.csv")
     assert "1 label without a row in the gold set: blue." in found(look(own(tmp_path, CLEAN), gold), "not-measured").sentence
+
+
+def test_rows_of_none_of_the_labels_become_no_label(tmp_path: Path) -> None:
+    """A person's word that a text has none of the labels is counted with its lines, in the gold set too, and refuses nothing."""
+    gold = own(tmp_path, [*lines_of(coloured(3, seed=9)), "a cake,off_subject"], name="gold.csv")
+    rows = own(tmp_path, [*CLEAN, "a recipe,off_subject", "a match,off_subject"])
+    seen = look(rows, gold)
+    assert found(seen, "off-subject").severity is Severity.NOTE
+    assert "lines 122 and 123: 2 rows that a person found to have none of the labels" in found(seen, "off-subject").sentence
+    assert found(seen, "gold-empty").lines == (5,)
+    assert (rows.labels, set(seen.labels), seen.division.splits.labels) == (
+        tuple(sorted(WORDS)),
+        set(WORDS),
+        tuple(sorted(WORDS)),
+    )
+    seen.refuse(strict=True, allowed={"gold-empty"})
+
+
+def several(folder: Path, tags: list[str], *, gold: str = "") -> RowsReport:
+    """The look at clean rows for a second head, with these further labels in turn, and beside a gold row with these."""
+    lines = [f"{line},{tags[place % len(tags)]}" for place, line in enumerate(CLEAN)]
+    for name, of in (("rows.csv", lines), ("gold.csv", [f"{coloured(1, seed=9)[0][0]},red,{gold}"])):
+        (folder / name).write_text("\n".join(["title,tag,tags", *of]), encoding="utf-8")
+    rows, beside = (read_own(folder / name, OwnColumns(tags="tags")) for name in ("rows.csv", "gold.csv"))
+    return look(rows, beside if gold else None, multilabel=True)
+
+
+def test_rows_for_a_second_head_carry_several_labels(tmp_path: Path) -> None:
+    """Without such rows the look says what is needed, with few it warns, with enough there is no finding."""
+    with pytest.raises(
+        RowsError, match=r"0 rows of several labels to learn from and 0 to calibrate on.* Next: name all labels"
+    ):
+        several(tmp_path, [""]).refuse()
+    few = several(tmp_path, ["red;blue", *[""] * 7])
+    assert found(few, "few-several").severity is Severity.WARNING
+    few.refuse()
+    assert several(tmp_path, ["red;blue", ""]).findings == ()
+
+
+def test_further_labels_that_cannot_be_learned_are_errors(tmp_path: Path) -> None:
+    """A label that no row has as its own, in the gold set too, and one that every row carries."""
+    seen = several(tmp_path, ["red;violet", "blue"], gold="red;pink")
+    assert "has as its own: violet. Next: correct" in found(seen, "further-label").sentence
+    assert found(seen, "further-label").lines == tuple(range(2, 122, 2))
+    assert found(seen, "gold-further-label").sentence.startswith(f"{tmp_path / 'gold.csv'}, line 2: further labels")
+    seen = several(tmp_path, ["red;green", "red"])
+    assert "1 label that every row to learn from carries, or none but answers: red." in found(seen, "no-contrast").sentence
+    with pytest.raises(RowsError, match="cannot learn where such a label ends"):
+        seen.refuse()
 
 
 def test_near_repeats_across_a_split_are_said(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.data.own.read import read_own
-from model_export.data.own.rows import OwnDataError, OwnRow, OwnRows
-from model_export.data.own.split import Why, divide
-from model_export.data.row import Row
-from model_export.data.splits import Splits
+from tagstream.model_export.data.own.read import read_own
+from tagstream.model_export.data.own.rows import OwnRow, OwnRows
+from tagstream.model_export.data.own.split import Why, divide
+from tagstream.model_export.data.reader import RowsError
+from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import Splits
 
 NOUNS = [f"noun{number}" for number in range(400)]
 
@@ -131,7 +132,7 @@ def test_two_test_sets_are_refused(tmp_path: Path) -> None:
     rows = own(
         tmp_path, [f"{text},a,{part}" for text, part in zip(texts(4), ["train", "test"] * 2, strict=True)], "title,tag,split"
     )
-    with pytest.raises(OwnDataError, match=r"rows\.csv, lines 3 and 5: these rows are the test part.* Next: "):
+    with pytest.raises(RowsError, match=r"rows\.csv, lines 3 and 5: these rows are the test part.* Next: "):
         divide(rows, own(tmp_path, ["a gold row,a"], name="gold.csv"))
 
 
@@ -151,14 +152,14 @@ def test_rows_of_the_base_join_where_labels_are_the_same(tmp_path: Path) -> None
     assert both.labels == ("a", "b")
     assert both.holdout == alone.holdout
     foreign = Splits(train=(), calibration=(), holdout=(), corpus_test=(), unlabelled=(), near_duplicates_removed=0)
-    with pytest.raises(OwnDataError, match=r"none of tagstream's own labels.* Next: leave --base-corpus out"):
+    with pytest.raises(RowsError, match=r"none of tagstream's own labels.* Next: leave --base-corpus out"):
         divide(rows, base=foreign)
 
 
 @pytest.mark.parametrize("part", ["train", "calibration", "corpus_test"])
 @pytest.mark.parametrize("repeated", ["train", "calibration", "holdout"])
 def test_a_row_of_the_base_that_nearly_repeats_one_of_the_users_is_left_out(part: str, repeated: str, tmp_path: Path) -> None:
-    """Whatever parts the two lie in, the user's row stays, and the base's is counted as removed."""
+    """The user's row stays in whichever parts the two lie, and the base's is counted as removed."""
     rows = own(tmp_path, [f"{text},{tag}" for text, tag in zip(texts(40), "ab" * 20, strict=True)])
     alone = divide(rows).splits
     near = replace(getattr(alone, repeated)[0], text=f"{getattr(alone, repeated)[0].text} more", source="corpus")
@@ -173,7 +174,7 @@ def test_a_row_of_the_base_that_nearly_repeats_one_of_the_users_is_left_out(part
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["", "one two three", "ONE two  three", "four five six", "one two three four five", "x y"]), st.sampled_from(["", "a", "b"])),
+        st.tuples(st.sampled_from(["", "one two three", "ONE two  three", "four five six", "one two three four five", "x y"]), st.sampled_from(["", "a", "b", "off_subject"])),
         min_size=1,
         max_size=12,
     ),

@@ -5,18 +5,20 @@ from collections import Counter
 import msgspec
 import pytest
 
-from model_export.bundle.text import compose
-from model_export.data.own.texts import Encoder, readings, shipped_encoder
-from model_export.measure.suites import SUITES
+from tagstream.model_export.bundle import bundle
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
+from tagstream.model_export.bundle.text import compose
+from tagstream.model_export.data.own.texts import TokenCounter, readings, shipped_encoder
+from tagstream.model_export.measure.suites import SUITES
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
+def encoder() -> TokenCounter:
     """The tokenizer of the shipped bundle."""
     return shipped_encoder()
 
 
-def test_most_foreign_texts_are_found_and_hardly_an_english_one(encoder: Encoder) -> None:
+def test_most_foreign_texts_are_found_and_hardly_an_english_one(encoder: TokenCounter) -> None:
     """Every text in another script, most in another language, and none of English news and goods on sale."""
     cases = [msgspec.json.decode(line) for line in (SUITES / "foreign.jsonl").read_bytes().splitlines()]
     cases = [case for case in cases if case["half"] == "measured"]
@@ -28,7 +30,13 @@ def test_most_foreign_texts_are_found_and_hardly_an_english_one(encoder: Encoder
     assert (said["news"], said["shopping"]) == (0, 0)
 
 
-def test_a_text_is_cut_at_the_length_of_the_encoder(encoder: Encoder) -> None:
+def test_the_rule_for_other_languages_was_chosen_for_the_encoder_of_the_shipped_bundle() -> None:
+    """Another encoder reads other languages: `ENGLISH`, `PIECES_A_WORD` and the languages of `suites/foreign.jsonl` are chosen anew for it."""
+    made = bundle.read(DEFAULT_BUNDLE).manifest.training["base_model"]
+    assert made["name"] == "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def test_a_text_is_cut_at_the_length_of_the_encoder(encoder: TokenCounter) -> None:
     """Two tokens frame a text, and one more word than there is room for is not read."""
     fits = "word " * (encoder.max_length - 2)
     assert readings([fits, fits + "word"], encoder).cut == [1]

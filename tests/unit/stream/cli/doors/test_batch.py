@@ -3,15 +3,18 @@
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from stream.batch.rows.columns import Columns
-from stream.batch.run.order import Order, UsageError
-from stream.batch.sinks.sink import ChangedError
-from stream.cli import main
+from tagstream.model_export.data.reader import Columns
+from tagstream.stream.batch.formats import SUFFIXES, FormatName
+from tagstream.stream.batch.order import Order, OrderError
+from tagstream.stream.batch.run import ChangedError
+from tagstream.stream.cli import main
+from tests.unit.stream.cli.command_lines import parse
 
 
 @pytest.fixture
@@ -39,6 +42,16 @@ def test_each_input_goes_into_each_output(folder: Path, tiny_bundle_folder: Path
     assert side == f"{out.rstrip('/')}.rejected.jsonl" or "#" in out
     assert f"1 row rejected: {side} has line, reason and bytes of each" in done.stderr
     assert json.loads((folder / side).read_bytes())["line"] == 3
+
+
+def test_each_form_can_be_asked_for_and_is_on_the_page() -> None:
+    """A form that is written has a suffix, is a choice of `--format`, and stands on the page."""
+    forms = set(get_args(FormatName))
+    for form in forms:
+        assert parse(["batch", "in", "out/", "--format", form]) == "tagstream batch"
+    assert set(SUFFIXES.values()) == forms
+    page = (Path(__file__).parents[5] / "docs" / "batch.md").read_text(encoding="utf-8")
+    assert [form for form in forms if f"`.{form}`" not in page] == []
 
 
 def test_the_same_command_twice_is_done_once(folder: Path, tiny_bundle_folder: Path) -> None:
@@ -77,9 +90,9 @@ def test_an_input_without_an_event_fails(folder: Path, tiny_bundle_folder: Path)
 def test_arguments_that_cannot_be_meant_are_refused(
     folder: Path, tiny_bundle_folder: Path, words: list[str], said: str
 ) -> None:
-    """Nothing is written, and the sentence has the next step."""
+    """No file is written, and the sentence has the next step."""
     done = batch(tiny_bundle_folder, *words)
-    assert isinstance(done.exception, UsageError)
+    assert isinstance(done.exception, OrderError)
     assert said in str(done.exception)
     assert "Next: " in str(done.exception)
     assert [path.name for path in folder.iterdir()] == ["in"]
@@ -87,7 +100,10 @@ def test_arguments_that_cannot_be_meant_are_refused(
 
 @pytest.mark.parametrize(
     ("words", "needing"),
-    [(["in", "out.parquet"], "stream.batch.sinks.parquet_out"), (["in", "sqlite:///tags.db"], "stream.tables.predictions")],
+    [
+        (["in", "out.parquet"], "tagstream.stream.batch.arrow"),
+        (["in", "sqlite:///tags.db"], "tagstream.stream.tables.predictions"),
+    ],
 )
 def test_a_missing_extra_is_a_sentence(
     folder: Path, tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], needing: str

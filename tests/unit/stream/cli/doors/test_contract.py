@@ -7,9 +7,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from stream.batch.rows.row import RowsError
-from stream.cli import main
-from stream.contract.schema.topics import schemas
+from tagstream.model_export.data.reader import RowsError
+from tagstream.stream.cli import main
+from tagstream.stream.contract.schema.topics import schemas
 
 
 def run(*words: str, given: str = "") -> Result:
@@ -84,7 +84,7 @@ def test_show_prints_everything() -> None:
     assert json.loads(run("show", "--format", "jsonschema").stdout) == schemas()
     found = json.loads(run("show").stdout)
     assert found["asyncapi"] == "3.0.0"
-    assert set(found["channels"]) == {"content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "drift"}
+    assert set(found["channels"]) == {"content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "shadow", "drift"}
 
 
 def test_show_has_the_topics_names_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from model_export.bundle import bundle as bundles
-from model_export.bundle.bundle import Bundle
-from model_export.bundle.promise.promise import Promise
-from model_export.make import recalibrate
-from stream.cli import main
+from tagstream.model_export.bundle import bundle as bundles
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.manifest import Multilabel
+from tagstream.model_export.bundle.promise.promise import Promise
+from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.make import recipe
+from tagstream.model_export.make.shares import KnownStream
+from tagstream.stream.cli import main
 from tests.foreign import bundles as foreign
 from tests.foreign.labels import TICKETS
 
@@ -28,21 +31,21 @@ class ReachedError(Exception):
 
 @dataclass
 class Asked:
-    """What the command asked for."""
+    """The request of the command."""
 
     options: dict[str, Any]
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """Nothing is calibrated."""
+    """No bundle is calibrated."""
     found = Asked({})
 
-    def adapt_bundle(folder: Path, **options: object) -> None:
-        found.options = {"folder": folder, **options}
+    def adapted(_: Bundle, rows: Splits, promise: Promise, stream: KnownStream, *, windows: int | None) -> None:
+        found.options = {"rows": rows, "promise": promise, "stream": stream, "windows": windows}
         raise ReachedError
 
-    monkeypatch.setattr(recalibrate, "adapt_bundle", adapt_bundle)
+    monkeypatch.setattr(recipe, "adapted", adapted)
     return found
 
 
@@ -90,13 +93,13 @@ def test_the_promise_of_the_bundle_is_kept(bundle: Bundle, asked: Asked, words: 
     )
     result = adapt(changed(bundle, threshold=threshold), "--data", rows(bundle, ROWS), *COLUMNS, *words)
     assert isinstance(result.exception, ReachedError)
-    assert asked.options["asked"] == promise
+    assert asked.options["promise"] == promise
 
 
 def test_the_columns_of_a_file_are_named_and_its_groups_stay_together(bundle: Bundle, asked: Asked) -> None:
-    """What a training would learn from calibrates too, and the test part is measured on."""
+    """The rows that a training would learn from calibrate too, and the test part is measured on."""
     assert isinstance(adapt(bundle, "--data", rows(bundle, ROWS), *COLUMNS).exception, ReachedError)
-    splits = asked.options["splits"]
+    splits = asked.options["rows"]
     assert (splits.train, len(splits.calibration) + len(splits.holdout)) == ((), 280)
     assert splits.holdout
     assert not {row.topic for row in splits.calibration} & {row.topic for row in splits.holdout}
@@ -105,8 +108,7 @@ def test_the_columns_of_a_file_are_named_and_its_groups_stay_together(bundle: Bu
 @pytest.mark.parametrize("way", ["quick", "teacher"])
 def test_the_file_that_a_bundle_has_learned_from_is_refused(bundle: Bundle, asked: Asked, way: str) -> None:
     """Either way: the command does not know how the training divided the file."""
-    from model_export.data.own.columns import OwnColumns
-    from model_export.data.own.read import read_own
+    from tagstream.model_export.data.own.read import OwnColumns, read_own
 
     path = rows(bundle, ROWS)
     digests = read_own(path, OwnColumns(title="subject", tag="topic")).digests
@@ -139,8 +141,23 @@ def test_the_bundle_that_is_replaced_is_named(bundle: Bundle, asked: Asked) -> N
     assert asked.options
 
 
+def test_rows_for_a_bundle_of_several_labels_have_all_labels_of_a_text(bundle: Bundle, asked: Asked) -> None:
+    """The column `tags` is read where the bundle has a second head, and nowhere else."""
+    scores = tuple((0.5,) * len(TICKETS) for _ in bundle.manifest.golden)
+    option = Multilabel(thresholds=dict.fromkeys(TICKETS, 0.5), golden=scores, metrics={}, training={})
+    header, *lines = ROWS.splitlines()
+    text = "\n".join([f"{header},tags", *(f"{line},{'access;billing' if line.endswith(',1') else ''}" for line in lines)])
+    several = []
+    for head in (None, option):
+        changed(bundle, multilabel=head)
+        assert isinstance(adapt(bundle, "--data", rows(bundle, text), *COLUMNS).exception, ReachedError)
+        splits = asked.options["rows"]
+        several.append(sum(len(row.tags) > 1 for row in (*splits.calibration, *splits.holdout)))
+    assert several == [0, 28]
+
+
 def test_columns_without_a_file_are_refused(bundle: Bundle) -> None:
-    """Nothing that was asked for is left out in silence."""
+    """No option that was asked for is left out in silence."""
     result = adapt(bundle, "--tag", "topic")
     assert (result.exit_code, "the options of columns are about a file of rows" in result.stderr) == (2, True)
 
@@ -148,8 +165,8 @@ def test_columns_without_a_file_are_refused(bundle: Bundle) -> None:
 @pytest.mark.usefixtures("asked")
 def test_rows_that_are_left_out_are_named(bundle: Bundle) -> None:
     """Those without a label when shares are counted, repeats when it is calibrated, with their lines."""
-    path = rows(bundle, ROWS + "Nobody knows,,1\nbilling 0 of many,billing,3\n")
+    path = rows(bundle, ROWS + "Nobody knows,,1\nA recipe,off_subject,3\nbilling 0 of many,billing,3\n")
     line = ["model", "adapt", str(bundle.path), str(bundle.path.with_name("new")), "--from-labels", str(path), *COLUMNS]
-    assert f"{path}, line 282: no label, so not counted." in CliRunner().invoke(main.app, line).stderr
+    assert f"{path}, lines 282 and 283: no label, so not counted." in CliRunner().invoke(main.app, line).stderr
     path = rows(bundle, ROWS + "billing 0 of many,billing,3\n")
     assert f"{path}, line 282: repeated, so not calibrated on." in adapt(bundle, "--data", path, *COLUMNS).stderr

@@ -3,15 +3,20 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from model_export.bundle import bundle as bundles
-from model_export.data import madewithml
-from stream.cli import main, making
+from tagstream.model_export.bundle import bundle as bundles
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.compare.requirements import RequirementError
+from tagstream.model_export.data import madewithml
+from tagstream.stream.cli import main
+from tagstream.stream.cli.models.evaluate import OtherLabelsError
+from tagstream.stream.demo.rollout import exchanged
 from tests.conftest import TINY_BUNDLE
 from tests.foreign import bundles as tickets
 
@@ -24,9 +29,14 @@ ROWS = """n,headline,topic,channel,region
 COLUMNS = ("--title", "headline", "--tag", "topic", "--source", "channel", "--id", "n")
 
 
-def evaluate(*words: object) -> Result:
-    """Run the command on the tiny bundle."""
-    return CliRunner().invoke(main.app, ["model", "evaluate", str(TINY_BUNDLE), *map(str, words)])
+def evaluate(*words: object, bundle: Path = TINY_BUNDLE) -> Result:
+    """Run the command on a bundle, the tiny one unless told otherwise."""
+    return CliRunner().invoke(main.app, ["model", "evaluate", str(bundle), *map(str, words)])
+
+
+def records_of(result: Result) -> list[dict[str, Any]]:
+    """The objects that it printed."""
+    return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
 
 
 def test_a_bundle_is_measured_on_a_file_of_rows(tmp_path: Path) -> None:
@@ -35,7 +45,7 @@ def test_a_bundle_is_measured_on_a_file_of_rows(tmp_path: Path) -> None:
     suite = tmp_path / "suite.jsonl"
     suite.write_text('{"title": "images", "tag": "computer-vision"}', encoding="utf-8")
     result = evaluate("--data", tmp_path / "gold.csv", *COLUMNS, "--slice", "region", "--suite", suite, "--json")
-    records = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    records = records_of(result)
     (evaluation,) = [record for record in records if record["record"] == "evaluation"]
     assert (evaluation["part"], evaluation["rows"], evaluation["accuracy"]) == ("gold", 4, 0.75)
     found = {(record["group"], record["name"]): record["right"] for record in records if record["record"] == "slice"}
@@ -92,7 +102,7 @@ def test_a_bundle_with_other_labels_is_not_measured_on_the_shipped_rows(
     monkeypatch.setattr(madewithml, "download", lambda *_: pytest.fail("the rows were looked for"))
     folder = tickets.write(tmp_path / "tickets").path
     result = CliRunner().invoke(main.app, ["model", "evaluate", str(folder)])
-    assert isinstance(result.exception, making.OtherLabelsError)
+    assert isinstance(result.exception, OtherLabelsError)
     assert result.exception.exit_code == 2
     assert "has the labels access, billing, bug" in str(result.exception)
     assert "Next: give labelled rows of its own labels, --data FILE." in str(result.exception)
@@ -106,6 +116,62 @@ def test_a_bundle_with_other_labels_is_not_measured_on_the_shipped_rows(
     ],
 )
 def test_options_that_do_not_fit_the_rows_are_refused(words: tuple[str, ...], said: str) -> None:
-    """Nothing that was asked for is left out in silence."""
+    """No option that was asked for is left out in silence."""
     result = evaluate(*words)
     assert (result.exit_code, said in result.stderr) == (2, True)
+
+
+def test_a_bundle_that_misses_a_requirement_ends_with_1(tmp_path: Path) -> None:
+    """Each condition with the figure that was found, as text, as JSON and in the report; the sentence names those that are missed."""
+    path = tmp_path / "gold.csv"
+    path.write_text(ROWS, encoding="utf-8")
+    asked = ("--data", path, *COLUMNS, "--require", "accuracy>=0.75, f1>0.93", "--require", "calibration_error<=1")
+    shown = evaluate(*asked)
+    assert shown.exit_code == 1
+    assert "required of tiny 1, judged on gold: 4 rows" in shown.stdout
+    assert "  holds   accuracy>=0.75: it is 0.75\n" in shown.stdout
+    assert "tiny 1 misses 1 of 3 requirements, judged on gold, 4 rows: f1>0.93: it is 0.666667. Next: " in shown.stderr
+    told = evaluate(*asked, "--json", "--report", tmp_path / "report")
+    assert told.exit_code == 1
+    found = [record for record in records_of(told) if record["record"] == "requirement"]
+    (evaluation,) = [record for record in records_of(told) if record["record"] == "evaluation"]
+    assert [(each["requirement"], each["wanted"], each["found"], each["held"]) for each in found] == [
+        ("accuracy>=0.75", 0.75, 0.75, True),
+        ("f1>0.93", 0.93, 0.666667, False),
+        ("calibration_error<=1", 1.0, evaluation["calibration_error"], True),
+    ]
+    assert {(each["model"], each["part"], each["rows"], each["against"]) for each in found} == {("tiny 1", "gold", 4, None)}
+    kept = (tmp_path / "report" / "evaluation.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in kept[-3:]] == found
+    assert "2 of 3 hold" in (tmp_path / "report" / "report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("lost", "code"), [(5, 0), (6, 1)], ids=["chance", "loss"])
+def test_a_worse_bundle_is_refused_and_chance_refuses_none(lost: int, code: int, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """Five rows that the old bundle alone has right may be chance, six may not; the other conditions hold of both."""
+    path = tmp_path / "gold.csv"
+    images = (f"i{number},Object detection in images {number},computer-vision,web,EU\n" for number in range(lost))
+    others = (f"o{number},Sentiment of texts {number},natural-language-processing,web,EU\n" for number in range(20))
+    path.write_text(ROWS.splitlines()[0] + "\n" + "".join((*images, *others)), encoding="utf-8")
+    worse = exchanged(tiny_bundle, tmp_path / "new", ("computer-vision", "mlops"), "new")
+    asked = ("--data", path, *COLUMNS, "--against", f"main={TINY_BUNDLE}", "--require", "accuracy>=0.7,not-worse", "--json")
+    result = evaluate(*asked, bundle=worse)
+    assert result.exit_code == code, result.stderr
+    condition, verdict = [record for record in records_of(result) if record["record"] == "requirement"]
+    assert (condition["requirement"], condition["held"]) == ("accuracy>=0.7", True)
+    assert (verdict["requirement"], verdict["against"], verdict["held"]) == ("not-worse", "main", code == 0)
+    said = f"not-worse (main): it is worse, 0 rows right in this one alone, {lost} in the other alone"
+    assert (said in result.stderr) == (code == 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("f2>=0.9", "there is no figure 'f2'"), ("f1_difference>=0", "there is no other bundle"), ("f1>=93", "between 0 and 1")],
+)
+def test_a_requirement_that_cannot_be_judged_is_told_before_anything_is_measured(asked: str, said: str) -> None:
+    """Code 2, with the names of the figures and an example; the rows are not even looked for."""
+    result = evaluate("--data", "nowhere.csv", "--require", asked)
+    assert isinstance(result.exception, RequirementError)
+    assert result.exception.exit_code == 2
+    assert said in str(result.exception)
+    assert "--require 'f1>=0.93,published>=0.7'. The figures are f1, " in str(result.exception)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stream.cli import main
+from tagstream.stream.cli import main
 
 TICKETS = Path(__file__).parents[5] / "examples" / "tickets"
 # Half of the words are of the label, half of the row alone.

@@ -1,15 +1,34 @@
 """`tagstream model train --data FILE`: its folder and its columns, before anything is learned."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from model_export.make import own
-from stream.cli import main, making
+from tagstream.model_export.bundle.model import Prediction, predict
+from tagstream.model_export.make import steps
+from tagstream.model_export.make.recipe import BundleRecipe
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.cli import main
+from tagstream.stream.cli.models import needs
+from tagstream.stream.cli.models import train as training
+from tagstream.stream.cli.models.train import OWN, SHIPPED, TrainOptions
+from tagstream.stream.contract.answers import OFF_SUBJECT, AnsweredEvent, read_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import publish_all
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.review.exchange import files
+from tagstream.stream.review.exchange.files import Form
+from tests.answering import NOW_MS, answer, reviewed
+from tests.fakes import deciding, raw
+from tests.faults.worker.fleet import ROOT
 
 LABELS = ("access", "billing")
+TICKETS = ROOT / "examples" / "tickets"
+OF_TICKETS = ("access", "billing", "bug", "data", "feature-request", "how-to", "integration")
 
 
 class ReachedError(Exception):
@@ -33,15 +52,22 @@ def rows(path: Path, header: str, more: str = "", words: str = "row") -> Path:
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def recipes() -> list[BundleRecipe]:
+    """The recipes that a training was started with."""
+    return []
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch, recipes: list[BundleRecipe]) -> list[Path]:
     """The folders that a training was started for; nothing is trained."""
     found: list[Path] = []
 
-    def own_bundle(folder: Path, **_: object) -> None:
+    def make(folder: Path, of: BundleRecipe, *_: object) -> None:
         found.append(folder)
+        recipes.append(of)
         raise ReachedError
 
-    monkeypatch.setattr(own, "own_bundle", own_bundle)
+    monkeypatch.setattr(steps, "make", make)
     return found
 
 
@@ -59,7 +85,8 @@ def test_a_name_alone_does_not_train_the_shipped_model(words: tuple[str, ...], m
     """`model train distilbert-base-uncased` looks like the choice of an encoder; options of the shipped model say what is meant."""
     monkeypatch.delenv("TAGSTREAM_DATA", raising=False)
     asked: list[Path] = []
-    monkeypatch.setattr(making, "train", lambda _, folder, **__: asked.append(folder))
+    monkeypatch.setattr(needs, "require_export", lambda **_: None)
+    monkeypatch.setattr(training, "_make_shipped", lambda _, folder, *__: asked.append(folder))
     result = train(Path("distilbert-base-uncased"), *words)
     if words:
         assert (result.exit_code, asked) == (0, [Path("distilbert-base-uncased")])
@@ -88,3 +115,120 @@ def test_a_gold_file_needs_neither_parts_nor_groups_nor_sources(tmp_path: Path, 
         looked = CliRunner().invoke(main.app, ["model", "look", str(data), "--gold", str(gold), *words])
         assert looked.exit_code == 0, looked.exception
     assert len(trained) == 2
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("words", [("--quick",), ("--tags", "all"), ("--quick", "--tags", "all")])
+def test_a_second_head_is_fitted_to_rows_of_several_labels(
+    words: tuple[str, ...], tmp_path: Path, recipes: list[BundleRecipe]
+) -> None:
+    """The recipe has the head, and its rows the labels of the column."""
+    name = "all" if "--tags" in words else "tags"
+    data = rows(tmp_path / "rows.csv", f"title,tag,{name}", ",access;billing", words="both")
+    lines = data.read_text(encoding="utf-8").splitlines()
+    plain = [line.replace("both", "one").replace("access;billing", "") for line in lines[1:]]
+    data.write_text("\n".join([*lines, *plain]), encoding="utf-8")
+    result = train(tmp_path / "out", "--data", data, "--multilabel", *words)
+    assert isinstance(result.exception, ReachedError), result.exception
+    [of] = recipes
+    assert of.second_head is not None
+    for part in (of.rows.train, of.rows.calibration):
+        assert {frozenset(row.tags) for row in part} == {frozenset(), frozenset(LABELS)}
+
+
+@pytest.mark.parametrize(
+    ("words", "header", "said"),
+    [
+        (("--multilabel",), "title,tag", "has no column 'tags'"),
+        (("--multilabel",), "title,tag,tags", "0 rows of several labels to learn from"),
+        (("--tags", "all"), "title,tag,all", "--tags names the column of all labels of a text, which --multilabel learns from"),
+    ],
+)
+def test_a_second_head_without_such_rows_is_refused(
+    words: tuple[str, ...], header: str, said: str, tmp_path: Path, trained: list[Path]
+) -> None:
+    """Before anything is learned, with what is needed."""
+    data = rows(tmp_path / "rows.csv", header, "," if header.count(",") > 1 else "")
+    result = train(tmp_path / "out", "--data", data, "--quick", *words)
+    assert said in f"{result.exception} {result.stderr}"
+    assert ((getattr(result.exception, "exit_code", None) or result.exit_code), trained) == (2, [])
+
+
+class UnsureOfTickets:
+    """Implements `Classifier`: it knows the labels of the tickets, and asks people about every one."""
+
+    labels = OF_TICKETS
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """The same for each text."""
+        logits = [0.0] * len(OF_TICKETS)
+        return [predict(logits, labels=OF_TICKETS, temperature=1.0, tokens=3, truncated=False) for _ in texts]
+
+
+def export(path: Path) -> Path:
+    """The file that `review export --form rows` writes of the tickets' stream: a label each in turn, and events of none."""
+    events = [raw(line) for line in (TICKETS / "events.jsonl").read_bytes().splitlines()]
+    pipeline = Pipeline(decider=deciding(UnsureOfTickets()), observer=NullObserver())
+    answered = []
+    for place, made in enumerate(publish_all(events, pipeline.decide(events), NOW_MS)):
+        asked = Record(topic="review", key=made.key, value=made.value)
+        said = read_answer(reviewed(asked, answer(asked, (*OF_TICKETS, OFF_SUBJECT)[place % 8])))
+        assert isinstance(said, AnsweredEvent), said
+        answered.append(said)
+    files.write(path, files.content(Form.ROWS, answered))
+    return path
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("quick", [True, False])
+def test_answers_join_a_training_with_the_labels_of_its_rows(quick: bool, tmp_path: Path, recipes: list[BundleRecipe]) -> None:
+    """Exported and given to the training, they are rows to learn from; an event of none of the labels makes no new one."""
+    words = ("--data", TICKETS / "rows.csv", "--gold", TICKETS / "gold.csv", *(["--quick"] if quick else []))
+    result = train(tmp_path / "out", *words, "--answers", export(tmp_path / "answers.jsonl"))
+    assert isinstance(result.exception, ReachedError), result.exception
+    [of] = recipes
+    assert of.rows.labels == OF_TICKETS
+    learned = [row for row in of.rows.train if row.answered]
+    assert f"answers.jsonl: {len(learned)} answers learned from" in result.stderr
+    assert "left out, of none of the labels: lines 8, 16, 24, 32, 40, 48 and 56" in result.stderr
+    assert len(learned) > 40
+    assert not any(row.answered for row in (*of.rows.calibration, *of.rows.holdout))
+
+
+@pytest.mark.usefixtures("trained")
+def test_an_export_alone_has_the_labels_of_its_model(tmp_path: Path, recipes: list[BundleRecipe]) -> None:
+    """As rows of one's own, too, it has no label but those."""
+    result = train(tmp_path / "out", "--data", export(tmp_path / "rows.jsonl"), "--quick")
+    assert isinstance(result.exception, ReachedError), result.exception
+    assert recipes[0].rows.labels == OF_TICKETS
+    assert "7 rows that a person found to have none of the labels" in result.stderr
+
+
+def test_every_option_is_of_one_training_or_of_both() -> None:
+    """A new option says which training it is of; those of both are the places and the promise."""
+    hints = get_type_hints(TrainOptions, include_extras=True)
+    marks = {name: {OWN, SHIPPED} & set(getattr(hint, "__metadata__", ())) for name, hint in hints.items()}
+    assert {name for name, found in marks.items() if not found} == {"folder", "data", "promise", "answers", "multilabel"}
+    assert {len(found) for found in marks.values()} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--seed", "0"), "--seed is for the shipped model"),
+        (("--all", "--checkpoint", "network"), "--all, --checkpoint is for the shipped model"),
+        (("--corpus-only", "--quick"), "--corpus-only is for the shipped model"),
+    ],
+)
+def test_options_of_the_shipped_model_are_refused_beside_a_file(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    """All of them are named, also a seed of 0, before the file is looked at."""
+    result = train(tmp_path / "out", "--data", tmp_path / "none.csv", *words)
+    assert (result.exit_code, said in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("--group", "person", "--strict"), ("--allow", "repeated", "--base-corpus")])
+def test_options_of_a_file_are_refused_without_one(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A column's name is one of them."""
+    result = train(tmp_path / "out", *words)
+    named = ", ".join(word for word in words if word.startswith("--"))
+    assert (result.exit_code, f"{named} is for a file of your own rows" in result.stderr) == (2, True)

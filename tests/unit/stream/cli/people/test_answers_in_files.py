@@ -6,15 +6,15 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from model_export import commands
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
-from model_export.calibrate.errors import CalibrationError
-from model_export.data.splits import Splits
-from stream.cli import main
-from stream.contract.answers import AnsweredEvent, read_answer
-from stream.review.exchange import files
-from stream.review.exchange.files import Form
-from stream.review.exchange.lines import ExchangeError, MissingFileError
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.data import splits
+from tagstream.model_export.data.splits import Splits
+from tagstream.stream.cli import main
+from tagstream.stream.contract.answers import AnsweredEvent, read_answer
+from tagstream.stream.review.exchange import files
+from tagstream.stream.review.exchange.files import Form
+from tagstream.stream.review.exchange.lines import ExchangeError, MissingFileError
 from tests.answering import UNSURE, answer, decided, reviewed
 
 NO_ROWS = Splits(train=(), calibration=(), holdout=(), corpus_test=(), unlabelled=(), near_duplicates_removed=0)
@@ -53,7 +53,7 @@ def test_answers_about_another_network_earn_nothing_and_it_says_so(
     answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reason stands before the refusal, and no bundle is written."""
-    monkeypatch.setattr(commands.data, "load", lambda *_: NO_ROWS)
+    monkeypatch.setattr(splits, "load", lambda *_: NO_ROWS)
     done = run("model", "calibrate", DEFAULT_BUNDLE, "--out", tmp_path / "new", "--reviewed", answers)
     assert isinstance(done.exception, CalibrationError)
     assert "0 answers prove no other threshold" in str(done.exception)

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from stream.cli.people import exchange
-from stream.contract.answers import answer_id, read_answer
-from stream.contract.record import Headers, Record
-from stream.contract.signature import AnswerKeys, unsigned
-from stream.kafka.admin import TopicDescription
-from stream.review.exchange import lines
-from stream.review.exchange.files import Form
-from stream.settings.security import Security
-from stream.settings.settings import Settings
+from tagstream.stream.cli.people import exchange
+from tagstream.stream.contract.answers import AnswerKeys, answer_id, read_answer, unsigned
+from tagstream.stream.contract.event import Headers, Record
+from tagstream.stream.kafka.admin import TopicDescription
+from tagstream.stream.review.exchange import lines
+from tagstream.stream.review.exchange.files import Form
+from tagstream.stream.settings.security import Security
+from tagstream.stream.settings.settings import Settings
 from tests.answering import NOW_MS, SURE, UNSURE, answer, audited, decided, reviewed
 
 
@@ -45,11 +44,11 @@ class Topics:
         yield self
 
     def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> None:
-        """As `Sender.send`."""
+        """As `CountingSender.send`."""
         self.put(topic, Record(topic=topic, key=key, value=value, headers=headers))
 
     def flush(self) -> None:
-        """As `Sender.flush`: all is confirmed at once."""
+        """As `CountingSender.flush`: all is confirmed at once."""
 
 
 @pytest.fixture

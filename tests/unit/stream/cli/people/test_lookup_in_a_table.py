@@ -8,11 +8,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from stream.cli import main
-from stream.tables.predictions import open_predictions
-from stream.tables.schema import TableError
+from tagstream.stream.cli import main
+from tagstream.stream.tables.predictions import open_predictions
+from tagstream.stream.tables.schema import TableError
 from tests.answering import NOW_MS
-from tests.unit.stream.tables.making import corrected, model, row
+from tests.unit.stream.tables.table_rows import corrected, model, row
 
 
 def tagstream(*words: str) -> Result:

@@ -7,9 +7,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read_manifest
-from stream.cli import main
-from stream.review.store.store import open_store, unix_ms
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read_manifest
+from tagstream.stream.cli import main
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.review.store.records import unix_ms
+from tagstream.stream.review.store.store import open_store
 from tests.unit.stream.review.store.making import answer, audit
 
 SURE = {"mlops": 0.97, "other": 0.02, "computer-vision": 0.01}
@@ -25,27 +27,27 @@ def url(tmp_path: Path) -> str:
     """A store with sixty audits of the last hour by the shipped bundle, of which three are wrong; two people say so."""
     now_ms = unix_ms() - 60_000
     found = f"sqlite:///{tmp_path}/store.db"
-    before = json.dumps({"decider": "model", "model": {"digest": read_manifest(DEFAULT_BUNDLE)[1]}}).encode()
+    model = ModelRef(name="default", version="1", digest=read_manifest(DEFAULT_BUNDLE)[1])
     asked = [
         audit(
             f"event-{place}",
             probabilities=SURE,
             confidence=0.97,
-            before=before,
+            model=model,
             inclusion_probability=0.5,
             tagged_ms=now_ms,
         )
         for place in range(60)
     ]
     with open_store(found) as store:
-        store.fill(asked, {})
+        store.filling.fill(asked, {})
         for place, one in enumerate(asked):
             tag = "other" if place < 3 else "mlops"
-            given = [answer(one.item.event_id, now_ms, of=one.item, tag=tag, asked_by="audit", blind=True)]
+            given = [answer(one.item.event.id, now_ms, of=one.item, tag=tag, asked_by="audit", blind=True)]
             if place < 3:
                 given.append(
                     answer(
-                        one.item.event_id,
+                        one.item.event.id,
                         now_ms + 1,
                         of=one.item,
                         tag=tag,
@@ -55,7 +57,7 @@ def url(tmp_path: Path) -> str:
                         version=2,
                     )
                 )
-            store.fill(given, {})
+            store.filling.fill(given, {})
     return found
 
 
@@ -73,7 +75,7 @@ def test_the_table_says_how_right_the_published_decisions_are(url: str) -> None:
 def test_another_bundle_promises_nothing_here(url: str, monkeypatch: pytest.MonkeyPatch, tiny_bundle_folder: Path) -> None:
     """The promise is that of the bundle that decided: without it there is none, unless it is given."""
     monkeypatch.setenv("TAGSTREAM_BUNDLE", str(tiny_bundle_folder))
-    assert "What was promised is not known" in quality("--store", url).stdout
+    assert "The promise is not known" in quality("--store", url).stdout
     assert "the promise of 90%" in quality("--store", url, "--promise", "0.9").stdout
 
 

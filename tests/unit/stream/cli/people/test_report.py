@@ -6,9 +6,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from stream.cli import main
-from stream.contract.record import Record
-from stream.contract.reports import Report, read_report
+from tagstream.stream.cli import main
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.reports import Report, read_report
 
 
 class Sent:
@@ -30,8 +30,8 @@ class Sent:
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """A broker that takes everything."""
     taken = Sent()
-    monkeypatch.setattr("stream.kafka.admin.require", lambda *_, **__: None)
-    monkeypatch.setattr("stream.kafka.producer.sender", lambda _: contextlib.nullcontext(taken))
+    monkeypatch.setattr("tagstream.stream.kafka.admin.require", lambda *_, **__: None)
+    monkeypatch.setattr("tagstream.stream.kafka.producer.sender", lambda _: contextlib.nullcontext(taken))
     return taken
 
 

@@ -7,19 +7,19 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from stream.cli import main
-from stream.review.console.doors.access import Proxy, Remembered
-from stream.review.console.run import Plan
-from stream.review.store.store import open_store
+from tagstream.stream.cli import main
+from tagstream.stream.review.console.access import Proxy, Remembered
+from tagstream.stream.review.console.run import ConsolePlan
+from tagstream.stream.review.store.store import open_store
 
 
 @pytest.fixture
-def plans(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Plan]:
+def plans(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[ConsolePlan]:
     """The plans that consoles were started with."""
-    started: list[Plan] = []
+    started: list[ConsolePlan] = []
     monkeypatch.setenv("TAGSTREAM_STATE_FOLDER", str(tmp_path / "state"))
-    monkeypatch.setattr("stream.review.console.run.run", lambda _, plan, **__: started.append(plan))
-    monkeypatch.setattr("stream.logs.configure", lambda **_: None)
+    monkeypatch.setattr("tagstream.stream.review.console.run.run", lambda _, plan, **__: started.append(plan))
+    monkeypatch.setattr("tagstream.stream.logs.configure", lambda **_: None)
     return started
 
 
@@ -28,7 +28,7 @@ def review(*words: str) -> Result:
     return CliRunner().invoke(main.app, ["review", *words])
 
 
-def test_without_options_it_listens_on_this_machine(plans: list[Plan], tmp_path: Path) -> None:
+def test_without_options_it_listens_on_this_machine(plans: list[ConsolePlan], tmp_path: Path) -> None:
     """The store is a file in the state folder, which is made."""
     assert review("--reviewer", "ada").exit_code == 0
     [plan] = plans
@@ -37,7 +37,7 @@ def test_without_options_it_listens_on_this_machine(plans: list[Plan], tmp_path:
     assert (tmp_path / "state").is_dir()
 
 
-def test_each_cluster_and_group_has_a_store_of_its_own(plans: list[Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_cluster_and_group_has_a_store_of_its_own(plans: list[ConsolePlan], monkeypatch: pytest.MonkeyPatch) -> None:
     """A console on a second Kafka, or for a second group, begins with a store of its own; the first one finds its own again."""
     assert review().exit_code == 0
     assert review("--brokers", "elsewhere:9092").exit_code == 0
@@ -50,7 +50,7 @@ def test_each_cluster_and_group_has_a_store_of_its_own(plans: list[Plan], monkey
     assert len(set(stores)) == 3
 
 
-def test_the_one_file_of_an_older_version_stays_the_store_of_one_cluster(plans: list[Plan], tmp_path: Path) -> None:
+def test_the_one_file_of_an_older_version_stays_the_store_of_one_cluster(plans: list[ConsolePlan], tmp_path: Path) -> None:
     """The first console that finds it goes on with it where it is; a console on another Kafka never takes it."""
     older = tmp_path / "state" / "review.sqlite"
     older.parent.mkdir()
@@ -62,10 +62,10 @@ def test_the_one_file_of_an_older_version_stays_the_store_of_one_cluster(plans: 
     assert stores[0] == stores[2] == f"sqlite:///{older}"
     assert stores[1] == stores[3] != stores[0]
     with open_store(stores[0]) as still:
-        assert still.queue().length == 0
+        assert still.queue.figures().length == 0
 
 
-def test_a_damaged_older_file_is_not_passed_over(plans: list[Plan], tmp_path: Path) -> None:
+def test_a_damaged_older_file_is_not_passed_over(plans: list[ConsolePlan], tmp_path: Path) -> None:
     """The console that opens it says what is wrong with it; an empty store in its place would hide it."""
     older = tmp_path / "state" / "review.sqlite"
     older.parent.mkdir()
@@ -74,7 +74,7 @@ def test_a_damaged_older_file_is_not_passed_over(plans: list[Plan], tmp_path: Pa
     assert plans[0].store == f"sqlite:///{older}"
 
 
-def test_behind_a_proxy_it_may_listen_anywhere(plans: list[Plan]) -> None:
+def test_behind_a_proxy_it_may_listen_anywhere(plans: list[ConsolePlan]) -> None:
     """The proxy's header and addresses are taken, and so are the names and sites."""
     words = (
         "--host",
@@ -92,7 +92,7 @@ def test_behind_a_proxy_it_may_listen_anywhere(plans: list[Plan]) -> None:
     assert (plan.names, plan.origins) == (["review.example"], ["https://news.example"])
 
 
-def test_without_login_must_be_said(plans: list[Plan]) -> None:
+def test_without_login_must_be_said(plans: list[ConsolePlan]) -> None:
     """An address beyond this machine is refused, unless a person says so."""
     refused = review("--host", "192.168.0.1")
     assert refused.exit_code == 2
@@ -102,7 +102,7 @@ def test_without_login_must_be_said(plans: list[Plan]) -> None:
 
 
 @pytest.mark.parametrize("words", [("--proxy-header", "X-User"), ("--trusted-proxy", "10.0.0.1")])
-def test_header_and_address_of_a_proxy_belong_together(plans: list[Plan], words: tuple[str, str]) -> None:
+def test_header_and_address_of_a_proxy_belong_together(plans: list[ConsolePlan], words: tuple[str, str]) -> None:
     """A header that every client may set would let each be anybody."""
     refused = review(*words)
     assert refused.exit_code == 2
@@ -113,14 +113,14 @@ def test_header_and_address_of_a_proxy_belong_together(plans: list[Plan], words:
 @pytest.mark.parametrize(
     "words", [("--report-origin", "news.example"), ("--proxy-header", "X-User", "--trusted-proxy", "proxy.example")]
 )
-def test_a_wrong_value_is_an_error_of_usage(plans: list[Plan], words: tuple[str, ...]) -> None:
+def test_a_wrong_value_is_an_error_of_usage(plans: list[ConsolePlan], words: tuple[str, ...]) -> None:
     """The error carries exit code 2."""
     failed = review(*words)
     assert getattr(failed.exception, "exit_code", None) == 2
     assert plans == []
 
 
-def test_a_folder_that_cannot_be_made_is_said(plans: list[Plan], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_said(plans: list[ConsolePlan], tmp_path: Path) -> None:
     """A file in the way of the state folder."""
     (tmp_path / "state").write_text("", encoding="utf-8")
     refused = review()

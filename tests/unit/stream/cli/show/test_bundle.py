@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from model_export.bundle.bundle import Bundle
-from model_export.bundle.bundle import read as read_bundle
-from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
-from stream.cli import main
-from stream.cli.show.bundle import print_bundle
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.bundle import read as read_bundle
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
+from tagstream.stream.cli import main
+from tagstream.stream.cli.show.bundle import print_bundle
+from tagstream.stream.settings.settings import Settings
 from tests.conftest import TINY_BUNDLE
 
 ROWS = {"train": 12_345, "unlabelled": 0, "calibration": 678, "corpus_test": 9, "holdout": 191}

@@ -3,13 +3,14 @@
 import msgspec
 import pytest
 
-from monitoring.drift import baseline
-from monitoring.drift.findings import Finding, what_moved
-from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.watch import DriftWatch
-from monitoring.vocabulary import DriftKind, DriftSignal
-from stream.cli.show import findings
-from stream.contract.record import Record
+from tagstream.monitoring.drift import baseline
+from tagstream.monitoring.drift.findings import Finding, what_moved
+from tagstream.monitoring.drift.thresholds import DriftPlan
+from tagstream.monitoring.drift.watch import DriftWatch
+from tagstream.monitoring.signals import DriftSignal
+from tagstream.monitoring.vocabulary import DriftKind
+from tagstream.stream.cli.show import findings
+from tagstream.stream.contract.event import Record
 from tests.unit.monitoring.drift.drift_cases import MODEL, decision, ordinary
 
 

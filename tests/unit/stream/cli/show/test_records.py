@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from stream.cli.show import records
-from stream.cli.show.records import print_record, tail
-from stream.cli.show.wanted import Wanted
-from stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
-from stream.contract.dead_letter import Place
-from stream.contract.distinct import ConflictError
-from stream.contract.record import Record
-from stream.dead_letters.selection import place
-from stream.settings.settings import Settings
+from tagstream.stream.cli.show import records
+from tagstream.stream.cli.show.record_filter import RecordFilter
+from tagstream.stream.cli.show.records import print_record, tail
+from tagstream.stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
+from tagstream.stream.contract.dead_letter import Place
+from tagstream.stream.contract.distinct import ConflictError
+from tagstream.stream.contract.event import Record
+from tagstream.stream.dead_letters.selection import place
+from tagstream.stream.settings.settings import Settings
 from tests.answering import NOW_MS, UNSURE, answer, decided, reviewed
 
 
@@ -77,10 +77,10 @@ def test_one_distinct_outcome_is_said_in_the_singular(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"wanted": Wanted(tag="computer-vision")}, "0 of 2 records matched\n"),
-        ({"wanted": Wanted(id="1")}, "1 of 2 records matched\n"),
-        ({"wanted": Wanted(decider="rules"), "distinct": True}, "0 of 2 records matched\n"),
-        ({"wanted": Wanted(id="1"), "max_records": 1}, "1 of 1 record matched\n"),
+        ({"keep": RecordFilter(tag="computer-vision")}, "0 of 2 records matched\n"),
+        ({"keep": RecordFilter(id="1")}, "1 of 2 records matched\n"),
+        ({"keep": RecordFilter(decider="rules"), "distinct": True}, "0 of 2 records matched\n"),
+        ({"keep": RecordFilter(id="1"), "max_records": 1}, "1 of 1 record matched\n"),
         ({}, ""),
     ],
 )
@@ -100,6 +100,24 @@ def test_an_empty_topic_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "0 records came\n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("from_beginning", [True, False])
+def test_a_tail_without_an_end_says_that_it_waits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, from_beginning: bool
+) -> None:
+    """Once, behind the records that were there; who sees nothing learns how to see what is there."""
+
+    def read(*_: object, **__: object) -> Iterator[list[Record]]:
+        yield from ([decision(1, offset=0)] if from_beginning else [], [], [])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "require", lambda *_, **__: None)
+    monkeypatch.setattr(records.reader, "read", read)
+    tail(Settings(), "tagged", as_json=True, from_beginning=from_beginning, max_records=None, idle_seconds=None)
+    said = capsys.readouterr().err
+    assert said.count("waiting for new records of tagged; Ctrl-C ends") == 1
+    assert ("--from-beginning shows those that are there" in said) is not from_beginning
+
+
 def test_the_place_that_tail_prints_is_the_one_that_dlq_show_takes(capsys: pytest.CaptureFixture[str]) -> None:
     """The second word of the line can be pasted behind `tagstream dlq show`."""
     print_record(Record(topic="content.dlq", partition=2, offset=40, key=None, value=b"no json"), as_json=False)
@@ -114,7 +132,7 @@ def test_a_line_says_who_decided(capfd: pytest.CaptureFixture[str]) -> None:
     written = reviewed(model, answer(model, "other", reviewer="ann\x1b[2J"))
     answered = read_answer(written)
     assert isinstance(answered, AnsweredEvent)
-    key, value, _ = tagged_by_reviewer(answered, NOW_MS)
+    key, value, _, _ = tagged_by_reviewer(answered, NOW_MS)
     print_record(written, as_json=False)
     print_record(Record(topic="tagged", key=key, value=value), as_json=False)
     said, follows = (" ".join(line.split()) for line in capfd.readouterr().out.splitlines())

@@ -11,7 +11,7 @@ import jsonschema
 Schema = dict[str, Any] | bool
 
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
-_UPPER = ("maximum", "maxLength")
+_UPPER = ("maximum", "maxLength", "maxItems")
 _JUDGED = {*_LOWER, *_UPPER, "type", "properties", "required", "additionalProperties", "propertyNames", "items", "pattern"}
 _JUDGED |= {"anyOf", "enum", "const"}
 _WORDS = {"title", "description", "$schema", "$id", "x-known-values"}

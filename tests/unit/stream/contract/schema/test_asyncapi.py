@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from stream.contract.schema.asyncapi import document
-from stream.contract.schema.pages import rendered
-from stream.contract.schema.topics import schemas
-from stream.settings.settings import Settings
+from tagstream.stream.contract.schema.asyncapi import document
+from tagstream.stream.contract.schema.pages import rendered
+from tagstream.stream.contract.schema.topics import schemas
+from tagstream.stream.settings.settings import Settings
 from tests.lacking import program
 
 COMMITTED = Path(__file__).parents[5] / "docs" / "contract" / "asyncapi.json"
@@ -28,7 +28,7 @@ def validated(file: Path, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 def target(reference: str, within: dict[str, Any]) -> Any:
-    """What a reference leads to."""
+    """The object that a reference leads to."""
     found: Any = within
     for step in reference.removeprefix("#/").split("/"):
         found = found[step]
@@ -50,7 +50,7 @@ def test_every_topic_is_in_it_or_is_no_part_of_the_contract() -> None:
     """A new topic of the settings must be described; addresses are the default names."""
     topics = Settings().topics.model_dump()
     channels = {role: channel["address"] for role, channel in document()["channels"].items()}
-    assert channels == {role: name for role, name in topics.items() if role not in {"replays", "references", "shadow"}}
+    assert channels == {role: name for role, name in topics.items() if role not in {"replays", "references"}}
 
 
 def test_every_schema_of_a_topic_is_in_it() -> None:

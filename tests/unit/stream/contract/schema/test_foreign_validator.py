@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stream.contract.schema.topics import schemas
+from tagstream.stream.contract.schema.topics import schemas
 from tests.lacking import ASYNCAPI, program
 from tests.unit.stream.contract.schema.test_schemas import BAD, GOOD
 
@@ -23,7 +23,7 @@ console.log(JSON.stringify(values.map(([name, value]) => judges[name](value))));
 
 
 def verdicts(values: list[tuple[str, Any]]) -> list[bool]:
-    """What Ajv says of each value by the schema of this name."""
+    """Ajv's verdict on each value by the schema of this name."""
     program("asyncapi")
     given = json.dumps({"schemas": schemas(), "values": values})
     modules = ASYNCAPI.parents[1]

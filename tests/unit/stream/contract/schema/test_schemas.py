@@ -10,22 +10,22 @@ import jsonschema
 import msgspec
 import pytest
 
-from monitoring.vocabulary import Destination, Reason, Stage
-from stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
-from stream.contract.dead_letter import FIRST_OF_OURS
-from stream.contract.decisions import Decision
-from stream.contract.events import decode
-from stream.contract.published import ReviewerDecision
-from stream.contract.record import Headers, Record
-from stream.contract.refusal import Refusal
-from stream.contract.reports import Report, report_of, write_report
-from stream.contract.schema.events import NOT_BLANK
-from stream.contract.schema.pages import main, pages
-from stream.contract.schema.topics import schemas
-from stream.decide.answer import answer_of
-from stream.demo.samples import load_events
+from tagstream.monitoring.vocabulary import Destination, Reason, Stage
+from tagstream.stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
+from tagstream.stream.contract.dead_letter import FIRST_OF_OURS
+from tagstream.stream.contract.event import Headers, Record, decode
+from tagstream.stream.contract.outcome import ASKED_FIELDS, OPTIONAL_FIELD, Decision, ReviewerDecision
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.contract.reports import Report, report_of, write_report
+from tagstream.stream.contract.schema.events import NOT_BLANK
+from tagstream.stream.contract.schema.pages import main, pages
+from tagstream.stream.contract.schema.topics import schemas
+from tagstream.stream.contract.shadow import write_shadowed
+from tagstream.stream.decide.answer import answer_of
+from tagstream.stream.demo.samples import load_events
 from tests.answering import MODEL, NOW_MS, PIPELINE, SURE, UNSURE, answer, audited, decided, reviewed
 from tests.hostile.corpus import corpus
+from tests.unit.stream.contract.test_shadow import WHOLE as COMPARED
 from tests.unit.stream.demo.demo_records import found_words
 from tests.unit.stream.serve.conftest import ask
 
@@ -38,7 +38,7 @@ HIDDEN = '{"id":"e-4","title":"deploy\u200bment of a model"}'.encode()
 
 
 def faults(name: str, value: Any) -> list[str]:
-    """What the schema of this name says against the value."""
+    """The faults that the schema of this name finds in the value."""
     return [error.message[:200] for error in jsonschema.Draft7Validator(SCHEMAS[name]).iter_errors(value)]
 
 
@@ -58,7 +58,7 @@ def by_person(**said: Any) -> Record:
     """The decision of a person on `tagged`."""
     found = read_answer(reviewed(decided(), answer(**said)))
     assert isinstance(found, AnsweredEvent)
-    key, value, kept = tagged_by_reviewer(found, NOW_MS)
+    key, value, kept, _ = tagged_by_reviewer(found, NOW_MS)
     return Record(key=key, value=value, headers=kept, topic="tagged")
 
 
@@ -94,6 +94,10 @@ GOOD: dict[str, list[Any]] = {
     ],
     "reports": [json.loads(a_report()), {"event_id": "e", "reported_at": "2026-11-26T16:20:33.527Z", "later": "a new field"}],
     "drift": [json.loads(msgspec.json.encode(found_words("agents")))],
+    "shadow": [
+        json.loads(write_shadowed(COMPARED)),
+        json.loads(write_shadowed(msgspec.structs.replace(COMPARED, challenger=None, failure="RuntimeError"))),
+    ],
     "classified": [
         json.loads(answer_of(publication, line=3, row=2))
         for publication in PIPELINE.publications([Record(key=None, value=value) for value in (SURE, UNSURE, b"[]", HIDDEN)])
@@ -167,13 +171,17 @@ BAD: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
     ("drift", without("kind")),
     ("drift", with_(kind="weather")),
     ("drift", with_(words=[{"word": "agents"}])),
+    ("shadow", without("event_id")),
+    ("shadow", with_(champion={"tag": "mlops"})),
+    ("shadow", with_(offset=-1)),
+    ("shadow", with_(inclusion_probability=0)),
     ("classified", with_(destination="elsewhere")),
     ("classified", without("destination")),
 ]
 
 
 def test_the_published_files_are_those_of_the_code() -> None:
-    """If this fails: python -m stream.contract.schema.pages docs/contract, and read the difference as your readers will."""
+    """If this fails: python -m tagstream.stream.contract.schema.pages docs/contract, and read the difference as your readers will."""
     assert {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.json")} == pages()
 
 
@@ -193,7 +201,7 @@ def test_every_schema_is_one_of_its_dialect_without_references(name: str) -> Non
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GOOD.items() for value in values])
 def test_a_record_of_ours_agrees(name: str, value: Any) -> None:
-    """What tagstream's own code writes agrees with the schema, for every schema."""
+    """The records of tagstream's own code agree with the schema, for every schema."""
     assert faults(name, value) == []
 
 
@@ -209,7 +217,7 @@ def test_a_spoilt_record_does_not_agree(name: str, spoil: Callable[[dict[str, An
 
 
 def test_every_outcome_agrees_with_the_schema_of_its_topic() -> None:
-    """Whatever comes, the outcome's value, headers and answer object agree; and each kind of outcome was among them."""
+    """For any record the outcome's value, headers and answer object agree; and each kind of outcome was among them."""
     validators = {name: jsonschema.Draft7Validator(schema) for name, schema in SCHEMAS.items()}
     seen = dict.fromkeys(Destination, 0)
     records = given_events()
@@ -262,9 +270,9 @@ def _beyond_schemas(value: dict[str, Any], refusal: Refusal) -> bool:
 @pytest.mark.parametrize(
     ("name", "written"),
     [
-        ("tagged", {*Decision.__struct_fields__, "tagged_at"}),
-        ("review", {*Decision.__struct_fields__, "reasons", "inclusion_probability", "text_flags", "tagged_at"}),
-        ("tagged", set(ReviewerDecision.__struct_fields__)),
+        ("tagged", {*Decision.__struct_fields__, "tagged_at"} - (ASKED_FIELDS - {OPTIONAL_FIELD})),
+        ("review", {*Decision.__struct_fields__, "tagged_at"}),
+        ("tagged", set(ReviewerDecision.__struct_fields__) - ASKED_FIELDS),
     ],
 )
 def test_every_field_that_is_written_is_described(name: str, written: set[str]) -> None:

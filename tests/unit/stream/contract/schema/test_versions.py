@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from stream.contract.record import Record
-from stream.contract.schema.topics import schemas
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.schema.topics import schemas
 from tests.data.contract import make
 from tests.unit.stream.contract.schema.containment import lost, refusals
 
@@ -44,7 +44,7 @@ def record_of(line: dict[str, Any]) -> Record:
 
 
 def changed(old: Any, new: Any, at: str = "$") -> list[str]:
-    """What of the old is not in the new, or is another value there; new fields of objects are no change."""
+    """The parts of the old that are not in the new, or have another value there; new fields of objects are no change."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return [] if old == new and type(old) is type(new) else [at]
     return [

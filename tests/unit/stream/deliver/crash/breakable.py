@@ -4,11 +4,10 @@ import os
 import signal
 from collections.abc import Sequence
 
-from model_export.bundle.prediction import Prediction
-from stream.decide.decider import Decider
-from stream.decide.from_settings import pipeline_of
-from stream.decide.pipeline import Pipeline
-from stream.settings.settings import Settings
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.settings.settings import Settings
 from tests.faults.worker.poison import PoisonableClassifier
 from tests.faults.worker.stub import MODEL, THRESHOLD
 

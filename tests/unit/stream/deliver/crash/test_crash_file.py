@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from stream.deliver.crash.crash_file import FORGOTTEN_SECONDS, CrashFile, left_behind, newest
+from tagstream.stream.deliver.crash.crash_file import FORGOTTEN_SECONDS, CrashFile, left_behind, newest
 from tests.waiting import HANG_SECONDS
 
 ROOM = 64
@@ -73,7 +73,7 @@ def test_a_payload_that_is_too_large_is_refused_and_the_last_one_stays(tmp_path:
 def other(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """A living process that has written `theirs`."""
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom stream.deliver.crash.crash_file import CrashFile\n"
+        "import sys, time\nfrom pathlib import Path\nfrom tagstream.stream.deliver.crash.crash_file import CrashFile\n"
         f"CrashFile(Path(sys.argv[1]), stem='a', payload_bytes={ROOM}).write(b'theirs')\nprint('ready', flush=True)\ntime.sleep({HANG_SECONDS})\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:

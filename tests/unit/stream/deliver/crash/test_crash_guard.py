@@ -13,21 +13,30 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from monitoring.vocabulary import Destination
-from stream.contract.budget import Budget
-from stream.contract.publication import Publication
-from stream.contract.record import Record, weight
-from stream.contract.refusal import Refusal
-from stream.decide.from_settings import pipeline_of
-from stream.deliver.crash.crash_file import CrashFile, newest
-from stream.deliver.crash.crash_guard import MOST_NOT_HELD, CrashGuard, open_guard
-from stream.deliver.crash.guard import DecideOrRefuse, Guard, Unguarded
-from stream.deliver.crash.suspects import InHand, State, Suspect, inherited
-from stream.deliver.crash.trial import Died, NotHeld
-from stream.deliver.state_folder import StateFolderError, stem_of
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import Budget, Record, weight
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.deliver.crash.crash_file import CrashFile, newest
+from tagstream.stream.deliver.crash.guard import (
+    MOST_NOT_HELD,
+    CrashGuard,
+    CrashState,
+    DecideOrRefuse,
+    Guard,
+    InHand,
+    Suspect,
+    Unguarded,
+    inherited,
+    open_guard,
+)
+from tagstream.stream.deliver.crash.guard import decided as decided_by
+from tagstream.stream.deliver.crash.trial import Died, NotHeld
+from tagstream.stream.deliver.state_folder import StateFolderError, stem_of
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import BrokenClassifier, deciding
-from tests.unit.stream.deliver.crash.trying import KILLED, PIPELINE, SEGFAULT, FakeTrials, decided, event
+from tests.unit.stream.deliver.crash.fake_trials import KILLED, PIPELINE, SEGFAULT, FakeTrials, decided, event
 
 DEATHS = 3
 
@@ -76,7 +85,7 @@ class Worker:
                 nested(left[1:])
                 return decided(events, refusal)
 
-            self.guard.guarded(then)(left[0])
+            decided_by(self.guard, then, left[0])
 
         nested(batches)
         self.guard = self.start()
@@ -88,7 +97,7 @@ class Worker:
 
     def decides(self, one: Record) -> Publication:
         """Decide one event alone."""
-        (publication,) = self.guard.guarded(decided)([one])
+        (publication,) = decided_by(self.guard, decided, [one])
         return publication
 
     def deaths(self) -> dict[int, int]:
@@ -105,14 +114,14 @@ def worker(tmp_path: Path) -> Worker:
 def test_events_are_in_the_file_while_they_are_in_the_model_and_no_longer(worker: Worker) -> None:
     """The file lists the batches of all threads, and is empty before and after."""
 
-    def said() -> State:
+    def said() -> CrashState:
         payload = newest(worker.guard._file.path.read_bytes())
         assert payload is not None
-        return msgspec.msgpack.decode(payload, type=State)
+        return msgspec.msgpack.decode(payload, type=CrashState)
 
     def look(events: Sequence[Record]) -> list[Publication]:
         assert said().in_hand == [[InHand(0, 1), InHand(0, 2)]]
-        worker.guard.guarded(look_again)([event(3)])
+        decided_by(worker.guard, look_again, [event(3)])
         assert said().in_hand == [[InHand(0, 1), InHand(0, 2)]]
         return decided(events)
 
@@ -120,9 +129,9 @@ def test_events_are_in_the_file_while_they_are_in_the_model_and_no_longer(worker
         assert said().in_hand == [[InHand(0, 1), InHand(0, 2)], [InHand(0, 3)]]
         return decided(events)
 
-    assert said() == State([], [], tried=True)
-    worker.guard.guarded(look)([event(1), event(2)])
-    assert said() == State([], [], tried=True)
+    assert said() == CrashState([], [], tried=True)
+    decided_by(worker.guard, look, [event(1), event(2)])
+    assert said() == CrashState([], [], tried=True)
 
 
 def test_an_event_that_also_ends_its_trials_is_given_up_unread_and_with_its_bytes(worker: Worker) -> None:
@@ -135,7 +144,7 @@ def test_an_event_that_also_ends_its_trials_is_given_up_unread_and_with_its_byte
     assert worker.deaths() == {2: 1, 3: 1}
     worker.tries(culprit, *[SEGFAULT] * (DEATHS - 1))
 
-    (letter,) = worker.guard.guarded(unread(worker.settings))([culprit])
+    (letter,) = decided_by(worker.guard, unread(worker.settings), [culprit])
     headers = dict(letter.headers)
     assert (letter.destination, letter.value) == (Destination.DLQ, culprit.value)
     assert (headers["x-dlq-code"], headers["x-dlq-stage"], headers["x-dlq-attempts"]) == (b"crashes_worker", b"infer", b"3")
@@ -144,9 +153,9 @@ def test_an_event_that_also_ends_its_trials_is_given_up_unread_and_with_its_byte
     held = len(worker.trials.held)
     worker.guard.tried(culprit, lambda: True)
     assert len(worker.trials.held) == held, "its trials are over"
-    (again,) = worker.guard.guarded(unread(worker.settings))([culprit])
+    (again,) = decided_by(worker.guard, unread(worker.settings), [culprit])
     assert again.headers == letter.headers
-    worker.guard.committed({0: 3})
+    worker.guard.committed({("content", 0): 3})
     assert worker.deaths() == {3: 1}
 
 
@@ -163,7 +172,7 @@ def test_an_event_that_also_ends_its_trials_is_given_up_unread_and_with_its_byte
 def test_no_number_of_ends_from_outside_gives_an_event_up(
     tmp_path_factory: pytest.TempPathFactory, ends: "list[list[set[int]] | tuple[int, NotHeld | None]]"
 ) -> None:
-    """Whatever an outsider ends, workers or trials, with whatever in the model: no event has more than one death, and each is decided."""
+    """An outsider ends workers or trials with any event in the model: no event has more than one death, and each is decided."""
     worker = Worker(tmp_path_factory.mktemp("state"))
     for end in ends:
         if isinstance(end, tuple):
@@ -194,7 +203,7 @@ def test_the_outcome_of_a_trial_is_taken_and_the_event_is_not_decided_again(work
     def unexpected(_: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
         raise AssertionError(refusal)
 
-    assert [one.destination for one in worker.guard.guarded(unexpected)([event(1)])] == [Destination.TAGGED]
+    assert [one.destination for one in decided_by(worker.guard, unexpected, [event(1)])] == [Destination.TAGGED]
     assert worker.deaths() == {}
     assert worker.trials.ends == 1, "there is no suspect left"
 
@@ -229,7 +238,7 @@ def test_a_dead_letter_of_a_trial_is_made_anew_within_the_budget_of_its_batch(wo
     worker.dies_with([malformed])
     worker.trials.hold = lambda *_: PIPELINE.publications([event(1, b"x" * 1000)])[0]  # type: ignore[method-assign]
     worker.guard.tried(malformed, lambda: True)
-    (letter,) = worker.guard.guarded(PIPELINE.publications)([malformed])
+    (letter,) = decided_by(worker.guard, PIPELINE.publications, [malformed])
     assert (letter.destination, letter.value) == (Destination.DLQ, None)
     assert worker.deaths() == {}
 
@@ -251,11 +260,11 @@ def test_ends_that_no_event_is_to_blame_for_are_not_counted(worker: Worker) -> N
     def excused(events: Sequence[Record]) -> list[Publication]:
         worker.guard.excuse()
         said = worker.guard._file.path.read_bytes()
-        worker.guard.guarded(decided)([event(9)])
+        decided_by(worker.guard, decided, [event(9)])
         assert worker.guard._file.path.read_bytes() == said, "an excused guard writes no more"
         return decided(events)
 
-    worker.guard.guarded(excused)([event(1)])
+    decided_by(worker.guard, excused, [event(1)])
     worker.dies()
     assert worker.deaths() == {}
 
@@ -267,7 +276,7 @@ def test_an_end_in_good_order_blames_no_event_that_is_in_the_model(worker: Worke
         worker.guard.close()
         return decided(events)
 
-    worker.guard.guarded(ends)([event(1)])
+    decided_by(worker.guard, ends, [event(1)])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -308,7 +317,7 @@ def test_an_exception_is_no_death_and_no_acquittal(worker: Worker) -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        worker.guard.guarded(broken)([event(1)])
+        decided_by(worker.guard, broken, [event(1)])
     worker.dies()
     assert worker.deaths() == {1: 1}
 
@@ -327,10 +336,26 @@ def test_an_offset_of_a_topic_that_was_made_anew_is_another_event(worker: Worker
 def test_events_before_the_commit_are_suspects_no_longer(worker: Worker) -> None:
     """The commits count by partition, and the file is updated too."""
     worker.dies_with([event(1), event(5), event(5, partition=1)])
-    worker.guard.committed({0: 5})
+    worker.guard.committed({("content", 0): 5})
     assert [(suspect.partition, suspect.offset) for suspect in worker.guard.known] == [(0, 5), (1, 5)]
     worker.dies()
     assert [(suspect.partition, suspect.offset) for suspect in worker.guard.known] == [(0, 5), (1, 5)]
+
+
+def test_events_at_one_place_of_two_topics_are_two_events(tmp_path: Path) -> None:
+    """Only the one that was in the model is a suspect, after a death too; commits count by topic."""
+    worker = Worker(tmp_path, contents={"posts": {}})
+    one, other = event(1), replace(event(1), topic="posts")
+    worker.dies_with([other])
+    assert (worker.guard.suspects("content", 0, 1), worker.guard.suspects("posts", 0, 1)) == (False, True)
+    worker.tries(other, *[SEGFAULT] * (DEATHS - 1))
+    assert worker.decides(one).destination is Destination.TAGGED
+    worker.dies()
+    assert [(suspect.topic, suspect.deaths) for suspect in worker.guard.known] == [(1, DEATHS)]
+    worker.guard.committed({("content", 0): 9})
+    assert worker.guard.suspects("posts", 0, 1)
+    worker.guard.committed({("posts", 0): 2})
+    assert worker.guard.known == []
 
 
 def test_files_of_living_processes_and_of_other_groups_are_left_alone(tmp_path: Path) -> None:
@@ -344,7 +369,7 @@ def test_files_of_living_processes_and_of_other_groups_are_left_alone(tmp_path: 
         seen.append(len(second.deaths()) + len(other.deaths()))
         return decided(events)
 
-    first.guard.guarded(meanwhile)([event(1)])
+    decided_by(first.guard, meanwhile, [event(1)])
     assert seen == [0]
     os.close(first.guard._file._descriptor)
     assert Worker(tmp_path).deaths() == {}
@@ -352,10 +377,10 @@ def test_files_of_living_processes_and_of_other_groups_are_left_alone(tmp_path: 
 
 def test_of_two_counts_of_deaths_for_one_event_the_higher_counts() -> None:
     """When two processes died with one event, the larger count is kept."""
-    one = State([Suspect(0, 1, 2, "f")], [[InHand(0, 1)]], tried=True)
-    two = State([], [[InHand(0, 1), InHand(0, 2)]], tried=True)
+    one = CrashState([Suspect(0, 1, 2, "f")], [[InHand(0, 1)]], tried=True)
+    two = CrashState([], [[InHand(0, 1), InHand(0, 2)]], tried=True)
     for states in ([one, two], [two, one]):
-        assert inherited(states) == {(0, 1): Suspect(0, 1, 2, "f"), (0, 2): Suspect(0, 2, 1)}
+        assert inherited(states) == {(0, 0, 1): Suspect(0, 1, 2, "f"), (0, 0, 2): Suspect(0, 2, 1)}
 
 
 def test_the_folder_is_empty_after_an_end_without_suspects(worker: Worker, tmp_path: Path) -> None:
@@ -368,7 +393,7 @@ def test_the_folder_is_empty_after_an_end_without_suspects(worker: Worker, tmp_p
 
 
 class Reported:
-    """Implements `Report`."""
+    """Implements `GuardReport`."""
 
     def __init__(self) -> None:
         """Begin without reports."""
@@ -386,7 +411,7 @@ def test_the_dead_letter_of_an_event_that_kills_fits_into_its_topic(tmp_path: Pa
     big = event(0, b"x" * limit)
     worker.dies_with([big])
     worker.tries(big, *[SEGFAULT] * (DEATHS - 1))
-    (given_up,) = worker.guard.guarded(unread(worker.settings))([big])
+    (given_up,) = decided_by(worker.guard, unread(worker.settings), [big])
     assert given_up.destination is Destination.DLQ
     assert weight(given_up.key, given_up.value, given_up.headers) <= limit
 
@@ -414,7 +439,8 @@ def test_without_a_home_the_worker_works_unguarded_and_says_so(tmp_path: Path, m
         guard = open_guard(settings, FakeTrials(), reported)
     assert isinstance(guard, Unguarded)
     assert reported.told == [(False, 0)]
-    assert guard.guarded(decided) is decided
+    made = decided([event(1)])
+    assert decided_by(guard, lambda _events, _refusal=None: made, [event(1)]) == made
 
 
 def test_the_default_folder_is_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,7 +461,7 @@ def test_a_full_disk_at_the_start_switches_the_guard_off_even_where_the_folder_w
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk is no mistake in the settings and passes, so the worker starts."""
-    monkeypatch.setattr("stream.deliver.crash.crash_file._write", full)
+    monkeypatch.setattr("tagstream.stream.deliver.crash.crash_file._write", full)
     reported = Reported()
     assert isinstance(open_guard(Settings(state_folder=tmp_path), FakeTrials(), reported), Unguarded)
     assert reported.told == [(False, 0)]
@@ -448,8 +474,8 @@ def test_a_disk_that_fails_later_switches_the_guard_off_and_leaves_no_outdated_f
     """Events are still decided, and the file's last content makes none of them a suspect."""
     reported = Reported()
     guard: Guard = open_guard(Settings(state_folder=tmp_path), FakeTrials(), reported)
-    monkeypatch.setattr("stream.deliver.crash.crash_file._write", full)
-    assert len(guard.guarded(decided)([event(1)])) == 1
+    monkeypatch.setattr("tagstream.stream.deliver.crash.crash_file._write", full)
+    assert len(decided_by(guard, decided, [event(1)])) == 1
     assert reported.told[0] == (True, 0)
     assert reported.told[-1] == (False, 0)
     assert list(tmp_path.iterdir()) == []
@@ -480,7 +506,7 @@ def test_more_suspects_than_there_is_room_for_keep_those_with_most_deaths(tmp_pa
     """Two full batches of suspects are kept; the others are ordinary events again."""
     settings = Settings(state_folder=tmp_path, batch_max_events=2, inference_threads=1)
     file = CrashFile(tmp_path, stem=stem_of(settings), payload_bytes=4096)
-    file.write(msgspec.msgpack.encode(State([Suspect(0, n, 1 + n % 3) for n in range(30)], [], tried=True)))
+    file.write(msgspec.msgpack.encode(CrashState([Suspect(0, n, 1 + n % 3) for n in range(30)], [], tried=True)))
     file.close(remove=False)
     guard = open_guard(settings, FakeTrials())
     assert isinstance(guard, CrashGuard)

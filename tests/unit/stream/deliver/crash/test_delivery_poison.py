@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from monitoring.health import Progress
-from monitoring.observer import Observation
-from monitoring.vocabulary import Destination, Reason
-from stream.contract.publication import Decide, Publication
-from stream.contract.record import Record
-from stream.deliver.crash.guard import DecideOrRefuse
-from stream.deliver.delivery import Delivery
-from stream.deliver.fatal import InferenceTimeoutError
-from stream.settings.settings import Settings
+from tagstream.monitoring.health import Progress
+from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.vocabulary import Destination, Reason
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.deliver.crash.guard import Unguarded
+from tagstream.stream.deliver.delivery import Delivery
+from tagstream.stream.deliver.fatal import InferenceTimeoutError
+from tagstream.stream.settings.settings import Settings
 from tests.fakes import Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
 from tests.unit.stream.deliver.delivering import decided, drive, quiet, until
 
 
-class FakeGuard:
+class FakeGuard(Unguarded):
     """Implements `Guard`: suspects the given offsets, and notes whether an end was excused."""
 
     def __init__(self, *suspects: int) -> None:
@@ -35,7 +35,7 @@ class FakeGuard:
         self.holds = False
         self.trials: list[int] = []
 
-    def suspects(self, partition: int, offset: int) -> bool:
+    def suspects(self, topic: str, partition: int, offset: int) -> bool:  # noqa: ARG002
         """Whether the offset is one of them."""
         return partition == 0 and offset in self.suspected
 
@@ -46,15 +46,11 @@ class FakeGuard:
             time.sleep(0.001)
         return not self.holds
 
-    def guarded(self, decide: DecideOrRefuse) -> Decide:
-        """Return `decide` unchanged."""
-        return decide
-
     def excuse(self) -> None:
         """Note the call."""
         self.excused = True
 
-    def committed(self, offsets: Mapping[int, int]) -> None:
+    def committed(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """Do nothing."""
 
     def close(self) -> None:

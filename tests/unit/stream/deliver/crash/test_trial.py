@@ -7,18 +7,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from monitoring.vocabulary import Destination
-from stream.contract.publication import Publication
-from stream.contract.record import Record
-from stream.decide.draw import Draw
-from stream.decide.from_settings import pipeline_of
-from stream.decide.pipeline import Pipeline
-from stream.deliver.crash.trial import ChildTrials, Died, NotHeld, Recipe
-from stream.settings.settings import Settings
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import ModelRef, NeedsReview, Publication, Tagged
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.pipeline import Decider, Draw, Pipeline
+from tagstream.stream.deliver.crash.trial import ChildTrials, Died, NotHeld, TrialRecipe
+from tagstream.stream.settings.settings import Settings
 from tests.faults.worker.poison import ABORT, DEVOUR, RAISE
 from tests.faults.worker.stub import HANG, MODEL, OTHER_MODEL
 from tests.unit.stream.deliver.crash.breakable import BROKEN, EXIT, KILL, SEGFAULT, breakable, endless, refused
@@ -27,9 +28,9 @@ from tests.waiting import HANG_SECONDS, until
 DRAW = Draw(rate=1.0)
 
 
-def recipe(make: Callable[[Settings], Pipeline] = breakable, **knobs: object) -> Recipe:
+def recipe(make: Callable[[Settings], Pipeline] = breakable, **knobs: object) -> TrialRecipe:
     """A recipe for this model."""
-    return Recipe(make=make, settings=Settings.model_validate(knobs), draw=DRAW, model=MODEL)
+    return TrialRecipe(make=make, settings=Settings.model_validate(knobs), draw=DRAW, model=MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +153,12 @@ def test_an_exception_of_the_machine_blames_no_event_and_tells_no_text(trials: C
         (recipe(refused), "cannot load the model: FileNotFoundError: the bundle"),
         (recipe(endless), "was ended by signal SIGKILL"),
         (
-            Recipe(make=breakable, settings=Settings(), draw=None, model=OTHER_MODEL),
+            TrialRecipe(make=breakable, settings=Settings(), draw=None, model=OTHER_MODEL),
             "finds another model",
         ),
     ],
 )
-def test_a_process_that_cannot_have_the_workers_model_holds_no_trial(made: Recipe, why: str) -> None:
+def test_a_process_that_cannot_have_the_workers_model_holds_no_trial(made: TrialRecipe, why: str) -> None:
     """The reason is said, and no event is blamed."""
     found = ChildTrials(made).hold(event(ABORT), always)
     assert isinstance(found, NotHeld)
@@ -192,7 +193,7 @@ def test_a_process_ends_by_itself_when_no_event_comes(trials: ChildTrials) -> No
 PARENT = """
 import sys
 from tests.unit.stream.deliver.crash.test_trial import always, event, pid_of, recipe
-from stream.deliver.crash.trial import ChildTrials
+from tagstream.stream.deliver.crash.trial import ChildTrials
 from tests.faults.worker.stub import HANG
 held = ChildTrials(recipe())
 held.hold(event("deployment"), always)
@@ -223,9 +224,62 @@ def test_the_bundle_of_the_settings_and_the_rules_are_tried_as_they_decide(tiny_
     """Every decider that a worker can have makes its way into the other process."""
     for settings in (Settings(bundle=tiny_bundle_folder), Settings(decider="rules")):
         pipeline = pipeline_of(settings)
-        held = ChildTrials(Recipe(make=pipeline_of, settings=settings, draw=None, model=pipeline.decider.model))
+        held = ChildTrials(TrialRecipe(make=pipeline_of, settings=settings, draw=None, model=pipeline.decider.model))
         found = held.hold(event("Detecting objects in images"), always)
         held.end()
         assert isinstance(found, Publication), found
         assert found.outcome == pipeline.publications([event("Detecting objects in images")])[0].outcome
         assert found.destination is not Destination.DLQ
+
+
+def decider(model: ModelRef, stand_in: Decider | None = None) -> Decider:
+    """One of this model."""
+    return replace(breakable(Settings()).decider, model=model, stand_in=stand_in)
+
+
+IN_EPOCH = msgspec.structs.replace(MODEL, epoch="3", arm="fallback")
+CHALLENGER = decider(msgspec.structs.replace(MODEL, epoch="3", arm="challenger"), decider(IN_EPOCH))
+
+
+def arm(found: object) -> str | None:
+    """The arm of the decision in a trial's outcome."""
+    assert isinstance(found, Publication), found
+    assert isinstance(found.outcome, Tagged | NeedsReview)
+    return found.outcome.decision.model.arm
+
+
+def test_a_suspect_is_tried_by_what_decides_it() -> None:
+    """An event that was only there when somebody ended a worker stays the challenger's; each later event has its own decider."""
+    deciders = {0: CHALLENGER, 1: decider(IN_EPOCH), 2: CHALLENGER}
+    distrusted: list[Record] = []
+    held = ChildTrials(recipe(), decider_for=lambda one: deciders[one.offset], distrust=distrusted.append)
+    found = [held.hold(event("deployment", at), always) for at in range(3)]
+    held.end()
+    assert [arm(one) for one in found] == ["challenger", "fallback", "challenger"]
+    assert not distrusted
+
+
+@pytest.mark.parametrize("word", [ABORT, HANG])
+def test_a_challenger_that_ends_its_trial_gives_the_event_to_its_stand_in(word: str) -> None:
+    """By a crash or without an answer: no death is counted for the event, and the next trial is the champion's, which may blame it."""
+    now: list[Decider] = [CHALLENGER]
+
+    def distrust(_: Record) -> None:
+        assert CHALLENGER.stand_in is not None
+        now[0] = CHALLENGER.stand_in
+
+    held = ChildTrials(recipe(inference_timeout_seconds=1), decider_for=lambda _: now[0], distrust=distrust)
+    first, second = held.hold(event(word), always), held.hold(event(word), always)
+    held.end()
+    assert isinstance(first, NotHeld)
+    assert "and the champion does" in first.why
+    assert isinstance(second, Died)
+
+
+def test_a_challenger_that_cannot_be_tried_gives_the_event_to_its_stand_in() -> None:
+    """Its bundle may have gone: in the worker's own model it could end one worker after the other."""
+    missing = replace(CHALLENGER, model=msgspec.structs.replace(OTHER_MODEL, epoch="3", arm="challenger"))
+    distrusted: list[Record] = []
+    held = ChildTrials(recipe(), decider_for=lambda _: missing, distrust=distrusted.append)
+    assert isinstance(held.hold(event("deployment"), always), NotHeld)
+    assert distrusted == [event("deployment")]

@@ -1,6 +1,7 @@
 """A poll takes a bounded part of the fetched records, in order, and the next polls take the rest."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.contract.record import memory_bytes
-from stream.kafka.batches import poll as polling
-from stream.kafka.batches.poll import POLL_BYTES, POLL_SECONDS, BoundedFetchResult, Poll
+from tagstream.stream.contract.event import memory_bytes
+from tagstream.stream.kafka.batches import poll
+from tagstream.stream.kafka.batches.poll import POLL_BYTES, POLL_SECONDS, BoundedFetchResult, polling
 from tests.fakes import Clock
 
 KIB = 1024
@@ -71,10 +72,9 @@ def size_of(records: Sequence[Any]) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _without_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave no poll behind, and let no time pass."""
-    monkeypatch.setattr(BoundedFetchResult, "poll", None)
-    monkeypatch.setattr(polling.time, "monotonic", Clock())
+def _without_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no time pass."""
+    monkeypatch.setattr(poll.time, "monotonic", Clock())
 
 
 @given(partitions=st.lists(SIZES, min_size=1, max_size=5), most=st.integers(1, 40))
@@ -85,16 +85,16 @@ def test_polls_take_all_records_once_in_order_and_each_no_more_than_one_record_t
     waiting = {number: fetched(sizes) for number, sizes in enumerate(partitions)}
     taken: dict[int, list[int]] = {number: [] for number in waiting}
     while waiting:
-        BoundedFetchResult.poll = Poll()
         together: list[Any] = []
         before = len(waiting)
-        for number, result in list(waiting.items()):
-            records = result.getall(most)
-            assert len(records) <= most
-            together += records
-            taken[number] += [one.offset for one in records]
-            if not result.has_more():
-                del waiting[number]
+        with polling():
+            for number, result in list(waiting.items()):
+                records = result.getall(most)
+                assert len(records) <= most
+                together += records
+                taken[number] += [one.offset for one in records]
+                if not result.has_more():
+                    del waiting[number]
         assert size_of(together[:-1]) < POLL_BYTES
         assert together or len(waiting) < before
     assert taken == {number: list(range(len(sizes))) for number, sizes in enumerate(partitions)}
@@ -109,19 +109,29 @@ def test_a_call_outside_of_a_poll_is_bounded_by_itself() -> None:
 def test_a_poll_ends_with_the_record_at_which_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records that take long to inflate share one bound over all partitions, which begins with the first of them."""
     clock = Clock()
-    monkeypatch.setattr(polling.time, "monotonic", clock)
+    monkeypatch.setattr(poll.time, "monotonic", clock)
 
     def slowly() -> None:
         clock.now += 0.4 * POLL_SECONDS
 
     first, second = fetched([1] * 5, slowly), fetched([1] * 5, slowly)
-    BoundedFetchResult.poll = Poll()
-    clock.now += 100
-    assert len(first.getall()) == 3
-    assert second.getall() == []
-    assert second.has_more()
-    BoundedFetchResult.poll = Poll()
-    assert [one.offset for one in second.getall()] == [0, 1, 2]
+    with polling():
+        clock.now += 100
+        assert len(first.getall()) == 3
+        assert second.getall() == []
+        assert second.has_more()
+    with polling():
+        assert [one.offset for one in second.getall()] == [0, 1, 2]
+
+
+def test_a_poll_that_is_over_is_over_for_its_own_task_alone() -> None:
+    """The reader of another topic in this process, in a thread or a task of its own, takes its records during the poll and after it."""
+    spent = fetched([5_000] * 2)
+    with polling(), ThreadPoolExecutor(1) as beside:
+        assert len(spent.getall()) == 1
+        assert spent.getall() == []
+        assert len(beside.submit(fetched([1] * 3).getall).result()) == 3
+    assert len(fetched([1] * 3).getall()) == 3
 
 
 def test_headers_count() -> None:

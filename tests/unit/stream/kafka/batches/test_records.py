@@ -13,12 +13,11 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.contract.events import decode
-from stream.contract.record import CUT_HEADERS, UNREADABLE_HEADERS, Record
-from stream.contract.refusal import Refusal
-from stream.kafka.batches.inflate import LZ4, SNAPPY, ZSTD, inflate
-from stream.kafka.batches.parse import BATCH_HEADER, batch_header, parse
-from stream.kafka.batches.records import INFLATED_BYTES, Records
+from tagstream.stream.contract.event import CUT_HEADERS, UNREADABLE_HEADERS, Record, decode
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.kafka.batches.inflate import LZ4, SNAPPY, ZSTD, inflate
+from tagstream.stream.kafka.batches.parse import BATCH_HEADER, batch_header, parse
+from tagstream.stream.kafka.batches.records import INFLATED_BYTES, Records
 from tests.wire import GZIP, BadName, Row, batch_of
 
 KEPT = 1024 * 1024
@@ -134,7 +133,7 @@ def test_the_other_codecs_are_bounded_too(codec: int, monkeypatch: pytest.Monkey
     data = batch_of(large, codec=codec)
     assert len(data) < 500_000
     assert [one[4] for one in all_of(data)] == [bytes(100_000)] * 100
-    monkeypatch.setattr("stream.kafka.batches.inflate.AT_ONCE_BYTES", 9_000_000)
+    monkeypatch.setattr("tagstream.stream.kafka.batches.inflate.AT_ONCE_BYTES", 9_000_000)
     tracemalloc.start()
     found = all_of(data)
     _, peak = tracemalloc.get_traced_memory()

@@ -9,13 +9,12 @@ import pytest
 from aiokafka.errors import UnsupportedCodecError
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 
-from stream.contract.dead_letter import read
-from stream.contract.events import decode
-from stream.contract.publication import publish_all
-from stream.contract.record import UNREADABLE_HEADERS, Record
-from stream.contract.refusal import Refusal
-from stream.kafka.batches.inflate import GZIP, LZ4, NONE, SNAPPY, ZSTD
-from stream.kafka.batches.records import Records
+from tagstream.stream.contract.dead_letter import read
+from tagstream.stream.contract.event import UNREADABLE_HEADERS, Record, decode
+from tagstream.stream.contract.outcome import publish_all
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.kafka.batches.inflate import GZIP, LZ4, NONE, SNAPPY, ZSTD
+from tagstream.stream.kafka.batches.records import Records
 from tests.hostile.batches import XERIAL, batch, gzip_member, lz4_frame, mutant, plain, record, snappy_blocks, varint
 
 ROWS = [(b"k", b'{"title": "%d"}' % number) for number in range(5)]
@@ -134,7 +133,7 @@ def test_memory_that_runs_out_is_no_property_of_the_batch(monkeypatch: pytest.Mo
     def raise_it(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("stream.kafka.batches.records.parse", raise_it)
+    monkeypatch.setattr("tagstream.stream.kafka.batches.records.parse", raise_it)
     with pytest.raises(MemoryError):
         found_in(batch(BROKEN[LZ4], LZ4, len(ROWS)))
 

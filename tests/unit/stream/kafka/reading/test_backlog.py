@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.contract.record import Record
-from stream.kafka.reading.backlog import Backlog
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.reading.reader import Backlog
 
 
 def record(partition: int, offset: int, timestamp_ms: int) -> Record:
@@ -22,7 +22,7 @@ def test_records_are_taken_by_time_and_partitions_keep_their_order(times: Sequen
     taken: list[Record] = []
     read = 0
     while not backlog.finished:
-        for topic, number in backlog.wanting:
+        for topic, number in backlog.awaited:
             brought, left[number] = left[number][:share], left[number][share:]
             read += len(brought)
             backlog.add(brought) if brought else backlog.end((topic, number))

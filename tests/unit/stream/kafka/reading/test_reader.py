@@ -8,8 +8,8 @@ import pytest
 from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 
-from stream.contract.record import Record
-from stream.kafka.reading.reader import PATIENCE_SECONDS, backlog_by_time
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka.reading.reader import NO_PROGRESS_SECONDS, backlog_by_time
 from tests.fakes import Clock
 
 
@@ -69,7 +69,7 @@ class Consumer:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the reader."""
     found = Clock()
-    monkeypatch.setattr("stream.kafka.reading.reader.time.monotonic", found)
+    monkeypatch.setattr("tagstream.stream.kafka.reading.reader.time.monotonic", found)
     return found
 
 
@@ -89,13 +89,13 @@ def test_the_first_thousand_records_come_from_all_partitions(clock: Clock) -> No
 
 
 def test_a_silent_partition_does_not_hold_up_the_others(clock: Clock) -> None:
-    """After `PATIENCE_SECONDS` the others come without it, and no empty batch is given meanwhile."""
+    """After `NO_PROGRESS_SECONDS` the others come without it, and no empty batch is given meanwhile."""
     began = clock.now
     consumer = Consumer(clock, {0: [1, 2], 1: [3], 2: [2]}, silent=1)
     batches = list(backlog_of(consumer))
     assert [one.timestamp_ms for batch in batches for one in batch] == [1, 2, 2]
     assert all(batches)
-    assert clock.now - began < PATIENCE_SECONDS + 1
+    assert clock.now - began < NO_PROGRESS_SECONDS + 1
     assert [consumer.at[one] for one in sorted(consumer.at)] == [2, 0, 1]
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from stream.review.console.app import application
-from stream.review.console.desk import Desk
-from stream.review.console.doors.access import Access, Remembered
-from stream.review.console.guidelines import NONE, Guidelines
-from tests.console.review_desk import ReviewDesk
+from tagstream.stream.review.console.access import Access, Remembered
+from tagstream.stream.review.console.app import application
+from tagstream.stream.review.console.guidelines import NONE, Guidelines
+from tagstream.stream.review.console.pages import ReviewConsole
+from tests.console.real_console import ReviewDesk
 
 ADDRESS = "http://127.0.0.1:8090"
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
@@ -58,17 +58,17 @@ def client_of(
     guidelines: Guidelines = NONE,
 ) -> Client:
     """A client at an address, of a console that is ready or has a trouble."""
-    desk = Desk(
+    console = ReviewConsole(
         store=queue.store,
         saving=queue.saving,
         access=access or Remembered(name="ada"),
         measuring=queue.measuring,
         now_ms=queue.clock,
         filled=lambda: trouble is None,
-        trouble=lambda: trouble,
+        not_ready=lambda: trouble,
         guidelines=guidelines,
     )
-    return Client(application(desk, names=["review.example"], origins=origins), peer)
+    return Client(application(console, names=["review.example"], origins=origins), peer)
 
 
 @pytest.fixture

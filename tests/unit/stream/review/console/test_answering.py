@@ -2,16 +2,18 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 
-from stream.kafka.producer import TooLateError, UndeliveredError
-from stream.review.console import views
-from stream.review.console.doors.access import COOKIE
-from stream.review.store.facts import Complaint, Door
-from stream.review.store.leasing import LEASE_MS
-from tests.console.review_desk import ReviewDesk, item
+from tagstream.stream.contract.reports import Report
+from tagstream.stream.kafka.producer import TooLateError, UndeliveredError
+from tagstream.stream.review.console import views
+from tagstream.stream.review.console.access import COOKIE
+from tagstream.stream.review.store.queue import LEASE_MS
+from tagstream.stream.review.store.records import Door
+from tests.console.real_console import ReviewDesk, item
 from tests.unit.stream.review.console.conftest import Client
 
 BLIND_SECRETS = ("0.97", "is 0.97 sure", "low_confidence", "The model says", "Reported", "they say it is other")
@@ -24,16 +26,26 @@ def token(page: httpx.Response) -> str:
     return found[1]
 
 
-def complaint(event_id: str) -> Complaint:
+def complaint(event_id: str) -> Report:
     """A reader's report."""
     note, at = "they say it is other", "2026-11-27T10:00:00.000Z"
-    return Complaint(event_id=event_id, reporter=None, suggested_tag="other", note=note, reported_at=at)
+    return Report(event_id=event_id, reporter=None, suggested_tag="other", note=note, reported_at=at)
 
 
 def answer(client: Client, event: str, tag: str, **more: str) -> httpx.Response:
     """Answer the item on the next page."""
     held = token(client.get("/"))
     return client.post("/answer", data={"event": event, "token": held, "tag": tag} | more)
+
+
+def test_each_action_has_a_key_of_its_own_and_a_row_on_the_page_of_the_documents() -> None:
+    """Of an item's actions no two have one key, and a reader of the documents finds each that the list of keys names."""
+    for door in Door:
+        keys = [one.key for one in views.ACTIONS if one.offered(door)]
+        assert len(keys) == len(set(keys)) > 0
+        assert not set(keys) & {*views.DIGITS, views.OFF_SUBJECT_KEY, *"ualng?"}
+    page = (Path(__file__).parents[5] / "docs" / "review.md").read_text(encoding="utf-8")
+    assert [one.name for one in views.ACTIONS if one.meaning and f"| `{one.key.upper()}` |" not in page] == []
 
 
 def test_an_item_is_shown_with_what_the_model_said_and_why_a_person_is_asked(client: Client, queue: ReviewDesk) -> None:
@@ -125,7 +137,7 @@ def test_a_skipped_item_goes_to_others(client: Client, queue: ReviewDesk) -> Non
     assert client.post("/answer", data={"event": "a", "token": held, "back": "skip", "note": "hm"}).status_code == 303
     assert ">Second<" in client.get("/").text
     assert queue.saved == {}
-    assert queue.claim("grace").item.event_id == "a"
+    assert queue.claim("grace").item.event.id == "a"
 
 
 def test_undo_shows_the_answer_and_the_new_one_replaces_it(client: Client, queue: ReviewDesk) -> None:

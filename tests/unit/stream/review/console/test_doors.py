@@ -2,11 +2,11 @@
 
 import pytest
 
-from stream.review.console.app import MAX_BODY_BYTES
-from stream.review.console.doors.access import ProxyError, proxy
-from stream.review.console.doors.reports import OriginError, checked_origin
-from stream.review.store.allowing import OF_A_CALLER
-from tests.console.review_desk import ReviewDesk, item
+from tagstream.stream.review.console.access import ProxyError, proxy
+from tagstream.stream.review.console.app import MAX_BODY_BYTES
+from tagstream.stream.review.console.reports import OriginError, checked_origin
+from tagstream.stream.review.store.queue import OF_A_CALLER
+from tests.console.real_console import ReviewDesk, item
 from tests.unit.stream.review.console.conftest import Client, client_of
 
 SITE = "https://news.example"

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.review.console import guidelines
-from stream.review.console.doors.access import Remembered
-from stream.review.console.guidelines import Guidelines, GuidelinesError
-from stream.review.store.facts import Door
-from tests.console.review_desk import ReviewDesk, item
+from tagstream.stream.review.console import guidelines
+from tagstream.stream.review.console.access import Remembered
+from tagstream.stream.review.console.guidelines import Guidelines, GuidelinesError
+from tagstream.stream.review.store.records import Door
+from tests.console.real_console import ReviewDesk, item
 from tests.foreign.labels import MANY, TICKETS
 from tests.unit.stream.review.console.conftest import client_of
 

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
-from stream.review.console import measuring
-from stream.review.console.measuring import Measuring
-from stream.review.store.facts import Door
-from tests.console.review_desk import ReviewDesk, item
+from tagstream.stream.review.console import measuring
+from tagstream.stream.review.console.measuring import Measuring
+from tagstream.stream.review.store.records import Door
+from tests.console.real_console import ReviewDesk, item
 from tests.unit.stream.review.console.conftest import Client
 from tests.unit.stream.review.store.making import answer
 from tests.waiting import until
@@ -59,27 +60,28 @@ def test_a_failing_estimate_ends_nothing(client: Client, queue: ReviewDesk, monk
     """The page says that the figures are old and why, a counter grows, the last figures stay, and it goes on trying."""
     queue.measuring.measure()
     last = queue.measuring.latest
-    monkeypatch.setattr("stream.review.console.measuring.EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("tagstream.stream.review.console.measuring.EVERY_SECONDS", 0.01)
     working = measuring.live_quality
 
     def broken(*_: object, **__: object) -> None:
         float("inf").as_integer_ratio()
 
-    monkeypatch.setattr("stream.review.console.measuring.live_quality", broken)
+    monkeypatch.setattr("tagstream.stream.review.console.measuring.live_quality", broken)
     with queue.measuring:
         until(lambda: queue.measuring.failure is not None, "the failure is known")
         said = client.get("/quality").text
         assert "The last estimate failed (OverflowError: cannot convert Infinity to integer ratio)" in said
         assert queue.measuring.latest is last
         assert "tagstream_quality_failures_total 0.0" not in client.get("/metrics").text
-        monkeypatch.setattr("stream.review.console.measuring.live_quality", working)
+        monkeypatch.setattr("tagstream.stream.review.console.measuring.live_quality", working)
         until(lambda: queue.measuring.failure is None, "it estimates again")
 
 
 def test_records_that_are_not_used_are_shown_and_counted(client: Client, queue: ReviewDesk) -> None:
     """An answer on a decision that no topic has is on the page and in the metrics."""
-    ghost = replace(item("ghost", "Ghost", confidence=0.97, reasons=()), inclusion_probability=5e-324)
-    queue.store.fill([answer("ghost", of=ghost, tag="other", asked_by="audit")], {})
+    ghost = item("ghost", "Ghost", confidence=0.97, reasons=())
+    ghost = replace(ghost, decision=msgspec.structs.replace(ghost.decision, inclusion_probability=5e-324))
+    queue.store.filling.fill([answer("ghost", of=ghost, tag="other", asked_by="audit")], {})
     queue.measuring.measure()
     assert "Left out: 1 answers that follow from no decision which this console has read." in client.get("/quality").text
     assert 'tagstream_quality_unused_records{kind="answers"} 1.0' in client.get("/metrics").text

@@ -1,15 +1,16 @@
 """Evidence from answers: each event once, by its weight, and only events that were drawn."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stream.contract.answers import AnsweredEvent, read_answer
-from stream.contract.published import PublishedDecision
-from stream.contract.record import Record
-from stream.review.exchange.evidence import Gathered, gather
+from tagstream.stream.contract.answers import AnsweredEvent, read_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.published import PublishedDecision
+from tagstream.stream.review.exchange.evidence import Gathered, gather
 from tests.answering import MODEL, NOW_MS, answer, audited, decided, reviewed, shown
 
 DIGESTS = (MODEL.digest,)
@@ -45,6 +46,17 @@ def test_an_audit_weighs_as_many_events_as_it_stands_for_and_a_review_one() -> N
     assert dict(zip(found.weight.tolist(), found.right.tolist(), strict=True)) == {50.0: True, 1.0: False}
     assert found.said.tolist() == [MLOPS, MLOPS]
     assert found.publishable.all()
+
+
+def test_an_event_that_was_drawn_twice_weighs_by_the_greater_probability() -> None:
+    """An audit that is a disagreement of two models has a second copy, and the answer may be on either."""
+    value = audited(event(1)).value or b""
+    other = replace(audited(event(1)), value=value.replace(b'"inclusion_probability":0.02', b'"inclusion_probability":0.5'))
+    for answer_on in (audited(event(1)), other):
+        found = gather(
+            [answered(answer_on, asked_by="audit", blind=True)], digests=DIGESTS, asked=asked(audited(event(1)), other)
+        )
+        assert found.evidence.weight.tolist() == [2.0]
 
 
 def test_the_newest_answer_on_an_event_decides_and_the_event_counts_once() -> None:

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
-from model_export.data import splits
-from model_export.data.answers import read_answers
-from model_export.data.corpus import NOT_ML, PLAIN
-from model_export.data.madewithml import DataError
-from stream.contract.answers import OFF_SUBJECT, AnsweredEvent, answer_id, read_answer
-from stream.contract.record import Record
-from stream.review.exchange import files
-from stream.review.exchange.files import Form
-from stream.review.exchange.lines import ExchangeError, MissingFileError, answers_in_file
+from tagstream.model_export.data import splits
+from tagstream.model_export.data.answers import read_answers
+from tagstream.model_export.data.corpus import NOT_ML, PLAIN
+from tagstream.model_export.data.madewithml import DataError
+from tagstream.model_export.data.own.read import read_own
+from tagstream.model_export.data.own.split import Why, divide
+from tagstream.stream.contract.answers import OFF_SUBJECT, AnsweredEvent, answer_id, read_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.review.exchange import files
+from tagstream.stream.review.exchange.files import Form
+from tagstream.stream.review.exchange.lines import ExchangeError, MissingFileError, answers_in_file
 from tests.answering import NOW_MS, answer, decided, reviewed, shown
 
 SPREAD = decided(b'{"id":"e-3",\r\n "title":"maybe deployment",\n "more":{"a":\n1}}')
@@ -56,6 +58,30 @@ def test_files_that_cannot_be_read_or_written_are_said(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="cannot be written: No such file"):
         files.write(tmp_path / "no" / "file", b"")
     assert MissingFileError.exit_code == 2
+
+
+def test_rows_of_any_labels_have_no_label_that_the_model_lacks(tmp_path: Path) -> None:
+    """The file as rows of a user's own: the labels of the decisions and no other one, and the event of none of them is left out."""
+    people = [
+        answered(SPREAD, OFF_SUBJECT),
+        answered(DESCRIBED, "mlops"),
+        answered(decided(b'{"id":"e-5","title":"A game"}'), "other"),
+    ]
+    path = tmp_path / "rows.jsonl"
+    files.write(path, files.content(Form.ROWS, people))
+    rows = read_own(path)
+    assert rows.labels == ("mlops", "other")
+    assert set(rows.labels) <= set(people[0].answer.before.probabilities)
+    assert [own.id for own in divide(rows).left_out[Why.OFF_SUBJECT]] == ["e-3"]
+
+
+def test_rows_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """Their word for an event of none of the labels was `not-ml`."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        '{"id":"a","title":"A recipe","tag":"not-ml"}\n{"id":"b","title":"A match","tag":"off_subject"}\n', encoding="utf-8"
+    )
+    assert [row.tag for row in read_answers(path)] == [NOT_ML, NOT_ML]
 
 
 def test_rows_are_learned_from_and_never_measured_on(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from stream.contract.answers import OFF_SUBJECT, AnsweredEvent, answer_id, read_answer
-from stream.contract.record import Record
-from stream.review.exchange import files, label_studio
-from stream.review.exchange.files import Form
-from stream.review.exchange.label_studio import Imported, TaskError, answers_in, read_tasks
+from tagstream.stream.contract.answers import OFF_SUBJECT, AnsweredEvent, answer_id, read_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.review.exchange import files, label_studio
+from tagstream.stream.review.exchange.files import Form
+from tagstream.stream.review.exchange.label_studio import Imported, TaskError, answers_in, read_tasks
 from tests.answering import NOW_MS, answer, audited, decided, reviewed, shown
 from tests.fakes import LABELS
 from tests.lacking import program

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stream.review.store.store import Store, open_store
+from tagstream.stream.review.store.store import Store, open_store
 from tests.unit.stream.review.store.making import NO_SECOND, Clock
 
 Open = Callable[..., Store]

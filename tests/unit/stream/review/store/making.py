@@ -1,16 +1,26 @@
 """Changes for a store, as a follower would read them, and a clock that tests move."""
 
-import json
+from dataclasses import replace
 from typing import Any
 
-from stream.review.store.changes import Answered, Decided, Published, Reported
-from stream.review.store.facts import Claim, Complaint, Given, Item
-from stream.review.store.store import Store
+import msgspec
+from sqlalchemy import select
+
+from tagstream.stream.contract.answers import AnsweredEvent, Said
+from tagstream.stream.contract.answers import answer_to as to_answer
+from tagstream.stream.contract.event import DEFAULT_LIMITS, Record, encoded, validated
+from tagstream.stream.contract.outcome import ModelRef, prediction_id, timestamp
+from tagstream.stream.contract.published import DecidedEvent, Door, ModelDecision
+from tagstream.stream.contract.reports import Report
+from tagstream.stream.review.store.records import AskedDecision, Claim, CountedDecision, TimedReport
+from tagstream.stream.review.store.schema import items
+from tagstream.stream.review.store.store import Store
 
 START_MS = 1_800_000_000_000
 SECOND_MS, MINUTE_MS, HOUR_MS = 1000, 60_000, 3_600_000
 DOUBT = {"mlops": 0.5, "other": 0.3, "computer-vision": 0.2}
 NO_SECOND = 0.0
+MODEL = ModelRef(name="tiny", version="1", digest="d" * 64)
 
 
 class Clock:
@@ -29,75 +39,71 @@ class Clock:
         self.now_ms += milliseconds
 
 
-def item(event_id: str = "a", **given: Any) -> Item:
-    """An item of the door `review`, published at `START_MS`."""
-    title = given.get("title", f"Title of {event_id}")
-    values = {
-        "key": event_id.encode(),
-        "fields": json.dumps({"id": event_id, "title": title}).encode(),
-        "before": b"{}",
-        "title": title,
-        "description": None,
-        "source": None,
-        "link": None,
-        "prediction_id": f"p-{event_id}",
-        "model_tag": "mlops",
+def item(event_id: str = "a", *, door: Door = "review", key: bytes | None = None, **given: Any) -> DecidedEvent:
+    """
+    An event with a decision of the door `review`, published at `START_MS`.
+
+    Args:
+        event_id: Of the event; its title is made of it.
+        door: Of the decision.
+        key: Of its record; else the event's id.
+        given: `tagged_ms`, and fields of the event and of the decision that are others than usual.
+    """
+    own = {name: given.pop(name) for name in ("title", "description", "source", "language", "link", "body") if name in given}
+    fields = {"id": event_id, "title": f"Title of {event_id}", **own}
+    event = validated(
+        Record(key=key or event_id.encode(), value=None),
+        fields,
+        {name: encoded(value) for name, value in fields.items() if value is not None},
+        None,
+        DEFAULT_LIMITS,
+    )
+    decision = {
+        "tag": "mlops",
         "confidence": 0.5,
         "probabilities": DOUBT,
-        "reasons": ("low_confidence",),
-        "model": "tiny 1",
-        "tagged_ms": START_MS,
-    }
-    return Item(event_id=event_id, **{**values, **given})  # type: ignore[arg-type]
-
-
-def review(event_id: str = "a", **given: Any) -> Decided:
-    """A record of the topic `review`."""
-    return Decided(item=item(event_id, **given), door="review")
-
-
-def audit(event_id: str = "a", **given: Any) -> Decided:
-    """A record of the topic `audit`."""
-    return Decided(item=item(event_id, **{"reasons": (), **given}), door="audit")
-
-
-def report(event_id: str = "a", at_ms: int = START_MS, **given: Any) -> Reported:
-    """A record of the topic `reports`."""
-    values = {"reporter": "reader", "suggested_tag": "other", "note": None, "reported_at": str(at_ms), **given}
-    return Reported(complaint=Complaint(event_id=event_id, **values), reported_ms=at_ms)
-
-
-def answer(event_id: str = "a", at_ms: int = START_MS, *, of: Item | None = None, **given: Any) -> Answered:
-    """A record of the topic `reviewed`."""
-    of = of or item(event_id)
-    values: dict[str, Any] = {
-        "tag": "mlops",
-        "reviewer": "ann",
-        "version": 1,
-        "note": None,
-        "supersedes": None,
-        "asked_by": "review",
-        "blind": False,
+        "prediction_id": prediction_id(event_id, MODEL.identity),
+        "decider": "model",
+        "model": MODEL,
+        "threshold": 0.9,
+        "truncated": False,
+        "reasons": ("low_confidence",) if door == "review" else (),
+        "tagged_at": timestamp(given.pop("tagged_ms", START_MS)),
         **given,
     }
-    identity = f"answer-{event_id}-{values['tag']}-{values['reviewer']}-{at_ms}-{values['version']}"
-    given_answer = Given(
-        answer_id=identity,
-        event_id=event_id,
-        prediction_id=of.prediction_id,
-        model_tag=of.model_tag,
-        decided_at=str(at_ms),
-        title=of.title,
-        **values,
-    )
-    return Answered(given=given_answer, item=of, decided_ms=at_ms)
+    return DecidedEvent(event=event, decision=ModelDecision(**decision), door=door)
 
 
-def answer_to(claim: Claim, at_ms: int, tag: str = "mlops") -> Answered:
+def review(event_id: str = "a", **given: Any) -> AskedDecision:
+    """A record of the topic `review`."""
+    return AskedDecision(item=item(event_id, **given))
+
+
+def audit(event_id: str = "a", **given: Any) -> AskedDecision:
+    """A record of the topic `audit`."""
+    return AskedDecision(item=item(event_id, door="audit", **given))
+
+
+def report(event_id: str = "a", at_ms: int = START_MS, **given: Any) -> TimedReport:
+    """A record of the topic `reports`."""
+    values = {"reporter": "reader", "suggested_tag": "other", "reported_at": timestamp(at_ms), **given}
+    return TimedReport(report=Report(event_id=event_id, **values), reported_ms=at_ms)
+
+
+def answer(event_id: str = "a", at_ms: int = START_MS, *, of: DecidedEvent | None = None, **given: Any) -> AnsweredEvent:
+    """A record of the topic `reviewed`."""
+    of = of or item(event_id)
+    values: dict[str, Any] = {"tag": "mlops", "reviewer": "ann", "asked_by": "review", "blind": False}
+    later = {name: given.pop(name) for name in ("version", "supersedes") if name in given}
+    first = to_answer(of, Said(**values | given), now_ms=at_ms)
+    return AnsweredEvent(event=of.event, answer=msgspec.structs.replace(first, **later))
+
+
+def answer_to(claim: Claim, at_ms: int, tag: str = "mlops") -> AnsweredEvent:
     """The answer of the reviewer who holds this."""
     asked_by = {"second_opinion": "audit"}.get(claim.door, str(claim.door))
     return answer(
-        claim.item.event_id,
+        claim.item.event.id,
         at_ms,
         of=claim.item,
         tag=tag,
@@ -109,29 +115,22 @@ def answer_to(claim: Claim, at_ms: int, tag: str = "mlops") -> Answered:
     )
 
 
-def published(event_id: str = "a", offset: int = 0, **given: Any) -> Published:
+def published(event_id: str = "a", offset: int = 0, **given: Any) -> CountedDecision:
     """A record of the topic `tagged`, as the totals see it."""
-    values: dict[str, Any] = {
-        "prediction_id": f"p-{event_id}",
-        "destination": "tagged",
-        "partition": 0,
-        "offset": offset,
-        "tagged_ms": START_MS,
-        "model": "tiny 1",
-        "tag": "mlops",
-        "confidence": 0.5,
-        "probabilities": DOUBT,
-        "source": "",
-        "language": "",
-        "short": True,
-        **given,
-    }
-    return Published(event_id=event_id, **values)
+    made = item(event_id, **{"door": "tagged", **given})
+    record = replace(made.event.record, partition=0, offset=offset)
+    return CountedDecision(item=replace(made, event=replace(made.event, record=record)))
+
+
+def decision_of(store: Store, event_id: str) -> str | None:
+    """The id of the decision on an event; None where the store has no item of it."""
+    with store.database.reading() as connection:
+        return connection.execute(select(items.c.prediction_id).where(items.c.event_id == event_id)).scalar()
 
 
 def claimed(store: Store, reviewer: str = "ann") -> Claim:
     """What the reviewer is given; there must be something."""
-    found = store.claim(reviewer)
+    found = store.queue.claim(reviewer)
     assert found is not None
     return found
 
@@ -139,7 +138,7 @@ def claimed(store: Store, reviewer: str = "ann") -> Claim:
 def served(store: Store, reviewer: str = "ann") -> list[str]:
     """The ids of everything that a reviewer is given until there is no more, each skipped."""
     found = []
-    while (claim := store.claim(reviewer)) is not None:
-        found.append(claim.item.event_id)
-        store.skip(claim.item.event_id, claim.token)
+    while (claim := store.queue.claim(reviewer)) is not None:
+        found.append(claim.item.event.id)
+        store.queue.skip(claim.item.event.id, claim.token)
     return found

@@ -4,12 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
-from stream.database.database import DatabaseUnavailableError, DatabaseUrlError
-from stream.review.store.database.database import open_store_database
-from stream.review.store.database.tables import about, items
-from stream.review.store.store import open_store
+from tagstream.stream.database.database import DatabaseUnavailableError, DatabaseUrlError
+from tagstream.stream.review.store.schema import about, items, reports
+from tagstream.stream.review.store.store import open_store
 from tests.postgres import Postgres
 from tests.unit.stream.review.store.conftest import Open
 from tests.unit.stream.review.store.making import audit, report, review, served
@@ -28,7 +27,7 @@ def test_another_kind_of_url_is_refused(url: str) -> None:
 def test_a_path_is_a_file_of_sqlite(tmp_path: Path) -> None:
     """Folders on the way are made."""
     with open_store(str(tmp_path / "new" / "store.db")) as store:
-        assert store.queue().length == 0
+        assert store.queue.figures().length == 0
     assert (tmp_path / "new" / "store.db").is_file()
 
 
@@ -64,32 +63,30 @@ def test_a_database_that_is_not_there_is_told(server: Postgres) -> None:
     assert PASSWORD not in str(refused.value)
 
 
-def test_a_store_of_another_version_is_made_anew(opened: Open, url: str) -> None:
+def test_a_store_of_another_version_is_made_anew(opened: Open) -> None:
     """The topics fill it again: its positions are gone too."""
     store = opened()
-    store.fill([review("a")], {("review", 0): 1})
-    assert opened().positions() == {("review", 0): 1}
-    database = open_store_database(url)
-    with database.writing() as connection:
-        connection.execute(update(about).values(value="2"))
+    store.filling.fill([review("a")], {("review", 0): 1})
+    assert opened().filling.positions() == {("review", 0): 1}
+    with opened().database.writing() as connection:
+        connection.execute(update(about).values(value="1"))
         # As that version had it.
         connection.execute(text("ALTER TABLE review_items DROP COLUMN words"))
-    database.close()
     anew = opened()
-    assert anew.positions() == {}
-    assert anew.queue().length == 0
-    anew.fill([review("a")], {("review", 0): 1})
+    assert anew.filling.positions() == {}
+    assert anew.queue.figures().length == 0
+    anew.filling.fill([review("a")], {("review", 0): 1})
     assert served(anew) == ["a"]
 
 
 def test_consoles_that_start_together_make_one_store(url: str) -> None:
     """Neither finds half of the tables, and none is dropped that another has filled."""
     with ThreadPoolExecutor(4) as threads:
-        databases = list(threads.map(open_store_database, [url] * 4))
-    for database in databases:
-        with database.writing() as connection:
+        stores = list(threads.map(open_store, [url] * 4))
+    for store in stores:
+        with store.database.writing() as connection:
             connection.execute(items.select())
-        database.close()
+        store.close()
 
 
 def test_followers_that_fill_side_by_side_agree(opened: Open) -> None:
@@ -100,9 +97,10 @@ def test_followers_that_fill_side_by_side_agree(opened: Open) -> None:
     def follow(number: int) -> None:
         for at in range(0, len(facts), 7):
             part = facts[at : at + 7]
-            consoles[number].fill(part[::-1] if number % 2 else part, {("review", 0): at})
+            consoles[number].filling.fill(part[::-1] if number % 2 else part, {("review", 0): at})
 
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(follow, range(3)))
     assert sorted(served(consoles[0])) == sorted([*map(str, range(30)), *(f"audit {number}" for number in range(30))])
-    assert {len(console.reports("3")) for console in consoles} == {1}
+    with consoles[0].database.reading() as connection:
+        assert len(connection.execute(select(reports).where(reports.c.event_id == "3")).all()) == 1

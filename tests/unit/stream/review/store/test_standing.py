@@ -2,23 +2,23 @@
 
 import pytest
 
-from stream.review.store.facts import Door
-from stream.review.store.standing import Asked, Opinion, Standing, standing
+from tagstream.stream.review.store.records import Door, EventStanding, Given, Known, standing
 
 HOUR_MS = 3_600_000
 WEEK_MS = 7 * 24 * HOUR_MS
 
 
-def asked(**given: object) -> Asked:
+def asked(**given: object) -> Known:
     """A decision that went to `review`."""
     values = {"in_audit": False, "in_review": True, "probabilities": {"a": 0.6, "b": 0.4}, "tagged_ms": 0, **given}
-    return Asked(**values)  # type: ignore[arg-type]
+    return Known(**values)  # type: ignore[arg-type]
 
 
-def opinion(tag: str = "a", *, version: int = 1, reviewer: str = "ann", asked_by: str = "review", at: int = 10) -> Opinion:
+def opinion(tag: str = "a", *, version: int = 1, reviewer: str = "ann", asked_by: str = "review", at: int = 10) -> Given:
     """An answer on an event that the model calls `a`."""
-    return Opinion(
+    return Given(
         answer_id=f"{reviewer}-{version}",
+        event_id="x",
         prediction_id="p",
         version=version,
         decided_at=str(at),
@@ -27,10 +27,14 @@ def opinion(tag: str = "a", *, version: int = 1, reviewer: str = "ann", asked_by
         reviewer=reviewer,
         asked_by=asked_by,
         decided_ms=at,
+        note=None,
+        supersedes=None,
+        blind=False,
+        title="",
     )
 
 
-def stands(decision: Asked, *opinions: Opinion, reported: tuple[int, ...] = (), rate: float = 0.0) -> Standing:
+def stands(decision: Known, *opinions: Given, reported: tuple[int, ...] = (), rate: float = 0.0) -> EventStanding:
     """The standing of event `x`."""
     return standing("x", decision, opinions, reported, rate)
 
@@ -51,8 +55,8 @@ def test_audits_are_served_as_drawn() -> None:
 
 def test_a_tagged_event_that_nobody_reports_is_not_open() -> None:
     """It is known only because it was answered or reported once."""
-    assert stands(asked(in_review=False)) == Standing(door=None, urgency=0.0)
-    assert stands(asked(in_review=False), reported=(7, 5)) == Standing(door=Door.USER_REPORT, urgency=5)
+    assert stands(asked(in_review=False)) == EventStanding(door=None, urgency=0.0)
+    assert stands(asked(in_review=False), reported=(7, 5)) == EventStanding(door=Door.USER_REPORT, urgency=5)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_a_tagged_event_that_nobody_reports_is_not_open() -> None:
         ([opinion("b", asked_by="audit"), opinion("c", version=2, asked_by="audit")], Door.SECOND_OPINION),
     ],
 )
-def test_when_a_second_person_is_asked(opinions: list[Opinion], door: Door | None) -> None:
+def test_when_a_second_person_is_asked(opinions: list[Given], door: Door | None) -> None:
     """About an audit whose answer contradicts the model, once, by another person."""
     assert stands(asked(), *opinions).door == door
 

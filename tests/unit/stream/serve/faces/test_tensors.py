@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.serve.errors import RequestError
-from stream.serve.faces.tensors import LENGTH_HEADER, Input, split, texts
+from tagstream.stream.serve.errors import RequestError
+from tagstream.stream.serve.faces.tensors import LENGTH_HEADER, Input, split, texts
 from tests.unit.stream.serve.conftest import ask
 
 PATH = "/v2/models/m/infer"

@@ -6,13 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
-from monitoring.observer import NullObserver
-from stream.contract.record import Headers
-from stream.decide.pipeline import Pipeline
-from stream.settings.tracing import Tracing
-from stream.tracing.batches import TracedDecide, TracedObserver
-from stream.tracing.requests import TracedRequests
-from stream.tracing.spans import Spans
+from tagstream.monitoring.observer import NullObserver
+from tagstream.stream.contract.event import Headers
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.settings.tracing import Tracing
+from tagstream.stream.tracing.batches import TracedDecide, TracedObserver
+from tagstream.stream.tracing.requests import TracedRequests
+from tagstream.stream.tracing.spans import Spans
 from tests.fakes import deciding
 from tests.otlp.receiver import Receiver, attributes_of, receiving
 from tests.unit.stream.serve.conftest import Broker, Served, run

@@ -1,0 +1,146 @@
+"""`docs/metrics.md`, made from the metrics, so that page and code agree."""
+
+import itertools
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from tagstream.monitoring.metrics.controller import ControllerMetrics
+from tagstream.monitoring.metrics.http import HttpMetrics
+from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.monitoring.metrics.shadow import ShadowMetrics
+from tagstream.monitoring.signals import DISTRIBUTIONS
+from tagstream.stream.rollout.verdict import Decision
+
+# A placeholder for the labels of a bundle.
+LABELS = ("LABEL",)
+JOINS = ", ".join(
+    f"`{counted.reference.removeprefix('tagstream_reference_')}` with `{counted.metric.removeprefix('tagstream_')}`"
+    for counted in DISTRIBUTIONS.values()
+)
+HEAD = f"""# Metrics
+
+Every series that a worker, a review console, `tagstream serve`, `tagstream rollout shadow` or `tagstream rollout watch` serves at `/metrics`, besides those of its process (`process_*`, `python_*`).
+Made from the code by `python -m docs.generate`; `make check` holds it to be current.
+
+- Base units; ratios are 0 to 1. Counters and histograms of any number of workers may be added up.
+- Label sets are closed: no id, text or source of an event is ever a label. Fewer than 475 series a worker with four labels.
+- Every series is there from the start, at zero, except for figures that the reference of an older bundle lacks, and those
+  of open transactions, which exist while one is open.
+- An `at_most` of a reference is spelled as the `le` of the live histogram, so that the two join: {JOINS}.
+- `tagstream_energy_score` has no `_sum`: energies are below zero.
+"""
+SECTIONS = {
+    "tagstream_controller_": (
+        "Controller of a rollout",
+        "Served by `tagstream rollout watch`: what it finds of the challenger, and what it changes ([the page](rollout.md#let-it-be-decided-by-proof)). Several controllers of a group give the same figures: take `max`, no sum.",
+    ),
+    "tagstream_shadow_": (
+        "Shadow",
+        "Served by `tagstream rollout shadow`: two bundles on the same events, and the stream beside ([the page](rollout.md#beside-the-stream)).",
+    ),
+    "tagstream_queue_": ("Review queue", "Served by the review console: what waits for people."),
+    "tagstream_http_": ("HTTP service", "Served by `tagstream serve`: requests for decisions, and what waits for the model."),
+    "tagstream_quality_": (
+        "Live quality",
+        "Served by the review console: estimates over its window, see [quality](quality.md). Consoles of one job give the same figures: take `max`, no sum.",
+    ),
+    "tagstream_reference_": (
+        "Reference in force",
+        "Figures of ordinary traffic, for comparison with the live ones: what the group has learned from its own stream, or the file of `drift_reference`. None while the group learns.",
+    ),
+    "tagstream_rollout_": (
+        "Rollout",
+        "The models of a running stream that is [changed](rollout.md), in one worker. All zero where it follows no rollout.",
+    ),
+    "tagstream_drift_": ("Drift", "Results of this worker's drift detection."),
+    "tagstream_trace_": ("Traces", "Spans by OpenTelemetry; all zero unless [tracing](tracing.md) is on."),
+    "tagstream_answer": ("Answers", "Reviewers' answers on `reviewed`, which become decisions on `tagged`."),
+    "tagstream_": ("Flow and decisions", "Events and outcomes, their latency, and the texts."),
+}
+WRITTEN_OUT = {
+    "label": "a label of the bundle",
+    "old": "the champion's",
+    "new": "the challenger's",
+    "topic": "the topic that is read",
+    "partition": "a number",
+    "at_most": "an edge",
+    "name": "the bundle's",
+    "version": "the bundle's",
+    "digest": "the bundle's",
+    "arithmetic": "only where it is not that of the bundle's maker",
+}
+MOST_EDGES = 15
+
+
+def page() -> str:
+    """The whole page."""
+    found: dict[str, list[str]] = {prefix: [] for prefix in SECTIONS}
+    for metric in _metrics():
+        section = next(prefix for prefix in SECTIONS if metric.name.startswith(prefix))
+        found[section].append(_row(metric))
+    parts = [HEAD]
+    for prefix in reversed(SECTIONS):
+        title, sentence = SECTIONS[prefix]
+        rows = "\n".join(found[prefix])
+        parts.append(f"\n## {title}\n\n{sentence}\n\n| name | type | labels | meaning |\n|---|---|---|---|\n{rows}\n")
+    return "".join(parts)
+
+
+def _metrics() -> Iterable[Metric]:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, labels=LABELS, topic="TOPIC")
+    one = dict.fromkeys(("rows", "ood_ratio", "truncated_ratio", "without_description_ratio", "review_ratio"), 1)
+    reference = {
+        **one,
+        "label_ratio": dict.fromkeys(LABELS, 1.0),
+        **{signal.cdf: {str(edge): 1.0 for edge in counted.edges} for signal, counted in DISTRIBUTIONS.items()},
+    }
+    metrics.model_loaded(
+        name="NAME",
+        version="VERSION",
+        digest="DIGEST",
+        now=0,
+        thresholds=dict.fromkeys(LABELS, 1.0),
+        reference=reference,
+    )
+    metrics.drift_reference(reference)
+    metrics.open_transactions({"0": (1, 1.0)})
+    QualityMetrics(registry, labels=LABELS)
+    HttpMetrics(registry, metrics.traces).started(most_waiting=0)
+    ShadowMetrics(registry, labels=LABELS)
+    ControllerMetrics(registry, decisions=tuple(Decision))
+    return registry.collect()
+
+
+def _row(metric: Metric) -> str:
+    suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
+    kind = "gauge" if metric.type == "info" else metric.type
+    meaning = metric.documentation
+    if metric.type == "histogram":
+        meaning += f" Edges {_edges(metric)}."
+    return f"| `{metric.name}{suffix}` | {kind} | {_labels(metric)} | {meaning} |"
+
+
+def _labels(metric: Metric) -> str:
+    names = [name for name in metric.samples[0].labels if not (metric.type == "histogram" and name == "le")]
+    return "; ".join(f"`{name}`: {_values(metric, name)}" for name in names) or "-"
+
+
+def _values(metric: Metric, name: str) -> str:
+    if name in WRITTEN_OUT:
+        return WRITTEN_OUT[name]
+    return ", ".join(dict.fromkeys(sample.labels[name] for sample in metric.samples))
+
+
+def _edges(metric: Metric) -> str:
+    found = [float(edge) for edge in dict.fromkeys(sample.labels["le"] for sample in metric.samples if "le" in sample.labels)][
+        :-1
+    ]
+    shown = [f"{edge:g}" for edge in found]
+    steps = {round(later - earlier, 9) for earlier, later in itertools.pairwise(found)}
+    if len(found) > MOST_EDGES and len(steps) == 1:
+        return f"{shown[0]} to {shown[-1]} in steps of {steps.pop():g}"
+    return " ".join(shown)

@@ -1,0 +1,95 @@
+"""`docs/settings.md`, made from the settings themselves, so that page and code agree."""
+
+import itertools
+
+from tagstream.stream.settings.loading import known_keys
+from tagstream.stream.settings.reference import Entry, entries
+from tagstream.stream.settings.settings import Settings
+
+# Defaults that are made from other settings or from the machine.
+DEFAULTS = {
+    "bundle": "the bundle in the package",
+    "inference_threads": "2, or 1 on a single processor",
+    "topics.dlq": "the name of `content`, then `.dlq`",
+    "rollout.topic": "the name of `group`, then `.rollout`",
+    "rollout.workers_topic": "the name of `rollout.topic`, then `.workers`",
+    "topics.replays": "the name of `dlq`, then `.replays`",
+}
+HEAD = """# Settings
+
+Every setting of tagstream. This page is made from the code by `python -m docs.generate`, and `make check` compares the
+two. `tagstream config show` prints the same with the values in use; `--sources` adds where each comes from, and `--json`
+prints one object a line.
+
+A value comes from the first of these that has it:
+
+1. a flag of the command, such as `--brokers`
+2. an environment variable
+3. the file `tagstream.toml` in the working directory, or the file that `TAGSTREAM_CONFIG` names
+4. the default
+
+The variable of a setting is `TAGSTREAM_` and its name in capitals, with `__` for the dot: `topics.content` is
+`TAGSTREAM_TOPICS__CONTENT`. A name that is not on this page is an error (exit code 2). Settings are read once, when a
+command starts.
+
+A topic's name has 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, and no two topics have the same name.
+
+## tagstream.toml
+
+```toml
+brokers = "kafka-1.example.com:9093,kafka-2.example.com:9093"
+group = "tagstream"
+metrics_host = "0.0.0.0"
+confidence_threshold = 0.9              # one for all tags; without this line the bundle's own for each tag
+
+[topics]
+content = "papers"                      # dead letters then go to papers.dlq
+tagged = "papers-tagged"
+review = "papers-review"
+
+[fields]
+title = ["/payload/subject", "/title"]  # the first that finds something (docs/producers.md)
+
+[security]
+protocol = "SASL_SSL"
+username = "tagstream-worker"
+password_file = "/run/secrets/tagstream-worker"
+ca_file = "/etc/tagstream/ca.pem"
+```
+
+Settings without a dot stand above the first table. [Security](security.md) explains the table `[security]`.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    defaults = Settings()
+    parts = [HEAD]
+    for subject, found in itertools.groupby(entries(), key=lambda entry: entry.subject):
+        rows = "\n".join(_row(entry, defaults) for entry in found)
+        parts.append(f"\n## {subject}\n\n| name | variable | meaning | range | default |\n|---|---|---|---|---|\n{rows}\n")
+    return "".join(parts)
+
+
+def unplaced() -> list[str]:
+    """A sentence for each setting that stands under no subject, and so on no page."""
+    placed = {entry.key for entry in entries()}
+    return [
+        f"the setting {key} stands under no subject. Next: SUBJECTS in stream/settings/reference.py"
+        for key in known_keys()
+        if key not in placed
+    ]
+
+
+def _row(entry: Entry, defaults: Settings) -> str:
+    in_range = entry.range or ("a path" if entry.allowed.get("format") == "path" else "any text")
+    default = DEFAULTS.get(entry.key) or _default(entry.value_in(defaults))
+    return f"| `{entry.key}` | `{entry.variable}` | {entry.meaning} | {in_range} | {default} |"
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return "unset"
+    if value == "":
+        return "empty"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -1,0 +1,354 @@
+"""Bundles by their digest, in a folder or an object store, with a bounded folder of those that were fetched.
+
+A bundle lies at `PLACE/DIGEST/`, its three files beside each other. A digest is asked for and the digest is checked, so that a folder which
+was replaced under the same name is another bundle, and one that was cut off or altered is refused. Where keys are named, one of them must have signed
+it; its signature lies at `PLACE/DIGEST.sig`. A bundle that is fetched is written beside the
+cache, verified there as any bundle is, and only then put in its place.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from tagstream.model_export.bundle.bundle import MAX_BYTES, Bundle, BundleError, read, read_manifest
+from tagstream.model_export.bundle.manifest import MANIFEST, MODEL, TOKENIZER, Manifest
+from tagstream.model_export.bundle.signature import MAX_BYTES as MOST_OF_SIGNATURE
+from tagstream.model_export.bundle.signature import SUFFIX, read_signature, require_signed, signature_of
+from tagstream.model_export.extras import install
+
+# The manifest last: until it is there, a place holds no bundle.
+FILES = (MODEL, TOKENIZER, MANIFEST)
+CONNECT_SECONDS = 10.0
+RETRIES = 3
+MOST_WHY = 300
+# A folder that is being filled; one that is so old was left by a process that was killed.
+PART, LEFT_SECONDS = ".part-", 3_600.0
+
+T = TypeVar("T")
+
+
+class DepotError(Exception):
+    """A bundle cannot be had, or not be stored: the message says which, why, and the next step."""
+
+    exit_code = 1
+
+
+class Depot:
+    """The place in which a group's bundles are found. Its methods wait for the network, within a bound; any thread may call them."""
+
+    def __init__(self, place: str, *, cache: Path, cache_bytes: int, seconds: float, keys: Sequence[Path] = ()) -> None:
+        """
+        Name the place; nothing is asked of it yet.
+
+        Args:
+            place: A folder, or `s3://BUCKET/PREFIX` (`gs://`, `az://`), with the credentials of its own variables (`AWS_*` and the like).
+            cache: A folder of this machine, for what was fetched from an object store.
+            cache_bytes: The most bytes in it.
+            seconds: The most seconds for one file of an object store, and for all of a folder.
+            keys: Files of public keys, one of which must have signed a bundle; empty: signatures are not asked for.
+        """
+        self.place = place.rstrip("/")
+        self._cache = cache.expanduser()
+        self._cache_bytes = cache_bytes
+        self._seconds = seconds
+        self._keys = keys
+
+    @property
+    def _is_folder(self) -> bool:
+        return "://" not in self.place
+
+    def size(self, digest: str) -> int:
+        """
+        The bytes of all files of the bundle of this digest, which nothing has verified yet; 0 where it is not there.
+
+        Raises:
+            DepotError: The place does not answer.
+        """
+        folder = Path(self.place).expanduser() / digest if self._is_folder else self._cache / digest
+        with _translated(f"bundle {digest[:12]}", f"cannot be found in {self.place}"), contextlib.suppress(FileNotFoundError):
+            if self._is_folder or folder.is_dir():
+                return self._bounded(digest, lambda: sum((folder / name).stat().st_size for name in FILES))
+            store = _store_at(self.place, self._seconds)
+            return sum(int(store.head(f"{digest}/{name}")["size"]) for name in FILES)
+        return 0
+
+    def read(self, digest: str) -> Bundle:
+        """
+        The bundle of this digest, verified.
+
+        Raises:
+            DepotError: It is not there, or the place does not answer.
+            BundleError: It is there, and it is no bundle that can be trusted, or another one.
+        """
+        if self._is_folder:
+            return self._bounded(digest, lambda: self._verified(Path(self.place).expanduser() / digest, digest))
+        folder = self._cache / digest
+        # A fetch that was cut off leaves nothing here, and what was altered since is refused and fetched again.
+        if folder.is_dir():
+            with contextlib.suppress(BundleError):
+                found = self._verified(folder, digest)
+                # Another worker of this machine may make room at the same time.
+                with contextlib.suppress(OSError):
+                    os.utime(folder)
+                return found
+            shutil.rmtree(folder, ignore_errors=True)
+        return self._fetched(digest, folder)
+
+    def manifest(self, digest: str) -> Manifest:
+        """
+        What the bundle of this digest says of itself. Its network is neither fetched nor looked at, so nothing may be decided by it.
+
+        Raises:
+            DepotError: The place does not answer.
+            BundleError: It is not there, is no manifest, or is another one.
+        """
+        if self._is_folder:
+            return self._bounded(digest, lambda: _manifest(Path(self.place).expanduser() / digest, digest))
+        folder = self._cache / digest
+        if folder.is_dir():
+            with contextlib.suppress(BundleError):
+                return _manifest(folder, digest)
+        store = _store_at(self.place, self._seconds)
+        with _translated(f"bundle {digest[:12]}", f"cannot be fetched from {self.place}"):
+            self._cache.mkdir(parents=True, exist_ok=True)
+            with _beside(self._cache) as part:
+                try:
+                    self._fetch(store, f"{digest}/{MANIFEST}", part / MANIFEST, MAX_BYTES[MANIFEST])
+                except FileNotFoundError as error:
+                    msg = f"bundle {digest[:12]} is not in {self.place}. Next: store it again, with `tagstream rollout store`."
+                    raise BundleError(msg) from error
+                return _manifest(part, digest)
+
+    def write(self, bundle: Path) -> Bundle:
+        """
+        Put a bundle into the place under its digest, unless it is there.
+
+        Args:
+            bundle: Its folder.
+
+        Raises:
+            BundleError: It is no bundle that can be trusted.
+            DepotError: The place does not take it.
+        """
+        found = read(bundle)
+        signature = read_signature(bundle)
+        if self._keys:
+            require_signed(found, signature, self._keys)
+        with _translated(f"bundle {found.digest[:12]}", f"cannot be stored in {self.place}"):
+            if self._is_folder:
+                self._copied(found, signature)
+            else:
+                self._sent(found, signature)
+        return found
+
+    def _bounded(self, digest: str, work: Callable[[], T]) -> T:
+        """
+        Work in a folder, in a thread that is left alone if it does not end in time: a file system of another machine may never answer.
+
+        Raises:
+            DepotError: It did not end in time.
+        """
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except (BundleError, OSError, MemoryError) as error:
+                done.set_exception(error)
+            finally:
+                # After an error of another kind, which the thread prints, nobody waits for long.
+                if not done.done():
+                    done.set_exception(DepotError(f"bundle {digest[:12]} cannot be read: the log has an error of this program"))
+
+        threading.Thread(target=run, name="bundle", daemon=True).start()
+        wait([done], self._seconds)
+        if not done.done():
+            msg = f"bundle {digest[:12]} cannot be read: the folder {self.place} did not answer within {self._seconds:g} s (rollout.fetch_seconds). Next: see whether the machine that serves it is up."
+            raise DepotError(msg)
+        return done.result()
+
+    def _verified(self, folder: Path, digest: str) -> Bundle:
+        found = _verified(folder, digest)
+        if self._keys:
+            require_signed(found, read_signature(folder), self._keys)
+        return found
+
+    def _copied(self, bundle: Bundle, signature: bytes | None) -> None:
+        place = Path(self.place).expanduser()
+        place.mkdir(parents=True, exist_ok=True)
+        if signature is not None:
+            # Before the bundle, which must not be found without it. A signature by another key replaces an earlier one.
+            _written(signature_of(place / bundle.digest), signature)
+        with contextlib.suppress(BundleError):
+            _verified(place / bundle.digest, bundle.digest)
+            return
+        # An altered one of this name is no bundle.
+        shutil.rmtree(place / bundle.digest, ignore_errors=True)
+        with _beside(place) as folder:
+            for name in FILES:
+                shutil.copyfile(bundle.path / name, folder / name)
+            # Workers of other users read it.
+            folder.chmod(0o755)
+            _put(folder, place / bundle.digest)
+
+    def _sent(self, bundle: Bundle, signature: bytes | None) -> None:
+        store = _store_at(self.place, self._seconds)
+        if signature is not None:
+            store.put(bundle.digest + SUFFIX, signature)
+        for name in FILES:
+            store.put(f"{bundle.digest}/{name}", (bundle.path / name).read_bytes())
+
+    def _fetched(self, digest: str, folder: Path) -> Bundle:
+        store = _store_at(self.place, self._seconds)
+        with _translated(f"bundle {digest[:12]}", f"cannot be fetched from {self.place}"):
+            self._cache.mkdir(parents=True, exist_ok=True)
+            with _beside(self._cache) as part:
+                for name in FILES:
+                    self._fetch(store, f"{digest}/{name}", part / name, MAX_BYTES[name])
+                found = _verified(part, digest)
+                if self._keys:
+                    self._fetch_signature(store, digest)
+                    require_signed(found, read_signature(folder), self._keys)
+                self._make_room(sum((part / name).stat().st_size for name in FILES))
+                _put(part, folder)
+        return msgspec.structs.replace(found, path=folder)
+
+    def _fetch_signature(self, store: Any, digest: str) -> None:
+        """Into the cache, in place of an earlier one; none where the store has none."""
+        place = signature_of(self._cache / digest)
+        with tempfile.NamedTemporaryFile(dir=self._cache, prefix=PART, delete=False) as part:
+            pass
+        try:
+            self._fetch(store, digest + SUFFIX, Path(part.name), MOST_OF_SIGNATURE)
+            Path(part.name).replace(place)
+        except FileNotFoundError:
+            place.unlink(missing_ok=True)
+        finally:
+            Path(part.name).unlink(missing_ok=True)
+
+    def _fetch(self, store: Any, name: str, file: Path, most_bytes: int) -> None:
+        found = store.get(name)
+        size = int(found.meta["size"])
+        if size > most_bytes:
+            msg = f"{name} has {size} bytes, at most {most_bytes} are taken"
+            raise ValueError(msg)
+        with file.open("wb") as out:
+            for piece in found.stream():
+                out.write(piece)
+
+    def _make_room(self, size: int) -> None:
+        """Remove the bundles that were used longest ago, until one of this size fits, and what a process that was killed has left."""
+        sizes: dict[Path, int] = {}
+        used: dict[Path, float] = {}
+        for folder in self._cache.iterdir():
+            with contextlib.suppress(OSError):
+                used[folder] = folder.stat().st_mtime
+                sizes[folder] = sum(file.stat().st_size for file in folder.iterdir())
+        total = sum(sizes.values()) + size
+        for folder in sorted(sizes, key=used.__getitem__):
+            is_left = folder.name.startswith(PART) and time.time() - used[folder] > LEFT_SECONDS
+            if is_left or (total > self._cache_bytes and not folder.name.startswith(PART)):
+                shutil.rmtree(folder, ignore_errors=True)
+                signature_of(folder).unlink(missing_ok=True)
+                total -= sizes[folder]
+
+
+def _store_at(place: str, seconds: float) -> Any:
+    """
+    The client of an object store.
+
+    Args:
+        place: Its address.
+        seconds: The most that one request may take.
+
+    Raises:
+        DepotError: The library is not installed, or the address is not one of its.
+    """
+    try:
+        from obstore.store import from_url
+    except ModuleNotFoundError as error:
+        msg = f"{place} needs the extra `object-store` ({error}). Next: {install('object-store')}, or name a folder in rollout.bundles"
+        raise DepotError(msg) from error
+    with _translated(place, "cannot be opened"):
+        return from_url(
+            place,
+            client_options={
+                "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true",
+                "timeout": f"{seconds:g}s",
+                "connect_timeout": f"{min(seconds, CONNECT_SECONDS):g}s",
+            },
+            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=seconds)},
+        )
+
+
+def _verified(folder: Path, digest: str) -> Bundle:
+    found = read(folder)
+    _require_digest(folder, found.digest, digest)
+    return found
+
+
+def _manifest(folder: Path, digest: str) -> Manifest:
+    found, its = read_manifest(folder)
+    _require_digest(folder, its, digest)
+    return found
+
+
+def _require_digest(folder: Path, found: str, asked: str) -> None:
+    if found != asked:
+        msg = f"bundle {folder} is refused: its digest is {found}, and not {asked}. Next: store that bundle again, or ask for this one."
+        raise BundleError(msg)
+
+
+@contextlib.contextmanager
+def _beside(place: Path) -> Iterator[Path]:
+    """A folder in `place` that is gone afterwards, unless it was moved."""
+    folder = Path(tempfile.mkdtemp(prefix=PART, dir=place))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _written(file: Path, data: bytes) -> None:
+    """Put a file into its place in one step."""
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=PART, delete=False) as part:
+        part.write(data)
+    # Workers of other users read it.
+    Path(part.name).chmod(0o644)
+    Path(part.name).replace(file)
+
+
+def _put(part: Path, folder: Path) -> None:
+    """Move a whole folder to its place, in one step. Another process may have put the same bundle there meanwhile."""
+    try:
+        part.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
+@contextlib.contextmanager
+def _translated(what: str, failed: str) -> Iterator[None]:
+    """Turn what an object store and a disk raise into our error."""
+    try:
+        from obstore.exceptions import BaseError
+    except ModuleNotFoundError:
+        errors: tuple[type[Exception], ...] = (OSError, ValueError)
+    else:
+        errors = (OSError, ValueError, BaseError)
+    try:
+        yield
+    except errors as error:
+        why = " ".join(str(error).split())[:MOST_WHY]
+        msg = f"{what} {failed} ({type(error).__name__}: {why}). Next: check rollout.bundles, its credentials and rights, and the disk."
+        raise DepotError(msg) from error

@@ -1,0 +1,123 @@
+"""How often the labels of a stream come: somebody says it, labelled rows say it, or decisions on the stream do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.manifest import Prior
+from tagstream.model_export.bundle.model import OnnxClassifier
+from tagstream.model_export.bundle.promise.promise import PriorSource
+from tagstream.model_export.calibrate import prior as priors
+from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.temperature import Floats
+from tagstream.model_export.data.decisions import read_decisions
+from tagstream.model_export.data.own.rows import learned_files
+from tagstream.model_export.data.splits import Splits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Shares in label order, where they come from, and the evidence for a manifest."""
+
+    shares: Floats
+    source: PriorSource
+    record: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownStream:
+    """
+    The labels of a stream as far as they are known; one of the three.
+
+    Attributes:
+        given: The share of each label.
+        tags: The labels of rows that were drawn from the stream.
+        decisions: A file of the bundle's decisions on the stream.
+    """
+
+    given: Mapping[str, float] | None = None
+    tags: Sequence[str] | None = None
+    decisions: Path | None = None
+
+    def prior(self, bundle: Bundle, rows: Splits) -> Prior:
+        """
+        The prior of a bundle for this stream.
+
+        Args:
+            bundle: The bundle that decided. Without a prior, `rows.train` says which shares its network learned.
+            rows: The network has not seen those of `calibration`, which show which labels it confuses.
+
+        Raises:
+            CalibrationError: The shares are not identified, or the rows were learned from, or a row has a label that the bundle lacks.
+            RowsError: The file is no file of the bundle's decisions.
+        """
+        manifest, labels = bundle.manifest, bundle.manifest.labels
+        if "quick" in manifest.training and learned_files(manifest) & set(rows.digests.values()):
+            msg = (
+                "these rows were learned from: `train --quick` fits its head to all of them, so the network's word on them proves "
+                "nothing. Next: give --data with labelled rows that it has not seen."
+            )
+            raise CalibrationError(msg)
+        if manifest.prior is None and not rows.train:
+            msg = (
+                "the bundle does not say which shares of labels it expects, and its training rows are not there to count. Next: give "
+                "--data with the folder that it was trained on, or calibrate it first (`tagstream model calibrate`)."
+            )
+            raise CalibrationError(msg)
+        before = manifest.prior or prior_of(rows, labels, balanced=False)
+        found = self.shares(bundle, rows, priors.in_order(before.shares, labels))
+        learned = priors.learned_by(before, labels)
+        return priors.make(labels, learned=learned, expected=found.shares, source=found.source, record=found.record)
+
+    def shares(self, bundle: Bundle, rows: Splits, assumed: Floats) -> Shares:
+        """
+        The shares of the stream.
+
+        Args:
+            bundle: The bundle that decided.
+            rows: The calibration rows show which labels its network confuses.
+            assumed: The shares that its probabilities expect, in label order.
+
+        Raises:
+            CalibrationError: The shares are not identified, or a row has a label that the bundle lacks.
+            RowsError: The file is no file of the bundle's decisions.
+        """
+        labels = bundle.manifest.labels
+        if self.given is not None:
+            return Shares(shares=priors.checked(self.given, labels), source="given", record={})
+        if self.tags is not None:
+            unknown = sorted(set(self.tags) - set(labels))
+            if unknown or not self.tags:
+                what = f"the label {unknown[0]!r} is not one of the bundle's" if unknown else "there are no labelled rows"
+                msg = f"{what}. Next: give rows labelled with {', '.join(labels)}."
+                raise CalibrationError(msg)
+            targets = np.array([labels.index(tag) for tag in self.tags], dtype=np.int64)
+            return Shares(shares=priors.shares_of(targets, len(labels)), source="labels", record={"rows": len(self.tags)})
+        if self.decisions is None:
+            msg = "nothing is known of the stream. Next: give --prior, --from-labels or --from-decisions."
+            raise CalibrationError(msg)
+        said = OnnxClassifier(bundle).classify([row.text for row in rows.calibration])
+        found = priors.estimate(
+            read_decisions(self.decisions, labels, bundle.digest),
+            assumed,
+            rows=np.array([list(one.probabilities.values()) for one in said]).reshape(-1, len(labels)),
+            targets=np.array([labels.index(row.tag) for row in rows.calibration], dtype=np.int64),
+        )
+        return Shares(shares=found.shares, source="decisions", record=priors.as_record(found, labels))
+
+
+def prior_of(rows: Splits, labels: Sequence[str], *, balanced: bool) -> Prior:
+    """
+    The prior of a network that learned from the training rows.
+
+    Args:
+        rows: The rows.
+        labels: The labels.
+        balanced: Expect every label equally often; else as often as the training rows have it.
+    """
+    learned = priors.shares_of(np.array([labels.index(row.tag) for row in rows.train], dtype=np.int64), len(labels))
+    expected = np.full(len(labels), 1.0 / len(labels)) if balanced else learned
+    return priors.make(labels, learned=learned, expected=expected, source="balanced" if balanced else "rows", record={})

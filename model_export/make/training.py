@@ -1,0 +1,169 @@
+"""A network that is trained: a teacher that is tuned on the rows, and a student that imitates it."""
+
+import dataclasses
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import torch
+
+from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.make.network import Network, exported
+from tagstream.model_export.onnx import parity
+from tagstream.model_export.train import advisor, base_model, batches, checkpoint
+from tagstream.model_export.train.base_model import BaseModel
+from tagstream.model_export.train.checkpoint import Trained
+from tagstream.model_export.train.distil import StudentRecipe, distil
+from tagstream.model_export.train.examples import Examples, SoftExamples, examples, soft_examples
+from tagstream.model_export.train.head import HeadRecipe
+from tagstream.model_export.train.network import TagNetwork
+from tagstream.model_export.train.tuning import TeacherRecipe, Tuned, balanced_loss, probe, tune
+from tagstream.model_export.train.work import Work, libraries
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """
+    The base encoder, tuned: every number of the procedure.
+
+    Attributes:
+        advice: Of the adviser; None: labels alone are learned.
+        teacher: Of the network that is tuned.
+        student: Of the smaller one that imitates it; None: the teacher is the result.
+        head: Of a head that is fitted anew at the end; None: it stays as it was tuned.
+        threads: The number of cores.
+        checkpoint: Keep the trained network here, for `Checkpoint`, and its teacher beside it (`teacher_path`): before the first gate.
+    """
+
+    advice: advisor.AdviceRecipe | None = field(default_factory=advisor.AdviceRecipe)
+    teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
+    student: StudentRecipe | None = field(default_factory=StudentRecipe)
+    head: HeadRecipe | None = None
+    threads: int = 2
+    checkpoint: Path | None = None
+
+    def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
+        """
+        Train it, and export it. Arguments are those of `NetworkSource.network`.
+
+        Raises:
+            BaseModelError: The pretrained encoder is missing or differs from its sum.
+            ParityError: As `exported`.
+        """
+        base = base_model.load()
+        trained, record = work.stage(
+            "network.safetensors",
+            lambda: fit(base, rows, self, work),
+            save=lambda path, made: checkpoint.save(path, *made),
+            load=checkpoint.load,
+        )
+        if self.checkpoint is not None:
+            checkpoint.save(self.checkpoint, trained, record)
+        return exported(trained, record, base.tokenizer, rows, limits)
+
+
+def teacher_path(checkpoint_path: Path) -> Path:
+    """
+    The file that keeps the teacher of a student.
+
+    >>> str(teacher_path(Path("kept/network.safetensors")))
+    'kept/network-teacher.safetensors'
+    """
+    return checkpoint_path.with_stem(f"{checkpoint_path.stem}-teacher")
+
+
+def fit(base: BaseModel, splits: Splits, plan: Training, work: Work) -> tuple[TagNetwork, Trained]:
+    """
+    Train the teacher and, if the plan has one, the student.
+
+    Args:
+        base: The pretrained encoder.
+        splits: The rows, in their parts.
+        plan: The recipe of teacher, student and head.
+        work: Keeps finished stages, so that a training that was cut off goes on.
+
+    Returns:
+        The network that was trained last, and its record.
+    """
+    torch.set_num_threads(plan.threads)
+    tokenizer, labels = batches.load_tokenizer(base.tokenizer), splits.labels
+    train, calibration = (examples(tokenizer, rows, labels) for rows in (splits.train, splits.calibration))
+    texts, advised = _soft_examples(splits, train, batches.encode(tokenizer, [row.text for row in splits.unlabelled]), plan)
+
+    def teach() -> Tuned:
+        fresh = TagNetwork.from_bert(base.bert, labels=len(labels))
+        return tune(fresh, train, calibration, plan.teacher, texts, work)
+
+    tuned = work.stage("teacher.safetensors", teach, save=partial(_save_teacher, labels=labels), load=_load_teacher)
+    network = tuned.network
+    losses = {"teacher": min(tuned.losses.values())}
+    if plan.checkpoint is not None and plan.student is not None:
+        alone = Trained(labels=labels, record={"teacher": dataclasses.asdict(plan.teacher)})
+        checkpoint.save(teacher_path(plan.checkpoint), network, alone)
+    if plan.student is not None:
+        network = distil(network, train, texts, plan.student, work)
+        losses["student"] = balanced_loss(network, calibration)
+    if plan.head is not None:
+        probe(network, train, plan.head)
+        losses["head"] = balanced_loss(network, calibration)
+    logger.info("network_trained layers=%d calibration_losses=%s", network.shape.layers, losses)
+    record = _record(splits, plan, tuned, losses, advised=advised)
+    return network, Trained(labels=labels, record=record)
+
+
+def _save_teacher(path: Path, tuned: Tuned, *, labels: tuple[str, ...]) -> None:
+    record: dict[str, object] = {"tuned_share": tuned.tuned_share, "losses": tuned.losses}
+    checkpoint.save(path, tuned.network, Trained(labels=labels, record=record))
+
+
+def _load_teacher(path: Path) -> Tuned:
+    network, trained = checkpoint.load(path)
+    kept = msgspec.convert(trained.record, type=_Teacher)
+    return Tuned(network=network, tuned_share=kept.tuned_share, losses=kept.losses)
+
+
+class _Teacher(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of a teacher that is kept between two runs."""
+
+    tuned_share: float
+    losses: dict[str, float]
+
+
+def _soft_examples(splits: Splits, train: Examples, unlabelled: list[list[int]], plan: Training) -> tuple[SoftExamples, bool]:
+    """The soft examples of all texts, and whether the adviser took part."""
+    count = len(splits.labels)
+    if plan.advice is None:
+        return soft_examples(train, unlabelled, labels=count), False
+    encoder = advisor.find()
+    if encoder is None:
+        logger.warning("advice_missing next=pip install -r requirements/advisor.txt; training goes on with labels alone")
+        return soft_examples(train, unlabelled, labels=count), False
+    advice = advisor.advise(
+        encoder,
+        train,
+        texts=[row.text for row in splits.train],
+        topics=[row.topic for row in splits.train],
+        unlabelled=[row.text for row in splits.unlabelled],
+        recipe=plan.advice,
+    )
+    opinions = (advice.train, advice.unlabelled)
+    return soft_examples(train, unlabelled, labels=count, advice=opinions, advice_share=plan.teacher.advice_share), True
+
+
+def _record(splits: Splits, plan: Training, tuned: Tuned, losses: dict[str, float], *, advised: bool) -> dict[str, object]:
+    return {
+        "base_model": base_model.as_record(),
+        "data": splits.as_record(),
+        "advisor": {"name": advisor.NAME, "sha256": advisor.SHA256, **dataclasses.asdict(plan.advice)}
+        if advised and plan.advice is not None
+        else None,
+        "teacher": dataclasses.asdict(plan.teacher) | {"tuned_share": tuned.tuned_share},
+        "student": dataclasses.asdict(plan.student) if plan.student is not None else None,
+        "head": dataclasses.asdict(plan.head) if plan.head is not None else None,
+        "calibration_losses": {name: round(loss, 6) for name, loss in losses.items()},
+        "libraries": libraries(),
+    }

@@ -1,0 +1,289 @@
+"""A classifier that somebody exported to ONNX: refused with the reason, or brought to the inputs and output of a bundle.
+
+A bundle gives token ids, padded with 0, and a mask. Other inputs that such files have follow from these two, inside the graph: the types
+of tokens are 0, positions count the tokens, and padding gets the number that the model was trained with.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer
+
+from tagstream.model_export.bundle import onnx_graph
+from tagstream.model_export.bundle.bundle import LABELS_METADATA_KEY
+from tagstream.model_export.bundle.model import open_session
+from tagstream.model_export.calibrate.temperature import Floats
+from tagstream.model_export.onnx import export
+from tagstream.model_export.train import batches
+from tagstream.model_export.train.pretrained import CONFIG, MOST_TOKENS, TOKENIZER, in_order, labels_of, refused
+
+IDS, MASK, TYPES, POSITIONS = "input_ids", "attention_mask", "token_type_ids", "position_ids"
+OUTPUT = "logits"
+NUMBERS = (TensorProto.INT64, TensorProto.INT32)
+# From this version on an operator of these graphs means what it means in the version of our exports.
+REWRITABLE_OPSET = 18
+# The names of the nodes and constants of this module begin with it.
+PREFIX = "inputs."
+EXPORT_AGAIN = "export it again with inputs input_ids and attention_mask of any batch and length, and the output logits"
+SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierFile:
+    """
+    A file that was read and looked at.
+
+    Attributes:
+        name: The file.
+        graph: Its content, tensors of other files included.
+        tokenizer: Its tokenizer, which cuts at `max_length` tokens and does not pad.
+        labels: Its labels in the order of the logits.
+        max_length: The longest text that it reads, in tokens.
+        pad: The token that it was trained to see as padding.
+    """
+
+    name: str
+    graph: onnx.ModelProto
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    max_length: int
+    pad: int
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words."""
+        return "a classifier in ONNX"
+
+    @property
+    def runtime(self) -> str:
+        """The program that runs it as it came, with its version."""
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}"
+
+    @property
+    def rewritable(self) -> bool:
+        """Its operators mean what they mean in `operators`."""
+        versions = [entry.version for entry in self.graph.opset_import if entry.domain in onnx_graph.STANDARD_DOMAINS]
+        return max(versions, default=1) >= REWRITABLE_OPSET
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> Floats:
+        """Logits of tokenised texts by the file as it came, each alone, [texts, labels]."""
+        running = open_session(self.graph.SerializeToString())
+        kinds = {value.name: helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) for value in _inputs(self.graph)}
+        found = []
+        for row in rows:
+            given = {IDS: row, MASK: [1] * len(row), TYPES: [0] * len(row), POSITIONS: list(range(len(row)))}
+            feed = {name: np.array([given[name]], dtype=kind) for name, kind in kinds.items()}
+            found.append(running.run([_output(self.name, self.graph).name], feed)[0][0])
+        scores = np.asarray(found, dtype=np.float64)
+        if len(scores) and scores.min() >= 0 and np.abs(scores.sum(axis=1) - 1).max() < SUM_TOLERANCE:
+            why = "its output adds up to 1 for every text: these are probabilities, of which no temperature and no energy can be measured"
+            raise refused(self.name, why, "export it again without the softmax at its end")
+        return scores
+
+    def plain(self) -> bytes:
+        """
+        The file with the inputs and the output of a bundle, in full precision.
+
+        Raises:
+            ExportError: The graph is not one that a bundle may hold.
+        """
+        model = onnx.ModelProto()
+        model.CopyFrom(self.graph)
+        graph = model.graph
+        given = {value.name: value.type.tensor_type.elem_type for value in _inputs(model)}
+        output = _output(self.name, model)
+        front = [node for name, kind in given.items() for node in _made(name, kind, self.pad)]
+        made = {name: f"{PREFIX}{name}" for name in given}
+        nodes = list(graph.node)
+        for node in nodes:
+            node.input[:] = [made.get(value, value) for value in node.input]
+            # The output may be read inside too.
+            node.input[:] = [OUTPUT if value == output.name else value for value in node.input]
+            node.output[:] = [OUTPUT if value == output.name else value for value in node.output]
+        del graph.node[:]
+        graph.node.extend([*front, *nodes])
+        read = {name for node in front for name in node.input}
+        graph.initializer.extend(constant for constant in _constants(self.pad) if constant.name in read)
+        del graph.input[:]
+        graph.input.extend(helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in (IDS, MASK))
+        del graph.output[:]
+        graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", len(self.labels)]))
+        return export.finish(model, self.labels)
+
+
+def load(
+    file: Path, *, tokenizer: Path | None = None, labels: Sequence[str] | None = None, max_length: int | None = None
+) -> ClassifierFile:
+    """
+    Read a file.
+
+    Args:
+        file: The ONNX file. Tensors that it keeps in other files must lie beside it.
+        tokenizer: Its `tokenizer.json`; the one beside it unless given.
+        labels: Its labels in the order of the logits; those of the `config.json` beside it unless given.
+        max_length: Read texts up to so many tokens; 512 unless given.
+
+    Raises:
+        ModelRefusedError: It is no classifier that a bundle can hold.
+    """
+    name = str(file)
+    graph = _read(name, file)
+    said = _config(file.with_name(CONFIG))
+    raw = _tokenizer(name, tokenizer or file.with_name(TOKENIZER))
+    output = _output(name, graph)
+    width = output.type.tensor_type.shape.dim[-1].dim_value
+    longest = max_length or min(MOST_TOKENS, said.max_length or MOST_TOKENS)
+    return ClassifierFile(
+        name=name,
+        graph=graph,
+        tokenizer=batches.load_tokenizer(raw.to_str().encode(), longest),
+        labels=labels_of(name, labels, said.labels, width),
+        max_length=longest,
+        pad=said.pad if said.pad is not None else int((raw.padding or {}).get("pad_id", 0)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What the configuration beside a file says, if there is one."""
+
+    labels: tuple[str, ...] = ()
+    pad: int | None = None
+    max_length: int | None = None
+
+
+def _config(file: Path) -> _Said:
+    if not file.exists():
+        return _Said()
+    try:
+        found = json.loads(file.read_bytes())
+        pad, positions = found.get("pad_token_id"), found.get("max_position_embeddings")
+        return _Said(
+            labels=in_order(found.get("id2label")),
+            pad=None if pad is None else int(pad),
+            # Models that pad with another token than 0 do not use their first positions.
+            max_length=None if positions is None else int(positions) - (int(pad) + 1 if pad else 0),
+        )
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise refused(
+            str(file), f"it cannot be read as a configuration: {error}", "correct it, or move it away and give --labels"
+        ) from error
+
+
+def _read(name: str, file: Path) -> onnx.ModelProto:
+    try:
+        raw = file.read_bytes()
+        summary = onnx_graph.summarise(raw)
+    except (OSError, ValueError) as error:
+        raise refused(
+            name, f"it is {error}" if isinstance(error, ValueError) else f"it cannot be read: {error}", "give an ONNX file"
+        ) from error
+    if LABELS_METADATA_KEY in summary.metadata:
+        why = "it is the network of a bundle already"
+        raise refused(name, why, "use that bundle, or calibrate it anew with `tagstream model calibrate` or `adapt`")
+    if foreign := sorted(summary.domains - onnx_graph.STANDARD_DOMAINS - _unused(raw, summary.domains)):
+        why = f"it needs operators outside the ONNX standard ({', '.join(foreign)}), which no other runtime has"
+        raise refused(name, why, "export it again without the optimisations of a runtime")
+    if endless := sorted(summary.operators & onnx_graph.CONTROL_FLOW):
+        why = f"it has operators that repeat or choose others, and may never end: {', '.join(endless)}"
+        raise refused(name, why, "export it again by tracing, without loops and branches")
+    try:
+        # Tensors in other files are read from the folder of the file alone.
+        graph = onnx.load_model(file, load_external_data=True)
+    # The library's errors for a missing or a distant file share no base class.
+    except Exception as error:
+        raise refused(name, f"its tensors cannot be read: {error}", "keep the files of its tensors beside it") from error
+    _refuse_inputs(name, graph)
+    _output(name, graph)
+    return graph
+
+
+def _unused(raw: bytes, domains: frozenset[str]) -> frozenset[str]:
+    """The domains that a file imports and has no operator of: exporters name some in every file."""
+    model = onnx.ModelProto.FromString(raw)
+    used = {node.domain for node in model.graph.node} | {function.domain for function in model.functions}
+    return domains - used
+
+
+def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The inputs, without constants that older files name among them."""
+    constants = {constant.name for constant in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in constants]
+
+
+def _refuse_inputs(name: str, model: onnx.ModelProto) -> None:
+    inputs = {value.name: value.type.tensor_type for value in _inputs(model)}
+    if unknown := sorted(set(inputs) - {IDS, MASK, TYPES, POSITIONS}):
+        why = f"it has the input {', '.join(unknown)}, and a bundle has token ids and their mask alone"
+        raise refused(name, why, EXPORT_AGAIN)
+    if missing := [each for each in (IDS, MASK) if each not in inputs]:
+        why = f"it has no input {' and no '.join(missing)}, so its word on a text would depend on the padding"
+        raise refused(name, why, EXPORT_AGAIN)
+    for each, kind in inputs.items():
+        sizes = kind.shape.dim
+        if kind.elem_type not in NUMBERS or len(sizes) != 2:  # noqa: PLR2004 - texts and tokens
+            raise refused(name, f"its input {each} is no table of whole numbers, [batch, length]", EXPORT_AGAIN)
+        if any(size.HasField("dim_value") for size in sizes):
+            fixed = " by ".join(str(size.dim_value) if size.HasField("dim_value") else "any" for size in sizes)
+            raise refused(name, f"its input {each} has a fixed size, {fixed}", EXPORT_AGAIN)
+
+
+def _output(name: str, model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    outputs = list(model.graph.output)
+    found = next((value for value in outputs if value.name == OUTPUT), outputs[0] if len(outputs) == 1 else None)
+    if found is None:
+        why = f"none of its outputs is called {OUTPUT}: {', '.join(value.name for value in outputs)}"
+        raise refused(name, why, EXPORT_AGAIN)
+    kind = found.type.tensor_type
+    sizes = kind.shape.dim
+    if kind.elem_type != TensorProto.FLOAT or len(sizes) != 2 or sizes[1].dim_value < 2:  # noqa: PLR2004 - texts and labels
+        why = f"its output {found.name} is not one score in single precision for each text and label, of at least two labels"
+        raise refused(name, why, EXPORT_AGAIN)
+    return found
+
+
+def _tokenizer(name: str, file: Path) -> Tokenizer:
+    try:
+        found = Tokenizer.from_file(str(file))
+    # The library raises bare `Exception`, and has no narrower type.
+    except Exception as error:
+        why = f"its tokenizer {file} cannot be read: {error}"
+        raise refused(name, why, f"give the tokenizer in its fast form ({TOKENIZER}), --tokenizer FILE") from error
+    if any(found.encode("two words").type_ids):
+        raise refused(name, "its tokenizer gives a text's tokens a type that is not 0", "give a tokenizer that gives type 0")
+    return found
+
+
+def _made(name: str, kind: int, pad: int) -> list[onnx.NodeProto]:
+    """The nodes that make an input of the file from the two of a bundle."""
+    made = f"{PREFIX}{name}"
+    wide = made if kind == TensorProto.INT64 else f"{made}.wide"
+    zero, one = f"{PREFIX}zero", f"{PREFIX}one"
+    nodes = {
+        IDS: [
+            helper.make_node("Greater", [MASK, zero], [f"{made}.real"]),
+            helper.make_node("Where", [f"{made}.real", IDS, f"{PREFIX}pad"], [wide]),
+        ]
+        if pad
+        else [helper.make_node("Identity", [IDS], [wide])],
+        MASK: [helper.make_node("Identity", [MASK], [wide])],
+        TYPES: [helper.make_node("Mul", [MASK, zero], [wide])],
+        POSITIONS: [
+            helper.make_node("CumSum", [MASK, f"{PREFIX}axis"], [f"{made}.counted"]),
+            helper.make_node("Sub", [f"{made}.counted", one], [wide]),
+        ],
+    }[name]
+    cast = [] if kind == TensorProto.INT64 else [helper.make_node("Cast", [wide], [made], to=kind)]
+    return [*nodes, *cast]
+
+
+def _constants(pad: int) -> list[onnx.TensorProto]:
+    numbers = {"zero": 0, "one": 1, "axis": 1, "pad": pad}
+    return [numpy_helper.from_array(np.array(value, dtype=np.int64), f"{PREFIX}{name}") for name, value in numbers.items()]

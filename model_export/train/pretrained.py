@@ -1,0 +1,322 @@
+"""A classifier that somebody tuned with transformers, read from its folder: refused with the reason, or loaded to be asked and exported.
+
+A folder is data. Weights are read from safetensors, never from a pickle, and no code of the folder is run.
+"""
+
+import inspect
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
+
+from tagstream.model_export import extras
+from tagstream.model_export.calibrate.temperature import Floats
+from tagstream.model_export.train import batches
+
+CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
+SAFE, PICKLED = "*.safetensors", ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+VOCABULARIES = (TOKENIZER, "vocab.*", "*.model")
+CLASSIFIES = "ForSequenceClassification"
+# Heads whose scores are no choice of one label.
+OTHER_PROBLEMS = {
+    "regression": "it predicts a number",
+    "multi_label_classification": "it says yes or no to each label by itself",
+}
+# The longest text of a bundle, in tokens; see `manifest`.
+MOST_TOKENS = 512
+HUB = "hf://"
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+HUB_TIMEOUT_SECONDS = 30
+
+
+class ModelRefusedError(Exception):
+    """A model cannot be imported; the message says why, and the next step."""
+
+    exit_code = 1
+
+
+def refused(name: str, why: str, next_step: str) -> ModelRefusedError:
+    """
+    The refusal of a model.
+
+    Args:
+        name: The folder or file.
+        why: The reason, without a full stop.
+        next_step: What to do.
+    """
+    return ModelRefusedError(f"{name} cannot be imported: {why}. Next: {next_step}.")
+
+
+class ByMask(nn.Module):
+    """
+    A classifier of transformers with the two inputs of a bundle: token ids padded with any number, and the mask that says which are padding.
+
+    Models differ in the number that they pad with, and some find positions by it; so padding gets that number here.
+    """
+
+    def __init__(self, model: PreTrainedModel, pad: int) -> None:
+        """Wrap a model that pads with this token."""
+        super().__init__()
+        self.model = model
+        self.pad = pad
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits, [batch, labels]."""
+        ids = torch.where(attention_mask > 0, input_ids, self.pad)
+        logits: Tensor = self.model(input_ids=ids, attention_mask=attention_mask).logits
+        return logits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pretrained:
+    """
+    A classifier that was loaded.
+
+    Attributes:
+        name: Its folder, or its address at the hub.
+        network: The classifier, in inference mode.
+        tokenizer: Its tokenizer, which cuts at `max_length` tokens and does not pad.
+        labels: Its labels in the order of the logits.
+        max_length: The longest text that it reads, in tokens.
+        runtime: The program that runs it as it came, with its version.
+    """
+
+    name: str
+    network: ByMask
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    max_length: int
+    runtime: str
+
+    @property
+    def kind(self) -> str:
+        """Its class in transformers."""
+        return type(self.network.model).__name__
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> Floats:
+        """Logits of tokenised texts, each alone, [texts, labels]."""
+        with torch.no_grad():
+            found = [self.network(*batches.pad([row]))[0].numpy() for row in rows]
+        return np.asarray(found, dtype=np.float64)
+
+
+def load(place: str, *, labels: Sequence[str] | None = None, max_length: int | None = None) -> Pretrained:
+    """
+    Load a classifier.
+
+    Args:
+        place: A folder as `save_pretrained` writes it, or `hf://NAME@REVISION`.
+        labels: Its labels in the order of the logits; those of its configuration unless given.
+        max_length: Read texts up to so many tokens; up to its own limit, at most 512, unless given.
+
+    Raises:
+        ModelRefusedError: It is no classifier that a bundle can hold, or the hub does not answer.
+    """
+    folder = _from_hub(place) if place.startswith(HUB) else Path(place)
+    if not folder.is_dir():
+        why = "there is no such folder" if not folder.exists() else "it is no folder, and its name does not end in .onnx"
+        raise refused(place, why, "give a folder that `save_pretrained` of transformers wrote, or an ONNX file")
+    config = _json(place, folder / CONFIG)
+    _refuse_code(place, config, folder)
+    _refuse_head(place, config)
+    _refuse_pickle(place, folder)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    tokenizer, pad = _tokenizer(place, folder)
+    model = _model(place, folder)
+    longest = _length(place, model, max_length)
+    return Pretrained(
+        name=place,
+        network=ByMask(model, pad if pad is not None else int(model.config.pad_token_id or 0)).eval(),
+        tokenizer=batches.load_tokenizer(tokenizer.to_str().encode(), longest),
+        labels=_labels(place, model, labels),
+        max_length=longest,
+        runtime=f"transformers {version('transformers')}",
+    )
+
+
+def in_order(id2label: Mapping[Any, str] | None) -> tuple[str, ...]:
+    """
+    The labels of a configuration of transformers, in the order of the logits.
+
+    Raises:
+        ValueError: A place is no number.
+
+    >>> in_order({"1": "bug", "0": "wish"}), in_order(None)
+    (('wish', 'bug'), ())
+    """
+    by_place = {int(place): str(label) for place, label in (id2label or {}).items()}
+    return tuple(by_place[place] for place in sorted(by_place))
+
+
+def labels_of(name: str, given: Sequence[str] | None, said: Sequence[str], count: int) -> tuple[str, ...]:
+    """
+    The labels of a model, in the order of its logits.
+
+    Args:
+        name: The folder or file.
+        given: The user's names; None: what the model says holds.
+        said: The model's own names, in order; empty where it has none.
+        count: The number of its logits.
+
+    Raises:
+        ModelRefusedError: There are not as many names as logits, a name comes twice, or the model has placeholders alone.
+    """
+    found = tuple(given if given is not None else said)
+    placeholders = not found or (given is None and all(label == f"LABEL_{place}" for place, label in enumerate(found)))
+    if placeholders:
+        why = f"it has {count} logits and no names for them"
+        raise refused(name, why, "name its labels in the order of its training, --labels A,B,...")
+    if given is not None and set(given) == set(said) and list(given) != list(said):
+        why = f"its configuration has the same labels in another order: {', '.join(said)}"
+        raise refused(name, why, "leave --labels out")
+    if len(found) != count or len(set(found)) != count:
+        why = f"it has {count} logits, and {len(set(found))} different names for them: {', '.join(found)}"
+        raise refused(name, why, "give one name for each logit, in the order of its training, --labels A,B,...")
+    return found
+
+
+def _from_hub(place: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = place.removeprefix(HUB).partition("@")
+    if not name or not revision:
+        why = "a model of the hub is named by its revision too, since a name alone may mean another model tomorrow"
+        raise refused(place, why, f"give {HUB}NAME@REVISION, with the commit that the hub shows")
+    try:
+        folder = snapshot_download(name, revision=revision, allow_patterns=HUB_FILES, etag_timeout=HUB_TIMEOUT_SECONDS)
+    # The library raises errors of three packages beside its own, for a name, a connection, a right.
+    except Exception as error:
+        raise refused(
+            place,
+            f"the hub does not give it: {str(error).rstrip('.')}",
+            "look at name, revision and connection, or give a folder",
+        ) from error
+    return Path(folder)
+
+
+def _json(name: str, file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        why = f"it has no {file.name}"
+        raise refused(name, why, "give a folder that `save_pretrained` of transformers wrote, or an ONNX file") from None
+    except (OSError, ValueError) as error:
+        raise refused(name, f"its {file.name} cannot be read: {error}", "save the model again") from error
+    if not isinstance(found, dict):
+        raise refused(name, f"its {file.name} is no object", "save the model again")
+    return found
+
+
+def _refuse_code(name: str, config: dict[str, Any], folder: Path) -> None:
+    tokens = folder / TOKENIZER_CONFIG
+    if "auto_map" in config or (tokens.exists() and "auto_map" in _json(name, tokens)):
+        why = "it is made of code of its own (`auto_map`), and code of a model is not run"
+        raise refused(name, why, "export it to ONNX where you trust that code, and import the file")
+
+
+def _refuse_head(name: str, config: dict[str, Any]) -> None:
+    kinds = config.get("architectures") or ["a model without a head"]
+    if not any(str(kind).endswith(CLASSIFIES) for kind in kinds):
+        why = f"it is {kinds[0]}, which gives a text no label"
+        raise refused(
+            name,
+            why,
+            f"tune it as a model whose class ends in {CLASSIFIES}, or learn from your rows with `tagstream model train`",
+        )
+    problem = config.get("problem_type")
+    if problem in OTHER_PROBLEMS:
+        raise refused(name, f"{OTHER_PROBLEMS[problem]} (problem_type {problem})", "tune a classifier that chooses one label")
+    if len(config.get("id2label") or ["", ""]) < 2:  # noqa: PLR2004 - a choice needs two
+        raise refused(
+            name, f"{OTHER_PROBLEMS['regression']}: its head has one output", "tune a classifier that chooses one label"
+        )
+
+
+def _refuse_pickle(name: str, folder: Path) -> None:
+    if any(folder.glob(SAFE)):
+        return
+    pickled = sorted(found.name for pattern in PICKLED for found in folder.glob(pattern))
+    if pickled:
+        why = f"its weights are a pickle ({pickled[0]}), which may run any code when it is read"
+        raise refused(name, why, "load it where you trust it, and write it again with `save_pretrained`, as safetensors")
+    raise refused(name, f"it has no weights ({SAFE})", "give the folder that `save_pretrained` wrote")
+
+
+def _tokenizer(name: str, folder: Path) -> tuple[Tokenizer, int | None]:
+    """The tokenizer, and the token that it pads with."""
+    # Of a folder without a vocabulary the library makes a tokenizer without words.
+    if not any(any(folder.glob(pattern)) for pattern in VOCABULARIES):
+        raise refused(name, "it has no tokenizer", f"save its tokenizer in its fast form ({TOKENIZER}) beside it")
+    try:
+        found = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+    # Of a folder without a tokenizer the library raises any of five errors, and of a missing package three more.
+    except Exception as error:
+        why = f"its tokenizer cannot be loaded: {str(error).splitlines()[0]}"
+        raise refused(name, why, f"save its tokenizer in its fast form ({TOKENIZER}) beside it") from error
+    if not getattr(found, "is_fast", False):
+        why = f"its tokenizer ({type(found).__name__}) has no fast form, and a bundle holds no other"
+        raise refused(name, why, f"convert it to {TOKENIZER}, or tune a model whose tokenizer has that form")
+    backend = found.backend_tokenizer
+    if any(backend.encode("two words").type_ids):
+        raise refused(
+            name, "its tokenizer gives a text's tokens a type that is not 0", "export it to ONNX with that type inside"
+        )
+    return backend, found.pad_token_id
+
+
+def _model(name: str, folder: Path) -> PreTrainedModel:
+    try:
+        with warnings.catch_warnings():
+            # Of the library's own coming changes.
+            warnings.simplefilter("ignore")
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                attn_implementation="eager",
+                output_loading_info=True,
+            )
+    # Weights that do not fit, a file that was cut, an architecture that this version lacks: each has an error of its own.
+    except Exception as error:
+        why = f"transformers {version('transformers')} does not load it: {str(error).splitlines()[0]}"
+        raise refused(
+            name, why, f"save it again with this version, or take a newer one ({extras.install('export')})"
+        ) from error
+    wrong = sorted({*report["missing_keys"], *(str(key[0]) for key in report["mismatched_keys"])})
+    if wrong:
+        why = f"its file lacks {len(wrong)} of its weights ({wrong[0]}), which would be random"
+        raise refused(name, why, "give the folder of a classifier that was tuned, with its head")
+    found: PreTrainedModel = model.eval()
+    if "attention_mask" not in inspect.signature(found.forward).parameters:
+        why = f"{type(found).__name__} takes no attention mask, so its word on a text depends on its padding"
+        raise refused(name, why, "tune a model that masks padding")
+    return found
+
+
+def _labels(name: str, model: PreTrainedModel, given: Sequence[str] | None) -> tuple[str, ...]:
+    return labels_of(name, given, in_order(model.config.id2label), int(model.config.num_labels))
+
+
+def _length(name: str, model: PreTrainedModel, asked: int | None) -> int:
+    """The longest text that a model reads: it has so many positions, of which some models do not use the first."""
+    most = MOST_TOKENS
+    for path, module in model.named_modules():
+        if path.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            most = min(most, module.num_embeddings - unused)
+    if asked is not None and asked > most:
+        raise refused(name, f"it reads at most {most} tokens, and {asked} are asked for", f"give --max-length {most} at most")
+    return asked or most

@@ -1,0 +1,1189 @@
+"""Alarms, one record each. From them are made: the alerts of Prometheus, the list on the page and in `top`, the lines and links of
+the boards, and the index of the runbooks.
+
+An alert of Prometheus looks at an hour and waits before it fires. The page and `top` describe the present, over the span that their
+figures name, by the same limits. `python -m docs.generate` writes the files; `make check` fails where one is not current, or where an
+alarm has no runbook or no case in `monitoring/prometheus/tests`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias
+
+from tagstream.monitoring import limits
+from tagstream.monitoring.figures.figures import Figures, Measure, Trouble
+from tagstream.monitoring.signals import CONFIDENCE, ENERGY, JUDGED, SIGNALS, TOKENS_PER_WORD, Signal
+
+
+class Tier(StrEnum):
+    """Urgency, the most urgent first. Page: users are affected now. Ticket: look at it in working hours. Info: good to know."""
+
+    PAGE = "page"
+    TICKET = "ticket"
+    INFO = "info"
+
+
+class BoardName(StrEnum):
+    """The boards, by the name of their file."""
+
+    OVERVIEW = "overview"
+    QUALITY = "quality"
+    REVIEW = "review"
+    PEOPLE = "people"
+
+    @property
+    def uid(self) -> str:
+        """Grafana's id of the board. Links from alerts and other boards contain it, so it must not change."""
+        return f"tagstream-{self.value}"
+
+
+class Line(NamedTuple):
+    """A threshold drawn across a panel, in the panel's unit; with `below`, values under it are the bad ones."""
+
+    value: float
+    colour: str = "red"
+    below: bool = False
+
+
+class Told(NamedTuple):
+    """A sentence on the figures of a moment, and the next step where they know a nearer one than the record."""
+
+    what: str
+    next: str = ""
+
+
+Judge: TypeAlias = Callable[[Figures], Iterable[Told]]
+
+
+def _unseen(_: Figures) -> Iterable[Told]:
+    """The judge of an alarm on figures that a worker does not have, or for which it would need days of them."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """
+    The record of one alarm.
+
+    Attributes:
+        name: Its name, and that of its runbook.
+        tier: Its urgency.
+        because: The ground of its limits, and why it is made so; above it in alerts.yml.
+        expr: PromQL; a series is an alert.
+        wait: How long `expr` must hold before the alert fires, as a duration of Prometheus; empty: not at all.
+        labels: Labels beside the tier, for an `expr` that has none.
+        summary: A headline under 80 characters; a template of Prometheus.
+        says: The fact that it reports, a template of Prometheus.
+        next: The next step, with commands in backticks.
+        board: The board with its panel.
+        panel: The title of that panel.
+        lines: Where it fires, drawn across the panel.
+        symptom: 0, unless it sees a change of the stream. One such change moves many figures: of its alarms the one with the least
+            number is told, since it is nearest to the cause, and names the others. The numbers have gaps for alarms to come.
+        told: Judges the figures of page and terminal; a sentence for each worker or figure that is over the limit.
+    """
+
+    name: str
+    tier: Tier
+    because: str = ""
+    expr: str
+    wait: str = ""
+    labels: Mapping[str, str] | None = None
+    summary: str
+    says: str
+    next: str
+    board: BoardName
+    panel: str
+    lines: tuple[Line, ...] = ()
+    symptom: int = 0
+    told: Judge = _unseen
+
+    @property
+    def description(self) -> str:
+        """The fact and the next step, a template of Prometheus."""
+        return f"{self.says} Next: {self.next}"
+
+    @property
+    def runbook(self) -> str:
+        """Path of the runbook from the project's root."""
+        return f"docs/runbooks/{self.name}.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Alerts that Prometheus evaluates together, one after the other, every `interval`."""
+
+    name: str
+    interval: str = "1m"
+    about: str = ""
+    alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """
+    An alarm of this moment.
+
+    Attributes:
+        name: The alert's name.
+        tier: Its urgency.
+        what: A sentence with the figures.
+        next: The next step.
+        also: The other alerts on the same cause.
+    """
+
+    name: str
+    tier: Tier
+    what: str
+    next: str
+    also: tuple[str, ...] = ()
+
+
+# A jump of a worker's figure this long ago at most has the same cause as what is judged now.
+ONE_CAUSE_SECONDS = 3600.0
+
+
+def alarms(figures: Figures) -> list[Alarm]:
+    """All alarms of a moment, pages before tickets."""
+    found: list[Alarm] = []
+    moved: list[tuple[int, Alarm]] = []
+    for alert in ALERTS:
+        for told in alert.told(figures):
+            step = told.next or alert.next.replace("`", "")
+            alarm = Alarm(name=alert.name, tier=alert.tier, what=told.what, next=step)
+            if alert.symptom:
+                moved.append((alert.symptom, alarm))
+            else:
+                found.append(alarm)
+    found += _one_cause(figures, [alarm for _, alarm in sorted(moved, key=lambda one: one[0])])
+    return sorted(found, key=lambda alarm: list(Tier).index(alarm.tier))
+
+
+def _one_cause(figures: Figures, found: list[Alarm]) -> list[Alarm]:
+    """The changes of the stream as one alarm: the sentence nearest to the cause, since when, and the names of the others."""
+    if not found:
+        return []
+    first, *others = found
+    since = figures.detectors.last_change
+    clock = datetime.fromtimestamp(since, UTC).strftime("%H:%M UTC") if since is not None else ""
+    # A jump from before the judged span may be another one.
+    recent = since is not None and figures.at - since < ONE_CAUSE_SECONDS
+    what = f"{first.what.removesuffix('.')}, since {clock}." if recent else first.what
+    return [replace(first, what=what, also=tuple(dict.fromkeys(other.name for other in others if other.name != first.name)))]
+
+
+# How the page and the terminal judge.
+
+
+def _workers(which: Callable[[Trouble], bool], so: str) -> Judge:
+    """A sentence for each such worker that is not as it should be; a next step that it names itself is better informed than ours."""
+
+    def judge(figures: Figures) -> Iterator[Told]:
+        for trouble in figures.troubles:
+            if which(trouble) and not trouble.no_fault:
+                why, _, step = trouble.why.partition(" Next: ")
+                what = f"The worker {trouble.worker} {so}: {why.removesuffix('.')}."
+                yield Told(what, f"{step.removesuffix('.')}." if step else "")
+
+    return judge
+
+
+def _over(name: str, sentence: Callable[[Figures, Measure], str], step: Callable[[Figures], str]) -> Judge:
+    """A sentence if the figure of this name is over its limit."""
+
+    def judge(figures: Figures) -> Iterator[Told]:
+        for one in (*figures.distances, *figures.shares):
+            if one.name == name and one.over:
+                yield Told(sentence(figures, one), step(figures))
+
+    return judge
+
+
+def _what_moved(figures: Figures) -> str:
+    """The next step of a drift alarm. Before its first full window a worker has compared nothing, so it has no finding to read."""
+    found = figures.detectors
+    if found.compared_seconds_ago is not None or not found.window_events:
+        return DRIFT
+    return (
+        f"tagstream tail content shows the events; no window of {found.window_events:.0f} decisions has been compared with the "
+        f"reference yet, so no finding names words, labels or sources."
+    )
+
+
+# The finding names words, labels, sources and example events. Whether a worker has learnt its words and sources yet is in none of its
+# metrics.
+DRIFT = (
+    "tagstream drift tail --from-beginning says which labels and events moved, and which words and sources, if the worker has a "
+    "reference for them (docs/drift.md)."
+)
+# Where no model decides: drift is no cause, and no drift is looked for.
+RULES = "find out why the model does not decide, then set TAGSTREAM_DECIDER=model."
+
+
+def _open_transactions(figures: Figures) -> Iterator[Told]:
+    found = [one for one in figures.position.open_transactions if one.seconds > limits.OPEN_TRANSACTION_SECONDS]
+    if found:
+        waiting = ", ".join(f"{one.events} of partition {one.partition} for {one.seconds:.0f} s" for one in found)
+        yield Told(f"Events wait behind an open transaction of a producer, and no worker may read them: {waiting}.")
+
+
+def _most_frequent(reasons: Mapping[str, int]) -> str:
+    """
+    The most frequent reason with its count, so that a reason of few is not taken for that of most.
+
+    >>> _most_frequent({"invalid_json": 3, "wrong_type": 2, "empty": 9})
+    '; most frequent reason: empty (9 of 14)'
+    """
+    if not reasons:
+        return ""
+    most = max(reasons, key=lambda reason: reasons[reason])
+    return f"; most frequent reason: {most} ({reasons[most]} of {sum(reasons.values())})"
+
+
+def _models(figures: Figures) -> Iterator[Told]:
+    if len({model.digest for model in figures.models}) > 1:
+        versions = ", ".join(sorted(f"{model.version} ({model.digest[:8]})" for model in figures.models))
+        what = f"Workers decide with different bundles: {versions}. Drift is not judged until they agree."
+        yield Told(what, "finish or undo the roll-out.")
+    elif len({model.arithmetic for model in figures.models}) > 1:
+        ways = ", ".join(sorted(model.arithmetic or "as the bundle's maker" for model in figures.models))
+        what = f"Workers on different processors compute the same bundle differently: {ways}."
+        yield Told(what, "run all workers on processors of one kind.")
+
+
+def _rollout_hangs(figures: Figures) -> Iterator[Told]:
+    found = figures.rollout
+    if found is not None and found.held_seconds > limits.HELD_SECONDS:
+        why = "no epoch lists their partition" if found.closing is None else f"epoch {found.closing} does not begin"
+        yield Told(f"{found.held_events} events have been held for {found.held_seconds:.0f} s: {why}.")
+
+
+def _epochs_differ(figures: Figures) -> Iterator[Told]:
+    found = figures.rollout
+    if found is not None and len(found.epochs) > 1 and (found.settled_seconds or 0.0) > limits.SETTLING_SECONDS:
+        epochs = " and ".join(map(str, found.epochs))
+        yield Told(
+            f"Workers decide by different epochs, {epochs}; the last of them took over a model {found.settled_seconds:.0f} s ago."
+        )
+
+
+def _refused(figures: Figures) -> Iterator[Told]:
+    found = figures.rollout
+    if found is not None and found.refusals:
+        plans = "1 planned epoch was refused" if found.refusals == 1 else f"{found.refusals} planned epochs were refused"
+        yield Told(f"{plans} by a worker; the model before goes on.")
+
+
+def _over_budget(figures: Figures) -> Iterator[Told]:
+    (review,) = (one for one in figures.shares if one.name == "review")
+    if review.over and review.value is not None and review.value > limits.REVIEW_RATIO:
+        window, what = figures.window, f"{review.value:.0%} of the decisions go to a person"
+        # The rules have no predictions, so the decisions beyond the predictions are theirs.
+        if window.decided - window.decisions > window.decided / 2:
+            yield Told(f"{what}: the keyword rules decide, and they are sure of no event.", RULES)
+        else:
+            yield Told(f"{what}; the budget is {limits.REVIEW_RATIO:.0%}.", _what_moved(figures))
+
+
+def _rise(figures: Figures) -> Iterator[Told]:
+    (review,) = (one for one in figures.shares if one.name == "review")
+    if review.over and review.value is not None and review.value <= limits.REVIEW_RATIO:
+        what = f"{review.value:.0%} of the decisions go to a person; in the reference {review.reference or 0.0:.0%}."
+        yield Told(what, _what_moved(figures))
+
+
+def _label_mix(figures: Figures, one: Measure) -> str:
+    moved = max(figures.labels, key=lambda label: label.psi_term or 0.0, default=None)
+    most = f", mostly in {moved.label}" if moved and moved.psi_term else ""
+    return f"The mix of tags differs from the reference (PSI {one.value:.2f}){most}."
+
+
+def _jumps(figures: Figures) -> Iterator[Told]:
+    means = {signal.name: signal.mean.called for signal in SIGNALS if signal.mean is not None}
+    jumped = [means.get(name, name) for name, count in figures.detectors.changes.items() if count]
+    if jumped:
+        first, *others = jumped
+        what = " and ".join([first, *(other[0].lower() + other[1:] for other in others)])
+        yield Told(f"{what} jumped in a worker.", DRIFT)
+
+
+def _windows(figures: Figures) -> Iterator[Told]:
+    if figures.window.decisions < limits.LEAST_DECISIONS:
+        return
+    sentences: dict[str, Callable[[float], str]] = {
+        # New producers bring new words, so they are told first.
+        "sources": lambda score: (
+            f"{score:.0%} of the events are from producers that the reference does not have, beyond chance."
+        ),
+        "words": lambda score: f"Words that were rare are now in many events (z {score:.1f}).",
+    }
+    for signal, sentence in sentences.items():
+        score, threshold = figures.detectors.scores.get(signal), figures.detectors.thresholds.get(signal)
+        if score is not None and threshold and score >= threshold:
+            yield Told(sentence(score), DRIFT)
+
+
+# A comparison with the reference is overdue after this time, if COMPARED_WINDOWS windows of decisions came in meanwhile.
+# A window counts as at least COMPARED_LEAST decisions.
+COMPARED_HOURS = 6
+COMPARED_WINDOWS, COMPARED_LEAST = 3, 1000
+
+
+def _unwatched(figures: Figures) -> Iterator[Told]:
+    silent, window = figures.detectors.silent_seconds or 0.0, figures.window
+    if silent > COMPARED_HOURS * 3600 and window.seconds:
+        meanwhile = window.decisions / window.seconds * COMPARED_HOURS * 3600
+        if meanwhile > COMPARED_WINDOWS * max(COMPARED_LEAST, figures.detectors.window_events):
+            what = f"No window of events has been compared with the reference for {silent / 3600:.0f} h, so drift would not be noticed."
+            yield Told(what, "search the workers' logs for drift, then restart them.")
+
+
+_WINDOWS = f"{COMPARED_WINDOWS} * clamp_min(max by (job, instance) (tagstream_drift_window_events), {COMPARED_LEAST})"
+
+# The reference in force against the bundle's: the larger distance of confidence and energy.
+UNLIKE_BUNDLE_KS = 0.1
+
+
+def _unlike(figures: Figures) -> Iterator[Told]:
+    found = figures.detectors.from_bundle
+    far = max((found.get(name, 0.0) for name in ("confidence", "energy")), default=0.0)
+    if far > UNLIKE_BUNDLE_KS:
+        yield Told(f"Your stream is unlike what the model was tuned on (KS {far:.2f}), so its promise need not hold here.")
+
+
+# The records.
+
+UNANSWERED_SECONDS = 60
+# Of the outcomes, so many may be later than STALE_SECONDS.
+STALE_BUDGET = 0.01
+# Uses up 5 % of a month's budget in six hours.
+SLOW_BURN = 6
+OLDEST_ITEM_SECONDS = 259200
+GAP_RATIO, SLIP_RATIO = 0.02, 0.1
+FAILED_ESTIMATES = 10
+# `rollout watch` looks once a minute, and once an hour while a worker refuses what it wants to change.
+UNWATCHED_SECONDS = 5400
+
+PAGES = (
+    Alert(
+        name="WorkerAbsent",
+        tier=Tier.PAGE,
+        because="`absent(up)` alone is silent for a target that is configured and down. Two minutes are eight scrapes.",
+        expr='absent(up{job="tagstream"} == 1)',
+        wait="2m",
+        labels={"job": "tagstream"},
+        summary="No tagstream worker answers",
+        says="For two minutes no target of the job tagstream could be scraped. Events stay in Kafka and none is decided.",
+        next="find out why the workers do not run (their last log lines, then `tagstream doctor`).",
+        board=BoardName.OVERVIEW,
+        panel="Workers up",
+        lines=(Line(1, below=True),),
+        told=_workers(lambda one: not (one.answers or one.breaker_open or one.brokers_silent), "does not answer"),
+    ),
+    Alert(
+        name="Stalled",
+        tier=Tier.PAGE,
+        because="The largest lag of the window, because a worker that restarts reports none for a moment.",
+        expr="""
+sum by (job) (increase(tagstream_events_published_total[5m])) == 0
+  and on (job)
+max_over_time(job:tagstream_readable_lag:sum[5m]) > 0
+""",
+        wait="5m",
+        summary="Events wait and no outcome is published",
+        says="The workers of {{ $labels.job }} have published no outcome for five minutes while events wait in Kafka.",
+        next="read the reason at a worker's /readyz, and its last log line.",
+        board=BoardName.OVERVIEW,
+        panel="Events in and out",
+        told=_workers(lambda one: one.answers and not (one.breaker_open or one.brokers_silent), "is not ready"),
+    ),
+    Alert(
+        name="BrokersUnreachable",
+        tier=Tier.PAGE,
+        because=(
+            "Stalled and the freshness alerts do not see this: workers that had caught up report no lag, and no outcome is late. The "
+            "gauge is 0 before the first answer."
+        ),
+        expr=f"min by (job) (time() - (tagstream_position_timestamp_seconds > 0)) > {UNANSWERED_SECONDS}",
+        wait="2m",
+        summary="No worker gets an answer from Kafka",
+        says=(
+            "For {{ $value | humanizeDuration }} no worker of {{ $labels.job }} has had an answer from the brokers, so the lag is "
+            "unknown. Events that producers can still send stay in Kafka."
+        ),
+        next="run `tagstream doctor` on a worker's host; it checks each broker.",
+        board=BoardName.OVERVIEW,
+        panel="Time since the brokers answered",
+        lines=(Line(UNANSWERED_SECONDS),),
+        told=_workers(lambda one: one.brokers_silent and not one.breaker_open, "gets no answer from Kafka"),
+    ),
+    Alert(
+        name="OpenTransaction",
+        tier=Tier.PAGE,
+        because=(
+            "Stalled does not count these events, because no worker may read them. Without `for`, scraped and evaluated every 15 s, a "
+            "transaction that stays open is an alert within a minute."
+        ),
+        expr=(
+            "max by (job, partition) (time() - tagstream_open_transaction_since_timestamp_seconds) > "
+            f"{limits.OPEN_TRANSACTION_SECONDS:g}"
+        ),
+        summary="Events wait behind an open transaction in partition {{ $labels.partition }}",
+        says=(
+            "For {{ $value | humanizeDuration }} a producer's transaction in partition {{ $labels.partition }} has been open, and no "
+            "worker of {{ $labels.job }} may read the events behind it."
+        ),
+        next="`tagstream doctor` says how many and since when; the runbook ends the transaction.",
+        board=BoardName.OVERVIEW,
+        panel="Committed lag",
+        told=_open_transactions,
+    ),
+    Alert(
+        name="FreshnessBurn",
+        tier=Tier.PAGE,
+        because=(
+            "Promise: 99 % of outcomes within 60 s. 14.4 times the allowed share uses up 2 % of a month's budget in an hour, 6 times 5 % "
+            "in six hours (SRE workbook, chapter 5). Each pair needs a long window and a short one, and the slower pair also the last "
+            "five minutes, so that the alert forgets an outage as soon as it is over. An outage that is over leaves its late outcomes "
+            "in the last five minutes at once, so eight minutes of waiting need at least three minutes of late outcomes. Fewer than ten "
+            "late events do not wake a person. Events from before the group began have no age."
+        ),
+        expr=f"""
+(
+  (job:tagstream_event_age:stale_ratio1h > {limits.STALE_RATIO} and on (job) job:tagstream_event_age:stale_ratio5m > {limits.STALE_RATIO})
+    or on (job)
+  (
+    job:tagstream_event_age:stale_ratio6h > {SLOW_BURN * STALE_BUDGET}
+      and on (job)
+    job:tagstream_event_age:stale_ratio30m > {SLOW_BURN * STALE_BUDGET}
+      and on (job)
+    job:tagstream_event_age:stale_ratio5m > {SLOW_BURN * STALE_BUDGET}
+  )
+)
+  and on (job)
+(
+  sum by (job) (increase(tagstream_event_age_seconds_count[1h]))
+    - on (job)
+  sum by (job) (increase(tagstream_event_age_seconds_bucket{{le="{limits.STALE_SECONDS}"}}[1h]))
+) >= {limits.LEAST_BAD_EVENTS}
+""",
+        wait="8m",
+        summary="Outcomes are published too late",
+        says=(
+            "{{ $value | humanizePercentage }} of the outcomes of {{ $labels.job }} came more than 60 s after their event, where 1 % is "
+            "allowed, and it continues."
+        ),
+        next="look at the lag. If it grows, add workers; if it falls, a backlog is being worked off.",
+        board=BoardName.OVERVIEW,
+        panel="Freshness burn",
+        lines=(Line(SLOW_BURN, "orange"), Line(round(limits.STALE_RATIO / STALE_BUDGET, 3))),
+        told=_over(
+            "stale",
+            lambda _, one: (
+                f"{one.value:.1%} of the outcomes came more than {limits.STALE_SECONDS:.0f} s after their event, and it continues."
+            ),
+            lambda _: "",
+        ),
+    ),
+    Alert(
+        name="DeadLetterRatio",
+        tier=Tier.PAGE,
+        expr=f"""
+job:tagstream_dead_letter:ratio10m > {limits.DEAD_LETTER_RATIO}
+  and on (job)
+sum by (job) (increase(tagstream_events_published_total{{destination="dlq"}}[10m])) >= {limits.LEAST_BAD_EVENTS}
+""",
+        wait="10m",
+        summary="Too many events become dead letters",
+        says=(
+            "{{ $value | humanizePercentage }} of the events of {{ $labels.job }} in ten minutes became dead letters. Their bytes are kept."
+        ),
+        next="`tagstream tail dlq --max 20` shows the next twenty with stage, reason and bytes.",
+        board=BoardName.OVERVIEW,
+        panel="Dead-letter share",
+        lines=(Line(limits.DEAD_LETTER_RATIO),),
+        told=_over(
+            "dead_letter",
+            lambda figures, one: f"{one.value:.1%} of the events became dead letters{_most_frequent(figures.dead_letters)}.",
+            # The letters are there already.
+            lambda _: "tagstream dlq list --since 1h shows each with its reason.",
+        ),
+    ),
+    Alert(
+        name="CircuitBreakerOpen",
+        tier=Tier.PAGE,
+        because="`Stalled` does not see this, because a worker that waits for a person reports no lag.",
+        expr="sum by (job) (tagstream_circuit_breaker_open) > 0",
+        wait="1m",
+        summary="A worker has stopped and waits for a person",
+        says=(
+            "{{ $value }} workers of {{ $labels.job }} saw too many dead letters, have stopped and wait for a person. Events stay in Kafka."
+        ),
+        next="read /readyz of the worker; it names the limit that was exceeded and how to close the breaker.",
+        board=BoardName.OVERVIEW,
+        panel="Events that break the model",
+        told=_workers(lambda one: one.breaker_open, "has stopped and waits for a person"),
+    ),
+    Alert(
+        name="RolloutHangs",
+        tier=Tier.PAGE,
+        because=(
+            "A change closes an epoch for tens of milliseconds, so a scrape sees that once at most, and two minutes of memory are over "
+            "before the wait of three. Workers that hold events end after 30 s and start again: the memory bridges that. A partition "
+            "that no epoch lists is held without one that is closing."
+        ),
+        expr=f"""
+max by (job) (max_over_time(tagstream_rollout_closing_epoch[2m])) > 0
+  or on (job)
+max by (job) (max_over_time(tagstream_rollout_held_seconds[2m])) > {limits.HELD_SECONDS:g}
+""",
+        wait="3m",
+        summary="Events are held between two epochs of a rollout",
+        says=(
+            "For three minutes an epoch of {{ $labels.job }} has been about to begin, or events have been held since no epoch lists "
+            "their partition. None of them is decided; none is lost."
+        ),
+        next="`tagstream rollout status`, then `tagstream rollout finish`: it begins what is closing, and lists new partitions.",
+        board=BoardName.OVERVIEW,
+        panel="Held by a rollout",
+        told=_rollout_hangs,
+    ),
+)
+
+FLOW = (
+    Alert(
+        name="FreshnessSlow",
+        tier=Tier.TICKET,
+        because="The promise of FreshnessBurn.",
+        expr=(
+            f"job:tagstream_event_age:stale_ratio3d > {STALE_BUDGET} and on (job) "
+            f"job:tagstream_event_age:stale_ratio6h > {STALE_BUDGET}"
+        ),
+        wait="15m",
+        summary="Freshness is slowly falling below its target",
+        says=(
+            "Over three days {{ $value | humanizePercentage }} of the outcomes of {{ $labels.job }} came more than 60 s after their "
+            "event, where 1 % is allowed, and it continues."
+        ),
+        next="compare the rate of arrivals with the throughput of the workers.",
+        board=BoardName.OVERVIEW,
+        panel="Freshness burn",
+        lines=(Line(1, "yellow"),),
+    ),
+    Alert(
+        name="ReviewShareOverBudget",
+        tier=Tier.TICKET,
+        because="The budget is yours: job:tagstream_review_budget:ratio in recording.yml.",
+        expr=f"""
+job:tagstream_review:ratio1h > on (job) job:tagstream_review_budget:ratio
+  and on (job)
+job:tagstream_decisions:count1h >= {limits.LEAST_DECISIONS}
+""",
+        wait="30m",
+        summary="More decisions go to people than the budget allows",
+        # Two ends, of which Prometheus takes one: that of `says`, or that of `next`.
+        says=(
+            "{{ $value | humanizePercentage }} of the decisions of {{ $labels.job }} in an hour went to `review`, over the budget in "
+            "recording.yml.{{ if printf \"tagstream_model_info{job='%s', name='keyword-rules'}\" $labels.job | query }} The keyword "
+            f"rules decide, and they send every event to a person. Next: {RULES}{{{{ else }}}}"
+        ),
+        next="check whether the confidence moved (ConfidenceDrift) or a threshold was raised.{{ end }}",
+        board=BoardName.REVIEW,
+        panel="Review share and budget",
+        told=_over_budget,
+    ),
+    Alert(
+        name="ModelVersionSkew",
+        tier=Tier.TICKET,
+        because="A roll-out takes less than a quarter of an hour.",
+        expr="count by (job) (count by (job, digest, arithmetic) (tagstream_model_info)) > 1",
+        wait="15m",
+        summary="Workers decide with different bundles, or compute differently",
+        says=(
+            "{{ $value }} models decide at once in {{ $labels.job }}: different bundles, or processors that compute differently. The "
+            "same event may get different tags, and between bundles drift is not judged."
+        ),
+        next=(
+            "finish or undo the roll-out; `count by (digest, version, arithmetic) (tagstream_model_info)` shows who has which."
+        ),
+        board=BoardName.OVERVIEW,
+        panel="Model",
+        told=_models,
+    ),
+    Alert(
+        name="RolloutVersionsDiffer",
+        tier=Tier.TICKET,
+        because=(
+            "Workers take over an epoch within a second. One that starts loads its models first, which may take four minutes; it is "
+            "judged alone, since a roll-out replaces one worker after the other. One without partitions decides nothing, and one of "
+            "an older version has no series of a rollout."
+        ),
+        expr="""
+max by (job, instance) (tagstream_rollout_epoch and on (job, instance) (tagstream_rollout_followed == 1))
+  < on (job) group_left ()
+max by (job) (tagstream_rollout_epoch)
+  or on (job, instance)
+max by (job, instance) (tagstream_assigned_partitions > 0)
+  unless on (job, instance)
+(tagstream_rollout_followed == 1)
+  and on (job)
+(tagstream_rollout_followed == 1)
+""",
+        wait="10m",
+        summary="Workers of one group decide by different epochs",
+        says=(
+            "For ten minutes {{ $labels.instance }} of {{ $labels.job }} has decided by an earlier epoch than other workers, or has "
+            "followed no rollout while they do. Events of its partitions are decided by another model than the rollout says."
+        ),
+        next=(
+            "`tagstream rollout status` has what each worker says; restart this one with the version and settings of the others, and "
+            "without TAGSTREAM_DECIDER=rules."
+        ),
+        board=BoardName.OVERVIEW,
+        panel="Epoch of the rollout",
+        told=_epochs_differ,
+    ),
+    Alert(
+        name="RolloutRefused",
+        tier=Tier.TICKET,
+        because="A plan that one worker refuses is given up, so its state is gone before the next scrape; the count stays.",
+        expr="sum by (job) (increase(tagstream_rollout_refusals_total[1h])) > 0",
+        summary="A worker refused the model of a planned epoch",
+        says=("In an hour workers of {{ $labels.job }} refused planned epochs. Nothing has changed: the model before decides."),
+        next="search the workers' logs for `rollout_refused`, which has the reason; correct it, and promote again.",
+        board=BoardName.OVERVIEW,
+        panel="Plan of the rollout",
+        told=_refused,
+    ),
+    Alert(
+        name="RolloutUnwatched",
+        tier=Tier.TICKET,
+        because=(
+            "A controller that was never there is not missed: who decides by hand needs none. It looks once a minute, and once an hour "
+            "while a worker refuses a change; the memory of a week is for one that has ended. Workers and controller are two jobs."
+        ),
+        expr=f"""
+time() - max by (job) (max_over_time(tagstream_controller_look_timestamp_seconds[7d])) > {UNWATCHED_SECONDS}
+  and on ()
+sum(increase(tagstream_rollout_decisions_total{{arm=~"challenger|fallback"}}[15m])) > 0
+""",
+        wait="5m",
+        summary="A challenger decides events, and no controller has looked at it",
+        says=(
+            "The last look of {{ $labels.job }} at the rollout was {{ $value | humanizeDuration }} ago, and a challenger decides events. "
+            "If it does harm, it does not go back by itself; if it is better, it is not promoted."
+        ),
+        next="read the last lines of its log, then start `tagstream rollout watch` again; `tagstream rollout rollback` ends the canary.",
+        board=BoardName.PEOPLE,
+        panel="Looks of the controller",
+        lines=(Line(UNWATCHED_SECONDS),),
+    ),
+    Alert(
+        name="RolloutVerdictWaits",
+        tier=Tier.TICKET,
+        because=(
+            "A verdict that ends a canary is carried out within a look. Most verdicts wait for answers, which is no fault while answers "
+            "come: a day without one that counts is. The canary is a day old then, by the epoch of a day ago."
+        ),
+        expr="""
+max by (job, decision) (tagstream_controller_verdict{decision=~"promote|roll_back|not_proven|frozen"}) > 0
+  or on (job)
+max by (job, decision) (tagstream_controller_verdict{decision="wait"}) > 0
+  and on (job)
+max by (job) (max_over_time(tagstream_controller_evidence_events{kind="answered"}[1d]))
+  - on (job)
+min by (job) (min_over_time(tagstream_controller_evidence_events{kind="answered"}[1d]))
+  == 0
+  and on (job)
+max by (job) (tagstream_controller_challenger_epoch offset 1d) > 0
+""",
+        wait="30m",
+        summary="The verdict on a challenger does not come, or is not carried out",
+        says=(
+            "For half an hour the verdict of {{ $labels.job }} has been `{{ $labels.decision }}`. `wait`: for a day people have answered "
+            "no question on which the two models differ. `frozen`: no answer counts. Any other one ends the canary, and was not carried out."
+        ),
+        next=(
+            "`tagstream rollout verdict` says what is missing; where it is `wait`, see whether `tagstream rollout shadow` runs and people "
+            "answer; where a change fails, the controller's log has the reason."
+        ),
+        board=BoardName.PEOPLE,
+        panel="Verdict on the challenger",
+    ),
+    Alert(
+        name="EventBreaksModel",
+        tier=Tier.TICKET,
+        because="A single event fires it: each is a defect of tagstream or an attack.",
+        expr='sum by (job) (increase(tagstream_events_dead_lettered_total{reason=~"model_raised|crashes_worker"}[1h])) > 0',
+        summary="Events break the model",
+        says=(
+            "In an hour {{ $value | humanize }} events of {{ $labels.job }} were well-formed but made the model raise or the worker "
+            "die. They are dead letters; their bytes are kept."
+        ),
+        next=(
+            "`tagstream dlq list --since 1h --stage infer` lists them with place and reason, `tagstream dlq show PARTITION/OFFSET` "
+            "shows one."
+        ),
+        board=BoardName.OVERVIEW,
+        panel="Dead letters by reason",
+    ),
+    Alert(
+        name="UnsignedAnswers",
+        tier=Tier.TICKET,
+        because="Only where workers have keys of answers (docs/security.md).",
+        expr='sum by (job) (increase(tagstream_answers_dead_lettered_total{reason="unsigned_answer"}[1h])) > 0',
+        summary="Answers came that no console has signed",
+        says=(
+            "In an hour {{ $value | humanize }} answers for {{ $labels.job }} had no signature by a key that its workers accept. None "
+            "of them became a decision; they are dead letters."
+        ),
+        next=("`tagstream dlq list --since 1h --code unsigned_answer` lists them; find out who may write the topic reviewed."),
+        board=BoardName.OVERVIEW,
+        panel="Dead letters by reason",
+    ),
+)
+
+ENOUGH = f"job:tagstream_predictions:count1h >= {limits.LEAST_DECISIONS}"
+ENOUGH_DECIDED = f"job:tagstream_decisions:count1h >= {limits.LEAST_DECISIONS}"
+CHANCE = "How often chance alone exceeds the limit: docs/monitoring.md."
+
+
+def _compared(condition: str, enough: str = ENOUGH) -> str:
+    """A condition that rests on the reference of a bundle: on enough decisions, and unless two bundles decided within the hour."""
+    return f"""
+{condition}
+  and on (job)
+{enough}
+  unless on (job)
+max_over_time(job:tagstream_model_digests:count[1h]) > 1
+"""
+
+
+def _far(signal: Signal) -> str:
+    """The condition that the distance of this signal from the reference is over its limit."""
+    return _compared(f"{signal.distance} > {JUDGED[signal]}")
+
+
+def strange_limit(where: str = "") -> str:
+    """The share of texts unlike the training text from which on OutOfDistributionShare fires; `where` selects series."""
+    usual = f"max by (job) (tagstream_reference_ood_ratio{where})"
+    return f"{limits.OUT_OF_DISTRIBUTION_TIMES:g} * clamp_min({usual}, {limits.OUT_OF_DISTRIBUTION_LEAST})"
+
+
+def undescribed_limit(where: str = "") -> str:
+    """The share of events without a description from which on WithoutDescriptionShare fires; `where` selects series."""
+    return f"{limits.WITHOUT_DESCRIPTION_MORE} + max by (job) (tagstream_reference_without_description_ratio{where})"
+
+
+DRIFTS = (
+    Alert(
+        name="PredictionDrift",
+        tier=Tier.TICKET,
+        because=CHANCE,
+        expr=_compared(f"job:tagstream_prediction_drift:psi1h > {limits.LABEL_PSI}"),
+        wait="30m",
+        summary="The mix of tags differs from the reference",
+        says=(
+            'The population stability index of the tags of {{ $labels.job }} is {{ $value | printf "%.2f" }} over an hour (ordinary: '
+            "under 0.1).{{ with printf \"topk(1, job_label:tagstream_prediction_drift:psi_term1h{job='%s'})\" $labels.job | query }} "
+            'Most of it is the tag {{ . | first | label "label" }}.{{ end }}'
+        ),
+        next="the drift event says what moved (words, labels, sources, example ids): `tagstream drift tail --from-beginning`.",
+        board=BoardName.QUALITY,
+        panel="Drift of the label mix (PSI)",
+        lines=(Line(limits.LABEL_PSI),),
+        symptom=50,
+        told=_over("labels", _label_mix, _what_moved),
+    ),
+    Alert(
+        name="ConfidenceDrift",
+        tier=Tier.TICKET,
+        because=CHANCE,
+        expr=_far(CONFIDENCE),
+        wait="30m",
+        summary="The confidence of the model differs from the reference",
+        says=(
+            'The confidence of {{ $labels.job }} is {{ $value | printf "%.2f" }} away from the reference over an hour (largest '
+            "difference of the two distributions)."
+        ),
+        next="the drift event says what moved: `tagstream drift tail --from-beginning`.",
+        board=BoardName.QUALITY,
+        panel="Distances from the reference (KS)",
+        lines=(Line(JUDGED[CONFIDENCE]),),
+        symptom=70,
+        told=_over(
+            CONFIDENCE.name,
+            lambda _, one: f"The model's confidence differs from the reference (KS {one.value:.2f}).",
+            _what_moved,
+        ),
+    ),
+    Alert(
+        name="EnergyDrift",
+        tier=Tier.TICKET,
+        because=CHANCE,
+        expr=_far(ENERGY),
+        wait="30m",
+        summary="Texts look less, or more, familiar to the model than they did",
+        says=(
+            'The energy of {{ $labels.job }} is {{ $value | printf "%.2f" }} away from the reference over an hour (largest difference '
+            "of the two distributions)."
+        ),
+        next="the drift event says what moved: `tagstream drift tail --from-beginning`.",
+        board=BoardName.QUALITY,
+        panel="Distances from the reference (KS)",
+        lines=(Line(JUDGED[ENERGY]),),
+        symptom=80,
+        told=_over(
+            ENERGY.name,
+            lambda _, one: f"The texts are less, or more, familiar to the model than in the reference (KS {one.value:.2f}).",
+            _what_moved,
+        ),
+    ),
+    Alert(
+        name="TokensPerWordDrift",
+        tier=Tier.TICKET,
+        because=CHANCE,
+        expr=_far(TOKENS_PER_WORD),
+        wait="30m",
+        summary="The language or the format of the texts has changed",
+        says=(
+            'Tokens a word in {{ $labels.job }} are {{ $value | printf "%.2f" }} away from the reference over an hour: another '
+            "language, markup or identifiers."
+        ),
+        next="the drift event names the words: `tagstream drift tail --from-beginning`.",
+        board=BoardName.QUALITY,
+        panel="Distance of tokens per word (KS)",
+        lines=(Line(JUDGED[TOKENS_PER_WORD]),),
+        symptom=10,
+        told=_over(
+            TOKENS_PER_WORD.name,
+            lambda _, one: f"At least {one.value:.0%} of the texts are in another language or format (tokens per word).",
+            _what_moved,
+        ),
+    ),
+    Alert(
+        name="OutOfDistributionShare",
+        tier=Tier.TICKET,
+        because=(
+            "A reference of a thousand rows gives its 0.995 quantile only roughly; the factor of five allows for that. At a factor of "
+            "three, 3 % of the windows without drift are over the limit."
+        ),
+        expr=_compared(f"job:tagstream_ood:ratio1h\n  > on (job)\n{strange_limit()}"),
+        wait="30m",
+        summary="Many texts are unlike the training text",
+        says=(
+            "{{ $value | humanizePercentage }} of the texts of {{ $labels.job }} in an hour are out of distribution, more than five "
+            "times the reference."
+        ),
+        next=(
+            "read some in `review` (reason out_of_distribution); the drift event says what moved: "
+            "`tagstream drift tail --from-beginning`."
+        ),
+        board=BoardName.QUALITY,
+        panel="Out-of-distribution share",
+        symptom=60,
+        told=_over(
+            "out_of_distribution",
+            lambda _, one: f"{one.value:.1%} of the texts are unlike the training text; in the reference {one.reference:.1%}.",
+            _what_moved,
+        ),
+    ),
+    Alert(
+        name="WithoutDescriptionShare",
+        tier=Tier.TICKET,
+        because=CHANCE,
+        expr=_compared(f"job:tagstream_without_description:ratio1h\n  > on (job)\n{undescribed_limit()}"),
+        wait="30m",
+        summary="More events than usual have no description",
+        says=(
+            "{{ $value | humanizePercentage }} of the events of {{ $labels.job }} in an hour had a title alone, a fifth more than the "
+            "reference."
+        ),
+        next="find the producer; the drift event names sources and example ids: `tagstream drift tail --from-beginning`.",
+        board=BoardName.QUALITY,
+        panel="Without a description",
+        symptom=20,
+        told=_over(
+            "without_description",
+            lambda _, one: f"{one.value:.0%} of the events are a title alone; in the reference {one.reference:.0%}.",
+            _what_moved,
+        ),
+    ),
+    Alert(
+        name="UnseenSourceShare",
+        tier=Tier.TICKET,
+        because="Held against a list, not a distribution, so it does not matter which bundle decides.",
+        expr=f"""
+job:tagstream_unseen_source:ratio1h > {limits.UNSEEN_SOURCE_RATIO}
+  and on (job)
+{ENOUGH}
+""",
+        wait="30m",
+        summary="Events come from producers that known_sources does not name",
+        says=(
+            "{{ $value | humanizePercentage }} of the events of {{ $labels.job }} in an hour come from no source in `known_sources`."
+        ),
+        next=(
+            "the drift event names the sources (`tagstream drift tail --from-beginning`); add those that are meant to be there."
+        ),
+        board=BoardName.QUALITY,
+        panel="Unseen or missing sources",
+        lines=(Line(limits.UNSEEN_SOURCE_RATIO),),
+        symptom=30,
+        told=_over(
+            "unseen_source",
+            lambda _, one: f"{one.value:.0%} of the events come from producers that known_sources does not name.",
+            _what_moved,
+        ),
+    ),
+    Alert(
+        name="SuddenChange",
+        tier=Tier.TICKET,
+        because="The detector of a worker: docs/drift.md.",
+        expr="sum by (job, signal) (increase(tagstream_drift_changes_total[1h])) > 0",
+        summary="{{ $labels.signal }} jumped in at least one worker",
+        says="A worker of {{ $labels.job }} saw the mean of {{ $labels.signal }} change at once within the last hour.",
+        next="the drift event has both means and example ids: `tagstream drift tail --from-beginning`.",
+        board=BoardName.QUALITY,
+        panel="Sudden changes (ADWIN)",
+        symptom=100,
+        told=_jumps,
+    ),
+    Alert(
+        name="ContentDrift",
+        tier=Tier.TICKET,
+        because=(
+            "The recording rules do not see a new subject whose texts have the usual length, confidence and tags. The windows of the "
+            "workers do; their thresholds are settings of the workers."
+        ),
+        expr=f"""
+max by (job, signal) (
+  tagstream_drift_score{{signal=~"words|sources"}}
+    >= on (job, instance, signal)
+  (tagstream_drift_threshold > 0)
+)
+  and on (job)
+{ENOUGH}
+""",
+        summary="The {{ $labels.signal }} of the events have changed",
+        says=(
+            "The last window of a worker of {{ $labels.job }} has {{ $labels.signal }} that the reference does not explain (score "
+            '{{ $value | printf "%.2f" }}).'
+        ),
+        next="the drift event names them, with shares and example ids: `tagstream drift tail --from-beginning`.",
+        board=BoardName.QUALITY,
+        panel="Words of the last window",
+        symptom=40,
+        told=_windows,
+    ),
+    Alert(
+        name="DriftEvaluationStale",
+        tier=Tier.TICKET,
+        because=(
+            "A worker compares each window of decisions (by default 1,000) with the reference. Six hours, because under 500 decisions "
+            "an hour no drift alert fires anyway. The gauge is 0 in a worker that has never compared a window. Such a worker is "
+            "reported after three windows of its own; the last condition leaves out decisions from before a restart."
+        ),
+        expr=f"""
+time() - max by (job, instance) (tagstream_drift_last_evaluated_timestamp_seconds) > {COMPARED_HOURS} * 3600
+  and on (job, instance)
+sum by (job, instance) (increase(tagstream_predictions_total[{COMPARED_HOURS}h]))
+  > on (job, instance)
+{_WINDOWS}
+  and on (job, instance)
+sum by (job, instance) (tagstream_predictions_total)
+  > on (job, instance)
+{_WINDOWS}
+""",
+        wait="15m",
+        summary="A worker decides events without looking for drift",
+        says=(
+            "{{ $labels.instance }} of {{ $labels.job }} has decided more than three windows of events in six hours and compared none "
+            "with the reference. Until it does, its drift goes unnoticed."
+        ),
+        next="search its log for `drift`, then restart it.",
+        board=BoardName.QUALITY,
+        panel="Last evaluation",
+        told=_unwatched,
+    ),
+    Alert(
+        name="ReviewShareRise",
+        tier=Tier.TICKET,
+        because=(
+            "ReviewShareOverBudget looks at the capacity of the reviewers; a share that was 31 % an hour ago and is 54 % now is news "
+            "below it, and is found after 39 minutes and the wait."
+        ),
+        expr=_compared(
+            f"job:tagstream_review:ratio1h\n  > on (job)\n{limits.REVIEW_MORE} + max by (job) (tagstream_reference_review_ratio)",
+            ENOUGH_DECIDED,
+        ),
+        wait="15m",
+        summary="More decisions than usual go to people",
+        says=(
+            "{{ $value | humanizePercentage }} of the decisions of {{ $labels.job }} in an hour went to `review`, over 15 points more "
+            "than in its reference."
+        ),
+        next="the drift event says what moved: `tagstream drift tail --from-beginning`.",
+        board=BoardName.REVIEW,
+        panel="Review share and budget",
+        symptom=90,
+        told=_rise,
+    ),
+    Alert(
+        name="StreamUnlikeBundle",
+        tier=Tier.INFO,
+        because=(
+            "No drift: the stream is as it was when the group learned it, and another one than the bundle was tuned on. The distance "
+            "is that at which ConfidenceDrift and EnergyDrift fire."
+        ),
+        expr=f'max by (job) (tagstream_reference_distance_from_bundle{{figure=~"confidence|energy"}}) > {UNLIKE_BUNDLE_KS}',
+        summary="The stream is unlike the texts that the model was tuned on",
+        says=(
+            'The ordinary stream of {{ $labels.job }} is {{ $value | printf "%.2f" }} away from the calibration rows of its bundle '
+            "(largest difference of confidence or energy), so the promise of the bundle need not hold for it."
+        ),
+        next="let people answer audits, and read the live quality (docs/quality.md).",
+        board=BoardName.QUALITY,
+        panel="Reference against the bundle",
+        lines=(Line(UNLIKE_BUNDLE_KS),),
+        told=_unlike,
+    ),
+)
+
+PEOPLE = (
+    Alert(
+        name="AccuracyBelowPromise",
+        tier=Tier.TICKET,
+        because="The upper end of the 95 % interval, so that chance alone seldom fires it; NaN under 50 answers compares as false.",
+        expr="""
+max by (job) (tagstream_quality_accuracy_ratio{scope="published", bound="high"})
+  < on (job)
+max by (job) (tagstream_quality_promise_ratio)
+""",
+        wait="1h",
+        summary="Published decisions are less often right than promised",
+        says=(
+            "People who audited what {{ $labels.job }} published found that at most {{ $value | humanizePercentage }} of it is right, "
+            "less than the promise."
+        ),
+        next="`tagstream quality` names the labels; raise their thresholds by `tagstream model calibrate`.",
+        board=BoardName.PEOPLE,
+        panel="Accuracy of what is published",
+    ),
+    Alert(
+        name="ConfidenceGap",
+        tier=Tier.TICKET,
+        because="The lower end: the model is surer of itself than people find it right, by two points at the least.",
+        expr=f'max by (job) (tagstream_quality_gap_ratio{{bound="low"}}) > {GAP_RATIO}',
+        wait="1h",
+        summary="The model expects more of itself than people find",
+        says=(
+            "The confidence in {{ $labels.job }} lies at least {{ $value | humanizePercentage }} over the accuracy that people found. "
+            "A figure that rests on confidence alone is too good by as much."
+        ),
+        next="`tagstream quality` shows both by label; read the mistakes.",
+        board=BoardName.PEOPLE,
+        panel="Expected minus measured accuracy",
+        lines=(Line(GAP_RATIO),),
+    ),
+    Alert(
+        name="ReviewBacklogOld",
+        tier=Tier.TICKET,
+        because="Three days are a weekend and a day.",
+        expr=f"time() - min by (job) (tagstream_queue_oldest_timestamp_seconds) > {OLDEST_ITEM_SECONDS}",
+        wait="30m",
+        summary="An event has waited for a reviewer for more than three days",
+        says=(
+            "The oldest item in the queue of {{ $labels.job }} has waited for {{ $value | humanizeDuration }}. Its consumers have no "
+            "decision of a person."
+        ),
+        next="see which door it waits at, and ask for more reviewers or send fewer events to people.",
+        board=BoardName.PEOPLE,
+        panel="Age of the oldest item",
+        lines=(Line(OLDEST_ITEM_SECONDS),),
+    ),
+    Alert(
+        name="ReviewersDisagree",
+        tier=Tier.TICKET,
+        because=(
+            "At a slip in ten, one audit of a right decision in ten contradicts it, and second opinions are most of the work."
+        ),
+        expr=f'max by (job) (tagstream_quality_slip_ratio{{bound="low"}}) > {SLIP_RATIO}',
+        wait="1h",
+        summary="More than a tenth of the reviewers' first answers are overturned",
+        says=(
+            "At least {{ $value | humanizePercentage }} of the first answers in {{ $labels.job }} are slips, by the second opinions on audits."
+        ),
+        next="read the overturned answers together; a rule of the guidelines is missing, or read in two ways.",
+        board=BoardName.PEOPLE,
+        panel="Reviewers' slips",
+        lines=(Line(SLIP_RATIO),),
+    ),
+    Alert(
+        name="QualityRecordsUnused",
+        tier=Tier.TICKET,
+        because=(
+            "An answer may be read a moment before its decision; an hour is longer. Fired by a record as well as by many: who writes "
+            "one such record can write more."
+        ),
+        expr="sum by (job) (max by (job, kind) (tagstream_quality_unused_records)) > 0",
+        wait="1h",
+        summary="Live quality leaves out records that nobody should have written",
+        says=(
+            "{{ $value }} records in the window of {{ $labels.job }} follow from no decision that its console has read, or were made "
+            "by no worker. The figures do without them."
+        ),
+        next="`tagstream quality` says which kind; see who may write to `reviewed` and `audit`.",
+        board=BoardName.PEOPLE,
+        panel="Records that live quality does not use",
+    ),
+    Alert(
+        name="QualityNotMeasured",
+        tier=Tier.TICKET,
+        because="The estimate is made once a minute; a database that was away for a moment fails one or two.",
+        expr=f"min by (job) (increase(tagstream_quality_failures_total[30m])) > {FAILED_ESTIMATES}",
+        summary="Live quality is not estimated, and its figures are old",
+        says=(
+            '{{ $value | printf "%.0f" }} estimates of {{ $labels.job }} failed in half an hour. People can answer as before; accuracy '
+            "and the other figures stay as they were."
+        ),
+        next="search the console's log for `quality_not_measured`, which has the reason.",
+        board=BoardName.PEOPLE,
+        panel="Estimates that failed",
+    ),
+    Alert(
+        name="ReviewConsoleDown",
+        tier=Tier.TICKET,
+        because="A deployment without a console never had the target up, and hears nothing.",
+        expr="""
+max by (job) (max_over_time(up{job="tagstream-review"}[1d])) == 1
+  unless on (job)
+max by (job) (up{job="tagstream-review"}) == 1
+""",
+        wait="5m",
+        summary="No review console answers",
+        says=(
+            "For five minutes no console of {{ $labels.job }} could be scraped, and one ran within the last day. People cannot answer; "
+            "events wait in Kafka and none is lost."
+        ),
+        next="read the last lines of its log, then start it again.",
+        board=BoardName.PEOPLE,
+        panel="Consoles up",
+    ),
+)
+
+GROUPS = (
+    Group(name="tagstream_pages", interval="15s", alerts=PAGES),
+    Group(name="tagstream_flow_tickets", alerts=FLOW),
+    Group(name="tagstream_drift_tickets", alerts=DRIFTS),
+    Group(
+        name="tagstream_people_tickets",
+        about=(
+            "Served by the review console, job tagstream-review. Several consoles give the same figures, so `max by (job)` takes one of them."
+        ),
+        alerts=PEOPLE,
+    ),
+)
+ALERTS = tuple(alert for group in GROUPS for alert in group.alerts)

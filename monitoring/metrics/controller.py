@@ -1,0 +1,123 @@
+"""The metrics of `tagstream rollout watch`: when it looked, what it found of the challenger, and what it changed."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+
+from tagstream.monitoring.health import Verdict
+
+LOOKS = ("judged", "no_challenger", "failed")
+# Kind of event: the figure of the gate `answers` that counts it.
+EVIDENCE = {"compared": "events", "disagreed": "disagreements", "asked": "asked", "answered": "answers"}
+STARTING = "it has not looked yet"
+
+
+class ControllerMetrics:
+    """
+    The series of one controller on one registry. The task that watches writes; any thread may ask for the verdict.
+
+    Attributes:
+        registry: Has them.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, *, decisions: Sequence[str], clock: Callable[[], float] = time.time
+    ) -> None:
+        """Register every metric and create every series. `decisions` are the verdicts on a challenger; `clock` gives Unix seconds."""
+        self.registry = registry
+        self._clock = clock
+        self._decisions = tuple(decisions)
+        self._ready = Verdict(ready=False, why=STARTING)
+        self._looks = Counter(
+            "tagstream_controller_looks", "Looks at the rollout, by what came of them.", ["result"], registry=registry
+        )
+        self._looked = Gauge(
+            "tagstream_controller_look_timestamp_seconds",
+            "Time of the last look that did not fail, 0 before the first.",
+            registry=registry,
+        )
+        self._epoch = Gauge(
+            "tagstream_controller_challenger_epoch",
+            "Epoch with a challenger that is judged; 0 without a challenger.",
+            registry=registry,
+        )
+        self._verdict = Gauge(
+            "tagstream_controller_verdict",
+            "1 for the verdict of the last look; all 0 without a challenger.",
+            ["decision"],
+            registry=registry,
+        )
+        self._evidence = Gauge(
+            "tagstream_controller_evidence_events",
+            "Events on which the challenger is judged: compared in shadow; of these with two tags, that people are asked about, and that they have answered.",
+            ["kind"],
+            registry=registry,
+        )
+        self._changes = Counter(
+            "tagstream_controller_changes", "Epochs that it has begun, by the verdict.", ["decision"], registry=registry
+        )
+        self._failed_changes = Counter(
+            "tagstream_controller_failed_changes",
+            "Changes that did not come about: a worker was not ready, or another controller was first.",
+            registry=registry,
+        )
+        for result in LOOKS:
+            self._looks.labels(result)
+        for decision in self._decisions:
+            self._verdict.labels(decision)
+            self._changes.labels(decision)
+        for kind in EVIDENCE:
+            self._evidence.labels(kind)
+
+    @classmethod
+    def alone(cls, decisions: Sequence[str]) -> Self:
+        """On a registry of its own, with the figures of the process."""
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        return cls(registry, decisions=decisions)
+
+    def judged(self, epoch: int, decision: str, answers: Mapping[str, float]) -> None:
+        """
+        A look has come to a verdict.
+
+        Args:
+            epoch: The one with the challenger.
+            decision: One of those that were named at first.
+            answers: The figures of the gate `answers`.
+        """
+        self._seen("judged", epoch, decision, answers)
+        self._ready = Verdict(ready=True, why=f"epoch {epoch}: {decision}")
+
+    def no_challenger(self, why: str) -> None:
+        """A look has found no challenger; `why` is a sentence."""
+        self._seen("no_challenger", 0, None, {})
+        self._ready = Verdict(ready=True, why=why)
+
+    def failed(self, why: str) -> None:
+        """A look has failed; the figures of the one before stay."""
+        self._looks.labels("failed").inc()
+        self._ready = Verdict(ready=False, why=why)
+
+    def changed(self, decision: str) -> None:
+        """An epoch was begun by this verdict."""
+        self._changes.labels(decision).inc()
+
+    def change_failed(self, why: str) -> None:
+        """A change did not come about."""
+        self._failed_changes.inc()
+        self._ready = Verdict(ready=False, why=why)
+
+    def verdict(self) -> Verdict:
+        """Whether the last turn went well, and what came of it."""
+        return self._ready
+
+    def _seen(self, result: str, epoch: int, decision: str | None, answers: Mapping[str, float]) -> None:
+        self._looks.labels(result).inc()
+        self._looked.set(self._clock())
+        self._epoch.set(epoch)
+        for one in self._decisions:
+            self._verdict.labels(one).set(one == decision)
+        for kind, figure in EVIDENCE.items():
+            self._evidence.labels(kind).set(answers.get(figure, 0))

@@ -1,0 +1,111 @@
+"""The metrics of `tagstream rollout shadow`: how often two bundles agree, and whether the stream decides as the champion does here."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector
+
+from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.vocabulary import Destination, ShadowFailure
+
+# With more labels those at the end of the bundle's list are one: the series are the square of this number.
+MOST_LABELS = 12
+OTHER_LABELS = "(other)"
+DOORS = (Destination.TAGGED.value, Destination.REVIEW.value)
+RESULTS = ("agreed", "disagreed", "failed", "dead_letter")
+PUBLISHED = ("equal", "different", "unchecked")
+READING = Verdict(ready=True, why="it follows the stream")
+WAITING = Verdict(
+    ready=False, why="its group has not given it partitions; one follower of a group reads, and another one may have them"
+)
+
+
+class ShadowMetrics:
+    """
+    The series of one follower on one registry.
+
+    Attributes:
+        registry: Has them.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str]) -> None:
+        """Register every metric and create every series."""
+        self.registry = registry
+        self._ready = WAITING
+        self._labels = frozenset(labels[:MOST_LABELS])
+        names = [*labels[:MOST_LABELS], *([OTHER_LABELS] if len(labels) > MOST_LABELS else [])]
+
+        def counter(name: str, text: str, *of: str) -> Counter:
+            return Counter(name, text, of, registry=registry)
+
+        self._events = counter("tagstream_shadow_events", "Drawn events, by what became of their comparison.", "result")
+        self._tags = counter(
+            "tagstream_shadow_tags", "Compared events, by the champion's tag and the challenger's.", "old", "new"
+        )
+        self._doors = counter(
+            "tagstream_shadow_doors", "Compared events, by the champion's door and the challenger's.", "old", "new"
+        )
+        self._published = counter(
+            "tagstream_shadow_published",
+            "Decisions of the champion here, beside what was published: equal to the byte, different, or not found.",
+            "result",
+        )
+        self._failures = counter("tagstream_shadow_challenger_failures", "Events on which the challenger failed.", "kind")
+        self._asked = counter("tagstream_shadow_asked", "Disagreements that were copied to audit, for people.")
+        for result in RESULTS:
+            self._events.labels(result)
+        for old in names:
+            for new in names:
+                self._tags.labels(old, new)
+        for old in DOORS:
+            for new in DOORS:
+                self._doors.labels(old, new)
+        for result in PUBLISHED:
+            self._published.labels(result)
+        for kind in ShadowFailure:
+            self._failures.labels(kind.value)
+
+    @classmethod
+    def alone(cls, labels: Sequence[str]) -> Self:
+        """On a registry of its own, with the figures of the process."""
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        return cls(registry, labels=labels)
+
+    def compared(self, tags: tuple[str, str], doors: tuple[str, str]) -> None:
+        """
+        Count an event on which both bundles decided.
+
+        Args:
+            tags: Of champion and challenger.
+            doors: Likewise.
+        """
+        old, new = (tag if tag in self._labels else OTHER_LABELS for tag in tags)
+        self._events.labels("agreed" if tags[0] == tags[1] else "disagreed").inc()
+        self._tags.labels(old, new).inc()
+        self._doors.labels(*doors).inc()
+
+    def reads(self, *, partitions: bool) -> None:
+        """A turn of reading has ended; whether the follower holds partitions."""
+        self._ready = READING if partitions else WAITING
+
+    def verdict(self) -> Verdict:
+        """Whether it reads, and why not."""
+        return self._ready
+
+    def failed(self, kind: ShadowFailure) -> None:
+        """Count an event on which the challenger failed."""
+        self._events.labels("failed").inc()
+        self._failures.labels(kind.value).inc()
+
+    def asked(self, events: int) -> None:
+        """Count disagreements about which people are asked."""
+        self._asked.inc(events)
+
+    def dead_letter(self) -> None:
+        """Count an event that the champion refuses."""
+        self._events.labels("dead_letter").inc()
+
+    def published(self, result: str, events: int = 1) -> None:
+        """Count decisions of the champion, by one of `PUBLISHED`."""
+        self._published.labels(result).inc(events)

@@ -1,0 +1,494 @@
+"""Changes the model of a running stream by hand: begin an epoch, go back to the one before, and see where the group stands."""
+
+import asyncio
+import getpass
+import secrets
+import socket
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from tagstream.model_export.bundle.bundle import read_manifest
+from tagstream.model_export.measure.slices import TEXT_SLICES
+from tagstream.monitoring.vocabulary import few
+from tagstream.stream.contract.rollout import (
+    BundleName,
+    Challenger,
+    Close,
+    Guards,
+    Mark,
+    Marks,
+    Partition,
+    RolloutRecord,
+    WorkerState,
+)
+from tagstream.stream.contract.shadow import slice_name
+from tagstream.stream.decide.rolled import depot_of
+from tagstream.stream.kafka.consumer_group import look
+from tagstream.stream.kafka.errors import NotAuthorizedError
+from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.kafka.rollout import Control, content_partitions, controlling, rollout_reader, rollout_topic, workers_of
+from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.settings.settings import Settings
+
+# A worker looks for the topic every 15 s, and then says what it has.
+FIRST_WORD_SECONDS = 40.0
+ASK_SECONDS = 0.5
+
+
+class RolloutError(Exception):
+    """The model cannot be changed as asked: the message says why, and the next step."""
+
+    exit_code = 1
+
+
+class NoRolloutError(RolloutError):
+    """There is no topic `rollout`, or nothing in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """
+    An epoch that has begun.
+
+    Attributes:
+        models: Its models.
+        marks: Where it begins.
+        closed_seconds: So long no event could begin anywhere.
+        workers: How many were asked.
+    """
+
+    models: Models
+    marks: tuple[Mark, ...]
+    closed_seconds: float
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audience:
+    """
+    The events that a challenger decides.
+
+    Attributes:
+        share: Of the units, above 0, to 1.
+        unit: `key`: all events of a key; `id`: each event by itself.
+        sources: Of these sources alone; empty for all.
+    """
+
+    share: float
+    unit: str = "key"
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """
+    Where a rollout stands.
+
+    Attributes:
+        epochs: The records of the topic, folded; not started where there is none.
+        workers: Host and last word of each member of the group; None for one that has said nothing.
+        closed_at: When the epoch that is closing was closed, by its controller's clock; None if none is closing.
+        unlisted: The partitions of `content` that no record lists, so that their events are held; none before the start.
+        waiting: The events that wait, by topic and partition, where events are held; None if this user may not know.
+    """
+
+    epochs: Epochs
+    workers: Sequence[tuple[str, WorkerState | None]]
+    closed_at: str | None = None
+    unlisted: Sequence[Partition] = ()
+    waiting: Mapping[tuple[str, int], int] | None = None
+
+    @property
+    def silent(self) -> list[str]:
+        """The hosts of members that have said nothing, though a rollout has begun: they may decide by another model than the topic says."""
+        return sorted(host for host, state in self.workers if state is None and self.epochs.started)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A record of the topic, its offset, and whether it counts."""
+
+    record: RolloutRecord
+    offset: int
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Then:
+    """
+    What decided in a partition at a moment.
+
+    Attributes:
+        partition: Which one.
+        offset: Of the first event at or after the moment, or the end; None where its topic is gone, and cannot be asked.
+        models: Of that event's epoch; None without an offset.
+    """
+
+    partition: Partition
+    offset: int | None
+    models: Models | None
+
+
+def store(settings: Settings, bundle: Path) -> BundleName:
+    """
+    Put a bundle into the place where workers find it.
+
+    Raises:
+        BundleError: It is no bundle that can be trusted, or it is not signed by a key of the settings.
+        DepotError: The settings name no place, or it does not take the bundle.
+    """
+    found = depot_of(settings).write(bundle)
+    return BundleName(digest=found.digest, name=found.manifest.name, version=found.manifest.version)
+
+
+async def promote(settings: Settings, bundle: Path, *, asks_people: bool = False, why: str = "") -> Begun:
+    """
+    Let a bundle decide all events from a point in the log on.
+
+    The first change writes the start of the rollout too: the bundle of the settings, which the workers must have, decided until then.
+
+    Args:
+        settings: Brokers, group, topics, and the place of bundles.
+        bundle: Its folder.
+        asks_people: Every event goes to a person, with the tag of this bundle as a suggestion, until the next epoch.
+        why: For people, in the topic.
+
+    Raises:
+        RolloutError: The workers' bundle is not that of the settings, or the new one decides already.
+        PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
+        BundleError: It is no bundle that can be trusted.
+        DepotError: The place of bundles does not take it.
+    """
+    champion = await asyncio.to_thread(store, settings, bundle)
+    async with controlling(settings, by=name_here()) as control:
+        now = await _begin(settings, control)
+        return await begin_as(
+            control, replace(now, champion=champion, challenger=None, asks_people=asks_people, guards=None), why
+        )
+
+
+async def canary(settings: Settings, bundle: Path, audience: Audience, *, guards: Guards | None = None, why: str = "") -> Begun:
+    """
+    Let a bundle decide a share of the events, beside the champion, from a point in the log on.
+
+    Where the same bundle is the challenger already, for the same units, a larger share keeps every unit that it has, and the evidence and its
+    guards go on. Another challenger draws its units anew.
+
+    Args:
+        settings: Brokers, group, topics, and the place of bundles.
+        bundle: Its folder.
+        audience: The events that it decides.
+        guards: By which it is judged (`tagstream rollout watch`), with the promise that the bundle has; None: the defaults, or those of the
+            canary that goes on.
+        why: For people, in the topic.
+
+    Raises:
+        RolloutError: The workers' bundle is not that of the settings, or nothing would change, or it is the champion, or it has guards already, or one
+            of them is of a slice that there is not.
+        PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
+        BundleError: It is no bundle that can be trusted.
+        DepotError: The place of bundles does not take it.
+    """
+    if not 0 < audience.share <= 1:
+        msg = f"a challenger decides a share above 0, to 1, and not {audience.share:g}. Next: give such a share; `tagstream rollout rollback` ends a canary."
+        raise RolloutError(msg)
+    name = await asyncio.to_thread(store, settings, bundle)
+    async with controlling(settings, by=name_here()) as control:
+        now = await _begin(settings, control)
+        if name.digest == now.champion.digest:
+            msg = f"bundle {name.digest[:12]} ({name.name} {name.version}) is the champion, and cannot be its own challenger. Next: name another bundle."
+            raise RolloutError(msg)
+        challenger = Challenger(
+            bundle=name, share=audience.share, unit=audience.unit, salt=secrets.token_hex(8), sources=audience.sources
+        )
+        before = now.challenger
+        if before is not None and before.bundle == name:
+            same = msgspec.structs.replace(before, share=challenger.share, salt=challenger.salt) == challenger
+            if guards is not None or not same:
+                msg = "the guards, unit and sources of a canary are fixed before its first answer. Next: give another --share alone; or `tagstream rollout rollback`, and begin again."
+                raise RolloutError(msg)
+            challenger, guards = msgspec.structs.replace(challenger, salt=before.salt), now.guards
+        else:
+            manifest, _ = await asyncio.to_thread(read_manifest, bundle)
+            _require_slices(guards or Guards(), manifest.labels)
+            promised = manifest.threshold
+            guards = msgspec.structs.replace(
+                guards or Guards(), promise=promised.target_precision if promised.certified else None
+            )
+        return await begin_as(control, replace(now, challenger=challenger, guards=guards), why)
+
+
+def _require_slices(guards: Guards, labels: Sequence[str]) -> None:
+    """A slice that no record names would never have an answer. Sources are the producers' names, so any may come."""
+    known = {slice_name("label", label) for label in labels} | {slice_name(kind.group, kind.name) for kind in TEXT_SLICES}
+    source = slice_name("source", "")
+    for one in guards.slices:
+        if one.name not in known and not (one.name.startswith(source) and one.name != source):
+            msg = f"there is no slice {one.name!r}. Next: name one of {few(sorted(known), most=len(known))}; or '{source}NAME'."
+            raise RolloutError(msg)
+
+
+async def rollback(settings: Settings, *, why: str = "") -> Begun:
+    """
+    End what the present epoch has begun, from now on and as an epoch of its own.
+
+    A challenger goes, and the champion decides all. Without one the champion that was there before decides again.
+
+    Raises:
+        NoRolloutError: There is no epoch before.
+        PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
+    """
+    async with controlling(settings, by=name_here()) as control:
+        epochs = await control.begin()
+        require_group(settings, epochs)
+        now = epochs.models(epochs.newest) if epochs.started else None
+        if now is not None and now.challenger is not None:
+            return await begin_as(control, replace(now, challenger=None, guards=None), why or "the challenger goes")
+        before = champion_before(epochs.begun())
+        if before is None:
+            msg = "there is no model before the present one to go back to. Next: `tagstream rollout promote BUNDLE`."
+            raise NoRolloutError(msg)
+        return await begin_as(control, before, why or f"back to that of epoch {before.epoch}")
+
+
+async def finish(settings: Settings) -> Epochs:
+    """
+    Finish what a controller has left, and change nothing else: mark an epoch that is closing, give up a plan, list new partitions.
+
+    Returns:
+        What the topic says then.
+
+    Raises:
+        NoRolloutError: There is no rollout.
+    """
+    _require(settings, await asyncio.to_thread(rollout_topic, settings))
+    async with controlling(settings, by=name_here()) as control:
+        epochs = await control.begin()
+        require_group(settings, epochs)
+        return epochs
+
+
+def champion_before(begun: Sequence[Models]) -> Models | None:
+    """
+    The epoch whose champion decided all before the present one was promoted; None if there is none.
+
+    Going back is an epoch too. So the epochs are a stack, and going back twice goes on to the one before, instead of forth again.
+
+    Args:
+        begun: All epochs that have begun, in their order.
+    """
+    stack: list[Models] = []
+    for one in begun:
+        # A challenger comes and goes beside the champion.
+        if one.challenger is not None or (stack and stack[-1].decides_as(one)):
+            continue
+        if len(stack) > 1 and stack[-2].decides_as(one):
+            stack.pop()
+        else:
+            stack.append(one)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def require_group(settings: Settings, epochs: Epochs) -> None:
+    """
+    Is the rollout that of this group?
+
+    Raises:
+        RolloutError: It is another one's.
+    """
+    if epochs.started and epochs.group != settings.group:
+        msg = (
+            f"the topic {settings.rollout.topic} is that of the group {epochs.group!r}, and the settings name {settings.group!r}. "
+            "Next: set TAGSTREAM_GROUP, or give each group a topic of its own by TAGSTREAM_ROLLOUT__TOPIC."
+        )
+        raise RolloutError(msg)
+
+
+async def status(settings: Settings) -> Standing:
+    """
+    Where the rollout stands; asks and changes nothing.
+
+    Raises:
+        NoRolloutError: There is no topic `rollout`.
+    """
+    entries, epochs = await history(settings)
+    closes = [entry.record for entry in entries if entry.counts and isinstance(entry.record, Close)]
+    unlisted = await asyncio.to_thread(_unlisted, settings, epochs)
+    closing = epochs.closing is not None
+    return Standing(
+        epochs=epochs,
+        workers=await asyncio.to_thread(workers_of, settings),
+        closed_at=closes[-1].at if closing else None,
+        unlisted=unlisted,
+        waiting=await asyncio.to_thread(
+            _waiting, settings, None if closing else {(place.topic, place.partition) for place in unlisted}
+        ),
+    )
+
+
+def _unlisted(settings: Settings, epochs: Epochs) -> list[Partition]:
+    if not epochs.started:
+        return []
+    return sorted(content_partitions(settings) - epochs.partitions, key=lambda place: (place.topic, place.partition))
+
+
+def _waiting(settings: Settings, held: Collection[tuple[str, int]] | None) -> dict[tuple[str, int], int] | None:
+    """The events that wait in these partitions, in all for None; None if this user may not know."""
+    if held is not None and not held:
+        return {}
+    try:
+        standings = [look(one) for one in settings.each_content]
+    except NotAuthorizedError:
+        return None
+    waiting = {(one.topic, place.partition): place.waiting for one in standings for place in one.places}
+    return {place: count for place, count in waiting.items() if held is None or place in held}
+
+
+async def history(settings: Settings) -> tuple[list[Entry], Epochs]:
+    """
+    Every record of the topic, and what they come to.
+
+    Raises:
+        NoRolloutError: There is no topic `rollout`.
+    """
+    _require(settings, await asyncio.to_thread(rollout_topic, settings))
+    found: list[Entry] = []
+    async with rollout_reader(
+        settings, lambda record, offset, counts: found.append(Entry(record=record, offset=offset, counts=counts))
+    ) as reader:
+        epochs = await reader.read_to(await reader.end())
+        return found, epochs
+
+
+def at_moment(settings: Settings, epochs: Epochs, moment_ms: int, partition: int | None = None) -> list[Then]:
+    """
+    Which models decided the first event of each listed partition at or after a moment.
+
+    Args:
+        settings: Brokers and topics.
+        epochs: The records of the topic.
+        moment_ms: Unix milliseconds.
+        partition: Of this one alone; None for all.
+
+    Raises:
+        RolloutError: The topic has no such partition, or no record lists it.
+    """
+    ids = rollout_topic(settings)
+    _require(settings, ids)
+    offsets: dict[tuple[str, int], int] = {}
+    for topic in settings.content_topics:
+        with log_of(settings, topic) as log:
+            offsets |= {(topic, number): offset for number, offset in log.offsets_since(moment_ms).items()}
+    listed = {place for place in epochs.partitions if partition in {None, place.partition}}
+    there = {
+        place
+        for place in listed
+        if (ids or {}).get(place.topic) == place.topic_id and (place.topic, place.partition) in offsets
+    }
+    topics = " and ".join(settings.content_topics)
+    if partition is not None and partition not in {number for _, number in offsets}:
+        most = 1 + max(number for _, number in offsets)
+        msg = f"{topics} {'have' if settings.contents else 'has'} no partition {partition}; there are {most}, from 0 on."
+        raise RolloutError(msg)
+    if partition is not None and not there:
+        msg = f"partition {partition} of {topics} is in no record, so its events are held. Next: `tagstream rollout finish` lists it."
+        raise RolloutError(msg)
+    found = [
+        # Offsets of a topic that was made again under the same name are those of other events.
+        Then(partition=place, offset=None, models=None)
+        if place not in there
+        else Then(
+            partition=place,
+            offset=offsets[place.topic, place.partition],
+            models=epochs.models(epochs.epoch_of(place, offsets[place.topic, place.partition])),
+        )
+        for place in listed
+    ]
+    return sorted(
+        found, key=lambda one: (one.models is None, one.partition.topic, one.partition.topic_id, one.partition.partition)
+    )
+
+
+def name_here() -> str:
+    """The name under which this process writes: the user and the host."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+async def _begin(settings: Settings, control: Control) -> Models:
+    """Become the controller, and write the start where there is none: what decides now."""
+    epochs = await control.begin()
+    if not epochs.started:
+        epochs = await control.controller.start(await _champion_of_the_start(settings, control), settings.group)
+    require_group(settings, epochs)
+    return epochs.models(epochs.newest)
+
+
+async def begin_as(control: Control, wanted: Models, why: str) -> Begun:
+    """
+    Begin an epoch.
+
+    Args:
+        control: A controller that has begun.
+        wanted: Its models; the number does not matter.
+        why: For people.
+
+    Raises:
+        RolloutError: The newest epoch decides so already.
+        PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
+    """
+    epochs = control.reader.epochs
+    if epochs.models(epochs.newest).decides_as(wanted):
+        champion = wanted.champion
+        msg = f"bundle {champion.digest[:12]} ({champion.name} {champion.version}) decides so already, in epoch {epochs.newest}; nothing was to be done."
+        raise RolloutError(msg)
+    # Before the change: a question that fails after it would look like a change that failed.
+    asked = len(await control.workers.look())
+    seen: list[tuple[RolloutRecord, float]] = []
+    control.reader.follow(lambda record, _, __: seen.append((record, time.monotonic())))
+    epochs = await control.controller.change(
+        wanted.champion, wanted.challenger, asks_people=wanted.asks_people, guards=wanted.guards, why=why
+    )
+    (marks, marked), (_, closed) = seen[-1], seen[-2]
+    assert isinstance(marks, Marks)
+    return Begun(models=epochs.models(epochs.newest), marks=marks.marks, closed_seconds=marked - closed, workers=asked)
+
+
+async def _champion_of_the_start(settings: Settings, control: Control) -> BundleName:
+    """The bundle of the settings, if it is what the workers decide by."""
+    manifest, digest = await asyncio.to_thread(read_manifest, settings.bundle)
+    until = time.monotonic() + FIRST_WORD_SECONDS
+    while True:
+        workers = await control.workers.look()
+        silent = [host for host, state in workers if state is None]
+        if not silent or time.monotonic() > until:
+            break
+        await asyncio.sleep(ASK_SECONDS)
+    if silent:
+        msg = (
+            f"{len(silent)} of {len(workers)} workers of the group {settings.group} do not follow the topic {settings.rollout.topic} "
+            f"({', '.join(sorted(set(silent)))}): they are of an older version, or decide by rules. Next: run this version on all of them, then try again."
+        )
+        raise RolloutError(msg)
+    others = sorted({state.digest for _, state in workers if state is not None} - {digest})
+    if others:
+        msg = (
+            f"the workers decide by bundle {others[0][:12]}, and the setting `bundle` names {digest[:12]} ({settings.bundle}). "
+            "Next: set TAGSTREAM_BUNDLE for this command to the workers' bundle."
+        )
+        raise RolloutError(msg)
+    # Workers that restart under a later setting read the events of the start again with it.
+    await asyncio.to_thread(depot_of(settings).write, settings.bundle)
+    return BundleName(digest=digest, name=manifest.name, version=manifest.version)
+
+
+def _require(settings: Settings, found: dict[str, str] | None) -> None:
+    if found is None:
+        msg = (
+            f"there is no topic {settings.rollout.topic}: the workers decide by the bundle of their settings. "
+            "Next: `tagstream rollout promote BUNDLE` makes it."
+        )
+        raise NoRolloutError(msg)

@@ -1,0 +1,204 @@
+"""Watches the challenger of a running stream, and acts on the verdict: promotes what is proved, sends back what is proved worse or does harm."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.model_export.bundle.depot import DepotError
+from tagstream.stream.change.operations import Begun, RolloutError, begin_as, history, name_here
+from tagstream.stream.change.watched import Watched
+from tagstream.stream.contract.outcome import timestamp
+from tagstream.stream.contract.published import milliseconds
+from tagstream.stream.contract.rollout import Guards, Plan
+from tagstream.stream.contract.rollout import Verdict as VerdictRecord
+from tagstream.stream.decide.rolled import depot_of
+from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.kafka.rollout import controlling
+from tagstream.stream.rollout.controller import ControllerError, LeftClosingError
+from tagstream.stream.rollout.epochs import Models
+from tagstream.stream.rollout.evidence import Evidence
+from tagstream.stream.rollout.verdict import ENDING, Decision, Verdict, judge, tries_of
+from tagstream.stream.settings.secret_files import answer_keys
+from tagstream.stream.settings.settings import Settings
+
+DAY_MS = 86_400_000.0
+MOST_PAUSE_SECONDS = 3_600.0
+HELD_PAUSE_SECONDS = 1.0
+
+
+class NothingWatchedError(RolloutError):
+    """No challenger decides anything now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """
+    A challenger, and what is known of it now.
+
+    Attributes:
+        models: The epoch's.
+        verdict: What the evidence comes to.
+        last: The newest verdict of this epoch in the topic; None before the first.
+        unread: Records of the topics that are none of their contract.
+        unseen: Topics that are not there, or that this user may not see; they count as empty.
+    """
+
+    models: Models
+    verdict: Verdict
+    last: VerdictRecord | None
+    unread: int
+    unseen: tuple[str, ...]
+
+
+class Watch:
+    """Judges the challenger of the newest epoch, again and again. One task uses it."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        """
+        Read nothing yet.
+
+        Args:
+            settings: Brokers, group, topics, and the place of bundles.
+            clock: Gives Unix seconds.
+        """
+        self._settings = settings
+        self._clock = clock
+        self._watched: Watched | None = None
+
+    async def look(self) -> Judged:
+        """
+        Judge by all that the topics say now; changes nothing.
+
+        Raises:
+            NothingWatchedError: There is no rollout, or no challenger in its newest epoch.
+            DepotError: The challenger's bundle cannot be read.
+            BrokerUnreachableError: No broker answered in time.
+        """
+        entries, epochs = await history(self._settings)
+        models = epochs.models(epochs.newest) if epochs.started else None
+        if models is None or models.challenger is None:
+            self._watched = None
+            msg = "no challenger decides anything now. Next: `tagstream rollout canary BUNDLE --share 0.05`."
+            raise NothingWatchedError(msg)
+        counted = [entry.record for entry in entries if entry.counts]
+        verdicts = [one for one in counted if isinstance(one, VerdictRecord)]
+        if self._watched is None or self._watched.models != models:
+            plans = {one.epoch: one.at for one in counted if isinstance(one, Plan)}
+            line = line_of(epochs.begun())
+            self._watched = await asyncio.to_thread(
+                self._begun,
+                models,
+                frozenset(str(one.epoch) for one in line),
+                milliseconds(plans[line[0].epoch]),
+                tries_of(epochs.begun(), verdicts, models.challenger.bundle.digest),
+            )
+        now_ms = int(self._clock() * 1000)
+        evidence = await asyncio.to_thread(self._watched.read, now_ms=now_ms)
+        verdict = judge(evidence, days=max(0.0, (now_ms - self._watched.since_ms) / DAY_MS))
+        last = next((one for one in reversed(verdicts) if one.epoch == models.epoch), None)
+        return Judged(
+            models=models, verdict=verdict, last=last, unread=self._watched.unread.total(), unseen=self._watched.unseen
+        )
+
+    def _begun(self, models: Models, epochs: frozenset[str], since_ms: int, tries: int) -> Watched:
+        assert models.challenger is not None
+        labels = depot_of(self._settings).read(models.challenger.bundle.digest).manifest.labels
+        # Of an audience the share among all units is not known.
+        share = None if models.challenger.sources else models.challenger.share
+        return Watched(
+            settings=self._settings,
+            models=models,
+            epochs=epochs,
+            since_ms=since_ms,
+            keys=answer_keys(self._settings.security),
+            evidence=Evidence(guards=models.guards or Guards(), labels=len(labels), share=share, tries=tries),
+        )
+
+    async def act(self, judged: Judged) -> Begun | None:
+        """
+        Write a verdict that is new, and do what follows from it, unless another controller has changed the epoch meanwhile.
+
+        Returns:
+            The epoch that has begun; None where nothing was to be done.
+
+        Raises:
+            ControllerError: Another controller is at it, or a worker is not ready; the next turn looks again.
+            BrokerUnreachableError: No broker answered in time.
+        """
+        models, found = judged.models, judged.verdict
+        said = Decision.WAIT if judged.last is None else judged.last.decision
+        if found.decision == said and found.decision not in ENDING:
+            return None
+        assert models.challenger is not None
+        by = name_here()
+        async with controlling(self._settings, by=by) as control:
+            epochs = await control.begin()
+            # Between the look and the fence another one may have acted; after the fence nobody can.
+            if epochs.newest != models.epoch:
+                return None
+            if found.decision != said:
+                now = timestamp(int(self._clock() * 1000))
+                await control.controller.say(found.record(models.epoch, models.challenger.bundle, at=now, by=by))
+            if found.decision not in ENDING:
+                return None
+            champion = models.challenger.bundle if found.decision is Decision.PROMOTE else models.champion
+            wanted = replace(models, champion=champion, challenger=None, guards=None)
+            return await begin_as(control, wanted, found.says)
+
+
+def line_of(begun: Sequence[Models]) -> list[Models]:
+    """
+    The newest epoch and those right before it with the same two models: a larger share goes on with the evidence of the smaller one.
+
+    Args:
+        begun: All epochs that have begun, in their order, one at least; the newest has a challenger.
+    """
+    pair = _pair(begun[-1])
+    return list(takewhile(lambda one: _pair(one) == pair, reversed(begun)))[::-1]
+
+
+def _pair(models: Models) -> tuple[str, str]:
+    return models.champion.digest, "" if models.challenger is None else models.challenger.bundle.digest
+
+
+async def watch(
+    settings: Settings,
+    *,
+    every_seconds: float,
+    tell: Callable[[Judged], None],
+    began: Callable[[Begun], None],
+    failed: Callable[[Exception], None],
+) -> None:
+    """
+    Judge and act until this is cancelled. What fails for now, as brokers that are away or a worker that is not ready, is said and tried again.
+
+    Args:
+        settings: Brokers, group, topics, and the place of bundles.
+        every_seconds: Between two looks.
+        tell: Called with each judgement.
+        began: Called with each epoch that this has begun.
+        failed: Called with the failure of one turn.
+    """
+    watching = Watch(settings)
+    pause = every_seconds
+    while True:
+        try:
+            judged = await watching.look()
+            tell(judged)
+            if (begun := await watching.act(judged)) is not None:
+                began(begun)
+            pause = every_seconds
+        except LeftClosingError as error:
+            # The stream is held until a controller writes the marks.
+            pause = HELD_PAUSE_SECONDS
+            failed(error)
+        except ControllerError as error:
+            # Each try of a change that a worker refuses leaves a plan in the topic.
+            pause = min(2 * pause, MOST_PAUSE_SECONDS)
+            failed(error)
+        except (RolloutError, DepotError, BundleError, BrokerUnreachableError) as error:
+            failed(error)
+        await asyncio.sleep(pause)

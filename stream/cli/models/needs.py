@@ -1,0 +1,93 @@
+"""Needs of a verb that makes or measures a bundle, looked at before minutes of work: packages, rows, and a place to write to."""
+
+import importlib.util
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from tagstream.model_export import extras
+from tagstream.model_export.bundle import bundle
+from tagstream.model_export.bundle.manifest import MANIFEST
+from tagstream.model_export.data import madewithml
+from tagstream.stream import logs
+from tagstream.stream.cli.exits import EXIT_USAGE, fail, note
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.terminal import console
+
+# Libraries that write a screen of lines about every export.
+CHATTY = ("onnx_ir", "onnxscript", "torch.onnx", "torch.onnx._internal.exporter._registration")
+
+
+class ExtraMissingError(Exception):
+    """The command needs packages that a worker does not: the message says how to get them."""
+
+    exit_code = 2
+
+
+def require_export(level: Literal["info", "warning"] | None = None) -> None:
+    """
+    Refuse to begin without PyTorch and scikit-learn.
+
+    Args:
+        level: Show log lines of this level and above on the terminal; None: leave them as they are.
+
+    Raises:
+        ExtraMissingError: One of them is not installed.
+    """
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
+        msg = f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}."
+        raise ExtraMissingError(msg)
+    if level is not None:
+        logs.configure(level=level, form="console")
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def require_plots() -> None:
+    """
+    Refuse to begin a report without matplotlib.
+
+    Raises:
+        ExtraMissingError: It is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        msg = f"a report needs matplotlib for its plots. Next: {extras.install('export')}, or leave out --report."
+        raise ExtraMissingError(msg)
+
+
+def data_folder(settings: Settings) -> Path:
+    """The folder with Made With ML's files: that of the settings, else a checked download that is kept."""
+    return settings.data if settings.data is not None else madewithml.download()
+
+
+def data_folder_if_any(settings: Settings) -> Path | None:
+    """As `data_folder`; None where no folder is given and the download fails, which is printed."""
+    try:
+        return data_folder(settings)
+    except madewithml.DataError as error:
+        if settings.data is not None:
+            raise
+        console.talk(str(error))
+        return None
+
+
+def refuse_no_bundles(folders: Iterable[Path]) -> None:
+    """Refuse a mistyped folder at once, before data is downloaded."""
+    for folder in folders:
+        bundle.read(folder)
+
+
+def note_replaced(folder: Path) -> None:
+    """Refuse what is no folder, and name the bundle that will be replaced: the user can stop."""
+    exists = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not exists.is_dir():
+        fail(f"{exists} is no folder, so that no bundle can be written to {folder}. Next: name another folder.", EXIT_USAGE)
+    if not (folder / MANIFEST).exists():
+        return
+    try:
+        there = bundle.read(folder)
+        what = f"the bundle {there.manifest.name} {there.manifest.version}, digest {there.digest[:12]}"
+    except bundle.BundleError:
+        what = "a bundle that does not verify"
+    note(f"{folder} holds {what}: it is replaced when the new one is done; Ctrl-C until then keeps it")

@@ -1,0 +1,338 @@
+"""Verbs that make a bundle of a network that exists: `tagstream model export`, `refit`, `calibrate` and `adapt`."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagstream.monitoring.vocabulary import MOST_WINDOWS
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.models.options import (
+    Answers,
+    BundleArgument,
+    ColumnOptions,
+    DataFolder,
+    MultilabelOption,
+    OutFolder,
+    PromiseOptions,
+)
+from tagstream.stream.cli.options import Brokers, BundleFolder, Json, finite, not_empty, path, settings, verb
+from tagstream.stream.terminal import console
+from tagstream.stream.terminal.text import counted
+
+if TYPE_CHECKING:
+    from tagstream.model_export.bundle.bundle import Bundle
+    from tagstream.model_export.bundle.manifest import Threshold
+    from tagstream.model_export.bundle.promise.promise import Promise
+    from tagstream.model_export.data.own.read import OwnColumns
+    from tagstream.model_export.data.splits import Splits
+    from tagstream.model_export.make.steps import Made
+    from tagstream.stream.settings.settings import Settings
+
+# Where answers come from, beside a file.
+TOPIC = "topic"
+Windows = Annotated[
+    int | None,
+    typer.Option(
+        help="Read a long text in at most so many windows of the network's length, and take the mean of their logits; as the bundle does unless given.",
+        min=1,
+        max=MOST_WINDOWS,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """The options of `tagstream model export`."""
+
+    checkpoint: Annotated[Path, typer.Argument(help="Network that `train --checkpoint` kept.", metavar="FILE", parser=path)]
+    folder: OutFolder
+    data: DataFolder = None
+    promise: PromiseOptions = field(default_factory=PromiseOptions)
+
+
+@verb(ExportOptions)
+def export(options: ExportOptions) -> None:
+    """Make a bundle of a trained network. Needs the extra `export`."""
+    from tagstream.stream.cli.models import needs
+
+    needs.note_replaced(options.folder)
+    needs.require_export(level="info")
+    from tagstream.model_export.data import splits
+    from tagstream.model_export.make import recipe, steps
+
+    rows = splits.load(needs.data_folder(settings(data=options.data)))
+    made = steps.make(options.folder, recipe.exported(options.checkpoint, rows, options.promise.asked()))
+    console.show(made.as_text())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefitOptions:
+    """The options of `tagstream model refit`."""
+
+    folder: OutFolder
+    data: DataFolder = None
+    bundle: BundleFolder = None
+    promise: PromiseOptions = field(default_factory=PromiseOptions)
+    multilabel: MultilabelOption = False
+    keep_head: Annotated[bool, typer.Option("--keep-head", help="Keep the head too, and fit only the n-grams.")] = False
+    answers: Answers = None
+
+
+@verb(RefitOptions)
+def refit(options: RefitOptions) -> None:
+    """
+    Make a bundle with the encoder of another one and a new head. Needs the extra `export`.
+
+    Head and n-grams are fitted to the labelled rows of today.
+    """
+    from tagstream.model_export.bundle import bundle
+    from tagstream.stream.cli.models import needs
+
+    chosen = settings(data=options.data, bundle=options.bundle)
+    kept = bundle.read(chosen.bundle)
+    needs.note_replaced(options.folder)
+    needs.require_export(level="info")
+    from tagstream.model_export.data import splits
+    from tagstream.model_export.make import recipe, steps
+
+    of = recipe.refitted(
+        kept,
+        splits.load(needs.data_folder(chosen), answers_file=options.answers),
+        options.promise.asked(),
+        keep_head=options.keep_head,
+        multilabel=options.multilabel,
+    )
+    console.show(steps.make(options.folder, of).as_text())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrateOptions:
+    """The options of `tagstream model calibrate`."""
+
+    out: Annotated[Path, typer.Option(help="Folder to write the new bundle to.", metavar="FOLDER", parser=path)]
+    folder: BundleArgument = None
+    data: DataFolder = None
+    promise: PromiseOptions = field(default_factory=PromiseOptions)
+    reviewed: Annotated[
+        str | None,
+        typer.Option(
+            help="Earn the thresholds from people's answers: a file of `tagstream review export`, or `topic`.",
+            metavar="FILE|topic",
+            parser=not_empty,
+        ),
+    ] = None
+    brokers: Brokers = None
+    windows: Windows = None
+    version: Annotated[
+        str | None,
+        typer.Option(help="Version of the new bundle; the old one's with -calibrated unless given.", parser=not_empty),
+    ] = None
+    json: Json = False
+
+
+@verb(CalibrateOptions)
+def calibrate(options: CalibrateOptions) -> None:
+    """
+    Make a bundle with the network of another one and new thresholds. Needs the extra `export`.
+
+    The temperature, the drift reference and the metrics are computed again too. With --reviewed the thresholds come from
+    people's answers, and the temperature and the reference stay.
+    """
+    from tagstream.model_export.bundle import bundle
+    from tagstream.stream.cli.models import needs
+
+    chosen = settings(data=options.data, bundle=options.folder, brokers=options.brokers)
+    kept = bundle.read(chosen.bundle)
+    needs.note_replaced(options.out)
+    if options.json and options.reviewed is None:
+        fail("--json shows what answers have earned. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
+    if options.windows is not None and options.reviewed is not None:
+        fail(
+            "answers are about decisions by the windows of the bundle, so they earn nothing for others. Next: give --windows alone, and let the new bundle "
+            "be answered.",
+            EXIT_USAGE,
+        )
+    needs.require_export(level="info")
+    made = _on_rows(options, chosen, kept) if options.reviewed is None else _on_answers(options, chosen, kept, options.reviewed)
+    if made.gain is not None and options.json:
+        console.show_json({"digest": made.bundle.digest, "version": made.bundle.manifest.version, **made.gain.as_record()})
+    else:
+        console.show(made.as_text())
+
+
+def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle") -> "Made":
+    """Calibrate on the shipped rows; other labels than theirs are refused before these are downloaded."""
+    from tagstream.model_export.data import madewithml, splits
+    from tagstream.model_export.make import recipe, steps
+    from tagstream.stream.cli.models import needs
+
+    recipe.refuse_other_labels(madewithml.LABELS, kept.manifest.labels)
+    rows = splits.load(needs.data_folder(chosen))
+    return steps.make(
+        options.out, recipe.calibrated(kept, rows, options.promise.asked(), version=options.version, windows=options.windows)
+    )
+
+
+def _on_answers(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", reviewed: str) -> "Made":
+    """
+    Earn the thresholds from the answers on a topic or in a file of records of `reviewed`.
+
+    Raises:
+        ExchangeError: The file has a line that is no answer.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+        CalibrationError: The answers change no threshold.
+    """
+    from tagstream.model_export.data import splits
+    from tagstream.model_export.make import recipe, steps
+    from tagstream.model_export.make.earn import lineage
+    from tagstream.stream.cli.people.exchange import on_topics
+    from tagstream.stream.review.exchange import evidence, lines
+
+    answered, asked = on_topics(chosen) if reviewed == TOPIC else (lines.answers_in_file(Path(reviewed)), [])
+    gathered = evidence.gather(answered, digests=lineage(kept.manifest, kept.digest), asked=asked)
+    for why, count in gathered.left_out.items():
+        console.talk(f"left out: answers on {counted(count, 'event')} {why}")
+    rows = splits.load(chosen.data)
+    if not set(rows.labels) <= set(kept.manifest.labels):
+        console.talk("the manifest keeps its figures, which are of the old thresholds: tagstream has no rows with these labels")
+    elif chosen.data is None:
+        console.talk("the manifest will have no figures on the holdout: TAGSTREAM_DATA names no folder")
+    return steps.make(options.out, recipe.earned(kept, rows, gathered.evidence, options.promise.precision))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptOptions:
+    """The options of `tagstream model adapt`."""
+
+    folder: Annotated[Path, typer.Argument(help="Folder of the bundle.", metavar="FOLDER", parser=path)]
+    out: Annotated[Path, typer.Argument(help="Folder to write the new bundle to.", metavar="OUT", parser=path)]
+    prior: Annotated[
+        Path | None, typer.Option(help="Shares of the labels: TOML or JSON, a number a label.", metavar="FILE", parser=path)
+    ] = None
+    from_labels: Annotated[
+        Path | None,
+        typer.Option(help="Labelled rows of the stream, which say how often each label comes.", metavar="FILE", parser=path),
+    ] = None
+    from_decisions: Annotated[
+        Path | None,
+        typer.Option(
+            help="The bundle's decisions on the stream, as `classify --json` prints them.", metavar="FILE", parser=path
+        ),
+    ] = None
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rows to calibrate on, which the network has not seen: a file of labelled rows, or the folder with dataset.csv.",
+            metavar="FILE|FOLDER",
+            parser=path,
+        ),
+    ] = None
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of published decisions that must be right; what the bundle promises unless given.",
+            min=0.5,
+            max=1.0,
+            callback=finite,
+        ),
+    ] = None
+    windows: Windows = None
+    json: Json = False
+
+
+@verb(AdaptOptions)
+def adapt(options: AdaptOptions) -> None:
+    """
+    Make a bundle for a stream whose labels come with other shares. Needs the extra `export`.
+
+    Give the shares, or labelled rows of the stream, or the bundle's decisions on it. Temperature and thresholds are computed
+    again, and the certificate is earned on rows weighted to the new shares. The promise is the bundle's, unless --precision
+    asks for another. The options of columns are about the files of labelled rows.
+    """
+    from tagstream.stream.cli.models import needs
+
+    if sum(given is not None for given in (options.prior, options.from_labels, options.from_decisions)) != 1:
+        fail("one source of shares is needed. Next: give --prior, --from-labels or --from-decisions, one of them.", EXIT_USAGE)
+    data = options.data
+    if options.columns != ColumnOptions() and options.from_labels is None and (data is None or data.is_dir()):
+        fail("the options of columns are about a file of rows. Next: give --data FILE, or leave them out.", EXIT_USAGE)
+    needs.require_export()
+    needs.note_replaced(options.out)
+    from tagstream.model_export.bundle import bundle
+    from tagstream.model_export.data.decisions import read_shares
+    from tagstream.model_export.make import recipe, steps
+    from tagstream.model_export.make.shares import KnownStream
+
+    kept, columns = bundle.read(options.folder), options.columns.of_file()
+    stream = KnownStream(
+        given=None if options.prior is None else read_shares(options.prior),
+        tags=None if options.from_labels is None else _tags(options.from_labels, columns, kept),
+        decisions=options.from_decisions,
+    )
+    rows = _rows(data if data is not None else settings().data, columns, kept)
+    promise = promise_of(kept.manifest.threshold, options.precision)
+    made = steps.make(options.out, recipe.adapted(kept, rows, promise, stream, windows=options.windows)).bundle
+    new = made.manifest
+    if options.json:
+        console.show_json({"digest": made.digest, "version": new.version, "prior": new.prior, "threshold": new.threshold})
+        return
+    console.show(f"{new.name} {new.version}, digest {made.digest[:12]}, in {options.out}")
+    if new.prior is not None:
+        shares = ", ".join(f"{label} {share:.1%}" for label, share in new.prior.shares.items())
+        console.show(f"expects {shares}")
+    console.show(new.threshold.sentence())
+    for label, each in new.thresholds.items():
+        console.show(each.sentence(label))
+    if new.multilabel is not None and not new.multilabel.metrics:
+        console.talk(
+            "the thresholds of further labels stay and are not measured: no row carries several labels (column `tags`)"
+        )
+
+
+def promise_of(threshold: "Threshold", precision: float | None) -> "Promise":
+    """The promise that a bundle makes; with a precision, that one in place of its own or of its budget of reviews."""
+    from tagstream.model_export.bundle.promise.promise import FLOOR, Promise
+
+    return Promise(
+        kind=threshold.promise or "per-label",
+        precision=threshold.target_precision if precision is None else precision,
+        floor=FLOOR if threshold.floor is None else threshold.floor,
+        review_budget=threshold.review_budget if precision is None else None,
+    )
+
+
+def _tags(file: Path, named: "OwnColumns", bundle: "Bundle") -> list[str]:
+    """The labels of labelled rows of the stream."""
+    from tagstream.model_export.data.own.read import read_own
+    from tagstream.model_export.data.own.rows import refuse_unknown
+
+    rows = read_own(file, named.of_gold())
+    labelled = [own for own in rows.rows if own.is_labelled]
+    if bare := [own for own in rows.rows if not own.is_labelled]:
+        console.talk(f"{rows.at(bare)}: no label, so not counted.")
+    refuse_unknown(rows, labelled, bundle.manifest.labels, str(bundle.path))
+    return [own.row.tag for own in labelled]
+
+
+def _rows(data: Path | None, named: "OwnColumns", bundle: "Bundle") -> "Splits":
+    """The rows to calibrate on: a file of the user's, or the project's own."""
+    from tagstream.model_export.data import splits
+    from tagstream.model_export.data.own.read import read_own
+    from tagstream.model_export.data.own.rows import refuse_learned, refuse_unusable
+    from tagstream.model_export.data.own.split import divide
+    from tagstream.model_export.make.recipe import unseen
+
+    if data is None or data.is_dir():
+        return splits.load(data)
+    if bundle.manifest.multilabel is not None:
+        named = replace(named, tags="tags", optional=("tags",))
+    rows = read_own(data, named)
+    refuse_unusable(rows, bundle.manifest.labels, str(bundle.path))
+    refuse_learned(rows, bundle.manifest, str(bundle.path))
+    division = divide(rows)
+    for why, left_out in division.left_out.items():
+        console.talk(f"{rows.at(left_out)}: {why}, so not calibrated on.")
+    return unseen(division.splits)

@@ -1,0 +1,204 @@
+"""`tagstream rollout`: change the model of a running stream at a point in its log, go back, and see where it stands."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tagstream.stream.cli.options import Brokers, Json, finite, not_empty, path, settings
+
+app = typer.Typer(
+    help="Change the model of a running stream, and see which one decides.", no_args_is_help=True, rich_markup_mode=None
+)
+
+NewBundle = Annotated[Path, typer.Argument(help="Folder of the new bundle.", metavar="BUNDLE", parser=path)]
+Why = Annotated[str, typer.Option(help="A reason, for people; it stands in the topic.")]
+
+
+class Unit(StrEnum):
+    """The events that a share draws together."""
+
+    KEY = "key"
+    ID = "id"
+
+
+@app.command("promote")
+def promote(
+    bundle: NewBundle,
+    brokers: Brokers = None,
+    ask_people: Annotated[
+        bool, typer.Option("--ask-people", help="Send every event to a person, with the bundle's tag, until the next epoch.")
+    ] = False,
+    why: Why = "",
+) -> None:
+    """
+    Let a bundle decide all events from a point in the log on, without a restart.
+
+    Workers find it by its digest in rollout.bundles, load it beside the running one and say whether they are ready. If one refuses, nothing changes.
+    """
+    from tagstream.stream.cli.show import rollout
+
+    rollout.promote(settings(brokers=brokers), bundle, asks_people=ask_people, why=why)
+
+
+@app.command("canary")
+def canary(
+    bundle: NewBundle,
+    share: Annotated[float, typer.Option(help="The share that it decides: 0.05 is one in twenty.", min=0.0, max=1.0)],
+    brokers: Brokers = None,
+    unit: Annotated[Unit, typer.Option(help="All events of a record's key, or each event by its id.")] = Unit.KEY,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Of events of this source alone; may be given several times.")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="It may be right in so much less of all events, 0.01 unless set.", min=0.0, max=0.5)
+    ] = None,
+    days: Annotated[float | None, typer.Option(help="After so many days it is not proven, 14 unless set.", max=365.0)] = None,
+    ask: Annotated[
+        float | None,
+        typer.Option(
+            help="People are asked about this share of the disagreements at least, 0.02 unless set.", min=0.001, max=1.0
+        ),
+    ] = None,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A slice in which it must not be worse either, and by how much it may, 0.03 unless set; may be given several times.",
+            metavar="SLICE[=MARGIN]",
+        ),
+    ] = None,
+    why: Why = "",
+) -> None:
+    """
+    Let a bundle decide a share of the events, beside the champion.
+
+    A larger share later keeps every key that the bundle has already. Its thresholds are its own. `rollback` ends it; `promote` lets it decide all;
+    `watch` does one of them once it is proved.
+    """
+    import msgspec
+
+    from tagstream.stream.change.operations import Audience, RolloutError
+    from tagstream.stream.cli.show import rollout
+    from tagstream.stream.contract.rollout import Guards
+
+    audience = Audience(share=share, unit=unit.value, sources=tuple(sorted(set(source or ()))))
+    if days is not None and days <= 0:
+        msg = f"--days is above 0, and not {days:g}"
+        raise RolloutError(msg)
+    given = {"margin": margin, "max_days": days, "asked_at_least": ask, "slices": rollout.guarded(guard or ())}
+    guards = msgspec.structs.replace(Guards(), **{name: value for name, value in given.items() if value is not None})
+    rollout.canary(settings(brokers=brokers), bundle, audience, guards=None if guards == Guards() else guards, why=why)
+
+
+@app.command("verdict")
+def verdict(brokers: Brokers = None, json: Json = False) -> None:
+    """Judge the challenger by what the topics say now: people's answers on what the two models disagree about, and the rest of the gates."""
+    from tagstream.stream.cli.show import rollout
+
+    rollout.verdict(settings(brokers=brokers), as_json=json)
+
+
+@app.command("watch")
+def watch(
+    brokers: Brokers = None,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=1.0)] = 60.0,
+    metrics_port: Annotated[int, typer.Option(help="Port of its own /metrics; 0 takes a free one.", min=0, max=65535)] = 9110,
+) -> None:
+    """
+    Promote the challenger once it is proved to be as good, and send it back once it is proved to be worse, or does harm.
+
+    Without a proof within the days of its plan it goes back as not proven. Ends with SIGTERM or Ctrl-C. Several may run; one at a time acts.
+    """
+    from tagstream.stream.cli.show import rollout
+
+    rollout.watch(settings(brokers=brokers), every_seconds=every, metrics_port=metrics_port)
+
+
+@app.command("rollback")
+def rollback(brokers: Brokers = None, why: Why = "") -> None:
+    """End a canary, or else let the model before the present one decide again, from now on."""
+    from tagstream.stream.cli.show import rollout
+
+    rollout.rollback(settings(brokers=brokers), why=why)
+
+
+@app.command("finish")
+def finish(brokers: Brokers = None) -> None:
+    """
+    Begin an epoch that a command left closing, list new partitions, and change nothing else.
+
+    Give it after partitions were added to `content`, and when an epoch hangs.
+    """
+    from tagstream.stream.cli.show import rollout
+
+    rollout.finish(settings(brokers=brokers))
+
+
+@app.command("status")
+def status(brokers: Brokers = None, json: Json = False) -> None:
+    """Show which model decides, what is planned, and what each worker says of it."""
+    from tagstream.stream.cli.show import rollout
+
+    rollout.status(settings(brokers=brokers), as_json=json)
+
+
+@app.command("log")
+def log(
+    brokers: Brokers = None,
+    at: Annotated[str | None, typer.Option(help="Say which model decided at this time, such as 2026-01-31T12:00Z.")] = None,
+    partition: Annotated[int | None, typer.Option(help="Of this partition; of all unless set.", min=0)] = None,
+    json: Json = False,
+) -> None:
+    """Show every record of the rollout, or with --at which model decided then."""
+    from tagstream.stream.cli.show import rollout
+
+    rollout.log(settings(brokers=brokers), at=at, partition=partition, as_json=json)
+
+
+@app.command("store")
+def store(bundle: NewBundle) -> None:
+    """Put a bundle into the place where workers find it, and change nothing yet."""
+    from tagstream.stream.cli.show import rollout
+
+    rollout.store(settings(), bundle)
+
+
+@app.command("shadow")
+def shadow(
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            help="The other bundle: its folder, or its digest in rollout.bundles.", metavar="BUNDLE", callback=not_empty
+        ),
+    ],
+    brokers: Brokers = None,
+    sample: Annotated[
+        float, typer.Option(help="Share of the events, drawn by a hash of the id.", min=0.000001, max=1, callback=finite)
+    ] = 0.1,
+    ask: Annotated[
+        float,
+        typer.Option(
+            help="Share of the disagreements about which people are asked, by audit; of a canary at least the share of its plan.",
+            min=0,
+            max=1,
+            callback=finite,
+        ),
+    ] = 0.0,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="At the first start, begin with the oldest event, not behind the newest.")
+    ] = False,
+    most: Annotated[int | None, typer.Option("--max", help="End after so many drawn events.", min=1)] = None,
+    metrics_port: Annotated[int, typer.Option(help="Port of its own /metrics; 0 takes a free one.", min=0, max=65535)] = 9109,
+    json: Json = False,
+) -> None:
+    """
+    Let another bundle decide a share of the running stream beside it, until stopped; no decision of it is published.
+
+    It reads in a group of its own and writes what both bundles say to the topic shadow, without texts. People may be asked where the two disagree.
+    """
+    from tagstream.stream.cli.show import shadow as shown
+    from tagstream.stream.replay.shadow import ShadowOrder
+
+    order = ShadowOrder(sample=sample, ask=ask, most=most, from_beginning=from_beginning)
+    shown.shadow(settings(brokers=brokers), bundle, order, metrics_port=metrics_port, as_json=json)

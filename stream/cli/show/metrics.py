@@ -1,0 +1,34 @@
+"""The metrics of a command that runs beside the workers, at a port of its own."""
+
+import contextlib
+from collections.abc import Iterator
+
+from tagstream.monitoring.metrics.controller import ControllerMetrics
+from tagstream.monitoring.metrics.shadow import ShadowMetrics
+from tagstream.monitoring.server.application import metrics_alone
+from tagstream.monitoring.server.server import serve
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.settings.settings import Settings
+
+
+@contextlib.contextmanager
+def metrics_at(settings: Settings, port: int, metrics: ControllerMetrics | ShadowMetrics) -> Iterator[str]:
+    """
+    Serve `/metrics`, `/healthz` and `/readyz` while the context lasts, or end with 2 where the address is taken; yields `host:port`.
+
+    Args:
+        settings: The host, and the names by which it may be asked.
+        port: 0 takes a free one.
+        metrics: They know whether the process makes progress, too.
+    """
+    app = metrics_alone(metrics.registry, metrics.verdict, names=[settings.metrics_host, *settings.metrics_name_list])
+    with contextlib.ExitStack() as opened:
+        try:
+            bound = opened.enter_context(serve(app, host=settings.metrics_host, port=port))
+        except OSError as error:
+            fail(
+                f"the metrics address {settings.metrics_host}:{port} cannot be bound: {error}. Next: another --metrics-port, "
+                "or 0 for a free one, which is said.",
+                EXIT_USAGE,
+            )
+        yield f"{settings.metrics_host}:{bound}"

@@ -1,0 +1,37 @@
+"""Prints live quality: tables for people, one JSON object for programs."""
+
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+from rich.text import Text
+
+from tagstream.monitoring.quality import words
+from tagstream.stream.review.live_quality import LiveQuality
+from tagstream.stream.terminal import console
+
+
+def print_quality(found: LiveQuality, *, as_json: bool) -> None:
+    """Print the report; nothing for people where there is none."""
+    if as_json:
+        console.show_json_line(msgspec.json.encode(record(found)))
+        return
+    if found.report is None:
+        return
+    for table in words.tables(found.report):
+        console.show_table(table.title, table.head, table.rows, note=table.note)
+    console.out.print(Text(words.headline(found.report, days=found.days), style="bold"))
+    console.out.print(Text(words.verdict(found.report)))
+
+
+def record(found: LiveQuality) -> dict[str, Any]:
+    """Every number by its name: times in Unix milliseconds, shares from 0 to 1."""
+    return {
+        "since_ms": found.since_ms,
+        "until_ms": found.until_ms,
+        "labels": found.labels,
+        "left_out": found.left_out.other,
+        "unused": {"decisions": found.left_out.unsound, "answers": found.left_out.strays},
+        "queue": asdict(found.queue),
+        "report": None if found.report is None else words.as_json(found.report, days=found.days),
+    }

@@ -1,0 +1,234 @@
+"""The models of a rollout in one process: loaded by their digest, and chosen for each event by its place in the log."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import msgspec
+
+from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.model_export.bundle.depot import Depot, DepotError
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK
+from tagstream.model_export.bundle.model import OnnxClassifier
+from tagstream.model_export.bundle.signature import keys_in
+from tagstream.stream.contract.event import ContentEvent
+from tagstream.stream.contract.rollout import BundleName, Partition
+from tagstream.stream.decide.from_settings import decider_of_bundle
+from tagstream.stream.decide.memory import free_bytes, needed_bytes
+from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.rollout.arms import is_challengers
+from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.settings.settings import Settings
+
+# Models beside those of the newest epoch and of a plan, for events that are read again. Each has a network of its own at most.
+MOST_OLD = 2
+MIB = 1024 * 1024
+
+
+class NotReadyError(Exception):
+    """This process cannot decide by a bundle: the message says which, why, and the next step."""
+
+    exit_code = 2
+
+
+class RolledDeciders:
+    """
+    The deciders of all epochs that this process needs. Any thread may ask; one at a time loads.
+
+    An epoch after the start is named in each of its decisions, inside `model`.
+    """
+
+    def __init__(self, settings: Settings, running: Decider, epochs: Epochs, topic_ids: Mapping[str, str]) -> None:
+        """
+        Begin with the decider of the settings.
+
+        Args:
+            settings: Where bundles are found, and the threshold if it is set.
+            running: The decider of the settings; its labels are those of every other one.
+            epochs: The records of `rollout`, which grow.
+            topic_ids: The broker's id of each content topic, by name.
+        """
+        self._settings = settings
+        self._epochs = epochs
+        self._topic_ids = topic_ids
+        self._labels = running.labels
+        self._loading = threading.Lock()
+        # By digest, without an epoch; the one that was needed last is the last.
+        self._loaded: dict[str, Decider] = {running.model.digest: running}
+        # By epoch: champion and challenger. Replaced and never changed, so that a reader sees one whole.
+        self._of_epoch: dict[int, tuple[Decider, Decider | None]] = {}
+        self._partitions: dict[tuple[str, int], Partition] = {}
+
+    def partition(self, topic: str, partition: int) -> Partition:
+        """The partition under the topic's id."""
+        found = self._partitions.get((topic, partition))
+        if found is None:
+            found = Partition(topic=topic, topic_id=self._topic_ids[topic], partition=partition)
+            self._partitions[topic, partition] = found
+        return found
+
+    def prepare(self, models: Models, *, bounded: bool = False) -> tuple[Decider, Decider | None]:
+        """
+        Load what decides in an epoch, and take the memory that it needs.
+
+        An event for which the challenger raises is decided by the champion, and its arm is `fallback`: a reader's event is worth more than
+        the comparison.
+
+        Args:
+            models: The bundles.
+            bounded: Refuse one for which there may not be memory enough: a plan can be given up, and what decides cannot.
+
+        Returns:
+            Its champion, and its challenger or None, with the names of epoch and arm.
+
+        Raises:
+            NotReadyError: A bundle is not there, is refused, needs too much memory, or has other labels; or the settings have one
+                threshold for both models.
+        """
+        with self._loading:
+            champion = self._named(models, "champion", models.champion, bounded=bounded)
+            challenger = None
+            if models.challenger is not None:
+                self._require_own_thresholds(models.epoch)
+                challenger = replace(
+                    self._named(models, "challenger", models.challenger.bundle, bounded=bounded),
+                    stand_in=self._named(models, "fallback", models.champion, bounded=bounded),
+                )
+            self._of_epoch = {**self._of_epoch, models.epoch: (champion, challenger)}
+            self._forget(models)
+        return champion, challenger
+
+    def arithmetic(self, epoch: int) -> str | None:
+        """How this processor computes the models of an epoch that is loaded, where it is otherwise than on the machine that made one of them."""
+        champion, challenger = (None if one is None else one.model.arithmetic for one in self._of_epoch[epoch])
+        return champion if challenger is None else f"{champion or ''}/{challenger}"
+
+    def lacking(self, places: Iterable[tuple[str, int, int]]) -> set[int]:
+        """The epochs of these events (topic, partition, offset) whose models are not loaded."""
+        needed = {self._epochs.epoch_of(self.partition(topic, number), offset) for topic, number, offset in places}
+        return needed - self._of_epoch.keys()
+
+    def decider_of(self, event: ContentEvent) -> Decider:
+        """
+        Which one decides an event; its epoch is loaded (`lacking`), or else is loaded now.
+
+        An event that has no place in a topic, as one of the demo or a test, is decided by the newest champion.
+        """
+        record = event.record
+        if record.offset < 0:
+            return (self._of_epoch.get(self._epochs.newest) or self.prepare(self._epochs.models(self._epochs.newest)))[0]
+        epoch = self._epochs.epoch_of(self.partition(record.topic, record.partition), record.offset)
+        # It may have been let go since the batch was admitted.
+        models = self._epochs.models(epoch)
+        return of_arm(models, self._of_epoch.get(epoch) or self.prepare(models), event)
+
+    def _named(self, models: Models, arm: str, bundle: BundleName, *, bounded: bool) -> Decider:
+        """A decider as it decides in an epoch. The start's decisions name no epoch: they are those from before there were any."""
+        found = self._loaded.get(bundle.digest) or self._load(bundle, bounded=bounded)
+        self._loaded[bundle.digest] = self._loaded.pop(bundle.digest, found)
+        if models.epoch == 0:
+            return found
+        named = replace(found, model=msgspec.structs.replace(found.model, epoch=str(models.epoch), arm=arm))
+        return replace(named, threshold=ALWAYS_ASK, thresholds={}) if models.asks_people else named
+
+    def _require_own_thresholds(self, epoch: int) -> None:
+        if self._settings.confidence_threshold is not None:
+            msg = (
+                f"epoch {epoch} compares two models, and confidence_threshold = {self._settings.confidence_threshold:g} would hold for both in place "
+                "of their own thresholds. Next: unset TAGSTREAM_CONFIDENCE_THRESHOLD on the workers; a threshold comes with a bundle."
+            )
+            raise NotReadyError(msg)
+
+    def _load(self, name: BundleName, *, bounded: bool) -> Decider:
+        try:
+            depot = depot_of(self._settings)
+            size = depot.size(name.digest) if bounded else 0
+            # It is read whole before it is known whether it shares a network.
+            self._require(name, size)
+            bundle = depot.read(name.digest)
+            if set(bundle.manifest.labels) != set(self._labels):
+                msg = (
+                    f"bundle {name.digest[:12]} has the labels {', '.join(bundle.manifest.labels)}, and the one that decides has {', '.join(self._labels)}. "
+                    "Next: train it on the same labels."
+                )
+                raise NotReadyError(msg)
+            shared = any(
+                bundle.manifest.files == one.bundle.manifest.files for one in self._loaded.values() if one.bundle is not None
+            )
+            if not shared:
+                self._require(name, needed_bytes(size, self._settings.inference_threads))
+            classifier = OnnxClassifier(bundle)
+        except (DepotError, BundleError) as error:
+            raise NotReadyError(str(error)) from error
+        if not shared:
+            classifier.warm_up(self._settings.inference_threads)
+        loaded = bundle.without_files()
+        found = decider_of_bundle(
+            loaded, classifier, threshold=self._settings.confidence_threshold, arithmetic=classifier.arithmetic
+        )
+        return replace(found, warm_up=classifier.warm_up)
+
+    @staticmethod
+    def _require(name: BundleName, needed: int) -> None:
+        free = free_bytes()
+        if needed and free is not None and free < needed:
+            msg = (
+                f"bundle {name.digest[:12]} ({name.name} {name.version}) takes about {needed / MIB:.0f} MiB beside the one that decides, and "
+                f"this worker may take {free / MIB:.0f} MiB more before the kernel ends it. Next: give the workers more memory, or promote a smaller bundle."
+            )
+            raise NotReadyError(msg)
+
+    def _forget(self, models: Models) -> None:
+        """Let go of models that neither the newest epoch, nor a plan, nor this one needs, but for a few; one that is needed again is loaded again."""
+        planned = self._epochs.planned
+        kept = {self._epochs.newest, models.epoch} | ({planned.epoch} if planned is not None else set())
+        needed = {one.model.digest for epoch in kept for one in self._of_epoch.get(epoch, ()) if one is not None}
+        old = [digest for digest in self._loaded if digest not in needed]
+        for digest in old[: max(0, len(old) - MOST_OLD)]:
+            del self._loaded[digest]
+        self._of_epoch = {
+            epoch: pair
+            for epoch, pair in self._of_epoch.items()
+            if all(one is None or one.model.digest in self._loaded for one in pair)
+        }
+
+
+def of_arm(models: Models, pair: tuple[Decider, Decider | None], event: ContentEvent) -> Decider:
+    """
+    Which of an epoch's models decides an event.
+
+    Args:
+        models: The epoch.
+        pair: Its deciders (`RolledDeciders.prepare`).
+        event: One of that epoch; of one without a key, the id is the unit.
+    """
+    (champion, challenger), share = pair, models.challenger
+    if challenger is None or share is None:
+        return champion
+    return challenger if is_challengers(share, key=event.record.key, event_id=event.id, source=event.source) else champion
+
+
+def depot_of(settings: Settings) -> Depot:
+    """
+    The place of the bundles.
+
+    Raises:
+        DepotError: The settings name none.
+        SignatureError: They name keys, and there are none.
+    """
+    rollout = settings.rollout
+    if not rollout.bundles:
+        msg = "rollout.bundles is not set: bundles are found there by their digest. Next: set TAGSTREAM_ROLLOUT__BUNDLES to a folder that all workers see, or to s3://BUCKET/PREFIX, for the workers and for the commands."
+        raise DepotError(msg)
+    return Depot(
+        rollout.bundles,
+        cache=rollout.cache,
+        cache_bytes=rollout.cache_bytes,
+        seconds=rollout.fetch_seconds,
+        keys=keys_in(rollout.bundle_keys),
+    )
+
+
+def bundle_name(decider: Decider) -> BundleName:
+    """A decider's bundle as the records of a rollout name it."""
+    return BundleName(digest=decider.model.digest, name=decider.model.name, version=decider.model.version)

@@ -1,0 +1,190 @@
+"""
+Batches of events: gathered without a fixed delay, then decided in threads of the model, each within a bound.
+
+A batch is bounded in events, for the model, and in bytes, for the broker: a batch of 64 events of 400 KB takes a minute on a
+connection of 500 KB/s.
+
+The queue never waits for a fuller batch: whoever takes a batch gets what has arrived while the model was busy. So batches grow with the
+load, and no delay has to be tuned. The bound keeps a backlog in Kafka, where it shows as lag.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
+
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Decide, Publication
+from tagstream.stream.deliver.fatal import DeliveryError, InferenceTimeoutError
+from tagstream.stream.settings.settings import Settings
+
+T = TypeVar("T")
+
+# A batch of large events. The broker is sent several at once, and they are in memory several times: as events, outcomes and requests.
+BATCH_BYTES = 4 * 1024 * 1024
+
+
+class Batcher(Generic[T]):
+    """
+    A queue that is filled event by event and emptied in batches, by one consumer on the producers' event loop.
+
+    Several producers may fill it as long as none of them calls `clear`.
+
+    >>> async def example():
+    ...     batcher = Batcher(limit=4, batch_bytes=100)
+    ...     for event in ("a", "b" * 75):
+    ...         await batcher.put(event, len(event))
+    ...     return await batcher.next_batch()
+    >>> events, share = asyncio.run(example())
+    >>> len(events), share
+    (2, 0.76)
+    """
+
+    def __init__(self, *, limit: int, batch_bytes: int = BATCH_BYTES, waiting: int | None = None) -> None:
+        """
+        Begin with an empty queue.
+
+        Args:
+            limit: The most events of a batch.
+            batch_bytes: A batch gets no further event once it has so many bytes.
+            waiting: The most events of the queue; `limit` unless given.
+        """
+        self._limit = limit
+        self._batch_bytes = batch_bytes
+        self._queue: asyncio.Queue[tuple[T, int]] = asyncio.Queue(maxsize=limit if waiting is None else waiting)
+        self._cleared = 0
+
+    async def put(self, event: T, size: int) -> bool:
+        """Add an event of so many bytes; waits while the queue is full. Returns False if `clear` was called meanwhile, and then adds nothing."""
+        cleared = self._cleared
+        await self._queue.put((event, size))
+        if cleared != self._cleared:
+            # It is the only event in the queue, because no other task has run since it was added.
+            self._queue.get_nowait()
+            return False
+        return True
+
+    def clear(self) -> int:
+        """Drop the events in the queue, and any that `put` still waits to add; returns how many were in the queue."""
+        self._cleared += 1
+        dropped = self._queue.qsize()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        return dropped
+
+    async def next_batch(self) -> tuple[list[T], float]:
+        """
+        The queued events in order of arrival, at least one and no more than the bounds allow. Waits for the first one only.
+
+        Returns:
+            The events, and how much of a full batch they are, by number or by bytes, whichever is more; at most 1.
+        """
+        event, size = await self._queue.get()
+        batch = [event]
+        while size < self._batch_bytes and len(batch) < self._limit and not self._queue.empty():
+            event, more = self._queue.get_nowait()
+            batch.append(event)
+            size += more
+        return batch, min(1.0, max(len(batch) / self._limit, size / self._batch_bytes))
+
+
+THREADS_START_SECONDS = 10.0
+
+
+class Inference:
+    """A pool of threads that decides batches."""
+
+    def __init__(self, decide: Decide, settings: Settings) -> None:
+        """
+        Start the threads.
+
+        Args:
+            decide: Called with one batch, in one of the threads.
+            settings: `inference_threads` batches are decided at once, each within `inference_timeout_seconds` once it has a thread.
+        """
+        self._decide = decide
+        self._seconds = settings.inference_timeout_seconds
+        self._executor = _started(settings.inference_threads)
+
+    async def decided(self, batch: Sequence[Any]) -> list[Publication]:
+        """
+        The publications of a batch of Faust events.
+
+        Raises:
+            InferenceTimeoutError: The model did not answer in time.
+            DeliveryError: There are not as many publications as events.
+        """
+        return await self.publications([record_of(event.message) for event in batch])
+
+    async def publications(self, records: Sequence[Record]) -> list[Publication]:
+        """
+        The publications of records, as `decided`.
+
+        Raises:
+            InferenceTimeoutError: The model did not answer in time.
+            DeliveryError: There are not as many publications as records.
+        """
+        seconds = self._seconds
+        loop = asyncio.get_running_loop()
+        waits = True
+
+        def begins() -> None:
+            if waits and not bound.expired():
+                bound.reschedule(loop.time() + seconds)
+
+        def decide() -> list[Publication]:
+            # Until now this batch has waited for a thread. Other batches were in the model then, and the wait has a bound of its own.
+            loop.call_soon_threadsafe(begins)
+            return self._decide(records)
+
+        try:
+            async with asyncio.timeout(seconds) as bound:
+                try:
+                    publications = await loop.run_in_executor(self._executor, decide)
+                finally:
+                    waits = False
+        except TimeoutError as error:
+            msg = f"the model did not answer for a batch of {len(records)} events within {seconds:g} s (inference_timeout_seconds)"
+            raise InferenceTimeoutError(msg) from error
+        if len(publications) != len(records):
+            msg = f"{len(records)} events became {len(publications)} outcomes; every event must become exactly one"
+            raise DeliveryError(msg)
+        return publications
+
+    async def in_model_thread(self, work: Callable[[], bool]) -> bool:
+        """The result of something else that runs in a thread of the model, and bounds itself."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def stop(self) -> None:
+        """Begin no more batches. Does not wait for a thread: the event loop would stand still, for ever if the model hangs."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def record_of(message: Any) -> Record:
+    """Our record of one Faust message."""
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=round((message.timestamp or 0) * 1000),
+        key=message.key,
+        value=message.value,
+        headers=tuple(message.headers or ()),
+        budget=getattr(message, "budget", None),
+    )
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    """
+    A pool whose threads all exist from the beginning.
+
+    By default a pool starts a thread when no other is free. A worker would then need that thread's memory when its load first rises,
+    perhaps after days.
+    """
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+    all_started = threading.Barrier(threads)
+    for _ in range(threads):
+        # Each waits for the others, so that none is free when the next is submitted; with a bound, should one be cancelled.
+        executor.submit(all_started.wait, THREADS_START_SECONDS)
+    return executor

@@ -1,0 +1,123 @@
+"""The end of a demo: its figures, and whether the account balances."""
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from tagstream.monitoring.drift.findings import what_moved
+from tagstream.monitoring.top.panel import can_draw
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.demo.account import Account, AccountTotals
+from tagstream.stream.demo.view import STYLES, milliseconds
+from tagstream.stream.terminal.console import tag_style, visible
+
+# More columns than any terminal has.
+WIDEST = 1000
+# Name, value, style.
+Row = tuple[str, str, str]
+
+
+def print_summary(console: Console, account: Account, disorder: Sequence[str]) -> bool:
+    """
+    Print the figures, the findings and the verdict; blocks stand side by side on a terminal that is wide enough.
+
+    Args:
+        console: Where they are printed.
+        account: Of the run.
+        disorder: Other things that went wrong, a sentence each: a worker that had to be killed, topics that are left.
+
+    Returns:
+        Whether every event and every answer is accounted for, and nothing else went wrong.
+    """
+    totals, problems = account.totals(), account.problems()
+    blocks = [_block(rows) for rows in (figures(totals), tags(totals), codes(totals), answers(totals)) if rows]
+    console.print()
+    side_by_side = Table.grid(padding=(0, 6))
+    side_by_side.add_row(Group(blocks[0], "", *blocks[1:2]), Group(*blocks[2:3], "", *blocks[3:]))
+    # rich cuts a measure to the width that it is given.
+    needed = console.measure(side_by_side, options=console.options.update(width=WIDEST)).maximum
+    for block in [side_by_side] if can_draw(console) and needed <= console.width else blocks:
+        console.print(block)
+        console.print()
+    if account.findings:
+        console.print(Text("what moved, by tagstream drift tail", style="bold"))
+        for one in account.findings:
+            console.print(Text(f" {visible(what_moved(one), limit=400)}"), soft_wrap=True, highlight=False)
+        console.print()
+    console.print(verdict(totals, problems, disorder), soft_wrap=True, highlight=False)
+    return bool(totals.sent) and not problems and not disorder
+
+
+def verdict(totals: AccountTotals, problems: Sequence[str], disorder: Sequence[str] = ()) -> Text:
+    """
+    Whether every event and answer is accounted for, and below it a line for each thing that went wrong.
+
+    Args:
+        totals: The figures of the run.
+        problems: The ways in which the account does not balance, a sentence each.
+        disorder: Other things that went wrong, a sentence each.
+    """
+    if not totals.sent:
+        headline = Text("No event was sent, so nothing was shown.", style="bold red")
+    elif problems:
+        headline = Text("Not everything is accounted for:", style="bold red")
+    elif disorder:
+        headline = Text(f"All {totals.sent} events are accounted for, but the demo did not end in order:", style="bold yellow")
+    else:
+        headline = Text(f"All {totals.sent} events are accounted for: each is on exactly one topic.", style="bold green")
+        if totals.given:
+            headline.append(f" All {totals.given} answers are in tagged.")
+    return Text("\n").join([headline, *(Text(f"  {problem}") for problem in (*problems, *disorder))])
+
+
+def figures(totals: AccountTotals) -> list[Row]:
+    """The account in numbers."""
+    rate = "-" if totals.events_per_second is None else f"{totals.events_per_second:.1f}"
+    names = {Destination.TAGGED: "tagged", Destination.REVIEW: "in review", Destination.DLQ: "dead-lettered"}
+    return [
+        ("events in", str(totals.sent), "bold"),
+        *((name, str(totals.destinations[destination]), STYLES[destination]) for destination, name in names.items()),
+        ("duplicates", str(totals.duplicates), ""),
+        ("unaccounted", str(totals.waiting), "bold red" if totals.waiting else ""),
+        ("events/s", rate, "cyan"),
+        ("p50 latency", milliseconds(totals.p50_ms), "cyan"),
+        ("p99 latency", milliseconds(totals.p99_ms), "cyan"),
+    ]
+
+
+def tags(totals: AccountTotals) -> list[Row]:
+    """Decisions by tag, of both `tagged` and `review`."""
+    labels = list(totals.tags)
+    rows = [(tag, str(count), tag_style(tag, labels)) for tag, count in totals.tags.items()]
+    return [("tagged and in review, by tag", "", "bold"), *rows] if rows else []
+
+
+def codes(totals: AccountTotals) -> list[Row]:
+    """Dead letters by code."""
+    rows = [(code, str(count), "") for code, count in totals.codes.items()]
+    return [("dead letters, by code", "", "bold"), *rows] if rows else []
+
+
+def answers(totals: AccountTotals) -> list[Row]:
+    """People's answers; nothing where none was given."""
+    if not totals.given:
+        return []
+    return [
+        ("people's answers", "", "bold"),
+        ("answers given", str(totals.given), ""),
+        ("answers in tagged", str(totals.reached), "bold red" if totals.reached < totals.given else "cyan"),
+        ("as the model says", str(totals.agreed), ""),
+        ("p50 to tagged", milliseconds(totals.answer_p50_ms), "cyan"),
+    ]
+
+
+def _block(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    # Where there is no room for both, the name is cut: half of a number would be another number.
+    table.add_column(overflow="ellipsis")
+    table.add_column(justify="right", no_wrap=True)
+    for name, value, style in rows:
+        table.add_row(Text(name, style=style, no_wrap=True), Text(value, style=style))
+    return table

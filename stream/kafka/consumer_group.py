@@ -1,0 +1,318 @@
+"""A consumer group and its topic, seen from outside: who is in it, where it stands, and since when events wait."""
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    GroupAuthorizationFailedError,
+    NotCoordinatorError,
+    TopicAuthorizationFailedError,
+)
+
+from tagstream.monitoring.record_time import can_be_true
+from tagstream.stream.kafka.admin import admin, describe
+from tagstream.stream.kafka.errors import NotAuthorizedError, translated
+from tagstream.stream.kafka.reading.reader import consumer
+from tagstream.stream.kafka.rights import Operation, Resource, Right, missing
+from tagstream.stream.settings.settings import Settings
+
+POLL_MS = 200
+# A partition whose records do not come within this time has no known times.
+READ_SECONDS = 5.0
+# So many offsets before the commit are read, for the last committed event: markers of transactions are among them.
+BEFORE_COMMIT = 10
+# Enough for a few events of each partition: a broker sends at least one batch.
+PARTITION_BYTES = 65_536
+COORDINATOR_TRIES, COORDINATOR_SECONDS = 5, 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A member of the group: its client's name, its host, and the partitions of the topic that it holds."""
+
+    client: str
+    host: str
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionStanding:
+    """
+    One partition.
+
+    Attributes:
+        partition: Its number.
+        begin: The first offset that is still in the log.
+        committed: The group's offset; None before the first commit.
+        end: The end of what may be read: the last stable offset.
+        high: The end of the log.
+        oldest_ms: When the first event that waits was written, by its producer, Unix milliseconds; None if none waits, or it is not known.
+        last_ms: When the last committed event was written; None if it is not in the log any more, or it is not known.
+        open_since_ms: When the first record of the oldest open transaction was written; None if none is open, or it is not known.
+        drained: Was the log read to its end without an event? Then only markers of transactions follow the commit.
+    """
+
+    partition: int
+    begin: int
+    committed: int | None
+    end: int
+    high: int = 0
+    oldest_ms: int | None = None
+    last_ms: int | None = None
+    open_since_ms: int | None = None
+    drained: bool = False
+
+    @property
+    def next(self) -> int:
+        """The first offset that a worker would read now: a group without a commit begins at the first event."""
+        return max(self.begin, self.committed or 0)
+
+    @property
+    def waiting(self) -> int:
+        """
+        Events between the commit and the end; markers of transactions among them are counted too.
+
+        >>> PartitionStanding(partition=0, begin=3, committed=None, end=10).waiting
+        7
+        >>> PartitionStanding(partition=0, begin=0, committed=9, end=10, drained=True).waiting
+        0
+        """
+        return 0 if self.drained else max(0, self.end - self.next)
+
+    @property
+    def behind(self) -> int:
+        """Events behind an open transaction, which no consumer of committed records may read; markers are counted too."""
+        return max(0, self.high - self.end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStanding:
+    """A group and its topic. `state` is the coordinator's word: Stable, Empty, PreparingRebalance and so on."""
+
+    group: str
+    topic: str
+    state: str
+    members: tuple[Member, ...]
+    places: tuple[PartitionStanding, ...]
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait, in all partitions."""
+        return sum(place.waiting for place in self.places)
+
+    @property
+    def has_committed(self) -> bool:
+        """Has the group an offset in any partition?"""
+        return any(place.committed is not None for place in self.places)
+
+    @property
+    def held(self) -> int:
+        """How many partitions of the topic a member holds."""
+        return len({number for member in self.members for number in member.partitions})
+
+    @property
+    def deserted(self) -> bool:
+        """Is there no member, or does no member hold a partition, though the group is not about to share them out?"""
+        return not self.members or (self.state == "Stable" and not self.held)
+
+    def oldest_ms(self, now_ms: float) -> int | None:
+        """When the oldest event that waits was written, Unix milliseconds; None if no timestamp is known that can be true."""
+        return min(_known((place.oldest_ms for place in self.places), now_ms), default=None)
+
+    def last_ms(self, now_ms: float) -> int | None:
+        """When the newest committed event was written, likewise: it was committed then or later."""
+        return max(_known((place.last_ms for place in self.places), now_ms), default=None)
+
+
+def without_a_commit(before: GroupStanding, after: GroupStanding, written_before_ms: float) -> tuple[Member, ...]:
+    """
+    The members that held the same partitions at both looks and committed in none of them, though old events wait there.
+
+    Kafka counts a member that died until its session ends. A worker that catches up has old events too, and it commits.
+
+    Args:
+        before: The first look.
+        after: A later one.
+        written_before_ms: Events that were written before this moment (Unix milliseconds) are old.
+    """
+    committed = {place.partition: place.committed for place in before.places}
+    places = {place.partition: place for place in after.places}
+
+    def stands_still(member: Member) -> bool:
+        held = [places[number] for number in member.partitions if number in places]
+        old = any(
+            place.waiting and moment < written_before_ms for place in held for moment in _known([place.oldest_ms], math.inf)
+        )
+        return old and all(place.committed == committed.get(place.partition) for place in held)
+
+    return tuple(member for member in after.members if member in before.members and stands_still(member))
+
+
+def _known(moments: Iterable[int | None], now_ms: float) -> list[int]:
+    return [moment for moment in moments if moment is not None and can_be_true(moment, now_ms)]
+
+
+def look(settings: Settings) -> GroupStanding:
+    """
+    Where the settings' group stands in the topic `content`, which must exist.
+
+    Kafka keeps the time of a commit to itself, so the last committed event is read instead.
+
+    Raises:
+        BrokerUnreachableError: No broker answered, or one refused us.
+        NotAuthorizedError: The user may not DESCRIBE the group, or not READ the topic.
+    """
+    topic = settings.topics.content
+    state, members, committed = _group(settings, topic)
+    try:
+        with (
+            consumer(settings, partition_bytes=PARTITION_BYTES) as client,
+            consumer(settings, partition_bytes=PARTITION_BYTES, isolation_level="read_uncommitted") as uncommitted,
+            translated(settings),
+        ):
+            highs = _ends(uncommitted, topic, settings)
+            places = _places(client, topic, committed, settings, highs)
+            _read(client, topic, places)
+            _read_behind(uncommitted, topic, places)
+    except TopicAuthorizationFailedError as error:
+        right = Right(resource=Resource.TOPIC, name=topic, operations=(Operation.READ,))
+        raise NotAuthorizedError(missing(settings, right, ())) from error
+    return GroupStanding(group=settings.group, topic=topic, state=state, members=members, places=tuple(places.values()))
+
+
+def decided_without_a_commit(settings: Settings, topics_of_events: Sequence[str] = ()) -> int:
+    """
+    The number of outcomes on `tagged`, `review` and the dead letters' topic, though the group has never committed on a topic of events.
+
+    0 if it has. Another group made them, or this one was deleted, or was empty for so long that Kafka has forgotten its offsets.
+
+    Args:
+        settings: Brokers, group and topics.
+        topics_of_events: All that the group reads; those of the settings unless given.
+
+    Raises:
+        BrokerUnreachableError: No broker answered, or one refused us.
+        NotAuthorizedError: The user may not DESCRIBE the group.
+    """
+    topics = settings.topics
+    if any(_group(settings, topic)[2] for topic in topics_of_events or settings.content_topics):
+        return 0
+    timeout_ms = int(settings.startup_timeout_seconds * 1000)
+    # Asked of the administrators' protocol: a consumer that asks for a topic may make it.
+    there = describe(settings, [topics.tagged, topics.review, topics.dlq])
+    asked = [TopicPartition(topic, number) for topic, found in there.items() for number in range(found.partitions or 0)]
+    with consumer(settings) as client, translated(settings):
+        begins = client.beginning_offsets(asked, timeout_ms=timeout_ms)
+        ends = client.end_offsets(asked, timeout_ms=timeout_ms)
+    return sum(ends[at] - begins[at] for at in asked)
+
+
+def _group(settings: Settings, topic: str) -> tuple[str, tuple[Member, ...], Mapping[int, int]]:
+    """State and members of the group, and its offsets by partition."""
+    until, tries_left = time.monotonic() + settings.startup_timeout_seconds, COORDINATOR_TRIES
+    with admin(settings) as client:
+        while True:
+            tries_left -= 1
+            try:
+                found = client.list_group_offsets([settings.group])[settings.group]
+                described = client.describe_groups([settings.group])[settings.group]
+                break
+            except GroupAuthorizationFailedError as error:
+                right = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,))
+                raise NotAuthorizedError(missing(settings, right, ())) from error
+            except CoordinatorNotAvailableError:
+                if tries_left <= 0:
+                    # A cluster makes its offsets topic for its first group: until then no group has members or offsets.
+                    return "Dead", (), {}
+            except (CoordinatorLoadInProgressError, NotCoordinatorError):
+                # The coordinator is being found: a broker that is new, or a busy one, takes its time.
+                if tries_left <= 0 and time.monotonic() > until:
+                    raise
+            time.sleep(COORDINATOR_SECONDS)
+    members = tuple(_member(one, topic) for one in described["members"])
+    offsets = {at.partition: one.offset for at, one in found.items() if at.topic == topic and one.offset >= 0}
+    return described["group_state"], members, offsets
+
+
+def _member(found: Mapping[str, Any], topic: str) -> Member:
+    assignment = found["member_assignment"]
+    shared = assignment["assigned_partitions"] if isinstance(assignment, dict) else ()
+    held = sorted(number for one in shared if one["topic"] == topic for number in one["partitions"])
+    return Member(client=found["client_id"], host=found["client_host"].removeprefix("/"), partitions=tuple(held))
+
+
+def _ends(client: KafkaConsumer, topic: str, settings: Settings) -> dict[int, int]:
+    """The end of each partition that this client may read."""
+    asked = [TopicPartition(topic, number) for number in client.partitions_for_topic(topic) or ()]
+    ends = client.end_offsets(asked, timeout_ms=int(settings.startup_timeout_seconds * 1000))
+    return {at.partition: end for at, end in ends.items()}
+
+
+def _places(
+    client: KafkaConsumer, topic: str, committed: Mapping[int, int], settings: Settings, highs: Mapping[int, int]
+) -> dict[int, PartitionStanding]:
+    timeout_ms = int(settings.startup_timeout_seconds * 1000)
+    asked = [TopicPartition(topic, number) for number in sorted(client.partitions_for_topic(topic) or ())]
+    begins = client.beginning_offsets(asked, timeout_ms=timeout_ms)
+    ends = client.end_offsets(asked, timeout_ms=timeout_ms)
+    return {
+        at.partition: PartitionStanding(
+            partition=at.partition,
+            begin=begins[at],
+            committed=committed.get(at.partition),
+            end=ends[at],
+            # Asked for before the ends, so it may lie before one.
+            high=max(ends[at], highs.get(at.partition, 0)),
+        )
+        for at in asked
+    }
+
+
+def _read(client: KafkaConsumer, topic: str, places: dict[int, PartitionStanding]) -> None:
+    """Read around each commit, and put the times of the events before and after it into `places`."""
+    unread = {TopicPartition(topic, number) for number, place in places.items() if place.begin < place.end}
+    client.assign(sorted(unread))
+    for at in unread:
+        place = places[at.partition]
+        client.seek(at, max(place.begin, min(place.next, place.end) - BEFORE_COMMIT))
+    deadline = time.monotonic() + READ_SECONDS
+    while unread and time.monotonic() < deadline:
+        for at, records in client.poll(timeout_ms=POLL_MS).items():
+            for record in records:
+                places[at.partition] = _with(places[at.partition], record.offset, record.timestamp)
+        for at in sorted(unread):
+            place, position = places[at.partition], client.position(at, timeout_ms=POLL_MS)
+            at_end = position is not None and position >= place.end
+            if at_end or place.oldest_ms is not None:
+                places[at.partition] = replace(place, drained=at_end and place.oldest_ms is None)
+                unread.discard(at)
+                client.pause(at)
+
+
+def _read_behind(client: KafkaConsumer, topic: str, places: dict[int, PartitionStanding]) -> None:
+    """Read the first record behind each last stable offset, which began the oldest open transaction, and put its time into `places`."""
+    unread = {TopicPartition(topic, number) for number, place in places.items() if place.behind}
+    client.assign(sorted(unread))
+    for at in unread:
+        client.seek(at, places[at.partition].end)
+    deadline = time.monotonic() + READ_SECONDS
+    while unread and time.monotonic() < deadline:
+        for at, records in client.poll(timeout_ms=POLL_MS).items():
+            places[at.partition] = replace(places[at.partition], open_since_ms=records[0].timestamp)
+            unread.discard(at)
+            client.pause(at)
+
+
+def _with(place: PartitionStanding, offset: int, written_ms: int) -> PartitionStanding:
+    """The partition after one of its records was read, in the order of offsets."""
+    if offset < place.next:
+        return replace(place, last_ms=written_ms)
+    if place.oldest_ms is None and offset < place.end:
+        return replace(place, oldest_ms=written_ms)
+    return place

@@ -1,0 +1,662 @@
+"""The topic `rollout` on Kafka, as workers and the controller see it, and the content topics as the controller asks for them.
+
+aiokafka reads and writes the records; kafka-python, which knows the ids of topics, asks for partitions and their ends.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    ConsumerStoppedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.structs import TopicPartition
+from kafka import TopicPartition as PlainTopicPartition
+from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import (
+    BrokerResponseError,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
+    NotCoordinatorError,
+    TopicAlreadyExistsError,
+)
+
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import timestamp
+from tagstream.stream.contract.rollout import (
+    Partition,
+    RolloutRecord,
+    RolloutRecordError,
+    WorkerState,
+    read_rollout,
+    read_worker_state,
+    write_rollout,
+)
+from tagstream.stream.kafka.admin import admin, describe
+from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.kafka.errors import (
+    BrokerUnreachableError,
+    NotAuthorizedError,
+    TopicsRefusedError,
+    summary_of,
+    translated,
+    unreachable,
+)
+from tagstream.stream.kafka.reading.log import Log, log_of
+from tagstream.stream.kafka.rights import Operation, Resource, Right, Role, missing, rights
+from tagstream.stream.rollout.controller import Controller, FencedError, LeftClosingError, Readiness
+from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.settings.settings import Settings
+
+# The position moves past the marker of a transaction without a record, and no method of the client waits for that.
+LOOK_SECONDS = 0.02
+POLL_MS = 1_000
+# A record is a few kilobytes; a mark of each partition takes about a hundred bytes.
+MOST_BYTES = 4_000_000
+METADATA_MS = 15_000
+# A worker fetches a bundle, loads it and takes its memory before it says that it is ready.
+LOADING_SECONDS = 60.0
+ASK_SECONDS = 0.25
+JOINING_SECONDS = 60.0
+COORDINATOR_LATER = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
+GONE = (KafkaError, ConsumerStoppedError, TimeoutError)
+ABSENT = frozenset({UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno})
+# The resource on which a user lacks a right, by the code of the refusal; both clients have the same codes.
+REFUSALS = {
+    TopicAuthorizationFailedError.errno: Resource.TOPIC,
+    GroupAuthorizationFailedError.errno: Resource.GROUP,
+    TransactionalIdAuthorizationFailed.errno: Resource.TRANSACTIONAL_ID,
+}
+# What was decided is kept for ever, and of each worker the last word.
+OPTIONS_OF_RECORDS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+OPTIONS_OF_WORKERS = {"cleanup.policy": "compact"}
+
+
+def rollout_topic(settings: Settings) -> dict[str, str] | None:
+    """
+    The ids of the topic `rollout` and of the content topics by their names; None if there is no topic `rollout`, or this user may not know of it.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    names = (settings.rollout.topic, *settings.content_topics)
+    with admin(settings) as client:
+        described = {topic["name"]: topic for topic in client.describe_topics(list(names))}
+    # Without the right to see a topic, brokers give the same answer for one that is not there.
+    if described[settings.rollout.topic]["error_code"] in ABSENT:
+        return None
+    for name in names:
+        # A leader that is being elected, metadata that are not there yet: nothing is known, and the caller asks again.
+        if code := described[name]["error_code"]:
+            raise unreachable(settings, for_code(code)(name))
+    return {name: str(described[name]["topic_id"]) for name in names}
+
+
+Taken = Callable[[RolloutRecord, int, bool], None]
+"""Is told of each record that was read, with its offset and whether it counts."""
+
+
+class RolloutReader:
+    """
+    Reads `rollout` from its beginning, in a task beside. For one event loop.
+
+    Attributes:
+        epochs: The records that were read, folded.
+    """
+
+    def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, asking: AIOKafkaConsumer, taken: Taken) -> None:
+        """See `rollout_reader`."""
+        self._asking = asking
+        self.epochs = Epochs()
+        self._settings = settings
+        self._consumer = consumer
+        self._taken = taken
+        self._place = TopicPartition(settings.rollout.topic, 0)
+        self._more = asyncio.Event()
+        self._uncounted: set[int] = set()
+        self._reading = asyncio.create_task(self._read(), name="rollout")
+
+    async def end(self) -> int:
+        """
+        Ask the leader for the offset after the last committed record.
+
+        Raises:
+            BrokerUnreachableError: It did not answer within `startup_timeout_seconds`.
+        """
+        try:
+            async with asyncio.timeout(self._settings.startup_timeout_seconds):
+                found = await self._asking.end_offsets([self._place])
+        except GONE as error:
+            raise unreachable(self._settings, error) from error
+        return int(found[self._place])
+
+    async def read_to(self, end: int) -> Epochs:
+        """
+        The epochs, once every record before this offset has been read.
+
+        Raises:
+            RolloutRecordError: A record cannot be read by this version.
+            BrokerUnreachableError: It did not come within `startup_timeout_seconds`.
+        """
+        at = 0
+        try:
+            async with asyncio.timeout(self._settings.startup_timeout_seconds):
+                while (at := await self._consumer.position(self._place)) < end:
+                    await self._look()
+            # The position passes a record that cannot be read.
+            self.check()
+        except TimeoutError as error:
+            stuck = KafkaTimeoutError(f"the topic {self._place.topic} is read to offset {at} of {end}")
+            raise unreachable(self._settings, stuck) from error
+        except GONE as error:
+            raise unreachable(self._settings, error) from error
+        return self.epochs
+
+    async def wait_for_more(self) -> None:
+        """
+        Return when a record was read since, or after a moment.
+
+        Raises:
+            RolloutRecordError: A record cannot be read by this version.
+            BrokerUnreachableError: The reader has ended.
+        """
+        try:
+            await self._look()
+        except GONE as error:
+            raise unreachable(self._settings, error) from error
+
+    def follow(self, taken: Taken) -> None:
+        """Tell another one of each record that is read from now on."""
+        before = self._taken
+
+        def both(record: RolloutRecord, offset: int, counts: bool) -> None:  # noqa: FBT001 - as `Taken`
+            before(record, offset, counts)
+            taken(record, offset, counts)
+
+        self._taken = both
+
+    def counts(self, offset: int) -> bool:
+        """Whether the record at this offset, which was read, means anything."""
+        return offset not in self._uncounted
+
+    def check(self) -> None:
+        """
+        Is the topic still read?
+
+        Raises:
+            RolloutRecordError: It has a record that this version cannot read.
+            KafkaError: The client gave up.
+            ConsumerStoppedError: It was told to stop.
+        """
+        if self._reading.cancelled():
+            raise ConsumerStoppedError
+        if self._reading.done():
+            self._reading.result()
+
+    async def _look(self) -> None:
+        self.check()
+        self._more.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._more.wait()
+
+    async def _read(self) -> None:
+        while True:
+            for found in (await self._consumer.getmany(self._place, timeout_ms=POLL_MS)).get(self._place, ()):
+                record = read_rollout(
+                    Record(key=found.key, value=found.value, topic=found.topic, offset=found.offset, partition=0)
+                )
+                counts = self.epochs.take(record)
+                if not counts:
+                    self._uncounted.add(found.offset)
+                self._taken(record, found.offset, counts)
+            self._more.set()
+
+    async def stop(self) -> None:
+        """Read no more."""
+        self._reading.cancel()
+        await asyncio.wait({self._reading})
+
+
+@contextlib.asynccontextmanager
+async def rollout_reader(settings: Settings, taken: Taken = lambda *_: None) -> AsyncIterator[RolloutReader]:
+    """
+    Read the topic, which must exist.
+
+    Args:
+        settings: Brokers, topic and bounds.
+        taken: Is told of each record, in the event loop.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    # A broker answers the requests of a connection in their order, and one that waits for new records half a second later. So the end is
+    # asked on a connection of its own.
+    consumer, asking = _consumer(settings), _consumer(settings)
+    try:
+        with translated(settings, (KafkaError, OSError)):
+            await asyncio.gather(consumer.start(), asking.start())
+        consumer.assign([TopicPartition(settings.rollout.topic, 0)])
+        await consumer.seek_to_beginning()
+        await _check_beginning(settings, asking)
+        reader = RolloutReader(settings, consumer, asking, taken)
+        try:
+            yield reader
+        finally:
+            await reader.stop()
+    finally:
+        # A client that is stopped while it waits to ask again raises its own cancellation, in place of why this ends.
+        await asyncio.gather(consumer.stop(), asking.stop(), return_exceptions=True)
+
+
+async def _check_beginning(settings: Settings, asking: AIOKafkaConsumer) -> None:
+    """
+    Is the whole history there?
+
+    Raises:
+        RolloutRecordError: Its beginning was removed.
+        BrokerUnreachableError: No broker says so.
+    """
+    place = TopicPartition(settings.rollout.topic, 0)
+    with translated(settings, (KafkaError, OSError)):
+        first = (await asking.beginning_offsets([place]))[place]
+    if first:
+        msg = (
+            f"the topic {settings.rollout.topic} begins at offset {first}: its first records were removed, and with them what models decided. "
+            "Next: keep it for ever (retention.ms and retention.bytes -1, cleanup.policy delete); a new topic, named by rollout.topic, begins anew."
+        )
+        raise RolloutRecordError(msg)
+
+
+def _consumer(settings: Settings) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        **client_options(settings),
+        client_id="tagstream-rollout",
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        # A plan of a controller that was fenced before it committed is no plan.
+        isolation_level="read_committed",
+        metadata_max_age_ms=METADATA_MS,
+    )
+
+
+class RolloutWriter:
+    """The topic as its one writer sees it (`tagstream.stream.rollout.controller.RolloutTopic`)."""
+
+    def __init__(self, settings: Settings, reader: RolloutReader) -> None:
+        """Write beside this reader."""
+        self._settings = settings
+        self._reader = reader
+        self._producer: AIOKafkaProducer | None = None
+
+    async def fence(self) -> None:
+        """Begin the producer of the group's transactional id, which ends the one before."""
+        asyncio.get_running_loop().set_exception_handler(_say_all_but_fencing)
+        settings = self._settings
+        timeout_ms = int(settings.produce_timeout_seconds * 1000)
+        producer = AIOKafkaProducer(
+            **client_options(settings),
+            client_id="tagstream-controller",
+            transactional_id=settings.rollout.topic,
+            transaction_timeout_ms=timeout_ms,
+            request_timeout_ms=timeout_ms,
+            max_request_size=MOST_BYTES,
+            metadata_max_age_ms=METADATA_MS,
+        )
+        self._producer = producer
+        try:
+            async with asyncio.timeout(settings.startup_timeout_seconds):
+                await producer.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise unreachable(settings, error) from error
+
+    async def read_to_end(self) -> Epochs:
+        """See the protocol."""
+        return await self._reader.read_to(await self._reader.end())
+
+    async def append(self, record: RolloutRecord) -> int:
+        """See the protocol."""
+        (offset,) = await self._in_a_transaction([(self._settings.rollout.topic, None, write_rollout(record))])
+        return offset
+
+    async def _in_a_transaction(self, records: Sequence[tuple[str, bytes | None, bytes | None]]) -> list[int]:
+        """Topic, key and value of each record; their offsets."""
+        assert self._producer is not None, "a controller fences first"
+        try:
+            async with asyncio.timeout(self._settings.produce_timeout_seconds):
+                await self._producer.begin_transaction()
+                queued = [await self._producer.send(topic, key=key, value=value, partition=0) for topic, key, value in records]
+                sent = [await one for one in queued]
+                await self._producer.commit_transaction()
+        except ProducerFenced as error:
+            raise FencedError from error
+        except (KafkaError, TimeoutError) as error:
+            raise unreachable(self._settings, error) from error
+        return [int(one.offset) for one in sent]
+
+    async def forget(self, members: Sequence[str]) -> None:
+        """
+        Remove the words of these members from the workers' topic, as the only writer.
+
+        Raises:
+            FencedError: Another controller has begun.
+            BrokerUnreachableError: No broker answered.
+        """
+        topic = self._settings.rollout.workers_topic
+        await self._in_a_transaction([(topic, member.encode(), None) for member in members])
+
+    async def read_past(self, offset: int) -> tuple[Epochs, bool]:
+        """See the protocol."""
+        epochs = await self._reader.read_to(offset + 1)
+        return epochs, self._reader.counts(offset)
+
+    async def stop(self) -> None:
+        """Write no more."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+
+def _say_all_but_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """No traceback of a producer that was fenced: `FencedError` says it, and aiokafka leaves two futures with it that nobody outside can await."""
+    if not isinstance(context.get("exception"), ProducerFenced):
+        loop.default_exception_handler(context)
+
+
+class ContentOnKafka:
+    """The content topics (`tagstream.stream.rollout.controller.ContentTopics`), asked by a client that stays connected."""
+
+    def __init__(self, settings: Settings, client: KafkaAdminClient) -> None:
+        """Ask by a client that stays connected."""
+        self._settings = settings
+        self._client = client
+        self._topics = settings.content_topics
+
+    async def partitions(self) -> AbstractSet[Partition]:
+        """See the protocol."""
+        return await asyncio.to_thread(self.partitions_now)
+
+    async def ends(self, partitions: AbstractSet[Partition]) -> Mapping[Partition, int | None]:
+        """See the protocol."""
+        return await asyncio.to_thread(self._ends, partitions)
+
+    def partitions_now(self) -> AbstractSet[Partition]:
+        """As `partitions`, in this thread."""
+        with translated(self._settings):
+            described = self._client.describe_topics(list(self._topics))
+        for topic in described:
+            if (code := topic["error_code"]) and code != UnknownTopicOrPartitionError.errno:
+                # Not seen is not the same as not there: an epoch would begin nowhere.
+                raise unreachable(self._settings, for_code(code)(topic["name"]))
+        return {
+            Partition(topic=topic["name"], topic_id=str(topic["topic_id"]), partition=partition["partition_index"])
+            for topic in described
+            for partition in topic["partitions"]
+        }
+
+    def _ends(self, partitions: AbstractSet[Partition]) -> dict[Partition, int | None]:
+        asked = {PlainTopicPartition(at.topic, at.partition): at for at in partitions & self.partitions_now()}
+        with translated(self._settings):
+            # With open transactions: the last stable offset may lie below what workers have read.
+            found = self._client.list_partition_offsets(dict.fromkeys(asked, OffsetSpec.LATEST)) if asked else {}
+        return dict.fromkeys(partitions) | {asked[at]: int(end.offset) for at, end in found.items()}
+
+
+def content_partitions(settings: Settings) -> AbstractSet[Partition]:
+    """
+    The partitions of the content topics, under the ids that these have now.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    with admin(settings) as client:
+        return ContentOnKafka(settings, client).partitions_now()
+
+
+class WorkersOnKafka:
+    """The workers of the group as the controller asks them: the members that the brokers know, and what each has said of itself."""
+
+    def __init__(self, settings: Settings, client: KafkaAdminClient, states: Log) -> None:
+        """See `controlling`."""
+        self._settings = settings
+        self._client = client
+        self._log = states
+        self._next: dict[int, int] = {}
+        self._states: dict[str, WorkerState] = {}
+
+    async def look(self) -> list[tuple[str, WorkerState | None]]:
+        """Host and state of each member of the group; None for one that has said nothing, as one of an older version does."""
+        return await asyncio.to_thread(self.look_now)
+
+    async def readiness(self, models: Models) -> tuple[Readiness, str]:
+        """Wait until every member is ready for a plan, one has refused it, or `rollout.fetch_seconds` and the start of a model have passed."""
+        until = asyncio.get_running_loop().time() + self._settings.rollout.fetch_seconds + LOADING_SECONDS
+        while True:
+            said, words = readiness_of(await self.look(), models)
+            if said is not Readiness.SILENT or asyncio.get_running_loop().time() > until:
+                return said, words
+            await asyncio.sleep(ASK_SECONDS)
+
+    def look_now(self) -> list[tuple[str, WorkerState | None]]:
+        """As `look`, in this thread."""
+        members = self._members()
+        self._read()
+        return [(host, self._states.get(member)) for member, host in members]
+
+    async def gone(self) -> list[str]:
+        """The members that have spoken, and whom the group, asked afterwards, does not have."""
+        return await asyncio.to_thread(self._gone)
+
+    def _gone(self) -> list[str]:
+        self._read()
+        # One that joins just now may speak before the group lists it.
+        before = timestamp(int((time.time() - JOINING_SECONDS) * 1000))
+        spoken = {member for member, state in self._states.items() if state.at < before}
+        return sorted(spoken - {member for member, _ in self._members()})
+
+    def _members(self) -> list[tuple[str, str]]:
+        """Id and host of each member that the brokers know."""
+        until = time.monotonic() + self._settings.startup_timeout_seconds
+        while True:
+            with translated(self._settings):
+                try:
+                    described = self._client.describe_groups([self._settings.group])[self._settings.group]
+                    error = str(described.get("error") or "")
+                    # Some refusals are raised, and others stand in the answer.
+                    if not any(kind.__name__ in error for kind in COORDINATOR_LATER) or time.monotonic() > until:
+                        break
+                except COORDINATOR_LATER:
+                    # A cluster makes its offsets topic for its first group, and a coordinator moves with its broker.
+                    if time.monotonic() > until:
+                        raise
+            time.sleep(ASK_SECONDS)
+        if error and GroupIdNotFoundError.__name__ not in error:
+            # Nobody is known to be in the group, which is not the same as an empty one.
+            kind = GroupAuthorizationFailedError if GroupAuthorizationFailedError.__name__ in error else KafkaError
+            raise unreachable(self._settings, kind(error))
+        return [(member["member_id"], member["client_host"].removeprefix("/")) for member in described["members"]]
+
+    def _read(self) -> None:
+        """The words that are new."""
+        ends = self._log.ends()
+        for record in self._log.read(dict.fromkeys(ends, 0) | self._next, ends):
+            if record.value is None:
+                self._states.pop((record.key or b"").decode(errors="replace"), None)
+            state = read_worker_state(record)
+            # A worker speaks for itself alone.
+            if state is not None and record.key == state.member.encode():
+                self._states[state.member] = state
+        self._next = ends
+
+
+def workers_of(settings: Settings) -> list[tuple[str, WorkerState | None]]:
+    """
+    Host and last word of each member of the group; None for one that has said nothing.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    with admin(settings) as client, log_of(settings, settings.rollout.workers_topic) as states:
+        return WorkersOnKafka(settings, client, states).look_now()
+
+
+def readiness_of(workers: Sequence[tuple[str, WorkerState | None]], models: Models) -> tuple[Readiness, str]:
+    """
+    What the members of a group say of a plan.
+
+    Args:
+        workers: Host and state of each member; None for one that has said nothing.
+        models: The plan.
+
+    Returns:
+        READY if all are, or if there is none; REFUSED, and why; SILENT, and who has not spoken of it.
+    """
+    refused = [
+        f"{host}: {state.why}" for host, state in workers if state and (state.epoch, state.state) == (models.epoch, "refused")
+    ]
+    if refused:
+        return Readiness.REFUSED, "; ".join(sorted(refused))
+    digest = models.champion.digest
+    ready = [
+        state for _, state in workers if state and (state.epoch, state.state, state.digest) == (models.epoch, "ready", digest)
+    ]
+    silent = [
+        f"{host} ({'has said nothing: is it of an older version?' if state is None else f'version {state.version}'})"
+        for host, state in workers
+        if state is None or (state.epoch, state.state, state.digest) != (models.epoch, "ready", digest)
+    ]
+    if silent:
+        return Readiness.SILENT, f"not ready: {', '.join(sorted(silent))}"
+    if len({state.arithmetic for state in ready}) > 1:
+        kinds = ", ".join(sorted(f"{state.host} {state.arithmetic or 'as it was made'}" for state in ready))
+        return (
+            Readiness.REFUSED,
+            f"the workers' processors compute this bundle differently ({kinds}): an event would get another decision on another worker",
+        )
+    return Readiness.READY, ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """
+    A controller on the brokers, and what it asks.
+
+    Attributes:
+        controller: Begins, changes and ends epochs.
+        workers: The group.
+        reader: The topic.
+        writer: The controller's own.
+    """
+
+    controller: Controller
+    workers: WorkersOnKafka
+    reader: RolloutReader
+    writer: RolloutWriter
+
+    async def begin(self) -> Epochs:
+        """
+        As `Controller.begin`; then the words of workers that are gone are removed: each process has another name in the group.
+
+        Raises:
+            FencedError: Another controller has begun.
+            BrokerUnreachableError: No broker answered.
+        """
+        epochs = await self.controller.begin()
+        if gone := await self.workers.gone():
+            await self.writer.forget(gone)
+        return epochs
+
+
+@contextlib.asynccontextmanager
+async def controlling(settings: Settings, *, by: str) -> AsyncIterator[Control]:
+    """
+    A controller, which has not begun yet; its two topics are made if they are not there.
+
+    Args:
+        settings: Brokers, topics, group and bounds.
+        by: Its name in the records.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+        NotAuthorizedError: This user lacks a right; the message names it.
+        TopicsRefusedError: The brokers did not make the topics.
+        LeftClosingError: One of the first two, between the close of an epoch and its marks.
+    """
+    one: Controller | None = None
+    try:
+        await asyncio.to_thread(_make_topics, settings)
+        async with rollout_reader(settings) as reader:
+            writer = RolloutWriter(settings, reader)
+            with admin(settings) as client, log_of(settings, settings.rollout.workers_topic) as states:
+                workers = WorkersOnKafka(settings, client, states)
+                content = ContentOnKafka(settings, client)
+                one = Controller(writer, content, workers.readiness, by=by, clock=lambda: timestamp(int(time.time() * 1000)))
+                try:
+                    yield Control(controller=one, workers=workers, reader=reader, writer=writer)
+                finally:
+                    await writer.stop()
+    except BrokerUnreachableError as error:
+        why = await asyncio.to_thread(_explained, settings, error)
+        if one is not None and one.closing is not None:
+            raise LeftClosingError(one.closing, is_read=reader.epochs.closing == one.closing, error=why) from error
+        raise why from error.__cause__
+
+
+def _explained(settings: Settings, error: BrokerUnreachableError) -> Exception:
+    """The same error, or the right that this user lacks, where a broker has refused it for that."""
+    resource = REFUSALS.get(getattr(error.__cause__, "errno", None) or 0)
+    if resource is None:
+        return error
+    needed = [right for right in rights(settings, Role.CONTROLLER) if right.resource is resource]
+    allowed: dict[str, frozenset[str] | None] = {}
+    if resource is Resource.TOPIC:
+        # A client says on which topic, and not what it wanted there.
+        with contextlib.suppress(BrokerUnreachableError):
+            allowed = {name: found.operations for name, found in describe(settings, [right.name for right in needed]).items()}
+    denied = [missing(settings, right, allowed.get(right.name) if resource is Resource.TOPIC else ()) for right in needed]
+    return _denied(
+        settings, next((one for one in denied if one is not None), f"{error.__cause__}. Next: see the brokers' log.")
+    )
+
+
+def _denied(settings: Settings, lacking: str) -> NotAuthorizedError:
+    user = settings.security.username or "USER"
+    return NotAuthorizedError(f"{lacking} All rights of a controller: `tagstream doctor --acls {user} --role controller`.")
+
+
+def _make_topics(settings: Settings) -> None:
+    """The two topics of a rollout, where they are not there."""
+    wanted = {settings.rollout.topic: OPTIONS_OF_RECORDS, settings.rollout.workers_topic: OPTIONS_OF_WORKERS}
+    with admin(settings) as client:
+        described = client.describe_topics(list(wanted))
+        for topic in described:
+            if topic["error_code"] == TopicAuthorizationFailedError.errno:
+                right = next(right for right in rights(settings, Role.CONTROLLER) if right.name == topic["name"])
+                raise _denied(settings, str(missing(settings, right, ())))
+        for name in [topic["name"] for topic in described if topic["error_code"]]:
+            options = {"num_partitions": 1, "replication_factor": settings.topic_replication, "configs": wanted[name]}
+            try:
+                with contextlib.suppress(TopicAlreadyExistsError):
+                    client.create_topics({name: options}, wait_for_metadata=True)
+            except BrokerResponseError as error:
+                if error.errno in {TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno}:
+                    right = Right(resource=Resource.TOPIC, name=name, operations=(Operation.CREATE,))
+                    msg = f"{missing(settings, right, ())} Or it makes the topic itself, with the options of docs/rollout.md."
+                    raise NotAuthorizedError(msg) from error
+                msg = f"the cluster at {settings.brokers} did not make the topic {name}: {summary_of(error)}. Next: `tagstream doctor`, and the brokers' log."
+                raise TopicsRefusedError(msg) from error

@@ -1,0 +1,115 @@
+"""`POST /reports`: a reader's "this is wrong", from a site's server or, for sites that the operator names, from its pages."""
+
+from collections.abc import Iterable
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.contract.reports import Report, report_of
+from tagstream.stream.review.console.access import AccessError
+from tagstream.stream.review.console.pages import ReviewConsole
+from tagstream.stream.review.saving import Unsaved
+from tagstream.stream.review.store.records import TooMany
+
+PATH = "/reports"
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+THANKS = "The report is taken: a person will look at it. It changes no tag by itself."
+OTHER_SITE = "This site may not send reports from its pages. Next: the console's operator names it with --report-origin."
+A_DAY_SECONDS = 86_400
+
+
+class OriginError(ValueError):
+    """A `--report-origin` that is no origin."""
+
+    exit_code = 2
+
+
+def checked_origin(given: str) -> str:
+    """
+    An origin as browsers send it.
+
+    Raises:
+        OriginError: It is none; the message gives an example.
+
+    >>> checked_origin("https://News.example/")
+    'https://news.example'
+    """
+    parts = urlsplit(given)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"} or parts.query:
+        msg = f"--report-origin {given!r} is no origin. Next: give scheme and host, such as https://news.example."
+        raise OriginError(msg)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def routes(console: ReviewConsole, origins: Iterable[str] = ()) -> APIRouter:
+    """The route; pages of `origins` may post to it, and servers, which send no `Origin`."""
+    router = APIRouter()
+    allowed = frozenset(origins)
+
+    @router.options(PATH)
+    def preflight(request: Request) -> Response:
+        """A browser asks whether a page of another site may send a report."""
+        origin = request.headers.get("origin", "")
+        if origin not in allowed:
+            return JSONResponse({"message": OTHER_SITE}, 403)
+        return Response(
+            status_code=204,
+            headers={
+                "Access-Control-Allow-Origin": origin,
+                "Access-Control-Allow-Methods": "POST",
+                "Access-Control-Allow-Headers": "content-type",
+                "Access-Control-Max-Age": str(A_DAY_SECONDS),
+                "Vary": "Origin",
+            },
+        )
+
+    @router.post(PATH)
+    async def report(request: Request) -> Response:
+        """Take a report: 202, or a sentence on why not."""
+        origin = request.headers.get("origin")
+        if origin is not None and origin not in allowed and urlsplit(origin).netloc != request.headers.get("host"):
+            return JSONResponse({"message": OTHER_SITE}, 403)
+        shared = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin is not None else {}
+        try:
+            caller = console.access.caller(request)
+        except AccessError as error:
+            return JSONResponse({"message": str(error)}, error.status, shared)
+        given = _parsed(await request.body(), request.headers.get("content-type", ""))
+        report = report_of(given, console.now_ms())
+        if isinstance(report, Refusal):
+            return JSONResponse({"message": f"{report.message}. Next: correct the report."}, 400, shared)
+        return await run_in_threadpool(_sent, console, caller, report, shared)
+
+    return router
+
+
+def _sent(console: ReviewConsole, caller: str, report: Report, headers: dict[str, str]) -> Response:
+    outcome = console.saving.report(
+        caller, report.event_id, tag=report.suggested_tag, note=report.note, reporter=report.reporter
+    )
+    match outcome:
+        case None:
+            return JSONResponse({"message": THANKS}, 202, headers)
+        case TooMany():
+            retry = {"Retry-After": str(outcome.retry_after_seconds)}
+            return JSONResponse({"message": outcome.message}, 429, headers | retry)
+        case Unsaved():
+            return JSONResponse({"message": outcome.message}, 503, headers)
+
+
+def _parsed(body: bytes, content_type: str) -> object:
+    """The body as an object; whatever else it is, `report_of` refuses it."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == FORM:
+        return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+    if kind != JSON:
+        return None
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,249 @@
+"""The tables, for SQLite and PostgreSQL alike. `items` also has what follows from answers and reports, and the lease."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    text,
+)
+
+from tagstream.stream.database.database import only_where
+
+# Raised by a change of a table or of what is read from the topics. `upgrading.py` knows what becomes of a store of an earlier version; one of
+# any other version is emptied, and the topics fill it again, as far as they still have its records.
+SCHEMA_VERSION = 4
+# A list shows so much of a title.
+LISTED_CHARACTERS = 300
+
+METADATA = MetaData()
+
+about = Table(
+    "review_about",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
+# Where each topic is read on, in the same transaction as what was read.
+positions = Table(
+    "review_positions",
+    METADATA,
+    Column("topic", String, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
+)
+
+items = Table(
+    "review_items",
+    METADATA,
+    Column("event_id", String, primary_key=True),
+    # The newest decision. `prediction_id` is the key's second half: two decisions of one moment have one order.
+    Column("prediction_id", String, nullable=False),
+    Column("model_tag", String, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("probabilities", String, nullable=False),
+    Column("reasons", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("tagged_ms", BigInteger, nullable=False),
+    Column("inclusion_probability", Float),
+    Column("in_review", Boolean, nullable=False),
+    Column("in_audit", Boolean, nullable=False),
+    # The decision was read from its own topic; else an answer has carried it.
+    Column("seen", Boolean, nullable=False),
+    # Follows from the decision, the answers and the reports (`standing`). `place` is empty where the item is not open.
+    Column("door", String),
+    Column("place", Integer),
+    Column("urgency", Float, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("answer_id", String),
+    Column("tag", String),
+    # The lease.
+    Column("holder", String),
+    Column("token", String),
+    Column("held_for", String),
+    Column("held_version", Integer),
+    Column("claimed_ms", BigInteger),
+    Column("until_ms", BigInteger),
+    Column("saving_until_ms", BigInteger),
+    # Of the decision again: what the event may make large. It comes last, since SQLite reads a row up to the column that is asked for.
+    Column("words", LargeBinary, nullable=False),
+    Column("language", String),
+    Column("source", String),
+    Column("key", LargeBinary),
+    Column("headers", LargeBinary, nullable=False),
+    Column("before", LargeBinary, nullable=False),
+    Column("title", String, nullable=False),
+    Column("description", String),
+    Column("fields", LargeBinary, nullable=False),
+    Index("review_items_queue", "place", "urgency", "event_id"),
+    # Few items are held: whatever statistics a database has, it looks at these alone.
+    Index("review_items_holder", "holder", **only_where("holder IS NOT NULL")),
+    Index("review_items_until", "until_ms", **only_where("until_ms IS NOT NULL")),
+    Index("review_items_doors", "door", "tagged_ms"),
+    Index("review_items_tagged", "tagged_ms"),
+)
+
+# The part of an item that estimates ask, without its text: all of it is summed each minute.
+samples = Table(
+    "review_samples",
+    METADATA,
+    Column("event_id", String, primary_key=True),
+    Column("tagged_ms", BigInteger, nullable=False),
+    Column("in_audit", Boolean, nullable=False),
+    Column("in_review", Boolean, nullable=False),
+    Column("seen", Boolean, nullable=False),
+    Column("by_model", Boolean, nullable=False),
+    # A worker can have made it: its tag is one of its labels, and a draw gives its probability.
+    Column("sound", Boolean, nullable=False),
+    # A digest of the bundle's labels.
+    Column("labels", BigInteger, nullable=False),
+    # A digest of the bundle's own digest.
+    Column("bundle", BigInteger, nullable=False),
+    # 0, and empty, before the first change of the model of the stream.
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+    Column("arm", String, nullable=False, server_default=text("''")),
+    Column("model", String, nullable=False),
+    Column("model_tag", String, nullable=False),
+    # The confidence in steps of `CONFIDENCE_STEPS`.
+    Column("step", Integer, nullable=False),
+    Column("inclusion", Float, nullable=False),
+    # Low confidence alone sent it to people.
+    Column("movable", Boolean, nullable=False),
+    Column("source", String, nullable=False),
+    Column("language", String, nullable=False),
+    Column("short", Boolean, nullable=False),
+    # The first person's answer and the settled one, and how many answers follow from no decision that was read.
+    Column("first", String),
+    Column("truth", String),
+    Column("strays", Integer, nullable=False),
+    Index("review_samples_tagged", "tagged_ms"),
+)
+
+# The digests of the bundles that decided, by a digest of each.
+bundles = Table(
+    "review_bundles",
+    METADATA,
+    Column("bundle", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", String, nullable=False),
+)
+
+# Decisions that were read from their own topics, by a digest of their ids: what an answer follows from.
+decisions = Table(
+    "review_decisions",
+    METADATA,
+    Column("prediction", BigInteger, primary_key=True, autoincrement=False),
+    Column("tagged_ms", BigInteger, nullable=False, index=True),
+)
+
+answers = Table(
+    "review_answers",
+    METADATA,
+    Column("answer_id", String, primary_key=True),
+    Column("event_id", String, nullable=False, index=True),
+    Column("prediction_id", String, nullable=False),
+    Column("model_tag", String, nullable=False),
+    Column("tag", String, nullable=False),
+    Column("reviewer", String, nullable=False),
+    Column("decided_at", String, nullable=False),
+    Column("decided_ms", BigInteger, nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("note", String),
+    Column("supersedes", String),
+    Column("asked_by", String, nullable=False),
+    Column("blind", Boolean, nullable=False),
+    Column("title", String, nullable=False),
+    Index("review_answers_reviewer", "reviewer", "decided_ms"),
+)
+
+reports = Table(
+    "review_reports",
+    METADATA,
+    Column("report_id", String, primary_key=True),
+    Column("event_id", String, nullable=False, index=True),
+    # As in `places`.
+    Column("event", BigInteger, nullable=False),
+    Column("reporter", String),
+    Column("suggested_tag", String),
+    Column("note", String),
+    Column("reported_at", String, nullable=False),
+    Column("reported_ms", BigInteger, nullable=False),
+)
+
+skips = Table(
+    "review_skips",
+    METADATA,
+    Column("event_id", String, primary_key=True),
+    Column("reviewer", String, primary_key=True),
+    Column("until_ms", BigInteger, nullable=False),
+)
+
+# Where a tagged decision lies, so that a report finds it: digests of the event's id and of the decision's id, and the place.
+places = Table(
+    "review_places",
+    METADATA,
+    Column("event", BigInteger, primary_key=True, autoincrement=False),
+    Column("prediction", BigInteger, nullable=False),
+    Column("destination", String, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("tagged_ms", BigInteger, nullable=False, index=True),
+)
+
+totals = Table(
+    "review_totals",
+    METADATA,
+    Column("hour_ms", BigInteger, primary_key=True),
+    Column("destination", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    # As in `samples`; 0 where an older version counted, which knew a bundle's name alone.
+    Column("bundle", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("arm", String, primary_key=True),
+    Column("tag", String, primary_key=True),
+    Column("source", String, primary_key=True),
+    Column("language", String, primary_key=True),
+    Column("short", Boolean, primary_key=True),
+    Column("decisions", BigInteger, nullable=False),
+    Column("confidence_sum", Float, nullable=False),
+    Column("probability_sums", String, nullable=False),
+)
+
+# The first sources and languages that were seen; all others are one, so that a producer cannot make totals without end.
+slices = Table(
+    "review_slices",
+    METADATA,
+    Column("kind", String, primary_key=True),
+    Column("name", String, primary_key=True),
+)
+
+# Digests by which nearly equal texts are found: of the words' smallest hashes for open items, of words for decided ones.
+prints = Table(
+    "review_prints",
+    METADATA,
+    Column("print", BigInteger, primary_key=True),
+    Column("event_id", String, primary_key=True),
+    Index("review_prints_event", "event_id"),
+)
+
+terms = Table(
+    "review_terms",
+    METADATA,
+    Column("term", BigInteger, primary_key=True),
+    Column("event_id", String, primary_key=True),
+    Index("review_terms_event", "event_id"),
+)
+
+allowances = Table(
+    "review_allowances",
+    METADATA,
+    Column("whose", String, primary_key=True),
+    Column("hour", BigInteger, primary_key=True),
+    Column("taken", Integer, nullable=False),
+)

@@ -1,0 +1,382 @@
+"""
+The verdict on a challenger: a table of gates, each of them a test that may be looked at whenever one likes.
+
+| gate | sends back | keeps from promotion | needed for promotion |
+|---|---|---|---|
+| failures | proved to fail more often than the champion, or `fallbacks` of them | | |
+| time | proved to take over twice the champion's time for most batches | | |
+| sample ratio | | the shares of the arms are not those of the plan: frozen | |
+| draws | | people are asked more rarely than planned: frozen | |
+| reports | proved that readers report its decisions more | | |
+| answers | proved to be worse by more than the margin | | proved not to be |
+| each guarded slice | | | proved not to be worse by the slice's margin |
+| review share | | over the budget, overall or of a label | counted on enough events |
+| promise | | proved to publish less right than promised | |
+
+**Errors.** A promotion needs every proof at once, so each may have the whole risk: a false one is no likelier than that of the most doubtful sentence. It is
+`alpha / (k * (k + 1))` for the k-th try against one champion, so all tries together have `alpha`: whoever tries often enough would be promoted by luck. The proofs that send back share `alpha` in equal parts, in
+each plan: a try too many does no harm there. The time has a small risk of its own, since it is known at once, and `fallbacks` failures are harm that is seen.
+
+**Silence promotes nothing.** Without `LEAST_ANSWERS` answers, or with fewer than half of the questions answered, there is no promotion, whatever else is
+proved. After `max_days` the challenger is not proven.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+
+import numpy as np
+
+from tagstream.model_export.calibrate.martingale import log_wealth_of
+from tagstream.monitoring.quality.sample import Floats, Ints
+from tagstream.stream.contract.rollout import BundleName, GateReading, Guards
+from tagstream.stream.contract.rollout import Verdict as VerdictRecord
+from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.rollout import proof
+from tagstream.stream.rollout.epochs import Models
+from tagstream.stream.rollout.evidence import SLOW_TIMES, Doors, Evidence, Tally
+
+# Three tests can send a challenger back by a proof: failures, answers, reports.
+SENDING_BACK = 3
+LEAST_FAILURES = 3
+# A challenger is too slow if it takes too long for more than this part of the batches.
+MOST_SLOW = 0.5
+# Of the time, and of the arms' shares. They are looked at beside the verdict and spend nothing of its risk.
+TIME_RISK = 0.001
+RATIO_RISK = 0.005
+# With fewer, a proof would hang on how the events were counted more than on people.
+LEAST_ANSWERS = 30
+# Where most questions have no answer, the answers may be those on the easy ones.
+LEAST_ANSWERED = 0.5
+# A share for people is compared with its budget on so many events.
+LEAST_EVENTS = 1_000
+LEAST_EVENTS_OF_LABEL = 200
+
+
+class Decision(StrEnum):
+    """What follows from the evidence."""
+
+    PROMOTE = "promote"
+    ROLL_BACK = "roll_back"
+    WAIT = "wait"
+    FROZEN = "frozen"
+    NOT_PROVEN = "not_proven"
+
+
+ENDING = frozenset({Decision.PROMOTE, Decision.ROLL_BACK, Decision.NOT_PROVEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """
+    What the evidence comes to.
+
+    Attributes:
+        decision: What follows.
+        says: A sentence for people.
+        days: So long the challenger was watched.
+        gates: Every test as it stands.
+    """
+
+    decision: Decision
+    says: str
+    days: float
+    gates: tuple[GateReading, ...]
+
+    def record(self, epoch: int, challenger: BundleName, *, at: str, by: str) -> VerdictRecord:
+        """The record for the topic `rollout`: found in this epoch, on this bundle, at this time, by this controller."""
+        return VerdictRecord(
+            epoch=epoch,
+            at=at,
+            by=by,
+            why=self.says[:MAX_NOTE_CHARACTERS],
+            challenger=challenger,
+            decision=self.decision,
+            days=self.days,
+            gates=self.gates,
+        )
+
+
+def judge(evidence: Evidence, *, days: float) -> Verdict:
+    """
+    Judge a challenger by what is known now. One may ask as often as one likes, and act on the first answer that is not `wait`.
+
+    Args:
+        evidence: What was seen.
+        days: So long it is watched, by whichever clock.
+    """
+    guards = evidence.guards
+    gates = (
+        _failures(evidence),
+        _speed(evidence),
+        _ratio(evidence),
+        _draws(evidence),
+        _reports(evidence),
+        _answers(evidence, evidence.overall),
+        *(_slice(evidence, one.name, one.margin) for one in guards.slices),
+        *_shares(evidence),
+        _promise(evidence),
+    )
+    decision = _decision([gate.state for gate in gates], over=days >= guards.max_days)
+    return Verdict(decision=decision, says=_says(decision, gates, guards), days=days, gates=gates)
+
+
+def tries_of(begun: Sequence[Models], verdicts: Iterable[VerdictRecord], challenger: str) -> int:
+    """
+    Which try against the present champion a challenger is, from 1.
+
+    A try is a challenger in one epoch, or in several without a pause, such as larger shares of it; and one in shadow whose verdict has ended it. The
+    shadow that promoted this very challenger is the same try.
+
+    Args:
+        begun: All epochs that have begun, in their order (`Epochs.begun`), one at least.
+        verdicts: Those of the topic that count.
+        challenger: The digest of the bundle that is tried now.
+    """
+    champion = begun[-1].champion.digest
+    others = [number for number, one in enumerate(begun) if one.champion.digest != champion]
+    line = begun[others[-1] + 1 if others else 0 :]
+    in_epoch = {one.epoch: one.challenger.bundle.digest if one.challenger is not None else "" for one in line}
+    runs = [digest for digest, _ in groupby(in_epoch.values()) if digest]
+    ended = [(one.challenger.digest, one.epoch, one.decision) for one in verdicts if one.decision in ENDING]
+    shadows = sum(
+        in_epoch.get(epoch, digest) != digest and (digest, decision) != (challenger, Decision.PROMOTE)
+        for digest, epoch, decision in ended
+    )
+    continues = in_epoch[begun[-1].epoch] == challenger
+    return len(runs) + shadows + (not continues)
+
+
+def _decision(states: Sequence[str], *, over: bool) -> Decision:
+    if "harms" in states:
+        return Decision.ROLL_BACK
+    if "freezes" in states:
+        return Decision.NOT_PROVEN if over else Decision.FROZEN
+    if "worse" in states:
+        return Decision.ROLL_BACK
+    if all(state == "passes" for state in states):
+        return Decision.PROMOTE
+    return Decision.NOT_PROVEN if over else Decision.WAIT
+
+
+def _says(decision: Decision, gates: Sequence[GateReading], guards: Guards) -> str:
+    def of(*states: str) -> str:
+        return "; ".join(gate.says for gate in gates if gate.state in states)
+
+    match decision:
+        case Decision.ROLL_BACK:
+            return f"it goes back: {of('harms') or of('worse')}"
+        case Decision.FROZEN:
+            return f"no verdict: {of('freezes')}"
+        case Decision.PROMOTE:
+            return f"it is promoted: {next(gate.says for gate in gates if gate.name == 'answers')}"
+        case Decision.WAIT:
+            return f"it is not decided yet: {of('forbids', 'waits')}"
+        case Decision.NOT_PROVEN:
+            return f"after {guards.max_days:g} days it is not proven: {of('freezes', 'forbids', 'waits')}"
+
+
+def _gate(name: str, state: str, says: str, **figures: float) -> GateReading:
+    return GateReading(name=name, state=state, says=says, figures=figures)
+
+
+def _failures(evidence: Evidence) -> GateReading:
+    failed, guards = evidence.failures, evidence.guards
+    found = proof.more_than(failed.challenger, failed.challenger + failed.champion, 0.5)
+    says = f"in shadow the challenger failed in {failed.challenger:,} batches, and the champion in {failed.champion:,} others"
+    if failed.fallbacks:
+        says = f"{says}; in the canary the champion decided {failed.fallbacks:,} events in the challenger's place"
+    proved = failed.challenger >= LEAST_FAILURES and found >= _enough(guards.alpha / SENDING_BACK)
+    harms = proved or failed.challenger + failed.fallbacks >= guards.fallbacks
+    return _gate(
+        "failures",
+        "harms" if harms else "passes",
+        says,
+        challenger=failed.challenger,
+        champion=failed.champion,
+        fallbacks=failed.fallbacks,
+        evidence=_figure(found),
+    )
+
+
+def _speed(evidence: Evidence) -> GateReading:
+    slow, batches = evidence.batches[True], evidence.batches.total()
+    found = proof.more_than(slow, batches, MOST_SLOW)
+    says = f"in shadow it took over {SLOW_TIMES:g} times the champion's time for {slow:,} of {batches:,} batches"
+    harms = found >= _enough(TIME_RISK)
+    return _gate("time", "harms" if harms else "passes", says, slow=slow, batches=batches, evidence=_figure(found))
+
+
+def _ratio(evidence: Evidence) -> GateReading:
+    arms, share = evidence.arms, evidence.share
+    if share is None or share == 1:
+        return _gate("sample ratio", "passes", "there are no arms to compare")
+    units = arms.challenger + arms.champion
+    found = proof.other_than(arms.challenger, units, share)
+    seen = arms.challenger / units if units else 0.0
+    says = f"the challenger has {seen:.2%} of {units:,} units, and {share:.2%} are planned"
+    return _gate(
+        "sample ratio", "freezes" if found >= _enough(RATIO_RISK) else "passes", says, share=seen, evidence=_figure(found)
+    )
+
+
+def _draws(evidence: Evidence) -> GateReading:
+    guards, rare = evidence.guards, evidence.too_rare
+    says = (
+        f"people are asked about {rare:,} events more rarely than the plan counts on (asked_at_least {guards.asked_at_least:g}, audited_at_least "
+        f"{guards.audited_at_least:g}), so answers prove nothing; draw more often, or plan with lower ones"
+    )
+    return _gate(
+        "draws", "freezes" if rare else "passes", says if rare else "people are asked as often as planned", events=rare
+    )
+
+
+def _reports(evidence: Evidence) -> GateReading:
+    share = evidence.share
+    if share is None or share == 1:
+        return _gate("reports", "passes", "there are no arms to compare")
+    its = evidence.reports[True]
+    units = its + evidence.reports[False]
+    found = proof.more_than(its, units, share)
+    says = f"of {units:,} units that readers reported {its:,} are the challenger's, and {share:.1%} would be by chance"
+    proved = found >= _enough(evidence.guards.alpha / SENDING_BACK)
+    return _gate("reports", "worse" if proved else "passes", says, challenger=its, units=units, evidence=_figure(found))
+
+
+def _answers(evidence: Evidence, tally: Tally) -> GateReading:
+    guards = evidence.guards
+    risk = guards.alpha / SENDING_BACK
+    z, weight, count = cells(tally)
+    least = proof.least_share(_ints(tally.disagreements), _ints(tally.events), risk=proof.RATE_PART * risk)
+    margin = proof.margin_of_rollback(guards.margin, least, anchoring=guards.anchoring)
+    against = float(proof.worse(z, weight, count, margin=margin, largest=1 / guards.asked_at_least)[0])
+    found = _not_worse(evidence, tally, guards.margin)
+    figures = {
+        "events": tally.events,
+        "disagreements": tally.disagreements,
+        "asked": tally.asked,
+        "answers": tally.answered,
+        "challenger": tally.favouring(1),
+        "champion": tally.favouring(-1),
+        "not_worse": _figure(found),
+        "worse": _figure(against),
+        "better": _figure(_not_worse(evidence, tally, 0.0)),
+    }
+    seen = _seen(tally)
+    if against >= _enough((1 - proof.RATE_PART) * risk):
+        return _gate("answers", "worse", f"it is worse by more than {_part(guards.margin)}: {seen}", **figures)
+    state, says = _proved(evidence, tally, found, guards.margin)
+    return _gate("answers", state, f"{says}: {seen}", **figures)
+
+
+def _slice(evidence: Evidence, name: str, margin: float) -> GateReading:
+    tally = evidence.slices[name]
+    found = _not_worse(evidence, tally, margin)
+    state, says = _proved(evidence, tally, found, margin)
+    return _gate(f"slice {name}", state, f"in {name} {says}: {_seen(tally)}", answers=tally.answered, not_worse=_figure(found))
+
+
+def _not_worse(evidence: Evidence, tally: Tally, margin: float) -> float:
+    """The logarithm of the evidence."""
+    guards = evidence.guards
+    z, weight, count = cells(tally)
+    risk = proof.RATE_PART * proof.risk_of_try(guards.alpha, evidence.tries)
+    most = proof.most_share(_ints(tally.disagreements), _ints(tally.events), risk=risk)
+    shrunk = proof.margin_of_promotion(margin, most, slips=guards.slips, labels=evidence.labels)
+    return float(proof.not_worse(z, weight, count, margin=shrunk, largest=1 / guards.asked_at_least)[0])
+
+
+def _proved(evidence: Evidence, tally: Tally, found: float, margin: float) -> tuple[str, str]:
+    """The state of a proof that is needed for promotion, and the words on it."""
+    what = f"worse by {_part(margin)} or more" if margin else "no better"
+    if tally.answered < LEAST_ANSWERS:
+        return "waits", f"{LEAST_ANSWERS} answers are needed"
+    if tally.answered < LEAST_ANSWERED * tally.asked:
+        return "waits", "fewer than half of the questions are answered"
+    risk = (1 - proof.RATE_PART) * proof.risk_of_try(evidence.guards.alpha, evidence.tries)
+    if found < _enough(risk):
+        return "waits", f"it may still be {what}"
+    return "passes", f"it is proved that it is not {what}"
+
+
+def _shares(evidence: Evidence) -> list[GateReading]:
+    """The whole share for people, and that of each label of the champion that is over its budget."""
+    budget, doors = evidence.guards.review_budget, evidence.doors
+    every = Doors(
+        events=sum(one.events for one in doors.values()),
+        challenger_alone=sum(one.challenger_alone for one in doors.values()),
+        champion_alone=sum(one.champion_alone for one in doors.values()),
+    )
+    state = "waits" if every.events < LEAST_EVENTS else "forbids" if every.more > budget else "passes"
+    says = f"{every.more:+.2%} of {every.events:,} events would go to people, {budget:.2%} more may"
+    if state == "waits":
+        says = f"{LEAST_EVENTS:,} events are needed to say how many would go to people, and {every.events:,} are counted"
+    over = [
+        _gate(
+            f"review share of {label}",
+            "forbids",
+            f"{one.more:+.2%} of {one.events:,} events that the champion tags {label} would go to people, {budget:.2%} more may",
+            more=one.more,
+            events=one.events,
+        )
+        for label, one in sorted(doors.items())
+        if one.events >= LEAST_EVENTS_OF_LABEL and one.more > budget
+    ]
+    return [_gate("review share", state, says, more=every.more, events=every.events), *over]
+
+
+def _promise(evidence: Evidence) -> GateReading:
+    guards, published = evidence.guards, evidence.published
+    if guards.promise is None:
+        return _gate("promise", "passes", "the plan names no promise of what is published")
+    kinds = sorted(published.items())
+    right = np.array([float(hit) for (hit, _), _ in kinds])
+    weight = np.array([one for (_, one), _ in kinds])
+    count = np.array([number for _, number in kinds], dtype=np.int64)
+    # So many right decisions may look wrong by slips.
+    promised = guards.promise * (1 - guards.slips)
+    largest = 1 / min(guards.asked_at_least, guards.audited_at_least)
+    found = float(log_wealth_of(1 - right, weight, count, target=np.float64(1 - promised), largest=largest))
+    share = float((weight * count) @ right / (weight * count).sum()) if count.sum() else 1.0
+    says = f"{share:.2%} of what it would publish seem right by {published.total():,} answers, and {guards.promise:.2%} are promised"
+    broken = found >= _enough(guards.alpha)
+    return _gate(
+        "promise", "forbids" if broken else "passes", says, right=share, answers=published.total(), evidence=_figure(found)
+    )
+
+
+def cells(tally: Tally) -> tuple[Floats, Floats, Ints]:
+    """The answers by kind: whom they favour and their weight, shape (kinds,), and how many there are, shape (1, kinds)."""
+    # Sorted, so that sums do not depend on the order in which answers came.
+    kinds = sorted(tally.answers.items())
+    return (
+        np.array([float(favours) for (favours, _), _ in kinds]),
+        np.array([weight for (_, weight), _ in kinds]),
+        np.array([[count for _, count in kinds]], dtype=np.int64),
+    )
+
+
+def _ints(number: int) -> Ints:
+    return np.array([number], dtype=np.int64)
+
+
+def _enough(risk: float) -> float:
+    return -math.log(risk)
+
+
+def _figure(logged: float) -> float:
+    """Evidence as people read it: the wealth of the gambler who began with 1, at most 1e12."""
+    return round(math.exp(min(logged, 12 * math.log(10))), 4)
+
+
+def _seen(tally: Tally) -> str:
+    return (
+        f"of {tally.events:,} events the two disagree on {tally.disagreements:,}; of {tally.answered:,} answers there {tally.favouring(1):,} are for the "
+        f"challenger, {tally.favouring(-1):,} for the champion, {tally.favouring(0):,} for neither"
+    )
+
+
+def _part(margin: float) -> str:
+    return f"{margin:.4g} of all events"

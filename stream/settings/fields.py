@@ -1,0 +1,96 @@
+"""The `fields.*` and `contents` settings: JSON pointers to the parts of an event, for producers whose events have a shape of their own."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_settings import NoDecode
+
+from tagstream.model_export.data.reader import object_of
+from tagstream.stream.contract.shape import NAMES, PLAIN, Pointer, Shape, pointer
+from tagstream.stream.settings.topics import Name
+
+
+def _checked(value: Any) -> str | tuple[str, ...]:
+    """One pointer, or several; each is looked at."""
+    found = tuple(value) if isinstance(value, list | tuple) else value
+    if not (isinstance(found, str) or (isinstance(found, tuple) and all(isinstance(text, str) for text in found))):
+        msg = "it is neither a JSON pointer nor a list of pointers"
+        raise ValueError(msg)
+    read(found)
+    return found
+
+
+# A text, or a list: as such a union, a variable that is no JSON is taken for one pointer.
+Pointers = Annotated[str | tuple[str, ...], BeforeValidator(_checked)]
+
+
+def read(pointers: str | tuple[str, ...]) -> tuple[Pointer, ...]:
+    """
+    One pointer, or several, in their order.
+
+    Raises:
+        PointerError: One is none.
+
+    >>> read("/payload/subject"), read(("/a", "/b"))
+    ((('payload', 'subject'),), (('a',), ('b',)))
+    """
+    return tuple(map(pointer, (pointers,) if isinstance(pointers, str) else pointers))
+
+
+class Fields(BaseModel):
+    """Where an event has its fields: a JSON pointer (RFC 6901), or a list of which the first that finds a value counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: Pointers = Field(default="/title", description="where an event has its title")
+    description: Pointers = Field(default="/description", description="where it has its description")
+    id: Pointers = Field(default="/id", description="where it has its id, a string or an integer")
+    source: Pointers = Field(default="/source", description="where it has its producer's name")
+    created_on: Pointers = Field(default="/created_on", description="where it has the time at which the content was made")
+    text: Pointers | None = Field(
+        default=None,
+        description="where it has texts that are joined, in place of title and description: the first that is not blank is the title",
+    )
+
+    @model_validator(mode="after")
+    def _text_or_title(self) -> "Fields":
+        both = [f"fields.{name}" for name in ("title", "description") if name in self.model_fields_set]
+        if self.text and both:
+            msg = (
+                f"fields.text takes the place of fields.title and fields.description, and {' and '.join(both)} is set too. "
+                f"Next: remove one of them."
+            )
+            raise ValueError(msg)
+        if not self.text and not self.title:
+            msg = "fields.title names no pointer, so that no event would have a title. Next: set fields.title or fields.text."
+            raise ValueError(msg)
+        return self
+
+    @property
+    def shape(self) -> Shape:
+        """The same, read; `PLAIN` itself where all are the contract's own."""
+        places = {name: read(getattr(self, name)) for name in NAMES}
+        if self.text:
+            places |= {"title": (), "description": (), "text": read(self.text)}
+        found = Shape(**places)
+        return PLAIN if found == PLAIN else found
+
+
+def _table(value: Any) -> Any:
+    """A variable of the environment has the table as JSON."""
+    try:
+        found = object_of(value.encode() if value.strip() else b"{}") if isinstance(value, str) else value
+    except ValueError as error:
+        msg = f'it must be topics with their fields, such as {{"posts": {{"title": "/payload/subject"}}}}, and is {error}'
+        raise ValueError(msg) from error
+    if not isinstance(found, dict):
+        msg = 'it must be topics with their fields, such as {"posts": {"title": "/payload/subject"}}'
+        raise ValueError(msg)  # noqa: TRY004 - pydantic's validators raise this
+    for name, fields in found.items():
+        if not isinstance(fields, dict | Fields):
+            msg = f'the fields of {name!r} are no table, such as {{"title": "/payload/subject"}}'
+            raise ValueError(msg)  # noqa: TRY004 - as above
+    return found
+
+
+Contents = Annotated[dict[Name, Fields], NoDecode, BeforeValidator(_table)]

@@ -1,0 +1,369 @@
+"""
+The thread in which Faust runs aiokafka's consumer: how it seeks after a rebalance, shares fetches among partitions, and asks for offsets.
+
+`ConsumerThread` is Faust's thread, `Coordinator` aiokafka's member of the group in it, and `offsets_of` a question of the position's.
+"""
+
+import asyncio
+import math
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+import faust.transport.drivers.aiokafka as driver
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, OffsetResetStrategy
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupCoordinatorNotAvailableError,
+    IllegalStateError,
+    NotCoordinatorForGroupError,
+    UnknownMemberIdError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
+from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
+
+from tagstream.stream.kafka.batches.poll import Poll, polling
+
+T = TypeVar("T")
+LEAST_RECORDS = 64
+# A coordinator may not know yet of a partition that was just added.
+UNKNOWN_SECONDS = 5.0
+# A commit's metadata is a free text of Kafka's, which no tool but this one reads.
+GROUP_BEGAN = re.compile(r"group began at (\d{1,12}(?:\.\d{1,6})?)")
+# The id that a consumer sends where a follower of a partition sends its own.
+CONSUMER = -1
+
+
+class GroupStart:
+    """
+    The time at which this group began to read the topic.
+
+    A group without any commit begins now, and every commit of it carries this time. Events that are older were written before anyone
+    could have read them for this group, so their age says nothing about the workers.
+
+    >>> start = GroupStart()
+    >>> start.learn([], now=1000.5)
+    >>> start.metadata
+    'group began at 1000.500'
+    >>> other = GroupStart()
+    >>> other.learn(["group began at 1000.500"], now=2000.0)
+    >>> other.metadata
+    'group began at 1000.500'
+    """
+
+    def __init__(self, told: Callable[[float], None] = lambda _: None) -> None:
+        """`told` is called with the time, Unix seconds, whenever it was learned; 0 if it is not known. From any thread."""
+        self._told = told
+        self._at = math.inf
+
+    @property
+    def metadata(self) -> str:
+        """The metadata of a commit; empty if the time is not known."""
+        return f"group began at {self._at:.3f}" if 0 < self._at < math.inf else ""
+
+    def learn(self, metadata: Collection[str], *, now: float) -> None:
+        """
+        Learn from the commits of the whole topic.
+
+        Args:
+            metadata: The metadata of every partition that the group has committed.
+            now: Unix seconds.
+        """
+        if metadata:
+            found = [GROUP_BEGAN.fullmatch(one) for one in metadata]
+            # A commit without the time is from an older version or from another tool. The group may then be of any age.
+            self._at = min(self._at, *(float(one[1]) if one else 0.0 for one in found))
+        else:
+            self._at = min(self._at, now)
+        self._told(self._at)
+
+
+class Coordinator(GroupCoordinator):  # type: ignore[misc]
+    """
+    Raises when the broker cannot tell a group's offsets, when the partition to commit no longer exists, and when it is no member to commit.
+
+    aiokafka reads an answer partition by partition and misses the error of the whole answer, which lists no partitions. While a new
+    coordinator still loads, every partition would look as if it had never been committed, and the whole log would be decided again.
+
+    aiokafka repeats a commit for a deleted topic for ever. Meanwhile the partitions could not be revoked; and once the topic was
+    made anew, the offset of the old log would be committed in the new one, so that the events below it would never be read.
+
+    aiokafka commits without a generation once the group has thrown it out, as a program does that is in no group. A broker refuses that as long as
+    the group has members, and takes it when the last one has left: a worker that was frozen would then take back what others have committed.
+    """
+
+    # Kept with every commit: the start of the group (`GroupStart`).
+    commit_metadata = ""
+    _unknown_since: float | None = None
+
+    async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
+        if self.generation == OffsetCommitRequest.DEFAULT_GENERATION_ID:
+            raise UnknownMemberIdError(self.group_id)
+        offsets = {tp: OffsetAndMetadata(commit.offset, self.commit_metadata) for tp, commit in offsets.items()}
+        since, self._unknown_since = self._unknown_since, None
+        try:
+            await super()._do_commit_offsets(assignment, offsets)
+        except UnknownTopicOrPartitionError as error:
+            now = time.monotonic()
+            self._unknown_since = since or now
+            if now - self._unknown_since < UNKNOWN_SECONDS:
+                raise
+            partitions = ", ".join(f"{tp.topic}/{tp.partition}" for tp in sorted(offsets))
+            msg = f"one of the partitions {partitions} does not exist any more, so its offsets cannot be committed. Next: `tagstream doctor`"
+            raise CommitFailedError(msg) from error
+
+    async def _send_req(self, request: Any) -> Any:
+        answer = await super()._send_req(request)
+        code = getattr(answer, "error_code", 0) if isinstance(request, OffsetFetchRequest) else 0
+        if code:
+            kind = for_code(code)
+            if kind in {GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError}:
+                self.coordinator_dead()
+            raise kind(self.group_id)
+        return answer
+
+
+@dataclass(slots=True, kw_only=True)
+class Offsets:
+    """
+    The brokers' answer.
+
+    Attributes:
+        ends: The end of what may be read (the last stable offset), for each partition that has a leader.
+        high: The end of the log (the high watermark), likewise; read before `ends`.
+        begins: The first offset that is still in the log, for each partition that this was asked of.
+        found: For each partition that is still assigned, the group's offset (None before the first commit), and the offset up to which
+            records were fetched (None if it is not known).
+    """
+
+    ends: Mapping[TP, int] = field(default_factory=dict)
+    high: Mapping[TP, int] = field(default_factory=dict)
+    begins: Mapping[TP, int] = field(default_factory=dict)
+    found: dict[TP, tuple[int | None, int | None]] = field(default_factory=dict)
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Reads only what a transactional producer has committed; Faust does so in its own exactly-once mode alone."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust has no setting for it; aiokafka reads it when the consumer starts.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
+        return consumer
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """
+        Seek to the commits, and to the beginning where there is none.
+
+        During a rebalance Faust drops records that it has already taken from aiokafka, and relies on this seek to read them again. But
+        aiokafka seeks only where there is a commit. Without one its position stays after the dropped records, and the partition's
+        events stay unread until the worker is restarted. aiokafka would also ask for each commit by itself, and its
+        `seek_to_beginning` waits for the leaders of all partitions; this sends one request and waits for no new position. The request
+        asks for the partitions of other workers too, because all commits together tell when the group began.
+
+        Returns:
+            The commit of each partition; None where there is none.
+        """
+        return cast("Mapping[TP, int]", await self.call_thread(self._seek_to_committed))
+
+    async def _seek_to_committed(self) -> Mapping[TP, int | None]:
+        consumer = self._ensure_consumer()
+        fetcher = consumer._fetcher  # noqa: SLF001
+        assignment = consumer._subscription.subscription.assignment  # noqa: SLF001
+        if assignment is None:
+            msg = "no partitions were assigned yet"
+            raise IllegalStateError(msg)
+        commits = await consumer._coordinator.fetch_committed_offsets(sorted(_whole_topics(consumer, assignment.tps)))  # noqa: SLF001
+        if consumer._subscription.subscription.assignment is not assignment:  # noqa: SLF001
+            # A new partition in it was not asked for and would look as if it had never been committed. The new assignment seeks itself.
+            msg = "a rebalance came in between"
+            raise IllegalStateError(msg)
+        if (start := self.consumer.app.group_start) is not None:
+            start.learn([commit.metadata for commit in commits.values()], now=time.time())
+            consumer._coordinator.commit_metadata = start.metadata  # noqa: SLF001
+        found = {tp: commits[tp].offset if tp in commits else None for tp in assignment.tps}
+        for tp, offset in found.items():
+            if offset:
+                fetcher.seek_to(tp, offset)
+            else:
+                assignment.state_value(tp).await_reset(OffsetResetStrategy.EARLIEST)
+                fetcher._records.pop(tp, None)  # noqa: SLF001
+        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+        return found
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's name for it
+        max_records: int | None = None,
+    ) -> Mapping[TP, Any]:
+        """
+        As Faust does, but with the same share for each partition that has records.
+
+        aiokafka hands out all that it has fetched of one partition, up to a megabyte, before it turns to the next. While one partition
+        has a backlog, those of a dead worker would wait for minutes although they have a new owner.
+        """
+        fetcher = consumer._fetcher  # noqa: SLF001
+        found = {tp: fetched for tp, fetched in fetcher._records.items() if tp in active_partitions}  # noqa: SLF001
+        with polling() as poll:
+            if (
+                max_records is None
+                or len(found) < 2  # noqa: PLR2004
+                or not self.consumer.flow_active
+                or consumer._closed  # noqa: SLF001
+                or fetcher._closed  # noqa: SLF001
+                or fetcher._subscriptions.reassignment_in_progress  # noqa: SLF001
+                # A partition may hold an error instead of records; aiokafka decides when to raise it.
+                or not all(isinstance(fetched, FetchResult) for fetched in found.values())
+            ):
+                # Take no more of the first partition that answers than its share, but enough to be worth the call.
+                most = max_records and min(max_records, max(LEAST_RECORDS, -(-max_records // max(1, len(active_partitions)))))
+                return cast("Mapping[TP, Any]", await super()._fetch_records(consumer, active_partitions, timeout, most))
+            return _shares(fetcher, found, max_records, poll)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """
+        Do nothing: `Consumer.standstill` and the position report a partition that stands still.
+
+        Faust counts from the start of the process: after five minutes it would report each newly assigned partition as an error.
+        """
+
+    async def run_unqueued(self, ask: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
+        """
+        Run a question in the consumer's thread, past its queue; cancelling the caller cancels the question.
+
+        The queue runs two calls at a time, fetches and commits among them, and does not drop a call whose caller is gone. Two questions
+        to a broker that does not answer would block the partitions of all other brokers.
+
+        Raises:
+            ConsumerNotStarted: The thread has ended.
+        """
+        question = ask(*arguments)
+        try:
+            answer = asyncio.run_coroutine_threadsafe(question, self.thread_loop)
+        except RuntimeError as error:
+            question.close()
+            msg = "the consumer's thread has ended"
+            raise ConsumerNotStarted(msg) from error
+        return await asyncio.wrap_future(answer)
+
+
+def _whole_topics(consumer: Any, assigned: Collection[Any]) -> set[Any]:
+    """All partitions of the topics of which some are assigned."""
+    cluster = consumer._client.cluster  # noqa: SLF001
+    topics = {tp.topic for tp in assigned}
+    others = {TopicPartition(topic, number) for topic in topics for number in cluster.partitions_for_topic(topic) or ()}
+    return {*assigned, *others}
+
+
+def _shares(fetcher: Any, found: Mapping[TP, Any], max_records: int, poll: Poll) -> dict[TP, Any]:
+    """
+    At most `max_records` of the fetched records, the same share of each partition, until the poll is over.
+
+    Awaits nothing, so the assignment cannot change.
+    """
+    share = max(LEAST_RECORDS, -(-max_records // len(found)))
+    taken: dict[TP, Any] = {}
+    with fetcher._subscriptions.fetch_context():  # noqa: SLF001
+        for tp, fetched in found.items():
+            if max_records <= 0 or poll.is_over:
+                break
+            records = fetched.getall(min(share, max_records))
+            max_records -= len(records)
+            if records:
+                taken[tp] = records
+            if fetched.has_more():
+                # To the end of the order, so that the other partitions come first next time.
+                fetcher._records.move_to_end(tp)  # noqa: SLF001
+            else:
+                del fetcher._records[tp]  # noqa: SLF001
+                fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+    return taken
+
+
+async def offsets_of(thread: Any, assigned: list[TP], unknown: list[TP]) -> Offsets:
+    """
+    Ask for the offsets of the assigned partitions, and for the beginnings of those in `unknown`.
+
+    Without partitions it asks only whether a broker answers.
+
+    Args:
+        thread: The consumer's, a `ConsumerThread`.
+        assigned: The partitions of this worker.
+        unknown: Those of them whose beginning is not known.
+
+    Raises:
+        ConnectionError: No broker answers.
+        KafkaError: A broker refused.
+        ConsumerNotStarted: The consumer's thread has ended.
+    """
+    if not assigned:
+        await thread.run_unqueued(_answer, thread)
+        return Offsets()
+    found: Offsets = await thread.run_unqueued(_look, thread, assigned, unknown)
+    return found
+
+
+async def _answer(thread: Any) -> None:
+    """Runs in the consumer's thread."""
+    if not await thread._ensure_consumer()._client.force_metadata_update():  # noqa: SLF001
+        msg = "no broker answers"
+        raise ConnectionError(msg)
+
+
+async def _look(thread: Any, assigned: list[TP], unknown: list[TP]) -> Offsets:
+    """Runs in the consumer's thread."""
+    inner = thread._ensure_consumer()  # noqa: SLF001
+    cluster = inner._client.cluster  # noqa: SLF001
+    # A partition without a leader has no known end, and aiokafka would repeat the question for all partitions until it has one.
+    led = [tp for tp in assigned if cluster.leader_for_partition(tp) not in {None, -1}]
+    # One request: aiokafka's own `committed` asks for each partition by itself, which takes over a second for two hundred.
+    commits = await inner._coordinator.fetch_committed_offsets(assigned)  # noqa: SLF001
+    asked = [tp for tp in unknown if tp in led]
+    begins = await inner.beginning_offsets(asked) if asked else {}
+    high = await _high_watermarks(inner, led)
+    # Last: an end that is older than the commit would look like a log that has lost its end.
+    ends = await thread._highwaters(led) if led else {}  # noqa: SLF001
+    # A rebalance may have taken some of them away meanwhile.
+    held = [tp for tp in assigned if tp in inner.assignment()]
+    return Offsets(
+        ends=ends,
+        high=high,
+        begins=begins,
+        found={tp: (commits[tp].offset if tp in commits else None, _fetched(inner, tp)) for tp in held},
+    )
+
+
+async def _high_watermarks(inner: Any, partitions: list[TP]) -> dict[TP, int]:
+    """The ends of the logs, uncommitted records included: aiokafka asks with the consumer's own isolation alone."""
+    asked: defaultdict[int, defaultdict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    for tp in partitions:
+        asked[inner._client.cluster.leader_for_partition(tp)][tp.topic].append((tp.partition, OffsetResetStrategy.LATEST))  # noqa: SLF001
+    requests = [
+        inner._client.send(node, OffsetRequest(CONSUMER, READ_UNCOMMITTED, list(topics.items())))  # noqa: SLF001
+        for node, topics in asked.items()
+    ]
+    # A partition with an error is left out: the question for the last stable offset, which follows, meets it too and raises.
+    return {
+        TP(topic, partition): offset
+        for answer in await asyncio.gather(*requests)
+        for topic, answers in answer.topics
+        for partition, error, *_, offset in answers
+        if not error
+    }
+
+
+def _fetched(inner: Any, tp: TP) -> int | None:
+    """The offset up to which records were fetched; aiokafka's own `position` waits, while there is no leader, until it is known."""
+    state = inner._subscription.subscription.assignment.state_value(tp)  # noqa: SLF001
+    return state.position if state is not None and state.has_valid_position else None

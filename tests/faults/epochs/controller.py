@@ -1,0 +1,78 @@
+"""
+The controller of the fault runs: the real `promote` and `canary`, which a run kills or stops at a point between two of its steps.
+
+Run as `python -m tests.faults.epochs.controller BUNDLE [SHARE]` with TAGSTREAM_* in the environment; with a share, as a canary.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import tagstream.stream.kafka.rollout
+from tagstream.stream.change.operations import Audience, canary, promote
+from tagstream.stream.contract.rollout import RolloutRecord
+from tagstream.stream.kafka.rollout import RolloutWriter
+from tagstream.stream.settings.loading import load
+from tests.faults.worker.faulty import in_a_sentence
+
+# A signal and a point, as "SIGKILL after close": before or after fencing, and before a record is sent, within its transaction, or
+# after its commit.
+POINT_VARIABLE = "TESTS_FAULTS_CONTROLLER"
+STEPS = ("fence", "plan", "close", "marks")
+POINTS = tuple(
+    f"{moment} {step}"
+    for step in STEPS
+    for moment in (("before", "within", "after") if step != "fence" else ("before", "after"))
+)
+
+
+def reach(point: str) -> None:
+    """Send this process the signal that is asked for here."""
+    name, _, wanted = os.environ.get(POINT_VARIABLE, "").partition(" ")
+    if wanted == point:
+        os.kill(os.getpid(), signal.Signals[name])
+
+
+class StruckWriter(RolloutWriter):
+    """The real writer, with the points."""
+
+    async def fence(self) -> None:
+        """As the real one."""
+        reach("before fence")
+        await super().fence()
+        reach("after fence")
+        producer = self._producer
+        assert producer is not None
+        commit = producer.commit_transaction
+
+        async def commit_transaction() -> None:
+            reach(f"within {self._kind}")
+            await commit()
+
+        producer.commit_transaction = commit_transaction
+
+    async def append(self, record: RolloutRecord) -> int:
+        """As the real one."""
+        self._kind = type(record).__name__.lower()
+        reach(f"before {self._kind}")
+        offset = await super().append(record)
+        reach(f"after {self._kind}")
+        return offset
+
+    _kind = ""
+
+
+def main() -> None:
+    """Let the bundle decide all, or its share."""
+    tagstream.stream.kafka.rollout.RolloutWriter = StruckWriter  # type: ignore[misc]
+    settings, bundle, *share = load(os.environ).settings, Path(sys.argv[1]), *map(float, sys.argv[2:])
+    if share:
+        asyncio.run(canary(settings, bundle, Audience(share=share[0]), why="a fault run"))
+    else:
+        asyncio.run(promote(settings, bundle, why="a fault run"))
+
+
+if __name__ == "__main__":
+    in_a_sentence(main)

@@ -1,0 +1,163 @@
+"""Files that are made from the code: current, complete, and found out where they are not."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from docs.generate import alerts, boards, settings_page
+from docs.generate.__main__ import ROOT, check, write
+from tagstream.monitoring.alarms import GROUPS, Alert
+from tagstream.monitoring.limits import LABEL_PSI
+from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, TOKENS_PER_WORD
+from tagstream.stream.settings.reference import SUBJECTS
+
+COPIED = ("docs/runbooks", "docs/contract", "monitoring/prometheus", "monitoring/grafana/dashboards")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of all that is made, and of the runbooks and cases."""
+    for folder in COPIED:
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for page in ("metrics", "settings"):
+        shutil.copy(ROOT / "docs" / f"{page}.md", tmp_path / "docs")
+    return tmp_path
+
+
+def test_every_file_is_current_and_no_alarm_lacks_a_part() -> None:
+    """If this fails, it says what to do; `make check` says the same."""
+    assert check() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("monitoring/prometheus/alerts.yml", "> 0.2"),
+        ("monitoring/grafana/dashboards/quality.json", "Label mix"),
+        ("monitoring/prometheus/recording.yml", "increase(tagstream_energy_score_bucket[1h])"),
+        ("docs/runbooks/README.md", "(Stalled.md) | page"),
+        ("docs/metrics.md", "in one stage"),
+        ("docs/settings.md", "consumer group"),
+        ("docs/contract/tagged.json", "confidence"),
+    ],
+)
+def test_an_edit_by_hand_is_found_and_undone(copy: Path, path: str, word: str) -> None:
+    """A change that is not in the code is named by `--check`, and overwritten by the next run."""
+    before = (copy / path).read_text(encoding="utf-8")
+    (copy / path).write_text(before.replace(word, "EDITED"), encoding="utf-8")
+    assert check(copy) == [f"{path} is not what the code says. Next: python -m docs.generate"]
+    assert write(copy) == [Path(path)]
+    assert (copy / path).read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("path", ["monitoring/grafana/dashboards/old.json", "docs/contract/old.json"])
+def test_a_file_that_is_made_no_longer_goes(copy: Path, path: str) -> None:
+    """Grafana would provision a board that is left over, and a consumer would read a schema."""
+    (copy / path).write_text("{}", encoding="utf-8")
+    assert check(copy) == [f"{path} is made no longer. Next: python -m docs.generate"]
+    assert write(copy) == [Path(path)]
+    assert not (copy / path).exists()
+
+
+def test_an_alarm_without_a_runbook_is_found(copy: Path) -> None:
+    """A page that is missing is named, and so is one whose alarm is gone."""
+    (copy / "docs" / "runbooks" / "Stalled.md").rename(copy / "docs" / "runbooks" / "Stopped.md")
+    missing, over = check(copy)
+    assert missing.startswith("docs/runbooks/Stalled.md is missing. Next: ")
+    assert over.startswith("docs/runbooks/Stopped.md belongs to no alarm. Next: ")
+
+
+def test_an_alarm_without_cases_is_found(copy: Path) -> None:
+    """An alarm needs a case where it fires and another one where it is silent."""
+    cases = copy / "monitoring" / "prometheus" / "tests" / "people_tickets.yml"
+    cases.write_text(cases.read_text(encoding="utf-8").replace("ConfidenceGap", "AccuracyBelowPromise"), encoding="utf-8")
+    assert [sentence.split(" Next:")[0] for sentence in check(copy)] == [
+        "ConfidenceGap has no case where it fires.",
+        "ConfidenceGap has no case where it is silent.",
+    ]
+
+
+def test_an_alarm_on_no_panel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The panel that an alarm names is on the board that it links to."""
+    monkeypatch.setattr(boards, "BOARDS", [board for board in boards.BOARDS if board.name != "review"])
+    assert [sentence.split(" is shown")[0] for sentence in boards.unplaced()] == ["ReviewShareOverBudget", "ReviewShareRise"]
+
+
+def test_a_setting_under_no_subject_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would stand neither on the page nor in `config show`."""
+    monkeypatch.setitem(SUBJECTS, "Brokers and group", ("brokers", "group_instance_id", "session_timeout_seconds"))
+    assert settings_page.unplaced() == [
+        "the setting group stands under no subject. Next: SUBJECTS in stream/settings/reference.py"
+    ]
+
+
+def test_a_signal_without_an_alarm_or_a_panel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distance with a limit has an alarm, and each distribution and distance is drawn."""
+    digits = replace(TOKENS_PER_WORD, name="digits")
+    counted = replace(DISTRIBUTIONS[TOKENS_PER_WORD], reference="tagstream_reference_digits_cdf")
+    for module in (alerts, boards):
+        monkeypatch.setattr(module, "DISTRIBUTIONS", {**DISTRIBUTIONS, digits: counted})
+        monkeypatch.setattr(module, "JUDGED", {**JUDGED, digits: 0.1})
+    assert list(alerts.incomplete(ROOT)) == [
+        "The distance of digits has a limit and no alarm. Next: add one on it to monitoring/alarms.py."
+    ]
+    assert [sentence.split(" is drawn")[0] for sentence in boards.unplaced()] == [
+        "tagstream_reference_digits_cdf",
+        "job:tagstream_digits_drift:ks1h",
+    ]
+
+
+def test_a_file_of_rules_without_the_group_of_distances_is_refused() -> None:
+    """The distances are put where the head of their group stands, and what follows the group stays."""
+    with pytest.raises(ValueError, match=r"has no group of distances\. Next: "):
+        alerts.recording("groups:\n")
+    last = alerts.recording(f"groups:\n{alerts.DISTANCES_HEAD}      - record: old\n        expr: old\n")
+    assert "old" not in last
+    assert last.endswith("        ))\n")
+
+
+def test_the_rules_of_prometheus_are_the_records() -> None:
+    """Each field of a record arrives in alerts.yml as it is, whatever signs of YAML it has."""
+
+    def rule(alert: Alert) -> dict[str, object]:
+        return {
+            "alert": alert.name,
+            "expr": alert.expr.lstrip(),
+            **({"for": alert.wait} if alert.wait else {}),
+            "labels": {"tier": alert.tier.value, **(alert.labels or {})},
+            "annotations": {
+                "summary": alert.summary,
+                "description": f"{alert.says} Next: {alert.next}",
+                "runbook_url": f"docs/runbooks/{alert.name}.md",
+                "dashboard": f"/d/tagstream-{alert.board.value}",
+            },
+        }
+
+    assert yaml.safe_load(alerts.rules()) == {
+        "groups": [
+            {"name": group.name, "interval": group.interval, "rules": [rule(alert) for alert in group.alerts]}
+            for group in GROUPS
+        ]
+    }
+
+
+def test_a_panel_has_the_lines_and_runbooks_of_its_alarms() -> None:
+    """A board draws where an alarm fires, and its description leads to the runbook."""
+    (panel,) = (
+        board.with_alerts(panel)
+        for board in boards.BOARDS
+        for _, row in board.rows
+        for panel in row
+        if panel.title == "Drift of the label mix (PSI)"
+    )
+    assert [line.value for line in panel.lines] == [LABEL_PSI]
+    assert panel.description.endswith("Alerts: PredictionDrift (docs/runbooks/PredictionDrift.md)")
+
+
+def test_a_page_without_the_table_is_refused() -> None:
+    """The index is put where its head stands, and nowhere else."""
+    with pytest.raises(ValueError, match=r"has no table of alerts\. Next: "):
+        alerts.index("# Runbooks\n")

@@ -1,0 +1,230 @@
+"""The verdict: each gate alone, and which of them counts where several speak."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.rollout import BundleName, Challenger, GuardedSlice, Guards, Verdict, read_rollout, write_rollout
+from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.rollout.epochs import Models
+from tagstream.stream.rollout.evidence import Answered, Arms, Evidence, Failures, Observation, Reported
+from tagstream.stream.rollout.verdict import Decision, judge, tries_of
+from tests.unit.stream.rollout.observed import GUARDS, event, evidence, stream
+
+MOMENT = "2026-01-01T00:00:00.000Z"
+BETTER = stream(events=2_000, won=70, lost=30)
+
+
+def decided(
+    observations: list[Observation], *, guards: Guards = GUARDS, share: float | None = None, days: float = 1
+) -> Decision:
+    """The decision on what was observed."""
+    return judge(evidence(observations, guards=guards, share=share), days=days).decision
+
+
+def state(found: Evidence, name: str) -> str:
+    """The state of one gate."""
+    return next(gate.state for gate in judge(found, days=1).gates if gate.name == name)
+
+
+def bundle(digest: str) -> BundleName:
+    """A bundle."""
+    return BundleName(digest=digest * 64, name="b", version="1")
+
+
+def test_a_better_challenger_is_promoted() -> None:
+    """Won disagreements prove that it is not worse."""
+    verdict = judge(evidence(BETTER), days=1)
+    assert verdict.decision is Decision.PROMOTE
+    assert "70 are for the challenger" in verdict.says
+
+
+def test_a_worse_challenger_goes_back() -> None:
+    """Lost disagreements prove that it is worse by more than the margin."""
+    verdict = judge(evidence(stream(events=2_000, won=10, lost=90)), days=1)
+    assert verdict.decision is Decision.ROLL_BACK
+    assert "it is worse by more than 0.01 of all events" in verdict.says
+
+
+@pytest.mark.parametrize(
+    "silence",
+    [
+        [],
+        stream(events=50_000, silent=3_000),
+        stream(events=50_000),
+        stream(events=50_000, won=29, silent=10),
+        stream(events=50_000, won=90, silent=110),
+    ],
+    ids=["nothing", "no answer", "no disagreement", "few answers", "fewer than half of the questions answered"],
+)
+def test_silence_promotes_nothing(silence: list[Observation]) -> None:
+    """Without answers it stays, however long, and is not proven in the end."""
+    assert [decided(silence, days=days) for days in (0, 13.9, 14, 1_000)] == [
+        Decision.WAIT,
+        Decision.WAIT,
+        Decision.NOT_PROVEN,
+        Decision.NOT_PROVEN,
+    ]
+
+
+def test_a_slice_that_is_not_proved_keeps_it_from_promotion() -> None:
+    """The whole is better, and in the guarded slice it lost what it was asked about."""
+    guards = Guards(asked_at_least=0.5, slices=(GuardedSlice(name="s"),))
+    inside: list[Observation] = [
+        event(number, "other", probability=1.0, slices=frozenset({"s"})) for number in range(5_000, 5_040)
+    ]
+    lost = [Answered(event_id=str(number), tag="mlops") for number in range(5_000, 5_040)]
+    won = stream(events=4_000, won=200, lost=40)
+    verdict = judge(evidence([*won, *inside, *lost], guards=guards), days=1)
+    assert verdict.decision is Decision.WAIT
+    assert "in s it may still be worse" in verdict.says
+    assert decided([*won, *inside, *lost]) is Decision.PROMOTE
+    assert decided(stream(events=4_000, won=200, lost=40, slices=frozenset({"s"})), guards=guards) is Decision.PROMOTE
+
+
+@pytest.mark.parametrize(("challenger", "champion", "back"), [(2, 0, False), (12, 0, True), (12, 11, False), (30, 25, True)])
+def test_more_failures_than_the_champion_send_it_back(challenger: int, champion: int, back: bool) -> None:
+    """Proved against the champion's on the same events, or `fallbacks` of them, proved or not."""
+    failures = Failures(challenger=challenger, champion=champion)
+    guards = Guards(asked_at_least=0.5, fallbacks=30)
+    assert (decided([*BETTER, failures], guards=guards) is Decision.ROLL_BACK) is back
+
+
+@pytest.mark.parametrize(("fallbacks", "challenger", "back"), [(9, 0, False), (10, 0, True), (8, 2, True)])
+def test_events_that_the_champion_decided_in_its_place_count_too(fallbacks: int, challenger: int, back: bool) -> None:
+    """With the failures in shadow they are `fallbacks` together, proved or not."""
+    failures = Failures(challenger=challenger, champion=2, fallbacks=fallbacks)
+    assert (decided([*BETTER, failures]) is Decision.ROLL_BACK) is back
+
+
+@pytest.mark.parametrize(("slow", "batches", "back"), [(20, 20, True), (150, 200, True), (10, 10, False), (550, 1_000, False)])
+def test_a_slow_challenger_goes_back(slow: int, batches: int, back: bool) -> None:
+    """Proved to take over twice the champion's time for most batches, whatever the answers say."""
+    timed = [replace(event(9_000 + number), slow=number < slow) for number in range(batches)]
+    assert decided([*BETTER, *timed]) is (Decision.ROLL_BACK if back else Decision.PROMOTE)
+
+
+def test_arms_with_other_shares_than_planned_give_no_verdict() -> None:
+    """Something loses units of one arm; only harm that is seen sends back then."""
+    skewed = Arms(challenger=600, champion=400)
+    assert decided([*BETTER, skewed], share=0.5) is Decision.FROZEN
+    assert decided([*BETTER, skewed], share=0.5, days=14) is Decision.NOT_PROVEN
+    assert decided([*BETTER, skewed, Failures(challenger=10, champion=0)], share=0.5) is Decision.ROLL_BACK
+    assert decided([*BETTER, Arms(challenger=520, champion=480)], share=0.5) is Decision.PROMOTE
+
+
+def test_reports_on_its_decisions_send_it_back() -> None:
+    """More of the reported units are the challenger's than its share of units explains."""
+    reports = [Reported(unit=str(number), challenger=number < 10) for number in range(20)]
+    assert decided([*BETTER, *reports], share=0.05) is Decision.ROLL_BACK
+    assert decided([*BETTER, *reports], share=0.5) is Decision.PROMOTE
+    assert decided([*BETTER, *reports]) is Decision.PROMOTE
+
+
+@pytest.mark.parametrize(("more", "less", "decision"), [(60, 0, Decision.WAIT), (60, 30, Decision.PROMOTE)])
+def test_more_work_for_people_than_budgeted_keeps_it_from_promotion(more: int, less: int, decision: Decision) -> None:
+    """Counted on the same events: those that it alone sends to people, without those that the champion alone does."""
+    moved = [event(9_000 + number, asks=(number >= more, number < more)) for number in range(more + less)]
+    assert decided([*BETTER, *moved]) is decision
+
+
+def test_one_label_alone_may_be_over_the_budget() -> None:
+    """Of a label with few events, although the whole is within."""
+    found = evidence(stream(events=20_000, won=200, lost=40))
+    for number in range(300):
+        found.take(replace(event(30_000 + number, "rare", asks=(False, number < 30)), champion="rare"))
+    verdict = judge(found, days=1)
+    assert verdict.decision is Decision.WAIT
+    assert [gate.name for gate in verdict.gates if gate.state == "forbids"] == ["review share of rare"]
+
+
+def test_a_broken_promise_keeps_it_from_promotion() -> None:
+    """The answers prove that less of what it would publish is right than is promised."""
+    guards = Guards(asked_at_least=0.5, audited_at_least=0.5, promise=0.95)
+    audited: list[Observation] = [event(9_000 + number, probability=0.5) for number in range(200)]
+    answers = [Answered(event_id=str(9_000 + number), tag="mlops" if number < 120 else "other") for number in range(200)]
+    assert state(evidence([*BETTER, *audited, *answers], guards=guards), "promise") == "forbids"
+    assert decided([*BETTER, *audited, *answers], guards=guards) is Decision.WAIT
+    assert decided([*BETTER, *audited, *answers]) is Decision.PROMOTE
+
+
+def test_a_later_try_needs_more_evidence() -> None:
+    """What promotes in the first try does not in the tenth: whoever tries often enough would win by luck."""
+    found = evidence(stream(events=2_000, won=21, lost=13))
+    assert judge(found, days=1).decision is Decision.PROMOTE
+    found.tries = 10
+    assert judge(found, days=1).decision is Decision.WAIT
+
+
+@given(won=st.integers(0, 120), lost=st.integers(0, 120), neither=st.integers(0, 40), tries=st.integers(1, 5))
+def test_a_further_win_never_turns_promotion_into_rollback(won: int, lost: int, neither: int, tries: int) -> None:
+    """Nor a promotion into anything else, nor anything else into a rollback."""
+    found = evidence(stream(events=5_000, won=won, lost=lost, neither=neither, silent=1))
+    found.tries = tries
+    before = judge(found, days=1).decision
+    found.take(Answered(event_id=str(won + lost + neither), tag="other"))
+    after = judge(found, days=1).decision
+    assert before is not Decision.PROMOTE or after is Decision.PROMOTE
+    assert before is Decision.ROLL_BACK or after is not Decision.ROLL_BACK
+
+
+def test_a_margin_of_zero_asks_for_a_better_one() -> None:
+    """Won as often as lost is promoted with a margin, and is no better."""
+    even = stream(events=4_000, won=100, lost=100)
+    assert decided(even, guards=Guards(asked_at_least=0.5, margin=0.03)) is Decision.PROMOTE
+    assert decided(even, guards=Guards(asked_at_least=0.5, margin=0.0)) is Decision.WAIT
+    assert decided(stream(events=4_000, won=100, lost=40), guards=Guards(asked_at_least=0.5, margin=0.0)) is Decision.PROMOTE
+
+
+def models(epoch: int, champion: str, challenger: str | None = None) -> Models:
+    """An epoch."""
+    arm = None if challenger is None else Challenger(bundle=bundle(challenger), share=0.1, unit="key", salt="s")
+    return Models(epoch=epoch, champion=bundle(champion), challenger=arm)
+
+
+def record(epoch: int, challenger: str, decision: Decision = Decision.NOT_PROVEN) -> Verdict:
+    """A verdict of the topic."""
+    return Verdict(epoch=epoch, at=MOMENT, by="t", challenger=bundle(challenger), decision=decision, days=1, gates=())
+
+
+@pytest.mark.parametrize(
+    ("begun", "verdicts", "tries"),
+    [
+        ([models(0, "a")], [], 1),
+        ([models(0, "a"), models(1, "a", "c")], [record(1, "c", Decision.WAIT)], 1),
+        ([models(0, "a"), models(1, "a", "c"), models(2, "a", "c")], [record(2, "c")], 1),
+        ([models(0, "a"), models(1, "a", "d"), models(2, "a", "c")], [record(1, "d")], 2),
+        ([models(0, "a"), models(1, "a", "c"), models(2, "a")], [record(1, "c")], 2),
+        ([models(0, "a")], [record(0, "d"), record(0, "c"), record(0, "c", Decision.WAIT)], 3),
+        ([models(0, "a"), models(1, "a", "c")], [record(0, "c", Decision.PROMOTE)], 1),
+        ([models(0, "a"), models(1, "a", "c")], [record(0, "d", Decision.PROMOTE)], 2),
+        ([models(0, "a"), models(1, "a", "d"), models(2, "b")], [record(1, "d")], 1),
+    ],
+    ids=[
+        "first",
+        "in its epoch",
+        "larger share",
+        "after another",
+        "again",
+        "in shadow",
+        "its shadow",
+        "shadow before",
+        "new champion",
+    ],
+)
+def test_tries_against_one_champion_are_counted(begun: list[Models], verdicts: list[Verdict], tries: int) -> None:
+    """A challenger in epochs without a pause, and one in shadow that had its verdict, are a try each."""
+    assert tries_of(begun, verdicts, "c" * 64) == tries
+
+
+def test_a_verdict_is_read_from_the_topic_as_it_was_found() -> None:
+    """Its record has the sentence, every gate and its figures, and holds also where many slices wait."""
+    guards = Guards(asked_at_least=0.5, slices=tuple(GuardedSlice(name=f"{'n' * 120}{number}") for number in range(32)))
+    verdict = judge(evidence(BETTER, guards=guards), days=2.5)
+    written = verdict.record(7, bundle("c"), at=MOMENT, by="watch")
+    assert read_rollout(Record(key=None, value=write_rollout(written))) == written
+    assert (written.decision, written.days, written.gates) == ("wait", 2.5, verdict.gates)
+    assert len(verdict.says) > MAX_NOTE_CHARACTERS

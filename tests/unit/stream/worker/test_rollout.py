@@ -1,0 +1,344 @@
+"""A worker's side of a rollout, on records that a test gives it: what it says of a plan, and how it ends if it cannot decide."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.monitoring.metrics.rollout import RolloutMetrics
+from tagstream.stream.contract.rollout import BundleName, Partition, RolloutRecord, WorkerState
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.decide.rolled import RolledDeciders, bundle_name
+from tagstream.stream.deliver.crash.crash_file import CrashFile
+from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError
+from tagstream.stream.deliver.state_folder import stem_of
+from tagstream.stream.kafka.errors import unreachable
+from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker import rollout
+from tagstream.stream.worker.plan_file import PAYLOAD_BYTES
+from tagstream.stream.worker.rollout import WorkerRollout
+from tests.unit.stream.decide.test_rolled import stored
+from tests.unit.stream.rollout.test_epochs import change, folded, plan, start
+from tests.waiting import HANG_SECONDS
+
+PLACE = Partition(topic="content", topic_id="a", partition=0)
+MISSING = BundleName(digest="f" * 64, name="gone", version="9")
+
+
+class Ended(BaseException):
+    """The process would have ended here."""
+
+
+class Topic:
+    """The topic `rollout` in memory, as a worker's reader sees it."""
+
+    def __init__(self, *records: RolloutRecord) -> None:
+        """Begin with these records."""
+        self.epochs = folded(*records)
+
+    async def end(self) -> int:
+        """Of no meaning here: every record has been read."""
+        return 0
+
+    async def read_to(self, _: int) -> Epochs:
+        """All that there is."""
+        return self.epochs
+
+    async def wait_for_more(self) -> None:
+        """For a moment."""
+        await asyncio.sleep(0.01)
+
+    def check(self) -> None:
+        """It is read."""
+
+
+class Away(Topic):
+    """The same, and its leader is away: it does not say where the topic ends before it is back."""
+
+    def __init__(self, *records: RolloutRecord) -> None:
+        """It is there when a worker begins."""
+        super().__init__(*records)
+        self.back, self.asked = asyncio.Event(), asyncio.Event()
+        self.back.set()
+        self.error: Exception | None = None
+
+    def leave(self) -> None:
+        """Be away."""
+        self.back.clear()
+        self.asked.clear()
+
+    async def end(self) -> int:
+        """Once it is back, or an error if it stays away."""
+        self.asked.set()
+        await self.back.wait()
+        if self.error is not None:
+            raise self.error
+        return 0
+
+
+class OneWorker:
+    """A worker's part in a rollout, with the records of a test; what it has said, and the error by which it would have ended."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing runs yet."""
+        self.ended: BaseException | None = None
+        self.end = asyncio.Event()
+        self.said: list[WorkerState] = []
+        self.taken_back: list[bytes] = []
+        self.part = WorkerRollout(
+            settings,
+            pipeline,
+            metrics=RolloutMetrics(CollectorRegistry()),
+            member=lambda: "a member",
+            say=self._say,
+            fail=self._fail,
+        )
+
+        @contextlib.asynccontextmanager
+        async def reader(*_: Any) -> AsyncIterator[Topic]:
+            yield topic
+
+        monkeypatch.setattr(rollout, "rollout_reader", reader)
+        monkeypatch.setattr(rollout, "rollout_topic", lambda _: {"content": PLACE.topic_id})
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        self.ended = error
+        self.end.set()
+        raise Ended
+
+    async def _say(self, key: bytes, value: bytes | None) -> Awaitable[None]:
+        if value is None:
+            self.taken_back.append(key)
+        else:
+            self.said.append(msgspec.json.decode(value, type=WorkerState))
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        confirmed.set_result(None)
+        return confirmed
+
+    def work(self, test: Callable[["OneWorker"], Awaitable[None]]) -> None:
+        """Follow the topic while a test's coroutine runs."""
+
+        async def both() -> None:
+            following = asyncio.create_task(self.part.run())
+            try:
+                async with asyncio.timeout(HANG_SECONDS):
+                    await test(self)
+            finally:
+                following.cancel()
+                _, still = await asyncio.wait({following}, timeout=HANG_SECONDS)
+                assert not still
+                if not following.cancelled():
+                    assert following.exception() is None or isinstance(following.exception(), Ended)
+
+        asyncio.run(both())
+
+    async def until_said(self, state: str, epoch: int) -> WorkerState:
+        """Its first word of this kind on an epoch."""
+        while True:
+            for one in self.said:
+                if (one.state, one.epoch) == (state, epoch):
+                    return one
+            await asyncio.sleep(0.01)
+
+
+def batch(*offsets: int) -> Sequence[Any]:
+    """Events of the one partition."""
+    return [SimpleNamespace(message=SimpleNamespace(topic="content", partition=0, offset=offset)) for offset in offsets]
+
+
+@pytest.fixture
+def settings(tiny_bundle_folder: Path, tmp_path: Path) -> Settings:
+    """Settings with a bundle, and a place for others."""
+    found = Settings().rollout.model_copy(update={"bundles": str(tmp_path / "bundles"), "cache": tmp_path / "cache"})
+    return Settings(bundle=tiny_bundle_folder, state_folder=tmp_path, rollout=found)
+
+
+@pytest.fixture
+def pipeline(settings: Settings) -> Pipeline:
+    """The pipeline of these settings."""
+    return pipeline_of(settings)
+
+
+def under(first: BundleName) -> RolloutRecord:
+    """The start under this champion."""
+    return msgspec.structs.replace(start(PLACE), champion=first)
+
+
+def to(bundle: BundleName, number: int, mark: int) -> tuple[RolloutRecord, ...]:
+    """An epoch under this champion from an offset on."""
+    planned, *rest = change(number, {PLACE: mark})
+    return msgspec.structs.replace(planned, champion=bundle), *rest  # type: ignore[type-var]
+
+
+def test_a_worker_that_cannot_load_the_model_that_decides_ends_before_its_first_event(
+    settings: Settings, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the code of a wrong setting, also if no event comes; the sentence has digest and place."""
+    worker = OneWorker(settings, pipeline, Topic(under(bundle_name(pipeline.decider)), *to(MISSING, 1, 5)), monkeypatch)
+
+    async def test(worker: OneWorker) -> None:
+        await worker.end.wait()
+
+    worker.work(test)
+    assert isinstance(worker.ended, NotStartedError)
+    assert worker.ended.exit_code == 2
+    for words in (MISSING.digest, settings.rollout.bundles, "epoch 1", "Next:"):
+        assert words in str(worker.ended)
+
+
+def test_a_model_of_an_old_event_that_is_gone_is_named_with_its_place(
+    settings: Settings, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group that is read again from its beginning: at the start the worker ends with 2; one that worked before ends as a broken one does."""
+    own = bundle_name(pipeline.decider)
+    topic = Topic(under(own), *to(MISSING, 1, 5), *to(own, 2, 9))
+
+    async def first_event(worker: OneWorker) -> None:
+        with pytest.raises(NotStartedError, match=rf"(?s){MISSING.digest}.*{settings.rollout.bundles}.*Next:"):
+            await worker.part.admit(batch(6, 10), lambda: False)
+
+    OneWorker(settings, pipeline, topic, monkeypatch).work(first_event)
+
+    async def later_event(worker: OneWorker) -> None:
+        await worker.part.admit(batch(9, 10), lambda: False)
+        with pytest.raises(DeliveryError, match="cannot be known") as found:
+            await worker.part.admit(batch(6), lambda: False)
+        assert not isinstance(found.value, NotStartedError)
+
+    OneWorker(settings, pipeline, topic, monkeypatch).work(later_event)
+
+
+def test_a_topic_that_is_made_while_a_worker_runs_holds_its_next_partitions(
+    settings: Settings, pipeline: Pipeline, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the topic events begin; events of partitions that it gets then wait until it has looked again, and the topic decides them."""
+    new = stored(settings, tiny_bundle, tmp_path / "new", version="2")
+    topic = Topic(under(bundle_name(pipeline.decider)), *to(new, 1, 5))
+    worker = OneWorker(settings, pipeline, topic, monkeypatch)
+    there: dict[str, str] = {}
+    monkeypatch.setattr(rollout, "rollout_topic", lambda _: there or None)
+
+    async def test(worker: OneWorker) -> None:
+        await worker.part.admit(batch(1), lambda: False)
+        assert worker.said == []
+        there["content"] = PLACE.topic_id
+        worker.part.look_again()
+        await worker.part.admit(batch(6), lambda: False)
+        assert pipeline.decider.model.digest == new.digest
+
+    worker.work(test)
+
+
+def test_a_worker_that_gets_partitions_as_it_ends_does_end(
+    settings: Settings, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told of both in the same moment."""
+    worker = OneWorker(settings, pipeline, Topic(), monkeypatch)
+    monkeypatch.setattr(rollout, "rollout_topic", lambda _: None)
+
+    async def test(worker: OneWorker) -> None:
+        await worker.part.admit(batch(1), lambda: False)
+        worker.part.look_again()
+
+    worker.work(test)
+
+
+def test_no_event_begins_while_the_leader_of_the_topic_is_away(
+    settings: Settings, pipeline: Pipeline, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is back, the epoch that began meanwhile decides; if it stays away the worker ends, and no event is to blame."""
+    new = stored(settings, tiny_bundle, tmp_path / "new", version="2")
+    topic = Away(under(bundle_name(pipeline.decider)))
+
+    async def test(worker: OneWorker) -> None:
+        await worker.part.admit(batch(1), lambda: False)
+        topic.leave()
+        held = asyncio.create_task(worker.part.admit(batch(6), lambda: False))
+        await topic.asked.wait()
+        for record in to(new, 1, 5):
+            topic.epochs.take(record)
+        await asyncio.sleep(3 * rollout.LOOK_SECONDS)
+        assert not held.done()
+        topic.back.set()
+        await held
+        assert pipeline.decider.model.digest == new.digest
+        topic.error = unreachable(settings, TimeoutError("the leader of rollout-0"))
+        with pytest.raises(DeliveryError, match=r"cannot be known which model decides.*leader of rollout-0.*Next:"):
+            await worker.part.admit(batch(7), lambda: False)
+
+    OneWorker(settings, pipeline, topic, monkeypatch).work(test)
+
+
+def test_a_worker_says_that_it_is_ready_or_why_not(
+    settings: Settings, pipeline: Pipeline, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan that it cannot load costs the plan, and not the worker."""
+    new = stored(settings, tiny_bundle, tmp_path / "new", version="2")
+    topic = Topic(under(bundle_name(pipeline.decider)))
+
+    async def test(worker: OneWorker) -> None:
+        await worker.until_said("decides", 0)
+        topic.epochs.take(msgspec.structs.replace(plan(1), champion=MISSING))
+        refused = await worker.until_said("refused", 1)
+        assert "ffff" in refused.why
+        topic.epochs.take(msgspec.structs.replace(plan(2), champion=new))
+        ready = await worker.until_said("ready", 2)
+        assert ready.digest == new.digest
+        await worker.part.admit(batch(1), lambda: False)
+
+    OneWorker(settings, pipeline, topic, monkeypatch).work(test)
+
+
+def test_a_worker_that_ends_in_good_order_takes_its_word_back(
+    settings: Settings, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says nothing more, whatever is planned meanwhile."""
+    topic = Topic(under(bundle_name(pipeline.decider)))
+
+    async def test(worker: OneWorker) -> None:
+        await worker.until_said("decides", 0)
+        await worker.part.leave()
+        topic.epochs.take(msgspec.structs.replace(plan(1), champion=MISSING))
+        await asyncio.sleep(3 * rollout.LOOK_SECONDS)
+        assert worker.taken_back == [b"a member"]
+        assert [one.state for one in worker.said] == ["decides"]
+
+    OneWorker(settings, pipeline, topic, monkeypatch).work(test)
+
+
+def test_a_plan_by_which_a_worker_ended_is_refused_by_the_next_one(
+    settings: Settings, pipeline: Pipeline, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not loaded again, its word says why, and the worker decides on."""
+    new = stored(settings, tiny_bundle, tmp_path / "new", version="2")
+    topic = Topic(under(bundle_name(pipeline.decider)), msgspec.structs.replace(plan(1), champion=new))
+    left = CrashFile(tmp_path, stem=f"{stem_of(settings)}.plan", payload_bytes=PAYLOAD_BYTES)
+    left.write(f"{settings.rollout.topic} 1".encode())
+    left.close(remove=False)
+    monkeypatch.setattr(RolledDeciders, "prepare", refuse_plans(RolledDeciders.prepare))
+
+    async def test(worker: OneWorker) -> None:
+        refused = await worker.until_said("refused", 1)
+        assert "a worker ended while it loaded this" in refused.why
+        await worker.part.admit(batch(1), lambda: False)
+
+    OneWorker(settings, pipeline, topic, monkeypatch).work(test)
+
+
+def refuse_plans(real: Callable[..., Any]) -> Callable[..., Any]:
+    """Loading a plan fails the test; what decides is loaded."""
+
+    def prepare(self: RolledDeciders, models: Models, *, bounded: bool = False) -> Any:
+        assert not bounded
+        return real(self, models)
+
+    return prepare
