@@ -5,6 +5,9 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help setup demo label-studio asyncapi openapi kubernetes test test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test lock clean
 
+# A ZIP of the project, or a git without core.symlinks, has text files where the package `tagstream` has links to its rooms.
+$(foreach room,stream model_export monitoring,$(shell test -d tagstream/$(room) || ln -sfn ../$(room) tagstream/$(room)))
+
 help: ## print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
