@@ -1,1 +1,103 @@
-"""The one name that tagstream's wheel claims. The folders `stream`, `model_export` and `monitoring` of the checkout are its rooms."""
+"""
+tagstream as a library: decisions for a program of yours, and the topics' records. docs/library.md is its page.
+
+The names in `__all__` are stable; everything below `tagstream.stream`, `tagstream.model_export` and `tagstream.monitoring` is not.
+Each is imported when it is first asked for, so that `import tagstream` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tagstream.model_export.bundle.bundle import BundleError
+    from tagstream.stream.contract.answers import Answer, AnsweredEvent, read_answer
+    from tagstream.stream.contract.dead_letter import DeadLetter
+    from tagstream.stream.contract.dead_letter import read as read_dead_letter
+    from tagstream.stream.contract.distinct import ConflictError, Distinct, distinct
+    from tagstream.stream.contract.event import ContentEvent, Record
+    from tagstream.stream.contract.outcome import Decision, ModelRef, ReviewerDecision
+    from tagstream.stream.contract.published import ModelDecision, PublishedDecision, read_decision
+    from tagstream.stream.contract.refusal import Refusal
+    from tagstream.stream.library.foreign import Answers, ForeignModel
+    from tagstream.stream.library.results import Decided, Event, Rejected, RejectedError, Result
+    from tagstream.stream.library.tagger import AsyncTagger, Tagger
+    from tagstream.stream.settings.loading import SettingsError
+    from tagstream.stream.settings.secret_files import SecurityError
+
+    __version__: str
+
+_HOMES = {
+    "model_export.bundle.bundle": ("BundleError",),
+    "stream.contract.answers": ("Answer", "AnsweredEvent", "read_answer"),
+    "stream.contract.dead_letter": ("DeadLetter",),
+    "stream.contract.distinct": ("ConflictError", "Distinct", "distinct"),
+    "stream.contract.event": ("ContentEvent", "Record"),
+    "stream.contract.outcome": ("Decision", "ModelRef", "ReviewerDecision"),
+    "stream.contract.published": ("ModelDecision", "PublishedDecision", "read_decision"),
+    "stream.contract.refusal": ("Refusal",),
+    "stream.library.foreign": ("Answers", "ForeignModel"),
+    "stream.library.results": ("Decided", "Event", "Rejected", "RejectedError", "Result"),
+    "stream.library.tagger": ("AsyncTagger", "Tagger"),
+    "stream.settings.loading": ("SettingsError",),
+    "stream.settings.secret_files": ("SecurityError",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Answer",
+    "AnsweredEvent",
+    "Answers",
+    "AsyncTagger",
+    "BundleError",
+    "ConflictError",
+    "ContentEvent",
+    "DeadLetter",
+    "Decided",
+    "Decision",
+    "Distinct",
+    "Event",
+    "ForeignModel",
+    "ModelDecision",
+    "ModelRef",
+    "PublishedDecision",
+    "Record",
+    "Refusal",
+    "Rejected",
+    "RejectedError",
+    "Result",
+    "ReviewerDecision",
+    "SecurityError",
+    "SettingsError",
+    "Tagger",
+    "__version__",
+    "distinct",
+    "read_answer",
+    "read_dead_letter",
+    "read_decision",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """
+    The public object of this name.
+
+    Raises:
+        AttributeError: There is none.
+    """
+    found: Any
+    if name == "__version__":
+        found = import_module("importlib.metadata").version("tagstream")
+    elif name == "read_dead_letter":
+        found = import_module("tagstream.stream.contract.dead_letter").read
+    elif name in _HOME:
+        found = getattr(import_module(f"tagstream.{_HOME[name]}"), name)
+    else:
+        msg = f"tagstream has no public name {name!r}; it has {', '.join(__all__)}"
+        raise AttributeError(msg)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__
