@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tagstream.model_export.bundle.bundle import BundleError
-    from tagstream.stream.contract.answers import Answer, AnsweredEvent, read_answer
-    from tagstream.stream.contract.dead_letter import DeadLetter
-    from tagstream.stream.contract.dead_letter import read as read_dead_letter
+    from tagstream.stream.contract.answers import Answer, AnsweredEvent, Before
+    from tagstream.stream.contract.dead_letter import DeadLetter, Place
     from tagstream.stream.contract.distinct import ConflictError, Distinct, distinct
     from tagstream.stream.contract.event import ContentEvent, Record
     from tagstream.stream.contract.outcome import Decision, ModelRef, ReviewerDecision
-    from tagstream.stream.contract.published import ModelDecision, PublishedDecision, read_decision
+    from tagstream.stream.contract.published import DecidedEvent, ModelDecision, PublishedDecision
     from tagstream.stream.contract.refusal import Refusal
     from tagstream.stream.library.foreign import Answers, ForeignModel
+    from tagstream.stream.library.readers import read_answer, read_dead_letter, read_decision
     from tagstream.stream.library.results import Decided, Event, Rejected, RejectedError, Result
     from tagstream.stream.library.tagger import AsyncTagger, Tagger
     from tagstream.stream.settings.loading import SettingsError
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "model_export.bundle.bundle": ("BundleError",),
-    "stream.contract.answers": ("Answer", "AnsweredEvent", "read_answer"),
-    "stream.contract.dead_letter": ("DeadLetter",),
+    "stream.contract.answers": ("Answer", "AnsweredEvent", "Before"),
+    "stream.contract.dead_letter": ("DeadLetter", "Place"),
     "stream.contract.distinct": ("ConflictError", "Distinct", "distinct"),
     "stream.contract.event": ("ContentEvent", "Record"),
     "stream.contract.outcome": ("Decision", "ModelRef", "ReviewerDecision"),
-    "stream.contract.published": ("ModelDecision", "PublishedDecision", "read_decision"),
+    "stream.contract.published": ("DecidedEvent", "ModelDecision", "PublishedDecision"),
     "stream.contract.refusal": ("Refusal",),
     "stream.library.foreign": ("Answers", "ForeignModel"),
+    "stream.library.readers": ("read_answer", "read_dead_letter", "read_decision"),
     "stream.library.results": ("Decided", "Event", "Rejected", "RejectedError", "Result"),
     "stream.library.tagger": ("AsyncTagger", "Tagger"),
     "stream.settings.loading": ("SettingsError",),
@@ -48,17 +49,20 @@ __all__ = [
     "AnsweredEvent",
     "Answers",
     "AsyncTagger",
+    "Before",
     "BundleError",
     "ConflictError",
     "ContentEvent",
     "DeadLetter",
     "Decided",
+    "DecidedEvent",
     "Decision",
     "Distinct",
     "Event",
     "ForeignModel",
     "ModelDecision",
     "ModelRef",
+    "Place",
     "PublishedDecision",
     "Record",
     "Refusal",
@@ -87,8 +91,6 @@ def __getattr__(name: str) -> Any:
     found: Any
     if name == "__version__":
         found = import_module("importlib.metadata").version("tagstream")
-    elif name == "read_dead_letter":
-        found = import_module("tagstream.stream.contract.dead_letter").read
     elif name in _HOME:
         found = getattr(import_module(f"tagstream.{_HOME[name]}"), name)
     else:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from docs.generate import alerts, boards, metrics_page, settings_page
+from docs.generate import alerts, boards, metrics_page, python_face, settings_page
 from tagstream.stream.contract.schema import pages
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +22,7 @@ def made(root: Path = ROOT) -> dict[Path, str]:
         **{boards.DASHBOARDS / f"{board.name}.json": boards.text(board) for board in boards.BOARDS},
         Path("docs/metrics.md"): metrics_page.page(),
         Path("docs/settings.md"): settings_page.page(),
+        Path("docs/python.txt"): python_face.page(),
         **{CONTRACT / name: text for name, text in pages.pages().items()},
     }
 

@@ -22,8 +22,8 @@ def copy(tmp_path: Path) -> Path:
     """A copy of all that is made, and of the runbooks and cases."""
     for folder in COPIED:
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    for page in ("metrics", "settings"):
-        shutil.copy(ROOT / "docs" / f"{page}.md", tmp_path / "docs")
+    for page in ("metrics.md", "settings.md", "python.txt"):
+        shutil.copy(ROOT / "docs" / page, tmp_path / "docs")
     return tmp_path
 
 
