@@ -1,4 +1,4 @@
-"""What ends a release: a sentence that says what is wrong, why, and the next step."""
+"""The end of a release that cannot be made: a sentence that says what is wrong, why, and the next step."""
 
 import subprocess
 from collections.abc import Mapping, Sequence

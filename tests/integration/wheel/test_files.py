@@ -55,7 +55,7 @@ def test_the_sdist_has_every_file_once(built: Distributions, tracked: set[str]) 
 
 
 def test_two_builds_have_the_same_bytes(built: Distributions, tmp_path: Path) -> None:
-    """Whoever builds a commit can compare sums with who released it."""
+    """A user who builds the commit can compare sums with the maintainer who released it."""
     again = distributions.build(ROOT, tmp_path, epoch=EPOCH)
     assert again.wheel.read_bytes() == built.wheel.read_bytes()
     assert again.sdist.read_bytes() == built.sdist.read_bytes()

@@ -1,4 +1,4 @@
-"""What the installed package tells people to do or to read exists for who has no checkout."""
+"""The installed package tells people to do and to read what there is without a checkout."""
 
 import ast
 import re
@@ -64,7 +64,7 @@ def texts(package: Path) -> Iterator[tuple[str, str]]:
 
 
 def unknown(text: str, package: Path) -> list[str]:
-    """What a text names that an installed package has not."""
+    """The targets, paths and names of a text that an installed package has not."""
     paths = [path for path in PATH.findall(text) if path != ANY_PAGE and not (package / path).exists()]
     return [*MAKE.findall(text), *paths, *BY_NAME.findall(text)]
 

@@ -18,7 +18,7 @@ NAME = re.compile(r"pip install (?:-\S+ )*['\"]?tagstream(?![\w-]*[\w.-]*\.whl|\
 
 
 def by_name(text: str) -> list[str]:
-    """What in a text would be looked for on an index."""
+    """The parts of a text that would be looked for on an index."""
     return [*EXTRA.findall(text), *NAME.findall(text)]
 
 
