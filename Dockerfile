@@ -25,6 +25,7 @@ COPY stream stream
 COPY model_export model_export
 COPY monitoring monitoring
 COPY tagstream tagstream
+COPY docs docs
 RUN /build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /build/wheel . \
     && /build/bin/python -m pip --python /opt/tagstream/bin/python install --no-cache-dir --no-deps /build/wheel/*.whl
 

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo label-studio asyncapi openapi kubernetes test test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test lock clean
+.PHONY: help setup demo label-studio asyncapi openapi kubernetes test test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test release lock clean
 
 # A ZIP of the project, or a git without core.symlinks, has text files where the package `tagstream` has links to its rooms.
 $(foreach room,stream model_export monitoring,$(shell test -d tagstream/$(room) || ln -sfn ../$(room) tagstream/$(room)))
@@ -120,6 +120,10 @@ soak: .venv/.dev ## half an hour at half load, after a quarter to warm up: does 
 
 images-test: .venv/.dev ## build the image, run docker-compose.yml (Docker, or podman as root; skipped with a sentence where there is neither)
 	$(BIN)/pytest tests/images -m images --durations=5
+
+release: .venv/.dev ## wheel, sdist, image, list of packages and notes of VERSION=..., tried in a clean environment; publishes nothing
+	@test -n "$(VERSION)" || { echo "Which version? Next: make release VERSION=0.2.0"; exit 2; }
+	$(BIN)/python -m deploy.release $(VERSION) $(RELEASE_FLAGS)
 
 check: .venv/.dev ## format, lint, types, import contracts, files that are made from the code
 	$(BIN)/ruff format --check .

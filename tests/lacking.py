@@ -24,6 +24,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
         "no browser to open pages in: install the package chromium",
     ),
     "faketime": (("faketime",), "no library to set the clock of a process: install the package faketime"),
+    "git": (("git",), "no git to make a checkout with: install the package git"),
     "go": (("go",), "no Go to build kustomize with: install the package golang-go"),
     "label-studio": ((str(LABEL_STUDIO),), "no SDK of Label Studio to read our files with: run `make label-studio`"),
     "openapi-python-client": ((str(OPENAPI_PYTHON),), "no generator of clients in Python: run `make openapi`"),

@@ -140,7 +140,7 @@ def _soft_examples(splits: Splits, train: Examples, unlabelled: list[list[int]],
         return soft_examples(train, unlabelled, labels=count), False
     encoder = advisor.find()
     if encoder is None:
-        logger.warning("advice_missing next=pip install -r requirements/advisor.txt; training goes on with labels alone")
+        logger.warning("advice_missing next=pip install %s; training goes on with labels alone", " ".join(advisor.REQUIREMENTS))
         return soft_examples(train, unlabelled, labels=count), False
     advice = advisor.advise(
         encoder,

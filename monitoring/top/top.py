@@ -128,5 +128,5 @@ def _no_answer(troubles: Sequence[Trouble], waits: str) -> str:
     what = "; ".join(f"{trouble.worker}: {trouble.why}" for trouble in troubles)
     return (
         f"no worker answers ({what}).{f' {waits}' if waits else ''} "
-        f"Next: start one (tagstream worker, or make demo), or name its address: tagstream top HOST:PORT."
+        f"Next: start one (tagstream worker, or tagstream demo), or name its address: tagstream top HOST:PORT."
     )

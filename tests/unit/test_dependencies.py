@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("stream", "model_export", "monitoring")
 # Folders of the project that are not installed; the extra `dev` serves them.
-BESIDE = ("tests", "benchmarks", "examples", "docs")
+BESIDE = ("tests", "benchmarks", "examples", "docs", "deploy")
 # Used by a dependency, not by our source: the comment beside each in pyproject.toml says by which.
 NOT_IMPORTED = {"cramjam"}
 # Types for mypy alone, in no distribution.

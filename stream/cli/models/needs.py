@@ -11,10 +11,13 @@ from tagstream.model_export.bundle import bundle
 from tagstream.model_export.bundle.manifest import MANIFEST
 from tagstream.model_export.data import madewithml
 from tagstream.stream import logs
+from tagstream.stream.cli import pages
 from tagstream.stream.cli.exits import EXIT_USAGE, fail, note
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
 
+# With the packages of CUDA and Triton: docs/install.md has the figures.
+TORCH_TAKES = "5.2 GB"
 # Libraries that write a screen of lines about every export.
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx", "torch.onnx._internal.exporter._registration")
 
@@ -36,7 +39,10 @@ def require_export(level: Literal["info", "warning"] | None = None) -> None:
         ExtraMissingError: One of them is not installed.
     """
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
-        msg = f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}."
+        msg = (
+            f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}. On Linux pip then takes "
+            f"PyTorch's build for CUDA, {TORCH_TAKES}; {pages.folder() / 'install.md'} says how to take the one for the CPU alone."
+        )
         raise ExtraMissingError(msg)
     if level is not None:
         logs.configure(level=level, form="console")

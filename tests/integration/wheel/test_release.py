@@ -1,0 +1,129 @@
+"""A release of a small clone from its beginning to its end, with lent packages in the place of downloaded ones."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy.release import environment, image, trial
+from deploy.release.environment import Environment
+from deploy.release.failure import ReleaseError
+from deploy.release.release import release
+from tests.integration.wheel.conftest import ROOT, lend_packages
+from tests.lacking import lacking
+
+VERSION = "9.9.9"
+AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example.com")
+# An engine whose containers are processes of this machine: it keeps what it was told, and runs the command of an environment.
+ENGINE = """#!/bin/sh
+echo "$@" >> {told}
+case $1 in
+  info) exit {info} ;;
+  save) echo layers > "$3" ;;
+  image) echo 0123abcd ;;
+  run) while [ "$1" != tagstream:{version} ]; do shift; done; shift; exec {command} "$@" ;;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This tree, with changes that are not committed, as a commit in which 9.9.9 is cut."""
+    if not (ROOT / ".git").exists():
+        lacking("git knows which files are the project's, and this is no checkout")
+    root = tmp_path_factory.mktemp("clone") / "checkout"
+    words = ("git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout.split("\0")[:-1]:
+        if (ROOT / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name, follow_symlinks=False)
+    package, changelog = root / "pyproject.toml", root / "CHANGELOG.md"
+    package.write_text(
+        package.read_text(encoding="utf-8").replace('\nversion = "', f'\nversion = "{VERSION}" # ', 1), encoding="utf-8"
+    )
+    text = changelog.read_text(encoding="utf-8")
+    changelog.write_text(
+        text.replace("\n## ", f"\n## {VERSION} (2026-12-01)\n\n- It is released.\n\n## Before ", 1), encoding="utf-8"
+    )
+    for git in (("init", "--quiet"), ("add", "."), (*AUTHOR, "commit", "--quiet", "-m", "cut")):
+        subprocess.run(["git", "-C", root, *git], check=True, timeout=60)
+    return root
+
+
+def lent(folder: Path, root: Path, wheel: Path) -> Environment:
+    """See `deploy.release.release.locked`, whose download takes a minute."""
+    del root
+    made = environment.make(folder)
+    environment.install(made, wheel)
+    lend_packages(made)
+    return made
+
+
+def engine_of(folder: Path, monkeypatch: pytest.MonkeyPatch, command: Path, *, info: int = 0) -> Path:
+    """Put the engine first on PATH, by the name docker; the file in which it keeps what it was told."""
+    told = folder / "told"
+    (folder / "docker").write_text(ENGINE.format(told=told, info=info, version=VERSION, command=command), encoding="utf-8")
+    (folder / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return told
+
+
+def test_a_release_has_its_files_and_their_sums(
+    clone: Path, installed: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wheel, sdist, image, list of packages, notes with the changes, and sums of all of them, that hold."""
+    told = engine_of(tmp_path, monkeypatch, installed.folder / "bin" / "tagstream")
+    found = image.engine()
+    assert found == "docker"
+    steps: list[str] = []
+    done = release(clone, VERSION, engine=found, prepare=lent, tell=steps.append)
+    assert done == clone / "dist" / VERSION
+    assert [path.name for path in done.parent.iterdir()] == [VERSION]
+    names = {
+        f"tagstream-{VERSION}-py3-none-any.whl",
+        f"tagstream-{VERSION}.tar.gz",
+        f"tagstream-{VERSION}-image.tar",
+        f"tagstream-{VERSION}-cyclonedx.json",
+        "RELEASE.md",
+    }
+    sums = dict(line.split("  ")[::-1] for line in (done / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
+    assert {path.name for path in done.iterdir()} == names | {"SHA256SUMS"}
+    assert sums == {name: hashlib.sha256((done / name).read_bytes()).hexdigest() for name in names}
+    text = (done / "RELEASE.md").read_text(encoding="utf-8")
+    commit = subprocess.run(
+        ["git", "-C", clone, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert f"Built from commit {commit.strip()}." in text
+    assert "\n- It is released.\n" in text
+    assert "sha256:0123abcd" in text
+    assert all(sums[name] in text for name in names - {"RELEASE.md"})
+    assert "It decides the 140 rows of `examples/tickets/gold.csv` as the checkout does." in text
+    build = next(line for line in told.read_text(encoding="utf-8").splitlines() if line.startswith("build"))
+    assert f"--label org.opencontainers.image.revision={commit.strip()}" in build
+    assert "push" not in told.read_text(encoding="utf-8")
+    inventory = (done / f"tagstream-{VERSION}-cyclonedx.json").read_text(encoding="utf-8")
+    components = {one["name"]: one["version"] for one in json.loads(inventory)["components"]}
+    assert components["tagstream"] == VERSION
+    assert {"onnxruntime", "faust-streaming"} <= components.keys()
+    with pytest.raises(ReleaseError, match=r"is there already\. Next: remove it"):
+        release(clone, VERSION, engine=None, prepare=lent)
+
+
+def test_a_wheel_that_decides_otherwise_is_not_released(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row is named, and no folder is left that looks like a release."""
+    right = trial.of_checkout(clone)
+    monkeypatch.setattr(trial, "of_checkout", lambda _: [*right[:6], {**right[6], "tag": "other tag"}, *right[7:]])
+    shutil.rmtree(clone / "dist", ignore_errors=True)
+    with pytest.raises(ReleaseError, match=r"140 decisions on 140 rows of .*, 1 of them different, the first in row 7\. Next:"):
+        release(clone, VERSION, engine=None, prepare=lent)
+    assert list((clone / "dist").iterdir()) == []
+
+
+def test_an_engine_that_does_not_answer_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program alone, without its service or the rights that it needs, builds nothing."""
+    engine_of(tmp_path, monkeypatch, Path("/bin/true"), info=1)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert image.engine() is None
