@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tagstream.model_export.bundle.bundle import BundleError
+    from tagstream.monitoring.vocabulary import Reason, Stage
     from tagstream.stream.contract.answers import Answer, AnsweredEvent, Before
     from tagstream.stream.contract.dead_letter import DeadLetter, Place
     from tagstream.stream.contract.distinct import ConflictError, Distinct, distinct
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tagstream.stream.contract.published import DecidedEvent, ModelDecision, PublishedDecision
     from tagstream.stream.contract.refusal import Refusal
     from tagstream.stream.library.foreign import Answers, ForeignModel
+    from tagstream.stream.library.gathering import ModelTimeoutError
     from tagstream.stream.library.readers import read_answer, read_dead_letter, read_decision
     from tagstream.stream.library.results import Decided, Event, Rejected, RejectedError, Result
     from tagstream.stream.library.tagger import AsyncTagger, Tagger
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "monitoring.vocabulary": ("Reason", "Stage"),
     "model_export.bundle.bundle": ("BundleError",),
     "stream.contract.answers": ("Answer", "AnsweredEvent", "Before"),
     "stream.contract.dead_letter": ("DeadLetter", "Place"),
@@ -36,6 +39,7 @@ _HOMES = {
     "stream.contract.published": ("DecidedEvent", "ModelDecision", "PublishedDecision"),
     "stream.contract.refusal": ("Refusal",),
     "stream.library.foreign": ("Answers", "ForeignModel"),
+    "stream.library.gathering": ("ModelTimeoutError",),
     "stream.library.readers": ("read_answer", "read_dead_letter", "read_decision"),
     "stream.library.results": ("Decided", "Event", "Rejected", "RejectedError", "Result"),
     "stream.library.tagger": ("AsyncTagger", "Tagger"),
@@ -62,8 +66,10 @@ __all__ = [
     "ForeignModel",
     "ModelDecision",
     "ModelRef",
+    "ModelTimeoutError",
     "Place",
     "PublishedDecision",
+    "Reason",
     "Record",
     "Refusal",
     "Rejected",
@@ -72,6 +78,7 @@ __all__ = [
     "ReviewerDecision",
     "SecurityError",
     "SettingsError",
+    "Stage",
     "Tagger",
     "__version__",
     "distinct",

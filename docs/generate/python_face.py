@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any, get_type_hints
 
 import tagstream
@@ -34,6 +35,8 @@ def block(name: str, found: Any) -> str:
     """
     if not inspect.isclass(found):
         return f"{name}{_signature(found)}\n" if inspect.isfunction(found) else f"{name} = {_short(str(found))}\n"
+    if issubclass(found, Enum):
+        return f"{name}\n" + "".join(f"    .{one.name} = {one.value!r}\n" for one in found)
     lines = "".join(f"    {line}\n" for line in (*_fields(found), *_members(found)))
     raised = f"({found.__base__.__name__})" if issubclass(found, BaseException) and found.__base__ is not None else ""
     # A program catches errors and is given records; it makes neither.
@@ -94,6 +97,6 @@ def _short(text: str) -> str:
     """
     text = text.replace("<built-in function time>", "time.time")
     text = re.sub(r"<class '([^']+)'>", r"\1", text)
-    text = re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text)
+    text = re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", lambda module: "msgspec." if module[0] == "msgspec." else "", text)
     # Python 3.14 writes it so.
     return re.sub(r"Optional\[([^\[\]]+)\]", r"\1 | None", text)

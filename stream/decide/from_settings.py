@@ -17,6 +17,7 @@ from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.decide.pipeline import PROBE, Decider, Draw, Pipeline
 from tagstream.stream.registry.unframing import unframing_of
+from tagstream.stream.settings.loading import SettingsError
 from tagstream.stream.settings.settings import Settings
 
 RULES_CONSEQUENCE = "no model is loaded; every event goes to review, with the rules' tag as a first guess"
@@ -24,10 +25,8 @@ RULES_CONSEQUENCE = "no model is loaded; every event goes to review, with the ru
 RULES_THRESHOLD = 1.0
 
 
-class UnknownLabelError(Exception):
+class UnknownLabelError(SettingsError):
     """`audit_rates` names a label that the decider does not have: the message names both."""
-
-    exit_code = 2
 
 
 def pipeline_of(
@@ -57,22 +56,28 @@ def pipeline_of(
     )
 
 
-def decider_of(settings: Settings) -> Decider:
+def decider_of(settings: Settings, *, of_stream: bool = True) -> Decider:
     """
     The decider that the settings name: the model of the bundle, or the keyword rules.
 
+    Args:
+        settings: Name it.
+        of_stream: Where a bundle is refused, the message names the rules as a way to keep events flowing to people.
+
     Raises:
-        BundleError: The bundle is refused; the message names the rules as a way to keep events flowing to people.
+        BundleError: The bundle is refused.
         RulesError: The rules are refused, or have other labels than the bundle.
     """
-    return _rules(settings) if settings.decider == "rules" else _model(settings)
+    return _rules(settings) if settings.decider == "rules" else _model(settings, of_stream=of_stream)
 
 
-def _model(settings: Settings) -> Decider:
+def _model(settings: Settings, *, of_stream: bool) -> Decider:
     try:
         bundle = read(settings.bundle)
         classifier = OnnxClassifier(bundle)
     except BundleError as error:
+        if not of_stream:
+            raise
         msg = (
             f"{error} Until then TAGSTREAM_DECIDER=rules keeps the stream flowing to people: without a model, every event to "
             f"{settings.topics.review}{'' if settings.rules else ' (labels of your own need TAGSTREAM_RULES, too)'}."

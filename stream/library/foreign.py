@@ -1,10 +1,10 @@
 """Decisions of a model that runs elsewhere, on the topics as a worker's are; and people's answers, as a worker makes decisions of them."""
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from collections.abc import Set as AbstractSet
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -18,11 +18,12 @@ from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.from_settings import draw_of
 from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.library.given import settings_of
 from tagstream.stream.library.results import Event, Result, in_batches, record_of, result_of
-from tagstream.stream.library.tagger import settings_of
 from tagstream.stream.settings.secret_files import answer_keys
 
 LEAST_LABELS = 2
+SLIP = 1e-6
 # An energy above this limit is what makes a text strange; the limit itself is arbitrary.
 _LIMIT, _STRANGE, _ORDINARY = 0.0, 1.0, -1.0
 
@@ -59,8 +60,8 @@ class ForeignModel:
         labels: Sequence[str],
         *,
         thresholds: float | Mapping[str, float],
-        kind: Literal["model", "rules"] = "model",
         settings: Mapping[str, Any] | None = None,
+        environment: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
@@ -72,17 +73,23 @@ class ForeignModel:
             labels: All of them, 2 to 1,000, in an order that stays.
             thresholds: The confidence from which on a decision is published without a person, 0 to 1, for all labels or by label; 1.0001
                 means never.
-            kind: `rules` for rules, about whose every decision a person is asked.
             settings: As for `Tagger`: names of topics, bounds on an event, and the draw for `audit`.
+            environment: As for `Tagger`.
             clock: Gives Unix seconds, published as `tagged_at`.
 
         Raises:
             ValueError: A name, a label or a threshold cannot be used: the message says which and why.
+            TypeError: Labels are no texts, or have no order.
             SettingsError: A setting is unknown or cannot be used.
         """
+        if isinstance(labels, str | AbstractSet) or not all(isinstance(label, str) for label in labels):
+            msg = "labels are texts in an order that stays: a list or a tuple of them"
+            raise TypeError(msg)
+        # Those of numpy and of enumerations are texts too, and of another class.
+        labels = [str.__str__(label) for label in labels]
         below = dict(thresholds) if isinstance(thresholds, Mapping) else dict.fromkeys(labels, thresholds)
         _check(name, version, labels, below)
-        self._settings = settings_of(settings)
+        self._settings = settings_of(settings, environment=environment)
         self._clock = clock
         digest = hashlib.sha256(msgspec.json.encode([name, version, list(labels)])).hexdigest()
         self._decider = Decider(
@@ -91,7 +98,6 @@ class ForeignModel:
             threshold=ALWAYS_ASK,
             thresholds=below,
             ood=OodLimits(energy=_LIMIT),
-            kind=kind,
         )
         self._draw = draw_of(self._settings, labels)
 
@@ -147,16 +153,18 @@ class ForeignModel:
     ) -> Prediction:
         labels = self._decider.labels
         if set(probabilities) != set(labels):
-            missing, foreign = sorted(set(labels) - set(probabilities)), sorted(set(probabilities) - set(labels))
+            missing, foreign = sorted(set(labels) - set(probabilities)), sorted(map(str, set(probabilities) - set(labels)))
             said = [f"{few(missing)} missing"] * bool(missing) + [f"{few(foreign)} unknown"] * bool(foreign)
             msg = f"probabilities must have each label of {self.model.name} once: {' and '.join(said)}"
             raise ValueError(msg)
-        for label, value in probabilities.items():
-            if not (math.isfinite(value) and 0 <= value <= 1):
+        shares = {label: float(probabilities[label]) for label in labels}
+        for label, value in shares.items():
+            # A sum of floats may miss 1 in its last digits.
+            if not -SLIP <= value <= 1 + SLIP:
                 msg = f"the probability of {label!r} is {value!r}, which is not between 0 and 1"
                 raise ValueError(msg)
-        rounded = {label: round(float(probabilities[label]), SCORE_DECIMALS) for label in labels}
-        top = max(labels, key=lambda label: probabilities[label])
+        rounded = {label: min(1.0, max(0.0, round(value, SCORE_DECIMALS))) for label, value in shares.items()}
+        top = max(labels, key=shares.__getitem__)
         if tags and (not set(tags) <= set(labels) or top not in tags):
             msg = f"tags must be labels of {self.model.name}, with the most probable one, {top!r}, among them: {few(sorted(tags))}"
             raise ValueError(msg)
@@ -178,19 +186,22 @@ class Answers:
     Each answer becomes one record of `tagged`, the same at each delivery but for `tagged_at`. A record that is no answer is rejected.
     """
 
-    def __init__(self, *, settings: Mapping[str, Any] | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, *, settings: Mapping[str, Any] | None = None, environment: bool = True, clock: Callable[[], float] = time.time
+    ) -> None:
         """
         Read the keys of answers, where the settings name a file of them.
 
         Args:
             settings: As for `Tagger`.
+            environment: As for `Tagger`.
             clock: Gives Unix seconds, published as `tagged_at`.
 
         Raises:
             SettingsError: A setting is unknown or cannot be used.
             SecurityError: The file of `security.answer_keys_file` cannot be used.
         """
-        self._settings = settings_of(settings)
+        self._settings = settings_of(settings, environment=environment)
         self._clock = clock
         self._answering = Answering(self._settings.limits, keys=answer_keys(self._settings.security))
 

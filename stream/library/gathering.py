@@ -4,11 +4,20 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Generic, TypeVar
 
 from tagstream.stream.contract.outcome import Publication
 
 T = TypeVar("T")
+
+
+class ModelTimeoutError(TimeoutError):
+    """
+    The model did not answer in time, and its thread cannot be taken out of it: nothing more is decided.
+
+    End the process by `os._exit`, since any other exit waits for the thread.
+    """
 
 
 class Gathering(Generic[T]):
@@ -35,18 +44,19 @@ class Gathering(Generic[T]):
         # Of those whose batch is in the model.
         self._in_model: set[asyncio.Future[Publication]] = set()
         self._running: set[asyncio.Task[None]] = set()
-        self._broken: str | None = None
+        self._ended_by: Exception | None = None
 
     async def found(self, asked: Sequence[T]) -> list[Publication]:
         """
         What is decided, in the order of what was asked.
 
         Raises:
-            TimeoutError: A batch took too long, this one or one before.
+            ModelTimeoutError: A batch took too long, this one or one before.
+            RuntimeError: It was stopped.
             Exception: The batch of one of them raised it.
         """
-        if self._broken is not None:
-            raise TimeoutError(self._broken)
+        if self._ended_by is not None:
+            raise type(self._ended_by)(*self._ended_by.args)
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Publication]] = [loop.create_future() for _ in asked]
         self._waiting.extend(zip(asked, futures, strict=True))
@@ -62,16 +72,18 @@ class Gathering(Generic[T]):
     def stop(self) -> None:
         """Begin no more batches; whoever still waits is told that nothing is decided. A thread of the model is not waited for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._refuse("the tagger was closed while this waited for the model")
+        self._refuse(RuntimeError("the tagger was closed while this waited for the model"))
         for task in self._running:
             task.cancel()
 
     def _begin(self) -> None:
         while self._free and (batch := self._taken()):
             self._free -= 1
+            # Before the task has run: one that is cancelled as it stands there never does.
+            self._in_model.update(future for _, future in batch)
             task = asyncio.create_task(self._run(batch))
             self._running.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(partial(self._ended, batch))
 
     def _taken(self) -> list[tuple[T, asyncio.Future[Publication]]]:
         """The next that wait, without those whose callers have given up."""
@@ -84,16 +96,15 @@ class Gathering(Generic[T]):
 
     async def _run(self, batch: Sequence[tuple[T, asyncio.Future[Publication]]]) -> None:
         futures = [future for _, future in batch]
-        self._in_model.update(futures)
         loop = asyncio.get_running_loop()
+        bound = asyncio.timeout(self._seconds)
         try:
-            async with asyncio.timeout(self._seconds):
+            async with bound:
                 found = await loop.run_in_executor(self._pool, self._decide, [asked for asked, _ in batch])
-        except TimeoutError:
-            self._refuse(
-                f"the model did not answer within {self._seconds:g} s (inference_timeout_seconds). Next: end the process"
-            )
         except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who wait
+            if bound.expired():
+                msg = f"the model did not answer within {self._seconds:g} s (inference_timeout_seconds). Next: end the process, by os._exit"
+                self._refuse(ModelTimeoutError(msg))
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
@@ -101,19 +112,18 @@ class Gathering(Generic[T]):
             for future, publication in zip(futures, found, strict=True):
                 if not future.done():
                     future.set_result(publication)
-        finally:
-            self._in_model.difference_update(futures)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, batch: Sequence[tuple[T, asyncio.Future[Publication]]], task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if self._broken is None:
+        self._in_model.difference_update(future for _, future in batch)
+        if self._ended_by is None:
             self._free += 1
             self._begin()
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: Exception) -> None:
         """Tell all that wait, and all that will ask, that nothing is decided any more."""
-        self._broken = why
+        self._ended_by = why
         for future in [*self._in_model, *(future for _, future in self._waiting)]:
             if not future.done():
-                future.set_exception(TimeoutError(why))
+                future.set_exception(type(why)(*why.args))
         self._waiting.clear()

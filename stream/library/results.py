@@ -1,5 +1,6 @@
 """Results as a program sees them: an event that was decided or rejected, with the records that a worker would publish for it."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -26,6 +27,10 @@ class RejectedError(ValueError):
         """Keep the rejection."""
         super().__init__(rejected.message)
         self.rejected = rejected
+
+    def __reduce__(self) -> tuple[type["RejectedError"], tuple["Rejected"]]:
+        """An exception is made anew of its arguments, of which this one's are not the message: a pool of processes sends it so."""
+        return type(self), (self.rejected,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +94,51 @@ Result = Decided | Rejected
 
 def record_of(event: Event) -> Record:
     """
-    The record of an event.
+    The record of an event. Text that is no UTF-8 and numbers that are none are left in it, and make it a rejected one.
 
     Raises:
         TypeError: It is none of the three, or a field has no form in JSON.
     """
     if isinstance(event, Record):
+        if not (isinstance(event.value, bytes | None) and isinstance(event.key, bytes | None)):
+            msg = "key and value of a Record are bytes, or None"
+            raise TypeError(msg)
         return event
     if isinstance(event, str):
         event = {"title": event}
     if not isinstance(event, Mapping):
         msg = f"an event is a title, its fields by name, or a Record; this is {type(event).__name__}"
         raise TypeError(msg)
-    return Record(key=None, value=msgspec.json.encode(dict(event)))
+    if not all(isinstance(name, str) for name in event):
+        msg = "the name of a field is a text"
+        raise TypeError(msg)
+    try:
+        return Record(key=None, value=_json(event, readable=True))
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, as `errors="surrogateescape"` leaves it: whoever reads the value says so.
+        return Record(key=None, value=_json(event, readable=False))
+
+
+def _json(fields: Mapping[str, Any], *, readable: bool) -> bytes:
+    return json.dumps(dict(fields), ensure_ascii=not readable, separators=(",", ":")).encode()
+
+
+def records_of(events: Iterable[Event]) -> Iterator[tuple[Record, bool]]:
+    """
+    The record of each event, and whether it came as one: its fields then lie where those of the topic do, else they have the contract's names.
+
+    Raises:
+        TypeError: These are not several events; or one is none of the three, or a field has no form in JSON: the message has its place.
+    """
+    if isinstance(events, str | bytes | Mapping | Record):
+        msg = f"decide takes several events, and this is one {type(events).__name__}: for one use [event]"
+        raise TypeError(msg)
+    for place, event in enumerate(events):
+        try:
+            yield record_of(event), isinstance(event, Record)
+        except (TypeError, ValueError) as error:
+            msg = f"event {place} of those to decide: {error}"
+            raise TypeError(msg) from error
 
 
 def result_of(publication: Publication, topics: Topics) -> Result:
@@ -119,7 +156,9 @@ def result_of(publication: Publication, topics: Topics) -> Result:
     outcome = publication.outcome
     if isinstance(outcome, Refusal):
         return Rejected(code=outcome.reason.value, stage=outcome.stage.value, message=outcome.message, records=records)
-    return Decided(event_id=outcome.event.id, decision=outcome.decision, records=records)
+    # Texts, as whoever reads the record back gets them.
+    plain = {name: tuple(map(str, getattr(outcome.decision, name))) for name in ("reasons", "text_flags")}
+    return Decided(event_id=outcome.event.id, decision=msgspec.structs.replace(outcome.decision, **plain), records=records)
 
 
 def decided(result: Result) -> Decided:

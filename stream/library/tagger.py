@@ -1,70 +1,87 @@
 """Decisions for a program of yours: the pipeline of the worker, called from Python, without Kafka."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef, Publication
-from tagstream.stream.decide.from_settings import draw_of, pipeline_of
+from tagstream.stream.decide.from_settings import decider_of, draw_of, pipeline_of
 from tagstream.stream.library.gathering import Gathering
-from tagstream.stream.library.results import Decided, Event, Result, decided, in_batches, record_of, result_of
-from tagstream.stream.settings.loading import load
-from tagstream.stream.settings.settings import Settings
-
-
-def settings_of(given: Mapping[str, Any] | None, **more: Any) -> Settings:
-    """
-    The environment's settings, with these above them.
-
-    Args:
-        given: Values by name; those of a table are a mapping themselves.
-        more: Further ones; None: not given.
-
-    Raises:
-        SettingsError: One is unknown or cannot be used.
-    """
-    return load(os.environ, {**(given or {}), **{name: value for name, value in more.items() if value is not None}}).settings
-
+from tagstream.stream.library.given import settings_of
+from tagstream.stream.library.results import Decided, Event, Result, decided, in_batches, records_of, result_of
 
 Asked = tuple[Record, bool]
 """A record, and whether it has the form of those on the topic of events; else it has the names of the contract."""
 
 
-def asked_of(event: Event) -> Asked:
-    """
-    The record of an event, and where it comes from.
+class OfBundle:
+    """A model that is loaded, with its settings: what both taggers share."""
 
-    Raises:
-        TypeError: As of `record_of`.
-    """
-    return record_of(event), isinstance(event, Record)
-
-
-class Pipelines:
-    """The settings and the model of a tagger, and the pipelines that share it."""
-
-    def __init__(self, bundle: str | Path | None, settings: Mapping[str, Any] | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        bundle: str | Path | None = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        environment: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """
-        Load the model; arguments and errors are those of `Tagger`.
+        Load the model.
 
         Args:
-            bundle: Its folder.
-            settings: Values by name.
-            clock: Gives Unix seconds.
-        """
-        self.settings = settings_of(settings, bundle=None if bundle is None else Path(bundle))
-        self._clock = clock
-        # Records have the shape of the topic, and may be in a Schema Registry's frame; fields that a program hands in have the contract's names.
-        self._of_topic = pipeline_of(self.settings, framed=True)
-        self.decider = self._of_topic.decider
-        self._of_fields = pipeline_of(self.settings.with_columns, decider=self.decider)
-        self._of_topic.draw = self._of_fields.draw = draw_of(self.settings, self.decider.labels)
+            bundle: Its folder; by default that of the settings, which is the bundle that comes with the package.
+            settings: Values by name, as on the page of settings: `{"confidence_threshold": 0.9, "topics.tagged": "news.tagged"}`.
+            environment: Whether variables `TAGSTREAM_...` and the file `tagstream.toml` of the working directory hold below them.
+            clock: Gives Unix seconds, published as `tagged_at`.
 
-    def publications(self, batch: Sequence[Asked]) -> list[Publication]:
+        Raises:
+            SettingsError: A setting is unknown or cannot be used.
+            BundleError: The bundle is refused.
+        """
+        self._settings = settings_of(settings, environment=environment, bundle=bundle)
+        self._clock = clock
+        self._decider = decider_of(self._settings, of_stream=False)
+        # Records have the shape of the topic, and may be in a Schema Registry's frame; fields that a program hands in have the contract's names.
+        self._of_topic = pipeline_of(self._settings, decider=self._decider, framed=True)
+        self._of_fields = pipeline_of(self._settings.with_columns, decider=self._decider)
+        self._of_topic.draw = self._of_fields.draw = draw_of(self._settings, self._decider.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the bundle's order."""
+        return self._decider.labels
+
+    @property
+    def model(self) -> ModelRef:
+        """Name, version and digest of the bundle, as each decision bears them."""
+        return self._decider.model
+
+    def asked_below(self, label: str) -> float:
+        """
+        The confidence below which a person is asked about an event that the model calls by this label.
+
+        Raises:
+            ValueError: The bundle has no such label.
+        """
+        if label not in self.labels:
+            msg = f"{label!r} is no label of {self.model.name}, which has {', '.join(self.labels)}"
+            raise ValueError(msg)
+        return self._decider.asked_below(label)
+
+    def __getstate__(self) -> NoReturn:
+        """
+        Refuse to be pickled, in words.
+
+        Raises:
+            TypeError: Always: a loaded network cannot be sent to another process.
+        """
+        msg = f"a {type(self).__name__} holds a loaded model and cannot be sent to another process: make one in each"
+        raise TypeError(msg)
+
+    def _publications(self, batch: Sequence[Asked]) -> list[Publication]:
         """The publications of a batch, in order. What comes from a topic and what does not are read by a pipeline each."""
         found = {
             from_topic: iter(pipeline.publications([record for record, its in batch if its is from_topic], clock=self._clock))
@@ -72,16 +89,15 @@ class Pipelines:
         }
         return [next(found[from_topic]) for _, from_topic in batch]
 
-    def result(self, publication: Publication) -> Result:
-        """The result of a publication, for the topics of the settings."""
-        return result_of(publication, self.settings.topics)
+    def _result(self, publication: Publication) -> Result:
+        return result_of(publication, self._settings.topics)
 
 
-class Tagger:
+class Tagger(OfBundle):
     """
     Decides events as a worker does: the same tags, confidences, ids and bytes, but for `tagged_at`.
 
-    The model is loaded once, takes a core for each call that runs, and may be called from several threads at once.
+    The model is loaded once and takes a core for each call that runs. Several threads may call at once.
 
     >>> from tagstream import Tagger
     >>> tagger = Tagger()
@@ -91,42 +107,6 @@ class Tagger:
     >>> [one.tag for one in tagger.decide(["Real-time object detection on a phone", {"title": "Attention is all you need"}])]
     ['computer-vision', 'natural-language-processing']
     """
-
-    def __init__(
-        self,
-        bundle: str | Path | None = None,
-        *,
-        settings: Mapping[str, Any] | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """
-        Load the model.
-
-        Args:
-            bundle: Its folder; by default that of the settings, which is the bundle that comes with the package.
-            settings: Values by name, as on the page of settings, above those of the environment (`TAGSTREAM_...`) and of `tagstream.toml`:
-                `{"confidence_threshold": 0.9, "topics": {"tagged": "news.tagged"}}`.
-            clock: Gives Unix seconds, published as `tagged_at`.
-
-        Raises:
-            SettingsError: A setting is unknown or cannot be used.
-            BundleError: The bundle is refused.
-        """
-        self._pipelines = Pipelines(bundle, settings, clock)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels, in the bundle's order."""
-        return self._pipelines.decider.labels
-
-    @property
-    def model(self) -> ModelRef:
-        """Name, version and digest of the bundle, as each decision bears them."""
-        return self._pipelines.decider.model
-
-    def asked_below(self, label: str) -> float:
-        """The confidence below which a person is asked about an event that the model calls by this label."""
-        return self._pipelines.decider.asked_below(label)
 
     def tag(self, title: str, description: str | None = None, *, id: str | None = None) -> Decided:  # noqa: A002 - the contract's name
         """
@@ -139,6 +119,7 @@ class Tagger:
 
         Raises:
             RejectedError: It is no event: the title is blank, for example.
+            TypeError: One of them is no text.
         """
         return decided(self.decide([fields_of(title, description, id)])[0])
 
@@ -150,21 +131,22 @@ class Tagger:
             events: Titles, fields by name, or records as they lie on a topic.
 
         Raises:
-            TypeError: One is none of these, or a field has no form in JSON.
+            TypeError: One is none of these, or a field has no form in JSON; the message has its place.
             Exception: The machine is broken, and nothing was decided: memory or a file is missing, or the model raises for texts that it is known to decide.
         """
         return [
-            self._pipelines.result(one)
-            for batch in in_batches(map(asked_of, events), self._pipelines.settings.batch_max_events)
-            for one in self._pipelines.publications(batch)
+            self._result(one)
+            for batch in in_batches(records_of(events), self._settings.batch_max_events)
+            for one in self._publications(batch)
         ]
 
 
-class AsyncTagger:
+class AsyncTagger(OfBundle):
     """
-    The same for asyncio. Calls that wait at the same time go to the model together, in threads beside the event loop.
+    The same for asyncio. Calls that wait at the same time go to the model together, in threads beside the event loop, first come, first served.
 
-    A result does not depend on the calls beside it, so that this changes the speed and nothing else.
+    A result does not depend on the calls beside it, so that this changes the speed and nothing else. `batch_max_events` events go to the model
+    at once, in `inference_threads` threads, within `inference_timeout_seconds`.
 
     >>> import asyncio
     >>> from tagstream import AsyncTagger
@@ -175,36 +157,21 @@ class AsyncTagger:
     ['computer-vision', 'mlops']
     """
 
-    def __init__(
-        self,
-        bundle: str | Path | None = None,
-        *,
-        settings: Mapping[str, Any] | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """
-        Load the model; arguments and errors are those of `Tagger`.
-
-        `batch_max_events` events go to the model at once, in `inference_threads` threads, within `inference_timeout_seconds`.
-        """
-        self._pipelines = Pipelines(bundle, settings, clock)
-        self._gathering: Gathering[Asked] | None = None
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """As of `Tagger`."""
-        return self._pipelines.decider.labels
-
-    @property
-    def model(self) -> ModelRef:
-        """As of `Tagger`."""
-        return self._pipelines.decider.model
+    _gathering: Gathering[Asked] | None = None
 
     async def __aenter__(self) -> Self:
-        """Start the threads of the model."""
-        settings = self._pipelines.settings
+        """
+        Start the threads of the model.
+
+        Raises:
+            RuntimeError: It is open already: one block for each, in one event loop.
+        """
+        if self._gathering is not None:
+            msg = "this AsyncTagger is open already; its `async with` stands once, around all that uses it"
+            raise RuntimeError(msg)
+        settings = self._settings
         self._gathering = Gathering(
-            self._pipelines.publications,
+            self._publications,
             threads=settings.inference_threads,
             at_once=settings.batch_max_events,
             seconds=settings.inference_timeout_seconds,
@@ -228,19 +195,27 @@ class AsyncTagger:
         The results of events, in their order.
 
         Raises:
-            TypeError: One is no event by its type, or a field has no form in JSON.
-            RuntimeError: It is not inside `async with`.
-            TimeoutError: The model did not answer within `inference_timeout_seconds`. It cannot be taken out of its thread: end the process.
+            TypeError: As of `Tagger.decide`.
+            RuntimeError: It is not inside `async with`, or its block ended meanwhile.
+            ModelTimeoutError: The model did not answer within `inference_timeout_seconds`, now or before.
             Exception: As of `Tagger.decide`.
         """
         if self._gathering is None:
             msg = "an AsyncTagger decides inside `async with AsyncTagger(...) as tagger:` only"
             raise RuntimeError(msg)
-        asked = [asked_of(event) for event in events]
-        return [self._pipelines.result(one) for one in await self._gathering.found(asked)]
+        return [self._result(one) for one in await self._gathering.found(list(records_of(events)))]
 
 
 def fields_of(title: str, description: str | None, event_id: str | None) -> dict[str, str]:
-    """The fields of an event, without those that are not given."""
+    """
+    The fields of an event, without those that are not given.
+
+    Raises:
+        TypeError: One is no text.
+    """
     given = {"id": event_id, "title": title, "description": description}
+    for name, value in given.items():
+        if not isinstance(value, str) and (value is not None or name == "title"):
+            msg = f"{name} is a text, and this is {type(value).__name__}"
+            raise TypeError(msg)
     return {name: value for name, value in given.items() if value is not None}

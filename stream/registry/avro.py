@@ -17,6 +17,7 @@ from typing import Any
 from tagstream.model_export.extras import install
 from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.contract.refusal import Refused, undecodable
+from tagstream.stream.settings.loading import SettingsError
 
 Read = Callable[[bytes], bytes]
 """A payload as JSON. Raises `Refused` if the payload is not what its schema says, or not an event that fits."""
@@ -44,10 +45,8 @@ class SchemaError(Exception):
     """A text is no Avro schema that can be read here; the message says why."""
 
 
-class MissingExtraError(Exception):
+class MissingExtraError(SettingsError):
     """The extra `registry` is not installed."""
-
-    exit_code = 2
 
 
 class Bytes(bytes):

@@ -5,6 +5,7 @@ defaults. An unknown key is an error that names the known one that it resembles,
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from tagstream.stream.settings.topics import SameNameError
 CONFIG_FILE = "tagstream.toml"
 # Variables with our prefix that are not settings: they choose where settings are read from.
 CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
+# Of a Service: its host and ports, and for each port its parts.
+SERVICE_LINK = re.compile(PREFIX + r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 # A user in one of these is refused, and what may be a password is not printed.
 ADDRESSES = frozenset({"brokers", "schema_registry.url", "security.token_url", "tracing.endpoint"})
 
@@ -61,7 +64,9 @@ class _Environment(EnvSettingsSource):
         return {name.lower(): value for name, value in self._environ.items()}
 
 
-def load(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, folder: Path | None = None) -> Loaded:
+def load(
+    environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, folder: Path | None = None, *, given_by: str = "flag"
+) -> Loaded:
     """
     Read the settings.
 
@@ -69,6 +74,7 @@ def load(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, fol
         environ: The environment's variables.
         flags: Values of command-line flags by setting name; None means that the flag was not given.
         folder: The folder of `tagstream.toml`, by default the working directory. `TAGSTREAM_CONFIG` names another file.
+        given_by: The word for the origin of `flags`.
 
     Raises:
         SettingsError: A key is unknown, a value cannot be used, or the file cannot be read.
@@ -76,6 +82,7 @@ def load(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, fol
     >>> load({"TAGSTREAM_GROUP": "night"}, folder=Path("/nonexistent")).settings.group
     'night'
     """
+    environ = _without_service_links(environ)
     _refuse_unknown_variables(environ)
     path, table = _file(environ, folder or Path.cwd())
     given = {name: value for name, value in (flags or {}).items() if value is not None}
@@ -83,7 +90,7 @@ def load(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, fol
     origins = {
         **dict.fromkeys(_keys(table), _of_file(path)),
         **{name.removeprefix(PREFIX).lower().replace("__", "."): f"environment {name}" for name in variables},
-        **dict.fromkeys(_keys(given), "flag"),
+        **dict.fromkeys(_keys(given), given_by),
     }
     origins = {key.replace("topics.content_dlq", "topics.dlq"): origin for key, origin in origins.items()}
     try:
@@ -116,6 +123,16 @@ def _field(key: str) -> FieldInfo:
         assert issubclass(inner, BaseModel)
         model = inner
     return model.model_fields[name]
+
+
+def _without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables without those that Kubernetes sets in every pod of a namespace with a Service whose name begins with `tagstream`."""
+    return {name: value for name, value in environ.items() if not (SERVICE_LINK.fullmatch(name) or _is_address(name, value))}
+
+
+def _is_address(name: str, value: str) -> bool:
+    """`TAGSTREAM_PORT=tcp://10.0.0.1:9108`, of a Service called `tagstream`: no setting has such a value."""
+    return name.startswith(PREFIX) and name.endswith("PORT") and value.startswith(("tcp://", "udp://", "sctp://"))
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,13 +67,6 @@ def test_a_person_is_asked_about_a_strange_text_whatever_the_confidence(
     assert found.decision.reasons == reasons
 
 
-def test_a_person_is_asked_about_every_guess_of_rules() -> None:
-    """As in a worker without a model."""
-    found = foreign(kind="rules").decide(EVENT, sure("login", 1.0))
-    assert isinstance(found, Decided)
-    assert (found.needs_person, found.decision.decider) == (True, "rules")
-
-
 def test_a_decision_has_the_same_bytes_each_time_and_another_model_another_id() -> None:
     """The id is made of the event, name, version and labels."""
     first, again = (record(foreign().decide(EVENT, sure("login")), "tagged") for _ in range(2))
@@ -123,6 +117,26 @@ def test_probabilities_that_are_none_are_refused(probabilities: dict[str, float]
     """Nothing is published that a reader would refuse."""
     with pytest.raises(ValueError, match=words):
         foreign().decide(EVENT, probabilities)
+
+
+def test_a_sum_that_misses_one_in_its_last_digits_is_a_probability() -> None:
+    """Floats of 32 bits do."""
+    found = foreign().decide(EVENT, {"billing": 0.0, "login": 1.0000001, "other": -1e-9})
+    assert isinstance(found, Decided)
+    assert found.decision.probabilities == {"billing": 0.0, "login": 1.0, "other": 0.0}
+
+
+@pytest.mark.parametrize("labels", ["ab", {"a", "b"}, [1, 2]])
+def test_labels_are_texts_in_an_order(labels: Any) -> None:
+    """The digest is made of them, and a set has another order in each process."""
+    with pytest.raises(TypeError, match="labels are texts in an order"):
+        ForeignModel("intents", "7", labels, thresholds=0.8)
+
+
+def test_labels_of_numpy_are_texts() -> None:
+    """As a classifier of scikit-learn has them in `classes_`."""
+    ours, numpys = (ForeignModel("intents", "7", labels, thresholds=0.8) for labels in (list(LABELS), np.array(LABELS)))
+    assert ours.model == numpys.model
 
 
 def test_several_tags_have_the_most_probable_one_among_them() -> None:

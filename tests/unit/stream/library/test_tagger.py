@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +10,21 @@ from typing import Any
 
 import pytest
 
-from tagstream import AsyncTagger, BundleError, Decided, Record, Rejected, RejectedError, SettingsError, Tagger
+from tagstream import (
+    AsyncTagger,
+    BundleError,
+    Decided,
+    ModelTimeoutError,
+    Record,
+    Rejected,
+    RejectedError,
+    SettingsError,
+    Tagger,
+)
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.decide.from_settings import draw_of, pipeline_of
 from tagstream.stream.library.gathering import Gathering
-from tagstream.stream.library.tagger import settings_of
+from tagstream.stream.library.given import settings_of
 from tagstream.stream.settings.loading import load
 from tests.waiting import HANG_SECONDS
 
@@ -98,11 +109,70 @@ def test_a_text_that_is_no_event_is_an_error_that_says_why_without_the_text(tiny
     assert error.value.rejected.records[0].topic == "content.dlq"
 
 
-@pytest.mark.parametrize("wrong", [7, None, [("title", "x")], {"title": object()}, b'{"title": "x"}'])
-def test_something_else_than_an_event_is_a_type_error(wrong: Any, tiny_bundle_folder: Path) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [7, None, [("title", "x")], {"title": object()}, b'{"title": "x"}', {1: "x"}, {"title": b"x"}, Record(key=None, value="x")],  # type: ignore[arg-type]
+)
+def test_something_else_than_an_event_is_a_type_error_with_its_place(wrong: Any, tiny_bundle_folder: Path) -> None:
     """Bytes too: a record says whose key and headers they have."""
-    with pytest.raises(TypeError):
-        Tagger(tiny_bundle_folder).decide([wrong])
+    with pytest.raises(TypeError, match="event 1 of"):
+        Tagger(tiny_bundle_folder).decide(["a", wrong])
+
+
+@pytest.mark.parametrize("one", ["title", b"title", {"title": "x"}, Record(key=None, value=b"{}")])
+def test_one_event_is_not_several(one: Any, tiny_bundle_folder: Path) -> None:
+    """A text would be decided letter by letter, and fields name by name."""
+    with pytest.raises(TypeError, match=r"for one use \[event\]"):
+        Tagger(tiny_bundle_folder).decide(one)
+
+
+@pytest.mark.parametrize("title", [b"x", None, 1])
+def test_a_title_is_a_text(title: Any, tiny_bundle_folder: Path) -> None:
+    """Of bytes nobody knows the encoding."""
+    with pytest.raises(TypeError, match="title is a text"):
+        Tagger(tiny_bundle_folder).tag(title)
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        ({"title": "half \udc80"}, "lone_surrogate"),
+        ({"title": "x", "n": float("nan")}, "non_finite_number"),
+        ({"title": "nul \0"}, "nul_character"),
+        ({"title": "x", "id": "i" * 300}, "invalid_id"),
+    ],
+)
+def test_one_bad_event_is_rejected_and_the_others_are_decided(
+    event: dict[str, Any], code: str, tiny_bundle_folder: Path
+) -> None:
+    """As on the topic; nothing is turned into something else."""
+    first, second, third = Tagger(tiny_bundle_folder).decide(["a", event, "b"])
+    assert isinstance(first, Decided)
+    assert isinstance(third, Decided)
+    assert isinstance(second, Rejected)
+    assert second.code == code
+
+
+def test_results_and_errors_pass_between_processes_and_a_tagger_says_why_it_does_not(tiny_bundle_folder: Path) -> None:
+    """A pool of processes pickles them."""
+    tagger = Tagger(tiny_bundle_folder)
+    decided, rejected = tagger.decide(["a", ""])
+    assert [
+        pickle.loads(pickle.dumps(one))  # noqa: S301 - our own bytes
+        for one in (decided, rejected)
+    ] == [decided, rejected]
+    with pytest.raises(RejectedError) as raised:
+        tagger.tag("")
+    again = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - our own bytes
+    assert (str(again), again.rejected) == (str(raised.value), rejected)
+    with pytest.raises(TypeError, match="make one in each"):
+        pickle.dumps(tagger)
+
+
+def test_the_threshold_of_a_label_that_is_none_is_an_error(tiny_bundle_folder: Path) -> None:
+    """It lists the labels."""
+    with pytest.raises(ValueError, match="is no label of"):
+        Tagger(tiny_bundle_folder).asked_below("nope")
 
 
 def test_what_cannot_be_loaded_is_said_at_once(tmp_path: Path, tiny_bundle_folder: Path) -> None:
@@ -140,6 +210,8 @@ def test_an_async_tagger_decides_inside_its_block_only(tiny_bundle_folder: Path)
             await tagger.tag("translation")
         async with tagger:
             await tagger.tag("translation")
+            with pytest.raises(RuntimeError, match="open already"):
+                await tagger.__aenter__()
         with pytest.raises(RuntimeError, match="async with"):
             await tagger.tag("translation")
 
@@ -213,15 +285,51 @@ def test_a_model_that_hangs_ends_every_wait() -> None:
         return found
 
     for error in asyncio.run(run()):
-        assert isinstance(error, TimeoutError)
+        assert isinstance(error, ModelTimeoutError)
         assert "inference_timeout_seconds" in str(error)
     assert decide.batches == [[1]]
 
 
+def test_those_who_wait_as_a_tagger_is_closed_are_told_so() -> None:
+    """It is no time-out of the model."""
+    decide = Deciding()
+
+    async def run() -> list[Any]:
+        gathering = Gathering[int](decide, threads=1, at_once=1, seconds=HANG_SECONDS)
+        calls = [asyncio.create_task(gathering.found([number])) for number in range(2)]
+        await asyncio.sleep(0)
+        gathering.stop()
+        decide.go.set()
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [(type(error), "closed" in str(error)) for error in asyncio.run(run())] == [(RuntimeError, True)] * 2
+
+
 def test_settings_of_a_program_stand_above_those_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As flags do for a command."""
+    """As flags do for a command; by their names, or as tables."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TAGSTREAM_AUDIT_RATE", "0.25")
     monkeypatch.setenv("TAGSTREAM_TOPICS__REVIEW", "people")
-    found = settings_of({"audit_rate": 0.5, "topics": {"tagged": "news"}})
-    assert (found.audit_rate, found.topics.tagged, found.topics.review) == (0.5, "news", "people")
+    found = settings_of({"audit_rate": 0.5, "topics.tagged": "news", "topics": {"audit": "checks"}}, environment=True)
+    assert (found.audit_rate, found.topics.tagged, found.topics.review, found.topics.audit) == (0.5, "news", "people", "checks")
+
+
+def test_a_program_can_leave_the_environment_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Variables and file of something else with our prefix stop it otherwise, and are named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tagstream.toml").write_text("audit_rate = 0.5\n")
+    monkeypatch.setenv("TAGSTREAM_API_KEY", "secret")
+    assert settings_of(None, environment=False).audit_rate == load({}, folder=tmp_path / "none").settings.audit_rate
+    with pytest.raises(SettingsError, match="TAGSTREAM_API_KEY") as refused:
+        settings_of(None, environment=True)
+    assert "secret" not in str(refused.value)
+    with pytest.raises(SettingsError, match="settings="):
+        settings_of({"audit_rate": 7}, environment=False)
+
+
+def test_an_empty_bundle_is_no_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And `~` is the home."""
+    with pytest.raises(SettingsError, match="bundle"):
+        settings_of(None, environment=False, bundle="")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert settings_of(None, environment=False, bundle="~/mine").bundle == tmp_path / "mine"
