@@ -27,6 +27,8 @@ def main() -> None:
         group_id=os.environ.get("GROUP", "my-plain-app"),
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        # The partitions of a program that was killed stand still for so long; kafka-python's own default is 45 s.
+        session_timeout_ms=10_000,
     )
     while True:
         messages = [one for some in consumer.poll(timeout_ms=500, max_records=64).values() for one in some]

@@ -40,9 +40,7 @@ class ThresholdAdvice:
     below: tuple[str, ...]
 
 
-UNJUDGED = ThresholdAdvice(
-    worth=False, reason="what the bundle promises is not known here", share_now=0.0, share_then=0.0, below=()
-)
+UNJUDGED = ThresholdAdvice(worth=False, reason="no promise is known here", share_now=0.0, share_then=0.0, below=())
 
 
 def advise(

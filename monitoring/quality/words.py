@@ -47,7 +47,8 @@ def headline(report: QualityReport, *, days: float) -> str:
     if report.promise is None:
         return (
             f"{said}. The promise is not known: the bundle that decided is neither in TAGSTREAM_BUNDLE nor in "
-            f"rollout.bundles here, or certifies nothing of all its labels."
+            f"rollout.bundles here, or certifies nothing of all its labels; a model that runs in another program promises nothing. "
+            f"Next: `tagstream quality --promise` judges by a promise of yours."
         )
     promise = f"the promise of {report.promise:.0%}"
     if found.high < report.promise:

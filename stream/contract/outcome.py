@@ -49,7 +49,7 @@ _ARMS: dict[str | None, Arm] = {arm.value: arm for arm in Arm}
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    The bundle that decided, or the rules: name, version and SHA-256.
+    The bundle that decided, the rules, or the model of another program: name, version and SHA-256.
 
     `arithmetic` is there only where the worker's processor computes otherwise than the machine that made the bundle: the digest
     of its own logits of the golden texts. The same event may then get other figures here, so its decision has another id.
@@ -101,10 +101,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         tag: The label with the highest probability.
         tags: Every label that the text is about, `tag` among them; only where the bundle gives it.
         confidence: The probability of `tag`.
-        probabilities: All labels of the bundle.
-        prediction_id: Made of the event's id, the bundle and the contract's version; the same at every delivery.
+        probabilities: All labels of the model.
+        prediction_id: Made of the event's id, the model and the contract's version; the same at every delivery.
         decider: The model, or the keyword rules.
-        model: The bundle that decided, or the rules.
+        model: The bundle that decided, the rules, or the model of another program.
         threshold: The confidence below which a person is asked about this tag; above 1 it means always.
         truncated: The text has more than the model read.
         reasons: Why a person is asked; only on `review`.
@@ -133,10 +133,10 @@ class ReviewerDecision(Decision, frozen=True, kw_only=True):
     Attributes:
         tag: The person's: a label, or `off_subject`.
         confidence: The model's probability of that tag, 0 for `off_subject`.
-        probabilities: The model's, of all labels of the bundle.
+        probabilities: The model's, of all its labels.
         prediction_id: The id of the answer.
         decider: A person.
-        model: The bundle that had decided before, or the rules.
+        model: The bundle, the rules, or the model of another program, that had decided before.
         threshold: The confidence below which a person was asked about the model's tag.
         truncated: The model had read only the beginning of the text.
         model_tag: What the model, or the rules, had said.

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -190,7 +191,8 @@ def decided_without_a_commit(settings: Settings, topics_of_events: Sequence[str]
     """
     The number of outcomes on `tagged`, `review` and the dead letters' topic, though the group has never committed on a topic of events.
 
-    0 if it has. Another group made them, or this one was deleted, or was empty for so long that Kafka has forgotten its offsets.
+    0 if it has, and where neither events nor answers lie on their topics, as beside an application that decides by a model of its own.
+    Another group made them, or this one was deleted, or was empty for so long that Kafka has forgotten its offsets.
 
     Args:
         settings: Brokers, group and topics.
@@ -200,17 +202,21 @@ def decided_without_a_commit(settings: Settings, topics_of_events: Sequence[str]
         BrokerUnreachableError: No broker answered, or one refused us.
         NotAuthorizedError: The user may not DESCRIBE the group.
     """
-    topics = settings.topics
-    if any(_group(settings, topic)[2] for topic in topics_of_events or settings.content_topics):
+    topics, of_events = settings.topics, topics_of_events or settings.content_topics
+    if any(_group(settings, topic)[2] for topic in of_events):
         return 0
     timeout_ms = int(settings.startup_timeout_seconds * 1000)
     # Asked of the administrators' protocol: a consumer that asks for a topic may make it.
-    there = describe(settings, [topics.tagged, topics.review, topics.dlq])
+    read = {*of_events, topics.reviewed}
+    there = describe(settings, [topics.tagged, topics.review, topics.dlq, *read])
     asked = [TopicPartition(topic, number) for topic, found in there.items() for number in range(found.partitions or 0)]
     with consumer(settings) as client, translated(settings):
         begins = client.beginning_offsets(asked, timeout_ms=timeout_ms)
         ends = client.end_offsets(asked, timeout_ms=timeout_ms)
-    return sum(ends[at] - begins[at] for at in asked)
+    found = Counter[bool]()
+    for at in asked:
+        found[at.topic in read] += ends[at] - begins[at]
+    return found[False] if found[True] else 0
 
 
 def _group(settings: Settings, topic: str) -> tuple[str, tuple[Member, ...], Mapping[int, int]]:

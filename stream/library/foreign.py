@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import msgspec
@@ -140,10 +141,11 @@ class ForeignModel:
         record = record_of(event)
         limits = (self._settings if isinstance(event, Record) else self._settings.with_columns).limits
         found = decode(record, limits)
+        # The bound of a worker's text is none of this model's: how much it has read is for its program to say.
         outcome: Outcome = (
             found
             if isinstance(found, Refusal)
-            else self._decider.decide(found, prediction, read(found.title, found.description))
+            else self._decider.decide(found, prediction, replace(read(found.title, found.description), cut=False))
         )
         (publication,) = publish_all([record], [outcome], int(self._clock() * 1000), limits)
         return result_of(self._draw.with_copy(publication), self._settings.topics)

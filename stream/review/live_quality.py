@@ -29,7 +29,7 @@ class LiveQuality:
     Attributes:
         since_ms: Begin of the window, Unix milliseconds.
         until_ms: Its end.
-        labels: The labels that the bundles of most of the newest decisions have.
+        labels: The labels that the models of most of the newest decisions have.
         report: The estimates; None where nothing was drawn for people.
         left_out: The records that the estimates do not use.
         queue: The items that wait for people.
@@ -208,7 +208,7 @@ def counts(totals: Iterable[Total], drawn: Drawn, groups: Sequence[Group] = ()) 
 def left_out(found: LiveQuality) -> str:
     """A sentence on the records that the estimates do not use; empty where they use everything."""
     said = {
-        "decisions of the keyword rules, or of bundles with other labels": found.left_out.other,
+        "decisions of rules, or of models with other labels": found.left_out.other,
         "decisions that no worker makes (a probability that no draw gives, or a tag that is none of their labels)": found.left_out.unsound,
         "answers that follow from no decision which this console has read": found.left_out.strays,
     }

@@ -39,7 +39,7 @@ def report(
         fail(f"this report cannot be sent: {made.message}. Next: correct it and send it again.", EXIT_USAGE)
     warning = None if tag is None else unknown_label(chosen, tag)
     if warning is not None:
-        note(f"{warning}. The report is sent all the same, since another bundle may have decided.")
+        note(f"{warning}. The report is sent all the same, since another model may have decided.")
     name = chosen.topics.reports
     require(chosen, {"reports": name}, operations={"reports": Operation.WRITE})
     with producer.sender(chosen) as sender:

@@ -52,7 +52,7 @@ def unknown_tag(settings: Settings, tag: str) -> str | None:
     It is a warning and no error, since the records may be of another bundle, or of a reviewer.
     """
     found = unknown_label(settings, tag)
-    return found and f"{found}. The records are read all the same, since another bundle may have written them."
+    return found and f"{found}. The records are read all the same, since another model may have written them."
 
 
 def unknown_label(settings: Settings, tag: str) -> str | None:

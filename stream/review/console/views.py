@@ -26,7 +26,7 @@ from tagstream.stream.review.store.records import (
     text_of,
 )
 
-# A reviewer reads about this much before the decision; the rest opens on demand. The model reads none of what is left out.
+# A reviewer reads about this much before the decision; the rest opens on demand. A worker's model reads none of what is left out.
 FIRST_CHARACTERS, MOST_CHARACTERS = 900, 16_000
 MOST_TITLE_CHARACTERS, MOST_FACT_CHARACTERS = 1_000, 200
 # A longer address is no link: browsers do not agree on whether they open it.
@@ -134,7 +134,7 @@ class Near:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemView:
-    """All that the page of an item shows; `left_out` characters of its text are not on the page."""
+    """All that the page of an item shows; `left_out` characters of its text are not on the page, and not read by the model if it is `truncated`."""
 
     event_id: str
     token: str
@@ -142,6 +142,7 @@ class ItemView:
     description: str
     rest: str
     left_out: int
+    truncated: bool
     source: str | None
     link: Link | None
     created_on: str | None
@@ -315,6 +316,7 @@ def item(claim: Claim, neighbours: Sequence[Neighbour], twins: Sequence[Twin], *
         description=first,
         rest=rest,
         left_out=max(0, len(description) - MOST_CHARACTERS),
+        truncated=decision.truncated,
         source=event.source and _brief(event.source, MOST_FACT_CHARACTERS),
         link=_link(link_of(event.fields)),
         created_on=created_on and _brief(created_on, MOST_FACT_CHARACTERS),

@@ -115,7 +115,7 @@ def said(*, tag: str, confidence: float, threshold: float, by_rules: bool) -> st
         tag: The decision's.
         confidence: The probability of the tag, 0 to 1.
         threshold: The confidence below which a person is asked; above 1 it means always.
-        by_rules: The keyword rules decided, not the model.
+        by_rules: Rules decided, not the model.
 
     >>> said(tag="mlops", confidence=0.8649, threshold=0.865, by_rules=False)
     'The model says mlops and is 0.864 sure. It publishes this tag without a person from 0.865 on.'
@@ -123,7 +123,7 @@ def said(*, tag: str, confidence: float, threshold: float, by_rules: bool) -> st
     'The model says mlops and is 0.5 sure. It never publishes this tag without a person.'
     """
     if by_rules:
-        return f"Keyword rules say {tag}. They always ask a person."
+        return f"Rules say {tag}. They always ask a person."
     # Cut off and not rounded: what lies below a threshold is not shown as the threshold.
     first = f"The model says {tag} and is {floor(round(confidence * 1000, 6)) / 1000:g} sure."
     if threshold > 1:

@@ -9,7 +9,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -246,10 +246,13 @@ class Queue:
             return _given(connection, found.order_by(answers.c.decided_ms.desc(), answers.c.answer_id).limit(limit))
 
     def neighbours(self, event_id: str, limit: int = 3) -> Sequence[Neighbour]:
-        """Decided events with the rarest words of this item, the most alike first."""
+        """Decided events with the rarest words of this item, the most alike first: those whose model has the labels of this one's."""
         with self._database.reading() as connection:
-            kept = connection.execute(select(items.c.words).where(items.c.event_id == event_id)).scalar_one_or_none()
-            return [] if kept is None else _neighbours(connection, event_id, duplicates.unpacked(kept), limit)
+            asked = select(items.c.words, items.c.probabilities).where(items.c.event_id == event_id)
+            one = connection.execute(asked).one_or_none()
+            if one is None:
+                return []
+            return _neighbours(connection, event_id, duplicates.unpacked(one.words), _labels(one.probabilities), limit)
 
     def duplicates(self, event_id: str) -> Sequence[Twin]:
         """Open items of the door `review` with nearly the same text that nobody holds: one answer can settle them too."""
@@ -472,7 +475,19 @@ def _labels(probabilities: str) -> set[str]:
     return set(msgspec.json.decode(probabilities, type=dict[str, float]))
 
 
-def _neighbours(connection: Connection, event_id: str, own: frozenset[int], limit: int) -> list[Neighbour]:
+def _neighbours(
+    connection: Connection, event_id: str, own: frozenset[int], labels: Collection[str], limit: int
+) -> list[Neighbour]:
+    """
+    See `Queue.neighbours`.
+
+    Args:
+        connection: Of the store.
+        event_id: Of the item.
+        own: Digests of its words.
+        labels: Of its decision: a tag of other labels, `off_subject` included, says nothing about it.
+        limit: The most.
+    """
     known = {}
     for term in own:
         found_in = select(terms.c.event_id).where(terms.c.term == term).limit(MOST_COUNTED).subquery()
@@ -492,14 +507,15 @@ def _neighbours(connection: Connection, event_id: str, own: frozenset[int], limi
         .limit(MOST_CANDIDATES)
         .subquery()
     )
-    decided = select(items.c.event_id, _LISTED_TITLE, items.c.words, items.c.tag).join(
+    decided = select(items.c.event_id, _LISTED_TITLE, items.c.words, items.c.tag, items.c.probabilities).join(
         candidates, candidates.c.event_id == items.c.event_id
     )
     found = [
         Neighbour(
             event_id=other, title=title, tag=tag, likeness=duplicates.weighed(own, duplicates.unpacked(kept), known, texts)
         )
-        for other, title, kept, tag in connection.execute(decided.where(items.c.tag.is_not(None)))
+        for other, title, kept, tag, probabilities in connection.execute(decided.where(items.c.tag.is_not(None)))
+        if _labels(probabilities) == labels
     ]
     found.sort(key=lambda neighbour: (-neighbour.likeness, neighbour.event_id))
     return [neighbour for neighbour in found if neighbour.likeness >= LEAST_ALIKE][:limit]

@@ -38,7 +38,7 @@ class LeftOut:
     Records that estimates do not use.
 
     Attributes:
-        other: Drawn decisions of the keyword rules, or of bundles with other labels.
+        other: Drawn decisions of rules, or of models with other labels.
         unsound: Drawn decisions that no worker makes: with a probability that no draw gives, or a tag that is none of their labels.
         strays: Answers that follow from no decision that was read from its own topic.
     """

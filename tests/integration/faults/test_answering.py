@@ -7,31 +7,31 @@ console, or makes it large.
 import contextlib
 import random
 import re
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.broker.processes import Processes
 from tagstream.stream.contract.answers import AnsweredEvent, order, read_answer
 from tagstream.stream.contract.event import Record
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.settings.loading import load
 from tagstream.stream.settings.settings import Settings
+from tests.console.person import PERSON, Console, Person
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics, send
 from tests.faults.inputs import STRANGER, Input, Planted, plant
 from tests.faults.observer import TopicObserver
 from tests.faults.stranger import Stranger
 from tests.faults.worker.fleet import ROOT, Fleet
-from tests.integration.running import ended, peak_bytes, verdict
+from tests.integration.running import verdict
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
@@ -55,129 +55,10 @@ STRIKES = (
 ANSWERS_BETWEEN = 20
 # Of the stranger's records at each of its strikes, so many go to each topic: all kinds, some twice.
 FORGED = 12
-# 138 MB was seen. A console with 200,000 items may take 512 MiB; this one has 400.
-MOST_CONSOLE_BYTES = 400 * 1024 * 1024
 OUTAGE_SECONDS = 4.0
 # A kill falls anywhere within an answer.
 LATEST_SECONDS = 0.15
-ADDRESS = re.compile(r"the console: (http://\S+?)/?\s")
-SHOWN = re.compile(r'name="event" value="([^"]+)">\s*<input type="hidden" name="token" value="([^"]+)"')
-TAG = re.compile(r'name="tag" value="([^"]+)"')
-PERSON = "ann"
-NOT_WRITABLE = "cannot be written"
 FIRST_ESTIMATE = "The first estimate is being made"
-NOTHING_WAITS = "Nothing waits for you"
-SAVED = 303
-
-
-class Console:
-    """The console's process, started anew whenever it has ended."""
-
-    def __init__(self, processes: Processes, environ: dict[str, str], folder: Path) -> None:
-        """Start the first one."""
-        self._processes, self._environ, self._folder = processes, environ, folder
-        self._incarnation = 0
-        self.process: Process
-        self.start()
-
-    @property
-    def store(self) -> Path:
-        """The file of the store."""
-        return self._folder / "store.db"
-
-    def start(self) -> None:
-        """Start a process."""
-        self._incarnation += 1
-        argv = [
-            sys.executable,
-            "-m",
-            "tagstream.stream.cli.main",
-            "review",
-            "--port",
-            "0",
-            "--store",
-            f"sqlite:///{self.store}",
-        ]
-        log_file = self._folder / f"console-{self._incarnation}.log"
-        self.process = self._processes.start([*argv, "--reviewer", PERSON], env=self._environ, log_file=log_file)
-
-    def kill(self, *, forget: bool) -> None:
-        """SIGKILL, and a new process; with `forget` on an empty store."""
-        self.process.kill()
-        ended(self.process)
-        if forget:
-            for path in self._folder.glob(f"{self.store.name}*"):
-                path.unlink()
-        self.start()
-
-    def address(self) -> str | None:
-        """That of the process that runs now; None while it starts."""
-        found = ADDRESS.search(self.process.output())
-        return found[1] if found else None
-
-    def check(self) -> None:
-        """It runs, and has not grown; only the strikes end it."""
-        assert self.process.running(), self.process.output()[-2_000:]
-        assert peak_bytes(self.process) < MOST_CONSOLE_BYTES
-
-
-@dataclass(slots=True)
-class Person:
-    """
-    Answers whatever the page shows.
-
-    Attributes:
-        saved: The tag by event that the page has called saved.
-        unsure: Answers of which the page said that they are not saved, or nothing.
-        shown_again: Events that were shown after the page had called their answer saved.
-    """
-
-    console: Console
-    chance: random.Random
-    saved: dict[str, str] = field(default_factory=dict)
-    unsure: int = 0
-    shown_again: list[str] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def answer_all(self, count: int) -> None:
-        """Until nothing waits and no strike is left; `done` is set by who strikes."""
-        with httpx.Client(headers={"Sec-Fetch-Site": "same-origin"}, timeout=HANG_SECONDS) as browser:
-            until(lambda: self._step(browser) and len(self.saved) >= count, "all events are answered", state=self._state)
-
-    def _state(self) -> str:
-        return f"{len(self.saved)} saved, {self.unsure} unsure, {self.console.process.output()[-2_000:]}"
-
-    def _step(self, browser: httpx.Client) -> bool:
-        """Answer as long as something is shown. Is nothing left?"""
-        while True:
-            address = self.console.address()
-            if address is None:
-                return False
-            try:
-                page = browser.get(f"{address}/").text
-                shown = SHOWN.search(page)
-                if shown is None:
-                    return NOTHING_WAITS in page and self.done.is_set()
-                self._answer(browser, address, page, *shown.groups())
-            except httpx.TransportError:
-                # The console was killed; what was under way is unknown to a person, too.
-                if self.done.is_set():
-                    self.console.check()
-                return False
-
-    def _answer(self, browser: httpx.Client, address: str, page: str, event: str, token: str) -> None:
-        if event in self.saved:
-            self.shown_again.append(event)
-        tag = self.chance.choice(TAG.findall(page))
-        self.unsure += 1
-        answer = browser.post(f"{address}/answer", data={"event": event, "token": token, "tag": tag})
-        if answer.status_code == SAVED:
-            self.unsure -= 1
-            self.saved[event] = tag
-        elif NOT_WRITABLE in answer.text:
-            # A stranger's item, whose decision no worker has made.
-            self.unsure -= 1
-            browser.post(f"{address}/answer", data={"event": event, "token": token, "back": "skip"})
 
 
 class Writer:
@@ -332,7 +213,7 @@ def test_no_saved_answer_is_lost_or_asked_again(
             person = Person(Console(processes, environ, tmp_path), random.Random("person"))  # noqa: S311 - repeatable
             writer = Writer(settings)
             with struck(person, fleet, cluster, writer):
-                person.answer_all(asked - len(STRIKES))
+                person.answer_all(lambda: len(person.saved) >= asked - len(STRIKES))
             # An estimate of quality is made once a minute, and at the start.
             person.console.kill(forget=False)
             until(lambda: estimated(person.console), "the next console estimates quality", process=person.console.process)

@@ -9,9 +9,10 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
+from tagstream import ForeignModel
 from tagstream.stream.broker.processes import Processes
 from tests.integration.command_line import Command, lines
-from tests.integration.running import RunningWorker
+from tests.integration.running import RunningWorker, Start
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.broker
@@ -57,6 +58,22 @@ def test_a_deleted_group_is_said_by_the_doctor_and_by_the_next_worker(
     last.until_metric("tagstream_events_published_total", lambda count: count == EVENTS)
     said = [json.loads(line) for line in last.process.output().splitlines() if "group_has_no_commit" in line]
     assert [(one["outcomes"], one["group"]) for one in said] == [(EVENTS, environ["TAGSTREAM_GROUP"])]
+
+
+def test_a_worker_beside_an_application_with_a_model_of_its_own_says_nothing_of_the_kind(
+    environ: dict[str, str], start: Start
+) -> None:
+    """Outcomes lie on the topics, and no event: the first worker of the group, which publishes answers, decides nothing again."""
+    producer = KafkaProducer(bootstrap_servers=environ["TAGSTREAM_BROKERS"], acks="all")
+    found = ForeignModel("intents", "7", ["billing", "login"], thresholds=0.8, settings={"audit_rate": 0}).decide(
+        {"id": "t-1", "title": "I cannot sign in"}, {"billing": 0.1, "login": 0.9}
+    )
+    producer.send(environ["TAGSTREAM_TOPICS__TAGGED"], value=found.records[0].value).get(timeout=HANG_SECONDS)
+    producer.close()
+    worker = start()
+    worker.until_ready()
+    assert worker.stop() == 0
+    assert "group_has_no_commit" not in worker.process.output()
 
 
 def checks(tagstream: Command, environ: dict[str, str]) -> dict[str, dict[str, Any]]:

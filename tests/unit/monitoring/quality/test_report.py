@@ -130,7 +130,7 @@ def test_without_a_promise_nothing_is_judged() -> None:
     sample = rows((200, True, 0.98, 0, 0))
     found = measure(Window(sample=sample, population=None, slices={}, movable=~sample.published), promise=None)
     assert (found.promise, found.advice.worth) == (None, False)
-    assert "not known" in found.advice.reason
+    assert "no promise is known" in found.advice.reason
     assert found.published.accuracy.value == 1.0
 
 

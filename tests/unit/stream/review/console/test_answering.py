@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from tagstream.stream.contract.reports import Report
@@ -343,6 +344,16 @@ def test_a_page_is_bounded_whatever_the_event_has(client: Client, queue: ReviewD
     answer(client, "a", "other", twin="b")
     assert queue.saved.keys() == {"a", "b"}
     assert len(client.get("/answers").text) < 10_000
+
+
+@pytest.mark.parametrize("truncated", [True, False])
+def test_a_long_text_is_called_unread_only_where_the_decision_says_so(
+    client: Client, queue: ReviewDesk, *, truncated: bool
+) -> None:
+    """A model that runs in another program may have read all of it."""
+    found = item("a", "Long", "word " * 60_000)
+    queue.add(replace(found, decision=msgspec.structs.replace(found.decision, truncated=truncated)))
+    assert ("which the model has not read" in client.get("/").text) is truncated
 
 
 def test_an_event_without_an_answer_cannot_be_corrected(client: Client) -> None:

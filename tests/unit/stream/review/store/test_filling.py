@@ -276,6 +276,16 @@ def test_decided_neighbours_are_shown(store: Store) -> None:
     assert not any(one.event_id.startswith("filler") for one in found)
 
 
+def test_a_neighbour_of_other_labels_is_not_shown(store: Store) -> None:
+    """Its tag, `off_subject` included, says nothing about an item whose model has other labels."""
+    intents = {"tag": "login", "confidence": 0.5, "probabilities": {"billing": 0.4, "login": 0.5, "other": 0.1}}
+    store.filling.fill([review("a", title=SENTENCE), review("near", title=SENTENCE, **intents)], {})
+    store.filling.fill([answer("near", of=item("near", title=SENTENCE, **intents), tag="other")], {})
+    assert list(store.queue.neighbours("a")) == []
+    store.filling.fill([review("b", title=SENTENCE, **intents)], {})
+    assert [one.event_id for one in store.queue.neighbours("b")] == ["near"]
+
+
 def test_each_published_decision_is_counted_once(store: Store) -> None:
     """A redelivery is known; another hour, tag, source or model has a total of its own; a new decision on the event counts again."""
     store.filling.fill([published("a"), published("b", confidence=0.7), published("a", 7)], {})
