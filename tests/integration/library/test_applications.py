@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import pytest
 from kafka import KafkaProducer
 
+from tagstream import DecidedEvent, ForeignModel, read_decision
 from tagstream.stream.broker import Broker
 from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.contract.answers import Said, answer_to, write_answer
 from tagstream.stream.contract.event import Headers, Record
 from tagstream.stream.settings.loading import load
 from tagstream.stream.settings.settings import Settings
@@ -55,6 +57,23 @@ def written(settings: Settings) -> int:
         one.get(timeout=HANG_SECONDS)
     producer.close()
     return len(events)
+
+
+def answered(settings: Settings) -> int:
+    """Write answers on decisions of a foreign model to `reviewed`, one of them twice, and a record that is none; how many."""
+    model = ForeignModel("intents", "7", ["billing", "login"], thresholds=0.8, settings={"audit_rate": 0}, environment=False)
+    values = [b"{"]
+    for number in range(20):
+        decided = model.decide({"id": f"e-{number}", "title": f"ticket {number}"}, {"billing": 0.6, "login": 0.4})
+        shown = read_decision(decided.records[0])
+        assert isinstance(shown, DecidedEvent)
+        said = Said(tag="login", reviewer="ann", blind=False, asked_by="review")
+        values.append(write_answer(shown.event.fields, answer_to(shown, said, now_ms=1_700_000_000_000)))
+    producer = KafkaProducer(bootstrap_servers=settings.broker_list, acks="all")
+    for value in (*values, values[-1]):
+        producer.send(settings.topics.reviewed, key=b"k", value=value).get(timeout=HANG_SECONDS)
+    producer.close()
+    return len(values) + 1
 
 
 def outcomes(settings: Settings, count: int, process: Process) -> dict[str, Counter[tuple[bytes | None, bytes, Headers]]]:
@@ -122,3 +141,22 @@ def test_an_application_publishes_what_a_worker_publishes(
     first, *rest = words
     application = started((str(ROOT / first), *rest), {**own, **told})
     assert outcomes(own_settings, count, application) == expected, application.output()
+
+
+def test_a_program_makes_the_decisions_of_answers_that_a_worker_makes(
+    kafka: Broker, environ: dict[str, str], started: Started
+) -> None:
+    """Record by record; what is no answer is a dead letter of `reviewed`."""
+    worker_environ = {**environ, **DECIDED}
+    settings = load(worker_environ, folder=ROOT).settings
+    count = answered(settings)
+    worker = started(("-m", "tagstream.stream.cli.main", "worker"), worker_environ)
+    expected = outcomes(settings, count, worker)
+    assert (expected["tagged"].total(), expected["dlq"].total()) == (count - 1, 1)
+
+    own = {**fresh_environment(kafka.bootstrap, "answers"), "TAGSTREAM_TOPICS__REVIEWED": settings.topics.reviewed}
+    own_settings = load(own, folder=ROOT).settings
+    make_topics(own_settings)
+    told = {"BROKERS": kafka.bootstrap, "REVIEWED": settings.topics.reviewed, "GROUP": f"{settings.group}-app"}
+    program = started((str(ROOT / "examples/library/answers.py"),), {**own, **told})
+    assert outcomes(own_settings, count, program) == expected, program.output()

@@ -23,6 +23,11 @@ def test_a_program_gets_the_decisions_of_the_checkout(installed: Environment) ->
     assert installed.run("python", "-c", PROGRAM).decode().splitlines() == here
 
 
+def test_a_type_checker_sees_the_types(package: Path) -> None:
+    """The package says that it has them."""
+    assert (package / "py.typed").is_file()
+
+
 def test_the_page_of_the_library_is_true_of_the_wheel(installed: Environment) -> None:
     """As it is printed."""
     assert installed.run("python", "-m", "doctest", ROOT / "docs" / "library.md") == b""

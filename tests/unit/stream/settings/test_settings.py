@@ -431,3 +431,23 @@ def test_a_variable_for_one_topic_is_refused_with_the_one_that_has_all() -> None
     """Names of topics may have dots, names of variables may not."""
     with pytest.raises(SettingsError, match="Topics and their fields are one JSON object, in TAGSTREAM_CONTENTS"):
         load({"TAGSTREAM_CONTENTS__POSTS__TITLE": "/x"}, folder=Path("/nonexistent"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TAGSTREAM_SERVICE_HOST", "10.0.0.1"),
+        ("TAGSTREAM_SERVICE_PORT", "9108"),
+        ("TAGSTREAM_SERVICE_PORT_HTTP", "9108"),
+        ("TAGSTREAM_PORT", "tcp://10.0.0.1:9108"),
+        ("TAGSTREAM_PORT_9108_TCP", "tcp://10.0.0.1:9108"),
+        ("TAGSTREAM_PORT_9108_TCP_ADDR", "10.0.0.1"),
+        ("TAGSTREAM_REVIEW_SERVICE_HOST", "10.0.0.2"),
+        ("TAGSTREAM_METRICS_PORT", "tcp://10.0.0.3:9108"),
+    ],
+)
+def test_variables_of_a_service_in_kubernetes_are_no_settings(name: str, value: str, tmp_path: Path) -> None:
+    """They are in every pod of its namespace; another name with our prefix stays an error."""
+    assert load({name: value}, folder=tmp_path).settings == load({}, folder=tmp_path).settings
+    with pytest.raises(SettingsError):
+        load({"TAGSTREAM_METRIC_PORT": "9108"}, folder=tmp_path)
