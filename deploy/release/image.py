@@ -75,5 +75,7 @@ def build(by: str, source: Source, into: Path, options: Sequence[str] = ()) -> I
     output((by, "build", *BUILD_OPTIONS[by], *options, *labelled, "--tag", name, source.root), at=source.root)
     file = into / f"tagstream-{source.version}-image.tar"
     output((by, "save", "--output", file, name), at=into)
+    # Engines write it for their own user alone.
+    file.chmod(0o644)
     digest = output((by, "image", "inspect", "--format", "{{.Id}}", name), at=into).decode().strip()
     return Image(engine=by, name=name, digest=f"sha256:{digest.removeprefix('sha256:')}", file=file)

@@ -22,7 +22,7 @@ ENGINE = """#!/bin/sh
 echo "$@" >> {told}
 case $1 in
   info) exit {info} ;;
-  save) echo layers > "$3" ;;
+  save) echo layers > "$3"; chmod 600 "$3" ;;
   image) echo 0123abcd ;;
   run) while [ "$1" != tagstream:{version} ]; do shift; done; shift; exec {command} "$@" ;;
 esac
@@ -91,6 +91,7 @@ def test_a_release_has_its_files_and_their_sums(
     }
     sums = dict(line.split("  ")[::-1] for line in (done / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
     assert {path.name for path in done.iterdir()} == names | {"SHA256SUMS"}
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in done.iterdir())
     assert sums == {name: hashlib.sha256((done / name).read_bytes()).hexdigest() for name in names}
     text = (done / "RELEASE.md").read_text(encoding="utf-8")
     commit = subprocess.run(
