@@ -44,7 +44,7 @@ def changes(environ: dict[str, str], bootstrap: str, folder: Path, plan: Plan, c
 @pytest.mark.parametrize(
     ("faults", "epochs", "nodes"),
     [
-        pytest.param(FEW, 4, 0, id="few", marks=pytest.mark.long),
+        pytest.param(FEW, 4, 0, id="few", marks=pytest.mark.faults),
         pytest.param(ALL, 8, 3, id="all", marks=pytest.mark.long),
     ],
 )
@@ -113,8 +113,13 @@ KNOWN_BAD = {
 }
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("variant", KNOWN_BAD)
+# One of them in each run of `make faults`; by the others the judge is tried where there is time.
+OFTEN = "by_time"
+
+
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=pytest.mark.faults if name == OFTEN else pytest.mark.long) for name in KNOWN_BAD]
+)
 def test_what_breaks_the_protocol_is_caught(
     variant: str, kafka: Broker, tmp_path: Path, publish_report: Callable[[object], None]
 ) -> None:
