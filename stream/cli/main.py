@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 broker unreachable, 4 contract violated. A worker's: "
     "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up, 14 its alarm ended it; both: start it again."
-    f"\n\nPages: docs/NAME.md in a message lies in {pages.folder()}.",
+    f"\n\n\b\nPages: docs/NAME.md in a message lies in\n{pages.folder()}",
 )
 # Verb or group of verbs -> its function or application, by what a person wants to do.
 VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {

@@ -1,13 +1,11 @@
 """`tagstream model look`: what is wrong with labelled rows, before a model is made of them."""
 
-import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.models.options import Allow, ColumnOptions, Gold, Strict
 from tagstream.stream.cli.options import IdColumn, Json, path, verb
 from tagstream.stream.terminal import console
@@ -34,10 +32,9 @@ def look(options: LookOptions) -> None:
     Reports empty, repeated and contradictory rows, rows of the gold set, small labels, other languages and probable label
     errors, each with its lines. Ends with 2 where no model can be made of the rows, and with --strict 1 for warnings.
     """
-    if importlib.util.find_spec("sklearn") is None:
-        from tagstream.model_export import extras
+    from tagstream.stream.cli.models.needs import require_scikit_learn
 
-        fail(f"this command needs scikit-learn, which a worker does not. Next: {extras.install('export')}.", EXIT_USAGE)
+    require_scikit_learn()
     from tagstream.model_export.data.own.read import read_own
     from tagstream.model_export.measure.own import look_at
 

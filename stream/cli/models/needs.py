@@ -39,15 +39,28 @@ def require_export(level: Literal["info", "warning"] | None = None) -> None:
         ExtraMissingError: One of them is not installed.
     """
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
-        msg = (
-            f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}. On Linux pip then takes "
-            f"PyTorch's build for CUDA, {TORCH_TAKES}; {pages.folder() / 'install.md'} says how to take the one for the CPU alone."
-        )
+        msg = f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}. {_of_torch()}"
         raise ExtraMissingError(msg)
     if level is not None:
         logs.configure(level=level, form="console")
         for name in CHATTY:
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def require_scikit_learn() -> None:
+    """
+    Refuse to look at rows without scikit-learn.
+
+    Raises:
+        ExtraMissingError: It is not installed.
+    """
+    if importlib.util.find_spec("sklearn") is None:
+        msg = f"this command needs scikit-learn, which a worker does not. Next: {extras.install('export')}. {_of_torch()}"
+        raise ExtraMissingError(msg)
+
+
+def _of_torch() -> str:
+    return f"On Linux pip then takes PyTorch's build for CUDA, {TORCH_TAKES}; {pages.folder() / 'install.md'} says how to take the one for the CPU alone."
 
 
 def require_plots() -> None:
