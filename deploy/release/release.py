@@ -78,8 +78,8 @@ def release(
             lambda rows: clean.run("tagstream", *trial.CLASSIFY, given=rows),
             f"the installed {built.wheel.name}",
         )
-        tell("the list of what is installed")
-        inventory.write(clean, folder / f"tagstream-{version}-cyclonedx.json", epoch=of.epoch)
+        tell("the list of what a plain installation brings")
+        inventory.write(clean, root, folder / f"tagstream-{version}-cyclonedx.json", epoch=of.epoch)
         foreign = ", ".join(f"`{one}`" for one in environment.FOREIGN)
         tried = [
             "The sdist makes the wheel, byte for byte.",
