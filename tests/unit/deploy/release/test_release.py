@@ -8,7 +8,6 @@ import pytest
 
 from deploy.release.failure import ReleaseError
 from deploy.release.release import TOOLS, release
-from tests.lacking import program
 
 ROOT = Path(__file__).parents[4]
 
@@ -27,7 +26,6 @@ def test_a_tool_that_is_gone_is_named_with_the_command_that_puts_it_back(
 
 def test_a_release_without_a_version_installs_nothing(tmp_path: Path) -> None:
     """It asks for the version in a checkout that has no environment yet, and leaves it without one."""
-    program("make")
     (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
     (tmp_path / "tagstream").mkdir()
     found = subprocess.run(
