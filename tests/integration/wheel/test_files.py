@@ -55,8 +55,19 @@ def test_the_wheel_has_every_file_of_the_rooms_and_every_page(built: Distributio
     with zipfile.ZipFile(built.wheel) as wheel:
         held = {name for name in wheel.namelist() if name.startswith("tagstream/")}
     rooms = {name for name in tracked if name.startswith("tagstream/") and "/prometheus/tests/" not in name}
-    pages = {f"tagstream/{name}" for name in tracked if re.match(r"docs/(?!generate/|images/)", name)}
+    pages = {f"tagstream/{name}" for name in tracked if re.match(r"docs/(?!generate/|images/)|examples/library/", name)}
     assert held == rooms | pages
+
+
+def test_the_pages_of_the_wheel_lead_to_the_programs_of_the_library(package: Path) -> None:
+    """As in the checkout, by the same links."""
+    links = {
+        (page, link)
+        for page in (package / "docs").rglob("*.md")
+        for link in re.findall(r"\]\(([^)#]*/library/\w+\.py)", page.read_text(encoding="utf-8"))
+    }
+    assert {link for _, link in links} >= {"../examples/library/plain.py"}
+    assert [(page, link) for page, link in links if not (page.parent / link).is_file()] == []
 
 
 def test_the_sdist_has_every_file_once_and_none_that_only_works_in_a_checkout(built: Distributions, tracked: set[str]) -> None:
