@@ -7,7 +7,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from deploy.release.environment import Environment
 from deploy.release.failure import output
@@ -50,7 +50,7 @@ def write(of: Environment, root: Path, file: Path, *, epoch: int) -> None:
     file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def plain(name: str, paths: list[str]) -> dict[str, set[str]]:
+def plain(name: str, paths: list[str]) -> dict[NormalizedName, set[NormalizedName]]:
     """
     The distributions that pip installs for one without an extra, each with those that it asks for itself.
 
@@ -58,12 +58,12 @@ def plain(name: str, paths: list[str]) -> dict[str, set[str]]:
         name: Of the one.
         paths: The folders that have them all; the first that has a name counts, as for Python.
     """
-    requires: dict[str, list[str]] = {}
+    requires: dict[NormalizedName, list[str]] = {}
     for one in distributions(path=paths):
         requires.setdefault(canonicalize_name(one.name), one.requires or [])
-    found: dict[str, set[str]] = {}
+    found: dict[NormalizedName, set[NormalizedName]] = {}
     # With the extra by which it is asked for; "" is none.
-    waiting, seen = [(canonicalize_name(name), "")], set[tuple[str, str]]()
+    waiting, seen = [(canonicalize_name(name), "")], set[tuple[NormalizedName, str]]()
     while waiting:
         package, extra = one_of_them = waiting.pop()
         if one_of_them in seen:
