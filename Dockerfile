@@ -26,6 +26,7 @@ COPY model_export model_export
 COPY monitoring monitoring
 COPY tagstream tagstream
 COPY docs docs
+COPY examples/library examples/library
 RUN /build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /build/wheel . \
     && /build/bin/python -m pip --python /opt/tagstream/bin/python install --no-cache-dir --no-deps /build/wheel/*.whl
 

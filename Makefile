@@ -121,7 +121,8 @@ soak: .venv/.dev ## half an hour at half load, after a quarter to warm up: does 
 images-test: .venv/.dev ## build the image, run docker-compose.yml (Docker, or podman as root; skipped with a sentence where there is neither)
 	$(BIN)/pytest tests/images -m images --durations=5
 
-release: .venv/.dev ## wheel, sdist, image, list of packages and notes of VERSION=..., tried in a clean environment; publishes nothing
+# Without a version nothing is installed for it.
+release: $(if $(VERSION),.venv/.dev) ## wheel, sdist, image, list of packages and notes of VERSION=..., tried in a clean environment; publishes nothing
 	@test -n "$(VERSION)" || { echo "Which version? Next: make release VERSION=0.2.0"; exit 2; }
 	$(BIN)/python -m deploy.release $(VERSION) $(RELEASE_FLAGS)
 

@@ -1,13 +1,18 @@
 """A release: built, tried in clean environments, and laid into `dist/VERSION`, and published nowhere."""
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from deploy.release import distributions, environment, image, inventory, notes, source, trial
 from deploy.release.environment import Environment
 from deploy.release.failure import ReleaseError
+
+# The programs, as modules of this environment, that make files of a release.
+TOOLS = ("hatchling", "cyclonedx_py")
 
 Prepare = Callable[[Path, Path, Path], Environment]
 """From an empty folder, the checkout and a wheel to an environment that has the wheel and all that it needs."""
@@ -53,6 +58,14 @@ def release(
     Raises:
         ReleaseError: Something is wrong: the message says what, and what to do.
     """
+    lacking = [name for name in TOOLS if find_spec(name) is None]
+    if lacking:
+        lock = root / "requirements" / "dev.lock"
+        msg = (
+            f"{sys.prefix} has no {' and no '.join(lacking)}, which makes files of a release. "
+            f"Next: {sys.executable} -m pip install --require-hashes -r {lock}"
+        )
+        raise ReleaseError(msg)
     of = source.read(root, version)
     done = root / "dist" / version
     if done.exists():
@@ -78,8 +91,8 @@ def release(
             lambda rows: clean.run("tagstream", *trial.CLASSIFY, given=rows),
             f"the installed {built.wheel.name}",
         )
-        tell("the list of what is installed")
-        inventory.write(clean, folder / f"tagstream-{version}-cyclonedx.json", epoch=of.epoch)
+        tell("the list of what a plain installation brings")
+        inventory.write(clean, root, folder / f"tagstream-{version}-cyclonedx.json", epoch=of.epoch)
         foreign = ", ".join(f"`{one}`" for one in environment.FOREIGN)
         tried = [
             "The sdist makes the wheel, byte for byte.",

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from deploy.release.failure import ReleaseError, output
@@ -10,7 +11,9 @@ from deploy.release.failure import ReleaseError, output
 UNRELEASED = "Unreleased"
 # As CHANGELOG.md writes a heading: 0.1.0 (2026-11-26).
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
-RELEASED = re.compile(r"(\d+\.\d+\.\d+) \(\d{4}-\d\d-\d\d\)")
+RELEASED = re.compile(r"(\S+) \((\d{4}-\d\d-\d\d)\)", re.ASCII)
+# Of what PEP 440 allows, the forms that we release, as pip and the names of the files write them.
+VERSION = re.compile(r"(?:(?:0|[1-9]\d*)\.){2}(?:0|[1-9]\d*)(?:rc(?:0|[1-9]\d*))?", re.ASCII)
 SHOWN = 5
 
 
@@ -39,8 +42,15 @@ def read(root: Path, version: str) -> Source:
     The source of a version.
 
     Raises:
-        ReleaseError: The folder is no checkout of git, has changes, or says another version than the one that is asked for.
+        ReleaseError: The version has another form than ours, or is released already; the folder is no checkout of git, has changes, or
+            says another version.
     """
+    if VERSION.fullmatch(version) is None:
+        msg = (
+            f"{version} is no version of ours: it has three numbers, and may end with rc and a number, as 0.2.0 and 0.2.0rc1 do. "
+            "Next: give one of this form; files and pip would write any other one otherwise than you."
+        )
+        raise ReleaseError(msg)
     changed = _git(root, "status", "--porcelain").splitlines()
     if changed:
         few = ", ".join(line[3:] for line in changed[:SHOWN]) + (", ..." if len(changed) > SHOWN else "")
@@ -50,6 +60,12 @@ def read(root: Path, version: str) -> Source:
         )
         raise ReleaseError(msg)
     changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    if version in [heading.partition(" ")[0] for heading, _ in _sections(changelog)[1:]]:
+        msg = (
+            f"version {version} is released already: CHANGELOG.md has a section of it below the newest one. "
+            "Next: release the newest changes under a version that it does not name."
+        )
+        raise ReleaseError(msg)
     package = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     wrong = [*([f"pyproject.toml says {package}"] if package != version else []), *_wrong_headings(changelog, version)]
     if wrong:
@@ -74,6 +90,10 @@ def _wrong_headings(changelog: str, version: str) -> list[str]:
     found = RELEASED.fullmatch(heading)
     if found is None or found[1] != version:
         return [f"CHANGELOG.md begins with {heading}"]
+    try:
+        date.fromisoformat(found[2])
+    except ValueError:
+        return [f"CHANGELOG.md has the date {found[2]}, which does not exist"]
     return [] if sections[0][1] else [f"CHANGELOG.md has no change under {heading}"]
 
 

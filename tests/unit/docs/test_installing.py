@@ -14,7 +14,7 @@ PAGES = [
 ]
 # An extra of the bare name, which pip would look for on an index; `./tagstream[...]` and `... @ file:///...` are places.
 EXTRA = re.compile(r"(?<![\w./*-])tagstream\[[\w,-]+\](?!\s*@)")
-NAME = re.compile(r"pip install (?:-\S+ )*['\"]?tagstream(?![\w-]*[\w.-]*\.whl|\[|[\w-]*/)")
+NAME = re.compile(r"pip install (?:-\S+ )*['\"]?tagstream(?![\w-]*[\w.-]*\.(?:whl|tar\.gz)|\[|[\w-]*/)")
 
 
 def by_name(text: str) -> list[str]:
@@ -36,6 +36,8 @@ def test_no_page_installs_by_a_name_that_is_not_ours(page: Path) -> None:
         ("pip install --upgrade tagstream", ["pip install --upgrade tagstream"]),
         ("pip install 'tagstream[ray] @ file:///a.whl'", []),
         ("pip install tagstream-0.1.0-py3-none-any.whl", []),
+        ("pip install tagstream-0.1.0.tar.gz", []),
+        ("pip install tagstream-0.1.0", ["pip install tagstream"]),
         ("pip install './tagstream[export,signing]'", []),
     ],
 )

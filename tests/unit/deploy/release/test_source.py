@@ -53,18 +53,49 @@ def test_changes_that_no_commit_has_are_refused(checkout: Path, name: str) -> No
     ("changelog", "why"),
     [
         (CHANGELOG.replace("## 0.2.0 (2026-12-01)", "## Unreleased"), "CHANGELOG.md begins with Unreleased"),
-        (CHANGELOG.replace("## 0.2.0", "## Unreleased\n\n- Newest.\n\n## 0.2.0"), "CHANGELOG.md begins with Unreleased"),
         (CHANGELOG.replace("0.2.0 (2026-12-01)", "0.2.0"), "CHANGELOG.md begins with 0.2.0"),
         (CHANGELOG.replace("- New.\n- Newer.\n", ""), r"CHANGELOG.md has no change under 0.2.0 \(2026-12-01\)"),
         ("# Changelog\n", "CHANGELOG.md begins with nothing"),
+        (CHANGELOG.replace("2026-12-01", "2026-02-30"), "CHANGELOG.md has the date 2026-02-30, which does not exist"),
     ],
-    ids=["uncut", "above", "undated", "empty", "none"],
+    ids=["uncut", "undated", "empty", "none", "no-day"],
 )
 def test_a_changelog_that_is_not_cut_is_refused(checkout: Path, changelog: str, why: str) -> None:
     """The newest section is that of the version, with a date and a change."""
     (checkout / "CHANGELOG.md").write_text(changelog, encoding="utf-8")
     commit(checkout)
     with pytest.raises(ReleaseError, match=rf"^version 0\.2\.0 is not cut: {why}\. Next: write"):
+        read(checkout, "0.2.0")
+
+
+@pytest.mark.parametrize(
+    "version",
+    ["0.2", "v0.2.0", "0.2.0-rc1", "0.2.0rc", "0.02.0", "0.2.0.post1", "0.2.0+local", "0.2.0 ", "\u0660.2.0", "../0.2.0", ""],
+)
+def test_a_version_of_another_form_is_refused(checkout: Path, version: str) -> None:
+    """The files of a release, its heading and pip write a version in one way."""
+    with pytest.raises(ReleaseError, match=r"is no version of ours: .*\. Next: give one of this form"):
+        read(checkout, version)
+
+
+def test_a_candidate_is_released(checkout: Path) -> None:
+    """A version may end with rc and a number."""
+    for name in ("pyproject.toml", "CHANGELOG.md"):
+        text = (checkout / name).read_text(encoding="utf-8")
+        (checkout / name).write_text(text.replace("0.2.0", "0.2.0rc1"), encoding="utf-8")
+    commit(checkout)
+    assert read(checkout, "0.2.0rc1").version == "0.2.0rc1"
+
+
+@pytest.mark.parametrize("above", ["Unreleased", "0.3.0 (2026-12-02)", "0.2.0 (2026-12-02)"])
+def test_a_version_is_not_released_twice(checkout: Path, above: str) -> None:
+    """A version with a section below the newest one is in others' hands; the next step is another version."""
+    changelog = CHANGELOG.replace("## 0.2.0", f"## {above}\n\n- Newest.\n\n## 0.2.0")
+    (checkout / "CHANGELOG.md").write_text(changelog, encoding="utf-8")
+    commit(checkout)
+    with pytest.raises(
+        ReleaseError, match=r"^version 0\.2\.0 is released already: .*Next: release .* a version that it does not"
+    ):
         read(checkout, "0.2.0")
 
 
