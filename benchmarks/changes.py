@@ -1,10 +1,12 @@
 """Measures what a change of the model costs a worker: `python -m benchmarks.changes` prints the figures of docs/rollout.md.
 
-Three parts, each with real workers, the shipped bundle and one Apache Kafka on this machine:
+Four parts, each with real workers, the shipped bundle and one Apache Kafka on this machine:
 
     idle        processor time an event at saturation, with a topic `rollout` that nobody writes to, and without one; arms take turns
     thresholds  a steady stream, and changes to bundles with the same network: the longest an event waited, and the memory that was added
     network     the same with a network of its own in each bundle
+    shadow      events a second at saturation, alone and beside a shadow that decides every event with two models; worker and shadow
+                have a core each, the broker takes what both leave; arms take turns
 
 An event's age is the broker's time of its outcome less the time of its record. Of each change the oldest event between its `close` and a second after its
 `marks` is the hold, and the oldest one since its `plan` the pause. Beside them stand the ages of events outside of all changes, and the load of the machine.
@@ -20,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -35,13 +37,15 @@ from benchmarks.throughput import begin_rollout
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tagstream.stream.broker import broker
+from tagstream.stream.broker.processes import Process
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.rollout import BundleName, Close, Marks, Plan, read_rollout
 from tagstream.stream.kafka import producer
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.settings.settings import Settings
 
-PARTS = ("idle", "thresholds", "network")
+PARTS = ("idle", "thresholds", "network", "shadow")
+WORKERS_CORE, SHADOWS_CORE = "0", "1"
 EVENTS, ROUNDS, CHANGES, RATE = 12_000, 6, 20, 50.0
 # Between two changes, so that the events of one are not those of the next, and before memory is read.
 SETTLE_SECONDS, WARM_SECONDS = 3.0, 20.0
@@ -150,6 +154,62 @@ def idle(bench: Bench, material: texts.Material, *, events: int, rounds: int, sa
         if number:
             ratios.append(ratio)
     say(f"idle: ratio {statistics.median(ratios):.4f} (median of {len(ratios)}; {min(ratios):.4f} to {max(ratios):.4f})")
+
+
+def shadow(
+    bench: Bench, material: texts.Material, new: Bundle, *, events: int, rounds: int, say: Callable[[str], None]
+) -> None:
+    """Print events a second beside a shadow over those without, in each round; the first round is a warm-up."""
+    content = "shadowed"
+    running.fill(bench.topic(content, 4), (event for event, _ in texts.events(material, events)))
+
+    def rate(arm: str, number: int) -> float:
+        name = f"{arm}-{number}"
+        with bench.outputs(content, name) as settings, ExitStack() as stack:
+            environ = bench.environment(content, name)
+            follower = stack.enter_context(following(bench, settings, environ, new)) if arm == "shadowed" else None
+            worker = stack.enter_context(bench.process("tagstream", settings, environ, cores=WORKERS_CORE))
+            records = running.written([worker], events, seconds=600)
+            if follower is not None and follower.exit_code is not None:
+                msg = f"the shadow has ended before the worker: {follower.output()[-1500:]}"
+                raise running.ArmError(msg)
+            span = figures.span_of([record.timestamp_ms or 0 for record in records])
+            return 1000 * span.events / (span.last_ms - span.first_ms)
+
+    ratios = []
+    for number in range(rounds + 1):
+        arms = ("alone", "shadowed") if number % 2 == 0 else ("shadowed", "alone")
+        found = {arm: rate(arm, number) for arm in arms}
+        ratio = found["shadowed"] / found["alone"]
+        label = f"round {number}{' (warm-up)' if number == 0 else ''}"
+        say(
+            f"{label}: {found['alone']:.0f} events/s alone, {found['shadowed']:.0f} beside a shadow, ratio {ratio:.4f}; {load()}"
+        )
+        if number:
+            ratios.append(ratio)
+    say(f"shadow: ratio {statistics.median(ratios):.4f} (median of {len(ratios)}; {min(ratios):.4f} to {max(ratios):.4f})")
+
+
+@contextmanager
+def following(bench: Bench, settings: Settings, environ: dict[str, str], new: Bundle) -> Iterator[Process]:
+    """A shadow on a core of its own, which has begun to write what it found."""
+    words = ["rollout", "shadow", new.path, "--sample", "1", "--from-beginning", "--metrics-port", "0"]
+    process = bench.processes.start(
+        [running.taskset(), "-c", SHADOWS_CORE, sys.executable, "-m", "tagstream.stream.cli.main", *words],
+        env={**os.environ, **environ},
+        log_file=bench.logs / f"{settings.group}-shadow.log",
+    )
+    try:
+        give_up = time.monotonic() + COMMAND_SECONDS
+        with log_of(settings, settings.topics.shadow) as log:
+            while not any(log.ends().values()):
+                if process.exit_code is not None or time.monotonic() > give_up:
+                    msg = f"the shadow does not decide: {process.output()[-1500:]}"
+                    raise running.ArmError(msg)
+                time.sleep(0.2)
+        yield process
+    finally:
+        process.kill()
 
 
 def change(
@@ -261,7 +321,7 @@ def main() -> None:
     """Measure the parts that were asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", action="append", choices=PARTS, help="all unless given")
-    parser.add_argument("--events", type=int, default=EVENTS, help="of each run of the part idle")
+    parser.add_argument("--events", type=int, default=EVENTS, help="of each run of the parts idle and shadow")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--changes", type=int, default=CHANGES)
     parser.add_argument("--rate", type=float, default=RATE, help="events a second while the model is changed")
@@ -277,6 +337,9 @@ def main() -> None:
         for part in options.part or PARTS:
             if part == "idle":
                 idle(bench, material, events=options.events, rounds=options.rounds, say=say)
+            elif part == "shadow":
+                (new,) = variants(Path(folder), 1, network=True)
+                shadow(bench, material, new, events=options.events, rounds=options.rounds, say=say)
             else:
                 made = variants(Path(folder), options.changes, network=part == "network")
                 change(bench, material, made, name=part, rate=options.rate, say=say)
