@@ -62,7 +62,7 @@ def build(by: str, source: Source, into: Path, options: Sequence[str] = ()) -> I
 
     Args:
         by: The engine.
-        source: What is released.
+        source: The checkout that is released.
         into: The folder of the archive.
         options: Further options of the engine's `build`.
 

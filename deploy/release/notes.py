@@ -16,7 +16,7 @@ def write(source: Source, folder: Path, *, image: Image | None, tried: Sequence[
     Write notes and sums into the folder of a release, of all files that it has.
 
     Args:
-        source: What is released.
+        source: The checkout that is released.
         folder: The folder.
         image: The image, if there is one.
         tried: A sentence for each thing that was tried.

@@ -46,7 +46,7 @@ def release(
 
     Args:
         root: The checkout.
-        version: What it must say of itself.
+        version: The version that pyproject.toml and CHANGELOG.md must name.
         engine: The program that builds the image; None: there is none.
         build_options: Further options of its `build`.
         prepare: Makes the clean environment.

@@ -92,7 +92,7 @@ class ForeignModel:
         _check(name, version, labels, below)
         self._settings = settings_of(settings, environment=environment)
         self._clock = clock
-        digest = hashlib.sha256(msgspec.json.encode([name, version, list(labels)])).hexdigest()
+        digest = hashlib.sha256(msgspec.json.encode([name, version, labels])).hexdigest()
         self._decider = Decider(
             classifier=_Elsewhere(labels),
             model=ModelRef(name=name, version=version, digest=digest),

@@ -101,6 +101,8 @@ class Gathering(Generic[T]):
         try:
             async with bound:
                 found = await loop.run_in_executor(self._pool, self._decide, [asked for asked, _ in batch])
+            # Here, since a number that differs must not leave somebody waiting.
+            answered = list(zip(futures, found, strict=True))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who wait
             if bound.expired():
                 msg = f"the model did not answer within {self._seconds:g} s (inference_timeout_seconds). Next: end the process, by os._exit"
@@ -109,7 +111,7 @@ class Gathering(Generic[T]):
                 if not future.done():
                     future.set_exception(error)
         else:
-            for future, publication in zip(futures, found, strict=True):
+            for future, publication in answered:
                 if not future.done():
                     future.set_result(publication)
 

@@ -272,6 +272,18 @@ def test_a_batch_that_raises_is_the_error_of_those_in_it_alone() -> None:
     assert second == [2]
 
 
+def test_a_batch_with_too_few_results_leaves_nobody_waiting() -> None:
+    """Each of its callers gets the error."""
+
+    async def run() -> list[Any]:
+        gathering = Gathering[int](lambda _: [], threads=1, at_once=2, seconds=HANG_SECONDS)
+        found = await asyncio.gather(gathering.found([1]), gathering.found([2]), return_exceptions=True)
+        gathering.stop()
+        return found
+
+    assert [type(error) for error in asyncio.run(run())] == [ValueError, ValueError]
+
+
 def test_a_model_that_hangs_ends_every_wait() -> None:
     """Of the batch, of those behind it, and of those who come later: the thread cannot be had back."""
     decide = Deciding()
