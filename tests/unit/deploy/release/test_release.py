@@ -1,5 +1,6 @@
 """A release begins where it can end."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +29,16 @@ def test_a_release_without_a_version_installs_nothing(tmp_path: Path) -> None:
     """It asks for the version in a checkout that has no environment yet, and leaves it without one."""
     (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
     (tmp_path / "tagstream").mkdir()
+    # As a person calls it: below another make, it would name the folders that it enters.
+    environ = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
     found = subprocess.run(
-        ["make", "release", "VERSION=", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        ["make", "release", "VERSION=", "PYTHON=false"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (found.returncode, found.stdout) == (2, "Which version? Next: make release VERSION=0.2.0\n")
     assert not (tmp_path / ".venv").exists()
