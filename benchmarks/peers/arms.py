@@ -114,7 +114,7 @@ async def aiokafka(settings: Settings, decide: Decide) -> None:
         events = [msgspec.json.decode(record.value, type=Event) for record in records]
         outcomes = await loop.run_in_executor(threads, decide, events)
         sent = [
-            await producer.send(settings.topics.tagged, msgspec.json.encode(one), key=record.key, headers=record.headers)
+            await producer.send(settings.topics.tagged, msgspec.json.encode(one), key=record.key, headers=list(record.headers))
             for record, one in zip(records, outcomes, strict=False)
         ]
         await asyncio.gather(*sent)

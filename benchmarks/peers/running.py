@@ -14,6 +14,7 @@ from typing import Any
 
 from kafka import TopicPartition
 
+from benchmarks.peers import counted as counted_by
 from benchmarks.peers import rival, texts
 from benchmarks.throughput import settings_of
 from tagstream.stream.broker.processes import Process, Processes
@@ -48,6 +49,7 @@ class Arm:
 
     Attributes:
         started_ms: When its process was started, Unix milliseconds.
+        counts: The file of its requests, if they are counted.
         readings: Unix seconds and processor seconds of all its threads so far.
         peak_mib: The most resident memory so far.
         resident_mib: The resident memory at the last look.
@@ -57,6 +59,7 @@ class Arm:
     settings: Settings
     process: Process
     started_ms: float
+    counts: Path
     readings: list[tuple[float, float]] = field(default_factory=list)
     peak_mib: float = 0.0
     resident_mib: float = 0.0
@@ -113,7 +116,7 @@ class Bench:
                 client.delete_topics([topic for topic in made if topic != content], timeout_ms=admin.CREATE_SECONDS * 1000)
 
     @contextmanager
-    def running(self, arm: str, content: str, name: str) -> Iterator[Arm]:
+    def running(self, arm: str, content: str, name: str, *, counted: bool = False) -> Iterator[Arm]:
         """
         An arm from its start until its end, watched.
 
@@ -121,22 +124,30 @@ class Bench:
             arm: `tagstream` is the shipped worker, others are of `arms.py`.
             content: The topic to read; made with four partitions unless it exists.
             name: Of its output topics and its group.
+            counted: Count its requests to brokers.
         """
-        with self.outputs(content, name) as settings, self.process(arm, settings, self.environment(content, name)) as found:
+        with (
+            self.outputs(content, name) as settings,
+            self.process(arm, settings, self.environment(content, name), counted=counted) as found,
+        ):
             yield found
 
     @contextmanager
-    def process(self, arm: str, settings: Settings, environ: Mapping[str, str], cores: str = "") -> Iterator[Arm]:
+    def process(
+        self, arm: str, settings: Settings, environ: Mapping[str, str], cores: str = "", *, counted: bool = False
+    ) -> Iterator[Arm]:
         """As `running`, with topics that exist; `cores` are those that it may use, as `taskset -c` takes them, all by default."""
         module = ["tagstream.stream.cli.main", "worker"] if arm == "tagstream" else ["benchmarks.peers.arms", arm]
+        module = ["benchmarks.peers.counted", *module] if counted else module
+        counts = self.logs / f"{settings.group}.json"
         pinned = [taskset(), "-c", cores] if cores else []
         started = time.time() * 1000
         process = self.processes.start(
             [*pinned, sys.executable, "-m", *module],
-            env={**os.environ, **environ},
+            env={**os.environ, **environ, **({counted_by.FILE: str(counts)} if counted else {})},
             log_file=self.logs / f"{settings.group}.log",
         )
-        found, over = Arm(arm, settings, process, started), threading.Event()
+        found, over = Arm(arm, settings, process, started, counts), threading.Event()
 
         def watch() -> None:
             while not over.wait(LOOK_SECONDS):

@@ -28,9 +28,9 @@ from tagstream.stream.kafka.transactions import Transactions
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.tracing import UNTRACED, TracingHooks
-from tagstream.stream.worker.consumer_thread import GroupStart
 from tagstream.stream.worker.drift import DriftObserver, watch_of
 from tagstream.stream.worker.faust_app import App, QueuedStream, faust_app, plain_sender, raw_topic, sender
+from tagstream.stream.worker.inner_consumer import GroupStart
 from tagstream.stream.worker.position import AnswersTopic, PositionReporter
 from tagstream.stream.worker.references import References
 from tagstream.stream.worker.rollout import WorkerRollout

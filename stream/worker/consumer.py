@@ -16,7 +16,7 @@ from mode.services import WaitResults
 
 from tagstream.stream.contract.event import memory_bytes
 from tagstream.stream.deliver.fatal import DeliveryError, die
-from tagstream.stream.worker.consumer_thread import ConsumerThread
+from tagstream.stream.worker.inner_consumer import InnerConsumer
 
 # Faust takes a seek that lasts as long as a request may (30 s and more) for a stop, and never reads again.
 SEEK_SECONDS = 20.0
@@ -232,6 +232,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             other.close()
         return WaitResults([first], [stepped.result], stopped=False)
 
+    async def sleep(self, n: Any) -> None:
+        """As Faust does; a turn of the event loop, which Faust takes before each poll, without the tasks that a stop would end."""
+        if n:
+            await super().sleep(n)
+        else:
+            await asyncio.sleep(0)
+
     @property
     def held_bytes(self) -> int:
         """The size of all records that were handed out and are not acknowledged."""
@@ -386,8 +393,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         except TimeoutError:
             self._end(f"the group's coordinator has not taken a commit within {COMMIT_SECONDS:g} s")
 
-    def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> InnerConsumer:
+        return InnerConsumer(self, loop=self.loop, beacon=self.beacon)
 
     def resume_flow(self) -> None:
         """As Faust does, but not between a revocation and the next assignment: Faust would drop the records that it reads then."""

@@ -22,7 +22,7 @@ from tagstream.stream.kafka.partitioner import Partitioner
 from tagstream.stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADATA_MAX_AGE_MS, Transactions
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.consumer import Consumer, PartitionByPartition, TransactedConsumer
-from tagstream.stream.worker.consumer_thread import Coordinator, GroupStart
+from tagstream.stream.worker.inner_consumer import Coordinator, GroupStart
 
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 # So many events are taken at a time, while other tasks of the event loop wait.

@@ -18,8 +18,8 @@ from tagstream.stream.deliver.crash.guard import Guard, Unguarded
 from tagstream.stream.deliver.delivery import Deliveries
 from tagstream.stream.deliver.fatal import DeliveryError
 from tagstream.stream.logs import logger
-from tagstream.stream.worker.consumer_thread import Offsets, offsets_of
 from tagstream.stream.worker.faust_app import App
+from tagstream.stream.worker.inner_consumer import Offsets, offsets_of
 
 POSITION_TIMEOUT_SECONDS = 5.0
 # Longer than a new leader takes to know the end of its log.
@@ -290,7 +290,7 @@ class PositionReporter:
         unknown = [tp for tp in assigned if tp not in self._committed or tp in consumer.resumed_at or tp in consumer.skipped]
         # Copied before the question: events acknowledged meanwhile may lie after the ends in the answer.
         acknowledged = dict(self._delivery.acknowledged)
-        # Faust passes neither `committed` nor `position` through, so its thread is asked.
+        # Faust passes neither `committed` nor `position` through.
         answer = await offsets_of(consumer._thread, assigned, unknown)  # noqa: SLF001
         self._count_expired(consumer, answer.begins)
         places = self._places(consumer, answer, acknowledged)

@@ -45,9 +45,9 @@ from tagstream.stream.tracing.tracing import UNTRACED
 from tagstream.stream.worker import ending
 from tagstream.stream.worker.app import AnswersAgent, build
 from tagstream.stream.worker.consumer import Consumer, TransactedConsumer
-from tagstream.stream.worker.consumer_thread import UNKNOWN_SECONDS, ConsumerThread, Coordinator, GroupStart
 from tagstream.stream.worker.ending import Watchdog
 from tagstream.stream.worker.faust_app import Producer, faust_app, source
+from tagstream.stream.worker.inner_consumer import UNKNOWN_SECONDS, Coordinator, GroupStart, InnerConsumer
 from tests.answering import answer, decided, reviewed
 from tests.fakes import LABELS, Clock, Death, Died, FakeStream, deciding
 from tests.waiting import HANG_SECONDS
@@ -613,7 +613,7 @@ class _Positions:
 
 def seek_to_committed(positions: _Positions, start: GroupStart | None = None) -> Any:
     """Seek in the thread, as Faust does."""
-    thread = object.__new__(ConsumerThread)
+    thread = object.__new__(InnerConsumer)
     thread._consumer = positions
     thread.consumer = SimpleNamespace(app=SimpleNamespace(group_start=start))
 
@@ -717,7 +717,7 @@ def test_a_flush_does_not_wait_for_the_producer() -> None:
 def test_a_commit_for_a_deleted_topic_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A retry until the topic exists again would put the old offset on a new log; a new partition gets its time."""
     clock = Clock()
-    monkeypatch.setattr("tagstream.stream.worker.consumer_thread.time.monotonic", clock)
+    monkeypatch.setattr("tagstream.stream.worker.inner_consumer.time.monotonic", clock)
     answers = [3, 0, 3, 3]
 
     async def answered(*_: Any) -> Any:
@@ -743,7 +743,7 @@ def test_a_commit_for_a_deleted_topic_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 def test_a_partition_that_has_just_been_assigned_is_no_error() -> None:
     """Faust measures from the start of the process and would log an error at every rebalance after five minutes."""
-    thread = object.__new__(ConsumerThread)
+    thread = object.__new__(InnerConsumer)
     said: list[str] = []
     thread.log = SimpleNamespace(error=lambda *words: said.append(str(words)))
     thread.time_started, thread.tp_fetch_request_timeout_secs = 0.0, 1.0
@@ -783,7 +783,7 @@ class _Fetched(FetchResult):  # type: ignore[misc]
 
 def test_each_partition_gets_its_share_of_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are taken from all partitions in turn, so a large partition does not hold the others up."""
-    monkeypatch.setattr("tagstream.stream.worker.consumer_thread.LEAST_RECORDS", 3)
+    monkeypatch.setattr("tagstream.stream.worker.inner_consumer.LEAST_RECORDS", 3)
     long, short, other = (TP("content", partition) for partition in range(3))
     fetched: OrderedDict[TP, Any] = OrderedDict()
     fetched |= {
@@ -792,7 +792,7 @@ def test_each_partition_gets_its_share_of_a_read(monkeypatch: pytest.MonkeyPatch
         other: _Fetched(["of another worker"]),
     }
     freed: list[None] = []
-    thread = object.__new__(ConsumerThread)
+    thread = object.__new__(InnerConsumer)
     thread.consumer = SimpleNamespace(flow_active=True)
     consumer = SimpleNamespace(
         _closed=False,

@@ -2,23 +2,20 @@
 
 import asyncio
 import math
-import threading
 import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
-from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from tagstream.monitoring.health import Progress
 from tagstream.monitoring.metrics.metrics import Metrics
-from tagstream.stream.worker.consumer_thread import ConsumerThread
+from tagstream.stream.worker.inner_consumer import FRESH_SECONDS
 from tagstream.stream.worker.position import SETTLED_SECONDS, SHORT_SECONDS, AnswersTopic, PositionReporter
 from tests.fakes import LABELS, Clock
-from tests.waiting import HANG_SECONDS
 
 PLACE, ANSWERS = TP("content", 0), TP("reviewed", 0)
 
@@ -60,7 +57,7 @@ def test_silent_brokers_are_logged_once_a_minute_and_when_they_answer_again(monk
     """The line says what to do and does not come every second; the time of the last answer stands still meanwhile."""
     clock = Clock()
     monkeypatch.setattr("tagstream.stream.worker.position.time.time", clock)
-    stand = Stand(Thread(begin=5, committed=5))
+    stand = Stand(Inner(begin=5, committed=5))
     answers = stand.consumer
     with structlog.testing.capture_logs() as logs:
         known = [stand.tick("position_timestamp_seconds")]
@@ -83,18 +80,18 @@ def test_silent_brokers_are_logged_once_a_minute_and_when_they_answer_again(monk
 
 def test_a_worker_without_partitions_asks_too() -> None:
     """A spare worker has no lag to ask for, but must not report brokers as reachable when they are not."""
-    thread = Thread(begin=5, committed=5)
-    stand = Stand(thread)
+    inner = Inner(begin=5, committed=5)
+    stand = Stand(inner)
     stand.consumer.assignment = set
     assert (stand.tick("position_timestamp_seconds") or 0) > 0
-    thread.answers = False
+    inner.answers = False
     with structlog.testing.capture_logs() as logs:
         stand.tick("position_timestamp_seconds")
     assert [line["why"] for line in logs] == ["ConnectionError: no broker answers"]
 
 
-class Thread:
-    """Stands in for the consumer's thread: answers at once, in the caller's thread."""
+class Inner:
+    """Stands in for aiokafka's consumer inside Faust's: answers at once."""
 
     def __init__(self, begin: int, committed: int | None, end: int | None = None) -> None:
         self.begin, self.committed_at = begin, committed
@@ -108,25 +105,26 @@ class Thread:
         # Records behind the last stable offset.
         self.uncommitted = 0
         self.answers = True
+        # Of the last answer to a fetch: its time, the end of the log, and that of what may be read.
+        self.told: tuple[float, int, int] | None = None
+        self.questions = 0
 
     async def force_metadata_update(self) -> bool:
         """Whether a broker has answered."""
         return self.answers
 
-    async def run_unqueued(self, ask: Any, *arguments: Any) -> Any:
-        """Ask without a thread."""
-        return await ask(*arguments)
-
-    def _ensure_consumer(self) -> "Thread":
+    def _ensure_consumer(self) -> "Inner":
         return self
 
     async def send(self, _: int, request: Any) -> Any:
         """The end of the log, uncommitted records included."""
+        self.questions += 1
         end = max(self.begin, self.end) + self.uncommitted
         answers = [(topic, [(partition, 0, -1, end) for partition, _ in asked]) for topic, asked in request._topics]
         return SimpleNamespace(topics=answers)
 
     async def _highwaters(self, partitions: list[TP]) -> dict[TP, int]:
+        self.questions += 1
         return dict.fromkeys(partitions, max(self.begin, self.end))
 
     async def beginning_offsets(self, partitions: list[TP]) -> dict[TP, int]:
@@ -148,22 +146,29 @@ class Thread:
         return self.leader
 
     def state_value(self, _: TP) -> Any:
-        """The offset up to which records were fetched."""
-        return SimpleNamespace(has_valid_position=self.fetched is not None, position=self.fetched)
+        """The offset up to which records were fetched, and what the last answer to a fetch has told."""
+        at, high, stable = self.told or (None, None, None)
+        return SimpleNamespace(
+            has_valid_position=self.fetched is not None,
+            position=self.fetched,
+            timestamp=None if at is None else 1000 * at,
+            highwater=high,
+            lso=stable,
+        )
 
 
 class Stand:
     """A position over one partition, and the metrics that it writes."""
 
-    def __init__(self, thread: Thread, acknowledged: int | None = None) -> None:
-        subscription = SimpleNamespace(assignment=thread)
-        thread.subscription = subscription  # type: ignore[assignment]
+    def __init__(self, inner: Inner, acknowledged: int | None = None) -> None:
+        subscription = SimpleNamespace(assignment=inner)
+        inner.subscription = subscription  # type: ignore[assignment]
         self.registry = CollectorRegistry()
         self.progress = Progress(stall_seconds=20, monotonic=time.time)
         self.progress.assigned(1)
         self.consumer = SimpleNamespace(
             assignment=lambda: {PLACE},
-            _thread=thread,
+            _thread=inner,
             resumed_at={},
             skipped={},
             handed_out=lambda _: 0,
@@ -189,22 +194,22 @@ class Stand:
 
 def test_expired_events_are_counted_once_however_often_the_partition_is_assigned() -> None:
     """Without new events the commit stays before the beginning of the log, and each rebalance finds it there again."""
-    thread = Thread(begin=500, committed=100)
-    stand = Stand(thread)
+    inner = Inner(begin=500, committed=100)
+    stand = Stand(inner)
 
     def assign_and_look() -> float | None:
-        stand.consumer.resumed_at[PLACE] = thread.committed_at
+        stand.consumer.resumed_at[PLACE] = inner.committed_at
         return stand.tick("events_expired_total")
 
     assert [assign_and_look(), assign_and_look()] == [400.0, 400.0]
-    thread.begin = 650
+    inner.begin = 650
     assert assign_and_look() == 550.0
 
 
 def test_events_that_expire_before_a_slow_worker_reads_them_are_counted_too() -> None:
     """A gap counts up to the beginning of the log; a gap after it comes from compaction or a transaction marker."""
-    thread = Thread(begin=500, committed=100, end=900)
-    stand = Stand(thread)
+    inner = Inner(begin=500, committed=100, end=900)
+    stand = Stand(inner)
     stand.consumer.skipped[PLACE] = (300, 520)
     assert stand.tick("events_expired_total") == 200.0
     stand.consumer.skipped[PLACE] = (600, 610)
@@ -216,12 +221,12 @@ def test_events_behind_an_open_transaction_are_lag_and_no_stall(monkeypatch: pyt
     """They were invisible: lag 0, no metric. A worker that may not read them makes progress all the same, and stays ready."""
     clock = Clock()
     monkeypatch.setattr("tagstream.stream.worker.position.time.time", clock)
-    thread = Thread(begin=0, committed=10, end=10)
-    stand = Stand(thread, acknowledged=10)
+    inner = Inner(begin=0, committed=10, end=10)
+    stand = Stand(inner, acknowledged=10)
     stand.progress = stand.position._progress = Progress(stall_seconds=20, monotonic=clock)
     stand.progress.assigned(1)
     assert stand.tick("committed_lag_events") == 0.0
-    thread.uncommitted = 500
+    inner.uncommitted = 500
     for _ in range(60):
         clock.now += 1
         assert stand.tick("committed_lag_events") == 500.0
@@ -229,25 +234,25 @@ def test_events_behind_an_open_transaction_are_lag_and_no_stall(monkeypatch: pyt
     verdict = stand.progress.verdict()
     assert verdict.ready
     assert "0 events wait, 500 more behind an open transaction" in verdict.why
-    thread.uncommitted, thread.end, thread.committed_at = 0, 510, 510
+    inner.uncommitted, inner.end, inner.committed_at = 0, 510, 510
     assert stand.tick("committed_lag_events") == 0.0
     assert stand.registry.get_sample_value("tagstream_open_transaction_events", {"partition": "0"}) is None
 
 
 def test_a_partition_without_a_leader_holds_up_no_figure() -> None:
     """Its position is not waited for, and its end is not asked for."""
-    thread = Thread(begin=0, committed=4, end=10)
-    thread.fetched = None
-    stand = Stand(thread)
+    inner = Inner(begin=0, committed=4, end=10)
+    inner.fetched = None
+    stand = Stand(inner)
     assert stand.tick("committed_lag_events") == 6.0
-    thread.leader, thread.end = -1, 10**6
+    inner.leader, inner.end = -1, 10**6
     assert stand.tick("committed_lag_events") == 6.0
 
 
 def test_the_lag_is_unknown_and_not_the_last_known_one_while_the_brokers_are_away() -> None:
     """Without an answer the lag is NaN, because producers may go on sending through another broker."""
-    thread = Thread(begin=0, committed=10, end=10)
-    stand = Stand(thread)
+    inner = Inner(begin=0, committed=10, end=10)
+    stand = Stand(inner)
     assert stand.tick("committed_lag_events") == 0.0
     answers, stand.position._app = stand.consumer, SilentBroker()  # type: ignore[assignment]
     assert math.isnan(stand.tick("committed_lag_events") or 0.0)
@@ -257,7 +262,7 @@ def test_the_lag_is_unknown_and_not_the_last_known_one_while_the_brokers_are_awa
 
 def test_a_client_that_has_stopped_reading_ends_the_process() -> None:
     """Such a client keeps its partitions, and the group takes it for alive."""
-    stand = Stand(Thread(begin=0, committed=4, end=10))
+    stand = Stand(Inner(begin=0, committed=4, end=10))
     stand.consumer.standstill = lambda: "the group's coordinator said no"
     stand.tick("committed_lag_events")
     assert [str(error) for error in stand.broken] == ["no event will be read any more: the group's coordinator said no"]
@@ -269,15 +274,15 @@ def test_events_acknowledged_while_the_brokers_are_asked_are_not_beyond_the_end_
     """If the brokers answer slowly, the end is older than the last acknowledgement, and the log is the same all the same."""
     clock = Clock()
     monkeypatch.setattr("tagstream.stream.worker.position.time.monotonic", clock)
-    thread = Thread(begin=0, committed=300, end=300)
-    stand = Stand(thread, acknowledged=300)
-    committed = thread.fetch_committed_offsets
+    inner = Inner(begin=0, committed=300, end=300)
+    stand = Stand(inner, acknowledged=300)
+    committed = inner.fetch_committed_offsets
 
     async def slow(partitions: list[TP]) -> dict[TP, Any]:
-        stand.done[PLACE] = thread.end = thread.end + 50
+        stand.done[PLACE] = inner.end = inner.end + 50
         return await committed(partitions)
 
-    monkeypatch.setattr(thread, "fetch_committed_offsets", slow)
+    monkeypatch.setattr(inner, "fetch_committed_offsets", slow)
     for _ in range(3):
         stand.tick("committed_lag_events")
         clock.now += 2 * SHORT_SECONDS
@@ -291,7 +296,7 @@ def test_a_log_that_ends_before_its_processed_events_is_reported(
     """Faust drops events below the offsets that it knows; a new process does not know them, but a wrong commit needs a person."""
     clock = Clock()
     monkeypatch.setattr("tagstream.stream.worker.position.time.monotonic", clock)
-    stand = Stand(Thread(begin=0, committed=500, end=300), acknowledged)
+    stand = Stand(Inner(begin=0, committed=500, end=300), acknowledged)
     stand.tick("committed_lag_events")
     clock.now += SHORT_SECONDS / 2
     stand.tick("committed_lag_events")
@@ -308,7 +313,7 @@ def test_a_partition_with_markers_alone_has_no_lag_in_the_end(monkeypatch: pytes
     """If a new group meets only aborted transactions, no record is handed out and no offset is ever committed."""
     clock = Clock()
     monkeypatch.setattr("tagstream.stream.worker.position.time.monotonic", clock)
-    stand = Stand(Thread(begin=3, committed=None, end=10))
+    stand = Stand(Inner(begin=3, committed=None, end=10))
     assert stand.tick("committed_lag_events") == 7.0
     clock.now += SETTLED_SECONDS / 2
     assert stand.tick("committed_lag_events") == 7.0
@@ -316,48 +321,30 @@ def test_a_partition_with_markers_alone_has_no_lag_in_the_end(monkeypatch: pytes
     assert stand.tick("committed_lag_events") == 0.0
 
 
-def test_a_question_whose_caller_is_cancelled_is_cancelled_too() -> None:
-    """A broker that does not answer must not hold up the thread that fetches and commits."""
-
-    async def scenario() -> None:
-        loop = asyncio.new_event_loop()
-        running = threading.Thread(target=loop.run_forever)
-        running.start()
-        asked, ended = threading.Event(), threading.Event()
-
-        async def silent() -> None:
-            try:
-                asked.set()
-                await asyncio.Event().wait()
-            finally:
-                ended.set()
-
-        thread: Any = ConsumerThread.__new__(ConsumerThread)
-        thread.thread_loop = loop
-        question = asyncio.create_task(thread.run_unqueued(silent))
-        assert await asyncio.to_thread(asked.wait, HANG_SECONDS)
-        question.cancel()
-        assert await asyncio.to_thread(ended.wait, HANG_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-        await asyncio.to_thread(running.join, HANG_SECONDS)
-        loop.close()
-        with pytest.raises(ConsumerNotStarted):
-            await thread.run_unqueued(silent)
-
-    asyncio.run(scenario())
+@pytest.mark.parametrize(("age", "questions"), [(0.0, 0), (FRESH_SECONDS / 2, 0), (FRESH_SECONDS, 2), (-1.0, 2)])
+def test_ends_that_a_fetch_has_just_told_are_not_asked_for(age: float, questions: int) -> None:
+    """A busy broker gets no question for what it says with every answer; one that has fallen silent is asked, and so it is after a leap of the clock."""
+    inner = Inner(begin=0, committed=4, end=10)
+    stand = Stand(inner)
+    inner.uncommitted = 2
+    inner.told = (time.time() - age, 12, 10)
+    inner.fetched = None
+    assert stand.tick("committed_lag_events") == 8.0
+    assert inner.questions == questions
+    assert stand.registry.get_sample_value("tagstream_open_transaction_events", {"partition": "0"}) == 2.0
 
 
 def test_answers_have_a_lag_and_a_progress_of_their_own() -> None:
     """The lag, the commits and the suspects of the events are those of `content` alone, as they were without answers."""
-    thread = Thread(begin=0, committed=4, end=10)
-    stand = Stand(thread)
+    inner = Inner(begin=0, committed=4, end=10)
+    stand = Stand(inner)
     stand.consumer.assignment = lambda: {PLACE, ANSWERS}
     answers = Progress(stall_seconds=20, monotonic=time.time)
     answers.assigned(1)
     told: list[dict[int, int]] = []
     stand.position._answers = AnswersTopic(name="reviewed", progress=answers)
     stand.position._guard = SimpleNamespace(committed=told.append)  # type: ignore[assignment]
-    thread.answered_at, thread.fetched = 7, None
+    inner.answered_at, inner.fetched = 7, None
     assert stand.tick("committed_lag_events") == 6.0
     assert stand.registry.get_sample_value("tagstream_answers_lag_events") == 3.0
     assert stand.registry.get_sample_value("tagstream_assigned_partitions") == 1.0
@@ -366,7 +353,7 @@ def test_answers_have_a_lag_and_a_progress_of_their_own() -> None:
     assert "6 events wait" in stand.progress.verdict().why
 
     stand.consumer.resumed_at[ANSWERS] = 7
-    thread.begin = 9
+    inner.begin = 9
     assert stand.tick("answers_expired_total") == 2.0
     assert stand.registry.get_sample_value("tagstream_events_expired_total") == 0.0
 

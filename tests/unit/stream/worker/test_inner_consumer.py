@@ -11,7 +11,7 @@ from aiokafka.errors import CommitFailedError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
-from tagstream.stream.worker.consumer_thread import ConsumerThread, Coordinator
+from tagstream.stream.worker.inner_consumer import Coordinator, InnerConsumer
 from tests.unit.stream.kafka.batches.test_poll import fetched
 
 LARGE, SMALL = TP("content", 0), TP("content", 1)
@@ -19,7 +19,7 @@ LARGE, SMALL = TP("content", 0), TP("content", 1)
 
 def test_a_partition_that_a_poll_did_not_reach_comes_first_in_the_next_one() -> None:
     """Records of 5 MB use up a poll each; the other partition is read in between, and each poll takes one large record at most."""
-    thread = object.__new__(ConsumerThread)
+    thread = object.__new__(InnerConsumer)
     thread.consumer = SimpleNamespace(flow_active=True)
     records: OrderedDict[TP, Any] = OrderedDict({LARGE: fetched([5_000] * 3), SMALL: fetched([1] * 3)})
     subscriptions = SimpleNamespace(reassignment_in_progress=False, fetch_context=contextlib.nullcontext)

@@ -1,7 +1,8 @@
 """
-The thread in which Faust runs aiokafka's consumer: how it seeks after a rebalance, shares fetches among partitions, and asks for offsets.
+aiokafka's consumer inside Faust's: how it seeks after a rebalance, shares fetches among partitions, and asks for offsets.
 
-`ConsumerThread` is Faust's thread, `Coordinator` aiokafka's member of the group in it, and `offsets_of` a question of the position's.
+`InnerConsumer` takes the place of Faust's thread and runs on the worker's event loop, `Coordinator` is aiokafka's member of the group in
+it, and `offsets_of` a question of the position's.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import math
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -28,13 +29,14 @@ from aiokafka.errors import (
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
-from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from tagstream.stream.kafka.batches.poll import Poll, polling
 
 T = TypeVar("T")
 LEAST_RECORDS = 64
+# Faust's fetch of a topic in which nothing comes is answered after 1.5 s.
+FRESH_SECONDS = 3.0
 # A coordinator may not know yet of a partition that was just added.
 UNKNOWN_SECONDS = 5.0
 # A commit's metadata is a free text of Kafka's, which no tool but this one reads.
@@ -151,8 +153,50 @@ class Offsets:
     found: dict[TP, tuple[int | None, int | None]] = field(default_factory=dict)
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Reads only what a transactional producer has committed; Faust does so in its own exactly-once mode alone."""
+class OnThisLoop:
+    """Takes the place of the thread that Faust starts for its consumer: a task of the loop that starts it."""
+
+    def __init__(self, service: Any) -> None:
+        """`service` is Faust's, with the loop of its caller as the loop of its thread."""
+        self._service = service
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._task = asyncio.get_running_loop().create_task(self._service._serve())  # noqa: SLF001
+        self._task.add_done_callback(self._ended)
+
+    def stop(self) -> None:
+        """Return at once: Faust calls this when the service has shut down."""
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # An exception has crashed the service, which tells of it; a stop must not wait for ever for one that failed while it shut down.
+        if not task.cancelled():
+            task.exception()
+        self._service.set_shutdown()
+
+
+class InnerConsumer(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """
+    Reads only what a transactional producer has committed; Faust does so in its own exactly-once mode alone.
+
+    Faust runs this in a thread with a loop of its own, so that heartbeats go out while the agents keep theirs busy. Ours keep no loop
+    busy, and each record would wake both loops twice.
+    """
+
+    Worker = OnThisLoop
+
+    def __init__(self, consumer: Any, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(consumer, loop=loop, thread_loop=loop, **options)
+
+    async def _gather_remaining_tasks(self) -> None:
+        """Do nothing: Faust cancels here all tasks of its thread's loop, and this loop is the worker's."""
+
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, Any]:  # noqa: ASYNC109
+        """As Faust does, without its queue of calls to another thread."""
+        consumer = self._ensure_consumer()
+        most = consumer._max_poll_records  # noqa: SLF001
+        return await self._fetch_records(consumer, active_partitions or set(), timeout=timeout, max_records=most)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -238,25 +282,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         Faust counts from the start of the process: after five minutes it would report each newly assigned partition as an error.
         """
 
-    async def run_unqueued(self, ask: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
-        """
-        Run a question in the consumer's thread, past its queue; cancelling the caller cancels the question.
-
-        The queue runs two calls at a time, fetches and commits among them, and does not drop a call whose caller is gone. Two questions
-        to a broker that does not answer would block the partitions of all other brokers.
-
-        Raises:
-            ConsumerNotStarted: The thread has ended.
-        """
-        question = ask(*arguments)
-        try:
-            answer = asyncio.run_coroutine_threadsafe(question, self.thread_loop)
-        except RuntimeError as error:
-            question.close()
-            msg = "the consumer's thread has ended"
-            raise ConsumerNotStarted(msg) from error
-        return await asyncio.wrap_future(answer)
-
 
 def _whole_topics(consumer: Any, assigned: Collection[Any]) -> set[Any]:
     """All partitions of the topics of which some are assigned."""
@@ -291,39 +316,28 @@ def _shares(fetcher: Any, found: Mapping[TP, Any], max_records: int, poll: Poll)
     return taken
 
 
-async def offsets_of(thread: Any, assigned: list[TP], unknown: list[TP]) -> Offsets:
+async def offsets_of(consumer: InnerConsumer, assigned: list[TP], unknown: list[TP]) -> Offsets:
     """
     Ask for the offsets of the assigned partitions, and for the beginnings of those in `unknown`.
 
     Without partitions it asks only whether a broker answers.
 
     Args:
-        thread: The consumer's, a `ConsumerThread`.
+        consumer: aiokafka's, inside Faust's.
         assigned: The partitions of this worker.
         unknown: Those of them whose beginning is not known.
 
     Raises:
         ConnectionError: No broker answers.
         KafkaError: A broker refused.
-        ConsumerNotStarted: The consumer's thread has ended.
+        ConsumerNotStarted: It has not started.
     """
+    inner = consumer._ensure_consumer()  # noqa: SLF001
     if not assigned:
-        await thread.run_unqueued(_answer, thread)
+        if not await inner._client.force_metadata_update():  # noqa: SLF001
+            msg = "no broker answers"
+            raise ConnectionError(msg)
         return Offsets()
-    found: Offsets = await thread.run_unqueued(_look, thread, assigned, unknown)
-    return found
-
-
-async def _answer(thread: Any) -> None:
-    """Runs in the consumer's thread."""
-    if not await thread._ensure_consumer()._client.force_metadata_update():  # noqa: SLF001
-        msg = "no broker answers"
-        raise ConnectionError(msg)
-
-
-async def _look(thread: Any, assigned: list[TP], unknown: list[TP]) -> Offsets:
-    """Runs in the consumer's thread."""
-    inner = thread._ensure_consumer()  # noqa: SLF001
     cluster = inner._client.cluster  # noqa: SLF001
     # A partition without a leader has no known end, and aiokafka would repeat the question for all partitions until it has one.
     led = [tp for tp in assigned if cluster.leader_for_partition(tp) not in {None, -1}]
@@ -331,9 +345,11 @@ async def _look(thread: Any, assigned: list[TP], unknown: list[TP]) -> Offsets:
     commits = await inner._coordinator.fetch_committed_offsets(assigned)  # noqa: SLF001
     asked = [tp for tp in unknown if tp in led]
     begins = await inner.beginning_offsets(asked) if asked else {}
-    high = await _high_watermarks(inner, led)
-    # Last: an end that is older than the commit would look like a log that has lost its end.
-    ends = await thread._highwaters(led) if led else {}  # noqa: SLF001
+    # After the commits: an end that is older than the commit would look like a log that has lost its end.
+    told = {tp: ends for tp in led if (ends := _told_by_fetch(inner, tp)) is not None}
+    silent = [tp for tp in led if tp not in told]
+    high = {tp: high for tp, (high, _) in told.items()} | (await _high_watermarks(inner, silent) if silent else {})
+    ends = {tp: end for tp, (_, end) in told.items()} | (await consumer._highwaters(silent) if silent else {})  # noqa: SLF001
     # A rebalance may have taken some of them away meanwhile.
     held = [tp for tp in assigned if tp in inner.assignment()]
     return Offsets(
@@ -361,6 +377,18 @@ async def _high_watermarks(inner: Any, partitions: list[TP]) -> dict[TP, int]:
         for partition, error, *_, offset in answers
         if not error
     }
+
+
+def _told_by_fetch(inner: Any, tp: TP) -> tuple[int, int] | None:
+    """
+    The end of a partition's log and of what may be read, by the last answer to a fetch; None if that is older than `FRESH_SECONDS`.
+
+    Every such answer has both, also one without records.
+    """
+    state = inner._subscription.subscription.assignment.state_value(tp)  # noqa: SLF001
+    if state is None or state.highwater is None or state.lso is None or state.timestamp is None:
+        return None
+    return (state.highwater, state.lso) if 0 <= time.time() - state.timestamp / 1000 < FRESH_SECONDS else None
 
 
 def _fetched(inner: Any, tp: TP) -> int | None:
