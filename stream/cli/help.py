@@ -1,7 +1,9 @@
-"""How `--help` lists verbs: in groups, each with its whole first sentence."""
+"""How `--help` lists verbs: in groups, each with its whole first sentence; and groups that are imported once they are asked for."""
 
+from importlib import import_module
 from typing import Any
 
+import typer
 from typer.core import TyperGroup
 
 # Longer than any sentence: the formatter wraps a line, where Click would cut it.
@@ -24,3 +26,25 @@ class Verbs(TyperGroup):
         for title, verbs in groups.items():
             with formatter.section(title):
                 formatter.write_dl(verbs)
+
+
+def imported_later(module: str) -> type[Verbs]:
+    """
+    The group of a module's verbs, for `typer.Typer.add_typer`; the module is imported when one of them is looked for.
+
+    Args:
+        module: Its name; its `app` has the verbs.
+    """
+
+    class Later(Verbs):
+        @property
+        def commands(self) -> dict[str, Any]:
+            """The verbs by name."""
+            group: Any = typer.main.get_command(import_module(module).app)
+            return dict(group.commands)
+
+        @commands.setter
+        def commands(self, _: dict[str, Any]) -> None:
+            """Take none: Click sets those of the empty application that stands in for the module's."""
+
+    return Later

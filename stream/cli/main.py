@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli import classify, config, demo, dlq, drift, model, pages, replay, rollout, topic, worker
+from tagstream.stream.cli import classify, config, demo, dlq, drift, pages, replay, rollout, topic, worker
 from tagstream.stream.cli.doors import batch, contract, serve, tags
 from tagstream.stream.cli.exits import EXIT_FAILED, note
-from tagstream.stream.cli.help import Verbs
+from tagstream.stream.cli.help import Verbs, imported_later
 from tagstream.stream.cli.people import lookup, quality, report, review
 from tagstream.stream.terminal import output
 
@@ -29,6 +29,9 @@ app = typer.Typer(
     "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up, 14 its alarm ended it; both: start it again."
     f"\n\n\b\nPages: docs/NAME.md in a message lies in\n{pages.folder()}",
 )
+# Verbs that take longer to import than all others together.
+MODEL = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
+LATER = {"model": imported_later("tagstream.stream.cli.model")}
 # Verb or group of verbs -> its function or application, by what a person wants to do.
 VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Look at it first": {"demo": demo.demo, "classify": classify.classify, "doctor": worker.doctor},
@@ -43,12 +46,12 @@ VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Events in, decisions out": {"send": topic.send, "tail": topic.tail, "batch": batch.batch},
     "See how it goes": {"top": worker.top, "quality": quality.quality, "drift": drift.app},
     "One event": {"lookup": lookup.lookup, "report": report.report, "dlq": dlq.app},
-    "Make it yours": {"model": model.app, "config": config.app, "contract": contract.app},
+    "Make it yours": {"model": MODEL, "config": config.app, "contract": contract.app},
 }
 for panel, verbs in VERBS.items():
     for name, verb in verbs.items():
         if isinstance(verb, typer.Typer):
-            app.add_typer(verb, name=name, cls=Verbs, rich_help_panel=panel)
+            app.add_typer(verb, name=name, cls=LATER.get(name, Verbs), rich_help_panel=panel)
         else:
             app.command(name, rich_help_panel=panel)(verb)
 

@@ -11,7 +11,7 @@ from tagstream.stream.cli.models.options import BundleArgument
 from tagstream.stream.cli.options import Json, path, settings
 from tagstream.stream.terminal import console
 
-app = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None)
 
 app.command("train")(train.train)
 app.command("import")(importing.import_model)

@@ -9,7 +9,6 @@ import typer
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.options import Brokers, not_empty, path, settings
 from tagstream.stream.cli.people import transfer
-from tagstream.stream.terminal import console as terminal
 
 app = typer.Typer(help="Answer what waits for a person: a page in the browser.", rich_markup_mode=None)
 
@@ -86,6 +85,7 @@ def review(
     from tagstream.stream.review.console.guidelines import read as read_guidelines
     from tagstream.stream.review.console.reports import checked_origin
     from tagstream.stream.review.store.store import file_of
+    from tagstream.stream.terminal import console as terminal
     from tagstream.stream.web.serving import is_loopback
 
     if not (is_loopback(host) or proxy_header or without_login):

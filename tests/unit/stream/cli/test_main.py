@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,6 +28,7 @@ from tagstream.stream.deliver.fatal import EXIT_BROKEN
 from tagstream.stream.settings.loading import SettingsError, known_keys, load
 from tagstream.stream.settings.settings import Settings
 from tests.conftest import TINY_BUNDLE
+from tests.waiting import HANG_SECONDS
 
 
 def run(*words: object, given: bytes | str = b"") -> Result:
@@ -44,6 +47,21 @@ def test_help_says_what_a_worker_ends_with() -> None:
     assert "3 broker unreachable, 4 contract violated. A worker's: 0 stopped, 1 bundle refused, circuit breaker opened" in said
     assert f"{EXIT_BROKEN} it gave up" in said
     assert BundleError.exit_code == 1
+
+
+def test_help_imports_typer_and_little_else() -> None:
+    """It answers before tables, numbers, clients or the verbs of `model` are imported."""
+    program = (
+        "import sys; from tagstream.stream.cli import main; sys.argv = ['tagstream', '--help']\n"
+        "try: main.main()\n"
+        "except SystemExit: print(*sorted(sys.modules))"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=HANG_SECONDS, check=True)
+    imported = said.stdout.splitlines()[-1].split()
+    assert "typer" in imported
+    heavy = {"rich", "numpy", "msgspec", "pydantic", "asyncio", "kafka", "aiokafka", "faust", "onnxruntime", "structlog"}
+    assert heavy.isdisjoint(imported)
+    assert [name for name in imported if name.startswith("tagstream.stream.cli.model")] == []
 
 
 @pytest.mark.parametrize("verb", ["", "model", "dlq", "review", "drift", "config", "contract"])
