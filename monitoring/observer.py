@@ -66,6 +66,10 @@ class Observer(Protocol):
         """A call of the model raised an exception, for a batch or for part of one."""
         ...
 
+    def remembered(self, texts: int, seconds: float) -> None:
+        """So many texts of a batch had come before and cost no call of the model, which would have taken about so many seconds."""
+        ...
+
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """The broker has acknowledged these outcomes; `now_ms` is Unix milliseconds."""
         ...
@@ -81,6 +85,9 @@ class NullObserver:
         """Do nothing."""
 
     def model_raised(self) -> None:
+        """Do nothing."""
+
+    def remembered(self, texts: int, seconds: float) -> None:
         """Do nothing."""
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:

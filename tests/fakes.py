@@ -78,6 +78,7 @@ class RecordingObserver:
         self.stages: list[str] = []
         self.raised = 0
         self.observations: list[Observation] = []
+        self.remembered_texts = 0
 
     def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """Keep the size of the batch and the counts of topics, and add to the count of repeated events."""
@@ -93,6 +94,11 @@ class RecordingObserver:
     def model_raised(self) -> None:
         """Count."""
         self.raised += 1
+
+    def remembered(self, texts: int, seconds: float) -> None:
+        """Add to the counts."""
+        assert seconds >= 0
+        self.remembered_texts += texts
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """Keep the observations."""

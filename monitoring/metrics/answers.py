@@ -32,6 +32,9 @@ class AnswerMetrics:
     def model_raised(self) -> None:
         """Do nothing: no model sees an answer."""
 
+    def remembered(self, texts: int, seconds: float) -> None:
+        """Do nothing, likewise."""
+
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """See `Observer`."""
         destinations: Tally[Destination] = Tally(seen.destination for seen in observations)

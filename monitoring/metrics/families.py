@@ -100,6 +100,12 @@ class FlowFamilies:
             "tagstream_stage_duration_seconds", "Time of one batch in one stage.", STAGE_BUCKETS, "stage", STAGES
         )
         self.batch = new.histogram("tagstream_batch_size_events", "Events in one batch.", BATCH_BUCKETS)
+        self.repeats = new.counter(
+            "tagstream_repeated_texts", "Texts that had come before, so that they cost no call of the model (`repeats_bytes`)."
+        )
+        self.saved = new.counter(
+            "tagstream_repeats_saved_seconds", "Time that the model would have taken for them, by what it took for other texts."
+        )
         self.age = new.histogram(
             "tagstream_event_age_seconds",
             "Time from the record's timestamp to its acknowledged outcome; without the events of the two counters below.",

@@ -138,6 +138,11 @@ class Metrics:
         """See `Observer`."""
         self._poison.raised.inc()
 
+    def remembered(self, texts: int, seconds: float) -> None:
+        """See `Observer`."""
+        self._flow.repeats.inc(texts)
+        self._flow.saved.inc(seconds)
+
     def crash_guard(self, *, active: bool, suspects: int) -> None:
         """Whether the guard against crash loops is active, and the number of suspects."""
         self._poison.guard.set(active)

@@ -1,5 +1,6 @@
 """How `--help` lists verbs: in groups, each with its whole first sentence; and groups that are imported once they are asked for."""
 
+from collections.abc import MutableMapping
 from importlib import import_module
 from typing import Any
 
@@ -38,13 +39,13 @@ def imported_later(module: str) -> type[Verbs]:
 
     class Later(Verbs):
         @property
-        def commands(self) -> dict[str, Any]:
+        def commands(self) -> MutableMapping[str, Any]:
             """The verbs by name."""
             group: Any = typer.main.get_command(import_module(module).app)
             return dict(group.commands)
 
         @commands.setter
-        def commands(self, _: dict[str, Any]) -> None:
+        def commands(self, _: MutableMapping[str, Any]) -> None:
             """Take none: Click sets those of the empty application that stands in for the module's."""
 
     return Later

@@ -16,6 +16,7 @@ from tagstream.monitoring.observer import NullObserver, Observer
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.decide.pipeline import PROBE, Decider, Draw, Pipeline
+from tagstream.stream.decide.repeats import Repeats
 from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.settings.loading import SettingsError
 from tagstream.stream.settings.settings import Settings
@@ -53,6 +54,7 @@ def pipeline_of(
         limits=settings.limits,
         attempts=settings.model_attempts,
         unframe=unframing_of(settings) if framed else None,
+        repeats=Repeats(settings.repeats_bytes) if settings.repeats_bytes else None,
     )
 
 

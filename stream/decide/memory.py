@@ -32,11 +32,22 @@ def free_bytes(root: Path = ROOT) -> int | None:
     Args:
         root: Where `proc` and `sys` are.
     """
-    found = [*_of_groups(root), *_of_the_machine(root)]
+    found = [left for left, _ in (*_of_groups(root), *_of_the_machine(root))]
     return max(0, min(found)) if found else None
 
 
-def _of_groups(root: Path) -> Iterator[int]:
+def used_share(root: Path = ROOT) -> float | None:
+    """
+    The share, 0 to 1, of the tightest limit on this process' memory that is in use: of its control groups, and of the machine.
+
+    Args:
+        root: Where `proc` and `sys` are.
+    """
+    limits = [*_of_groups(root), *_of_the_machine(root)]
+    return max((1 - left / most for left, most in limits if most), default=None)
+
+
+def _of_groups(root: Path) -> Iterator[tuple[int, int]]:
     for line in _lines(root / "proc/self/cgroup"):
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -46,8 +57,8 @@ def _of_groups(root: Path) -> Iterator[int]:
             yield from _left(root / "sys/fs/cgroup/memory", path, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
 
 
-def _left(mount: Path, path: str, limit: str, usage: str, prefix: str) -> Iterator[int]:
-    """Of a group and of those above it, each that has a limit. In a container the mount is the group, whatever its path."""
+def _left(mount: Path, path: str, limit: str, usage: str, prefix: str) -> Iterator[tuple[int, int]]:
+    """What is left of a limit, and the limit: of a group and of those above it, each that has one. In a container the mount is the group, whatever its path."""
     group = mount / path.strip("/")
     for folder in {mount, group, *group.parents}:
         if not folder.is_relative_to(mount):
@@ -55,14 +66,15 @@ def _left(mount: Path, path: str, limit: str, usage: str, prefix: str) -> Iterat
         most, used = (_number(folder / name) for name in (limit, usage))
         if most is not None and used is not None:
             stat = dict(line.split() for line in _lines(folder / "memory.stat"))
-            yield most - used + sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+            free = most - used + sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+            yield free, most
 
 
-def _of_the_machine(root: Path) -> Iterator[int]:
-    for line in _lines(root / "proc/meminfo"):
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            yield int(value.split()[0]) * 1024
+def _of_the_machine(root: Path) -> Iterator[tuple[int, int]]:
+    found = {name: value for name, _, value in (line.partition(":") for line in _lines(root / "proc/meminfo"))}
+    if "MemAvailable" in found:
+        free, most = (int(found.get(name, "0").split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
+        yield free, most
 
 
 def _number(file: Path) -> int | None:

@@ -33,6 +33,7 @@ from tagstream.stream.contract.outcome import (
     publish_all,
 )
 from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.repeats import Repeats
 
 # For a classifier that brings no texts of its own.
 PROBE = ("Detecting objects in images", "A walk along the river")
@@ -361,6 +362,7 @@ class Pipeline:
         limits: Limits = DEFAULT_LIMITS,
         attempts: int = 2,
         unframe: Unframe | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
         """
         Join the parts.
@@ -371,8 +373,10 @@ class Pipeline:
             limits: See above.
             attempts: As in `Isolation`.
             unframe: Takes values out of the frames of a Schema Registry; None where none is set.
+            repeats: Knows the predictions of texts that have come before; None: every text goes to the model.
         """
         self._decider = decider
+        self._repeats = repeats
         self._followers: list[Callable[[Decider], None]] = []
         self._replacing = threading.Lock()
         self.limits = limits
@@ -488,27 +492,47 @@ class Pipeline:
         turns = list(parts.values())
         # Grows by the events that a stand-in decides.
         for decider, events in turns:
-            texts = [reading.text for _, _, reading in events]
-            answers: Sequence[Prediction | Refusal] = ()
-            failure = ""
-            try:
-                answers = decider.classifier.classify(texts)
-            except MACHINE:
-                raise
-            # The class alone: the message may quote the text of an event. The failure is dealt with after this block, since an
-            # exception that is raised within it would carry this one, message included, into the log.
-            except Exception as error:  # noqa: BLE001
-                failure = type(error).__name__
-            if failure:
-                answers = self._taken_apart(decider, texts, failure)
-            for (place, event, reading), answer in zip(events, one_for_each(texts, answers), strict=True):
+            answers = self._answers(decider, [reading.text for _, _, reading in events])
+            for (place, event, reading), answer in zip(events, answers, strict=True):
                 outcomes[place] = answer if isinstance(answer, Refusal) else decider.decide(event, answer, reading)
-            left = [one for one in events if isinstance(outcomes[one[0]], Refusal)] if failure else []
+            left = [one for one in events if isinstance(outcomes[one[0]], Refusal)]
             if left and decider.stand_in is not None:
                 turns.append((decider.stand_in, left))
         self._observer.stage("decode", inference - started)
         self._observer.stage("inference", time.perf_counter() - inference)
         return [outcomes[place] for place in range(len(records))]
+
+    def _answers(self, decider: Decider, texts: Sequence[str]) -> Sequence[Prediction | Refusal]:
+        """The model's answer to each text, in order. A text that has come before, or comes twice here, is not asked again."""
+        repeats = self._repeats
+        if repeats is None or decider.kind == "rules":
+            return self._asked(decider, texts)
+        model = decider.model.digest
+        known = zip(texts, repeats.known(model, texts), strict=True)
+        answers: dict[str, Prediction | Refusal] = {text: answer for text, answer in known if answer is not None}
+        new = list(dict.fromkeys(text for text in texts if text not in answers))
+        if new:
+            started = time.perf_counter()
+            asked = dict(zip(new, self._asked(decider, new), strict=True))
+            answers |= asked
+            predicted = {text: answer for text, answer in asked.items() if not isinstance(answer, Refusal)}
+            if predicted:
+                repeats.keep(model, predicted, time.perf_counter() - started)
+        if again := len(texts) - len(new):
+            self._observer.remembered(again, repeats.saved_seconds(again))
+        return [answers[text] for text in texts]
+
+    def _asked(self, decider: Decider, texts: Sequence[str]) -> Sequence[Prediction | Refusal]:
+        failure = ""
+        try:
+            return one_for_each(texts, decider.classifier.classify(texts))
+        except MACHINE:
+            raise
+        # The class alone: the message may quote the text of an event. The failure is dealt with after this block, since an
+        # exception that is raised within it would carry this one, message included, into the log.
+        except Exception as error:  # noqa: BLE001
+            failure = type(error).__name__
+        return one_for_each(texts, self._taken_apart(decider, texts, failure))
 
     def publications(
         self, records: Sequence[Record], refusal: Refusal | None = None, *, clock: Callable[[], float] = time.time

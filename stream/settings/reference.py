@@ -22,6 +22,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "delivery",
         "idempotent_producer",
         "batch_max_events",
+        "repeats_bytes",
         "inference_threads",
         "stream_buffer_events",
         "commit_interval_seconds",

@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         description="host names by which clients ask the same server, separated by commas; addresses and localhost need none",
     )
     batch_max_events: int = Field(default=64, ge=1, le=4096, description="most events in one call of the model")
+    repeats_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=0,
+        description="memory for the predictions of recent texts, so that a text that comes again costs no call of the model; 0: none",
+    )
     model_attempts: int = Field(
         default=2, ge=1, le=10, description="failures of the model on an event after which it becomes a dead letter"
     )

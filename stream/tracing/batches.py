@@ -140,6 +140,10 @@ class TracedObserver:
         """See `Observer`."""
         self._observer.model_raised()
 
+    def remembered(self, texts: int, seconds: float) -> None:
+        """See `Observer`."""
+        self._observer.remembered(texts, seconds)
+
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """See `Observer`."""
         self._observer.published(observations, now_ms)

@@ -149,6 +149,10 @@ class DriftObserver:
         """See `Observer`."""
         self._recorder.model_raised()
 
+    def remembered(self, texts: int, seconds: float) -> None:
+        """See `Observer`."""
+        self._recorder.remembered(texts, seconds)
+
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """See `Observer`; called on the event loop."""
         self._recorder.published(observations, now_ms)

@@ -346,7 +346,7 @@ async def offsets_of(consumer: InnerConsumer, assigned: list[TP], unknown: list[
     asked = [tp for tp in unknown if tp in led]
     begins = await inner.beginning_offsets(asked) if asked else {}
     # After the commits: an end that is older than the commit would look like a log that has lost its end.
-    told = {tp: ends for tp in led if (ends := _told_by_fetch(inner, tp)) is not None}
+    told = {tp: by_fetch for tp in led if (by_fetch := _told_by_fetch(inner, tp)) is not None}
     silent = [tp for tp in led if tp not in told]
     high = {tp: high for tp, (high, _) in told.items()} | (await _high_watermarks(inner, silent) if silent else {})
     ends = {tp: end for tp, (_, end) in told.items()} | (await consumer._highwaters(silent) if silent else {})  # noqa: SLF001

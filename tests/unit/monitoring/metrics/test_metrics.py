@@ -26,6 +26,8 @@ NOW_MS = 1_700_000_060_000
 VOCABULARY = """
     tagstream_events_received_total topic
     tagstream_redelivered_events_total
+    tagstream_repeated_texts_total
+    tagstream_repeats_saved_seconds_total
     tagstream_events_published_total destination
     tagstream_predictions_total label
     tagstream_audits_total label

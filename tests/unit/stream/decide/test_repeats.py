@@ -1,0 +1,157 @@
+"""Texts that come again: the same bytes without a call of the model, in bounded memory."""
+
+import json
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagstream.model_export.bundle.model import Prediction
+from tagstream.monitoring.observer import Observer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.decide import memory
+from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.decide.repeats import ENTRY_BYTES, LABEL_BYTES, LOOK_SECONDS, MOST_USED, Repeats
+from tests.fakes import Clock, KeywordClassifier, RecordingObserver, deciding
+
+MANY = 16 * 1024 * 1024
+
+
+class Counting(KeywordClassifier):
+    """The stub, which counts the texts that it is asked for and refuses to read one."""
+
+    def __init__(self, unreadable: str = "") -> None:
+        """`unreadable`: the model raises for this text."""
+        super().__init__()
+        self.asked: list[str] = []
+        self._unreadable = unreadable
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Note the texts."""
+        self.asked += texts
+        if self._unreadable and any(self._unreadable in text for text in texts):
+            msg = "no"
+            raise RuntimeError(msg)
+        return super().classify(texts)
+
+
+def event(number: int, title: str) -> Record:
+    """An event with an id of its own."""
+    return Record(key=None, value=json.dumps({"id": str(number), "title": title}).encode(), offset=number)
+
+
+def pipeline(classifier: Counting, repeats: Repeats | None, observer: Observer | None = None) -> Pipeline:
+    """A pipeline with a table of this kind."""
+    return Pipeline(decider=deciding(classifier), observer=observer or RecordingObserver(), repeats=repeats)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["a cat", "a  cat", "a dog", "a bird", "broken"]), min_size=1, max_size=6), max_size=5)
+)
+def test_a_text_that_comes_again_has_the_same_bytes_and_asks_the_model_once(batches: list[list[str]]) -> None:
+    """Whatever comes in one batch or in several, and with a text among it for which the model raises."""
+    records = [[event(10 * number + place, title) for place, title in enumerate(batch)] for number, batch in enumerate(batches)]
+    plain, again = Counting("broken"), Counting("broken")
+    without, remembering = pipeline(plain, None), pipeline(again, Repeats(MANY))
+    for batch in records:
+        first, second = (one.publications(batch, clock=lambda: 1.0) for one in (without, remembering))
+        assert [(one.key, one.value, one.headers, one.destination) for one in first] == [
+            (one.key, one.value, one.headers, one.destination) for one in second
+        ]
+    probes = set(deciding().probe)
+    asked = [text for text in again.asked if "broken" not in text and text not in probes]
+    if "broken" not in {title for batch in batches for title in batch}:
+        assert sorted(asked) == sorted(set(asked))
+    assert set(asked) <= set(plain.asked)
+
+
+def test_repeats_are_counted_with_the_time_that_they_save() -> None:
+    """Two of four texts come again; the model's mean time of a text counts for each."""
+    observer, classifier = RecordingObserver(), Counting()
+    made = pipeline(classifier, Repeats(MANY), observer)
+    made.decide([event(1, "a cat"), event(2, "a cat"), event(3, "a dog")])
+    made.decide([event(4, "a dog")])
+    assert (len(classifier.asked), observer.remembered_texts) == (2, 2)
+
+
+def test_another_model_does_not_know_the_texts_of_the_first() -> None:
+    """A prediction is that of the model which decides."""
+    repeats = Repeats(MANY)
+    one = KeywordClassifier().classify(["a cat"])[0]
+    repeats.keep("m", {"a cat": one}, 0.001)
+    assert repeats.known("m", ["a cat", "a dog"]) == [one, None]
+    assert repeats.known("another", ["a cat"]) == [None]
+
+
+def test_the_entry_that_was_used_longest_ago_goes_first() -> None:
+    """There is room for two, and the one that was asked for stays."""
+    one = KeywordClassifier().classify(["a cat"])[0]
+    size = ENTRY_BYTES + LABEL_BYTES * len(one.probabilities)
+    repeats = Repeats(2 * size)
+    repeats.keep("m", {"first": one, "second": one}, 0.001)
+    repeats.known("m", ["first"])
+    repeats.keep("m", {"third": one}, 0.001)
+    assert [found is not None for found in repeats.known("m", ["first", "second", "third"])] == [True, False, True]
+
+
+@pytest.mark.parametrize("labels", [4, 100])
+def test_the_estimate_of_an_entry_is_no_less_than_what_it_takes(labels: int) -> None:
+    """The bound is one of bytes, so it is compared with what Python has allocated."""
+    names = [f"label-{number}" for number in range(labels)]
+
+    def prediction(number: int) -> Prediction:
+        scores = {name: (number + place) / 1e6 for place, name in enumerate(names)}
+        return Prediction(
+            label=names[0], confidence=number / 7, probabilities=scores, energy=number / 3, tokens=5, truncated=False
+        )
+
+    repeats, count = Repeats(10**9), 2000
+    tracemalloc.start()
+    for number in range(count):
+        repeats.keep("m", {f"text {number}": prediction(number)}, 0.001)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(repeats) == count
+    assert taken / count <= ENTRY_BYTES + LABEL_BYTES * labels
+
+
+def test_a_process_that_is_short_of_memory_forgets_all_and_begins_anew_once_it_is_not() -> None:
+    """It looks every few seconds; where nothing is known of memory, it remembers."""
+    clock, used = Clock(), [MOST_USED]
+    repeats = Repeats(MANY, used=lambda: used[0], monotonic=clock)
+    one = KeywordClassifier().classify(["a cat"])[0]
+
+    def kept(text: str) -> bool:
+        repeats.keep("m", {text: one}, 0.001)
+        return repeats.known("m", [text]) != [None]
+
+    assert kept("first")
+    used[0] = MOST_USED + 0.01
+    assert kept("second")
+    clock.now += LOOK_SECONDS
+    assert not kept("third")
+    assert repeats.known("m", ["first"]) == [None]
+    used[0] = MOST_USED
+    assert not kept("third")
+    clock.now += LOOK_SECONDS
+    assert kept("third")
+    assert Repeats(MANY, used=lambda: None).known("m", ["third"]) == [None]
+
+
+def test_the_share_in_use_is_that_of_the_tightest_limit(tmp_path: Path) -> None:
+    """A container of 100 MB that has 90 MB in use, of which 10 MB are pages of files, on a machine that is half empty."""
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n", encoding="ascii")
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 1000 kB\nMemAvailable: 500 kB\n", encoding="ascii")
+    (group / "memory.max").write_text("100000000\n", encoding="ascii")
+    (group / "memory.current").write_text("90000000\n", encoding="ascii")
+    (group / "memory.stat").write_text("inactive_file 10000000\nactive_file 0\n", encoding="ascii")
+    assert memory.used_share(tmp_path) == pytest.approx(0.8)
+    (group / "memory.max").write_text("max\n", encoding="ascii")
+    assert memory.used_share(tmp_path) == pytest.approx(0.5)
+    assert memory.used_share(tmp_path / "nowhere") is None
