@@ -1,6 +1,6 @@
 """Measures tagstream beside what others would run, and writes docs/performance.md.
 
-    python -m benchmarks.peers [--quick] [--part saturation|open-loop|roofline|growth|start] [--rounds 5] [--seconds 10] [--arms tagstream,aiokafka]
+    python -m benchmarks.peers [--quick] [--part saturation|small|open-loop|roofline|growth|start] [--rounds 5] [--seconds 10] [--arms tagstream,aiokafka]
 
 With TAGSTREAM_DATA the texts are Made With ML's, else the authored corpus. The model of the other arms is made once, into build/peers.
 Each part is written when it ends, so that an interruption costs the part that it falls into. Every arm's outcomes are counted and its
@@ -23,14 +23,14 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from benchmarks.peers import growth, open_loop, page, roofline, running, saturation, texts
+from benchmarks.peers import growth, open_loop, page, roofline, running, saturation, small, texts
 from benchmarks.peers.running import Bench
 from benchmarks.peers.saturation import BAD, BASELINE, KINDS, References, Trial
 from benchmarks.peers.texts import Material
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from tagstream.stream.broker import broker
 
-PARTS = ("saturation", "start", "open-loop", "roofline", "growth")
+PARTS = ("saturation", "small", "start", "open-loop", "roofline", "growth")
 OURS = ("onnxruntime", "aiokafka", "faust-streaming")
 THEIRS = ("faststream", "transformers", "torch")
 MODELS = page.ROOT / "build" / "peers"
@@ -51,6 +51,8 @@ class Size:
     growth_events: int
     growth_rounds: int
     starts: int
+    small_rounds: int
+    small_seconds: float
 
 
 FULL = Size(
@@ -63,6 +65,8 @@ FULL = Size(
     growth_events=6000,
     growth_rounds=2,
     starts=5,
+    small_rounds=3,
+    small_seconds=30,
 )
 QUICK = Size(
     rounds=1,
@@ -74,6 +78,8 @@ QUICK = Size(
     growth_events=1500,
     growth_rounds=1,
     starts=1,
+    small_rounds=1,
+    small_seconds=5,
 )
 
 
@@ -148,6 +154,12 @@ class Comparison:
         self.blocks["million"] = page.million_block(
             ours, self._about.line(*OURS), texts.event_bytes(self._about.material, ours.events)
         )
+
+    def small(self) -> None:
+        """The worker and its baseline at rates at which batches are small."""
+        runs = small.run(self._trial, rates=small.RATES, rounds=self._size.small_rounds, seconds=self._size.small_seconds)
+        if not self._void(small.faults(runs)):
+            self.blocks["small"] = page.small_block(runs, self._about.line(*OURS))
 
     def start(self) -> None:
         """The worker's start."""
@@ -271,6 +283,7 @@ def measure(parts: Sequence[str], *, size: Size, arms: Sequence[str], chosen: ar
         comparison = Comparison(bench=bench, surroundings=about, size=size, arms=arms, saturated=chosen.saturated)
         steps = {
             "saturation": comparison.saturation,
+            "small": comparison.small,
             "start": comparison.start,
             "open-loop": comparison.open_loop,
             "roofline": comparison.roofline,

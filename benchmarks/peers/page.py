@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.peers import small
 from benchmarks.peers.growth import Cost, Growth, Start
 from benchmarks.peers.open_loop import Point
 from benchmarks.peers.roofline import Roofline
@@ -23,6 +24,8 @@ BROKER_CORES = 8
 REPLICAS = 3
 WORKER_CORES = 2
 PARTITIONS_A_WORKER = 2
+# Of a kind of request for an event, to be named.
+LEAST_REQUESTS = 0.02
 
 
 def replaced(page: str, part: str, block: str) -> str:
@@ -103,6 +106,37 @@ def saturation_block(medians: dict[str, Run], runs: Sequence[Run], about: str) -
     )
     rounds = sum(run.counted and run.arm == BASELINE for run in runs)
     return f"{about} Rounds that count: {rounds}.\n\n{table(heads, rows)}"
+
+
+def small_block(runs: Sequence[small.Spent], about: str) -> str:
+    """The cost of an event at each rate, of the worker and of the baseline."""
+    rows = []
+    for rate in dict.fromkeys(one.rate for one in runs):
+        for arm in small.ARMS:
+            some = [one for one in runs if (one.rate, one.arm) == (rate, arm)]
+            middle = small.median(some)
+            requests = ", ".join(f"{name} {count:.2f}" for name, count in middle.requests.items() if count >= LEAST_REQUESTS)
+            rows.append(
+                [
+                    f"{rate:.0f} events/s, {arm}",
+                    f"{middle.arm_ms:.2f} ({min(one.arm_ms for one in some):.2f} to {max(one.arm_ms for one in some):.2f})",
+                    f"{small.median_ratio(runs, rate):.2f}" if arm == BASELINE else "",
+                    f"{middle.broker_ms:.2f}",
+                    f"{sum(middle.requests.values()):.2f}: {requests}",
+                    f"{middle.p50_ms:.0f}",
+                    f"{middle.p99_ms:.0f}",
+                ]
+            )
+    heads = (
+        "rate and arm",
+        "CPU ms an event (least to most)",
+        "over aiokafka",
+        "broker, ms",
+        "requests an event",
+        "p50, ms",
+        "p99, ms",
+    )
+    return f"{about} Rounds: {len(runs) // len(rows)}.\n\n{table(heads, rows)}"
 
 
 def open_loop_block(points: Sequence[Point], about: str) -> str:

@@ -70,12 +70,15 @@ def run(trial: Trial, *, rates: Sequence[float], rounds: int, seconds: float) ->
     return found
 
 
-def medians(runs: Sequence[Spent]) -> dict[tuple[float, str], Spent]:
-    """The run with the median cost of each rate and arm."""
-    by_kind: dict[tuple[float, str], list[Spent]] = {}
-    for one in runs:
-        by_kind.setdefault((one.rate, one.arm), []).append(one)
-    return {key: sorted(some, key=lambda one: one.arm_ms)[(len(some) - 1) // 2] for key, some in by_kind.items()}
+def median(runs: Sequence[Spent]) -> Spent:
+    """The run with the median cost of an event."""
+    return sorted(runs, key=lambda one: one.arm_ms)[(len(runs) - 1) // 2]
+
+
+def median_ratio(runs: Sequence[Spent], rate: float) -> float:
+    """The worker's cost of an event over that of the baseline beside it, in the median of the rounds."""
+    ours, theirs = ([one.arm_ms for one in runs if (one.rate, one.arm) == (rate, arm)] for arm in ARMS)
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
 def faults(runs: Sequence[Spent]) -> list[str]:
@@ -158,9 +161,3 @@ def _seconds(process: int) -> float:
     """Processor seconds of all threads of a process so far."""
     words = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / TICKS
-
-
-def median_ratio(runs: Sequence[Spent], rate: float) -> float:
-    """The arm's cost over that of the baseline beside it, in the median of the rounds."""
-    ours, theirs = ([one.arm_ms for one in runs if (one.rate, one.arm) == (rate, arm)] for arm in ARMS)
-    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
