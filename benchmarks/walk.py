@@ -61,9 +61,10 @@ PACKAGE = "tagstream"
 FOLDER = f"{ROOT / PACKAGE}/"
 # The call that runs the network, as onnxruntime names it.
 NETWORK = ("onnxruntime_inference_collection.py", "run")
-EVENT = b'{"id":"%d","title":"Feature stores in production","description":"One set of features for training and inference."}'
+# Each has a title of its own, since a text that has come before asks no model.
+EVENT = b'{"id":"%(n)d","title":"Feature stores in production, part %(n)d","description":"One set of features for training and inference."}'
 # A person is asked about it.
-UNSURE = b'{"id":"%d","title":"Attention is all you need"}'
+UNSURE = b'{"id":"%(n)d","title":"Attention is all you need"}'
 
 
 def ours(code: CodeType) -> bool:
@@ -164,7 +165,7 @@ def walk_twice(name: str, step: Callable[[int], object]) -> Walk:
 
 
 def _record(value: bytes, number: int) -> Record:
-    return Record(topic="content", partition=0, offset=number, key=None, value=value % number)
+    return Record(topic="content", partition=0, offset=number, key=None, value=value % {b"n": number})
 
 
 @dataclass
@@ -197,7 +198,7 @@ class _Stream:
         for number in (0, 1):
             self._acknowledged.clear()
             self._walk.on = number == 1
-            yield _Event(_Message(number, EVENT % number))
+            yield _Event(_Message(number, EVENT % {b"n": number}))
             await self._acknowledged.wait()
 
     async def ack(self, _: _Event) -> bool:
@@ -277,7 +278,7 @@ def requested(settings: Settings) -> Walk:
             )
             for number in (0, 1):
                 walk.on = number == 1
-                status = await _request(app, "/classify", EVENT % number, b"application/json")
+                status = await _request(app, "/classify", EVENT % {b"n": number}, b"application/json")
                 walk.on = False
                 _must(status == 200, f"serve answered {status}")  # noqa: PLR2004
 
@@ -377,10 +378,11 @@ def walks(folder: Path) -> list[Walk]:
     settings = Settings(state_folder=folder / "state", inference_threads=1)
     decider = decider_of(settings)
     metrics = Metrics(CollectorRegistry(), labels=decider.labels, topic="content", known_sources=frozenset())
-    pipeline = pipeline_of(settings, decider=decider, observer=metrics)
+    # One for each way of the event: none has seen its text before.
+    pipeline, another = (pipeline_of(settings, decider=decider, observer=metrics) for _ in range(2))
     return [
         walk_twice("event: bytes to outcome", lambda number: pipeline.publications([_record(EVENT, number)])),
-        delivered(settings, pipeline, metrics),
+        delivered(settings, another, metrics),
         *answered(settings, pipeline, folder),
         requested(settings),
         row(settings, folder),

@@ -59,7 +59,7 @@ class Arm:
     settings: Settings
     process: Process
     started_ms: float
-    counts: Path
+    counts: Path = Path()
     readings: list[tuple[float, float]] = field(default_factory=list)
     peak_mib: float = 0.0
     resident_mib: float = 0.0
@@ -121,7 +121,7 @@ class Bench:
         An arm from its start until its end, watched.
 
         Args:
-            arm: `tagstream` is the shipped worker, others are of `arms.py`.
+            arm: `tagstream` is the shipped worker, `staged` the same with notes, others are of `arms.py`.
             content: The topic to read; made with four partitions unless it exists.
             name: Of its output topics and its group.
             counted: Count its requests to brokers.
@@ -137,7 +137,8 @@ class Bench:
         self, arm: str, settings: Settings, environ: Mapping[str, str], cores: str = "", *, counted: bool = False
     ) -> Iterator[Arm]:
         """As `running`, with topics that exist; `cores` are those that it may use, as `taskset -c` takes them, all by default."""
-        module = ["tagstream.stream.cli.main", "worker"] if arm == "tagstream" else ["benchmarks.peers.arms", arm]
+        known = {"tagstream": ["tagstream.stream.cli.main", "worker"], "staged": ["benchmarks.peers.staged"]}
+        module = known.get(arm, ["benchmarks.peers.arms", arm])
         module = ["benchmarks.peers.counted", *module] if counted else module
         counts = self.logs / f"{settings.group}.json"
         pinned = [taskset(), "-c", cores] if cores else []
