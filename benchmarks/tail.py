@@ -77,7 +77,10 @@ def table(events: Sequence[Mapping[str, float]], garbage: Sequence[tuple[float, 
         for event, delay in zip(events, delays, strict=True)
         if delay > over_ms
     )
-    lines += ["", f"Collections of garbage that took over 1 ms of processor time: {len(long)}; {struck} slow events fell into one."]
+    lines += [
+        "",
+        f"Collections of garbage that took over 1 ms of processor time: {len(long)}; {struck} slow events fell into one.",
+    ]
     return "\n".join(lines)
 
 

@@ -121,6 +121,7 @@ def small_block(runs: Sequence[small.Spent], about: str) -> str:
                     f"{rate:.0f} events/s, {arm}",
                     f"{middle.arm_ms:.2f} ({min(one.arm_ms for one in some):.2f} to {max(one.arm_ms for one in some):.2f})",
                     f"{small.median_ratio(runs, rate):.2f}" if arm == BASELINE else "",
+                    f"{middle.arm_ms * MILLION / 3.6e6:.2f}, {middle.arm_ms * MILLION / 3.6e6 * EUROS_A_CORE_HOUR:.3f}",
                     f"{middle.broker_ms:.2f}",
                     f"{sum(middle.requests.values()):.2f}: {requests}",
                     f"{middle.p50_ms:.0f}",
