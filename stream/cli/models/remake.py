@@ -62,7 +62,8 @@ def export(options: ExportOptions) -> None:
     from tagstream.model_export.data import splits
     from tagstream.model_export.make import recipe, steps
 
-    rows = splits.load(needs.data_folder(settings(data=options.data)))
+    chosen = settings(data=options.data)
+    rows = splits.load(needs.data_folder(chosen), real_folder=chosen.real)
     made = steps.make(options.folder, recipe.exported(options.checkpoint, rows, options.promise.asked()))
     console.show(made.as_text())
 
@@ -99,7 +100,7 @@ def refit(options: RefitOptions) -> None:
 
     of = recipe.refitted(
         kept,
-        splits.load(needs.data_folder(chosen), answers_file=options.answers),
+        splits.load(needs.data_folder(chosen), answers_file=options.answers, real_folder=chosen.real),
         options.promise.asked(),
         keep_head=options.keep_head,
         multilabel=options.multilabel,
@@ -169,7 +170,7 @@ def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle") -> "
     from tagstream.stream.cli.models import needs
 
     recipe.refuse_other_labels(madewithml.LABELS, kept.manifest.labels)
-    rows = splits.load(needs.data_folder(chosen))
+    rows = splits.load(needs.data_folder(chosen), real_folder=chosen.real)
     return steps.make(
         options.out, recipe.calibrated(kept, rows, options.promise.asked(), version=options.version, windows=options.windows)
     )
@@ -194,7 +195,7 @@ def _on_answers(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", r
     gathered = evidence.gather(answered, digests=lineage(kept.manifest, kept.digest), asked=asked)
     for why, count in gathered.left_out.items():
         console.talk(f"left out: answers on {counted(count, 'event')} {why}")
-    rows = splits.load(chosen.data)
+    rows = splits.load(chosen.data, real_folder=chosen.real)
     if not set(rows.labels) <= set(kept.manifest.labels):
         console.talk("the manifest keeps its figures, which are of the old thresholds: tagstream has no rows with these labels")
     elif chosen.data is None:
@@ -326,7 +327,7 @@ def _rows(data: Path | None, named: "OwnColumns", bundle: "Bundle") -> "Splits":
     from tagstream.model_export.make.recipe import unseen
 
     if data is None or data.is_dir():
-        return splits.load(data)
+        return splits.load(data, real_folder=settings().real)
     if bundle.manifest.multilabel is not None:
         named = replace(named, tags="tags", optional=("tags",))
     rows = read_own(data, named)
