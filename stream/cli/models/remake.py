@@ -78,6 +78,13 @@ class RefitOptions:
     promise: PromiseOptions = field(default_factory=PromiseOptions)
     multilabel: MultilabelOption = False
     keep_head: Annotated[bool, typer.Option("--keep-head", help="Keep the head too, and fit only the n-grams.")] = False
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Tune the encoder too, on the real titles that TAGSTREAM_REAL names: half an hour.")
+    ] = False
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Of --tune: keep the tuned network in this file.", metavar="FILE", parser=path),
+    ] = None
     answers: Answers = None
 
 
@@ -86,24 +93,31 @@ def refit(options: RefitOptions) -> None:
     """
     Make a bundle with the encoder of another one and a new head. Needs the extra `export`.
 
-    Head and n-grams are fitted to the labelled rows of today.
+    Head and n-grams are fitted to the labelled rows of today. With --tune the encoder learns real titles, and is held to what it
+    says of the other rows.
     """
     from tagstream.model_export.bundle import bundle
     from tagstream.stream.cli.models import needs
 
     chosen = settings(data=options.data, bundle=options.bundle)
+    if options.tune and options.keep_head:
+        fail("--tune changes the head with the encoder. Next: leave out --keep-head.", EXIT_USAGE)
+    if options.checkpoint is not None and not options.tune:
+        fail("--checkpoint keeps the network that --tune tunes. Next: give --tune, or leave it out.", EXIT_USAGE)
+    if options.tune and chosen.real is None:
+        fail("there is nothing new to learn: TAGSTREAM_REAL names no folder with real titles. Next: name it.", EXIT_USAGE)
     kept = bundle.read(chosen.bundle)
     needs.note_replaced(options.folder)
     needs.require_export(level="info")
     from tagstream.model_export.data import splits
     from tagstream.model_export.make import recipe, steps
 
-    of = recipe.refitted(
-        kept,
-        splits.load(needs.data_folder(chosen), answers_file=options.answers, real_folder=chosen.real),
-        options.promise.asked(),
-        keep_head=options.keep_head,
-        multilabel=options.multilabel,
+    rows = splits.load(needs.data_folder(chosen), answers_file=options.answers, real_folder=chosen.real)
+    promise, multilabel = options.promise.asked(), options.multilabel
+    of = (
+        recipe.tuned_further(kept, rows, promise, checkpoint=options.checkpoint, multilabel=multilabel)
+        if options.tune
+        else recipe.refitted(kept, rows, promise, keep_head=options.keep_head, multilabel=multilabel)
     )
     console.show(steps.make(options.folder, of).as_text())
 
