@@ -59,7 +59,8 @@ def restore(model: bytes, shape: Shape) -> TagNetwork:
     except (KeyError, ValueError, IndexError, StopIteration, RuntimeError) as error:
         msg = f"the file is no network that can be tuned further: {error}. Next: train anew (`tagstream model train`)."
         raise RestoreError(msg) from error
-    return network.eval()
+    network.eval()
+    return network
 
 
 def _words(graph: Graph) -> Floats:
