@@ -2,6 +2,7 @@
 How right a bundle is on real titles of sources that nothing was learned from, by the kind of place that they are from.
 
     TAGSTREAM_REAL=FOLDER python -m benchmarks.real_titles
+    python -m benchmarks.real_titles --bundle NEW --against OLD   # both on the same rows, without those that have no label
     python -m benchmarks.real_titles --agreement   # how far the two readers of the labels agree; needs no texts
 
 `model_export/corpus/DATASHEET.md` says how the titles were drawn and labelled.
@@ -22,13 +23,51 @@ from tagstream.model_export.data.corpus import NOT_ML
 from tagstream.model_export.data.madewithml import LABELS
 from tagstream.model_export.data.real import DEV, SHEETS, RealLine, read_real, read_sheet
 from tagstream.model_export.data.row import Row
+from tagstream.model_export.measure.paired import compare
 
 # As a worker with small batches asks.
 BATCH = 64
 
+Decided = tuple[Row, Prediction, bool]
+"""A row, its prediction, and whether that is published without asking a person."""
 
-def line(name: str, found: Sequence[tuple[Row, Prediction, bool]], labels: Sequence[str]) -> str:
-    """The figures of some rows: each with its prediction, and whether that is published without asking a person."""
+
+def decided(folder: Path, rows: Sequence[Row]) -> list[Decided]:
+    """The decisions of a bundle about these rows."""
+    bundle = read(folder)
+    classifier, thresholds = OnnxClassifier(bundle), bundle.manifest.asked_below()
+    limits = limits_in(bundle.manifest.reference)
+    texts = [row.text for row in rows]
+    said = [one for start in range(0, len(texts), BATCH) for one in classifier.classify(texts[start : start + BATCH])]
+    public = [one.confidence >= thresholds[one.label] and not limits.is_strange(one) for one in said]
+    return list(zip(rows, said, public, strict=True))
+
+
+def slices(rows: Sequence[Row]) -> dict[str, list[int]]:
+    """The places of all rows, and of those of each family and of either doubt."""
+    parts = {"all": list(range(len(rows)))}
+    for column in ("doubtful", "family"):
+        for value in sorted({dict(row.columns)[column] for row in rows}):
+            parts[f"{column}: {value}"] = [place for place, row in enumerate(rows) if (column, value) in row.columns]
+    return parts
+
+
+def pair(name: str, new: Sequence[Decided], old: Sequence[Decided]) -> str:
+    """The figures of two bundles on the same rows, each of which has a label."""
+    found = compare([said for _, said, _ in new], [said for _, said, _ in old], [row.tag for row, _, _ in new], labels=LABELS)
+    told = []
+    for of_one in (old, new):
+        public = [said.label == row.tag for row, said, shown in of_one if shown]
+        told.append(f"{len(public)}, {sum(public)}")
+    low, high = found.interval
+    return (
+        f"| {name} | {found.rows} | {found.difference:+.3f} [{low:+.3f}, {high:+.3f}] | {found.only_ours} to {found.only_theirs}, "
+        f"p {found.p_value:.2g} | {' | '.join(told)} |"
+    )
+
+
+def line(name: str, found: Sequence[Decided], labels: Sequence[str]) -> str:
+    """The figures of some rows."""
     ours = [one for one in found if one[0].tag != NOT_ML]
     strangers = [published for row, _, published in found if row.tag == NOT_ML]
     right = [(row.tag == prediction.label, published) for row, prediction, published in ours]
@@ -95,6 +134,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="the bundle to ask")
+    parser.add_argument("--against", type=Path, help="another bundle to compare it with, row by row")
     parser.add_argument("--agreement", action="store_true", help="print how far the readers of the labels agree, and ask none")
     given = parser.parse_args()
     if given.agreement:
@@ -103,21 +143,22 @@ def main() -> None:
     folder = os.environ.get("TAGSTREAM_REAL")
     if not folder:
         sys.exit("no texts: TAGSTREAM_REAL names no folder. Next: name the folder with titles.csv.gz.")
-    bundle = read(given.bundle)
-    classifier, thresholds = OnnxClassifier(bundle), bundle.manifest.asked_below()
-    limits = limits_in(bundle.manifest.reference)
     rows = read_real(DEV, Path(folder))
-    texts = [row.text for row in rows]
-    said = [one for start in range(0, len(texts), BATCH) for one in classifier.classify(texts[start : start + BATCH])]
-    public = [one.confidence >= thresholds[one.label] and not limits.is_strange(one) for one in said]
-    found = list(zip(rows, said, public, strict=True))
+    found = decided(given.bundle, rows)
+    if given.against is not None:
+        found = [one for one in found if one[0].tag != NOT_ML]
+        before = decided(given.against, [row for row, _, _ in found])
+        print(
+            "| rows | | weighted F1, new less old | right alone, new to old | old: published, right | new: published, right |"
+        )
+        print("|---|---|---|---|---|---|")
+        for name, places in slices([row for row, _, _ in found]).items():
+            print(pair(name, [found[place] for place in places], [before[place] for place in places]))
+        return
     print("| rows | about machine learning | weighted F1 | published | of these right | published of the others |")
     print("|---|---|---|---|---|---|")
-    print(line("all", found, classifier.labels))
-    for column in ("doubtful", "family"):
-        for value in sorted({dict(row.columns)[column] for row in rows}):
-            some = [one for one in found if (column, value) in one[0].columns]
-            print(line(f"{column}: {value}", some, classifier.labels))
+    for name, places in slices(rows).items():
+        print(line(name, [found[place] for place in places], sorted(LABELS)))
 
 
 if __name__ == "__main__":

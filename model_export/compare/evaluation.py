@@ -9,6 +9,7 @@ from tagstream.model_export.compare import contestants, measuring
 from tagstream.model_export.compare.measured import Measured
 from tagstream.model_export.data import splits
 from tagstream.model_export.data.own.rows import OwnRows, refuse_learned, refuse_unusable
+from tagstream.model_export.data.splits import Folders
 from tagstream.model_export.measure import gate, slices
 
 GOLD = "gold"
@@ -25,7 +26,7 @@ class Named:
 def evaluate(
     folder: Path,
     *,
-    data_folder: Path | None,
+    folders: Folders,
     baselines: bool = False,
     against: Sequence[Named] = (),
     checkpoints: Sequence[Named] = (),
@@ -39,7 +40,7 @@ def evaluate(
 
     Args:
         folder: The bundle.
-        data_folder: The folder with `dataset.csv` and `holdout.csv`.
+        folders: Where rows are: the gold parts are of Made With ML's, and the rivals learn all of them.
         baselines: Train the simpler rivals, in a minute or two, and measure them too.
         against: Other bundles to measure on the same rows.
         checkpoints: Networks in full precision, as `train` keeps them, to measure on the same rows.
@@ -53,7 +54,7 @@ def evaluate(
     """
     read = bundle.read(folder)
     say("reading and splitting the rows")
-    rows = splits.load(data_folder)
+    rows = splits.load(folders.data, real_folder=folders.real)
     models = [contestants.of_bundle(read, rows.labels)]
     models += [contestants.of_bundle(bundle.read(other.path), rows.labels, other.name) for other in against]
     for path, name in ((given.path, given.name or given.path.stem) for given in checkpoints):

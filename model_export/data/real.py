@@ -27,6 +27,10 @@ TITLES = "titles.csv.gz"
 REAL = "real"
 # Of a source whose rows have an author each, the share of titles that is held out.
 HELD_OUT_SHARE = 0.2
+# Why a learned row was read: hint and shipped model differed, so it stands for itself; a row drawn by chance stands for eight.
+DISAGREEMENT, STANDS_FOR = "disagreement", 8
+# Titles without a label that opinions are learned from: each costs the adviser as much as a labelled one.
+MOST_UNLABELLED = 4_000
 
 
 class ReaderLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -91,7 +95,11 @@ class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """
         if _names(self.held_out, source):
             return True
-        return _names(self.divided, source) and int(digest(title)[:8], 16) < HELD_OUT_SHARE * 16**8
+        return self.is_divided(source) and int(digest(title)[:8], 16) < HELD_OUT_SHARE * 16**8
+
+    def is_divided(self, source: str) -> bool:
+        """Has every row of this source an author of its own?"""
+        return _names(self.divided, source)
 
     def is_title_only(self, source: str) -> bool:
         """May only the titles of this source be learned from?"""
@@ -172,17 +180,67 @@ def read_real(sheet: str, folder: Path | None, sheets: Path = SHEETS) -> list[Ro
             raise DataError(msg)
         if sheet == LEARNED and sources.is_title_only(source):
             description = ""
-        found.append(_row(line, title, description, source))
+        found.append(_row(line, title, description, source, sources))
     return found
 
 
-def _row(line: RealLine, title: str, description: str, source: str) -> Row:
+def read_unlabelled(folder: Path | None, sheets: Path = SHEETS) -> list[Row]:
+    """
+    Titles that nobody labelled, of sources that may be learned from: the `MOST_UNLABELLED` with the lowest digests. Their tag is empty.
+
+    Args:
+        folder: As `read_real`.
+        sheets: The folder with the sheets, whose titles are left out.
+
+    Raises:
+        DataError: As `read_real`.
+    """
+    if folder is None:
+        return []
+    sources = read_sources(sheets)
+    read = {line.digest for sheet in (DEV, LEARNED) for line in read_sheet(sheets / sheet)}
+    found: list[Row] = []
+    for name, (title, description, source) in sorted(_records(folder / TITLES).items()):
+        if len(found) == MOST_UNLABELLED:
+            break
+        if name in read or sources.is_held_out(source, title):
+            continue
+        told = "" if sources.is_title_only(source) else description
+        text, topic = compose(title, told), f"{REAL}:{source}"
+        found.append(Row(text=text, tag="", source=REAL, topic=topic, described=is_described(told), title=title))
+    return found
+
+
+def is_representative(row: Row) -> bool:
+    """
+    May this learned row speak about all titles beside others? Of disagreements one in `STANDS_FOR` may, by its digest.
+
+    >>> drawn = {"chance": 0, "disagreement": 0}
+    >>> for why in drawn:
+    ...     rows = [Row(text=f"{n}", tag="other", source="real", topic="t", title=f"{n}", columns=(("drawn", why),)) for n in range(800)]
+    ...     drawn[why] = sum(map(is_representative, rows))
+    >>> drawn["chance"], 70 < drawn["disagreement"] < 130
+    (800, True)
+    """
+    return ("drawn", DISAGREEMENT) not in row.columns or int(digest(row.title)[8:16], 16) * STANDS_FOR < 16**8
+
+
+def digests(folder: Path | None, sheets: Path = SHEETS) -> dict[str, str]:
+    """The SHA-256 of the files that rows are learned from, by name, for a manifest; empty without the folder."""
+    if folder is None:
+        return {}
+    paths = (sheets / LEARNED, sheets / SOURCES, folder / TITLES)
+    return {f"{REAL}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def _row(line: RealLine, title: str, description: str, source: str, sources: Sources) -> Row:
     drawn = (("drawn", line.drawn),) if line.drawn else ()
     return Row(
         text=compose(title, description),
         tag=line.tag,
         source=REAL,
-        topic=f"{REAL}:{source}",
+        # Rows with an author each have no siblings, so that each is a topic of its own.
+        topic=f"{REAL}:{source}:{line.digest}" if sources.is_divided(source) else f"{REAL}:{source}",
         described=is_described(description),
         title=title,
         tags=line.tags,
@@ -190,15 +248,15 @@ def _row(line: RealLine, title: str, description: str, source: str) -> Row:
     )
 
 
-def _records(path: Path, digests: set[str]) -> dict[str, tuple[str, str, str]]:
-    """Title, description and source of these titles, by digest; of two with one digest the first."""
+def _records(path: Path, digests: set[str] | None = None) -> dict[str, tuple[str, str, str]]:
+    """Title, description and source of these titles, or of all, by digest; of two with one digest the first."""
     try:
         with gzip.open(path, "rb") as file:
             text = file.read().decode()
         found: dict[str, tuple[str, str, str]] = {}
         for record in csv.DictReader(io.StringIO(text, newline=""), strict=True):
             name = digest(record["title"])
-            if name in digests:
+            if digests is None or name in digests:
                 found.setdefault(name, (record["title"], record["description"], record["source"]))
     except KeyError as error:
         msg = f"{path} has no column {error}. Next: point TAGSTREAM_REAL at a folder with {TITLES}: title, description, source."

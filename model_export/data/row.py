@@ -10,7 +10,7 @@ class Row:
 
     Attributes:
         text: The composed text that a model reads.
-        tag: Its label; `corpus.NOT_ML` for a text that is not about machine learning.
+        tag: Its label; `corpus.NOT_ML` for a text that is not about machine learning, empty for one that nobody labelled.
         source: The kind of file that it comes from; recipes set the share of draws by source.
         topic: The subject; all rows of one topic fall into the same part of the data.
         described: The text is more than a title.

@@ -1,13 +1,14 @@
 """The labelled rows and the frozen rule that says which of them may be learned from, calibrated on, or only measured
 on.
 
-    train         most of dataset.csv, the corpus topics that fall to training, the plain titles of the lexicon, and what people
-                  answered where a file of it is given
-    calibration   a held-back part of dataset.csv, and the corpus topics that fall to calibration; also chooses models
+    train         most of dataset.csv, the corpus topics that fall to training, the plain titles of the lexicon, what people
+                  answered where a file of it is given, and labelled real titles where their folder is given
+    calibration   a held-back part of dataset.csv, the corpus topics that fall to calibration, and as many sources of real
+                  titles; also chooses models
     holdout       holdout.csv: gold. Never trained on, never used to choose anything
     corpus_test   the corpus topics that fall to testing; as gold as the holdout
     unlabelled    texts without a class on which a network may imitate another: the corpus' `not-ml` rows, and the titles
-                  alone of training rows
+                  alone of training rows, and real titles that nobody labelled
 
 A corpus topic never straddles two parts: rows of one topic share their words, and a row beside its siblings would be
 recognised rather than understood.
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tagstream.model_export.bundle.text import compose
-from tagstream.model_export.data import answers, corpus, madewithml
+from tagstream.model_export.data import answers, corpus, madewithml, real
 from tagstream.model_export.data.corpus import CORPUS, NOT_ML, PAIRS
 from tagstream.model_export.data.duplicates import split_near_duplicates
 from tagstream.model_export.data.row import Row
@@ -74,7 +75,27 @@ class Splits:
         }
 
 
-def load(data_folder: Path | None, corpus_folder: Path = CORPUS, answers_file: Path | None = None) -> Splits:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """
+    The folders with rows that are not in the project.
+
+    Attributes:
+        data: Made With ML's files; None: there are none, and no holdout.
+        real: The texts of real titles; None: none is learned from.
+    """
+
+    data: Path | None
+    real: Path | None = None
+
+
+def load(
+    data_folder: Path | None,
+    corpus_folder: Path = CORPUS,
+    answers_file: Path | None = None,
+    *,
+    real_folder: Path | None = None,
+) -> Splits:
     """
     Read all files and split their rows.
 
@@ -82,6 +103,7 @@ def load(data_folder: Path | None, corpus_folder: Path = CORPUS, answers_file: P
         data_folder: The folder with Made With ML's files; without it the authored corpus is used alone.
         corpus_folder: The folder with the authored `*.jsonl` files.
         answers_file: Rows that people's answers gave. All are learned from and none is measured on, so that figures stay comparable.
+        real_folder: The folder with the texts of real titles; without it there are none.
 
     Raises:
         DataError: A file is missing, differs from its sum, or holds a row that breaks the corpus' rules.
@@ -96,12 +118,14 @@ def load(data_folder: Path | None, corpus_folder: Path = CORPUS, answers_file: P
     answered = [] if answers_file is None else answers.read_answers(answers_file)
     if answers_file is not None:
         digests |= answers.digest(answers_file)
+    digests |= real.digests(real_folder)
     return split(
         authored=corpus.read_corpus(corpus_folder),
         given=given,
         holdout=holdout,
         plain=[*corpus.read_lexicon(corpus_folder), *answered],
         pairs=corpus.read_pairs(corpus_folder),
+        found=[*real.read_real(real.LEARNED, real_folder), *real.read_unlabelled(real_folder)],
         digests=digests,
     )
 
@@ -114,6 +138,7 @@ def split(
     digests: dict[str, str],
     plain: Sequence[Row] = (),
     pairs: Sequence[Row] = (),
+    found: Sequence[Row] = (),
 ) -> Splits:
     """
     Apply the frozen rule; rows that nearly repeat a row of a part that must stay unseen are left out and counted.
@@ -125,6 +150,9 @@ def split(
         digests: SHA-256 of each source file by its name, for the record.
         plain: Rows that are only trained on: those in plain words, and those that people's answers gave.
         pairs: Rows of the corpus that differ in one thing.
+        found: Real titles; a source is learned from or calibrated on, and those without a label are learned from. Left out are
+            those that are not about machine learning, which have no class, and of calibrated sources most of those that were read for
+            being hard.
     """
     parts: defaultdict[str, list[Row]] = defaultdict(list)
     for row in authored:
@@ -134,6 +162,10 @@ def split(
     parts["train"] = [replace(row, tag="other") if row.topic in madewithml.SOUND_ROWS else row for row in parts["train"]]
     for row in plain:
         parts["unlabelled" if row.tag == NOT_ML else "train"].append(row)
+    for row in found:
+        part = "calibration" if part_of_topic(row.topic) == "calibration" else "train" if row.tag else "unlabelled"
+        if row.tag != NOT_ML and (part != "calibration" or (row.tag and real.is_representative(row))):
+            parts[part].append(row)
     parts["unlabelled"].extend(titles(parts["train"]))
     removed = 0
     for part, guarded in (

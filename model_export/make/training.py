@@ -9,9 +9,12 @@ from pathlib import Path
 import msgspec
 import torch
 
+from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make.network import Network, exported
 from tagstream.model_export.onnx import parity
+from tagstream.model_export.onnx.restore import layers_in, restore
 from tagstream.model_export.train import advisor, base_model, batches, checkpoint
 from tagstream.model_export.train.base_model import BaseModel
 from tagstream.model_export.train.checkpoint import Trained
@@ -34,6 +37,8 @@ class Training:
         advice: Of the adviser; None: labels alone are learned.
         teacher: Of the network that is tuned.
         student: Of the smaller one that imitates it; None: the teacher is the result.
+        start: The network of this bundle in the place of the teacher: the student begins as all its layers, imitates it on what it has
+            learned from, and learns labels and opinions of its `new_sources`.
         head: Of a head that is fitted anew at the end; None: it stays as it was tuned.
         threads: The number of cores.
         checkpoint: Keep the trained network here, for `Checkpoint`, and its teacher beside it (`teacher_path`): before the first gate.
@@ -42,9 +47,14 @@ class Training:
     advice: advisor.AdviceRecipe | None = field(default_factory=advisor.AdviceRecipe)
     teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     student: StudentRecipe | None = field(default_factory=StudentRecipe)
+    start: Bundle | None = None
     head: HeadRecipe | None = None
     threads: int = 2
     checkpoint: Path | None = None
+
+    def is_taught(self, row: Row) -> bool:
+        """Is this row new to the network that the training starts from?"""
+        return self.start is None or self.student is None or row.source in self.student.new_sources
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """
@@ -52,6 +62,7 @@ class Training:
 
         Raises:
             BaseModelError: The pretrained encoder is missing or differs from its sum.
+            RestoreError: The bundle to start from has no network of this project.
             ParityError: As `exported`.
         """
         base = base_model.load()
@@ -92,10 +103,14 @@ def fit(base: BaseModel, splits: Splits, plan: Training, work: Work) -> tuple[Ta
     torch.set_num_threads(plan.threads)
     tokenizer, labels = batches.load_tokenizer(base.tokenizer), splits.labels
     train, calibration = (examples(tokenizer, rows, labels) for rows in (splits.train, splits.calibration))
-    texts, advised = _soft_examples(splits, train, batches.encode(tokenizer, [row.text for row in splits.unlabelled]), plan)
+    silent = [row for row in splits.unlabelled if plan.is_taught(row)]
+    texts, advised = _soft_examples(splits, train, silent, batches.encode(tokenizer, [row.text for row in silent]), plan)
 
     def teach() -> Tuned:
         fresh = TagNetwork.from_bert(base.bert, labels=len(labels))
+        if plan.start is not None:
+            known = restore(plan.start.model, dataclasses.replace(fresh.shape, layers=layers_in(plan.start.model)))
+            return Tuned(network=known, tuned_share=1.0, losses={"1.0": balanced_loss(known, calibration)})
         return tune(fresh, train, calibration, plan.teacher, texts, work)
 
     tuned = work.stage("teacher.safetensors", teach, save=partial(_save_teacher, labels=labels), load=_load_teacher)
@@ -133,25 +148,34 @@ class _Teacher(msgspec.Struct, frozen=True, kw_only=True):
     losses: dict[str, float]
 
 
-def _soft_examples(splits: Splits, train: Examples, unlabelled: list[list[int]], plan: Training) -> tuple[SoftExamples, bool]:
-    """The soft examples of all texts, and whether the adviser took part."""
-    count = len(splits.labels)
+def _soft_examples(
+    splits: Splits, train: Examples, silent: list[Row], unlabelled: list[list[int]], plan: Training
+) -> tuple[SoftExamples, bool]:
+    """The soft examples of all texts, and whether the adviser took part: it speaks about the texts that are taught anew."""
+    count, others = len(splits.labels), [row.source for row in silent]
     if plan.advice is None:
-        return soft_examples(train, unlabelled, labels=count), False
+        return soft_examples(train, unlabelled, labels=count, others=others), False
     encoder = advisor.find()
     if encoder is None:
         logger.warning("advice_missing next=pip install %s; training goes on with labels alone", " ".join(advisor.REQUIREMENTS))
-        return soft_examples(train, unlabelled, labels=count), False
+        return soft_examples(train, unlabelled, labels=count, others=others), False
+    places = [place for place, row in enumerate(splits.train) if plan.is_taught(row)]
+    taught = [splits.train[place] for place in places]
     advice = advisor.advise(
         encoder,
-        train,
-        texts=[row.text for row in splits.train],
-        topics=[row.topic for row in splits.train],
-        unlabelled=[row.text for row in splits.unlabelled],
+        train.take(places),
+        texts=[row.text for row in taught],
+        topics=[row.topic for row in taught],
+        unlabelled=[row.text for row in silent],
         recipe=plan.advice,
     )
-    opinions = (advice.train, advice.unlabelled)
-    return soft_examples(train, unlabelled, labels=count, advice=opinions, advice_share=plan.teacher.advice_share), True
+    opinions = torch.nn.functional.one_hot(torch.tensor(train.targets), count).float()
+    opinions[places] = advice.train
+    share = plan.teacher.advice_share
+    soft = soft_examples(
+        train, unlabelled, labels=count, advice=(opinions, advice.unlabelled), advice_share=share, others=others
+    )
+    return soft, True
 
 
 def _record(splits: Splits, plan: Training, tuned: Tuned, losses: dict[str, float], *, advised: bool) -> dict[str, object]:
@@ -161,7 +185,9 @@ def _record(splits: Splits, plan: Training, tuned: Tuned, losses: dict[str, floa
         "advisor": {"name": advisor.NAME, "sha256": advisor.SHA256, **dataclasses.asdict(plan.advice)}
         if advised and plan.advice is not None
         else None,
-        "teacher": dataclasses.asdict(plan.teacher) | {"tuned_share": tuned.tuned_share},
+        "teacher": dataclasses.asdict(plan.teacher) | {"tuned_share": tuned.tuned_share}
+        if plan.start is None
+        else {"bundle": plan.start.digest, "parity": plan.start.manifest.parity, **plan.start.manifest.training},
         "student": dataclasses.asdict(plan.student) if plan.student is not None else None,
         "head": dataclasses.asdict(plan.head) if plan.head is not None else None,
         "calibration_losses": {name: round(loss, 6) for name, loss in losses.items()},

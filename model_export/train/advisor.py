@@ -67,7 +67,7 @@ class AdviceRecipe:
     kernel_strength: float = 3.0
     line_strength: float = 3.0
     source_shares: dict[str, float] = field(
-        default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05}
+        default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05, "real": 1.0}
     )
     class_levelling: float = 0.3
 

@@ -31,7 +31,7 @@ class StudentRecipe:
     epochs: int = 5
     batch_rows: int = 32
     source_shares: dict[str, float] = field(
-        default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05}
+        default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05, "real": 1.0}
     )
     class_levelling: float = 0.3
     unlabelled_share: float = 0.25
@@ -43,6 +43,7 @@ class StudentRecipe:
     warmup_share: float = 0.1
     dropout: float = 0.0
     max_gradient: float = 1.0
+    new_sources: tuple[str, ...] = ()
 
 
 def distil(
@@ -54,7 +55,8 @@ def distil(
     Args:
         teacher: The network to imitate; it is not changed.
         train: Labelled texts.
-        texts: Those of `train`, then those without a label, with the label probabilities of each.
+        texts: Those of `train`, then those without a label, with the label probabilities of each. The teacher is imitated on all but
+            the recipe's `new_sources`, whose texts it does not know.
         recipe: Every number of the procedure.
         work: Keeps its steps, and is told of them.
     """
@@ -72,11 +74,14 @@ def distil(
     schedule = get_linear_schedule_with_warmup(optimiser, round(steps * recipe.warmup_share), steps)
     weights = soft_weights(train, texts, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share)
     student.train()
+    imitated = torch.tensor([source not in recipe.new_sources for source in texts.sources(train)], dtype=torch.float32)
 
     def loss_of(drawn: Sequence[int]) -> Tensor:
         with batches.fast():
             found = student.embed(*batches.pad([rows[place] for place in drawn])).float()
-        return _loss(student.head(found), found, teacher_logits[drawn], vectors[drawn], texts.targets[drawn], recipe)
+        return _loss(
+            student.head(found), found, teacher_logits[drawn], vectors[drawn], texts.targets[drawn], imitated[drawn], recipe
+        )
 
     with rounded_activations(student):
         work.descend(
@@ -91,15 +96,22 @@ def distil(
 
 
 def _loss(
-    logits: Tensor, found: Tensor, teacher_logits: Tensor, vectors: Tensor, targets: Tensor, recipe: StudentRecipe
+    logits: Tensor,
+    found: Tensor,
+    teacher_logits: Tensor,
+    vectors: Tensor,
+    targets: Tensor,
+    imitated: Tensor,
+    recipe: StudentRecipe,
 ) -> Tensor:
     heat = recipe.temperature
     soft = nn.functional.kl_div(
-        torch.log_softmax(logits / heat, dim=-1), torch.softmax(teacher_logits / heat, dim=-1), reduction="batchmean"
+        torch.log_softmax(logits / heat, dim=-1), torch.softmax(teacher_logits / heat, dim=-1), reduction="none"
     )
-    near = (found - vectors).square().sum(dim=-1).mean()
+    near = (found - vectors).square().sum(dim=-1)
     taught = soft_loss(logits, targets, recipe.label_smoothing)
-    return soft * heat**2 + recipe.vector_weight * near + recipe.label_weight * taught
+    imitation = soft.sum(dim=-1) * heat**2 + recipe.vector_weight * near
+    return (imitated * imitation).mean() + recipe.label_weight * taught
 
 
 def _set_dropout(network: TagNetwork, share: float) -> None:

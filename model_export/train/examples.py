@@ -20,6 +20,14 @@ class Examples:
     targets: list[int]
     sources: list[str]
 
+    def take(self, places: Sequence[int]) -> "Examples":
+        """The texts at these places, in that order."""
+        return Examples(
+            rows=[self.rows[place] for place in places],
+            targets=[self.targets[place] for place in places],
+            sources=[self.sources[place] for place in places],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftExamples:
@@ -31,11 +39,17 @@ class SoftExamples:
         targets: The probability of every label for each text, [texts, labels]; all zero for a text without label and
             opinion.
         labelled: The number of texts that have a label.
+        others: The source of each text without a label; empty where it is not known.
     """
 
     rows: list[list[int]]
     targets: Tensor
     labelled: int
+    others: tuple[str, ...] = ()
+
+    def sources(self, train: Examples) -> list[str]:
+        """The source of each text: those of the labelled ones `train`, then those of the others, empty where it is not known."""
+        return [*train.sources, *(self.others or [""] * (len(self.rows) - self.labelled))]
 
 
 def examples(tokenizer: Tokenizer, rows: Sequence[Row], labels: Sequence[str]) -> Examples:
@@ -64,6 +78,7 @@ def soft_examples(
     labels: int,
     advice: tuple[Tensor, Tensor] | None = None,
     advice_share: float = 0.5,
+    others: Sequence[str] = (),
 ) -> SoftExamples:
     """
     Combine labels and opinions into one target for each text.
@@ -74,12 +89,15 @@ def soft_examples(
         labels: The number of labels.
         advice: Probabilities of every label for the labelled and for the unlabelled texts; None without an adviser.
         advice_share: The weight of an opinion beside a label, 0 to 1.
+        others: The source of each text without a label; none where it does not matter.
     """
     certain = nn.functional.one_hot(torch.tensor(train.targets), labels).float()
-    known, others = certain, torch.zeros(len(unlabelled), labels)
+    known, silent = certain, torch.zeros(len(unlabelled), labels)
     if advice is not None:
-        known, others = torch.lerp(certain, advice[0], advice_share), advice[1]
-    return SoftExamples(rows=[*train.rows, *unlabelled], targets=torch.cat([known, others]), labelled=len(train.rows))
+        known, silent = torch.lerp(certain, advice[0], advice_share), advice[1]
+    return SoftExamples(
+        rows=[*train.rows, *unlabelled], targets=torch.cat([known, silent]), labelled=len(train.rows), others=tuple(others)
+    )
 
 
 def soft_weights(

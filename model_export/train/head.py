@@ -25,7 +25,7 @@ class HeadRecipe:
 
     strength: float = 0.3
     source_shares: dict[str, float] = field(
-        default_factory=lambda: {"madewithml": 0.35, "corpus": 0.25, "plain": 0.35, "lexicon": 0.05}
+        default_factory=lambda: {"madewithml": 0.35, "corpus": 0.25, "plain": 0.35, "lexicon": 0.05, "real": 1.0}
     )
     class_levelling: float = 0.5
     iterations: int = 2000

@@ -37,7 +37,7 @@ class TeacherRecipe:
     epochs: int = 3
     batch_rows: int = 32
     source_shares: dict[str, float] = field(
-        default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05}
+        default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05, "real": 1.0}
     )
     class_levelling: float = 0.3
     advice_share: float = 0.5

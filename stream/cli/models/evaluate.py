@@ -210,11 +210,12 @@ def _on_own(options: EvaluateOptions, chosen: "Settings", file: Path) -> "Measur
 
 def _on_shipped(options: EvaluateOptions, chosen: "Settings") -> "Measured":
     from tagstream.model_export.compare import evaluation
+    from tagstream.model_export.data.splits import Folders
     from tagstream.stream.cli.models import needs
 
     return evaluation.evaluate(
         chosen.bundle,
-        data_folder=needs.data_folder(chosen),
+        folders=Folders(data=needs.data_folder(chosen), real=chosen.real),
         baselines=options.baselines,
         against=_named(options.against),
         checkpoints=_named(options.checkpoint),

@@ -62,7 +62,8 @@ def export(options: ExportOptions) -> None:
     from tagstream.model_export.data import splits
     from tagstream.model_export.make import recipe, steps
 
-    rows = splits.load(needs.data_folder(settings(data=options.data)))
+    chosen = settings(data=options.data)
+    rows = splits.load(needs.data_folder(chosen), real_folder=chosen.real)
     made = steps.make(options.folder, recipe.exported(options.checkpoint, rows, options.promise.asked()))
     console.show(made.as_text())
 
@@ -77,6 +78,13 @@ class RefitOptions:
     promise: PromiseOptions = field(default_factory=PromiseOptions)
     multilabel: MultilabelOption = False
     keep_head: Annotated[bool, typer.Option("--keep-head", help="Keep the head too, and fit only the n-grams.")] = False
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Tune the encoder too, on the real titles that TAGSTREAM_REAL names: half an hour.")
+    ] = False
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Of --tune: keep the tuned network in this file.", metavar="FILE", parser=path),
+    ] = None
     answers: Answers = None
 
 
@@ -85,24 +93,31 @@ def refit(options: RefitOptions) -> None:
     """
     Make a bundle with the encoder of another one and a new head. Needs the extra `export`.
 
-    Head and n-grams are fitted to the labelled rows of today.
+    Head and n-grams are fitted to the labelled rows of today. With --tune the encoder learns real titles, and is held to what it
+    says of the other rows.
     """
     from tagstream.model_export.bundle import bundle
     from tagstream.stream.cli.models import needs
 
     chosen = settings(data=options.data, bundle=options.bundle)
+    if options.tune and options.keep_head:
+        fail("--tune changes the head with the encoder. Next: leave out --keep-head.", EXIT_USAGE)
+    if options.checkpoint is not None and not options.tune:
+        fail("--checkpoint keeps the network that --tune tunes. Next: give --tune, or leave it out.", EXIT_USAGE)
+    if options.tune and chosen.real is None:
+        fail("there is nothing new to learn: TAGSTREAM_REAL names no folder with real titles. Next: name it.", EXIT_USAGE)
     kept = bundle.read(chosen.bundle)
     needs.note_replaced(options.folder)
     needs.require_export(level="info")
     from tagstream.model_export.data import splits
     from tagstream.model_export.make import recipe, steps
 
-    of = recipe.refitted(
-        kept,
-        splits.load(needs.data_folder(chosen), answers_file=options.answers),
-        options.promise.asked(),
-        keep_head=options.keep_head,
-        multilabel=options.multilabel,
+    rows = splits.load(needs.data_folder(chosen), answers_file=options.answers, real_folder=chosen.real)
+    promise, multilabel = options.promise.asked(), options.multilabel
+    of = (
+        recipe.tuned_further(kept, rows, promise, checkpoint=options.checkpoint, multilabel=multilabel)
+        if options.tune
+        else recipe.refitted(kept, rows, promise, keep_head=options.keep_head, multilabel=multilabel)
     )
     console.show(steps.make(options.folder, of).as_text())
 
@@ -169,7 +184,7 @@ def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle") -> "
     from tagstream.stream.cli.models import needs
 
     recipe.refuse_other_labels(madewithml.LABELS, kept.manifest.labels)
-    rows = splits.load(needs.data_folder(chosen))
+    rows = splits.load(needs.data_folder(chosen), real_folder=chosen.real)
     return steps.make(
         options.out, recipe.calibrated(kept, rows, options.promise.asked(), version=options.version, windows=options.windows)
     )
@@ -194,7 +209,7 @@ def _on_answers(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", r
     gathered = evidence.gather(answered, digests=lineage(kept.manifest, kept.digest), asked=asked)
     for why, count in gathered.left_out.items():
         console.talk(f"left out: answers on {counted(count, 'event')} {why}")
-    rows = splits.load(chosen.data)
+    rows = splits.load(chosen.data, real_folder=chosen.real)
     if not set(rows.labels) <= set(kept.manifest.labels):
         console.talk("the manifest keeps its figures, which are of the old thresholds: tagstream has no rows with these labels")
     elif chosen.data is None:
@@ -326,7 +341,7 @@ def _rows(data: Path | None, named: "OwnColumns", bundle: "Bundle") -> "Splits":
     from tagstream.model_export.make.recipe import unseen
 
     if data is None or data.is_dir():
-        return splits.load(data)
+        return splits.load(data, real_folder=settings().real)
     if bundle.manifest.multilabel is not None:
         named = replace(named, tags="tags", optional=("tags",))
     rows = read_own(data, named)

@@ -21,7 +21,7 @@ from tagstream.stream.terminal import console
 
 if TYPE_CHECKING:
     from tagstream.model_export.bundle.promise.promise import Promise
-    from tagstream.model_export.data.splits import Splits
+    from tagstream.model_export.data.splits import Folders, Splits
 
 DEFAULT_FOLDER = "trained"
 # The name of the shipped bundle in tables.
@@ -204,6 +204,8 @@ def train_shipped(options: TrainOptions) -> None:
             EXIT_USAGE,
         )
     needs.require_export(level="info")
+    from tagstream.model_export.data.splits import Folders
+
     if options.all:
         needs.require_plots()
     data = None if options.corpus_only else needs.data_folder_if_any(chosen)
@@ -211,13 +213,16 @@ def train_shipped(options: TrainOptions) -> None:
         console.talk(
             "training on the authored corpus alone, without Made With ML's rows; there will be no figures on the holdout"
         )
+    if chosen.real is None and not options.corpus_only:
+        console.talk("training without real titles: TAGSTREAM_REAL names no folder with their texts")
     kept = options.checkpoint or (folder / "network.safetensors" if options.all else None)
-    _make_shipped(options, folder / "bundle" if options.all else folder, data, kept)
+    folders = Folders(data=data, real=None if options.corpus_only else chosen.real)
+    _make_shipped(options, folder / "bundle" if options.all else folder, folders, kept)
     if options.all and kept is not None:
-        _report_on_all(folder, data, kept)
+        _report_on_all(folder, folders, kept)
 
 
-def _make_shipped(options: TrainOptions, folder: Path, data: Path | None, kept: Path | None) -> None:
+def _make_shipped(options: TrainOptions, folder: Path, folders: "Folders", kept: Path | None) -> None:
     """Make the bundle. Training takes half an hour: the network is on disk before the first gate, and stays there if one refuses it."""
     from tagstream.model_export.bundle.invariance import ParityError
     from tagstream.model_export.calibrate.errors import CalibrationError
@@ -227,7 +232,7 @@ def _make_shipped(options: TrainOptions, folder: Path, data: Path | None, kept: 
 
     network = kept or folder.with_name(f"{folder.name}-refused.safetensors")
     of = recipe.shipped(
-        splits.load(data, answers_file=options.answers),
+        splits.load(folders.data, answers_file=options.answers, real_folder=folders.real),
         options.promise.asked(),
         seed=options.seed,
         checkpoint=network,
@@ -245,7 +250,7 @@ def _make_shipped(options: TrainOptions, folder: Path, data: Path | None, kept: 
     console.show(made.as_text())
 
 
-def _report_on_all(folder: Path, data: Path | None, network: Path) -> None:
+def _report_on_all(folder: Path, folders: "Folders", network: Path) -> None:
     """Compare the new bundle with its networks, the rivals and the shipped bundle, and write the report."""
     from tagstream.model_export.bundle import bundle
     from tagstream.model_export.compare import evaluation, reproduction
@@ -256,7 +261,7 @@ def _report_on_all(folder: Path, data: Path | None, network: Path) -> None:
 
     measured = evaluation.evaluate(
         folder / "bundle",
-        data_folder=data,
+        folders=folders,
         baselines=True,
         against=[Named(name=IN_TABLES, path=bundle.DEFAULT_BUNDLE)],
         checkpoints=[Named(name="teacher fp32", path=teacher_path(network)), Named(name="student fp32", path=network)],
@@ -265,7 +270,7 @@ def _report_on_all(folder: Path, data: Path | None, network: Path) -> None:
     console.show(as_text(measured))
     for file in write(measured, folder / "report"):
         console.talk(f"wrote {file}")
-    if data is not None:
+    if folders.data is not None:
         ours, shipped = bundle.read(folder / "bundle"), bundle.read(bundle.DEFAULT_BUNDLE)
         console.show(
             f"is it the shipped model again? {reproduction.same_file(ours.model, shipped.model, shipped.manifest.labels)}"

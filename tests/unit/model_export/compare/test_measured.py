@@ -15,6 +15,7 @@ from tagstream.model_export.compare import contestants, evaluation, measured, me
 from tagstream.model_export.compare.contestants import Contestant
 from tagstream.model_export.data.madewithml import LABELS, DataError
 from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import Folders
 from tagstream.model_export.report import terminal
 from tagstream.model_export.train import batches, checkpoint
 from tagstream.model_export.train.checkpoint import CheckpointError, Trained
@@ -290,7 +291,7 @@ def test_the_command_measures_a_bundle_beside_a_bundle_and_a_checkpoint(
     said: list[str] = []
     found = evaluation.evaluate(
         tiny_bundle_folder,
-        data_folder=None,
+        folders=Folders(data=None),
         against=[evaluation.Named(path=tiny_bundle_folder, name="the same again")],
         checkpoints=[evaluation.Named(path=tmp_path / "net.safetensors")],
         say=said.append,

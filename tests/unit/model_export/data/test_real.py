@@ -12,11 +12,22 @@ from hypothesis import strategies as st
 
 from tagstream.model_export.data import real
 from tagstream.model_export.data.madewithml import DataError
-from tagstream.model_export.data.real import DEV, LEARNED, ReaderLabel, Sources, digest, read_real, read_sheet, read_sources
+from tagstream.model_export.data.real import (
+    DEV,
+    LEARNED,
+    ReaderLabel,
+    Sources,
+    digest,
+    read_real,
+    read_sheet,
+    read_sources,
+    read_unlabelled,
+)
 
 KETTLE = {"title": "Kettles that sing in tune", "description": "A study of steam.", "source": "tea/kettles:README.md"}
 SPOON = {"title": "Spoon detection from above", "description": "With a camera.", "source": "tea/closed:README.md"}
 CUP = {"title": "A cup that sorts letters", "description": "", "source": "tea/kept:talks/june.csv"}
+LIDS = [{"title": f"Lid {number} of many", "description": "", "source": "tea/many:lids.csv"} for number in range(40)]
 SOURCES = 'held_out = ["tea/kept:talks"]\ndivided = ["tea/many"]\ntitle_only = ["tea/closed"]\n'
 
 
@@ -66,6 +77,47 @@ def test_a_line_keeps_what_each_of_two_readers_said(tmp_path: Path) -> None:
 def test_without_a_folder_there_are_no_rows() -> None:
     """The project trains and is tested without real titles."""
     assert read_real(LEARNED, None) == read_real(DEV, None) == []
+
+
+def test_rows_with_an_author_each_are_topics_of_their_own(tmp_path: Path) -> None:
+    """No such row has a sibling, so that their source can be both learned from and calibrated on."""
+    sources = Sources(held_out=(), divided=("tea/many",), title_only=())
+    learned = [lid for lid in LIDS if not sources.is_held_out(lid["source"], lid["title"])]
+    lines = sheets(tmp_path, LEARNED, *(label(lid) for lid in learned))
+    assert len({row.topic for row in read_real(LEARNED, texts(tmp_path, *LIDS), lines)}) == len(learned) > 1
+
+
+def test_titles_without_a_label_are_those_that_may_be_learned_from(tmp_path: Path) -> None:
+    """A title that a sheet labels, or of a source that is held out, is none of them; where titles alone are allowed, the title is the text."""
+    for name in (DEV, LEARNED):
+        sheets(tmp_path, name, *([label(KETTLE)] if name == LEARNED else []))
+    found = read_unlabelled(texts(tmp_path, KETTLE, SPOON, CUP, *LIDS), tmp_path)
+    told = [row.text for row in found]
+    assert {KETTLE["title"], CUP["title"]}.isdisjoint(row.title for row in found)
+    assert SPOON["title"] in told
+    assert 0 < sum(lid["title"] in told for lid in LIDS) < len(LIDS)
+    assert [digest(row.title) for row in found] == sorted(digest(row.title) for row in found)
+    assert read_unlabelled(None) == []
+
+
+def test_no_more_titles_without_a_label_than_the_adviser_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A larger folder gives as many, the same ones each time."""
+    for name in (DEV, LEARNED):
+        sheets(tmp_path, name)
+    monkeypatch.setattr(real, "MOST_UNLABELLED", 3)
+    found = read_unlabelled(texts(tmp_path, *LIDS), tmp_path)
+    assert found == read_unlabelled(texts(tmp_path, *reversed(LIDS)), tmp_path)
+    assert len(found) == 3
+
+
+def test_a_manifest_can_name_what_was_learned(tmp_path: Path) -> None:
+    """The sums of labels, permissions and texts change with their files; without a folder there are none."""
+    folder = texts(sheets(tmp_path, LEARNED, label(KETTLE)), KETTLE)
+    before = real.digests(folder, folder)
+    texts(folder, SPOON)
+    assert {name for name, sum_ in real.digests(folder, folder).items() if before[name] != sum_} == {f"real/{real.TITLES}"}
+    assert set(before) == {f"real/{name}" for name in (LEARNED, real.SOURCES, real.TITLES)}
+    assert real.digests(None) == {}
 
 
 def test_a_source_without_a_licence_teaches_titles_alone(tmp_path: Path) -> None:

@@ -111,6 +111,43 @@ def test_titles_of_what_is_learned_are_unlabelled_and_those_of_gold_are_not() ->
     assert all(row.source == splits.TITLES and not row.described for row in parts.unlabelled)
 
 
+def titled(topics: int, rows_each: int, drawn: str, tag: str = "other") -> list[Row]:
+    """Labelled real titles with no words in common, read for that reason."""
+    return [
+        Row(text=text, title=text, tag=tag, source="real", topic=f"real:{t}", columns=(("drawn", drawn),))
+        for t in range(topics)
+        for n in range(rows_each)
+        for text in [f"{drawn}{t}y{n} kettle{t}y{n} spoon{t}y{n}"]
+    ]
+
+
+def test_a_source_of_real_titles_is_learned_from_or_calibrated_on() -> None:
+    """No source is both, none is gold, and titles without a label come from sources that are not calibrated on."""
+    rows = titled(100, 4, "chance")
+    bare = [replace(row, text=f"{row.text} bare", tag="") for row in rows]
+    parts = splits.split(authored=authored(1), given=[], holdout=[], digests={}, found=[*rows, *bare])
+    learned, calibrated = ({row.topic for row in part if row.source == "real"} for part in (parts.train, parts.calibration))
+    assert learned.isdisjoint(calibrated)
+    assert len(learned | calibrated) == 100
+    assert len(calibrated) == pytest.approx(15, abs=8)
+    assert not any(row.source == "real" for row in parts.corpus_test)
+    assert {row.topic for row in parts.unlabelled if row.source == "real"} == learned
+
+
+def test_calibration_rows_are_as_hard_as_the_titles_that_they_speak_for() -> None:
+    """Titles that were read because hint and model differed are all learned from, and one in eight is calibrated on."""
+    parts = splits.split(authored=authored(1), given=[], holdout=[], digests={}, found=titled(200, 20, "disagreement"))
+    held_back = sum(splits.part_of_topic(f"real:{t}") == "calibration" for t in range(200))
+    assert sum(row.source == "real" for row in parts.train) == 20 * (200 - held_back)
+    assert len([row for row in parts.calibration if row.source == "real"]) / (20 * held_back) == pytest.approx(1 / 8, abs=0.05)
+
+
+def test_real_titles_without_a_class_are_not_learned() -> None:
+    """A title that is not about machine learning is in no part."""
+    parts = splits.split(authored=authored(1), given=[], holdout=[], digests={}, found=titled(40, 2, "chance", NOT_ML))
+    assert not any(row.source == "real" for part in (parts.train, parts.calibration, parts.unlabelled) for row in part)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

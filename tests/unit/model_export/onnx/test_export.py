@@ -181,6 +181,26 @@ def test_student_moves_toward_its_teacher() -> None:
     assert after < before
 
 
+def test_a_network_that_is_tuned_further_keeps_what_it_knew() -> None:
+    """On texts that the teacher knows its vectors are held to; texts of new sources follow their labels alone."""
+    teacher, some = network(), examples(64)
+    half = ["corpus"] * 32 + ["real"] * 32
+    turned = replace(some, targets=[(target + 1) % 4 for target in some.targets], sources=half)
+    recipe = StudentRecipe(
+        layers=(0, 1), epochs=8, learning_rate=3e-3, batch_rows=16, vector_weight=300.0, new_sources=("real",)
+    )
+    tuned = distil(teacher, turned, soft_examples(turned, labels=4), recipe)
+    moved = (batches.embed(tuned, some.rows) - batches.embed(teacher, some.rows)).square().sum(dim=-1)
+    assert float(moved[:32].mean()) < float(moved[32:].mean())
+
+
+def test_the_source_of_a_text_without_a_label_decides_who_teaches_it() -> None:
+    """Sources stand in the order of texts; where they are not known, the teacher is imitated."""
+    some = examples(2)
+    assert soft_examples(some, rows(1, seed=8), labels=4, others=["real"]).sources(some) == ["corpus", "corpus", "real"]
+    assert soft_examples(some, rows(1, seed=8), labels=4).sources(some) == ["corpus", "corpus", ""]
+
+
 def test_an_opinion_is_learned_where_there_is_no_label() -> None:
     """A text without a label moves toward the label that the adviser gives it."""
     some, silent = examples(64), [[1, 7, 7, 2]]

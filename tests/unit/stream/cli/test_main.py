@@ -316,6 +316,21 @@ def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
     assert f"bundle {tmp_path / 'none'} is refused" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--tune", "--keep-head"), "leave out --keep-head"),
+        (("--checkpoint", "kept"), "give --tune"),
+        (("--tune",), "TAGSTREAM_REAL names no folder"),
+    ],
+)
+def test_a_network_is_not_tuned_further_by_halves(words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options that contradict each other, and a tuning with nothing new to learn, are refused before any work."""
+    monkeypatch.delenv("TAGSTREAM_REAL", raising=False)
+    done = run("model", "refit", "out", *words)
+    assert (done.exit_code, said in done.stderr) == (2, True)
+
+
 def test_bytes_are_not_shown_as_json() -> None:
     """--raw and --json together are refused."""
     done = run("dlq", "show", "0/1", "--raw", "--json", "--brokers", "127.0.0.1:1")

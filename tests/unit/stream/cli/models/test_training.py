@@ -9,6 +9,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tagstream.model_export.bundle.model import Prediction, predict
+from tagstream.model_export.data import splits
 from tagstream.model_export.make import steps
 from tagstream.model_export.make.recipe import BundleRecipe
 from tagstream.monitoring.observer import NullObserver
@@ -94,6 +95,31 @@ def test_a_name_alone_does_not_train_the_shipped_model(words: tuple[str, ...], m
         assert (result.exit_code, asked) == (2, [])
         assert "would train the shipped model again" in result.stderr
         assert "Next: give labelled rows of your own, --data FILE" in result.stderr
+
+
+@pytest.mark.parametrize(("words", "named", "said"), [((), True, False), ((), False, True), (("--corpus-only",), True, False)])
+def test_the_shipped_model_learns_real_titles_where_the_setting_names_them(
+    words: tuple[str, ...],
+    named: bool,
+    said: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`--corpus-only` learns none; a training without them says so."""
+    monkeypatch.setenv("TAGSTREAM_DATA", str(tmp_path))
+    monkeypatch.setenv("TAGSTREAM_REAL", str(tmp_path)) if named else monkeypatch.delenv("TAGSTREAM_REAL", raising=False)
+    monkeypatch.setattr(needs, "require_export", lambda **_: None)
+    asked: list[Path | None] = []
+
+    def load(*_: object, real_folder: Path | None, **__: object) -> None:
+        asked.append(real_folder)
+        raise ReachedError
+
+    monkeypatch.setattr(splits, "load", load)
+    result = train(tmp_path / "out", *words)
+    assert isinstance(result.exception, ReachedError), result.exception
+    assert asked == [tmp_path if named and not words else None]
+    assert ("training without real titles" in result.stderr) == said
 
 
 def test_the_working_directory_has_a_name(tmp_path: Path, trained: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,47 @@
+"""The network of an int8 file in full precision again."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tagstream.model_export.data.madewithml import LABELS
+from tagstream.model_export.onnx import export, heads, operators, quantize
+from tagstream.model_export.onnx.restore import RestoreError, layers_in, restore
+from tagstream.model_export.train import batches
+from tagstream.model_export.train.network import Shape, TagNetwork
+
+SHAPE = Shape(vocabulary=64, positions=64, width=32, inner=64, heads=4, layers=2, labels=len(LABELS))
+
+
+def rows(count: int, seed: int) -> list[list[int]]:
+    """Random token ids of several lengths."""
+    generator = np.random.default_rng(seed)
+    return [[2, *generator.integers(4, 64, generator.integers(4, 30)).tolist(), 3] for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    """A random network as a bundle holds it."""
+    torch.manual_seed(0)
+    plain = export.to_onnx(TagNetwork(SHAPE).for_export(), LABELS, longest=SHAPE.positions)
+    return operators.rewrite(quantize.quantize(plain, rows(64, 1), LABELS), LABELS)
+
+
+def test_the_network_of_a_file_says_nearly_what_the_file_says(model: bytes) -> None:
+    """What remains between both is the rounding of activations."""
+    again, given = restore(model, SHAPE), rows(100, 2)
+    cosine = (batches.embed(again, given).double().numpy() * heads.embed(model, given)).sum(axis=1)
+    assert layers_in(model) == SHAPE.layers
+    assert cosine.mean() > 0.99
+    assert cosine.min() > 0.9
+
+
+def test_a_file_of_another_shape_is_refused(model: bytes) -> None:
+    """A network with fewer layers than the file, or none of this project, cannot be tuned further."""
+    with pytest.raises(RestoreError, match="Next: train anew"):
+        restore(model, replace(SHAPE, layers=1))
+    plain = export.to_onnx(TagNetwork(SHAPE).for_export(), LABELS, longest=SHAPE.positions)
+    with pytest.raises(RestoreError, match="is not rounded"):
+        restore(plain, SHAPE)
