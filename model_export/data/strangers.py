@@ -1,8 +1,9 @@
 """
-Real texts that are not about machine learning, from a folder that the setting `real` names.
+Texts that are not about machine learning: some of the project's own, and real ones from a folder that the setting `real` names.
 
-The texts are other people's and are never copied into the project. `corpus/real/strangers.toml` says which sources are learned from, and
-which are only measured on.
+The real texts are other people's and are never copied into the project. `corpus/real/strangers.toml` says which sources are learned from,
+and which are only measured on. The project's own, in `corpus/strangers`, are neighbours of the subject: servers, databases, tools,
+photographs, robots' hardware, languages and their study.
 """
 
 import csv
@@ -16,7 +17,7 @@ import msgspec
 
 from tagstream.model_export.bundle.files import read_whole
 from tagstream.model_export.bundle.text import compose, is_described
-from tagstream.model_export.data.corpus import NOT_ML
+from tagstream.model_export.data.corpus import CORPUS, NOT_ML
 from tagstream.model_export.data.madewithml import DataError
 from tagstream.model_export.data.real import SHEETS, names
 from tagstream.model_export.data.row import Row
@@ -24,6 +25,9 @@ from tagstream.model_export.data.row import Row
 TEXTS = "not_ml.csv.gz"
 SOURCES = "strangers.toml"
 STRANGERS = "strangers"
+NEIGHBOURS = CORPUS / "strangers"
+# The source of the project's own texts.
+AUTHORED = "neighbours"
 
 
 class StrangerSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -46,6 +50,47 @@ class StrangerSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         True
         """
         return names(self.held_out, source) or source.startswith(tuple(f"{beginning}_" for beginning in self.held_out))
+
+
+class Neighbour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One line of the project's own texts: a title and its kind."""
+
+    title: str
+    kind: str
+
+
+def read_neighbours(folder: Path = NEIGHBOURS) -> list[Row]:
+    """
+    The project's own texts, in the order of file names and lines.
+
+    Args:
+        folder: The folder with the `*.jsonl` files.
+
+    Raises:
+        DataError: There are none, or a line is none; the message names file and line.
+    """
+    found = []
+    for path in sorted(folder.glob("*.jsonl")):
+        for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
+            try:
+                line = msgspec.json.decode(raw, type=Neighbour)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                msg = f"{path.name}:{number} is no neighbour: {error}. Next: give it a title and a kind."
+                raise DataError(msg) from error
+            found.append(
+                Row(
+                    text=compose(line.title, None),
+                    tag=NOT_ML,
+                    source=AUTHORED,
+                    topic=f"{AUTHORED}:{line.kind}",
+                    described=False,
+                    title=line.title,
+                )
+            )
+    if not found:
+        msg = f"{folder} holds no texts. Next: restore the folder."
+        raise DataError(msg)
+    return found
 
 
 def read_strangers(folder: Path | None, sheets: Path = SHEETS, *, held_out: bool) -> list[Row]:
@@ -85,9 +130,15 @@ def read_strangers(folder: Path | None, sheets: Path = SHEETS, *, held_out: bool
     return found
 
 
-def digest(folder: Path) -> dict[str, str]:
-    """The SHA-256 of the file, by its name; a manifest keeps it."""
-    return {TEXTS: hashlib.sha256(read_whole(folder / TEXTS)).hexdigest()}
+def digests(folder: Path | None) -> dict[str, str]:
+    """
+    The SHA-256 of the project's own files and of the real texts, by name; a manifest keeps them.
+
+    Args:
+        folder: The folder with `not_ml.csv.gz`, if there is one.
+    """
+    files = [*sorted(NEIGHBOURS.glob("*.jsonl")), *([] if folder is None else [folder / TEXTS])]
+    return {path.name: hashlib.sha256(read_whole(path)).hexdigest() for path in files}
 
 
 def _sources(path: Path) -> StrangerSources:

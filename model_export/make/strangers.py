@@ -163,28 +163,28 @@ def fitted(network: Network, given: Strangers) -> Gate:
     )
 
 
-def of_shipped(rows: Splits, folder: Path | None) -> Strangers | None:
+def of_shipped(rows: Splits, folder: Path | None) -> Strangers:
     """
     The texts that the shipped model's gate learns from.
 
     Args:
         rows: The project's own rows. Those that are not about machine learning count, and so do people's answers that say so.
-        folder: The folder with real texts; without it there is no new gate.
+        folder: The folder with real texts; without it the gate learns from the project's own alone.
 
     Raises:
         DataError: A text that the project names is not in the folder.
     """
-    if folder is None:
-        return None
     titles = real.read_real(real.LEARNED, folder)
+    none = (
+        *foreign(rows),
+        *strangers.read_neighbours(),
+        *(row for row in titles if row.tag == NOT_ML),
+        *strangers.read_strangers(folder, held_out=False),
+    )
     return Strangers(
-        none=(
-            *foreign(rows),
-            *(row for row in titles if row.tag == NOT_ML),
-            *strangers.read_strangers(folder, held_out=False),
-        ),
+        none=none,
         ours=tuple(row for row in titles if row.tag != NOT_ML),
-        digests=strangers.digest(folder),
+        digests=strangers.digests(folder),
     )
 
 

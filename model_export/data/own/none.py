@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagstream.model_export.data import corpus
+from tagstream.model_export.data import corpus, strangers
 from tagstream.model_export.data.corpus import CORPUS, NOT_ML
 from tagstream.model_export.data.own.read import OwnColumns, read_own
 from tagstream.model_export.data.own.rows import OwnRow, OwnRows
@@ -67,10 +67,10 @@ def gather(given: OwnRows | None, said: Iterable[OwnRow], labelled: Sequence[Row
             labelled=tuple(own for own in (given.rows if given is not None else ()) if folded(own.row.text) in known),
             digests={f"none/{name}": digest for name, digest in given.digests.items()} if given is not None else {},
         )
-    own = [row for row in corpus.read_corpus(CORPUS) if row.tag == NOT_ML and folded(row.text) not in known]
+    own = [row for row in corpus.read_corpus(CORPUS) if row.tag == NOT_ML] + strangers.read_neighbours()
     return NoneTexts(
-        rows=tuple(own),
+        rows=tuple(row for row in own if folded(row.text) not in known),
         generic=True,
         labelled=(),
-        digests={GENERIC: hashlib.sha256((CORPUS / GENERIC).read_bytes()).hexdigest()},
+        digests=strangers.digests(None) | {GENERIC: hashlib.sha256((CORPUS / GENERIC).read_bytes()).hexdigest()},
     )

@@ -10,7 +10,7 @@ import pytest
 from tagstream.model_export.data import strangers
 from tagstream.model_export.data.corpus import NOT_ML
 from tagstream.model_export.data.madewithml import DataError
-from tagstream.model_export.data.strangers import read_strangers
+from tagstream.model_export.data.strangers import read_neighbours, read_strangers
 
 SOURCES = 'held_out = ["tea/news", "tea/book:parts/sea", "tea/posts:one.csv"]\ntitle_only = ["tea/closed", "tea/news"]\n'
 LEARNED = ("tea/open:README.md", "tea/closed:README.md", "tea/book:parts/land_2.txt", "tea/posts:two.csv")
@@ -68,6 +68,18 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / strangers.SOURCES).write_text('held_out = ["tea"]\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"does not name the sources.*Next: restore the file"):
         read_strangers(tmp_path, tmp_path, held_out=True)
+
+
+def test_the_projects_own_texts_are_of_several_kinds(tmp_path: Path) -> None:
+    """They are read without any folder, and a broken line is named."""
+    found = read_neighbours()
+    assert len({row.topic for row in found}) > 5
+    assert {row.tag for row in found} == {NOT_ML}
+    (tmp_path / "a.jsonl").write_text('{"title": "Tea", "kind": "hobby"}\n{"title": "Cups"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.jsonl:2 is no neighbour.*Next: give it a title and a kind"):
+        read_neighbours(tmp_path)
+    with pytest.raises(DataError, match=r"holds no texts.*Next: restore"):
+        read_neighbours(tmp_path / "nowhere")
 
 
 def test_the_projects_own_list_holds_out_what_it_names() -> None:
