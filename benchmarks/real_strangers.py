@@ -74,10 +74,10 @@ def place(row: Row) -> str:
     """
     The place that a strange text is from: a repository, or a file of a table in one.
 
-    Of code, recipes and treebanks each text or page is a file of its own, and the place is the repository.
+    Of code, recipes and treebanks each text or page is a file of its own, and the place is the repository. A part of a list has no ending.
     """
     repository, _, file = dict(row.columns)["source"].partition(":")
-    return f"{repository}:{file}" if file.endswith((".csv", ".tsv")) else repository
+    return f"{repository}:{file}" if file.endswith((".csv", ".tsv")) or "." not in file else repository
 
 
 def parts(data: Path | None, real: Path) -> Iterator[tuple[str, list[Row]]]:

@@ -234,9 +234,8 @@ def test_options_of_a_file_are_refused_without_one(tmp_path: Path, words: tuple[
     assert (result.exit_code, f"{named} is for a file of your own rows" in result.stderr) == (2, True)
 
 
-def test_a_gate_learns_from_the_texts_of_none_of_the_labels(
-    tmp_path: Path, trained: list[Path], recipes: list[BundleRecipe]
-) -> None:
+@pytest.mark.usefixtures("trained")
+def test_a_gate_learns_from_the_texts_of_none_of_the_labels(tmp_path: Path, recipes: list[BundleRecipe]) -> None:
     """Those of --none and the rows that a person called off_subject; without any it is said that tagstream's own stand for them."""
     file = rows(tmp_path / "rows.csv", "title,tag")
     train(tmp_path / "generic", "--data", file, "--quick")
