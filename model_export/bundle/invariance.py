@@ -32,7 +32,8 @@ def check_invariance(classifier: Classifier, texts: Sequence[str], *, seed: int)
     Classify texts alone, then in batches of several sizes in shuffled orders, then each beside the two of next length, so that the
     padding of every text differs; every digit must stay the same.
 
-    The energy, from the raw logits and rounded to four decimals, shows differences that the rounded probabilities hide.
+    The energy, from the raw logits and rounded to four decimals, shows differences that the rounded probabilities hide; the strangeness
+    counts with it.
 
     Raises:
         ParityError: A prediction depends on its neighbours.
@@ -53,8 +54,9 @@ def check_invariance(classifier: Classifier, texts: Sequence[str], *, seed: int)
             gaps += [abs(found.label_scores[label] - score) for label, score in alone[place].label_scores.items()]
             worst_probability = max(worst_probability, *gaps)
             worst_energy = max(worst_energy, abs(found.energy - alone[place].energy))
+            worst_energy = max(worst_energy, abs((found.strangeness or 0.0) - (alone[place].strangeness or 0.0)))
     if worst_probability or worst_energy:
-        msg = f"a prediction depends on its batch: a probability moves by {worst_probability}, an energy by {worst_energy}"
+        msg = f"a prediction depends on its batch: a probability moves by {worst_probability}, an energy or a strangeness by {worst_energy}"
         raise refused(msg)
     return Invariance(rows=len(texts), arrangements=len(BATCH_SIZES) + 2, max_probability=0.0, max_energy=0.0)
 

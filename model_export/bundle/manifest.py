@@ -72,6 +72,7 @@ class _Figures(msgspec.Struct, frozen=True, kw_only=True):
     energy_quantiles: dict[str, float] | None = None
     ood_energy: float | None = None
     ood_unfamiliar: Share | None = None
+    ood_strangeness: float | None = None
     ood_ratio: Share | None = None
     truncated_ratio: Share | None = None
     without_description_ratio: Share | None = None

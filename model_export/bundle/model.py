@@ -7,9 +7,11 @@ tokens, rounded up to `LENGTH_STEP`), and texts share a run only if their padded
 arithmetic; the bundle's export gate has shown that they are the same in any batch. Where it has shown that they are not, the manifest
 says `alone`, and each text has a run of its own.
 
-A text is unlike the training texts if its energy is high, or too many of its words were never learned from. The energy comes from the
-same logits as the confidence, so a text of which the network is sure is hardly ever strange by it. A network is sure of texts that it
-cannot read, too: in a French notice it recognises `images` and little else. So the words are looked at without the network.
+A text is unlike the training texts if its energy is high, too many of its words were never learned from, or it is more like the texts of
+none of the labels than ordinary texts are. The energy comes from the same logits as the confidence, so a text of which the network is sure
+is hardly ever strange by it. A network is sure of texts that it cannot read, too: in a French notice it recognises `images` and little else.
+So the words are looked at without the network. The strangeness is a further output of the network that learned from such texts; a bundle
+may lack it.
 
 The runtime is imported when a bundle is loaded: what only names predictions stays light, and keyword rules work where it is broken.
 """
@@ -21,7 +23,7 @@ import os
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,6 +44,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 SCORE_DECIMALS = 4
+# The outputs of a network, beside the logits, that a bundle may have.
+LABEL_LOGITS, STRANGENESS = "label_logits", "strangeness"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,8 @@ class Prediction:
         truncated: The text was longer than what the bundle reads, `windows` times `max_length`.
         unfamiliar: The share of the text's words that the training texts lack, 0 to 1 (`text.unfamiliar_share`); 0 where
             the classifier does not know them.
+        strangeness: How unlike the texts of the labels it is, in logit units, by a part of the network that learned from texts of none of
+            them; None where the bundle has none.
         tags: `label` and the text's other labels, in the bundle's order; empty without the option `multilabel`.
         label_scores: The scores behind `tags`, one for each label, 0 to 1, rounded to four decimals; empty likewise.
     """
@@ -69,6 +75,7 @@ class Prediction:
     tokens: int
     truncated: bool
     unfamiliar: float = 0.0
+    strangeness: float | None = None
     tags: tuple[str, ...] = ()
     label_scores: dict[str, float] = field(default_factory=dict)
 
@@ -158,6 +165,23 @@ def predict(
     )
 
 
+def add_strangeness(prediction: Prediction, strangeness: float) -> Prediction:
+    """
+    The same prediction with the network's own figure of how strange the text is.
+
+    Raises:
+        ValueError: It is not a finite number, so the network is broken.
+
+    >>> one = predict([2.0, 0.0], labels=["a", "b"], temperature=1.0, tokens=3, truncated=False)
+    >>> add_strangeness(one, -1.23456).strangeness
+    -1.2346
+    """
+    if not math.isfinite(strangeness):
+        msg = "the network gave a strangeness that is not a finite number"
+        raise ValueError(msg)
+    return replace(prediction, strangeness=round(strangeness, SCORE_DECIMALS))
+
+
 def add_tags(prediction: Prediction, label_logits: Sequence[float], thresholds: Mapping[str, float]) -> Prediction:
     """
     The same prediction with `tags`: its own label, and every label whose score, sigmoid(logit), reaches its threshold.
@@ -201,14 +225,16 @@ class OodLimits:
     Attributes:
         energy: The highest energy of an ordinary text; None where the bundle does not say.
         unfamiliar: The largest share of unfamiliar words in an ordinary text, 0 to 1; None likewise.
+        strangeness: The largest strangeness of an ordinary text; None likewise.
     """
 
     energy: float | None = None
     unfamiliar: float | None = None
+    strangeness: float | None = None
 
     def is_strange(self, prediction: Prediction) -> bool:
         """
-        Whether the text is out of distribution by either figure.
+        Whether the text is out of distribution by any of the figures.
 
         >>> from tagstream.model_export.bundle.model import predict
         >>> read = predict([3.0, 0.0], labels=["a", "b"], temperature=1.0, tokens=3, truncated=False, unfamiliar=0.6)
@@ -217,15 +243,22 @@ class OodLimits:
         """
         by_energy = self.energy is not None and prediction.energy > self.energy
         by_words = self.unfamiliar is not None and prediction.unfamiliar > self.unfamiliar
-        return by_energy or by_words
+        by_kind = (
+            self.strangeness is not None and prediction.strangeness is not None and prediction.strangeness > self.strangeness
+        )
+        return by_energy or by_words or by_kind
 
 
 NO_LIMITS = OodLimits()
 
 
 def limits_in(reference: Mapping[str, Any]) -> OodLimits:
-    """The limits in a manifest's reference; an older bundle lacks one or both and finds fewer texts strange."""
-    return OodLimits(energy=reference.get("ood_energy"), unfamiliar=reference.get("ood_unfamiliar"))
+    """The limits in a manifest's reference; an older bundle lacks some and finds fewer texts strange."""
+    return OodLimits(
+        energy=reference.get("ood_energy"),
+        unfamiliar=reference.get("ood_unfamiliar"),
+        strangeness=reference.get("ood_strangeness"),
+    )
 
 
 LENGTH_STEP = 8
@@ -264,9 +297,9 @@ class OnnxClassifier:
         self._offsets = bundle.manifest.offsets()
         # An older bundle has no list.
         self._known_words = frozenset(bundle.manifest.reference.get("known_words", ()))
-        self._outputs = _outputs(bundle)
         self._tokenizer = _tokenizer(bundle)
         self._session = _session(bundle)
+        self._outputs = [output.name for output in self._session.get_outputs()]
         self._any_padding = self._session.get_modelmeta().custom_metadata_map.get(PADDING_METADATA_KEY) == ANY_PADDING
         self.arithmetic = self._check_golden()
 
@@ -310,12 +343,12 @@ class OnnxClassifier:
         encodings = self._tokenizer.encode_batch(list(texts))
         logits = self._logits(encodings)
         return [
-            self._prediction(text, encoding, *logits[row])
+            self._prediction(text, encoding, logits[row])
             for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True))
         ]
 
     def _logits(self, encodings: "Sequence[Encoding]") -> list[tuple[Logits, ...]]:
-        """Of every text, in order: the logits, and those of the second head if there is one; of a long text the means over its windows."""
+        """Of every text, in order: its value of each of `_outputs`; of a long text the means over its windows."""
         if self._bundle.manifest.windows == 1:
             return self._logits_of(encodings)
         parts = [self._windows(encoding) for encoding in encodings]
@@ -363,11 +396,11 @@ class OnnxClassifier:
         manifest = self._bundle.manifest
         return tokens if self._any_padding or manifest.alone else padded_length(tokens, manifest.max_length)
 
-    def _prediction(self, text: str, encoding: "Encoding", logits: Logits, label_logits: Logits | None = None) -> Prediction:
-        manifest = self._bundle.manifest
+    def _prediction(self, text: str, encoding: "Encoding", values: tuple[Logits, ...]) -> Prediction:
+        manifest, said = self._bundle.manifest, dict(zip(self._outputs, values, strict=True))
         windows = self._windows(encoding)
         found = predict(
-            logits.tolist(),
+            said["logits"].tolist(),
             labels=self._labels,
             temperature=manifest.temperature,
             offsets=self._offsets,
@@ -375,9 +408,11 @@ class OnnxClassifier:
             truncated=len(encoding.overflowing) >= len(windows),
             unfamiliar=unfamiliar_share(text, self._known_words) if self._known_words else 0.0,
         )
-        if manifest.multilabel is None or label_logits is None:
+        if STRANGENESS in said:
+            found = add_strangeness(found, float(said[STRANGENESS][0]))
+        if manifest.multilabel is None:
             return found
-        return add_tags(found, label_logits.tolist(), manifest.multilabel.thresholds)
+        return add_tags(found, said[LABEL_LOGITS].tolist(), manifest.multilabel.thresholds)
 
     def _check_golden(self) -> str:
         """Compare the predictions for the golden texts with the manifest's; return the digest of their logits."""
@@ -387,7 +422,7 @@ class OnnxClassifier:
         try:
             logits = self._logits(encodings)
             predictions = [
-                self._prediction(text.text, encoding, *row)
+                self._prediction(text.text, encoding, row)
                 for text, encoding, row in zip(golden, encodings, logits, strict=True)
             ]
         # The runtime's exceptions share no base class but `Exception`; a weight that is no number gives a ValueError.
@@ -454,9 +489,21 @@ def cut_into_runs(lengths: Sequence[int]) -> list[list[int]]:
     return runs[::-1]
 
 
-def _outputs(bundle: Bundle) -> list[str]:
-    """The names of the network's outputs, by the manifest."""
-    return ["logits"] if bundle.manifest.multilabel is None else ["logits", "label_logits"]
+def _outputs(bundle: Bundle, there: Collection[str]) -> dict[str, int]:
+    """
+    The width of each output that the network must have, by the manifest.
+
+    Args:
+        bundle: The bundle.
+        there: The outputs that it has. That of `STRANGENESS` may be there before a limit is known; with a limit it must be.
+    """
+    manifest = bundle.manifest
+    found = {"logits": len(manifest.labels)}
+    if manifest.multilabel is not None:
+        found[LABEL_LOGITS] = len(manifest.labels)
+    if STRANGENESS in there or limits_in(manifest.reference).strangeness is not None:
+        found[STRANGENESS] = 1
+    return found
 
 
 # By the SHA-256 of the file, as long as a classifier has it: bundles that differ in thresholds alone take no more memory than one. A tokenizer
@@ -532,13 +579,12 @@ def _session(bundle: Bundle) -> "ort.InferenceSession":
         msg = f"bundle {bundle.path} is refused: the runtime does not load model.onnx: {error}. Next: export it again."
         raise BundleError(msg) from error
     inputs = {node.name for node in session.get_inputs()}
-    outputs = [node.name for node in session.get_outputs()]
-    widths = [node.shape[-1] for node in session.get_outputs()]
-    expected, labels = _outputs(bundle), len(bundle.manifest.labels)
-    if inputs != {"input_ids", "attention_mask"} or outputs != expected or set(widths) != {labels}:
+    outputs = {node.name: node.shape[-1] for node in session.get_outputs()}
+    expected = _outputs(bundle, outputs)
+    if inputs != {"input_ids", "attention_mask"} or outputs != expected:
         msg = (
-            f"bundle {bundle.path} is refused: model.onnx takes {sorted(inputs)} and gives {outputs} of width {widths}; by the manifest "
-            f"it would be input_ids and attention_mask, and {expected} of width {labels}. Next: export it again."
+            f"bundle {bundle.path} is refused: model.onnx takes {sorted(inputs)} and gives {outputs} (name and width); by the manifest "
+            f"it would be input_ids and attention_mask, and {expected}. Next: export it again."
         )
         raise BundleError(msg)
     return session

@@ -93,17 +93,17 @@ class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         >>> Sources(held_out=("a/talks",), divided=(), title_only=()).is_held_out("a/talks:june.csv", "A talk")
         True
         """
-        if _names(self.held_out, source):
+        if names(self.held_out, source):
             return True
         return self.is_divided(source) and int(digest(title)[:8], 16) < HELD_OUT_SHARE * 16**8
 
     def is_divided(self, source: str) -> bool:
         """Has every row of this source an author of its own?"""
-        return _names(self.divided, source)
+        return names(self.divided, source)
 
     def is_title_only(self, source: str) -> bool:
         """May only the titles of this source be learned from?"""
-        return _names(self.title_only, source)
+        return names(self.title_only, source)
 
 
 def digest(title: str) -> str:
@@ -284,11 +284,11 @@ def _line(raw: bytes, where: str) -> RealLine:
     return line
 
 
-def _names(beginnings: tuple[str, ...], source: str) -> bool:
+def names(beginnings: tuple[str, ...], source: str) -> bool:
     """
     Does one of these name the source: itself, or a repository or folder that it is in?
 
-    >>> _names(("a/b",), "a/b:README.md"), _names(("a/b",), "a/bc:README.md")
+    >>> names(("a/b",), "a/b:README.md"), names(("a/b",), "a/bc:README.md")
     (True, False)
     """
     return any(source == beginning or source.startswith((f"{beginning}:", f"{beginning}/")) for beginning in beginnings)

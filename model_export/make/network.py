@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import Manifest
-from tagstream.model_export.bundle.model import Prediction, predict
+from tagstream.model_export.bundle.model import Prediction, limits_in, predict
 from tagstream.model_export.calibrate.temperature import Floats
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
@@ -131,6 +131,7 @@ class Network:
         second_head: The second head that it has; None: it has none.
         max_length: In tokens.
         alone: It reads one text at a time; see `Manifest`.
+        strangeness_limit: The limit of the gate that its file has from the bundle that it comes from; None: it has none.
     """
 
     model: bytes
@@ -142,6 +143,7 @@ class Network:
     second_head: SecondHead | None = None
     max_length: int = batches.MAX_LENGTH
     alone: bool = False
+    strangeness_limit: float | None = None
 
 
 class NetworkSource(Protocol):
@@ -227,6 +229,7 @@ class NewHead:
             trained=Trained(labels=labels, record=ngrams.recorded(record, learned)),
             compared=compared,
             rows=rows,
+            strangeness_limit=limits_in(old.reference).strangeness,
         )
 
 
@@ -260,6 +263,7 @@ class NewNgrams:
             trained=Trained(labels=labels, record=ngrams.recorded(self.bundle.manifest.training, learned)),
             compared=compared_before(self.bundle.manifest),
             rows=rows,
+            strangeness_limit=limits_in(self.bundle.manifest.reference).strangeness,
         )
 
 
@@ -308,6 +312,7 @@ class SameNetwork:
             second_head=second,
             max_length=old.max_length,
             alone=old.alone,
+            strangeness_limit=limits_in(old.reference).strangeness,
         )
 
 

@@ -25,6 +25,7 @@ from tagstream.model_export.make.multilabel import LabelHeadRecipe
 from tagstream.model_export.make.network import Checkpoint, NetworkSource, NewHead, NewNgrams, SameNetwork
 from tagstream.model_export.make.quick import Quick, QuickRecipe
 from tagstream.model_export.make.shares import KnownStream
+from tagstream.model_export.make.strangers import Strangers
 from tagstream.model_export.make.training import Training
 from tagstream.model_export.onnx import parity
 from tagstream.model_export.onnx.restore import layers_in
@@ -75,6 +76,7 @@ class BundleRecipe:
         windows: The most windows in which a long text is read.
         certified_only: Let people see everything that the calibration rows do not certify.
         second_head: Fit a second head, which finds further labels of a text; None: the bundle has the one that its network has.
+        strangers: Fit a gate that knows texts of none of the labels; None: the bundle has the one that its network has.
         limits: The limits of the gates.
     """
 
@@ -91,6 +93,7 @@ class BundleRecipe:
     windows: int = 1
     certified_only: bool = False
     second_head: LabelHeadRecipe | None = None
+    strangers: Strangers | None = None
     limits: parity.GateLimits = field(default_factory=parity.GateLimits)
 
 
@@ -101,6 +104,7 @@ def shipped(
     seed: int | None = None,
     checkpoint: Path | None = None,
     multilabel: bool = False,
+    strangers: Strangers | None = None,
 ) -> BundleRecipe:
     """
     The shipped model: a teacher is tuned, and a student of three layers imitates it.
@@ -111,14 +115,21 @@ def shipped(
         seed: The teacher's seed; the student's is the next number. The recipes' own seeds by default.
         checkpoint: Keep the trained network in this file, for `exported`.
         multilabel: Add a second head, which gives a decision its `tags`.
+        strangers: The texts that the gate learns from.
     """
     training = Training(checkpoint=checkpoint)
     if seed is not None:
         training = replace(training, teacher=TeacherRecipe(seed=seed), student=StudentRecipe(seed=seed + 1))
-    return BundleRecipe(rows=rows, network=training, promise=promise, second_head=LabelHeadRecipe() if multilabel else None)
+    return BundleRecipe(
+        rows=rows,
+        network=training,
+        promise=promise,
+        second_head=LabelHeadRecipe() if multilabel else None,
+        strangers=strangers,
+    )
 
 
-def exported(checkpoint: Path, rows: Splits, promise: Promise) -> BundleRecipe:
+def exported(checkpoint: Path, rows: Splits, promise: Promise, strangers: Strangers | None = None) -> BundleRecipe:
     """
     The shipped model of a network that was trained before and kept in the file `checkpoint`.
 
@@ -126,11 +137,20 @@ def exported(checkpoint: Path, rows: Splits, promise: Promise) -> BundleRecipe:
         checkpoint: The file of a trained network.
         rows: The rows, in their parts.
         promise: The promise that thresholds are chosen by.
+        strangers: The texts that the gate learns from.
     """
-    return BundleRecipe(rows=rows, network=Checkpoint(path=checkpoint), promise=promise)
+    return BundleRecipe(rows=rows, network=Checkpoint(path=checkpoint), promise=promise, strangers=strangers)
 
 
-def own(rows: Splits, promise: Promise, *, name: str, quick: bool, multilabel: bool = False) -> BundleRecipe:
+def own(
+    rows: Splits,
+    promise: Promise,
+    *,
+    name: str,
+    quick: bool,
+    multilabel: bool = False,
+    strangers: Strangers | None = None,
+) -> BundleRecipe:
     """
     A model of a user's rows and labels: nothing of it depends on tagstream's own labels or on its corpus.
 
@@ -140,6 +160,7 @@ def own(rows: Splits, promise: Promise, *, name: str, quick: bool, multilabel: b
         name: The bundle's name.
         quick: Keep the base encoder as it is, and fit a head alone; else it is tuned as the shipped model is.
         multilabel: Add a second head, which learns from the training rows and has its thresholds from the calibration rows.
+        strangers: The texts of none of the labels that the gate learns from.
     """
     shares = {source: float(count) for source, count in Counter(row.source for row in rows.train if not row.answered).items()}
     return BundleRecipe(
@@ -151,6 +172,7 @@ def own(rows: Splits, promise: Promise, *, name: str, quick: bool, multilabel: b
         golden=golden_texts((*rows.train, *rows.calibration)),
         level_sources=False,
         second_head=LabelHeadRecipe(source_shares=shares, class_levelling=0.0) if multilabel else None,
+        strangers=strangers,
     )
 
 
@@ -187,7 +209,13 @@ def imported(
 
 
 def refitted(
-    bundle: Bundle, rows: Splits, promise: Promise, *, keep_head: bool = False, multilabel: bool = False
+    bundle: Bundle,
+    rows: Splits,
+    promise: Promise,
+    *,
+    keep_head: bool = False,
+    multilabel: bool = False,
+    strangers: Strangers | None = None,
 ) -> BundleRecipe:
     """
     The shipped model with the encoder of a bundle.
@@ -198,17 +226,25 @@ def refitted(
         promise: The promise that the thresholds keep.
         keep_head: Keep its head too, and fit the n-grams alone.
         multilabel: Add a second head.
+        strangers: The texts that a new gate learns from; without them the bundle's stays.
     """
     return BundleRecipe(
         rows=rows,
         network=NewNgrams(bundle=bundle) if keep_head else NewHead(bundle=bundle, head=HeadRecipe()),
         promise=promise,
         second_head=LabelHeadRecipe() if multilabel else None,
+        strangers=strangers,
     )
 
 
 def tuned_further(
-    bundle: Bundle, rows: Splits, promise: Promise, *, checkpoint: Path | None = None, multilabel: bool = False
+    bundle: Bundle,
+    rows: Splits,
+    promise: Promise,
+    *,
+    checkpoint: Path | None = None,
+    multilabel: bool = False,
+    strangers: Strangers | None = None,
 ) -> BundleRecipe:
     """
     The shipped model from the network of a bundle: it learns real titles, and its own vectors hold it to what it knows.
@@ -219,6 +255,7 @@ def tuned_further(
         promise: The promise that the thresholds keep.
         checkpoint: Keep the tuned network in this file, for `exported`.
         multilabel: Add a second head.
+        strangers: As of `BundleRecipe`.
 
     Raises:
         CalibrationError: The rows have labels that the bundle lacks.
@@ -230,7 +267,13 @@ def tuned_further(
         student=replace(FURTHER, layers=tuple(range(layers_in(bundle.model)))),
         checkpoint=checkpoint,
     )
-    return BundleRecipe(rows=rows, network=training, promise=promise, second_head=LabelHeadRecipe() if multilabel else None)
+    return BundleRecipe(
+        rows=rows,
+        network=training,
+        promise=promise,
+        second_head=LabelHeadRecipe() if multilabel else None,
+        strangers=strangers,
+    )
 
 
 def calibrated(
@@ -241,6 +284,7 @@ def calibrated(
     version: str | None = None,
     prior: Prior | None = None,
     windows: int | None = None,
+    strangers: Strangers | None = None,
 ) -> BundleRecipe:
     """
     A bundle with its network, and temperature, thresholds, reference and figures of the rows of today.
@@ -252,6 +296,7 @@ def calibrated(
         version: The new bundle's version; the old one's with `CALIBRATED` unless given.
         prior: How often labels are expected; as the bundle expects them unless given.
         windows: The most windows in which a long text is read; as the bundle reads it unless given.
+        strangers: As of `refitted`.
 
     Raises:
         CalibrationError: The rows have labels that the bundle lacks.
@@ -271,6 +316,7 @@ def calibrated(
         # Bundles of a user's rows from before this was recorded are known by the quick way alone.
         level_sources=bool(old.training.get(LEVELS_SOURCES, "quick" not in old.training)),
         windows=windows or old.windows,
+        strangers=strangers,
     )
 
 

@@ -36,6 +36,7 @@ def describe(
     *,
     texts: Sequence[str],
     described: Sequence[bool],
+    limits: OodLimits | None = None,
     known_words: Sequence[str] = (),
 ) -> dict[str, object]:
     """
@@ -46,14 +47,14 @@ def describe(
         labels: The bundle's labels.
         texts: The composed text of each row.
         described: Whether the row has a description beside its title.
+        limits: The figures above which a text is strange; those of `limits_of` unless given.
         known_words: The words of the training texts, which the predictions' `unfamiliar` was found with; none: no text is
             strange by its words.
 
     Returns:
         `rows`; `label_ratio`, the share of each predicted label; for each distribution of `monitoring.signals`, such as
-        `confidence_cdf`, the share of values at most each of its edges; `energy_quantiles`, by quantile; `ood_energy`, which all
-        but `1 - ORDINARY` of the energies do not exceed, `ood_unfamiliar` likewise, and `ood_ratio`, the share that exceeds
-        either; `known_words`; `tokens`, the length of texts; `truncated_ratio`; `without_description_ratio`; `words`, the number
+        `confidence_cdf`, the share of values at most each of its edges; `energy_quantiles`, by quantile; the limits `ood_energy`,
+        `ood_unfamiliar` and `ood_strangeness`, and `ood_ratio`, the share of rows that exceeds one of them; `known_words`; `tokens`, the length of texts; `truncated_ratio`; `without_description_ratio`; `words`, the number
         of rows that contain each word.
 
     Raises:
@@ -66,10 +67,11 @@ def describe(
     if (len(texts), len(described)) != (rows, rows):
         msg = f"a reference needs one text a prediction: {rows} predictions, {len(texts)} texts, {len(described)} flags"
         raise ValueError(msg)
+    if limits is None:
+        limits = limits_of(predictions, known_words=known_words)
     counts = Counter(prediction.label for prediction in predictions)
     energies = np.array([prediction.energy for prediction in predictions])
     tokens = np.array([prediction.tokens for prediction in predictions])
-    limits = limits_of(predictions, known_words=known_words)
     signals = [
         signals_of(
             text,
@@ -98,13 +100,23 @@ def describe(
         "tokens": _lengths(tokens),
         "truncated_ratio": round(sum(prediction.truncated for prediction in predictions) / rows, 6),
         **({"known_words": list(known_words), "ood_unfamiliar": limits.unfamiliar} if known_words else {}),
+        **({} if limits.strangeness is None else {"ood_strangeness": limits.strangeness}),
     }
 
 
-def limits_of(predictions: Sequence[Prediction], *, known_words: Sequence[str] = ()) -> OodLimits:
-    """The figures above which a text is out of distribution: all but `1 - ORDINARY` of these do not exceed each of them."""
+def limits_of(
+    predictions: Sequence[Prediction], *, known_words: Sequence[str] = (), strangeness: float | None = None
+) -> OodLimits:
+    """
+    The figures above which a text is out of distribution: all but `1 - ORDINARY` of these do not exceed energy and unfamiliar words.
+
+    Args:
+        predictions: Of the calibration rows.
+        known_words: As of `describe`.
+        strangeness: The limit on the strangeness, in logit units; None without a gate.
+    """
     unfamiliar = _ordinary([found.unfamiliar for found in predictions]) if known_words else None
-    return OodLimits(energy=_ordinary([found.energy for found in predictions]), unfamiliar=unfamiliar)
+    return OodLimits(energy=_ordinary([found.energy for found in predictions]), unfamiliar=unfamiliar, strangeness=strangeness)
 
 
 def _ordinary(values: Sequence[float]) -> float:

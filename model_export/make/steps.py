@@ -1,8 +1,8 @@
-"""From a recipe to a bundle, step by step: network, temperature, thresholds, reference, figures, proofs. Any step can refuse."""
+"""From a recipe to a bundle, step by step: network, gate, temperature, thresholds, limits, figures, proofs. Any step can refuse."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from tagstream.model_export.bundle import invariance
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import FORMAT, GoldenText, Manifest, Prior, Threshold
-from tagstream.model_export.bundle.model import Classifier, Prediction, limits_in, score
+from tagstream.model_export.bundle.model import Classifier, Prediction, score
 from tagstream.model_export.bundle.text import known_words as known_words_of
 from tagstream.model_export.calibrate import prior as priors
 from tagstream.model_export.calibrate.errors import CalibrationError
@@ -18,12 +18,13 @@ from tagstream.model_export.calibrate.joint import DecidedRows
 from tagstream.model_export.calibrate.promised import promised
 from tagstream.model_export.calibrate.temperature import Floats, Ints, fit_temperature, level_sources
 from tagstream.model_export.data.row import Row
-from tagstream.model_export.make import multilabel, reference
+from tagstream.model_export.make import multilabel, reference, strangers
 from tagstream.model_export.make.draft import Draft, Finished
 from tagstream.model_export.make.earn import Earning, Gain
 from tagstream.model_export.make.network import INVARIANCE_SEED, PARITY_ROWS, Network
 from tagstream.model_export.make.recipe import LEVELS_SOURCES, BundleRecipe
 from tagstream.model_export.make.shares import prior_of
+from tagstream.model_export.make.strangers import Gate
 from tagstream.model_export.measure import bundle_metrics
 from tagstream.model_export.measure.bundle_metrics import BundleMetrics
 from tagstream.model_export.onnx import parity
@@ -73,6 +74,7 @@ class Made:
         if self.metrics is not None:
             lines += [found.as_text(part) for part, found in self.metrics.evaluations.items()]
             lines += [] if self.metrics.gate is None else [self.metrics.gate.as_text()]
+        lines += strangers.as_text(manifest.training)
         if manifest.multilabel is not None:
             lines.append(multilabel.as_text(manifest.multilabel))
         return "\n".join(lines)
@@ -102,15 +104,22 @@ def make(folder: Path, recipe: BundleRecipe, work: Work = NO_WORK) -> Made:
         finished, gain = recipe.network.finished(recipe.rows)
     else:
         network = recipe.network.network(recipe.rows, recipe.limits, stages)
-        finished = with_second_head(calibrated(network, recipe), network, recipe)
+        gate = None if recipe.strangers is None else strangers.fitted(network, recipe.strangers)
+        network = network if gate is None else gate.network
+        finished = with_second_head(calibrated(network, recipe, gate), network, recipe)
     bundle = finished.draft.put(folder)
     work.forget(stages)
     return Made(bundle=bundle, metrics=finished.metrics, gain=gain, seconds=time.monotonic() - started)
 
 
-def calibrated(network: Network, recipe: BundleRecipe) -> Finished:
+def calibrated(network: Network, recipe: BundleRecipe, gate: Gate | None = None) -> Finished:
     """
     Calibrate, measure and prove a network that exists as a file.
+
+    Args:
+        network: The network.
+        recipe: The recipe of the bundle.
+        gate: The gate that was fitted to the network and is in its file; without it, one that the file has keeps its limit.
 
     Raises:
         ParityError, CalibrationError: As `make`.
@@ -131,15 +140,25 @@ def calibrated(network: Network, recipe: BundleRecipe) -> Finished:
     predictions = (
         classifier.classify(texts) if unseen is None else unseen.predictions(labels, temperature, draft.manifest.offsets())
     )
+    if gate is not None:
+        predictions = gate.judged(rows.calibration, predictions)
     found = promised(
         decided(predictions, rows.calibration, labels, prior), labels, recipe.promise, certified_only=recipe.certified_only
     )
     draft = draft.saying(threshold=found.threshold, thresholds=found.thresholds, trade=found.trade)
+    limits = reference.limits_of(predictions, known_words=known_words, strangeness=network.strangeness_limit)
+    training = draft.manifest.training
+    if gate is not None:
+        limit = strangers.limited(
+            gate, classifier, predictions, thresholds=draft.manifest.asked_below(), limits=replace(limits, strangeness=None)
+        )
+        limits, training = replace(limits, strangeness=limit.value), {**training, strangers.RECORD: limit.record}
     described = reference.describe(
         predictions,
         labels,
         texts=texts,
         described=[row.described for row in rows.calibration],
+        limits=limits,
         known_words=known_words,
     )
     metrics = bundle_metrics.measure(
@@ -147,9 +166,8 @@ def calibrated(network: Network, recipe: BundleRecipe) -> Finished:
         rows,
         calibration=predictions,
         thresholds=draft.manifest.asked_below(),
-        limits=limits_in(described),
+        limits=limits,
     )
-    training = draft.manifest.training
     draft = draft.saying(
         golden=_golden(classifier, recipe.golden),
         arithmetic=classifier.arithmetic,

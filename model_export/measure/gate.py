@@ -17,10 +17,11 @@ class OodGate:
     Attributes:
         ood_energy: The energy above which a text is strange; None where the bundle does not say.
         ood_unfamiliar: The share of unfamiliar words above which it is; None likewise.
+        ood_strangeness: The strangeness above which it is; None likewise.
         false_rejection: The share of ordinary rows that are called strange, by part. `calibration` chose both limits,
             each for the share that was asked for; the other parts measure them.
         not_ml_rows: Rows of the corpus that are not about machine learning. A student was distilled on them, without
-            labels.
+            labels, and a gate may have learned them as strange.
         not_ml_rejection: The share of them that is called strange.
         not_ml_review: The share of them about which a person is asked, for this reason or because of low confidence.
     """
@@ -31,6 +32,7 @@ class OodGate:
     not_ml_rows: int
     not_ml_rejection: float | None
     not_ml_review: float | None
+    ood_strangeness: float | None = None
 
     def as_json(self) -> dict[str, object]:
         """The record as plain values."""
@@ -39,7 +41,11 @@ class OodGate:
     def as_text(self) -> str:
         """The record as a few lines of text."""
         wrongly = ", ".join(f"{share:.2%} of {part}" for part, share in self.false_rejection.items())
-        limits = {"energy": self.ood_energy, "share of unfamiliar words": self.ood_unfamiliar}
+        limits = {
+            "energy": self.ood_energy,
+            "share of unfamiliar words": self.ood_unfamiliar,
+            "strangeness": self.ood_strangeness,
+        }
         named = " or ".join(f"{name} above {limit:.4f}" for name, limit in limits.items() if limit is not None)
         lines = [f"out of distribution: {named}", f"  called strange though it is not: {wrongly}"]
         if self.not_ml_rejection is not None and self.not_ml_review is not None:
@@ -76,6 +82,7 @@ def count(
     return OodGate(
         ood_energy=limits.energy,
         ood_unfamiliar=limits.unfamiliar,
+        ood_strangeness=limits.strangeness,
         false_rejection={part: _share([limits.is_strange(one) for one in rows]) for part, rows in ordinary.items()},
         not_ml_rows=len(foreign),
         not_ml_rejection=_share(strange) if foreign else None,

@@ -1,7 +1,7 @@
-"""The heads of an int8 file: read the vectors that enter them, replace the first, add or remove a second.
+"""The heads of an int8 file: read the vectors that enter them, replace the first, add or remove others.
 
 A head is one `Gemm` with constants in seven bits, as `quantize` writes it. The second head, for the option
-`multilabel`, is another product of the same rounded vector; its output is `label_logits`.
+`multilabel`, is another product of the same rounded vector; its output is `label_logits`. `strangeness` adds a third.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from tagstream.model_export.bundle.model import open_session
+from tagstream.model_export.bundle.model import LABEL_LOGITS, open_session
 from tagstream.model_export.onnx import export, ngrams
 from tagstream.model_export.train import batches
 from tagstream.model_export.train.head import Head
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 # Seven bits, as everywhere in the file: see quantize.py.
 INT_MAX = 64
 # The second output; the names of its nodes and constants begin with it.
-LABEL_OUTPUT = "label_logits"
+LABEL_OUTPUT = LABEL_LOGITS
 BATCH = 16
 
 
@@ -164,28 +164,43 @@ def with_label_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
     """
     graph = export.load(model)
     drop_label_head(graph)
+    add_product(graph, head, LABEL_OUTPUT)
+    graph.graph.output.append(onnx.helper.make_tensor_value_info(LABEL_OUTPUT, onnx.TensorProto.FLOAT, ["batch", len(labels)]))
+    return export.finish(graph, labels)
+
+
+def add_product(graph: onnx.ModelProto, lines: Head, name: str) -> None:
+    """
+    Add a product of the rounded vector that enters the first head, in seven bits like that head.
+
+    Args:
+        graph: The graph of the file.
+        lines: Weight of shape (lines, width) and bias of shape (lines,).
+        name: The name of its value; those of its nodes and constants begin with it.
+
+    Raises:
+        HeadError: The file's head has another structure, or takes vectors of another width.
+    """
     first = head_of(graph)
     producers = {output: node for node in graph.graph.node for output in node.output}
     constants = {constant.name: constant for constant in graph.graph.initializer}
     try:
-        into, weight, bias = (producers[name] for name in first.input)
+        into, weight, bias = (producers[value] for value in first.input)
         step = float(numpy_helper.to_array(constants[into.input[1]]))
-        shape = tuple(constants[weight.input[0]].dims)
+        width = constants[weight.input[0]].dims[1]
     except (KeyError, ValueError, IndexError) as error:
         msg = f"its constants are not where they are expected: {error}"
         raise foreign(msg) from error
-    if shape != head.weight.shape:
-        msg = f"its weight is {list(shape)}, not {list(head.weight.shape)}"
+    if width != lines.weight.shape[1]:
+        msg = f"it takes vectors of {width} numbers, not of {lines.weight.shape[1]}"
         raise foreign(msg)
-    values = iter(rounded(head, step))
+    values = iter(rounded(lines, step))
     for role, node in (("weight", weight), ("bias", bias)):
-        names = [f"{LABEL_OUTPUT}.{role}.{part}" for part in ("rounded", "scale")]
-        graph.graph.initializer.extend(numpy_helper.from_array(next(values), name) for name in names)
-        # The zero points are the first head's: all of them are zero.
-        graph.graph.node.append(_like(node, [*names, *node.input[2:]], f"{LABEL_OUTPUT}.{role}"))
-    graph.graph.node.append(_like(first, [first.input[0], f"{LABEL_OUTPUT}.weight", f"{LABEL_OUTPUT}.bias"], LABEL_OUTPUT))
-    graph.graph.output.append(onnx.helper.make_tensor_value_info(LABEL_OUTPUT, onnx.TensorProto.FLOAT, ["batch", len(labels)]))
-    return export.finish(graph, labels)
+        kept = [(f"{name}.{role}.rounded", next(values)), (f"{name}.{role}.scale", next(values))]
+        kept.append((f"{name}.{role}.zero", np.zeros(len(lines.bias), dtype=kept[0][1].dtype)))
+        graph.graph.initializer.extend(numpy_helper.from_array(value, constant) for constant, value in kept)
+        graph.graph.node.append(_like(node, [constant for constant, _ in kept], f"{name}.{role}"))
+    graph.graph.node.append(_like(first, [first.input[0], f"{name}.weight", f"{name}.bias"], name))
 
 
 def without_label_head(model: bytes, labels: Sequence[str]) -> bytes:

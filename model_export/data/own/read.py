@@ -57,6 +57,7 @@ class OwnColumns:
         tags: All labels of a text; it is read only where it is named, since many files have a column `tags` of something else.
         slices: Further columns that figures are sliced by; a field's name stands for its column.
         optional: Fields whose column may be missing even where it was named.
+        labelled: The rows have labels; where they have none, a column of them is not read.
     """
 
     title: str | None = None
@@ -69,10 +70,17 @@ class OwnColumns:
     tags: str | None = None
     slices: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    labelled: bool = True
 
     def of_gold(self) -> "OwnColumns":
         """The same names for rows beside the training file: they have no parts and no groups, and may lack ids, sources and `tags`."""
         return replace(self, split=None, group=None, optional=("id", "source", "tags"))
+
+    def of_none(self) -> "OwnColumns":
+        """The same names for texts of none of the labels: a title is all that they need."""
+        return replace(
+            self, split=None, tags=None, slices=(), labelled=False, optional=("description", "group", "source", "id")
+        )
 
     def of_file(self, name: str, there: Sequence[str]) -> dict[str, str]:
         """
@@ -90,7 +98,7 @@ class OwnColumns:
         """
         found = {}
         for field in fields(self):
-            if field.name in {"slices", "optional"}:
+            if field.name in {"slices", "optional", "labelled"} or (field.name == "tag" and not self.labelled):
                 continue
             given = getattr(self, field.name)
             if given is None and field.name in NAMED_ALONE:
@@ -137,12 +145,13 @@ def read_own(path: Path, columns: OwnColumns = AS_THEY_ARE) -> OwnRows:
         raise RowsError(msg)
     column_of = columns.of_file(name, there)
     records = _texts(name, values, {*column_of.values(), *columns.slices}, unit, of_labels=column_of.get("tags"))
-    _refuse_many_labels(name, records, column_of["tag"])
+    if columns.labelled:
+        _refuse_many_labels(name, records, column_of["tag"])
     _refuse_unknown_splits(name, unit, records, column_of)
     return OwnRows(
         name=name,
         unit=unit,
-        rows=tuple(_row(line, record, column_of, columns.slices) for line, record in records),
+        rows=tuple(_row(line, record, column_of, columns) for line, record in records),
         digests={path.name: hashlib.sha256(raw).hexdigest()},
     )
 
@@ -275,11 +284,12 @@ def _split(value: str) -> str | None:
     return SPLITS.get(value.strip().lower())
 
 
-def _row(line: int, record: dict[str, str], column_of: dict[str, str], slices: tuple[str, ...]) -> OwnRow:
+def _row(line: int, record: dict[str, str], column_of: dict[str, str], columns: OwnColumns) -> OwnRow:
     def field(name: str) -> str:
         return record.get(column_of[name], "") if name in column_of else ""
 
-    title, description, group, tag = field("title"), field("description"), field("group"), field("tag")
+    title, description, group = field("title"), field("description"), field("group")
+    tag = field("tag") if columns.labelled else OFF_SUBJECT
     text = compose(title, description or None)
     others = [label for label in msgspec.json.decode(field("tags") or "[]", type=list[str]) if label != tag]
     return OwnRow(
@@ -292,7 +302,7 @@ def _row(line: int, record: dict[str, str], column_of: dict[str, str], slices: t
             described=is_described(description),
             title=title,
             tags=(tag, *dict.fromkeys(others)) if others else (),
-            columns=tuple((column, record.get(column_of.get(column, column), "")) for column in slices),
+            columns=tuple((column, record.get(column_of.get(column, column), "")) for column in columns.slices),
         ),
         id=field("id"),
         split=_split(field("split")),

@@ -60,11 +60,12 @@ def export(options: ExportOptions) -> None:
     needs.note_replaced(options.folder)
     needs.require_export(level="info")
     from tagstream.model_export.data import splits
-    from tagstream.model_export.make import recipe, steps
+    from tagstream.model_export.make import recipe, steps, strangers
 
     chosen = settings(data=options.data)
     rows = splits.load(needs.data_folder(chosen), real_folder=chosen.real)
-    made = steps.make(options.folder, recipe.exported(options.checkpoint, rows, options.promise.asked()))
+    gate = strangers.of_shipped(rows, chosen.real)
+    made = steps.make(options.folder, recipe.exported(options.checkpoint, rows, options.promise.asked(), gate))
     console.show(made.as_text())
 
 
@@ -110,14 +111,14 @@ def refit(options: RefitOptions) -> None:
     needs.note_replaced(options.folder)
     needs.require_export(level="info")
     from tagstream.model_export.data import splits
-    from tagstream.model_export.make import recipe, steps
+    from tagstream.model_export.make import recipe, steps, strangers
 
     rows = splits.load(needs.data_folder(chosen), answers_file=options.answers, real_folder=chosen.real)
-    promise, multilabel = options.promise.asked(), options.multilabel
+    promise, multilabel, gate = options.promise.asked(), options.multilabel, strangers.of_shipped(rows, chosen.real)
     of = (
-        recipe.tuned_further(kept, rows, promise, checkpoint=options.checkpoint, multilabel=multilabel)
+        recipe.tuned_further(kept, rows, promise, checkpoint=options.checkpoint, multilabel=multilabel, strangers=gate)
         if options.tune
-        else recipe.refitted(kept, rows, promise, keep_head=options.keep_head, multilabel=multilabel)
+        else recipe.refitted(kept, rows, promise, keep_head=options.keep_head, multilabel=multilabel, strangers=gate)
     )
     console.show(steps.make(options.folder, of).as_text())
 
@@ -152,7 +153,8 @@ def calibrate(options: CalibrateOptions) -> None:
     """
     Make a bundle with the network of another one and new thresholds. Needs the extra `export`.
 
-    The temperature, the drift reference and the metrics are computed again too. With --reviewed the thresholds come from
+    The temperature, the drift reference and the metrics are computed again too, and the gate for texts of none of the labels where
+    the setting `real` names the folder with such texts. With --reviewed the thresholds come from
     people's answers, and the temperature and the reference stay.
     """
     from tagstream.model_export.bundle import bundle
@@ -180,14 +182,22 @@ def calibrate(options: CalibrateOptions) -> None:
 def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle") -> "Made":
     """Calibrate on the shipped rows; other labels than theirs are refused before these are downloaded."""
     from tagstream.model_export.data import madewithml, splits
-    from tagstream.model_export.make import recipe, steps
+    from tagstream.model_export.make import recipe, steps, strangers
     from tagstream.stream.cli.models import needs
 
     recipe.refuse_other_labels(madewithml.LABELS, kept.manifest.labels)
     rows = splits.load(needs.data_folder(chosen), real_folder=chosen.real)
-    return steps.make(
-        options.out, recipe.calibrated(kept, rows, options.promise.asked(), version=options.version, windows=options.windows)
+    # Without the real texts a new gate would know less than the one that the bundle may have.
+    gate = None if chosen.real is None else strangers.of_shipped(rows, chosen.real)
+    of = recipe.calibrated(
+        kept,
+        rows,
+        options.promise.asked(),
+        version=options.version,
+        windows=options.windows,
+        strangers=gate,
     )
+    return steps.make(options.out, of)
 
 
 def _on_answers(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", reviewed: str) -> "Made":

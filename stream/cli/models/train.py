@@ -21,6 +21,7 @@ from tagstream.stream.terminal import console
 
 if TYPE_CHECKING:
     from tagstream.model_export.bundle.promise.promise import Promise
+    from tagstream.model_export.data.own.none import NoneTexts
     from tagstream.model_export.data.splits import Folders, Splits
 
 DEFAULT_FOLDER = "trained"
@@ -56,6 +57,16 @@ class TrainOptions:
         ),
     ] = None
     gold: Annotated[Gold, OWN] = None
+    none: Annotated[
+        Path | None,
+        typer.Option(
+            "--none",
+            help="Texts of none of your labels (CSV, JSON Lines or Parquet): new ones like them go to people at any confidence.",
+            metavar="FILE",
+            parser=path,
+        ),
+        OWN,
+    ] = None
     quick: Annotated[
         bool,
         typer.Option("--quick", help="Fit a head to the base encoder, in minutes, instead of tuning the whole network."),
@@ -139,15 +150,16 @@ def train_own(options: TrainOptions, file: Path) -> None:
     require_export(level="warning")
     # The bundle's name is that of its folder, and `.` has none.
     folder, promise = options.folder.resolve(), options.promise.asked()
-    rows = _rows(options, file, promise)
+    rows, none = _rows(options, file, promise)
     from tagstream.model_export.bundle.invariance import ParityError
-    from tagstream.model_export.make import recipe, steps
+    from tagstream.model_export.make import recipe, steps, strangers
     from tagstream.model_export.train.work import Work
 
     work = options.work or folder.with_name(f"{folder.name}.work")
     if work.is_dir():
         console.talk(f"{work} keeps a training that was stopped: what it has of these rows is not computed again")
-    of = recipe.own(rows, promise, name=folder.name, quick=options.quick, multilabel=options.multilabel)
+    gate = strangers.of_own(none.rows, none.digests)
+    of = recipe.own(rows, promise, name=folder.name, quick=options.quick, multilabel=options.multilabel, strangers=gate)
     try:
         with progress.stages() as tell:
             made = steps.make(folder, of, Work(work, tell))
@@ -159,10 +171,11 @@ def train_own(options: TrainOptions, file: Path) -> None:
     console.show(made.as_text())
 
 
-def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "Splits":
-    """The rows of a file in their parts, after everything that is wrong with them was said."""
+def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Splits, NoneTexts]":
+    """The rows of a file in their parts, and texts of none of the labels, after everything that is wrong with them was said."""
     from tagstream.model_export.data import splits
     from tagstream.model_export.data.own import answers
+    from tagstream.model_export.data.own.none import gather, read_none
     from tagstream.model_export.data.own.read import read_own
     from tagstream.model_export.measure.own import look_at
 
@@ -173,12 +186,22 @@ def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "Splits":
     gold = None if options.gold is None else read_own(options.gold, columns.of_gold())
     base = splits.load(None) if options.base_corpus else None
     answered = None if options.answers is None else answers.read(options.answers)
+    given = None if options.none is None else read_none(options.none, columns)
     found = look_at(rows, gold, base=base, answers=answered, multilabel=options.multilabel, promise=promise)
     console.talk(found.as_text())
     found.refuse(strict=options.strict, allowed=options.allow or ())
     if not found.division.splits.holdout:
         console.talk("there is no gold set and no test part: no figure will be of rows that the model has not seen")
-    return found.division.splits
+    parts = found.division.splits
+    said = [own for own in (*rows.rows, *(answered.rows if answered else ())) if own.is_off_subject]
+    none = gather(given, said, (*parts.train, *parts.calibration, *parts.holdout))
+    if given is not None and none.labelled:
+        console.talk(
+            f"{given.at(none.labelled)}: a labelled row has this text, so it is not learned as one of none of the labels"
+        )
+    if none.generic:
+        console.talk("texts of none of your labels: tagstream's own, as --none gives no others")
+    return parts, none
 
 
 def train_shipped(options: TrainOptions) -> None:
@@ -223,20 +246,30 @@ def train_shipped(options: TrainOptions) -> None:
 
 
 def _make_shipped(options: TrainOptions, folder: Path, folders: "Folders", kept: Path | None) -> None:
-    """Make the bundle. Training takes half an hour: the network is on disk before the first gate, and stays there if one refuses it."""
+    """
+    Make the bundle. Training takes half an hour: the network is on disk before the first gate, and stays there if one refuses it.
+
+    Args:
+        options: Those of the command.
+        folder: Where the bundle goes.
+        folders: Where rows are that the project does not have.
+        kept: The file that keeps the network, if it is asked for.
+    """
     from tagstream.model_export.bundle.invariance import ParityError
     from tagstream.model_export.calibrate.errors import CalibrationError
     from tagstream.model_export.data import splits
-    from tagstream.model_export.make import recipe, steps
+    from tagstream.model_export.make import recipe, steps, strangers
     from tagstream.model_export.make.training import teacher_path
 
+    rows = splits.load(folders.data, answers_file=options.answers, real_folder=folders.real)
     network = kept or folder.with_name(f"{folder.name}-refused.safetensors")
     of = recipe.shipped(
-        splits.load(folders.data, answers_file=options.answers, real_folder=folders.real),
+        rows,
         options.promise.asked(),
         seed=options.seed,
         checkpoint=network,
         multilabel=options.multilabel,
+        strangers=strangers.of_shipped(rows, folders.real),
     )
     try:
         made = steps.make(folder, of)

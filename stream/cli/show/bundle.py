@@ -103,6 +103,21 @@ def _ood(manifest: Manifest) -> Iterator[str]:
             limits.unfamiliar,
             f"share of words that are not among the {words:,} known ones: another language, or code",
         )
+    if limits.strangeness is not None:
+        yield _limit("ood_strangeness", limits.strangeness, "more like texts of none of the labels than theirs are")
+        yield from (f"    {line}" for line in _strangers(manifest.training))
+
+
+def _strangers(training: Mapping[str, Any]) -> Iterator[str]:
+    """What the limit on the strangeness costs and finds, by the record of the gate."""
+    found = _part(training, "strangers")
+    for name, side in _part(found, "lost").items():
+        yield f"{side['hits']:,} of {side['rows']:,} texts of the labels lost ({name}), at most {side['upper']:.1%} with {found['level']:.0%} certainty"
+    if every := _part(found, "published").get("all"):
+        yield (
+            f"{every['hits'] / every['rows']:.1%} of {every['rows']:,} texts of none of the labels published, judged by fits without their source; "
+            f"{every['without']:.1%} without this limit"
+        )
 
 
 def _limit(name: str, value: float, catches: str) -> str:

@@ -31,7 +31,10 @@ def test_the_ratio_is_that_of_the_rounds_in_the_median() -> None:
     runs += [spent("tagstream", 9.0), spent("aiokafka", 6.0)]
     assert small.median_ratio(runs, 20.0) == pytest.approx(1.2)
     block = page.small_block(runs, "About.")
-    assert "| 20 events/s, tagstream | 9.00 (6.00 to 55.00) | 1.20 | 2.50, 0.100 | 2.00 | 1.90: Fetch 1.00, Produce 0.90 | 9 | 20 |" in block
+    assert (
+        "| 20 events/s, tagstream | 9.00 (6.00 to 55.00) | 1.20 | 2.50, 0.100 | 2.00 | 1.90: Fetch 1.00, Produce 0.90 | 9 | 20 |"
+        in block
+    )
     assert "| 20 events/s, aiokafka | 6.00 (5.00 to 50.00) |  | 1.67, 0.067 |" in block
 
 

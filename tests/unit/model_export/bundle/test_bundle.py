@@ -307,6 +307,7 @@ def test_interrupted_write_is_no_bundle(tmp_path: Path, tiny: Bundle, monkeypatc
         {"ood_energy": "high"},
         {"ood_energy": [1.0]},
         {"ood_unfamiliar": 1.5},
+        {"ood_strangeness": "high"},
         {"known_words": "all of them"},
         {"label_ratio": {"other": 1.5}},
         {"confidence_cdf": [0.5]},

@@ -1,10 +1,12 @@
-"""Unfamiliar words: how a text is cut, which words are known, and the two limits."""
+"""Unfamiliar words: how a text is cut, which words are known, and the limits of strange texts."""
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.model_export.bundle.model import NO_LIMITS, OodLimits, Prediction, limits_in
+from tagstream.model_export.bundle.model import NO_LIMITS, OodLimits, Prediction, add_strangeness, limits_in
 from tagstream.model_export.bundle.text import MOST_WORDS, known_words, split_words, unfamiliar_share
 
 KNOWN = {"segmenting", "roofs", "in", "aerial", "photographs"}
@@ -85,3 +87,16 @@ def test_limits_are_read_from_the_reference() -> None:
     assert limits_in({"ood_energy": -1.5, "ood_unfamiliar": 0.3}) == OodLimits(energy=-1.5, unfamiliar=0.3)
     assert limits_in({"ood_energy": -1.5}) == OodLimits(energy=-1.5)
     assert limits_in({}) == NO_LIMITS
+
+
+@pytest.mark.parametrize(("strangeness", "strange"), [(None, False), (1.25, False), (1.2501, True)])
+def test_a_text_above_the_limit_of_the_gate_is_strange(strangeness: float | None, *, strange: bool) -> None:
+    """It is compared as it is rounded, and a bundle whose network has no such output finds no text strange by it."""
+    limits = limits_in({"ood_energy": 0.0, "ood_strangeness": 1.25})
+    assert limits.is_strange(replace(predicted(-1.0, 0.0), strangeness=strangeness)) is strange
+
+
+def test_a_strangeness_that_is_no_number_is_refused() -> None:
+    """A comparison of NaN with a limit means nothing: the network is broken."""
+    with pytest.raises(ValueError, match="not a finite number"):
+        add_strangeness(predicted(-1.0, 0.0), float("nan"))

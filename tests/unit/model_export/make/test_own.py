@@ -24,6 +24,7 @@ from tagstream.model_export.make.draft import Draft
 from tagstream.model_export.make.multilabel import LabelHeadRecipe
 from tagstream.model_export.make.quick import QuickRecipe
 from tagstream.model_export.make.steps import Made
+from tagstream.model_export.make.strangers import Strangers
 from tagstream.model_export.onnx.ngrams import NgramRecipe
 from tagstream.model_export.onnx.parity import GateLimits
 from tagstream.model_export.train import base_model, work
@@ -80,9 +81,17 @@ def _small(base: BaseModel) -> Iterator[None]:
         yield
 
 
-def own_bundle(folder: Path, rows: Splits, *, quick: bool = True, multilabel: bool = False, kept: Work | None = None) -> Made:
+def own_bundle(
+    folder: Path,
+    rows: Splits,
+    *,
+    quick: bool = True,
+    multilabel: bool = False,
+    kept: Work | None = None,
+    strangers: Strangers | None = None,
+) -> Made:
     """A bundle of these rows. An encoder that nobody trained hardly tells labels apart, so rounding may change more of them."""
-    of = recipe.own(rows, PROMISE, name=folder.name, quick=quick, multilabel=multilabel)
+    of = recipe.own(rows, PROMISE, name=folder.name, quick=quick, multilabel=multilabel, strangers=strangers)
     limits = GateLimits(quantised_agreement=0.8, quantised_flips=0.5)
     return steps.make(folder, replace(of, limits=limits), kept or Work())
 

@@ -51,6 +51,19 @@ def test_unfamiliar_words_count_like_energy() -> None:
     assert "energy above -1.0000 or share of unfamiliar words above 0.4000" in found.as_text()
 
 
+def test_strangeness_counts_like_energy() -> None:
+    """A bundle with a gate calls a text strange that exceeds its limit, and the report names it."""
+    strange = replace(predicted("one", 0.95, -3.0), strangeness=1.5)
+    found = gate.count(
+        {"holdout": [strange, replace(strange, strangeness=1.25)]},
+        [],
+        thresholds=THRESHOLDS,
+        limits=OodLimits(energy=-1.0, strangeness=1.25),
+    )
+    assert found.false_rejection["holdout"] == 0.5
+    assert "energy above -1.0000 or strangeness above 1.2500" in found.as_text()
+
+
 def test_only_what_is_not_machine_learning_is_foreign() -> None:
     """Unlabelled titles of training rows are not foreign."""
     strange, title = (Row(text=tag, tag=tag, source="corpus", topic="t") for tag in (NOT_ML, "mlops"))

@@ -258,3 +258,18 @@ def test_options_of_a_file_are_refused_without_one(tmp_path: Path, words: tuple[
     result = train(tmp_path / "out", *words)
     named = ", ".join(word for word in words if word.startswith("--"))
     assert (result.exit_code, f"{named} is for a file of your own rows" in result.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_gate_learns_from_the_texts_of_none_of_the_labels(tmp_path: Path, recipes: list[BundleRecipe]) -> None:
+    """Those of --none and the rows that a person called off_subject; without any it is said that tagstream's own stand for them."""
+    file = rows(tmp_path / "rows.csv", "title,tag")
+    train(tmp_path / "generic", "--data", file, "--quick")
+    assert len(recipes[0].strangers.none) > 400
+    with file.open("a", encoding="utf-8") as more:
+        more.write(f"\nLost cat,{OFF_SUBJECT}\n")
+    none = tmp_path / "none.csv"
+    none.write_text("title\nFlat to let\n", encoding="utf-8")
+    train(tmp_path / "given", "--data", file, "--quick", "--none", none)
+    assert [row.text for row in recipes[1].strangers.none] == ["Flat to let", "Lost cat"]
+    assert recipes[1].strangers.by_label

@@ -58,7 +58,28 @@ def test_the_limits_of_unusual_texts_have_name_and_value(tiny_bundle: Bundle, ca
     assert "  ood_energy      -1.5     energy of the logits: " in both
     assert "  ood_unfamiliar  0.25     share of words that are not among the 2 known ones: " in both
     assert "ood_unfamiliar" not in limited(ood_energy=-1.5)
+    assert "  ood_strangeness 1.25     more like texts of none of the labels" in limited(ood_strangeness=1.25)
     assert "limits   none: " in limited()
+
+
+def test_a_gate_says_what_it_costs_and_finds(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside its limit stand the texts of the labels that it loses, with the bound, and the strange ones that are published with and without it."""
+    record = {
+        "level": 0.95,
+        "lost": {"calibration": {"rows": 1000, "hits": 4, "upper": 0.0091}},
+        "published": {"all": {"rows": 200, "hits": 5, "upper": 0.05, "without": 0.125}},
+    }
+    manifest = msgspec.structs.replace(
+        tiny_bundle.manifest,
+        reference={"ood_strangeness": 1.25},
+        training={**tiny_bundle.manifest.training, "strangers": record},
+    )
+    said = shown(msgspec.structs.replace(tiny_bundle, manifest=manifest), capsys)
+    assert "4 of 1,000 texts of the labels lost (calibration), at most 0.9% with 95% certainty" in said
+    assert (
+        "2.5% of 200 texts of none of the labels published, judged by fits without their source; 12.5% without this limit"
+        in said
+    )
 
 
 def test_json_is_the_whole_manifest() -> None:

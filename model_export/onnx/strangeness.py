@@ -1,0 +1,231 @@
+"""A further output of a file, `strangeness`: how unlike the texts of its labels a text is, by its vector and its words.
+
+A column knows some texts from all others: those of one label, or those of all labels. A text is as familiar as its best column finds it,
+and `strangeness` is the negative of that, in logit units:
+
+    column       vector @ line + bias, and with words + their weights' sum / sqrt(their rarities' sum) * step
+    strangeness  -max(columns)
+
+The vector is the one that enters the network's head, and the lines are rounded as the head is. The words are the network's own tokens,
+each with a row of a table: a weight a column, and its squared rarity. All sums over tokens are of integers, so that a text's strangeness
+depends neither on its neighbours nor on its padding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+
+from tagstream.model_export.bundle.model import STRANGENESS
+from tagstream.model_export.onnx import export, heads
+from tagstream.model_export.train.head import NEVER, Head
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+INT8_MAX = 127
+# The names of this module's nodes and constants begin with it.
+PREFIX = f"{STRANGENESS}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrangenessRecipe:
+    """
+    The fit of the columns.
+
+    Attributes:
+        strength: Of each logistic regression, scikit-learn's C.
+        words: The columns read the words too, beside the vector.
+        least_texts: A token that fewer texts have has no weight.
+        iterations: The largest number of iterations of a fit.
+    """
+
+    strength: float = 10.0
+    words: bool = True
+    least_texts: int = 2
+    iterations: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """
+    The part of the columns that reads words.
+
+    Attributes:
+        table: Shape (vocabulary, columns + 1); the last column is the rarity, squared.
+        step: The size of one unit of the table's weights, in logit units, after the division.
+    """
+
+    table: npt.NDArray[np.int8]
+    step: float
+
+    def columns(self, rows: Sequence[Sequence[int]]) -> Floats:
+        """The words' part of each column for tokenised texts, [texts, columns], as the file computes it."""
+        sums = np.array([self.table[np.asarray(row, dtype=np.int64)].sum(axis=0, dtype=np.int64) for row in rows])
+        found: Floats = sums[:, :-1] / np.sqrt(np.maximum(sums[:, -1:], 1)) * self.step
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """
+    Fitted columns.
+
+    Attributes:
+        lines: Weight of shape (columns, width) and bias of shape (columns,).
+        words: The part that reads words; None where the vector alone is read.
+    """
+
+    lines: Head
+    words: Words | None
+
+    def strangeness(self, vectors: Floats, rows: Sequence[Sequence[int]]) -> Floats:
+        """
+        As the file computes it, but for the rounding of the lines, without a runtime.
+
+        Args:
+            vectors: Of the texts, as `heads.embed` gives them, shape (texts, width).
+            rows: The numbers of each text's tokens.
+        """
+        columns = vectors @ self.lines.weight.T + self.lines.bias
+        if self.words is not None:
+            columns += self.words.columns(rows)
+        found: Floats = -columns.max(axis=1)
+        return found
+
+
+def counts(rows: Sequence[Sequence[int]], vocabulary: int) -> sparse.csr_matrix:
+    """
+    How often each text has each token, [texts, vocabulary].
+
+    Args:
+        rows: The numbers of each text's tokens.
+        vocabulary: The number of tokens that the tokenizer has.
+
+    >>> counts([[1, 2, 1]], 4).toarray().tolist()
+    [[0.0, 2.0, 1.0, 0.0]]
+    """
+    where = (np.repeat(np.arange(len(rows)), [len(row) for row in rows]), np.concatenate([np.asarray(row) for row in rows]))
+    found = sparse.csr_matrix((np.ones(len(where[0])), where), shape=(len(rows), vocabulary))
+    found.sum_duplicates()
+    return found
+
+
+def fit(vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, recipe: StrangenessRecipe) -> Columns:
+    """
+    Fit every column by logistic regression, on the words as the file will compute them, rarities rounded.
+
+    Args:
+        vectors: Of the texts, as `heads.embed` gives them, shape (texts, width).
+        tokens: Their tokens, as `counts` gives them.
+        familiar: The texts that each column shall know from all others, shape (texts, columns).
+        recipe: Every number of the procedure.
+    """
+    if not recipe.words:
+        return Columns(lines=_lines(vectors, familiar, recipe), words=None)
+    texts = np.asarray((tokens > 0).sum(axis=0)).ravel()
+    rarity = (np.log((1 + len(vectors)) / (1 + texts)) + 1) ** 2
+    rarity[texts < recipe.least_texts] = 0
+    squared = np.maximum(np.round(rarity / (max(rarity.max(), 1.0) / INT8_MAX)), rarity > 0)
+    used = np.flatnonzero(squared)
+    norm = np.sqrt(np.maximum(tokens @ squared, 1))
+    words = sparse.diags(1 / norm) @ tokens[:, used] @ sparse.diags(np.sqrt(squared[used]))
+    both = _lines(sparse.hstack([words, sparse.csr_matrix(vectors)]).tocsr(), familiar, recipe)
+    by_word = both.weight[:, : len(used)] * np.sqrt(squared[used])
+    step = max(float(np.abs(by_word).max(initial=0.0)), float(np.finfo(np.float32).tiny)) / INT8_MAX
+    table = np.zeros((tokens.shape[1], len(both.bias) + 1), dtype=np.int8)
+    table[used, :-1] = np.round(by_word / step).T
+    table[:, -1] = squared
+    return Columns(lines=Head(weight=both.weight[:, len(used) :], bias=both.bias), words=Words(table=table, step=step))
+
+
+def _lines(features: Floats | sparse.csr_matrix, familiar: Flags, recipe: StrangenessRecipe) -> Head:
+    """A line for each column: its texts against all others."""
+    weight, bias = np.zeros((familiar.shape[1], features.shape[1])), np.full(familiar.shape[1], NEVER)
+    for place, known in enumerate(familiar.T):
+        # A column without texts, in a fold that holds all of them back, finds nothing familiar.
+        if known.any():
+            fitted = LogisticRegression(C=recipe.strength, max_iter=recipe.iterations).fit(features, known)
+            weight[place], bias[place] = fitted.coef_[0], fitted.intercept_[0]
+    return Head(weight=weight, bias=bias)
+
+
+def add(model: bytes, columns: Columns, labels: Sequence[str]) -> bytes:
+    """
+    The file with the output `strangeness`, [batch, 1]; one that it has is replaced.
+
+    Args:
+        model: The network's file.
+        columns: The columns.
+        labels: The labels in the order of the logits.
+
+    Raises:
+        HeadError: The file's head has another structure than `quantize` writes.
+        ExportError: The result is not valid ONNX.
+    """
+    graph = export.load(model)
+    drop(graph)
+    heads.add_product(graph, columns.lines, f"{PREFIX}lines")
+    _append(graph.graph, columns)
+    graph.graph.output.append(helper.make_tensor_value_info(STRANGENESS, TensorProto.FLOAT, ["batch", 1]))
+    return export.finish(graph, labels)
+
+
+def is_in(model: bytes) -> bool:
+    """Has the file this output?"""
+    return any(output.name == STRANGENESS for output in export.load(model).graph.output)
+
+
+def drop(graph: onnx.ModelProto) -> None:
+    """Remove the output and all that leads to it alone, if it is there."""
+    for kept in (graph.graph.output, graph.graph.node, graph.graph.initializer):
+        for item in [item for item in kept if item.name == STRANGENESS or item.name.startswith(PREFIX)]:
+            kept.remove(item)
+
+
+def _append(graph: onnx.GraphProto, columns: Columns) -> None:
+    constants: dict[str, npt.NDArray[Any]] = {"along": np.array([1])}
+    nodes: list[tuple[str, str, str, dict[str, int]]] = []
+    if columns.words is not None:
+        constants |= {
+            "table": columns.words.table,
+            "across": np.array([2]),
+            "sizes": np.array([columns.words.table.shape[1] - 1, 1]),
+            "one": np.array(1, dtype=np.float32),
+            "step": np.array(columns.words.step, dtype=np.float32),
+        }
+        nodes += [
+            ("Cast", "attention_mask", "mask", {"to": TensorProto.INT32}),
+            ("Unsqueeze", "mask across", "seen", {}),
+            ("Gather", "table input_ids", "rows", {}),
+            ("Cast", "rows", "rows_wide", {"to": TensorProto.INT32}),
+            ("Mul", "rows_wide seen", "rows_seen", {}),
+            ("ReduceSum", "rows_seen along", "sums", {"keepdims": 0}),
+            ("Cast", "sums", "sums_real", {"to": TensorProto.FLOAT}),
+            ("Split", "sums_real sizes", "weights rarity", {"axis": 1}),
+            ("Max", "rarity one", "rarity_positive", {}),
+            ("Sqrt", "rarity_positive", "norm", {}),
+            ("Div", "weights norm", "normed", {}),
+            ("Mul", "normed step", "words", {}),
+            ("Add", "lines words", "columns", {}),
+        ]
+    read = "lines" if columns.words is None else "columns"
+    nodes += [("ReduceMax", f"{read} along", "familiarity", {"keepdims": 1}), ("Neg", "familiarity", STRANGENESS, {})]
+    graph.initializer.extend(numpy_helper.from_array(value, PREFIX + name) for name, value in constants.items())
+    graph.node.extend(_node(*node) for node in nodes)
+
+
+def _node(kind: str, inputs: str, outputs: str, attributes: dict[str, int]) -> onnx.NodeProto:
+    """One operator; names are of this module, but for the network's inputs and the output."""
+
+    def full(name: str) -> str:
+        return name if name in {*export.INPUTS, STRANGENESS} else PREFIX + name
+
+    where = [full(name) for name in outputs.split()]
+    return helper.make_node(kind, [full(name) for name in inputs.split()], where, where[0], **attributes)
