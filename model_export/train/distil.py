@@ -75,6 +75,8 @@ def distil(
     weights = soft_weights(train, texts, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share)
     student.train()
     imitated = torch.tensor([source not in recipe.new_sources for source in texts.sources(train)], dtype=torch.float32)
+    # Without an adviser nobody teaches an unlabelled text of a new source.
+    weights = weights * ((imitated + texts.targets.sum(dim=-1)) > 0)
 
     def loss_of(drawn: Sequence[int]) -> Tensor:
         with batches.fast():

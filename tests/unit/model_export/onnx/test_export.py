@@ -194,6 +194,26 @@ def test_a_network_that_is_tuned_further_keeps_what_it_knew() -> None:
     assert float(moved[:32].mean()) < float(moved[32:].mean())
 
 
+@pytest.mark.parametrize("judged", [False, True])
+def test_an_unlabelled_text_of_a_new_source_is_drawn_where_somebody_judged_it(
+    monkeypatch: pytest.MonkeyPatch, *, judged: bool
+) -> None:
+    """The teacher does not know it, so that without an opinion there is nothing to learn from it."""
+    drawn: list[torch.Tensor] = []
+    plan = batches.plan
+
+    def spy(some: Sequence[Sequence[int]], weights: torch.Tensor, **options: int) -> Iterator[list[int]]:
+        drawn.append(weights)
+        return plan(some, weights, **options)
+
+    monkeypatch.setattr(batches, "plan", spy)
+    some = examples(64)
+    advice = (torch.full((64, 4), 0.25), torch.full((2, 4), 0.25)) if judged else None
+    lessons = soft_examples(some, rows(2, seed=8), labels=4, advice=advice, others=["real", "corpus"])
+    distil(network(), some, lessons, StudentRecipe(layers=(0,), epochs=1, batch_rows=16, new_sources=("real",)))
+    assert [bool(weight > 0) for weight in drawn[0][-2:]] == [judged, True]
+
+
 def test_the_source_of_a_text_without_a_label_decides_who_teaches_it() -> None:
     """Sources stand in the order of texts; where they are not known, the teacher is imitated."""
     some = examples(2)
