@@ -73,7 +73,7 @@ def test_a_second_head_can_be_taken_away_again(model: bytes) -> None:
 def test_a_head_of_another_width_is_refused(model: bytes) -> None:
     """A head of another width is refused with the next step."""
     narrow = Head(weight=head().weight[:, :8], bias=head().bias)
-    with pytest.raises(HeadError, match=r"\[4, 32\], not \[4, 8\].*Next: train anew"):
+    with pytest.raises(HeadError, match=r"vectors of 32 numbers, not of 8.*Next: train anew"):
         heads.with_label_head(model, narrow, LABELS)
 
 
