@@ -52,6 +52,7 @@ def test_a_bundle_is_tuned_further(fewer: Splits, tmp_path: Path) -> None:
     from tagstream.model_export.make import recipe, steps
     from tagstream.model_export.make.training import Training
     from tagstream.model_export.onnx import heads
+    from tagstream.model_export.onnx.parity import GateLimits
     from tagstream.model_export.train import checkpoint
 
     old = read(DEFAULT_BUNDLE)
@@ -63,7 +64,9 @@ def test_a_bundle_is_tuned_further(fewer: Splits, tmp_path: Path) -> None:
     assert of.network.student is not None
     # The adviser's packages are not on every machine.
     quick = replace(of.network, advice=None, student=replace(of.network.student, epochs=1))
-    made = steps.make(tmp_path / "bundle", replace(of, network=quick)).bundle
+    # A network that took a few steps on a few rows may lose more to rounding than one that ships.
+    limits = GateLimits(quantised_agreement=0.8, quantised_flips=0.9)
+    made = steps.make(tmp_path / "bundle", replace(of, network=quick, limits=limits)).bundle
 
     assert checkpoint.load(tmp_path / "network.safetensors")[0].shape.layers == 3
     assert made.manifest.training["teacher"]["bundle"] == old.digest
