@@ -39,6 +39,7 @@ LEARNING = frozenset(
         "tests/unit/stream/cli/models/test_adapt.py",
         "tests/unit/stream/cli/models/test_evaluate.py",
         "tests/unit/stream/cli/models/test_importing.py",
+        "tests/unit/stream/cli/models/test_remake.py",
         "tests/unit/stream/cli/models/test_training.py",
         "tests/unit/stream/cli/people/test_answers_in_files.py",
         "tests/unit/stream/cli/test_model.py",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tagstream.model_export.data.own.read import OwnColumns
     from tagstream.model_export.data.splits import Splits
     from tagstream.model_export.make.steps import Made
+    from tagstream.model_export.make.strangers import Strangers
     from tagstream.stream.settings.settings import Settings
 
 # Where answers come from, beside a file.
@@ -111,16 +112,32 @@ def refit(options: RefitOptions) -> None:
     needs.note_replaced(options.folder)
     needs.require_export(level="info")
     from tagstream.model_export.data import splits
-    from tagstream.model_export.make import recipe, steps, strangers
+    from tagstream.model_export.make import recipe, steps
 
     rows = splits.load(needs.data_folder(chosen), answers_file=options.answers, real_folder=chosen.real)
-    promise, multilabel, gate = options.promise.asked(), options.multilabel, strangers.of_shipped(rows, chosen.real)
+    promise, multilabel, gate = options.promise.asked(), options.multilabel, _new_gate(kept, rows, chosen.real)
     of = (
         recipe.tuned_further(kept, rows, promise, checkpoint=options.checkpoint, multilabel=multilabel, strangers=gate)
         if options.tune
         else recipe.refitted(kept, rows, promise, keep_head=options.keep_head, multilabel=multilabel, strangers=gate)
     )
     console.show(steps.make(options.folder, of).as_text())
+
+
+def _new_gate(kept: "Bundle", rows: "Splits", real: Path | None) -> "Strangers | None":
+    """
+    The texts that a new gate learns from; none where the bundle has a gate that knows more than the project's own texts could teach.
+
+    Args:
+        kept: The bundle whose encoder stays.
+        rows: The project's own rows.
+        real: The folder with real texts, if there is one.
+    """
+    from tagstream.model_export.bundle.model import limits_in
+    from tagstream.model_export.make import strangers
+
+    has_one = limits_in(kept.manifest.reference).strangeness is not None
+    return None if real is None and has_one else strangers.of_shipped(rows, real)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

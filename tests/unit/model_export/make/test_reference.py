@@ -101,9 +101,10 @@ def test_words_are_those_of_two_rows_or_more() -> None:
 
 def test_the_reference_has_the_shape_that_a_bundle_must_have() -> None:
     """The figures written here are those that `bundle.read` accepts, one by one."""
-    found = reference.describe(
-        [predicted()] * 2, LABELS, texts=["some text"] * 2, described=[True, False], known_words=["some", "text"]
-    )
+    rows, known = [predicted()] * 2, ["some", "text"]
+    limits = reference.limits_of(rows, known_words=known, strangeness=1.5)
+    found = reference.describe(rows, LABELS, texts=["some text"] * 2, described=[True, False], limits=limits, known_words=known)
+    assert found["ood_strangeness"] == 1.5
     shape = msgspec.convert(found, type=Reference)
     assert all(getattr(shape, name) is not None for name in Reference.__struct_fields__)
 
