@@ -52,9 +52,9 @@ def test_a_drift_of_language_is_not_published(pipeline: Pipeline) -> None:
 
 
 def test_code_is_hardly_ever_published(pipeline: Pipeline) -> None:
-    """At most six of 32 pieces of code are tagged; with the energy alone it was twelve."""
+    """At most four of 32 pieces of code are tagged; with the energy alone it was twelve."""
     texts = [one.text for one in read_foreign() if (one.kind, one.half) == ("code", "measured")]
-    assert sum(isinstance(outcome, Tagged) for outcome in decide(pipeline, texts)) <= 6
+    assert sum(isinstance(outcome, Tagged) for outcome in decide(pipeline, texts)) <= 4
 
 
 def test_an_unusual_text_is_unusual_in_any_batch(pipeline: Pipeline) -> None:

@@ -11,7 +11,7 @@ from tagstream.stream.terminal import console
 
 KB, MB = 1e3, 1e6
 SHORT_DIGEST = 12
-# The strictest of the trade: the whole text fits a screen.
+# The strictest of the trade, so that the whole text fits a screen of thirty lines.
 MOST_TRADES = 5
 # The parts of the rows, in the order of their use.
 USES = {
