@@ -15,6 +15,8 @@ import uvicorn
 from tests.unit.stream.serve.conftest import served
 from tests.waiting import HANG_SECONDS, until
 
+# CPython 3.11 may raise this in a parse behind deep recursion (python/cpython#106905): it strikes Schemathesis, whatever it asks.
+BROKEN_PARSER, TRIES = "AST constructor recursion depth mismatch", 3
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method,allow_header_conformance"
 LONG_REQUESTS = 10_000
 
@@ -58,7 +60,10 @@ def fuzzed(url: str, folder: Path, *, examples: int, seed: int, phases: str) -> 
         "--continue-on-failure",
     ]
     more = ["--suppress-health-check", "all", "--no-color", "--request-timeout", str(HANG_SECONDS)]
-    done = subprocess.run([*command, *options, *more], cwd=folder, capture_output=True, text=True, check=False)
+    for _ in range(TRIES):
+        done = subprocess.run([*command, *options, *more], cwd=folder, capture_output=True, text=True, check=False)
+        if BROKEN_PARSER not in done.stdout:
+            break
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
