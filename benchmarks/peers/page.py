@@ -132,6 +132,7 @@ def small_block(runs: Sequence[small.Spent], about: str) -> str:
         "rate and arm",
         "CPU ms an event (least to most)",
         "over aiokafka",
+        "a million: core hours, euros",
         "broker, ms",
         "requests an event",
         "p50, ms",

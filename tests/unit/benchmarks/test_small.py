@@ -36,6 +36,7 @@ def test_the_ratio_is_that_of_the_rounds_in_the_median() -> None:
         in block
     )
     assert "| 20 events/s, aiokafka | 6.00 (5.00 to 50.00) |  | 1.67, 0.067 |" in block
+    assert len({line.count("|") for line in block.splitlines() if line.startswith("|")}) == 1, "each column has a head"
 
 
 def test_a_run_that_lost_an_event_is_void() -> None:
