@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo label-studio asyncapi openapi kubernetes test test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test release lock clean
+.PHONY: help setup demo docs label-studio asyncapi openapi kubernetes test test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test release lock clean
 
 # A ZIP of the project, or a git without core.symlinks, has text files where the package `tagstream` has links to its rooms.
 $(foreach room,stream model_export monitoring,$(shell test -d tagstream/$(room) || ln -sfn ../$(room) tagstream/$(room)))
@@ -74,6 +74,18 @@ label-studio: .label-studio/.installed ## the SDK of Label Studio, for the test 
 	@touch $@
 
 openapi: .openapi/.installed .ci/openapi/node_modules/.installed ## two generators of clients, for the test of the OpenAPI document of serve (80 MB)
+
+# Sphinx and what it needs are no part of developing: an environment of their own.
+.site/.installed: requirements/site.lock
+	$(PYTHON) -m venv .site
+	.site/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/site.lock
+	@touch $@
+
+docs: .site/.installed ## the pages as a site with search, in build/site; fails at a link that leads nowhere
+	rm -rf build/site
+	.site/bin/sphinx-build --quiet --fail-on-warning --builder html --conf-dir docs/site --doctree-dir build/doctrees . build/site
+	cp build/site/README.html build/site/index.html
+	@echo "build/site/index.html"
 
 asyncapi: .ci/asyncapi/node_modules/.installed ## AsyncAPI's own command, for the test of docs/contract/asyncapi.json (190 MB)
 
@@ -159,8 +171,9 @@ lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=-
 	echo "label-studio-sdk==2.1.2" | $(LOCK) - -o requirements/label-studio.lock
 	echo "openapi-python-client==0.29.1" | $(LOCK) - -o requirements/openapi.lock
 	echo "kubernetes-validate==1.37.0" | $(LOCK) --no-deps - -o requirements/kubernetes.lock
+	printf '%s\n' "myst-parser==5.2.0" "pydata-sphinx-theme==0.24.0" "sphinx==9.0.4" | $(LOCK) - -o requirements/site.lock
 	echo "hatchling>=1.27" | $(LOCK) - -o requirements/build.lock -c requirements/learning.lock
 
 clean: ## remove the environments and all caches
-	rm -rf .venv .venv-learning .label-studio .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-learning .label-studio .site .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
