@@ -1,6 +1,6 @@
 """How a worker process of a cluster makes its pipeline: what the program that starts the work sends to it.
 
-Only the settings on which a decision depends are sent, none of which is a secret; a worker process reads no setting of its own machine.
+Only the settings that a pipeline reads are sent, none of which is a secret; a worker process reads no setting of its own machine.
 A pipeline is made once in each process. It is made there, not sent, since a loaded network cannot be.
 """
 
@@ -24,6 +24,8 @@ DECIDING = (
     "rules",
     "confidence_threshold",
     "model_attempts",
+    # No decision depends on it, but a process that must be small must be so there too.
+    "repeats_bytes",
     "max_event_bytes",
     "max_outcome_bytes",
     "max_dead_letter_bytes",
