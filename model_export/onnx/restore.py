@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tagstream.model_export.onnx import export
+from tagstream.model_export.onnx import export, heads, strangeness
 from tagstream.model_export.onnx.graph import Graph
 from tagstream.model_export.train.network import Shape, TagNetwork
 
@@ -44,7 +44,11 @@ def restore(model: bytes, shape: Shape) -> TagNetwork:
     norms = ["embedded_norm", *(f"layers.{number}.{norm}" for number in range(shape.layers) for norm in NORMS)]
     names = [*(f"layers.{number}.{product}" for number in range(shape.layers) for product in PRODUCTS), "head"]
     try:
-        graph = Graph(export.load(model))
+        file = export.load(model)
+        # What reads the network's vector beside its head is fitted anew to a tuned one.
+        heads.drop_label_head(file)
+        strangeness.drop(file)
+        graph = Graph(file)
         state = {POSITIONS: graph.array(POSITIONS)}
         state["words.weight"] = _words(graph)
         for norm, name in zip(graph.of("LayerNormalization"), norms, strict=True):

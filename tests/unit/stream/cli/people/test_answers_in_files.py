@@ -53,7 +53,7 @@ def test_answers_about_another_network_earn_nothing_and_it_says_so(
     answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reason stands before the refusal, and no bundle is written."""
-    monkeypatch.setattr(splits, "load", lambda *_: NO_ROWS)
+    monkeypatch.setattr(splits, "load", lambda *_, **__: NO_ROWS)
     done = run("model", "calibrate", DEFAULT_BUNDLE, "--out", tmp_path / "new", "--reviewed", answers)
     assert isinstance(done.exception, CalibrationError)
     assert "0 answers prove no other threshold" in str(done.exception)
