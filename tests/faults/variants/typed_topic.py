@@ -1,5 +1,6 @@
 """Known bad: our own delivery on a topic that Faust decodes. A record that is not JSON is acknowledged and lost."""
 
+import os
 from typing import Any
 
 from tests.faults.variants.bad_worker import Parts, run
@@ -15,4 +16,6 @@ def define(parts: Parts) -> None:
 
 
 if __name__ == "__main__":
+    # Faust decodes what it puts into its buffer: with a small one, events before the first bad record are decided.
+    os.environ["TAGSTREAM_STREAM_BUFFER_EVENTS"] = "8"
     run(define, restart_agents=False)

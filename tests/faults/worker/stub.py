@@ -149,7 +149,9 @@ class FaultyPipeline:
         self._seconds, self._full_batch = seconds_per_batch, full_batch
         # By the identity of a decider, which is kept with it: a pipeline decides together what has one decider.
         self._faulty: dict[int, tuple[Decider, Decider]] = {}
-        self._real = pipeline_of(settings, decider=self._breaking(decider), observer=observer)
+        # A text that comes again would take no time, and all events would be decided before most faults strike.
+        slow = settings.model_copy(update={"repeats_bytes": 0})
+        self._real = pipeline_of(slow, decider=self._breaking(decider), observer=observer)
 
     def _breaking(self, decider: Decider) -> Decider:
         """The same decider with a classifier that breaks where it is armed."""
