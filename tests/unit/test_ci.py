@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).parents[2] / ".ci" / "run"
-STEPS = (".venv/.dev", "label-studio", "asyncapi", "openapi", "kubernetes", "test", "test-learning", "faults", "images-test")
+STEPS = (
+    ".venv/.dev",
+    "label-studio",
+    "asyncapi",
+    "openapi",
+    "kubernetes",
+    "docs",
+    "test",
+    "test-learning",
+    "faults",
+    "images-test",
+)
 # Found on the PATH, they need no installation.
 PROGRAMS = ("java", "mvn", "npm", "openssl", "go", "promtool", "chromium", "faketime", "initdb", "docker")
 NEEDED = ("bash", "dirname", "realpath", "mktemp", "nice", "cat", "rm", "paste", "grep", "id", "sleep", "env")
