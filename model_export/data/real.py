@@ -250,21 +250,33 @@ def _row(line: RealLine, title: str, description: str, source: str, sources: Sou
 
 def _records(path: Path, digests: set[str] | None = None) -> dict[str, tuple[str, str, str]]:
     """Title, description and source of these titles, or of all, by digest; of two with one digest the first."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for title, description, source in read_packed(path, "title", "description", "source"):
+        name = digest(title)
+        if digests is None or name in digests:
+            found.setdefault(name, (title, description, source))
+    return found
+
+
+def read_packed(path: Path, *columns: str) -> list[tuple[str, ...]]:
+    """
+    These columns of every record of a packed table of real texts.
+
+    Raises:
+        DataError: The file cannot be read, or lacks a column.
+    """
     try:
         with gzip.open(path, "rb") as file:
             text = file.read().decode()
-        found: dict[str, tuple[str, str, str]] = {}
-        for record in csv.DictReader(io.StringIO(text, newline=""), strict=True):
-            name = digest(record["title"])
-            if digests is None or name in digests:
-                found.setdefault(name, (record["title"], record["description"], record["source"]))
+        return [
+            tuple(record[column] for column in columns) for record in csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        ]
     except KeyError as error:
-        msg = f"{path} has no column {error}. Next: point TAGSTREAM_REAL at a folder with {TITLES}: title, description, source."
+        msg = f"{path} has no column {error}. Next: point TAGSTREAM_REAL at a folder with {path.name}: {', '.join(columns)}."
         raise DataError(msg) from error
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        msg = f"{path} cannot be read: {error}. Next: point TAGSTREAM_REAL at a folder with {TITLES}."
+        msg = f"{path} cannot be read: {error}. Next: point TAGSTREAM_REAL at a folder with {path.name}."
         raise DataError(msg) from error
-    return found
 
 
 def _line(raw: bytes, where: str) -> RealLine:

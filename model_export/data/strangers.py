@@ -6,10 +6,7 @@ and which are only measured on. The project's own, in `corpus/strangers`, are ne
 photographs, robots' hardware, languages and their study.
 """
 
-import csv
-import gzip
 import hashlib
-import io
 import tomllib
 from pathlib import Path
 
@@ -19,7 +16,7 @@ from tagstream.model_export.bundle.files import read_whole
 from tagstream.model_export.bundle.text import compose, is_described
 from tagstream.model_export.data.corpus import CORPUS, NOT_ML
 from tagstream.model_export.data.madewithml import DataError
-from tagstream.model_export.data.real import SHEETS, names
+from tagstream.model_export.data.real import SHEETS, names, read_packed
 from tagstream.model_export.data.row import Row
 
 TEXTS = "not_ml.csv.gz"
@@ -109,20 +106,18 @@ def read_strangers(folder: Path | None, sheets: Path = SHEETS, *, held_out: bool
         return []
     sources = _sources(sheets / SOURCES)
     found = []
-    for record in _records(folder / TEXTS):
-        title, description, source, kind = record
+    for title, description, source, kind in read_packed(folder / TEXTS, "title", "description", "source", "kind"):
         if sources.is_held_out(source) is not held_out:
             continue
-        if not held_out and names(sources.title_only, source):
-            description = ""
+        told = "" if not held_out and names(sources.title_only, source) else description
         found.append(
             Row(
-                text=compose(title, description),
+                text=compose(title, told),
                 tag=NOT_ML,
                 source=STRANGERS,
                 # Rows of one repository resemble each other.
                 topic=f"{STRANGERS}:{source.partition(':')[0]}",
-                described=is_described(description),
+                described=is_described(told),
                 title=title,
                 columns=(("kind", kind), ("source", source)),
             )
@@ -146,21 +141,4 @@ def _sources(path: Path) -> StrangerSources:
         return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), type=StrangerSources)
     except (OSError, ValueError) as error:
         msg = f"{path} does not name the sources: {error}. Next: restore the file."
-        raise DataError(msg) from error
-
-
-def _records(path: Path) -> list[tuple[str, str, str, str]]:
-    """Title, description, source and kind of every text."""
-    try:
-        with gzip.open(path, "rb") as file:
-            text = file.read().decode()
-        return [
-            (record["title"], record["description"], record["source"], record["kind"])
-            for record in csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        ]
-    except KeyError as error:
-        msg = f"{path} has no column {error}. Next: point TAGSTREAM_REAL at a folder with {TEXTS}: title, description, source, kind."
-        raise DataError(msg) from error
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        msg = f"{path} cannot be read: {error}. Next: point TAGSTREAM_REAL at a folder with {TEXTS}."
         raise DataError(msg) from error

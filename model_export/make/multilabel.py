@@ -21,14 +21,14 @@ from sklearn.linear_model import LogisticRegression
 from tagstream.model_export.bundle import invariance
 from tagstream.model_export.bundle.invariance import refused
 from tagstream.model_export.bundle.manifest import Multilabel
-from tagstream.model_export.bundle.model import SCORE_DECIMALS, Prediction, sigmoid
+from tagstream.model_export.bundle.model import LABEL_LOGITS, SCORE_DECIMALS, Prediction, sigmoid
 from tagstream.model_export.data.corpus import PAIRS
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make.draft import Draft
 from tagstream.model_export.make.network import INVARIANCE_SEED, PARITY_ROWS, SecondHead
 from tagstream.model_export.onnx import heads, parity
-from tagstream.model_export.onnx.heads import LABEL_OUTPUT, Floats
+from tagstream.model_export.onnx.heads import Floats
 from tagstream.model_export.train import batches
 from tagstream.model_export.train.examples import Examples, drawing_weights, examples
 from tagstream.model_export.train.head import Head, HeadRecipe
@@ -239,13 +239,13 @@ def _decimals(value: float) -> float:
 
 
 def _golden_scores(model: bytes, texts: Sequence[Sequence[Sequence[int]]]) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(map(sigmoid, logits)) for logits in parity.means(model, texts, output=LABEL_OUTPUT).tolist())
+    return tuple(tuple(map(sigmoid, logits)) for logits in parity.means(model, texts, output=LABEL_LOGITS).tolist())
 
 
 def _gap(model: bytes, fitted: Head, rows: Sequence[Sequence[int]], vectors: Floats) -> float:
     """The largest distance, in logit units, between a label logit of the file and the one before rounding."""
     exact = vectors[: len(rows)] @ fitted.weight.T + fitted.bias
-    return round(float(np.abs(parity.run(model, rows, output=LABEL_OUTPUT) - exact).max()), SCORE_DECIMALS)
+    return round(float(np.abs(parity.run(model, rows, output=LABEL_LOGITS) - exact).max()), SCORE_DECIMALS)
 
 
 def _check_same(before: Sequence[Prediction], after: Sequence[Prediction]) -> None:

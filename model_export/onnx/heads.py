@@ -22,8 +22,6 @@ Floats = npt.NDArray[np.float64]
 
 # Seven bits, as everywhere in the file: see quantize.py.
 INT_MAX = 64
-# The second output; the names of its nodes and constants begin with it.
-LABEL_OUTPUT = LABEL_LOGITS
 BATCH = 16
 
 
@@ -131,7 +129,8 @@ def rounded(head: Head, step: float) -> tuple[npt.NDArray[Any], ...]:
 def drop_label_head(graph: onnx.ModelProto) -> None:
     """Remove the second head from the graph, if there is one: it was fitted beside another first head."""
     for kept in (graph.graph.output, graph.graph.node, graph.graph.initializer):
-        ours = [item for item in kept if item.name.startswith(LABEL_OUTPUT)]
+        # The names of its nodes and constants begin with that of the output.
+        ours = [item for item in kept if item.name.startswith(LABEL_LOGITS)]
         for item in ours:
             kept.remove(item)
 
@@ -164,8 +163,8 @@ def with_label_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
     """
     graph = export.load(model)
     drop_label_head(graph)
-    add_product(graph, head, LABEL_OUTPUT)
-    graph.graph.output.append(onnx.helper.make_tensor_value_info(LABEL_OUTPUT, onnx.TensorProto.FLOAT, ["batch", len(labels)]))
+    add_product(graph, head, LABEL_LOGITS)
+    graph.graph.output.append(onnx.helper.make_tensor_value_info(LABEL_LOGITS, onnx.TensorProto.FLOAT, ["batch", len(labels)]))
     return export.finish(graph, labels)
 
 

@@ -1,6 +1,6 @@
 """The network of an int8 file in full precision again, so that it can be tuned further.
 
-What the rounding took is gone: the vectors of texts have a cosine of 0.997 with those of the file. The network was trained with the
+The rounding cannot be undone: the vectors of texts have a cosine of 0.997 with those of the file. The network was trained with the
 rounding on, so that it loses nothing by it a second time.
 """
 

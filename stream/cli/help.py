@@ -1,6 +1,7 @@
 """How `--help` lists verbs: in groups, each with its whole first sentence; and groups that are imported once they are asked for."""
 
 from collections.abc import MutableMapping
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -37,12 +38,16 @@ def imported_later(module: str) -> type[Verbs]:
         module: Its name; its `app` has the verbs.
     """
 
+    @cache
+    def verbs() -> MutableMapping[str, Any]:
+        group: Any = typer.main.get_command(import_module(module).app)
+        return dict(group.commands)
+
     class Later(Verbs):
         @property
         def commands(self) -> MutableMapping[str, Any]:
             """The verbs by name."""
-            group: Any = typer.main.get_command(import_module(module).app)
-            return dict(group.commands)
+            return verbs()
 
         @commands.setter
         def commands(self, _: MutableMapping[str, Any]) -> None:

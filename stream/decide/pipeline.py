@@ -495,9 +495,9 @@ class Pipeline:
             answers = self._answers(decider, [reading.text for _, _, reading in events])
             for (place, event, reading), answer in zip(events, answers, strict=True):
                 outcomes[place] = answer if isinstance(answer, Refusal) else decider.decide(event, answer, reading)
-            left = [one for one in events if isinstance(outcomes[one[0]], Refusal)]
-            if left and decider.stand_in is not None:
-                turns.append((decider.stand_in, left))
+            if decider.stand_in is not None:
+                left = [one for one in events if isinstance(outcomes[one[0]], Refusal)]
+                turns += [(decider.stand_in, left)] if left else []
         self._observer.stage("decode", inference - started)
         self._observer.stage("inference", time.perf_counter() - inference)
         return [outcomes[place] for place in range(len(records))]

@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import faust.transport.drivers.aiokafka as driver
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, OffsetResetStrategy
@@ -33,7 +33,6 @@ from faust.types import TP
 
 from tagstream.stream.kafka.batches.poll import Poll, polling
 
-T = TypeVar("T")
 LEAST_RECORDS = 64
 # Faust's fetch of a topic in which nothing comes is answered after 1.5 s.
 FRESH_SECONDS = 3.0
@@ -383,8 +382,10 @@ def _told_by_fetch(inner: Any, tp: TP) -> tuple[int, int] | None:
     """
     The end of a partition's log and of what may be read, by the last answer to a fetch; None if that is older than `FRESH_SECONDS`.
 
-    Every such answer has both, also one without records.
+    Every such answer has both, also one without records. A rebalance may have taken the partition away meanwhile.
     """
+    if tp not in inner.assignment():
+        return None
     state = inner._subscription.subscription.assignment.state_value(tp)  # noqa: SLF001
     if state is None or state.highwater is None or state.lso is None or state.timestamp is None:
         return None

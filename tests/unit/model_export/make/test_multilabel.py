@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from tagstream.model_export.bundle.model import Prediction, add_tags, predict
+from tagstream.model_export.bundle.model import LABEL_LOGITS, Prediction, add_tags, predict
 from tagstream.model_export.data.madewithml import LABELS
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.make import multilabel
 from tagstream.model_export.make.multilabel import NEVER, LabelHeadRecipe
 from tagstream.model_export.onnx import export, heads, parity, quantize
-from tagstream.model_export.onnx.heads import LABEL_OUTPUT, HeadError
+from tagstream.model_export.onnx.heads import HeadError
 from tagstream.model_export.train.examples import Examples
 from tagstream.model_export.train.head import Head
 from tagstream.model_export.train.network import Shape, TagNetwork
@@ -53,7 +53,7 @@ def test_the_second_output_says_what_its_head_says_of_the_vectors(model: bytes) 
     given = rows(100, 2)
     made = heads.with_label_head(model, head(), LABELS)
     wanted = heads.embed(model, given) @ head().weight.T + head().bias
-    assert np.abs(parity.run(made, given, output=LABEL_OUTPUT) - wanted).max() < 0.02 * np.abs(wanted).max()
+    assert np.abs(parity.run(made, given, output=LABEL_LOGITS) - wanted).max() < 0.02 * np.abs(wanted).max()
     assert np.array_equal(parity.run(made, given), parity.run(model, given))
     assert np.array_equal(heads.embed(made, given), heads.embed(model, given))
 

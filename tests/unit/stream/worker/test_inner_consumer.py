@@ -1,4 +1,4 @@
-"""How the consumer's thread shares one poll among partitions, and when it may commit."""
+"""How aiokafka's consumer inside Faust's shares one poll among partitions, and when it may commit."""
 
 import asyncio
 import contextlib

@@ -322,12 +322,14 @@ def test_a_partition_with_markers_alone_has_no_lag_in_the_end(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("age", "questions"), [(0.0, 0), (FRESH_SECONDS / 2, 0), (FRESH_SECONDS, 2), (-1.0, 2)])
-def test_ends_that_a_fetch_has_just_told_are_not_asked_for(age: float, questions: int) -> None:
+def test_ends_that_a_fetch_has_just_told_are_not_asked_for(age: float, questions: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy broker gets no question for what it says with every answer; one that has fallen silent is asked, and so it is after a leap of the clock."""
     inner = Inner(begin=0, committed=4, end=10)
     stand = Stand(inner)
     inner.uncommitted = 2
-    inner.told = (time.time() - age, 12, 10)
+    clock = Clock()
+    monkeypatch.setattr("tagstream.stream.worker.inner_consumer.time.time", clock)
+    inner.told = (clock.now - age, 12, 10)
     inner.fetched = None
     assert stand.tick("committed_lag_events") == 8.0
     assert inner.questions == questions
