@@ -10,6 +10,7 @@ load, and no delay has to be tuned. The bound keeps a backlog in Kafka, where it
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Decide, Publication
 from tagstream.stream.deliver.fatal import DeliveryError, InferenceTimeoutError
+from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.settings.settings import Settings
 
 T = TypeVar("T")
@@ -95,15 +97,17 @@ THREADS_START_SECONDS = 10.0
 class Inference:
     """A pool of threads that decides batches."""
 
-    def __init__(self, decide: Decide, settings: Settings) -> None:
+    def __init__(self, decide: Decide, settings: Settings, *, pace: Pace | None = None) -> None:
         """
         Start the threads.
 
         Args:
             decide: Called with one batch, in one of the threads.
             settings: `inference_threads` batches are decided at once, each within `inference_timeout_seconds` once it has a thread.
+            pace: Is told, on the event loop, how long each batch took.
         """
         self._decide = decide
+        self._pace = pace or Pace()
         self._seconds = settings.inference_timeout_seconds
         self._executor = _started(settings.inference_threads)
 
@@ -128,15 +132,20 @@ class Inference:
         seconds = self._seconds
         loop = asyncio.get_running_loop()
         waits = True
+        took = had = 0.0
 
         def begins() -> None:
             if waits and not bound.expired():
                 bound.reschedule(loop.time() + seconds)
 
         def decide() -> list[Publication]:
+            nonlocal took, had
             # Until now this batch has waited for a thread. Other batches were in the model then, and the wait has a bound of its own.
             loop.call_soon_threadsafe(begins)
-            return self._decide(records)
+            began, processor = time.perf_counter(), time.thread_time()
+            decided = self._decide(records)
+            took, had = time.perf_counter() - began, time.thread_time() - processor
+            return decided
 
         try:
             async with asyncio.timeout(seconds) as bound:
@@ -147,6 +156,7 @@ class Inference:
         except TimeoutError as error:
             msg = f"the model did not answer for a batch of {len(records)} events within {seconds:g} s (inference_timeout_seconds)"
             raise InferenceTimeoutError(msg) from error
+        self._pace.decided(took, had)
         if len(publications) != len(records):
             msg = f"{len(records)} events became {len(publications)} outcomes; every event must become exactly one"
             raise DeliveryError(msg)

@@ -24,9 +24,9 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
 from tagstream.monitoring.health import Progress
@@ -38,6 +38,7 @@ from tagstream.stream.deliver.batch import Batcher, Inference, record_of
 from tagstream.stream.deliver.breaker import Breaker
 from tagstream.stream.deliver.crash.guard import Guard, Unguarded
 from tagstream.stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die, fatal
+from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
 
@@ -56,38 +57,60 @@ class SilenceBound:
         # By the clock of the event loop.
         self._confirmed = -math.inf
 
-    @asynccontextmanager
-    async def bound(self) -> AsyncIterator[None]:
+    def bound(self) -> "Bounded":
         """
-        Bound the block.
+        A bound on a block, for `async with`.
 
-        Raises:
-            TimeoutError: So many seconds have passed since the block began, and since the last confirmation of any batch.
+        The block ends in TimeoutError once so many seconds have passed since it began, and since the last confirmation of any batch.
         """
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        timer: asyncio.TimerHandle | None = None
+        return Bounded(self)
 
-        # A confirmation only notes its time, because there is one for each event. The bound looks at that time once it would be over.
-        def look() -> None:
-            nonlocal timer
-            until = max(began, self._confirmed) + self._seconds
-            if loop.time() < until:
-                timer = loop.call_at(until, look)
-            else:
-                bound.reschedule(until)
+    @property
+    def over_at(self) -> float:
+        """When the time since the last confirmation is over, by the clock of the event loop."""
+        return self._confirmed + self._seconds
 
-        async with asyncio.timeout(None) as bound:
-            look()
-            try:
-                yield
-            finally:
-                if timer is not None:
-                    timer.cancel()
+    @property
+    def seconds(self) -> float:
+        """So long may all batches together get no confirmation."""
+        return self._seconds
 
     def confirmed(self) -> None:
         """The broker has confirmed a record: the time begins anew."""
         self._confirmed = asyncio.get_running_loop().time()
+
+
+class Bounded:
+    """The bound of `SilenceBound` on one block: a class, because a generator costs an event of a small batch as much as sending it."""
+
+    def __init__(self, silence: SilenceBound) -> None:
+        """Begin when the block does."""
+        self._silence = silence
+        self._began = 0.0
+        self._timeout = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+        await self._timeout.__aenter__()
+        self._look()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        # It raises TimeoutError where the bound has passed.
+        await self._timeout.__aexit__(kind, error, trace)
+
+    # A confirmation only notes its time, because there is one for each event. The bound looks at that time once it would be over.
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = max(self._began + self._silence.seconds, self._silence.over_at)
+        if loop.time() < until:
+            self._timer = loop.call_at(until, self._look)
+        else:
+            self._timeout.reschedule(until)
 
 
 class Confirmations:
@@ -324,6 +347,7 @@ class Delivery:
         stop: Callable[[str], Awaitable[None]] | None = None,
         transact: Transact | None = None,
         admit: Admit | None = None,
+        pace: Pace | None = None,
         fail: Callable[[BaseException], NoReturn] = die,
     ) -> None:
         """
@@ -339,10 +363,12 @@ class Delivery:
             stop: Ends the process for the given reason, after all that was sent is acknowledged; None to switch the breaker off.
             transact: Delivers a batch, its events and publications, instead of `send`: exactly once.
             admit: Holds events until it is known which model decides them; None where one decides all.
+            pace: Is told how long each batch took in its thread.
             fail: Ends the process.
         """
         self._transact = transact
         self._admit = admit
+        self._pace = pace
         self._guard = guard or Unguarded()
         self._decide = decide
         self._stop = stop
@@ -413,7 +439,7 @@ class Delivery:
         self._batcher.clear()
         self._unacknowledged.clear()
         with fatal(self._die):
-            inference = Inference(self._decide, self._settings)
+            inference = Inference(self._decide, self._settings, pace=self._pace)
         dispatcher = asyncio.create_task(self._dispatch(stream, inference))
         try:
             async for event in stream.events():

@@ -141,6 +141,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
         stop=_breaker_stop(app, breaker_file(settings, pipeline), metrics=metrics, progress=progress, guard=guard),
         transact=transact,
         admit=None if rollout is None else rollout.admit,
+        pace=app.pace,
     )
     _declare_agent(app, "classify", content, *settings.content_topics)
     topic = of_answers = None

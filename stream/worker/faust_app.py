@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
+import aiokafka.conn as aiokafka_connection
 import aiokafka.consumer.consumer as aiokafka_consumer
 import faust
 import faust.auth
@@ -16,13 +17,14 @@ from faust.transport.utils import DefaultSchedulingStrategy
 
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.deliver.delivery import Deliveries
+from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.kafka.batches import records
 from tagstream.stream.kafka.credentials import client_options
 from tagstream.stream.kafka.partitioner import Partitioner
 from tagstream.stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADATA_MAX_AGE_MS, Transactions
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.consumer import Consumer, PartitionByPartition, TransactedConsumer
-from tagstream.stream.worker.inner_consumer import Coordinator, GroupStart
+from tagstream.stream.worker.inner_consumer import Coordinator, GroupStart, OwnBuffer, PacedFetcher
 
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 # So many events are taken at a time, while other tasks of the event loop wait.
@@ -35,6 +37,11 @@ class App(faust.App):  # type: ignore[misc]
     transactions: Transactions | None = None
     delivery: Deliveries | None = None
     group_start: GroupStart | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Told by the delivery of the events, asked by the fetches.
+        self.pace = Pace()
 
     def _create_directories(self) -> None:
         pass
@@ -85,6 +92,22 @@ class Producer(driver.Producer):  # type: ignore[misc]
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": self.idempotent}
 
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: Any,
+        *,
+        transactional_id: str | None = None,  # noqa: ARG002 - Faust's exactly-once mode, which we do not use
+    ) -> Awaitable[Any]:
+        """As Faust does, without the signal that nothing here listens to, and without asking typing what the headers are."""
+        stamp = None if timestamp is None else int(1000 * timestamp)
+        sent = self._ensure_producer().send(topic, value, key=key, partition=partition, timestamp_ms=stamp, headers=headers)
+        return cast("Awaitable[Any]", await sent)
+
     async def flush(self) -> None:
         """
         Return at once: an event is acknowledged only after the broker has confirmed its outcome, so none is left to flush.
@@ -122,6 +145,8 @@ def faust_app(settings: Settings, *, idempotent: bool) -> App:
     driver.Transport.Producer = Producer if idempotent else PlainProducer
     driver.Transport.Consumer = TransactedConsumer if transacted else Consumer
     aiokafka_consumer.GroupCoordinator = Coordinator
+    aiokafka_consumer.Fetcher = PacedFetcher
+    aiokafka_connection.AIOKafkaProtocol = OwnBuffer
     records.install(settings)
     return App(
         settings.group,

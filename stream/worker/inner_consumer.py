@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import faust.transport.drivers.aiokafka as driver
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, OffsetResetStrategy
+from aiokafka.conn import AIOKafkaProtocol
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, Fetcher, FetchResult, OffsetResetStrategy
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import (
     CommitFailedError,
@@ -31,6 +32,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
+from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.kafka.batches.poll import Poll, polling
 
 LEAST_RECORDS = 64
@@ -40,6 +42,7 @@ FRESH_SECONDS = 3.0
 UNKNOWN_SECONDS = 5.0
 # A commit's metadata is a free text of Kafka's, which no tool but this one reads.
 GROUP_BEGAN = re.compile(r"group began at (\d{1,12}(?:\.\d{1,6})?)")
+READ_BYTES = 64 * 1024
 # The id that a consumer sends where a follower of a partition sends its own.
 CONSUMER = -1
 
@@ -152,6 +155,49 @@ class Offsets:
     found: dict[TP, tuple[int | None, int | None]] = field(default_factory=dict)
 
 
+class PacedFetcher(Fetcher):  # type: ignore[misc]
+    """aiokafka's fetches, each to a broker a `Pace` after the one before."""
+
+    # That of the worker, set when it seeks, which it does before its first fetch.
+    pace: Pace | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sent: dict[Any, float] = {}
+
+    def _get_actions_per_node(self, assignment: Any) -> Any:
+        fetches, resets, seconds, *rest = super()._get_actions_per_node(assignment)
+        if self.pace is not None and fetches:
+            now, pause = time.monotonic(), self.pace.seconds
+            waits = {node: wait for node, _ in fetches if (wait := self._sent.get(node, -math.inf) + pause - now) > 0}
+            fetches = [(node, request) for node, request in fetches if node not in waits]
+            self._sent.update((node, now) for node, _ in fetches)
+            # aiokafka looks again after so long, and makes the requests anew.
+            seconds = min([seconds, *waits.values()])
+        return fetches, resets, seconds, *rest
+
+
+class OwnBuffer(AIOKafkaProtocol, asyncio.BufferedProtocol):  # type: ignore[misc]
+    """
+    aiokafka's side of a connection, reading into a buffer that stays.
+
+    Otherwise asyncio allocates 256 KiB for each read and gives back all but the little that came; with the allocator's settings of a
+    worker these are system calls and pages.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._buffer = memoryview(bytearray(READ_BYTES))
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name; a hint
+        """Where the next bytes are to lie."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many have come."""
+        self.data_received(self._buffer[:nbytes])
+
+
 class OnThisLoop:
     """Takes the place of the thread that Faust starts for its consumer: a task of the loop that starts it."""
 
@@ -230,6 +276,7 @@ class InnerConsumer(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             # A new partition in it was not asked for and would look as if it had never been committed. The new assignment seeks itself.
             msg = "a rebalance came in between"
             raise IllegalStateError(msg)
+        fetcher.pace = self.consumer.app.pace
         if (start := self.consumer.app.group_start) is not None:
             start.learn([commit.metadata for commit in commits.values()], now=time.time())
             consumer._coordinator.commit_metadata = start.metadata  # noqa: SLF001

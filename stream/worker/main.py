@@ -11,10 +11,7 @@ from tagstream.stream import logs
 from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, pipeline_of
 from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.tracing.tracing import tracing_of
-from tagstream.stream.worker import process
 from tagstream.stream.worker.allocator import limit_fragmentation
-from tagstream.stream.worker.drift import watch_of
 
 log = logs.logger("tagstream.worker")
 
@@ -33,35 +30,39 @@ def main(settings: Settings) -> None:
     """
     limit_fragmentation()
     logs.configure(level=settings.log_level, form=settings.log_format)
-    decider = decider_of(settings)
-    registry = process_registry()
-    metrics = Metrics(
-        registry,
-        labels=decider.labels,
-        topic=settings.topics.content,
-        further_topics=list(settings.contents),
-        known_sources=settings.known_source_names,
-    )
-    make = functools.partial(pipeline_of, framed=True)
-    pipeline = make(settings, decider=decider, observer=metrics)
-    pipeline.follow(functools.partial(announce, metrics=metrics))
-    watch = watch_of(settings, decider)
-    with (
-        tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing,
-        ThreadPoolExecutor(1, thread_name_prefix="warm-up") as warming,
-    ):
-        # While the brokers are asked, which is mostly waiting.
-        warm = warming.submit(decider.warm_up, settings.inference_threads)
-        process.run(
-            settings,
-            pipeline=pipeline,
-            make=make,
-            metrics=metrics,
-            registry=registry,
-            watch=watch,
-            tracing=tracing,
-            warm=warm.result,
+    with ThreadPoolExecutor(1, thread_name_prefix="start") as beside:
+        loading = beside.submit(decider_of, settings)
+        # Faust and the clients of brokers, while the runtime loads the model in its own code.
+        from tagstream.stream.tracing.tracing import tracing_of
+        from tagstream.stream.worker import process
+        from tagstream.stream.worker.drift import watch_of
+
+        decider = loading.result()
+        registry = process_registry()
+        metrics = Metrics(
+            registry,
+            labels=decider.labels,
+            topic=settings.topics.content,
+            further_topics=list(settings.contents),
+            known_sources=settings.known_source_names,
         )
+        make = functools.partial(pipeline_of, framed=True)
+        pipeline = make(settings, decider=decider, observer=metrics)
+        pipeline.follow(functools.partial(announce, metrics=metrics))
+        watch = watch_of(settings, decider)
+        with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
+            # While the brokers are asked, which is mostly waiting.
+            warm = beside.submit(decider.warm_up, settings.inference_threads)
+            process.run(
+                settings,
+                pipeline=pipeline,
+                make=make,
+                metrics=metrics,
+                registry=registry,
+                watch=watch,
+                tracing=tracing,
+                warm=warm.result,
+            )
 
 
 def announce(decider: Decider, metrics: Metrics) -> None:

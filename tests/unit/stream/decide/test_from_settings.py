@@ -119,7 +119,9 @@ def test_a_worker_runs_on_the_rules_alone(monkeypatch: pytest.MonkeyPatch) -> No
     ran = SimpleNamespace()
     monkeypatch.setattr(main, "limit_fragmentation", lambda: None)
     monkeypatch.setattr(main.logs, "configure", lambda **_: None)
-    monkeypatch.setattr(main.process, "run", lambda settings, **parts: vars(ran).update(parts, settings=settings))
+    monkeypatch.setattr(
+        "tagstream.stream.worker.process.run", lambda settings, **parts: vars(ran).update(parts, settings=settings)
+    )
     main.main(by_rules())
     (info,) = [metric for metric in ran.registry.collect() if metric.name == "tagstream_model"]
     assert info.samples[0].labels["name"] == "keyword-rules"

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import CommitFailedError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
-from tagstream.stream.worker.inner_consumer import Coordinator, InnerConsumer
+from tagstream.stream.worker.inner_consumer import READ_BYTES, Coordinator, InnerConsumer, OwnBuffer, PacedFetcher
 from tests.unit.stream.kafka.batches.test_poll import fetched
 
 LARGE, SMALL = TP("content", 0), TP("content", 1)
@@ -60,3 +61,59 @@ def test_a_worker_that_is_no_member_of_its_group_commits_nothing(generation: int
         with pytest.raises(CommitFailedError):
             asyncio.run(commit())
     assert [vars(request)["_consumer_group_generation_id"] for request in requests] == sent
+
+
+def test_a_fetch_waits_for_the_pace_of_its_own_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And aiokafka is told when to look again; until then it would wait for a record to be taken."""
+    wanted: list[tuple[int, str]] = []
+    now = 100.0
+    monkeypatch.setattr(Fetcher, "_get_actions_per_node", lambda *_: (list(wanted), {}, 0.2, False, []))
+    monkeypatch.setattr("tagstream.stream.worker.inner_consumer.time.monotonic", lambda: now)
+    fetcher = object.__new__(PacedFetcher)
+    vars(fetcher).update(_sent={}, pace=SimpleNamespace(seconds=0.010), _closed=True)
+
+    def sent() -> tuple[list[int], float]:
+        fetches, _, seconds, *_ = fetcher._get_actions_per_node(None)
+        return [node for node, _ in fetches], round(seconds, 6)
+
+    wanted[:] = [(1, "first")]
+    assert sent() == ([1], 0.2)
+    now += 0.004
+    wanted[:] = [(1, "second"), (2, "first")]
+    assert sent() == ([2], 0.006)
+    now += 0.006
+    assert sent() == ([1], 0.004)
+    fetcher.pace.seconds = 0.0
+    assert sent() == ([1, 2], 0.2)
+
+
+def test_a_connection_reads_into_one_buffer_whatever_comes() -> None:
+    """Parts of any size arrive whole and in order, and no read asks for memory of its own."""
+    parts = [bytes([number]) * size for number, size in enumerate((1, READ_BYTES - 1, READ_BYTES, 3 * READ_BYTES + 7, 2))]
+    memory: set[int] = set()
+
+    class Watched(OwnBuffer):
+        def get_buffer(self, sizehint: int) -> memoryview:
+            found = super().get_buffer(sizehint)
+            memory.add(id(found.obj))
+            return found
+
+    async def scenario() -> bytes:
+        async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+            writer.close()
+
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(30), await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            reader = asyncio.StreamReader(limit=2**16, loop=loop)
+            address = server.sockets[0].getsockname()
+            transport, _ = await loop.create_connection(lambda: Watched(loop.create_future(), reader, loop=loop), *address)
+            try:
+                return await reader.read()
+            finally:
+                transport.close()
+
+    assert asyncio.run(scenario()) == b"".join(parts)
+    assert len(memory) == 1
