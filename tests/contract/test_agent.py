@@ -40,6 +40,7 @@ from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Draw
 from tagstream.stream.deliver.delivery import Delivery
 from tagstream.stream.deliver.fatal import EXIT_BROKEN, DeliveryError
+from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.tracing import UNTRACED
 from tagstream.stream.worker import ending
@@ -615,7 +616,7 @@ def seek_to_committed(positions: _Positions, start: GroupStart | None = None) ->
     """Seek in the thread, as Faust does."""
     thread = object.__new__(InnerConsumer)
     thread._consumer = positions
-    thread.consumer = SimpleNamespace(app=SimpleNamespace(group_start=start))
+    thread.consumer = SimpleNamespace(app=SimpleNamespace(group_start=start, pace=Pace()))
 
     async def call_thread(work: Any, *arguments: Any) -> Any:
         return await work(*arguments)
