@@ -27,7 +27,7 @@ MOST_ANSWERS = 1_000
 EVERY = 5
 # Margins are computed anew after so much more answers.
 GROWTH = 0.2
-# About what the shipped bundle has on the corpus test (docs/thresholds.md), and what it promises of published decisions.
+# About what the shipped bundle has on the corpus test (docs/certificates.md), and what it promises of published decisions.
 ACCURACIES = (0.88, 0.95)
 Z = np.array([1.0, 0.0, -1.0])
 SLICE = "guarded"
