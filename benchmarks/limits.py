@@ -1,7 +1,7 @@
 """Measures how often hourly comparisons exceed their limits without drift: the basis of `monitoring/limits.py`.
 
 Both the hour and the reference are samples of one distribution, so that the error of a reference of some hundred rows counts too.
-`python -m benchmarks.limits` prints the table of docs/monitoring.md.
+`python -m benchmarks.limits` prints the table of docs/error-rates.md.
 """
 
 import sys
@@ -22,7 +22,6 @@ TITLES_ALONE = 0.2
 OUT_OF_DISTRIBUTION = 0.005
 
 Floats = npt.NDArray[np.float64]
-
 
 def false_alarms(*, windows: int, decisions: int, rows: int = REFERENCE_ROWS) -> dict[str, float]:
     """Alert by alert, the share of `windows` windows of so many decisions that are over the limit by chance."""
@@ -52,12 +51,10 @@ def false_alarms(*, windows: int, decisions: int, rows: int = REFERENCE_ROWS) ->
     }
     return {alert: float(found.mean()) for alert, found in over.items()}
 
-
 def _cells(values: Floats, edges: Sequence[float]) -> Floats:
     counts = np.histogram(values, bins=[-np.inf, *edges, np.inf])[0]
     cells: Floats = counts / counts.sum()
     return cells
-
 
 def main() -> None:
     """Print the table."""
@@ -70,7 +67,6 @@ def main() -> None:
     for alert in found[0]:
         sys.stdout.write(f"| {alert} | " + " | ".join(f"{one[alert]:.5f}" for one in found) + " |\n")
     sys.stdout.write(f"\n{windows:,} windows each, a reference of {REFERENCE_ROWS} rows, seed {SEED}\n")
-
 
 if __name__ == "__main__":
     main()
