@@ -23,6 +23,7 @@ OUT_OF_DISTRIBUTION = 0.005
 
 Floats = npt.NDArray[np.float64]
 
+
 def false_alarms(*, windows: int, decisions: int, rows: int = REFERENCE_ROWS) -> dict[str, float]:
     """Alert by alert, the share of `windows` windows of so many decisions that are over the limit by chance."""
     chance = np.random.default_rng(SEED)
@@ -51,10 +52,12 @@ def false_alarms(*, windows: int, decisions: int, rows: int = REFERENCE_ROWS) ->
     }
     return {alert: float(found.mean()) for alert, found in over.items()}
 
+
 def _cells(values: Floats, edges: Sequence[float]) -> Floats:
     counts = np.histogram(values, bins=[-np.inf, *edges, np.inf])[0]
     cells: Floats = counts / counts.sum()
     return cells
+
 
 def main() -> None:
     """Print the table."""
@@ -67,6 +70,7 @@ def main() -> None:
     for alert in found[0]:
         sys.stdout.write(f"| {alert} | " + " | ".join(f"{one[alert]:.5f}" for one in found) + " |\n")
     sys.stdout.write(f"\n{windows:,} windows each, a reference of {REFERENCE_ROWS} rows, seed {SEED}\n")
+
 
 if __name__ == "__main__":
     main()

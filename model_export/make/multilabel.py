@@ -42,6 +42,7 @@ Flags = npt.NDArray[np.bool_]
 NEVER = 1.0
 METRIC_DECIMALS = 6
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelHeadRecipe(HeadRecipe):
     """
@@ -52,6 +53,7 @@ class LabelHeadRecipe(HeadRecipe):
 
     strength: float = 3.0
     source_shares: dict[str, float] = field(default_factory=lambda: HeadRecipe().source_shares | {PAIRS: 0.1})
+
 
 def fitted(draft: Draft, rows: Splits, recipe: LabelHeadRecipe) -> SecondHead:
     """
@@ -78,6 +80,7 @@ def fitted(draft: Draft, rows: Splits, recipe: LabelHeadRecipe) -> SecondHead:
         "max_logit_of_rounding": _gap(model, head, train.rows[:PARITY_ROWS], vectors),
     }
     return SecondHead(model=model, training=training)
+
 
 def promised(draft: Draft, second: SecondHead, rows: Splits, unseen: Sequence[Prediction] | None = None) -> Draft:
     """
@@ -129,9 +132,11 @@ def promised(draft: Draft, second: SecondHead, rows: Splits, unseen: Sequence[Pr
     }
     return both.saying(multilabel=msgspec.structs.replace(option, thresholds=thresholds, metrics=metrics))
 
+
 def truth(rows: Sequence[Row], labels: Sequence[str]) -> Flags:
     """Which labels each row carries, [rows, labels]."""
     return np.array([[label in (row.tag, *row.tags) for label in labels] for row in rows], dtype=np.bool_)
+
 
 def fit(vectors: Floats, train: Examples, carried: Flags, recipe: HeadRecipe) -> Head:
     """
@@ -150,6 +155,7 @@ def fit(vectors: Floats, train: Examples, carried: Flags, recipe: HeadRecipe) ->
         for place in range(carried.shape[1])
     ]
     return Head(weight=np.concatenate([one.coef_ for one in fitted]), bias=np.concatenate([one.intercept_ for one in fitted]))
+
 
 def choose_thresholds(predictions: Sequence[Prediction], carried: Flags) -> dict[str, float]:
     """
@@ -170,6 +176,7 @@ def choose_thresholds(predictions: Sequence[Prediction], carried: Flags) -> dict
         # The first of equals: `max` keeps it.
         chosen[label] = max(candidates, key=lambda at: _f1(carried[:, place], decided | (scores >= at)))
     return chosen
+
 
 def measure(said: Flags, decided: Flags, carried: Flags) -> dict[str, Any]:
     """
@@ -202,6 +209,7 @@ def measure(said: Flags, decided: Flags, carried: Flags) -> dict[str, Any]:
         found[f"subset_accuracy{whose}"] = _decimals(float((sets == carried).all(axis=1).mean()))
     return found
 
+
 def as_text(option: Multilabel) -> str:
     """The figures as text."""
     shown = ", ".join(f"{label} {threshold:.4f}" for label, threshold in option.thresholds.items())
@@ -215,24 +223,30 @@ def as_text(option: Multilabel) -> str:
         ]
     return "\n".join(lines)
 
+
 def _measured(predictions: Sequence[Prediction], thresholds: Mapping[str, float], carried: Flags) -> dict[str, Any]:
     decided = np.array([[label == found.label for label in thresholds] for found in predictions], dtype=np.bool_)
     reached = [[found.label_scores[label] >= least for label, least in thresholds.items()] for found in predictions]
     return measure(decided | np.array(reached, dtype=np.bool_), decided, carried)
 
+
 def _f1(carried: Flags, said: Flags) -> float:
     return 2 * float((carried & said).sum()) / max(1.0, float(carried.sum() + said.sum()))
+
 
 def _decimals(value: float) -> float:
     return round(value, METRIC_DECIMALS)
 
+
 def _golden_scores(model: bytes, texts: Sequence[Sequence[Sequence[int]]]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(map(sigmoid, logits)) for logits in parity.means(model, texts, output=LABEL_LOGITS).tolist())
+
 
 def _gap(model: bytes, fitted: Head, rows: Sequence[Sequence[int]], vectors: Floats) -> float:
     """The largest distance, in logit units, between a label logit of the file and the one before rounding."""
     exact = vectors[: len(rows)] @ fitted.weight.T + fitted.bias
     return round(float(np.abs(parity.run(model, rows, output=LABEL_LOGITS) - exact).max()), SCORE_DECIMALS)
+
 
 def _check_same(before: Sequence[Prediction], after: Sequence[Prediction]) -> None:
     """Refuse a second head that changes a decision; it may only add to one."""

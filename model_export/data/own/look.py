@@ -27,10 +27,12 @@ MOST_LABEL_CHARACTERS = 100
 FEW_ROWS = 20
 NEARLY = f"{SIMILARITY_LIMIT:.0%} of their words or more"
 
+
 class DoubtfulDataError(Exception):
     """The rows could be used, and `--strict` refuses them: the message says which findings are in the way."""
 
     exit_code = 1
+
 
 class Severity(StrEnum):
     """The weight of a finding: an error is always refused, a warning by `--strict`, a note never."""
@@ -38,6 +40,7 @@ class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
     NOTE = "note"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsFinding:
@@ -58,6 +61,7 @@ class RowsFinding:
     sentence: str
     details: tuple[str, ...] = ()
     lines: tuple[int, ...] = ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsReport:
@@ -141,6 +145,7 @@ class RowsReport:
             *({"record": "finding", **asdict(finding)} for finding in self.findings),
         ]
 
+
 def _counts(labels: dict[str, int]) -> str:
     ordered = sorted(labels, key=lambda label: (-labels[label], label))
     shown = [f"{label} {labels[label]:,}" for label in ordered]
@@ -148,6 +153,7 @@ def _counts(labels: dict[str, int]) -> str:
         half = MOST_LABELS_SHOWN // 2
         shown = [*shown[:half], "...", *shown[-half:]]
     return ", ".join(shown)
+
 
 def look(
     rows: OwnRows,
@@ -201,6 +207,7 @@ def look(
         findings=tuple(sorted(findings, key=lambda finding: order.index(finding.severity))),
     )
 
+
 def _empty(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
     for why, lacks in ((Why.EMPTY_TEXT, "text"), (Why.EMPTY_LABEL, "label")):
         found = division.left_out.get(why, ())
@@ -212,6 +219,7 @@ def _empty(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
                 lines=tuple(own.line for own in found),
             )
 
+
 def _off_subject(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
     if strange := division.left_out.get(Why.OFF_SUBJECT, ()):
         yield RowsFinding(
@@ -221,6 +229,7 @@ def _off_subject(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
             f"Left out: no label is learned from them.",
             lines=tuple(own.line for own in strange),
         )
+
 
 def _texts(rows: OwnRows, encoder: TokenCounter) -> Iterator[RowsFinding]:
     read = readings([own.row.text for own in rows.rows], encoder)
@@ -241,6 +250,7 @@ def _texts(rows: OwnRows, encoder: TokenCounter) -> Iterator[RowsFinding]:
             sentence=f"{rows.at(cut)}: longer than the {encoder.max_length} tokens that the model reads; it sees their beginning.",
             lines=tuple(own.line for own in cut),
         )
+
 
 def _suspects(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
     """The labels of all rows that are learned from, calibrated on or tested on; the gold set is taken at its word."""
@@ -263,10 +273,12 @@ def _suspects(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
             lines=tuple(own.line for own, _, _ in named),
         )
 
+
 def shown(own: OwnRow) -> str:
     """The beginning of a text, for a person who looks for the row."""
     text = " ".join(own.row.text.split())
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
 
 def _label_checks(rows: OwnRows, gold: OwnRows | None) -> Iterator[RowsFinding]:
     """The number and the names of the labels; a file with too many is not read."""
@@ -304,6 +316,7 @@ def _label_checks(rows: OwnRows, gold: OwnRows | None) -> Iterator[RowsFinding]:
             lines=tuple(own.line for label in rarer for own in by_label[label]),
         )
     yield from _unknown_in_gold(rows, gold)
+
 
 def _part_checks(rows: OwnRows, division: Division, certificate_rows: int | None, *, with_gold: bool) -> Iterator[RowsFinding]:
     """How many rows of each label there are to learn from, to calibrate on and to measure on."""
@@ -351,6 +364,7 @@ def _part_checks(rows: OwnRows, division: Division, certificate_rows: int | None
             ),
         )
 
+
 def _unknown_in_gold(rows: OwnRows, gold: OwnRows | None) -> Iterator[RowsFinding]:
     if gold is None:
         return
@@ -365,6 +379,7 @@ def _unknown_in_gold(rows: OwnRows, gold: OwnRows | None) -> Iterator[RowsFindin
             lines=tuple(own.line for own in unknown),
         )
 
+
 def _wrong(label: str) -> str | None:
     """Why a label cannot be a name in metrics, messages and files; None where it can."""
     reasons = {
@@ -375,8 +390,10 @@ def _wrong(label: str) -> str | None:
     }
     return next((why for why, holds in reasons.items() if holds), None)
 
+
 def _counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'s' * (count != 1)}"
+
 
 def _repeat_checks(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
     """Repeats among the rows to learn from."""
@@ -403,6 +420,7 @@ def _repeat_checks(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
             lines=tuple(own.line for own in across),
         )
     yield from _near(rows, division, {own.line for own in across})
+
 
 def _gold_checks(rows: OwnRows, gold: OwnRows | None, division: Division) -> Iterator[RowsFinding]:
     """Repeats and gaps in the gold set, and rows to learn from that stand in it."""
@@ -440,6 +458,7 @@ def _gold_checks(rows: OwnRows, gold: OwnRows | None, division: Division) -> Ite
             sentence=f"{rows.at(near)}: share {NEARLY} with a row of {gold.name}. Left out of the rows to learn from.",
             lines=tuple(own.line for own in near),
         )
+
 
 def _answer_checks(answered: Answered, division: Division) -> Iterator[RowsFinding]:
     """The use that is made of people's answers."""
@@ -488,6 +507,7 @@ def _answer_checks(answered: Answered, division: Division) -> Iterator[RowsFindi
             lines=tuple(own.line for own in answered.differing),
         )
 
+
 def _further_labels(rows: OwnRows, gold: OwnRows | None, division: Division) -> Iterator[RowsFinding]:
     """The rows of several labels, which a second head learns from and has its thresholds from."""
     labels = set(rows.labels)
@@ -523,6 +543,7 @@ def _further_labels(rows: OwnRows, gold: OwnRows | None, division: Division) -> 
             f"head cannot learn where such a label ends. Next: add rows without it, or with it.",
         )
 
+
 def _contradictory(rows: OwnRows, kind: str, what_then: str) -> Iterator[RowsFinding]:
     groups = [
         group
@@ -538,6 +559,7 @@ def _contradictory(rows: OwnRows, kind: str, what_then: str) -> Iterator[RowsFin
             details=tuple(f"{_lines(rows, group)}: {' or '.join(sorted({own.row.tag for own in group}))}" for group in groups),
             lines=tuple(own.line for own in found),
         )
+
 
 def _near(rows: OwnRows, division: Division, left_out: set[int]) -> Iterator[RowsFinding]:
     """Near-repeats inside a part, which are only counted together; texts that are the same with two labels are said elsewhere."""
@@ -562,6 +584,7 @@ def _near(rows: OwnRows, division: Division, left_out: set[int]) -> Iterator[Row
             details=tuple(differ),
             lines=tuple(found),
         )
+
 
 def _lines(rows: OwnRows, found: Sequence[OwnRow]) -> str:
     return places([own.line for own in found], rows.unit)
