@@ -15,7 +15,7 @@ from tests.waiting import HANG_SECONDS
 TOPICS = re.compile(r"TAGSTREAM_TOPICS__(\w+)")
 # What differs from run to run: moments, and where Kafka put a record.
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
-PLACE = re.compile(r"\b\d+/\d+\b")
+PLACE = re.compile(r"\b\d+/\d+\b|\bpartition \d+\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
