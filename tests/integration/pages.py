@@ -49,9 +49,9 @@ class Reader:
             "PATH": f"{beside}:{os.environ['PATH']}",
         }
 
-    def run(self, command: str) -> str:
-        """What a command that ends prints, to standard output and standard error alike."""
-        return subprocess.run(
+    def run(self, command: str, *, code: int | None = None) -> str:
+        """What a command that ends prints, to standard output and standard error alike; with a code, it must be the one that it ends with."""
+        ran = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
             env=self._env,
@@ -60,7 +60,9 @@ class Reader:
             text=True,
             timeout=HANG_SECONDS,
             check=False,
-        ).stdout
+        )
+        assert code in {None, ran.returncode}, f"{command}\n{ran.stdout}"
+        return ran.stdout
 
     def start(self, command: str) -> Process:
         """A command that runs until it is stopped: on the page it has a terminal of its own."""
