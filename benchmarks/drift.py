@@ -5,7 +5,7 @@
 Every stream is seeded. It first gives 5,000 ordinary events (from which a worker learns its reference), then `--stable` more:
 every report in those is a false alarm. Then, for each shift, another stream of the same seed learns, runs on for a random part
 of a window, and shifts; the delay is counted from the first shifted event to the first report of each detector, at most 2,000
-events later. Prints the table of docs/drift.md.
+events later. Prints the table of docs/error-rates.md.
 """
 
 import argparse

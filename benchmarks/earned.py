@@ -1,6 +1,6 @@
 """Simulated months in which people answer and the thresholds are earned anew every night.
 
-`python -m benchmarks.earned` prints the tables of docs/earned.md; `--picture FILE` draws its picture. Events are drawn from
+`python -m benchmarks.earned` prints the tables of docs/error-rates.md; `--picture FILE` draws its picture. Events are drawn from
 the shipped bundle's decisions on the corpus test, whose labels are known and chose no threshold. Of the published events a
 share is drawn for an audit, all others are answered, and every night `model_export/calibrate/earned.py`, the very code of
 `tagstream model calibrate --reviewed`, gives the thresholds of the next day. The answers of all days are kept.

@@ -1,7 +1,7 @@
 """Measures how often hourly comparisons exceed their limits without drift: the basis of `monitoring/limits.py`.
 
 Both the hour and the reference are samples of one distribution, so that the error of a reference of some hundred rows counts too.
-`python -m benchmarks.limits` prints the table of docs/monitoring.md.
+`python -m benchmarks.limits` prints the table of docs/error-rates.md.
 """
 
 import sys

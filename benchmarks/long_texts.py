@@ -1,5 +1,5 @@
 """
-Measures what windows give and cost on long texts: `python -m benchmarks.long_texts` prints the table of docs/thresholds.md.
+Measures what windows give and cost on long texts: `python -m benchmarks.long_texts` prints the table of docs/strangers.md.
 
 No labelled long texts are at hand, so they are put together: a row of the holdout (TAGSTREAM_DATA, else the corpus's own test rows), further
 rows of its label, and texts that are not about machine learning, in four orders. The bundle differs in `windows` alone; its thresholds are

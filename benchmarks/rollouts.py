@@ -1,6 +1,6 @@
 """Simulated rollouts whose truth is known: how often is a challenger promoted or sent back in error, and after how many answers?
 
-`python -m benchmarks.rollouts` prints the tables of docs/verdict.md. After every fifth answer the tests of `stream/rollout/proof.py`, the
+`python -m benchmarks.rollouts` prints the tables of docs/error-rates.md. After every fifth answer the tests of `stream/rollout/proof.py`, the
 very code of the verdict, may end the rollout. The margins are computed anew whenever the answers are a fifth more.
 The last lines are known-bad rules, which show that the simulation can tell.
 """
@@ -27,7 +27,7 @@ MOST_ANSWERS = 1_000
 EVERY = 5
 # Margins are computed anew after so much more answers.
 GROWTH = 0.2
-# About what the shipped bundle has on the corpus test (docs/thresholds.md), and what it promises of published decisions.
+# About what the shipped bundle has on the corpus test (docs/certificates.md), and what it promises of published decisions.
 ACCURACIES = (0.88, 0.95)
 Z = np.array([1.0, 0.0, -1.0])
 SLICE = "guarded"

@@ -1,6 +1,6 @@
 """Shows whether the intervals of live quality hold: 1,000 simulated months with a known truth.
 
-`python -m benchmarks.quality` prints the tables of docs/quality.md and exits with 1 if ours do not cover 95 +- 2 %, or if a
+`python -m benchmarks.quality` prints the tables of docs/error-rates.md and exits with 1 if ours do not cover 95 +- 2 %, or if a
 known-bad estimator does.
 """
 

@@ -1,6 +1,6 @@
 """Shows whether what readers are shown holds on streams that are no ordinary ones, and how often it is shown.
 
-`python -m benchmarks.quality.ways` prints a table of docs/quality.md and exits with 1 if a figure that is shown covers less than
+`python -m benchmarks.quality.ways` prints a table of docs/error-rates.md and exits with 1 if a figure that is shown covers less than
 93 %, or if the accuracy of 100 audits is shown in less than 80 % of ordinary streams.
 """
 

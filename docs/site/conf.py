@@ -25,6 +25,9 @@ html_theme = "pydata_sphinx_theme"
 html_title = "tagstream"
 html_copy_source = False
 html_show_sphinx = False
+html_search_scorer = str(ROOT / "docs" / "site" / "search.js")
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],

@@ -34,7 +34,11 @@ def below(page: str, root: Path = ROOT) -> list[str]:
     return []
 
 
-def toctree(page: str) -> str:
-    """What Sphinx needs below a page, which the page itself does not show; empty where nothing stands below it."""
-    names = "\n".join(f"/{name}" for name in below(page))
-    return f"\n\n```{{toctree}}\n:hidden:\n\n{names}\n```\n" if names else ""
+def toctree(page: str, root: Path = ROOT) -> str:
+    """
+    What Sphinx needs below a page; empty where nothing stands below it. The page shows it as a list only where it has no links of its own:
+    a forge lists the files of a folder below its `README`, and the site would show nothing.
+    """
+    names = "\n".join(f"/{name}" for name in below(page, root))
+    linked = page == HOME or LINK.search((root / f"{page}.md").read_text(encoding="utf-8"))
+    return f"\n\n```{{toctree}}\n{':hidden:' if linked else ':maxdepth: 1'}\n\n{names}\n```\n" if names else ""

@@ -48,7 +48,7 @@ class LabelHeadRecipe(HeadRecipe):
     """
     The fit of the second head: as the first, but for its strength and the rows of `pairs`.
 
-    Strength and share were chosen by the log loss on the calibration rows; decision 9 has the table.
+    Strength and share were chosen by the log loss on the calibration rows; decision 9 has the figures.
     """
 
     strength: float = 3.0

@@ -1,6 +1,6 @@
 """Default thresholds of drift findings. The settings import them from here, without loading the detectors.
 
-docs/drift.md has their origin and the measured false alarms and delays (`make drift-bench`).
+docs/error-rates.md has their origin and the measured false alarms and delays (`make drift-bench`).
 """
 
 from dataclasses import dataclass, field

@@ -39,7 +39,7 @@ def print_list(found: Iterable[FoundRecord], *, as_json: bool) -> None:
             console.show(HEADING)
         letters += 1
         console.show(
-            f"{letter.place!s:<12}{_time(letter.timestamp_ms):<26}{_safe(_origin(letter)):<24}{_safe(letter.code):<20}"
+            f"{letter.place!s:<12}{_time(letter.timestamp_ms):<26}{_safe(_origin(letter)):<23} {_safe(letter.code):<19} "
             f"{_safe(letter.stage):<10}{letter.attempts:>5}{letter.replays:>9}{letter.size_bytes:>9}  {_safe(letter.message)}"
         )
     if not letters and not as_json:

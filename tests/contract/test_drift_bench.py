@@ -1,4 +1,4 @@
-"""The promises of docs/drift.md on a few streams: few false alarms, and every shift is found in time."""
+"""The promises of docs/error-rates.md on a few streams: few false alarms, and every shift is found in time."""
 
 import pytest
 

@@ -310,7 +310,7 @@ def runs_of(found: Iterable[Record]) -> dict[str, list[dict[str, str]]]:
 def test_nothing_must_be_killed_when_it_is_stopped(running: Stack) -> None:
     """SIGTERM reaches each process itself: all but the workers end with 0, a worker too, or with 1 at its own bound.
 
-    A worker whose group forms anew while it stops can wait for a coordinator until that bound; see docs/deploy.md.
+    A worker whose group forms anew while it stops can wait for a coordinator until that bound; see docs/kubernetes.md.
     """
     ending_well = ("producer", "review", "serve", "controller", "shadow")
     running.compose("stop", "worker", *ending_well)

@@ -17,7 +17,7 @@ from tests.unit.stream.cli.command_lines import parse
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.parametrize("folder", WHOLE)]
 
-PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
 
 
@@ -182,7 +182,7 @@ def test_every_probe_asks_a_port_that_is_named(folder: str) -> None:
 
 
 def test_secrets_are_named_and_never_shipped(folder: str) -> None:
-    """None is in the manifests, and docs/deploy.md has the command that makes each with all its keys."""
+    """None is in the manifests, and docs/kubernetes.md has the command that makes each with all its keys."""
     assert of_kind(folder, "Secret") == []
     for name, keys in asked_secrets(objects(folder)).items():
         (command,) = re.findall(rf"kubectl -n tagstream create secret generic {name} (.+)", PAGE.replace("\\\n", ""))

@@ -24,8 +24,8 @@ CODE = {".py", ".js", ".css", ".html"}
 
 # A path from the project's root in backticks, a bare Python file in backticks, and the target of a relative link.
 PATH = re.compile(r"`((?:\.ci|benchmarks|deploy|docs|examples|model_export|monitoring|requirements|stream|tests)/[\w./*-]+)`")
-# A test by its file and its name.
-TEST = re.compile(r"`(tests/[\w./]+)::(\w+)`")
+# A test by its file, perhaps its class, and its name.
+TEST = re.compile(r"`(tests/[\w./]+)::(?:\w+::)?(\w+)`")
 BARE = re.compile(r"`(\w+\.py)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 

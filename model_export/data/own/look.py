@@ -1,7 +1,7 @@
 """
 Look at a user's rows before anything is learned from them: every check, and the findings in the user's terms.
 
-docs/data.md has the kinds of findings and their severities.
+docs/findings.md has the kinds of findings and their severities.
 """
 
 from collections import Counter, defaultdict

@@ -6,7 +6,7 @@ is the confidence that is usual for it. A row is suspected where another label r
 more probable than the label given.
 
 The probabilities are the geometric mean of naive Bayes and of a logistic regression by gradient steps, both on weighted
-words: they err on different rows, and both take seconds for ten thousand rows and a hundred labels. docs/data.md has how
+words: they err on different rows, and both take seconds for ten thousand rows and a hundred labels. docs/findings.md has how
 many planted errors they find.
 """
 

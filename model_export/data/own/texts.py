@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from tagstream.model_export.bundle import bundle
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
 
-# Chosen on one half of the texts in other languages of `suites/foreign.jsonl`; docs/data.md has what the other half says.
+# Chosen on one half of the texts in other languages of `suites/foreign.jsonl`; docs/findings.md has what the other half says.
 FOREIGN_LETTERS = 0.5
 PIECES_A_WORD = 1.5
 # A text of fewer words, such as a product name, says little about its language.

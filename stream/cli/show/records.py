@@ -200,7 +200,7 @@ def print_record(record: Record, *, as_json: bool) -> None:
     if what is None:
         codes = [visible(_text(header)) for name, header in record.headers if name == "x-dlq-code"]
         what = Text(f"{'[' + codes[-1] + ']  ' if codes else ''}{visible(_text(record.value))}")
-    out.print(Text.assemble((f"{place:<24}", "dim"), what))
+    out.print(Text.assemble((f"{place:<23} ", "dim"), what))
 
 
 def _decision_line(value: Any) -> Text | None:

@@ -53,3 +53,9 @@ def test_sphinx_gets_the_parts_below_the_home() -> None:
     """The home has the four parts, in their order; a page that nothing stands below gets no list."""
     assert [line for line in toctree(HOME).splitlines() if line.startswith("/")] == [f"/{part}" for part in PARTS]
     assert toctree("docs/settings") == ""
+
+
+def test_a_folder_whose_page_links_nothing_is_listed_on_it() -> None:
+    """Whoever opens the decisions sees them; a page with a table of its own has no second list."""
+    hidden = {page: ":hidden:" in toctree(page) for page in ("docs/decisions/README", "docs/runbooks/README", "docs/guides")}
+    assert hidden == {"docs/decisions/README": False, "docs/runbooks/README": True, "docs/guides": True}

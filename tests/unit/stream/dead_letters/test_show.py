@@ -58,6 +58,14 @@ def test_a_list_has_no_text_of_the_event(capsysbinary: pytest.CaptureFixture[byt
     assert [json.loads(line)["code"] for line in written.splitlines()] == ["missing_title", "missing_title"]
 
 
+def test_columns_stay_apart_however_long_a_topics_name_is() -> None:
+    """The place that a dead letter came from does not run into its code."""
+    topic = "articles.of-the-whole-house.content"
+    with console.out.capture() as captured:
+        show.print_list([found(lying(event(b"k", b"v"), topic=topic))], as_json=False)
+    assert f"{topic} 2/77 " in captured.get()
+
+
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_dead_letters_that_came_back_are_counted_apart(dry_run: bool) -> None:
     """The count in the event's headers tells; a dead letter that is sent again by its place has not come back."""
