@@ -66,7 +66,7 @@ FULL = Size(
     growth_rounds=2,
     starts=5,
     small_rounds=3,
-    small_seconds=30,
+    small_seconds=15,
 )
 QUICK = Size(
     rounds=1,
