@@ -74,12 +74,14 @@ class Quick:
     Attributes:
         recipe: Every number.
         always: Further rows to learn from, on which nothing is calibrated; every label has some.
+        counts: As how many rows each of these counts.
         texts: Further texts to measure the ranges of activations on, where the rows are too few.
         encoder: The bundle whose encoder is taken; None: the base encoder.
     """
 
     recipe: QuickRecipe
     always: tuple[Row, ...] = ()
+    counts: float = 1.0
     texts: tuple[Row, ...] = ()
     encoder: Bundle | None = None
 
@@ -110,7 +112,8 @@ class Quick:
         vectors = work.stage(
             "vectors.npy", lambda: _embed(encoder.model, seen, recipe, work), save=_save_array, load=_load_array
         )
-        shares = natural_shares(seen)
+        further = {row.source for row in self.always}
+        shares = {source: rows * (self.counts if source in further else 1.0) for source, rows in natural_shares(seen).items()}
         fitting = _Fitting(
             seen=seen,
             vectors=vectors,

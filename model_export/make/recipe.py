@@ -39,6 +39,8 @@ from tagstream.model_export.train.tuning import TeacherRecipe
 from tagstream.monitoring.vocabulary import few
 
 OWN_VERSION = "1"
+# Beside the first answers, some of which are slips, a sentence about a label counts as so many of them.
+WORDS_COUNT = 3.0
 CALIBRATED, ADAPTED = "-calibrated", "-adapted"
 # The part of `training` in a manifest that says that sources were not levelled; it is left out where they were.
 LEVELS_SOURCES = "level_sources"
@@ -237,7 +239,7 @@ def grown(begun: Bundle, words: LabelsInWords, answers: FirstAnswers, promise: P
     before = begun.manifest.version
     return BundleRecipe(
         rows=_learned(answers.rows, words.digests | answers.digests),
-        network=Quick(recipe=QuickRecipe(), always=said, encoder=begun),
+        network=Quick(recipe=QuickRecipe(), always=said, counts=WORDS_COUNT, encoder=begun),
         promise=promise,
         # As of `imported`: the answers by lot have the labels as often as the stream.
         prior=priors.make(labels, learned=shares, expected=shares, source="rows", record={}),
