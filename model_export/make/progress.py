@@ -108,13 +108,13 @@ def _whole(manifest: Manifest, progress: Progress) -> str:
     if whole.certified or whole.promise is None:
         return f"{whole.sentence()}."
     if not progress.by_lot:
-        return "Nothing is certified, so all events go to people."
+        return "No precision is certified, so all events go to people."
     more = (
         "how many more answers would do cannot be said yet"
         if progress.missing is None
         else f"about {progress.missing:,} more answers would do"
     )
-    return f"Nothing is certified, so all events go to people: for a precision of {whole.target_precision} {more}, if they are like these."
+    return f"No precision is certified, so all events go to people: for a precision of {whole.target_precision} {more}, if they are like these."
 
 
 def _own(own: LabelThreshold) -> str:

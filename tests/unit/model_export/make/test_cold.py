@@ -140,7 +140,7 @@ def test_answers_that_agree_with_nothing_certify_nothing(started: Bundle, tmp_pa
     assert set(found.asked_below().values()) == {ALWAYS_ASK}
     table = progress.table(found)
     assert table is not None
-    assert table.note.startswith("Nothing is certified, so all events go to people")
+    assert table.note.startswith("No precision is certified, so all events go to people")
     assert {cells[2] for cells in table.rows} == {"no"}
 
 
