@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.calibrate.temperature import Floats, Ints
@@ -18,6 +18,8 @@ Model = TypeVar("Model")
 
 FOLDS = 10
 SEED = 5
+# One to learn from, one to score.
+LEAST_GROUPS = 2
 
 
 def cross_fit(
@@ -28,9 +30,12 @@ def cross_fit(
     score: Callable[[Model, Ints], Floats],
     folds: int = FOLDS,
     seed: int = SEED,
+    always: int = 0,
 ) -> Floats:
     """
     The logits of every row, from a model that was fitted without its group; shape (rows, labels), in the order of the rows.
+
+    The last `always` rows are learned from by every model, have every label, and get no logits.
 
     Args:
         groups: The group of each row: rows of one group resemble each other, and never stand on both sides of a fold.
@@ -39,21 +44,32 @@ def cross_fit(
         score: The logits of the rows at these places, shape (places, labels).
         folds: The largest number of parts; fewer where a label has fewer groups.
         seed: Of the drawing of folds.
+        always: How many rows at the end no fold leaves out.
 
     Raises:
         CalibrationError: A label has rows of one group alone, so that no model can be fitted without it.
     """
-    names, places = np.unique(np.asarray(groups), return_inverse=True)
-    spread = {int(label): len(set(places[targets == label].tolist())) for label in np.unique(targets)}
+    rows = len(targets) - always
+    kept = np.arange(rows, len(targets))
+    names, places = np.unique(np.asarray(groups[:rows]), return_inverse=True)
+    # With rows that no fold leaves out, no label is without rows to learn from.
+    of = (
+        {0: np.ones(rows, dtype=np.bool_)}
+        if always and rows
+        else {int(one): targets[:rows] == one for one in np.unique(targets[:rows])}
+    )
+    spread = {label: len(set(places[own].tolist())) for label, own in of.items()}
     fewest = min(spread, key=lambda label: spread[label]) if spread else -1
-    if fewest < 0 or spread[fewest] < 2:  # noqa: PLR2004 - two groups: one to learn from, one to score
+    if fewest < 0 or spread[fewest] < LEAST_GROUPS:
         what = f"label number {fewest} has rows of one group alone" if spread else "there are no rows"
         msg = f"cross-fitting needs rows of two groups or more of every label, and {what}. Next: give more rows of it."
         raise CalibrationError(msg)
     parts = min(folds, len(names), spread[fewest])
-    splitter = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=seed)
+    kind = GroupKFold if always else StratifiedGroupKFold
+    splitter = kind(n_splits=parts, shuffle=True, random_state=seed)
     found: Floats | None = None
-    for learned, held in splitter.split(places, targets, places):
+    for first, held in splitter.split(places, targets[:rows], places):
+        learned = np.concatenate([first, kept])
         missing = sorted(set(spread) - set(targets[learned].tolist()))
         if missing:
             msg = (
@@ -63,7 +79,7 @@ def cross_fit(
             raise CalibrationError(msg)
         logits = score(fit(learned), held)
         if found is None:
-            found = np.full((len(targets), logits.shape[1]), np.nan)
+            found = np.full((rows, logits.shape[1]), np.nan)
         found[held] = logits
     if found is None or not np.isfinite(found).all():
         msg = "cross-fitting gave no finite logits for some rows. Next: check that `score` gives one row of logits a place."

@@ -274,7 +274,9 @@ def _strongest(decided: DecidedRows, entry: Ints, steps: int, target: float) -> 
     ends = _ends(entry, steps)
     sure = np.cumsum(np.bincount(entry, weights=decided.confidence, minlength=steps + 1)[:steps]) / np.maximum(ends, 1)
     sure = np.clip(sure, 0.0, 1.0)
-    apart: npt.NDArray[np.float64] = xlogy(sure, sure / target) + xlogy(1.0 - sure, (1.0 - sure) / max(1.0 - target, 1e-12))
+    apart: npt.NDArray[np.float64] = xlogy(sure, sure / max(target, 1e-12)) + xlogy(
+        1.0 - sure, (1.0 - sure) / max(1.0 - target, 1e-12)
+    )
     return int(np.where(sure > target, ends * apart, 0.0).argmax())
 
 

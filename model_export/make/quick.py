@@ -4,6 +4,8 @@ The encoder has seen no label, so a head that has not seen a row gives it an hon
 folds, each without a part of the topics; their logits stand for those of the shipped ones, which learn from all rows. The temperature,
 the thresholds with their certificates and the drift reference rest on them. People's answers are learned from, by heads of folds too,
 and calibrate nothing.
+
+Rows of `always` are learned from by every head and judged by none: labels in words, beside the first answers of people.
 """
 
 import logging
@@ -17,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.text import known_words, unfamiliar_share
 from tagstream.model_export.calibrate import temperature
 from tagstream.model_export.calibrate.crossfit import cross_fit
 from tagstream.model_export.calibrate.temperature import Floats, Ints
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
-from tagstream.model_export.make.network import PARITY_ROWS, Compared, Network, OutOfFold, own_rows, two_files
+from tagstream.model_export.make.network import PARITY_ROWS, Compared, Network, OutOfFold, compared_before, own_rows, two_files
 from tagstream.model_export.onnx import heads, ngrams, parity
 from tagstream.model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
 from tagstream.model_export.train import base_model, batches
@@ -65,9 +68,22 @@ class EncoderFile(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quick:
-    """The base encoder as it is, with a head and a reader of n-grams that are fitted to every training and calibration row."""
+    """
+    An encoder as it is, with a head and a reader of n-grams that are fitted to every training and calibration row.
+
+    Attributes:
+        recipe: Every number.
+        always: Further rows to learn from, on which nothing is calibrated; every label has some.
+        counts: As how many rows each of these counts.
+        texts: Further texts to measure the ranges of activations on, where the rows are too few.
+        encoder: The bundle whose encoder is taken; None: the base encoder.
+    """
 
     recipe: QuickRecipe
+    always: tuple[Row, ...] = ()
+    counts: float = 1.0
+    texts: tuple[Row, ...] = ()
+    encoder: Bundle | None = None
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """
@@ -78,25 +94,32 @@ class Quick:
             CalibrationError: A label has rows of a single topic.
             ParityError: The exported encoder is not the given one.
         """
-        recipe, base = self.recipe, base_model.load()
+        recipe, base = self.recipe, base_model.load() if self.encoder is None else self.encoder
         torch.set_num_threads(recipe.threads)
-        pool, labels = (*rows.train, *rows.calibration), rows.labels
-        counted = np.array([place for place, row in enumerate(pool) if not row.answered])
+        pool = (*rows.train, *rows.calibration, *self.always)
+        labels = tuple(sorted({*rows.labels, *(row.tag for row in self.always)}))
+        known = len(pool) - len(self.always)
+        counted = np.array([place for place, row in enumerate(pool[:known]) if not row.answered])
         judged = tuple(pool[place] for place in counted)
         tokenizer = batches.load_tokenizer(base.tokenizer)
         seen = examples(tokenizer, pool, labels)
         # This refuses rows that cannot be judged, before minutes of work.
-        unfamiliar = _unfamiliar(pool, np.array(seen.targets), recipe)
-        encoder = _encoder(base, own_rows(pool, tokenizer), seen, labels, limits, recipe, work)
+        unfamiliar = _unfamiliar(pool, np.array(seen.targets), recipe, len(self.always))
+        if isinstance(base, BaseModel):
+            encoder = _encoder(base, own_rows((*pool, *self.texts), tokenizer), seen, labels, limits, recipe, work)
+        else:
+            encoder = EncoderFile(model=base.model, export=compared_before(base.manifest).export)
         vectors = work.stage(
             "vectors.npy", lambda: _embed(encoder.model, seen, recipe, work), save=_save_array, load=_load_array
         )
-        shares = natural_shares(seen)
+        further = {row.source for row in self.always}
+        shares = {source: rows * (self.counts if source in further else 1.0) for source, rows in natural_shares(seen).items()}
         fitting = _Fitting(
             seen=seen,
             vectors=vectors,
             vocabulary=tokenizer.get_vocab_size(),
             labels=len(labels),
+            always=len(self.always),
             head=replace(recipe.head, source_shares=shares),
             ngrams=replace(recipe.ngrams, source_shares=shares),
         )
@@ -106,7 +129,7 @@ class Quick:
         return Network(
             model=ngrams.add(plain, learned, labels),
             tokenizer=tokenizer,
-            trained=Trained(labels=labels, record=ngrams.recorded(_record(rows, recipe), learned)),
+            trained=Trained(labels=labels, record=ngrams.recorded(self._record(rows), learned)),
             compared=_compared(fitting, head, plain, encoder.export, limits),
             rows=replace(rows, train=pool, calibration=judged),
             out_of_fold=OutOfFold(
@@ -117,6 +140,13 @@ class Quick:
             ),
         )
 
+    def _record(self, rows: Splits) -> dict[str, object]:
+        record: dict[str, object] = {"base_model": base_model.as_record()}
+        if self.encoder is not None:
+            old = self.encoder.manifest.training
+            record = {"base_model": old.get("base_model"), "encoder": {"bundle": self.encoder.digest}}
+        return {**record, "quick": asdict(self.recipe), "data": rows.as_record(), "libraries": libraries()}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fitting:
@@ -126,6 +156,7 @@ class _Fitting:
     vectors: Vectors
     vocabulary: int
     labels: int
+    always: int
     head: HeadRecipe
     ngrams: NgramRecipe
 
@@ -169,15 +200,6 @@ def _compared(fitting: _Fitting, head: Head, plain: bytes, export: parity.Differ
     return Compared(logits=(exact, found), export=export, quantisation=parity.check_quantised(exact, found, limits))
 
 
-def _record(rows: Splits, recipe: QuickRecipe) -> dict[str, object]:
-    return {
-        "base_model": base_model.as_record(),
-        "quick": asdict(recipe),
-        "data": rows.as_record(),
-        "libraries": libraries(),
-    }
-
-
 def _judged(
     fitting: _Fitting, pool: Sequence[Row], counted: Ints, recipe: QuickRecipe, work: Work
 ) -> tuple[Floats, float, dict[str, object]]:
@@ -193,7 +215,7 @@ def _judged(
             done += 1
             return fit(places)
 
-        found = cross_fit(topics, targets, fit=told, score=score, folds=recipe.folds, seed=recipe.seed)
+        found = cross_fit(topics, targets, fit=told, score=score, folds=recipe.folds, seed=recipe.seed, always=fitting.always)
         work.tell(what, recipe.folds, recipe.folds)
         return found
 
@@ -210,7 +232,7 @@ def _judged(
     return (1 - best) * theirs + best * ours, best, {"calibration_losses": rounded}
 
 
-def _unfamiliar(pool: Sequence[Row], targets: Ints, recipe: QuickRecipe) -> list[float]:
+def _unfamiliar(pool: Sequence[Row], targets: Ints, recipe: QuickRecipe, always: int) -> list[float]:
     """The share of words of each text, 0 to 1, that the texts of the other folds do not have."""
     texts = [row.text for row in pool]
 
@@ -220,7 +242,8 @@ def _unfamiliar(pool: Sequence[Row], targets: Ints, recipe: QuickRecipe) -> list
     def share(words: frozenset[str], places: Ints) -> Floats:
         return np.array([[unfamiliar_share(texts[place], words)] for place in places])
 
-    found = cross_fit([row.topic for row in pool], targets, fit=known, score=share, folds=recipe.folds, seed=recipe.seed)
+    topics = [row.topic for row in pool]
+    found = cross_fit(topics, targets, fit=known, score=share, folds=recipe.folds, seed=recipe.seed, always=always)
     shares: list[float] = found[:, 0].tolist()
     return shares
 

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.calibrate import prior as priors
 from tagstream.model_export.calibrate.earned import Evidence
 from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.data.own import none
+from tagstream.model_export.data.own.asked import BY_LOT, FirstAnswers
+from tagstream.model_export.data.own.labels import LabelsInWords
 from tagstream.model_export.data.real import REAL
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
@@ -25,7 +28,7 @@ from tagstream.model_export.make.multilabel import LabelHeadRecipe
 from tagstream.model_export.make.network import Checkpoint, NetworkSource, NewHead, NewNgrams, SameNetwork
 from tagstream.model_export.make.quick import Quick, QuickRecipe
 from tagstream.model_export.make.shares import KnownStream
-from tagstream.model_export.make.strangers import Strangers
+from tagstream.model_export.make.strangers import Strangers, of_own
 from tagstream.model_export.make.training import Training
 from tagstream.model_export.onnx import parity
 from tagstream.model_export.onnx.restore import layers_in
@@ -36,6 +39,8 @@ from tagstream.model_export.train.tuning import TeacherRecipe
 from tagstream.monitoring.vocabulary import few
 
 OWN_VERSION = "1"
+# Beside the first answers, some of which are slips, a sentence about a label counts as so many of them.
+WORDS_COUNT = 3.0
 CALIBRATED, ADAPTED = "-calibrated", "-adapted"
 # The part of `training` in a manifest that says that sources were not levelled; it is left out where they were.
 LEVELS_SOURCES = "level_sources"
@@ -75,6 +80,10 @@ class BundleRecipe:
         level_sources: Every source of calibration rows counts the same for the temperature, however many rows it has.
         windows: The most windows in which a long text is read.
         certified_only: Let people see everything that the calibration rows do not certify.
+        proving: The sources of calibration rows that certificates, figures and limits rest on; None: all of them. Where no row has one of
+            them, nothing is certified or measured, and the confidence alone sends texts to people.
+        seen: Texts of the stream, which the drift reference is of; the rows that prove unless given.
+        record: Further entries of the manifest's `training`.
         second_head: Fit a second head, which finds further labels of a text; None: the bundle has the one that its network has.
         strangers: Fit a gate that knows texts of none of the labels; None: the bundle has the one that its network has.
         limits: The limits of the gates.
@@ -92,9 +101,16 @@ class BundleRecipe:
     level_sources: bool = True
     windows: int = 1
     certified_only: bool = False
+    proving: frozenset[str] | None = None
+    seen: tuple[Row, ...] = ()
+    record: Mapping[str, object] = field(default_factory=dict)
     second_head: LabelHeadRecipe | None = None
     strangers: Strangers | None = None
     limits: parity.GateLimits = field(default_factory=parity.GateLimits)
+
+    def proves(self, row: Row) -> bool:
+        """Whether certificates may rest on a calibration row."""
+        return self.proving is None or row.source in self.proving
 
 
 def shipped(
@@ -173,6 +189,80 @@ def own(
         level_sources=False,
         second_head=LabelHeadRecipe(source_shares=shares, class_levelling=0.0) if multilabel else None,
         strangers=strangers,
+    )
+
+
+def started(words: LabelsInWords, texts: Sequence[Row], promise: Promise, *, name: str) -> BundleRecipe:
+    """
+    A first bundle of labels of which no row is known: a head of their words, which are judged by each other. It publishes nothing.
+
+    Args:
+        words: What is said of each label.
+        texts: Texts of the stream, for the drift reference; everyday texts stand for them where the encoder is rounded.
+        promise: The promise that answers shall certify.
+        name: The bundle's name.
+    """
+    own = words.rows()
+    rows = tuple(said.row for said in own.rows)
+    return BundleRecipe(
+        rows=_learned(rows, own.digests),
+        network=Quick(recipe=QuickRecipe(), texts=tuple(texts) or none.gather(None, (), rows).rows),
+        promise=promise,
+        name=name,
+        version=OWN_VERSION,
+        golden=golden_texts(rows),
+        known_words=(),
+        level_sources=False,
+        certified_only=True,
+        proving=frozenset(),
+        seen=tuple(texts),
+        record=words.as_record(),
+    )
+
+
+def grown(begun: Bundle, words: LabelsInWords, answers: FirstAnswers, promise: Promise, *, name: str) -> BundleRecipe:
+    """
+    A bundle of labels in words and of people's answers. Only what answers by lot certify is published.
+
+    Args:
+        begun: The bundle whose encoder is taken, and whose version is counted up.
+        words: What is said of each label.
+        answers: The answers.
+        promise: The promise that the thresholds keep.
+        name: The bundle's name.
+    """
+    said = tuple(own.row for own in words.rows().rows)
+    labels = tuple(sorted(words.labels))
+    by_lot = [row for row in answers.rows if row.source == BY_LOT]
+    shares = priors.shares_of(np.array([labels.index(row.tag) for row in by_lot or said], dtype=np.int64), len(labels))
+    everyday = none.gather(None, (), (*answers.rows, *answers.none))
+    before = begun.manifest.version
+    return BundleRecipe(
+        rows=_learned(answers.rows, words.digests | answers.digests),
+        network=Quick(recipe=QuickRecipe(), always=said, counts=WORDS_COUNT, encoder=begun),
+        promise=promise,
+        # As of `imported`: the answers by lot have the labels as often as the stream.
+        prior=priors.make(labels, learned=shares, expected=shares, source="rows", record={}),
+        name=name,
+        version=f"{int(before) + 1}" if before.isdecimal() else OWN_VERSION,
+        golden=golden_texts(answers.rows),
+        level_sources=False,
+        certified_only=True,
+        proving=frozenset({BY_LOT}),
+        record=words.as_record(),
+        strangers=of_own((*answers.none, *everyday.rows), everyday.digests) if by_lot else None,
+    )
+
+
+def _learned(rows: tuple[Row, ...], digests: dict[str, str]) -> Splits:
+    return Splits(
+        train=rows,
+        calibration=(),
+        holdout=(),
+        corpus_test=(),
+        unlabelled=(),
+        near_duplicates_removed=0,
+        digests=digests,
     )
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from tagstream.model_export.bundle import invariance
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import FORMAT, GoldenText, Manifest, Prior, Threshold
-from tagstream.model_export.bundle.model import Classifier, Prediction, score
+from tagstream.model_export.bundle.model import NO_LIMITS, Classifier, Prediction, score
 from tagstream.model_export.bundle.text import known_words as known_words_of
 from tagstream.model_export.calibrate import prior as priors
 from tagstream.model_export.calibrate.errors import CalibrationError
@@ -18,7 +19,7 @@ from tagstream.model_export.calibrate.joint import DecidedRows
 from tagstream.model_export.calibrate.promised import promised
 from tagstream.model_export.calibrate.temperature import Floats, Ints, fit_temperature, level_sources
 from tagstream.model_export.data.row import Row
-from tagstream.model_export.make import multilabel, reference, strangers
+from tagstream.model_export.make import multilabel, progress, reference, strangers
 from tagstream.model_export.make.draft import Draft, Finished
 from tagstream.model_export.make.earn import Earning, Gain
 from tagstream.model_export.make.network import INVARIANCE_SEED, PARITY_ROWS, Network
@@ -142,37 +143,47 @@ def calibrated(network: Network, recipe: BundleRecipe, gate: Gate | None = None)
     )
     if gate is not None:
         predictions = gate.judged(rows.calibration, predictions)
-    found = promised(
-        decided(predictions, rows.calibration, labels, prior), labels, recipe.promise, certified_only=recipe.certified_only
-    )
+    answered, proof = rows.calibration, [recipe.proves(row) for row in rows.calibration]
+    rows, predictions = replace(rows, calibration=tuple(compress(answered, proof))), list(compress(predictions, proof))
+    # A budget would publish what no row proves.
+    asked = recipe.promise if predictions else replace(recipe.promise, review_budget=None)
+    tested = decided(predictions, rows.calibration, labels, prior)
+    found = promised(tested, labels, asked, certified_only=recipe.certified_only)
     draft = draft.saying(threshold=found.threshold, thresholds=found.thresholds, trade=found.trade)
-    limits = reference.limits_of(predictions, known_words=known_words, strangeness=network.strangeness_limit)
-    training = draft.manifest.training
+    limits = NO_LIMITS
+    if predictions:
+        limits = reference.limits_of(predictions, known_words=known_words, strangeness=network.strangeness_limit)
+    training = {**draft.manifest.training, **recipe.record}
+    if recipe.proving:
+        training |= progress.record(answered, tested, labels, asked)
     if gate is not None:
         limit = strangers.limited(
             gate, classifier, predictions, thresholds=draft.manifest.asked_below(), limits=replace(limits, strangeness=None)
         )
         limits, training = replace(limits, strangeness=limit.value), {**training, strangers.RECORD: limit.record}
+    watched = recipe.seen or rows.calibration or answered
     described = reference.describe(
-        predictions,
+        predictions if watched == rows.calibration else classifier.classify([row.text for row in watched]),
         labels,
-        texts=texts,
-        described=[row.described for row in rows.calibration],
+        texts=[row.text for row in watched],
+        described=[row.described for row in watched],
         limits=limits,
         known_words=known_words,
     )
-    metrics = bundle_metrics.measure(
-        classifier,
-        rows,
-        calibration=predictions,
-        thresholds=draft.manifest.asked_below(),
-        limits=limits,
-    )
+    metrics = None
+    if predictions:
+        metrics = bundle_metrics.measure(
+            classifier,
+            rows,
+            calibration=predictions,
+            thresholds=draft.manifest.asked_below(),
+            limits=limits,
+        )
     draft = draft.saying(
         golden=_golden(classifier, recipe.golden),
         arithmetic=classifier.arithmetic,
         reference=described,
-        metrics=metrics.as_json(),
+        metrics={} if metrics is None else metrics.as_json(),
         parity=_proofs(network, classifier, draft.manifest, recipe.limits),
         training=training if recipe.level_sources else {**training, LEVELS_SOURCES: False},
     )
@@ -290,14 +301,14 @@ def decided(predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequ
 def _weighted(targets: Ints, prior: Prior, labels: Sequence[str], base: Floats | None = None) -> Floats:
     """The weights of rows by a prior, which must not expect a label that they lack: its part of the stream would be certified untested."""
     lacking = [label for label, count in zip(labels, np.bincount(targets, minlength=len(labels)), strict=True) if not count]
-    if lacking:
+    if lacking and len(targets):
         named = ", ".join(f"{label} ({prior.shares[label]:.1%} of the stream)" for label in lacking)
         msg = (
             f"no calibration row has {'this label' if len(lacking) == 1 else 'these labels'}, so that nothing tests decisions about its "
             f"texts: {named}. Next: give rows of every label to calibrate on (--data)."
         )
         raise CalibrationError(msg)
-    return priors.row_weights(targets, priors.in_order(prior.shares, labels), base)
+    return priors.row_weights(targets, priors.in_order(prior.shares, labels), base) if len(targets) else np.ones(0)
 
 
 def _targets(rows: Sequence[Row], labels: Sequence[str]) -> Ints:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
-from tagstream.stream.cli.models import evaluate, importing, look, remake, train
+from tagstream.stream.cli.models import evaluate, importing, look, remake, start, train
 from tagstream.stream.cli.models.options import BundleArgument
 from tagstream.stream.cli.options import Json, path, settings
 from tagstream.stream.terminal import console
@@ -15,6 +15,8 @@ app = typer.Typer(rich_markup_mode=None)
 
 app.command("train")(train.train)
 app.command("import")(importing.import_model)
+app.command("start")(start.start)
+app.command("grow")(start.grow)
 app.command("export")(remake.export)
 app.command("refit")(remake.refit)
 app.command("calibrate")(remake.calibrate)

@@ -10,7 +10,9 @@ from typing import Self
 from tagstream.model_export.bundle.bundle import BundleError, read_manifest
 from tagstream.model_export.bundle.depot import Depot, DepotError
 from tagstream.model_export.bundle.manifest import Manifest
+from tagstream.model_export.make import progress
 from tagstream.monitoring.quality.report import PromisedAccuracy
+from tagstream.monitoring.quality.words import QualityTable
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
@@ -30,10 +32,12 @@ class KnownBundle:
     Attributes:
         judgement: The same of bundles that differ in thresholds alone (`Manifest.judgement`).
         promise: As the manifest certifies it; None where nothing is certified of all labels.
+        progress: What answers certify of a bundle that was begun with labels in words; None of others.
     """
 
     judgement: str
     promise: PromisedAccuracy | None
+    progress: QualityTable | None = None
 
 
 class Bundles:
@@ -103,7 +107,7 @@ class Bundles:
 
 
 def _known(manifest: Manifest) -> KnownBundle:
-    return KnownBundle(judgement=manifest.judgement, promise=_promise(manifest))
+    return KnownBundle(judgement=manifest.judgement, promise=_promise(manifest), progress=progress.table(manifest))
 
 
 def _promise(manifest: Manifest) -> PromisedAccuracy | None:

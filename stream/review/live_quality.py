@@ -8,6 +8,7 @@ import numpy as np
 
 from tagstream.monitoring.quality.report import Decided, PromisedAccuracy, QualityReport, Window, measure
 from tagstream.monitoring.quality.sample import Population
+from tagstream.monitoring.quality.words import QualityTable
 from tagstream.monitoring.vocabulary import Arm
 from tagstream.stream.review.bundles import Bundles, KnownBundle
 from tagstream.stream.review.store.records import QueueFigures
@@ -33,6 +34,7 @@ class LiveQuality:
         report: The estimates; None where nothing was drawn for people.
         left_out: The records that the estimates do not use.
         queue: The items that wait for people.
+        progress: What answers certify of the newest bundle, where it was begun with labels in words.
     """
 
     since_ms: int
@@ -41,6 +43,7 @@ class LiveQuality:
     report: QualityReport | None
     left_out: LeftOut
     queue: QueueFigures
+    progress: QualityTable | None = None
 
     @property
     def days(self) -> float:
@@ -93,7 +96,8 @@ def live_quality(
         models=decided(models, counted[: len(models)]),
         arms=decided(arms, counted[len(models) :]),
     )
-    certified = known[drawn.bundle].promise if drawn.bundle is not None and drawn.bundle in known else None
+    newest = known.get(drawn.bundle or "")
+    certified = None if newest is None else newest.promise
     judged_by = certified if promise is None else PromisedAccuracy(accuracy=promise, least=promise)
     return LiveQuality(
         since_ms=since_ms,
@@ -102,6 +106,7 @@ def live_quality(
         report=measure(window, promise=judged_by) if len(drawn.sample) else None,
         left_out=drawn.left_out,
         queue=store.queue.figures(),
+        progress=None if newest is None else newest.progress,
     )
 
 

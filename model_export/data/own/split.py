@@ -164,9 +164,13 @@ def _beside(rows: Sequence[OwnRow], answers: Sequence[OwnRow]) -> tuple[list[Own
     """Both with common topics where they nearly repeat each other: the quick way judges each row by others that are not like it."""
     if not answers:
         return list(rows), []
-    every = [*rows, *answers]
-    found = _with_topics(every, list(similar_pairs([own.row.text for own in every])))
+    found = together([*rows, *answers])
     return found[: len(rows)], found[len(rows) :]
+
+
+def together(rows: Sequence[OwnRow]) -> list[OwnRow]:
+    """The rows in their order, with a common topic where they nearly repeat each other."""
+    return _with_topics(rows, list(similar_pairs([own.row.text for own in rows])))
 
 
 def _with_topics(rows: Sequence[OwnRow], near: Sequence[tuple[int, int]]) -> list[OwnRow]:

@@ -18,7 +18,7 @@ def print_quality(found: LiveQuality, *, as_json: bool) -> None:
         return
     if found.report is None:
         return
-    for table in words.tables(found.report):
+    for table in (*([] if found.progress is None else [found.progress]), *words.tables(found.report)):
         console.show_table(table.title, table.head, table.rows, note=table.note)
     console.out.print(Text(words.headline(found.report, days=found.days), style="bold"))
     console.out.print(Text(words.verdict(found.report)))

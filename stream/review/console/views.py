@@ -274,7 +274,7 @@ def quality(found: LiveQuality | None, failure: str | None = None) -> Quality:
         headline=_headline(found, failure),
         advice="" if report is None else figures.verdict(report),
         left_out=left_out(found),
-        tables=() if report is None else figures.tables(report),
+        tables=(*([] if found.progress is None else [found.progress]), *([] if report is None else figures.tables(report))),
     )
 
 

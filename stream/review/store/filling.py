@@ -307,13 +307,19 @@ def _term_rows(answered: Iterable[AnsweredEvent]) -> Iterable[Row]:
 
 def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: float) -> None:
     """Write where these events stand, and how people answered; an event without an item is waited for."""
-    names = ("event_id", "model_tag", "in_audit", "in_review", "probabilities", "tagged_ms")
+    names = ("event_id", "model_tag", "in_audit", "in_review", "probabilities", "tagged_ms", "before")
     known = select(*(items.c[name] for name in names)).where(items.c.event_id.in_(ids)).order_by(items.c.event_id)
     opinions, reported = _opinions(connection, ids), _reported(connection, ids)
     read = _read_decisions(connection, opinions)
     stands, answered = [], []
-    for event_id, model_tag, in_audit, in_review, probabilities, tagged_ms in connection.execute(known):
-        decision = Known(in_audit=in_audit, in_review=in_review, probabilities=json.loads(probabilities), tagged_ms=tagged_ms)
+    for event_id, model_tag, in_audit, in_review, probabilities, tagged_ms, before in connection.execute(known):
+        decision = Known(
+            in_audit=in_audit,
+            in_review=in_review,
+            probabilities=json.loads(probabilities),
+            threshold=msgspec.json.decode(before, type=KeptBefore).threshold,
+            tagged_ms=tagged_ms,
+        )
         now = standing(event_id, decision, opinions[event_id], reported[event_id], second_opinion_rate)
         stands.append({name: getattr(now, name) for name in _STANDING} | {"of": event_id, "place": PLACES.get(now.door)})
         counted = [one for one in opinions[event_id] if duplicates.digest(one.prediction_id) in read]

@@ -111,7 +111,8 @@ class Queue:
 
     def claim(self, reviewer: str) -> Claim | None:
         """
-        The item that this reviewer holds already, else the first of the queue that nobody holds and that the reviewer did not skip.
+        The item that this reviewer holds already, else the first of the queue that nobody holds and that the reviewer did not skip;
+        by lot or by doubt in turn where there are both.
 
         None when there is nothing to do.
         """
@@ -125,9 +126,11 @@ class Queue:
             if row is not None:
                 return _renewed(connection, row, now_ms)
             waiting = _ROW.where(items.c.place.is_not(None), _free(now_ms), _for(reviewer, now_ms))
-            row = connection.execute(
-                waiting.order_by(items.c.place, items.c.urgency, items.c.event_id).limit(1).with_for_update(skip_locked=True)
-            ).first()
+            first = waiting.order_by(items.c.place, items.c.urgency, items.c.event_id).limit(1)
+            # Those that are asked by lot stand before those by doubt, and get half of the turns.
+            turns = [first.where(items.c.urgency >= 0), first] if secrets.randbelow(2) else [first]
+            found = (connection.execute(turn.with_for_update(skip_locked=True)).first() for turn in turns)
+            row = next((one for one in found if one is not None), None)
             return None if row is None else _take(connection, row, reviewer, Door(row.door), now_ms)
 
     def renew(self, event_id: str, token: str) -> Claim | Lapsed:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from tagstream.model_export.data import lot
 from tagstream.stream.contract.answers import AnsweredEvent, AskedBy, Before
 from tagstream.stream.contract.event import Fields, Record
 from tagstream.stream.contract.published import DecidedEvent, milliseconds
@@ -65,6 +66,8 @@ class KeptBefore(Before, frozen=True, kw_only=True):
 PLACES: dict[Door | None, int] = {Door.AUDIT: 0, Door.SECOND_OPINION: 1, Door.USER_REPORT: 2, Door.REVIEW: 3}
 # After a week of waiting an item of which the model was sure comes before a new one between two equal labels.
 AGE_MS = 7 * 24 * 3600 * 1000
+# Events that are asked by lot have an urgency below 0, so that the queue can take one of them and one of the others in turn.
+BY_LOT = -1e6
 # Answers that a person gave on the event alone, so that two of them can be compared.
 INDEPENDENT = frozenset({"audit", "review"})
 ASKED_BY: dict[Door, AskedBy] = {
@@ -338,14 +341,14 @@ def standing(
     - A second person is asked about an audit whose answer contradicts the model, and about a drawn part of the others.
 
     Args:
-        event_id: Draws the second opinions.
+        event_id: Draws the second opinions, and the events that are asked by lot.
         decision: Its newest decision.
         opinions: All answers on it, in any order.
         reported_ms: When it was reported.
         second_opinion_rate: The part of the answers on which a second person is asked, 0 to 1.
     """
     if not opinions:
-        return _unanswered(decision, reported_ms)
+        return _unanswered(event_id, decision, reported_ms)
     last = max(opinions, key=lambda opinion: opinion.order)
     stands = partial(EventStanding, version=last.version, answer_id=last.answer_id, tag=last.tag)
     later = [at for at in reported_ms if at > last.decided_ms]
@@ -365,23 +368,29 @@ class Known:
         in_audit: It was drawn for an audit.
         in_review: It went to `review`.
         probabilities: By label.
+        threshold: The confidence below which a person is asked; above 1 it means always.
         tagged_ms: When it was published.
     """
 
     in_audit: bool
     in_review: bool
     probabilities: Mapping[str, float]
+    threshold: float
     tagged_ms: int
 
 
-def _unanswered(decision: Known, reported_ms: Sequence[int]) -> EventStanding:
+def _unanswered(event_id: str, decision: Known, reported_ms: Sequence[int]) -> EventStanding:
     if decision.in_audit:
         # In the order of the draw: an order by doubt would make the answered part another one than the drawn part.
         return EventStanding(door=Door.AUDIT, urgency=decision.tagged_ms)
     if reported_ms:
         return EventStanding(door=Door.USER_REPORT, urgency=min(reported_ms))
     if decision.in_review:
-        return EventStanding(door=Door.REVIEW, urgency=margin(decision.probabilities) + decision.tagged_ms / AGE_MS)
+        age = decision.tagged_ms / AGE_MS
+        if decision.threshold > 1 and lot.is_drawn(event_id):
+            # Of a label that nothing certifies: an order by doubt alone would leave nothing to certify it by.
+            return EventStanding(door=Door.REVIEW, urgency=lot.place(event_id) + age + BY_LOT)
+        return EventStanding(door=Door.REVIEW, urgency=margin(decision.probabilities) + age)
     return EventStanding(door=None, urgency=0.0)
 
 

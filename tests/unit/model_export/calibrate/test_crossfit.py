@@ -61,6 +61,23 @@ def test_logits_that_are_no_numbers_are_refused() -> None:
         )
 
 
+def test_rows_that_no_fold_leaves_out_stand_for_labels_of_one_group() -> None:
+    """Every model learns from the last rows, which get no logits; so a label may have one row beside them, or none."""
+    groups, targets = [*"abcd", *"xyz"], np.array([0, 0, 0, 1, 0, 1, 2])
+    learned: list[set[int]] = []
+
+    def fit(places: np.ndarray) -> None:
+        learned.append(set(places.tolist()))
+
+    found = cross_fit(groups, targets, fit=fit, score=lambda _, places: np.zeros((len(places), 3)), folds=2, always=3)
+    assert found.shape == (4, 3)
+    assert all({4, 5, 6} <= places for places in learned)
+    assert learned[0] | learned[1] == set(range(7))
+    assert learned[0] & learned[1] == {4, 5, 6}
+    with pytest.raises(CalibrationError, match="two groups or more"):
+        cross_fit([*"aa", *"xy"], np.array([0, 1, 0, 1]), fit=fit, score=lambda *_: np.zeros((2, 2)), always=2)
+
+
 SETS = 150
 
 

@@ -56,6 +56,17 @@ def test_bundles_of_both_places_have_one_judgement(tiny_bundle: Bundle, depot: C
     assert depot.asked == [night.digest]
 
 
+def test_a_bundle_of_labels_in_words_says_how_far_it_is(tiny_bundle: Bundle, depot: CountingDepot, tmp_path: Path) -> None:
+    """The console and `tagstream quality` show what answers certify of it; another bundle has no such table."""
+    words = {"labels": {"said": {one: {"about": f"about {one}"} for one in tiny_bundle.manifest.labels}, "sha256": {}}}
+    begun = msgspec.structs.replace(tiny_bundle.manifest, training=words)
+    cold = bundles.write(tmp_path / "cold", manifest=begun, model=tiny_bundle.model, tokenizer=tiny_bundle.tokenizer)
+    found = Bundles(cold.path, depot).known([cold.digest])[cold.digest].progress
+    assert found is not None
+    assert (found.title, [cells[1] for cells in found.rows]) == ("tiny 1: what the answers certify", ["0"] * len(found.rows))
+    assert Bundles(tiny_bundle.path, depot).known([tiny_bundle.digest])[tiny_bundle.digest].progress is None
+
+
 def test_what_was_not_found_is_asked_for_after_a_while(tiny_bundle: Bundle, depot: CountingDepot, tmp_path: Path) -> None:
     """A bundle may come; until then a look costs nothing."""
     now = 0.0

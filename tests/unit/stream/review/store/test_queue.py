@@ -3,6 +3,10 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from tagstream.model_export.data import lot
+from tagstream.stream.review.store import queue
 from tagstream.stream.review.store.queue import LEASE_MS, SAVING_MS, SKIP_MS
 from tagstream.stream.review.store.records import Claim, Door, Lapsed
 from tagstream.stream.review.store.store import Store
@@ -47,6 +51,22 @@ def test_the_order_of_the_queue(store: Store) -> None:
         {},
     )
     assert served(store) == ["first audit", "second audit", "reported", "sure and old", "doubtful", "sure"]
+
+
+@pytest.mark.parametrize("by_doubt", [0, 1])
+def test_what_nothing_certifies_is_asked_by_lot_and_by_doubt_in_turn(
+    store: Store, monkeypatch: pytest.MonkeyPatch, by_doubt: int
+) -> None:
+    """A turn by lot takes the least place of the lot, one by doubt the closest labels; audits come first, and nothing is left over."""
+    monkeypatch.setattr(queue.secrets, "randbelow", lambda _: by_doubt)
+    ids = [f"e{number}" for number in range(12)]
+    drawn = sorted(filter(lot.is_drawn, ids), key=lot.place)
+    others = [one for one in ids if one not in drawn]
+    sure = {one: {"mlops": 0.5 + place / 100, "other": 0.5 - place / 100} for place, one in enumerate(reversed(ids))}
+    asked = [review(one, probabilities=sure[one], threshold=1.0001) for one in ids]
+    store.filling.fill([*asked, audit("audit")], {})
+    turns = [drawn, others[::-1]]
+    assert served(store) == ["audit", *turns[by_doubt], *turns[1 - by_doubt]]
 
 
 def test_a_reviewer_who_returns_gets_the_same_item(store: Store, opened: Open) -> None:

@@ -1,0 +1,126 @@
+"""How far a bundle is that was begun with labels in words: answers, what they certify, and how many more would."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Manifest
+from tagstream.model_export.bundle.promise.promise import Promise
+from tagstream.model_export.calibrate import joint
+from tagstream.model_export.calibrate.joint import DecidedRows
+from tagstream.model_export.calibrate.promised import RISK
+from tagstream.model_export.data import lot
+from tagstream.model_export.data.own.labels import RECORD as LABELS
+from tagstream.model_export.data.row import Row
+from tagstream.monitoring.quality.words import QualityTable
+
+# The part of `training` in a manifest.
+RECORD = "answered"
+# So many times as many answers as there are may be missing; more is no estimate.
+TIMES = (1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Answers behind a bundle.
+
+    Attributes:
+        answers: How many people gave, by label.
+        by_lot: How many of them were asked by lot.
+        missing: About how many more, by lot or by doubt, would certify all published decisions together; None where it is done, or no
+            estimate can be made.
+    """
+
+    answers: dict[str, int]
+    by_lot: int
+    missing: int | None = None
+
+
+def record(rows: Sequence[Row], decided: DecidedRows, labels: Sequence[str], asked: Promise) -> dict[str, object]:
+    """
+    The entry of a manifest.
+
+    Args:
+        rows: The answers.
+        decided: Those by lot, by heads that have not seen them.
+        labels: Those of the bundle.
+        asked: The promise.
+    """
+    counts = Counter(row.tag for row in rows)
+    progress = Progress(
+        answers={label: counts[label] for label in labels},
+        by_lot=len(decided.said),
+        missing=missing(decided, len(labels), asked),
+    )
+    return {RECORD: msgspec.to_builtins(progress)}
+
+
+def missing(decided: DecidedRows, labels: int, asked: Promise) -> int | None:
+    """
+    About how many further answers would certify the promise of all published decisions, if they are like these; the half of them by lot.
+
+    Args:
+        decided: The answers by lot.
+        labels: The number of labels.
+        asked: The promise.
+    """
+    rows = len(decided.said)
+    for times in (1.0, *TIMES) if rows else ():
+        more = decided.take(np.arange(round(rows * times)) % rows)
+        if joint.choose(more, labels, target=asked.precision, floor=asked.least, risk=RISK) is not None:
+            return None if times == 1.0 else math.ceil((times - 1.0) * rows / lot.SHARE)
+    return None
+
+
+def table(manifest: Manifest) -> QualityTable | None:
+    """
+    How far a bundle is, label by label; None for a bundle that was not begun with labels in words.
+
+    Args:
+        manifest: Of the bundle.
+    """
+    if LABELS not in manifest.training:
+        return None
+    progress = msgspec.convert(manifest.training.get(RECORD, {"answers": {}, "by_lot": 0}), type=Progress)
+    return QualityTable(
+        title=f"{manifest.name} {manifest.version}: what the answers certify",
+        head=("label", "answers", "published", "a certificate of its own"),
+        rows=tuple(
+            (
+                label,
+                f"{progress.answers.get(label, 0):,}",
+                "no" if own.confidence == ALWAYS_ASK else f"from {own.confidence} on",
+                _own(own),
+            )
+            for label, own in manifest.thresholds.items()
+        ),
+        note=f"{_whole(manifest, progress)} Certificates rest on the answers that were asked by lot: {progress.by_lot:,} of "
+        f"{sum(progress.answers.values()):,}.",
+    )
+
+
+def _whole(manifest: Manifest, progress: Progress) -> str:
+    """The certificate of all published decisions together, or what it lacks."""
+    whole = manifest.threshold
+    if whole.certified or whole.promise is None:
+        return f"{whole.sentence()}."
+    if not progress.by_lot:
+        return "No precision is certified, so all events go to people."
+    more = (
+        "how many more answers would do cannot be said yet"
+        if progress.missing is None
+        else f"about {progress.missing:,} more answers would do"
+    )
+    return f"No precision is certified, so all events go to people: for a precision of {whole.target_precision} {more}, if they are like these."
+
+
+def _own(own: LabelThreshold) -> str:
+    if own.certified:
+        return f"{own.target_precision}, from {own.confidence} on"
+    if own.labels_needed is None:
+        return f"no: too few of its decisions are right for {own.target_precision}"
+    # A label's own walk counts answers by lot that the model gives this label.
+    return f"no: about {math.ceil(own.labels_needed / lot.SHARE):,} more answers about it for {own.target_precision}"
