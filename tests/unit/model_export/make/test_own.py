@@ -327,6 +327,7 @@ def test_a_bundle_with_more_layers_is_made_from_the_base_encoder(tmp_path: Path,
     made = steps.make(tmp_path / "large", replace(of, network=network, level_sources=False, limits=limits)).bundle
     assert [layers_in(bundle.model) for bundle in (small, made)] == [1, 2]
     assert made.manifest.training["teacher"]["bundle"] == small.digest
+    assert list(made.manifest.training["student"]["layers"]) == [0, 1]
     assert made.manifest.version == recipe.version_of(2)
 
 
