@@ -32,8 +32,9 @@ from tagstream.model_export.make.strangers import Strangers, of_own
 from tagstream.model_export.make.training import Training
 from tagstream.model_export.onnx import parity
 from tagstream.model_export.onnx.restore import layers_in
+from tagstream.model_export.train import base_model
 from tagstream.model_export.train.advisor import AdviceRecipe
-from tagstream.model_export.train.distil import StudentRecipe
+from tagstream.model_export.train.distil import StudentRecipe, spread
 from tagstream.model_export.train.head import HeadRecipe
 from tagstream.model_export.train.tuning import TeacherRecipe
 from tagstream.monitoring.vocabulary import few
@@ -60,6 +61,8 @@ FURTHER = StudentRecipe(
     vector_weight=4.0,
     new_sources=(REAL,),
 )
+# The base encoder's layers have learned nothing yet.
+DEEPER = replace(FURTHER, epochs=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,7 @@ def shipped(
     promise: Promise,
     *,
     seed: int | None = None,
+    layers: int | None = None,
     checkpoint: Path | None = None,
     multilabel: bool = False,
     strangers: Strangers | None = None,
@@ -129,6 +133,7 @@ def shipped(
         rows: The rows.
         promise: The promise that the thresholds keep.
         seed: The teacher's seed; the student's is the next number. The recipes' own seeds by default.
+        layers: Of the student, 1 to those of the base encoder; three unless given.
         checkpoint: Keep the trained network in this file, for `exported`.
         multilabel: Add a second head, which gives a decision its `tags`.
         strangers: The texts that the gate learns from.
@@ -138,8 +143,9 @@ def shipped(
         training = replace(training, teacher=TeacherRecipe(seed=seed), student=StudentRecipe(seed=seed + 1))
     return BundleRecipe(
         rows=rows,
-        network=training,
+        network=with_layers(training, layers),
         promise=promise,
+        version=version_of(layers),
         second_head=LabelHeadRecipe() if multilabel else None,
         strangers=strangers,
     )
@@ -164,6 +170,7 @@ def own(
     *,
     name: str,
     quick: bool,
+    layers: int | None = None,
     multilabel: bool = False,
     strangers: Strangers | None = None,
 ) -> BundleRecipe:
@@ -175,13 +182,14 @@ def own(
         promise: The promise that the thresholds keep.
         name: The bundle's name.
         quick: Keep the base encoder as it is, and fit a head alone; else it is tuned as the shipped model is.
+        layers: Of the tuned network, as of `shipped`.
         multilabel: Add a second head, which learns from the training rows and has its thresholds from the calibration rows.
         strangers: The texts of none of the labels that the gate learns from.
     """
     shares = {source: float(count) for source, count in Counter(row.source for row in rows.train if not row.answered).items()}
     return BundleRecipe(
         rows=rows,
-        network=Quick(recipe=QuickRecipe()) if quick else training_of(rows),
+        network=Quick(recipe=QuickRecipe()) if quick else with_layers(training_of(rows), layers),
         promise=promise,
         name=name,
         version=OWN_VERSION,
@@ -332,6 +340,7 @@ def tuned_further(
     rows: Splits,
     promise: Promise,
     *,
+    layers: int | None = None,
     checkpoint: Path | None = None,
     multilabel: bool = False,
     strangers: Strangers | None = None,
@@ -343,6 +352,8 @@ def tuned_further(
         bundle: The bundle.
         rows: The rows, of its labels.
         promise: The promise that the thresholds keep.
+        layers: Of the tuned network, as of `shipped`; as many as the bundle's unless given. Where the bundle has fewer, it begins as the
+            base encoder's.
         checkpoint: Keep the tuned network in this file, for `exported`.
         multilabel: Add a second head.
         strangers: As of `BundleRecipe`.
@@ -351,16 +362,19 @@ def tuned_further(
         CalibrationError: The rows have labels that the bundle lacks.
     """
     refuse_other_labels(rows.labels, bundle.manifest.labels)
-    training = Training(
-        start=bundle,
-        advice=AdviceRecipe(source_shares={REAL: 1.0}),
-        student=replace(FURTHER, layers=tuple(range(layers_in(bundle.model)))),
-        checkpoint=checkpoint,
+    has = layers_in(bundle.model)
+    wanted = has if layers is None else layers
+    student = (
+        replace(FURTHER, layers=spread(wanted, has))
+        if wanted <= has
+        else replace(DEEPER, layers=spread(wanted, base_model.LAYERS))
     )
+    training = Training(start=bundle, advice=AdviceRecipe(source_shares={REAL: 1.0}), student=student, checkpoint=checkpoint)
     return BundleRecipe(
         rows=rows,
         network=training,
         promise=promise,
+        version=version_of(layers),
         second_head=LabelHeadRecipe() if multilabel else None,
         strangers=strangers,
     )
@@ -468,6 +482,23 @@ def refuse_other_labels(found: Sequence[str], labels: Sequence[str]) -> None:
             "--data FILE`, or earn the thresholds from people's answers, `tagstream model calibrate FOLDER --out OUT --reviewed topic`."
         )
         raise CalibrationError(msg)
+
+
+def version_of(layers: int | None) -> str:
+    """
+    The version of the shipped model with so many layers; its own unless they are given.
+
+    >>> version_of(6).removeprefix(VERSION)
+    '-6-layers'
+    """
+    return VERSION if layers is None else f"{VERSION}-{layers}-layers"
+
+
+def with_layers(training: Training, layers: int | None) -> Training:
+    """The same with a student of so many layers of the base encoder, which the teacher has; its own unless they are given."""
+    if layers is None or training.student is None:
+        return training
+    return replace(training, student=replace(training.student, layers=spread(layers, base_model.LAYERS)))
 
 
 def training_of(rows: Splits) -> Training:

@@ -37,8 +37,8 @@ class Training:
         advice: Of the adviser; None: labels alone are learned.
         teacher: Of the network that is tuned.
         student: Of the smaller one that imitates it; None: the teacher is the result.
-        start: The network of this bundle in the place of the teacher: the student begins as all its layers, imitates it on what it has
-            learned from, and learns labels and opinions of its `new_sources`.
+        start: The network of this bundle in the place of the teacher: the student begins as its layers, or as the base encoder's where it
+            has more, imitates it on what it has learned from, and learns labels and opinions of its `new_sources`.
         head: Of a head that is fitted anew at the end; None: it stays as it was tuned.
         threads: The number of cores.
         checkpoint: Keep the trained network here, for `Checkpoint`, and its teacher beside it (`teacher_path`): before the first gate.
@@ -106,8 +106,9 @@ def fit(base: BaseModel, splits: Splits, plan: Training, work: Work) -> tuple[Ta
     silent = [row for row in splits.unlabelled if plan.is_taught(row)]
     texts, advised = _soft_examples(splits, train, silent, batches.encode(tokenizer, [row.text for row in silent]), plan)
 
+    fresh = TagNetwork.from_bert(base.bert, labels=len(labels))
+
     def teach() -> Tuned:
-        fresh = TagNetwork.from_bert(base.bert, labels=len(labels))
         if plan.start is not None:
             known = restore(plan.start.model, dataclasses.replace(fresh.shape, layers=layers_in(plan.start.model)))
             return Tuned(network=known, tuned_share=1.0, losses={"1.0": balanced_loss(known, calibration)})
@@ -120,7 +121,8 @@ def fit(base: BaseModel, splits: Splits, plan: Training, work: Work) -> tuple[Ta
         alone = Trained(labels=labels, record={"teacher": dataclasses.asdict(plan.teacher)})
         checkpoint.save(teacher_path(plan.checkpoint), network, alone)
     if plan.student is not None:
-        network = distil(network, train, texts, plan.student, work)
+        deeper = fresh if len(plan.student.layers) > network.shape.layers else None
+        network = distil(network, train, texts, plan.student, work, deeper=deeper)
         losses["student"] = balanced_loss(network, calibration)
     if plan.head is not None:
         probe(network, train, plan.head)

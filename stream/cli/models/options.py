@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tagstream.model_export.bundle.promise.promise import Promise
     from tagstream.model_export.data.own.read import OwnColumns
 
+# Those of the base encoder, `base_model.LAYERS`, which needs the extra `export`.
+MOST_LAYERS = 6
+
 BundleArgument = Annotated[
     Path | None,
     typer.Argument(help="Folder of the bundle; that of the settings unless given.", metavar="FOLDER", parser=path),
@@ -36,6 +39,28 @@ TagColumn = Annotated[
 ]
 SourceColumn = Annotated[
     str | None, typer.Option("--source", help="Column of the kind of text.", metavar="NAME", parser=not_empty)
+]
+
+
+def _of_base(given: int | None) -> int | None:
+    """
+    Refuse a number of layers that cannot be cut from the base encoder.
+
+    Raises:
+        BadParameter: It has not so many, or none is left.
+    """
+    if given is not None and not 1 <= given <= MOST_LAYERS:
+        msg = f"a network of {given} cannot be cut from the base encoder, all-MiniLM-L6-v2, which has {MOST_LAYERS}. Next: give 1 to {MOST_LAYERS}."
+        raise typer.BadParameter(msg)
+    return given
+
+
+Layers = Annotated[
+    int | None,
+    typer.Option(
+        help=f"Layers of the network, 1 to {MOST_LAYERS}: more are slower and more often right. Three, or as the bundle has, unless given.",
+        callback=_of_base,
+    ),
 ]
 Gold = Annotated[Path | None, typer.Option(help="Rows that will only be measured on.", metavar="FILE", parser=path)]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse rows with warnings too, and write nothing.")]

@@ -13,6 +13,7 @@ from tagstream.stream.cli.models.options import (
     BundleArgument,
     ColumnOptions,
     DataFolder,
+    Layers,
     MultilabelOption,
     OutFolder,
     PromiseOptions,
@@ -87,6 +88,7 @@ class RefitOptions:
         Path | None,
         typer.Option(help="Of --tune: keep the tuned network in this file.", metavar="FILE", parser=path),
     ] = None
+    layers: Layers = None
     answers: Answers = None
 
 
@@ -106,6 +108,8 @@ def refit(options: RefitOptions) -> None:
         fail("--tune changes the head with the encoder. Next: leave out --keep-head.", EXIT_USAGE)
     if options.checkpoint is not None and not options.tune:
         fail("--checkpoint keeps the network that --tune tunes. Next: give --tune, or leave it out.", EXIT_USAGE)
+    if options.layers is not None and not options.tune:
+        fail("without --tune the encoder keeps its layers. Next: give --tune, or leave out --layers.", EXIT_USAGE)
     if options.tune and chosen.real is None:
         fail("there is nothing new to learn: TAGSTREAM_REAL names no folder with real titles. Next: name it.", EXIT_USAGE)
     kept = bundle.read(chosen.bundle)
@@ -117,7 +121,15 @@ def refit(options: RefitOptions) -> None:
     rows = splits.load(needs.data_folder(chosen), answers_file=options.answers, real_folder=chosen.real)
     promise, multilabel, gate = options.promise.asked(), options.multilabel, _new_gate(kept, rows, chosen.real)
     of = (
-        recipe.tuned_further(kept, rows, promise, checkpoint=options.checkpoint, multilabel=multilabel, strangers=gate)
+        recipe.tuned_further(
+            kept,
+            rows,
+            promise,
+            layers=options.layers,
+            checkpoint=options.checkpoint,
+            multilabel=multilabel,
+            strangers=gate,
+        )
         if options.tune
         else recipe.refitted(kept, rows, promise, keep_head=options.keep_head, multilabel=multilabel, strangers=gate)
     )

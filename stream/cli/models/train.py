@@ -12,6 +12,7 @@ from tagstream.stream.cli.models.options import (
     Answers,
     ColumnOptions,
     Gold,
+    Layers,
     MultilabelOption,
     PromiseOptions,
     Strict,
@@ -91,6 +92,7 @@ class TrainOptions:
     promise: PromiseOptions = field(default_factory=PromiseOptions)
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone."), SHIPPED] = False
     multilabel: MultilabelOption = False
+    layers: Layers = None
     tags: Annotated[
         str | None,
         typer.Option(
@@ -127,6 +129,8 @@ def train(options: TrainOptions) -> None:
             "--tags names the column of all labels of a text, which --multilabel learns from. Next: give both or none.",
             EXIT_USAGE,
         )
+    if options.quick and options.layers is not None:
+        fail("--quick keeps all layers of the base encoder. Next: leave out --layers, or --quick.", EXIT_USAGE)
     note_replaced(options.folder / "bundle" if options.all else options.folder)
     if options.data is not None and of_a_file:
         train_own(options, options.data)
@@ -159,7 +163,15 @@ def train_own(options: TrainOptions, file: Path) -> None:
     if work.is_dir():
         console.talk(f"{work} keeps a training that was stopped: what it has of these rows is not computed again")
     gate = strangers.of_own(none.rows, none.digests)
-    of = recipe.own(rows, promise, name=folder.name, quick=options.quick, multilabel=options.multilabel, strangers=gate)
+    of = recipe.own(
+        rows,
+        promise,
+        name=folder.name,
+        quick=options.quick,
+        layers=options.layers,
+        multilabel=options.multilabel,
+        strangers=gate,
+    )
     try:
         with progress.stages() as tell:
             made = steps.make(folder, of, Work(work, tell))
@@ -267,6 +279,7 @@ def _make_shipped(options: TrainOptions, folder: Path, folders: "Folders", kept:
         rows,
         options.promise.asked(),
         seed=options.seed,
+        layers=options.layers,
         checkpoint=network,
         multilabel=options.multilabel,
         strangers=strangers.of_shipped(rows, folders.real),

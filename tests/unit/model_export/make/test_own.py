@@ -1,5 +1,6 @@
 """Bundles of a user's own labels: any number of them, with a small encoder, the quick way and the whole way."""
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,12 +23,15 @@ from tagstream.model_export.make.multilabel import LabelHeadRecipe
 from tagstream.model_export.make.quick import QuickRecipe
 from tagstream.model_export.make.steps import Made
 from tagstream.model_export.make.strangers import Strangers
+from tagstream.model_export.make.training import Training
 from tagstream.model_export.onnx.ngrams import NgramRecipe
 from tagstream.model_export.onnx.parity import GateLimits
+from tagstream.model_export.onnx.restore import layers_in
 from tagstream.model_export.train import base_model, work
 from tagstream.model_export.train.base_model import BaseModel
 from tagstream.model_export.train.distil import StudentRecipe
 from tagstream.model_export.train.work import Tell, Work
+from tagstream.stream.cli.models.options import MOST_LAYERS
 
 PROMISE = Promise(precision=0.6)
 
@@ -82,12 +86,13 @@ def own_bundle(
     rows: Splits,
     *,
     quick: bool = True,
+    layers: int | None = None,
     multilabel: bool = False,
     kept: Work | None = None,
     strangers: Strangers | None = None,
 ) -> Made:
     """A bundle of these rows. An encoder that nobody trained hardly tells labels apart, so rounding may change more of them."""
-    of = recipe.own(rows, PROMISE, name=folder.name, quick=quick, multilabel=multilabel, strangers=strangers)
+    of = recipe.own(rows, PROMISE, name=folder.name, quick=quick, layers=layers, multilabel=multilabel, strangers=strangers)
     limits = GateLimits(quantised_agreement=0.8, quantised_flips=0.5)
     return steps.make(folder, replace(of, limits=limits), kept or Work())
 
@@ -252,6 +257,42 @@ def test_a_stopped_training_of_the_whole_network_goes_on(tmp_path: Path, monkeyp
     assert told[0] == ("student", 11)
     assert loaded(tmp_path / "bank", rows).manifest.threshold.rows == len(rows.calibration)
     assert [path.name for path in tmp_path.iterdir()] == ["bank"]
+
+
+def test_a_network_has_the_layers_that_were_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both layers of the small encoder the whole way, teacher, student and file; the quick way and the default keep their own."""
+    monkeypatch.setattr(recipe, "LEAST_STEPS", 20)
+    monkeypatch.setattr(base_model, "LAYERS", 2)
+    monkeypatch.setattr(recipe, "StudentRecipe", partial(StudentRecipe, layers=(1,)))
+    rows = splits(2, 40)
+    found = [
+        layers_in(own_bundle(tmp_path / str(layers), rows, quick=False, layers=layers).bundle.model) for layers in (None, 2)
+    ]
+    assert found == [1, 2]
+
+
+def test_a_bundle_with_more_layers_is_made_from_the_base_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle of one layer teaches one of two what it knows; the manifest names it, and the version tells both apart."""
+    monkeypatch.setattr(recipe, "LEAST_STEPS", 20)
+    monkeypatch.setattr(base_model, "LAYERS", 2)
+    rows = splits(2, 40)
+    small = own_bundle(tmp_path / "small", rows, quick=False, layers=1).bundle
+    of = recipe.tuned_further(small, rows, PROMISE, layers=2)
+    assert isinstance(of.network, Training)
+    # The adviser's packages are not on every machine.
+    network = replace(of.network, advice=None)
+    limits = GateLimits(quantised_agreement=0.8, quantised_flips=0.5)
+    made = steps.make(tmp_path / "large", replace(of, network=network, level_sources=False, limits=limits)).bundle
+    assert [layers_in(bundle.model) for bundle in (small, made)] == [1, 2]
+    assert made.manifest.training["teacher"]["bundle"] == small.digest
+    assert list(made.manifest.training["student"]["layers"]) == [0, 1]
+    assert made.manifest.version == recipe.version_of(2)
+
+
+def test_the_base_encoder_has_the_layers_that_the_options_allow() -> None:
+    """The command says the number without PyTorch, and the recipe cuts by it."""
+    config = json.loads((base_model.find() / base_model.CONFIG).read_bytes())
+    assert {config["num_hidden_layers"], MOST_LAYERS} == {base_model.LAYERS}
 
 
 def test_refused_rows_leave_the_old_bundle(tmp_path: Path) -> None:

@@ -181,6 +181,17 @@ def test_student_moves_toward_its_teacher() -> None:
     assert after < before
 
 
+def test_a_deeper_student_begins_as_the_network_that_has_the_layers() -> None:
+    """Without a step it has that network's vectors and the teacher's head."""
+    torch.manual_seed(1)
+    teacher, base, some = network(), TagNetwork(replace(SHAPE, layers=3)).eval(), examples(32)
+    recipe = StudentRecipe(layers=(0, 1, 2), epochs=0, batch_rows=16)
+    student = distil(teacher, some, soft_examples(some, labels=4), recipe, deeper=base)
+    assert student.shape.layers == 3
+    assert torch.equal(batches.embed(student, some.rows), batches.embed(base, some.rows))
+    assert torch.equal(student.head.weight, teacher.head.weight)
+
+
 def test_a_network_that_is_tuned_further_keeps_what_it_knew() -> None:
     """On texts that the teacher knows its vectors are held to; texts of new sources follow their labels alone."""
     teacher, some = network(), examples(64)

@@ -322,6 +322,8 @@ def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
         (("--tune", "--keep-head"), "leave out --keep-head"),
         (("--checkpoint", "kept"), "give --tune"),
         (("--tune",), "TAGSTREAM_REAL names no folder"),
+        (("--layers", "6"), "give --tune, or leave out --layers"),
+        (("--tune", "--layers", "7"), "the base encoder, all-MiniLM-L6-v2, which has 6. Next: give 1 to 6."),
     ],
 )
 def test_a_network_is_not_tuned_further_by_halves(words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,12 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from tagstream.model_export.bundle.manifest import VERSION
 from tagstream.model_export.bundle.model import Prediction, predict
 from tagstream.model_export.data import splits
 from tagstream.model_export.make import steps
 from tagstream.model_export.make.recipe import BundleRecipe
+from tagstream.model_export.make.training import Training
 from tagstream.monitoring.observer import NullObserver
 from tagstream.stream.cli import main
 from tagstream.stream.cli.models import needs
@@ -234,7 +236,14 @@ def test_every_option_is_of_one_training_or_of_both() -> None:
     """A new option says which training it is of; those of both are the places and the promise."""
     hints = get_type_hints(TrainOptions, include_extras=True)
     marks = {name: {OWN, SHIPPED} & set(getattr(hint, "__metadata__", ())) for name, hint in hints.items()}
-    assert {name for name, found in marks.items() if not found} == {"folder", "data", "promise", "answers", "multilabel"}
+    assert {name for name, found in marks.items() if not found} == {
+        "folder",
+        "data",
+        "promise",
+        "answers",
+        "multilabel",
+        "layers",
+    }
     assert {len(found) for found in marks.values()} == {0, 1}
 
 
@@ -250,6 +259,34 @@ def test_options_of_the_shipped_model_are_refused_beside_a_file(tmp_path: Path, 
     """All of them are named, also a seed of 0, before the file is looked at."""
     result = train(tmp_path / "out", "--data", tmp_path / "none.csv", *words)
     assert (result.exit_code, said in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--layers", "0"), "a network of 0 cannot be cut from the base encoder"),
+        (("--layers", "7"), "has 6. Next: give 1 to 6."),
+        (("--layers", "6", "--quick"), "--quick keeps all layers of the base encoder"),
+    ],
+)
+def test_layers_that_no_training_can_give_are_refused(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    """Before the file is looked at, with what can be asked for."""
+    result = train(tmp_path / "out", "--data", tmp_path / "none.csv", *words)
+    assert (result.exit_code, said in " ".join(result.stderr.replace("│", " ").split())) == (2, True)
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("words", [("--all", "--corpus-only"), ("--corpus-only",)])
+def test_the_shipped_model_is_trained_with_the_layers_that_were_asked_for(
+    words: tuple[str, ...], tmp_path: Path, recipes: list[BundleRecipe]
+) -> None:
+    """The student is cut from its teacher evenly, and the version says that it is not the shipped model."""
+    for layers in ((), ("--layers", "2"), ("--layers", "6", "--seed", "3")):
+        result = train(tmp_path / "out", *words, *layers)
+        assert isinstance(result.exception, ReachedError), result.exception
+    students = [of.network.student for of in recipes if isinstance(of.network, Training)]
+    assert [student.layers for student in students if student] == [(0, 2, 5), (0, 5), (0, 1, 2, 3, 4, 5)]
+    assert [of.version for of in recipes] == [VERSION, f"{VERSION}-2-layers", f"{VERSION}-6-layers"]
 
 
 @pytest.mark.parametrize("words", [("--group", "person", "--strict"), ("--allow", "repeated", "--base-corpus")])
