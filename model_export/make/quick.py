@@ -26,7 +26,7 @@ from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make.network import PARITY_ROWS, Compared, Network, OutOfFold, own_rows, two_files
 from tagstream.model_export.onnx import heads, ngrams, parity
 from tagstream.model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
-from tagstream.model_export.train import base_model, batches
+from tagstream.model_export.train import base_model, batches, multilingual
 from tagstream.model_export.train.base_model import BaseModel
 from tagstream.model_export.train.checkpoint import Trained
 from tagstream.model_export.train.examples import Examples, examples, natural_shares
@@ -65,9 +65,16 @@ class EncoderFile(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quick:
-    """The base encoder as it is, with a head and a reader of n-grams that are fitted to every training and calibration row."""
+    """
+    The base encoder as it is, with a head and a reader of n-grams that are fitted to every training and calibration row.
+
+    Attributes:
+        recipe: Every number of the procedure.
+        multilingual: The encoder is the one that reads many languages; see `data.multilingual`.
+    """
 
     recipe: QuickRecipe
+    multilingual: bool = False
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """
@@ -75,10 +82,11 @@ class Quick:
 
         Raises:
             BaseModelError: The pretrained encoder is missing or differs from its sum.
+            EncoderFileError: Likewise, of the multilingual one.
             CalibrationError: A label has rows of a single topic.
             ParityError: The exported encoder is not the given one.
         """
-        recipe, base = self.recipe, base_model.load()
+        recipe, base = self.recipe, multilingual.load() if self.multilingual else base_model.load()
         torch.set_num_threads(recipe.threads)
         pool, labels = (*rows.train, *rows.calibration), rows.labels
         counted = np.array([place for place, row in enumerate(pool) if not row.answered])
@@ -106,7 +114,7 @@ class Quick:
         return Network(
             model=ngrams.add(plain, learned, labels),
             tokenizer=tokenizer,
-            trained=Trained(labels=labels, record=ngrams.recorded(_record(rows, recipe), learned)),
+            trained=Trained(labels=labels, record=ngrams.recorded(_record(rows, recipe, base), learned)),
             compared=_compared(fitting, head, plain, encoder.export, limits),
             rows=replace(rows, train=pool, calibration=judged),
             out_of_fold=OutOfFold(
@@ -169,9 +177,9 @@ def _compared(fitting: _Fitting, head: Head, plain: bytes, export: parity.Differ
     return Compared(logits=(exact, found), export=export, quantisation=parity.check_quantised(exact, found, limits))
 
 
-def _record(rows: Splits, recipe: QuickRecipe) -> dict[str, object]:
+def _record(rows: Splits, recipe: QuickRecipe, base: BaseModel) -> dict[str, object]:
     return {
-        "base_model": base_model.as_record(),
+        "base_model": base.record,
         "quick": asdict(recipe),
         "data": rows.as_record(),
         "libraries": libraries(),

@@ -148,6 +148,7 @@ def own(
     *,
     name: str,
     quick: bool,
+    multilingual: bool = False,
     multilabel: bool = False,
     strangers: Strangers | None = None,
 ) -> BundleRecipe:
@@ -159,13 +160,14 @@ def own(
         promise: The promise that the thresholds keep.
         name: The bundle's name.
         quick: Keep the base encoder as it is, and fit a head alone; else it is tuned as the shipped model is.
+        multilingual: Its encoder is the one that reads many languages; with `quick` alone.
         multilabel: Add a second head, which learns from the training rows and has its thresholds from the calibration rows.
         strangers: The texts of none of the labels that the gate learns from.
     """
     shares = {source: float(count) for source, count in Counter(row.source for row in rows.train if not row.answered).items()}
     return BundleRecipe(
         rows=rows,
-        network=Quick(recipe=QuickRecipe()) if quick else training_of(rows),
+        network=Quick(recipe=QuickRecipe(), multilingual=multilingual) if quick else training_of(rows),
         promise=promise,
         name=name,
         version=OWN_VERSION,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER = "trained"
 # The name of the shipped bundle in tables.
 IN_TABLES = "shipped"
+# The value of --base for rows in other languages than English.
+MULTILINGUAL = "multilingual"
 # Marks of options that one of the two trainings alone has, in the words of a sentence.
 OWN, SHIPPED = "a file of your own rows", "the shipped model"
 
@@ -72,6 +74,14 @@ class TrainOptions:
         typer.Option("--quick", help="Fit a head to the base encoder, in minutes, instead of tuning the whole network."),
         OWN,
     ] = False
+    base: Annotated[
+        Literal["english", "multilingual"] | None,
+        typer.Option(
+            "--base",
+            help="The encoder to learn with: english unless given; multilingual needs --quick and the extra of its name.",
+        ),
+        OWN,
+    ] = None
     columns: Annotated[ColumnOptions, OWN] = field(default_factory=ColumnOptions)
     strict: Annotated[Strict, OWN] = False
     allow: Annotated[Allow, OWN] = None
@@ -127,6 +137,11 @@ def train(options: TrainOptions) -> None:
             "--tags names the column of all labels of a text, which --multilabel learns from. Next: give both or none.",
             EXIT_USAGE,
         )
+    if options.base == MULTILINGUAL and not options.quick:
+        fail(
+            "--base multilingual learns with --quick alone: the whole network is tuned from the English encoder. Next: add --quick.",
+            EXIT_USAGE,
+        )
     note_replaced(options.folder / "bundle" if options.all else options.folder)
     if options.data is not None and of_a_file:
         train_own(options, options.data)
@@ -141,13 +156,17 @@ def train_own(options: TrainOptions, file: Path) -> None:
     Raises:
         ExtraMissingError: PyTorch or scikit-learn is not installed.
         RowsError: The rows cannot be read or learned from; nothing is written.
+        EncoderFileError: The file of the multilingual base is another one than the project was measured with.
         DoubtfulDataError: They have warnings, and `strict` asks for none; nothing is written.
         ParityError: A gate refuses the trained network.
     """
-    from tagstream.stream.cli.models.needs import require_export
+    from tagstream.stream.cli.models.needs import require_export, require_multilingual
     from tagstream.stream.terminal import progress
 
     require_export(level="warning")
+    multilingual = options.base == MULTILINGUAL
+    if multilingual:
+        require_multilingual()
     # The bundle's name is that of its folder, and `.` has none.
     folder, promise = options.folder.resolve(), options.promise.asked()
     rows, none = _rows(options, file, promise)
@@ -159,7 +178,15 @@ def train_own(options: TrainOptions, file: Path) -> None:
     if work.is_dir():
         console.talk(f"{work} keeps a training that was stopped: what it has of these rows is not computed again")
     gate = strangers.of_own(none.rows, none.digests)
-    of = recipe.own(rows, promise, name=folder.name, quick=options.quick, multilabel=options.multilabel, strangers=gate)
+    of = recipe.own(
+        rows,
+        promise,
+        name=folder.name,
+        quick=options.quick,
+        multilingual=multilingual,
+        multilabel=options.multilabel,
+        strangers=gate,
+    )
     try:
         with progress.stages() as tell:
             made = steps.make(folder, of, Work(work, tell))
@@ -177,6 +204,7 @@ def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Split
     from tagstream.model_export.data.own import answers
     from tagstream.model_export.data.own.none import gather, read_none
     from tagstream.model_export.data.own.read import read_own
+    from tagstream.model_export.data.own.texts import multilingual_encoder
     from tagstream.model_export.measure.own import look_at
 
     columns = (
@@ -187,7 +215,15 @@ def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Split
     base = splits.load(None) if options.base_corpus else None
     answered = None if options.answers is None else answers.read(options.answers)
     given = None if options.none is None else read_none(options.none, columns)
-    found = look_at(rows, gold, base=base, answers=answered, multilabel=options.multilabel, promise=promise)
+    found = look_at(
+        rows,
+        gold,
+        base=base,
+        answers=answered,
+        multilabel=options.multilabel,
+        promise=promise,
+        encoder=multilingual_encoder() if options.base == MULTILINGUAL else None,
+    )
     console.talk(found.as_text())
     found.refuse(strict=options.strict, allowed=options.allow or ())
     if not found.division.splits.holdout:
