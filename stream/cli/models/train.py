@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.models.options import (
+    MULTILINGUAL,
     Allow,
     Answers,
+    Base,
     ColumnOptions,
     Gold,
     MultilabelOption,
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER = "trained"
 # The name of the shipped bundle in tables.
 IN_TABLES = "shipped"
-# The value of --base for rows in other languages than English.
-MULTILINGUAL = "multilingual"
 # Marks of options that one of the two trainings alone has, in the words of a sentence.
 OWN, SHIPPED = "a file of your own rows", "the shipped model"
 
@@ -74,14 +74,7 @@ class TrainOptions:
         typer.Option("--quick", help="Fit a head to the base encoder, in minutes, instead of tuning the whole network."),
         OWN,
     ] = False
-    base: Annotated[
-        Literal["english", "multilingual"] | None,
-        typer.Option(
-            "--base",
-            help="The encoder to learn with: english unless given; multilingual needs --quick and the extra of its name.",
-        ),
-        OWN,
-    ] = None
+    base: Annotated[Base, OWN] = None
     columns: Annotated[ColumnOptions, OWN] = field(default_factory=ColumnOptions)
     strict: Annotated[Strict, OWN] = False
     allow: Annotated[Allow, OWN] = None
