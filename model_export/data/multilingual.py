@@ -123,9 +123,9 @@ class EncoderFile:
     def _after_letters(self) -> int:
         """Where the list of constants begins: behind the pieces and a table of letters, which NFKC stands for here."""
         count, *_numbers, text_bytes = _PIECES.unpack_from(self.raw, _HEADER.size)
-        place = _HEADER.size + _PIECES.size + 4 * (2 * count + 1) + int(text_bytes)
+        place = _HEADER.size + _PIECES.size + 4 * (2 * count + 1) + text_bytes
         _letters, letter_bytes = _LETTERS.unpack_from(self.raw, place)
-        return place + _LETTERS.size + int(letter_bytes)
+        return int(place + _LETTERS.size + letter_bytes)
 
 
 def as_record() -> dict[str, object]:
