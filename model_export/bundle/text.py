@@ -353,6 +353,10 @@ def signals_of(
 # A word of a single text is a name or a typo, and would make the bundle a list of rare words.
 LEAST_TEXTS = 2
 _BETWEEN = re.compile(r"[\s/\-\u2013\u2014]+")
+# Thai, Lao, Burmese, Khmer, Japanese syllables, and Chinese characters.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_CHARACTER = re.compile(f"[{_UNSPACED}]")
+_CHARACTER_OR_WORD = re.compile(f"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\\W_])+")
 _ENDS = ".,:;!?\"'()[]\u2018\u2019\u201c\u201d\u2026"
 
 
@@ -360,15 +364,26 @@ def unfamiliar_share(text: str, known: Collection[str]) -> float:
     """
     The share of words that are not among the known ones, as if the text had one known word more; rounded to four decimals.
 
-    The word more keeps one rare name in a short title from being strange.
+    The word more keeps one rare name in a short title from being strange. A piece of a script that is written without spaces counts as
+    its characters where one of them is known, else as one word.
 
     >>> unfamiliar_share("Segmenting roofs in aerial photographs", {"segmenting", "in", "aerial", "photographs"})
     0.1667
     >>> unfamiliar_share("Le toit vu du ciel", {"segmenting", "in", "aerial", "photographs"})
     0.8333
+    >>> unfamiliar_share("\u6c7d\u8f66\u4ef7\u683c", {"\u6c7d", "\u8f66", "\u4ef7"}), unfamiliar_share("\u6c7d\u8f66\u4ef7\u683c", {"car"})
+    (0.2, 0.5)
     """
-    cut = split_words(text)
-    return round(sum(word not in known for word in cut) / (len(cut) + 1), SHARE_DECIMALS)
+    count = unknown = 0
+    for piece in split_words(text):
+        if piece in known:
+            count += 1
+            continue
+        parts = _unspaced(piece)
+        cut = parts if any(part in known and _CHARACTER.match(part) for part in parts) else [piece]
+        count += len(cut)
+        unknown += sum(part not in known for part in cut)
+    return round(unknown / (count + 1), SHARE_DECIMALS)
 
 
 def split_words(text: str) -> list[str]:
@@ -386,7 +401,14 @@ def split_words(text: str) -> list[str]:
     return [piece for piece in pieces if piece.isalnum() or any(map(str.isalnum, piece))]
 
 
+def _unspaced(piece: str) -> list[str]:
+    """The characters of scripts without spaces in a piece, and the words between them; none where it has no such character."""
+    return [] if piece.isascii() or not _CHARACTER.search(piece) else _CHARACTER_OR_WORD.findall(piece)
+
+
 def known_words(texts: Iterable[str]) -> list[str]:
-    """The words of at least `LEAST_TEXTS` of these texts, in order of code points."""
-    counts = Counter(word for text in texts for word in set(split_words(text)))
+    """The words of at least `LEAST_TEXTS` of these texts, and the characters of scripts without spaces, in order of code points."""
+    counts = Counter(
+        word for text in texts for word in {part for piece in split_words(text) for part in (piece, *_unspaced(piece))}
+    )
     return sorted(word for word, found in counts.items() if found >= LEAST_TEXTS)

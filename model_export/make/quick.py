@@ -29,7 +29,7 @@ from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make.network import PARITY_ROWS, Compared, Network, OutOfFold, compared_before, own_rows, two_files
 from tagstream.model_export.onnx import heads, ngrams, parity
 from tagstream.model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
-from tagstream.model_export.train import base_model, batches
+from tagstream.model_export.train import base_model, batches, multilingual
 from tagstream.model_export.train.base_model import BaseModel
 from tagstream.model_export.train.checkpoint import Trained
 from tagstream.model_export.train.examples import Examples, examples, natural_shares
@@ -73,6 +73,7 @@ class Quick:
 
     Attributes:
         recipe: Every number.
+        multilingual: The base encoder is the one that reads many languages; see `data.multilingual`.
         always: Further rows to learn from, on which nothing is calibrated; every label has some.
         counts: As how many rows each of these counts.
         texts: Further texts to measure the ranges of activations on, where the rows are too few.
@@ -80,6 +81,7 @@ class Quick:
     """
 
     recipe: QuickRecipe
+    multilingual: bool = False
     always: tuple[Row, ...] = ()
     counts: float = 1.0
     texts: tuple[Row, ...] = ()
@@ -91,10 +93,11 @@ class Quick:
 
         Raises:
             BaseModelError: The pretrained encoder is missing or differs from its sum.
+            EncoderFileError: Likewise, of the multilingual one.
             CalibrationError: A label has rows of a single topic.
             ParityError: The exported encoder is not the given one.
         """
-        recipe, base = self.recipe, base_model.load() if self.encoder is None else self.encoder
+        recipe, base = self.recipe, self._encoder()
         torch.set_num_threads(recipe.threads)
         pool = (*rows.train, *rows.calibration, *self.always)
         labels = tuple(sorted({*rows.labels, *(row.tag for row in self.always)}))
@@ -129,7 +132,7 @@ class Quick:
         return Network(
             model=ngrams.add(plain, learned, labels),
             tokenizer=tokenizer,
-            trained=Trained(labels=labels, record=ngrams.recorded(self._record(rows), learned)),
+            trained=Trained(labels=labels, record=ngrams.recorded(self._record(rows, base), learned)),
             compared=_compared(fitting, head, plain, encoder.export, limits),
             rows=replace(rows, train=pool, calibration=judged),
             out_of_fold=OutOfFold(
@@ -140,11 +143,16 @@ class Quick:
             ),
         )
 
-    def _record(self, rows: Splits) -> dict[str, object]:
-        record: dict[str, object] = {"base_model": base_model.as_record()}
+    def _encoder(self) -> BaseModel | Bundle:
         if self.encoder is not None:
-            old = self.encoder.manifest.training
-            record = {"base_model": old.get("base_model"), "encoder": {"bundle": self.encoder.digest}}
+            return self.encoder
+        return multilingual.load() if self.multilingual else base_model.load()
+
+    def _record(self, rows: Splits, encoder: BaseModel | Bundle) -> dict[str, object]:
+        if isinstance(encoder, BaseModel):
+            record: dict[str, object] = {"base_model": encoder.record}
+        else:
+            record = {"base_model": encoder.manifest.training.get("base_model"), "encoder": {"bundle": encoder.digest}}
         return {**record, "quick": asdict(self.recipe), "data": rows.as_record(), "libraries": libraries()}
 
 

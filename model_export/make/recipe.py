@@ -164,13 +164,14 @@ def exported(checkpoint: Path, rows: Splits, promise: Promise, strangers: Strang
     return BundleRecipe(rows=rows, network=Checkpoint(path=checkpoint), promise=promise, strangers=strangers)
 
 
-def own(
+def own(  # noqa: PLR0913 - every choice by its name
     rows: Splits,
     promise: Promise,
     *,
     name: str,
     quick: bool,
     layers: int | None = None,
+    multilingual: bool = False,
     multilabel: bool = False,
     strangers: Strangers | None = None,
 ) -> BundleRecipe:
@@ -183,13 +184,14 @@ def own(
         name: The bundle's name.
         quick: Keep the base encoder as it is, and fit a head alone; else it is tuned as the shipped model is.
         layers: Of the tuned network, as of `shipped`.
+        multilingual: Its encoder is the one that reads many languages; with `quick` alone.
         multilabel: Add a second head, which learns from the training rows and has its thresholds from the calibration rows.
         strangers: The texts of none of the labels that the gate learns from.
     """
     shares = {source: float(count) for source, count in Counter(row.source for row in rows.train if not row.answered).items()}
     return BundleRecipe(
         rows=rows,
-        network=Quick(recipe=QuickRecipe()) if quick else with_layers(training_of(rows), layers),
+        network=Quick(recipe=QuickRecipe(), multilingual=multilingual) if quick else with_layers(training_of(rows), layers),
         promise=promise,
         name=name,
         version=OWN_VERSION,
@@ -200,7 +202,9 @@ def own(
     )
 
 
-def started(words: LabelsInWords, texts: Sequence[Row], promise: Promise, *, name: str) -> BundleRecipe:
+def started(
+    words: LabelsInWords, texts: Sequence[Row], promise: Promise, *, name: str, multilingual: bool = False
+) -> BundleRecipe:
     """
     A first bundle of labels of which no row is known: a head of their words, which are judged by each other. It publishes nothing.
 
@@ -209,12 +213,13 @@ def started(words: LabelsInWords, texts: Sequence[Row], promise: Promise, *, nam
         texts: Texts of the stream, for the drift reference; everyday texts stand for them where the encoder is rounded.
         promise: The promise that answers shall certify.
         name: The bundle's name.
+        multilingual: Its encoder is the one that reads many languages, and so are those of the bundles that grow from it.
     """
     own = words.rows()
     rows = tuple(said.row for said in own.rows)
     return BundleRecipe(
         rows=_learned(rows, own.digests),
-        network=Quick(recipe=QuickRecipe(), texts=tuple(texts) or none.gather(None, (), rows).rows),
+        network=Quick(recipe=QuickRecipe(), multilingual=multilingual, texts=tuple(texts) or none.gather(None, (), rows).rows),
         promise=promise,
         name=name,
         version=OWN_VERSION,

@@ -4,6 +4,7 @@ from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.calibrate.certificate import BOUND_LEVEL, least_rows
 from tagstream.model_export.data.own.look import RowsReport, look
 from tagstream.model_export.data.own.rows import OwnRows
+from tagstream.model_export.data.own.texts import TokenCounter
 from tagstream.model_export.data.splits import Splits
 
 
@@ -15,6 +16,7 @@ def look_at(
     answers: OwnRows | None = None,
     multilabel: bool = False,
     promise: Promise | None = None,
+    encoder: TokenCounter | None = None,
 ) -> RowsReport:
     """
     Run every check of `look`, and say which labels have too few rows for a certificate of their own.
@@ -26,6 +28,7 @@ def look_at(
         answers: People's answers, as of `look`.
         multilabel: As of `look`.
         promise: The promise of a bundle of these rows; the default one unless given.
+        encoder: The encoder that learns from them; that of the shipped bundle unless given.
 
     Raises:
         RowsError: As `look`.
@@ -40,5 +43,6 @@ def look_at(
         base=base,
         answers=answers,
         multilabel=multilabel,
+        encoder=encoder,
         certificate_rows=int(needed) if needed < float("inf") else None,
     )

@@ -5,7 +5,7 @@ model hub; where the package is missing the hub is asked for one revision. Eithe
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -34,17 +34,18 @@ class BaseModelError(Exception):
     exit_code = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseModel:
-    """The encoder and the tokenizer file that belongs to it."""
-
-    bert: BertModel
-    tokenizer: bytes
-
-
 def as_record() -> dict[str, object]:
     """Its entry in the manifest of a bundle."""
     return {"name": NAME, "revision": REVISION, "sha256": SHA256}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseModel:
+    """An encoder, the tokenizer file that belongs to it, and its entry in the manifest of a bundle."""
+
+    bert: BertModel
+    tokenizer: bytes
+    record: dict[str, object] = field(default_factory=as_record)
 
 
 def load() -> BaseModel:

@@ -377,6 +377,22 @@ def test_by_keyboard_alone(opened: Open, queue: ReviewDesk) -> None:
     assert focused(page).inner_text() == "Second"
 
 
+def test_arabic_runs_from_right_to_left_on_a_page_that_does_not(opened: Open, queue: ReviewDesk) -> None:
+    """Title and text stand at the right edge in their own direction; the buttons keep their places."""
+    queue.add(
+        item(
+            "a",
+            "\u062f\u0641\u0639\u062a \u0627\u0644\u0641\u0627\u062a\u0648\u0631\u0629 \u0645\u0631\u062a\u064a\u0646 (PDF 12)",
+            "\u0623\u0631\u064a\u062f \u0627\u0633\u062a\u0631\u062f\u0627\u062f\u0627.",
+        )
+    )
+    page = opened()
+    page.goto("/")
+    for selector, runs in (("#title", "rtl"), (".text", "rtl"), ("#question", "ltr"), (".choice", "ltr")):
+        assert page.locator(selector).first.evaluate("one => getComputedStyle(one).direction") == runs
+    check(page, 1440)
+
+
 def test_the_list_of_keys_opens_and_gives_the_focus_back(opened: Open, queue: ReviewDesk) -> None:
     """While it is open no key answers; Escape closes it."""
     fill(queue, 1)

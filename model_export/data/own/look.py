@@ -238,8 +238,8 @@ def _texts(rows: OwnRows, encoder: TokenCounter) -> Iterator[RowsFinding]:
         yield RowsFinding(
             kind="language",
             severity=Severity.WARNING,
-            sentence=f"{rows.at(foreign)}: probably not English, and the encoder learned from English alone. Kept. Next: translate these "
-            f"texts, or have people decide them.",
+            sentence=f"{rows.at(foreign)}: probably not English, and the encoder learned from English alone. Kept. Next: train with "
+            f"`--base multilingual --quick`, translate these texts, or have people decide them.",
             details=tuple(f"{rows.unit} {own.line}: {shown(own)}" for own in foreign),
             lines=tuple(own.line for own in foreign),
         )

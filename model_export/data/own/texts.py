@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from tagstream.model_export.bundle import bundle
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
+from tagstream.model_export.data import multilingual
 
 # Chosen on one half of the texts in other languages of `suites/foreign.jsonl`; docs/findings.md has what the other half says.
 FOREIGN_LETTERS = 0.5
@@ -26,10 +27,18 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCounter:
-    """The tokenizer of the encoder that is learned with, and how many tokens of a text it reads."""
+    """
+    The encoder that is learned with, as far as a look at rows needs it.
+
+    Attributes:
+        tokenizer: Its tokenizer.
+        max_length: The tokens of a text that it reads.
+        multilingual: It learned from many languages.
+    """
 
     tokenizer: Tokenizer
     max_length: int
+    multilingual: bool = False
 
 
 def shipped_encoder() -> TokenCounter:
@@ -46,9 +55,21 @@ def shipped_encoder() -> TokenCounter:
     return TokenCounter(tokenizer=tokenizer, max_length=shipped.manifest.max_length)
 
 
+def multilingual_encoder() -> TokenCounter:
+    """
+    The tokenizer of the multilingual base; a bundle of it reads as many tokens as the shipped one.
+
+    Raises:
+        EncoderFileError: Its package is missing, or the file's sum differs.
+        BundleError: The shipped bundle is refused.
+    """
+    length = bundle.read(DEFAULT_BUNDLE).manifest.max_length
+    return TokenCounter(tokenizer=multilingual.read().tokenizer, max_length=length, multilingual=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """Places of texts: those in another language or script, and those longer than the encoder reads."""
+    """Places of texts: those in a language or script that the encoder did not learn, and those longer than the encoder reads."""
 
     foreign: list[int]
     cut: list[int]
@@ -61,7 +82,7 @@ def readings(texts: Sequence[str], encoder: TokenCounter) -> Readings:
         if len(encoded.ids) > encoder.max_length:
             cut.append(place)
         pieces = [word for word in encoded.word_ids if word is not None]
-        if is_foreign(text, len(pieces) / max(len(set(pieces)), 1)):
+        if not encoder.multilingual and is_foreign(text, len(pieces) / max(len(set(pieces)), 1)):
             foreign.append(place)
     return Readings(foreign=foreign, cut=cut)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli.models.options import Allow, ColumnOptions, Gold, Strict
+from tagstream.stream.cli.models.options import MULTILINGUAL, Allow, Base, ColumnOptions, Gold, Strict
 from tagstream.stream.cli.options import IdColumn, Json, path, verb
 from tagstream.stream.terminal import console
 
@@ -17,6 +17,7 @@ class LookOptions:
 
     file: Annotated[Path, typer.Argument(help="Labelled rows: CSV, JSON Lines or Parquet.", metavar="FILE", parser=path)]
     gold: Gold = None
+    base: Base = None
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     id: IdColumn = None
     strict: Strict = False
@@ -32,15 +33,22 @@ def look(options: LookOptions) -> None:
     Reports empty, repeated and contradictory rows, rows of the gold set, small labels, other languages and probable label
     errors, each with its lines. Ends with 2 where no model can be made of the rows, and with --strict 1 for warnings.
     """
-    from tagstream.stream.cli.models.needs import require_scikit_learn
+    from tagstream.stream.cli.models.needs import require_multilingual, require_scikit_learn
 
     require_scikit_learn()
+    if options.base == MULTILINGUAL:
+        require_multilingual()
     from tagstream.model_export.data.own.read import read_own
+    from tagstream.model_export.data.own.texts import multilingual_encoder
     from tagstream.model_export.measure.own import look_at
 
     columns = options.columns.of_file(options.id)
     rows = read_own(options.file, columns)
-    found = look_at(rows, None if options.gold is None else read_own(options.gold, columns.of_gold()))
+    found = look_at(
+        rows,
+        None if options.gold is None else read_own(options.gold, columns.of_gold()),
+        encoder=multilingual_encoder() if options.base == MULTILINGUAL else None,
+    )
     if options.json:
         for record in found.records():
             console.show_json(record)

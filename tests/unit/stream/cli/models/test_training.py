@@ -12,6 +12,7 @@ from tagstream.model_export.bundle.manifest import VERSION
 from tagstream.model_export.bundle.model import Prediction, predict
 from tagstream.model_export.data import splits
 from tagstream.model_export.make import steps
+from tagstream.model_export.make.quick import Quick
 from tagstream.model_export.make.recipe import BundleRecipe
 from tagstream.model_export.make.training import Training
 from tagstream.monitoring.observer import NullObserver
@@ -122,6 +123,35 @@ def test_the_shipped_model_learns_real_titles_where_the_setting_names_them(
     assert isinstance(result.exception, ReachedError), result.exception
     assert asked == [tmp_path if named and not words else None]
     assert ("training without real titles" in result.stderr) == said
+
+
+def test_the_multilingual_base_is_for_the_quick_way(tmp_path: Path, trained: list[Path]) -> None:
+    """Without `--quick` the command ends before the rows are read, and says what to add."""
+    result = train(tmp_path / "out", "--data", rows(tmp_path / "rows.csv", "title,tag"), "--base", "multilingual")
+    assert (result.exit_code, "Next: add --quick." in result.stderr, trained) == (2, True, [])
+
+
+def test_the_multilingual_base_asks_for_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the extra is not installed, the error names it."""
+    monkeypatch.setattr(needs, "MULTILINGUAL_PACKAGE", "not_installed_anywhere")
+    result = train(tmp_path / "out", "--data", rows(tmp_path / "rows.csv", "title,tag"), "--base", "multilingual", "--quick")
+    assert getattr(result.exception, "exit_code", None) == 2
+    assert "'.[multilingual]'" in str(result.exception)
+
+
+@pytest.mark.parametrize(("base", "warned"), [((), True), (("--base", "english"), True), (("--base", "multilingual"), False)])
+def test_rows_in_german_are_named_where_the_encoder_does_not_know_it(
+    base: tuple[str, ...], warned: bool, tmp_path: Path, trained: list[Path], recipes: list[BundleRecipe]
+) -> None:
+    """With the English base a warning names them and the option; the multilingual base reads them, and is what the recipe asks for."""
+    german = "Die Rechnung wurde zweimal abgebucht und niemand antwortet"
+    data = rows(tmp_path / "rows.csv", "title,tag", words=german)
+    result = train(tmp_path / "out", "--data", data, "--quick", *base)
+    assert (len(trained), isinstance(result.exception, ReachedError)) == (1, True)
+    assert ("probably not English" in result.stderr, "`--base multilingual --quick`" in result.stderr) == (warned, warned)
+    network = recipes[0].network
+    assert isinstance(network, Quick)
+    assert network.multilingual is not warned
 
 
 def test_the_working_directory_has_a_name(tmp_path: Path, trained: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

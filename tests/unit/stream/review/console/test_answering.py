@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
@@ -276,6 +277,53 @@ def test_hidden_characters_are_written_out(client: Client, queue: ReviewDesk) ->
     assert "\u202e" not in text
     assert "<script>alert" not in text
     assert "The text has invisible characters." in text
+
+
+class Directions(HTMLParser):
+    """Runs of text of a page whose direction is that of the page, not their own."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self._own: list[bool] = []
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element that ends."""
+        if tag not in {"meta", "link", "input", "rect"}:
+            self._own.append(tag in {"bdi", "title"} or ("dir", "auto") in attrs)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element without content."""
+
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - the base class names it
+        """The innermost element ends."""
+        self._own.pop()
+
+    def handle_data(self, data: str) -> None:
+        """A run of text."""
+        if not any(self._own):
+            self.found.append(data)
+
+
+def test_a_text_from_right_to_left_has_its_own_direction(client: Client, queue: ReviewDesk) -> None:
+    """Wherever a title, a text, a label, a note or a report stands, its letters say how it runs; a sentence of the page keeps the page's way."""
+    labels = ("\u0641\u0648\u0627\u062a\u064a\u0631", "\u062f\u062e\u0648\u0644", "\u0634\u062d\u0646")
+    title, text = (
+        "\u062f\u0641\u0639\u062a \u0627\u0644\u0641\u0627\u062a\u0648\u0631\u0629 \u0645\u0631\u062a\u064a\u0646",
+        "\u0623\u0631\u064a\u062f \u0627\u0633\u062a\u0631\u062f\u0627\u062f\u0627 " * 400,
+    )
+    first, second, third = (item(name, f"{title} {name}", text, tag=labels[0], labels=labels) for name in "abc")
+    report = msgspec.structs.replace(complaint("b"), suggested_tag=labels[1], note=title)
+    queue.add(first)
+    answer(client, "a", labels[1], note=text[:30])
+    queue.add(second, Door.USER_REPORT, report=report)
+    queue.add(third)
+    pages = [client.get(path).text for path in ("/", "/answers", "/again?id=a", "/quality")]
+    assert [title in page for page in pages] == [True, True, True, False]
+    for page in pages:
+        found = [run.strip() for run in Directions(page).found if re.search("[\u0600-\u06ff]", run)]
+        assert [run for run in found if not run.startswith(("The model ", "You answered "))] == []
 
 
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "data:text/html,x", "//x", "http://[bad", None])
