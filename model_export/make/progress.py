@@ -109,12 +109,10 @@ def _whole(manifest: Manifest, progress: Progress) -> str:
         return f"{whole.sentence()}."
     if not progress.by_lot:
         return "No precision is certified, so all events go to people."
-    more = (
-        "how many more answers would do cannot be said yet"
-        if progress.missing is None
-        else f"about {progress.missing:,} more answers would do"
-    )
-    return f"No precision is certified, so all events go to people: for a precision of {whole.target_precision} {more}, if they are like these."
+    nothing = "No precision is certified, so all events go to people."
+    if progress.missing is None:
+        return f"{nothing} How many answers are missing for {whole.target_precision} cannot be said yet."
+    return f"{nothing} For {whole.target_precision} about {progress.missing:,} more answers would do, if they are like these."
 
 
 def _own(own: LabelThreshold) -> str:
