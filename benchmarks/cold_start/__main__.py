@@ -80,7 +80,7 @@ class Begun:
 
 
 class Decided:
-    """What a bundle says of texts."""
+    """The decisions of a bundle on texts."""
 
     def __init__(self, bundle: Bundle, texts: Sequence[Text]) -> None:
         """Ask it."""

@@ -64,7 +64,7 @@ class LabelsInWords:
 
     Attributes:
         name: The file, as sentences call it.
-        labels: What is said of each, by its name.
+        labels: The words of each, by its name.
         digests: The SHA-256 of the file, by its name.
     """
 

@@ -1,11 +1,18 @@
 """A small encoder that nobody trained, for bundles within seconds."""
 
+from collections.abc import Iterator
+from functools import partial
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
 from benchmarks.labels import synthetic
+from tagstream.model_export.make import recipe
+from tagstream.model_export.make.quick import QuickRecipe
+from tagstream.model_export.onnx.ngrams import NgramRecipe
+from tagstream.model_export.train import base_model
 from tagstream.model_export.train.base_model import BaseModel
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -47,3 +54,13 @@ def base() -> BaseModel:
 def words(text: str) -> list[str]:
     """The words of a text as the tokenizer cuts it."""
     return [word for word, _ in pre_tokenizers.Whitespace().pre_tokenize_str(text.lower())]
+
+
+@pytest.fixture(scope="module")
+def small_recipe(base: BaseModel) -> Iterator[None]:
+    """A small encoder, few folds and few buckets."""
+    ngrams = NgramRecipe(buckets=1 << 9, source_shares={}, class_levelling=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_model, "load", lambda: base)
+        patch.setattr(recipe, "QuickRecipe", partial(QuickRecipe, folds=3, ngrams=ngrams))
+        yield

@@ -1,9 +1,8 @@
 """Bundles of labels in words, and of people's answers beside them, with a small encoder."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,11 @@ from tagstream.model_export.data.own.labels import LabelInWords, LabelsInWords, 
 from tagstream.model_export.data.own.rows import OwnRow, OwnRows
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.make import progress, recipe, steps
-from tagstream.model_export.make.quick import QuickRecipe
 from tagstream.model_export.make.recipe import BundleRecipe
 from tagstream.model_export.onnx import heads
-from tagstream.model_export.onnx.ngrams import NgramRecipe
 from tagstream.model_export.onnx.parity import GateLimits
-from tagstream.model_export.train import base_model
-from tagstream.model_export.train.base_model import BaseModel
+
+pytestmark = pytest.mark.usefixtures("small_recipe")
 
 # An encoder that nobody trained is right in about half of its decisions here.
 PROMISE = Promise(precision=0.4, floor=0.2)
@@ -43,16 +40,6 @@ WORDS = LabelsInWords(
 )
 COMING = [row for row in synthetic.rows(1200, 4) if row.tag in WORDS.labels]
 FRESH = [row for row in synthetic.rows(1500, 4) if row.tag in WORDS.labels and row not in COMING]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small(base: BaseModel) -> Iterator[None]:
-    """A small encoder, few folds and few buckets."""
-    ngrams = NgramRecipe(buckets=1 << 9, source_shares={}, class_levelling=0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base_model, "load", lambda: base)
-        patch.setattr(recipe, "QuickRecipe", partial(QuickRecipe, folds=3, ngrams=ngrams))
-        yield
 
 
 def made(folder: Path, of: BundleRecipe) -> Bundle:

@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -20,18 +19,17 @@ from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make import multilabel, recipe, steps
 from tagstream.model_export.make.draft import Draft
 from tagstream.model_export.make.multilabel import LabelHeadRecipe
-from tagstream.model_export.make.quick import QuickRecipe
 from tagstream.model_export.make.steps import Made
 from tagstream.model_export.make.strangers import Strangers
 from tagstream.model_export.make.training import Training
-from tagstream.model_export.onnx.ngrams import NgramRecipe
 from tagstream.model_export.onnx.parity import GateLimits
 from tagstream.model_export.onnx.restore import layers_in
 from tagstream.model_export.train import base_model, work
-from tagstream.model_export.train.base_model import BaseModel
 from tagstream.model_export.train.distil import StudentRecipe
 from tagstream.model_export.train.work import Tell, Work
 from tagstream.stream.cli.models.options import MOST_LAYERS
+
+pytestmark = pytest.mark.usefixtures("small_recipe")
 
 PROMISE = Promise(precision=0.6)
 
@@ -69,16 +67,6 @@ def dies_at(stage: str, step: int) -> Tell:
             raise StoppedError
 
     return tell
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small(base: BaseModel) -> Iterator[None]:
-    """A small encoder, few folds and few buckets."""
-    ngrams = NgramRecipe(buckets=1 << 9, source_shares={}, class_levelling=0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base_model, "load", lambda: base)
-        patch.setattr(recipe, "QuickRecipe", partial(QuickRecipe, folds=3, ngrams=ngrams))
-        yield
 
 
 def own_bundle(

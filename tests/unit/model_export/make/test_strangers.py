@@ -12,9 +12,9 @@ from tagstream.model_export.data.row import Row
 from tagstream.model_export.make import recipe, steps, strangers
 from tagstream.model_export.make.steps import Made
 from tagstream.model_export.make.strangers import LEVEL, MOST_LOST, limit_of
-from tests.unit.model_export.make.test_own import NOISY, PROMISE, _small, own_bundle
+from tests.unit.model_export.make.test_own import NOISY, PROMISE, own_bundle
 
-__all__ = ["_small"]
+pytestmark = pytest.mark.usefixtures("small_recipe")
 
 # A word that no row has, so that the vectors of these texts are unlike those of the labels.
 NONE = tuple(
