@@ -31,6 +31,7 @@ from tagstream.stream.kafka.consumer_group import look
 from tagstream.stream.kafka.errors import NotAuthorizedError
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.kafka.rollout import Control, content_partitions, controlling, rollout_reader, rollout_topic, workers_of
+from tagstream.stream.rollout.controller import FINISH_SECONDS, FencedError
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.settings.settings import Settings
 
@@ -59,12 +60,14 @@ class Begun:
         marks: Where it begins.
         closed_seconds: So long no event could begin anywhere.
         workers: How many were asked.
+        by_another: A worker or a watch wrote the marks, since this command came late to them.
     """
 
     models: Models
     marks: tuple[Mark, ...]
     closed_seconds: float
     workers: int
+    by_another: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +148,9 @@ def store(settings: Settings, bundle: Path) -> BundleName:
     return BundleName(digest=found.digest, name=found.manifest.name, version=found.manifest.version)
 
 
-async def promote(settings: Settings, bundle: Path, *, asks_people: bool = False, why: str = "") -> Begun:
+async def promote(
+    settings: Settings, bundle: Path, *, asks_people: bool = False, without_workers: bool = False, why: str = ""
+) -> Begun:
     """
     Let a bundle decide all events from a point in the log on.
 
@@ -155,23 +160,33 @@ async def promote(settings: Settings, bundle: Path, *, asks_people: bool = False
         settings: Brokers, group, topics, and the place of bundles.
         bundle: Its folder.
         asks_people: Every event goes to a person, with the tag of this bundle as a suggestion, until the next epoch.
+        without_workers: The group may have no worker now, so that none says whether it can load the bundle.
         why: For people, in the topic.
 
     Raises:
-        RolloutError: The workers' bundle is not that of the settings, or the new one decides already.
+        RolloutError: The workers' bundle is not that of the settings, the new one decides already, or the group has no worker.
         PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
         BundleError: It is no bundle that can be trusted.
         DepotError: The place of bundles does not take it.
     """
     champion = await asyncio.to_thread(store, settings, bundle)
     async with controlling(settings, by=name_here()) as control:
+        await _require_workers(settings, control, without_workers=without_workers)
         now = await _begin(settings, control)
         return await begin_as(
             control, replace(now, champion=champion, challenger=None, asks_people=asks_people, guards=None), why
         )
 
 
-async def canary(settings: Settings, bundle: Path, audience: Audience, *, guards: Guards | None = None, why: str = "") -> Begun:
+async def canary(
+    settings: Settings,
+    bundle: Path,
+    audience: Audience,
+    *,
+    guards: Guards | None = None,
+    without_workers: bool = False,
+    why: str = "",
+) -> Begun:
     """
     Let a bundle decide a share of the events, beside the champion, from a point in the log on.
 
@@ -184,11 +199,12 @@ async def canary(settings: Settings, bundle: Path, audience: Audience, *, guards
         audience: The events that it decides.
         guards: By which it is judged (`tagstream rollout watch`), with the promise that the bundle has; None: the defaults, or those of the
             canary that goes on.
+        without_workers: The group may have no worker now, so that none says whether it can load the bundle.
         why: For people, in the topic.
 
     Raises:
         RolloutError: The workers' bundle is not that of the settings, or nothing would change, or it is the champion, or it has guards already, or one
-            of them is of a slice that there is not.
+            of them is of a slice that there is not, or the group has no worker.
         PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
         BundleError: It is no bundle that can be trusted.
         DepotError: The place of bundles does not take it.
@@ -198,6 +214,7 @@ async def canary(settings: Settings, bundle: Path, audience: Audience, *, guards
         raise RolloutError(msg)
     name = await asyncio.to_thread(store, settings, bundle)
     async with controlling(settings, by=name_here()) as control:
+        await _require_workers(settings, control, without_workers=without_workers)
         now = await _begin(settings, control)
         if name.digest == now.champion.digest:
             msg = f"bundle {name.digest[:12]} ({name.name} {name.version}) is the champion, and cannot be its own challenger. Next: name another bundle."
@@ -236,11 +253,12 @@ async def rollback(settings: Settings, *, why: str = "") -> Begun:
     """
     End what the present epoch has begun, from now on and as an epoch of its own.
 
-    A challenger goes, and the champion decides all. Without one the champion that was there before decides again.
+    A challenger goes, and the champion decides all. Without one the champion that was there before decides again. Its first events are those that
+    wait in the log and that no worker has begun. Workers that are not there, or that end at each start, do not keep it from deciding.
 
     Raises:
         NoRolloutError: There is no epoch before.
-        PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
+        PlanGivenUpError: A worker refused, or one that works did not answer in time; nothing has changed.
     """
     async with controlling(settings, by=name_here()) as control:
         epochs = await control.begin()
@@ -252,7 +270,7 @@ async def rollback(settings: Settings, *, why: str = "") -> Begun:
         if before is None:
             msg = "there is no model before the present one to go back to. Next: `tagstream rollout promote BUNDLE`."
             raise NoRolloutError(msg)
-        return await begin_as(control, before, why or f"back to that of epoch {before.epoch}")
+        return await begin_as(control, before, why or f"back to that of epoch {before.epoch}", goes_back=True)
 
 
 async def finish(settings: Settings) -> Epochs:
@@ -427,7 +445,7 @@ async def _begin(settings: Settings, control: Control) -> Models:
     return epochs.models(epochs.newest)
 
 
-async def begin_as(control: Control, wanted: Models, why: str) -> Begun:
+async def begin_as(control: Control, wanted: Models, why: str, *, goes_back: bool = False) -> Begun:
     """
     Begin an epoch.
 
@@ -435,6 +453,7 @@ async def begin_as(control: Control, wanted: Models, why: str) -> Begun:
         control: A controller that has begun.
         wanted: Its models; the number does not matter.
         why: For people.
+        goes_back: Its champion has decided before.
 
     Raises:
         RolloutError: The newest epoch decides so already.
@@ -449,12 +468,54 @@ async def begin_as(control: Control, wanted: Models, why: str) -> Begun:
     asked = len(await control.workers.look())
     seen: list[tuple[RolloutRecord, float]] = []
     control.reader.follow(lambda record, _, __: seen.append((record, time.monotonic())))
-    epochs = await control.controller.change(
-        wanted.champion, wanted.challenger, asks_people=wanted.asks_people, guards=wanted.guards, why=why
-    )
-    (marks, marked), (_, closed) = seen[-1], seen[-2]
+    epoch = epochs.next_epoch
+    by_another = False
+    try:
+        await control.controller.change(
+            wanted.champion,
+            wanted.challenger,
+            asks_people=wanted.asks_people,
+            guards=wanted.guards,
+            goes_back=goes_back,
+            why=why,
+        )
+    except asyncio.CancelledError:
+        # A signal that comes after the close changes nothing: the epoch has begun, and this says so.
+        if control.reader.epochs.newest != epoch:
+            raise
+    except FencedError:
+        if control.controller.closing != epoch or not await _is_begun(control, epoch):
+            raise
+        by_another = True
+    # The worker that finishes an epoch lists new partitions after its marks.
+    at = next(at for at, (record, _) in enumerate(seen) if isinstance(record, Marks) and record.epoch == epoch)
+    (marks, marked), (_, closed) = seen[at], seen[at - 1]
     assert isinstance(marks, Marks)
-    return Begun(models=epochs.models(epochs.newest), marks=marks.marks, closed_seconds=marked - closed, workers=asked)
+    return Begun(
+        models=epochs.models(epoch),
+        marks=marks.marks,
+        closed_seconds=marked - closed,
+        workers=asked,
+        by_another=by_another,
+    )
+
+
+async def _is_begun(control: Control, epoch: int) -> bool:
+    """Whether another controller begins an epoch that this one has closed; it fenced this one, and reads and writes meanwhile."""
+    until = time.monotonic() + 2 * FINISH_SECONDS
+    while control.reader.epochs.newest != epoch and time.monotonic() < until:
+        await control.reader.wait_for_more()
+    return control.reader.epochs.newest == epoch
+
+
+async def _require_workers(settings: Settings, control: Control, *, without_workers: bool) -> None:
+    """A change that no worker has agreed to may name a bundle that none can load."""
+    if not without_workers and not await control.workers.look():
+        msg = (
+            f"the group {settings.group} has no worker now, so none says whether it can load the bundle, and nothing has changed. "
+            "Next: start the workers, then try again; --without-workers changes the model all the same."
+        )
+        raise RolloutError(msg)
 
 
 async def _champion_of_the_start(settings: Settings, control: Control) -> BundleName:

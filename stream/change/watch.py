@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from tagstream.model_export.bundle.bundle import BundleError
 from tagstream.model_export.bundle.depot import DepotError
-from tagstream.stream.change.operations import Begun, RolloutError, begin_as, history, name_here
+from tagstream.stream.change.operations import Begun, RolloutError, begin_as, finish, history, name_here
 from tagstream.stream.change.watched import Watched
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
@@ -17,7 +17,7 @@ from tagstream.stream.contract.rollout import Verdict as VerdictRecord
 from tagstream.stream.decide.rolled import depot_of
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.rollout import controlling
-from tagstream.stream.rollout.controller import ControllerError, LeftClosingError
+from tagstream.stream.rollout.controller import ControllerError, LeftClosing, LeftClosingError
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import Evidence
 from tagstream.stream.rollout.verdict import ENDING, Decision, Verdict, judge, tries_of
@@ -67,6 +67,24 @@ class Watch:
         self._settings = settings
         self._clock = clock
         self._watched: Watched | None = None
+        self._left_closing = LeftClosing()
+
+    async def finish(self) -> int | None:
+        """
+        Begin an epoch that has been closing for `FINISH_SECONDS` since this first saw it: its controller is gone.
+
+        Returns:
+            The epoch that is closing; None if none is, or if it has begun now.
+
+        Raises:
+            NoRolloutError: There is no rollout.
+            ControllerError: Another controller is at it.
+            BrokerUnreachableError: No broker answered in time.
+        """
+        _, epochs = await history(self._settings)
+        if self._left_closing.at(epochs.closing, time.monotonic()):
+            epochs = await finish(self._settings)
+        return epochs.closing
 
     async def look(self) -> Judged:
         """
@@ -186,6 +204,10 @@ async def watch(
     pause = every_seconds
     while True:
         try:
+            if await watching.finish() is not None:
+                # The stream is held until a controller writes the marks.
+                await asyncio.sleep(HELD_PAUSE_SECONDS)
+                continue
             judged = await watching.look()
             tell(judged)
             if (begun := await watching.act(judged)) is not None:

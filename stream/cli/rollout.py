@@ -13,6 +13,12 @@ app = typer.Typer(
 )
 
 NewBundle = Annotated[Path, typer.Argument(help="Folder of the new bundle.", metavar="BUNDLE", parser=path)]
+WithoutWorkers = Annotated[
+    bool,
+    typer.Option(
+        "--without-workers", help="Change the model though the group has no worker that says whether it can load the bundle."
+    ),
+]
 Why = Annotated[str, typer.Option(help="A reason, for people; it stands in the topic.")]
 
 
@@ -30,16 +36,18 @@ def promote(
     ask_people: Annotated[
         bool, typer.Option("--ask-people", help="Send every event to a person, with the bundle's tag, until the next epoch.")
     ] = False,
+    without_workers: WithoutWorkers = False,
     why: Why = "",
 ) -> None:
     """
     Let a bundle decide all events from a point in the log on, without a restart.
 
-    Workers find it by its digest in rollout.bundles, load it beside the running one and say whether they are ready. If one refuses, nothing changes.
+    Workers find it by its digest in rollout.bundles, load it beside the running one and say whether they are ready. If one refuses, or if there is no
+    worker, nothing changes. Events that wait in the log and that no worker has begun follow the new model.
     """
     from tagstream.stream.cli.show import rollout
 
-    rollout.promote(settings(brokers=brokers), bundle, asks_people=ask_people, why=why)
+    rollout.promote(settings(brokers=brokers), bundle, asks_people=ask_people, without_workers=without_workers, why=why)
 
 
 @app.command("canary")
@@ -68,6 +76,7 @@ def canary(
             metavar="SLICE[=MARGIN]",
         ),
     ] = None,
+    without_workers: WithoutWorkers = False,
     why: Why = "",
 ) -> None:
     """
@@ -88,7 +97,14 @@ def canary(
         raise RolloutError(msg)
     given = {"margin": margin, "max_days": days, "asked_at_least": ask, "slices": rollout.guarded(guard or ())}
     guards = msgspec.structs.replace(Guards(), **{name: value for name, value in given.items() if value is not None})
-    rollout.canary(settings(brokers=brokers), bundle, audience, guards=None if guards == Guards() else guards, why=why)
+    rollout.canary(
+        settings(brokers=brokers),
+        bundle,
+        audience,
+        guards=None if guards == Guards() else guards,
+        without_workers=without_workers,
+        why=why,
+    )
 
 
 @app.command("verdict")
@@ -117,7 +133,11 @@ def watch(
 
 @app.command("rollback")
 def rollback(brokers: Brokers = None, why: Why = "") -> None:
-    """End a canary, or else let the model before the present one decide again, from now on."""
+    """
+    End a canary, or else let the model before the present one decide again.
+
+    It decides what comes from now on, and what waits in the log and no worker has begun. What was decided stays.
+    """
     from tagstream.stream.cli.show import rollout
 
     rollout.rollback(settings(brokers=brokers), why=why)

@@ -247,6 +247,26 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     at: Moment
 
 
+class WorkerReach(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    How far one worker may have begun the events of an epoch, on the topic of the workers' words. It is written before these events begin.
+
+    Attributes:
+        worker: A name that no other process has.
+        epoch: The newest epoch that the worker knew.
+        reach: In each partition in which it began one: the worker has begun no event of the epoch at or above the offset.
+    """
+
+    worker: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    epoch: Epoch
+    reach: tuple[Mark, ...]
+
+    @property
+    def key(self) -> bytes:
+        """The record's key, under which the topic keeps the newest one."""
+        return f"reach:{self.epoch}:{self.worker}".encode()
+
+
 RolloutRecord = Start | Plan | Close | Marks | Abort | Verdict
 _DECODER: msgspec.json.Decoder[RolloutRecord] = msgspec.json.Decoder(RolloutRecord)
 
@@ -274,6 +294,15 @@ def read_worker_state(record: Record) -> WorkerState | None:
         return msgspec.json.decode(record.value or b"", type=WorkerState)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def read_worker_reach(record: Record) -> WorkerReach | None:
+    """How far a worker may have come; None for a record of another kind, or under a key that is not its own."""
+    try:
+        found = msgspec.json.decode(record.value or b"", type=WorkerReach)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if record.key == found.key else None
 
 
 def write_rollout(record: RolloutRecord) -> bytes:

@@ -6,7 +6,7 @@ aiokafka reads and writes the records; kafka-python, which knows the ids of topi
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -42,8 +42,10 @@ from tagstream.stream.contract.rollout import (
     Partition,
     RolloutRecord,
     RolloutRecordError,
+    WorkerReach,
     WorkerState,
     read_rollout,
+    read_worker_reach,
     read_worker_state,
     write_rollout,
 )
@@ -59,7 +61,7 @@ from tagstream.stream.kafka.errors import (
 )
 from tagstream.stream.kafka.reading.log import Log, log_of
 from tagstream.stream.kafka.rights import Operation, Resource, Right, Role, missing, rights
-from tagstream.stream.rollout.controller import Controller, FencedError, LeftClosingError, Readiness
+from tagstream.stream.rollout.controller import Controller, FencedError, LeftClosingError, Readiness, unbegun
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.settings.settings import Settings
 
@@ -73,6 +75,8 @@ METADATA_MS = 15_000
 LOADING_SECONDS = 60.0
 ASK_SECONDS = 0.25
 JOINING_SECONDS = 60.0
+# A worker that works under the present epoch says so within this time after it has joined; one that does not is not waited for on the way back.
+FIRST_WORD_SECONDS = 20.0
 COORDINATOR_LATER = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
 GONE = (KafkaError, ConsumerStoppedError, TimeoutError)
 ABSENT = frozenset({UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno})
@@ -290,7 +294,7 @@ def _consumer(settings: Settings) -> AIOKafkaConsumer:
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        # A plan of a controller that was fenced before it committed is no plan.
+        # A fenced controller's plan does not count: its transaction never committed.
         isolation_level="read_committed",
         metadata_max_age_ms=METADATA_MS,
     )
@@ -350,16 +354,16 @@ class RolloutWriter:
             raise unreachable(self._settings, error) from error
         return [int(one.offset) for one in sent]
 
-    async def forget(self, members: Sequence[str]) -> None:
+    async def forget(self, keys: Sequence[bytes]) -> None:
         """
-        Remove the words of these members from the workers' topic, as the only writer.
+        Remove these keys from the workers' topic, as the only writer.
 
         Raises:
             FencedError: Another controller has begun.
             BrokerUnreachableError: No broker answered.
         """
         topic = self._settings.rollout.workers_topic
-        await self._in_a_transaction([(topic, member.encode(), None) for member in members])
+        await self._in_a_transaction([(topic, key, None) for key in keys])
 
     async def read_past(self, offset: int) -> tuple[Epochs, bool]:
         """See the protocol."""
@@ -438,19 +442,38 @@ class WorkersOnKafka:
         self._log = states
         self._next: dict[int, int] = {}
         self._states: dict[str, WorkerState] = {}
+        self._reach: dict[bytes, WorkerReach] = {}
 
     async def look(self) -> list[tuple[str, WorkerState | None]]:
         """Host and state of each member of the group; None for one that has said nothing, as one of an older version does."""
         return await asyncio.to_thread(self.look_now)
 
-    async def readiness(self, models: Models) -> tuple[Readiness, str]:
-        """Wait until every member is ready for a plan, one has refused it, or `rollout.fetch_seconds` and the start of a model have passed."""
-        until = asyncio.get_running_loop().time() + self._settings.rollout.fetch_seconds + LOADING_SECONDS
+    async def readiness(self, models: Models, *, goes_back: bool) -> tuple[Readiness, str]:
+        """
+        Wait until every member is ready for a plan, one has refused it, or `rollout.fetch_seconds` and the start of a model have passed.
+
+        On the way back a member that has said nothing is waited for `FIRST_WORD_SECONDS` alone: it may be one that ends at each start, since it cannot
+        load the model that is to go.
+        """
+        now = asyncio.get_running_loop().time
+        started = now()
+        most = self._settings.rollout.fetch_seconds + LOADING_SECONDS
         while True:
-            said, words = readiness_of(await self.look(), models)
-            if said is not Readiness.SILENT or asyncio.get_running_loop().time() > until:
+            workers = await self.look()
+            said, words = readiness_of(workers, models)
+            only_mute = goes_back and now() - started > FIRST_WORD_SECONDS and _ready_but_for_the_mute(workers, models)
+            if said is not Readiness.SILENT or only_mute or now() - started > most:
                 return said, words
             await asyncio.sleep(ASK_SECONDS)
+
+    async def begun(self, epochs: Epochs) -> Mapping[Partition, int]:
+        """See the protocol (`tagstream.stream.rollout.controller.Workers`)."""
+        return await asyncio.to_thread(self._begun, epochs)
+
+    def _begun(self, epochs: Epochs) -> dict[Partition, int]:
+        # The topic's end is asked for here, after the close was read back.
+        self._read()
+        return unbegun(epochs, self._reach.values(), self._commits())
 
     def look_now(self) -> list[tuple[str, WorkerState | None]]:
         """As `look`, in this thread."""
@@ -458,16 +481,32 @@ class WorkersOnKafka:
         self._read()
         return [(host, self._states.get(member)) for member, host in members]
 
-    async def gone(self) -> list[str]:
-        """The members that have spoken, and whom the group, asked afterwards, does not have."""
-        return await asyncio.to_thread(self._gone)
+    async def stale(self, newest: int) -> list[bytes]:
+        """The keys of members that have spoken and whom the group, asked afterwards, does not have; and those of reaches in epochs before this one."""
+        return await asyncio.to_thread(self._stale, newest)
 
-    def _gone(self) -> list[str]:
+    def _stale(self, newest: int) -> list[bytes]:
         self._read()
         # One that joins just now may speak before the group lists it.
         before = timestamp(int((time.time() - JOINING_SECONDS) * 1000))
         spoken = {member for member, state in self._states.items() if state.at < before}
-        return sorted(spoken - {member for member, _ in self._members()})
+        gone = spoken - {member for member, _ in self._members()}
+        return sorted(
+            [*(member.encode() for member in gone), *(key for key, said in self._reach.items() if said.epoch < newest)]
+        )
+
+    def _commits(self) -> dict[tuple[str, int], int]:
+        """The group's offsets by topic and partition."""
+        until = time.monotonic() + self._settings.startup_timeout_seconds
+        while True:
+            with translated(self._settings):
+                try:
+                    found = self._client.list_group_offsets([self._settings.group])[self._settings.group]
+                    return {(at.topic, at.partition): one.offset for at, one in found.items()}
+                except COORDINATOR_LATER:
+                    if time.monotonic() > until:
+                        raise
+            time.sleep(ASK_SECONDS)
 
     def _members(self) -> list[tuple[str, str]]:
         """Id and host of each member that the brokers know."""
@@ -497,11 +536,38 @@ class WorkersOnKafka:
         for record in self._log.read(dict.fromkeys(ends, 0) | self._next, ends):
             if record.value is None:
                 self._states.pop((record.key or b"").decode(errors="replace"), None)
+                self._reach.pop(record.key or b"", None)
+                continue
+            if (reach := read_worker_reach(record)) is not None:
+                self._reach[reach.key] = reach
             state = read_worker_state(record)
             # A worker speaks for itself alone.
             if state is not None and record.key == state.member.encode():
                 self._states[state.member] = state
         self._next = ends
+
+
+def _ready_but_for_the_mute(workers: Sequence[tuple[str, WorkerState | None]], models: Models) -> bool:
+    """Whether every member that has said something is ready for a plan."""
+    spoken = [(host, state) for host, state in workers if state is not None]
+    return readiness_of(spoken, models)[0] is Readiness.READY
+
+
+async def to_its_end(work: Coroutine[Any, Any, Epochs]) -> Epochs:
+    """Run a span that must not be parted: a cancellation is raised after its end. The span's own bounds hold."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except Exception:  # noqa: BLE001 - raised below, from the task
+            break
+    found = task.result()
+    if cancelled is not None:
+        raise cancelled
+    return found
 
 
 def workers_of(settings: Settings) -> list[tuple[str, WorkerState | None]]:
@@ -570,15 +636,15 @@ class Control:
 
     async def begin(self) -> Epochs:
         """
-        As `Controller.begin`; then the words of workers that are gone are removed: each process has another name in the group.
+        As `Controller.begin`; then words that mean nothing any more are removed: each process has another name in the group.
 
         Raises:
             FencedError: Another controller has begun.
             BrokerUnreachableError: No broker answered.
         """
         epochs = await self.controller.begin()
-        if gone := await self.workers.gone():
-            await self.writer.forget(gone)
+        if stale := await self.workers.stale(epochs.newest):
+            await self.writer.forget(stale)
         return epochs
 
 
@@ -605,7 +671,9 @@ async def controlling(settings: Settings, *, by: str) -> AsyncIterator[Control]:
             with admin(settings) as client, log_of(settings, settings.rollout.workers_topic) as states:
                 workers = WorkersOnKafka(settings, client, states)
                 content = ContentOnKafka(settings, client)
-                one = Controller(writer, content, workers.readiness, by=by, clock=lambda: timestamp(int(time.time() * 1000)))
+                one = Controller(
+                    writer, content, workers, by=by, clock=lambda: timestamp(int(time.time() * 1000)), whole=to_its_end
+                )
                 try:
                     yield Control(controller=one, workers=workers, reader=reader, writer=writer)
                 finally:

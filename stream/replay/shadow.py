@@ -170,7 +170,8 @@ class Champion:
         seconds = self._settings.rollout.hold_seconds
         try:
             async with asyncio.timeout(seconds):
-                epochs = await self._gate.admit({deciders.partition(topic, number) for topic, number, _ in places}, stop.is_set)
+                ends = {deciders.partition(topic, number): offset + 1 for topic, number, offset in sorted(places)}
+                epochs = await self._gate.admit(ends, stop.is_set)
         except TimeoutError as error:
             msg = f"it was not known within {seconds:g} s which model decides {len(records)} events. Next: `tagstream rollout status`."
             raise ShadowError(msg) from error

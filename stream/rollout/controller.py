@@ -7,16 +7,22 @@ The order of its steps makes an epoch a point in the log:
 
 1. It fences every controller before it, and only then reads the topic to its end. So what it has read stays true: nobody else can write.
 2. It reads each of its records back. The brokers confirm a transaction before readers can see its records.
-3. After the close was read back it asks for the ends of the content partitions, as high watermarks. A worker that decided an event under the
-   old epoch had fetched it, then asked for the end of `rollout`, and found no close. So the event lies below these ends.
+3. After the close was read back it reads how far the workers may have begun the old epoch (`gate`), and asks for the ends of the content
+   partitions, as high watermarks. A worker that decided an event under the old epoch had fetched it and said so, then asked for the end of
+   `rollout`, and found no close. So the event lies below both.
+4. The new epoch begins at the lower of the two: at the first event that no worker can have begun. Events that wait in the log follow the new
+   model, and an epoch whose model no worker could load leaves nothing behind. Decisions that exist stay. Before the first change workers say
+   nothing, so the first epoch begins at the ends.
 
-A controller that ends between close and marks leaves the stream held. The next one writes the marks.
+The steps from close to marks are one span, which a signal does not part. A controller that is killed within the span leaves the stream held. The
+next one writes the marks: a worker or a `rollout watch` that has seen the close for `FINISH_SECONDS` is such a controller.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from tagstream.stream.contract.rollout import (
     Abort,
@@ -31,9 +37,13 @@ from tagstream.stream.contract.rollout import (
     RolloutRecord,
     Start,
     Verdict,
+    WorkerReach,
 )
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.rollout.epochs import Epochs, Models
+
+# A close without marks for so long was left by a controller that is gone. A change takes a tenth of that.
+FINISH_SECONDS = 5.0
 
 
 class ControllerError(Exception):
@@ -81,10 +91,40 @@ class LeftClosingError(ControllerError):
         self.exit_code = int(getattr(error, "exit_code", self.exit_code))
         why, _, advice = str(error).partition(" Next: ")
         super().__init__(
-            f"{why} Epoch {epoch} {'is' if is_read else 'may be'} closing meanwhile: workers hold the events that they have not begun, and "
-            f"end with 70 after rollout.hold_seconds, until a controller writes from where on it holds. Next: {advice} Then run "
-            f"`tagstream rollout finish`: it begins epoch {epoch} and changes nothing else. `tagstream rollout status` says for how long it has been closing."
+            f"{why} Epoch {epoch} {'is' if is_read else 'may be'} closing meanwhile: workers hold the events that they have not begun. A worker "
+            f"or a `rollout watch` whose user may write to the topic finishes it after some seconds; else the workers end with 70 after "
+            f"rollout.hold_seconds. Next: {advice} Then run `tagstream rollout finish`: it begins epoch {epoch} and changes nothing else."
         )
+
+
+class LeftClosing:
+    """Notices an epoch that stays closing: whoever closed it is gone. Time is this process's own, from when it first saw the close."""
+
+    def __init__(self, seconds: float = FINISH_SECONDS) -> None:
+        """Wait for so long before it counts as left, and between two tries to finish it."""
+        self._seconds = seconds
+        self._seen: tuple[int | None, float] = (None, 0.0)
+
+    def at(self, closing: int | None, now: float) -> bool:
+        """
+        Is an epoch to be finished now?
+
+        Args:
+            closing: The epoch that is closing; None if none is.
+            now: Seconds of a clock that does not go back.
+
+        >>> left = LeftClosing(5.0)
+        >>> [left.at(7, now) for now in (0.0, 4.0, 5.0, 6.0, 10.0)]
+        [False, False, True, False, True]
+        """
+        epoch, since = self._seen
+        if closing != epoch:
+            self._seen = closing, now
+            return False
+        if closing is None or now - since < self._seconds:
+            return False
+        self._seen = closing, now
+        return True
 
 
 class PlanGivenUpError(ControllerError):
@@ -127,6 +167,32 @@ class RolloutTopic(Protocol):
         ...
 
 
+class Workers(Protocol):
+    """The workers of the group as the controller sees them."""
+
+    async def readiness(self, models: Models, *, goes_back: bool) -> tuple[Readiness, str]:
+        """
+        Ask all workers about a plan, and wait as long as it may.
+
+        Args:
+            models: The plan.
+            goes_back: A model that has decided before decides again. A worker that does not work under the present one is not waited for.
+
+        Returns:
+            What they say, and their words.
+        """
+        ...
+
+    async def begun(self, epochs: Epochs) -> Mapping[Partition, int]:
+        """
+        How far events of the newest epoch may have been begun, by all that the workers have said until now.
+
+        Returns:
+            For a partition the first offset that nobody can have begun; no entry where that is not known.
+        """
+        ...
+
+
 class ContentTopics(Protocol):
     """The content topics as the controller sees them."""
 
@@ -151,10 +217,11 @@ class Controller:
         self,
         topic: RolloutTopic,
         content: ContentTopics,
-        readiness: Callable[[Models], Awaitable[tuple[Readiness, str]]],
+        workers: Workers,
         *,
         by: str,
         clock: Callable[[], str],
+        whole: Callable[[Coroutine[Any, Any, Epochs]], Awaitable[Epochs]] = lambda work: work,
     ) -> None:
         """
         Join the parts.
@@ -162,15 +229,17 @@ class Controller:
         Args:
             topic: Where it writes.
             content: What it asks for ends.
-            readiness: Asks all workers about what is planned, and waits as long as it may. Returns what they say, and their words.
+            workers: Whom it asks.
             by: Its name in the records.
             clock: The time of a record, RFC 3339 in UTC with milliseconds.
+            whole: Runs a span to its end, also where this task is cancelled meanwhile, and raises the cancellation then.
         """
         self._topic = topic
         self._content = content
-        self._readiness = readiness
+        self._workers = workers
         self._by = by
         self._clock = clock
+        self._whole = whole
         self._epochs = Epochs()
         self.closing: int | None = None
 
@@ -215,19 +284,21 @@ class Controller:
         *,
         asks_people: bool = False,
         guards: Guards | None = None,
+        goes_back: bool = False,
         why: str = "",
     ) -> Epochs:
         """
         Begin an epoch: plan it, wait until all workers are ready, close the one before, and mark where it begins.
 
         Where the champion stays and a challenger goes, nobody is waited for: whoever decides has that champion already, and a worker that hangs must not
-        keep a challenger that does harm.
+        keep a challenger that does harm. A cancellation before the close gives the plan up; a later one changes nothing, and is raised at the end.
 
         Args:
             champion: Decides what is not the challenger's.
             challenger: Decides a share; None for no second model.
             asks_people: Every event goes to a person.
             guards: By which the challenger is judged; None for the defaults.
+            goes_back: The champion has decided before: workers that do not answer do not keep it from deciding again.
             why: For people.
 
         Raises:
@@ -244,16 +315,22 @@ class Controller:
             asks_people=asks_people,
             guards=guards,
         )
-        await self._write(plan)
         now = self._epochs.models(self._epochs.newest)
-        going_back = challenger is None and now.challenger is not None and now.champion == champion
-        said, words = (Readiness.READY, "") if going_back else await self._readiness(Models.of(plan))
-        if said is not Readiness.READY:
+        challenger_goes = challenger is None and now.challenger is not None and now.champion == champion
+        said, words = Readiness.READY, ""
+        try:
+            await self._write(plan)
+            if not challenger_goes:
+                said, words = await self._workers.readiness(Models.of(plan), goes_back=goes_back)
+        except asyncio.CancelledError:
+            if self._epochs.planned is not None:
+                await self._abort(epoch, "its command was ended by a signal")
+            raise
+        if said is Readiness.REFUSED or (said is Readiness.SILENT and not goes_back):
             await self._abort(epoch, words)
             msg = f"nothing has changed, since not all workers are ready: {words}. Next: correct that, then try again; `tagstream rollout status` has each worker's word."
             raise PlanGivenUpError(msg)
-        await self._close(epoch)
-        await self._mark(epoch)
+        await self._whole(self._begin(epoch))
         return self._epochs
 
     async def say(self, verdict: Verdict) -> Epochs:
@@ -270,16 +347,28 @@ class Controller:
     async def _abort(self, epoch: int, why: str) -> None:
         await self._write(Abort(epoch=epoch, at=self._clock(), by=self._by, why=why[:MAX_NOTE_CHARACTERS]))
 
+    async def _begin(self, epoch: int) -> Epochs:
+        await self._close(epoch)
+        await self._mark(epoch)
+        return self._epochs
+
     async def _close(self, epoch: int) -> None:
         self.closing = epoch
         await self._write(Close(epoch=epoch, at=self._clock(), by=self._by))
 
     async def _mark(self, epoch: int) -> None:
         self.closing = epoch
-        new = await self._content.partitions() - self._epochs.partitions
-        ends = await self._content.ends(self._epochs.partitions)
-        await self._write_marks(epoch, {**ends, **dict.fromkeys(new, 0)})
+        known = self._epochs.partitions
+        new = await self._content.partitions() - known
+        ends = await self._content.ends(known)
+        begun = await self._begun()
+        first = {place: end if end is None else min(end, begun.get(place, end)) for place, end in ends.items()}
+        await self._write_marks(epoch, {**first, **dict.fromkeys(new, 0)})
         self.closing = None
+
+    async def _begun(self) -> Mapping[Partition, int]:
+        """The first offset of the epoch before that nobody can have begun; no entry where the epoch is the start's, or nothing is known."""
+        return await self._workers.begun(self._epochs) if self._epochs.newest else {}
 
     async def _write_marks(self, epoch: int, offsets: Mapping[Partition, int | None]) -> None:
         marks = tuple(Mark(at=partition, offset=offsets[partition]) for partition in sorted(offsets, key=_order))
@@ -287,6 +376,9 @@ class Controller:
 
     async def _write(self, record: RolloutRecord) -> Epochs:
         """Append a record, read the topic until it is there, and see that it counts: else the topic has a record that was not read before."""
+        return await self._whole(self._written(record))
+
+    async def _written(self, record: RolloutRecord) -> Epochs:
         self._epochs, counts = await self._topic.read_past(await self._topic.append(record))
         if not counts:
             msg = (
@@ -295,6 +387,33 @@ class Controller:
             )
             raise NotCountedError(msg)
         return self._epochs
+
+
+def unbegun(epochs: Epochs, said: Iterable[WorkerReach], commits: Mapping[tuple[str, int], int]) -> dict[Partition, int]:
+    """
+    How far events of the newest epoch may have been begun.
+
+    Args:
+        epochs: The records of the topic, the close of the next epoch among them.
+        said: What every worker has said, read to an end that was asked for after the close was read back.
+        commits: The group's offsets by topic and partition.
+
+    Returns:
+        For a partition the first offset that nobody can have begun. No entry where that is not known: the group has committed within the epoch, and
+        no worker has said so; its word was lost, or another tool has committed.
+    """
+    reached: dict[Partition, int] = {}
+    for one in said:
+        if one.epoch == epochs.newest:
+            for mark in one.reach:
+                reached[mark.at] = max(reached.get(mark.at, 0), mark.offset or 0)
+    found: dict[Partition, int] = {}
+    for place in epochs.partitions:
+        first, epoch = epochs.begins(place)[-1]
+        commit = commits.get((place.topic, place.partition), 0)
+        if epoch == epochs.newest and (place in reached or commit <= first):
+            found[place] = max(first, commit, reached.get(place, 0))
+    return found
 
 
 def _order(partition: Partition) -> tuple[str, str, int]:

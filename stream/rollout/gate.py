@@ -6,10 +6,13 @@ batch is in a record, the events belong to the epochs that are known, whatever i
 
 **After the fetch** is what matters. An answer from before it may be older than a close and the marks, and then the batch may hold events above
 the marks.
+
+**What it begins of the newest epoch, a worker says before**, and then asks for the end again. A controller that has closed the next epoch reads what
+the workers said: every event that a worker began without seeing the close lies below. So the next epoch may begin at the first event that nobody
+has begun, and the events that wait in the log follow the next model (`controller`).
 """
 
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from tagstream.stream.contract.rollout import Partition
@@ -32,27 +35,56 @@ class RolloutEnd(Protocol):
         ...
 
 
+class Reach(Protocol):
+    """How far this worker may have begun events, which it says before it begins them."""
+
+    def lacking(self, epochs: Epochs, ends: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        """
+        The partitions in which events below these offsets may begin only after more was said.
+
+        Args:
+            epochs: The records of the topic that the worker has read.
+            ends: For each partition, the offset after the last event.
+        """
+        ...
+
+    async def extend(self, epochs: Epochs, ends: Mapping[Partition, int]) -> None:
+        """Load what decides in the newest epoch, and say that its events below these offsets may begin; returns once the broker has that."""
+        ...
+
+
 class Gate:
     """Where batches wait for their epochs. For one event loop."""
 
-    def __init__(self, topic: RolloutEnd) -> None:
-        """Ask this topic."""
-        self._topic = topic
+    def __init__(self, topic: RolloutEnd, reach: Reach | None = None) -> None:
+        """
+        Ask this topic.
 
-    async def admit(self, partitions: AbstractSet[Partition], given_up: Callable[[], bool] = lambda: False) -> Epochs | None:
+        Args:
+            topic: The records of the rollout.
+            reach: Is said before events begin; None for a reader whose decisions are not published.
+        """
+        self._topic = topic
+        self._reach = reach
+
+    async def admit(self, ends: Mapping[Partition, int], given_up: Callable[[], bool] = lambda: False) -> Epochs | None:
         """
         Wait until events of these partitions, all of them fetched before this call, may begin.
 
         Args:
-            partitions: Those of the events.
+            ends: For each partition of the events, the offset after the last of them.
             given_up: Is asked now and then; true ends the wait.
 
         Returns:
             The epochs, by which the events are decided; None if the wait was given up.
         """
-        epochs = await self._topic.read_to(await self._topic.end())
-        while not epochs.may_begin(partitions):
-            if given_up():
-                return None
-            await self._topic.wait_for_more()
-        return epochs
+        while True:
+            epochs = await self._topic.read_to(await self._topic.end())
+            while not epochs.may_begin(ends):
+                if given_up():
+                    return None
+                await self._topic.wait_for_more()
+            lacking = {} if self._reach is None else self._reach.lacking(epochs, ends)
+            if self._reach is None or not lacking:
+                return epochs
+            await self._reach.extend(epochs, lacking)

@@ -6,9 +6,10 @@ Without the topic `rollout` it looks for it now and then, and does nothing else.
 
 import asyncio
 import contextlib
+import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any, NoReturn
 
@@ -18,17 +19,19 @@ from aiokafka.errors import KafkaError
 from tagstream.monitoring.metrics.rollout import RolloutMetrics
 from tagstream.monitoring.vocabulary import PlanState
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import RolloutRecord, WorkerState
+from tagstream.stream.contract.rollout import Partition, RolloutRecord, WorkerState
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.decide.rolled import NotReadyError, RolledDeciders
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
-from tagstream.stream.kafka.errors import BrokerUnreachableError
-from tagstream.stream.kafka.rollout import LOADING_SECONDS, RolloutReader, rollout_reader, rollout_topic
+from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError
+from tagstream.stream.kafka.rollout import LOADING_SECONDS, RolloutReader, controlling, rollout_reader, rollout_topic
 from tagstream.stream.logs import logger
+from tagstream.stream.rollout.controller import FINISH_SECONDS, ControllerError, LeftClosing
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.gate import Gate
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.plan_file import PlanFile
+from tagstream.stream.worker.reach import SaidReach, Say
 
 LOOK_SECONDS = 0.1
 # As long as a client's metadata live: a topic that is made while the worker runs is found within this time.
@@ -39,9 +42,6 @@ LEAVE_SECONDS = 1.0
 FILES = 3
 
 log = logger("tagstream.rollout")
-
-Say = Callable[[bytes, bytes | None], Awaitable[Awaitable[Any]]]
-"""Queues key and value for the workers' topic, None to remove the key; its confirmation is not waited for."""
 
 
 class WorkerRollout:
@@ -74,6 +74,9 @@ class WorkerRollout:
         self._member = member
         self._say = say
         self._fail = fail
+        self._reach = SaidReach(say, self._load, settings.produce_timeout_seconds)
+        # Workers that hold the same events do not all begin to finish at once.
+        self._left_closing = LeftClosing(FINISH_SECONDS * (1 + random.random()))  # noqa: S311 - no secret
         self._gate: Gate | None = None
         self._deciders: RolledDeciders | None = None
         self._error: BaseException | None = None
@@ -123,10 +126,24 @@ class WorkerRollout:
             await self._prepare(reader.epochs)
             self._show(reader.epochs)
             await self._announce(reader.epochs)
+            if self._left_closing.at(reader.epochs.closing, time.monotonic()):
+                await self._finish()
             await asyncio.sleep(LOOK_SECONDS)
             if time.monotonic() - looked > SEARCH_SECONDS:
                 looked = time.monotonic()
                 self._check_topics(topic_ids, await self._topic())
+
+    async def _finish(self) -> None:
+        """Write the marks that a controller has left out, where this worker's user may; the events that are held begin then."""
+        try:
+            async with controlling(self._settings, by=f"worker@{socket.gethostname()}") as control:
+                epochs = await control.begin()
+        except (ControllerError, BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError) as error:
+            log.warning(
+                "rollout_not_finished", why=str(error), consequence="events are held until a controller writes the marks"
+            )
+        else:
+            log.warning("rollout_finished", epoch=epochs.newest, why="its controller ended between close and marks")
 
     async def admit(self, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
         """
@@ -173,8 +190,12 @@ class WorkerRollout:
 
     async def _hold(self, gate: Gate, deciders: RolledDeciders, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
         places = [(event.message.topic, event.message.partition, event.message.offset) for event in taken]
+        ends: dict[Partition, int] = {}
+        for topic, number, offset in places:
+            place = deciders.partition(topic, number)
+            ends[place] = max(ends.get(place, 0), offset + 1)
         try:
-            epochs = await gate.admit({deciders.partition(topic, number) for topic, number, _ in places}, given_up)
+            epochs = await gate.admit(ends, given_up)
         except BrokerUnreachableError as error:
             if not self._ending:
                 raise self._lost(error) from error
@@ -229,7 +250,7 @@ class WorkerRollout:
     async def _begin(self, reader: RolloutReader, topic_ids: dict[str, str]) -> None:
         epochs = await reader.read_to(await reader.end())
         self._deciders = RolledDeciders(self._settings, self._pipeline.decider, epochs, topic_ids)
-        self._gate = Gate(reader)
+        self._gate = Gate(reader, self._reach)
         self._waited = 0 if epochs.planned is None else epochs.planned.epoch
         log.info("rollout_found", topic=self._settings.rollout.topic, epoch=epochs.newest if epochs.started else None)
         if epochs.started:

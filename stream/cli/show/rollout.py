@@ -8,7 +8,7 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -39,6 +39,7 @@ from tagstream.stream.terminal import console
 from tagstream.stream.terminal.text import counted
 
 DIGITS = 12
+T = TypeVar("T")
 NOT_BEGUN = "no rollout has begun: the workers decide by the bundle of their settings"
 SILENT = (
     "without a word on the rollout: one of an older version, or that decides by rules, takes its own model for every event. "
@@ -46,9 +47,20 @@ SILENT = (
 )
 
 
-def promote(settings: Settings, bundle: Path, *, asks_people: bool, why: str) -> None:
+class EndedBySignalError(RolloutError):
+    """A signal ended a command before it changed anything."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("a signal ended this command before it changed the model; nothing has changed.")
+
+
+def promote(settings: Settings, bundle: Path, *, asks_people: bool, without_workers: bool, why: str) -> None:
     """Raises as `operations.promote`."""
-    _say_begun(asyncio.run(operations.promote(settings, bundle, asks_people=asks_people, why=why)))
+    change = operations.promote(settings, bundle, asks_people=asks_people, without_workers=without_workers, why=why)
+    _say_begun(_changed(change))
 
 
 def guarded(named: Sequence[str]) -> tuple[GuardedSlice, ...]:
@@ -74,9 +86,11 @@ def guarded(named: Sequence[str]) -> tuple[GuardedSlice, ...]:
     return tuple(found.values())
 
 
-def canary(settings: Settings, bundle: Path, audience: Audience, *, guards: Guards | None, why: str) -> None:
+def canary(
+    settings: Settings, bundle: Path, audience: Audience, *, guards: Guards | None, without_workers: bool, why: str
+) -> None:
     """Raises as `operations.canary`."""
-    _say_begun(asyncio.run(operations.canary(settings, bundle, audience, guards=guards, why=why)))
+    _say_begun(_changed(operations.canary(settings, bundle, audience, guards=guards, without_workers=without_workers, why=why)))
 
 
 def verdict(settings: Settings, *, as_json: bool) -> None:
@@ -136,24 +150,39 @@ def watch(settings: Settings, *, every_seconds: float, metrics_port: int) -> Non
     with metrics_at(settings, metrics_port, metrics) as address:
         console.talk(f"metrics at http://{address}/metrics")
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(_until_told(watching(settings, every_seconds=every_seconds, tell=tell, began=began, failed=failed)))
+            work = watching(settings, every_seconds=every_seconds, tell=tell, began=began, failed=failed)
+            asyncio.run(_until_told(work, signal.SIGINT, signal.SIGTERM))
 
 
-async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+async def _until_told(work: Coroutine[Any, Any, T], *signs: signal.Signals) -> T:
+    """Run until it ends, or is cancelled by one of these signals."""
     task = asyncio.ensure_future(work)
-    for sign in (signal.SIGINT, signal.SIGTERM):
+    for sign in signs:
         asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
-    await task
+    return await task
+
+
+def _changed(change: Coroutine[Any, Any, T]) -> T:
+    """
+    Run a change of the model, which a signal does not leave half done.
+
+    Raises:
+        RolloutError: A signal ended it before an epoch was closed; its plan is given up.
+    """
+    try:
+        return asyncio.run(_until_told(change, signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    except asyncio.CancelledError as error:
+        raise EndedBySignalError from error
 
 
 def rollback(settings: Settings, *, why: str) -> None:
     """Raises as `operations.rollback`."""
-    _say_begun(asyncio.run(operations.rollback(settings, why=why)))
+    _say_begun(_changed(operations.rollback(settings, why=why)))
 
 
 def finish(settings: Settings) -> None:
     """Raises as `operations.finish`."""
-    epochs = asyncio.run(operations.finish(settings))
+    epochs = _changed(operations.finish(settings))
     console.talk(
         f"epoch {epochs.newest}: {_decides(epochs.models(epochs.newest))}; nothing is held" if epochs.started else NOT_BEGUN
     )
@@ -277,6 +306,8 @@ def _say_begun(begun: Begun) -> None:
     places = [f"{mark.at.topic}/{mark.at.partition}:{mark.offset}" for mark in begun.marks if mark.offset is not None]
     console.talk(f"epoch {begun.models.epoch} has begun: {_decides(begun.models)}")
     console.talk(f"  from {', '.join(places)} on; no event could begin for {begun.closed_seconds * 1000:.0f} ms")
+    if begun.by_another:
+        console.talk("  a worker or a `rollout watch` began it, since this command was late")
     if not begun.workers:
         console.talk("  the group has no worker now, so none was asked whether it is ready")
 

@@ -1,21 +1,17 @@
 """
-The controller of the fault runs: the real `promote` and `canary`, which a run kills or stops at a point between two of its steps.
+The controller of the fault runs: the real commands `promote` and `canary`, which a run kills, stops or ends at a point between two of their steps.
 
 Run as `python -m tests.faults.epochs.controller BUNDLE [SHARE]` with TAGSTREAM_* in the environment; with a share, as a canary.
 """
 
-import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
 
 import tagstream.stream.kafka.rollout
-from tagstream.stream.change.operations import Audience, canary, promote
+from tagstream.stream.cli.main import main as command
 from tagstream.stream.contract.rollout import RolloutRecord
 from tagstream.stream.kafka.rollout import RolloutWriter
-from tagstream.stream.settings.loading import load
-from tests.faults.worker.faulty import in_a_sentence
 
 # A signal and a point, as "SIGKILL after close": before or after fencing, and before a record is sent, within its transaction, or
 # after its commit.
@@ -65,14 +61,13 @@ class StruckWriter(RolloutWriter):
 
 
 def main() -> None:
-    """Let the bundle decide all, or its share."""
+    """Run the command of the arguments: let the bundle decide all, or its share."""
     tagstream.stream.kafka.rollout.RolloutWriter = StruckWriter  # type: ignore[misc]
-    settings, bundle, *share = load(os.environ).settings, Path(sys.argv[1]), *map(float, sys.argv[2:])
-    if share:
-        asyncio.run(canary(settings, bundle, Audience(share=share[0]), why="a fault run"))
-    else:
-        asyncio.run(promote(settings, bundle, why="a fault run"))
+    bundle, *share = sys.argv[1:]
+    verb = ["canary", "--share", *share] if share else ["promote"]
+    sys.argv[1:] = ["rollout", *verb, bundle, "--why", "a fault run"]
+    command()
 
 
 if __name__ == "__main__":
-    in_a_sentence(main)
+    main()

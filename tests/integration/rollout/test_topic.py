@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from tagstream.stream.change import operations
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import BundleName, Challenger, WorkerState
+from tagstream.stream.contract.rollout import BundleName, Challenger, Partition, WorkerState
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError, unreachable
 from tagstream.stream.kafka.rollout import ContentOnKafka, RolloutWriter, controlling, rollout_reader
@@ -48,14 +48,23 @@ def rollout(settings: Settings) -> Settings:
 async def controller(settings: Settings, said: tuple[Readiness, str] = (Readiness.READY, "")) -> AsyncIterator[Controller]:
     """A controller on the broker."""
 
-    async def readiness(_: object) -> tuple[Readiness, str]:
-        return said
+    class Group:
+        """Workers that say this, and have begun nothing that is not in the log."""
+
+        async def readiness(self, _: object, *, goes_back: bool) -> tuple[Readiness, str]:
+            """Without a wait."""
+            assert not goes_back
+            return said
+
+        async def begun(self, _: object) -> dict[Partition, int]:
+            """It is not known."""
+            return {}
 
     async with rollout_reader(settings) as reader:
         writer = RolloutWriter(settings, reader)
         with admin(settings) as client:
             try:
-                yield Controller(writer, ContentOnKafka(settings, client), readiness, by="test", clock=lambda: MOMENT)
+                yield Controller(writer, ContentOnKafka(settings, client), Group(), by="test", clock=lambda: MOMENT)
             finally:
                 await writer.stop()
 
@@ -193,12 +202,12 @@ def test_the_words_of_workers_that_are_gone_are_removed(rollout: Settings) -> No
                 key, value = word.member.encode(), msgspec.json.encode(word)
                 await producer.send_and_wait(settings.rollout.workers_topic, key=key, value=value)
             await producer.stop()
-            assert await control.workers.gone() == ["gone"]
+            assert await control.workers.stale(0) == [b"gone"]
         async with controlling(settings, by="test") as control:
             await control.begin()
             # A transaction's commit is answered before readers see it.
             for _ in range(int(HANG_SECONDS)):
-                if not await control.workers.gone():
+                if not await control.workers.stale(0):
                     break
                 await asyncio.sleep(1.0)
             assert list(control.workers._states) == ["joins"]

@@ -20,8 +20,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from tagstream.stream.contract.rollout import Abort, BundleName, Marks, Partition, RolloutRecord
-from tagstream.stream.rollout.controller import Controller, FencedError, NothingToDecideError, PlanGivenUpError, Readiness
+from tagstream.stream.contract.rollout import Abort, BundleName, Mark, Marks, Partition, RolloutRecord, WorkerReach
+from tagstream.stream.rollout.controller import (
+    Controller,
+    FencedError,
+    NothingToDecideError,
+    PlanGivenUpError,
+    Readiness,
+    unbegun,
+)
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.gate import Gate
 
@@ -61,6 +68,9 @@ class World:
     stable: dict[Partition, int] = field(default_factory=dict)
     writer: int = -1
     decided: dict[tuple[Partition, int], set[int]] = field(default_factory=dict)
+    # How far each process has said that it may begin events, and the group's commits.
+    reach: dict[bytes, WorkerReach] = field(default_factory=dict)
+    commits: dict[tuple[str, int], int] = field(default_factory=dict)
     newest: Partition | None = None
     stale_metadata: bool = False
     slow_markers: bool = False
@@ -180,6 +190,67 @@ class End:
             setattr(self._read, name, getattr(now, name))
 
 
+class CannotLoadError(Exception):
+    """No process can load the model of an epoch."""
+
+
+@dataclass
+class Said:
+    """How far one process may have come (`gate.Reach`). It says a little more than it needs."""
+
+    world: World
+    name: str
+    unloadable: AbstractSet[int] = frozenset()
+    ahead: int = 1
+    _mine: dict[int, dict[Partition, int]] = field(default_factory=dict)
+
+    def lacking(self, epochs: Epochs, ends: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        """As the real one."""
+        newest = epochs.newest
+        said = self._mine.get(newest, {})
+        return {
+            place: end
+            for place, end in ends.items()
+            if newest and epochs.epoch_of(place, end - 1) == newest and said.get(place, 0) < end
+        }
+
+    async def extend(self, epochs: Epochs, ends: Mapping[Partition, int]) -> None:
+        """The model is loaded first; the record is in the log, and then it is confirmed."""
+        epoch = epochs.newest
+        await pause()
+        if epoch in self.unloadable:
+            raise CannotLoadError
+        mine = self._mine.get(epoch, {}) | {place: end + self.ahead for place, end in ends.items()}
+        marks = tuple(Mark(at=place, offset=below) for place, below in mine.items())
+        await pause()
+        record = WorkerReach(worker=self.name, epoch=epoch, reach=marks)
+        self.world.reach[record.key] = record
+        await pause()
+        self._mine[epoch] = mine
+
+
+@dataclass
+class Group:
+    """The workers as a controller sees them."""
+
+    world: World
+    refusals: int
+
+    async def readiness(self, _: Models, *, goes_back: bool) -> tuple[Readiness, str]:
+        """Some refuse."""
+        assert not goes_back
+        await pause()
+        self.refusals -= 1
+        return (Readiness.REFUSED, "no") if self.refusals >= 0 else (Readiness.READY, "")
+
+    async def begun(self, epochs: Epochs) -> Mapping[Partition, int]:
+        """What was said, and then the commits."""
+        await pause()
+        said = list(self.world.reach.values())
+        await pause()
+        return unbegun(epochs, said, self.world.commits)
+
+
 class Brokers(RuleBasedStateMachine):
     """The machine. A variant replaces one part."""
 
@@ -187,6 +258,10 @@ class Brokers(RuleBasedStateMachine):
     controller: ClassVar[type[Controller]] = Controller
     gate: ClassVar[type[Gate]] = Gate
     content: ClassVar[type[Content]] = Content
+    said: ClassVar[type[Said]] = Said
+    group: ClassVar[type[Group]] = Group
+    # Epochs whose model no worker can load.
+    unloadable: ClassVar[AbstractSet[int]] = frozenset()
     confirmed_is_read: ClassVar[bool] = False
     fetch_first: ClassVar[bool] = True
     cuts: ClassVar[bool] = True
@@ -201,6 +276,8 @@ class Brokers(RuleBasedStateMachine):
         self.started = 0
         self.topic_id = "a"
         self.ordered = 0
+        self.processes = 0
+        self.ends = False
 
     @initialize(events=st.integers(0, 2))
     def there_is_a_stream(self, events: int) -> None:
@@ -290,16 +367,9 @@ class Brokers(RuleBasedStateMachine):
 
     async def _lead(self, name: int, refusals: int) -> None:
         """One controller's life: begin, then epoch after epoch, and partitions that are new."""
-        left = refusals
-
-        async def readiness(_: Models) -> tuple[Readiness, str]:
-            nonlocal left
-            await pause()
-            left -= 1
-            return (Readiness.REFUSED, "no") if left >= 0 else (Readiness.READY, "")
-
         topic = Topic(self.world, name, confirmed_is_read=self.confirmed_is_read)
-        one = self.controller(topic, self.content(self.world), readiness, by="c", clock=lambda: MOMENT)
+        group = self.group(self.world, refusals)
+        one = self.controller(topic, self.content(self.world), group, by="c", clock=lambda: MOMENT)
         try:
             epochs = await one.begin()
             if not epochs.started:
@@ -311,7 +381,7 @@ class Brokers(RuleBasedStateMachine):
                         await one.change(CHAMPION)
                     except PlanGivenUpError:
                         continue
-                elif self.ordered == MOST_EPOCHS and epochs.partitions >= self.world.content.keys():
+                elif self.ends and epochs.partitions >= self.world.content.keys():
                     return
                 else:
                     await pause()
@@ -338,21 +408,30 @@ class Brokers(RuleBasedStateMachine):
             self.workers.pop(worker).close()
 
     async def _work(self, partition: Partition, low: int) -> None:
-        """One batch of one worker, from the fetch to the last decision that is sent."""
-        gate = self.gate(End(self.world))
-        if self.fetch_first:
-            high = self.world.content[partition]
-            await pause()
-            epochs = await gate.admit({partition})
-        else:
-            epochs = await gate.admit({partition})
-            await pause()
-            high = self.world.content.get(partition, 0)
+        """One batch of one worker, from the fetch to the commit. Its process cannot load some models, and ends then."""
+        self.processes += 1
+        gate = self.gate(End(self.world), self.said(self.world, str(self.processes), self.unloadable))
+        high = self.world.content[partition]
+        try:
+            if self.fetch_first:
+                await pause()
+                epochs = await gate.admit({partition: high})
+            else:
+                epochs = await gate.admit({partition: high})
+                await pause()
+                high = self.world.content.get(partition, 0)
+        except CannotLoadError:
+            return
         assert epochs is not None
         for offset in range(low, high):
             epoch = epochs.epoch_of(partition, offset if self.cuts else low)
             await pause()
+            if epoch in self.unloadable:
+                return
             self.world.decided.setdefault((partition, offset), set()).add(epoch)
+        await pause()
+        place = partition.topic, partition.partition
+        self.world.commits[place] = max(high, self.world.commits.get(place, 0))
 
     # What holds.
 
@@ -372,7 +451,9 @@ class Brokers(RuleBasedStateMachine):
         for one in self.controllers.values():
             one.close()
         self.world.stale_metadata = False
-        self.ordered = MOST_EPOCHS
+        # A last change gives the events of a model that cannot be loaded to one that can.
+        self.ordered = max(MOST_EPOCHS, self.world.fold(len(self.world.rollout)).next_epoch)
+        self.ends = True
         if self.world.content:
             last = self._lead(MOST_CONTROLLERS + 1, 0)
             _run(last, self.markers_are_written)
@@ -436,9 +517,10 @@ def search(machine: type[Brokers], examples: int) -> None:
 
 
 class Whole(Brokers):
-    """The protocol as it is, and all that the brokers do."""
+    """The protocol as it is, all that the brokers do, and a model that no worker can load."""
 
     remade = True
+    unloadable = frozenset({2})
 
 
 def test_an_event_has_one_decider_whoever_decides_it() -> None:
@@ -620,9 +702,103 @@ class ConfirmedIsRead(Brokers):
     confirmed_is_read = True
 
 
+class _SaysLate(Gate):
+    async def admit(self, ends: Mapping[Partition, int], given_up: Callable[[], bool] = lambda: False) -> Epochs | None:
+        assert self._reach is not None
+        epochs = await Gate(self._topic).admit(ends, given_up)
+        if epochs is not None and (lacking := self._reach.lacking(epochs, ends)):
+            await self._reach.extend(epochs, lacking)
+        return epochs
+
+
+class SaidAfterTheQuestion(Brokers):
+    """The close, and the marks, may come between the worker's question and its word."""
+
+    gate = _SaysLate
+
+
+class _ReachFirst(Controller):
+    _found: Mapping[Partition, int] | None = None
+
+    async def _close(self, epoch: int) -> None:
+        self._found = await super()._begun()
+        await super()._close(epoch)
+
+    async def _begun(self) -> Mapping[Partition, int]:
+        return self._found if self._found is not None else await super()._begun()
+
+
+class ReachIsReadBeforeTheClose(Brokers):
+    """Events that a worker begins between the reading and the close lie above."""
+
+    controller = _ReachFirst
+
+
+class _Outcomes(Group):
+    async def begun(self, epochs: Epochs) -> Mapping[Partition, int]:
+        found = await super().begun(epochs)
+        return {
+            place: max([epochs.begins(place)[-1][0], *(offset + 1 for at, offset in self.world.decided if at == place)])
+            for place in found
+        }
+
+
+class OutcomesAreAllThatIsBegun(Brokers):
+    """A worker that was stopped with events in its hands publishes them later."""
+
+    group = _Outcomes
+
+
+class _Commits(Group):
+    async def begun(self, epochs: Epochs) -> Mapping[Partition, int]:
+        found = await super().begun(epochs)
+        return {
+            place: max(epochs.begins(place)[-1][0], self.world.commits.get((place.topic, place.partition), 0))
+            for place in found
+        }
+
+
+class CommitsAreAllThatIsBegun(Brokers):
+    """An event that is published and not yet committed has a decision."""
+
+    group = _Commits
+
+
+class _FromTheBeginning(Group):
+    async def begun(self, epochs: Epochs) -> Mapping[Partition, int]:
+        found = await super().begun(epochs)
+        said = {mark.at for one in self.world.reach.values() if one.epoch == epochs.newest for mark in one.reach}
+        return {place: first if place in said else 0 for place, first in found.items()}
+
+
+class BackBeyondTheEpochBefore(Brokers):
+    """Where nobody has begun the newest epoch, the events below its mark still belong to those who decided them."""
+
+    group = _FromTheBeginning
+
+
+class _SaysTheFirst(Said):
+    async def extend(self, epochs: Epochs, ends: Mapping[Partition, int]) -> None:
+        await super().extend(epochs, dict.fromkeys(ends, 0))
+        self._mine[epochs.newest] |= ends
+
+
+class NotTheWholeBatchIsSaid(Brokers):
+    """Its last event may lie above what was said."""
+
+    said = _SaysTheFirst
+
+
 # Found within some tens of runs, and within some thousands.
 SOON = (MarksByTheOwner, TheNewestHolds, UnlistedIsNotHeld, ABatchIsNotCut, MarksAtTheStableOffset)
-LATE = (AsksBeforeTheFetch, EndsBeforeTheClose, ClosingDoesNotHold, AbortUndoes, LaterMarksReplace, ConfirmedIsRead)
+LATE = (
+    AsksBeforeTheFetch,
+    EndsBeforeTheClose,
+    ClosingDoesNotHold,
+    AbortUndoes,
+    LaterMarksReplace,
+    ConfirmedIsRead,
+)
 
 
 @pytest.mark.parametrize(
@@ -637,6 +813,83 @@ def test_the_machine_finds_what_is_known_to_be_wrong(variant: type[Brokers]) -> 
     """A variant of the protocol that lacks one part gives an event two deciders, or another one than the topic says."""
     with pytest.raises(AssertionError):
         search(variant, 20_000)
+
+
+# What a worker says before it begins: each is found by two processes alone, one of them a worker with an event of the epoch before.
+SAID = (
+    SaidAfterTheQuestion,
+    ReachIsReadBeforeTheClose,
+    OutcomesAreAllThatIsBegun,
+    CommitsAreAllThatIsBegun,
+    BackBeyondTheEpochBefore,
+    NotTheWholeBatchIsSaid,
+)
+# More than a batch and a change have.
+WORKER_PAUSES, CONTROLLER_PAUSES = 14, 24
+
+
+def parted(machine: type[Brokers], before: int, between: int) -> None:
+    """
+    A change while a worker has two events, then everything is decided again.
+
+    Args:
+        machine: The protocol, or a variant.
+        before: The worker goes on by so many pauses first; then the controller by `between`, and each to its end.
+        between: Pauses of the controller within its change.
+    """
+    one = machine()
+    one.there_is_a_stream(1)
+    one.a_controller_begins(0, 40)
+    one.an_epoch_is_ordered(40)
+    one.event(0, stable=True)
+    one.a_worker_fetches(0, 1, 5, 40)
+    one.event(0, stable=True)
+    one.event(0, stable=True)
+    one.a_worker_fetches(0, 0, 2, before)
+    one.an_epoch_is_ordered(between)
+    _go(one.workers[0], 40)
+    _go(one.controllers[1], 40)
+    one.a_worker_fetches(0, 1, 5, 40)
+    one.teardown()
+
+
+def every_parting(machine: type[Brokers]) -> None:
+    """All places at which a worker and a controller can be parted."""
+    for before in range(WORKER_PAUSES):
+        for between in range(CONTROLLER_PAUSES):
+            parted(machine, before, between)
+
+
+def test_a_change_within_a_batch_leaves_each_event_one_decider() -> None:
+    """However a worker and a controller are parted, each at one place."""
+    every_parting(Brokers)
+
+
+@pytest.mark.parametrize("variant", SAID, ids=lambda variant: variant.__name__)
+def test_a_worker_that_does_not_say_what_it_begins_is_found(variant: type[Brokers]) -> None:
+    """A variant that leaves out a part of it gives an event two deciders at some of these places."""
+    with pytest.raises(AssertionError):
+        every_parting(variant)
+
+
+def test_what_nobody_has_begun_follows_the_next_epoch() -> None:
+    """A model that no worker can load leaves no event behind: the next epoch begins where that one began, and each decided event keeps its decider."""
+
+    class Second(Brokers):
+        unloadable = frozenset({2})
+
+    one = Second()
+    one.there_is_a_stream(1)
+    one.a_controller_begins(0, 40)
+    one.an_epoch_is_ordered(40)
+    one.the_newest_event_is_decided(0, 5)
+    one.an_epoch_is_ordered(40)
+    one.event(0, stable=True)
+    one.a_worker_fetches(0, 0, 5, 40)
+    one.an_epoch_is_ordered(40)
+    (place,) = one.world.content
+    assert one.world.fold(len(one.world.rollout)).begins(place) == ((0, 0), (1, 1), (2, 2), (2, 3))
+    one.teardown()
 
 
 def test_a_controller_that_reads_before_it_fences_marks_an_epoch_twice() -> None:

@@ -13,7 +13,15 @@ from prometheus_client import CollectorRegistry
 
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.monitoring.metrics.rollout import RolloutMetrics
-from tagstream.stream.contract.rollout import BundleName, Partition, RolloutRecord, WorkerState
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.rollout import (
+    BundleName,
+    Partition,
+    RolloutRecord,
+    WorkerReach,
+    WorkerState,
+    read_worker_reach,
+)
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.decide.rolled import RolledDeciders, bundle_name
@@ -94,6 +102,7 @@ class OneWorker:
         self.end = asyncio.Event()
         self.said: list[WorkerState] = []
         self.taken_back: list[bytes] = []
+        self.reach: list[WorkerReach] = []
         self.part = WorkerRollout(
             settings,
             pipeline,
@@ -118,6 +127,8 @@ class OneWorker:
     async def _say(self, key: bytes, value: bytes | None) -> Awaitable[None]:
         if value is None:
             self.taken_back.append(key)
+        elif (reach := read_worker_reach(Record(key=key, value=value, topic="workers"))) is not None:
+            self.reach.append(reach)
         else:
             self.said.append(msgspec.json.decode(value, type=WorkerState))
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
