@@ -171,7 +171,7 @@ async def promote(
     """
     champion = await asyncio.to_thread(store, settings, bundle)
     async with controlling(settings, by=name_here()) as control:
-        await _require_workers(settings, control, without_workers=without_workers)
+        await require_workers(settings, control, without_workers=without_workers)
         now = await _begin(settings, control)
         return await begin_as(
             control, replace(now, champion=champion, challenger=None, asks_people=asks_people, guards=None), why
@@ -214,7 +214,7 @@ async def canary(
         raise RolloutError(msg)
     name = await asyncio.to_thread(store, settings, bundle)
     async with controlling(settings, by=name_here()) as control:
-        await _require_workers(settings, control, without_workers=without_workers)
+        await require_workers(settings, control, without_workers=without_workers)
         now = await _begin(settings, control)
         if name.digest == now.champion.digest:
             msg = f"bundle {name.digest[:12]} ({name.name} {name.version}) is the champion, and cannot be its own challenger. Next: name another bundle."
@@ -508,8 +508,13 @@ async def _is_begun(control: Control, epoch: int) -> bool:
     return control.reader.epochs.newest == epoch
 
 
-async def _require_workers(settings: Settings, control: Control, *, without_workers: bool) -> None:
-    """A change that no worker has agreed to may name a bundle that none can load."""
+async def require_workers(settings: Settings, control: Control, *, without_workers: bool = False) -> None:
+    """
+    Has the group a worker that says whether it can load a bundle?
+
+    Raises:
+        RolloutError: It has none, and that was not asked for.
+    """
     if not without_workers and not await control.workers.look():
         msg = (
             f"the group {settings.group} has no worker now, so none says whether it can load the bundle, and nothing has changed. "

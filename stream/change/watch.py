@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from tagstream.model_export.bundle.bundle import BundleError
 from tagstream.model_export.bundle.depot import DepotError
-from tagstream.stream.change.operations import Begun, RolloutError, begin_as, finish, history, name_here
+from tagstream.stream.change.operations import Begun, RolloutError, begin_as, finish, history, name_here, require_workers
 from tagstream.stream.change.watched import Watched
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
@@ -162,6 +162,8 @@ class Watch:
                 await control.controller.say(found.record(models.epoch, models.challenger.bundle, at=now, by=by))
             if found.decision not in ENDING:
                 return None
+            if found.decision is Decision.PROMOTE:
+                await require_workers(self._settings, control)
             champion = models.challenger.bundle if found.decision is Decision.PROMOTE else models.champion
             wanted = replace(models, champion=champion, challenger=None, guards=None)
             return await begin_as(control, wanted, found.says)

@@ -165,7 +165,12 @@ class Striker:
         if self._promoter is None:
             msg = f"{fault} was planned in a run that does not change the model"
             raise ValueError(msg)
-        self._promoter.strike(signal.SIGKILL if fault is Fault.CONTROLLER_KILL else signal.SIGSTOP)
+        signals = {
+            Fault.CONTROLLER_KILL: signal.SIGKILL,
+            Fault.CONTROLLER_FREEZE: signal.SIGSTOP,
+            Fault.CONTROLLER_INTERRUPT: signal.SIGINT,
+        }
+        self._promoter.strike(signals[fault])
 
     def _cluster_of(self, fault: Fault) -> StruckCluster:
         if self._cluster is None:

@@ -1,7 +1,7 @@
 """
 The controller of the fault runs: the real commands `promote` and `canary`, which a run kills, stops or ends at a point between two of their steps.
 
-Run as `python -m tests.faults.epochs.controller BUNDLE [SHARE]` with TAGSTREAM_* in the environment; with a share, as a canary.
+Run as `python -m tests.faults.epochs.controller promote BUNDLE` (or `canary`, `rollback`) with TAGSTREAM_* in the environment.
 """
 
 import os
@@ -61,11 +61,9 @@ class StruckWriter(RolloutWriter):
 
 
 def main() -> None:
-    """Run the command of the arguments: let the bundle decide all, or its share."""
+    """Run the command of the arguments."""
     tagstream.stream.kafka.rollout.RolloutWriter = StruckWriter  # type: ignore[misc]
-    bundle, *share = sys.argv[1:]
-    verb = ["canary", "--share", *share] if share else ["promote"]
-    sys.argv[1:] = ["rollout", *verb, bundle, "--why", "a fault run"]
+    sys.argv[1:] = ["rollout", *sys.argv[1:], "--why", "a fault run"]
     command()
 
 

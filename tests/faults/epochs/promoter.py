@@ -20,6 +20,10 @@ from tests.faults.worker.fleet import ROOT, without_settings
 VERSIONS = 4
 # Every third change gives the bundle half of the keys, beside the champion.
 CANARIES, SHARE = 3, 0.5
+# Every fifth goes back. Changes are made without workers, too, where a fault has ended them all.
+ROLLBACKS = 5
+# How `tagstream` ends where SIGINT came before the close.
+INTERRUPTED = 130
 LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.2, 2.0
 # So long a controller may take, which waits for workers until it gives up.
 CONTROLLER_SECONDS = 240.0
@@ -117,7 +121,7 @@ class Promoter:
         self._next_at = now + self.chance.uniform(LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS)
         if given and code == -signal.SIGKILL:
             self._recovers = True
-        elif given:
+        elif given and not (given.startswith(signal.SIGINT.name) and code in {0, INTERRUPTED}):
             # It did not come to its point.
             self._point = given
         if code != 0:
@@ -130,13 +134,18 @@ class Promoter:
             os.kill(self._running.pid, signal.SIGCONT)
 
     def _start(self, now: float) -> None:
-        bundle, is_canary = self._bundles[self._started % VERSIONS], self._started % CANARIES == CANARIES - 1
+        bundle, number = str(self._bundles[self._started % VERSIONS]), self._started
+        words = ["promote", "--without-workers", bundle]
+        if number % CANARIES == CANARIES - 1:
+            words = ["canary", "--without-workers", "--share", str(SHARE), bundle]
+        elif number % ROLLBACKS == ROLLBACKS - 1:
+            words = ["rollback"]
         self._started += 1
         self._since = now
         if self._stopped is None:
             self._given, self._point = self._point, ""
         self._running = self.processes.start(
-            [sys.executable, "-m", self.module, str(bundle), *([str(SHARE)] if is_canary else [])],
+            [sys.executable, "-m", self.module, *words],
             env={
                 **without_settings(os.environ),
                 "PYTHONPATH": str(ROOT),
