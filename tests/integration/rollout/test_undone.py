@@ -114,7 +114,7 @@ def test_what_waits_follows_the_model_that_a_rollback_brings_back(
     assert set(all_decided(rollout_settings, 160).values()) == {"2"}
 
 
-def test_a_model_that_loads_nowhere_leaves_no_event_behind(  # noqa: PLR0917 - fixtures
+def test_a_model_that_loads_nowhere_leaves_no_event_behind(
     start_real: StartReal,
     processes: Processes,
     rollout_settings: Settings,
