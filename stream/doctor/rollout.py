@@ -59,7 +59,7 @@ def _topic(
             fix=f"kafka-configs.sh --bootstrap-server {settings.brokers} --alter --entity-type topics --entity-name {name} "
             f"--add-config {','.join(f'{key}={value}' for key, value in wrong.items())}",
         )
-    said = "" if options else "; its options this user may not read"
+    said = "" if options else "; its options the brokers do not say, or not to this user"
     return CheckFinding(check=check, status=Status.OK, detail=f"one partition{said}")
 
 

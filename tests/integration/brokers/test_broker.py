@@ -284,9 +284,9 @@ class TestTansu:
             with broker(environ=environ, log=nothing) as found:
                 assert (found.kind, found.bootstrap) == ("external", running.bootstrap)
 
-    def test_module_runs_until_it_is_signalled(self) -> None:
-        """`python -m tagstream.stream.broker` prints the addresses alone on standard output and ends well when asked."""
-        words = [sys.executable, "-m", "tagstream.stream.broker", "--prefer", "tansu"]
+    def test_verb_runs_until_it_is_signalled(self) -> None:
+        """`tagstream broker` prints the addresses alone on standard output and ends well when asked."""
+        words = [sys.executable, "-m", "tagstream.stream.cli.main", "broker", "--kind", "tansu"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
             assert running.stdout is not None
             bootstrap = running.stdout.readline().strip()
