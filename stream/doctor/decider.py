@@ -89,7 +89,8 @@ def thresholds_in_words(
         return f"threshold {threshold} for every tag (setting confidence_threshold)"
     if not certificates:
         return f"threshold {decider.threshold}"
-    own = few([f"{label} {decider.asked_below(label)}" for label in certificates])
+    below = {label: decider.asked_below(label) for label in certificates}
+    own = few([f"{label} {'never' if at > 1 else at}" for label, at in below.items()])
     if overall is not None and overall.certified:
         return f"thresholds {own} (precision {overall.target_precision} certified of all published together, {FOR_TEXTS})"
     certified = sum(found.certified for found in certificates.values())

@@ -156,6 +156,11 @@ def test_the_doctor_names_the_thresholds_that_a_worker_would_apply(tiny_bundle: 
     bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
     said = decider.thresholds_in_words(decider_of_bundle(bundle, KeywordClassifier()), manifest.thresholds, None)
     assert all(f"{label} 0.9" in said for label in labels)
+    asked = {label: own(1.0001, certified=False) for label in labels}
+    always = msgspec.structs.replace(bundle, manifest=msgspec.structs.replace(manifest, thresholds=asked))
+    assert f"thresholds {labels[0]} never, " in decider.thresholds_in_words(
+        decider_of_bundle(always, KeywordClassifier()), asked, None
+    )
     assert said.endswith(f"(1 of {len(labels)} certified, for texts about these labels)")
     together = msgspec.structs.replace(
         manifest.threshold, target_precision=0.9, precision_lower_bound=0.91, promise="overall", certified=True
