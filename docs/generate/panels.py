@@ -22,6 +22,8 @@ DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 NEXT_STEP = "**When it is bad:**"
 # Legends of lines that are drawn dashed: the reference of the bundle, and computed limits.
 STEADY = "(reference|limit)$"
+# A threshold above 1, which no confidence reaches.
+NEVER: Json = {"type": "range", "options": {"from": 1.00001, "to": None, "result": {"index": 0, "text": "never"}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class Panel:
             defaults["min"] = self.low
         if self.high is not None and self.kind != "trend":
             defaults["max"] = self.high
+        if any("tagstream_confidence_threshold_ratio" in query.expr for query in self.queries):
+            defaults["mappings"] = [NEVER]
         if self.kind in {"timeseries", "trend"}:
             defaults["custom"] = {
                 "drawStyle": "line",

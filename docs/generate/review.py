@@ -48,7 +48,7 @@ _SHARES = (
     Panel(
         title="Confidence threshold",
         shows="Decisions below this confidence go to a person, by predicted label: the lowest and the highest threshold among the workers. "
-        "Above 100 %, all decisions of the label do. The ten highest.",
+        "`never`: all decisions of the label do. The ten highest.",
         then="If a label has two lines, workers run with different settings or bundles: make them the same.",
         unit="percentunit",
         queries=(

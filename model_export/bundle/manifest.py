@@ -216,7 +216,7 @@ def _rules(manifest: Manifest) -> dict[str, bool]:
         "temperature must be over 0 and at most 100": 0 < manifest.temperature <= 100,  # noqa: PLR2004
         "threshold.confidence must lie in 0 to 1": 0 <= manifest.threshold.confidence <= 1,
         "thresholds must be none, or one a label": set(thresholds) in (set(), set(labels)),
-        "a label's threshold must lie in 0 to 1, or be 1.0001": all(
+        "a label's threshold must lie in 0 to 1, or be 1.0001, which means never": all(
             found.confidence <= 1 or found.confidence == ALWAYS_ASK for found in thresholds.values()
         ),
         "a certificate must be borne out by its own bound": all(map(is_sound, thresholds.values()))

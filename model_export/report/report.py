@@ -150,8 +150,10 @@ def _right(published: PublishedRows) -> str:
 
 def _thresholds(published: PublishedRows) -> str:
     """One figure, or the least and the most where labels have their own."""
-    least, most = min(published.asked_below.values()), max(published.asked_below.values())
-    return f"{least:.4f}" if least == most else f"{least:.4f} to {most:.4f}"
+    least, most = (
+        "never" if at > 1 else f"{at:.4f}" for at in (min(published.asked_below.values()), max(published.asked_below.values()))
+    )
+    return least if least == most else f"{least} to {most}"
 
 
 def _cases(model: ModelReport) -> str:

@@ -3,7 +3,7 @@
     with broker() as found:
         print(found.description, found.bootstrap)
 
-`python -m tagstream.stream.broker` starts one from a shell.
+`tagstream broker` starts one from a shell.
 """
 
 from tagstream.stream.broker.ladder import broker

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli import classify, config, demo, dlq, drift, pages, replay, rollout, topic, worker
+from tagstream.stream.cli import broker, classify, config, demo, dlq, drift, pages, replay, rollout, topic, worker
 from tagstream.stream.cli.doors import batch, contract, serve, tags
 from tagstream.stream.cli.exits import EXIT_FAILED, note
 from tagstream.stream.cli.help import Verbs, imported_later
@@ -34,7 +34,7 @@ MODEL = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True
 LATER = {"model": imported_later("tagstream.stream.cli.model")}
 # Verb or group of verbs -> its function or application, by what a person wants to do.
 VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
-    "Look at it first": {"demo": demo.demo, "classify": classify.classify, "doctor": worker.doctor},
+    "Look at it first": {"demo": demo.demo, "classify": classify.classify, "doctor": worker.doctor, "broker": broker.broker},
     "Run the stream": {
         "worker": worker.worker,
         "review": review.app,

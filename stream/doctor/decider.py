@@ -22,7 +22,8 @@ def decider(settings: Settings) -> Iterator[CheckFinding]:
     """The model's bundle; under the rules a warning, and whether the bundle would verify, which is the way back."""
     if settings.decider == "model":
         yield _bundle(settings, refused=Status.FAIL)
-        yield from _no_fallback(settings)
+        if settings.rules is not None:
+            yield from _no_fallback(settings)
         return
     try:
         rules = decider_of(settings).model
@@ -40,7 +41,7 @@ def decider(settings: Settings) -> Iterator[CheckFinding]:
 
 
 def _no_fallback(settings: Settings) -> Iterator[CheckFinding]:
-    """A warning where `decider = rules` would not start: the day on which the rules are needed is late to find that out."""
+    """A warning where `decider = rules` would not start with the rules that are named: the day on which they are needed is late to find that out."""
     try:
         rules_of(settings, read_bundle(settings.bundle))
     except RulesError as error:
@@ -88,7 +89,8 @@ def thresholds_in_words(
         return f"threshold {threshold} for every tag (setting confidence_threshold)"
     if not certificates:
         return f"threshold {decider.threshold}"
-    own = few([f"{label} {decider.asked_below(label)}" for label in certificates])
+    below = {label: decider.asked_below(label) for label in certificates}
+    own = few([f"{label} {'never' if at > 1 else at}" for label, at in below.items()])
     if overall is not None and overall.certified:
         return f"thresholds {own} (precision {overall.target_precision} certified of all published together, {FOR_TEXTS})"
     certified = sum(found.certified for found in certificates.values())

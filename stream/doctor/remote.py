@@ -135,6 +135,13 @@ def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[CheckF
     """Topics that take smaller records than the settings allow: a worker goes on, and does not keep large dead letters whole."""
     names = [name for name in (settings.topics.tagged, settings.topics.review, settings.topics.dlq) if name in partitions]
     taken = admin.max_message_bytes(settings, names)
+    if names and not taken:
+        yield CheckFinding(
+            check="sizes",
+            status=Status.WARN,
+            detail="the brokers do not say how large records may be, or not to this user: not compared with the settings",
+            fix="none with the embedded broker; elsewhere grant DESCRIBE_CONFIGS: tagstream doctor --acls USER --role worker",
+        )
     for one in sizes.shortfalls(settings, taken):
         if one.known:
             yield CheckFinding(

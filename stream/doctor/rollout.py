@@ -1,13 +1,18 @@
-"""Checks of a rollout: the options of its two topics, and members of the group that do not follow it."""
+"""Checks of a rollout: the options of its two topics, the bundle that decides, and members of the group that do not follow it."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 
-from tagstream.stream.doctor.findings import CheckFinding, Status
+from tagstream.stream.change import operations
+from tagstream.stream.contract.rollout import RolloutRecordError
+from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.rollout import OPTIONS_OF_RECORDS, OPTIONS_OF_WORKERS, rollout_topic, workers_of
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
+
+AS_CONTROLLER = "run the doctor as the user of the controller (tagstream doctor --acls USER --role controller)"
 
 
 def rollout(settings: Settings) -> Iterator[CheckFinding]:
@@ -24,6 +29,7 @@ def rollout(settings: Settings) -> Iterator[CheckFinding]:
     options = admin.topic_options(settings, wanted, sorted({key for options in wanted.values() for key in options}))
     for name, needed in wanted.items():
         yield _topic(settings, name, described[name].partitions, needed, options.get(name, {}))
+    yield _decides(settings)
     yield _members(settings)
 
 
@@ -59,8 +65,32 @@ def _topic(
             fix=f"kafka-configs.sh --bootstrap-server {settings.brokers} --alter --entity-type topics --entity-name {name} "
             f"--add-config {','.join(f'{key}={value}' for key, value in wrong.items())}",
         )
-    said = "" if options else "; its options this user may not read"
+    said = "" if options else "; its options the brokers do not say, or not to this user"
     return CheckFinding(check=check, status=Status.OK, detail=f"one partition{said}")
+
+
+def _decides(settings: Settings) -> CheckFinding:
+    """The bundle of the newest epoch, which decides in the place of the setting `bundle`."""
+    check = "rollout epoch"
+    try:
+        _, epochs = asyncio.run(operations.history(settings))
+    except RolloutRecordError as error:
+        return finding_of(check, Status.FAIL, error)
+    except BrokerUnreachableError as error:
+        why, _, _ = str(error).partition(" Next: ")
+        return CheckFinding(
+            check=check, status=Status.WARN, detail=f"which bundle decides is not known: {why}", fix=AS_CONTROLLER
+        )
+    if not epochs.started:
+        return CheckFinding(check=check, status=Status.OK, detail="none has begun: the bundle of the settings decides")
+    now = epochs.models(epochs.newest)
+    bundles = [now.champion, *([] if now.challenger is None else [now.challenger.bundle])]
+    named = " and ".join(f"{one.name} {one.version}, digest {one.digest[:12]}" for one in bundles)
+    return CheckFinding(
+        check=check,
+        status=Status.OK,
+        detail=f"epoch {now.epoch}: {named} decide{'s' if len(bundles) == 1 else ''}; with the bundle of the settings a worker only starts",
+    )
 
 
 def _members(settings: Settings) -> CheckFinding:
@@ -74,7 +104,7 @@ def _members(settings: Settings) -> CheckFinding:
             check=check,
             status=Status.WARN,
             detail=f"whether all members of the group follow the rollout is not known: {why}",
-            fix="run the doctor as the user of the controller (tagstream doctor --acls USER --role controller)",
+            fix=AS_CONTROLLER,
         )
     silent = sorted(host for host, state in workers if state is None)
     if not silent:

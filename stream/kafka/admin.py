@@ -13,6 +13,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import (
     BrokerResponseError,
     ClusterAuthorizationFailedError,
+    KafkaConnectionError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
 )
@@ -119,7 +120,7 @@ def partitions(settings: Settings) -> dict[str, int]:
 
 def max_message_bytes(settings: Settings, names: Sequence[str]) -> dict[str, int]:
     """
-    `max.message.bytes` of these topics; a topic whose configuration this user may not read is left out.
+    `max.message.bytes` of these topics; a topic is left out whose configuration the brokers do not say, or not to this user.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -133,12 +134,16 @@ def cleanup_policies(settings: Settings, names: Sequence[str]) -> dict[str, str]
 
 
 def topic_options(settings: Settings, names: Collection[str], keys: Collection[str]) -> dict[str, dict[str, str]]:
-    """As `max_message_bytes`, these options by their names."""
+    """
+    As `max_message_bytes`, these options by their names.
+
+    Some brokers close the connection at this question (Tansu 0.6): they do not say, and the next question finds out whether they are there.
+    """
     with admin(settings) as client:
         asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs=dict.fromkeys(keys, "")) for name in names]
         try:
             found = client.describe_configs(asked, config_filter="all")
-        except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+        except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError, KafkaConnectionError):
             return {}
     return {
         name: {key: str(configs[key]["value"]) for key in keys}

@@ -78,7 +78,7 @@ def read(settings: Settings, topics: Sequence[str] = ()) -> dict[str, int]:
     """
     `max.message.bytes` of these topics, by default those of the outcomes, by name; a topic of which the brokers do not say it is left out.
 
-    Some brokers close the connection at this question (Tansu 0.6), so no answer within `ANSWER_SECONDS` means that they do not say.
+    No answer within `ANSWER_SECONDS` means that they do not say.
     """
     names = topics or [settings.topics.tagged, settings.topics.review, settings.topics.dlq]
     quick = settings.model_copy(update={"startup_timeout_seconds": min(ANSWER_SECONDS, settings.startup_timeout_seconds)})

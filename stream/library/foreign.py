@@ -241,7 +241,7 @@ def _check(name: str, version: str, labels: Sequence[str], thresholds: Mapping[s
             1 <= len(text) <= MAX_NAME_CHARACTERS for text in (name, version, *labels)
         ),
         f"a label may not be called {OFF_SUBJECT}, which is a reviewer's word for an event of no label": OFF_SUBJECT in labels,
-        "a threshold must lie in 0 to 1, or be 1.0001": not all(
+        "a threshold must lie in 0 to 1, or be 1.0001, which means never": not all(
             0 <= value <= 1 or value == ALWAYS_ASK for value in thresholds.values()
         ),
         "thresholds must be one number, or one for each label": set(thresholds) != set(labels),

@@ -1,6 +1,8 @@
 """docs/library.md runs as it is printed."""
 
 import doctest
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,10 @@ def test_the_page_says_what_python_says(monkeypatch: pytest.MonkeyPatch, tmp_pat
     found = doctest.testfile(str(PAGE), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert found.failed == 0
     assert found.attempted >= 15
+
+
+def test_the_lines_that_send_are_those_of_a_program_that_runs() -> None:
+    """The page shows them as the example has them, which another test runs beside a worker."""
+    (shown,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    example = PAGE.parents[1] / "examples" / "library" / "plain.py"
+    assert textwrap.indent(shown, " " * 8) in example.read_text(encoding="utf-8")

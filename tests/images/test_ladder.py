@@ -29,12 +29,12 @@ MOST_LOOKS = 600
 
 @pytest.fixture
 def ladder(container_engine: Engine) -> Iterator[subprocess.Popen[str]]:
-    """`python -m tagstream.stream.broker` that may use a container, and nothing else."""
+    """`tagstream broker` that may use a container, and nothing else."""
     # testcontainers' reaper is an image of its own, which cannot be had where none can be pulled.
     reaper = {} if container_engine.program == "docker" else {"TESTCONTAINERS_RYUK_DISABLED": "true"}
     environ = {name: value for name, value in container_engine.environ.items() if not name.startswith("TAGSTREAM_")}
     started = subprocess.Popen(
-        [sys.executable, "-m", "tagstream.stream.broker", "--prefer", "docker"],
+        [sys.executable, "-m", "tagstream.stream.cli.main", "broker", "--kind", "docker"],
         cwd=ROOT,
         env={**environ, **reaper},
         stdout=subprocess.PIPE,

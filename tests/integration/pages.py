@@ -46,7 +46,7 @@ class Reader:
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "200",
             **environ,
-            "PATH": f"{beside}:{os.environ['PATH']}",
+            "PATH": f"{beside}:{environ.get('PATH', os.environ['PATH'])}",
         }
 
     def run(self, command: str, *, code: int | None = None) -> str:

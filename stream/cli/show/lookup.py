@@ -90,7 +90,9 @@ def _says(decision: PublishedDecision) -> str:
     made = decision.decision
     if isinstance(made, ModelDecision):
         why = f", asked for {', '.join(made.reasons)}" if made.reasons else ""
-        who = f"the {made.decider}, {made.model.name} {made.model.version}{why}"
+        model = made.model
+        epoch = "" if model.epoch is None else f", epoch {model.epoch}{'' if model.arm == 'champion' else f' ({model.arm})'}"
+        who = f"the {made.decider}, {model.name} {model.version}{epoch}{why}"
     else:
         who = f"a reviewer, version {made.version}; the model said {made.model_tag}"
     return f"{made.tag}  {made.confidence:.4f}  by {who}  {made.tagged_at}"

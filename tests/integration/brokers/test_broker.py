@@ -284,10 +284,21 @@ class TestTansu:
             with broker(environ=environ, log=nothing) as found:
                 assert (found.kind, found.bootstrap) == ("external", running.bootstrap)
 
-    def test_module_runs_until_it_is_signalled(self) -> None:
-        """`python -m tagstream.stream.broker` prints the addresses alone on standard output and ends well when asked."""
-        words = [sys.executable, "-m", "tagstream.stream.broker", "--prefer", "tansu"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+    @staticmethod
+    def verb() -> subprocess.Popen[str]:
+        """`tagstream broker`, where the settings name another broker."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "tagstream.stream.cli.main", "broker", "--kind", "tansu"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"TAGSTREAM_BROKERS": "nowhere.invalid:9092"},
+        )
+
+    def test_verb_runs_until_it_is_signalled(self) -> None:
+        """`tagstream broker` starts one of its own, prints the addresses alone on standard output and ends well when asked."""
+        with self.verb() as running:
             assert running.stdout is not None
             bootstrap = running.stdout.readline().strip()
             assert not is_free(int(bootstrap.rpartition(":")[2]))
@@ -296,6 +307,25 @@ class TestTansu:
         assert (running.returncode, output) == (0, "")
         assert "Tansu" in talk
         assert is_free(int(bootstrap.rpartition(":")[2]))
+
+    def test_verb_ends_with_the_broker(self) -> None:
+        """Exit code 1 and a sentence once the broker was killed: nobody waits for one that is gone."""
+        with self.verb() as running:
+            assert running.stdout is not None
+            address = f"tcp://{running.stdout.readline().strip()}".encode()
+            (pid,) = {path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if address in _words(path)}
+            os.kill(int(pid), signal.SIGKILL)
+            _, talk = running.communicate(timeout=HANG_SECONDS)
+        assert running.returncode == 1
+        assert "the broker went away" in talk
+
+
+def _words(path: Path) -> list[bytes]:
+    """The words of a process's command; none of one that has ended."""
+    try:
+        return path.read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def test_docker_starts_or_says_why_not() -> None:

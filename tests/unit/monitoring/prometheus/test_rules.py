@@ -92,11 +92,22 @@ def test_every_recorded_figure_is_checked() -> None:
 
 @every_alert
 def test_every_alert_has_a_page_for_three_in_the_morning(alert: str) -> None:
-    """Each alert has a runbook with its tier and the same six headings."""
+    """Each alert has a runbook with its tier and the same six headings, of which the first is what to do."""
     page = (ROOT / "docs" / "runbooks" / f"{alert}.md").read_text(encoding="utf-8")
-    headings = ["What it means", "Who is hurt", "Look first", "Likely causes", "What to do", "When to silence"]
+    headings = ["What to do", "Which case it is", "Likely causes", "What it means", "Who is hurt", "When to silence"]
     assert re.findall(r"^## (.+)$", page, re.MULTILINE) == headings
     assert page.startswith(f"# {alert}\n\n{ALERTS[alert]['labels']['tier'].capitalize()}. ")
+
+
+def test_an_alarm_that_a_change_of_the_model_can_cause_asks_for_it_first() -> None:
+    """They judge what the model makes of the texts: tags, confidence, energy, the share for people, and how right it is."""
+    asked = {
+        path.stem
+        for path in (ROOT / "docs" / "runbooks").glob("*.md")
+        if "## What to do\n\n1. Did the model change? `tagstream rollout log`" in path.read_text(encoding="utf-8")
+    }
+    drifts = {"PredictionDrift", "ConfidenceDrift", "EnergyDrift", "OutOfDistributionShare", "SuddenChange"}
+    assert asked == drifts | {"ReviewShareRise", "ReviewShareOverBudget", "AccuracyBelowPromise", "ConfidenceGap"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

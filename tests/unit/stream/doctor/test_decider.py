@@ -9,6 +9,7 @@ import pytest
 
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import LabelThreshold
+from tagstream.model_export.bundle.rules import RULES
 from tagstream.monitoring.drift import baseline
 from tagstream.monitoring.drift.baseline import Baseline, BaselineError
 from tagstream.stream.decide.from_settings import decider_of_bundle
@@ -155,6 +156,11 @@ def test_the_doctor_names_the_thresholds_that_a_worker_would_apply(tiny_bundle: 
     bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
     said = decider.thresholds_in_words(decider_of_bundle(bundle, KeywordClassifier()), manifest.thresholds, None)
     assert all(f"{label} 0.9" in said for label in labels)
+    asked = {label: own(1.0001, certified=False) for label in labels}
+    always = msgspec.structs.replace(bundle, manifest=msgspec.structs.replace(manifest, thresholds=asked))
+    assert f"thresholds {labels[0]} never, " in decider.thresholds_in_words(
+        decider_of_bundle(always, KeywordClassifier()), asked, None
+    )
     assert said.endswith(f"(1 of {len(labels)} certified, for texts about these labels)")
     together = msgspec.structs.replace(
         manifest.threshold, target_precision=0.9, precision_lower_bound=0.91, promise="overall", certified=True
@@ -170,13 +176,14 @@ def test_the_doctor_names_the_thresholds_that_a_worker_would_apply(tiny_bundle: 
 
 
 def test_the_doctor_says_beforehand_that_the_rules_would_not_start(tmp_path: Path) -> None:
-    """A bundle with other labels than the shipped rules has no fallback until it has rules of its own."""
+    """Rules that are named and do not fit the bundle are a warning while the model decides, and a failure once they decide; rules that nobody names are none."""
     folder = foreign.write(tmp_path / "bundle").path
-    bundle, rules = decider.decider(Settings(bundle=folder))
+    examples = Path(__file__).parents[4] / "examples" / "tickets"
+    bundle, rules = decider.decider(Settings(bundle=folder, rules=RULES))
     assert (bundle.status, rules.check, rules.status) == (Status.OK, "rules", Status.WARN)
     assert "access, billing, bug, data, feature-request and 2 more of the bundle" in rules.detail
     assert "TAGSTREAM_RULES" in rules.fix
     (refused,) = decider.decider(Settings(bundle=folder, decider="rules"))
     assert (refused.check, refused.status) == ("decider", Status.FAIL)
-    own = Path(__file__).parents[4] / "examples" / "tickets" / "rules.toml"
-    assert [one.check for one in decider.decider(Settings(bundle=folder, rules=own))] == ["bundle"]
+    for named in (None, examples / "rules.toml"):
+        assert [one.check for one in decider.decider(Settings(bundle=folder, rules=named))] == ["bundle"]

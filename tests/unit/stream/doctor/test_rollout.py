@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tagstream.stream.contract.rollout import WorkerState
+from tagstream.stream.contract.rollout import RolloutRecordError, WorkerState
 from tagstream.stream.doctor import rollout as checks
 from tagstream.stream.doctor.findings import Status
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.admin import TopicDescription
 from tagstream.stream.kafka.errors import unreachable
+from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.settings.rollout import Rollout
 from tagstream.stream.settings.settings import Settings
 
@@ -31,6 +32,7 @@ def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
         partitions: tuple[int | None, int | None] = (1, 1),
         options: dict[str, dict[str, str]] = GOOD,
         workers: list[tuple[str, WorkerState | None]] | None = None,
+        said_of_epochs: Epochs | Exception | None = None,
     ) -> None:
         described = {
             name: TopicDescription(partitions=count, operations=None)
@@ -42,7 +44,13 @@ def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
                 raise unreachable(settings, PermissionError("no READ"))
             return workers
 
+        async def history(_: Settings) -> tuple[list[object], Epochs]:
+            if isinstance(said_of_epochs, Exception):
+                raise said_of_epochs
+            return [], said_of_epochs or Epochs()
+
         monkeypatch.setattr(checks, "rollout_topic", lambda _: {"content": "a"})
+        monkeypatch.setattr(checks.operations, "history", history)
         monkeypatch.setattr(checks, "workers_of", said)
         monkeypatch.setattr(admin, "describe", lambda *_: described)
         monkeypatch.setattr(admin, "topic_options", lambda *_: options)
@@ -58,9 +66,9 @@ def statuses() -> list[Status]:
 def test_topics_as_a_rollout_makes_them_are_well(brokers: Brokers) -> None:
     """And a group in which everyone has spoken; without a rollout there is no finding at all."""
     brokers(workers=[("h", WORD)])
-    assert statuses() == [Status.OK] * 3
+    assert statuses() == [Status.OK] * 4
     brokers(options={}, workers=[("h", WORD)])
-    assert statuses() == [Status.OK] * 3
+    assert statuses() == [Status.OK] * 4
 
 
 def test_without_a_rollout_there_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +101,7 @@ def test_a_topic_of_several_partitions_or_of_none_is_named(brokers: Brokers) -> 
     """Each with a next step."""
     brokers(partitions=(2, None), workers=[("h", WORD)])
     findings = list(checks.rollout(SETTINGS))
-    assert [one.status for one in findings] == [Status.FAIL, Status.FAIL, Status.OK]
+    assert [one.status for one in findings] == [Status.FAIL, Status.FAIL, Status.OK, Status.OK]
     assert "2 partitions" in findings[0].detail
     assert all(one.fix for one in findings[:2])
 
@@ -106,3 +114,17 @@ def test_a_member_without_a_word_is_named(brokers: Brokers) -> None:
     brokers(workers=None)
     *_, found = checks.rollout(SETTINGS)
     assert (found.status, "is not known" in found.detail) == (Status.WARN, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RolloutRecordError("the record at 4 cannot be read. Next: use a newer version."), Status.FAIL),
+        (unreachable(SETTINGS, PermissionError("no READ")), Status.WARN),
+    ],
+)
+def test_records_that_cannot_be_read_are_a_finding_among_others(brokers: Brokers, error: Exception, status: Status) -> None:
+    """A record of another version fails the check, as it ends a worker; a user who may not read them learns that."""
+    brokers(workers=[("h", WORD)], said_of_epochs=error)
+    (found,) = [one for one in checks.rollout(SETTINGS) if one.check == "rollout epoch"]
+    assert (found.status, bool(found.fix)) == (status, True)

@@ -1,0 +1,22 @@
+"""`tagstream broker`: a broker for trying."""
+
+from typing import Annotated, Literal
+
+import typer
+
+
+def broker(
+    kind: Annotated[
+        Literal["docker", "kafka", "tansu"] | None,
+        typer.Option(help="The only kind to try; unless given, the first that can be had."),
+    ] = None,
+) -> None:
+    """
+    Start a broker for trying and print its address; it runs until stopped, and its records end with it.
+
+    It is the broker that `demo` would start: Apache Kafka in Docker, Apache Kafka on Java 17 with Maven, or the embedded one.
+    TAGSTREAM_BROKERS is not used.
+    """
+    from tagstream.stream.broker.run import until_stopped
+
+    until_stopped(kind, typer.echo)
