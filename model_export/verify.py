@@ -1,22 +1,45 @@
-"""Check a bundle as the worker does, in a process that can be ended."""
+"""
+Check a bundle as the worker does, in a process that can be ended.
 
-import multiprocessing
+A network may compute for hours, take all memory, or end its process, and the runtime cannot be interrupted. So nothing of that happens to the process that asks.
+
+The process is run as `python -m tagstream.model_export.verify PARENT`, with an order on its standard input, and answers in JSON.
+"""
+
+import contextlib
+import itertools
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
+import msgspec
+
 from tagstream.model_export.bundle import bundle
+from tagstream.model_export.bundle.apart import belong_to, bound_memory, started
 from tagstream.model_export.bundle.invariance import Invariance, ParityError, check_invariance
 from tagstream.model_export.bundle.model import OnnxClassifier
 
+MODULE = "tagstream.model_export.verify"
 VERIFY_SEED = 23
 # The shipped bundle takes eleven seconds on two busy cores.
 VERIFY_SECONDS = 120.0
+# Of a bundle that is to decide in a running stream: in the command that changes the model, and in each worker.
+TRIAL_SECONDS = 60.0
+LOOK_SECONDS = 0.1
+END_SECONDS = 10.0
+
+
+class GivenUpError(Exception):
+    """The verification was given up by the one who asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A bundle that passed every check: the folder's, the golden texts, and batch invariance on them."""
+    """A bundle that passed every check: the folder's, the golden texts, batch invariance on them, and the largest batches."""
 
     digest: str
     labels: tuple[str, ...]
@@ -25,55 +48,131 @@ class Verified:
     model_bytes: int
 
 
-def verify(folder: Path, *, seconds: float = VERIFY_SECONDS) -> Verified:
+class _Order(msgspec.Struct, frozen=True, kw_only=True):
+    folder: str
+    threads: int
+    texts: tuple[str, ...]
+    most_bytes: int | None
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """`verified`, or why not; `parity`: since a prediction depends on its neighbours."""
+
+    verified: Verified | None = None
+    refused: str = ""
+    parity: bool = False
+
+
+def verify(
+    folder: Path,
+    *,
+    seconds: float = VERIFY_SECONDS,
+    threads: int = 1,
+    texts: Sequence[str] = (),
+    most_bytes: int | None = None,
+    goes_on: Callable[[], bool] = lambda: True,
+) -> Verified:
     """
     Check a bundle as the worker does, and that its predictions do not depend on their batch.
 
-    A network may compute for hours, and the runtime cannot be interrupted: it runs in a process of its own, which is ended.
+    Args:
+        folder: The bundle.
+        seconds: The process is ended after so long.
+        threads: So many of the largest batches are decided at once.
+        texts: Decided beside the golden texts.
+        most_bytes: The memory that the process may take beside what it takes without a bundle; None for no bound.
+        goes_on: Asked about ten times a second; once it says no, the process is ended.
 
     Raises:
-        BundleError: The folder, the network or the golden texts are refused, or the network did not end in time.
+        BundleError: The folder, the network or the golden texts are refused, or the network did not end in time, or ended its process.
         ParityError: A prediction depends on its neighbours.
+        GivenUpError: `goes_on` said no.
     """
-    spawned = multiprocessing.get_context("spawn")
-    receiver, sender = spawned.Pipe(duplex=False)
-    child = spawned.Process(target=_verify_apart, args=(folder, sender), daemon=True)
-    child.start()
-    sender.close()
+    order = _Order(folder=str(folder), threads=threads, texts=tuple(texts), most_bytes=most_bytes)
     try:
-        if not receiver.poll(seconds):
-            raise _refused(folder, f"its network has not decided on the golden texts within {seconds:g} s")
-        found: Verified | Exception = receiver.recv()
-    except EOFError:
-        child.join()
-        raise _refused(folder, f"the process that runs its network ended with code {child.exitcode}") from None
+        process = started(MODULE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise _refused(folder, f"the process that would run its network cannot be started: {error}") from error
+    try:
+        output, errors = _ended(process, msgspec.json.encode(order), seconds, goes_on)
+        answer = msgspec.json.decode(output, type=_Answer)
+    except TimeoutError as error:
+        raise _refused(folder, f"its network has not decided on the golden texts within {seconds:g} s") from error
+    except msgspec.DecodeError:
+        code, (*_, last) = process.wait(), ("", *errors.decode(errors="replace").splitlines())
+        how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        raise _refused(folder, f"the process that runs its network was ended by {how} {last}".rstrip()) from None
     finally:
-        child.kill()
-        child.join()
-        receiver.close()
-    if isinstance(found, Exception):
-        raise found
-    return found
+        process.kill()
+        # A process that waits for a file system cannot be ended before that answers.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_SECONDS)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    if answer.verified is None:
+        raise (ParityError if answer.parity else bundle.BundleError)(answer.refused)
+    return answer.verified
 
 
-def _verify_apart(folder: Path, sender: Connection) -> None:
+def _ended(
+    process: "subprocess.Popen[bytes]", order: bytes, seconds: float, goes_on: Callable[[], bool]
+) -> tuple[bytes, bytes]:
+    """
+    What it wrote, once it has ended by itself.
+
+    Looks are counted and not seconds, since a process that was stopped for a while must not take this one for late.
+    """
+    looks = math.ceil(seconds / LOOK_SECONDS)
+    for given in itertools.islice(itertools.chain([order], itertools.repeat(None)), looks):
+        if not goes_on():
+            raise GivenUpError
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(given, timeout=min(LOOK_SECONDS, seconds))
+    raise TimeoutError
+
+
+def main() -> None:
+    """Carry out the order on the standard input."""
+    belong_to(int(sys.argv[-1]))
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
+    folder = Path(order.folder)
     try:
-        sender.send(_verified(folder))
-    except (bundle.BundleError, ParityError) as error:
-        sender.send(error)
+        if order.most_bytes is not None:
+            bound_memory(order.most_bytes)
+        answer = _Answer(verified=_verified(folder, order))
+    except ParityError as error:
+        answer = _Answer(refused=str(error), parity=True)
+    except bundle.BundleError as error:
+        answer = _Answer(refused=str(error))
+    except MemoryError:
+        answer = _Answer(
+            refused=str(_refused(folder, f"it needs more memory than the {order.most_bytes or 0:,} bytes that are left for it"))
+        )
+    # Whatever the runtime raises for it is a refusal: its exceptions share no base class but `Exception`.
+    except Exception as error:  # noqa: BLE001
+        answer = _Answer(refused=str(_refused(folder, f"it raised {type(error).__name__}: {error}")))
+    sys.stdout.buffer.write(msgspec.json.encode(answer))
 
 
-def _verified(folder: Path) -> Verified:
+def _verified(folder: Path, order: _Order) -> Verified:
     verified = bundle.read(folder)
-    texts = [text.text for text in verified.manifest.golden]
+    golden = [text.text for text in verified.manifest.golden]
+    classifier = OnnxClassifier(verified)
+    invariance = check_invariance(classifier, [*golden, *order.texts], seed=VERIFY_SEED)
+    classifier.warm_up(order.threads)
     return Verified(
         digest=verified.digest,
         labels=verified.manifest.labels,
-        golden_texts=len(texts),
-        invariance=check_invariance(OnnxClassifier(verified), texts, seed=VERIFY_SEED),
+        golden_texts=len(golden),
+        invariance=invariance,
         model_bytes=len(verified.model),
     )
 
 
 def _refused(folder: Path, why: str) -> bundle.BundleError:
     return bundle.BundleError(f"bundle {folder} is refused: {why}. Next: use another bundle, or export this one again.")
+
+
+if __name__ == "__main__":
+    main()

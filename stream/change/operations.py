@@ -4,6 +4,7 @@ import asyncio
 import getpass
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from tagstream.model_export.bundle.bundle import read_manifest
+from tagstream.model_export.bundle.bundle import BundleError, read_manifest
+from tagstream.model_export.bundle.depot import Depot
+from tagstream.model_export.bundle.manifest import Manifest
 from tagstream.model_export.measure.slices import TEXT_SLICES
+from tagstream.model_export.verify import TRIAL_SECONDS, verify
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.rollout import (
     BundleName,
@@ -26,11 +30,19 @@ from tagstream.stream.contract.rollout import (
     WorkerState,
 )
 from tagstream.stream.contract.shadow import slice_name
-from tagstream.stream.decide.rolled import depot_of
+from tagstream.stream.decide.rolled import NotReadyError, depot_of, require_labels
 from tagstream.stream.kafka.consumer_group import look
 from tagstream.stream.kafka.errors import NotAuthorizedError
 from tagstream.stream.kafka.reading.log import log_of
-from tagstream.stream.kafka.rollout import Control, content_partitions, controlling, rollout_reader, rollout_topic, workers_of
+from tagstream.stream.kafka.rollout import (
+    Control,
+    content_partitions,
+    controlling,
+    epochs_now,
+    rollout_reader,
+    rollout_topic,
+    workers_of,
+)
 from tagstream.stream.rollout.controller import FINISH_SECONDS, FencedError
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.settings.settings import Settings
@@ -148,6 +160,53 @@ def store(settings: Settings, bundle: Path) -> BundleName:
     return BundleName(digest=found.digest, name=found.manifest.name, version=found.manifest.version)
 
 
+async def _tried(settings: Settings, bundle: Path) -> BundleName:
+    """
+    Verify a bundle as `model verify` does, in a process that is ended after `TRIAL_SECONDS`; then put it into its place.
+
+    It has the labels of the group, and decides the golden texts of the group's bundle too. Nothing is planned before: what a worker would refuse at
+    its start must not decide where no worker is there to refuse it.
+
+    Raises:
+        RolloutError: It has other labels.
+        BundleError: It is no bundle that can be trusted, or it does not end to load.
+        ParityError: A prediction of it depends on its batch.
+        DepotError: The place of bundles does not take it.
+    """
+    depot = depot_of(settings)
+    manifest, digest = await asyncio.to_thread(read_manifest, bundle)
+    epochs = await epochs_now(settings)
+    require_group(settings, epochs)
+    before = await asyncio.to_thread(_of_the_group, settings, depot, epochs)
+    try:
+        require_labels(digest, manifest, before.labels, f"the group's {before.name} {before.version}")
+    except NotReadyError as error:
+        raise RolloutError(str(error)) from error
+    over = threading.Event()
+    try:
+        await asyncio.to_thread(
+            verify, bundle, seconds=TRIAL_SECONDS, texts=[one.text for one in before.golden], goes_on=lambda: not over.is_set()
+        )
+    finally:
+        # The thread goes on where this task was cancelled.
+        over.set()
+    return await asyncio.to_thread(store, settings, bundle)
+
+
+def _of_the_group(settings: Settings, depot: Depot, epochs: Epochs) -> Manifest:
+    """The manifest of the oldest bundle of the group that can be had: all have the labels of the start, which workers hold theirs against."""
+    if not epochs.started:
+        return read_manifest(settings.bundle)[0]
+    missing: BundleError | None = None
+    for models in epochs.begun():
+        try:
+            return depot.manifest(models.champion.digest)
+        except BundleError as error:
+            missing = missing or error
+    assert missing is not None
+    raise missing
+
+
 async def promote(
     settings: Settings, bundle: Path, *, asks_people: bool = False, without_workers: bool = False, why: str = ""
 ) -> Begun:
@@ -164,12 +223,13 @@ async def promote(
         why: For people, in the topic.
 
     Raises:
-        RolloutError: The workers' bundle is not that of the settings, the new one decides already, or the group has no worker.
+        RolloutError: The workers' bundle is not that of the settings, the new one decides already or has other labels, or the group has no worker.
         PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
-        BundleError: It is no bundle that can be trusted.
+        BundleError: It is no bundle that can be trusted, or it does not end to load.
+        ParityError: A prediction of it depends on its batch.
         DepotError: The place of bundles does not take it.
     """
-    champion = await asyncio.to_thread(store, settings, bundle)
+    champion = await _tried(settings, bundle)
     async with controlling(settings, by=name_here()) as control:
         await require_workers(settings, control, without_workers=without_workers)
         now = await _begin(settings, control)
@@ -203,16 +263,17 @@ async def canary(
         why: For people, in the topic.
 
     Raises:
-        RolloutError: The workers' bundle is not that of the settings, or nothing would change, or it is the champion, or it has guards already, or one
+        RolloutError: The workers' bundle is not that of the settings, or nothing would change, or it has other labels, or is the champion, or it has guards already, or one
             of them is of a slice that there is not, or the group has no worker.
         PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
-        BundleError: It is no bundle that can be trusted.
+        BundleError: It is no bundle that can be trusted, or it does not end to load.
+        ParityError: A prediction of it depends on its batch.
         DepotError: The place of bundles does not take it.
     """
     if not 0 < audience.share <= 1:
         msg = f"a challenger decides a share above 0, to 1, and not {audience.share:g}. Next: give such a share; `tagstream rollout rollback` ends a canary."
         raise RolloutError(msg)
-    name = await asyncio.to_thread(store, settings, bundle)
+    name = await _tried(settings, bundle)
     async with controlling(settings, by=name_here()) as control:
         await require_workers(settings, control, without_workers=without_workers)
         now = await _begin(settings, control)

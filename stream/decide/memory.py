@@ -7,6 +7,8 @@ ROOT = Path("/")
 # So many times the size of its files a model takes at most while it is loaded and warmed up, and each thread more. The shipped bundle of
 # 19.4 MiB took 62, 69 and 85 MiB with one, two and four threads.
 LOADED, OF_A_THREAD = 3.0, 0.5
+# A process that has loaded no model yet takes 27 MiB of its own. The kernel counts the whole stack of a thread, though little of it is used.
+OF_A_PROCESS, OF_A_STACK = 32 * 1024 * 1024, 8 * 1024 * 1024
 
 
 def needed_bytes(file_bytes: int, threads: int) -> int:
@@ -21,6 +23,16 @@ def needed_bytes(file_bytes: int, threads: int) -> int:
     40
     """
     return int(file_bytes * (LOADED + OF_A_THREAD * threads))
+
+
+def tried_bytes(file_bytes: int, threads: int) -> int:
+    """
+    The bytes of a process of its own in which such a model is loaded and warmed up.
+
+    >>> tried_bytes(0, 2) // 1024 // 1024
+    48
+    """
+    return needed_bytes(file_bytes, threads) + OF_A_PROCESS + threads * OF_A_STACK
 
 
 def free_bytes(root: Path = ROOT) -> int | None:

@@ -1,20 +1,23 @@
 """The models of a rollout in one process: loaded by their digest, and chosen for each event by its place in the log."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 
-from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.model_export.bundle.bundle import Bundle, BundleError
 from tagstream.model_export.bundle.depot import Depot, DepotError
-from tagstream.model_export.bundle.manifest import ALWAYS_ASK
+from tagstream.model_export.bundle.invariance import ParityError
+from tagstream.model_export.bundle.manifest import ALWAYS_ASK, Manifest
 from tagstream.model_export.bundle.model import OnnxClassifier
 from tagstream.model_export.bundle.signature import keys_in
+from tagstream.model_export.verify import TRIAL_SECONDS, verify
+from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.event import ContentEvent
 from tagstream.stream.contract.rollout import BundleName, Partition
 from tagstream.stream.decide.from_settings import decider_of_bundle
-from tagstream.stream.decide.memory import free_bytes, needed_bytes
+from tagstream.stream.decide.memory import free_bytes, tried_bytes
 from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.rollout.arms import is_challengers
 from tagstream.stream.rollout.epochs import Epochs, Models
@@ -67,9 +70,14 @@ class RolledDeciders:
             self._partitions[topic, partition] = found
         return found
 
-    def prepare(self, models: Models, *, bounded: bool = False) -> tuple[Decider, Decider | None]:
+    def prepare(
+        self, models: Models, *, bounded: bool = False, goes_on: Callable[[], bool] = lambda: True
+    ) -> tuple[Decider, Decider | None]:
         """
         Load what decides in an epoch, and take the memory that it needs.
+
+        A bundle whose network is not loaded yet is tried first, in a process of its own: one that does not end to load, or that ends its process, is
+        refused. Other threads load meanwhile what they need.
 
         An event for which the challenger raises is decided by the champion, and its arm is `fallback`: a reader's event is worth more than
         the comparison.
@@ -77,6 +85,7 @@ class RolledDeciders:
         Args:
             models: The bundles.
             bounded: Refuse one for which there may not be memory enough: a plan can be given up, and what decides cannot.
+            goes_on: Asked about ten times a second while one is tried; once it says no, the trial is given up.
 
         Returns:
             Its champion, and its challenger or None, with the names of epoch and arm.
@@ -84,15 +93,22 @@ class RolledDeciders:
         Raises:
             NotReadyError: A bundle is not there, is refused, needs too much memory, or has other labels; or the settings have one
                 threshold for both models.
+            GivenUpError: `goes_on` said no.
         """
+        if models.challenger is not None:
+            self._require_own_thresholds(models.epoch)
+        tried = {
+            name.digest: self._tried(name, bounded=bounded, goes_on=goes_on)
+            for name in (models.champion, *([models.challenger.bundle] if models.challenger is not None else []))
+            if name.digest not in self._loaded
+        }
         with self._loading:
-            champion = self._named(models, "champion", models.champion, bounded=bounded)
+            champion = self._named(models, "champion", models.champion, tried)
             challenger = None
             if models.challenger is not None:
-                self._require_own_thresholds(models.epoch)
                 challenger = replace(
-                    self._named(models, "challenger", models.challenger.bundle, bounded=bounded),
-                    stand_in=self._named(models, "fallback", models.champion, bounded=bounded),
+                    self._named(models, "challenger", models.challenger.bundle, tried),
+                    stand_in=self._named(models, "fallback", models.champion, tried),
                 )
             self._of_epoch = {**self._of_epoch, models.epoch: (champion, challenger)}
             self._forget(models)
@@ -122,9 +138,10 @@ class RolledDeciders:
         models = self._epochs.models(epoch)
         return of_arm(models, self._of_epoch.get(epoch) or self.prepare(models), event)
 
-    def _named(self, models: Models, arm: str, bundle: BundleName, *, bounded: bool) -> Decider:
+    def _named(self, models: Models, arm: str, bundle: BundleName, tried: Mapping[str, Bundle]) -> Decider:
         """A decider as it decides in an epoch. The start's decisions name no epoch: they are those from before there were any."""
-        found = self._loaded.get(bundle.digest) or self._load(bundle, bounded=bounded)
+        # One that was loaded may have been let go since.
+        found = self._loaded.get(bundle.digest) or self._load(tried.get(bundle.digest) or self._tried(bundle))
         self._loaded[bundle.digest] = self._loaded.pop(bundle.digest, found)
         if models.epoch == 0:
             return found
@@ -139,26 +156,34 @@ class RolledDeciders:
             )
             raise NotReadyError(msg)
 
-    def _load(self, name: BundleName, *, bounded: bool) -> Decider:
+    def _tried(self, name: BundleName, *, bounded: bool = False, goes_on: Callable[[], bool] = lambda: True) -> Bundle:
+        """The bundle, verified; and tried in a process of its own, unless its network is loaded already."""
+        threads = self._settings.inference_threads
         try:
             depot = depot_of(self._settings)
             size = depot.size(name.digest) if bounded else 0
             # It is read whole before it is known whether it shares a network.
             self._require(name, size)
             bundle = depot.read(name.digest)
-            if set(bundle.manifest.labels) != set(self._labels):
-                msg = (
-                    f"bundle {name.digest[:12]} has the labels {', '.join(bundle.manifest.labels)}, and the one that decides has {', '.join(self._labels)}. "
-                    "Next: train it on the same labels."
-                )
-                raise NotReadyError(msg)
-            shared = any(
-                bundle.manifest.files == one.bundle.manifest.files for one in self._loaded.values() if one.bundle is not None
-            )
-            if not shared:
-                self._require(name, needed_bytes(size, self._settings.inference_threads))
+            require_labels(bundle.digest, bundle.manifest, self._labels)
+            if not self._shares(bundle):
+                self._require(name, tried_bytes(size, threads) if bounded else 0)
+                most = free_bytes() if bounded else None
+                verify(bundle.path, seconds=TRIAL_SECONDS, threads=threads, most_bytes=most, goes_on=goes_on)
+        except (DepotError, BundleError, ParityError) as error:
+            raise NotReadyError(str(error)) from error
+        return bundle
+
+    def _shares(self, bundle: Bundle) -> bool:
+        """Whether its network and tokenizer are those of a model that is loaded."""
+        loaded = list(self._loaded.values())
+        return any(one.bundle is not None and bundle.manifest.files == one.bundle.manifest.files for one in loaded)
+
+    def _load(self, bundle: Bundle) -> Decider:
+        shared = self._shares(bundle)
+        try:
             classifier = OnnxClassifier(bundle)
-        except (DepotError, BundleError) as error:
+        except BundleError as error:
             raise NotReadyError(str(error)) from error
         if not shared:
             classifier.warm_up(self._settings.inference_threads)
@@ -206,6 +231,21 @@ def of_arm(models: Models, pair: tuple[Decider, Decider | None], event: ContentE
     if challenger is None or share is None:
         return champion
     return challenger if is_challengers(share, key=event.record.key, event_id=event.id, source=event.source) else champion
+
+
+def require_labels(digest: str, manifest: Manifest, labels: Sequence[str], whose: str = "the one that decides") -> None:
+    """
+    Does a bundle have these labels, in whatever order?
+
+    Raises:
+        NotReadyError: It has others.
+    """
+    if set(manifest.labels) != set(labels):
+        msg = (
+            f"bundle {digest[:12]} ({manifest.name} {manifest.version}) has the labels {few(sorted(manifest.labels))}, and {whose} has {few(sorted(labels))}. "
+            "Next: train it on the same labels."
+        )
+        raise NotReadyError(msg)
 
 
 def depot_of(settings: Settings) -> Depot:

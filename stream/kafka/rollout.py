@@ -36,6 +36,7 @@ from kafka.errors import (
     TopicAlreadyExistsError,
 )
 
+from tagstream.model_export.verify import TRIAL_SECONDS
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import (
@@ -71,8 +72,8 @@ POLL_MS = 1_000
 # A record is a few kilobytes; a mark of each partition takes about a hundred bytes.
 MOST_BYTES = 4_000_000
 METADATA_MS = 15_000
-# A worker fetches a bundle, loads it and takes its memory before it says that it is ready.
-LOADING_SECONDS = 60.0
+# A worker fetches a bundle, tries it in a process of its own, loads it and takes its memory before it says that it is ready.
+LOADING_SECONDS = TRIAL_SECONDS + 60.0
 ASK_SECONDS = 0.25
 JOINING_SECONDS = 60.0
 # A worker that works under the present epoch says so within this time after it has joined; one that does not is not waited for on the way back.
@@ -683,6 +684,23 @@ async def controlling(settings: Settings, *, by: str) -> AsyncIterator[Control]:
         if one is not None and one.closing is not None:
             raise LeftClosingError(one.closing, is_read=reader.epochs.closing == one.closing, error=why) from error
         raise why from error.__cause__
+
+
+async def epochs_now(settings: Settings) -> Epochs:
+    """
+    The records of the topic `rollout`, folded; none where there is no topic.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+        NotAuthorizedError: This user lacks a right of a controller; the message names it.
+    """
+    try:
+        if await asyncio.to_thread(rollout_topic, settings) is None:
+            return Epochs()
+        async with rollout_reader(settings) as reader:
+            return await reader.read_to(await reader.end())
+    except BrokerUnreachableError as error:
+        raise await asyncio.to_thread(_explained, settings, error) from error.__cause__
 
 
 def _explained(settings: Settings, error: BrokerUnreachableError) -> Exception:

@@ -46,7 +46,7 @@ class Rollout(BaseModel):
     fetch_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="most seconds to fetch one file of a bundle, or to read its folder; a change waits for all workers that long and a minute",
+        description="most seconds to fetch one file of a bundle, or to read its folder; a change waits for all workers that long and two minutes",
     )
     hold_seconds: float = Field(
         default=30.0, gt=0, description="most seconds that a worker holds its events between two epochs; then it ends with 70"

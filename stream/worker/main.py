@@ -2,18 +2,23 @@
 
 import functools
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from tagstream.model_export.verify import VERIFY_SECONDS
 from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.stream import logs
 from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, pipeline_of
 from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.deliver.fatal import NotStartedError, die
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.allocator import limit_fragmentation
 
 log = logs.logger("tagstream.worker")
+
+T = TypeVar("T")
 
 
 def main(settings: Settings) -> None:
@@ -21,7 +26,7 @@ def main(settings: Settings) -> None:
     Run until stopped; ends in SystemExit.
 
     Raises:
-        BundleError: The bundle is refused.
+        BundleError: The bundle is refused. One that does not end to load ends the process.
         BrokerUnreachableError: No broker answered in time.
         TopicsMissingError: A topic does not exist.
         MetricsPortError: The metrics address cannot be bound.
@@ -37,7 +42,7 @@ def main(settings: Settings) -> None:
         from tagstream.stream.worker import process
         from tagstream.stream.worker.drift import watch_of
 
-        decider = loading.result()
+        decider = in_time(loading, settings)
         registry = process_registry()
         metrics = Metrics(
             registry,
@@ -61,8 +66,27 @@ def main(settings: Settings) -> None:
                 registry=registry,
                 watch=watch,
                 tracing=tracing,
-                warm=warm.result,
+                warm=lambda: in_time(warm, settings),
             )
+
+
+def in_time(step: Future[T], settings: Settings) -> T:
+    """
+    What a step of loading the bundle gives. A step that does not end ends this process with 2: its thread cannot be ended.
+
+    Raises:
+        BundleError: The bundle is refused.
+    """
+    try:
+        return step.result(VERIFY_SECONDS)
+    except TimeoutError:
+        if step.done():
+            raise
+        msg = (
+            f"bundle {settings.bundle} is refused: it was not loaded, and its largest batches decided, within {VERIFY_SECONDS:g} s. Next: "
+            f"`tagstream model verify {settings.bundle}`; then use another bundle, or give the worker more of the processor."
+        )
+        die(NotStartedError(msg))
 
 
 def announce(decider: Decider, metrics: Metrics) -> None:

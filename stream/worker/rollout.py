@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import msgspec
 from aiokafka.errors import KafkaError
 
+from tagstream.model_export.verify import GivenUpError
 from tagstream.monitoring.metrics.rollout import RolloutMetrics
 from tagstream.monitoring.vocabulary import PlanState
 from tagstream.stream.contract.outcome import timestamp
@@ -30,7 +31,6 @@ from tagstream.stream.rollout.controller import FINISH_SECONDS, ControllerError,
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.gate import Gate
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker.plan_file import PlanFile
 from tagstream.stream.worker.reach import SaidReach, Say
 
 LOOK_SECONDS = 0.1
@@ -92,9 +92,6 @@ class WorkerRollout:
         self._said: WorkerState | None = None
         self._saying: asyncio.Future[Any] | None = None
         self._left = False
-        self._plans = PlanFile(settings)
-        # The plan that was there before this process; 0 without one.
-        self._waited = 0
         # The plan that was tried last, and why it was refused; empty if it is ready.
         self._tried: tuple[int, str] = (0, "")
 
@@ -251,7 +248,6 @@ class WorkerRollout:
         epochs = await reader.read_to(await reader.end())
         self._deciders = RolledDeciders(self._settings, self._pipeline.decider, epochs, topic_ids)
         self._gate = Gate(reader, self._reach)
-        self._waited = 0 if epochs.planned is None else epochs.planned.epoch
         log.info("rollout_found", topic=self._settings.rollout.topic, epoch=epochs.newest if epochs.started else None)
         if epochs.started:
             await self._decide_by(epochs.models(epochs.newest))
@@ -275,7 +271,7 @@ class WorkerRollout:
             await self._decide_by(epochs.models(epochs.newest))
         planned = epochs.planned
         if planned is not None and self._tried[0] != planned.epoch:
-            self._tried = (planned.epoch, await self._refusal(planned))
+            self._tried = (planned.epoch, await self._refusal(planned, lambda: epochs.planned == planned and not self._ending))
 
     def _show(self, epochs: Epochs) -> None:
         planned, (tried, why) = epochs.planned, self._tried
@@ -286,12 +282,13 @@ class WorkerRollout:
         else:
             self._metrics.planned(planned.epoch, PlanState.REFUSED if why else PlanState.READY, closing=epochs.closing)
 
-    async def _refusal(self, planned: Models) -> str:
+    async def _refusal(self, planned: Models, goes_on: Callable[[], bool]) -> str:
         """Why this worker cannot decide by a plan; empty if it is ready."""
         assert self._deciders is not None
         try:
-            with self._plans.loading(planned.epoch, waited=planned.epoch == self._waited):
-                await asyncio.to_thread(self._deciders.prepare, planned, bounded=True)
+            await asyncio.to_thread(self._deciders.prepare, planned, bounded=True, goes_on=goes_on)
+        except GivenUpError:
+            return "the plan was given up"
         # A refused bundle must cost its plan and not the worker: whatever the runtime raises for it is a refusal.
         except Exception as error:  # noqa: BLE001
             why = str(error) if isinstance(error, NotReadyError) else f"{type(error).__name__}: {error}"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tagstream.model_export.verify import TRIAL_SECONDS
 from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.stream.change import operations
 from tagstream.stream.change.operations import Audience, Begun, Entry, NoRolloutError, RolloutError, Standing, Then
@@ -59,6 +60,7 @@ class EndedBySignalError(RolloutError):
 
 def promote(settings: Settings, bundle: Path, *, asks_people: bool, without_workers: bool, why: str) -> None:
     """Raises as `operations.promote`."""
+    _say_trying(bundle)
     change = operations.promote(settings, bundle, asks_people=asks_people, without_workers=without_workers, why=why)
     _say_begun(_changed(change))
 
@@ -90,6 +92,7 @@ def canary(
     settings: Settings, bundle: Path, audience: Audience, *, guards: Guards | None, without_workers: bool, why: str
 ) -> None:
     """Raises as `operations.canary`."""
+    _say_trying(bundle)
     _say_begun(_changed(operations.canary(settings, bundle, audience, guards=guards, without_workers=without_workers, why=why)))
 
 
@@ -300,6 +303,10 @@ def _moment(text: str) -> int:
         msg = f"{text!r} is no time. Next: write it as 2026-01-31T12:00Z."
         raise RolloutError(msg) from error
     return int(found.astimezone(dt.UTC).timestamp() * 1000)
+
+
+def _say_trying(bundle: Path) -> None:
+    console.talk(f"verifying {bundle}, for {TRIAL_SECONDS:.0f} s at most; then the workers do")
 
 
 def _say_begun(begun: Begun) -> None:

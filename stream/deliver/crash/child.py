@@ -7,16 +7,11 @@ little more of it than the loaded model has: an event that asks for any amount e
 """
 
 import contextlib
-import ctypes
-import os
-import re
-import resource
-import signal
 import sys
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 
+from tagstream.model_export.bundle.apart import belong_to, bound_memory
 from tagstream.stream import logs
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Publication
@@ -26,23 +21,18 @@ from tagstream.stream.deliver.crash.trial import Begun, Died, NotHeld, Ready, Tr
 IDLE_SECONDS = 10.0
 # An event may take so much beside the loaded and warm model. The largest event of the contract takes a tenth of it.
 EVENT_BYTES = 128 * 1024 * 1024
-PR_SET_PDEATHSIG = 1
-PROC = Path("/proc/self")
 
 
 def main() -> None:
     """Answer until the worker is gone, or sends nothing for `IDLE_SECONDS`."""
     descriptor, parent = map(int, sys.argv[1:])
-    _die_with(parent)
-    # They are meant for the worker, which ends this process.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    belong_to(parent)
     with Connection(descriptor) as connection, contextlib.suppress(EOFError, ConnectionError):
         found = _made(connection)
         if isinstance(found, NotHeld):
             connection.send(found)
             return
-        _bound_memory()
+        bound_memory(EVENT_BYTES)
         connection.send(Ready())
         while connection.poll(IDLE_SECONDS):
             event = connection.recv()
@@ -76,25 +66,6 @@ def _tried(pipeline: Pipeline, event: Record) -> Publication | Died | NotHeld:
     # A broken machine, or a registry that does not answer. The class alone: the message may quote the event.
     except Exception as error:  # noqa: BLE001
         return NotHeld(f"the trial's process raised {type(error).__name__}")
-
-
-def _die_with(parent: int) -> None:
-    """End, by the kernel, when the thread of the worker that started this process ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        # A sandbox may refuse it, and the memory of an event is bounded all the same.
-        with contextlib.suppress(OSError):
-            (PROC / "oom_score_adj").write_text("1000")
-    if os.getppid() != parent:
-        sys.exit(0)
-
-
-def _bound_memory() -> None:
-    if sys.platform == "linux":
-        (taken,) = re.findall(r"VmData:\s+(\d+) kB", (PROC / "status").read_text())
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        most = int(taken) * 1024 + EVENT_BYTES
-        resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 if __name__ == "__main__":

@@ -14,17 +14,16 @@ the stand-in decides the event from then on, in the next trial as in the worker.
 """
 
 import math
-import os
 import signal
 import socket
 import struct
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from tagstream.model_export.bundle.apart import started
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef, Publication
@@ -243,13 +242,7 @@ def _started(model: ModelRef) -> _Child:
     for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
         ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", PROMPT_SECONDS, 0))
     with theirs, ours:
-        process = subprocess.Popen(  # noqa: S603 - our own file, in our own interpreter
-            [sys.executable, "-P", "-m", CHILD, str(theirs.fileno()), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            # It finds the modules that this process has found, whatever folder it is started in.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        process = started(CHILD, str(theirs.fileno()), stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         return _Child(process, Connection(ours.detach()), model)
 
 

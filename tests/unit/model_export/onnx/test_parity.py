@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError, read
+from tagstream.model_export.bundle.bundle import read
 from tagstream.model_export.bundle.invariance import ParityError, check_invariance
 from tagstream.model_export.bundle.model import OnnxClassifier, Prediction, predict
 from tagstream.model_export.onnx import parity
 from tagstream.model_export.onnx.parity import GateLimits
-from tagstream.model_export.verify import verify
 from tests.conftest import TINY_BUNDLE
 
 TEXTS = tuple(f"word {number} image language" for number in range(40))
@@ -63,22 +62,3 @@ def test_routing_flips_count_texts_that_change_doors() -> None:
     assert parity.routing_flips(plain, moved, temperature=1.0, thresholds=[0.8] * plain.shape[1]) == 0.5
     with pytest.raises(ParityError, match="another topic"):
         parity.check_flips(0.5, GateLimits())
-
-
-def test_verify_returns_what_was_checked() -> None:
-    """The command returns digest, labels and counts of its checks."""
-    found = verify(TINY_BUNDLE)
-    assert found.digest == read(TINY_BUNDLE).digest
-    assert found.golden_texts == 6
-
-
-def test_a_verification_has_a_bound() -> None:
-    """A network that computes for hours is ended with its process, and the folder is refused."""
-    with pytest.raises(BundleError, match=r"has not decided on the golden texts within 0\.01 s\. Next: "):
-        verify(TINY_BUNDLE, seconds=0.01)
-
-
-def test_verify_refuses_what_is_no_bundle() -> None:
-    """An empty folder is refused with a next step."""
-    with pytest.raises(BundleError, match="Next:"):
-        verify(DEFAULT_BUNDLE.parent / "no-such-bundle")

@@ -24,15 +24,12 @@ from tagstream.stream.contract.rollout import (
 )
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Pipeline
-from tagstream.stream.decide.rolled import RolledDeciders, bundle_name
-from tagstream.stream.deliver.crash.crash_file import CrashFile
+from tagstream.stream.decide.rolled import bundle_name
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError
-from tagstream.stream.deliver.state_folder import stem_of
 from tagstream.stream.kafka.errors import unreachable
-from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker import rollout
-from tagstream.stream.worker.plan_file import PAYLOAD_BYTES
 from tagstream.stream.worker.rollout import WorkerRollout
 from tests.unit.stream.decide.test_rolled import stored
 from tests.unit.stream.rollout.test_epochs import change, folded, plan, start
@@ -324,32 +321,3 @@ def test_a_worker_that_ends_in_good_order_takes_its_word_back(
         assert [one.state for one in worker.said] == ["decides"]
 
     OneWorker(settings, pipeline, topic, monkeypatch).work(test)
-
-
-def test_a_plan_by_which_a_worker_ended_is_refused_by_the_next_one(
-    settings: Settings, pipeline: Pipeline, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is not loaded again, its word says why, and the worker decides on."""
-    new = stored(settings, tiny_bundle, tmp_path / "new", version="2")
-    topic = Topic(under(bundle_name(pipeline.decider)), msgspec.structs.replace(plan(1), champion=new))
-    left = CrashFile(tmp_path, stem=f"{stem_of(settings)}.plan", payload_bytes=PAYLOAD_BYTES)
-    left.write(f"{settings.rollout.topic} 1".encode())
-    left.close(remove=False)
-    monkeypatch.setattr(RolledDeciders, "prepare", refuse_plans(RolledDeciders.prepare))
-
-    async def test(worker: OneWorker) -> None:
-        refused = await worker.until_said("refused", 1)
-        assert "a worker ended while it loaded this" in refused.why
-        await worker.part.admit(batch(1), lambda: False)
-
-    OneWorker(settings, pipeline, topic, monkeypatch).work(test)
-
-
-def refuse_plans(real: Callable[..., Any]) -> Callable[..., Any]:
-    """Loading a plan fails the test; what decides is loaded."""
-
-    def prepare(self: RolledDeciders, models: Models, *, bounded: bool = False) -> Any:
-        assert not bounded
-        return real(self, models)
-
-    return prepare

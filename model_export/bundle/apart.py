@@ -1,0 +1,53 @@
+"""A process that is started to be ended: it dies with the one that started it, is the first that the kernel ends for memory, and takes bounded memory."""
+
+import contextlib
+import ctypes
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+PROC = Path("/proc/self")
+
+
+def started(module: str, *arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
+    """
+    Run a module of ours in an interpreter of its own. It finds the modules that this process has found, whatever folder it is started in.
+
+    Args:
+        module: Its `main` calls `belong_to` with the last argument first of all.
+        arguments: Stand before the process id of this one.
+        options: Of `subprocess.Popen`.
+    """
+    return subprocess.Popen(  # noqa: S603 - our own file, in our own interpreter
+        [sys.executable, "-P", "-m", module, *arguments, str(os.getpid())],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        **options,
+    )
+
+
+def belong_to(parent: int) -> None:
+    """End, by the kernel, when the thread that started this process ends. Signals that a terminal sends to all its processes are the parent's."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # A sandbox may refuse it, and the memory is bounded all the same.
+        with contextlib.suppress(OSError):
+            (PROC / "oom_score_adj").write_text("1000")
+    if os.getppid() != parent:
+        sys.exit(0)
+
+
+def bound_memory(more_bytes: int) -> None:
+    """From now on this process gets at most so many bytes beside those that it has."""
+    if sys.platform == "linux":
+        (taken,) = re.findall(r"VmData:\s+(\d+) kB", (PROC / "status").read_text())
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = int(taken) * 1024 + more_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
