@@ -24,6 +24,7 @@ _ID = "prediction_id"
 # A record with these fields is an answer of `reviewed`. The `prediction_id` in it is of the decision that the person looked at.
 _ANSWERED = {"reviewer", "asked_by", "before"}
 
+
 class ConflictError(Exception):
     """Two outcomes of one id differ in more than the time: the message says where both lie."""
 
