@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from tagstream.stream.contract.answers import AnsweredEvent, AnswerKeys, read_answer
+from tagstream.stream.contract.answers import AnsweredEvent, AnswerKeys, order, read_answer
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.reports import Report, read_report
@@ -28,7 +28,6 @@ MOST_AHEAD = 100_000
 # Events on which one model failed: more than any plan lets pass.
 MOST_FAILING = 20_000
 ASKED = frozenset({"review", "audit"})
-CORRECTION = "correction"
 # The group of slices that have one tag of the champion.
 LABEL = "label"
 
@@ -79,15 +78,13 @@ class Watched:
     # Events with an outcome, the oldest first, and records of `shadow` on events that have none yet.
     _decided: dict[bytes, None] = field(default_factory=dict)
     _ahead: dict[bytes, Shadowed] = field(default_factory=dict)
-    # Events that were drawn for a person, and answered: a correction of such an answer counts.
-    _answers: set[str] = field(default_factory=set)
 
     def read(self, *, now_ms: int) -> Evidence:
         """
         Read what has come since the last call.
 
         Args:
-            now_ms: Outcomes of the last half minute are left for the next call.
+            now_ms: Outcomes and reports of the last half minute are left for the next call.
 
         Raises:
             BrokerUnreachableError: No broker answered in time.
@@ -118,12 +115,13 @@ class Watched:
         return self.evidence
 
     def _ends(self, topic: str, now_ms: int) -> dict[int, int]:
-        """Where reading ends this time: the outcomes are left until their copies for audits are there."""
-        outcomes = {self.settings.topics.tagged, self.settings.topics.review}
+        """Where reading ends this time: outcomes are left until their copies for audits are there, and reports until their outcomes are read."""
+        topics = self.settings.topics
+        settling = {topics.tagged, topics.review, topics.reports}
         with log_of(self.settings, topic) as log:
             # A partition that is new is read from its first record of the time on.
             self._positions[topic] = log.offsets_since(self.since_ms) | self._positions.get(topic, {})
-            return log.offsets_since(now_ms - SETTLED_MS) if topic in outcomes else log.ends()
+            return log.offsets_since(now_ms - SETTLED_MS) if topic in settling else log.ends()
 
     def _read(self, topic: str, ends: Mapping[int, int], take: Callable[[Record], None]) -> None:
         with log_of(self.settings, topic) as log:
@@ -214,11 +212,15 @@ class Watched:
             self.unread[record.topic] += 1
             return
         answer = found.answer
-        if answer.asked_by in ASKED:
-            self._answers.add(answer.event_id)
-        elif answer.asked_by != CORRECTION or answer.event_id not in self._answers:
-            return
-        self.evidence.take(Answered(event_id=answer.event_id, tag=answer.tag))
+        self.evidence.take(
+            Answered(
+                event_id=answer.event_id,
+                tag=answer.tag,
+                denies=answer.tag != answer.model_tag,
+                order=order(answer),
+                drawn=answer.asked_by in ASKED,
+            )
+        )
 
     def _reported(self, record: Record) -> None:
         found = read_report(record)
@@ -226,7 +228,7 @@ class Watched:
             self.unread[record.topic] += 1
         elif (known := self._arms.get(_short(found.event_id.encode()))) is not None:
             unit, its = known
-            self.evidence.take(Reported(unit=unit.hex(), challenger=its))
+            self.evidence.take(Reported(event_id=found.event_id, unit=unit.hex(), challenger=its))
 
 
 def _short(text: bytes) -> bytes:

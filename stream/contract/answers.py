@@ -35,11 +35,13 @@ from tagstream.stream.contract.published import (
     REVIEWER_FIELDS,
     DecidedEvent,
     ModelDecision,
+    Order,
     check_amounts,
     check_moments,
     check_version,
     milliseconds,
     opened,
+    order_of_person,
     typed,
 )
 from tagstream.stream.contract.refusal import Refusal, Refused, UnwritableError, invalid
@@ -291,9 +293,9 @@ def answer_id(answer: Answer) -> str:
     return str(uuid.uuid5(ANSWER_NAMESPACE, msgspec.json.encode(said).decode()))
 
 
-def order(answer: Answer) -> tuple[int, int, str, str]:
+def order(answer: Answer) -> Order:
     """The place of an answer among the decisions on its event (`PublishedDecision.standing`): the greatest holds, in whatever order they arrive."""
-    return answer.version, 0, answer.decided_at, answer_id(answer)
+    return order_of_person(answer.version, answer.decided_at, answer_id(answer))
 
 
 def next_version(version: int) -> int:

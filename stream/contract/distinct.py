@@ -16,15 +16,13 @@ from tagstream.stream.contract.answers import AnsweredEvent, answer_id, order, r
 from tagstream.stream.contract.dead_letter import DeadLetter, read
 from tagstream.stream.contract.event import CUT_HEADERS, FIRST_BYTES, Record
 from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.contract.published import Order, order_of_person
 
 REMEMBER = 100_000
 _CLOCK = "tagged_at"
 _ID = "prediction_id"
 # A record with these fields is an answer of `reviewed`. The `prediction_id` in it is of the decision that the person looked at.
 _ANSWERED = {"reviewer", "asked_by", "before"}
-
-Order = tuple[int, int, str, str]
-"""The place of a decision among those on its event: a person's version, the epoch, time and id. The greatest holds."""
 
 
 class ConflictError(Exception):
@@ -186,7 +184,7 @@ def _order_of(record: Record, fields: dict[str, msgspec.Raw]) -> Order | None:
     try:
         if bytes(fields.get("decider", b"")) == b'"reviewer"':
             by_person = msgspec.json.decode(value, type=_ByPerson)
-            return by_person.version, 0, by_person.decided_at, by_person.prediction_id
+            return order_of_person(by_person.version, by_person.decided_at, by_person.prediction_id)
         if b'"epoch"' in bytes(fields.get("model", b"")):
             epoch = msgspec.json.decode(value, type=_ByModel).model.epoch_number
             # Of one epoch an event has one decision, so neither time nor id decides.

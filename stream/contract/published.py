@@ -77,6 +77,22 @@ class ModelDecision(Decision, frozen=True, kw_only=True):
         return Decision(**kept | {"prediction_id": prediction_id(event_id, self.model.in_epoch)})
 
 
+Order = tuple[int, int, str, str]
+"""The place of a decision among those on one event: a person's version, the epoch, time and id. The greatest holds."""
+
+
+def order_of_person(version: int, decided_at: str, decision_id: str) -> Order:
+    """
+    The place of a person's decision: the greatest version holds, then the later time, then the greater id, in whatever order they arrive.
+
+    Args:
+        version: 1 for the first answer on an event.
+        decided_at: When, as it is published.
+        decision_id: The `answer_id`, which is the `prediction_id` on `tagged`.
+    """
+    return version, 0, decided_at, decision_id
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedDecision:
     """
@@ -93,16 +109,16 @@ class PublishedDecision:
     door: Door
 
     @property
-    def standing(self) -> tuple[int, int, str, str]:
+    def standing(self) -> Order:
         """
         Its place among the decisions on one event: the greatest holds.
 
-        A person's stands above every model's; persons' are in the order of `answers.order`. A model's stands above those of earlier
+        A person's stands above every model's; persons' are in the order of `order_of_person`. A model's stands above those of earlier
         epochs, so that a late decision of a model that was replaced undoes nothing; within an epoch the order is that of publication.
         """
         made = self.decision
         if isinstance(made, ReviewerDecision):
-            return made.version, 0, made.decided_at, made.prediction_id
+            return order_of_person(made.version, made.decided_at, made.prediction_id)
         return 0, made.model.epoch_number, made.tagged_at, made.prediction_id
 
 

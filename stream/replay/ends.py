@@ -17,7 +17,7 @@ from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.answers import AnsweredEvent, order, read_answer
 from tagstream.stream.contract.event import Record, decode
 from tagstream.stream.contract.outcome import Outcome
-from tagstream.stream.contract.published import DecidedEvent, read_decision
+from tagstream.stream.contract.published import DecidedEvent, Order, read_decision
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.from_settings import decider_of, pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Draw, Pipeline
@@ -187,7 +187,7 @@ class RecordedEnd:
     name: str = "what was published"
     identity: str = RECORDED
     unreadable: int = 0
-    _kept: dict[bytes, tuple[tuple[int, int, str, str], Decided]] = field(default_factory=dict)
+    _kept: dict[bytes, tuple[Order, Decided]] = field(default_factory=dict)
 
     def take(self, record: Record, sample: Sample) -> None:
         """
@@ -251,7 +251,7 @@ class Answers:
     """
 
     why: str = ""
-    _tags: Mapping[bytes, tuple[tuple[int, int, str, str], str]] = field(default_factory=dict)
+    _tags: Mapping[bytes, tuple[Order, str]] = field(default_factory=dict)
 
     def tag(self, event_id: str) -> str | None:
         """The tag that the newest answer on an event gives; None without an answer."""
@@ -275,7 +275,7 @@ def answers(settings: Settings) -> Answers:
     if found.operations is not None and Operation.READ not in found.operations:
         return Answers(why=f"this user may not read {topic}")
     keys = answer_keys(settings.security)
-    tags: dict[bytes, tuple[tuple[int, int, str, str], str]] = {}
+    tags: dict[bytes, tuple[Order, str]] = {}
     for record in _records(settings, topic, None):
         answered = read_answer(record, keys=keys)
         if isinstance(answered, AnsweredEvent):

@@ -6,8 +6,8 @@ One `Evidence` is of one challenger and one line of plans with it. Each observat
 | observation | from | once by |
 |---|---|---|
 | `Shadowed` | a record of `shadow` that has a challenger's side: both tags, and whether each `destination` is `review` | event id |
-| `Answered` | an answer on `reviewed`: the person's tag for an event | event id; a later answer replaces the one before |
-| `Reported` | a report on `reports`, with the key of the event and the arm that its decision names | unit |
+| `Answered` | an answer on `reviewed`: the person's tag for an event | event id; of several the one that holds (`contract/answers.py`), in whatever order they come |
+| `Reported` | a report on `reports`, with the key of the event and the arm that its decision names | unit, once a person has found the tag wrong |
 | `Failures` | totals: batches of the shadow in which one of the two failed, and the other did not; in a canary, decisions whose arm is `fallback` | the totals replace those before |
 | `Arms` | totals: the units that were seen in each arm | as `Failures` |
 
@@ -19,13 +19,14 @@ event than its probability says.
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from tagstream.stream.contract.published import Order
 from tagstream.stream.contract.rollout import Guards
 
 # Of an event that is counted an 8-byte digest is kept, about 80 bytes in all. The share of disagreements is well known by then.
 MOST_EVENTS = 500_000
-# Answers about events that the shadow has not told of yet, or never will.
+# Answers about events on which people's answers do not count yet, or never will; of some of them readers report.
 MOST_ANSWERS_AHEAD = 100_000
 # A challenger takes too long for a batch at so many times the champion's time.
 SLOW_TIMES = 2.0
@@ -63,16 +64,35 @@ class Shadowed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A person's tag for an event; a tag that neither model gave favours neither."""
+    """
+    A person's tag for an event; a tag that neither model gave favours neither.
+
+    Attributes:
+        event_id: The event's.
+        tag: The person's.
+        denies: It is another one than that of the decision which the person looked at.
+        order: Its place among the answers on the event: the greatest holds.
+        drawn: It came by a door to which events are drawn. An answer by another door alone counts for nothing: somebody picked the event.
+    """
 
     event_id: str
     tag: str
+    denies: bool
+    order: Order
+    drawn: bool
+
+    def with_other(self, other: "Answered | None") -> "Answered":
+        """What two answers on the event come to: the one that holds, about a drawn event if one of the two is."""
+        if other is None:
+            return self
+        return replace(max(self, other, key=lambda one: one.order), drawn=self.drawn or other.drawn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
     """A reader's report on an event of a unit (its key, or its id where that is the unit of the arms), and whether the challenger had decided it."""
 
+    event_id: str
     unit: str
     challenger: bool
 
@@ -114,14 +134,19 @@ class Tally:
     Attributes:
         events: Both models decided them.
         disagreements: With two tags.
-        asked: Disagreements that people are asked about.
+        questions: Disagreements that people are asked about, by the weight of an answer.
         answers: How many answers favour whom (1: the challenger), by their weight.
     """
 
     events: int = 0
     disagreements: int = 0
-    asked: int = 0
+    questions: Counter[float] = field(default_factory=Counter)
     answers: Counter[tuple[int, float]] = field(default_factory=Counter)
+
+    @property
+    def asked(self) -> int:
+        """The number of questions."""
+        return self.questions.total()
 
     @property
     def answered(self) -> int:
@@ -163,7 +188,6 @@ class Evidence:
         published: Answers on what the challenger would publish: whether its tag was right, and the answer's weight.
         failures: The newest totals.
         arms: The newest totals.
-        reports: Units with a report that are the challenger's, and the others.
         batches: Batches of the shadow by whether the challenger took too long.
         too_rare: So many events were drawn with a lower probability than the guards count on. One answer would weigh more than the bets allow, so they
             have none, and the others do not speak for all.
@@ -179,14 +203,14 @@ class Evidence:
     published: Counter[tuple[bool, float]] = field(default_factory=Counter)
     failures: Failures = field(default_factory=lambda: Failures(challenger=0, champion=0))
     arms: Arms = field(default_factory=lambda: Arms(challenger=0, champion=0))
-    reports: Counter[bool] = field(default_factory=Counter)
     batches: Counter[bool] = field(default_factory=Counter)
     too_rare: int = 0
     _events: set[int] = field(default_factory=set)
     _asked: dict[str, Shadowed] = field(default_factory=dict)
-    _answers: dict[str, str] = field(default_factory=dict)
-    _ahead: dict[str, str] = field(default_factory=dict)
-    _reported: set[int] = field(default_factory=set)
+    # The answer that holds, on events that people were asked about, and on others.
+    _answers: dict[str, Answered] = field(default_factory=dict)
+    _ahead: dict[str, Answered] = field(default_factory=dict)
+    _reported: dict[str, Reported] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """One tally for each guarded slice."""
@@ -226,46 +250,42 @@ class Evidence:
         for tally in self._tallies(event):
             tally.events += 1
             tally.disagreements += disagree
-            tally.asked += disagree and asked
+            if disagree and asked:
+                tally.questions[_weight(event)] += 1
         doors = self.doors.setdefault(event.champion, Doors())
         doors.events += 1
         doors.challenger_alone += event.challenger_asks and not event.champion_asks
         doors.champion_alone += event.champion_asks and not event.challenger_asks
-        ahead = self._ahead.pop(event.event_id, None)
         if asked:
             self._asked[event.event_id] = event
-            if ahead is not None:
-                self._answered(Answered(event_id=event.event_id, tag=ahead))
+            if (ahead := self._ahead.pop(event.event_id, None)) is not None:
+                self._answered(ahead)
         return True
 
     def _answered(self, answer: Answered) -> bool:
         event = self._asked.get(answer.event_id)
-        if event is None:
-            return self._wait_for_event(answer)
-        before = self._answers.get(answer.event_id)
-        if answer.tag == before:
+        kept = self._ahead if event is None else self._answers
+        before = kept.get(answer.event_id)
+        holds = answer.with_other(before)
+        if holds == before:
             return False
-        self._answers[answer.event_id] = answer.tag
-        if before is not None:
+        kept[answer.event_id] = holds
+        if event is not None:
             self._count(event, before, -1)
-        self._count(event, answer.tag, 1)
+            self._count(event, holds, 1)
+        elif len(kept) > MOST_ANSWERS_AHEAD:
+            del kept[next(iter(kept))]
         return True
 
-    def _wait_for_event(self, answer: Answered) -> bool:
-        if _short(answer.event_id) not in self._events:
-            self._ahead[answer.event_id] = answer.tag
-            if len(self._ahead) > MOST_ANSWERS_AHEAD:
-                del self._ahead[next(iter(self._ahead))]
-        return False
-
-    def _count(self, event: Shadowed, tag: str, times: int) -> None:
-        assert event.probability is not None
-        weight = 1.0 / event.probability
+    def _count(self, event: Shadowed, answer: Answered | None, times: int) -> None:
+        if answer is None or not answer.drawn:
+            return
+        weight = _weight(event)
         if event.champion != event.challenger:
             for tally in self._tallies(event):
-                tally.answers[event.favours(tag), weight] += times
+                tally.answers[event.favours(answer.tag), weight] += times
         if not event.challenger_asks:
-            self.published[event.challenger == tag, weight] += times
+            self.published[event.challenger == answer.tag, weight] += times
 
     def _tallies(self, event: Shadowed) -> list[Tally]:
         return [self.overall, *(tally for name, tally in self.slices.items() if name in event.slices)]
@@ -276,12 +296,22 @@ class Evidence:
         return event.probability is not None and event.probability < least
 
     def _report(self, report: Reported) -> bool:
-        key = _short(report.unit)
-        if key in self._reported or len(self._reported) >= MOST_EVENTS:
+        if report.event_id in self._reported or len(self._reported) >= MOST_EVENTS:
             return False
-        self._reported.add(key)
-        self.reports[report.challenger] += 1
+        self._reported[report.event_id] = report
         return True
+
+    @property
+    def reports(self) -> Counter[bool]:
+        """Units with a report that a person found right, the challenger's and the others: the answer that holds denies the tag."""
+        answers = ((one, self._answers.get(name) or self._ahead.get(name)) for name, one in self._reported.items())
+        units = {one.unit: one.challenger for one, answer in answers if answer is not None and answer.denies}
+        return Counter(units.values())
+
+
+def _weight(event: Shadowed) -> float:
+    assert event.probability is not None
+    return 1.0 / event.probability
 
 
 def _short(text: str) -> int:

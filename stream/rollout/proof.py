@@ -12,6 +12,10 @@ which its disagreement was drawn. The weights are bounded by `largest`, fixed be
 
 **The share is known within bounds**, which hold at all times together. Each bet takes the end that is against it, and `RATE_PART` of its risk is for the bounds.
 
+**Unanswered questions** count as answers for the champion, but for `UNANSWERED` of them: people may skip just those that the champion has right. The evidence is then
+at most what it would be if all questions but these were answered, so it errs no more often, whatever people skip. That is for the first bet alone: answers that are
+missing promote nothing.
+
 **Slips.** A person who names a wrong label with probability `s`, each of `labels - 1` alike, shrinks the mean of `z` by `1 - s * labels / (labels - 1)`.
 The margin of the first bet shrinks with it. The second needs no correction: a smaller difference is harder to prove.
 
@@ -31,6 +35,8 @@ from tagstream.monitoring.quality.sample import Floats, Ints
 RATE_PART = 0.1
 # A bet needs a sentence that may be false. Where so few events differ that the challenger could not be worse by the margin, it is doubted for this mean.
 MOST_MARGIN = 0.9
+# So many questions of each weight may be without an answer; what they hide is taken to be like the answers.
+UNANSWERED = 0.05
 _RIGHT_OR_NOT = np.array([1.0, 0.0])
 
 
@@ -100,6 +106,21 @@ def margin_of_rollback(margin: float, least: Floats, *, anchoring: float) -> Flo
     """
     inside = np.where(least > margin, least, np.inf)
     return np.where(least > margin, (1.0 - anchoring) * (margin / inside) + anchoring, np.inf)
+
+
+def hidden(asked: Ints, answered: Ints) -> Ints:
+    """
+    How many unanswered questions count as answers for the champion.
+
+    Args:
+        asked: Questions of one weight, shape (...).
+        answered: Of these, those with an answer.
+
+    >>> hidden(np.array([100, 100, 10]), np.array([95, 69, 9])).tolist()
+    [0, 26, 1]
+    """
+    found: Ints = np.maximum(asked - answered - np.floor(UNANSWERED * asked).astype(np.int64), 0)
+    return found
 
 
 def not_worse(z: Floats, weight: Floats, count: Ints, *, margin: Floats, largest: float) -> Floats:

@@ -7,7 +7,7 @@ The verdict on a challenger: a table of gates, each of them a test that may be l
 | time | proved to take over twice the champion's time for most batches | | |
 | sample ratio | | the shares of the arms are not those of the plan: frozen | |
 | draws | | people are asked more rarely than planned: frozen | |
-| reports | proved that readers report its decisions more | | |
+| reports | proved that people find more of its reported decisions wrong | | |
 | answers | proved to be worse by more than the margin | | proved not to be |
 | each guarded slice | | | proved not to be worse by the slice's margin |
 | review share | | over the budget, overall or of a label | counted on enough events |
@@ -18,10 +18,14 @@ The verdict on a challenger: a table of gates, each of them a test that may be l
 each plan: a try too many does no harm there. The time has a small risk of its own, since it is known at once, and `fallbacks` failures are harm that is seen.
 
 **Silence promotes nothing.** Without `LEAST_ANSWERS` answers, or with fewer than half of the questions answered, there is no promotion, whatever else is
-proved. After `max_days` the challenger is not proven.
+proved; and beyond a twentieth each unanswered question counts for the champion (`proof.py`). After `max_days` the challenger is not proven.
+
+**No report decides by itself.** Readers choose what they report, so a report counts once a person has found its tag wrong, and no longer when that person's answer is
+corrected; and `LEAST_REPORTS` of the challenger's are the fewest that send it back.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,6 +45,8 @@ from tagstream.stream.rollout.evidence import SLOW_TIMES, Doors, Evidence, Tally
 # Three tests can send a challenger back by a proof: failures, answers, reports.
 SENDING_BACK = 3
 LEAST_FAILURES = 3
+# Readers choose what they report, and fewer of their reports are a handful.
+LEAST_REPORTS = 10
 # A challenger is too slow if it takes too long for more than this part of the batches.
 MOST_SLOW = 0.5
 # Of the time, and of the arms' shares. They are looked at beside the verdict and spend nothing of its risk.
@@ -237,18 +243,18 @@ def _reports(evidence: Evidence) -> GateReading:
     share = evidence.share
     if share is None or share == 1:
         return _gate("reports", "passes", "there are no arms to compare")
-    its = evidence.reports[True]
-    units = its + evidence.reports[False]
+    reports = evidence.reports
+    its, units = reports[True], reports.total()
     found = proof.more_than(its, units, share)
-    says = f"of {units:,} units that readers reported {its:,} are the challenger's, and {share:.1%} would be by chance"
-    proved = found >= _enough(evidence.guards.alpha / SENDING_BACK)
+    says = f"of {units:,} units of which people found a reported tag wrong {its:,} are the challenger's, and {share:.1%} would be by chance"
+    proved = its >= LEAST_REPORTS and found >= _enough(evidence.guards.alpha / SENDING_BACK)
     return _gate("reports", "worse" if proved else "passes", says, challenger=its, units=units, evidence=_figure(found))
 
 
 def _answers(evidence: Evidence, tally: Tally) -> GateReading:
     guards = evidence.guards
     risk = guards.alpha / SENDING_BACK
-    z, weight, count = cells(tally)
+    z, weight, count = cells(tally.answers)
     least = proof.least_share(_ints(tally.disagreements), _ints(tally.events), risk=proof.RATE_PART * risk)
     margin = proof.margin_of_rollback(guards.margin, least, anchoring=guards.anchoring)
     against = float(proof.worse(z, weight, count, margin=margin, largest=1 / guards.asked_at_least)[0])
@@ -258,6 +264,7 @@ def _answers(evidence: Evidence, tally: Tally) -> GateReading:
         "disagreements": tally.disagreements,
         "asked": tally.asked,
         "answers": tally.answered,
+        "hidden": _hidden(tally).total(),
         "challenger": tally.favouring(1),
         "champion": tally.favouring(-1),
         "not_worse": _figure(found),
@@ -281,7 +288,7 @@ def _slice(evidence: Evidence, name: str, margin: float) -> GateReading:
 def _not_worse(evidence: Evidence, tally: Tally, margin: float) -> float:
     """The logarithm of the evidence."""
     guards = evidence.guards
-    z, weight, count = cells(tally)
+    z, weight, count = cells(tally.answers + _hidden(tally))
     risk = proof.RATE_PART * proof.risk_of_try(guards.alpha, evidence.tries)
     most = proof.most_share(_ints(tally.disagreements), _ints(tally.events), risk=risk)
     shrunk = proof.margin_of_promotion(margin, most, slips=guards.slips, labels=evidence.labels)
@@ -347,14 +354,24 @@ def _promise(evidence: Evidence) -> GateReading:
     )
 
 
-def cells(tally: Tally) -> tuple[Floats, Floats, Ints]:
-    """The answers by kind: whom they favour and their weight, shape (kinds,), and how many there are, shape (1, kinds)."""
+def cells(answers: Counter[tuple[int, float]]) -> tuple[Floats, Floats, Ints]:
+    """Answers by kind: whom they favour and their weight, shape (kinds,), and how many there are, shape (1, kinds)."""
     # Sorted, so that sums do not depend on the order in which answers came.
-    kinds = sorted(tally.answers.items())
+    kinds = sorted(answers.items())
     return (
         np.array([float(favours) for (favours, _), _ in kinds]),
         np.array([weight for (_, weight), _ in kinds]),
         np.array([[count for _, count in kinds]], dtype=np.int64),
+    )
+
+
+def _hidden(tally: Tally) -> Counter[tuple[int, float]]:
+    """The unanswered questions that count as answers for the champion."""
+    answered = Counter[float]()
+    for (_, weight), count in tally.answers.items():
+        answered[weight] += count
+    return Counter(
+        {(-1, weight): int(proof.hidden(_ints(asked), _ints(answered[weight]))[0]) for weight, asked in tally.questions.items()}
     )
 
 
@@ -372,10 +389,12 @@ def _figure(logged: float) -> float:
 
 
 def _seen(tally: Tally) -> str:
-    return (
+    says = (
         f"of {tally.events:,} events the two disagree on {tally.disagreements:,}; of {tally.answered:,} answers there {tally.favouring(1):,} are for the "
         f"challenger, {tally.favouring(-1):,} for the champion, {tally.favouring(0):,} for neither"
     )
+    hidden = _hidden(tally).total()
+    return f"{says}; of {tally.asked:,} questions {hidden:,} without an answer count for the champion too" if hidden else says
 
 
 def _part(margin: float) -> str:

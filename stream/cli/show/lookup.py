@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tagstream.stream.contract.answers import AnsweredEvent, answer_id
+from tagstream.stream.contract.answers import AnsweredEvent, answer_id, order
 from tagstream.stream.contract.dead_letter import DeadLetter
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.published import ModelDecision, PublishedDecision, read_decision
@@ -105,7 +105,7 @@ def _object(looked: Looked) -> dict[str, Any]:
         "holds": None if holds is None else _decision(holds),
         "pending": None if pending is None else answer_id(pending.answer),
         "decisions": [_decision(one) for one in sorted(looked.decisions.values(), key=lambda one: one.standing)],
-        "answers": [_answer(one) for one in sorted(looked.answers.values(), key=lambda one: one.answer.version)],
+        "answers": [_answer(one) for one in sorted(looked.answers.values(), key=lambda one: order(one.answer))],
         "dead_letters": [_letter(letter) for letter in looked.letters],
         "not_read_whole": list(looked.unread),
     }

@@ -16,7 +16,7 @@ import msgspec
 from tagstream.model_export.data import lot
 from tagstream.stream.contract.answers import AnsweredEvent, AskedBy, Before
 from tagstream.stream.contract.event import Fields, Record
-from tagstream.stream.contract.published import DecidedEvent, milliseconds
+from tagstream.stream.contract.published import DecidedEvent, Order, milliseconds, order_of_person
 from tagstream.stream.contract.reports import Report
 from tagstream.stream.contract.typed import Share
 
@@ -116,9 +116,9 @@ class Given:
     title: str = field(repr=False)
 
     @property
-    def order(self) -> tuple[int, str, str]:
-        """The greatest of an event's answers holds, as in `stream/contract/answers.py`."""
-        return self.version, self.decided_at, self.answer_id
+    def order(self) -> Order:
+        """Its place among the answers on the event: the greatest holds."""
+        return order_of_person(self.version, self.decided_at, self.answer_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,19 +9,24 @@ from scipy.stats import binom
 from benchmarks.rollouts import (
     AT_MARGIN,
     KNOWN_BAD,
+    MOST_SKIPPING,
+    SKIPPING,
     SLICE,
     WORLDS,
     Ends,
     Seen,
     World,
+    by_answers_alone,
     by_proof,
     guards_of,
     simulate,
+    skipping,
     two_arms,
 )
 from tagstream.stream.contract.rollout import Guards
-from tagstream.stream.rollout.evidence import Answered, Evidence, Shadowed
+from tagstream.stream.rollout.evidence import Evidence, Shadowed
 from tagstream.stream.rollout.verdict import judge
+from tests.unit.stream.rollout.observed import answered
 
 ROLLOUTS = 200
 LEVEL = 0.05
@@ -56,6 +61,18 @@ def test_known_bad_rules_are_found(name: str) -> None:
     assert simulate(world, rollouts=ROLLOUTS, seed=7, rule=rule).promoted.sum() > MOST
 
 
+@pytest.mark.parametrize("name", SKIPPING)
+def test_people_who_skip_what_the_champion_has_right_promote_nothing(name: str) -> None:
+    """Of a challenger that is two points worse, at answer shares of 0.6 to 0.9 and up to 600 answers."""
+    assert simulate(skipping(*SKIPPING[name]), rollouts=ROLLOUTS, seed=7, most=MOST_SKIPPING).promoted.sum() <= MOST
+
+
+def test_without_the_bound_on_what_is_unanswered_they_would() -> None:
+    """Known-bad: the answers alone, where 69 % are answered."""
+    world = skipping(*SKIPPING["69 %, half skipped, the same"])
+    assert simulate(world, rollouts=ROLLOUTS, seed=7, rule=by_answers_alone, most=MOST_SKIPPING).promoted.sum() > MOST
+
+
 def test_a_rollback_without_the_allowance_for_anchoring_is_found() -> None:
     """Known-bad: where a third of the reviewers repeat the champion's tag, an equal challenger would go back."""
     world = World(better=0.0, on_review=0.9, anchoring=0.3)
@@ -75,10 +92,13 @@ def test_a_bundle_that_is_one_point_better_is_promoted(ends: dict[str, Ends]) ->
     assert plain.within(0.5) * 20 <= two_arms(0.88, 0.01, Guards(), power=0.5)
 
 
-@pytest.mark.parametrize(("name", "answers"), [("one point better", 200), ("three points worse", 250)])
-def test_the_simulation_judges_as_the_verdict_does(name: str, answers: int) -> None:
-    """The same answers, one by one, through `Evidence` and `judge`: the same proofs at the same look."""
-    states = {compared(WORLDS[name], WORLDS[name].kinds(), look) for look in range(10, answers, 10)}
+@pytest.mark.parametrize(
+    ("name", "answers", "unanswered"),
+    [("one point better", 200, 0), ("one point better", 400, 9), ("three points worse", 250, 0)],
+)
+def test_the_simulation_judges_as_the_verdict_does(name: str, answers: int, unanswered: int) -> None:
+    """The same answers, one by one, through `Evidence` and `judge`: the same proofs at the same look; also with an unanswered question for each so many."""
+    states = {compared(WORLDS[name], WORLDS[name].kinds(), look, unanswered) for look in range(10, answers, 10)}
     assert len(states) > 1
 
 
@@ -89,20 +109,26 @@ def test_the_simulation_judges_a_slice_as_the_verdict_does() -> None:
     assert len(states) > 1
 
 
-def compared(world: World, kinds: np.ndarray, answers: int) -> tuple[bool, bool]:
+def compared(world: World, kinds: np.ndarray, answers: int, silent: int = 0) -> tuple[bool, bool]:
     """Whether so many answers promote and send back, by the simulation and by the verdict, which must agree."""
     rng, guards, events = np.random.default_rng(3), guards_of(world), 4_000
     evidence, counts = Evidence(guards=guards, labels=4), np.zeros((1, 1, 2, 2, 3), dtype=np.int64)
     for number in range(events):
         evidence.take(shadowed(f"a{number}", "a", in_slice=number % 5 == 0))
+    unanswered = np.zeros((1, 1, 2, 2), dtype=np.int64)
     for number in range(answers):
         part, door, favours = np.unravel_index(rng.choice(kinds.size, p=kinds.ravel()), kinds.shape)
+        evidence.take(shadowed(str(number), "b", in_slice=bool(part), probability=1.0 if door == 0 else world.drawn))
+        if silent and number % silent == 0:
+            unanswered[0, 0, part, door] += 1
+            continue
         counts[0, 0, part, door, favours] += 1
-        evidence.take(shadowed(f"d{number}", "b", in_slice=bool(part), probability=1.0 if door == 0 else world.drawn))
-        evidence.take(Answered(event_id=f"d{number}", tag="bca"[favours]))
-    of_part = counts.sum(axis=(1, 3, 4))
+        evidence.take(answered(number, "bca"[favours]))
+    of_part = counts.sum(axis=(1, 3, 4)) + unanswered.sum(axis=(1, 3))
     agreed = np.array([[events - events // 5, events // 5]])
-    seen = Seen(world=world, guards=guards, events=of_part + agreed, disagreements=of_part, counts=counts)
+    seen = Seen(
+        world=world, guards=guards, events=of_part + agreed, disagreements=of_part, counts=counts, unanswered=unanswered
+    )
     promoted, back = (bool(found[0, 0]) for found in by_proof(seen))
     states = {gate.name: gate.state for gate in judge(evidence, days=1).gates}
     assert back == (states["answers"] == "worse")

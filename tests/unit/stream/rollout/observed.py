@@ -28,6 +28,11 @@ def event(
     )
 
 
+def answered(number: int, tag: str, *, version: int = 1, denies: bool = False, drawn: bool = True) -> Answered:
+    """A person's answer on an event; it denies the published tag or not."""
+    return Answered(event_id=str(number), tag=tag, denies=denies, order=(version, 0, "", tag), drawn=drawn)
+
+
 def stream(  # each argument is a count of one kind
     *, events: int, won: int = 0, lost: int = 0, neither: int = 0, silent: int = 0, slices: frozenset[str] = frozenset()
 ) -> list[Observation]:
@@ -35,7 +40,7 @@ def stream(  # each argument is a count of one kind
     tags = ["other"] * won + ["mlops"] * lost + ["computer-vision"] * neither
     asked = [event(number, "other", probability=1.0, slices=slices) for number in range(len(tags) + silent)]
     agreed = [event(number, slices=slices) for number in range(len(asked), events)]
-    return [*asked, *agreed, *(Answered(event_id=str(number), tag=tag) for number, tag in enumerate(tags))]
+    return [*asked, *agreed, *(answered(number, tag) for number, tag in enumerate(tags))]
 
 
 def evidence(observations: Iterable[Observation] = (), *, guards: Guards = GUARDS, share: float | None = None) -> Evidence:

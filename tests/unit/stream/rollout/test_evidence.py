@@ -1,6 +1,7 @@
 """The evidence of a challenger: each observation counts once, in any order, and only drawn events are people's evidence."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 from tagstream.stream.contract.rollout import GuardedSlice, Guards
 from tagstream.stream.rollout import evidence as module
 from tagstream.stream.rollout.evidence import (
-    Answered,
     Arms,
     Evidence,
     Failures,
@@ -18,23 +18,29 @@ from tagstream.stream.rollout.evidence import (
     Shadowed,
 )
 from tagstream.stream.rollout.verdict import Decision, judge
-from tests.unit.stream.rollout.observed import event, evidence, stream
+from tests.unit.stream.rollout.observed import answered, event, evidence, stream
 
 TAGS = ("mlops", "other", "computer-vision")
 
 
+def report(number: int, *, challenger: bool, unit: str = "") -> Reported:
+    """A reader's report on an event, of a unit of its own if none is given."""
+    return Reported(event_id=str(number), unit=unit or str(number), challenger=challenger)
+
+
 @st.composite
 def observations(draw: st.DrawFn) -> list[Observation]:
-    """Up to sixty events with tags, doors and draws of every kind, answers on some of them and on others, reports, and totals."""
+    """Up to sixty events with tags, doors and draws of every kind, answers and corrections on some of them and on others, reports, and totals."""
     found: list[Observation] = []
     for number in range(draw(st.integers(0, 60))):
         challenger, asked = draw(st.sampled_from(TAGS)), draw(st.sampled_from((None, 0.5, 1.0)))
         asks = draw(st.sampled_from(((False, False), (True, False), (False, True), (True, True))))
         slices = frozenset(draw(st.sampled_from(((), ("s",), ("unguarded",)))))
         found.append(event(number, challenger, asks=asks, probability=asked, slices=slices))
-    answered = draw(st.lists(st.integers(0, 80), unique=True, max_size=40))
-    found += [Answered(event_id=str(number), tag=draw(st.sampled_from((*TAGS, "none")))) for number in answered]
-    found += [Reported(unit=str(number), challenger=number % 3 == 0) for number in range(draw(st.integers(0, 9)))]
+    for number, version in draw(st.lists(st.tuples(st.integers(0, 80), st.integers(1, 3)), unique=True, max_size=40)):
+        tag, denies, drawn = draw(st.tuples(st.sampled_from((*TAGS, "none")), st.booleans(), st.booleans()))
+        found.append(answered(number, tag, version=version, denies=denies, drawn=drawn))
+    found += [report(number, challenger=number % 3 == 0) for number in range(draw(st.integers(0, 9)))]
     return [*found, Failures(challenger=draw(st.integers(0, 9)), champion=1), Arms(challenger=40, champion=60)]
 
 
@@ -59,18 +65,28 @@ def test_what_is_read_again_counts_once(found: list[Observation]) -> None:
     assert judge(evidence(found, guards=SLICED, share=0.4), days=1) == verdict
 
 
-def test_a_corrected_answer_replaces_the_one_before() -> None:
-    """The newest answer about an event is the one that counts."""
-    found = evidence(stream(events=10, won=1))
-    assert found.take(Answered(event_id="0", tag="mlops"))
+@pytest.mark.parametrize("order", [*permutations(range(4))])
+def test_the_greatest_version_of_an_answer_holds_in_every_order(order: tuple[int, ...]) -> None:
+    """A correction counts, and not what it replaced, also where the old answer is written again, or comes before its event."""
+    given = [event(0, "other", probability=1.0), answered(0, "other"), answered(0, "mlops", version=2), answered(0, "other")]
+    found = evidence(given[place] for place in order)
     assert (found.overall.favouring(1), found.overall.favouring(-1), found.overall.answered) == (0, 1, 1)
+
+
+def test_an_answer_to_a_report_counts_where_it_corrects_one_on_a_drawn_event() -> None:
+    """It is the greatest version then; alone it counts for nothing, since a reader picked the event."""
+    first, second = answered(0, "other"), answered(0, "mlops", version=2, drawn=False)
+    alone = evidence([event(0, "other", probability=1.0), second])
+    assert (alone.overall.asked, alone.overall.answered) == (1, 0)
+    alone.take(first)
+    assert alone.overall.answers == {(-1, 1.0): 1}
 
 
 def test_an_answer_about_an_event_that_was_not_drawn_counts_for_nothing() -> None:
     """Somebody picked it, such as a reader who reported it, so it says nothing about the others."""
     for order in (
-        [event(0, "other"), Answered(event_id="0", tag="other")],
-        [Answered(event_id="0", tag="other"), event(0, "other")],
+        [event(0, "other"), answered(0, "other")],
+        [answered(0, "other"), event(0, "other")],
     ):
         found = evidence(order)
         assert (found.overall.disagreements, found.overall.answered, found.published.total()) == (1, 0, 0)
@@ -78,7 +94,7 @@ def test_an_answer_about_an_event_that_was_not_drawn_counts_for_nothing() -> Non
 
 def test_an_answer_weighs_one_over_its_probability() -> None:
     """One on a disagreement that was drawn with probability one half speaks for two."""
-    found = evidence([event(0, "other", probability=0.5), Answered(event_id="0", tag="other")])
+    found = evidence([event(0, "other", probability=0.5), answered(0, "other")])
     assert found.overall.answers == {(1, 2.0): 1}
 
 
@@ -86,7 +102,7 @@ def test_an_answer_weighs_one_over_its_probability() -> None:
 def test_an_event_that_is_drawn_more_rarely_than_planned_freezes_the_verdict(challenger: str) -> None:
     """One answer would weigh more than the bets allow, and without it the others do not speak for all; harm still sends back."""
     found = evidence([*stream(events=2_000, won=70, lost=30), event(9_000, challenger, probability=0.001)])
-    found.take(Answered(event_id="9000", tag="other"))
+    found.take(answered(9_000, "other"))
     assert (found.too_rare, found.overall.answered) == (1, 100)
     assert judge(found, days=1).decision is Decision.FROZEN
     found.take(Failures(challenger=10, champion=0))
@@ -100,9 +116,20 @@ def test_batches_are_counted_by_the_events_that_they_begin_with() -> None:
 
 
 def test_a_unit_reports_once() -> None:
-    """One reader with one key cannot send a challenger back."""
-    found = evidence([Reported(unit="k", challenger=True)] * 50)
-    assert found.reports[True] == 1
+    """One key with many events that are wrong cannot send a challenger back."""
+    reports = [report(number, challenger=True, unit="k") for number in range(50)]
+    found = evidence([*reports, *(answered(number, "other", denies=True) for number in range(50))])
+    assert found.reports == {True: 1}
+
+
+def test_a_report_counts_once_a_person_has_found_the_tag_wrong() -> None:
+    """Not before, not where the person says that it is right, and no longer after a correction which says so."""
+    found = evidence([report(0, challenger=True), report(1, challenger=False), answered(1, "mlops")])
+    assert not found.reports
+    found.take(answered(0, "other", denies=True, drawn=False))
+    assert found.reports == {True: 1}
+    found.take(answered(0, "mlops", version=2, drawn=False))
+    assert not found.reports
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +138,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_ANSWERS_AHEAD", 2)
     found = Evidence(guards=Guards(), labels=4)
     for number in range(9):
-        found.take(Answered(event_id=str(number), tag="other"))
+        found.take(answered(number, "other"))
     taken = [found.take(event(number, "other", probability=1.0)) for number in range(5, 9)]
     assert taken == [True, True, True, False]
     assert (found.overall.events, found.overall.answered) == (3, 1)
@@ -125,7 +152,7 @@ def test_only_what_the_challenger_would_publish_is_evidence_of_its_promise() -> 
         event(2, "other", probability=1.0, asks=(False, True)),
         event(3),
     ]
-    found = evidence([*asked, *(Answered(event_id=str(number), tag="other") for number in range(4))])
+    found = evidence([*asked, *(answered(number, "other") for number in range(4))])
     assert found.published == {(False, 2.0): 1, (True, 1.0): 1}
 
 

@@ -10,9 +10,9 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.rollout import BundleName, Challenger, GuardedSlice, Guards, Verdict, read_rollout, write_rollout
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.rollout.epochs import Models
-from tagstream.stream.rollout.evidence import Answered, Arms, Evidence, Failures, Observation, Reported
+from tagstream.stream.rollout.evidence import Arms, Evidence, Failures, Observation, Reported
 from tagstream.stream.rollout.verdict import Decision, judge, tries_of
-from tests.unit.stream.rollout.observed import GUARDS, event, evidence, stream
+from tests.unit.stream.rollout.observed import GUARDS, answered, event, evidence, stream
 
 MOMENT = "2026-01-01T00:00:00.000Z"
 BETTER = stream(events=2_000, won=70, lost=30)
@@ -76,7 +76,7 @@ def test_a_slice_that_is_not_proved_keeps_it_from_promotion() -> None:
     inside: list[Observation] = [
         event(number, "other", probability=1.0, slices=frozenset({"s"})) for number in range(5_000, 5_040)
     ]
-    lost = [Answered(event_id=str(number), tag="mlops") for number in range(5_000, 5_040)]
+    lost = [answered(number, "mlops") for number in range(5_000, 5_040)]
     won = stream(events=4_000, won=200, lost=40)
     verdict = judge(evidence([*won, *inside, *lost], guards=guards), days=1)
     assert verdict.decision is Decision.WAIT
@@ -116,12 +116,28 @@ def test_arms_with_other_shares_than_planned_give_no_verdict() -> None:
     assert decided([*BETTER, Arms(challenger=520, champion=480)], share=0.5) is Decision.PROMOTE
 
 
-def test_reports_on_its_decisions_send_it_back() -> None:
-    """More of the reported units are the challenger's than its share of units explains."""
-    reports = [Reported(unit=str(number), challenger=number < 10) for number in range(20)]
-    assert decided([*BETTER, *reports], share=0.05) is Decision.ROLL_BACK
-    assert decided([*BETTER, *reports], share=0.5) is Decision.PROMOTE
-    assert decided([*BETTER, *reports]) is Decision.PROMOTE
+def test_reports_on_its_decisions_send_it_back_where_people_find_them_right() -> None:
+    """More units with a wrong tag that readers reported are the challenger's than its share explains; without people's word nothing follows."""
+    reports = [Reported(event_id=str(number), unit=str(number), challenger=number < 9_010) for number in range(9_000, 9_020)]
+    found = [answered(number, "other", denies=True, drawn=False) for number in range(9_000, 9_020)]
+    assert decided([*BETTER, *reports], share=0.05) is Decision.PROMOTE
+    assert decided([*BETTER, *reports, *found], share=0.05) is Decision.ROLL_BACK
+    assert decided([*BETTER, *reports, *found[1:]], share=0.05) is Decision.PROMOTE, "nine of its units are a handful"
+    assert decided([*BETTER, *reports, *found], share=0.5) is Decision.PROMOTE
+    assert decided([*BETTER, *reports, *found]) is Decision.PROMOTE
+
+
+def test_unanswered_questions_count_for_the_champion_beyond_a_twentieth() -> None:
+    """What is proved by the answers is not proved once people leave out as much as could turn it, and is again once they have answered."""
+    won, lost, silent = 140, 60, 100
+    found = evidence(stream(events=5_000, won=won, lost=lost, silent=silent))
+    verdict = judge(found, days=1)
+    assert verdict.decision is Decision.WAIT
+    assert "of 300 questions 85 without an answer count for the champion too" in verdict.says
+    for number in range(won + lost, won + lost + silent):
+        found.take(answered(number, "other" if number % 2 else "mlops"))
+    assert judge(found, days=1).decision is Decision.PROMOTE
+    assert decided(stream(events=5_000, won=won, lost=lost, silent=10)) is Decision.PROMOTE
 
 
 @pytest.mark.parametrize(("more", "less", "decision"), [(60, 0, Decision.WAIT), (60, 30, Decision.PROMOTE)])
@@ -145,7 +161,7 @@ def test_a_broken_promise_keeps_it_from_promotion() -> None:
     """The answers prove that less of what it would publish is right than is promised."""
     guards = Guards(asked_at_least=0.5, audited_at_least=0.5, promise=0.95)
     audited: list[Observation] = [event(9_000 + number, probability=0.5) for number in range(200)]
-    answers = [Answered(event_id=str(9_000 + number), tag="mlops" if number < 120 else "other") for number in range(200)]
+    answers = [answered(9_000 + number, "mlops" if number < 120 else "other") for number in range(200)]
     assert state(evidence([*BETTER, *audited, *answers], guards=guards), "promise") == "forbids"
     assert decided([*BETTER, *audited, *answers], guards=guards) is Decision.WAIT
     assert decided([*BETTER, *audited, *answers]) is Decision.PROMOTE
@@ -165,7 +181,7 @@ def test_a_further_win_never_turns_promotion_into_rollback(won: int, lost: int, 
     found = evidence(stream(events=5_000, won=won, lost=lost, neither=neither, silent=1))
     found.tries = tries
     before = judge(found, days=1).decision
-    found.take(Answered(event_id=str(won + lost + neither), tag="other"))
+    found.take(answered(won + lost + neither, "other"))
     after = judge(found, days=1).decision
     assert before is not Decision.PROMOTE or after is Decision.PROMOTE
     assert before is Decision.ROLL_BACK or after is not Decision.ROLL_BACK
