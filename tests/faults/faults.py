@@ -57,6 +57,7 @@ class Fault(StrEnum):
     CONTROLLER_KILL = "kill -9 of the controller between two steps"
     CONTROLLER_FREEZE = "SIGSTOP of the controller while another one acts"
     CONTROLLER_INTERRUPT = "SIGINT to the controller between two steps"
+    BUNDLE_HANGS = "a bundle that does not end to load is promoted"
 
 
 POINTS = {fault: Point[fault.name] for fault in Fault if fault.name in Point.__members__}
@@ -73,7 +74,7 @@ BROKERS = frozenset(
         Fault.LEADER_KILL,
     }
 )
-CONTROLLERS = frozenset({Fault.CONTROLLER_KILL, Fault.CONTROLLER_FREEZE, Fault.CONTROLLER_INTERRUPT})
+CONTROLLERS = frozenset({Fault.CONTROLLER_KILL, Fault.CONTROLLER_FREEZE, Fault.CONTROLLER_INTERRUPT, Fault.BUNDLE_HANGS})
 # SIGKILL of one worker, wherever it stands.
 KILLS = frozenset({Fault.KILL} | {fault for fault in POINTS if fault.name.startswith("KILL_")})
 # These need no brokers of the run's own.
@@ -99,6 +100,7 @@ OF_EPOCHS = (
     Fault.CONTROLLER_KILL,
     Fault.CONTROLLER_FREEZE,
     Fault.CONTROLLER_INTERRUPT,
+    Fault.BUNDLE_HANGS,
 )
 # Without transactions the order of first outcomes may break by an event each: one record is lost on its way while later ones arrive,
 # or a worker that was thought dead writes beside its successor.

@@ -165,6 +165,9 @@ class Striker:
         if self._promoter is None:
             msg = f"{fault} was planned in a run that does not change the model"
             raise ValueError(msg)
+        if fault is Fault.BUNDLE_HANGS:
+            self._promoter.hang()
+            return
         signals = {
             Fault.CONTROLLER_KILL: signal.SIGKILL,
             Fault.CONTROLLER_FREEZE: signal.SIGSTOP,

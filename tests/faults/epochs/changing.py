@@ -82,6 +82,7 @@ class Changed:
         ended: The exit codes of controllers, of this process alone.
         crashed: The logs of controllers that ended with a traceback.
         wanted: How many epochs the plan asked for.
+        took_endless: A controller took a bundle that does not end to load.
     """
 
     judged: Judged
@@ -89,16 +90,18 @@ class Changed:
     ended: tuple[int, ...]
     crashed: tuple[str, ...]
     wanted: int
+    took_endless: bool = False
 
     @property
     def is_right(self) -> bool:
-        """Each event has the model of its place, enough epochs have begun, and no controller crashed."""
-        return self.judged.is_right and not self.crashed and self.begun >= self.wanted
+        """Each event has the model of its place, enough epochs have begun, and no controller crashed or took a bundle that does not load."""
+        return self.judged.is_right and not self.crashed and not self.took_endless and self.begun >= self.wanted
 
     def __str__(self) -> str:
         codes = {code: self.ended.count(code) for code in sorted(set(self.ended))}
         crashed = "".join(f"\na controller crashed: {log}" for log in self.crashed)
-        return f"{self.begun} epochs have begun, {self.wanted} were asked for; exit codes of controllers {codes}{crashed}\n{self.judged}"
+        endless = "\na controller took the bundle that does not end to load" if self.took_endless else ""
+        return f"{self.begun} epochs have begun, {self.wanted} were asked for; exit codes of controllers {codes}{crashed}{endless}\n{self.judged}"
 
 
 def changed(changing: Changing, observer: TopicObserver) -> tuple[Changed, list[ModelRef]]:
@@ -113,6 +116,7 @@ def changed(changing: Changing, observer: TopicObserver) -> tuple[Changed, list[
         ended=tuple(changing.promoter.ended),
         crashed=tuple(changing.promoter.crashed),
         wanted=changing.epochs,
+        took_endless=changing.promoter.took_endless,
     )
     return found, [model for number, plan in plans.items() if number for model in _models_of(number, plan)]
 

@@ -13,6 +13,7 @@ import msgspec
 
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.stream.broker.processes import Process, Processes
+from tests.data.make_endless_bundle import endless
 from tests.faults.epochs.controller import POINT_VARIABLE, POINTS
 from tests.faults.worker.fleet import ROOT, without_settings
 
@@ -22,6 +23,8 @@ VERSIONS = 4
 CANARIES, SHARE = 3, 0.5
 # Every fifth goes back. Changes are made without workers, too, where a fault has ended them all.
 ROLLBACKS = 5
+# In the place of a signal and a point.
+HANGS = "hangs"
 # How `tagstream` ends where SIGINT came before the close.
 INTERRUPTED = 130
 LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.2, 2.0
@@ -42,6 +45,7 @@ class Promoter:
         chance: Chooses points and pauses.
         begun: How many changes have ended well.
         ended: The exit codes of controllers.
+        took_endless: A controller took the bundle that does not end to load.
     """
 
     processes: Processes
@@ -51,7 +55,9 @@ class Promoter:
     chance: random.Random = field(init=False)
     begun: int = 0
     ended: list[int] = field(default_factory=list)
+    took_endless: bool = False
     _bundles: list[Path] = field(init=False)
+    _endless: Path = field(init=False)
     _started: int = field(init=False)
     _running: Process | None = None
     _since: float = 0.0
@@ -64,7 +70,9 @@ class Promoter:
 
     def __post_init__(self) -> None:
         """Make the bundles, and go on behind the controllers of an earlier process."""
-        self._bundles = _versions(Path(self.environ["TAGSTREAM_BUNDLE"]), self.folder / "versions")
+        bundle = Path(self.environ["TAGSTREAM_BUNDLE"])
+        self._bundles = _versions(bundle, self.folder / "versions")
+        self._endless = endless(bundles.read(bundle), self.folder / "versions" / "endless")
         self._started = len(self._logs())
 
     @property
@@ -90,6 +98,10 @@ class Promoter:
     def strike(self, which: signal.Signals) -> None:
         """Let a controller get this signal at a point of its own; one that is stopped goes on once another one has acted."""
         self._point = f"{which.name} {self.chance.choice(POINTS)}"
+
+    def hang(self) -> None:
+        """Let a controller promote a bundle that does not end to load: it must refuse the bundle, and change nothing."""
+        self._point = HANGS
 
     def tend(self) -> None:
         """Look at the controller that runs, and start the next one when it is time."""
@@ -118,6 +130,9 @@ class Promoter:
         assert code is not None
         self.ended.append(code)
         given, self._given, self._running = self._given, "", None
+        if given == HANGS:
+            self.took_endless |= code == 0
+            given = ""
         self._next_at = now + self.chance.uniform(LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS)
         if given and code == -signal.SIGKILL:
             self._recovers = True
@@ -134,16 +149,18 @@ class Promoter:
             os.kill(self._running.pid, signal.SIGCONT)
 
     def _start(self, now: float) -> None:
+        if self._stopped is None:
+            self._given, self._point = self._point, ""
         bundle, number = str(self._bundles[self._started % VERSIONS]), self._started
         words = ["promote", "--without-workers", bundle]
-        if number % CANARIES == CANARIES - 1:
+        if self._given == HANGS:
+            words[-1] = str(self._endless)
+        elif number % CANARIES == CANARIES - 1:
             words = ["canary", "--without-workers", "--share", str(SHARE), bundle]
         elif number % ROLLBACKS == ROLLBACKS - 1:
             words = ["rollback"]
         self._started += 1
         self._since = now
-        if self._stopped is None:
-            self._given, self._point = self._point, ""
         self._running = self.processes.start(
             [sys.executable, "-m", self.module, *words],
             env={

@@ -27,7 +27,14 @@ EVENTS = 600
 # The chance of a fault in the protocol to be seen depends on what is sent at a change: hence several runs with seeds of their own.
 RUNS = 4
 # On one broker, to two workers; and on brokers behind a network, to three.
-FEW = (Fault.CONTROLLER_KILL, Fault.KILL_AMONG_SENDS, Fault.CONTROLLER_FREEZE)
+FEW = (
+    Fault.CONTROLLER_KILL,
+    Fault.KILL_AMONG_SENDS,
+    Fault.CONTROLLER_FREEZE,
+    Fault.CONTROLLER_INTERRUPT,
+    Fault.KILL_ALL,
+    Fault.BUNDLE_HANGS,
+)
 ALL = tuple(in_turn(OF_EPOCHS, len(OF_EPOCHS), seed="epochs"))
 
 
