@@ -80,9 +80,9 @@ def test_what_cannot_be_promoted_is_told_before_anything_is_written(
     for verb in ("status", "log"):
         absent = tagstream("rollout", verb, environ=rollout_environ)
         assert (absent.returncode, b"there is no topic" in absent.stderr) == (1, True), absent.stderr
-    first = tagstream("rollout", "promote", new, environ=rollout_environ)
+    first = tagstream("rollout", "promote", new, "--without-workers", environ=rollout_environ)
     assert first.returncode == 0, first.stderr.decode()
-    again = tagstream("rollout", "promote", new, environ=rollout_environ)
+    again = tagstream("rollout", "promote", new, "--without-workers", environ=rollout_environ)
     assert (again.returncode, b"decides so already" in again.stderr) == (1, True)
     back = tagstream("rollout", "rollback", environ=rollout_environ)
     assert back.returncode == 0
@@ -107,7 +107,7 @@ def test_another_bundle_under_the_name_of_a_stored_one_decides_nothing(
 
 
 def test_a_worker_that_starts_under_another_bundle_decides_by_the_epochs(
-    start_real: StartReal, rollout_settings: Settings, promote: Callable[[str], bytes], tiny_bundle: Bundle, tmp_path: Path
+    start_real: StartReal, rollout_settings: Settings, promote: Callable[..., bytes], tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
     """The setting `bundle` is where it starts; it reads the topic before its first event, and old events get their old model."""
     first = start_real(0)
@@ -115,7 +115,7 @@ def test_a_worker_that_starts_under_another_bundle_decides_by_the_epochs(
     until(lambda: producer.sent > 100, "some events are sent")
     promote("2")
     first.kill()
-    promote("3")
+    promote("3", "--without-workers")
     start_real(1, TAGSTREAM_BUNDLE=str(altered(tiny_bundle, tmp_path, "9")))
     sent = producer.stop()
     found = judged(rollout_settings, sent)

@@ -183,10 +183,10 @@ def test_serve_publishes_events_for_a_worker_to_decide(
 
 
 def test_serve_without_brokers_decides_by_its_bundle_and_says_so(
-    rollout_environ: dict[str, str], promote: Callable[[str], bytes], tmp_path: Path
+    rollout_environ: dict[str, str], promote: Callable[..., bytes], tmp_path: Path
 ) -> None:
     """Whether there is a rollout is unknown to it, which is no reason to refuse requests."""
-    promote("2")
+    promote("2", "--without-workers")
     with service(tmp_path, **rollout_environ | {"TAGSTREAM_BROKERS": NO_BROKER}) as running:
         assert epoch_of(running) is None
         found = httpx.get(f"{running.url}/readyz")
