@@ -250,7 +250,11 @@ class Controller:
         said, words = (Readiness.READY, "") if going_back else await self._readiness(Models.of(plan))
         if said is not Readiness.READY:
             await self._abort(epoch, words)
-            msg = f"nothing has changed, since not all workers are ready: {words}. Next: correct that, then try again; `tagstream rollout status` has each worker's word."
+            told, _, advice = words.partition(" Next: ")
+            msg = (
+                f"nothing has changed, since not all workers are ready: {told.rstrip('.')}. Next: {advice.rstrip('.') or 'correct that'}; then try again. "
+                "`tagstream rollout log` keeps this."
+            )
             raise PlanGivenUpError(msg)
         await self._close(epoch)
         await self._mark(epoch)
