@@ -6,7 +6,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from tagstream.model_export.bundle.manifest import Manifest
 from tagstream.model_export.measure.slices import TEXT_SLICES
 from tagstream.model_export.verify import TRIAL_SECONDS, verify
 from tagstream.monitoring.vocabulary import few
+from tagstream.stream.change.arm_size import ArmSize, arm_size
+from tagstream.stream.contract.outcome import timestamp
+from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout import (
     BundleName,
     Challenger,
@@ -27,6 +30,7 @@ from tagstream.stream.contract.rollout import (
     Marks,
     Partition,
     RolloutRecord,
+    Start,
     WorkerState,
 )
 from tagstream.stream.contract.shadow import slice_name
@@ -73,6 +77,7 @@ class Begun:
         closed_seconds: So long no event could begin anywhere.
         workers: How many were asked.
         by_another: A worker or a watch wrote the marks, since this command came late to them.
+        ahead_seconds: So far this machine's clock is ahead of the brokers', negative behind it; 0 where their clock is not known.
     """
 
     models: Models
@@ -80,6 +85,7 @@ class Begun:
     closed_seconds: float
     workers: int
     by_another: bool = False
+    ahead_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +95,13 @@ class Audience:
 
     Attributes:
         share: Of the units, above 0, to 1.
-        unit: `key`: all events of a key; `id`: each event by itself.
-        sources: Of these sources alone; empty for all.
+        unit: `key`: all events of a key; `id`: each event by itself. None: as the canary that goes on has it, or else `key`.
+        sources: Of these sources alone; empty for all. None: as the canary that goes on has them, or else all.
     """
 
     share: float
-    unit: str = "key"
-    sources: tuple[str, ...] = ()
+    unit: str | None = None
+    sources: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,30 +128,54 @@ class Standing:
         """The hosts of members that have said nothing, though a rollout has begun: they may decide by another model than the topic says."""
         return sorted(host for host, state in self.workers if state is None and self.epochs.started)
 
+    @property
+    def back(self) -> tuple[Models, str] | None:
+        """Where `rollback` goes (`goes_back_to`), once an epoch that is closing has begun."""
+        closing = () if self.epochs.closing is None or self.epochs.planned is None else (self.epochs.planned,)
+        return goes_back_to((*self.epochs.begun(), *closing))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A record of the topic, its offset, and whether it counts."""
+    """
+    A record of the topic.
+
+    Attributes:
+        record: It.
+        offset: Its offset.
+        counts: Whether it counts.
+        written_ms: When it was written, Unix milliseconds (`RolloutReader.written_ms`).
+    """
 
     record: RolloutRecord
     offset: int
     counts: bool
+    written_ms: int
+
+    @property
+    def ahead_seconds(self) -> float:
+        """So far the clock of whoever wrote it was ahead of the brokers', negative behind it; about 0 where the topic has no time of theirs."""
+        return (milliseconds(self.record.at) - self.written_ms) / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Then:
     """
-    What decided in a partition at a moment.
+    The first event of a partition from a moment on.
 
     Attributes:
         partition: Which one.
-        offset: Of the first event at or after the moment, or the end; None where its topic is gone, and cannot be asked.
-        models: Of that event's epoch; None without an offset.
+        is_there: Its topic is still the one that the records list.
+        offset: Of the first event that was written at that moment or later; None where there is none yet, or the topic is gone.
+        written_ms: When that event was written, by its producer, Unix milliseconds.
+        models: Of that event's epoch; None without an event.
     """
 
     partition: Partition
-    offset: int | None
-    models: Models | None
+    is_there: bool = True
+    offset: int | None = None
+    written_ms: int | None = None
+    models: Models | None = None
 
 
 def store(settings: Settings, bundle: Path) -> BundleName:
@@ -246,11 +276,12 @@ async def canary(
     guards: Guards | None = None,
     without_workers: bool = False,
     why: str = "",
+    tell: Callable[[Challenger, ArmSize], None] = lambda *_: None,
 ) -> Begun:
     """
     Let a bundle decide a share of the events, beside the champion, from a point in the log on.
 
-    Where the same bundle is the challenger already, for the same units, a larger share keeps every unit that it has, and the evidence and its
+    Where the same bundle is the challenger already, a larger share of the same units keeps every unit that it has, and the evidence and its
     guards go on. Another challenger draws its units anew.
 
     Args:
@@ -261,6 +292,7 @@ async def canary(
             canary that goes on.
         without_workers: The group may have no worker now, so that none says whether it can load the bundle.
         why: For people, in the topic.
+        tell: Called before anything is planned, with what will be, and how many of the newest events that would have been.
 
     Raises:
         RolloutError: The workers' bundle is not that of the settings, or nothing would change, or it has other labels, or is the champion, or it has guards already, or one
@@ -280,11 +312,15 @@ async def canary(
         if name.digest == now.champion.digest:
             msg = f"bundle {name.digest[:12]} ({name.name} {name.version}) is the champion, and cannot be its own challenger. Next: name another bundle."
             raise RolloutError(msg)
+        before = now.challenger if now.challenger is not None and now.challenger.bundle == name else None
         challenger = Challenger(
-            bundle=name, share=audience.share, unit=audience.unit, salt=secrets.token_hex(8), sources=audience.sources
+            bundle=name,
+            share=audience.share,
+            unit=audience.unit or ("key" if before is None else before.unit),
+            salt=secrets.token_hex(8),
+            sources=audience.sources if audience.sources is not None else () if before is None else before.sources,
         )
-        before = now.challenger
-        if before is not None and before.bundle == name:
+        if before is not None:
             same = msgspec.structs.replace(before, share=challenger.share, salt=challenger.salt) == challenger
             if guards is not None or not same:
                 msg = "the guards, unit and sources of a canary are fixed before its first answer. Next: give another --share alone; or `tagstream rollout rollback`, and begin again."
@@ -297,7 +333,10 @@ async def canary(
             guards = msgspec.structs.replace(
                 guards or Guards(), promise=promised.target_precision if promised.certified else None
             )
-        return await begin_as(control, replace(now, challenger=challenger, guards=guards), why)
+        wanted = replace(now, challenger=challenger, guards=guards)
+        _require_change(control.reader.epochs, wanted)
+        tell(challenger, await asyncio.to_thread(arm_size, settings, challenger))
+        return await begin_as(control, wanted, why)
 
 
 def _require_slices(guards: Guards, labels: Sequence[str]) -> None:
@@ -310,28 +349,33 @@ def _require_slices(guards: Guards, labels: Sequence[str]) -> None:
             raise RolloutError(msg)
 
 
-async def rollback(settings: Settings, *, why: str = "") -> Begun:
+async def rollback(settings: Settings, *, why: str = "", tell: Callable[[Models, str], None] = lambda *_: None) -> Begun:
     """
     End what the present epoch has begun, from now on and as an epoch of its own.
 
     A challenger goes, and the champion decides all. Without one the champion that was there before decides again. Its first events are those that
     wait in the log and that no worker has begun. Workers that are not there, or that end at each start, do not keep it from deciding.
 
+    Args:
+        settings: Brokers, group, topics, and the place of bundles.
+        why: For people, in the topic.
+        tell: Called before anything is planned, with where it goes (`goes_back_to`).
+
     Raises:
-        NoRolloutError: There is no epoch before.
+        NoRolloutError: There is no rollout, or no epoch before.
         PlanGivenUpError: A worker refused, or one that works did not answer in time; nothing has changed.
     """
+    _require(settings, await asyncio.to_thread(rollout_topic, settings))
     async with controlling(settings, by=name_here()) as control:
         epochs = await control.begin()
         require_group(settings, epochs)
-        now = epochs.models(epochs.newest) if epochs.started else None
-        if now is not None and now.challenger is not None:
-            return await begin_as(control, replace(now, challenger=None, guards=None), why or "the challenger goes")
-        before = champion_before(epochs.begun())
-        if before is None:
+        found = goes_back_to(epochs.begun())
+        if found is None:
             msg = "there is no model before the present one to go back to. Next: `tagstream rollout promote BUNDLE`."
             raise NoRolloutError(msg)
-        return await begin_as(control, before, why or f"back to that of epoch {before.epoch}", goes_back=True)
+        models, words = found
+        tell(models, words)
+        return await begin_as(control, models, why or words, goes_back=True)
 
 
 async def finish(settings: Settings) -> Epochs:
@@ -349,6 +393,22 @@ async def finish(settings: Settings) -> Epochs:
         epochs = await control.begin()
         require_group(settings, epochs)
         return epochs
+
+
+def goes_back_to(begun: Sequence[Models]) -> tuple[Models, str] | None:
+    """
+    Where a rollback goes: the newest epoch without its challenger, or else the epoch before (`champion_before`).
+
+    Args:
+        begun: All epochs that have begun, in their order.
+
+    Returns:
+        The models that decide then, and the words on it; None where there is nothing to go back to.
+    """
+    if begun and begun[-1].challenger is not None:
+        return replace(begun[-1], challenger=None, guards=None), "the challenger goes"
+    before = champion_before(begun)
+    return None if before is None else (before, f"back to that of epoch {before.epoch}")
 
 
 def champion_before(begun: Sequence[Models]) -> Models | None:
@@ -435,17 +495,55 @@ async def history(settings: Settings) -> tuple[list[Entry], Epochs]:
         NoRolloutError: There is no topic `rollout`.
     """
     _require(settings, await asyncio.to_thread(rollout_topic, settings))
-    found: list[Entry] = []
-    async with rollout_reader(
-        settings, lambda record, offset, counts: found.append(Entry(record=record, offset=offset, counts=counts))
-    ) as reader:
+    found: list[tuple[RolloutRecord, int, bool]] = []
+    async with rollout_reader(settings, lambda *taken: found.append(taken)) as reader:
         epochs = await reader.read_to(await reader.end())
-        return found, epochs
+        return [
+            Entry(record=record, offset=offset, counts=counts, written_ms=reader.written_ms(offset))
+            for record, offset, counts in found
+        ], epochs
 
 
-def at_moment(settings: Settings, epochs: Epochs, moment_ms: int, partition: int | None = None) -> list[Then]:
+def begun_at(entries: Sequence[Entry], moment_ms: int) -> Entry:
     """
-    Which models decided the first event of each listed partition at or after a moment.
+    The record with which the epoch began that was the newest one at a moment: its marks, or the start.
+
+    A record counts from the latest time of those up to it on. So one that is written later, by whichever clock, changes no answer about the time before the
+    others.
+
+    Args:
+        entries: All records of the topic, in their order.
+        moment_ms: Unix milliseconds.
+
+    Raises:
+        NoRolloutError: The moment lies before the first record.
+        RolloutError: It has not come yet.
+    """
+    counted = [entry for entry in entries if entry.counts]
+    began: Entry | None = None
+    for entry in counted:
+        if entry.written_ms > moment_ms:
+            break
+        # Later marks of the same epoch list partitions that are new.
+        if isinstance(entry.record, Start | Marks) and (began is None or entry.record.epoch > began.record.epoch):
+            began = entry
+    if began is None:
+        first = f"its first record is of {timestamp(counted[0].written_ms)}" if counted else "it has no record"
+        msg = (
+            f"what decided at {timestamp(moment_ms)} is not known from the topic: {first}. Next: each decision on `tagged` and `review` names its bundle by "
+            "`model.digest`."
+        )
+        raise NoRolloutError(msg)
+    now_ms = max(int(time.time() * 1000), counted[-1].written_ms)
+    if moment_ms > now_ms:
+        msg = f"{timestamp(moment_ms)} has not come yet: this machine's clock says {timestamp(now_ms)}. Next: give a time that is over."
+        raise RolloutError(msg)
+    return began
+
+
+def first_events(settings: Settings, epochs: Epochs, moment_ms: int, partition: int | None = None) -> list[Then]:
+    """
+    The first event of each listed partition from a moment on, by the times of the events, and what decides it.
 
     Args:
         settings: Brokers and topics.
@@ -458,37 +556,36 @@ def at_moment(settings: Settings, epochs: Epochs, moment_ms: int, partition: int
     """
     ids = rollout_topic(settings)
     _require(settings, ids)
-    offsets: dict[tuple[str, int], int] = {}
+    events: dict[tuple[str, int], tuple[int, int] | None] = {}
     for topic in settings.content_topics:
         with log_of(settings, topic) as log:
-            offsets |= {(topic, number): offset for number, offset in log.offsets_since(moment_ms).items()}
+            events |= {(topic, number): event for number, event in log.first_since(moment_ms).items()}
     listed = {place for place in epochs.partitions if partition in {None, place.partition}}
     there = {
-        place
-        for place in listed
-        if (ids or {}).get(place.topic) == place.topic_id and (place.topic, place.partition) in offsets
+        place for place in listed if (ids or {}).get(place.topic) == place.topic_id and (place.topic, place.partition) in events
     }
     topics = " and ".join(settings.content_topics)
-    if partition is not None and partition not in {number for _, number in offsets}:
-        most = 1 + max(number for _, number in offsets)
+    if partition is not None and partition not in {number for _, number in events}:
+        most = 1 + max(number for _, number in events)
         msg = f"{topics} {'have' if settings.contents else 'has'} no partition {partition}; there are {most}, from 0 on."
         raise RolloutError(msg)
     if partition is not None and not there:
         msg = f"partition {partition} of {topics} is in no record, so its events are held. Next: `tagstream rollout finish` lists it."
         raise RolloutError(msg)
-    found = [
-        # Offsets of a topic that was made again under the same name are those of other events.
-        Then(partition=place, offset=None, models=None)
-        if place not in there
-        else Then(
-            partition=place,
-            offset=offsets[place.topic, place.partition],
-            models=epochs.models(epochs.epoch_of(place, offsets[place.topic, place.partition])),
-        )
-        for place in listed
-    ]
+
+    def then(place: Partition) -> Then:
+        if place not in there:
+            # Offsets of a topic that was made again under the same name are those of other events.
+            return Then(partition=place, is_there=False)
+        event = events[place.topic, place.partition]
+        if event is None:
+            return Then(partition=place)
+        offset, written_ms = event
+        return Then(partition=place, offset=offset, written_ms=written_ms, models=epochs.models(epochs.epoch_of(place, offset)))
+
     return sorted(
-        found, key=lambda one: (one.models is None, one.partition.topic, one.partition.topic_id, one.partition.partition)
+        map(then, listed),
+        key=lambda one: (not one.is_there, one.partition.topic, one.partition.topic_id, one.partition.partition),
     )
 
 
@@ -521,10 +618,7 @@ async def begin_as(control: Control, wanted: Models, why: str, *, goes_back: boo
         PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
     """
     epochs = control.reader.epochs
-    if epochs.models(epochs.newest).decides_as(wanted):
-        champion = wanted.champion
-        msg = f"bundle {champion.digest[:12]} ({champion.name} {champion.version}) decides so already, in epoch {epochs.newest}; nothing was to be done."
-        raise RolloutError(msg)
+    _require_change(epochs, wanted)
     # Before the change: a question that fails after it would look like a change that failed.
     asked = len(await control.workers.look())
     seen: list[tuple[RolloutRecord, float]] = []
@@ -558,6 +652,7 @@ async def begin_as(control: Control, wanted: Models, why: str, *, goes_back: boo
         closed_seconds=marked - closed,
         workers=asked,
         by_another=by_another,
+        ahead_seconds=control.writer.ahead_seconds,
     )
 
 
@@ -584,8 +679,18 @@ async def require_workers(settings: Settings, control: Control, *, without_worke
         raise RolloutError(msg)
 
 
+def _require_change(epochs: Epochs, wanted: Models) -> None:
+    """Would another epoch decide otherwise than the newest one?"""
+    if epochs.models(epochs.newest).decides_as(wanted):
+        champion = wanted.champion
+        msg = f"bundle {champion.digest[:12]} ({champion.name} {champion.version}) decides so already, in epoch {epochs.newest}; nothing was to be done."
+        raise RolloutError(msg)
+
+
 async def _champion_of_the_start(settings: Settings, control: Control) -> BundleName:
     """The bundle of the settings, if it is what the workers decide by."""
+    # An administrator may have made the topic.
+    await control.workers.require_group()
     manifest, digest = await asyncio.to_thread(read_manifest, settings.bundle)
     until = time.monotonic() + FIRST_WORD_SECONDS
     while True:

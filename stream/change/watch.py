@@ -11,7 +11,6 @@ from tagstream.model_export.bundle.depot import DepotError
 from tagstream.stream.change.operations import Begun, RolloutError, begin_as, finish, history, name_here, require_workers
 from tagstream.stream.change.watched import Watched
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout import Guards, Plan
 from tagstream.stream.contract.rollout import Verdict as VerdictRecord
 from tagstream.stream.decide.rolled import depot_of
@@ -104,13 +103,13 @@ class Watch:
         counted = [entry.record for entry in entries if entry.counts]
         verdicts = [one for one in counted if isinstance(one, VerdictRecord)]
         if self._watched is None or self._watched.models != models:
-            plans = {one.epoch: one.at for one in counted if isinstance(one, Plan)}
+            plans = {one.record.epoch: one.written_ms for one in entries if one.counts and isinstance(one.record, Plan)}
             line = line_of(epochs.begun())
             self._watched = await asyncio.to_thread(
                 self._begun,
                 models,
                 frozenset(str(one.epoch) for one in line),
-                milliseconds(plans[line[0].epoch]),
+                plans[line[0].epoch],
                 tries_of(epochs.begun(), verdicts, models.challenger.bundle.digest),
             )
         now_ms = int(self._clock() * 1000)

@@ -55,9 +55,15 @@ def canary(
     bundle: NewBundle,
     share: Annotated[float, typer.Option(help="The share that it decides: 0.05 is one in twenty.", min=0.0, max=1.0)],
     brokers: Brokers = None,
-    unit: Annotated[Unit, typer.Option(help="All events of a record's key, or each event by its id.")] = Unit.KEY,
+    unit: Annotated[
+        Unit | None,
+        typer.Option(help="All events of a record's key, or each event by its id; key, or as the canary that goes on has it."),
+    ] = None,
     source: Annotated[
-        list[str] | None, typer.Option(help="Of events of this source alone; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            help="Of events of this source alone; may be given several times. All, or those that the canary that goes on has."
+        ),
     ] = None,
     margin: Annotated[
         float | None, typer.Option(help="It may be right in so much less of all events, 0.01 unless set.", min=0.0, max=0.5)
@@ -82,8 +88,8 @@ def canary(
     """
     Let a bundle decide a share of the events, beside the champion.
 
-    A larger share later keeps every key that the bundle has already. Its thresholds are its own. `rollback` ends it; `promote` lets it decide all;
-    `watch` does one of them once it is proved.
+    It says first how many of the newest events that would have been. A larger share later keeps every key that the bundle has already. Its thresholds
+    are its own. `rollback` ends it; `promote` lets it decide all; `watch` does one of them once it is proved.
     """
     import msgspec
 
@@ -91,7 +97,9 @@ def canary(
     from tagstream.stream.cli.show import rollout
     from tagstream.stream.contract.rollout import Guards
 
-    audience = Audience(share=share, unit=unit.value, sources=tuple(sorted(set(source or ()))))
+    audience = Audience(
+        share=share, unit=None if unit is None else unit.value, sources=tuple(sorted(set(source))) if source else None
+    )
     if days is not None and days <= 0:
         msg = f"--days is above 0, and not {days:g}"
         raise RolloutError(msg)
@@ -134,9 +142,10 @@ def watch(
 @app.command("rollback")
 def rollback(brokers: Brokers = None, why: Why = "") -> None:
     """
-    End a canary, or else let the model before the present one decide again.
+    End a canary, or else let the model before the present one decide again. It says first which; `status` says it too.
 
     It decides what comes from now on, and what waits in the log and no worker has begun. What was decided stays.
+    A rollback that is repeated goes back by two: after A, B and A again it goes to what decided before the first A.
     """
     from tagstream.stream.cli.show import rollout
 
@@ -166,11 +175,20 @@ def status(brokers: Brokers = None, json: Json = False) -> None:
 @app.command("log")
 def log(
     brokers: Brokers = None,
-    at: Annotated[str | None, typer.Option(help="Say which model decided at this time, such as 2026-01-31T12:00Z.")] = None,
-    partition: Annotated[int | None, typer.Option(help="Of this partition; of all unless set.", min=0)] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Say which epoch had begun last at this time, such as 2026-01-31T12:00Z, and the first events from then on."
+        ),
+    ] = None,
+    partition: Annotated[int | None, typer.Option(help="The first event of this partition; of all unless set.", min=0)] = None,
     json: Json = False,
 ) -> None:
-    """Show every record of the rollout, or with --at which model decided then."""
+    """
+    Show every record of the rollout, or with --at which model decided then.
+
+    The answer is by the times of the records in the topic, and no later change alters it. Before the first record nothing is known: exit code 1.
+    """
     from tagstream.stream.cli.show import rollout
 
     rollout.log(settings(brokers=brokers), at=at, partition=partition, as_json=json)

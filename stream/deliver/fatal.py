@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from tagstream.stream.kafka.errors import SET_THE_CLOCK, clock_refused
 from tagstream.stream.logs import logger
 
 EXIT_BROKEN = 70
@@ -128,12 +129,15 @@ def end(exit_code: int, say: Callable[[], None]) -> NoReturn:
 
 def last_word(error: BaseException, exit_code: int = EXIT_BROKEN) -> None:
     """Close the log with one line that says what happened, why and the next step: the tracebacks before it fill a screen."""
+    clock = clock_refused(error)
     log.critical(
         "worker_ended",
         what="the worker has ended; no event is lost, those that were not acknowledged are read again",
-        why=f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}",
+        why=clock or f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}",
         exit_code=exit_code,
-        next="start it again, as an orchestrator does; if it ends again: tagstream doctor"
+        next=SET_THE_CLOCK.removeprefix("Next: ")
+        if clock
+        else "start it again, as an orchestrator does; if it ends again: tagstream doctor"
         if exit_code == EXIT_BROKEN
         else "correct that, then start it again",
     )

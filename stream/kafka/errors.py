@@ -1,13 +1,18 @@
 """Errors between us and the brokers: exceptions of kafka-python and aiokafka become these, with a next step in the message."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 
-from kafka.errors import KafkaError
+from kafka.errors import InvalidTimestampError, KafkaError
 
+from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.settings.settings import Settings
 
 MAX_SUMMARY_CHARACTERS = 300
+SET_THE_CLOCK = (
+    "Next: set the clock of this machine by a time server, or that of the broker, whichever is wrong; then try again."
+)
 # Raised by the constructor of a client: the broker is away, its name does not resolve, or an option does not fit.
 CONNECT_FAILURES = (KafkaError, OSError, ValueError)
 
@@ -24,6 +29,10 @@ class BrokerSilentError(BrokerUnreachableError):
 
 class BrokerAbsentError(BrokerUnreachableError):
     """No address takes a connection: nothing listens there, its name does not resolve, or there is no way to it."""
+
+
+class ClockError(BrokerUnreachableError):
+    """The brokers refuse records since the clock of this machine, or theirs, is wrong."""
 
 
 class BrokerRefusedError(BrokerUnreachableError):
@@ -52,24 +61,41 @@ class TopicsRefusedError(Exception):
     exit_code = 1
 
 
+def clock_refused(error: BaseException) -> str | None:
+    """A sentence, without its full stop, if a broker refused a record for its time; None for any other error."""
+    # Both clients have a class of this name.
+    if type(error).__name__ != InvalidTimestampError.__name__:
+        return None
+    return (
+        f"this machine's clock says {timestamp(int(time.time() * 1000))}, and a broker refuses a record of that time ({InvalidTimestampError.__name__}): "
+        "it is further from the broker's own clock than the broker allows, an hour ahead unless message.timestamp.after.max.ms says otherwise"
+    )
+
+
 def summary_of(error: BaseException) -> str:
     """
-    An error's kind and message in one phrase, the kind once: those of the Kafka clients repeat it in their message.
+    An error's kind and message in one phrase, the kind once: those of the Kafka clients repeat it in their message. A wrong clock is named.
 
     >>> summary_of(KafkaError("no")), summary_of(OSError("no")), summary_of(TimeoutError())
     ('KafkaError: no', 'OSError: no', 'TimeoutError')
     """
+    if clock := clock_refused(error):
+        return clock
     kind, text = type(error).__name__, str(error)[:MAX_SUMMARY_CHARACTERS]
     return text if text.startswith(kind) else f"{kind}: {text}" if text else kind
 
 
-def unreachable(settings: Settings, error: BaseException) -> BrokerSilentError:
-    """The error to raise, from a client's own `error`, when no broker answers."""
-    found = BrokerSilentError(
-        f"no Kafka broker answered at {settings.brokers} within {settings.startup_timeout_seconds:g} s ({summary_of(error)}). "
-        f"Next: check that the broker runs, that it advertises this address, and that TAGSTREAM_BROKERS and "
-        f"TAGSTREAM_SECURITY__PROTOCOL fit it; `tagstream doctor` examines each address."
-    )
+def unreachable(settings: Settings, error: BaseException) -> BrokerUnreachableError:
+    """The error to raise, from a client's own `error`, when no broker answers, or one refuses the time of a record."""
+    found: BrokerUnreachableError
+    if clock := clock_refused(error):
+        found = ClockError(f"{clock}. {SET_THE_CLOCK}")
+    else:
+        found = BrokerSilentError(
+            f"no Kafka broker answered at {settings.brokers} within {settings.startup_timeout_seconds:g} s ({summary_of(error)}). "
+            f"Next: check that the broker runs, that it advertises this address, and that TAGSTREAM_BROKERS and "
+            f"TAGSTREAM_SECURITY__PROTOCOL fit it; `tagstream doctor` examines each address."
+        )
     # For whoever asks for the client's own error, also where none was raised.
     found.__cause__ = error
     return found
@@ -82,6 +108,7 @@ def translated(settings: Settings, failures: tuple[type[BaseException], ...] = (
 
     Raises:
         BrokerSilentError: One of `failures` was raised; it is the cause.
+        ClockError: It is a broker's refusal of a record's time.
     """
     try:
         yield

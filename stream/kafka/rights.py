@@ -148,8 +148,18 @@ def _of_the_controller(settings: Settings) -> list[Right]:
         *_topics((Operation.DESCRIBE,), *settings.content_topics),
         Right(resource=Resource.GROUP, name=group, operations=(Operation.DESCRIBE,)),
         Right(resource=Resource.TRANSACTIONAL_ID, name=rollout.topic, operations=_WRITE),
-        # A verdict is made of these (`tagstream rollout watch`). The last: a change needs none of them, and the first right that lacks is named.
-        *_topics(_READ, topics.shadow, topics.audit, topics.tagged, topics.review, topics.reviewed, topics.reports),
+        # A verdict is made of these (`tagstream rollout watch`), and a canary's share is counted on events. The last: a change needs none of them, and the
+        # first right that lacks is named.
+        *_topics(
+            _READ,
+            topics.shadow,
+            topics.audit,
+            topics.tagged,
+            topics.review,
+            topics.reviewed,
+            topics.reports,
+            *settings.content_topics,
+        ),
     ]
 
 

@@ -5,8 +5,9 @@ aiokafka reads and writes the records; kafka-python, which knows the ids of topi
 
 import asyncio
 import contextlib
+import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ from kafka.errors import (
 )
 
 from tagstream.model_export.verify import TRIAL_SECONDS
+from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import (
@@ -62,7 +64,14 @@ from tagstream.stream.kafka.errors import (
 )
 from tagstream.stream.kafka.reading.log import Log, log_of
 from tagstream.stream.kafka.rights import Operation, Resource, Right, Role, missing, rights
-from tagstream.stream.rollout.controller import Controller, FencedError, LeftClosingError, Readiness, unbegun
+from tagstream.stream.rollout.controller import (
+    Controller,
+    ControllerError,
+    FencedError,
+    LeftClosingError,
+    Readiness,
+    unbegun,
+)
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.settings.settings import Settings
 
@@ -90,6 +99,9 @@ REFUSALS = {
 # What was decided is kept for ever, and of each worker the last word.
 OPTIONS_OF_RECORDS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 OPTIONS_OF_WORKERS = {"cleanup.policy": "compact"}
+# Records of a topic that this makes have the broker's time: `rollout log --at` then depends on no clock of whoever changes the model.
+OPTIONS_OF_NEW = {"message.timestamp.type": "LogAppendTime"}
+APPENDED = 1
 
 
 def rollout_topic(settings: Settings) -> dict[str, str] | None:
@@ -110,6 +122,10 @@ def rollout_topic(settings: Settings) -> dict[str, str] | None:
         if code := described[name]["error_code"]:
             raise unreachable(settings, for_code(code)(name))
     return {name: str(described[name]["topic_id"]) for name in names}
+
+
+class NoGroupError(ControllerError):
+    """The brokers know no such group, so there is nothing to change."""
 
 
 Taken = Callable[[RolloutRecord, int, bool], None]
@@ -134,6 +150,7 @@ class RolloutReader:
         self._place = TopicPartition(settings.rollout.topic, 0)
         self._more = asyncio.Event()
         self._uncounted: set[int] = set()
+        self._written_ms: dict[int, int] = {}
         self._reading = asyncio.create_task(self._read(), name="rollout")
 
     async def end(self) -> int:
@@ -199,6 +216,10 @@ class RolloutReader:
         """Whether the record at this offset, which was read, means anything."""
         return offset not in self._uncounted
 
+    def written_ms(self, offset: int) -> int:
+        """When the record at this offset, which was read, was written, Unix milliseconds: by the broker's clock, or the writer's in a topic of CreateTime."""
+        return self._written_ms[offset]
+
     def check(self) -> None:
         """
         Is the topic still read?
@@ -226,6 +247,7 @@ class RolloutReader:
                 record = read_rollout(
                     Record(key=found.key, value=found.value, topic=found.topic, offset=found.offset, partition=0)
                 )
+                self._written_ms[found.offset] = found.timestamp
                 counts = self.epochs.take(record)
                 if not counts:
                     self._uncounted.add(found.offset)
@@ -302,13 +324,20 @@ def _consumer(settings: Settings) -> AIOKafkaConsumer:
 
 
 class RolloutWriter:
-    """The topic as its one writer sees it (`tagstream.stream.rollout.controller.RolloutTopic`)."""
+    """
+    The topic as its one writer sees it (`tagstream.stream.rollout.controller.RolloutTopic`).
+
+    Attributes:
+        ahead_seconds: So far this machine's clock was ahead of the broker's when the last record was written, negative behind it; 0 where the topic has no
+            time of the broker.
+    """
 
     def __init__(self, settings: Settings, reader: RolloutReader) -> None:
         """Write beside this reader."""
         self._settings = settings
         self._reader = reader
         self._producer: AIOKafkaProducer | None = None
+        self.ahead_seconds = 0.0
 
     async def fence(self) -> None:
         """Begin the producer of the group's transactional id, which ends the one before."""
@@ -353,6 +382,9 @@ class RolloutWriter:
             raise FencedError from error
         except (KafkaError, TimeoutError) as error:
             raise unreachable(self._settings, error) from error
+        for one in sent:
+            if one.timestamp_type == APPENDED:
+                self.ahead_seconds = time.time() - one.timestamp / 1000
         return [int(one.offset) for one in sent]
 
     async def forget(self, keys: Sequence[bytes]) -> None:
@@ -478,7 +510,7 @@ class WorkersOnKafka:
 
     def look_now(self) -> list[tuple[str, WorkerState | None]]:
         """As `look`, in this thread."""
-        members = self._members()
+        members = _members(self._settings, self._client)
         self._read()
         return [(host, self._states.get(member)) for member, host in members]
 
@@ -491,7 +523,7 @@ class WorkersOnKafka:
         # One that joins just now may speak before the group lists it.
         before = timestamp(int((time.time() - JOINING_SECONDS) * 1000))
         spoken = {member for member, state in self._states.items() if state.at < before}
-        gone = spoken - {member for member, _ in self._members()}
+        gone = spoken - {member for member, _ in _members(self._settings, self._client)}
         return sorted(
             [*(member.encode() for member in gone), *(key for key, said in self._reach.items() if said.epoch < newest)]
         )
@@ -509,27 +541,9 @@ class WorkersOnKafka:
                         raise
             time.sleep(ASK_SECONDS)
 
-    def _members(self) -> list[tuple[str, str]]:
-        """Id and host of each member that the brokers know."""
-        until = time.monotonic() + self._settings.startup_timeout_seconds
-        while True:
-            with translated(self._settings):
-                try:
-                    described = self._client.describe_groups([self._settings.group])[self._settings.group]
-                    error = str(described.get("error") or "")
-                    # Some refusals are raised, and others stand in the answer.
-                    if not any(kind.__name__ in error for kind in COORDINATOR_LATER) or time.monotonic() > until:
-                        break
-                except COORDINATOR_LATER:
-                    # A cluster makes its offsets topic for its first group, and a coordinator moves with its broker.
-                    if time.monotonic() > until:
-                        raise
-            time.sleep(ASK_SECONDS)
-        if error and GroupIdNotFoundError.__name__ not in error:
-            # Nobody is known to be in the group, which is not the same as an empty one.
-            kind = GroupAuthorizationFailedError if GroupAuthorizationFailedError.__name__ in error else KafkaError
-            raise unreachable(self._settings, kind(error))
-        return [(member["member_id"], member["client_host"].removeprefix("/")) for member in described["members"]]
+    async def require_group(self) -> None:
+        """As `require_group`."""
+        await asyncio.to_thread(require_group, self._settings, self._client)
 
     def _read(self) -> None:
         """The words that are new."""
@@ -571,6 +585,50 @@ async def to_its_end(work: Coroutine[Any, Any, Epochs]) -> Epochs:
     return found
 
 
+def require_group(settings: Settings, client: KafkaAdminClient) -> None:
+    """
+    Do the brokers know the group, by a member, or by a commit on a topic of events?
+
+    Raises:
+        NoGroupError: They do not.
+        BrokerUnreachableError: No broker answered, or this user may not know.
+    """
+    name = settings.group
+    if _members(settings, client):
+        return
+    with translated(settings):
+        found = client.list_group_offsets([name])[name]
+    if not any(at.topic in settings.content_topics and one.offset >= 0 for at, one in found.items()):
+        msg = (
+            f"there is no group {name!r}: it has no worker, and has committed nothing on {' and '.join(settings.content_topics)}, so nothing is changed. "
+            "Next: correct TAGSTREAM_GROUP; a group that has not begun yet decides by TAGSTREAM_BUNDLE of its workers."
+        )
+        raise NoGroupError(msg)
+
+
+def _members(settings: Settings, client: KafkaAdminClient) -> list[tuple[str, str]]:
+    """Id and host of each member that the brokers know."""
+    until = time.monotonic() + settings.startup_timeout_seconds
+    while True:
+        with translated(settings):
+            try:
+                described = client.describe_groups([settings.group])[settings.group]
+                error = str(described.get("error") or "")
+                # Some refusals are raised, and others stand in the answer.
+                if not any(kind.__name__ in error for kind in COORDINATOR_LATER) or time.monotonic() > until:
+                    break
+            except COORDINATOR_LATER:
+                # A cluster makes its offsets topic for its first group, and a coordinator moves with its broker.
+                if time.monotonic() > until:
+                    raise
+        time.sleep(ASK_SECONDS)
+    if error and GroupIdNotFoundError.__name__ not in error:
+        # Nobody is known to be in the group, which is not the same as an empty one.
+        kind = GroupAuthorizationFailedError if GroupAuthorizationFailedError.__name__ in error else KafkaError
+        raise unreachable(settings, kind(error))
+    return [(member["member_id"], member["client_host"].removeprefix("/")) for member in described["members"]]
+
+
 def workers_of(settings: Settings) -> list[tuple[str, WorkerState | None]]:
     """
     Host and last word of each member of the group; None for one that has said nothing.
@@ -594,21 +652,21 @@ def readiness_of(workers: Sequence[tuple[str, WorkerState | None]], models: Mode
         READY if all are, or if there is none; REFUSED, and why; SILENT, and who has not spoken of it.
     """
     refused = [
-        f"{host}: {state.why}" for host, state in workers if state and (state.epoch, state.state) == (models.epoch, "refused")
+        (host, state.why) for host, state in workers if state and (state.epoch, state.state) == (models.epoch, "refused")
     ]
     if refused:
-        return Readiness.REFUSED, "; ".join(sorted(refused))
+        return Readiness.REFUSED, "; ".join(f"{hosts}: {why}" for hosts, why in _alike(refused))
     digest = models.champion.digest
     ready = [
         state for _, state in workers if state and (state.epoch, state.state, state.digest) == (models.epoch, "ready", digest)
     ]
     silent = [
-        f"{host} ({'has said nothing: is it of an older version?' if state is None else f'version {state.version}'})"
+        (host, "has said nothing: is it of an older version?" if state is None else f"version {state.version}")
         for host, state in workers
         if state is None or (state.epoch, state.state, state.digest) != (models.epoch, "ready", digest)
     ]
     if silent:
-        return Readiness.SILENT, f"not ready: {', '.join(sorted(silent))}"
+        return Readiness.SILENT, f"not ready: {', '.join(f'{hosts} ({why})' for hosts, why in _alike(silent))}"
     if len({state.arithmetic for state in ready}) > 1:
         kinds = ", ".join(sorted(f"{state.host} {state.arithmetic or 'as it was made'}" for state in ready))
         return (
@@ -616,6 +674,23 @@ def readiness_of(workers: Sequence[tuple[str, WorkerState | None]], models: Mode
             f"the workers' processors compute this bundle differently ({kinds}): an event would get another decision on another worker",
         )
     return Readiness.READY, ""
+
+
+def _alike(said: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """
+    The hosts that say the same, and the words once, those that most say first; figures may differ, as free memory does.
+
+    >>> list(_alike([("a", "too large: 7 MiB are free"), ("b", "no such bundle"), ("c", "too large: 9 MiB are free"), ("c", "too large: 8 MiB are free")]))
+    [('3 workers (a, c)', 'too large: 7 MiB are free'), ('b', 'no such bundle')]
+    """
+    hosts: dict[str, list[str]] = {}
+    words: dict[str, str] = {}
+    for host, why in sorted(said):
+        kind = re.sub(r"\d+", "0", why)
+        hosts.setdefault(kind, []).append(host)
+        words.setdefault(kind, why)
+    for kind, names in sorted(hosts.items(), key=lambda one: -len(one[1])):
+        yield names[0] if len(names) == 1 else f"{len(names)} workers ({few(sorted(set(names)))})", words[kind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -662,6 +737,7 @@ async def controlling(settings: Settings, *, by: str) -> AsyncIterator[Control]:
         BrokerUnreachableError: No broker answered.
         NotAuthorizedError: This user lacks a right; the message names it.
         TopicsRefusedError: The brokers did not make the topics.
+        NoGroupError: There is neither a topic of a rollout nor such a group.
         LeftClosingError: One of the first two, between the close of an epoch and its marks.
     """
     one: Controller | None = None
@@ -734,8 +810,12 @@ def _make_topics(settings: Settings) -> None:
             if topic["error_code"] == TopicAuthorizationFailedError.errno:
                 right = next(right for right in rights(settings, Role.CONTROLLER) if right.name == topic["name"])
                 raise _denied(settings, str(missing(settings, right, ())))
-        for name in [topic["name"] for topic in described if topic["error_code"]]:
-            options = {"num_partitions": 1, "replication_factor": settings.topic_replication, "configs": wanted[name]}
+        absent = [topic["name"] for topic in described if topic["error_code"]]
+        if settings.rollout.topic in absent:
+            require_group(settings, client)
+        for name in absent:
+            configs = wanted[name] | OPTIONS_OF_NEW
+            options = {"num_partitions": 1, "replication_factor": settings.topic_replication, "configs": configs}
             try:
                 with contextlib.suppress(TopicAlreadyExistsError):
                     client.create_topics({name: options}, wait_for_metadata=True)

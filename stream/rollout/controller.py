@@ -328,7 +328,11 @@ class Controller:
             raise
         if said is Readiness.REFUSED or (said is Readiness.SILENT and not goes_back):
             await self._abort(epoch, words)
-            msg = f"nothing has changed, since not all workers are ready: {words}. Next: correct that, then try again; `tagstream rollout status` has each worker's word."
+            told, _, advice = words.partition(" Next: ")
+            msg = (
+                f"nothing has changed, since not all workers are ready: {told.rstrip('.')}. Next: {advice.rstrip('.') or 'correct that'}; then try again. "
+                "`tagstream rollout log` keeps this."
+            )
             raise PlanGivenUpError(msg)
         await self._whole(self._begin(epoch))
         return self._epochs

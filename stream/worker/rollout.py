@@ -21,6 +21,7 @@ from tagstream.monitoring.metrics.rollout import RolloutMetrics
 from tagstream.monitoring.vocabulary import PlanState
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import Partition, RolloutRecord, WorkerState
+from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.decide.rolled import NotReadyError, RolledDeciders
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
@@ -36,7 +37,6 @@ from tagstream.stream.worker.reach import SaidReach, Say
 LOOK_SECONDS = 0.1
 # As long as a client's metadata live: a topic that is made while the worker runs is found within this time.
 SEARCH_SECONDS = 15.0
-MOST_WHY = 300
 LEAVE_SECONDS = 1.0
 # Of a bundle: each is fetched within `rollout.fetch_seconds`.
 FILES = 3
@@ -294,7 +294,7 @@ class WorkerRollout:
             why = str(error) if isinstance(error, NotReadyError) else f"{type(error).__name__}: {error}"
             self._metrics.refused()
             log.warning("rollout_refused", epoch=planned.epoch, digest=planned.champion.digest, why=why)
-            return why[:MOST_WHY]
+            return why[:MAX_NOTE_CHARACTERS]
         log.info("rollout_ready", epoch=planned.epoch, digest=planned.champion.digest)
         return ""
 

@@ -15,14 +15,17 @@ import msgspec
 from tagstream.model_export.verify import TRIAL_SECONDS
 from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.stream.change import operations
+from tagstream.stream.change.arm_size import ArmSize
 from tagstream.stream.change.operations import Audience, Begun, Entry, NoRolloutError, RolloutError, Standing, Then
 from tagstream.stream.change.watch import Judged, NothingWatchedError, Watch
 from tagstream.stream.change.watch import watch as watching
 from tagstream.stream.cli.show.metrics import metrics_at
+from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout import (
     Abort,
     BundleName,
+    Challenger,
     Close,
     GuardedSlice,
     Guards,
@@ -41,6 +44,8 @@ from tagstream.stream.terminal.text import counted
 
 DIGITS = 12
 T = TypeVar("T")
+# Clocks that a time server sets differ by far less.
+CLOCK_SECONDS = 60.0
 NOT_BEGUN = "no rollout has begun: the workers decide by the bundle of their settings"
 SILENT = (
     "without a word on the rollout: one of an older version, or that decides by rules, takes its own model for every event. "
@@ -93,7 +98,22 @@ def canary(
 ) -> None:
     """Raises as `operations.canary`."""
     _say_trying(bundle)
-    _say_begun(_changed(operations.canary(settings, bundle, audience, guards=guards, without_workers=without_workers, why=why)))
+    change = operations.canary(
+        settings, bundle, audience, guards=guards, without_workers=without_workers, why=why, tell=_say_size
+    )
+    _say_begun(_changed(change))
+
+
+def _say_size(challenger: Challenger, size: ArmSize) -> None:
+    """How many events the arm is, before it is one."""
+    what = f"{challenger.share:.4g}{_of_sources(challenger)} by {challenger.unit}"
+    if size.unknown:
+        console.talk(f"{what}: how many events that is, is not known: {size.unknown}")
+    elif not size.events:
+        console.talk(f"{what}: how many events that is, is not known: there are none yet")
+    else:
+        heaviest = f", {size.heaviest / size.events:.1%} of one key" if challenger.unit == "key" and size.heaviest else ""
+        console.talk(f"{what}: that were {size.its / size.events:.1%} of the newest {counted(size.events, 'event')}{heaviest}")
 
 
 def verdict(settings: Settings, *, as_json: bool) -> None:
@@ -180,7 +200,11 @@ def _changed(change: Coroutine[Any, Any, T]) -> T:
 
 def rollback(settings: Settings, *, why: str) -> None:
     """Raises as `operations.rollback`."""
-    _say_begun(_changed(operations.rollback(settings, why=why)))
+
+    def tell(models: Models, words: str) -> None:
+        console.talk(_back(models, words))
+
+    _say_begun(_changed(operations.rollback(settings, why=why, tell=tell)))
 
 
 def finish(settings: Settings) -> None:
@@ -230,6 +254,7 @@ def _standing(found: Standing) -> Iterator[str]:
     for epoch, places in groupby(newest, key=lambda one: one[0]):
         where = ", ".join(f"{_place(place)}:{epochs.begins(place)[-1][0]}" for *_, place in places)
         yield f"  epoch {epoch} decides from {where} on"
+    yield f"  `tagstream rollout rollback`: {'there is nothing before' if found.back is None else _back(*found.back)}"
     if epochs.closing is not None:
         yield (
             f"epoch {epochs.closing} is closing, since {found.closed_at} ({_closing_seconds(found):.0f} s): the workers hold their events "
@@ -262,8 +287,8 @@ def log(settings: Settings, *, at: str | None, partition: int | None, as_json: b
     Print the records, or which model decided at a time.
 
     Raises:
-        RolloutError: The time cannot be read, or there is no such partition.
-        NoRolloutError: There is no rollout.
+        RolloutError: The time cannot be read or has not come yet, or there is no such partition.
+        NoRolloutError: There is no rollout, or the time lies before its first record.
     """
     entries, epochs = asyncio.run(operations.history(settings))
     if at is None:
@@ -272,19 +297,33 @@ def log(settings: Settings, *, at: str | None, partition: int | None, as_json: b
     if not epochs.started:
         msg = "no rollout has begun, so the topic does not say which model decided"
         raise NoRolloutError(msg)
-    found = operations.at_moment(settings, epochs, _moment(at), partition)
-    _print([(_line_then(then), _value_then(then)) for then in found], as_json=as_json)
+    moment_ms = _moment(at)
+    began = operations.begun_at(entries, moment_ms)
+    models = epochs.models(began.record.epoch)
+    value = {"at": timestamp(moment_ms), **_models(models), "since": timestamp(began.written_ms), "record": began.offset}
+    found = operations.first_events(settings, epochs, moment_ms, partition)
+    _print(
+        [
+            (f"{value['at']}: epoch {models.epoch}, {_decides(models)}, since {value['since']} (record {began.offset})", value),
+            *((_line_then(then), _value_then(then)) for then in found),
+        ],
+        as_json=as_json,
+    )
 
 
 def _line_then(then: Then) -> str:
-    if then.models is None:
-        return f"{_place(then.partition)} of the topic {then.partition.topic_id}: that topic is gone, and no offset of it can be asked for; its marks are in the log"
-    return f"{_place(then.partition)} offset {then.offset}: epoch {then.models.epoch}, {_decides(then.models)}"
+    place = f"  {_place(then.partition)}"
+    if not then.is_there:
+        return f"{place} of the topic {then.partition.topic_id}: that topic is gone, and no event of it can be asked for; its marks are in the log"
+    if then.models is None or then.written_ms is None:
+        return f"{place}: no event from then on"
+    return f"{place}: the first event from then on has offset {then.offset}, {timestamp(then.written_ms)}: epoch {then.models.epoch}, {_decides(then.models)}"
 
 
 def _value_then(then: Then) -> dict[str, object]:
     models = {"epoch": None, "champion": None, "challenger": None} if then.models is None else _models(then.models)
-    return {"partition": then.partition, "offset": then.offset, **models}
+    written = None if then.written_ms is None else timestamp(then.written_ms)
+    return {"partition": then.partition, "offset": then.offset, "written_at": written, **models}
 
 
 def _print(lines: Sequence[tuple[str, object]], *, as_json: bool) -> None:
@@ -299,10 +338,10 @@ def _moment(text: str) -> int:
     """Unix milliseconds."""
     try:
         found = dt.datetime.fromisoformat(text)
-    except ValueError as error:
+        return int(found.astimezone(dt.UTC).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
         msg = f"{text!r} is no time. Next: write it as 2026-01-31T12:00Z."
         raise RolloutError(msg) from error
-    return int(found.astimezone(dt.UTC).timestamp() * 1000)
 
 
 def _say_trying(bundle: Path) -> None:
@@ -315,6 +354,11 @@ def _say_begun(begun: Begun) -> None:
     console.talk(f"  from {', '.join(places)} on; no event could begin for {begun.closed_seconds * 1000:.0f} ms")
     if begun.by_another:
         console.talk("  a worker or a `rollout watch` began it, since this command was late")
+    if abs(begun.ahead_seconds) > CLOCK_SECONDS:
+        console.talk(
+            f"  this machine's clock is wrong, or that of the brokers: it is {_off(begun.ahead_seconds)} theirs. The topic has their time; `at` and tokens "
+            "are by this one. Next: set the clock of this machine by a time server"
+        )
     if not begun.workers:
         console.talk("  the group has no worker now, so none was asked whether it is ready")
 
@@ -328,8 +372,26 @@ def _decides(models: Models) -> str:
     challenger = models.challenger
     if challenger is None:
         return f"{_named(models.champion)} decides{asked}"
-    of = f" of the events from {', '.join(challenger.sources)}" if challenger.sources else ""
-    return f"{_named(models.champion)} decides, and {_named(challenger.bundle)} {challenger.share:.4g}{of} by {challenger.unit}{asked}"
+    what = f"{challenger.share:.4g}{_of_sources(challenger)} by {challenger.unit}"
+    return f"{_named(models.champion)} decides, and {_named(challenger.bundle)} {what}{asked}"
+
+
+def _of_sources(challenger: Challenger) -> str:
+    return f" of the events from {', '.join(challenger.sources)}" if challenger.sources else ""
+
+
+def _back(models: Models, words: str) -> str:
+    return f"{words}: {_decides(models)}"
+
+
+def _off(seconds: float) -> str:
+    """
+    So far a clock is ahead of another one, or behind it.
+
+    >>> _off(7200.4), _off(-90)
+    ('2:00:00 ahead of', '0:01:30 behind')
+    """
+    return f"{dt.timedelta(seconds=round(abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'}"
 
 
 def _models(models: Models) -> dict[str, Any]:
@@ -343,6 +405,7 @@ def _status(found: Standing) -> dict[str, Any]:
     return {
         "started": epochs.started,
         "now": _models(epochs.models(epochs.newest)) if epochs.started else None,
+        "rollback": None if found.back is None else _models(found.back[0]),
         "planned": None if epochs.planned is None else _models(epochs.planned),
         "closing": epochs.closing,
         "closed": closing,
@@ -372,6 +435,8 @@ def _line_of(entry: Entry) -> str:
     words = " ".join(
         [*_words(entry), *([f"({record.why})"] if record.why else []), *([] if entry.counts else ["[does not count]"])]
     )
+    if abs(entry.ahead_seconds) > CLOCK_SECONDS:
+        words = f"{words} [written at {timestamp(entry.written_ms)}: the clock of {record.by} was {_off(entry.ahead_seconds)} the brokers']"
     return f"{entry.offset}  {record.at}  {record.by}  {words}"
 
 

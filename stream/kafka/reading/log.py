@@ -57,10 +57,14 @@ class Log:
     def offsets_since(self, moment_ms: int) -> dict[int, int]:
         """The offset of the first record at or after a moment (Unix milliseconds), by partition; the end where there is none."""
         ends = self.ends()
+        return {number: ends[number] if at is None else at[0] for number, at in self.first_since(moment_ms).items()}
+
+    def first_since(self, moment_ms: int) -> dict[int, tuple[int, int] | None]:
+        """Offset and time (Unix milliseconds) of the first record at or after a moment, by partition; None where there is none."""
         with translated(self._settings):
             found = self._client.offsets_for_times(dict.fromkeys(self._partitions, moment_ms), timeout_ms=self._timeout_ms)
         return {
-            partition.partition: ends[partition.partition] if (at := found.get(partition)) is None else at.offset
+            partition.partition: None if (at := found.get(partition)) is None else (at.offset, at.timestamp)
             for partition in self._partitions
         }
 

@@ -23,7 +23,7 @@ from tests.faults.inputs import plant
 from tests.faults.observer import TopicObserver
 from tests.faults.worker.fleet import ROOT, Fleet, without_settings
 from tests.integration.brokers.secure_cluster import ADMIN, Authority, SecureCluster, settings_of
-from tests.integration.rollout.conftest import altered
+from tests.integration.rollout.conftest import altered, begin_group
 from tests.integration.running import all_committed, ended, is_committed
 from tests.lacking import lacking, program
 from tests.waiting import HANG_SECONDS, until
@@ -270,6 +270,7 @@ def test_a_controller_is_told_each_right_that_it_lacks(
             {name: {"num_partitions": 1, "replication_factor": 3} for name in (rollout.topic, rollout.workers_topic)},
             wait_for_metadata=True,
         )
+        begin_group(settings, client)
     for lacked in (
         right(rollout.topic, Resource.TOPIC),
         right(rollout.workers_topic, Resource.TOPIC),

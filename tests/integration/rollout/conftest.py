@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.admin import KafkaAdminClient
 
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle.bundle import Bundle
@@ -76,6 +77,12 @@ def sent(settings: Settings, count: int) -> dict[str, str]:
     producer.flush(60)
     producer.close()
     return texts
+
+
+def begin_group(settings: Settings, client: KafkaAdminClient) -> None:
+    """Let the brokers know the group, which stands before the first event: nobody changes one that they do not know."""
+    place = TopicPartition(settings.topics.content, 0)
+    client.alter_group_offsets(settings.group, {place: OffsetAndMetadata(0, "", None)})
 
 
 class Producer:

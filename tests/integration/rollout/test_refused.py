@@ -7,9 +7,10 @@ import pytest
 
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.stream.kafka.admin import admin
 from tagstream.stream.settings.settings import Settings
 from tests.integration.command_line import Command
-from tests.integration.rollout.conftest import Producer, StartReal, altered, judged
+from tests.integration.rollout.conftest import Producer, StartReal, altered, begin_group, judged
 from tests.unit.model_export.bundle.test_signature import new_keys
 from tests.waiting import HANG_SECONDS, until
 
@@ -69,9 +70,11 @@ def test_workers_with_keys_take_signed_bundles_alone(
 
 
 def test_what_cannot_be_promoted_is_told_before_anything_is_written(
-    rollout_environ: dict[str, str], tagstream: Command, tiny_bundle: Bundle, tmp_path: Path
+    rollout_environ: dict[str, str], rollout_settings: Settings, tagstream: Command, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
     """No place for bundles, no bundle, and nothing to go back to: a sentence each, with the next step."""
+    with admin(rollout_settings) as client:
+        begin_group(rollout_settings, client)
     new = str(altered(tiny_bundle, tmp_path, "2"))
     nowhere = tagstream("rollout", "promote", new, environ={**rollout_environ, "TAGSTREAM_ROLLOUT__BUNDLES": ""})
     assert (nowhere.returncode, b"TAGSTREAM_ROLLOUT__BUNDLES" in nowhere.stderr) == (1, True)

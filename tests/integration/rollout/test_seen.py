@@ -13,10 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.monitoring.vocabulary import Arm, PlanState
 from tagstream.stream.change.operations import store
+from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.rollout import controlling
 from tagstream.stream.settings.settings import Settings
 from tests.integration.command_line import Command
-from tests.integration.rollout.conftest import Producer, StartReal, altered, judged
+from tests.integration.rollout.conftest import Producer, StartReal, altered, begin_group, judged
 from tests.integration.running import RunningWorker
 from tests.serving.running import NO_BROKER, Service, service
 from tests.waiting import HANG_SECONDS, until
@@ -183,9 +184,11 @@ def test_serve_publishes_events_for_a_worker_to_decide(
 
 
 def test_serve_without_brokers_decides_by_its_bundle_and_says_so(
-    rollout_environ: dict[str, str], promote: Callable[..., bytes], tmp_path: Path
+    rollout_environ: dict[str, str], rollout_settings: Settings, promote: Callable[..., bytes], tmp_path: Path
 ) -> None:
     """Whether there is a rollout is unknown to it, which is no reason to refuse requests."""
+    with admin(rollout_settings) as client:
+        begin_group(rollout_settings, client)
     promote("2", "--without-workers")
     with service(tmp_path, **rollout_environ | {"TAGSTREAM_BROKERS": NO_BROKER}) as running:
         assert epoch_of(running) is None

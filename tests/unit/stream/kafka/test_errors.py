@@ -1,9 +1,10 @@
 """Errors of the Kafka clients become ours, with their cause, their kind named once, and a next step."""
 
 import pytest
-from kafka.errors import KafkaTimeoutError
+from aiokafka.errors import InvalidTimestampError as AioInvalidTimestampError
+from kafka.errors import InvalidTimestampError, KafkaTimeoutError
 
-from tagstream.stream.kafka.errors import BrokerSilentError, translated
+from tagstream.stream.kafka.errors import BrokerSilentError, ClockError, summary_of, translated, unreachable
 from tagstream.stream.settings.settings import Settings
 
 
@@ -19,6 +20,15 @@ def test_a_clients_error_is_named_once_and_is_the_cause() -> None:
         raise error
     assert caught.value.__cause__ is error
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("error", [AioInvalidTimestampError(), InvalidTimestampError()], ids=["aiokafka", "kafka-python"])
+def test_a_clock_that_brokers_refuse_is_named_as_the_clock(error: Exception) -> None:
+    """By whichever client, with its time; it is no broker that does not answer."""
+    with pytest.raises(ClockError, match=r"this machine's clock says 20.*refuses.* Next: set the clock") as caught:
+        raise unreachable(Settings(), error)
+    assert caught.value.__cause__ is error
+    assert summary_of(error).startswith("this machine's clock says 20")
 
 
 def test_other_errors_pass() -> None:

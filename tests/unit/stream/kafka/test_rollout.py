@@ -40,12 +40,26 @@ def but(**changes: object) -> WorkerState:
         ([], Readiness.READY, ""),
         ([READY, but(host="b")], Readiness.READY, ""),
         ([READY, but(host="b", state="refused", why="no such bundle")], Readiness.REFUSED, "b: no such bundle"),
+        (
+            [but(host=host, state="refused", why=f"{free} MiB are free") for host, free in (("b", 7), ("c", 9), ("b", 8))],
+            Readiness.REFUSED,
+            "3 workers (b, c): 7 MiB are free",
+        ),
         ([READY, None], Readiness.SILENT, "old-host (has said nothing: is it of an older version?)"),
         ([READY, but(host="b", epoch=6, state="decides")], Readiness.SILENT, "b (version 1)"),
         ([READY, but(host="b", digest="2" * 64)], Readiness.SILENT, "b (version 1)"),
         ([READY, but(host="b", arithmetic="9" * 8)], Readiness.REFUSED, "compute this bundle differently"),
     ],
-    ids=["none", "all", "one refuses", "an older package", "the epoch before", "another bundle", "another arithmetic"],
+    ids=[
+        "none",
+        "all",
+        "one refuses",
+        "all refuse",
+        "an older package",
+        "the epoch before",
+        "another bundle",
+        "another arithmetic",
+    ],
 )
 def test_a_plan_needs_every_worker(workers: Sequence[WorkerState | None], said: Readiness, words: str) -> None:
     """Each with this bundle and the same arithmetic; one that says nothing may be of an older version, and would decide by its own model."""

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from tagstream.stream.change.operations import Begun, Entry, Standing
 from tagstream.stream.change.watch import Judged, NothingWatchedError
 from tagstream.stream.cli.show import rollout
 from tagstream.stream.cli.show.rollout import _line_of
+from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout import BundleName, GateReading, Partition, Verdict
 from tagstream.stream.rollout import verdict as verdicts
 from tagstream.stream.rollout.controller import PlanGivenUpError
@@ -47,6 +49,7 @@ def test_the_status_says_what_is_held_and_since_when_and_what_to_do(said: pytest
     assert "epoch 1 decides from content/0:5, content/1:9 on" in printed
     assert f"epoch 2 is closing, since {MOMENT} (" in printed
     assert "15 events of the group wait" in printed
+    assert "`tagstream rollout rollback`: back to that of epoch 1: b" in printed
     assert "in no record: content/7" in printed
     assert "1 member of the group without a word" in printed
     assert printed.count("Next: ") == 3
@@ -76,10 +79,14 @@ def test_a_verdict_is_a_line_with_its_sentence() -> None:
         days=2.5,
         gates=(),
     )
-    line = _line_of(Entry(record=verdict, offset=12, counts=True))
+    entry = Entry(record=verdict, offset=12, counts=True, written_ms=milliseconds(verdict.at) + 300)
+    line = _line_of(entry)
     assert (
         line
         == "12  2026-01-01T00:00:00.000Z  watch  verdict 7: roll_back on titles 2 (cccccccccccc) after 2.5 days (it goes back: memory)"
+    )
+    assert _line_of(replace(entry, written_ms=entry.written_ms + 90_000)).endswith(
+        "[written at 2026-01-01T00:01:30.300Z: the clock of watch was 0:01:30 behind the brokers']"
     )
 
 
