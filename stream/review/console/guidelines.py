@@ -67,9 +67,9 @@ def of_bundle(folder: Path) -> Guidelines | None:
         said = of_record(manifest.training, folder).labels
     except (bundle.BundleError, RowsError):
         return None
-    row = Markup('<tr><th><bdi>{}</bdi></th><td dir="auto">{}</td></tr>')
-    rows = Markup().join(row.format(label, words.about) for label, words in said.items())
-    return Guidelines(text=Markup("<table>{}</table>").format(rows), labels=frozenset(said), opened=True)
+    line = Markup('<p dir="auto"><b><bdi>{}</bdi></b> {}</p>')
+    text = Markup().join(line.format(label, words.about) for label, words in said.items())
+    return Guidelines(text=text, labels=frozenset(said), opened=True)
 
 
 def read(path: Path) -> Markup:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from json import JSONDecodeError, JSONDecoder
-from json.decoder import WHITESPACE
 
 from fastapi import Request
 
@@ -11,6 +10,7 @@ from tagstream.stream.serve.errors import RequestError
 
 # Reads all that msgspec reads, and keeps no number.
 _ELEMENTS = JSONDecoder(strict=False, parse_int=bool, parse_float=bool)
+_BLANKS = re.compile(r"[ \t\n\r]*")
 
 
 async def bounded(request: Request) -> bytes:
@@ -98,7 +98,7 @@ def check_elements(array: bytes, most: int) -> None:
 
 
 def _behind_blanks(text: str, at: int) -> int:
-    found = WHITESPACE.match(text, at)
+    found = _BLANKS.match(text, at)
     return at if found is None else found.end()
 
 

@@ -51,7 +51,7 @@ def test_the_sentences_of_a_bundle_that_was_begun_in_words_are_shown_at_once(
     queue.add(item("T-1", "App crashes", tag="bug", labels=tuple(said)))
     page = client_of(queue, guidelines=words).get("/").text
     assert '<details class="guidelines" open>' in page
-    assert '<th><bdi>bug</bdi></th><td dir="auto">Something is &lt;b&gt;broken&lt;/b&gt;.</td>' in page
+    assert '<p dir="auto"><b><bdi>bug</bdi></b> Something is &lt;b&gt;broken&lt;/b&gt;.</p>' in page
     queue.add(item("T-2", "Charged twice", tag="billing", labels=("billing", "bug")))
     assert "Guidelines" not in client_of(queue, Remembered(name="grace"), guidelines=words).get("/").text
 
