@@ -331,7 +331,7 @@ def validated(
     if not isinstance(title, str):
         raise invalid(Reason.WRONG_TYPE, f"title is a JSON {json_name(title)}, a string is expected")
     if not title.strip():
-        raise invalid(Reason.MISSING_TITLE, "title is blank")
+        raise invalid(Reason.MISSING_TITLE, "title is blank; the first text of fields.text that is not blank can be the title")
     if _is_integer(checked, fields, "id"):
         # As a string, so that `6` and `"6"` are one event, and readers find one type.
         text = bytes(fields["id"]).decode()
@@ -370,7 +370,7 @@ def located(checked: Mapping[str, Any], fields: Fields, shape: Shape) -> tuple[d
     found: Fields = {}
     values: dict[str, Any] = {}
     for name in NAMES:
-        place = first(checked, getattr(shape, name))
+        place = first(checked, getattr(shape, name), filled=name == "title")
         if place is not None:
             values[name] = value_at(checked, place)
             found[name] = fields[name] if place == (name,) else bytes_at(fields[place[0]], place[1:])

@@ -4,6 +4,7 @@
 brought into that one by `stream/contract/event.py` before it is checked, so that all that follows knows one shape alone.
 """
 
+import heapq
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ def spelled(parts: Pointer) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """
-    The pointers of each field, of which the first that finds a value other than null counts; none: the event never has the field.
+    The pointers of each field, of which the first that finds a value other than null counts, of the title also one that is not blank;
+    none: the event never has the field.
 
     Attributes:
         id: To a string or an integer.
@@ -123,14 +125,23 @@ def placed(event: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
     return found
 
 
-def first(event: Mapping[str, Any], pointers: Sequence[Pointer]) -> Pointer | None:
+def first(event: Mapping[str, Any], pointers: Sequence[Pointer], *, filled: bool = False) -> Pointer | None:
     """
     The first pointer that finds a value other than null in a parsed event.
 
+    Args:
+        event: Its fields by name.
+        pointers: In their order.
+        filled: A blank text counts where no pointer finds anything else.
+
     >>> first({"title": None, "data": {"name": "x"}}, [("title",), ("data", "name")])
     ('data', 'name')
+    >>> first({"title": " ", "data": {"name": "x"}}, [("title",), ("data", "name")], filled=True)
+    ('data', 'name')
     """
-    return next((parts for parts in pointers if value_at(event, parts) is not None), None)
+    found = {parts: value for parts in pointers if (value := value_at(event, parts)) is not None}
+    blank = [parts for parts, value in found.items() if filled and isinstance(value, str) and not value.strip()]
+    return next((parts for parts in found if parts not in blank), blank[0] if blank else None)
 
 
 def value_at(value: Any, parts: Pointer) -> Any:
@@ -181,9 +192,13 @@ def members(event: Mapping[str, Any], pointers: Sequence[Pointer]) -> str:
     ways: dict[Pointer, str] = {(): f"the event has {_named(event)}"}
     for parts in pointers:
         for length in range(len(parts) - 1, 0, -1):
-            found = value_at(event, parts[:length])
+            way = parts[:length]
+            # Many pointers may lead into one object, and it may have a hundred thousand members.
+            if way in ways:
+                break
+            found = value_at(event, way)
             if isinstance(found, dict):
-                ways.setdefault(parts[:length], f"{spelled(parts[:length])} has {_named(found)}")
+                ways[way] = f"{spelled(way)} has {_named(found)}"
                 break
     return "; ".join(ways.values())
 
@@ -194,7 +209,7 @@ def is_place(part: str) -> bool:
 
 
 def _named(found: Mapping[str, Any]) -> str:
-    quoted = sorted(name for name in found if _QUOTED.fullmatch(name))[:MOST_NAMED]
+    quoted = heapq.nsmallest(MOST_NAMED, (name for name in found if _QUOTED.fullmatch(name)))
     others = len(found) - len(quoted)
     more = f"{others} other{'s' * (others > 1)}" if others else ""
     return " and ".join(part for part in (", ".join(quoted), more) if part) or "no members"

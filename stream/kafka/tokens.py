@@ -1,6 +1,6 @@
 """Access tokens for OAUTHBEARER: had from a program or from a token endpoint, and kept until shortly before they end.
 
-A token is a secret. No error and no log line has one, nor anything else that the program or the endpoint said, but for an error's name.
+A token is a secret. No error and no log line has one, nor anything else that the program or the endpoint said: of its errors the names of RFC 6749 alone are repeated.
 """
 
 import asyncio
@@ -43,8 +43,17 @@ PAUSE_SECONDS = 1.0
 REPLACED_SECONDS = 5.0
 # For a program that was killed.
 END_SECONDS = 5.0
-# RFC 6750, `b64token`; an error's name at a token endpoint (RFC 6749, 5.2).
-TOKEN, ERROR_NAME = re.compile(r"[A-Za-z0-9._~+/-]+=*"), re.compile(r"[a-z_]{1,40}")
+# RFC 6750, `b64token`.
+TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+# RFC 6749, 5.2.
+ERROR_NAMES = (
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+)
 REFUSED = frozenset({400, 401, 403})
 BY_HAND = "run it by hand as this user, its output is never shown here"
 log = logger("tagstream.tokens")
@@ -268,12 +277,15 @@ def _of_endpoint(security: Security, until: float) -> Token:
     # A host's name that cannot be encoded is no OSError.
     except (OSError, HTTPException, UnicodeError) as error:
         late = isinstance(error, TimeoutError)
+        # Python's words on an answer that is no HTTP quote the answer.
+        quotes = not isinstance(error, OSError | UnicodeError)
+        why = type(error).__name__ if quotes else summary_of(error)
         msg = (
-            f"the token endpoint {url} gives no answer{f' within {security.token_timeout_seconds:g} s' if late else ''} ({summary_of(error)}). "
+            f"the token endpoint {url} gives no answer{f' within {security.token_timeout_seconds:g} s' if late else ''} ({why}). "
             f"Next: see that it runs and that security.token_url is its address; security.token_ca_file names its authority"
             f"{', and security.token_timeout_seconds says how long it may take' if late else ''}."
         )
-        raise TokenError(msg) from error
+        raise TokenError(msg) from (None if quotes else error)
     if answer.status != OK:
         raise TokenError(_refusal(security, answer))
     token = _token_in(answer.body) if answer.body.lstrip().startswith(b"{") else None
@@ -292,12 +304,12 @@ def _refusal(security: Security, answer: HttpAnswer) -> str:
         return f"the token endpoint {url} answers with status {status}. Next: see its log, and try again; a worker asks again by itself."
     if status in REDIRECTS:
         return (
-            f"the token endpoint {url} redirects to {answer.moved_to!r} (status {status}), which is not followed, so that no secret goes to "
+            f"the token endpoint {url} redirects (status {status}), which is not followed, so that no secret goes to "
             f"another host. Next: set security.token_url to the endpoint's own address."
         )
     if status in REFUSED:
         given = _object_in(answer.body).get("error")
-        name = f", {given}" if isinstance(given, str) and ERROR_NAME.fullmatch(given) else ""
+        name = f", {given}" if given in ERROR_NAMES else ""
         step = (
             "check security.token_scope"
             if given == "invalid_scope"

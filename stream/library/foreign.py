@@ -124,7 +124,8 @@ class ForeignModel:
         """
         The decision that this model made on an event, or why that is no event.
 
-        A person is asked where the probability is below the threshold of its label, the text is strange, or it has hidden characters.
+        A person is asked where the probability is below the threshold of its label, another label that is not among `tags` has the
+        same one in four decimals, the text is strange, or it has hidden characters.
 
         Args:
             event: A title, fields by name, or a record, of which key, value and headers count.
@@ -145,10 +146,17 @@ class ForeignModel:
         outcome: Outcome = (
             found
             if isinstance(found, Refusal)
-            else self._decider.decide(found, prediction, replace(read(found.title, found.description), cut=False))
+            else self._asking(prediction).decide(found, prediction, replace(read(found.title, found.description), cut=False))
         )
         (publication,) = publish_all([record], [outcome], int(self._clock() * 1000), limits)
         return result_of(self._draw.with_copy(publication), self._settings.topics)
+
+    def _asking(self, prediction: Prediction) -> Decider:
+        """The decider; of a tie one that no confidence satisfies, since the order of the labels would choose the tag."""
+        shares = prediction.probabilities
+        rivals = set(shares) - {prediction.label, *prediction.tags}
+        tied = any(shares[label] == prediction.confidence for label in rivals)
+        return replace(self._decider, thresholds={}) if tied else self._decider
 
     def _prediction(
         self, probabilities: Mapping[str, float], tags: tuple[str, ...], *, strange: bool, truncated: bool

@@ -18,7 +18,7 @@ from tagstream.stream.serve.access import Token
 from tagstream.stream.serve.answering import REJECTED, RowAnswering
 from tagstream.stream.serve.errors import RequestError
 from tagstream.stream.serve.faces import inference, page
-from tagstream.stream.serve.faces.bodies import bounded, check_rows
+from tagstream.stream.serve.faces.bodies import bounded, check_elements, check_rows
 from tagstream.stream.serve.faces.described import completed, describe
 from tagstream.stream.serve.faces.problems import answer_errors, json_response, refusal
 from tagstream.stream.tracing.carried import carried
@@ -113,7 +113,7 @@ def _classify(app: FastAPI, service: Service) -> None:
         ] = False,
     ) -> Response:
         body = await bounded(request)
-        values, many = _events(body)
+        values, many = _events(body, service.most_rows)
         check_rows(len(values), service.most_rows)
         answers = await service.answering.answers(values, publish=publish, headers=carried(request.headers.raw))
         headers = {PUBLISHED_HEADER: str(sum(not answer.startswith(REJECTED) for answer in answers))} if publish else None
@@ -122,11 +122,12 @@ def _classify(app: FastAPI, service: Service) -> None:
         return json_response(answers[0], 422 if answers[0].startswith(REJECTED) else 200, headers)
 
 
-def _events(body: bytes) -> tuple[list[bytes], bool]:
+def _events(body: bytes, most: int) -> tuple[list[bytes], bool]:
     """The bytes of each event, and whether they came as an array. All that is no array is one event, which the pipeline may reject."""
     if not body.lstrip(b" \t\r\n").startswith(b"["):
         return [body], False
     try:
+        check_elements(body, most)
         return [bytes(event) for event in msgspec.json.decode(body, type=list[msgspec.Raw])], True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(

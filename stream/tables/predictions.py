@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from tagstream.stream.database.database import Columns, Database, Purpose, open_database, upsert
 from tagstream.stream.tables.row import BY_PERSON, PredictionRow
-from tagstream.stream.tables.schema import NAME, Tables, check, prepare, standing, tables
+from tagstream.stream.tables.schema import Tables, check, prepare, standing, tables
 
 PREDICTIONS = "predictions"
 TABLE = Purpose(
@@ -176,13 +176,14 @@ def open_predictions(url: str, *, table: str | None = None, followed: bool = Fal
 
 def split(url: str) -> tuple[str, str | None]:
     """
-    The URL of the database, and the name of the table behind it.
+    The URL of the database, and the name of the table behind it, which need not be a good one.
 
     >>> split("sqlite:///tags.db#mine"), split("postgresql://u@h/d"), split("a#b/c.db")
     (('sqlite:///tags.db', 'mine'), ('postgresql://u@h/d', None), ('a#b/c.db', None))
     """
     address, _, name = url.rpartition("#")
-    return (address, name) if address and NAME.match(name) else (url, None)
+    # Before one of these a # is a part of a path, or of a password.
+    return (address, name) if address and not {"/", "@"} & set(name) else (url, None)
 
 
 def _parts(names: Iterable[str]) -> Iterator[list[str]]:

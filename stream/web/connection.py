@@ -1,4 +1,7 @@
-"""The connections of a server, within bounds: what a client may send, how long that may take, and what it may leave unread."""
+"""The connections of a server, within bounds: what a client may send, how long that may take, and what it may leave unread.
+
+The work for one read is bounded too, so that requests for health are answered between two reads of any other connection.
+"""
 
 import asyncio
 import sys
@@ -12,12 +15,20 @@ from uvicorn.server import ServerState
 # The first line and the headers of a request, from the connection or from their first byte on.
 HEAD_SECONDS = 10.0
 MOST_HEAD_BYTES = 16 * 1024
+# Of a connection at once. asyncio's own 256 KiB can be 43,000 chunks of one byte, or a head that is parsed whole before it is refused.
+READ_BYTES = 16 * 1024
+# A chunk costs the same whatever its size. A body may have so many, and one more for so many bytes of content.
+FREE_CHUNKS = 1024
+BYTES_A_CHUNK = 64
+# The line before a chunk has its size, and perhaps an extension. h11's time for a line that is none grows with the square of its length.
+MOST_LINE_BYTES = 1024
 # A client that takes nothing of its answer for so long has gone.
 WRITE_SECONDS = 30.0
 # Answers that their clients have not taken, over all connections.
 MOST_UNREAD_BYTES = 64 * 1024 * 1024
 REFUSALS = {
     400: "This is no request of HTTP/1.1, so nothing was changed. Next: correct it.",
+    413: f"The body comes in chunks too small for its size, so nothing was changed. Next: send it with Content-Length, or in chunks of {BYTES_A_CHUNK} bytes and more.",
     431: f"The first line and the headers have more than {MOST_HEAD_BYTES} bytes, so nothing was changed. Next: send fewer.",
     501: "The body has an encoding that is not known here, so nothing was changed. Next: send it with Content-Length.",
 }
@@ -60,18 +71,40 @@ class Connections(ServerState):
         self.unread.pop(one, None)
 
 
-class _Heads(h11.Connection):
-    """h11's reader, and stricter with a head: whoever reads one in two ways lets a second request through a proxy inside the first."""
+class _Reader(h11.Connection):
+    """
+    h11's reader, and stricter.
+
+    A head that can be read in two ways lets a second request through a proxy inside the first. A body in chunks of one byte costs six
+    times its length, and a parser's call for each.
+    """
+
+    _chunks = _content = 0
+    # A chunk's line may be the next thing to come.
+    _line = False
 
     def next_event(self) -> _HeadEvent:
         """
         As h11 has it.
 
         Raises:
-            h11.RemoteProtocolError: It is no request, or a head that is too large or says in two ways where its body ends.
+            h11.RemoteProtocolError: It is no request; a head is too large or says in two ways where its body ends; a chunk's line is too
+                long, or there are too many chunks.
         """
-        if self.their_state is not h11.IDLE:
-            return super().next_event()
+        if self.their_state is h11.IDLE:
+            return self._head()
+        if self._line and self.their_state is h11.SEND_BODY and self._line_bytes() > MOST_LINE_BYTES:
+            raise h11.RemoteProtocolError(REFUSALS[400])
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._line = event.chunk_end
+            self._chunks += event.chunk_end
+            self._content += len(event.data)
+            if self._chunks > FREE_CHUNKS + self._content // BYTES_A_CHUNK:
+                raise h11.RemoteProtocolError(REFUSALS[413], error_status_hint=413)
+        return event
+
+    def _head(self) -> _HeadEvent:
         before = len(self.trailing_data[0])
         event = super().next_event()
         if isinstance(event, h11.Request):
@@ -79,13 +112,21 @@ class _Heads(h11.Connection):
             if before - len(self.trailing_data[0]) > MOST_HEAD_BYTES:
                 raise h11.RemoteProtocolError(REFUSALS[431], error_status_hint=431)
             names = {name for name, _ in event.headers}
-            if b"transfer-encoding" in names and (b"content-length" in names or event.http_version < b"1.1"):
+            self._line = b"transfer-encoding" in names
+            if self._line and (b"content-length" in names or event.http_version < b"1.1"):
                 raise h11.RemoteProtocolError(REFUSALS[400])
+            self._chunks = self._content = 0
         return event
 
+    def _line_bytes(self) -> int:
+        """The bytes up to the next end of a line, behind the end of the chunk before."""
+        waiting = self.trailing_data[0]
+        end = waiting.find(b"\r\n", 2)
+        return len(waiting) if end < 0 else end
 
-class Bounded(H11Protocol):
-    """One connection. uvicorn bounds the pause between two requests; this bounds heads, the time for them, and answers that are not taken."""
+
+class Bounded(H11Protocol, asyncio.BufferedProtocol):
+    """One connection. uvicorn bounds the pause between two requests; this bounds heads, the time for them, reads, and answers that are not taken."""
 
     _head: asyncio.TimerHandle | None = None
     _write: asyncio.TimerHandle | None = None
@@ -99,7 +140,7 @@ class Bounded(H11Protocol):
     ) -> None:
         """Arguments are those of uvicorn's protocol; its state counts the connections."""
         super().__init__(config, server_state, app_state, _loop)
-        self.conn = _Heads(h11.SERVER, MOST_HEAD_BYTES)
+        self.conn = _Reader(h11.SERVER, MOST_HEAD_BYTES)
         self._all = server_state
 
     @property
@@ -119,6 +160,15 @@ class Bounded(H11Protocol):
         transport.set_write_buffer_limits(high=0)
         self._head = self.loop.call_later(HEAD_SECONDS, transport.abort)
         self._all.opened(self)
+
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's name
+        """Where the next read goes."""
+        self._read = bytearray(READ_BYTES)
+        return self._read
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """A read is there."""
+        self.data_received(bytes(memoryview(self._read)[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes. The time of a head begins with its first byte."""

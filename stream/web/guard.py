@@ -127,7 +127,7 @@ class RequestGuard:
         headers = Headers(scope=scope)
         if self._hosts is not None and not self._hosts.know(headers.get("host")):
             await self._refusal(scope, 421, OTHER_HOST, {})(scope, receive, guarded)
-        elif not (scope["method"] in SAFE_METHODS or scope["path"] in self._cross_site or self._is_ours(headers)):
+        elif not (scope["path"] in self._cross_site or self._is_ours(headers, safe=scope["method"] in SAFE_METHODS)):
             await self._refusal(scope, 403, OTHER_SITE, {})(scope, receive, guarded)
         elif scope["path"] in HEALTH_PATHS:
             # Without its body, which could keep it waiting.
@@ -146,9 +146,11 @@ class RequestGuard:
     def _refusal(self, scope: Scope, status: int, sentence: str, headers: dict[str, str]) -> Response:
         return self._rules.refusal(scope["path"], status, sentence, headers)
 
-    def _is_ours(self, headers: Headers) -> bool:
+    def _is_ours(self, headers: Headers, *, safe: bool) -> bool:
         by_program = headers.get("sec-fetch-site") is None and headers.get("origin") is None
-        return self._rules.programs if by_program else _same_site(headers)
+        if by_program:
+            return safe or self._rules.programs
+        return _same_site(headers) or (safe and _is_followed_link(headers))
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = bytearray()
@@ -201,6 +203,15 @@ def _same_site(headers: Headers) -> bool:
         return fetched in {"same-origin", "none"}
     origin = headers.get("origin")
     return origin is not None and urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+
+
+def _is_followed_link(headers: Headers) -> bool:
+    """
+    Did a person follow a link to this page? Only a browser knows that another site asks for it as a picture, a frame or by a script.
+
+    A page may give its reader an item, so another site must not ask for one in the reader's name and without the reader.
+    """
+    return headers.get("sec-fetch-mode", "navigate") == "navigate" and headers.get("sec-fetch-dest", "document") == "document"
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

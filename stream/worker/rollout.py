@@ -37,6 +37,8 @@ from tagstream.stream.worker.reach import SaidReach, Say
 LOOK_SECONDS = 0.1
 # As long as a client's metadata live: a topic that is made while the worker runs is found within this time.
 SEARCH_SECONDS = 15.0
+# From one line on events that were held to the next.
+HELD_SECONDS = 60.0
 LEAVE_SECONDS = 1.0
 # Of a bundle: each is fetched within `rollout.fetch_seconds`.
 FILES = 3
@@ -92,6 +94,9 @@ class WorkerRollout:
         self._said: WorkerState | None = None
         self._saying: asyncio.Future[Any] | None = None
         self._left = False
+        # Events that were held since the log said so, with their seconds.
+        self._held: list[tuple[int, float]] = []
+        self._held_said = -HELD_SECONDS
         # The plan that was tried last, and why it was refused; empty if it is ready.
         self._tried: tuple[int, str] = (0, "")
 
@@ -173,8 +178,20 @@ class WorkerRollout:
         except NotReadyError as error:
             raise self._lost(error) from error
         self._works = True
-        if (held := time.monotonic() - started) > LOOK_SECONDS:
-            log.info("rollout_held", events=len(taken), seconds=round(held, 3))
+        self._say_held(len(taken), time.monotonic() - started)
+
+    def _say_held(self, events: int, seconds: float) -> None:
+        """Log once a minute what was held since the last line, and the longest time."""
+        if seconds <= LOOK_SECONDS:
+            return
+        self._held.append((events, seconds))
+        now = time.monotonic()
+        if now - self._held_said >= HELD_SECONDS:
+            longest = max(seconds for _, seconds in self._held)
+            log.info(
+                "rollout_held", times=len(self._held), events=sum(count for count, _ in self._held), seconds=round(longest, 3)
+            )
+            self._held, self._held_said = [], now
 
     async def _admit(self, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
         if self._error is not None:

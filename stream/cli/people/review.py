@@ -52,7 +52,7 @@ def review(
     guidelines: Annotated[
         Path | None,
         typer.Option(
-            help="Markdown file on what each label means, shown beside the answers; for the shipped labels their own unless given.",
+            help="Markdown file on what each label means, shown beside the answers; unless given, what the bundle of the settings says, or of the shipped labels their own.",
             metavar="FILE",
             parser=path,
         ),
@@ -81,7 +81,7 @@ def review(
     from tagstream.stream import logs
     from tagstream.stream.deliver.state_folder import stem_of
     from tagstream.stream.review.console.access import Remembered, proxy
-    from tagstream.stream.review.console.guidelines import Guidelines, shipped
+    from tagstream.stream.review.console.guidelines import Guidelines, of_bundle, shipped
     from tagstream.stream.review.console.guidelines import read as read_guidelines
     from tagstream.stream.review.console.reports import checked_origin
     from tagstream.stream.review.store.store import file_of
@@ -102,7 +102,9 @@ def review(
         access=access,
         names=host_name or (),
         origins=[checked_origin(origin) for origin in report_origin or ()],
-        guidelines=shipped() if guidelines is None else Guidelines(text=read_guidelines(guidelines)),
+        guidelines=of_bundle(chosen.bundle) or shipped()
+        if guidelines is None
+        else Guidelines(text=read_guidelines(guidelines)),
     )
     logs.configure(level=chosen.log_level, form=chosen.log_format)
     run.run(chosen, plan, say=terminal.talk)

@@ -97,14 +97,14 @@ def _items(console: ReviewConsole) -> APIRouter:
         claim = console.store.queue.claim(reviewer)
         return console.empty(reviewer) if claim is None else console.item(claim)
 
-    @router.get("/again")
-    def again(request: Request, id: str) -> Response:  # noqa: A002 - the name in the address
-        """An item that has an answer, to be answered anew."""
+    @router.post("/again")
+    def again(request: Request, event: Text) -> Response:
+        """Take an item that has an answer, to answer it anew; it is the reviewer's next one."""
         reviewer = console.access.reviewer(request)
-        claim = console.store.queue.reopen(id, reviewer)
+        claim = console.store.queue.reopen(event, reviewer)
         if isinstance(claim, Lapsed):
             return console.trouble(reviewer, "It cannot be changed now", claim.message, status=409)
-        return console.item(claim)
+        return _to_next()
 
     @router.post("/answer")
     def answer(
@@ -163,9 +163,9 @@ def _others(console: ReviewConsole) -> APIRouter:
     """A reviewer's answers, live quality, help, and the requests of the page's script."""
     router = APIRouter()
 
-    @router.get("/standing.json")
+    @router.post("/standing.json")
     def standing(request: Request) -> Response:
-        """Whether there is an item for this reviewer: the page on which nothing waits asks for it."""
+        """Take an item for this reviewer, if there is one: the page on which nothing waits asks for it."""
         claim = console.store.queue.claim(console.access.reviewer(request))
         return JSONResponse({"next": claim is not None, "waiting": console.store.queue.figures().length})
 

@@ -1,4 +1,4 @@
-"""The guidelines of the labels, beside the answers: a Markdown file, the user's or the shipped one, rendered once at the start."""
+"""The guidelines of the labels, beside the answers: a Markdown file, the user's or the shipped one, or a bundle's labels in words."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from tagstream.model_export.bundle import bundle
+from tagstream.model_export.data.own.labels import of_record
+from tagstream.model_export.data.reader import RowsError
 
 SHIPPED = bundle.DEFAULT_BUNDLE.parents[1] / "corpus" / "guidelines.md"
 MOST_BYTES = 256 * 1024
@@ -32,10 +34,12 @@ class Guidelines:
     Attributes:
         text: As HTML; empty where there are none.
         labels: The labels that the text is about; None for whatever labels an item has.
+        opened: They are short: shown before a person asks for them.
     """
 
     text: Markup
     labels: frozenset[str] | None = None
+    opened: bool = False
 
     def about(self, labels: Iterable[str]) -> Markup:
         """The text for an item that has these labels; empty if it is about other ones."""
@@ -54,6 +58,18 @@ def shipped() -> Guidelines:
         GuidelinesError: The shipped file is missing or damaged.
     """
     return Guidelines(text=read(SHIPPED), labels=frozenset(bundle.read(bundle.DEFAULT_BUNDLE).manifest.labels))
+
+
+def of_bundle(folder: Path) -> Guidelines | None:
+    """The sentences about its labels that a bundle was begun with (`model start`); None without such a bundle: the console needs none."""
+    try:
+        manifest, _ = bundle.read_manifest(folder)
+        said = of_record(manifest.training, folder).labels
+    except (bundle.BundleError, RowsError):
+        return None
+    line = Markup('<p dir="auto"><b><bdi>{}</bdi></b> {}</p>')
+    text = Markup().join(line.format(label, words.about) for label, words in said.items())
+    return Guidelines(text=text, labels=frozenset(said), opened=True)
 
 
 def read(path: Path) -> Markup:

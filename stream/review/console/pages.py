@@ -142,6 +142,7 @@ class ReviewConsole:
             saved=last,
             trouble=trouble,
             guidelines=self.guidelines.about(claim.item.decision.probabilities),
+            guidelines_opened=self.guidelines.opened,
             max_note=MAX_NOTE_CHARACTERS,
         )
 

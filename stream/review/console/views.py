@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from tagstream.monitoring.quality import words as figures
 from tagstream.monitoring.quality.words import QualityTable
@@ -181,7 +181,6 @@ class SavedStrip:
     title: str
     tag: str
     model: str
-    address: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +192,7 @@ class OwnAnswer:
     model: str
     note: str
     ago: str
-    address: str
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +239,6 @@ def saved(given: Given) -> SavedStrip:
         title=given.title,
         tag=words.shown_tag(given.tag, OFF_SUBJECT),
         model="The model says the same." if same else f"The model says {given.model_tag}.",
-        address=again(given.event_id),
     )
 
 
@@ -253,7 +251,7 @@ def answers(own: Sequence[Given], now_ms: int) -> list[OwnAnswer]:
             model=given.model_tag,
             note=given.note or "",
             ago=f"{words.span(now_ms - milliseconds(given.decided_at))} ago",
-            address=again(given.event_id),
+            event_id=given.event_id,
         )
         for given in own
     ]
@@ -287,11 +285,6 @@ def _headline(found: LiveQuality | None, failure: str | None) -> str:
     if found.report is None:
         return "No decision of the last 30 days was drawn for people, so nothing can be measured. Next: see that the topic audit is there."
     return figures.headline(found.report, days=found.days)
-
-
-def again(event_id: str) -> str:
-    """The address of the page that corrects an answer."""
-    return f"/again?id={quote(event_id, safe='')}"
 
 
 def item(claim: Claim, neighbours: Sequence[Neighbour], twins: Sequence[Twin], *, note: str | None = None) -> ItemView:

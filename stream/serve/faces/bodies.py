@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from json import JSONDecodeError, JSONDecoder
 
 from fastapi import Request
 
 from tagstream.stream.serve.errors import RequestError
+
+# Reads all that msgspec reads, and keeps no number.
+_ELEMENTS = JSONDecoder(strict=False, parse_int=bool, parse_float=bool)
+_BLANKS = re.compile(r"[ \t\n\r]*")
 
 
 async def bounded(request: Request) -> bytes:
@@ -62,6 +67,40 @@ def check_rows(rows: int, most: int) -> None:
         RequestError: It has more rows than may wait.
     """
     if rows > most:
-        raise RequestError(
-            413, f"The request has {rows} rows, {most} are the most. Next: send several requests, or use tagstream batch."
-        )
+        raise RequestError(413, _too_many(str(rows), most))
+
+
+def check_elements(array: bytes, most: int) -> None:
+    """
+    Refuse a JSON array of more elements than may wait, without making the others: four megabytes can be two million.
+
+    Raises:
+        RequestError: It has more.
+        RecursionError: An element is nested too deep to be read.
+
+    >>> check_elements(b"[1, [2, 3], 4]", 3)
+    """
+    if array.count(b",") < most:
+        return
+    # A character for each byte: what stands in a string does not count here.
+    text = array.decode("latin-1")
+    at = text.index("[")
+    for _ in range(most):
+        try:
+            _, at = _ELEMENTS.raw_decode(text, _behind_blanks(text, at + 1))
+        except JSONDecodeError:
+            # msgspec ends there too, and says why.
+            return
+        at = _behind_blanks(text, at)
+        if text[at : at + 1] != ",":
+            return
+    raise RequestError(413, _too_many(f"more than {most}", most))
+
+
+def _behind_blanks(text: str, at: int) -> int:
+    found = _BLANKS.match(text, at)
+    return at if found is None else found.end()
+
+
+def _too_many(rows: str, most: int) -> str:
+    return f"The request has {rows} rows, {most} are the most. Next: send several requests, or use tagstream batch."

@@ -18,7 +18,7 @@ from tagstream.stream.contract.shape import PLAIN, Shape, placed
 from tagstream.stream.serve.answering import RowAnswering
 from tagstream.stream.serve.errors import RequestError
 from tagstream.stream.serve.faces import tensors
-from tagstream.stream.serve.faces.bodies import bounded, check_rows
+from tagstream.stream.serve.faces.bodies import bounded
 from tagstream.stream.serve.faces.described import OCTETS, describe
 from tagstream.stream.serve.faces.problems import json_response
 from tagstream.stream.serve.faces.tensors import NUMBER, TEXT, Output
@@ -74,7 +74,7 @@ class _Asked:
         """Decisions on rows of tensors."""
         now = self._now(name, version)
         asked, binary = tensors.split(await bounded(request), request.headers.get(tensors.LENGTH_HEADER))
-        values = _events(tensors.texts(asked.inputs, binary), self._most_rows, self._shape)
+        values = _events(tensors.texts(asked.inputs, binary, most=self._most_rows), self._shape)
         answers = await self._answering.answers(values)
         body, length = tensors.response(asked, _outputs(answers, self._labels), model=now.name, version=now.version)
         if length is None:
@@ -138,7 +138,7 @@ def routes(
     return router
 
 
-def _events(columns: Mapping[str, list[str]], most_rows: int, shape: Shape) -> list[bytes]:
+def _events(columns: Mapping[str, list[str]], shape: Shape) -> list[bytes]:
     """The event of each row. An empty description or id is none: a tensor has an element for every row."""
     titles = columns.get(TITLE)
     if titles is None:
@@ -148,7 +148,6 @@ def _events(columns: Mapping[str, list[str]], most_rows: int, shape: Shape) -> l
         tensors.bad(f"There is no input {min(strange)!r}; there are {', '.join((TITLE, *OPTIONAL))}")
     if len({len(column) for column in columns.values()}) > 1:
         tensors.bad("The tensors have different numbers of rows")
-    check_rows(len(titles), most_rows)
     rows: list[dict[str, Any]] = [{TITLE: title} for title in titles]
     for name in OPTIONAL:
         for row, text in zip(rows, columns.get(name, ()), strict=False):

@@ -13,6 +13,7 @@ from typing import Literal, NoReturn
 import msgspec
 
 from tagstream.stream.serve.errors import RequestError
+from tagstream.stream.serve.faces.bodies import check_rows
 
 LENGTH_HEADER = "inference-header-content-length"
 # A body has fewer bytes than a number of so many digits says.
@@ -102,12 +103,17 @@ def split(body: bytes, length: str | None) -> tuple[TensorRequest, bytes]:
         bad(f"The body is no request of the Open Inference Protocol ({error})")
 
 
-def texts(given: Sequence[Input], binary: bytes) -> dict[str, list[str]]:
+def texts(given: Sequence[Input], binary: bytes, *, most: int) -> dict[str, list[str]]:
     """
     The texts of each tensor, by its name.
 
+    Args:
+        given: The tensors.
+        binary: The data of those that have theirs behind the JSON.
+        most: The most elements of a tensor.
+
     Raises:
-        RequestError: A tensor is not one of texts, or has not as many as its shape says.
+        RequestError: A tensor is not one of texts, has not as many as its shape says, or has more than `most`.
     """
     found: dict[str, list[str]] = {}
     at = 0
@@ -118,9 +124,10 @@ def texts(given: Sequence[Input], binary: bytes) -> dict[str, list[str]]:
             bad(f"The tensor {tensor.name!r} comes twice")
         size = tensor.parameters.get("binary_data_size")
         if size is None:
+            check_rows(len(tensor.data or ()), most)
             found[tensor.name] = _flat(tensor)
         elif isinstance(size, int) and 0 <= size <= len(binary) - at:
-            found[tensor.name] = _unpacked(tensor.name, binary[at : at + size])
+            found[tensor.name] = _unpacked(tensor.name, binary[at : at + size], most)
             at += size
         else:
             bad(f"The binary data of the tensor {tensor.name!r} is not there")
@@ -143,7 +150,7 @@ def _flat(tensor: Input) -> list[str]:
     return found
 
 
-def _unpacked(name: str, data: bytes) -> list[str]:
+def _unpacked(name: str, data: bytes, most: int) -> list[str]:
     found: list[str] = []
     at = 0
     while at < len(data):
@@ -156,6 +163,7 @@ def _unpacked(name: str, data: bytes) -> list[str]:
             found.append(text.decode())
         except UnicodeDecodeError:
             bad(f"Element {len(found)} of the tensor {name!r} is not UTF-8")
+        check_rows(len(found), most)
         at += LENGTH_BYTES + size
     return found
 

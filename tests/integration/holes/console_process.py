@@ -65,6 +65,12 @@ class Console:
         assert answer.status_code == httpx.codes.OK
         return answer.text
 
+    def again(self, reviewer: str, event_id: str) -> str:
+        """The item of an answer that a reviewer changes."""
+        with self.browser(reviewer) as browser:
+            assert browser.post("/again", data={"event": event_id}).status_code == httpx.codes.SEE_OTHER
+        return self.page(reviewer)
+
     def post(self, reviewer: str, page: str, **fields: str | list[str]) -> None:
         """Send the form of a page with these fields."""
         found = SHOWN.search(page)

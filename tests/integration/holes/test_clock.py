@@ -102,8 +102,8 @@ def test_no_item_of_the_console_stays_hidden(
         console.post(name, console.page(name), tag="other")
     console.until_waiting(0)
     clock.set(-HOUR)
-    console.post("eve", console.page("eve", "/again?id=a"), tag="mlops")
-    assert "You answered mlops" in console.page("eve", "/again?id=a")
+    console.post("eve", console.again("eve", "a"), tag="mlops")
+    assert "You answered mlops" in console.again("eve", "a")
     assert console.page("ada", "/readyz") == "ready\n"
     console.page("ada", "/metrics")
     console.process.ask_to_end()

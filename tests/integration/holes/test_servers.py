@@ -197,6 +197,45 @@ def test_a_head_has_a_bound_also_where_it_comes_at_once(serving: Service, paddin
         assert status(serving.url, framed(CHUNKED, padding % (filled * size))) in expected
 
 
+def chunked(*parts: bytes) -> bytes:
+    """A request for decisions whose body comes in these chunks."""
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    return b"POST /classify HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n%b0\r\n\r\n" % (CHUNKED, framed)
+
+
+def test_a_body_in_chunks_of_one_byte_is_refused(serving: Service) -> None:
+    """Each costs as much as a large one: four connections would keep requests for health waiting for seconds."""
+    assert status(serving.url, chunked(*[b"x"] * 1_100)) == 413
+    with opened(serving.url, 4, chunked(*[b"x"] * 100_000)):
+        assert health(serving.url) == {200}
+
+
+def test_a_body_may_come_row_by_row(serving: Service) -> None:
+    """As many small chunks as a request may have rows, and chunks of any number that are not small."""
+    rows = [b'{"title": "Deploying model %d"},' % number for number in range(1_000)]
+    assert status(serving.url, chunked(b"[", *rows, b'{"title": "The last"}]')) == 200
+    assert status(serving.url, chunked(b'{"title": "', *[b"Deploying models in parts. " * 3] * 8_000, b'"}')) == 200
+
+
+@pytest.mark.parametrize("filled", [b"x", b" "], ids=["an extension", "spaces"])
+def test_the_line_before_a_chunk_has_a_bound(serving: Service, filled: bytes) -> None:
+    """A line of 250 kB that is none would keep the server busy for a minute."""
+    for size, expected in ((500, 200), (5_000, 400)):
+        line = b"%x;%b" % (len(EVENT), filled * size)
+        sent = b"%b%b\r\n%b\r\n0\r\n\r\n" % (chunked()[: -len(b"0\r\n\r\n")], line, EVENT)
+        assert status(serving.url, sent) == expected
+
+
+def test_more_rows_than_may_be_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    """Two million rows have room in four megabytes; each would be an object of a hundred bytes."""
+    with service(tmp_path) as running:
+        url = f"{running.url}/classify"
+        assert httpx.post(url, content=b"[%b]" % (b" " * 4_000_000), timeout=HANG_SECONDS).status_code == 200
+        before = peak_bytes(running.process)
+        assert httpx.post(url, content=b"[%b1]" % (b"1," * 2_000_000), timeout=HANG_SECONDS).status_code == 413
+        assert peak_bytes(running.process) - before < 40 * MIB
+
+
 @pytest.mark.broker
 def test_two_names_of_a_proxy_are_none(console: Console) -> None:
     """In one header or in two: one of them may be the client's own."""

@@ -115,7 +115,7 @@ def test_an_answer_in_the_page_is_a_decision_on_tagged(
     assert found is not None
     assert {value["tag"] for value in found.values()} == {"other"}
     assert all("reviewer" not in value and "note" not in value for value in found.values())
-    again = TOKEN.search(page.browser.get("/again", params={"id": ids[0]}).text)
+    again = TOKEN.search(page.browser.post("/again", data={"event": ids[0]}).text)
     assert again is not None
     assert page.answer(*again.groups(), "mlops").status_code == 200
     until(lambda: by_people(settings)[ids[0]]["version"] == 2, "the correction is on tagged")

@@ -81,7 +81,7 @@ function keepHold() {
 async function lookAgain() {
   if (document.visibilityState === "visible") {
     try {
-      const answer = await fetch("/standing.json", { headers: { Accept: "application/json" } });
+      const answer = await fetch("/standing.json", { method: "POST", headers: { Accept: "application/json" } });
       if (answer.ok && (await answer.json()).next) {
         location.assign("/");
         return;

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tagstream.monitoring.vocabulary import Reason
+from tagstream.stream.contract import shape as shape_file
 from tagstream.stream.contract.event import ContentEvent, Limits, Record, decode
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.contract.schema.events import of_shape, read
@@ -193,6 +194,28 @@ def test_a_refusal_says_where_it_looked(event: Any, shape: Shape, reason: Reason
     found = decoded(event, shape)
     assert isinstance(found, Refusal)
     assert (found.reason, found.message) == (reason, message)
+
+
+def test_a_blank_title_is_passed_over() -> None:
+    """The next pointer that finds a text counts, and the blank one is kept; where all are blank, the message names the setting for several texts."""
+    event = {"payload": {"subject": " "}, "title": "A"}
+    assert event_in(event, NESTED).title == "A"
+    assert own_fields(event_in(event, NESTED))["payload"] == {"subject": " "}
+    for found in (decoded({"payload": {"subject": " "}, "title": ""}, NESTED), decoded({"title": " "}, PLAIN)):
+        assert isinstance(found, Refusal)
+        assert "title is blank; the first text of fields.text" in found.message
+
+
+def test_members_are_sorted_once_however_many_pointers_lead_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead letter for a large object costs one look at its members, not one for each pointer."""
+    looks = []
+    named = shape_file._named
+    monkeypatch.setattr(shape_file, "_named", lambda found: (looks.append(len(found)), named(found))[1])
+    many = Shape(title=tuple(("payload", f"title-{number}") for number in range(100)))
+    found = decoded({"payload": {f"n{number}": 0 for number in range(1_000)}}, many)
+    assert isinstance(found, Refusal)
+    assert "/payload has n0, n1, n10, n100, n101, n102, n103, n104 and 992 others" in found.message
+    assert looks == [1, 1_000]
 
 
 @given(st.lists(texts, min_size=1, max_size=5).map(tuple))

@@ -37,6 +37,18 @@ def record(result: object, topic: str) -> Record:
     return found
 
 
+def test_a_tie_is_a_question_for_a_person() -> None:
+    """The order of the labels chooses no tag, also where the probabilities are above the threshold; of several tags none is a rival."""
+    model = foreign(thresholds=0.3)
+    tie = {"billing": 0.50001, "login": 0.49999, "other": 0.0}
+    asked = model.decide(EVENT, tie)
+    assert isinstance(asked, Decided)
+    value = json.loads(record(asked, "review").value or b"")
+    assert (value["reasons"], value["threshold"]) == (["low_confidence"], 1.0001)
+    assert record(model.decide(EVENT, tie, tags=("billing", "login")), "tagged")
+    assert record(model.decide(EVENT, {"billing": 0.5, "login": 0.4, "other": 0.1}), "tagged")
+
+
 def test_a_sure_decision_is_one_for_tagged_and_an_unsure_one_for_review() -> None:
     """Both can be read back; the name of the model stands in them, and the event's own field of our name is kept."""
     found = read_decision(record(foreign().decide(EVENT, sure("login")), "tagged"))

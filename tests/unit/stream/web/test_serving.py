@@ -134,6 +134,23 @@ def test_a_connection_without_a_whole_head_is_closed(monkeypatch: pytest.MonkeyP
     assert talked(sent).count(b"200 OK") == answers
 
 
+def test_a_connection_is_read_in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two of them other connections have their turn."""
+    sizes: list[int] = []
+    taken = Bounded.data_received
+
+    def seen(protocol: Bounded, data: bytes) -> None:
+        sizes.append(len(data))
+        taken(protocol, data)
+
+    monkeypatch.setattr(Bounded, "data_received", seen)
+    body = b"x" * 200_000
+    assert b"200 OK" in talked(
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    assert max(sizes) <= connection.READ_BYTES
+
+
 def test_the_parts_beside_it_outlive_its_requests() -> None:
     """The service that works on requests begins before the first and ends after the last, and hears of the stop before it ends."""
     steps: list[str] = []

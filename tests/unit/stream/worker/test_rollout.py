@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import msgspec
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from tagstream.model_export.bundle.bundle import Bundle
@@ -284,6 +285,23 @@ def test_no_event_begins_while_the_leader_of_the_topic_is_away(
             await worker.part.admit(batch(7), lambda: False)
 
     OneWorker(settings, pipeline, topic, monkeypatch).work(test)
+
+
+def test_what_is_held_is_logged_once_a_minute(settings: Settings, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first time at once; then one line has how often it was, of how many events, and the longest time."""
+    # Every batch counts as held.
+    monkeypatch.setattr(rollout, "LOOK_SECONDS", -1.0)
+
+    async def test(worker: OneWorker) -> None:
+        with structlog.testing.capture_logs() as logs:
+            for events in (3, 4, 5):
+                await worker.part.admit(batch(events), lambda: False)
+            monkeypatch.setattr(rollout, "HELD_SECONDS", 0.0)
+            await worker.part.admit(batch(6), lambda: False)
+        said = [(line["times"], line["events"]) for line in logs if line["event"] == "rollout_held"]
+        assert said == [(1, 1), (3, 3)]
+
+    OneWorker(settings, pipeline, Topic(under(bundle_name(pipeline.decider))), monkeypatch).work(test)
 
 
 def test_a_worker_says_that_it_is_ready_or_why_not(

@@ -1,11 +1,13 @@
 """Who may ask the console for what: hosts, sites, bodies, names of a proxy, and readers' reports."""
 
 import pytest
+from sqlalchemy import select
 
 from tagstream.stream.review.console.access import ProxyError, proxy
 from tagstream.stream.review.console.app import MAX_BODY_BYTES
 from tagstream.stream.review.console.reports import OriginError, checked_origin
-from tagstream.stream.review.store.queue import OF_A_CALLER
+from tagstream.stream.review.store.queue import LEASE, OF_A_CALLER
+from tagstream.stream.review.store.schema import items
 from tests.console.real_console import ReviewDesk, item
 from tests.unit.stream.review.console.conftest import Client, client_of
 
@@ -37,6 +39,49 @@ def test_a_form_of_another_site_changes_nothing(queue: ReviewDesk, headers: dict
     assert ("a" in queue.saved) == (status == 303)
 
 
+LOOKED_AT = ("/", "/again?id=done", "/again", "/standing.json", "/answers", "/quality", "/help", "/name", "/renew", "/reports")
+
+
+@pytest.mark.parametrize("cookie", [True, False], ids=["as the reviewer", "without a cookie"])
+def test_what_another_site_looks_at_changes_nothing(queue: ReviewDesk, *, cookie: bool) -> None:
+    """As a picture, a frame or by a script: no item is given, taken away or held for longer. A link that a person follows opens the page."""
+    client = client_of(queue)
+    queue.add(item("done", "First"))
+    queue.answer("done", "other", "ada")
+    for event_id in ("held", "free"):
+        queue.add(item(event_id, event_id))
+    if cookie:
+        queue.claim("ada")
+    before = leases(queue)
+    for mode, kind in (("no-cors", "image"), ("navigate", "iframe"), ("cors", "empty")):
+        for path in LOOKED_AT:
+            client.get(path, headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": kind})
+    assert leases(queue) == before
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get("/", headers=link).status_code == 200
+
+
+def test_of_all_that_is_looked_at_the_next_item_alone_is_given(queue: ReviewDesk) -> None:
+    """The page of the next item gives it; every other change is a form."""
+    client = client_of(queue)
+    queue.add(item("done", "First"))
+    queue.answer("done", "other", "ada")
+    queue.add(item("free", "Second"))
+    before = leases(queue)
+    for path in LOOKED_AT[1:]:
+        client.get(path)
+    assert leases(queue) == before
+    client.get("/")
+    assert leases(queue) != before
+
+
+def leases(queue: ReviewDesk) -> list[tuple[object, ...]]:
+    """Who holds what, and how long."""
+    columns = (items.c.event_id, *(items.c[name] for name in LEASE))
+    with queue.store.database.reading() as connection:
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(items.c.event_id))]
+
+
 @pytest.mark.parametrize(
     ("host", "status"), [("127.0.0.1:8090", 200), ("localhost", 200), ("review.example", 200), ("evil.example", 421), ("", 421)]
 )
@@ -50,7 +95,7 @@ def test_a_body_has_a_bound(client: Client) -> None:
     assert client.post("/answer", content=b"x" * (MAX_BODY_BYTES + 1)).status_code == 413
 
 
-@pytest.mark.parametrize("path", ["/", "/help", "/answers", "/name", "/nothing", "/again?id=x"])
+@pytest.mark.parametrize("path", ["/", "/help", "/answers", "/name", "/nothing"])
 def test_every_page_has_the_policy(client: Client, path: str) -> None:
     """No inline script or style, no frame, nothing kept by the browser."""
     headers = client.get(path).headers
@@ -83,8 +128,8 @@ def test_no_item_is_shown_before_all_answers_are_known(queue: ReviewDesk) -> Non
     """A store that is being filled would show items that have an answer. Reports are taken meanwhile."""
     queue.add(item("a", "First"))
     client = client_of(queue, trouble="The queue is being read. Next: look again in a moment.")
-    for path in ("/", "/answers", "/again?id=a"):
-        found = client.get(path)
+    for method, path in (("GET", "/"), ("GET", "/answers"), ("POST", "/again"), ("POST", "/standing.json")):
+        found = client.request(method, path, data={"event": "a"})
         assert found.status_code == 503
         assert "The queue is being read." in found.text
     assert client.get("/healthz").status_code == 200

@@ -11,6 +11,7 @@ from tagstream.stream.review.console import guidelines
 from tagstream.stream.review.console.access import Remembered
 from tagstream.stream.review.console.guidelines import Guidelines, GuidelinesError
 from tagstream.stream.review.store.records import Door
+from tests.cold import begun_with
 from tests.console.real_console import ReviewDesk, item
 from tests.foreign.labels import MANY, TICKETS
 from tests.unit.stream.review.console.conftest import client_of
@@ -38,6 +39,27 @@ def test_the_shipped_guidelines_are_shown_for_the_shipped_labels_alone(queue: Re
     assert "which channel would a reader subscribe to" in page
     queue.add(item("T-2", "App crashes", tag="bug", labels=TICKETS))
     assert "Guidelines" not in client_of(queue, Remembered(name="grace"), guidelines=shipped).get("/").text
+
+
+def test_the_sentences_of_a_bundle_that_was_begun_in_words_are_shown_at_once(
+    queue: ReviewDesk, tiny_bundle_folder: Path, tmp_path: Path
+) -> None:
+    """A person who chooses sees what each label means, as text; an item of other labels has nothing."""
+    said = {"bug": {"about": "Something is <b>broken</b>."}, "access": {"about": "Nobody gets in."}}
+    words = guidelines.of_bundle(begun_with(said, tiny_bundle_folder, tmp_path / "begun"))
+    assert words is not None
+    queue.add(item("T-1", "App crashes", tag="bug", labels=tuple(said)))
+    page = client_of(queue, guidelines=words).get("/").text
+    assert '<details class="guidelines" open>' in page
+    assert '<p dir="auto"><b><bdi>bug</bdi></b> Something is &lt;b&gt;broken&lt;/b&gt;.</p>' in page
+    queue.add(item("T-2", "Charged twice", tag="billing", labels=("billing", "bug")))
+    assert "Guidelines" not in client_of(queue, Remembered(name="grace"), guidelines=words).get("/").text
+
+
+def test_other_bundles_and_none_say_nothing_of_labels(tiny_bundle_folder: Path, tmp_path: Path) -> None:
+    """The console needs no bundle."""
+    assert guidelines.of_bundle(tiny_bundle_folder) is None
+    assert guidelines.of_bundle(tmp_path / "none") is None
 
 
 def test_a_link_to_a_file_beside_the_guidelines_is_only_its_words() -> None:
