@@ -3,7 +3,8 @@
 The topic has one partition, keeps everything, and has one writer at a time, the controller. Its records count in their order, and
 `tagstream.stream.rollout.epochs` is the only reader of their meaning. Rights: whoever may write here chooses the model.
 
-A record that this version cannot read is an error and never skipped: it may say that another model decides from here on.
+Every record of every version is a JSON object with `kind`, `epoch`, `at` and `by`. Anything else is not ours: all readers skip it alike, and warn.
+A record of ours that this version cannot read is an error and never skipped: it may say that another model decides from here on.
 """
 
 from typing import Annotated
@@ -26,7 +27,11 @@ Why = Annotated[str, msgspec.Meta(max_length=MAX_NOTE_CHARACTERS)]
 
 
 class RolloutRecordError(ValueError):
-    """A record of `rollout` that this version cannot read. The message says which and why, without its content."""
+    """
+    The records of `rollout` are not there as a whole, or this version cannot read one of them, so nobody may decide.
+
+    The message says which and why, without their content.
+    """
 
     exit_code = 2
 
@@ -271,21 +276,42 @@ RolloutRecord = Start | Plan | Close | Marks | Abort | Verdict
 _DECODER: msgspec.json.Decoder[RolloutRecord] = msgspec.json.Decoder(RolloutRecord)
 
 
-def read_rollout(record: Record) -> RolloutRecord:
+class _Envelope(msgspec.Struct):
+    """The fields that a record has in every version."""
+
+    kind: str
+    epoch: Epoch
+    at: str
+    by: str
+
+
+def read_rollout(record: Record) -> RolloutRecord | None:
     """
-    Read one record of the topic.
+    Read one record of the topic; None for one that no version has written, and that means nothing.
 
     Raises:
-        RolloutRecordError: It is no record of this contract, or of a later version of it.
+        RolloutRecordError: It is a record of a rollout, and this version cannot read it.
     """
+    value = record.value or b""
     try:
-        return _DECODER.decode(record.value or b"")
+        return _DECODER.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if not _is_ours(value):
+            return None
         msg = (
-            f"{record.topic}/{record.partition} has at offset {record.offset} a record that this version of tagstream cannot read "
-            f"({fault(error)}), and it may name the model that decides. Next: run the version that wrote it."
+            f"{record.topic}/{record.partition} has at offset {record.offset} a record of a later version ({fault(error)}), which this version of "
+            "tagstream cannot read, and it may name the model that decides. Next: run the version that wrote it; if another program wrote it: "
+            'docs/rollout-help.md, "The way back".'
         )
         raise RolloutRecordError(msg) from error
+
+
+def _is_ours(value: bytes) -> bool:
+    try:
+        msgspec.json.decode(value, type=_Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def read_worker_state(record: Record) -> WorkerState | None:
@@ -313,5 +339,7 @@ def write_rollout(record: RolloutRecord) -> bytes:
         RolloutRecordError: A field has a value that no reader would take.
     """
     value = msgspec.json.encode(record)
-    read_rollout(Record(key=None, value=value, topic="rollout"))
+    if read_rollout(Record(key=None, value=value, topic="rollout")) is None:
+        msg = f"`{type(record).__name__.lower()}` has an epoch that no reader would take. Next: see `tagstream rollout log`, and who has WRITE on the topic."
+        raise RolloutRecordError(msg)
     return value

@@ -1,36 +1,147 @@
-"""Checks of a rollout: the options of its two topics, the bundle that decides, and members of the group that do not follow it."""
+"""Checks of a rollout: the options of its two topics, its records, the bundle that decides, and members of the group that do not follow it."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from tagstream.stream.change import operations
-from tagstream.stream.contract.rollout import RolloutRecordError
+from tagstream.stream.contract.published import milliseconds
+from tagstream.stream.contract.rollout import Plan, RolloutRecord, RolloutRecordError
 from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
-from tagstream.stream.kafka.rollout import OPTIONS_OF_RECORDS, OPTIONS_OF_WORKERS, rollout_topic, workers_of
+from tagstream.stream.kafka.rollout import (
+    LOADING_SECONDS,
+    OPTIONS_OF_RECORDS,
+    OPTIONS_OF_WORKERS,
+    rollout_reader,
+    rollout_topic,
+    workers_of,
+)
+from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
 
 AS_CONTROLLER = "run the doctor as the user of the controller (tagstream doctor --acls USER --role controller)"
+# From close to marks some tens of milliseconds pass, while brokers and controller are well.
+CLOSING_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRecords:
+    """
+    The topic's records as they stand.
+
+    Attributes:
+        epochs: The records, folded. What is closing has been closing for `CLOSING_SECONDS`.
+        skipped: How many are no records of a rollout.
+        uncounted: How many change nothing, since the protocol does not allow them in their place.
+        planned_at: When the newest plan was written, by its controller's clock; empty without one.
+    """
+
+    epochs: Epochs
+    skipped: int = 0
+    uncounted: int = 0
+    planned_at: str = ""
 
 
 def rollout(settings: Settings) -> Iterator[CheckFinding]:
     """
-    Every check of a rollout; none where there is no topic of one, or this user may not know of it. The topic `content` exists.
+    Every check of a rollout; none where none has begun. The topic `content` exists.
 
     Raises:
         BrokerUnreachableError: No broker answered.
     """
-    if rollout_topic(settings) is None:
+    try:
+        if rollout_topic(settings) is None:
+            return
+    except RolloutRecordError as error:
+        yield finding_of(f"rollout {settings.rollout.topic}", Status.FAIL, error)
         return
     wanted = {settings.rollout.topic: OPTIONS_OF_RECORDS, settings.rollout.workers_topic: OPTIONS_OF_WORKERS}
     described = admin.describe(settings, wanted)
     options = admin.topic_options(settings, wanted, sorted({key for options in wanted.values() for key in options}))
     for name, needed in wanted.items():
         yield _topic(settings, name, described[name].partitions, needed, options.get(name, {}))
-    yield _decides(settings)
-    yield _members(settings)
+    newest = 0
+    try:
+        found = asyncio.run(read_records(settings))
+    except (RolloutRecordError, BrokerUnreachableError) as error:
+        # A user who may see the topic may not be allowed to read it; without it no worker decides.
+        yield finding_of(f"rollout {settings.rollout.topic} records", Status.FAIL, error)
+    else:
+        yield from _records(settings, found, now=time.time())
+        yield _decides(found.epochs)
+        newest = found.epochs.newest
+    yield _members(settings, newest)
+
+
+async def read_records(settings: Settings) -> RolloutRecords:
+    """
+    Read all records. Where an epoch is closing, wait until it is marked, for `CLOSING_SECONDS` at most.
+
+    Raises:
+        RolloutRecordError: They are not there as a whole, or one cannot be read by this version.
+        BrokerUnreachableError: No broker answered.
+    """
+    plans: list[Plan] = []
+    uncounted: list[int] = []
+
+    def taken(record: RolloutRecord, offset: int, counts: bool) -> None:  # noqa: FBT001 - a reader's callback
+        if not counts:
+            uncounted.append(offset)
+        elif isinstance(record, Plan):
+            plans.append(record)
+
+    async with rollout_reader(settings, taken) as reader:
+        until = time.monotonic() + CLOSING_SECONDS
+        while reader.epochs.closing is not None and time.monotonic() < until:
+            await reader.wait_for_more()
+        planned_at = plans[-1].at if reader.epochs.planned is not None else ""
+        return RolloutRecords(epochs=reader.epochs, skipped=reader.skipped, uncounted=len(uncounted), planned_at=planned_at)
+
+
+def _records(settings: Settings, found: RolloutRecords, *, now: float) -> Iterator[CheckFinding]:
+    """The records of another group, an epoch that does not begin, a plan that was left, and what others wrote. `now`: Unix seconds."""
+    check, epochs, well = f"rollout {settings.rollout.topic} records", found.epochs, True
+    if epochs.started and epochs.group != settings.group:
+        well = False
+        yield CheckFinding(
+            check=check,
+            status=Status.FAIL,
+            detail=f"they are those of the group {epochs.group!r}: no event of {settings.group} begins",
+            fix="correct TAGSTREAM_GROUP, or name a topic of its own by TAGSTREAM_ROLLOUT__TOPIC",
+        )
+    if epochs.closing is not None:
+        well = False
+        yield CheckFinding(
+            check=check,
+            status=Status.FAIL,
+            detail=f"epoch {epochs.closing} is closing and nobody has marked it for {CLOSING_SECONDS:g} s: workers hold their events, and end with 70",
+            fix="tagstream rollout finish",
+        )
+    elif epochs.planned is not None:
+        waited = now - milliseconds(found.planned_at) / 1000
+        if waited > settings.rollout.fetch_seconds + LOADING_SECONDS:
+            well = False
+            yield CheckFinding(
+                check=check,
+                status=Status.WARN,
+                detail=f"epoch {epochs.planned.epoch} is planned for {waited:.0f} s, longer than a controller waits: its controller has ended, "
+                "and workers load its bundle at each start",
+                fix="tagstream rollout finish gives it up",
+            )
+    if found.skipped or found.uncounted:
+        well = False
+        yield CheckFinding(
+            check=check,
+            status=Status.WARN,
+            detail=f"{counted(found.skipped, 'record')} that no version of tagstream has written, and {found.uncounted} out of their place, which change "
+            "nothing: another program writes there, and may choose the model",
+            fix="tagstream rollout log shows those that can be read; take WRITE on the topic from everyone but the controller",
+        )
+    if well:
+        yield CheckFinding(check=check, status=Status.OK, detail="whole, and all of them count")
 
 
 def _topic(
@@ -69,18 +180,9 @@ def _topic(
     return CheckFinding(check=check, status=Status.OK, detail=f"one partition{said}")
 
 
-def _decides(settings: Settings) -> CheckFinding:
+def _decides(epochs: Epochs) -> CheckFinding:
     """The bundle of the newest epoch, which decides in the place of the setting `bundle`."""
     check = "rollout epoch"
-    try:
-        _, epochs = asyncio.run(operations.history(settings))
-    except RolloutRecordError as error:
-        return finding_of(check, Status.FAIL, error)
-    except BrokerUnreachableError as error:
-        why, _, _ = str(error).partition(" Next: ")
-        return CheckFinding(
-            check=check, status=Status.WARN, detail=f"which bundle decides is not known: {why}", fix=AS_CONTROLLER
-        )
     if not epochs.started:
         return CheckFinding(check=check, status=Status.OK, detail="none has begun: the bundle of the settings decides")
     now = epochs.models(epochs.newest)
@@ -93,7 +195,7 @@ def _decides(settings: Settings) -> CheckFinding:
     )
 
 
-def _members(settings: Settings) -> CheckFinding:
+def _members(settings: Settings, newest: int) -> CheckFinding:
     check = "rollout members"
     try:
         workers = workers_of(settings)
@@ -107,6 +209,15 @@ def _members(settings: Settings) -> CheckFinding:
             fix=AS_CONTROLLER,
         )
     silent = sorted(host for host, state in workers if state is None)
+    behind = sorted(host for host, state in workers if state is not None and state.epoch < newest)
+    if behind and not silent:
+        return CheckFinding(
+            check=check,
+            status=Status.WARN,
+            detail=f"{len(behind)} of {counted(len(workers), 'member')} have not said that they decide by epoch {newest} ({', '.join(behind)}): "
+            "they hang, or may not write their word",
+            fix="look at their log and /readyz; restart them: docs/rollout-help.md",
+        )
     if not silent:
         return CheckFinding(check=check, status=Status.OK, detail=f"{counted(len(workers), 'member')} of the group follow it")
     return CheckFinding(

@@ -62,8 +62,10 @@ from tagstream.stream.kafka.errors import (
     translated,
     unreachable,
 )
+from tagstream.stream.kafka.group_memory import remembered_epoch
 from tagstream.stream.kafka.reading.log import Log, log_of
 from tagstream.stream.kafka.rights import Operation, Resource, Right, Role, missing, rights
+from tagstream.stream.logs import logger
 from tagstream.stream.rollout.controller import (
     Controller,
     ControllerError,
@@ -96,27 +98,31 @@ REFUSALS = {
     GroupAuthorizationFailedError.errno: Resource.GROUP,
     TransactionalIdAuthorizationFailed.errno: Resource.TRANSACTIONAL_ID,
 }
+WAY_BACK = 'docs/rollout-help.md, "The way back"'
 # What was decided is kept for ever, and of each worker the last word.
 OPTIONS_OF_RECORDS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 OPTIONS_OF_WORKERS = {"cleanup.policy": "compact"}
 # Records of a topic that this makes have the broker's time: `rollout log --at` then depends on no clock of whoever changes the model.
 OPTIONS_OF_NEW = {"message.timestamp.type": "LogAppendTime"}
 APPENDED = 1
+log = logger("tagstream.rollout")
 
 
 def rollout_topic(settings: Settings) -> dict[str, str] | None:
     """
-    The ids of the topic `rollout` and of the content topics by their names; None if there is no topic `rollout`, or this user may not know of it.
+    The ids of the topic `rollout` and of the content topics by their names; None if there is no rollout.
 
     Raises:
+        RolloutRecordError: There was one: the group has decided by its epochs, and the topic is gone, or this user may not know of it.
         BrokerUnreachableError: No broker answered.
     """
     names = (settings.rollout.topic, *settings.content_topics)
     with admin(settings) as client:
         described = {topic["name"]: topic for topic in client.describe_topics(list(names))}
-    # Without the right to see a topic, brokers give the same answer for one that is not there.
-    if described[settings.rollout.topic]["error_code"] in ABSENT:
-        return None
+        # Without the right to see a topic, brokers give the same answer for one that is not there.
+        if described[settings.rollout.topic]["error_code"] in ABSENT:
+            _require_never_begun(settings, client)
+            return None
     for name in names:
         # A leader that is being elected, metadata that are not there yet: nothing is known, and the caller asks again.
         if code := described[name]["error_code"]:
@@ -126,6 +132,19 @@ def rollout_topic(settings: Settings) -> dict[str, str] | None:
 
 class NoGroupError(ControllerError):
     """The brokers know no such group, so there is nothing to change."""
+
+
+def _require_never_begun(settings: Settings, client: KafkaAdminClient) -> None:
+    if epoch := remembered_epoch(settings, client):
+        raise _lost(settings, epoch, "is not there, or this user may not see it")
+
+
+def _lost(settings: Settings, epoch: int, what: str) -> RolloutRecordError:
+    topic = settings.rollout.topic
+    return RolloutRecordError(
+        f"the group {settings.group} has decided by epoch {epoch} of the topic {topic}, and the topic {what}: it is not known which model decides. "
+        f"Next: grant READ on the topic, or fill it again from a copy; without one begin anew under another TAGSTREAM_ROLLOUT__TOPIC: {WAY_BACK}."
+    )
 
 
 Taken = Callable[[RolloutRecord, int, bool], None]
@@ -138,12 +157,14 @@ class RolloutReader:
 
     Attributes:
         epochs: The records that were read, folded.
+        skipped: How many records were no records of a rollout.
     """
 
     def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, asking: AIOKafkaConsumer, taken: Taken) -> None:
         """See `rollout_reader`."""
         self._asking = asking
         self.epochs = Epochs()
+        self.skipped = 0
         self._settings = settings
         self._consumer = consumer
         self._taken = taken
@@ -243,16 +264,34 @@ class RolloutReader:
 
     async def _read(self) -> None:
         while True:
+            foreign: list[int] = []
             for found in (await self._consumer.getmany(self._place, timeout_ms=POLL_MS)).get(self._place, ()):
                 record = read_rollout(
                     Record(key=found.key, value=found.value, topic=found.topic, offset=found.offset, partition=0)
                 )
+                if record is None:
+                    foreign.append(found.offset)
+                    continue
                 self._written_ms[found.offset] = found.timestamp
                 counts = self.epochs.take(record)
                 if not counts:
                     self._uncounted.add(found.offset)
                 self._taken(record, found.offset, counts)
+            if foreign:
+                self._say_skipped(foreign)
             self._more.set()
+
+    def _say_skipped(self, offsets: Sequence[int]) -> None:
+        self.skipped += len(offsets)
+        log.warning(
+            "rollout_records_skipped",
+            topic=self._place.topic,
+            records=len(offsets),
+            first_offset=offsets[0],
+            why="no version of tagstream has written them: another program writes to the topic",
+            consequence="none; whoever may write there may also choose the model",
+            next="take WRITE on the topic from everyone but the controller",
+        )
 
     async def stop(self) -> None:
         """Read no more."""
@@ -270,6 +309,7 @@ async def rollout_reader(settings: Settings, taken: Taken = lambda *_: None) -> 
         taken: Is told of each record, in the event loop.
 
     Raises:
+        RolloutRecordError: Records are missing at the beginning or the end, or one of them cannot be read by this version.
         BrokerUnreachableError: No broker answered.
     """
     # A broker answers the requests of a connection in their order, and one that waits for new records half a second later. So the end is
@@ -281,14 +321,28 @@ async def rollout_reader(settings: Settings, taken: Taken = lambda *_: None) -> 
         consumer.assign([TopicPartition(settings.rollout.topic, 0)])
         await consumer.seek_to_beginning()
         await _check_beginning(settings, asking)
+        # Before the end is asked for: the group commits an epoch after its records are there.
+        remembered = await asyncio.to_thread(_remembered, settings)
         reader = RolloutReader(settings, consumer, asking, taken)
         try:
+            newest = (await reader.read_to(await reader.end())).newest
+            if newest < remembered:
+                raise _lost(
+                    settings,
+                    remembered,
+                    f"has no records of it: it was made again, or its end was lost (newest epoch {newest})",
+                )
             yield reader
         finally:
             await reader.stop()
     finally:
         # A client that is stopped while it waits to ask again raises its own cancellation, in place of why this ends.
         await asyncio.gather(consumer.stop(), asking.stop(), return_exceptions=True)
+
+
+def _remembered(settings: Settings) -> int:
+    with admin(settings) as client:
+        return remembered_epoch(settings, client)
 
 
 async def _check_beginning(settings: Settings, asking: AIOKafkaConsumer) -> None:
@@ -305,7 +359,7 @@ async def _check_beginning(settings: Settings, asking: AIOKafkaConsumer) -> None
     if first:
         msg = (
             f"the topic {settings.rollout.topic} begins at offset {first}: its first records were removed, and with them what models decided. "
-            "Next: keep it for ever (retention.ms and retention.bytes -1, cleanup.policy delete); a new topic, named by rollout.topic, begins anew."
+            f"Next: {WAY_BACK}; and keep it for ever (retention.ms and retention.bytes -1, cleanup.policy delete)."
         )
         raise RolloutRecordError(msg)
 
@@ -812,6 +866,7 @@ def _make_topics(settings: Settings) -> None:
                 raise _denied(settings, str(missing(settings, right, ())))
         absent = [topic["name"] for topic in described if topic["error_code"]]
         if settings.rollout.topic in absent:
+            _require_never_begun(settings, client)
             require_group(settings, client)
         for name in absent:
             configs = wanted[name] | OPTIONS_OF_NEW

@@ -15,7 +15,7 @@ this by what it remembers, where it seeks, or by handing over an event twice. A 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -26,6 +26,7 @@ from kafka import TopicPartition as PlainTopicPartition
 
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.kafka.partitioner import Partitioner
 from tagstream.stream.kafka.rights import transactional_prefix
 from tagstream.stream.logs import logger
@@ -87,12 +88,13 @@ class _Held:
 
     producer: Any
     first: int | None
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Transactions:
     """The producers of the partitions that this worker holds. For one event loop."""
 
-    def __init__(self, settings: Settings, lost: Lost = lambda *_: None, metadata: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, settings: Settings, lost: Lost = lambda *_: None, memory: GroupMemory | None = None) -> None:
         """
         Begin with no partitions.
 
@@ -100,10 +102,10 @@ class Transactions:
             settings: Topics, group and bounds.
             lost: Called with a partition, an offset and the offsets of a batch; returns the first record, from that offset to the last of
                 the batch, that was taken and is not in the batch, else None.
-            metadata: Returns the metadata of a commit.
+            memory: Of the group, which commits carry; None for none.
         """
         self._settings = settings
-        self._metadata = metadata
+        self._memory = memory or GroupMemory()
         self._lost = lost
         self._names = settings.topic_names
         self._held: dict[TopicPartition, _Held] = {}
@@ -170,10 +172,31 @@ class Transactions:
             # Once the offset after it is committed, it would never be read again.
             msg = f"{partition.topic}/{partition.partition}: offset {missing} was taken and never delivered, but a later one was to be"
             raise LostError(msg)
+        async with held.busy:
+            await self._transact(partition, held, fresh, after)
+        return fresh
+
+    async def remember(self, partitions: Iterable[Any]) -> None:
+        """
+        Commit once more what was committed under an earlier epoch than that of now, so that the group remembers the epoch.
+
+        Raises:
+            KafkaError: Another worker has taken the partition over, or the brokers refused.
+            TimeoutError: They did not answer within `produce_timeout_seconds`.
+        """
+        for partition in self._memory.lacking({TopicPartition(tp.topic, tp.partition) for tp in partitions}):
+            held = self._held.get(partition)
+            if held is not None and held.first is not None:
+                async with held.busy, asyncio.timeout(self._settings.produce_timeout_seconds):
+                    await self._transact(partition, held, (), held.first)
+
+    async def _transact(self, partition: TopicPartition, held: _Held, publications: Sequence[Publication], after: int) -> None:
+        """Commit publications and an offset in one transaction."""
+        metadata = self._memory.metadata
         await held.producer.begin_transaction()
         confirmations: list[Any] = []
         try:
-            for publication in fresh:
+            for publication in publications:
                 for topic, value in publication.records:
                     confirmation = await held.producer.send(
                         self._names[topic],
@@ -193,11 +216,11 @@ class Transactions:
         # Every confirmation is awaited: the commit waits for the records but does not raise if one of them was refused.
         await asyncio.gather(
             *confirmations,
-            held.producer.send_offsets_to_transaction({partition: (after, self._metadata())}, self._settings.group),
+            held.producer.send_offsets_to_transaction({partition: (after, metadata)}, self._settings.group),
         )
         await held.producer.commit_transaction()
         held.first = after
-        return fresh
+        self._memory.noted([partition], metadata)
 
     async def _started(self, partition: TopicPartition) -> Any:
         options = client_options(self._settings)

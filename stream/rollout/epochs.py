@@ -8,7 +8,7 @@ The fold obeys only what the protocol allows in its place; everything else in th
 late, or that a mistaken program wrote, means the same to all:
 
 - `start` counts as the first record alone.
-- `plan n` counts if n is above every number before it and no epoch is closing.
+- `plan n` counts if n is above every number before it, by `MOST_LEAP` at most, and no epoch is closing. Else one plan could use up all numbers.
 - `close n` counts for the newest plan, if it is neither marked nor given up and no other epoch is closing.
 - `marks n` counts while n is closing, if it lists every partition that is known. The first listing of a partition, in whatever epoch, is
   offset 0: nobody has decided an event of it. While nothing is closing, `marks` of the newest epoch adds partitions that are new, and nothing else.
@@ -32,6 +32,9 @@ from tagstream.stream.contract.rollout import (
     Start,
     Verdict,
 )
+
+# Controllers take the next number. A topic that was put together again from its readable records may lack some.
+MOST_LEAP = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +173,7 @@ class Epochs:
         return True
 
     def _plan(self, record: Plan) -> bool:
-        if not self.started or self.closing is not None or record.epoch <= self._highest:
+        if not self.started or self.closing is not None or not 0 < record.epoch - self._highest <= MOST_LEAP:
             return False
         self._highest = record.epoch
         self.planned = Models.of(record)

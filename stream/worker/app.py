@@ -24,13 +24,13 @@ from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import Guard, Unguarded, decided
 from tagstream.stream.deliver.delivery import Deliveries, Delivery, Send, Transact
 from tagstream.stream.deliver.fatal import die, end
+from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.kafka.transactions import Transactions
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.tracing import UNTRACED, TracingHooks
 from tagstream.stream.worker.drift import DriftObserver, watch_of
 from tagstream.stream.worker.faust_app import App, QueuedStream, faust_app, plain_sender, raw_topic, sender
-from tagstream.stream.worker.inner_consumer import GroupStart
 from tagstream.stream.worker.position import AnswersTopic, PositionReporter
 from tagstream.stream.worker.references import References
 from tagstream.stream.worker.rollout import WorkerRollout
@@ -121,15 +121,15 @@ def build(  # noqa: PLR0913 - parts are named arguments
         follows_rollout: Look for the topic of a rollout, and begin no event before it is known whether there is one.
     """
     app = faust_app(settings, idempotent=idempotent)
-    app.group_start = group_start = GroupStart(told=metrics.group_began)
+    app.group_memory = memory = GroupMemory(told=metrics.group_began)
     guard = guard or Unguarded()
     drift = None
     if watch is not None:
         drift = _drift(app, settings, watch, metrics, pipeline, published=drift_topic, shared=references_topic)
     if settings.delivery == "exactly_once":
-        app.transactions = Transactions(settings, lost=_lost(app), metadata=lambda: group_start.metadata)
+        app.transactions = Transactions(settings, lost=_lost(app), memory=memory)
     transact = app.transactions.deliver if app.transactions is not None else None
-    rollout = _rollout(app, settings, pipeline, metrics) if follows_rollout else None
+    rollout = _rollout(app, settings, pipeline, metrics, memory) if follows_rollout else None
     send = sender(app, settings)
     content = Delivery(
         decide=tracing.deciding(functools.partial(decided, guard, pipeline.publications), settings.topics.content),
@@ -156,7 +156,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
     return app
 
 
-def _rollout(app: App, settings: Settings, pipeline: Pipeline, metrics: Metrics) -> WorkerRollout | None:
+def _rollout(app: App, settings: Settings, pipeline: Pipeline, metrics: Metrics, memory: GroupMemory) -> WorkerRollout | None:
     """The part that follows a rollout; None where rules decide, since a person has said that no model may."""
     if pipeline.decider.kind != "model":
         return None
@@ -168,7 +168,7 @@ def _rollout(app: App, settings: Settings, pipeline: Pipeline, metrics: Metrics)
             return ""
 
     say = plain_sender(app, settings.rollout.workers_topic)
-    found = WorkerRollout(settings, pipeline, metrics=metrics.rollout, member=member, say=say)
+    found = WorkerRollout(settings, pipeline, metrics=metrics.rollout, member=member, say=say, memory=memory)
     app.task(found.run)
     # The producer is flushed after this.
     app.on_before_shutdown.connect(found.leave, weak=False)

@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Container, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 import faust.transport.drivers.aiokafka as driver
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
@@ -324,6 +324,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self._acked[tp][:] = acknowledged
         return behind
 
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """As Faust does; and what is committed already where an epoch has begun since, which the group must remember also if no event comes."""
+        found: dict[TP, int] = super()._filter_committable_offsets(tps)
+        memory = self.app.group_memory
+        if memory is not None and not self._between:
+            committed = {tp: self._committed_offset[tp] for tp in memory.lacking(self.assignment())}
+            found = {tp: offset for tp, offset in committed.items() if offset} | found
+        return found
+
     def _look_for_a_lost_one(self, tp: TP, acknowledged: set[int]) -> None:
         """
         End the process if a record was handed out and never reached the agent; the next process reads it.
@@ -467,6 +476,14 @@ class TransactedConsumer(Consumer):
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Report success, so that Faust clears its notes: under exactly once an acknowledged event is already committed."""
+        """
+        Report success, so that Faust clears its notes: under exactly once an acknowledged event is already committed.
+
+        Where the last transaction was one of an earlier epoch, the same offset is committed once more.
+        """
+        try:
+            await self.app.transactions.remember(offsets)
+        except (KafkaError, TimeoutError) as error:
+            self._end(f"the epoch could not be committed: {type(error).__name__}: {error}")
         self._thread.tp_last_committed_at.update(dict.fromkeys(offsets, time.monotonic()))
         return True

@@ -20,11 +20,12 @@ from tagstream.stream.deliver.delivery import Deliveries
 from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.kafka.batches import records
 from tagstream.stream.kafka.credentials import client_options
+from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.kafka.partitioner import Partitioner
 from tagstream.stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADATA_MAX_AGE_MS, Transactions
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.consumer import Consumer, PartitionByPartition, TransactedConsumer
-from tagstream.stream.worker.inner_consumer import Coordinator, GroupStart, OwnBuffer, PacedFetcher
+from tagstream.stream.worker.inner_consumer import Coordinator, OwnBuffer, PacedFetcher
 
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 # So many events are taken at a time, while other tasks of the event loop wait.
@@ -36,7 +37,7 @@ class App(faust.App):  # type: ignore[misc]
 
     transactions: Transactions | None = None
     delivery: Deliveries | None = None
-    group_start: GroupStart | None = None
+    group_memory: GroupMemory | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

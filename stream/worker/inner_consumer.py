@@ -7,10 +7,9 @@ it, and `offsets_of` a question of the position's.
 
 import asyncio
 import math
-import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -34,61 +33,16 @@ from faust.types import TP
 
 from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.kafka.batches.poll import Poll, polling
+from tagstream.stream.kafka.group_memory import GroupMemory
 
 LEAST_RECORDS = 64
 # Faust's fetch of a topic in which nothing comes is answered after 1.5 s.
 FRESH_SECONDS = 3.0
 # A coordinator may not know yet of a partition that was just added.
 UNKNOWN_SECONDS = 5.0
-# A commit's metadata is a free text of Kafka's, which no tool but this one reads.
-GROUP_BEGAN = re.compile(r"group began at (\d{1,12}(?:\.\d{1,6})?)")
 READ_BYTES = 64 * 1024
 # The id that a consumer sends where a follower of a partition sends its own.
 CONSUMER = -1
-
-
-class GroupStart:
-    """
-    The time at which this group began to read the topic.
-
-    A group without any commit begins now, and every commit of it carries this time. Events that are older were written before anyone
-    could have read them for this group, so their age says nothing about the workers.
-
-    >>> start = GroupStart()
-    >>> start.learn([], now=1000.5)
-    >>> start.metadata
-    'group began at 1000.500'
-    >>> other = GroupStart()
-    >>> other.learn(["group began at 1000.500"], now=2000.0)
-    >>> other.metadata
-    'group began at 1000.500'
-    """
-
-    def __init__(self, told: Callable[[float], None] = lambda _: None) -> None:
-        """`told` is called with the time, Unix seconds, whenever it was learned; 0 if it is not known. From any thread."""
-        self._told = told
-        self._at = math.inf
-
-    @property
-    def metadata(self) -> str:
-        """The metadata of a commit; empty if the time is not known."""
-        return f"group began at {self._at:.3f}" if 0 < self._at < math.inf else ""
-
-    def learn(self, metadata: Collection[str], *, now: float) -> None:
-        """
-        Learn from the commits of the whole topic.
-
-        Args:
-            metadata: The metadata of every partition that the group has committed.
-            now: Unix seconds.
-        """
-        if metadata:
-            found = [GROUP_BEGAN.fullmatch(one) for one in metadata]
-            # A commit without the time is from an older version or from another tool. The group may then be of any age.
-            self._at = min(self._at, *(float(one[1]) if one else 0.0 for one in found))
-        else:
-            self._at = min(self._at, now)
-        self._told(self._at)
 
 
 class Coordinator(GroupCoordinator):  # type: ignore[misc]
@@ -105,14 +59,15 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
     the group has members, and takes it when the last one has left: a worker that was frozen would then take back what others have committed.
     """
 
-    # Kept with every commit: the start of the group (`GroupStart`).
-    commit_metadata = ""
+    # That of the worker, set when it seeks: every commit carries it.
+    memory: GroupMemory | None = None
     _unknown_since: float | None = None
 
     async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
         if self.generation == OffsetCommitRequest.DEFAULT_GENERATION_ID:
             raise UnknownMemberIdError(self.group_id)
-        offsets = {tp: OffsetAndMetadata(commit.offset, self.commit_metadata) for tp, commit in offsets.items()}
+        metadata = "" if self.memory is None else self.memory.metadata
+        offsets = {tp: OffsetAndMetadata(commit.offset, metadata) for tp, commit in offsets.items()}
         since, self._unknown_since = self._unknown_since, None
         try:
             await super()._do_commit_offsets(assignment, offsets)
@@ -124,6 +79,8 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
             partitions = ", ".join(f"{tp.topic}/{tp.partition}" for tp in sorted(offsets))
             msg = f"one of the partitions {partitions} does not exist any more, so its offsets cannot be committed. Next: `tagstream doctor`"
             raise CommitFailedError(msg) from error
+        if self.memory is not None:
+            self.memory.noted(offsets, metadata)
 
     async def _send_req(self, request: Any) -> Any:
         answer = await super()._send_req(request)
@@ -277,9 +234,9 @@ class InnerConsumer(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             msg = "a rebalance came in between"
             raise IllegalStateError(msg)
         fetcher.pace = self.consumer.app.pace
-        if (start := self.consumer.app.group_start) is not None:
-            start.learn([commit.metadata for commit in commits.values()], now=time.time())
-            consumer._coordinator.commit_metadata = start.metadata  # noqa: SLF001
+        if (memory := self.consumer.app.group_memory) is not None:
+            memory.learn({tp: commit.metadata for tp, commit in commits.items()}, now=time.time())
+            consumer._coordinator.memory = memory  # noqa: SLF001
         found = {tp: commits[tp].offset if tp in commits else None for tp in assignment.tps}
         for tp, offset in found.items():
             if offset:

@@ -20,12 +20,13 @@ from tagstream.model_export.verify import GivenUpError
 from tagstream.monitoring.metrics.rollout import RolloutMetrics
 from tagstream.monitoring.vocabulary import PlanState
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import Partition, RolloutRecord, WorkerState
+from tagstream.stream.contract.rollout import Partition, RolloutRecord, RolloutRecordError, WorkerState
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.decide.rolled import NotReadyError, RolledDeciders
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError
+from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.kafka.rollout import LOADING_SECONDS, RolloutReader, controlling, rollout_reader, rollout_topic
 from tagstream.stream.logs import logger
 from tagstream.stream.rollout.controller import FINISH_SECONDS, ControllerError, LeftClosing
@@ -57,6 +58,7 @@ class WorkerRollout:
         metrics: RolloutMetrics,
         member: Callable[[], str],
         say: Say,
+        memory: GroupMemory | None = None,
         fail: Callable[[BaseException], NoReturn] = die,
     ) -> None:
         """
@@ -68,6 +70,7 @@ class WorkerRollout:
             metrics: Show where it stands.
             member: Gives the member id in the group; empty outside.
             say: Sends a record to the workers' topic, without waiting for it.
+            memory: Of the group, which is told of each epoch; None for none.
             fail: Ends the process.
         """
         self._settings = settings
@@ -75,6 +78,7 @@ class WorkerRollout:
         self._metrics = metrics
         self._member = member
         self._say = say
+        self._memory = memory or GroupMemory()
         self._fail = fail
         self._reach = SaidReach(say, self._load, settings.produce_timeout_seconds)
         # Workers that hold the same events do not all begin to finish at once.
@@ -115,10 +119,17 @@ class WorkerRollout:
         except NotStartedError as error:
             # No event need come for that.
             self._fail(error)
+        except RolloutRecordError as error:
+            if not self._works:
+                self._fail(NotStartedError(f"this worker cannot begin: {error}"))
+            self._give_up(error)
         except Exception as error:  # noqa: BLE001 - an agent that waits for its epoch ends the process with it
-            self._error = error
-            self._known.set()
-            log.critical("rollout_lost", why=f"{type(error).__name__}: {error}", consequence="no further event begins")
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._error = error
+        self._known.set()
+        log.critical("rollout_lost", why=f"{type(error).__name__}: {error}", consequence="no further event begins")
 
     async def _follow(self, reader: RolloutReader, topic_ids: dict[str, str]) -> None:
         looked = time.monotonic()
@@ -337,6 +348,7 @@ class WorkerRollout:
         self._pipeline.choose(self._deciders.decider_of)
         self._pipeline.replace(champion)
         self._deciding = models.epoch
+        self._memory.decided_by(self._settings.rollout.topic, models.epoch)
         self._metrics.decides_by(models.epoch)
         log.info("epoch_began", epoch=models.epoch, digest=models.champion.digest, version=models.champion.version)
 

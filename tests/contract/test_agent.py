@@ -41,6 +41,7 @@ from tagstream.stream.decide.pipeline import Draw
 from tagstream.stream.deliver.delivery import Delivery
 from tagstream.stream.deliver.fatal import EXIT_BROKEN, DeliveryError
 from tagstream.stream.deliver.pace import Pace
+from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.tracing import UNTRACED
 from tagstream.stream.worker import ending
@@ -48,7 +49,7 @@ from tagstream.stream.worker.app import AnswersAgent, build
 from tagstream.stream.worker.consumer import Consumer, TransactedConsumer
 from tagstream.stream.worker.ending import Watchdog
 from tagstream.stream.worker.faust_app import Producer, faust_app, source
-from tagstream.stream.worker.inner_consumer import UNKNOWN_SECONDS, Coordinator, GroupStart, InnerConsumer
+from tagstream.stream.worker.inner_consumer import UNKNOWN_SECONDS, Coordinator, InnerConsumer
 from tests.answering import answer, decided, reviewed
 from tests.fakes import LABELS, Clock, Death, Died, FakeStream, deciding
 from tests.waiting import HANG_SECONDS
@@ -584,7 +585,8 @@ class _Positions:
         self.questions = 0
         self.sought: dict[TP, int] = {}
         self.rewound: list[TP] = []
-        self.metadata = self.commit_metadata = ""
+        self.metadata = ""
+        self.memory = GroupMemory()
         self._coordinator = self._fetcher = self._subscription = self.subscription = self._client = self.cluster = self
         state_value = lambda tp: SimpleNamespace(await_reset=lambda _: self.rewound.append(tp))  # noqa: E731
         self.assignment = SimpleNamespace(tps=set(commits), state_value=state_value)
@@ -612,11 +614,11 @@ class _Positions:
         """Ignore the notification."""
 
 
-def seek_to_committed(positions: _Positions, start: GroupStart | None = None) -> Any:
+def seek_to_committed(positions: _Positions, memory: GroupMemory | None = None) -> Any:
     """Seek in the thread, as Faust does."""
     thread = object.__new__(InnerConsumer)
     thread._consumer = positions
-    thread.consumer = SimpleNamespace(app=SimpleNamespace(group_start=start, pace=Pace()))
+    thread.consumer = SimpleNamespace(app=SimpleNamespace(group_memory=memory, pace=Pace()))
 
     async def call_thread(work: Any, *arguments: Any) -> Any:
         return await work(*arguments)
@@ -643,25 +645,25 @@ def test_a_group_without_commits_begins_now_and_its_commits_say_so_to_the_next_w
     told: list[float] = []
     first = _Positions({TP("content", 0): None, TP("content", 1): None})
     before = time.time()
-    seek_to_committed(first, GroupStart(told=told.append))
+    seek_to_committed(first, GroupMemory(told=told.append))
     assert before <= told[0] <= time.time()
 
     # The next worker gets the other partition, which has no commit yet.
     second = _Positions({TP("content", 0): 7, TP("content", 1): None})
     second.assignment.tps = {TP("content", 1)}
-    second.metadata = first.commit_metadata
-    seek_to_committed(second, GroupStart(told=told.append))
+    second.metadata = first.memory.metadata
+    seek_to_committed(second, GroupMemory(told=told.append))
     assert told[1] == pytest.approx(told[0], abs=0.001)
-    assert second.commit_metadata == first.commit_metadata
+    assert second.memory.metadata == first.memory.metadata
 
 
 def test_a_group_with_commits_of_unknown_age_has_no_start() -> None:
     """Commits of an older version or of another tool may be of any age, so that no event counts as older than the group."""
     told: list[float] = []
     positions = _Positions({TP("content", 0): 7})
-    seek_to_committed(positions, GroupStart(told=told.append))
+    seek_to_committed(positions, GroupMemory(told=told.append))
     assert told == [0.0]
-    assert positions.commit_metadata == ""
+    assert positions.memory.metadata == ""
 
 
 def test_a_partition_assigned_during_the_request_is_not_rewound() -> None:

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from tagstream.stream.contract.rollout import RolloutRecordError, WorkerState
 from tagstream.stream.doctor import rollout as checks
 from tagstream.stream.doctor.findings import Status
+from tagstream.stream.doctor.rollout import RolloutRecords
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.admin import TopicDescription
 from tagstream.stream.kafka.errors import unreachable
-from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.settings.rollout import Rollout
 from tagstream.stream.settings.settings import Settings
+from tests.unit.stream.rollout.test_epochs import A, change, folded, start
 
 SETTINGS = Settings(rollout=Rollout().of_group("tagstream"))
 RECORDS, WORKERS = SETTINGS.rollout.topic, SETTINGS.rollout.workers_topic
@@ -21,6 +23,7 @@ GOOD = {
     WORKERS: {"cleanup.policy": "compact", "retention.ms": "604800000", "retention.bytes": "-1"},
 }
 WORD = WorkerState(member="m", host="h", version="1", epoch=0, state="decides", digest="0" * 64, at="2026-01-01T00:00:00.000Z")
+STARTED = folded(start(A))
 Brokers = Callable[..., None]
 
 
@@ -32,7 +35,7 @@ def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
         partitions: tuple[int | None, int | None] = (1, 1),
         options: dict[str, dict[str, str]] = GOOD,
         workers: list[tuple[str, WorkerState | None]] | None = None,
-        said_of_epochs: Epochs | Exception | None = None,
+        records: RolloutRecords | Exception | None = None,
     ) -> None:
         described = {
             name: TopicDescription(partitions=count, operations=None)
@@ -44,14 +47,15 @@ def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
                 raise unreachable(settings, PermissionError("no READ"))
             return workers
 
-        async def history(_: Settings) -> tuple[list[object], Epochs]:
-            if isinstance(said_of_epochs, Exception):
-                raise said_of_epochs
-            return [], said_of_epochs or Epochs()
-
         monkeypatch.setattr(checks, "rollout_topic", lambda _: {"content": "a"})
-        monkeypatch.setattr(checks.operations, "history", history)
         monkeypatch.setattr(checks, "workers_of", said)
+
+        async def read(_: Settings) -> RolloutRecords:
+            if isinstance(records, Exception):
+                raise records
+            return records or RolloutRecords(epochs=STARTED)
+
+        monkeypatch.setattr(checks, "read_records", read)
         monkeypatch.setattr(admin, "describe", lambda *_: described)
         monkeypatch.setattr(admin, "topic_options", lambda *_: options)
 
@@ -66,9 +70,9 @@ def statuses() -> list[Status]:
 def test_topics_as_a_rollout_makes_them_are_well(brokers: Brokers) -> None:
     """And a group in which everyone has spoken; without a rollout there is no finding at all."""
     brokers(workers=[("h", WORD)])
-    assert statuses() == [Status.OK] * 4
+    assert statuses() == [Status.OK] * 5
     brokers(options={}, workers=[("h", WORD)])
-    assert statuses() == [Status.OK] * 4
+    assert statuses() == [Status.OK] * 5
 
 
 def test_without_a_rollout_there_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +105,7 @@ def test_a_topic_of_several_partitions_or_of_none_is_named(brokers: Brokers) -> 
     """Each with a next step."""
     brokers(partitions=(2, None), workers=[("h", WORD)])
     findings = list(checks.rollout(SETTINGS))
-    assert [one.status for one in findings] == [Status.FAIL, Status.FAIL, Status.OK, Status.OK]
+    assert [one.status for one in findings] == [Status.FAIL, Status.FAIL, Status.OK, Status.OK, Status.OK]
     assert "2 partitions" in findings[0].detail
     assert all(one.fix for one in findings[:2])
 
@@ -116,15 +120,19 @@ def test_a_member_without_a_word_is_named(brokers: Brokers) -> None:
     assert (found.status, "is not known" in found.detail) == (Status.WARN, True)
 
 
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (RolloutRecordError("the record at 4 cannot be read. Next: use a newer version."), Status.FAIL),
-        (unreachable(SETTINGS, PermissionError("no READ")), Status.WARN),
-    ],
-)
-def test_records_that_cannot_be_read_are_a_finding_among_others(brokers: Brokers, error: Exception, status: Status) -> None:
-    """A record of another version fails the check, as it ends a worker; a user who may not read them learns that."""
-    brokers(workers=[("h", WORD)], said_of_epochs=error)
-    (found,) = [one for one in checks.rollout(SETTINGS) if one.check == "rollout epoch"]
-    assert (found.status, bool(found.fix)) == (status, True)
+def test_a_member_that_has_not_followed_is_named(brokers: Brokers) -> None:
+    """Its last word is on an epoch before the newest; one that is ready for a plan speaks of a later one."""
+    changed = RolloutRecords(epochs=folded(start(A), *change(1, {A: 5})))
+    ahead = msgspec.structs.replace(WORD, epoch=2, state="ready")
+    brokers(workers=[("10.0.0.1", WORD), ("10.0.0.2", ahead)], records=changed)
+    *_, found = checks.rollout(SETTINGS)
+    assert (found.status, "1 of 2 members" in found.detail, "10.0.0.1" in found.detail) == (Status.WARN, True, True)
+
+
+def test_records_that_cannot_be_read_fail_with_their_next_step(brokers: Brokers) -> None:
+    """Whatever keeps this user from reading them."""
+    for error in (RolloutRecordError("gone. Next: restore it."), unreachable(SETTINGS, PermissionError("no READ"))):
+        brokers(workers=[("h", WORD)], records=error)
+        (found,) = [one for one in checks.rollout(SETTINGS) if one.status is Status.FAIL]
+        assert found.check == f"rollout {RECORDS} records"
+        assert found.fix

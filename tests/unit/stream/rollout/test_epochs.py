@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tagstream.stream.change.operations import champion_before
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.rollout import (
+    MAX_EPOCH,
     Abort,
     BundleName,
     Challenger,
@@ -26,7 +27,7 @@ from tagstream.stream.contract.rollout import (
     read_rollout,
     write_rollout,
 )
-from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.rollout.epochs import MOST_LEAP, Epochs, Models
 
 MOMENT = "2026-01-01T00:00:00.000Z"
 A, B, C = (Partition(topic="content", topic_id="a", partition=number) for number in range(3))
@@ -145,6 +146,14 @@ def test_a_record_out_of_its_place_changes_nothing(foreign: RolloutRecord) -> No
     assert epochs == folded(*before)
 
 
+def test_a_plan_far_above_all_numbers_does_not_use_them_up() -> None:
+    """The next one counts, and so does one behind a gap, as a topic has that was put together again from its readable records."""
+    epochs = folded(start(A), plan(MAX_EPOCH), plan(MOST_LEAP + 1))
+    assert epochs == folded(start(A))
+    assert epochs.take(plan(MOST_LEAP))
+    assert epochs.next_epoch == MOST_LEAP + 1
+
+
 def test_a_verdict_is_evidence_and_changes_no_epoch() -> None:
     """It counts for an epoch that has begun, and for a plan, and the models are as before."""
     records = (start(A), *change(1, {A: 5}), plan(2))
@@ -213,13 +222,29 @@ def test_a_record_is_read_as_it_was_written(records: Iterable[RolloutRecord]) ->
         None,
         b"",
         b"{}",
+        b"[" * 100_000,
         b"\xff",
+        b'"close"',
         b'{"kind":"swap","epoch":1}',
-        b'{"kind":"close","epoch":1,"at":"2026-01-01T00:00:00.000Z","by":"x","more":1}',
         b'{"kind":"close","epoch":-1,"at":"2026-01-01T00:00:00.000Z","by":"x"}',
+        b'{"kind":"plan","epoch":1000000001,"at":"2026-01-01T00:00:00.000Z","by":"x"}',
+        b'{"kind":"close","epoch":1,"at":"2026-01-01T00:00:00.000Z","by":"x"',
     ],
 )
-def test_a_record_that_cannot_be_read_is_an_error(value: bytes | None) -> None:
+def test_what_no_version_has_written_means_nothing(value: bytes | None) -> None:
+    """It lacks a field that every record has, or its number is none: it cannot name a model, and nobody ends by it."""
+    assert read_rollout(Record(key=None, value=value, topic="rollout", partition=0, offset=7)) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"kind":"swap","epoch":1,"at":"later","by":""}',
+        b'{"kind":"close","epoch":1,"at":"2026-01-01T00:00:00.000Z","by":"x","more":1}',
+        b'{"kind":"plan","epoch":1,"at":"2026-01-01T00:00:00.000Z","by":"x","champion":7}',
+    ],
+)
+def test_a_record_of_a_later_version_is_an_error(value: bytes) -> None:
     """It may name the model that decides, so it is never left out; the message has its place, and what to do."""
     with pytest.raises(RolloutRecordError, match=r"at offset 7.*Next:"):
         read_rollout(Record(key=None, value=value, topic="rollout", partition=0, offset=7))

@@ -19,6 +19,7 @@ from tagstream.stream.contract.rollout import (
     BundleName,
     Partition,
     RolloutRecord,
+    RolloutRecordError,
     WorkerReach,
     WorkerState,
     read_worker_reach,
@@ -245,6 +246,43 @@ def test_a_topic_that_is_made_while_a_worker_runs_holds_its_next_partitions(
         assert pipeline.decider.model.digest == new.digest
 
     worker.work(test)
+
+
+def test_a_topic_that_is_lost_ends_a_worker_at_its_start_with_2_and_later_with_its_next_event(
+    settings: Settings, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start no event need come for that; no event begins in either case, and the sentence is that of the loss."""
+    lost = RolloutRecordError("the topic is not there. Next: the way back.")
+    is_lost = True
+
+    def look(_: Settings) -> None:
+        if is_lost:
+            raise lost
+
+    worker = OneWorker(settings, pipeline, Topic(), monkeypatch)
+    monkeypatch.setattr(rollout, "rollout_topic", look)
+
+    async def start(worker: OneWorker) -> None:
+        await worker.end.wait()
+
+    worker.work(start)
+    assert isinstance(worker.ended, NotStartedError)
+    assert str(lost) in str(worker.ended)
+
+    is_lost = False
+    worker = OneWorker(settings, pipeline, Topic(), monkeypatch)
+    monkeypatch.setattr(rollout, "rollout_topic", look)
+
+    async def later(worker: OneWorker) -> None:
+        nonlocal is_lost
+        await worker.part.admit(batch(1), lambda: False)
+        is_lost = True
+        worker.part.look_again()
+        with pytest.raises(DeliveryError, match="way back"):
+            await worker.part.admit(batch(2), lambda: False)
+
+    worker.work(later)
+    assert worker.ended is None
 
 
 def test_a_worker_that_gets_partitions_as_it_ends_does_end(
