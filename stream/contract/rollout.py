@@ -339,7 +339,9 @@ def write_rollout(record: RolloutRecord) -> bytes:
         RolloutRecordError: A field has a value that no reader would take.
     """
     value = msgspec.json.encode(record)
-    if read_rollout(Record(key=None, value=value, topic="rollout")) is None:
-        msg = f"`{type(record).__name__.lower()}` has an epoch that no reader would take. Next: see `tagstream rollout log`, and who has WRITE on the topic."
-        raise RolloutRecordError(msg)
+    try:
+        _DECODER.decode(value)
+    except msgspec.DecodeError as error:
+        msg = f"a record `{type(record).__name__.lower()}` is not written, since no reader would take it ({fault(error)}). Next: correct that field."
+        raise RolloutRecordError(msg) from error
     return value

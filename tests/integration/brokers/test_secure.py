@@ -10,13 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
+from kafka.structs import OffsetAndMetadata
 
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.stream.broker import BrokerUnavailable
 from tagstream.stream.broker.processes import Process, Processes
 from tagstream.stream.change import operations
+from tagstream.stream.contract.rollout import RolloutRecordError
 from tagstream.stream.kafka import admin, errors
+from tagstream.stream.kafka.credentials import client_options
 from tagstream.stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, Role, lines, rights
+from tagstream.stream.kafka.rollout import rollout_topic
 from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
 from tests.faults.inputs import plant
@@ -85,7 +90,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
         lacking(f"Apache Kafka cannot be had, so nothing can be said of TLS, users and ACLs: {error}")
     with made as cluster:
         names = fresh_environment(cluster.bootstrap, "secure") | {"TAGSTREAM_TOPIC_REPLICATION": "3"}
-        users = (ADMIN, *Role, "stranger", "dismissed", "transacting", *LACKING)
+        users = (ADMIN, *Role, "stranger", "dismissed", "transacting", "remembering", *LACKING)
         found = Secure(cluster=cluster, folder=folder, names=names, passwords=cluster.add_users(*users))
         settings = found.settings(ADMIN)
         printed = [
@@ -281,6 +286,34 @@ def test_a_controller_is_told_each_right_that_it_lacks(
         refused(lacked)
         secure.cluster.allow(user, [lacked])
     assert asyncio.run(operations.promote(settings, bundle, without_workers=True)).models.champion.version == "2"
+
+
+def test_a_topic_of_a_rollout_that_is_hidden_from_its_workers_is_a_lost_one(secure: Secure) -> None:
+    """The commits of the group name an epoch of it: a user who lost the right to see it is told, and decides by no setting."""
+    user = "remembering"
+    settings = secure.settings(user, TAGSTREAM_GROUP="remembering")
+    topic = settings.rollout.topic
+    secure.cluster.allow(user, rights(settings, Role.WORKER))
+    assert rollout_topic(settings) is None
+    place = TopicPartition(settings.topics.content, 0)
+    consumer = KafkaConsumer(**client_options(settings), group_id=settings.group, enable_auto_commit=False)
+    consumer.assign([place])
+    consumer.commit({place: OffsetAndMetadata(0, f"epoch 7 of {topic}", -1)})
+    consumer.close()
+    with secure.cluster.administrator() as client:
+        client.create_topics({topic: {"num_partitions": 1, "replication_factor": 3}}, wait_for_metadata=True)
+    until(lambda: rollout_topic(settings), "the topic is seen")
+    secure.cluster.forbid(user, topic)
+
+    def lost() -> str:
+        try:
+            return "" if rollout_topic(settings) else "no rollout"
+        except RolloutRecordError as error:
+            return str(error)
+
+    said = until(lost, "the topic is hidden")
+    assert f"epoch 7 of the topic {topic}" in said
+    assert "Next: grant READ" in said
 
 
 def test_a_right_that_is_taken_away_ends_the_worker(secure: Secure, run_worker: Start) -> None:
