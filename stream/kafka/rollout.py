@@ -102,8 +102,8 @@ WAY_BACK = 'docs/rollout-help.md, "The way back"'
 # What was decided is kept for ever, and of each worker the last word.
 OPTIONS_OF_RECORDS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 OPTIONS_OF_WORKERS = {"cleanup.policy": "compact"}
-# Records of a topic that this makes have the broker's time: `rollout log --at` then depends on no clock of whoever changes the model.
-OPTIONS_OF_NEW = {"message.timestamp.type": "LogAppendTime"}
+# Records of a topic that is made here have the broker's time: `rollout log --at` then depends on no clock of whoever changes the model.
+BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
 APPENDED = 1
 log = logger("tagstream.rollout")
 
@@ -857,7 +857,7 @@ def _denied(settings: Settings, lacking: str) -> NotAuthorizedError:
 
 def _make_topics(settings: Settings) -> None:
     """The two topics of a rollout, where they are not there."""
-    wanted = {settings.rollout.topic: OPTIONS_OF_RECORDS, settings.rollout.workers_topic: OPTIONS_OF_WORKERS}
+    wanted = {settings.rollout.topic: OPTIONS_OF_RECORDS | BROKERS_TIME, settings.rollout.workers_topic: OPTIONS_OF_WORKERS}
     with admin(settings) as client:
         described = client.describe_topics(list(wanted))
         for topic in described:
@@ -869,8 +869,7 @@ def _make_topics(settings: Settings) -> None:
             _require_never_begun(settings, client)
             require_group(settings, client)
         for name in absent:
-            configs = wanted[name] | OPTIONS_OF_NEW
-            options = {"num_partitions": 1, "replication_factor": settings.topic_replication, "configs": configs}
+            options = {"num_partitions": 1, "replication_factor": settings.topic_replication, "configs": wanted[name]}
             try:
                 with contextlib.suppress(TopicAlreadyExistsError):
                     client.create_topics({name: options}, wait_for_metadata=True)

@@ -112,8 +112,12 @@ def _say_size(challenger: Challenger, size: ArmSize) -> None:
     elif not size.events:
         console.talk(f"{what}: how many events that is, is not known: there are none yet")
     else:
-        heaviest = f", {size.heaviest / size.events:.1%} of one key" if challenger.unit == "key" and size.heaviest else ""
-        console.talk(f"{what}: that were {size.its / size.events:.1%} of the newest {counted(size.events, 'event')}{heaviest}")
+        heaviest = (
+            f"; one key alone has {size.heaviest / size.events:.1%}" if challenger.unit == "key" and size.heaviest else ""
+        )
+        console.talk(
+            f"{what}: it would have decided {size.its / size.events:.1%} of the newest {counted(size.events, 'event')}{heaviest}"
+        )
 
 
 def verdict(settings: Settings, *, as_json: bool) -> None:

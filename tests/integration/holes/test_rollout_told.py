@@ -138,13 +138,13 @@ def test_a_canary_says_how_many_events_its_share_of_the_keys_is(
     drawn = [key for key in keys if is_drawn(salt, key, 0.3)]
     heaviest = max(map(drawn.count, set(drawn)), default=0)
     assert (
-        f"0.3 by key: that were {len(drawn) / EVENTS:.1%} of the newest {EVENTS} events, {heaviest / EVENTS:.1%} of one key"
+        f"0.3 by key: it would have decided {len(drawn) / EVENTS:.1%} of the newest {EVENTS} events; one key alone has {heaviest / EVENTS:.1%}"
         in told
     )
     back = tagstream("rollout", "rollback", environ=rollout_environ)
     assert back.returncode == 0, back.stderr.decode()
     told = promote("2", "--share", "1", "--source", "web", "--unit", "id", verb="canary").decode()
-    assert "1 of the events from web by id: that were 50.0% of the newest 2000 events\n" in told
+    assert "1 of the events from web by id: it would have decided 50.0% of the newest 2000 events\n" in told
     promote("2", "--share", "0.5", verb="canary")
     assert (planned()["share"], planned()["sources"], planned()["unit"]) == (0.5, ["web"], "id")
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import KafkaAdminClient
+from kafka.errors import NoError
 
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle.bundle import Bundle
@@ -82,7 +83,9 @@ def sent(settings: Settings, count: int) -> dict[str, str]:
 def begin_group(settings: Settings, client: KafkaAdminClient) -> None:
     """Let the brokers know the group, which stands before the first event: nobody changes one that they do not know."""
     place = TopicPartition(settings.topics.content, 0)
-    client.alter_group_offsets(settings.group, {place: OffsetAndMetadata(0, "", None)})
+    offsets = {place: OffsetAndMetadata(0, "", None)}
+    # A cluster makes its offsets topic for its first group.
+    until(lambda: client.alter_group_offsets(settings.group, offsets) == {place: NoError}, "the group has a commit")
 
 
 class Producer:
