@@ -100,18 +100,20 @@ def test_a_plan_of_a_bundle_that_does_not_end_takes_no_worker_with_it(
     workers = [start_real(0), start_real(1)]
     promote("2")
     producer = Producer(rollout_settings, 50)
-    planned_by_another(rollout_settings, rollout_environ, tagstream, endless_bundle, 2)
-    until(lambda: all(tried_by(worker) for worker in workers), "both try it")
-    # The next controller gives that plan up.
-    assert b"epoch 3 has begun" in promote("3")
-    assert not any(tried_by(worker) for worker in workers)
-    planned_by_another(rollout_settings, rollout_environ, tagstream, endless_bundle, 4)
-    status = until(lambda: both_refuse(tagstream, rollout_environ), "both have refused it")
-    assert "has not decided on the golden texts within 60 s" in status
-    back = tagstream("rollout", "rollback", environ=rollout_environ)
-    assert b"epoch 5 has begun: tiny 2" in back.stderr, back.stderr.decode()
-    assert b"epoch 6 has begun" in promote("6", "--ask-people")
-    sent = producer.stop()
+    try:
+        planned_by_another(rollout_settings, rollout_environ, tagstream, endless_bundle, 2)
+        until(lambda: all(tried_by(worker) for worker in workers), "both try it")
+        # The next controller gives that plan up.
+        assert b"epoch 3 has begun" in promote("3")
+        assert not any(tried_by(worker) for worker in workers)
+        planned_by_another(rollout_settings, rollout_environ, tagstream, endless_bundle, 4)
+        status = until(lambda: both_refuse(tagstream, rollout_environ), "both have refused it")
+        assert "has not decided on the golden texts within 60 s" in status
+        back = tagstream("rollout", "rollback", environ=rollout_environ)
+        assert b"epoch 5 has begun: tiny 2" in back.stderr, back.stderr.decode()
+        assert b"epoch 6 has begun" in promote("6", "--ask-people")
+    finally:
+        sent = producer.stop()
     found = judged(rollout_settings, sent)
     assert found.is_right, found
     for worker in workers:
