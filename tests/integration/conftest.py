@@ -25,6 +25,7 @@ from tests.lacking import lacking
 # A file stays in one process, and of those on brokers the longest begin first, so that the processes end at about the same time.
 LONGEST_FIRST = (
     "test_conservation",
+    "test_loading",
     "test_promote",
     "test_watch",
     "test_broker",

@@ -54,6 +54,7 @@ def endless_bundle(tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
 
 
 def test_the_command_refuses_what_no_worker_could_load_where_no_worker_is_there(
+    start_real: StartReal,
     rollout_environ: dict[str, str],
     tagstream: Command,
     tiny_bundle: Bundle,
@@ -77,6 +78,7 @@ def test_the_command_refuses_what_no_worker_could_load_where_no_worker_is_there(
     assert "has not decided on the golden texts within 60 s" in refused("promote", endless_bundle.path)
     absent = tagstream("rollout", "status", environ=rollout_environ)
     assert b"there is no topic" in absent.stderr
+    start_real(0)
     begun = tagstream("rollout", "promote", str(altered(tiny_bundle, tmp_path, "2")), environ=rollout_environ)
     assert begun.returncode == 0, begun.stderr.decode()
     # What the setting names now does not matter: the topic says whose the labels are.
@@ -98,18 +100,20 @@ def test_a_plan_of_a_bundle_that_does_not_end_takes_no_worker_with_it(
     workers = [start_real(0), start_real(1)]
     promote("2")
     producer = Producer(rollout_settings, 50)
-    planned_by_another(rollout_settings, rollout_environ, tagstream, endless_bundle, 2)
-    until(lambda: all(tried_by(worker) for worker in workers), "both try it")
-    # The next controller gives that plan up.
-    assert b"epoch 3 has begun" in promote("3")
-    assert not any(tried_by(worker) for worker in workers)
-    planned_by_another(rollout_settings, rollout_environ, tagstream, endless_bundle, 4)
-    status = until(lambda: both_refuse(tagstream, rollout_environ), "both have refused it")
-    assert "has not decided on the golden texts within 60 s" in status
-    back = tagstream("rollout", "rollback", environ=rollout_environ)
-    assert b"epoch 5 has begun: tiny 2" in back.stderr, back.stderr.decode()
-    assert b"epoch 6 has begun" in promote("6", "--ask-people")
-    sent = producer.stop()
+    try:
+        planned_by_another(rollout_settings, rollout_environ, tagstream, endless_bundle, 2)
+        until(lambda: all(tried_by(worker) for worker in workers), "both try it")
+        # The next controller gives that plan up.
+        assert b"epoch 3 has begun" in promote("3")
+        assert not any(tried_by(worker) for worker in workers)
+        planned_by_another(rollout_settings, rollout_environ, tagstream, endless_bundle, 4)
+        status = until(lambda: both_refuse(tagstream, rollout_environ), "both have refused it")
+        assert "has not decided on the golden texts within 60 s" in status
+        back = tagstream("rollout", "rollback", environ=rollout_environ)
+        assert b"epoch 5 has begun: tiny 2" in back.stderr, back.stderr.decode()
+        assert b"epoch 6 has begun" in promote("6", "--ask-people")
+    finally:
+        sent = producer.stop()
     found = judged(rollout_settings, sent)
     assert found.is_right, found
     for worker in workers:
@@ -119,31 +123,34 @@ def test_a_plan_of_a_bundle_that_does_not_end_takes_no_worker_with_it(
 
 
 def test_a_worker_that_starts_with_a_bundle_that_does_not_end_says_so_and_ends(
+    start_real: StartReal,
     rollout_settings: Settings,
     rollout_environ: dict[str, str],
     tagstream: Command,
     processes: Processes,
     promote: Callable[..., bytes],
     endless_bundle: Bundle,
-    tmp_path: Path,
 ) -> None:
     """With 2, as of any wrong setting: where its settings name the bundle, and where an epoch does."""
-    by_setting = started(processes, {**rollout_environ, "TAGSTREAM_BUNDLE": str(endless_bundle.path)}, tmp_path / "a.log")
-    assert ended(by_setting) == 2
-    last = json.loads(by_setting.output().splitlines()[-1])
-    assert (last["event"], last["exit_code"]) == ("worker_ended", 2)
-    assert f"bundle {endless_bundle.path} is refused: it was not loaded" in last["why"]
-    assert "Next: `tagstream model verify" in last["why"]
+    by_setting = started(
+        processes, {**rollout_environ, "TAGSTREAM_BUNDLE": str(endless_bundle.path)}, endless_bundle.path.parent / "a.log"
+    )
+    good = start_real(0)
     promote("2")
+    good.ask_to_end()
+    assert ended(good) == 0
     planned_by_another(rollout_settings, rollout_environ, tagstream, endless_bundle, 2)
     places = sorted(content_partitions(rollout_settings), key=lambda place: place.partition)
     marks = Marks(epoch=2, at=AT, by="older", marks=tuple(Mark(at=place, offset=0) for place in places))
     written(rollout_settings, Close(epoch=2, at=AT, by="older"), marks)
-    by_epoch = started(processes, rollout_environ, tmp_path / "b.log")
-    assert ended(by_epoch) == 2
-    last = json.loads(by_epoch.output().splitlines()[-1])
-    assert "in epoch 2 bundle" in last["why"]
-    assert "has not decided on the golden texts within 60 s" in last["why"]
+    by_epoch = started(processes, rollout_environ, endless_bundle.path.parent / "b.log")
+    assert ended(by_epoch) == ended(by_setting) == 2
+    of_epoch, of_setting = (json.loads(one.output().splitlines()[-1]) for one in (by_epoch, by_setting))
+    assert of_epoch["event"] == of_setting["event"] == "worker_ended"
+    assert "in epoch 2 bundle" in of_epoch["why"]
+    assert "has not decided on the golden texts within 60 s" in of_epoch["why"]
+    assert f"bundle {endless_bundle.path} is refused: it was not loaded" in of_setting["why"]
+    assert "Next: `tagstream model verify" in of_setting["why"]
 
 
 def started(processes: Processes, environ: dict[str, str], log_file: Path) -> Process:
