@@ -90,4 +90,7 @@ def test_people_see_a_line_a_row() -> None:
     """The line has the place, and the id or the code with its reason; names of fields never act on the terminal."""
     shown = [one.shown.plain for one in checked(b'{"id":"e","title":"a","tag":1,"\\u001b[31m":2}', b'{"title":""}')]
     assert shown[0].split() == ["decided", "line", "1", "id", "e;", "into", "overridden:", "tag;", "passed", "on:", "\\x1b[31m"]
-    assert shown[1] == "dead letter  line 2  missing_title (validate): title is blank; the first text of fields.text that is not blank can be the title"
+    assert (
+        shown[1]
+        == "dead letter  line 2  missing_title (validate): title is blank; the first text of fields.text that is not blank can be the title"
+    )
