@@ -15,7 +15,7 @@ from tagstream.stream.rollout.epochs import Epochs, Models
 
 # A worker says that it may begin the events of about so many seconds more than it has, so that it says it about once in that time.
 AHEAD_SECONDS = 1.0
-MOST_AHEAD_EVENTS = 4096
+MOST_AHEAD_EVENTS = 256
 LEAST_SECONDS = 0.01
 
 Say = Callable[[bytes, bytes | None], Awaitable[Awaitable[Any]]]
@@ -26,7 +26,7 @@ class SaidReach:
     """
     One process's reach (`tagstream.stream.rollout.gate.Reach`). For one event loop.
 
-    A worker that is killed leaves events that it said and did not begin, at most about a second's worth of each partition: these stay with their epoch.
+    A worker that is killed leaves events that it said and did not begin, about a second's worth and 256 of a partition at most: these stay with their epoch.
     """
 
     def __init__(self, say: Say, load: Callable[[Models], Awaitable[object]], seconds: float) -> None:

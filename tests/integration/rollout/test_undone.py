@@ -80,9 +80,17 @@ def watch(processes: Processes, rollout_environ: dict[str, str], tmp_path: Path)
 
 
 def test_a_change_without_workers_is_refused_unless_it_is_asked_for(
-    rollout_settings: Settings, rollout_environ: dict[str, str], tagstream: Command, tiny_bundle: Bundle, tmp_path: Path
+    start_real: StartReal,
+    rollout_settings: Settings,
+    rollout_environ: dict[str, str],
+    tagstream: Command,
+    tiny_bundle: Bundle,
+    tmp_path: Path,
 ) -> None:
     """Nobody says whether the bundle loads: exit 1, the way on, and no record that a worker would obey."""
+    worker = start_real(0)
+    all_decided(rollout_settings, len(sent(rollout_settings, 20)))
+    ended(worker)
     new = str(altered(tiny_bundle, tmp_path, "2"))
     for words in (("promote", new), ("canary", new, "--share", "0.1")):
         refused = tagstream("rollout", *words, environ=rollout_environ)
@@ -161,15 +169,17 @@ def test_a_rollback_takes_from_a_model_that_decides_what_it_has_not_begun(
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait(HANG_SECONDS)
     count = producer.stop()
-    sent(rollout_settings, 100)
+    # More than a worker says that it may begin, in every partition.
+    later = 3000
+    sent(rollout_settings, later)
     back = tagstream("rollout", "rollback", environ=rollout_environ)
     assert back.returncode == 0, back.stderr
     start_real(1)
-    found = judged(rollout_settings, count + 100)
+    found = judged(rollout_settings, count + later)
     assert found.is_right, found
-    versions = all_decided(rollout_settings, count + 100)
+    versions = all_decided(rollout_settings, count + later)
     assert set(versions.values()) == {"1", "2"}
-    assert {versions[f"e-{number}"] for number in range(100)} == {"1"}
+    assert {versions[f"e-{number}"] for number in range(later - 100, later)} == {"1"}
 
 
 @pytest.mark.parametrize("sign", ["SIGINT", "SIGTERM"])
@@ -194,12 +204,10 @@ def test_a_signal_before_the_close_gives_the_plan_up(
     tiny_bundle: Bundle,
     tmp_path: Path,
 ) -> None:
-    """A command that waits for a worker ends with 130 and a sentence, and no plan is left behind."""
-    worker = start_real(0)
-    os.kill(worker.pid, signal.SIGSTOP)
+    """A command that has planned ends with 130 and a sentence, and no plan is left behind."""
+    start_real(0)
     command = change(altered(tiny_bundle, tmp_path, "2"), "SIGINT after plan")
     assert command.wait(HANG_SECONDS)
-    os.kill(worker.pid, signal.SIGCONT)
     assert command.exit_code == 130, command.output()
     assert "nothing has changed" in command.output()
     assert "Traceback" not in command.output()
