@@ -214,7 +214,9 @@ def test_a_broken_list_of_sources_is_refused(tmp_path: Path, raw: str) -> None:
 def test_the_shipped_sheets_keep_their_rules() -> None:
     """No title is there twice, every learned row says how it was drawn, and every measured one has a label that a reader gave."""
     dev, learned = read_sheet(real.SHEETS / DEV), read_sheet(real.SHEETS / LEARNED)
-    digests = [line.digest for line in (*dev, *learned)]
+    drawn = [line for path in real.SHEETS.glob("chance-*.jsonl") for line in read_sheet(path)]
+    assert {line.drawn for line in drawn} == {"chance"}
+    digests = [line.digest for line in (*dev, *learned, *drawn)]
     assert len(digests) == len(set(digests))
     assert all(len(name) == 64 and not set(name) - set("0123456789abcdef") for name in digests)
     assert {line.drawn for line in dev} == {None}
