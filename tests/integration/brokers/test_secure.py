@@ -279,9 +279,9 @@ def test_a_controller_is_told_each_right_that_it_lacks(
     for lacked in (
         right(rollout.topic, Resource.TOPIC),
         right(rollout.workers_topic, Resource.TOPIC),
+        right(settings.topics.content, Resource.TOPIC),
         right(rollout.topic, Resource.TRANSACTIONAL_ID),
         right(settings.group, Resource.GROUP),
-        right(settings.topics.content, Resource.TOPIC),
     ):
         refused(lacked)
         secure.cluster.allow(user, [lacked])
