@@ -40,6 +40,28 @@ MOST_SIZE, MOST_COUNT, MOST_DEPTH = 2**24, 4_096, 4
 COUNTED = re.compile(r"layer|block|group|repeat|head|expert|label")
 # Those that every configuration has, also in versions of transformers that do not declare them.
 ALWAYS = frozenset({"architectures", "id2label", "label2id", "model_type", "num_labels", "pad_token_id", "problem_type"})
+# Those that the code of an architecture reads without declaring them: of transformers 5.17, its `getattr(config, ...)` and `kwargs.get(...)`.
+UNDECLARED = frozenset(
+    {
+        "attention_head_size",
+        "classifier_dropout",
+        "cls_dropout",
+        "conv_act",
+        "conv_groups",
+        "conv_kernel_size",
+        "embedding_size",
+    }
+    | {
+        "first_k_dense_replace",
+        "full_attention_interval",
+        "global_attn_every_n_layers",
+        "head_dim",
+        "moe_layer_freq",
+        "n_embed",
+    }
+    | {"norm_rel_ebd", "partial_rotary_factor", "pooler_hidden_size", "position_buckets", "rotary_emb_base", "rotary_pct"}
+    | {"share_att_key", "sliding_window_pattern", "summary_activation", "summary_type", "talking_head", "tie_word_embeddings"}
+)
 OBJECTS = ("id2label", "label2id")
 # Of a tokenizer: a number or a yes names no file. These texts and lists name none either.
 TOKENIZER_FIELDS = frozenset(
@@ -110,7 +132,7 @@ def read_json(folder: Path, root: Path, name: str) -> Config:
 
 def reduced(config: Mapping[str, Any]) -> Config:
     """
-    The fields of a configuration that its architecture declares; what else it may say is not read.
+    The fields of a configuration that its architecture declares or is known to read; what else it may say is not read.
 
     Raises:
         CopyError: The architecture is unknown, or a field is beyond its bounds.
@@ -126,7 +148,7 @@ def reduced(config: Mapping[str, Any]) -> Config:
     if declared.sub_configs:
         why = f"its architecture {kind} has parts with configurations of their own ({', '.join(declared.sub_configs)})"
         raise CopyError(why, "tune a model of texts alone, or export it to ONNX")
-    known = {*ALWAYS, *inspect.signature(declared).parameters, *declared.attribute_map}
+    known = {*ALWAYS, *UNDECLARED, *inspect.signature(declared).parameters, *declared.attribute_map}
     # Where words stand is said in many ways, which newer versions translate.
     kept = {name: value for name, value in config.items() if (name in known or "rope" in name) and not name.startswith("_")}
     for name, value in kept.items():

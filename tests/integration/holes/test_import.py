@@ -22,7 +22,8 @@ from tests.unit.model_export.make import foreign
 from tests.unit.model_export.onnx.test_classifier_file import Graph
 from tests.waiting import HANG_SECONDS
 
-pytestmark = pytest.mark.timeout(HANG_SECONDS)
+# Of DeBERTa's code in transformers.
+pytestmark = [pytest.mark.timeout(HANG_SECONDS), pytest.mark.filterwarnings("ignore:`torch.jit.script`:FutureWarning")]
 
 LABELS = foreign.tickets().labels
 
@@ -210,8 +211,10 @@ class TestOnnxFiles:
         refuse(file, "its tensors cannot be read")
 
 
-def test_the_import_is_what_transformers_says(folder: Path) -> None:
+@pytest.mark.parametrize("kind", foreign.KINDS)
+def test_the_import_is_what_transformers_says(kind: str, tmp_path: Path) -> None:
     """Nothing that its scores rest on is left out of the copy."""
+    folder = foreign.saved(tmp_path / kind, foreign.untrained(kind, LABELS), kind)
     texts = [row.text for row in foreign.tickets().calibration[:20]]
     found = Imported(place=str(folder)).original()
     with torch.no_grad():
