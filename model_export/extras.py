@@ -29,6 +29,16 @@ def install(extra: str) -> str:
     return f"{pip} {shlex.quote(f'tagstream[{extra}] @ {_wheel()}')}"
 
 
+def install_package(requirement: str) -> str:
+    """
+    The installation of one package, as part of a sentence.
+
+    >>> install_package("numpy").endswith(" -m pip install numpy")
+    True
+    """
+    return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(requirement)}"
+
+
 def _wheel() -> str:
     """The address of the wheel that this package came from, as pip kept it; a word in its place if pip kept none."""
     try:

@@ -4,10 +4,14 @@ A bundle lies at `PLACE/DIGEST/`, its three files beside each other. A digest is
 was replaced under the same name is another bundle, and one that was cut off or altered is refused. Where keys are named, one of them must have signed
 it; its signature lies at `PLACE/DIGEST.sig`. A bundle that is fetched is written beside the
 cache, verified there as any bundle is, and only then put in its place.
+
+The folder of the cache may be anybody's, as a setting is easily wrong. So the depot marks each folder that it fetches into, and removes
+folders from there only if they have a name that it gives and the mark.
 """
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -33,6 +37,9 @@ RETRIES = 3
 MOST_WHY = 300
 # A folder that is being filled; one that is so old was left by a process that was killed.
 PART, LEFT_SECONDS = ".part-", 3_600.0
+# In each folder of a cache.
+MARK = ".fetched-by-tagstream"
+DIGEST = re.compile("[0-9a-f]{64}")
 
 T = TypeVar("T")
 
@@ -101,6 +108,9 @@ class Depot:
                 with contextlib.suppress(OSError):
                     os.utime(folder)
                 return found
+            if not _is_fetched(folder):
+                msg = f"{folder} is not the bundle of its name, and tagstream did not put it there. Next: move it away, or set rollout.cache to an empty folder."
+                raise BundleError(msg)
             shutil.rmtree(folder, ignore_errors=True)
         return self._fetched(digest, folder)
 
@@ -121,7 +131,7 @@ class Depot:
         store = _store_at(self.place, self._seconds)
         with _translated(f"bundle {digest[:12]}", f"cannot be fetched from {self.place}"):
             self._cache.mkdir(parents=True, exist_ok=True)
-            with _beside(self._cache) as part:
+            with _beside(self._cache, MARK) as part:
                 try:
                     self._fetch(store, f"{digest}/{MANIFEST}", part / MANIFEST, MAX_BYTES[MANIFEST])
                 except FileNotFoundError as error:
@@ -212,7 +222,7 @@ class Depot:
         store = _store_at(self.place, self._seconds)
         with _translated(f"bundle {digest[:12]}", f"cannot be fetched from {self.place}"):
             self._cache.mkdir(parents=True, exist_ok=True)
-            with _beside(self._cache) as part:
+            with _beside(self._cache, MARK) as part:
                 for name in FILES:
                     self._fetch(store, f"{digest}/{name}", part / name, MAX_BYTES[name])
                 found = _verified(part, digest)
@@ -247,10 +257,14 @@ class Depot:
                 out.write(piece)
 
     def _make_room(self, size: int) -> None:
-        """Remove the bundles that were used longest ago, until one of this size fits, and what a process that was killed has left."""
+        """
+        Remove the bundles that were used longest ago, until one of this size fits, and what a process that was killed has left.
+
+        Folders that are not the cache's own count for nothing and stay.
+        """
         sizes: dict[Path, int] = {}
         used: dict[Path, float] = {}
-        for folder in self._cache.iterdir():
+        for folder in filter(_is_fetched, self._cache.iterdir()):
             with contextlib.suppress(OSError):
                 used[folder] = folder.stat().st_mtime
                 sizes[folder] = sum(file.stat().st_size for file in folder.iterdir())
@@ -261,6 +275,12 @@ class Depot:
                 shutil.rmtree(folder, ignore_errors=True)
                 signature_of(folder).unlink(missing_ok=True)
                 total -= sizes[folder]
+
+
+def _is_fetched(folder: Path) -> bool:
+    """Whether a depot made this folder in a cache, by its name and its mark."""
+    named = folder.name.startswith(PART) or DIGEST.fullmatch(folder.name)
+    return bool(named) and not folder.is_symlink() and (folder / MARK).is_file()
 
 
 def _store_at(place: str, seconds: float) -> Any:
@@ -310,10 +330,12 @@ def _require_digest(folder: Path, found: str, asked: str) -> None:
 
 
 @contextlib.contextmanager
-def _beside(place: Path) -> Iterator[Path]:
-    """A folder in `place` that is gone afterwards, unless it was moved."""
+def _beside(place: Path, mark: str | None = None) -> Iterator[Path]:
+    """A folder in `place`, perhaps with an empty file `mark` in it, that is gone afterwards, unless it was moved."""
     folder = Path(tempfile.mkdtemp(prefix=PART, dir=place))
     try:
+        if mark is not None:
+            (folder / mark).touch()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

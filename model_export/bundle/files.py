@@ -1,6 +1,6 @@
-"""Reads whole files: regular ones of bounded size; those of a bundle from one folder alone, without links out of it.
+"""Reads whole files: regular ones of bounded size; those of a bundle or a model from one folder alone, without links out of it.
 
-A FIFO has no end of waiting and a device no end of bytes. A bundle may come from outside, and a link can lead to any file of this machine.
+A FIFO has no end of waiting and a device no end of bytes. A folder may come from outside, and a link can lead to any file of this machine.
 """
 
 import errno
@@ -31,16 +31,49 @@ def read(folder: Path, name: str, *, most_bytes: int) -> bytes:
     Raises:
         BundleFileError: There is no such file, it cannot be read, it is too large, no regular file, or a link out of the folder.
     """
-    real = Path(os.path.realpath(folder / name))
-    if not real.is_relative_to(folder):
-        msg = f"{name} is a link to {real}, outside of the bundle's folder"
-        raise BundleFileError(msg)
     try:
         # A link that was put there since is an error.
-        return read_whole(real, most_bytes, os.O_NOFOLLOW)
+        return read_whole(_resolved(folder, name), most_bytes, os.O_NOFOLLOW)
     except OSError as error:
         msg = f"{name} cannot be read: {error.strerror}"
         raise BundleFileError(msg) from error
+
+
+def inside(folder: Path, name: str, *, most_bytes: int) -> Path:
+    """
+    The real path of a file in a folder, for a library that reads files by itself. Arguments and errors are those of `read`.
+
+    Raises:
+        BundleFileError: There is no such file, it is too large, no regular file, or a link out of the folder.
+    """
+    real = _resolved(folder, name)
+    try:
+        _require_regular(real.stat(), most_bytes, real)
+    except OSError as error:
+        msg = f"{name} cannot be read: {error.strerror}"
+        raise BundleFileError(msg) from error
+    return real
+
+
+def _resolved(folder: Path, name: str) -> Path:
+    real = Path(os.path.realpath(folder / name))
+    if not real.is_relative_to(folder):
+        msg = f"{name} is a link to {real}, outside of its folder"
+        raise BundleFileError(msg)
+    return real
+
+
+def _require_regular(found: os.stat_result, most_bytes: int, path: Path) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file, and a pipe or a device may never end", str(path))
+    _require_small(found.st_size, most_bytes, path)
+
+
+def _require_small(size: int, most_bytes: int, path: Path) -> None:
+    if size > most_bytes:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, the limit is {most_bytes:,}", str(path))
 
 
 def read_whole(path: Path, most_bytes: int = MOST_BYTES, flags: int = 0) -> bytes:
@@ -58,14 +91,8 @@ def read_whole(path: Path, most_bytes: int = MOST_BYTES, flags: int = 0) -> byte
     # O_NONBLOCK: opening a FIFO does not wait for its writer.
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     with open(opened, "rb") as file:  # noqa: PTH123 - of a descriptor
-        found = os.fstat(opened)
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file, and a pipe or a device may never end", str(path))
+        _require_regular(os.fstat(opened), most_bytes, path)
         # One byte more than allowed, since the file may grow after its size was read.
-        data = b"" if found.st_size > most_bytes else file.read(most_bytes + 1)
-    size = max(found.st_size, len(data))
-    if size > most_bytes:
-        raise OSError(errno.EFBIG, f"it has {size:,} bytes, the limit is {most_bytes:,}", str(path))
+        data = file.read(most_bytes + 1)
+    _require_small(len(data), most_bytes, path)
     return data

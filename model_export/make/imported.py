@@ -4,7 +4,6 @@ A bundle's decision on a text must not depend on the texts beside it. A foreign 
 asked: every text alone, and among others. The first form that gives the same bits, and nearly always the label of the network as it came, is taken.
 """
 
-import contextlib
 import logging
 import random
 from collections import defaultdict
@@ -22,6 +21,7 @@ from tagstream.model_export.calibrate.temperature import Floats
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make.network import IMPORTED, INVARIANCE_SEED, PARITY_ROWS, Compared, Network, own_rows
+from tagstream.model_export.make.permuted import better_order
 from tagstream.model_export.onnx import classifier_file, export, operators, parity, quantize
 from tagstream.model_export.onnx.classifier_file import ClassifierFile
 from tagstream.model_export.onnx.export import ExportError
@@ -118,15 +118,16 @@ class Imported:
         original = self.original()
         # Labels are not looked at here, so the gold rows are asked about too.
         tokens = batches.encode(original.tokenizer, [row.text for row in (*rows.calibration, *rows.holdout)])
-        with _told(work, "its file in full precision"):
+        with work.told("its file in full precision"):
             plain = _plain(original)
             _refuse_short(original, plain)
             before = parity.run(plain, tokens)
-        with _told(work, "the rows by its own runtime"):
+        with work.told("the rows by its own runtime"):
             own = original.logits(tokens)
+            _refuse_permuted(original, own[: len(rows.calibration)], rows.calibration)
             exported = parity.check_export(own, before, limits)
             _refuse_unmasked(original, plain, tokens)
-        with _told(work, "the fastest form that holds"):
+        with work.told("the fastest form that holds"):
             ranges = own_rows(rows.calibration, original.tokenizer)
             asked = _Asked(before=before, tokens=tokens, longest=original.max_length)
             form, why = self._form(original, plain, ranges, asked)
@@ -216,14 +217,6 @@ class _Asked:
         )
 
 
-@contextlib.contextmanager
-def _told(work: Work, stage: str) -> Iterator[None]:
-    """Say that a stage begins, and that it is done."""
-    work.tell(stage, 0, 1)
-    yield
-    work.tell(stage, 1, 1)
-
-
 def neighbours_move(form: Form, tokens: Sequence[Sequence[int]], longest: int) -> int:
     """
     Count the texts whose logits are not the same to the last bit alone and beside others.
@@ -305,6 +298,25 @@ def _refuse_short(original: Original, plain: bytes) -> None:
     except Exception as error:
         why = f"it fails on a text of {longest} tokens: {str(error).splitlines()[0]}"
         raise refused(original.name, why, "say how many tokens it reads, --max-length N") from error
+
+
+def _refuse_permuted(original: Original, logits: Floats, rows: Sequence[Row]) -> None:
+    """
+    Refuse a classifier whose labels stand in another order than its scores.
+
+    Raises:
+        ModelRefusedError: With its labels in another order it is much more often right.
+    """
+    targets = np.array([original.labels.index(row.tag) for row in rows], dtype=np.int64)
+    found = better_order(logits, targets, original.labels)
+    if found is not None:
+        order, here, there = found
+        why = f"its labels are in another order than its scores: of the rows to calibrate on {here:.0%} are right, and {there:.0%} with the labels {', '.join(order)}"
+        raise refused(
+            original.name,
+            why,
+            "look at a few rows; then name the labels in that order, --labels or id2label in its config.json",
+        )
 
 
 def _refuse_unmasked(original: Original, plain: bytes, tokens: Sequence[Sequence[int]]) -> None:

@@ -107,8 +107,10 @@ def make(folder: Path, recipe: BundleRecipe, work: Work = NO_WORK) -> Made:
         network = recipe.network.network(recipe.rows, recipe.limits, stages)
         gate = None if recipe.strangers is None else strangers.fitted(network, recipe.strangers)
         network = network if gate is None else gate.network
-        finished = with_second_head(calibrated(network, recipe, gate), network, recipe)
-    bundle = finished.draft.put(folder)
+        with work.told("thresholds, figures and proofs"):
+            finished = with_second_head(calibrated(network, recipe, gate), network, recipe)
+    with work.told("verification of the bundle"):
+        bundle = finished.draft.put(folder)
     work.forget(stages)
     return Made(bundle=bundle, metrics=finished.metrics, gain=gain, seconds=time.monotonic() - started)
 

@@ -5,6 +5,7 @@ of tokens are 0, positions count the tokens, and padding gets the number that th
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
-from tagstream.model_export.bundle import onnx_graph
-from tagstream.model_export.bundle.bundle import LABELS_METADATA_KEY
+from tagstream.model_export.bundle import files, onnx_graph
+from tagstream.model_export.bundle.bundle import LABELS_METADATA_KEY, MAX_BYTES
 from tagstream.model_export.bundle.model import open_session
 from tagstream.model_export.calibrate.temperature import Floats
 from tagstream.model_export.onnx import export
 from tagstream.model_export.train import batches
-from tagstream.model_export.train.pretrained import CONFIG, MOST_TOKENS, TOKENIZER, in_order, labels_of, refused
+from tagstream.model_export.train.copied import CONFIG, MOST_JSON_BYTES, MOST_SIZE, MOST_WEIGHT_BYTES, TOKENIZER
+from tagstream.model_export.train.pretrained import MOST_TOKENS, ModelRefusedError, in_order, labels_of, refused
 
 IDS, MASK, TYPES, POSITIONS = "input_ids", "attention_mask", "token_type_ids", "position_ids"
 OUTPUT = "logits"
@@ -160,26 +162,32 @@ class _Said:
 
 
 def _config(file: Path) -> _Said:
-    if not file.exists():
+    if not os.path.lexists(file):
         return _Said()
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads(files.read_whole(file, MOST_JSON_BYTES))
         pad, positions = found.get("pad_token_id"), found.get("max_position_embeddings")
-        return _Said(
+        said = _Said(
             labels=in_order(found.get("id2label")),
             pad=None if pad is None else int(pad),
             # Models that pad with another token than 0 do not use their first positions.
             max_length=None if positions is None else int(positions) - (int(pad) + 1 if pad else 0),
         )
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise refused(
-            str(file), f"it cannot be read as a configuration: {error}", "correct it, or move it away and give --labels"
-        ) from error
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise _unreadable(file, str(error)) from error
+    if not 0 <= (said.pad or 0) <= MOST_SIZE or not (said.max_length is None or said.max_length > 0):
+        raise _unreadable(file, f"pad_token_id {pad} or max_position_embeddings {positions} is out of bounds")
+    return said
+
+
+def _unreadable(file: Path, why: str) -> ModelRefusedError:
+    next_step = "correct it, or move it away and give --labels"
+    return refused(str(file), f"it cannot be read as a configuration: {why}", next_step)
 
 
 def _read(name: str, file: Path) -> onnx.ModelProto:
     try:
-        raw = file.read_bytes()
+        raw = files.read_whole(file, MOST_WEIGHT_BYTES)
         summary = onnx_graph.summarise(raw)
     except (OSError, ValueError) as error:
         raise refused(
@@ -194,15 +202,44 @@ def _read(name: str, file: Path) -> onnx.ModelProto:
     if endless := sorted(summary.operators & onnx_graph.CONTROL_FLOW):
         why = f"it has operators that repeat or choose others, and may never end: {', '.join(endless)}"
         raise refused(name, why, "export it again by tracing, without loops and branches")
+    graph = onnx.ModelProto.FromString(raw)
     try:
-        # Tensors in other files are read from the folder of the file alone.
-        graph = onnx.load_model(file, load_external_data=True)
+        _refuse_distant(file, graph, len(summary.external_tensors))
+        onnx.load_external_data_for_model(graph, str(file.parent))
     # The library's errors for a missing or a distant file share no base class.
     except Exception as error:
         raise refused(name, f"its tensors cannot be read: {error}", "keep the files of its tensors beside it") from error
     _refuse_inputs(name, graph)
     _output(name, graph)
     return graph
+
+
+def _refuse_distant(file: Path, graph: onnx.ModelProto, count: int) -> None:
+    """
+    See that the tensors in other files lie in regular ones in the folder of the file, and that all together fit into memory.
+
+    Args:
+        file: The ONNX file.
+        graph: Its content.
+        count: The number of tensors in other files, those in graphs inside of nodes too.
+
+    Raises:
+        BundleFileError: A tensor does not.
+    """
+    parts = [part for node in graph.graph.node for part in node.attribute]
+    tensors = [*graph.graph.initializer, *(part.t for part in parts), *(tensor for part in parts for tensor in part.tensors)]
+    distant = [tensor for tensor in tensors if tensor.external_data or tensor.data_location]
+    if len(distant) != count:
+        msg = "some lie in graphs inside of nodes"
+        raise files.BundleFileError(msg)
+    folder, left = Path(os.path.realpath(file.parent)), MOST_WEIGHT_BYTES
+    for tensor in distant:
+        said = {entry.key: entry.value for entry in tensor.external_data}
+        held = files.inside(folder, said.get("location", ""), most_bytes=MOST_WEIGHT_BYTES).stat().st_size
+        left -= max(0, int(said.get("length", held)))
+        if left < 0:
+            msg = f"they have more than {MOST_WEIGHT_BYTES:,} bytes"
+            raise files.BundleFileError(msg)
 
 
 def _unused(raw: bytes, domains: frozenset[str]) -> frozenset[str]:
@@ -251,7 +288,7 @@ def _output(name: str, model: onnx.ModelProto) -> onnx.ValueInfoProto:
 
 def _tokenizer(name: str, file: Path) -> Tokenizer:
     try:
-        found = Tokenizer.from_file(str(file))
+        found = Tokenizer.from_str(files.read_whole(file, MAX_BYTES[TOKENIZER]).decode())
     # The library raises bare `Exception`, and has no narrower type.
     except Exception as error:
         why = f"its tokenizer {file} cannot be read: {error}"

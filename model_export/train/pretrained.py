@@ -1,10 +1,11 @@
 """A classifier that somebody tuned with transformers, read from its folder: refused with the reason, or loaded to be asked and exported.
 
-A folder is data. Weights are read from safetensors, never from a pickle, and no code of the folder is run.
+A folder is data. Weights are read from safetensors, never from a pickle, no code of the folder is run, and transformers sees a copy of what
+is read of it (`copied`).
 """
 
 import inspect
-import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,20 @@ from transformers.utils import logging
 from tagstream.model_export import extras
 from tagstream.model_export.calibrate.temperature import Floats
 from tagstream.model_export.train import batches
+from tagstream.model_export.train.copied import (
+    CONFIG,
+    INDEX,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    VOCABULARIES,
+    WEIGHTS,
+    CopyError,
+    bounded,
+    copied,
+    read_json,
+)
 
-CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
-SAFE, PICKLED = "*.safetensors", ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-VOCABULARIES = (TOKENIZER, "vocab.*", "*.model")
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 CLASSIFIES = "ForSequenceClassification"
 # Heads whose scores are no choice of one label.
 OTHER_PROBLEMS = {
@@ -126,14 +137,19 @@ def load(place: str, *, labels: Sequence[str] | None = None, max_length: int | N
     if not folder.is_dir():
         why = "there is no such folder" if not folder.exists() else "it is no folder, and its name does not end in .onnx"
         raise refused(place, why, "give a folder that `save_pretrained` of transformers wrote, or an ONNX file")
-    config = _json(place, folder / CONFIG)
-    _refuse_code(place, config, folder)
-    _refuse_head(place, config)
-    _refuse_pickle(place, folder)
+    # At the hub's cache the files of a revision are links to those of all revisions, beside it.
+    root = folder.parents[1] if place.startswith(HUB) else folder
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tokenizer, pad = _tokenizer(place, folder)
-    model = _model(place, folder)
+    try:
+        config = _config(place, folder, root)
+        _refuse_head(place, config)
+        _refuse_pickle(place, folder)
+        with copied(folder, root, config) as own:
+            tokenizer, pad = _tokenizer(place, own)
+            model = _model(place, own)
+    except CopyError as error:
+        raise refused(place, str(error), error.next_step) from error
     longest = _length(place, model, max_length)
     return Pretrained(
         name=place,
@@ -205,24 +221,23 @@ def _from_hub(place: str) -> Path:
     return Path(folder)
 
 
-def _json(name: str, file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        why = f"it has no {file.name}"
-        raise refused(name, why, "give a folder that `save_pretrained` of transformers wrote, or an ONNX file") from None
-    except (OSError, ValueError) as error:
-        raise refused(name, f"its {file.name} cannot be read: {error}", "save the model again") from error
-    if not isinstance(found, dict):
-        raise refused(name, f"its {file.name} is no object", "save the model again")
-    return found
+def _config(name: str, folder: Path, root: Path) -> dict[str, Any]:
+    """
+    The configuration of a folder's model, as it stands there.
 
-
-def _refuse_code(name: str, config: dict[str, Any], folder: Path) -> None:
-    tokens = folder / TOKENIZER_CONFIG
-    if "auto_map" in config or (tokens.exists() and "auto_map" in _json(name, tokens)):
+    Raises:
+        CopyError: It is not one that is read.
+    """
+    if not os.path.lexists(folder / CONFIG):
+        raise refused(
+            name, f"it has no {CONFIG}", "give a folder that `save_pretrained` of transformers wrote, or an ONNX file"
+        )
+    config = read_json(folder, root, CONFIG)
+    tokens = os.path.lexists(folder / TOKENIZER_CONFIG) and read_json(folder, root, TOKENIZER_CONFIG)
+    if "auto_map" in config or (tokens and "auto_map" in tokens):
         why = "it is made of code of its own (`auto_map`), and code of a model is not run"
         raise refused(name, why, "export it to ONNX where you trust that code, and import the file")
+    return config
 
 
 def _refuse_head(name: str, config: dict[str, Any]) -> None:
@@ -244,13 +259,13 @@ def _refuse_head(name: str, config: dict[str, Any]) -> None:
 
 
 def _refuse_pickle(name: str, folder: Path) -> None:
-    if any(folder.glob(SAFE)):
+    if any(os.path.lexists(folder / weights) for weights in (WEIGHTS, INDEX)):
         return
     pickled = sorted(found.name for pattern in PICKLED for found in folder.glob(pattern))
     if pickled:
         why = f"its weights are a pickle ({pickled[0]}), which may run any code when it is read"
         raise refused(name, why, "load it where you trust it, and write it again with `save_pretrained`, as safetensors")
-    raise refused(name, f"it has no weights ({SAFE})", "give the folder that `save_pretrained` wrote")
+    raise refused(name, f"it has no weights ({WEIGHTS})", "give the folder that `save_pretrained` wrote")
 
 
 def _tokenizer(name: str, folder: Path) -> tuple[Tokenizer, int | None]:
@@ -262,7 +277,7 @@ def _tokenizer(name: str, folder: Path) -> tuple[Tokenizer, int | None]:
         found = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
     # Of a folder without a tokenizer the library raises any of five errors, and of a missing package three more.
     except Exception as error:
-        why = f"its tokenizer cannot be loaded: {str(error).splitlines()[0]}"
+        why = f"its tokenizer cannot be loaded: {_first_line(error)}"
         raise refused(name, why, f"save its tokenizer in its fast form ({TOKENIZER}) beside it") from error
     if not getattr(found, "is_fast", False):
         why = f"its tokenizer ({type(found).__name__}) has no fast form, and a bundle holds no other"
@@ -277,7 +292,7 @@ def _tokenizer(name: str, folder: Path) -> tuple[Tokenizer, int | None]:
 
 def _model(name: str, folder: Path) -> PreTrainedModel:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), bounded():
             # Of the library's own coming changes.
             warnings.simplefilter("ignore")
             model, report = AutoModelForSequenceClassification.from_pretrained(
@@ -289,9 +304,11 @@ def _model(name: str, folder: Path) -> PreTrainedModel:
                 attn_implementation="eager",
                 output_loading_info=True,
             )
+    except CopyError:
+        raise
     # Weights that do not fit, a file that was cut, an architecture that this version lacks: each has an error of its own.
     except Exception as error:
-        why = f"transformers {version('transformers')} does not load it: {str(error).splitlines()[0]}"
+        why = f"transformers {version('transformers')} does not load it: {_first_line(error)}"
         raise refused(
             name, why, f"save it again with this version, or take a newer one ({extras.install('export')})"
         ) from error
@@ -304,6 +321,11 @@ def _model(name: str, folder: Path) -> PreTrainedModel:
         why = f"{type(found).__name__} takes no attention mask, so its word on a text depends on its padding"
         raise refused(name, why, "tune a model that masks padding")
     return found
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of an error's message, or its class: some have no message."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _labels(name: str, model: PreTrainedModel, given: Sequence[str] | None) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -66,6 +66,13 @@ class Work:
 
     folder: Path | None = None
     tell: Tell = _silent
+
+    @contextlib.contextmanager
+    def told(self, stage: str) -> Iterator[None]:
+        """Say that a stage of one step begins, and that it is done."""
+        self.tell(stage, 0, 1)
+        yield
+        self.tell(stage, 1, 1)
 
     def within(self, *parts: object) -> "Work":
         """The same with a folder of its own for this input: these values, the code and the libraries."""

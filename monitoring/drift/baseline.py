@@ -29,7 +29,9 @@ MOST_SOURCES = 5_000
 LEAST_COUNT_OF_A_WORD = 2
 SHARES = ("undescribed", "out_of_distribution", "truncated", "reviewed")
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+# The greatest number up to which a double has every whole number; a share is computed from two of them.
+MOST_EVENTS = 2**53
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_EVENTS)]
 
 
 class BaselineError(Exception):
@@ -75,7 +77,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     format: Annotated[int, msgspec.Meta(ge=FORMAT, le=FORMAT)] = FORMAT
-    events: Annotated[int, msgspec.Meta(ge=1)]
+    events: Annotated[int, msgspec.Meta(ge=1, le=MOST_EVENTS)]
     words: dict[str, Count]
     sources: dict[str, Count]
     without_source: Count
@@ -159,7 +161,7 @@ class Learning:
         _bound(self.sources, MOST_SOURCES)
 
     def join(self, other: Baseline) -> None:
-        """Add the counts of other events; what a file of an older version lacks is left out."""
+        """Add the counts of other events; what a file of an older version lacks, or has by other edges, is left out."""
         self.events += other.events
         self.words.update(other.words)
         self.sources.update(other.sources)
@@ -169,7 +171,10 @@ class Learning:
             self.shares.update({name: getattr(other.figures, name) for name in SHARES})
             for name, counts in self.distributions.items():
                 found = other.figures.distributions.get(name, [])
-                self.distributions[name] = [a + b for a, b in itertools.zip_longest(counts, found, fillvalue=0)]
+                if len(found) == len(counts):
+                    self.distributions[name] = [a + b for a, b in zip(counts, found, strict=True)]
+        _bound(self.words, MOST_WORDS)
+        _bound(self.sources, MOST_SOURCES)
 
     def baseline(self, *, model: str = "") -> Baseline:
         """The counts as a baseline, without words that occur in a single event."""

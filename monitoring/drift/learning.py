@@ -4,15 +4,31 @@ The state is a fold over the records of the topic `references`, which is compact
 (a `ReferenceNote` with a `worker`), and the group has one (without) that begins a learning or ends it with the reference in force.
 A worker that restarts reads them again. Workers may end a learning at the same time; the last record counts, and their
 sums differ by a window at most. Pure: notes in, notes out; times are given.
+
+Anyone with the right to write the topic may write notes of any size under any number of names. So a part is kept as the bytes of its
+counts, a tenth of the memory of its words, all parts together are bounded, and they are forgotten once a reference is in force.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
 from tagstream.monitoring.drift.baseline import Baseline, Learning
 from tagstream.monitoring.drift.thresholds import DriftPlan
 from tagstream.monitoring.observer import Observation
+from tagstream.monitoring.record_time import AHEAD_MS
+
+# A part with all 50,000 words that a worker counts has about 600 KB; one of the default plan has a tenth.
+MOST_PART_BYTES = 64 * 1024 * 1024
+MOST_PARTS = 10_000
+
+Moment = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class NoteRefusedError(Exception):
+    """A note that no worker and no command can have written, or one beyond the bounds; the message says why. The others count."""
 
 
 class ReferenceNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,15 +46,42 @@ class ReferenceNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     group: str
     model: str
-    began_ms: int = 0
+    began_ms: Moment = 0
     worker: str = ""
-    since_ms: int = 0
+    since_ms: Moment = 0
     baseline: Baseline | None = None
 
     @property
     def key(self) -> bytes:
         """The record's key; the newest record of a key counts."""
         return msgspec.json.encode([self.group, self.model, self.worker])
+
+
+def read_note(value: bytes, now_ms: int) -> ReferenceNote:
+    """
+    The note in a record's value, at `now_ms` (Unix milliseconds).
+
+    Raises:
+        NoteRefusedError: It is no note, or a count or a moment is out of bounds.
+    """
+    try:
+        note = msgspec.json.decode(value, type=ReferenceNote)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NoteRefusedError(str(error)) from error
+    latest = max(note.began_ms, note.since_ms)
+    if latest > now_ms + AHEAD_MS:
+        msg = f"its time is {latest} ms, and this machine's clock says {now_ms} ms"
+        raise NoteRefusedError(msg)
+    return note
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one worker has learned: when its first window closed (Unix milliseconds), its events, and its counts as JSON."""
+
+    since_ms: int
+    events: int
+    counts: bytes
 
 
 class GroupLearning:
@@ -60,7 +103,8 @@ class GroupLearning:
 
     def _start(self, began_ms: int) -> None:
         self._began_ms = began_ms
-        self._parts: dict[str, ReferenceNote] = {}
+        self._parts: dict[str, _Part] = {}
+        self._part_bytes = 0
         self._own = Learning()
         self._own_windows = 0
         self._own_since_ms = self._own_last_ms = 0
@@ -69,7 +113,7 @@ class GroupLearning:
     @property
     def events(self) -> int:
         """Decisions learned so far, of all workers."""
-        return sum(part.baseline.events for part in self._parts.values() if part.baseline is not None)
+        return sum(part.events for part in self._parts.values())
 
     def progress(self, now_ms: int) -> float:
         """How far the learning is, 0 to 1: the events or the time, whichever is further behind. 1: a reference is in force."""
@@ -81,15 +125,32 @@ class GroupLearning:
         return max(0.0, min(1.0, passed, self.events / (self._plan.reference_windows * self._plan.window_events)))
 
     def read(self, note: ReferenceNote) -> None:
-        """Take a note from the topic, in the topic's order; those of other groups, bundles and earlier learnings change nothing."""
+        """
+        Take a note from the topic, in the topic's order; those of other groups, bundles and earlier learnings change nothing.
+
+        Raises:
+            NoteRefusedError: It is a part of another worker, and the parts that are there leave it no room.
+        """
         if (note.group, note.model) != (self._group, self._model) or note.began_ms < self._began_ms:
             return
         if note.began_ms > self._began_ms:
             self._start(note.began_ms)
-        if note.worker:
-            self._parts[note.worker] = note
-        elif note.baseline is not None:
+        if note.baseline is None:
+            return
+        if not note.worker:
             self.in_force = note.baseline
+            self._parts, self._part_bytes = {}, 0
+        elif self.in_force is None:
+            self._keep(note.worker, _Part(note.since_ms, note.baseline.events, msgspec.json.encode(note.baseline)))
+
+    def _keep(self, worker: str, part: _Part) -> None:
+        before = self._parts.get(worker)
+        size = self._part_bytes + len(part.counts) - (len(before.counts) if before else 0)
+        is_new = before is None and len(self._parts) >= MOST_PARTS
+        if worker != self._worker and (size > MOST_PART_BYTES or is_new):
+            msg = f"the parts of {len(self._parts)} workers have {self._part_bytes} bytes, and this one is too much"
+            raise NoteRefusedError(msg)
+        self._parts[worker], self._part_bytes = part, size
 
     def offer(self, window: Sequence[Observation], now_ms: int) -> list[ReferenceNote]:
         """
@@ -122,16 +183,15 @@ class GroupLearning:
         """
         learned = Learning()
         for part in self._parts.values():
-            if part.baseline is not None:
-                learned.join(part.baseline)
+            learned.join(msgspec.json.decode(part.counts, type=Baseline))
         if not learned.events:
             msg = "no window is learned yet"
             raise ValueError(msg)
         return self._note(learned.baseline(model=self._model))
 
     def anew(self, now_ms: int) -> ReferenceNote:
-        """The note that begins another learning."""
-        return ReferenceNote(group=self._group, model=self._model, began_ms=now_ms)
+        """The note that begins another learning, after the present one also where the clock that began that was ahead."""
+        return ReferenceNote(group=self._group, model=self._model, began_ms=max(now_ms, self._began_ms + 1))
 
     def _note(self, baseline: Baseline, *, worker: str = "", since_ms: int = 0) -> ReferenceNote:
         return ReferenceNote(

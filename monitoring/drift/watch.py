@@ -117,7 +117,12 @@ class DriftWatch:
         return 1.0 if self._given is not None else self._group.progress(now_ms)
 
     def read(self, note: ReferenceNote) -> None:
-        """Take a record of the topic `references`."""
+        """
+        Take a record of the topic `references`.
+
+        Raises:
+            NoteRefusedError: There is no room for it.
+        """
         self._group.read(note)
 
     @property

@@ -203,8 +203,7 @@ class DriftObserver:
                 self._reset_due = False
                 self._watch.reset()
             if self._references is not None:
-                for note in await asyncio.get_running_loop().run_in_executor(executor, self._references.read):
-                    self._watch.read(note)
+                await asyncio.get_running_loop().run_in_executor(executor, self._references.read, self._watch.read)
             for observations, now_ms in _portions(waiting):
                 report = await asyncio.get_running_loop().run_in_executor(executor, self._watch.add, observations, now_ms)
                 await self._tell(report)

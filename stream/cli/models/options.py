@@ -1,6 +1,6 @@
 """Options that several verbs of `tagstream model` share: the places of bundles, the columns of a file of rows, and the promise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,9 +11,13 @@ from tagstream.stream.cli.options import DescriptionColumn, TitleColumn, finite,
 if TYPE_CHECKING:
     from tagstream.model_export.bundle.promise.promise import Promise
     from tagstream.model_export.data.own.read import OwnColumns
+    from tagstream.model_export.make.recipe import BundleRecipe
 
 # Those of the base encoder, `base_model.LAYERS`, which needs the extra `export`.
 MOST_LAYERS = 6
+
+# Characters of a bundle's name and of its version.
+MOST_NAME = 100
 
 BundleArgument = Annotated[
     Path | None,
@@ -108,6 +112,47 @@ class ColumnOptions:
             source=self.source,
             id=id,
         )
+
+
+def _short(given: str | None) -> str | None:
+    """
+    Refuse a name or a version that is empty, or that no line of a terminal and no record has room for.
+
+    Raises:
+        BadParameter: It is one of these.
+    """
+    if given is not None and (len(given) > MOST_NAME or not given.isprintable()):
+        msg = f"it has {len(given)} characters, or some that cannot be printed. Next: give at most {MOST_NAME} printable ones."
+        raise typer.BadParameter(msg)
+    return not_empty(given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameOptions:
+    """The name and the version of a new bundle, which its decisions carry."""
+
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            help="Name of the bundle; its folder's, or the shipped model's, unless given.",
+            metavar="NAME",
+            parser=_short,
+        ),
+    ] = None
+    version: Annotated[
+        str | None,
+        typer.Option(
+            "--version",
+            help="Version of the bundle; counted up, or the shipped model's, unless given.",
+            metavar="TEXT",
+            parser=_short,
+        ),
+    ] = None
+
+    def on(self, recipe: "BundleRecipe") -> "BundleRecipe":
+        """The recipe with the name and the version that were given."""
+        return replace(recipe, name=self.name or recipe.name, version=self.version or recipe.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from tagstream.stream.cli.models.options import (
     DataFolder,
     Layers,
     MultilabelOption,
+    NameOptions,
     OutFolder,
     PromiseOptions,
 )
@@ -52,6 +53,7 @@ class ExportOptions:
     folder: OutFolder
     data: DataFolder = None
     promise: PromiseOptions = field(default_factory=PromiseOptions)
+    named: NameOptions = field(default_factory=NameOptions)
 
 
 @verb(ExportOptions)
@@ -67,7 +69,8 @@ def export(options: ExportOptions) -> None:
     chosen = settings(data=options.data)
     rows = splits.load(needs.data_folder(chosen), real_folder=chosen.real)
     gate = strangers.of_shipped(rows, chosen.real)
-    made = steps.make(options.folder, recipe.exported(options.checkpoint, rows, options.promise.asked(), gate))
+    of = recipe.exported(options.checkpoint, rows, options.promise.asked(), gate)
+    made = steps.make(options.folder, options.named.on(of))
     console.show(made.as_text())
 
 
@@ -90,6 +93,7 @@ class RefitOptions:
     ] = None
     layers: Layers = None
     answers: Answers = None
+    named: NameOptions = field(default_factory=NameOptions)
 
 
 @verb(RefitOptions)
@@ -133,7 +137,7 @@ def refit(options: RefitOptions) -> None:
         if options.tune
         else recipe.refitted(kept, rows, promise, keep_head=options.keep_head, multilabel=multilabel, strangers=gate)
     )
-    console.show(steps.make(options.folder, of).as_text())
+    console.show(steps.make(options.folder, options.named.on(of)).as_text())
 
 
 def _new_gate(kept: "Bundle", rows: "Splits", real: Path | None) -> "Strangers | None":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
-from tagstream.stream.cli.models.options import MULTILINGUAL, PromiseOptions
+from tagstream.stream.cli.models.options import MULTILINGUAL, NameOptions, PromiseOptions
 from tagstream.stream.cli.options import DescriptionColumn, TitleColumn, path, verb
 from tagstream.stream.terminal import console
 
@@ -47,6 +47,7 @@ class StartOptions:
             help="The encoder, which later bundles keep: english unless given; multilingual needs the extra of its name.",
         ),
     ] = None
+    named: NameOptions = field(default_factory=NameOptions)
 
 
 @verb(StartOptions)
@@ -70,7 +71,7 @@ def start(options: StartOptions) -> None:
     from tagstream.model_export.make import recipe
 
     of = recipe.started(words, texts, Promise(), name=options.out.resolve().name, multilingual=multilingual)
-    made = _make(options.out, of)
+    made = _make(options.out, options.named.on(of))
     console.show(
         "\n".join(
             [
@@ -98,6 +99,7 @@ class GrowOptions:
         ),
     ]
     promise: PromiseOptions = field(default_factory=PromiseOptions)
+    named: NameOptions = field(default_factory=NameOptions)
 
 
 @verb(GrowOptions)
@@ -122,7 +124,8 @@ def grow(options: GrowOptions) -> None:
     require_export(level="warning")
     from tagstream.model_export.make import progress, recipe
 
-    made = _make(options.out, recipe.grown(begun, words, said, options.promise.asked(), name=options.out.resolve().name))
+    of = recipe.grown(begun, words, said, options.promise.asked(), name=options.out.resolve().name)
+    made = _make(options.out, options.named.on(of))
     console.show(_made(made, f"{len(words.labels)} labels in words, and {len(said.rows):,} answers"))
     found = progress.table(made.manifest)
     if found is not None:
@@ -131,6 +134,9 @@ def grow(options: GrowOptions) -> None:
         console.show(
             f"{len(said.none):,} answers say none of the labels; {said.left_out:,} repeat others or contradict them, and are left out"
         )
+    from tagstream.stream.cli.show.bundle import published
+
+    console.show(published(made.manifest))
     console.show(f"next: tagstream worker --bundle {options.out}; answer sixty more, export all, and grow again")
 
 

@@ -16,6 +16,7 @@ from tagstream.stream.cli.models.options import (
     Gold,
     Layers,
     MultilabelOption,
+    NameOptions,
     PromiseOptions,
     Strict,
 )
@@ -93,6 +94,7 @@ class TrainOptions:
         Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE", parser=path), SHIPPED
     ] = None
     promise: PromiseOptions = field(default_factory=PromiseOptions)
+    named: NameOptions = field(default_factory=NameOptions)
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone."), SHIPPED] = False
     multilabel: MultilabelOption = False
     layers: Layers = None
@@ -187,7 +189,7 @@ def train_own(options: TrainOptions, file: Path) -> None:
     )
     try:
         with progress.stages() as tell:
-            made = steps.make(folder, of, Work(work, tell))
+            made = steps.make(folder, options.named.on(of), Work(work, tell))
     except ParityError as error:
         if options.quick:
             raise
@@ -307,7 +309,7 @@ def _make_shipped(options: TrainOptions, folder: Path, folders: "Folders", kept:
         strangers=strangers.of_shipped(rows, folders.real),
     )
     try:
-        made = steps.make(folder, of)
+        made = steps.make(folder, options.named.on(of))
     except (ParityError, CalibrationError) as error:
         also = " Or train with another --seed." if isinstance(error, ParityError) else ""
         msg = f"{error}{also} The trained network is in {network}, for `tagstream model export`."

@@ -7,6 +7,7 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, Manifest
 from tagstream.model_export.bundle.model import NO_LIMITS, limits_in
 from tagstream.model_export.bundle.promise.promise import FOR_TEXTS
+from tagstream.monitoring.vocabulary import few
 from tagstream.stream.terminal import console
 
 KB, MB = 1e3, 1e6
@@ -146,6 +147,18 @@ def imported(training: Mapping[str, Any]) -> list[str]:
             f"the same label in {agreement:.2%}"
         )
     return found
+
+
+def published(manifest: Manifest) -> str:
+    """One sentence on what a bundle publishes."""
+    below = manifest.asked_below()
+    asked = [label for label, confidence in below.items() if confidence == ALWAYS_ASK]
+    if len(asked) == len(below):
+        return "it publishes nothing, since no row or answer has certified a label: all events go to people, each with a suggestion"
+    if not asked:
+        return "it publishes decisions of every label from the confidence on that is certified; the others go to people"
+    others = [label for label in below if label not in asked]
+    return f"it publishes decisions of {few(others)} that are sure enough; all events of {few(asked)} go to people, and so do those that are less sure"
 
 
 def _made(training: Mapping[str, Any]) -> Iterator[str]:

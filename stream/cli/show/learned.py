@@ -12,7 +12,7 @@ from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
-from tagstream.stream.worker.references import notes
+from tagstream.stream.worker.references import fold
 
 
 class NotLearnedError(Exception):
@@ -73,8 +73,7 @@ def _read(settings: Settings) -> GroupLearning:
     group = GroupLearning(group=settings.group, model=model, worker="", plan=settings.drift_plan)
     with log_of(settings, topic) as log:
         ends = log.ends()
-        for note in notes(log.read(dict.fromkeys(ends, 0), ends)):
-            group.read(note)
+        fold(log.read(dict.fromkeys(ends, 0), ends), group.read)
     return group
 
 

@@ -219,7 +219,7 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, name: str, target: st
     shutil.copy(folder / name, folder.parent / "elsewhere")
     (folder / name).unlink()
     (folder / name).symlink_to(target)
-    with pytest.raises(BundleError, match=f"{name} is a link to .*, outside of the bundle's folder"):
+    with pytest.raises(BundleError, match=f"{name} is a link to .*, outside of its folder"):
         bundle.read(folder)
 
 

@@ -1,5 +1,6 @@
 """Bundles by digest: in a folder, and in S3 on a server of this machine."""
 
+import os
 import shutil
 import socket
 import threading
@@ -179,6 +180,40 @@ def test_the_cache_is_bounded(tiny_bundle: Bundle, other: Bundle, tmp_path: Path
     for bundle in (tiny_bundle, other, tiny_bundle):
         assert depot.read(bundle.digest).digest == bundle.digest
         assert [folder.name for folder in (tmp_path / "cache").iterdir()] == [bundle.digest]
+
+
+@pytest.mark.usefixtures("s3")
+def test_folders_that_the_cache_did_not_make_stay(tiny_bundle: Bundle, other: Bundle, tmp_path: Path) -> None:
+    """A folder of data, another program's part, a bundle that a person put there: whatever the bound and the time, and they count for nothing."""
+    size = sum(file.stat().st_size for file in tiny_bundle.path.iterdir())
+    cache = tmp_path / "cache"
+    others = [cache / name for name in ("photographs", ".part-of-a-film", "2" * 64)]
+    for folder in others:
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_bytes(b"x" * size)
+        os.utime(folder, (0, 0))
+    (cache / "3").symlink_to(tmp_path)
+    left = cache / ".part-left"
+    depot = Depot(f"s3://{BUCKET}/{tmp_path.name}", cache=cache, cache_bytes=size * 3 // 2, seconds=20)
+    for bundle in (tiny_bundle, other):
+        depot.write(bundle.path)
+    shutil.copytree(depot.read(tiny_bundle.digest).path, left)
+    os.utime(left, (0, 0))
+    assert depot.read(other.digest).digest == other.digest
+    assert {place.name for place in cache.iterdir()} == {*(folder.name for folder in others), "3", other.digest}
+    assert all((folder / "model.onnx").stat().st_size == size for folder in others)
+
+
+@pytest.mark.usefixtures("s3")
+def test_what_stands_in_the_way_of_a_bundle_is_told_and_stays(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """The name of a bundle alone does not make a folder the cache's."""
+    depot = Depot(f"s3://{BUCKET}/{tmp_path.name}", cache=tmp_path / "cache", cache_bytes=MANY_BYTES, seconds=20)
+    depot.write(tiny_bundle.path)
+    own = tmp_path / "cache" / tiny_bundle.digest / "own"
+    own.mkdir(parents=True)
+    with pytest.raises(BundleError, match=r"did not put it there.*Next: move it away"):
+        depot.read(tiny_bundle.digest)
+    assert own.is_dir()
 
 
 @pytest.mark.usefixtures("s3")

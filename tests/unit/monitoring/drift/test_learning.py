@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.monitoring.drift import baseline
-from tagstream.monitoring.drift.learning import GroupLearning, ReferenceNote
+from tagstream.monitoring.drift import baseline, learning
+from tagstream.monitoring.drift.learning import GroupLearning, NoteRefusedError, ReferenceNote, read_note
 from tagstream.monitoring.drift.thresholds import DriftPlan
+from tagstream.monitoring.record_time import AHEAD_MS
 from tests.unit.monitoring.drift.drift_cases import decision, ordinary
 
 WINDOW, WINDOWS, SECONDS = 100, 4, 400.0
@@ -126,3 +127,45 @@ def test_parts_add_up_to_the_baseline_of_all_events(sizes: list[int]) -> None:
         whole.figures,
     )
     assert found.lone_sources == whole.lone_sources
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"group":"g","model":"d","since_ms":%d}' % 10**400,
+        b'{"group":"g","model":"d","since_ms":-1}',
+        b'{"group":"g","model":"d","began_ms":%d}' % 2**62,
+        b'{"group":"g","model":"d","began_ms":%d}' % (START_MS + AHEAD_MS + 1),
+        b'{"group":"g","model":"d","later":' + b"[" * 100_000,
+        b"",
+    ],
+)
+def test_what_cannot_be_a_note_is_refused(value: bytes) -> None:
+    """No arithmetic is done on it, and no learning begins in a time to come."""
+    with pytest.raises(NoteRefusedError):
+        read_note(value, START_MS)
+
+
+def test_a_learning_can_be_begun_after_one_that_a_fast_clock_began() -> None:
+    """The clock of whoever began the present one may be ahead within its bound."""
+    one = made()
+    ahead = one.anew(START_MS + AHEAD_MS)
+    assert read_note(msgspec.json.encode(ahead), START_MS) == ahead
+    one.read(ahead)
+    one.offer(list(ordinary(WINDOW)), START_MS)
+    one.read(one.end())
+    one.read(one.anew(START_MS))
+    assert one.in_force is None
+
+
+def test_parts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other workers' parts beyond the bound are refused; the worker's own, and a newer one in place of another, are not."""
+    one = made("a")
+    [part] = made("b").offer(list(ordinary(WINDOW)), START_MS)
+    monkeypatch.setattr(learning, "MOST_PART_BYTES", len(msgspec.json.encode(part.baseline)))
+    for note in (part, part):
+        one.read(note)
+    with pytest.raises(NoteRefusedError, match="1 workers"):
+        one.read(msgspec.structs.replace(part, worker="c"))
+    one.read(msgspec.structs.replace(part, worker="a"))
+    assert one.events == 2 * WINDOW

@@ -230,10 +230,11 @@ class Kept:
         self.notes: list[ReferenceNote] = []
         self._next = 0
 
-    def read(self) -> list[ReferenceNote]:
-        """Those that came since."""
+    def read(self, take: Callable[[ReferenceNote], None]) -> None:
+        """Give those that came since."""
         found, self._next = self.notes[self._next :], len(self.notes)
-        return found
+        for note in found:
+            take(note)
 
     async def __call__(self, _: bytes, value: bytes) -> "asyncio.Future[None]":
         """Append one record."""

@@ -1,10 +1,13 @@
 """`tagstream model import` from the command line: a small ONNX file, from its rows to a bundle that verifies."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import Result
+from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from tagstream.model_export.bundle.bundle import read
@@ -47,8 +50,11 @@ def test_a_file_becomes_a_bundle_that_verifies(model: Path, tmp_path: Path) -> N
     assert "60 rows of calibration: right " in found.output
     assert "20 rows of gold: right " in found.output
     assert "whether the model has learned from these rows is not known" in found.output
+    assert "verification of the bundle: done" in found.output
+    assert "it publishes " in found.output.splitlines()[-2]
+    assert found.output.splitlines()[-1].startswith(f"next: tagstream worker --bundle {tmp_path / 'out'}")
     bundle = read(tmp_path / "out")
-    assert (bundle.manifest.labels, bundle.manifest.name) == (LABELS, "out")
+    assert (bundle.manifest.labels, bundle.manifest.name, bundle.manifest.version) == (LABELS, "out", "1")
     assert verify(bundle.path).labels == LABELS
 
 
@@ -66,6 +72,39 @@ def test_rows_that_it_has_learned_calibrate_nothing(model: Path, tmp_path: Path)
     assert data["rows"]["train"] == 20
     assert data["rows"]["calibration"] <= 50
     assert set(data["sha256"]) == {"rows.csv", "trained-on/train.csv"}
+
+
+def test_a_bundle_has_the_name_and_the_version_that_are_given(model: Path, tmp_path: Path) -> None:
+    """Its decisions carry both; neither is empty or a screen long."""
+    words = (model, tmp_path / "out", "--calibrate", rows(tmp_path / "rows.csv"))
+    for wrong in ("", "x" * 101, "a\nb"):
+        assert import_model(*words, "--version", wrong).exit_code == 2
+    found = import_model(*words, "--name", "tickets", "--version", "2026.12")
+    assert found.exit_code == 0, found.output
+    manifest = read(tmp_path / "out").manifest
+    assert (manifest.name, manifest.version) == ("tickets", "2026.12")
+
+
+def test_labels_in_another_order_than_its_scores_are_noticed(model: Path, tmp_path: Path) -> None:
+    """The rows to calibrate on say so: with the labels turned round it is much more often right, so nothing is written."""
+    graph = onnx.load_model(model)
+    held = {tensor.name: tensor for tensor in graph.graph.initializer}
+    vectors = numpy_helper.to_array(held["vectors"])
+    # It says the first label of the words 1 and 2, the second of 3 and 4.
+    told = np.stack([vectors[1] + vectors[2], vectors[3] + vectors[4]], axis=1)
+    held["weights"].CopyFrom(numpy_helper.from_array(told, "weights"))
+    onnx.save_model(graph, model)
+    lines = [f"{' '.join(WORDS[1 + at % 2 * 2 :][:2])} {'x' * (at + 1)},{LABELS[at % 2]}" for at in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["title,tag", *lines]), encoding="utf-8")
+    words = (model, tmp_path / "out", "--calibrate", tmp_path / "rows.csv")
+    config = model.with_name("config.json")
+    config.write_text(json.dumps({"id2label": {"0": LABELS[1], "1": LABELS[0]}}))
+    refused = import_model(*words)
+    assert refused.exit_code == 1
+    assert "0% are right, and 100% with the labels bug, wish. Next: look at a few rows" in f"{refused.exception}"
+    assert not (tmp_path / "out").exists()
+    config.write_text(json.dumps({"id2label": dict(enumerate(LABELS))}))
+    assert import_model(*words).exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -76,3 +76,14 @@ def test_the_example_can_be_learned_from() -> None:
     records = [json.loads(line) for line in out.splitlines()]
     assert (code, records[0]["left_out"]) == (0, {})
     assert {record["kind"] for record in records[1:]} <= {"label-errors", "certificate"}
+
+
+def test_without_scikit_learn_it_names_that_package_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five gigabytes of PyTorch are not what a look at rows needs."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(
+        needs.ExtraMissingError, match=r"needs scikit-learn.*Next: .* -m pip install 'scikit-learn>=1\.8,<2'$"
+    ) as error:
+        needs.require_scikit_learn()
+    assert "orch" not in str(error.value)
+    assert f'"{needs.SCIKIT_LEARN}"' in (Path(__file__).parents[5] / "pyproject.toml").read_text(encoding="utf-8")

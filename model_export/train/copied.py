@@ -1,0 +1,247 @@
+"""
+What is read of a folder of transformers, in a private folder: transformers opens these files and no others, and sees the fields that we know.
+
+The folder is somebody else's. A name in its configuration can make transformers fetch a program, a list of weights can lead to any file, a pipe
+never ends, and a number of layers is written in a moment and built in a year.
+"""
+
+import inspect
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.nn.modules import module as modules
+from transformers import CONFIG_MAPPING
+
+from tagstream.model_export.bundle import files
+from tagstream.model_export.bundle.bundle import MAX_BYTES
+from tagstream.model_export.bundle.manifest import MODEL
+
+CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+VOCABULARIES, MERGES = (TOKENIZER, "vocab.*", "*.model"), "merges.txt"
+SPECIAL, ADDED = "special_tokens_map.json", "added_tokens.json"
+
+MOST_JSON_BYTES = 16 * 1024 * 1024
+MOST_VOCABULARY_BYTES = 64 * 1024 * 1024
+# Four bytes for each that a bundle's file may have, which holds eight-bit weights.
+MOST_WEIGHT_BYTES = 4 * MAX_BYTES[MODEL]
+# Numbers of a network, those of its file counted twice: it is built, then filled.
+MOST_NUMBERS = 4 * MAX_BYTES[MODEL]
+MOST_MODULES = 20_000
+# A number in a configuration: a vocabulary has less. Of layers, heads and the like, the lists of them, and of labels.
+MOST_SIZE, MOST_COUNT, MOST_DEPTH = 2**24, 4_096, 4
+COUNTED = re.compile(r"layer|block|group|repeat|head|expert|label")
+# Those that every configuration has, also in versions of transformers that do not declare them.
+ALWAYS = frozenset({"architectures", "id2label", "label2id", "model_type", "num_labels", "pad_token_id", "problem_type"})
+# Those that the code of an architecture reads without declaring them: of transformers 5.17, its `getattr(config, ...)` and `kwargs.get(...)`.
+UNDECLARED = frozenset(
+    {
+        "attention_head_size",
+        "classifier_dropout",
+        "cls_dropout",
+        "conv_act",
+        "conv_groups",
+        "conv_kernel_size",
+        "embedding_size",
+    }
+    | {
+        "first_k_dense_replace",
+        "full_attention_interval",
+        "global_attn_every_n_layers",
+        "head_dim",
+        "moe_layer_freq",
+        "n_embed",
+    }
+    | {"norm_rel_ebd", "partial_rotary_factor", "pooler_hidden_size", "position_buckets", "rotary_emb_base", "rotary_pct"}
+    | {"share_att_key", "sliding_window_pattern", "summary_activation", "summary_type", "talking_head", "tie_word_embeddings"}
+)
+OBJECTS = ("id2label", "label2id")
+# Of a tokenizer: a number or a yes names no file. These texts and lists name none either.
+TOKENIZER_FIELDS = frozenset(
+    {"added_tokens_decoder", "errors", "model_input_names", "never_split", "padding_side", "sp_model_kwargs"}
+    | {"tokenizer_class", "truncation_side", "vocab_type"}
+)
+TOKENS = re.compile(r".*_tokens?")
+
+Config = dict[str, Any]
+
+
+class CopyError(Exception):
+    """A folder is not one that is read; the message says why, without a full stop, and `next_step` what to do."""
+
+    def __init__(self, why: str, next_step: str = "save the model again with `save_pretrained`") -> None:
+        """Keep both."""
+        super().__init__(why)
+        self.next_step = next_step
+
+
+@contextmanager
+def copied(folder: Path, root: Path, config: Config) -> Iterator[Path]:
+    """
+    A private folder with what is read of a model's, as long as it is open.
+
+    Args:
+        folder: The model's.
+        root: No link may lead out of it; the folder itself, or for a model of the hub that of all its files.
+        config: Its configuration, of which `reduced` has the fields that are read.
+
+    Raises:
+        CopyError: A file is missing, no regular one, too large, or outside; or a field is beyond its bounds.
+    """
+    folder, root = Path(os.path.realpath(folder)), Path(os.path.realpath(root))
+    with tempfile.TemporaryDirectory(prefix="tagstream-import-") as made:
+        into = Path(made)
+        _write(into / CONFIG, reduced(config))
+        for name in (TOKENIZER_CONFIG, SPECIAL, ADDED):
+            if os.path.lexists(folder / name):
+                _write(into / name, _of_tokenizer(read_json(folder, root, name)))
+        for name in sorted({found.name for pattern in (*VOCABULARIES, MERGES) for found in folder.glob(pattern)}):
+            (into / name).symlink_to(_inside(folder, root, name, MOST_VOCABULARY_BYTES))
+        left = MOST_WEIGHT_BYTES
+        for name in _weights(folder, root, into):
+            real = _inside(folder, root, name, left)
+            left -= real.stat().st_size
+            (into / name).symlink_to(real)
+        yield into
+
+
+def read_json(folder: Path, root: Path, name: str) -> Config:
+    """
+    An object in a file of a model's folder.
+
+    Raises:
+        CopyError: It is none, or the file is not one that is read.
+    """
+    try:
+        found = json.loads(_inside(folder, root, name, MOST_JSON_BYTES).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        why = f"its {name} cannot be read: {error}"
+        raise CopyError(why) from error
+    if not isinstance(found, dict):
+        why = f"its {name} is no object"
+        raise CopyError(why)
+    return found
+
+
+def reduced(config: Mapping[str, Any]) -> Config:
+    """
+    The fields of a configuration that its architecture declares or is known to read; what else it may say is not read.
+
+    Raises:
+        CopyError: The architecture is unknown, or a field is beyond its bounds.
+    """
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        why = f"its {CONFIG} names no architecture that this version of transformers knows (model_type {str(kind)[:100]!r})"
+        raise CopyError(why)
+    if config.get("quantization_config") is not None:
+        why = f"its weights are quantised (quantization_config in its {CONFIG})"
+        raise CopyError(why, "save it in full precision: an import makes eight bits of it by itself")
+    declared = CONFIG_MAPPING[kind]
+    if declared.sub_configs:
+        why = f"its architecture {kind} has parts with configurations of their own ({', '.join(declared.sub_configs)})"
+        raise CopyError(why, "tune a model of texts alone, or export it to ONNX")
+    known = {*ALWAYS, *UNDECLARED, *inspect.signature(declared).parameters, *declared.attribute_map}
+    # Where words stand is said in many ways, which newer versions translate.
+    kept = {name: value for name, value in config.items() if (name in known or "rope" in name) and not name.startswith("_")}
+    for name, value in kept.items():
+        _check(name, value, MOST_COUNT if COUNTED.search(name) else MOST_SIZE, MOST_DEPTH)
+    return kept
+
+
+def _check(name: str, value: object, most: int, depth: int) -> None:
+    """
+    See that a field holds numbers within bounds, names, and few lists of them.
+
+    Raises:
+        CopyError: It does not.
+    """
+    if isinstance(value, dict) and name not in OBJECTS and "rope" not in name:
+        why = f"its {CONFIG} has an object in {name}, which is not read"
+        raise CopyError(why)
+    if isinstance(value, list | dict):
+        if len(value) > MOST_COUNT or not depth:
+            why = f"its {CONFIG} has a list in {name} that is longer or deeper than any model's"
+            raise CopyError(why)
+        for part in value.values() if isinstance(value, dict) else value:
+            _check(name, part, most, depth - 1)
+    elif isinstance(value, int) and abs(value) > most and "theta" not in name and "rope" not in name:
+        why = f"its {CONFIG} says {name} {str(value)[:40]}, and at most {most:,} is read"
+        raise CopyError(why)
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """While it is open, a network of more modules or numbers than a bundle can hold ends with a `CopyError` where it is built."""
+    built = {"modules": 0, "numbers": 0}
+    most = {"modules": MOST_MODULES, "numbers": MOST_NUMBERS}
+
+    def count(what: str, more: int) -> None:
+        built[what] += more
+        if built[what] > most[what]:
+            why = f"its {CONFIG} says sizes of a network of more than {most[what]:,} {what}, and a bundle holds no such network"
+            raise CopyError(why, "import a smaller model")
+
+    def module(_: object, __: str, ___: object) -> None:
+        count("modules", 1)
+
+    def numbers(_: object, __: str, held: Tensor | None) -> None:
+        count("numbers", 0 if held is None else held.numel())
+
+    hooks = [
+        modules.register_module_module_registration_hook(module),
+        modules.register_module_parameter_registration_hook(numbers),
+        modules.register_module_buffer_registration_hook(numbers),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _weights(folder: Path, root: Path, into: Path) -> list[str]:
+    """The files of the weights: one, or those that an index names, which is written anew."""
+    if os.path.lexists(folder / WEIGHTS):
+        return [WEIGHTS]
+    if not os.path.lexists(folder / INDEX):
+        return []
+    found = read_json(folder, root, INDEX).get("weight_map")
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and name.endswith(".safetensors") for name in found.values()
+    ):
+        why = f"its {INDEX} does not say in which safetensors file each weight lies"
+        raise CopyError(why)
+    names = sorted(set(found.values()))
+    if outside := [name for name in names if Path(name).name != name]:
+        why = f"its {INDEX} names the file {outside[0][:200]!r}, which does not lie beside it"
+        raise CopyError(why, "put all files of the weights into the model's folder")
+    _write(into / INDEX, {"metadata": {}, "weight_map": found})
+    return names
+
+
+def _of_tokenizer(found: Config) -> Config:
+    return {
+        name: value
+        for name, value in found.items()
+        if value is None or isinstance(value, int | float) or name in TOKENIZER_FIELDS or TOKENS.fullmatch(name)
+    }
+
+
+def _inside(folder: Path, root: Path, name: str, most_bytes: int) -> Path:
+    try:
+        return files.inside(root, str((folder / name).relative_to(root)), most_bytes=most_bytes)
+    except files.BundleFileError as error:
+        why = f"its {error}"
+        raise CopyError(why, "copy the files themselves into one folder (`cp --dereference`), and give that") from error
+
+
+def _write(file: Path, found: Config) -> None:
+    file.write_text(json.dumps(found), encoding="utf-8")
