@@ -145,8 +145,10 @@ def fitted(network: Network, given: Strangers) -> Gate:
     of_label = np.array([labels.index(row.tag) for row in ours] + [len(labels)] * len(none), dtype=np.int64)
     familiar = of_label[:, None] == np.arange(len(labels)) if given.by_label else (of_label < len(labels))[:, None]
 
+    columns = strangeness.fit(vectors, words, familiar, given.fit)
+
     def fit(places: Ints) -> Columns:
-        return strangeness.fit(vectors[places], words[places], familiar[places], given.fit)
+        return strangeness.fit(vectors[places], words[places], familiar[places], given.fit, columns)
 
     def judge(columns: Columns, places: Ints) -> Floats:
         return columns.strangeness(vectors[places], [tokens[place] for place in places])[:, None]
@@ -157,7 +159,6 @@ def fitted(network: Network, given: Strangers) -> Gate:
         topics[len(ours) :] = [row.text for row in none]
     unseen = cross_fit(topics, (of_label == len(labels)).astype(np.int64), fit=fit, score=judge, folds=FOLDS)
     left_out = _left_out(of_label[: len(ours)], len(none), fit=fit, judge=judge) if given.neighbours else np.empty(0)
-    columns = fit(np.arange(len(rows)))
     model = strangeness.add(network.model, columns, labels)
     second = network.second_head
     if second is not None:
@@ -337,7 +338,8 @@ def as_text(training: Mapping[str, Any]) -> list[str]:
     if NEIGHBOURS in found:
         side = found[NEIGHBOURS]
         lines.append(
-            f"  neighbours: {side['hits'] / side['rows']:.1%} of {side['rows']:,} texts pass it where their own label is left out"
+            f"  neighbours: {side['hits'] / side['rows']:.1%} of {side['rows']:,} texts of the labels pass it by fits without their label, "
+            "before their confidence counts"
         )
     for kind, side in found["published"].items():
         lines.append(

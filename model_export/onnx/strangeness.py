@@ -39,6 +39,7 @@ INT8_MAX = 127
 # Where a fit of the columns ends, as in scikit-learn: the steepest slope, and the least gain of a step.
 SLOPE, GAIN = 1e-4, 64 * float(np.finfo(np.float64).eps)
 CENTRE_STEPS = 20
+TINY = float(np.finfo(np.float32).tiny)
 # The names of this module's nodes and constants begin with it.
 PREFIX = f"{STRANGENESS}."
 
@@ -136,7 +137,9 @@ def counts(rows: Sequence[Sequence[int]], vocabulary: int) -> sparse.csr_matrix:
     return found
 
 
-def fit(vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, recipe: StrangenessRecipe) -> Columns:
+def fit(
+    vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, recipe: StrangenessRecipe, like: Columns | None = None
+) -> Columns:
     """
     Fit every column, on the words as the file will compute them, rarities rounded.
 
@@ -145,13 +148,21 @@ def fit(vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, recipe: Str
         tokens: Their tokens, as `counts` gives them.
         familiar: The texts that each column shall know from all others, shape (texts, columns).
         recipe: Every number of the procedure.
+        like: The fit to all texts, of which this one has a part: its centres count as much, so that both give figures of one scale.
     """
-    found = (
-        _with_words(vectors, tokens, familiar, recipe)
-        if recipe.words
-        else Columns(lines=_lines(vectors, familiar, recipe), words=None)
-    )
-    return replace(found, centres=_centres(vectors, familiar, found.lines, recipe)) if recipe.centres else found
+    if recipe.words:
+        found = _with_words(vectors, tokens, familiar, recipe)
+    else:
+        found = Columns(lines=_lines(vectors, familiar, recipe), words=None)
+    if not recipe.centres:
+        return found
+    centres, texts = _centres(vectors, familiar, recipe), vectors[familiar.any(axis=1)]
+    if like is not None and like.centres is not None:
+        factor = float(np.linalg.norm(like.centres[0]))
+    else:
+        spread = [side.max(axis=1).std() for side in (texts @ found.lines.weight.T + found.lines.bias, texts @ centres.T)]
+        factor = max(recipe.centre_share * spread[0] / max(spread[1], TINY), TINY)
+    return replace(found, centres=centres * factor)
 
 
 def _with_words(vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, recipe: StrangenessRecipe) -> Columns:
@@ -165,7 +176,7 @@ def _with_words(vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, rec
     words = (sparse.diags(1 / norm) @ tokens[:, used] @ sparse.diags(np.sqrt(squared[used]))).tocsr()
     both = _lines(vectors, familiar, recipe, words)
     by_word = both.weight[:, : len(used)] * np.sqrt(squared[used])
-    step = max(float(np.abs(by_word).max(initial=0.0)), float(np.finfo(np.float32).tiny)) / INT8_MAX
+    step = max(float(np.abs(by_word).max(initial=0.0)), TINY) / INT8_MAX
     table = np.zeros((tokens.shape[1], len(both.bias) + 1), dtype=np.int8)
     table[used, :-1] = np.round(by_word / step).T
     table[:, -1] = squared
@@ -208,8 +219,8 @@ def _lines(vectors: Floats, familiar: Flags, recipe: StrangenessRecipe, words: s
     return Head(weight=found[:-1].T.copy(), bias=found[-1].copy())
 
 
-def _centres(vectors: Floats, familiar: Flags, lines: Head, recipe: StrangenessRecipe) -> Floats:
-    """The unit centres of each column's texts, times the factor that gives their part its spread."""
+def _centres(vectors: Floats, familiar: Flags, recipe: StrangenessRecipe) -> Floats:
+    """The centres of the texts of each column, of unit length."""
     found = []
     # The sums of several threads would come in any order.
     with threadpool_limits(1):
@@ -219,11 +230,8 @@ def _centres(vectors: Floats, familiar: Flags, lines: Head, recipe: StrangenessR
                 several = min(recipe.centres, len(texts))
                 found.append(KMeans(several, n_init=1, max_iter=CENTRE_STEPS, random_state=0).fit(texts).cluster_centers_)
     centres = np.concatenate(found)
-    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    texts = vectors[familiar.any(axis=1)]
-    spread = (texts @ lines.weight.T + lines.bias).max(axis=1).std(), (texts @ centres.T).max(axis=1).std()
-    scaled: Floats = centres * (recipe.centre_share * spread[0] / max(spread[1], np.finfo(np.float64).tiny))
-    return scaled
+    unit: Floats = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), TINY)
+    return unit
 
 
 def add(model: bytes, columns: Columns, labels: Sequence[str]) -> bytes:

@@ -115,8 +115,8 @@ def _strangers(training: Mapping[str, Any]) -> Iterator[str]:
         yield f"{side['hits']:,} of {side['rows']:,} texts of the labels lost ({name}), at most {side['upper']:.1%} with {found['level']:.0%} certainty"
     if near := _part(found, "neighbours"):
         yield (
-            f"{near['hits'] / near['rows']:.1%} of {near['rows']:,} texts of the labels pass it where their own label is left out: "
-            "so many of a neighbour's may be published"
+            f"neighbours: {near['hits'] / near['rows']:.1%} of {near['rows']:,} texts of the labels pass it by fits without their label, "
+            "before their confidence counts"
         )
     if every := _part(found, "published").get("all"):
         yield (

@@ -84,7 +84,9 @@ def test_labels_that_are_left_out_say_how_many_neighbours_pass(both: tuple[Made,
         rows, near = record["lost"]["calibration"], record[strangers.NEIGHBOURS]
         assert (record["most_lost"], rows["upper"] <= max(lose, 0.011)) == (lose, True)
         assert near["rows"] == rows["rows"] == len((*NOISY.train, *NOISY.calibration))
-        assert f"neighbours: {near['hits'] / near['rows']:.1%} of {near['rows']:,} texts pass it" in made.as_text()
+        assert (
+            f"neighbours: {near['hits'] / near['rows']:.1%} of {near['rows']:,} texts of the labels pass it" in made.as_text()
+        )
         texts = [row.text for row in (*NOISY.holdout, *NONE)]
         classifier = OnnxClassifier(made.bundle)
         assert [classifier.classify([text])[0] for text in texts[:20]] == classifier.classify(texts)[:20]
