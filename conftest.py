@@ -26,6 +26,7 @@ LEARNING = frozenset(
         "tests/evaluations.py",
         "tests/integration/commands/test_tutorial.py",
         "tests/integration/holes/test_import.py",
+        "tests/integration/holes/test_neighbours.py",
         "tests/integration/holes/test_rows_to_learn.py",
         "tests/integration/review/test_earned.py",
         "tests/unit/benchmarks/test_peers.py",

@@ -40,10 +40,17 @@ class Asked:
 
     def published(self, rows: Sequence[Row]) -> tuple[list[bool], list[bool]]:
         """Of each row: whether it is published, and whether it would be without the gate."""
-        texts = [row.text for row in rows]
-        said = [one for at in range(0, len(texts), BATCH) for one in self._classifier.classify(texts[at : at + BATCH])]
+        said = self._said(rows)
         bare = replace(self._limits, strangeness=None)
         return [self._is_public(one, self._limits) for one in said], [self._is_public(one, bare) for one in said]
+
+    def surely(self, rows: Sequence[Row]) -> list[float]:
+        """The confidence of each row that is published; 0 of every other."""
+        return [one.confidence if self._is_public(one, self._limits) else 0.0 for one in self._said(rows)]
+
+    def _said(self, rows: Sequence[Row]) -> list[Prediction]:
+        texts = [row.text for row in rows]
+        return [one for at in range(0, len(texts), BATCH) for one in self._classifier.classify(texts[at : at + BATCH])]
 
     def _is_public(self, found: Prediction, limits: OodLimits) -> bool:
         return found.confidence >= self._thresholds[found.label] and not limits.is_strange(found)

@@ -3,10 +3,13 @@ The part of a bundle that knows texts of none of its labels: fitted to its netwo
 
 The limit is the figure that few ordinary texts exceed: of the texts of the labels that would be published, at most `MOST_LOST` are above
 it, with 95 % certainty, in each group of texts that is large enough. Texts that were learned from are judged by fits without their topic.
+
+How far a neighbour of own labels is, their rows say: each label is a stranger to the others, so every label is left out of a fit once, and
+its rows are judged by that fit. It chooses nothing, and the record says how many of these neighbours are within the limit.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,9 +41,15 @@ LEVEL = 0.95
 ROUNDED_TEXTS = 256
 DECIMALS = 6
 FOLDS = 4
+# Labels are left out in so many groups, since a fit for each of a hundred takes too long.
+GROUPS = 5
+# The gate of an encoder that has seen no label.
+NEAR = StrangenessRecipe(rare_count=True, centres=12)
 # The part of `training` in a manifest that is the record of the gate.
 RECORD = "strangers"
 CALIBRATION = "calibration"
+# The part of it about labels that were left out.
+NEIGHBOURS = "neighbours"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +61,8 @@ class Strangers:
         none: Texts of none of the labels.
         ours: Further texts of the labels.
         by_label: A column for each label, which knows its texts from all others; one column of all labels unless set.
+        neighbours: Each label is left out in turn, and its texts are judged as a neighbour's. The encoder must have seen no label.
+        most_lost: Of the texts of the labels that would be published, the largest share that the limit may send to people, 0 to 1.
         fit: Every number of the fit.
         digests: The SHA-256 of the files that they are from, by name.
     """
@@ -59,6 +70,8 @@ class Strangers:
     none: tuple[Row, ...]
     ours: tuple[Row, ...] = ()
     by_label: bool = False
+    neighbours: bool = False
+    most_lost: float = MOST_LOST
     fit: StrangenessRecipe = field(default_factory=StrangenessRecipe)
     digests: dict[str, str] = field(default_factory=dict)
 
@@ -73,6 +86,8 @@ class Gate:
         ours: The texts of the labels that it has learned from, training rows first.
         none: The texts of none of the labels that it has learned from.
         unseen: The strangeness of both, in this order, by fits without their topics, in logit units.
+        left_out: That of the texts of the labels by fits without their label; empty where no label was left out.
+        most_lost: The largest share that the limit may lose.
         record: How it was fitted.
     """
 
@@ -80,6 +95,8 @@ class Gate:
     ours: tuple[Row, ...]
     none: tuple[Row, ...]
     unseen: Floats
+    left_out: Floats
+    most_lost: float
     record: dict[str, object]
 
     def judged(self, rows: Sequence[Row], predictions: Sequence[Prediction]) -> list[Prediction]:
@@ -128,8 +145,10 @@ def fitted(network: Network, given: Strangers) -> Gate:
     of_label = np.array([labels.index(row.tag) for row in ours] + [len(labels)] * len(none), dtype=np.int64)
     familiar = of_label[:, None] == np.arange(len(labels)) if given.by_label else (of_label < len(labels))[:, None]
 
+    columns = strangeness.fit(vectors, words, familiar, given.fit)
+
     def fit(places: Ints) -> Columns:
-        return strangeness.fit(vectors[places], words[places], familiar[places], given.fit)
+        return strangeness.fit(vectors[places], words[places], familiar[places], given.fit, columns)
 
     def judge(columns: Columns, places: Ints) -> Floats:
         return columns.strangeness(vectors[places], [tokens[place] for place in places])[:, None]
@@ -139,7 +158,7 @@ def fitted(network: Network, given: Strangers) -> Gate:
         # Of one group: its rows are judged by each other, or by none.
         topics[len(ours) :] = [row.text for row in none]
     unseen = cross_fit(topics, (of_label == len(labels)).astype(np.int64), fit=fit, score=judge, folds=FOLDS)
-    columns = fit(np.arange(len(rows)))
+    left_out = _left_out(of_label[: len(ours)], len(none), fit=fit, judge=judge) if given.neighbours else np.empty(0)
     model = strangeness.add(network.model, columns, labels)
     second = network.second_head
     if second is not None:
@@ -159,8 +178,30 @@ def fitted(network: Network, given: Strangers) -> Gate:
         ours=ours,
         none=none,
         unseen=unseen[:, 0],
+        left_out=left_out,
+        most_lost=given.most_lost,
         record=record,
     )
+
+
+def _left_out(labels: Ints, none: int, *, fit: Callable[[Ints], Columns], judge: Callable[[Columns, Ints], Floats]) -> Floats:
+    """
+    The strangeness of the texts of each label for fits without the label.
+
+    Args:
+        labels: The number of each text's label, shape (texts,).
+        none: How many texts of none of the labels come after them; every fit has them.
+        fit: Fits columns to the texts at these places.
+        judge: The strangeness of the texts at these places, shape (places, 1).
+    """
+    there, others = np.unique(labels), np.arange(len(labels), len(labels) + none)
+    found = np.empty(len(labels))
+    several = min(GROUPS, len(there))
+    for group in range(several):
+        out = np.isin(labels, there[group::several])
+        places = np.flatnonzero(out)
+        found[places] = judge(fit(np.concatenate([np.flatnonzero(~out), others])), places)[:, 0]
+    return found
 
 
 def of_shipped(rows: Splits, folder: Path | None) -> Strangers:
@@ -188,15 +229,21 @@ def of_shipped(rows: Splits, folder: Path | None) -> Strangers:
     )
 
 
-def of_own(texts: Sequence[Row], digests: dict[str, str]) -> Strangers:
+def of_own(
+    texts: Sequence[Row], digests: dict[str, str], *, neighbours: bool = False, most_lost: float = MOST_LOST
+) -> Strangers:
     """
-    The texts that the gate of a user's labels learns from: each label knows its texts from those of all others, by the vector alone.
+    The texts that the gate of a user's labels learns from: each label knows its texts from those of all others.
 
     Args:
         texts: Texts of none of the labels.
         digests: The SHA-256 of their files, by name.
+        neighbours: The encoder has seen no label, so that words and centres find neighbours, and labels that are left out say how many.
+            Else the vector alone is read.
+        most_lost: As of `Strangers`.
     """
-    return Strangers(none=tuple(texts), by_label=True, fit=StrangenessRecipe(words=False), digests=digests)
+    fit = NEAR if neighbours else StrangenessRecipe(words=False)
+    return Strangers(none=tuple(texts), by_label=True, neighbours=neighbours, most_lost=most_lost, fit=fit, digests=digests)
 
 
 def limited(
@@ -226,7 +273,7 @@ def limited(
     if further:
         groups["further"] = gate.judged(further, classifier.classify([row.text for row in further]))
     sides = {name: (published(found), _strangeness(found)) for name, found in groups.items()}
-    value = max(limit_of(*side) for side in sides.values())
+    value = max(limit_of(*side, gate.most_lost) for side in sides.values())
     lost = {name: _counted(public & (figures > value)) for name, (public, figures) in sides.items()}
     strange = gate.judged(gate.none, classifier.classify([row.text for row in gate.none]))
     public, figures = published(strange), _strangeness(strange)
@@ -240,8 +287,9 @@ def limited(
         **gate.record,
         "limit": value,
         "level": LEVEL,
-        "most_lost": MOST_LOST,
+        "most_lost": gate.most_lost,
         "lost": lost,
+        **({NEIGHBOURS: _counted(gate.left_out <= value)} if len(gate.left_out) else {}),
         "published": {
             "all": {"without": round(float(public.mean()), DECIMALS)} | _counted(public & (figures <= value)),
             **by_kind,
@@ -287,6 +335,12 @@ def as_text(training: Mapping[str, Any]) -> list[str]:
         return []
     lost = ", ".join(f"{side['hits']} of {side['rows']:,} ({name})" for name, side in found["lost"].items())
     lines = [f"texts of none of the labels, strangeness above {found['limit']:.4f}", f"  lost of the labels' own: {lost}"]
+    if NEIGHBOURS in found:
+        side = found[NEIGHBOURS]
+        lines.append(
+            f"  neighbours: {side['hits'] / side['rows']:.1%} of {side['rows']:,} texts of the labels pass it by fits without their label, "
+            "before their confidence counts"
+        )
     for kind, side in found["published"].items():
         lines.append(
             f"  {kind}: {side['hits'] / side['rows']:.1%} of {side['rows']:,} published, {side['without']:.1%} without"

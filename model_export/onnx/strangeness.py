@@ -4,15 +4,18 @@ A column knows some texts from all others: those of one label, or those of all l
 and `strangeness` is the negative of that, in logit units:
 
     column       vector @ line + bias, and with words + their weights' sum / sqrt(their rarities' sum) * step
-    strangeness  -max(columns)
+    strangeness  -max(columns), and with centres - max(vector @ centres)
 
 The vector is the one that enters the network's head, and the lines are rounded as the head is. The words are the network's own tokens,
 each with a row of a table: a weight a column, and its squared rarity. All sums over tokens are of integers, so that a text's strangeness
 depends neither on its neighbours nor on its padding.
+
+A line knows the side on which the texts of its label lie, and not how far they reach. The centres do: some for each column, the means
+of groups of its texts (k-means), as further lines of the vector.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from tagstream.model_export.bundle.model import STRANGENESS
 from tagstream.model_export.onnx import export, heads
@@ -30,6 +36,10 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 INT8_MAX = 127
+# Where a fit of the columns ends, as in scikit-learn: the steepest slope, and the least gain of a step.
+SLOPE, GAIN = 1e-4, 64 * float(np.finfo(np.float64).eps)
+CENTRE_STEPS = 20
+TINY = float(np.finfo(np.float32).tiny)
 # The names of this module's nodes and constants begin with it.
 PREFIX = f"{STRANGENESS}."
 
@@ -43,12 +53,18 @@ class StrangenessRecipe:
         strength: Of each logistic regression, scikit-learn's C.
         words: The columns read the words too, beside the vector.
         least_texts: A token that fewer texts have has no weight.
+        rare_count: Such a token is as rare as any, so that it takes weight from the others; else it counts for nothing.
+        centres: Of each column, at most so many; none without.
+        centre_share: The spread of the centres' part, beside that of the columns, over the texts that a column knows.
         iterations: The largest number of iterations of a fit.
     """
 
     strength: float = 10.0
     words: bool = True
     least_texts: int = 2
+    rare_count: bool = False
+    centres: int = 0
+    centre_share: float = 0.5
     iterations: int = 1000
 
 
@@ -80,10 +96,12 @@ class Columns:
     Attributes:
         lines: Weight of shape (columns, width) and bias of shape (columns,).
         words: The part that reads words; None where the vector alone is read.
+        centres: The centres in logit units, shape (centres, width); None without.
     """
 
     lines: Head
     words: Words | None
+    centres: Floats | None = None
 
     def strangeness(self, vectors: Floats, rows: Sequence[Sequence[int]]) -> Floats:
         """
@@ -97,6 +115,8 @@ class Columns:
         if self.words is not None:
             columns += self.words.columns(rows)
         found: Floats = -columns.max(axis=1)
+        if self.centres is not None:
+            found -= (vectors @ self.centres.T).max(axis=1)
         return found
 
 
@@ -117,43 +137,101 @@ def counts(rows: Sequence[Sequence[int]], vocabulary: int) -> sparse.csr_matrix:
     return found
 
 
-def fit(vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, recipe: StrangenessRecipe) -> Columns:
+def fit(
+    vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, recipe: StrangenessRecipe, like: Columns | None = None
+) -> Columns:
     """
-    Fit every column by logistic regression, on the words as the file will compute them, rarities rounded.
+    Fit every column, on the words as the file will compute them, rarities rounded.
 
     Args:
         vectors: Of the texts, as `heads.embed` gives them, shape (texts, width).
         tokens: Their tokens, as `counts` gives them.
         familiar: The texts that each column shall know from all others, shape (texts, columns).
         recipe: Every number of the procedure.
+        like: The fit to all texts, of which this one has a part: its centres count as much, so that both give figures of one scale.
     """
-    if not recipe.words:
-        return Columns(lines=_lines(vectors, familiar, recipe), words=None)
+    if recipe.words:
+        found = _with_words(vectors, tokens, familiar, recipe)
+    else:
+        found = Columns(lines=_lines(vectors, familiar, recipe), words=None)
+    if not recipe.centres:
+        return found
+    centres, texts = _centres(vectors, familiar, recipe), vectors[familiar.any(axis=1)]
+    if like is not None and like.centres is not None:
+        factor = float(np.linalg.norm(like.centres[0]))
+    else:
+        spread = [side.max(axis=1).std() for side in (texts @ found.lines.weight.T + found.lines.bias, texts @ centres.T)]
+        factor = max(recipe.centre_share * spread[0] / max(spread[1], TINY), TINY)
+    return replace(found, centres=centres * factor)
+
+
+def _with_words(vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, recipe: StrangenessRecipe) -> Columns:
     texts = np.asarray((tokens > 0).sum(axis=0)).ravel()
     rarity = (np.log((1 + len(vectors)) / (1 + texts)) + 1) ** 2
-    rarity[texts < recipe.least_texts] = 0
-    squared = np.maximum(np.round(rarity / (max(rarity.max(), 1.0) / INT8_MAX)), rarity > 0)
-    used = np.flatnonzero(squared)
+    known = texts >= recipe.least_texts
+    squared = np.maximum(np.round(rarity / (max(rarity[known].max(initial=0.0), 1.0) / INT8_MAX)), 1)
+    squared[~known] = INT8_MAX if recipe.rare_count else 0
+    used = np.flatnonzero(known)
     norm = np.sqrt(np.maximum(tokens @ squared, 1))
-    words = sparse.diags(1 / norm) @ tokens[:, used] @ sparse.diags(np.sqrt(squared[used]))
-    both = _lines(sparse.hstack([words, sparse.csr_matrix(vectors)]).tocsr(), familiar, recipe)
+    words = (sparse.diags(1 / norm) @ tokens[:, used] @ sparse.diags(np.sqrt(squared[used]))).tocsr()
+    both = _lines(vectors, familiar, recipe, words)
     by_word = both.weight[:, : len(used)] * np.sqrt(squared[used])
-    step = max(float(np.abs(by_word).max(initial=0.0)), float(np.finfo(np.float32).tiny)) / INT8_MAX
+    step = max(float(np.abs(by_word).max(initial=0.0)), TINY) / INT8_MAX
     table = np.zeros((tokens.shape[1], len(both.bias) + 1), dtype=np.int8)
     table[used, :-1] = np.round(by_word / step).T
     table[:, -1] = squared
     return Columns(lines=Head(weight=both.weight[:, len(used) :], bias=both.bias), words=Words(table=table, step=step))
 
 
-def _lines(features: Floats | sparse.csr_matrix, familiar: Flags, recipe: StrangenessRecipe) -> Head:
-    """A line for each column: its texts against all others."""
-    weight, bias = np.zeros((familiar.shape[1], features.shape[1])), np.full(familiar.shape[1], NEVER)
-    for place, known in enumerate(familiar.T):
-        # A column without texts, in a fold that holds all of them back, finds nothing familiar.
-        if known.any():
-            fitted = LogisticRegression(C=recipe.strength, max_iter=recipe.iterations).fit(features, known)
-            weight[place], bias[place] = fitted.coef_[0], fitted.intercept_[0]
-    return Head(weight=weight, bias=bias)
+def _lines(vectors: Floats, familiar: Flags, recipe: StrangenessRecipe, words: sparse.csr_matrix | None = None) -> Head:
+    """
+    A line for each column, by logistic regression: its texts against all others. The weights of the words come first.
+
+    All columns are fitted at once: a label is left out again and again, and one fit of twenty columns takes a tenth of twenty fits.
+    """
+    spare = 0 if words is None else words.shape[1]
+    rows, several = familiar.shape
+    target, ridge = familiar.astype(np.float64), 1 / (recipe.strength * rows)
+
+    def loss(flat: Floats) -> tuple[float, Floats]:
+        found = flat.reshape(-1, several)
+        logits = vectors @ found[spare:-1] + found[-1]
+        if words is not None:
+            logits += words @ found[:spare]
+        gap = (expit(logits) - target) / rows
+        slope = np.empty_like(found)
+        slope[spare:-1], slope[-1] = vectors.T @ gap, gap.sum(axis=0)
+        if words is not None:
+            slope[:spare] = words.T @ gap
+        slope[:-1] += ridge * found[:-1]
+        value = (np.logaddexp(0, logits) - target * logits).sum() / rows + ridge / 2 * (found[:-1] ** 2).sum()
+        return float(value), slope.ravel()
+
+    begin = np.zeros((spare + vectors.shape[1] + 1, several))
+    done = minimize(
+        loss, begin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": recipe.iterations, "gtol": SLOPE, "ftol": GAIN}
+    )
+    found = done.x.reshape(begin.shape)
+    # A column without texts, in a fold that holds all of them back, finds nothing familiar.
+    empty = ~familiar.any(axis=0)
+    found[:, empty] = 0
+    found[-1, empty] = NEVER
+    return Head(weight=found[:-1].T.copy(), bias=found[-1].copy())
+
+
+def _centres(vectors: Floats, familiar: Flags, recipe: StrangenessRecipe) -> Floats:
+    """The centres of the texts of each column, of unit length."""
+    found = []
+    # The sums of several threads would come in any order.
+    with threadpool_limits(1):
+        for known in familiar.T:
+            texts = np.unique(vectors[known], axis=0)
+            if len(texts):
+                several = min(recipe.centres, len(texts))
+                found.append(KMeans(several, n_init=1, max_iter=CENTRE_STEPS, random_state=0).fit(texts).cluster_centers_)
+    centres = np.concatenate(found)
+    unit: Floats = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), TINY)
+    return unit
 
 
 def add(model: bytes, columns: Columns, labels: Sequence[str]) -> bytes:
@@ -172,6 +250,8 @@ def add(model: bytes, columns: Columns, labels: Sequence[str]) -> bytes:
     graph = export.load(model)
     drop(graph)
     heads.add_product(graph, columns.lines, f"{PREFIX}lines")
+    if columns.centres is not None:
+        heads.add_product(graph, Head(weight=columns.centres, bias=np.zeros(len(columns.centres))), f"{PREFIX}centres")
     _append(graph.graph, columns)
     graph.graph.output.append(helper.make_tensor_value_info(STRANGENESS, TensorProto.FLOAT, ["batch", 1]))
     return export.finish(graph, labels)
@@ -216,7 +296,13 @@ def _append(graph: onnx.GraphProto, columns: Columns) -> None:
             ("Add", "lines words", "columns", {}),
         ]
     read = "lines" if columns.words is None else "columns"
-    nodes += [("ReduceMax", f"{read} along", "familiarity", {"keepdims": 1}), ("Neg", "familiarity", STRANGENESS, {})]
+    nodes += [("ReduceMax", f"{read} along", "familiarity", {"keepdims": 1})]
+    if columns.centres is not None:
+        nodes += [
+            ("ReduceMax", "centres along", "nearness", {"keepdims": 1}),
+            ("Add", "familiarity nearness", "both", {}),
+        ]
+    nodes += [("Neg", "familiarity" if columns.centres is None else "both", STRANGENESS, {})]
     graph.initializer.extend(numpy_helper.from_array(value, PREFIX + name) for name, value in constants.items())
     graph.node.extend(_node(*node) for node in nodes)
 

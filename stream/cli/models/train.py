@@ -20,7 +20,7 @@ from tagstream.stream.cli.models.options import (
     PromiseOptions,
     Strict,
 )
-from tagstream.stream.cli.options import given_of, not_empty, path, settings, verb
+from tagstream.stream.cli.options import finite, given_of, not_empty, path, settings, verb
 from tagstream.stream.terminal import console
 
 if TYPE_CHECKING:
@@ -68,6 +68,18 @@ class TrainOptions:
             help="Texts of none of your labels (CSV, JSON Lines or Parquet): new ones like them go to people at any confidence.",
             metavar="FILE",
             parser=path,
+        ),
+        OWN,
+    ] = None
+    lose: Annotated[
+        float | None,
+        typer.Option(
+            "--lose",
+            help="Share of your own texts, 0.01 unless given, that the limit on texts of none of your labels may send to people: more finds more of them.",
+            metavar="0..1",
+            min=0.0,
+            max=0.5,
+            callback=finite,
         ),
         OWN,
     ] = None
@@ -176,7 +188,8 @@ def train_own(options: TrainOptions, file: Path) -> None:
     work = options.work or folder.with_name(f"{folder.name}.work")
     if work.is_dir():
         console.talk(f"{work} keeps a training that was stopped: what it has of these rows is not computed again")
-    gate = strangers.of_own(none.rows, none.digests)
+    lose = strangers.MOST_LOST if options.lose is None else options.lose
+    gate = strangers.of_own(none.rows, none.digests, neighbours=options.quick, most_lost=lose)
     of = recipe.own(
         rows,
         promise,

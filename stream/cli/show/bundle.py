@@ -114,6 +114,11 @@ def _strangers(training: Mapping[str, Any]) -> Iterator[str]:
     found = _part(training, "strangers")
     for name, side in _part(found, "lost").items():
         yield f"{side['hits']:,} of {side['rows']:,} texts of the labels lost ({name}), at most {side['upper']:.1%} with {found['level']:.0%} certainty"
+    if near := _part(found, "neighbours"):
+        yield (
+            f"neighbours: {near['hits'] / near['rows']:.1%} of {near['rows']:,} texts of the labels pass it by fits without their label, "
+            "before their confidence counts"
+        )
     if every := _part(found, "published").get("all"):
         yield (
             f"{every['hits'] / every['rows']:.1%} of {every['rows']:,} texts of none of the labels published, judged by fits without their source; "

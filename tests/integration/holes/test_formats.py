@@ -210,7 +210,9 @@ def test_schemas_that_go_round_in_circles_stop_nothing(environ: dict[str, str], 
     assert codes(found["dlq"]) <= {b"too_deep", b"invalid_avro", b"unsupported_schema"}
 
 
-def tagstream_within(folder: Path, *words: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def tagstream_within(
+    folder: Path, *words: str | Path, stdin: bytes = b"", seconds: float = BOUND_SECONDS
+) -> subprocess.CompletedProcess[bytes]:
     """Run the command, with a bound against hanging."""
     return subprocess.run(
         [sys.executable, "-m", "tagstream.stream.cli.main", *map(str, words)],
@@ -218,7 +220,7 @@ def tagstream_within(folder: Path, *words: str | Path, stdin: bytes = b"") -> su
         env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
         input=stdin,
         capture_output=True,
-        timeout=BOUND_SECONDS,
+        timeout=seconds,
         check=False,
     )
 

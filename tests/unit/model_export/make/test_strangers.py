@@ -72,6 +72,28 @@ def test_a_gate_adds_a_figure_and_changes_no_probability(both: tuple[Made, Made]
     assert "texts of none of the labels, strangeness above" in gated.as_text()
 
 
+def test_labels_that_are_left_out_say_how_many_neighbours_pass(both: tuple[Made, Made], tmp_path: Path) -> None:
+    """The quick way judges each row by a fit without its label too; a limit that may lose more lets fewer pass, and the record keeps what it may lose."""
+    _, plain = both
+    assert strangers.NEIGHBOURS not in plain.bundle.manifest.training[strangers.RECORD]
+    passed = []
+    for lose in (0.01, 0.2):
+        gate = strangers.of_own(NONE, {}, neighbours=True, most_lost=lose)
+        made = own_bundle(tmp_path / str(lose) / "bank", NOISY, strangers=gate)
+        record = made.bundle.manifest.training[strangers.RECORD]
+        rows, near = record["lost"]["calibration"], record[strangers.NEIGHBOURS]
+        assert (record["most_lost"], rows["upper"] <= max(lose, 0.011)) == (lose, True)
+        assert near["rows"] == rows["rows"] == len((*NOISY.train, *NOISY.calibration))
+        assert (
+            f"neighbours: {near['hits'] / near['rows']:.1%} of {near['rows']:,} texts of the labels pass it" in made.as_text()
+        )
+        texts = [row.text for row in (*NOISY.holdout, *NONE)]
+        classifier = OnnxClassifier(made.bundle)
+        assert [classifier.classify([text])[0] for text in texts[:20]] == classifier.classify(texts)[:20]
+        passed.append(near["hits"])
+    assert passed[1] < passed[0]
+
+
 def test_a_bundle_that_is_calibrated_anew_keeps_its_gate(both: tuple[Made, Made], tmp_path: Path) -> None:
     """Without texts to learn from the output, its limit and its record stay; with others a new gate takes their place."""
     _, gated = both

@@ -328,6 +328,18 @@ def test_options_of_a_file_are_refused_without_one(tmp_path: Path, words: tuple[
 
 
 @pytest.mark.usefixtures("trained")
+def test_the_limit_may_lose_what_the_user_says(tmp_path: Path, recipes: list[BundleRecipe]) -> None:
+    """`--lose` is the share, 1 % unless given; labels are left out for the quick way alone, whose encoder has seen none of them."""
+    file = rows(tmp_path / "rows.csv", "title,tag")
+    for words in (("--quick",), ("--quick", "--lose", "0.02"), ("--lose", "0.05")):
+        train(tmp_path / "out", "--data", file, *words)
+    gates = [of.strangers for of in recipes]
+    assert [(gate.most_lost, gate.neighbours) for gate in gates] == [(0.01, True), (0.02, True), (0.05, False)]
+    refused = train(tmp_path / "out", "--data", file, "--quick", "--lose", "2")
+    assert (refused.exit_code, len(recipes)) == (2, 3)
+
+
+@pytest.mark.usefixtures("trained")
 def test_a_gate_learns_from_the_texts_of_none_of_the_labels(tmp_path: Path, recipes: list[BundleRecipe]) -> None:
     """Those of --none and the rows that a person called off_subject; without any it is said that tagstream's own stand for them."""
     file = rows(tmp_path / "rows.csv", "title,tag")

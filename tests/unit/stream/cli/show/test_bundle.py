@@ -63,10 +63,11 @@ def test_the_limits_of_unusual_texts_have_name_and_value(tiny_bundle: Bundle, ca
 
 
 def test_a_gate_says_what_it_costs_and_finds(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    """Beside its limit stand the texts of the labels that it loses, with the bound, and the strange ones that are published with and without it."""
+    """Beside its limit stand the texts of the labels that it loses, with the bound, the neighbours that pass it, and the strange ones that are published with and without it."""
     record = {
         "level": 0.95,
         "lost": {"calibration": {"rows": 1000, "hits": 4, "upper": 0.0091}},
+        "neighbours": {"rows": 1000, "hits": 250, "upper": 0.274},
         "published": {"all": {"rows": 200, "hits": 5, "upper": 0.05, "without": 0.125}},
     }
     manifest = msgspec.structs.replace(
@@ -76,6 +77,10 @@ def test_a_gate_says_what_it_costs_and_finds(tiny_bundle: Bundle, capsys: pytest
     )
     said = shown(msgspec.structs.replace(tiny_bundle, manifest=manifest), capsys)
     assert "4 of 1,000 texts of the labels lost (calibration), at most 0.9% with 95% certainty" in said
+    assert (
+        "neighbours: 25.0% of 1,000 texts of the labels pass it by fits without their label, before their confidence counts"
+        in said
+    )
     assert (
         "2.5% of 200 texts of none of the labels published, judged by fits without their source; 12.5% without this limit"
         in said
