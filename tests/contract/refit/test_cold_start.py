@@ -67,9 +67,13 @@ def test_sixty_answers_make_it_better(started: tuple[Bundle, str], tmp_path: Pat
         for one in tickets("rows.csv")
     ]
     (tmp_path / "answers.jsonl").write_text("\n".join(map(json.dumps, lines[:60])), encoding="utf-8")
-    found = model("grow", bundle.path, tmp_path / "grown", "--answers", tmp_path / "answers.jsonl")
+    named = ("--name", "tickets of ours", "--version", "2026.12")
+    found = model("grow", bundle.path, tmp_path / "grown", "--answers", tmp_path / "answers.jsonl", *named)
     assert found.exit_code == 0, found.output
+    assert "verification of the bundle: done" in found.stderr
+    assert found.stdout.splitlines()[-2].startswith("it publishes nothing")
     grown = read(tmp_path / "grown")
+    assert (grown.manifest.name, grown.manifest.version) == ("tickets of ours", "2026.12")
     assert verify(grown.path).labels == bundle.manifest.labels
     assert right(grown) > right(bundle)
     assert set(grown.manifest.asked_below().values()) == {ALWAYS_ASK}
