@@ -39,6 +39,7 @@ from tagstream.stream.kafka.consumer_group import look
 from tagstream.stream.kafka.errors import NotAuthorizedError
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.kafka.rollout import (
+    JOIN_SECONDS,
     Control,
     content_partitions,
     controlling,
@@ -666,17 +667,22 @@ async def _is_begun(control: Control, epoch: int) -> bool:
 
 async def require_workers(settings: Settings, control: Control, *, without_workers: bool = False) -> None:
     """
-    Has the group a worker that says whether it can load a bundle?
+    Has the group a worker that says whether it can load a bundle? Workers that are starting have `JOIN_SECONDS` to join.
 
     Raises:
         RolloutError: It has none, and that was not asked for.
     """
-    if not without_workers and not await control.workers.look():
-        msg = (
-            f"the group {settings.group} has no worker now, so none says whether it can load the bundle, and nothing has changed. "
-            "Next: start the workers, then try again; --without-workers changes the model all the same."
-        )
-        raise RolloutError(msg)
+    if without_workers:
+        return
+    until = time.monotonic() + JOIN_SECONDS
+    while not await control.workers.look():
+        if time.monotonic() > until:
+            msg = (
+                f"the group {settings.group} has no worker now, so none says whether it can load the bundle, and nothing has changed. "
+                "Next: start the workers, then try again; --without-workers changes the model all the same."
+            )
+            raise RolloutError(msg)
+        await asyncio.sleep(ASK_SECONDS)
 
 
 def _require_change(epochs: Epochs, wanted: Models) -> None:

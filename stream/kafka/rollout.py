@@ -86,6 +86,8 @@ METADATA_MS = 15_000
 # A worker fetches a bundle, tries it in a process of its own, loads it and takes its memory before it says that it is ready.
 LOADING_SECONDS = TRIAL_SECONDS + 60.0
 ASK_SECONDS = 0.25
+# So long a command waits for a first worker of the group: after a restart of all of them they join within seconds.
+JOIN_SECONDS = 10.0
 JOINING_SECONDS = 60.0
 # A worker that works under the present epoch says so within this time after it has joined; one that does not is not waited for on the way back.
 FIRST_WORD_SECONDS = 20.0
@@ -641,25 +643,31 @@ async def to_its_end(work: Coroutine[Any, Any, Epochs]) -> Epochs:
 
 def require_group(settings: Settings, client: KafkaAdminClient) -> None:
     """
-    Do the brokers know the group, by a member, or by a commit on a topic of events?
+    Do the brokers know the group, by a member, or by a commit on a topic of events? Workers that are starting have `JOIN_SECONDS` to join.
 
     Raises:
         NoGroupError: They do not.
         BrokerUnreachableError: No broker answered, or this user may not know.
     """
     name = settings.group
-    if _members(settings, client):
-        return
-    # Brokers leave out the commits on a topic that this user may not see; this raises then.
-    ContentOnKafka(settings, client).partitions_now()
-    with translated(settings):
-        found = client.list_group_offsets([name])[name]
-    if not any(at.topic in settings.content_topics and one.offset >= 0 for at, one in found.items()):
-        msg = (
-            f"there is no group {name!r}: it has no worker, and has committed nothing on {' and '.join(settings.content_topics)}, so nothing is changed. "
-            "Next: correct TAGSTREAM_GROUP; a group that has not begun yet decides by TAGSTREAM_BUNDLE of its workers."
-        )
-        raise NoGroupError(msg)
+    until = time.monotonic() + JOIN_SECONDS
+    while True:
+        if _members(settings, client):
+            return
+        # Brokers leave out the commits on a topic that this user may not see; this raises then.
+        ContentOnKafka(settings, client).partitions_now()
+        with translated(settings):
+            found = client.list_group_offsets([name])[name]
+        if any(at.topic in settings.content_topics and one.offset >= 0 for at, one in found.items()):
+            return
+        if time.monotonic() > until:
+            break
+        time.sleep(ASK_SECONDS)
+    msg = (
+        f"there is no group {name!r}: it has no worker, and has committed nothing on {' and '.join(settings.content_topics)}, so nothing is changed. "
+        "Next: correct TAGSTREAM_GROUP; a group that has not begun yet decides by TAGSTREAM_BUNDLE of its workers."
+    )
+    raise NoGroupError(msg)
 
 
 def _members(settings: Settings, client: KafkaAdminClient) -> list[tuple[str, str]]:
