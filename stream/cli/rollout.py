@@ -178,7 +178,7 @@ def log(
     at: Annotated[
         str | None,
         typer.Option(
-            help="Say which epoch had begun last at this time, such as 2026-01-31T12:00Z, and the first events from then on."
+            help="Say which epoch had begun last at this time, such as 2026-01-31T12:00Z, and the first events from then on. UTC, unless it names a zone."
         ),
     ] = None,
     partition: Annotated[int | None, typer.Option(help="The first event of this partition; of all unless set.", min=0)] = None,

@@ -342,7 +342,9 @@ def _moment(text: str) -> int:
     """Unix milliseconds."""
     try:
         found = dt.datetime.fromisoformat(text)
-        return int(found.astimezone(dt.UTC).timestamp() * 1000)
+        # The same words mean the same moment on every machine.
+        known = found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
+        return int(known.timestamp() * 1000)
     except (ValueError, OverflowError) as error:
         msg = f"{text!r} is no time. Next: write it as 2026-01-31T12:00Z."
         raise RolloutError(msg) from error

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from tagstream.stream.change import operations
 from tagstream.stream.change.operations import Begun, Entry, Standing
 from tagstream.stream.change.watch import Judged, NothingWatchedError
 from tagstream.stream.cli.show import rollout
-from tagstream.stream.cli.show.rollout import _line_of
+from tagstream.stream.cli.show.rollout import _line_of, _moment
 from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout import BundleName, GateReading, Partition, Verdict
 from tagstream.stream.rollout import verdict as verdicts
@@ -64,6 +65,17 @@ def test_a_program_reads_the_same_from_the_status(said: pytest.CaptureFixture[st
     assert read["begins"][0]["epochs"] == [{"epoch": 0, "offset": 0}, {"epoch": 1, "offset": 5}]
     assert [place["partition"] for place in read["unlisted"]] == [7]
     assert read["waiting"] == {"0": 12, "7": 3}
+
+
+def test_a_time_without_a_zone_is_the_same_moment_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is UTC, wherever the machine stands."""
+    try:
+        monkeypatch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        assert _moment("2026-01-31T12:00") == _moment("2026-01-31T12:00Z") == _moment("2026-01-31T13:00+01:00")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_verdict_is_a_line_with_its_sentence() -> None:
