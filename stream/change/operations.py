@@ -365,6 +365,8 @@ async def rollback(settings: Settings, *, why: str = "", tell: Callable[[Models,
     Raises:
         NoRolloutError: There is no rollout, or no epoch before.
         PlanGivenUpError: A worker refused, or one that works did not answer in time; nothing has changed.
+        BundleError: The bundle is not in the place of bundles any more.
+        DepotError: The settings name no such place, or it does not answer.
     """
     _require(settings, await asyncio.to_thread(rollout_topic, settings))
     async with controlling(settings, by=name_here()) as control:
@@ -376,6 +378,9 @@ async def rollback(settings: Settings, *, why: str = "", tell: Callable[[Models,
             raise NoRolloutError(msg)
         models, words = found
         tell(models, words)
+        if models.champion != epochs.models(epochs.newest).champion:
+            # A model whose bundle is gone could be loaded by no worker.
+            await asyncio.to_thread(depot_of(settings).manifest, models.champion.digest)
         return await begin_as(control, models, why or words, goes_back=True)
 
 

@@ -155,7 +155,7 @@ def rollback(brokers: Brokers = None, why: Why = "") -> None:
 @app.command("finish")
 def finish(brokers: Brokers = None) -> None:
     """
-    Begin an epoch that a command left closing, list new partitions, and change nothing else.
+    Begin an epoch that a command left closing, give up a plan that was left, list new partitions, and change nothing else.
 
     Give it after partitions were added to `content`, and when an epoch hangs.
     """

@@ -524,8 +524,11 @@ def content_partitions(settings: Settings) -> AbstractSet[Partition]:
 class WorkersOnKafka:
     """The workers of the group as the controller asks them: the members that the brokers know, and what each has said of itself."""
 
-    def __init__(self, settings: Settings, client: KafkaAdminClient, states: Log) -> None:
-        """See `controlling`."""
+    def __init__(
+        self, settings: Settings, client: KafkaAdminClient, states: Log, *, epochs: Callable[[], Epochs | None] = lambda: None
+    ) -> None:
+        """See `controlling`. `epochs` gives the topic's records as far as they are read: a plan that another controller has given up is not waited for."""
+        self._epochs = epochs
         self._settings = settings
         self._client = client
         self._log = states
@@ -549,6 +552,9 @@ class WorkersOnKafka:
         most = self._settings.rollout.fetch_seconds + LOADING_SECONDS
         while True:
             workers = await self.look()
+            known = self._epochs()
+            if known is not None and (known.planned is None or known.planned.epoch != models.epoch):
+                return Readiness.SILENT, "another controller has given the plan up"
             said, words = readiness_of(workers, models)
             only_mute = goes_back and now() - started > FIRST_WORD_SECONDS and _ready_but_for_the_mute(workers, models)
             if said is not Readiness.SILENT or only_mute or now() - started > most:
@@ -810,7 +816,7 @@ async def controlling(settings: Settings, *, by: str) -> AsyncIterator[Control]:
         async with rollout_reader(settings) as reader:
             writer = RolloutWriter(settings, reader)
             with admin(settings) as client, log_of(settings, settings.rollout.workers_topic) as states:
-                workers = WorkersOnKafka(settings, client, states)
+                workers = WorkersOnKafka(settings, client, states, epochs=lambda: reader.epochs)
                 content = ContentOnKafka(settings, client)
                 one = Controller(
                     writer, content, workers, by=by, clock=lambda: timestamp(int(time.time() * 1000)), whole=to_its_end

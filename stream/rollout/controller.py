@@ -58,7 +58,8 @@ class FencedError(ControllerError):
     def __init__(self) -> None:
         """Say so."""
         super().__init__(
-            "another controller has begun meanwhile, and this one can write no more. Next: `tagstream rollout status`."
+            "another command has begun to change the model meanwhile: what this one had planned is given up, and it can write no more. "
+            "Next: `tagstream rollout log` says whose command it was."
         )
 
 
