@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from tagstream.stream.kafka.errors import SET_THE_CLOCK, clock_refused
 from tagstream.stream.logs import logger
 
 EXIT_BROKEN = 70
@@ -129,6 +128,9 @@ def end(exit_code: int, say: Callable[[], None]) -> NoReturn:
 
 def last_word(error: BaseException, exit_code: int = EXIT_BROKEN) -> None:
     """Close the log with one line that says what happened, why and the next step: the tracebacks before it fill a screen."""
+    # A delivery can be decided without a client of Kafka; a process that ends by a broker's word has loaded one.
+    from tagstream.stream.kafka.errors import SET_THE_CLOCK, clock_refused
+
     clock = clock_refused(error)
     log.critical(
         "worker_ended",

@@ -133,7 +133,7 @@ def test_a_canary_says_how_many_events_its_share_of_the_keys_is(
         log = lines(tagstream("rollout", "log", "--json", environ=rollout_environ).stdout)
         return [one["record"] for one in log if one["record"]["kind"] == "plan"][-1]["challenger"]  # type: ignore[index]
 
-    told = promote("2", "--share", "0.3", verb="canary").decode().splitlines()[0]
+    told = promote("2", "--share", "0.3", verb="canary").decode()
     salt = str(planned()["salt"])
     drawn = [key for key in keys if is_drawn(salt, key, 0.3)]
     heaviest = max(map(drawn.count, set(drawn)), default=0)

@@ -95,3 +95,4 @@ def test_a_wrong_tag_is_looked_up_reported_answered_and_its_model_rolled_back(
     send("e-2")
     assert f"by the model, {tiny_bundle.manifest.name} {tiny_bundle.manifest.version}, epoch 2  " in looked("e-2", "tagged")
     assert looked(EVENT, "holds").splitlines()[-1] == answered.splitlines()[-1]
+    producer.close()

@@ -125,6 +125,8 @@ def test_the_commands_print_through_the_terminal_alone() -> None:
         "stream/cli/exits.py",
         # `dlq show --raw`: the exact bytes are what it is for.
         "stream/dead_letters/show.py",
+        # The answer of a process of its own to the one that started it.
+        "model_export/verify.py",
     }
     found = set()
     for path in [*ROOT.glob("stream/**/*.py"), *ROOT.glob("monitoring/**/*.py"), *ROOT.glob("model_export/**/*.py")]:
