@@ -263,7 +263,7 @@ def test_an_export_alone_has_the_labels_of_its_model(tmp_path: Path, recipes: li
 
 
 def test_every_option_is_of_one_training_or_of_both() -> None:
-    """A new option says which training it is of; those of both are the places and the promise."""
+    """A new option says which training it is of; those of both are the places, the promise and the bundle's name."""
     hints = get_type_hints(TrainOptions, include_extras=True)
     marks = {name: {OWN, SHIPPED} & set(getattr(hint, "__metadata__", ())) for name, hint in hints.items()}
     assert {name for name, found in marks.items() if not found} == {
@@ -273,6 +273,7 @@ def test_every_option_is_of_one_training_or_of_both() -> None:
         "answers",
         "multilabel",
         "layers",
+        "named",
     }
     assert {len(found) for found in marks.values()} == {0, 1}
 
