@@ -104,8 +104,8 @@ def verify(
         raise _refused(folder, f"the process that runs its network was ended by {how} {last}".rstrip()) from None
     finally:
         process.kill()
-        # A process that waits for a file system cannot be ended before that answers. A clock that is set (libfaketime) may refuse the wait's sleep.
-        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+        # A process that waits for a file system cannot be ended before that answers.
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_SECONDS)
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:

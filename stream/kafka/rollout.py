@@ -885,14 +885,33 @@ def _make_topics(settings: Settings) -> None:
             _require_never_begun(settings, client)
             require_group(settings, client)
         for name in absent:
-            options = {"num_partitions": 1, "replication_factor": settings.topic_replication, "configs": wanted[name]}
-            try:
-                with contextlib.suppress(TopicAlreadyExistsError):
-                    client.create_topics({name: options}, wait_for_metadata=True)
-            except BrokerResponseError as error:
-                if error.errno in {TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno}:
-                    right = Right(resource=Resource.TOPIC, name=name, operations=(Operation.CREATE,))
-                    msg = f"{missing(settings, right, ())} Or it makes the topic itself, with the options of docs/rollout.md."
-                    raise NotAuthorizedError(msg) from error
-                msg = f"the cluster at {settings.brokers} did not make the topic {name}: {summary_of(error)}. Next: `tagstream doctor`, and the brokers' log."
-                raise TopicsRefusedError(msg) from error
+            _make_topic(settings, client, name, wanted[name])
+
+
+def make_workers_topic(settings: Settings) -> None:
+    """
+    The topic of the workers' words, where the brokers say that it is not there: the topic of the records can be restored from a copy without it.
+
+    Raises:
+        NotAuthorizedError: This user may not make it.
+        TopicsRefusedError: The brokers refuse it.
+        BrokerUnreachableError: No broker answered.
+    """
+    name = settings.rollout.workers_topic
+    with admin(settings) as client:
+        if client.describe_topics([name])[0]["error_code"] == UnknownTopicOrPartitionError.errno:
+            _make_topic(settings, client, name, OPTIONS_OF_WORKERS)
+
+
+def _make_topic(settings: Settings, client: KafkaAdminClient, name: str, configs: Mapping[str, str]) -> None:
+    options = {"num_partitions": 1, "replication_factor": settings.topic_replication, "configs": configs}
+    try:
+        with contextlib.suppress(TopicAlreadyExistsError):
+            client.create_topics({name: options}, wait_for_metadata=True)
+    except BrokerResponseError as error:
+        if error.errno in {TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno}:
+            right = Right(resource=Resource.TOPIC, name=name, operations=(Operation.CREATE,))
+            msg = f"{missing(settings, right, ())} Or it makes the topic itself, with the options of docs/rollout.md."
+            raise NotAuthorizedError(msg) from error
+        msg = f"the cluster at {settings.brokers} did not make the topic {name}: {summary_of(error)}. Next: `tagstream doctor`, and the brokers' log."
+        raise TopicsRefusedError(msg) from error

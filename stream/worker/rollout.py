@@ -27,7 +27,14 @@ from tagstream.stream.decide.rolled import NotReadyError, RolledDeciders
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError
 from tagstream.stream.kafka.group_memory import GroupMemory
-from tagstream.stream.kafka.rollout import LOADING_SECONDS, RolloutReader, controlling, rollout_reader, rollout_topic
+from tagstream.stream.kafka.rollout import (
+    LOADING_SECONDS,
+    RolloutReader,
+    controlling,
+    make_workers_topic,
+    rollout_reader,
+    rollout_topic,
+)
 from tagstream.stream.logs import logger
 from tagstream.stream.rollout.controller import FINISH_SECONDS, ControllerError, LeftClosing
 from tagstream.stream.rollout.epochs import Epochs, Models
@@ -278,10 +285,19 @@ class WorkerRollout:
         self._gate = Gate(reader, self._reach)
         log.info("rollout_found", topic=self._settings.rollout.topic, epoch=epochs.newest if epochs.started else None)
         if epochs.started:
+            await self._make_workers_topic()
             await self._decide_by(epochs.models(epochs.newest))
         else:
             self._metrics.decides_by(0)
         self._known.set()
+
+    async def _make_workers_topic(self) -> None:
+        """A worker begins no event of an epoch before the workers' topic has its word, and no controller need come again."""
+        try:
+            await asyncio.to_thread(make_workers_topic, self._settings)
+        except (NotAuthorizedError, TopicsRefusedError) as error:
+            msg = f"this worker cannot begin: the topic {self._settings.rollout.workers_topic} is not there. {error}"
+            raise NotStartedError(msg) from error
 
     @staticmethod
     def _check_topics(before: dict[str, str], now: dict[str, str]) -> None:

@@ -21,18 +21,17 @@ EVENTS = 40
 
 
 class Clock:
-    """The clock of the processes that are started with `environ`: right until a test sets it. That of durations runs on."""
+    """The clock of the processes that are started with `environ`: right until a test sets it. The clock of durations runs on."""
 
-    def __init__(self, folder: Path) -> None:
-        """Keep what it is set to in a file of this folder."""
+    def __init__(self, folder: Path, *, jumps: bool = True) -> None:
+        """Keep in a file of this folder what the clock is set to. `jumps`: a test sets it while a process runs; libfaketime then refuses `time.sleep`."""
         self._file = folder / "clock"
         self.set(0)
         self.environ = {
             "LD_PRELOAD": str(next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        } | ({"FAKETIME_DONT_FAKE_MONOTONIC": "1"} if jumps else {})
 
     def set(self, seconds: int) -> None:
         """Set it so many seconds ahead of the right time, or behind it."""

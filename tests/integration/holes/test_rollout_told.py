@@ -192,7 +192,7 @@ def test_a_command_names_a_clock_that_is_wrong(
     start_real: StartReal, rollout_environ: dict[str, str], tagstream: Command, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
     """Brokers refuse an event of two hours ahead. The topic of a rollout has their time, so a change works and says how far the clock is off, as the log does."""
-    clock = Clock(tmp_path)
+    clock = Clock(tmp_path, jumps=False)
     start_real(0)
     clock.set(2 * HOUR)
     refused = tagstream("send", "-", environ=rollout_environ | clock.environ, stdin=b'{"title": "A walk"}\n')
@@ -219,7 +219,7 @@ def test_a_worker_names_a_clock_that_is_wrong(
     start_real: StartReal, rollout_settings: Settings, tmp_path: Path, delivery: str
 ) -> None:
     """Its last line says that the brokers refuse the time of its records, and to set the clock; it ends as a broken machine does."""
-    clock = Clock(tmp_path)
+    clock = Clock(tmp_path, jumps=False)
     clock.set(2 * HOUR)
     worker = start_real(0, TAGSTREAM_DELIVERY=delivery, **clock.environ)
     sent(rollout_settings, 4)

@@ -28,7 +28,7 @@ from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.decide.rolled import bundle_name
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError
-from tagstream.stream.kafka.errors import unreachable
+from tagstream.stream.kafka.errors import NotAuthorizedError, unreachable
 from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker import rollout
@@ -117,6 +117,7 @@ class OneWorker:
 
         monkeypatch.setattr(rollout, "rollout_reader", reader)
         monkeypatch.setattr(rollout, "rollout_topic", lambda _: {"content": PLACE.topic_id})
+        monkeypatch.setattr(rollout, "make_workers_topic", lambda _: None)
 
     def _fail(self, error: BaseException) -> NoReturn:
         self.ended = error
@@ -283,6 +284,27 @@ def test_a_topic_that_is_lost_ends_a_worker_at_its_start_with_2_and_later_with_i
 
     worker.work(later)
     assert worker.ended is None
+
+
+def test_a_worker_that_may_not_make_the_topic_of_its_words_ends_at_its_start_with_2(
+    settings: Settings, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last line names the topic and the right; a restart without the right ends alike, and decides nothing."""
+    worker = OneWorker(settings, pipeline, Topic(under(bundle_name(pipeline.decider))), monkeypatch)
+    refused = NotAuthorizedError("this user may not CREATE it. Next: grant it.")
+
+    def make(_: Settings) -> None:
+        raise refused
+
+    monkeypatch.setattr(rollout, "make_workers_topic", make)
+
+    async def start(worker: OneWorker) -> None:
+        await worker.end.wait()
+
+    worker.work(start)
+    assert isinstance(worker.ended, NotStartedError)
+    assert settings.rollout.workers_topic in str(worker.ended)
+    assert str(refused) in str(worker.ended)
 
 
 def test_a_worker_that_gets_partitions_as_it_ends_does_end(
