@@ -1,11 +1,14 @@
 """`tagstream worker`, `doctor` and `top`: run a worker, check its surroundings, watch it."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tagstream.stream.cli.exits import EXIT_BROKER, EXIT_FAILED
 from tagstream.stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, not_empty, settings
+
+if TYPE_CHECKING:
+    from tagstream.monitoring.server.application import Page
 
 # The values of tagstream.stream.kafka.rights.Role, whose import would slow `--help` down.
 Role = Literal["worker", "producer", "consumer", "reviewer", "reporter", "tags", "operator", "shadow", "controller", "creator"]
@@ -30,7 +33,14 @@ def worker(
     )
     from tagstream.stream.worker import main as run
 
-    run.main(chosen)
+    run.main(chosen, page=_page)
+
+
+def _page() -> "Page":
+    """The page of a worker, with alarms and figures: loaded once somebody looks."""
+    from tagstream.monitoring.server.page import WorkerPage
+
+    return WorkerPage()
 
 
 def doctor(

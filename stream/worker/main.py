@@ -2,6 +2,7 @@
 
 import functools
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,21 +10,27 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from tagstream.model_export.verify import VERIFY_SECONDS
 from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.server.application import Page
 from tagstream.stream import logs
-from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, pipeline_of
+from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
 from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.deliver.fatal import NotStartedError, die
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.allocator import limit_fragmentation
+from tagstream.stream.worker.framed import framed_pipeline_of
 
 log = logs.logger("tagstream.worker")
 
 T = TypeVar("T")
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, *, page: Callable[[], Page] | None = None) -> None:
     """
     Run until stopped; ends in SystemExit.
+
+    Args:
+        settings: All of them.
+        page: Loads the worker's page at the first request for it; None for no page.
 
     Raises:
         BundleError: The bundle is refused. One that does not end to load ends the process.
@@ -51,8 +58,7 @@ def main(settings: Settings) -> None:
             further_topics=list(settings.contents),
             known_sources=settings.known_source_names,
         )
-        make = functools.partial(pipeline_of, framed=True)
-        pipeline = make(settings, decider=decider, observer=metrics)
+        pipeline = framed_pipeline_of(settings, decider=decider, observer=metrics)
         pipeline.follow(functools.partial(announce, metrics=metrics))
         watch = watch_of(settings, decider)
         with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
@@ -61,12 +67,13 @@ def main(settings: Settings) -> None:
             process.run(
                 settings,
                 pipeline=pipeline,
-                make=make,
+                make=framed_pipeline_of,
                 metrics=metrics,
                 registry=registry,
                 watch=watch,
                 tracing=tracing,
                 warm=lambda: in_time(warm, settings),
+                page=page,
             )
 
 
