@@ -7,9 +7,7 @@ import typer
 
 from tagstream.stream.cli.options import Brokers, BundleFolder, Idle, Json, not_empty, path, settings
 
-app = typer.Typer(
-    help="Make drift references and thresholds; show drift findings.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 EventsFile = Annotated[
     str,
