@@ -233,6 +233,8 @@ def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
         (("model", "verify", ""), "Invalid value for 'FOLDER': it is empty."),
         (("model", "evaluate", ""), "Invalid value for 'FOLDER': it is empty."),
         (("model", "evaluate", "--against", ""), "Invalid value for '--against': it is empty."),
+        (("model", "evaluate", "--not-worse-than", ""), "Invalid value for '--not-worse-than': it is empty."),
+        (("model", "evaluate", "--at-least", ""), "Invalid value for '--at-least': it is empty."),
         (("model", "calibrate", "--out", ""), "Invalid value for '--out': it is empty."),
         (("drift", "reference", "-", "--out", ""), "Invalid value for '--out': it is empty."),
     ],
