@@ -60,7 +60,7 @@ VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "See how it goes": {
         "top": worker.top,
         "quality": quality.quality,
-        "drift": _group("Make drift references and thresholds; show drift findings."),
+        "drift": _group("Learn what is ordinary; show drift findings."),
     },
     "One event": {
         "lookup": lookup.lookup,
