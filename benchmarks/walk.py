@@ -29,7 +29,7 @@ from tagstream.model_export.data.reader import Columns
 from tagstream.monitoring.health import Progress
 from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.monitoring.metrics.metrics import Metrics
-from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.batch.order import Order, run_order
 from tagstream.stream.contract.answers import AnsweredEvent, read_answer

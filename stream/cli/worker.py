@@ -1,14 +1,11 @@
 """`tagstream worker`, `doctor` and `top`: run a worker, check its surroundings, watch it."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from tagstream.stream.cli.exits import EXIT_BROKER, EXIT_FAILED
 from tagstream.stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, not_empty, settings
-
-if TYPE_CHECKING:
-    from tagstream.monitoring.server.application import Page
 
 # The values of tagstream.stream.kafka.rights.Role, whose import would slow `--help` down.
 Role = Literal["worker", "producer", "consumer", "reviewer", "reporter", "tags", "operator", "shadow", "controller", "creator"]
@@ -31,16 +28,9 @@ def worker(
         confidence_threshold=threshold,
         decider=decider,
     )
-    from tagstream.stream.worker import main as run
+    from tagstream.stream.cli import worker_process
 
-    run.main(chosen, page=_page)
-
-
-def _page() -> "Page":
-    """The page of a worker, with alarms and figures: loaded once somebody looks."""
-    from tagstream.monitoring.server.page import WorkerPage
-
-    return WorkerPage()
+    worker_process.main(chosen)
 
 
 def doctor(

@@ -24,11 +24,11 @@ from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import Guard, Unguarded, decided
 from tagstream.stream.deliver.delivery import Deliveries, Delivery, Send, Transact
 from tagstream.stream.deliver.fatal import die, end
+from tagstream.stream.deliver.hooks import UNTRACED, TracingHooks
 from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.kafka.transactions import Transactions
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.tracing.tracing import UNTRACED, TracingHooks
 from tagstream.stream.worker.drift import DriftObserver, watch_of
 from tagstream.stream.worker.faust_app import App, QueuedStream, faust_app, plain_sender, raw_topic, sender
 from tagstream.stream.worker.position import AnswersTopic, PositionReporter

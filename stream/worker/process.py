@@ -20,13 +20,13 @@ from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import Guard, open_guard
 from tagstream.stream.deliver.crash.trial import ChildTrials, TrialRecipe
+from tagstream.stream.deliver.hooks import UNTRACED, TracingHooks
 from tagstream.stream.kafka.consumer_group import decided_without_a_commit
 from tagstream.stream.kafka.credentials import warnings
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.metrics_address import next_step
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.tracing.tracing import UNTRACED, TracingHooks
 from tagstream.stream.worker.app import AnswersAgent, breaker_file, build
 from tagstream.stream.worker.ending import Worker, exit_on_early_stop
 from tagstream.stream.worker.faust_app import App

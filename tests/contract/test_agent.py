@@ -40,10 +40,10 @@ from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Draw
 from tagstream.stream.deliver.delivery import Delivery
 from tagstream.stream.deliver.fatal import EXIT_BROKEN, DeliveryError
+from tagstream.stream.deliver.hooks import UNTRACED
 from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.tracing.tracing import UNTRACED
 from tagstream.stream.worker import ending
 from tagstream.stream.worker.app import AnswersAgent, build
 from tagstream.stream.worker.consumer import Consumer, TransactedConsumer
@@ -413,7 +413,7 @@ def loaded_by(module: str) -> set[str]:
         ("tagstream.stream.deliver.delivery", {"torch", "faust", "onnxruntime", "kafka", "aiokafka"}),
         ("tagstream.model_export.bundle.model", {"torch", "transformers", "faust", "kafka", "aiokafka", "onnx"}),
         (
-            "tagstream.stream.worker.main",
+            "tagstream.stream.cli.worker_process",
             {"torch", "transformers", "onnx", "sklearn", "scipy", "sqlalchemy", "fastapi", "uvicorn", "pyarrow", "fastavro"}
             | {"opentelemetry", "ray", "pyspark", "httpx", "confluent_kafka"},
         ),

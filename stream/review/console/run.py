@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.stream.kafka.admin import require
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.rights import Operation

@@ -17,6 +17,7 @@ from tagstream.model_export.data.reader import InputRow
 from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.batch.run import decided
+from tagstream.stream.cli import worker_process as main
 from tagstream.stream.contract.outcome import NeedsReview, prediction_id
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.from_settings import decider_of, pipeline_of
@@ -24,7 +25,6 @@ from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.registry.client import RegistryError
 from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker import main
 from tests.fakes import raw
 from tests.foreign import bundles as foreign
 from tests.waiting import HANG_SECONDS

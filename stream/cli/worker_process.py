@@ -1,36 +1,30 @@
-"""The worker process: reads nothing but its settings, chooses the real parts, and runs them."""
+"""The composition of a worker: reads nothing but its settings, hands the core its parts, and runs it."""
 
 import functools
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-
 from tagstream.model_export.verify import VERIFY_SECONDS
 from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.metrics.process import process_registry
 from tagstream.monitoring.server.application import Page
 from tagstream.stream import logs
+from tagstream.stream.cli.framed import framed_pipeline_of
 from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
 from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.deliver.fatal import NotStartedError, die
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.allocator import limit_fragmentation
-from tagstream.stream.worker.framed import framed_pipeline_of
 
 log = logs.logger("tagstream.worker")
 
 T = TypeVar("T")
 
 
-def main(settings: Settings, *, page: Callable[[], Page] | None = None) -> None:
+def main(settings: Settings) -> None:
     """
     Run until stopped; ends in SystemExit.
-
-    Args:
-        settings: All of them.
-        page: Loads the worker's page at the first request for it; None for no page.
 
     Raises:
         BundleError: The bundle is refused. One that does not end to load ends the process.
@@ -73,8 +67,15 @@ def main(settings: Settings, *, page: Callable[[], Page] | None = None) -> None:
                 watch=watch,
                 tracing=tracing,
                 warm=lambda: in_time(warm, settings),
-                page=page,
+                page=_page,
             )
+
+
+def _page() -> Page:
+    """Alarms and figures, loaded once somebody looks."""
+    from tagstream.monitoring.server.page import WorkerPage
+
+    return WorkerPage()
 
 
 def in_time(step: Future[T], settings: Settings) -> T:
@@ -127,12 +128,3 @@ def announce(decider: Decider, metrics: Metrics) -> None:
             "decisions from here have prediction ids of their own",
             next="docs/runbooks/ModelVersionSkew.md",
         )
-
-
-def process_registry() -> CollectorRegistry:
-    """A registry with the process's own figures: memory, descriptors, CPU, garbage collection."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    return registry
