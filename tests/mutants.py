@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # A mutant may make its test hang: pytest ends the test after the first, in seconds, and the second bounds a run of pytest.
 TEST_SECONDS, RUN_SECONDS = 120, 600
-# Exit codes of pytest.
-PASSED, FAILED = 0, 1
+# Exit codes of pytest, and one for a run that did not end.
+PASSED, FAILED, NO_END = 0, 1, -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,22 +45,6 @@ class Mutant:
 MUTANTS = (
     # --- the contract ---
     Mutant(
-        name="size",
-        file="stream/contract/event.py",
-        old="if len(value) > max_bytes:",
-        new="if len(value) >= max_bytes:",
-        breaks="An event of exactly the largest size is refused.",
-        test="tests/unit/stream/contract/test_events.py::test_the_size_limit_includes_its_last_byte",
-    ),
-    Mutant(
-        name="derived-id",
-        file="stream/contract/event.py",
-        old='b"%d:%b%b" % (len(key), key, record.value or b"")',
-        new='b"%b%b" % (key, record.value or b"")',
-        breaks="Two events, whose bytes are cut otherwise into key and value, share an id.",
-        test="tests/unit/stream/contract/test_events.py::test_a_derived_id_tells_key_and_value_apart",
-    ),
-    Mutant(
         name="key",
         file="stream/contract/outcome.py",
         old="key=event.record.key if event.record.key is not None else event.id.encode(),",
@@ -76,30 +60,6 @@ MUTANTS = (
         breaks="An outcome drops the producer's headers.",
         test="tests/unit/stream/contract/test_outcomes.py::"
         "test_headers_go_on_except_those_that_would_call_the_outcome_the_producers_cloudevent",
-    ),
-    Mutant(
-        name="prediction-id",
-        file="stream/contract/outcome.py",
-        old='name = f"{CONTRACT_VERSION}:{model_in_epoch}:{event_id}".encode()',
-        new='name = f"{CONTRACT_VERSION}:{event_id}".encode()',
-        breaks="Decisions of two models on one event have one id.",
-        test="tests/unit/stream/contract/test_outcomes.py::test_the_prediction_id_is_made_of_event_bundle_and_contract",
-    ),
-    Mutant(
-        name="attempts",
-        file="stream/contract/dead_letter.py",
-        old="str(replay_count(record.headers) + refusal.attempts)",
-        new="str(refusal.attempts)",
-        breaks="A dead letter forgets how often it was replayed.",
-        test="tests/unit/stream/contract/test_outcomes.py::test_attempts_follow_the_replays",
-    ),
-    Mutant(
-        name="replay-partition",
-        file="stream/contract/dead_letter.py",
-        old="partition=-1 if home is None else home.partition,",
-        new="partition=-1,",
-        breaks="A replayed event leaves the partition in which the other events of its key are.",
-        test="tests/unit/stream/contract/test_dead_letter.py::test_a_replay_goes_back_to_the_partition_of_its_event",
     ),
     Mutant(
         name="dedupe",
@@ -127,28 +87,12 @@ MUTANTS = (
         test="tests/unit/stream/decide/test_decider.py::test_the_threshold_of_the_predicted_label_is_applied_and_published",
     ),
     Mutant(
-        name="strange",
-        file="stream/decide/pipeline.py",
-        old="if reading.flags or strange:",
-        new="if reading.flags and strange:",
-        breaks="A text unlike all that the model knows is published without a person.",
-        test="tests/unit/stream/decide/test_decider.py::test_a_text_of_unfamiliar_words_goes_to_a_person_at_any_confidence",
-    ),
-    Mutant(
         name="blame",
         file="stream/decide/pipeline.py",
         old="if failures < self._attempts:",
         new="if failures < 1:",
         breaks="An event becomes a dead letter when the model fails on it for a moment.",
         test="tests/unit/stream/decide/test_isolation.py::test_a_passing_failure_blames_no_event",
-    ),
-    Mutant(
-        name="probe",
-        file="stream/decide/pipeline.py",
-        old="if part is texts:\n                    self._check_machine()",
-        new="if part is texts:\n                    pass",
-        breaks="A broken machine is found after a whole batch was taken apart, and not at once.",
-        test="tests/unit/stream/decide/test_isolation.py::test_a_model_that_raises_for_everything_is_a_broken_machine",
     ),
     Mutant(
         name="repeats",
@@ -220,8 +164,8 @@ MUTANTS = (
         name="excuse",
         file="stream/deliver/delivery.py",
         old="if not isinstance(error, InferenceTimeoutError):\n            self._guard.excuse()",
-        new="if isinstance(error, InferenceTimeoutError):\n            self._guard.excuse()",
-        breaks="Events are suspected because the broker was silent, and the one on which the model hangs is not.",
+        new="pass",
+        breaks="Events are suspected because the broker was silent.",
         test="tests/unit/stream/deliver/crash/test_delivery_poison.py::test_only_a_model_that_hangs_is_blamed_on_events",
     ),
     Mutant(
@@ -258,12 +202,20 @@ MUTANTS = (
         test="tests/unit/stream/worker/test_committable.py::test_a_commit_ends_at_the_first_record_that_is_not_acknowledged",
     ),
     Mutant(
-        name="commit-mark",
-        file="stream/worker/consumer.py",
-        old="behind = offset + 1",
-        new="behind = offset + 2",
-        breaks="A commit skips the record after the last acknowledged one.",
-        test="tests/unit/stream/worker/test_committable.py::test_a_commit_ends_at_the_first_record_that_is_not_acknowledged",
+        name="restarted-agent",
+        file="stream/worker/faust_app.py",
+        old="agent_supervisor=mode.CrashingSupervisor,",
+        new="agent_supervisor=mode.OneForOneSupervisor,",
+        breaks="Known bad: Faust restarts an agent behind the batch on which it failed.",
+        test="tests/contract/test_agent.py::test_faust_is_configured_as_the_decision_record_says",
+    ),
+    Mutant(
+        name="acks",
+        file="stream/worker/faust_app.py",
+        old='{"acks": "all", "enable_idempotence": self.idempotent}',
+        new='{"acks": 1, "enable_idempotence": self.idempotent}',
+        breaks="An outcome counts as confirmed while one broker alone has it.",
+        test="tests/contract/test_agent.py::test_the_producer_waits_for_all_replicas",
     ),
     Mutant(
         name="partition",
@@ -283,14 +235,6 @@ MUTANTS = (
         "            producers = await asyncio.gather(*(self._started(partition) for partition in new))",
         breaks="Under exactly once, a new owner reads the group's offset while the old one can still move it.",
         test="tests/unit/stream/kafka/test_transactions.py::test_the_offset_is_read_after_every_predecessor_is_fenced",
-    ),
-    Mutant(
-        name="committed-before",
-        file="stream/kafka/transactions.py",
-        old="if first is None or offset >= first]",
-        new="if first is None or offset > first]",
-        breaks="Under exactly once, the first event after a commit has no outcome.",
-        test="tests/unit/stream/kafka/test_transactions.py::test_what_was_committed_before_is_not_sent_again",
     ),
     # --- the model of an event ---
     Mutant(
@@ -315,7 +259,7 @@ MUTANTS = (
         old="await self._reach.extend(epochs, lacking)",
         new="await self._reach.extend(epochs, lacking)\n            return epochs",
         breaks="Known bad: a worker begins events before it has asked again whether the epoch was closed meanwhile.",
-        test="tests/unit/stream/rollout/test_protocol.py::test_an_event_has_one_decider_whoever_decides_it",
+        test="tests/unit/stream/rollout/test_protocol.py::test_a_change_within_a_batch_leaves_each_event_one_decider",
     ),
     Mutant(
         name="unfenced-controller",
@@ -325,23 +269,7 @@ MUTANTS = (
         breaks="Known bad: a controller reads the topic while the one before can still write.",
         test="tests/unit/stream/rollout/test_protocol.py::test_an_event_has_one_decider_whoever_decides_it",
     ),
-    Mutant(
-        name="salt",
-        file="stream/rollout/arms.py",
-        old='b"rollout:%b:%b" % (challenger.salt.encode(), unit)',
-        new='b"%b:%b" % (challenger.salt.encode(), unit)',
-        breaks="All copies for audit fall into one arm of a canary.",
-        test="tests/unit/stream/rollout/test_arms.py::test_salts_and_audits_are_independent",
-    ),
     # --- settings ---
-    Mutant(
-        name="precedence",
-        file="stream/settings/loading.py",
-        old="for source in (table, _Environment(variables)(), given)",
-        new="for source in (given, table, _Environment(variables)())",
-        breaks="The environment wins over a flag.",
-        test="tests/unit/stream/settings/test_settings.py::test_flags_win_over_environment_over_file_over_default",
-    ),
     Mutant(
         name="secret",
         file="stream/settings/security.py",
@@ -358,14 +286,6 @@ MUTANTS = (
         new="bound = math.sqrt(spread * weight)",
         breaks="ADWIN's bound is too low, and ordinary noise is a change.",
         test="tests/unit/monitoring/drift/test_adwin.py::test_it_detects_where_river_detects_and_keeps_the_same_window",
-    ),
-    Mutant(
-        name="stall",
-        file="monitoring/health.py",
-        old="bool(self._lag) and stood > self._stall",
-        new="bool(self._lag) and stood > self._stall and self._stopping",
-        breaks="A worker whose events wait for ever is ready.",
-        test="tests/unit/monitoring/test_health.py::test_a_worker_with_lag_that_does_not_move_is_not_ready_within_the_bound",
     ),
     Mutant(
         name="ages",
@@ -388,9 +308,6 @@ def tried(mutants: Sequence[Mutant], root: Path) -> bool:
 
     Returns:
         Whether every mutant was killed, and every test passes without it.
-
-    Raises:
-        subprocess.TimeoutExpired: A run of pytest took more than `RUN_SECONDS`.
     """
     with tempfile.TemporaryDirectory(prefix="tagstream-mutants-") as folder:
         tree = Path(folder) / "tree"
@@ -433,16 +350,19 @@ def _run(tree: Path, *tests: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-x", *plugins, f"--timeout={TEST_SECONDS}", *tests]
     # The path is for programs that a test starts: the environment has the tree of the original installed.
     environment = os.environ | {"PYTHONPATH": str(tree), "SAME_EXAMPLES": "1"}
-    done = subprocess.run(
-        command,
-        cwd=tree,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=RUN_SECONDS,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            cwd=tree,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return NO_END, f"pytest did not end within {RUN_SECONDS} s"
     return done.returncode, done.stdout
 
 
