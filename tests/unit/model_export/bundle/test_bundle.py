@@ -23,6 +23,7 @@ from tagstream.model_export.bundle.manifest import (
     LabelThreshold,
     Manifest,
     Multilabel,
+    Threshold,
     render,
 )
 
@@ -269,6 +270,7 @@ def test_all_files_are_of_one_folder(folder: Path, tmp_path: Path, tiny: Bundle,
     ("changes", "reason"),
     [
         ({"max_length": 4}, "max_length"),
+        ({"threshold": Threshold(1.1, 0.95, 0.9, 0.9, 0.95, 0.9, 9)}, "threshold.confidence must lie in 0 to 1"),
         ({"temperature": 0.0}, "temperature"),
         ({"golden": ()}, "golden needs"),
         ({"labels": ("one", "one")}, "labels must be"),
