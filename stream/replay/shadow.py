@@ -36,7 +36,7 @@ from tagstream.stream.kafka import admin, sizes
 from tagstream.stream.kafka.producer import VerbatimSender, verbatim_sender
 from tagstream.stream.kafka.reading.content import ContentMember, content_member
 from tagstream.stream.kafka.rights import Operation, shadow_group
-from tagstream.stream.kafka.rollout import rollout_reader, rollout_topic
+from tagstream.stream.kafka.rollout_topic import rollout_reader, rollout_topic
 from tagstream.stream.logs import logger
 from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.replay.comparison import Comparison, decided_of, slices_of
