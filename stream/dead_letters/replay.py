@@ -48,7 +48,7 @@ class ReplayNote(msgspec.Struct, frozen=True, kw_only=True):
     One record of the topic `replays`; its key is `key_of`.
 
     Attributes:
-        state: `SENT`. Earlier versions wrote other words too, of letters that they may not have sent.
+        state: `SENT`.
         at_ms: When it was written, by the clock of the replay's machine, Unix milliseconds.
     """
 
@@ -275,5 +275,5 @@ def _says_sent(record: Record) -> bool:
     try:
         return msgspec.json.decode(record.value or b"", type=ReplayNote).state == SENT
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Written by another program, or an earlier version's key of proofs.
+        # Written by another program.
         return False
