@@ -151,7 +151,7 @@ def test_the_rules_are_a_warning_with_the_way_back(
 
 
 def test_the_doctor_names_the_thresholds_that_a_worker_would_apply(tiny_bundle: Bundle) -> None:
-    """The setting if there is one, else the bundle's own and how many are certified; an older bundle has a single one."""
+    """The setting if there is one, else the bundle's own and how many are certified; a bundle may have a single one."""
     labels = tiny_bundle.manifest.labels
     manifest = msgspec.structs.replace(
         tiny_bundle.manifest, thresholds={label: own(0.9, certified=label == labels[0]) for label in labels}
