@@ -192,7 +192,6 @@ def _drift(
         send=plain_sender(app, settings.topics.drift) if published else None,
         note=plain_sender(app, settings.topics.references) if shared else None,
         references=References(settings) if shared else None,
-        bundle_reference=pipeline.decider.reference,
     )
     pipeline.follow(functools.partial(_renew, drift, settings), told=True)
     app.task(drift.run)
@@ -201,7 +200,7 @@ def _drift(
 
 def _renew(drift: DriftObserver, settings: Settings, decider: Decider) -> None:
     if (watch := watch_of(settings, decider)) is not None:
-        drift.renew(watch, decider.reference)
+        drift.renew(watch)
 
 
 def breaker_file(settings: Settings, pipeline: Pipeline) -> BreakerFile:

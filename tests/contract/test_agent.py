@@ -658,7 +658,7 @@ def test_a_group_without_commits_begins_now_and_its_commits_say_so_to_the_next_w
 
 
 def test_a_group_with_commits_of_unknown_age_has_no_start() -> None:
-    """Commits of an older version or of another tool may be of any age, so that no event counts as older than the group."""
+    """Commits of another tool may be of any age, so that no event counts as older than the group."""
     told: list[float] = []
     positions = _Positions({TP("content", 0): 7})
     seek_to_committed(positions, GroupMemory(told=told.append))

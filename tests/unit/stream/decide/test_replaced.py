@@ -94,7 +94,7 @@ def test_drift_is_watched_anew_for_the_decider_in_force(tmp_path: Path) -> None:
     newer = deciding(model=NEWER)
     again = watch_of(settings, newer)
     assert again is not None
-    drift.renew(again, newer.reference)
+    drift.renew(again)
     assert drift._watch is watch, "not before the next turn, in which the thread of the watch is free"
     drift.published([Observation(destination=Destination.TAGGED, created_ms=1, label="mlops", confidence=0.9)], 2)
 
