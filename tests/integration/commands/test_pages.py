@@ -16,7 +16,7 @@ from tests.integration.pages import Reader, steps
 from tests.integration.running import ended, written
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 DEAD, MOVING, NESTED = (ROOT / "docs" / f"{name}.md" for name in ("dead-letters", "moving", "nested-events"))
 

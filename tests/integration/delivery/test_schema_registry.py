@@ -129,6 +129,7 @@ def test_confluents_producers_and_bare_ones_share_a_topic(
     assert {name for record in review for name, _ in record.headers} & {"__value_schema_id"} == set()
 
 
+@pytest.mark.slow
 def test_while_the_registry_is_down_no_event_is_lost_or_blamed(
     registry: Registry, settings: Settings, observer: TopicObserver, start_real: StartReal
 ) -> None:
@@ -150,6 +151,7 @@ def test_while_the_registry_is_down_no_event_is_lost_or_blamed(
     assert ids(observer.outcomes()[Destination.REVIEW]) == ["a"]
 
 
+@pytest.mark.slow
 def test_an_unknown_schema_is_a_dead_letter_that_a_replay_decides(
     registry: Registry,
     settings: Settings,

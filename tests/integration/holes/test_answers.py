@@ -21,7 +21,7 @@ from tests.integration.command_line import Command
 from tests.integration.running import RunningWorker, peak_bytes
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 ADDRESS = re.compile(r"the console: (http://\S+?)/?\s")
 TOKEN = re.compile(r'name="event" value="([^"]+)">\s*<input type="hidden" name="token" value="([^"]+)"')

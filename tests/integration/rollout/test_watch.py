@@ -106,7 +106,13 @@ def refs(settings: Settings) -> dict[str, ModelRef]:
     }
 
 
-@pytest.mark.parametrize("ending", [("challenger", "promote", "2"), ("champion", "roll_back", "1")], ids=["better", "worse"])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        pytest.param(("challenger", "promote", "2"), id="better"),
+        pytest.param(("champion", "roll_back", "1"), id="worse", marks=pytest.mark.slow),
+    ],
+)
 def test_people_decide_which_of_two_models_stays(
     start_real: StartReal,
     rollout_settings: Settings,
@@ -159,6 +165,7 @@ def rival(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     return bundles.read(tmp_path / "rival")
 
 
+@pytest.mark.slow
 def test_people_are_asked_about_drawn_disagreements_and_the_verdict_counts_their_answers(
     start_real: StartReal,
     processes: Processes,

@@ -67,6 +67,7 @@ def _without_times(output: bytes) -> list[str]:
     return [json.dumps(one) for one in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -92,6 +93,7 @@ def test_what_is_shown_is_what_the_checkout_shows(
     assert installed.run("tagstream", *words).decode() == shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -119,6 +121,7 @@ def test_before_training_it_says_what_torch_takes_and_how_to_take_less(
     assert list(installed.work.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_doctor_without_a_broker_says_what_to_do(installed: Environment) -> None:
     """All that needs no broker is in order in the installed package, and the next step is named."""
     done = without_broker(installed, "doctor")
