@@ -317,8 +317,9 @@ def test_an_unknown_lag_is_a_dash(page: Page, address: str, worker: Worker) -> N
     page.locator("#numbers div", has_text="waiting").get_by_text(DASH).wait_for()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker", [MANY], indirect=True, ids=["77"])
-@pytest.mark.parametrize("width", [1440, pytest.param(390, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("width", [1440, 390])
 def test_of_77_tags_ten_are_shown_until_someone_asks_for_all(page: Page, address: str, width: int) -> None:
     """Ten bars and one for the others; a button shows all of them, and the page is not wider than the window either way."""
     page.set_viewport_size({"width": width, "height": 900})

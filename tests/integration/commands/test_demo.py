@@ -110,7 +110,8 @@ def interrupted(words: Sequence[str], pattern: re.Pattern[str], *, settings: Set
     return log.read_text()
 
 
-@pytest.mark.parametrize("prefer", ["kafka", pytest.param("tansu", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("prefer", ["kafka", "tansu"])
 def test_a_demo_accounts_for_every_event_and_cleans_up(settings: Settings, prefer: str) -> None:
     """On a broker of its own each event gets one outcome, only malformed ones are dead letters, and all processes end."""
     output = io.StringIO()

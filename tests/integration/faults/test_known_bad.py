@@ -101,13 +101,13 @@ OF_EACH_FAMILY = {
     "decisions.swapped_neighbours",
     "decisions.first_answer_only",
 }
-# The two of them that are caught soonest; the others are part of `make test-rest`.
-PART_OF_MAKE_TEST = {"acknowledge_first", "decisions.swapped_neighbours"}
+# It acknowledges before the broker has the outcome; the others are part of `make test-rest`.
+PART_OF_MAKE_TEST = "acknowledge_first"
 
 
 def marks(variant: str) -> tuple[pytest.MarkDecorator, ...]:
-    """The mark of the target that runs a variant; those of `make test` have none."""
-    if variant in PART_OF_MAKE_TEST:
+    """The mark of the target that runs a variant; the one of `make test` has none."""
+    if variant == PART_OF_MAKE_TEST:
         return ()
     return (pytest.mark.slow if variant in OF_EACH_FAMILY else pytest.mark.faults,)
 

@@ -106,13 +106,8 @@ def refs(settings: Settings) -> dict[str, ModelRef]:
     }
 
 
-@pytest.mark.parametrize(
-    "ending",
-    [
-        pytest.param(("challenger", "promote", "2"), id="better"),
-        pytest.param(("champion", "roll_back", "1"), id="worse", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [("challenger", "promote", "2"), ("champion", "roll_back", "1")], ids=["better", "worse"])
 def test_people_decide_which_of_two_models_stays(
     start_real: StartReal,
     rollout_settings: Settings,

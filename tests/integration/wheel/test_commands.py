@@ -13,6 +13,8 @@ from tagstream.stream.cli.models import needs
 from tests.integration.command_line import Command
 from tests.waiting import HANG_SECONDS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 TICKETS = ROOT / "examples" / "tickets" / "gold.csv"
@@ -67,7 +69,6 @@ def _without_times(output: bytes) -> list[str]:
     return [json.dumps(one) for one in found]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -93,7 +94,6 @@ def test_what_is_shown_is_what_the_checkout_shows(
     assert installed.run("tagstream", *words).decode() == shown
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -121,7 +121,6 @@ def test_before_training_it_says_what_torch_takes_and_how_to_take_less(
     assert list(installed.work.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_doctor_without_a_broker_says_what_to_do(installed: Environment) -> None:
     """All that needs no broker is in order in the installed package, and the next step is named."""
     done = without_broker(installed, "doctor")
