@@ -33,7 +33,7 @@ from tests.integration.running import all_committed, ended, is_committed
 from tests.lacking import lacking, program
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 EVENTS = 500
 # A refusal is reported at once; a client that waited for this bound instead would fail the test.
@@ -177,7 +177,6 @@ def test_the_printed_rights_are_enough_and_no_password_leaks(secure: Secure, run
     assert b"Authenticated as worker" in seen, "at debug level the clients do speak of users"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("user", LACKING)
 def test_a_worker_that_lacks_a_right_names_it(secure: Secure, run_worker: Start, user: str) -> None:
     """A worker without a right ends with code 2 before it reads, and names the right and the command that gives it."""
@@ -193,7 +192,6 @@ def test_a_worker_that_lacks_a_right_names_it(secure: Secure, run_worker: Start,
     assert STARTED not in said
 
 
-@pytest.mark.slow
 def test_a_worker_of_exactly_once_needs_the_right_to_its_transactional_ids_and_no_more(
     secure: Secure, run_worker: Start
 ) -> None:
@@ -217,7 +215,6 @@ def test_a_worker_of_exactly_once_needs_the_right_to_its_transactional_ids_and_n
         until(lambda: is_committed(observer), "all events are committed", state=observer.committed, process=worker)
 
 
-@pytest.mark.slow
 def test_the_doctor_reports_the_rights_of_a_user(secure: Secure) -> None:
     """`doctor` passes a user with all rights, gives the command for a missing one, and lists all that a new user lacks."""
     well = command("doctor", "--json", environ=secure.environ(Role.WORKER, TAGSTREAM_METRICS_PORT="0"))
@@ -240,7 +237,6 @@ def failures(doctor: subprocess.CompletedProcess[bytes]) -> list[dict[str, str]]
     return [check for check in found if check["status"] == "FAIL" and check["check"] != "waiting"]
 
 
-@pytest.mark.slow
 def test_tools_name_the_right_that_they_lack(secure: Secure) -> None:
     """`send` names the right to write that it lacks, and `tail` the right to read."""
     sent = command("send", "-", environ=secure.environ(Role.WORKER), stdin=b'{"title": "a"}\n')
@@ -249,7 +245,6 @@ def test_tools_name_the_right_that_they_lack(secure: Secure) -> None:
     assert (read.returncode, b"user 'producer' is not authorised for READ on the topic" in read.stderr) == (2, True), read
 
 
-@pytest.mark.slow
 def test_a_controller_is_told_each_right_that_it_lacks(
     secure: Secure, tiny_bundle: Bundle, tiny_bundle_folder: Path, tmp_path: Path
 ) -> None:
@@ -293,7 +288,6 @@ def test_a_controller_is_told_each_right_that_it_lacks(
     assert asyncio.run(operations.promote(settings, bundle, without_workers=True)).models.champion.version == "2"
 
 
-@pytest.mark.slow
 def test_a_topic_of_a_rollout_that_is_hidden_from_its_workers_is_a_lost_one(secure: Secure) -> None:
     """The commits of the group name an epoch of it: a user who lost the right to see it is told, and decides by no setting."""
     user = "remembering"
@@ -322,7 +316,6 @@ def test_a_topic_of_a_rollout_that_is_hidden_from_its_workers_is_a_lost_one(secu
     assert "Next: grant READ" in said
 
 
-@pytest.mark.slow
 def test_a_right_that_is_taken_away_ends_the_worker(secure: Secure, run_worker: Start) -> None:
     """A worker ends with code 70 and the topic's name, and does not commit events whose outcomes it could not write."""
     settings = secure.settings("dismissed")
@@ -384,7 +377,6 @@ def refused_environment(secure: Secure, why: str) -> dict[str, str]:
     return secure.mutual(TAGSTREAM_SECURITY__CERTIFICATE_FILE=str(certificate), TAGSTREAM_SECURITY__KEY_FILE=str(key))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("why", REFUSALS)
 def test_a_refused_client_reports_the_reason(secure: Secure, why: str) -> None:
     """A refused client ends at once with code 3, the reason and the remedy, and without a password in its output."""
@@ -397,7 +389,6 @@ def test_a_refused_client_reports_the_reason(secure: Secure, why: str) -> None:
     assert caught.value.exit_code == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["worker", "send -", "tail content", "doctor"])
 def test_every_command_reports_a_refusal(secure: Secure, verb: str) -> None:
     """Every command that is refused ends with code 3 and the same sentence."""
@@ -407,7 +398,6 @@ def test_every_command_reports_a_refusal(secure: Secure, verb: str) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.slow
 def test_a_client_certificate_alone_is_enough_for_mutual_tls(secure: Secure) -> None:
     """With mTLS the administrator's certificate and encrypted key open the listener that has no passwords."""
     certificate, key = secure.cluster.authority.issue("operator", password="open sesame")  # noqa: S106 - a test's own key
