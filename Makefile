@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs label-studio asyncapi openapi kubernetes test test-rest test-all test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test release lock clean
+.PHONY: help setup demo docs label-studio asyncapi openapi kubernetes test test-rest test-all test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench see-it-long images-test release lock clean
 
 # A ZIP of the project, or a git without core.symlinks, has text files where the package `tagstream` has links to its rooms.
 $(foreach room,stream model_export monitoring,$(shell test -d tagstream/$(room) || ln -sfn ../$(room) tagstream/$(room)))
@@ -164,10 +164,7 @@ bench: .venv/.dev ## throughput beside a bare Faust agent and raw aiokafka
 bench-peers: .venv-learning/.installed ## the worker beside aiokafka, FastStream and Faust: writes docs/performance.md (25 minutes, Java; TAGSTREAM_DATA=FOLDER)
 	.venv-learning/bin/python -m benchmarks.peers
 
-bench-monitoring: .venv/.dev ## what metrics and drift detection cost beside the model
-	$(BIN)/python -m benchmarks.monitoring
-
-drift-bench: .venv/.dev ## false alarms and delays of every drift detector, the table of docs/drift.md
+drift-bench: .venv/.dev ## false alarms and delays of every drift detector, the table of docs/error-rates.md
 	$(BIN)/python -m benchmarks.drift
 
 LOCK := $(BIN)/uv pip compile -q $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"

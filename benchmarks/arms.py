@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.peers.arms import clients
 from tagstream.model_export.bundle.model import Prediction
 from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.metrics.process import process_registry
 from tagstream.stream import logs
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.decide.from_settings import pipeline_of
@@ -29,7 +30,6 @@ from tagstream.stream.settings.loading import load
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.ending import Worker
 from tagstream.stream.worker.faust_app import faust_app, source
-from tagstream.stream.worker.main import process_registry
 from tagstream.stream.worker.process import run
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")

@@ -6,37 +6,231 @@ Every stream is seeded. It first gives 5,000 ordinary events (from which a worke
 every report in those is a false alarm. Then, for each shift, another stream of the same seed learns, runs on for a random part
 of a window, and shifts; the delay is counted from the first shifted event to the first report of each detector, at most 2,000
 events later. Prints the table of docs/error-rates.md.
+
+A stream is a seeded draw of whole decisions, so that confidence, energy, words and length stay together as they are in life. The
+bundle is asked once for every text; the texts are the authored rows that the model was not trained on.
 """
 
 import argparse
 import json
+import math
+import random
 import statistics
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.drift_pooled import THRESHOLDS, PooledRules
-from benchmarks.drift_streams import SHIFTS, Pool, Stream, pool
+import msgspec
+
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
+from tagstream.model_export.bundle.model import OnnxClassifier, Prediction, predict
+from tagstream.model_export.bundle.text import compose, is_described, signals_of
+from tagstream.model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
+from tagstream.model_export.data.splits import part_of_topic
 from tagstream.monitoring.drift.findings import Finding, Model
 from tagstream.monitoring.drift.thresholds import DriftPlan
 from tagstream.monitoring.drift.watch import DriftWatch
 from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.signals import DriftSignal
-from tagstream.monitoring.vocabulary import DriftKind
+from tagstream.monitoring.vocabulary import Destination, DriftKind
+from tagstream.stream.decide.from_settings import decider_of_bundle
 
 LEARNING_EVENTS = 5_000
 WITHIN_EVENTS = 2_000
 MOST_FALSE_ALARMS = 1.0
 LEAST_FOUND = 0.95
-WORKER_DETECTORS = (
+DETECTORS = (
     *(f"ADWIN of {signal.value}" for signal in DriftSignal),
     *(kind.value for kind in DriftKind if kind is not DriftKind.CHANGE),
 )
-DETECTORS = (*WORKER_DETECTORS, *THRESHOLDS)
 PER_EVENTS = 10_000
+
+SHIFTS = ("class mix", "new topic", "another language", "empty descriptions", "confidence decay", "new producer")
+SOURCES = {"papers": 0.3, "repositories": 0.2, "forum": 0.2, "blogs": 0.15, "announcements": 0.08, "courses": 0.05}
+SILENT = 0.02  # the share of events without a source
+NEW_SOURCE = "press-releases"
+PLANTED = ("quantabyte", "lorvane", "zephyrnet")
+LANGUAGES = frozenset({"german", "spanish"})
+# The share of events that each shift replaces.
+REPLACED = {
+    "class mix": 0.35,
+    "new topic": 0.15,
+    "another language": 0.2,
+    "empty descriptions": 0.6,
+    "confidence decay": 1.0,
+    "new producer": 0.1,
+}
+HELD_OUT_TOPICS = 6
+# Logits lose a third of their size and gain noise, as with a model that no longer fits its input.
+DECAY, NOISE = 0.65, 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Decisions to draw from: of ordinary events, and of those that each shift puts in their place."""
+
+    ordinary: tuple[Observation, ...]
+    shifted: dict[str, tuple[Observation, ...]]
+    planted: tuple[str, ...]
+    bundle: Bundle
+    # A row as it looks from each source: drawn a million times, made once.
+    sent: dict[tuple[int, str | None], Observation] = field(default_factory=dict, repr=False)
+
+    def send(self, seen: Observation, source: str | None) -> Observation:
+        """The same decision on an event from this source; `seen` is one of the pool's own."""
+        key = (id(seen), source)
+        found = self.sent.get(key)
+        if found is None:
+            assert seen.signals is not None
+            found = self.sent[key] = msgspec.structs.replace(seen, signals=msgspec.structs.replace(seen.signals, source=source))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An event's text, and the subject that its id names."""
+
+    title: str
+    description: str | None
+    topic: str
+
+    @property
+    def composed(self) -> str:
+        """The text as the model reads it."""
+        return compose(self.title, self.description)
+
+
+def pool(bundle: Bundle | None = None, *, most: int | None = None) -> Pool:
+    """Ask the bundle once for every text; `most` bounds the ordinary rows, for a quick look."""
+    bundle = bundle or read(DEFAULT_BUNDLE)
+    rows = [row for row in _rows("*.jsonl") if row.tag != NOT_ML and part_of_topic(row.topic) in {"calibration", "corpus_test"}]
+    topics = sorted({row.topic for row in rows})
+    chance = random.Random(5)  # noqa: S311 - a draw that repeats
+    held_out = set(chance.sample(topics, min(HELD_OUT_TOPICS, len(topics) // 4)))
+    chance.shuffle(rows)
+    ordinary = [Text(row.title, row.description or None, row.topic) for row in rows if row.topic not in held_out][:most]
+    new_topic = [
+        Text(f"{row.title} {' '.join(PLANTED)}", row.description or None, row.topic) for row in rows if row.topic in held_out
+    ]
+    foreign = [Text(row.title, row.description or None, row.topic) for row in _rows("not-ml.jsonl") if row.topic in LANGUAGES]
+    return pool_of(bundle, ordinary=ordinary, new_topic=new_topic, foreign=foreign)
+
+
+def pool_of(bundle: Bundle, *, ordinary: Sequence[Text], new_topic: Sequence[Text], foreign: Sequence[Text]) -> Pool:
+    """A pool of these texts; those of the new topic hold the planted words."""
+    classifier = OnnxClassifier(bundle)
+    strange = decider_of_bundle(bundle, classifier).ood.is_strange
+    chance = random.Random(6)  # noqa: S311 - a draw that repeats
+    bare = [Text(text.title, None, text.topic) for text in ordinary]
+    predictions = classifier.classify([text.composed for text in ordinary])
+    base = _observations(ordinary, predictions, strange)
+
+    def decided(texts: Sequence[Text]) -> tuple[Observation, ...]:
+        return _observations(texts, classifier.classify([text.composed for text in texts]), strange)
+
+    return Pool(
+        ordinary=base,
+        shifted={
+            "class mix": tuple(seen for seen in base if seen.label == "computer-vision"),
+            "new topic": decided(new_topic),
+            "another language": decided(foreign),
+            "empty descriptions": decided(bare),
+            "confidence decay": _observations(
+                ordinary, [decayed(found, bundle.manifest.temperature, chance) for found in predictions], strange
+            ),
+            "new producer": base,
+        },
+        planted=PLANTED,
+        bundle=bundle,
+    )
+
+
+class Stream:
+    """An endless seeded stream: ordinary, until it is told to shift."""
+
+    def __init__(self, pool: Pool, seed: int) -> None:
+        """Two streams of one seed are the same."""
+        self._pool = pool
+        self._chance = random.Random(seed)  # noqa: S311 - it must repeat
+        self._names: list[str | None] = [*SOURCES, None]
+        self._weights = [*SOURCES.values(), SILENT]
+
+    def ordinary(self, events: int) -> Iterator[Observation]:
+        """So many ordinary decisions."""
+        return (self._pool.send(seen, source) for seen, source in self._drawn(events))
+
+    def shifted(self, shift: str, events: int) -> Iterator[Observation]:
+        """So many decisions of which the share `REPLACED` is another's."""
+        chance, share, others = self._chance, REPLACED[shift], self._pool.shifted[shift]
+        for seen, source in self._drawn(events):
+            if chance.random() >= share:
+                yield self._pool.send(seen, source)
+            elif shift == "new producer":
+                yield self._pool.send(seen, NEW_SOURCE)
+            else:
+                yield self._pool.send(chance.choice(others), source)
+
+    def _drawn(self, events: int) -> Iterator[tuple[Observation, str | None]]:
+        rows = self._chance.choices(self._pool.ordinary, k=events)
+        return zip(rows, self._chance.choices(self._names, self._weights, k=events), strict=True)
+
+
+def _rows(pattern: str) -> list[CorpusLine]:
+    return [
+        msgspec.json.decode(line, type=CorpusLine)
+        for path in sorted(CORPUS.glob(pattern))
+        for line in path.read_bytes().splitlines()
+    ]
+
+
+def _observation(text: Text, prediction: Prediction, at: int, *, strange: bool) -> Observation:
+    return Observation(
+        destination=Destination.TAGGED,
+        created_ms=0,
+        label=prediction.label,
+        confidence=prediction.confidence,
+        truncated=prediction.truncated,
+        signals=signals_of(
+            text.composed,
+            event_id=f"{text.topic}-{at}",
+            energy=prediction.energy,
+            tokens=prediction.tokens,
+            described=is_described(text.description),
+            source=None,
+            out_of_distribution=strange,
+        ),
+    )
+
+
+def _observations(
+    texts: Sequence[Text], predictions: Sequence[Prediction], strange: Callable[[Prediction], bool]
+) -> tuple[Observation, ...]:
+    return tuple(
+        _observation(text, found, at, strange=strange(found))
+        for at, (text, found) in enumerate(zip(texts, predictions, strict=True))
+    )
+
+
+def decayed(prediction: Prediction, temperature: float, chance: random.Random) -> Prediction:
+    """The prediction of a model that no longer fits its input."""
+    return predict(
+        [value * DECAY + chance.gauss(0, NOISE) for value in logits(prediction, temperature)],
+        labels=tuple(prediction.probabilities),
+        temperature=temperature,
+        tokens=prediction.tokens,
+        truncated=prediction.truncated,
+    )
+
+
+def logits(prediction: Prediction, temperature: float) -> list[float]:
+    """The logits behind a prediction, to the precision of its rounded probabilities: the energy gives their level."""
+    scaled = [temperature * math.log(max(probability, 5e-5)) for probability in prediction.probabilities.values()]
+    top = max(scaled)
+    level = -prediction.energy - top - math.log(math.fsum(math.exp(value - top) for value in scaled))
+    return [value + level for value in scaled]
 
 
 @dataclass
@@ -76,30 +270,22 @@ class Results:
 
 
 class Watchers:
-    """Every detector on one stream."""
+    """Every detector of a worker on one stream."""
 
     def __init__(self, pool: Pool, plan: DriftPlan) -> None:
-        """The pool is the reference of the rules; the worker's detectors learn theirs from the stream."""
+        """The detectors learn their reference from the stream."""
         manifest = pool.bundle.manifest
         self.watch = DriftWatch(
             model=Model(name=manifest.name, version=manifest.version, digest=pool.bundle.digest),
             worker="bench",
             plan=plan,
         )
-        self.rules = PooledRules(pool.ordinary)
-        self._firing: set[str] = set()
 
     def add(self, seen: Observation, at: int) -> tuple[list[str], list[Finding]]:
-        """The detectors that begin to report with this event, and the worker's findings."""
+        """The detectors that report with this event, and what they found."""
         # One event a second: the worker says each thing once an hour.
         findings = self.watch.add([seen], at * 1_000).findings
-        names = [f"ADWIN of {found.signal.value}" if found.signal else found.kind.value for found in findings]
-        firing = self.rules.add(seen)
-        names += [name for name in firing if name not in self._firing]
-        # A rule that stays above its threshold is one alarm.
-        if firing or at % 50 == 0:
-            self._firing = set(firing)
-        return names, findings
+        return [f"ADWIN of {found.signal.value}" if found.signal else found.kind.value for found in findings], findings
 
 
 def stable(pool: Pool, seed: int, events: int, plan: DriftPlan) -> Results:
@@ -169,16 +355,15 @@ def run(*, streams: int, events: int, workers: int, plan: DriftPlan | None = Non
 
 
 def table(results: Results) -> str:
-    """Markdown: a row per detector, a column per shift; the last rows combine the worker's and all detectors."""
+    """Markdown: a row per detector, a column per shift; the last row combines all detectors."""
     head = ["detector", "false alarms / 10,000", *SHIFTS]
     rows = [head, ["---", "---:", *["---:"] * len(SHIFTS)]]
     rows += [
         [name, f"{results.false_alarms_per_10000(name):.2f}", *(_cell(results, shift, [name]) for shift in SHIFTS)]
         for name in DETECTORS
     ]
-    for title, names in (("**first of the worker's**", WORKER_DETECTORS), ("**first of all**", DETECTORS)):
-        alarms = sum(results.false_alarms_per_10000(name) for name in names)
-        rows.append([title, f"{alarms:.2f}", *(_cell(results, shift, names) for shift in SHIFTS)])
+    alarms = sum(results.false_alarms_per_10000(name) for name in DETECTORS)
+    rows.append(["**first of all**", f"{alarms:.2f}", *(_cell(results, shift, DETECTORS) for shift in SHIFTS)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

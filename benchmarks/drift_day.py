@@ -33,7 +33,7 @@ import msgspec
 import yaml
 from prometheus_client import CollectorRegistry
 
-from benchmarks.drift_streams import PLANTED, Pool, Stream, Text, pool, pool_of
+from benchmarks.drift import PLANTED, Pool, Stream, Text, pool, pool_of
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from tagstream.monitoring.drift.findings import Model
 from tagstream.monitoring.drift.watch import DriftWatch

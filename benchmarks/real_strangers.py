@@ -127,9 +127,8 @@ def main() -> None:
         print(f"| {name} | {len(rows)} | {share(without, len(rows))} | {share(now, len(rows))} |", flush=True)
     print("\n| about machine learning | texts | published without | lost by the gate |\n|---|---|---|---|")
     for name, rows in parts(Path(data) if data else None, real):
-        now, without = asked.published(rows)
-        lost = sum(without) - sum(now)
-        print(f"| {name} | {len(rows)} | {share(sum(without), len(rows))} | {share(lost, len(rows))} |", flush=True)
+        kept, published = map(sum, asked.published(rows))
+        print(f"| {name} | {len(rows)} | {share(published, len(rows))} | {share(published - kept, len(rows))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -323,7 +323,8 @@ def two_arms(accuracy: float, better: float, guards: Guards, *, power: float) ->
     level = proof.risk_of_try(guards.alpha, 1)
     variance = accuracy * (1 - accuracy) + (accuracy + better) * (1 - accuracy - better)
     apart = better + guards.margin
-    return 2 * math.ceil((norm.isf(level) + norm.ppf(power)) ** 2 * variance / apart**2)
+    scores: float = norm.isf(level) + norm.ppf(power)
+    return 2 * math.ceil(scores**2 * variance / apart**2)
 
 
 AT_MARGIN = World(better=-0.01)

@@ -170,7 +170,7 @@ class Tree:
         """Without the settings of whoever runs this."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGSTREAM_")}
         state = {"PYTHONPATH": str(self.root), "COLUMNS": "200", "TAGSTREAM_STATE_FOLDER": str(self.work / "state")}
-        return kept | state | self.environ
+        return {**kept, **state, **self.environ}
 
     def run(self, *words: str | Path) -> list[bytes]:
         """The lines that a command prints, and a last one with its exit code."""
@@ -634,7 +634,7 @@ def unpack(revision: str, folder: Path) -> None:
 def compare(part: str, trees: Sequence[Tree], inputs: Sequence[Path], clock: Clock) -> list[Difference]:
     """One part through both trees, at the same time where they need no broker."""
     if part == "broker":
-        outputs = []
+        outputs: list[Outputs] = []
         own = {name: value for name, value in os.environ.items() if name != "TAGSTREAM_BROKERS"}
         for tree in trees:
             with broker(
@@ -646,7 +646,8 @@ def compare(part: str, trees: Sequence[Tree], inputs: Sequence[Path], clock: Clo
             outputs = list(threads.map(lambda tree: PARTS[part](tree, inputs), trees))
     for name, lines in sorted(outputs[1].items()):
         print(f"  {name}: {len(lines):,} lines, {sum(map(len, lines)):,} bytes")
-    return list(differences(*outputs, clock))
+    before, after = outputs
+    return list(differences(before, after, clock))
 
 
 def main() -> int:

@@ -175,8 +175,8 @@ def main() -> int:
         process, host, port = stack.enter_context(service(ROOT, options.queue_rows))
         services = {"this version": (host, port)}
         if options.against is not None:
-            _, *other = stack.enter_context(service(options.against.resolve(), options.queue_rows))
-            services[str(options.against)] = (other[0], other[1])
+            _, other_host, other_port = stack.enter_context(service(options.against.resolve(), options.queue_rows))
+            services[str(options.against)] = (other_host, other_port)
         print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, with the clients of this command")
         compare_kept(services, options.kept_requests)
         idle = peak_mib(process.pid)

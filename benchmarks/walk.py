@@ -29,11 +29,12 @@ from tagstream.model_export.data.reader import Columns
 from tagstream.monitoring.health import Progress
 from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.monitoring.metrics.metrics import Metrics
-from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.monitoring.quality.metrics import QualityMetrics
+from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.batch.order import Order, run_order
 from tagstream.stream.contract.answers import AnsweredEvent, read_answer
 from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.outcome import Destination, Publication
+from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.contract.published import DecidedEvent, read_decision
 from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.from_settings import decider_of, pipeline_of
@@ -269,7 +270,7 @@ def requested(settings: Settings) -> Walk:
                 Service(
                     answering=serve_answering.RowAnswering(deciding, publishing, metrics, labels=pipeline.decider.labels),
                     metrics=metrics,
-                    model=model,
+                    model=lambda: model,
                     labels=pipeline.decider.labels,
                     trouble=lambda: None,
                     most_rows=64,

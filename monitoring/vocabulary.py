@@ -128,9 +128,7 @@ class ReviewReason(StrEnum):
 
     LOW_CONFIDENCE = "low_confidence"
     OUT_OF_DISTRIBUTION = "out_of_distribution"
-    AUDIT_SAMPLE = "audit_sample"
     USER_REPORT = "user_report"
-    MODEL_DISAGREEMENT = "model_disagreement"
 
 
 class TextFlag(StrEnum):

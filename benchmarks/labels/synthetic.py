@@ -68,7 +68,8 @@ def rows(count: int, labels: int = len(LABELS), *, seed: int = SEED) -> list[Row
     >>> sorted({row.tag for row in made}), len({row.text for row in made})
     (['card-fee', 'card-late'], 10)
     """
-    drawn, found = random.Random(seed), {}  # noqa: S311 - the same rows each time
+    drawn = random.Random(seed)  # noqa: S311 - the same rows each time
+    found: dict[str, Row] = {}
     while len(found) < count:
         label = LABELS[len(found) % labels]
         row = _row(label, drawn)

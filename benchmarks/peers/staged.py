@@ -68,7 +68,8 @@ class Notes:
 
 def note(notes: Notes) -> None:
     """Put the notes between the stages."""
-    to_message, decide, confirmed = consumer.Consumer._to_message, batch.Inference.publications, delivery.Delivery._confirmed  # noqa: SLF001
+    to_message, confirmed = consumer.Consumer._to_message, delivery.Delivery._confirmed  # noqa: SLF001
+    decide: Callable[..., Any] = batch.Inference.publications
 
     def noting_message(self: Any, tp: Any, record: Any) -> Any:
         message = to_message(self, tp, record)
@@ -94,9 +95,13 @@ def note(notes: Notes) -> None:
         notes.at([event.message for event in events], confirmed=time.time())
         return found
 
-    consumer.Consumer._to_message = noting_message  # type: ignore[method-assign]  # noqa: SLF001
-    batch.Inference.publications = noting_decision  # type: ignore[method-assign,assignment]
-    delivery.Delivery._confirmed = noting_confirmation  # type: ignore[method-assign]  # noqa: SLF001
+    # Classes of a worker, of which each gets another method.
+    fetching: Any = consumer.Consumer
+    deciding: Any = batch.Inference
+    confirming: Any = delivery.Delivery
+    fetching._to_message = noting_message  # noqa: SLF001
+    deciding.publications = noting_decision
+    confirming._confirmed = noting_confirmation  # noqa: SLF001
     gc.callbacks.append(notes.collecting)
 
 

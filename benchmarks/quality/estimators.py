@@ -93,7 +93,7 @@ def _measure(totals: Totals, name: Name) -> Floats:
 
 
 def _intervals(found: Estimate) -> Intervals:
-    by_label = {
+    by_label: Intervals = {
         (name, number): (figure.low, figure.high)
         for number, label in enumerate(LABELS)
         for name, figure in found.by_label[label].items()

@@ -117,7 +117,8 @@ def _opinions(truth: Ints, generator: np.random.Generator) -> Floats:
     logits *= clear
     logits -= logits.max(axis=1, keepdims=True)
     found: Floats = np.exp(logits)
-    return found / found.sum(axis=1, keepdims=True)
+    found /= found.sum(axis=1, keepdims=True)
+    return found
 
 
 def _slipped(truth: Ints, slip: float, toward: int | None, generator: np.random.Generator) -> Ints:

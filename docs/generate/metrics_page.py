@@ -9,8 +9,8 @@ from prometheus_client.core import Metric
 from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.monitoring.metrics.metrics import Metrics
-from tagstream.monitoring.metrics.quality import QualityMetrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
+from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.monitoring.signals import DISTRIBUTIONS
 from tagstream.stream.rollout.verdict import Decision
 
@@ -27,7 +27,7 @@ Made from the code by `python -m docs.generate`; `make check` holds it to be cur
 
 - Base units; ratios are 0 to 1. Counters and histograms of any number of workers may be added up.
 - Label sets are closed: no id, text or source of an event is ever a label. Fewer than 475 series a worker with four labels.
-- Every series is there from the start, at zero, except for figures that the reference of an older bundle lacks, and those
+- Every series is there from the start, at zero, except for figures that the reference of the bundle lacks, and those
   of open transactions, which exist while one is open.
 - An `at_most` of a reference is spelled as the `le` of the live histogram, so that the two join: {JOINS}.
 - `tagstream_energy_score` has no `_sum`: energies are below zero.

@@ -63,7 +63,7 @@ class _Figures(msgspec.Struct, frozen=True, kw_only=True):
     """
     The types of the figures in a manifest's reference that a worker uses; `reference.describe` explains the figures.
 
-    An older bundle may lack some of them and a newer one may have more. Those that are present must have the right type, since a
+    A bundle may lack some of them and a newer one may have more. Those that are present must have the right type, since a
     worker exports them and routes by some of them.
     """
 
@@ -106,7 +106,7 @@ class Multilabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     training: dict[str, Any]
 
 
-# Defaults are not written, so that a bundle without an option, or from before thresholds by label, keeps its bytes and its digest.
+# Defaults are not written, so that a new option leaves the bytes and the digests of bundles without it.
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """
     The content of `bundle.json`. Probabilities are softmax(logits / temperature + prior.offsets), rounded to four decimals; a bundle

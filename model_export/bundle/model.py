@@ -2,7 +2,7 @@
 
 A prediction must not depend on the other texts of its batch, or a redelivered event could get another decision. A network whose sums
 over tokens are exact (model_export/onnx/sums.py) gives a text the same logits at any padding, and its file says so: texts of similar
-length share a run, padded to the longest of them. In an older file, the padded length of a text depends on this text alone (its
+length share a run, padded to the longest of them. In a file that does not say so, the padded length of a text depends on this text alone (its
 tokens, rounded up to `LENGTH_STEP`), and texts share a run only if their padded lengths are equal. The rows of a run are independent
 arithmetic; the bundle's export gate has shown that they are the same in any batch. Where it has shown that they are not, the manifest
 says `alone`, and each text has a run of its own.
@@ -253,7 +253,7 @@ NO_LIMITS = OodLimits()
 
 
 def limits_in(reference: Mapping[str, Any]) -> OodLimits:
-    """The limits in a manifest's reference; an older bundle lacks some and finds fewer texts strange."""
+    """The limits in a manifest's reference; a bundle that lacks some finds fewer texts strange."""
     return OodLimits(
         energy=reference.get("ood_energy"),
         unfamiliar=reference.get("ood_unfamiliar"),
@@ -295,7 +295,7 @@ class OnnxClassifier:
         self._bundle = bundle.without_files()
         self._labels = bundle.manifest.labels
         self._offsets = bundle.manifest.offsets()
-        # An older bundle has no list.
+        # An imported network's bundle has no list.
         self._known_words = frozenset(bundle.manifest.reference.get("known_words", ()))
         self._tokenizer = _tokenizer(bundle)
         self._session = _session(bundle)

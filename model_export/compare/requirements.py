@@ -1,12 +1,10 @@
 """
-Requirements on a bundle that is measured: what is asked of which figure, how a person writes it, and whether it holds.
+What `tagstream model evaluate` requires of a bundle: the least values of figures, and other bundles that it must not be worse than.
 
 `FIGURES` is the one table of the figures that can be asked for: help, errors, pages and the reading follow it. The command's help needs it
 at once, so the records of an evaluation, which bring PyTorch, are imported for their types alone.
 """
 
-import operator
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,17 +13,9 @@ if TYPE_CHECKING:
     from tagstream.model_export.compare.measured import Measured, ModelReport, Versus
 
 NOT_WORSE = "not-worse"
-NO_OTHER = "there is no other bundle to compare with (--against FOLDER)"
-EXAMPLE = "f1>=0.93,published>=0.7"
-OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
+EXAMPLE = "--at-least f1=0.93"
 # As the other figures of `--json`.
 DECIMALS = 6
-_CONDITION = re.compile(r"([a-z0-9_]+)\s*(>=|<=|>|<)\s*(\S+)", re.ASCII)
 
 
 class RequirementError(Exception):
@@ -42,13 +32,13 @@ class Figure:
     Attributes:
         meaning: The figure in words.
         place: The record of `--json` that has it, and the field; or of what it is made.
-        read: From the bundle, the name of the part of the rows, and the other bundle; None where there is no such figure.
-        beside: Whether it compares the bundle with another one.
+        read: From the bundle and the name of the part of the rows; None where there is no such figure.
+        beside: Whether it compares the bundle with another one; then it is read from the record of that one.
     """
 
     meaning: str
     place: str
-    read: Callable[["ModelReport", str, "ModelReport"], float | None]
+    read: Callable[["ModelReport", str], float | None]
     beside: bool = False
 
     @property
@@ -61,98 +51,75 @@ FIGURES = {
     "f1": Figure(
         meaning="weighted F1",
         place="`weighted_f1` of `evaluation`",
-        read=lambda bundle, part, _: bundle.parts[part].evaluation.weighted_f1,
+        read=lambda bundle, part: bundle.parts[part].evaluation.weighted_f1,
     ),
     "f1_low": Figure(
         meaning="lower end of its 95 % interval",
         place="`weighted_f1_interval` of `evaluation`",
-        read=lambda bundle, part, _: bundle.parts[part].evaluation.weighted_f1_interval[0],
+        read=lambda bundle, part: bundle.parts[part].evaluation.weighted_f1_interval[0],
     ),
     "macro_f1": Figure(
         meaning="mean F1 of the labels, each counting the same",
         place="`macro_f1` of `evaluation`",
-        read=lambda bundle, part, _: bundle.parts[part].evaluation.macro_f1,
+        read=lambda bundle, part: bundle.parts[part].evaluation.macro_f1,
     ),
     "weakest_f1": Figure(
         meaning="F1 of the label that has the least, of those with rows",
         place="the least `f1` of `classes` of `evaluation`",
-        read=lambda bundle, part, _: min(each.f1 for each in bundle.parts[part].evaluation.classes if each.rows),
+        read=lambda bundle, part: min(each.f1 for each in bundle.parts[part].evaluation.classes if each.rows),
     ),
     "accuracy": Figure(
         meaning="share right of all rows",
         place="`accuracy` of `evaluation`",
-        read=lambda bundle, part, _: bundle.parts[part].evaluation.accuracy,
+        read=lambda bundle, part: bundle.parts[part].evaluation.accuracy,
     ),
     "published": Figure(
         meaning="share of the rows that reach the threshold of the label that they are given",
         place="`share` of `published`",
-        read=lambda bundle, part, _: bundle.parts[part].published.share,
+        read=lambda bundle, part: bundle.parts[part].published.share,
     ),
     "published_precision": Figure(
         meaning="share right of these; no figure if none is published",
         place="`precision` of `published`",
-        read=lambda bundle, part, _: bundle.parts[part].published.precision,
+        read=lambda bundle, part: bundle.parts[part].published.precision,
     ),
     "published_precision_low": Figure(
         meaning="lower end of its 95 % interval",
         place="`interval` of `published`",
-        read=lambda bundle, part, _: bundle.parts[part].published.interval[0],
-    ),
-    "calibration_error": Figure(
-        meaning="mean gap of confidence and share right",
-        place="`calibration_error` of `evaluation`",
-        read=lambda bundle, part, _: bundle.parts[part].evaluation.calibration_error,
-    ),
-    "called_strange": Figure(
-        meaning="share of the rows that the gate for unusual texts sends to people; no figure of a bundle without one",
-        place="`false_rejection` of `out_of_distribution`",
-        read=lambda bundle, part, _: None if bundle.gate is None else bundle.gate.false_rejection[part],
+        read=lambda bundle, part: bundle.parts[part].published.interval[0],
     ),
     "behaviour": Figure(
         meaning="share of the behaviour cases that hold; no figure without a suite",
         place="`passed` by `cases` of all `behaviour`",
-        read=lambda bundle, _part, _: _share_of_cases(bundle),
-    ),
-    "f1_difference": Figure(
-        meaning="weighted F1 less that of the other bundle",
-        place="`difference` of `paired`",
-        read=lambda _, part, other: _versus(other, part).test.difference,
-        beside=True,
+        read=lambda bundle, _: _share_of_cases(bundle),
     ),
     "f1_difference_low": Figure(
-        meaning="lower end of its 95 % interval",
+        meaning="weighted F1 less that of the other bundle: lower end of its 95 % interval",
         place="`interval` of `paired`",
-        read=lambda _, part, other: _versus(other, part).test.interval[0],
-        beside=True,
-    ),
-    "published_difference": Figure(
-        meaning="`published` less that of the other bundle",
-        place="`share` of the two `published`",
-        read=lambda bundle, part, other: bundle.parts[part].published.share - other.parts[part].published.share,
+        read=lambda other, part: _versus(other, part).test.interval[0],
         beside=True,
     ),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class AtLeast:
     """
-    A figure must be on one side of a number.
+    The least value of a figure.
 
-    >>> str(Condition(name="f1", comparison=">=", wanted=0.930))
+    >>> str(AtLeast(name="f1", least=0.930))
     'f1>=0.93'
     """
 
     name: str
-    comparison: str
-    wanted: float
+    least: float
 
     def holds(self, found: float | None) -> bool:
-        """Whether it holds of this figure; of none it does not."""
-        return found is not None and OPERATORS[self.comparison](found, self.wanted)
+        """Whether this value reaches it; None, no figure, does not."""
+        return found is not None and found >= self.least
 
     def __str__(self) -> str:
-        return f"{self.name}{self.comparison}{self.wanted:.15g}"
+        return f"{self.name}>={self.least:.15g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +128,14 @@ class Check:
     One requirement, judged.
 
     Attributes:
-        condition: The condition; None for `not-worse`.
+        asked: The least value; None for `not-worse`.
         found: The figure, or the verdict beside the other bundle; None where there is no such figure.
         held: Whether it holds.
         against: The other bundle, where the requirement is about two.
         note: The counts that the verdict rests on.
     """
 
-    condition: Condition | None
+    asked: AtLeast | None
     found: float | str | None
     held: bool
     against: str | None = None
@@ -179,24 +146,22 @@ class Check:
         """
         The requirement, and what was found, in words.
 
-        >>> Check(condition=Condition(name="f1", comparison=">=", wanted=0.93), found=0.9, held=False).said
+        >>> Check(asked=AtLeast(name="f1", least=0.93), found=0.9, held=False).said
         'f1>=0.93: it is 0.9'
-        >>> Check(condition=None, found="worse", held=False, against="main", note="9 rows lost").said
+        >>> Check(asked=None, found="worse", held=False, against="main", note="9 rows lost").said
         'not-worse (main): it is worse, 9 rows lost'
         """
         beside = f" ({self.against})" if self.against else ""
         shown = f"{self.found:.{DECIMALS}g}" if isinstance(self.found, float) else self.found
         found = "there is no such figure" if shown is None else f"it is {shown}"
-        return f"{self.condition or NOT_WORSE}{beside}: {found}{self.note and f', {self.note}'}"
+        return f"{self.asked or NOT_WORSE}{beside}: {found}{self.note and f', {self.note}'}"
 
     def as_json(self) -> dict[str, object]:
         """The check as plain values."""
-        asked = self.condition
         return {
-            "requirement": str(asked or NOT_WORSE),
-            "figure": asked and asked.name,
-            "comparison": asked and asked.comparison,
-            "wanted": asked and asked.wanted,
+            "requirement": str(self.asked or NOT_WORSE),
+            "figure": self.asked and self.asked.name,
+            "wanted": self.asked and self.asked.least,
             "found": self.found,
             "held": self.held,
             "against": self.against,
@@ -237,52 +202,39 @@ class Judged:
         )
 
 
-def parse(given: Sequence[str], *, beside: bool) -> tuple[Condition, ...]:
+def parse(given: str, *, beside: bool) -> AtLeast:
     """
-    Read requirements as a person writes them: a figure, a comparison and a number, between commas or on lines of their own.
+    Read `FIGURE=NUMBER`.
 
     Args:
-        given: Each value of the option.
-        beside: Whether there is another bundle. Then `not-worse` may be named too; it is judged in any case, and is no condition.
+        given: The value of the option.
+        beside: Whether there is another bundle that this one must not be worse than.
 
     Raises:
-        RequirementError: One cannot be read, names no figure, or can never hold.
+        RequirementError: It cannot be read, names no figure, or is beyond what the figure can be.
 
-    >>> [str(each) for each in parse(["f1 >= 0.93, published>0.7"], beside=False)]
-    ['f1>=0.93', 'published>0.7']
+    >>> parse("f1=0.930", beside=False)
+    AtLeast(name='f1', least=0.93)
     """
-    asked = [piece.strip() for one in given for piece in re.split(r"[,\n]", one) if piece.strip()]
-    if not asked:
-        raise _refused(" ".join(given), "it is empty")
-    if not beside and NOT_WORSE in asked:
-        raise _refused(NOT_WORSE, NO_OTHER)
-    return tuple(_condition(each, beside=beside) for each in asked if each != NOT_WORSE)
-
-
-def _condition(asked: str, *, beside: bool) -> Condition:
-    found = _CONDITION.fullmatch(asked)
-    if found is None:
-        raise _refused(asked, "it is no figure, comparison and number")
-    name, comparison, number = found.groups()
+    name, _, number = given.partition("=")
     figure = FIGURES.get(name)
     if figure is None:
-        raise _refused(asked, f"there is no figure {name!r}")
+        raise _refused(given, f"there is no figure {name!r}")
     if figure.beside and not beside:
-        raise _refused(asked, NO_OTHER)
+        raise _refused(given, "there is no other bundle to compare with (--not-worse-than FOLDER)")
     try:
-        wanted = float(number)
+        least = float(number)
     except ValueError:
-        raise _refused(asked, f"{number!r} is no number") from None
+        raise _refused(given, f"{number!r} is no number") from None
     # `nan` is not between them either.
-    if not figure.least <= wanted <= 1:
-        raise _refused(asked, f"{name} is between {figure.least:g} and 1")
-    return Condition(name=name, comparison=comparison, wanted=wanted)
+    if not figure.least <= least <= 1:
+        raise _refused(given, f"{name} is between {figure.least:g} and 1")
+    return AtLeast(name=name, least=least)
 
 
-def _refused(asked: str, why: str) -> RequirementError:
+def _refused(given: str, why: str) -> RequirementError:
     return RequirementError(
-        f"--require {asked!r} cannot be judged: {why}. Next: name figures with one of {' '.join(OPERATORS)} and a number, as in "
-        f"--require '{EXAMPLE}'. The figures are {names()}."
+        f"--at-least {given!r} cannot be judged: {why}. Next: name a figure and a number, as in {EXAMPLE}. The figures are {names()}."
     )
 
 
@@ -290,40 +242,36 @@ def names() -> str:
     """The names of all figures, as a sentence lists them."""
     alone = ", ".join(name for name, figure in FIGURES.items() if not figure.beside)
     beside = ", ".join(name for name, figure in FIGURES.items() if figure.beside)
-    return f"{alone}; with --against also {beside}, {NOT_WORSE}"
+    return f"{alone}; with --not-worse-than also {beside}"
 
 
-def judge(measured: "Measured", conditions: Sequence[Condition]) -> Judged:
+def judge(measured: "Measured", asked: Sequence[AtLeast], *, bars: int) -> Judged:
     """
     Judge a bundle on the first part of the rows: the gold set or the holdout where there is one.
 
-    Beside each other bundle it must also not be worse: by the verdict of the record, so that chance alone refuses none.
+    Worse than a bar is the verdict of the record, so that chance alone refuses no bundle.
 
     Args:
-        measured: The record of the evaluation. Of the other models, bundles alone are compared with.
-        conditions: What is asked of its figures; of a figure that compares, beside each other bundle.
+        measured: The record of the evaluation.
+        asked: The least values of its figures; of a figure that compares, beside each bar.
+        bars: So many of the other models, the first ones, are bundles that this one must not be worse than.
     """
-    from tagstream.model_export.compare.contestants import BUNDLE
-
     part, found = next(iter(measured.bundle.parts.items()))
-    others = [model for model in measured.others if model.kind == BUNDLE]
+    others = measured.others[:bars]
     checks = []
-    for condition in conditions:
-        beside = FIGURES[condition.name].beside
-        checks += [_checked(condition, measured.bundle, part, other) for other in (others if beside else [None])]
+    for one in asked:
+        if FIGURES[one.name].beside:
+            checks += [_checked(one, other, part, against=other.name) for other in others]
+        else:
+            checks.append(_checked(one, measured.bundle, part))
     checks += [_not_worse(other, part) for other in others]
     return Judged(model=measured.bundle.name, part=part, rows=found.evaluation.rows, checks=tuple(checks))
 
 
-def _checked(condition: Condition, bundle: "ModelReport", part: str, other: "ModelReport | None") -> Check:
-    read = FIGURES[condition.name].read(bundle, part, other or bundle)
+def _checked(asked: AtLeast, model: "ModelReport", part: str, *, against: str | None = None) -> Check:
+    read = FIGURES[asked.name].read(model, part)
     found = None if read is None else round(read, DECIMALS)
-    return Check(
-        condition=condition,
-        found=found,
-        held=condition.holds(found),
-        against=None if other is None else other.name,
-    )
+    return Check(asked=asked, found=found, held=asked.holds(found), against=against)
 
 
 def _not_worse(other: "ModelReport", part: str) -> Check:
@@ -331,7 +279,7 @@ def _not_worse(other: "ModelReport", part: str) -> Check:
 
     versus = _versus(other, part)
     return Check(
-        condition=None,
+        asked=None,
         found=versus.verdict,
         held=versus.verdict != WORSE,
         against=other.name,

@@ -12,9 +12,6 @@ from tagstream.model_export.data.madewithml import LABELS, DataError
 from tagstream.model_export.data.row import Row
 from tagstream.monitoring.vocabulary import OFF_SUBJECT
 
-# The words for an event of none of the labels: today's, and the one of files that earlier versions wrote.
-OF_NO_LABEL = (OFF_SUBJECT, NOT_ML)
-
 
 class AnswerLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One line: an event's text, and what a person said that it is about."""
@@ -34,10 +31,10 @@ def read_answers(path: Path) -> list[Row]:
     """
     rows = []
     for number, line in read_lines(path):
-        if line.tag not in {*LABELS, *OF_NO_LABEL}:
-            msg = f"{path}:{number} is no row: its tag is none of {(*LABELS, *OF_NO_LABEL)}. Next: leave the line out."
+        if line.tag not in {*LABELS, OFF_SUBJECT}:
+            msg = f"{path}:{number} is no row: its tag is none of {(*LABELS, OFF_SUBJECT)}. Next: leave the line out."
             raise DataError(msg)
-        rows.append(row_of(line, tag=NOT_ML if line.tag in OF_NO_LABEL else line.tag, source=PLAIN))
+        rows.append(row_of(line, tag=NOT_ML if line.tag == OFF_SUBJECT else line.tag, source=PLAIN))
     return rows
 
 

@@ -14,10 +14,11 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 import msgspec
 
+from tagstream.model_export.bundle.json_object import object_of
 from tagstream.model_export.extras import install
 from tagstream.monitoring.vocabulary import Reason
 
@@ -188,40 +189,6 @@ def refuse_twice(name: str, header: Sequence[str]) -> None:
     if twice:
         msg = f"{name}: the column {twice[0]!r} is there twice, and of its cells only one could be kept. Next: name each column once."
         raise RowsError(msg)
-
-
-def object_of(value: bytes) -> dict[str, Any]:
-    """
-    The JSON object in a row's value.
-
-    Raises:
-        ValueError: It is no UTF-8 or no JSON object, is nested too deeply, or an object in it names a key twice.
-
-    >>> object_of(b'{"title": "Refund", "n": 1}')
-    {'title': 'Refund', 'n': 1}
-    """
-    try:
-        found = json.loads(value.decode("utf-8-sig"), object_pairs_hook=_once)
-    except UnicodeDecodeError as error:
-        msg = f"not UTF-8 (byte {error.start})"
-    except RecursionError:
-        msg = "no JSON object: too deep"
-    except ValueError as error:
-        msg = f"no JSON object: {error}"
-    else:
-        if isinstance(found, dict):
-            return found
-        msg = "no JSON object"
-    raise ValueError(msg)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        msg = f"{next(name for name in names if names.count(name) > 1)!r} is there twice"
-        raise ValueError(msg)
-    return found
 
 
 class LineFile:

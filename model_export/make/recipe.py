@@ -422,8 +422,7 @@ def calibrated(
         golden=tuple(text.text for text in old.golden),
         # Rows that were only given to calibrate do not say which words the network has learned from.
         known_words=None if rows.train else tuple(old.reference.get("known_words", ())),
-        # Bundles of a user's rows from before this was recorded are known by the quick way alone.
-        level_sources=bool(old.training.get(LEVELS_SOURCES, "quick" not in old.training)),
+        level_sources=bool(old.training.get(LEVELS_SOURCES, True)),
         windows=windows or old.windows,
         strangers=strangers,
     )

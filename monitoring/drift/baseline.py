@@ -1,7 +1,7 @@
 """The baseline: counts of the stream's decisions in a healthy time. Windows and the live figures are compared with it.
 
 It is learned from the first healthy windows of the group (`tagstream.monitoring.drift.learning`), or comes from a file made by
-`tagstream drift reference`. The rows that a bundle was calibrated on cannot replace it, because a live stream has other
+`tagstream model reference`. The rows that a bundle was calibrated on cannot replace it, because a live stream has other
 words, other producers and texts that are harder or easier for the model.
 """
 
@@ -72,7 +72,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         without_source: Number of events without a `source`.
         lone_sources: Number of producers with a single event; it estimates the share of events from unseen producers.
         labels: Number of events with each label.
-        figures: Counts for the recording rules; None in a file of an older version.
+        figures: Counts for the recording rules.
         model: Digest of the bundle that decided; "" if unknown.
     """
 
@@ -83,7 +83,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     without_source: Count
     lone_sources: Count
     labels: dict[str, Count]
-    figures: FigureCounts | None = None
+    figures: FigureCounts
     model: str = ""
 
     @property
@@ -96,8 +96,6 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def reference(self) -> dict[str, Any]:
         """The figures that the recording rules compare with, in the form and under the names of a bundle's reference."""
         found = self.figures
-        if found is None:
-            return {"rows": self.events, "label_ratio": self.label_ratio}
         cdfs = {
             signal.cdf: {
                 str(edge): below / self.events
@@ -161,18 +159,17 @@ class Learning:
         _bound(self.sources, MOST_SOURCES)
 
     def join(self, other: Baseline) -> None:
-        """Add the counts of other events; what a file of an older version lacks, or has by other edges, is left out."""
+        """Add the counts of other events; a distribution by other edges is left out."""
         self.events += other.events
         self.words.update(other.words)
         self.sources.update(other.sources)
         self.labels.update(other.labels)
         self.without_source += other.without_source
-        if other.figures is not None:
-            self.shares.update({name: getattr(other.figures, name) for name in SHARES})
-            for name, counts in self.distributions.items():
-                found = other.figures.distributions.get(name, [])
-                if len(found) == len(counts):
-                    self.distributions[name] = [a + b for a, b in zip(counts, found, strict=True)]
+        self.shares.update({name: getattr(other.figures, name) for name in SHARES})
+        for name, counts in self.distributions.items():
+            found = other.figures.distributions.get(name, [])
+            if len(found) == len(counts):
+                self.distributions[name] = [a + b for a, b in zip(counts, found, strict=True)]
         _bound(self.words, MOST_WORDS)
         _bound(self.sources, MOST_SOURCES)
 
@@ -229,7 +226,7 @@ def read(path: Path) -> Baseline:
 
 def _refused(path: Path, why: str) -> BaselineError:
     return BaselineError(
-        f"{path} is no drift reference: {why}. Next: make one with `tagstream drift reference FILE --out {path}`, or unset "
+        f"{path} is no drift reference: {why}. Next: make one with `tagstream model reference FILE --out {path}`, or unset "
         f"TAGSTREAM_DRIFT_REFERENCE to let the group learn from its own first windows."
     )
 

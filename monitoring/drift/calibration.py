@@ -66,7 +66,6 @@ def calibrate(
     observations: Sequence[Observation],
     *,
     plan: DriftPlan,
-    label_ratio: Mapping[str, float] | None,
     run_events: int,
     seed: int = 1,
 ) -> list[Calibrated]:
@@ -76,7 +75,6 @@ def calibrate(
     Args:
         observations: Decisions of a stable time, in the order of the stream; the first windows become the baseline.
         plan: Sizes of the windows; its thresholds are not used.
-        label_ratio: The shares that labels are compared with; None takes the baseline's own.
         run_events: Events per false alarm.
         seed: Seed of the resampling.
 
@@ -95,7 +93,8 @@ def calibrate(
     for replay in replays:
         for start in range(0, len(replay) - plan.window_events + 1, plan.window_events):
             window = replay[start : start + plan.window_events]
-            found = compare(window, baseline=reference, label_ratio=label_ratio or reference.label_ratio)
+            # A mix of labels that is not the bundle's is drift by definition, not noise to be calibrated away.
+            found = compare(window, baseline=reference, label_ratio=reference.label_ratio)
             for score, value in found.scores.items():
                 scores[score].append(value)
     shipped = Thresholds()

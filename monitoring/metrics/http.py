@@ -11,6 +11,7 @@ from tagstream.monitoring.metrics.traces import TraceMetrics
 from tagstream.monitoring.vocabulary import Destination, HttpFace
 
 # The statuses that the service gives; another one is counted as 500, since it is an error of ours.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 421, 422, 500, 503, 504)
 RESULTS = ("found", "absent", "failed")
 

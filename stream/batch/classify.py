@@ -128,7 +128,7 @@ def _in_words(reason: ReviewReason, decision: Decision) -> str:
             return _unsure(decision)
         case ReviewReason.OUT_OF_DISTRIBUTION:
             return _strange(decision)
-        case ReviewReason.AUDIT_SAMPLE | ReviewReason.USER_REPORT | ReviewReason.MODEL_DISAGREEMENT:
+        case ReviewReason.USER_REPORT:
             return _spaced(reason)
         case _:
             assert_never(reason)

@@ -1,6 +1,6 @@
-"""`tagstream drift reference` and `calibrate`: a drift reference and thresholds from a file of past events."""
+"""`tagstream model reference`: a drift reference, and drift thresholds, from a file of past events."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,24 +22,31 @@ class DriftError(Exception):
     exit_code = 2
 
 
-def reference(settings: Settings, what: str, *, out: Path, allow_few: bool) -> None:
+def reference(settings: Settings, what: str, *, out: Path, allow_few: bool, run_events: int | None = None) -> None:
     """
     Make a drift reference of a file of events and write it to `out`.
 
     Args:
-        settings: The bundle, and how events are decided.
+        settings: The bundle, how events are decided, and the windows of the drift watch.
         what: The file, or `-` for standard input.
         out: Is replaced.
         allow_few: Take fewer events than a reference needs.
+        run_events: Find drift thresholds too: on an ordinary stream, so many events pass between two false findings of a detector. They go to
+            stdout as TOML lines, and their table to stderr.
 
     Raises:
-        DriftError: There are too few events, or `out` cannot be written.
+        DriftError: There are too few events, `out` cannot be written, or thresholds are asked for and drift is switched off.
+        TooFewError: There are too few events for thresholds.
         RowsError: The file cannot be read.
     """
     bundle = read_bundle(settings.bundle)
-    learning = baseline.Learning()
+    if run_events is not None:
+        _require_windows(settings, what)
+    learning, kept = baseline.Learning(), list[Observation]()
     for batch in _observations(settings, what):
         learning.add(batch)
+        if run_events is not None:
+            kept += batch
     if not learning.events:
         msg = (
             f"{what} holds no event that can be decided: nothing can be learnt from it. Next: give events of the stream, an object "
@@ -53,6 +60,7 @@ def reference(settings: Settings, what: str, *, out: Path, allow_few: bool) -> N
             f"take what there is."
         )
         raise DriftError(msg)
+    found = [] if run_events is None else calibrate(kept, plan=settings.drift_plan, run_events=run_events)
     made = learning.baseline(model=bundle.digest)
     try:
         out.write_bytes(baseline.render(made))
@@ -63,43 +71,33 @@ def reference(settings: Settings, what: str, *, out: Path, allow_few: bool) -> N
         f"{out}: {made.events} events, {len(made.words)} words, {len(made.sources)} sources, digest {made.digest[:12]}. "
         f"Next: TAGSTREAM_DRIFT_REFERENCE={out} for every worker."
     )
+    if run_events is not None:
+        _show_thresholds(found, events=len(kept), run_events=run_events)
 
 
-def calibration(settings: Settings, what: str, *, run_events: int) -> None:
+def _require_windows(settings: Settings, what: str) -> None:
     """
-    Find the thresholds for a stated run; TOML lines to stdout, the table to stderr.
-
-    Args:
-        settings: The bundle, and the windows of the drift watch.
-        what: The file of events, or `-` for standard input.
-        run_events: On an ordinary stream, so many events pass between two false findings.
+    Refuse to look for thresholds where there can be none. Deciding takes minutes, so a file with too few rows is refused before it.
 
     Raises:
-        TooFewError: There are too few events.
         DriftError: Drift is switched off.
+        TooFewError: The file has too few rows.
         RowsError: The file cannot be read.
     """
     if not settings.drift_window_events:
         msg = "drift_window_events is 0: there is nothing to calibrate. Next: set it to the size of window that is to be used."
         raise DriftError(msg)
-    # Deciding takes minutes, so a file with too few rows is refused before it.
     if can_be_read_twice(what):
         require(sum(1 for _ in rows_of(what)), settings.drift_plan, of="rows")
-    observations = [seen for batch in _observations(settings, what) for seen in batch]
-    found = calibrate(
-        observations,
-        plan=settings.drift_plan,
-        # A mix of labels that is not the bundle's is drift by definition, not noise to be calibrated away.
-        label_ratio=None,
-        run_events=run_events,
-    )
+
+
+def _show_thresholds(found: Sequence[Calibrated], *, events: int, run_events: int) -> None:
+    """Thresholds as TOML lines to stdout, their table to stderr."""
     console.talk(f"{'detector':<26}{'threshold':>12}{'shipped':>12}{'alarms':>8}{'events':>10}   events between false alarms")
     for row in found:
         console.talk(_row(row))
     lines = {row.setting: row.threshold for row in found}
-    console.show(
-        f"# tagstream drift calibrate: {len(observations)} events, one false alarm of a detector in {run_events} or more"
-    )
+    console.show(f"# tagstream model reference: {events} events, one false alarm of a detector in {run_events} or more")
     for setting, threshold in lines.items():
         console.show(f"{setting} = {threshold!r}")
     missed = [row.detector for row in found if not row.reached]

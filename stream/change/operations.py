@@ -44,12 +44,12 @@ from tagstream.stream.kafka.rollout import (
     content_partitions,
     controlling,
     epochs_now,
-    rollout_reader,
-    rollout_topic,
     workers_of,
 )
-from tagstream.stream.rollout.controller import FINISH_SECONDS, FencedError
+from tagstream.stream.kafka.rollout_topic import rollout_reader, rollout_topic
+from tagstream.stream.rollout.controller import FencedError
 from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.rollout.left_closing import FINISH_SECONDS
 from tagstream.stream.settings.settings import Settings
 
 # A worker looks for the topic every 15 s, and then says what it has.

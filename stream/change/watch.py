@@ -16,9 +16,10 @@ from tagstream.stream.contract.rollout import Verdict as VerdictRecord
 from tagstream.stream.decide.rolled import depot_of
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.rollout import controlling
-from tagstream.stream.rollout.controller import ControllerError, LeftClosing, LeftClosingError
+from tagstream.stream.rollout.controller import ControllerError, LeftClosingError
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import Evidence
+from tagstream.stream.rollout.left_closing import LeftClosing
 from tagstream.stream.rollout.verdict import ENDING, Decision, Verdict, judge, tries_of
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings

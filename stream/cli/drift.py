@@ -1,54 +1,12 @@
-"""`tagstream drift`: references and thresholds from past events or from the stream itself, and the findings as they come."""
+"""`tagstream drift`: what the group has learned of its stream, and the findings as they come."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli.options import Brokers, BundleFolder, Idle, Json, not_empty, path, settings
+from tagstream.stream.cli.options import Brokers, BundleFolder, Idle, Json, settings
 
-app = typer.Typer(
-    help="Make drift references and thresholds; show drift findings.", no_args_is_help=True, rich_markup_mode=None
-)
-
-EventsFile = Annotated[
-    str,
-    typer.Argument(
-        help="JSON Lines of events, tagged or review records; - for standard input.", metavar="FILE|-", callback=not_empty
-    ),
-]
-
-
-@app.command("reference")
-def reference(
-    what: EventsFile,
-    out: Annotated[Path, typer.Option(help="File to write the reference to.", metavar="FILE", parser=path)],
-    bundle: BundleFolder = None,
-    allow_few: Annotated[bool, typer.Option("--allow-few", help="Accept fewer than 5,000 events.")] = False,
-) -> None:
-    """Make a drift reference from events of a healthy time."""
-    from tagstream.stream.batch import drift
-
-    drift.reference(settings(bundle=bundle), what, out=out, allow_few=allow_few)
-
-
-@app.command("calibrate")
-def calibrate(
-    what: EventsFile,
-    bundle: BundleFolder = None,
-    run: Annotated[
-        int, typer.Option(help="At most one false alarm of a detector in so many events.", min=1000, max=1_000_000)
-    ] = 100_000,
-) -> None:
-    """
-    Find drift thresholds by replaying events of a healthy time.
-
-    They are printed as lines for tagstream.toml.
-    """
-    chosen = settings(bundle=bundle)
-    from tagstream.stream.batch import drift
-
-    drift.calibration(chosen, what, run_events=run)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("confirm")

@@ -40,7 +40,7 @@ def imported_later(module: str) -> type[Verbs]:
 
     @cache
     def verbs() -> MutableMapping[str, Any]:
-        group: Any = typer.main.get_command(import_module(module).app)
+        group: Any = typer.main.get_group(import_module(module).app)
         return dict(group.commands)
 
     class Later(Verbs):

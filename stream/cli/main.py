@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli import broker, classify, config, demo, dlq, drift, pages, replay, rollout, topic, worker
-from tagstream.stream.cli.doors import batch, contract, serve, tags
+from tagstream.stream.cli import broker, classify, demo, pages, replay, topic, worker
+from tagstream.stream.cli.doors import batch, serve, tags
 from tagstream.stream.cli.exits import EXIT_FAILED, note
 from tagstream.stream.cli.help import Verbs, imported_later
 from tagstream.stream.cli.people import lookup, quality, report, review
@@ -29,9 +29,22 @@ app = typer.Typer(
     "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up, 14 its alarm ended it; both: start it again."
     f"\n\n\b\nPages: docs/NAME.md in a message lies in\n{pages.folder()}",
 )
-# Verbs that take longer to import than all others together.
-MODEL = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
-LATER = {"model": imported_later("tagstream.stream.cli.model")}
+
+
+def _group(words: str) -> typer.Typer:
+    """A group of verbs, of which the help is known before its module is imported."""
+    return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
+
+
+# The module of a group is imported once one of its verbs is looked for: a worker loads no verb of a rollout.
+LATER = {
+    "rollout": imported_later("tagstream.stream.cli.rollout"),
+    "drift": imported_later("tagstream.stream.cli.drift"),
+    "dlq": imported_later("tagstream.stream.cli.dlq"),
+    "model": imported_later("tagstream.stream.cli.model"),
+    "config": imported_later("tagstream.stream.cli.config"),
+    "contract": imported_later("tagstream.stream.cli.doors.contract"),
+}
 # Verb or group of verbs -> its function or application, by what a person wants to do.
 VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Look at it first": {"demo": demo.demo, "classify": classify.classify, "doctor": worker.doctor, "broker": broker.broker},
@@ -40,13 +53,25 @@ VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "review": review.app,
         "serve": serve.serve,
         "tags": tags.tags,
-        "rollout": rollout.app,
+        "rollout": _group("Change the model of a running stream, and see which one decides."),
         "replay": replay.replay,
     },
     "Events in, decisions out": {"send": topic.send, "tail": topic.tail, "batch": batch.batch},
-    "See how it goes": {"top": worker.top, "quality": quality.quality, "drift": drift.app},
-    "One event": {"lookup": lookup.lookup, "report": report.report, "dlq": dlq.app},
-    "Make it yours": {"model": MODEL, "config": config.app, "contract": contract.app},
+    "See how it goes": {
+        "top": worker.top,
+        "quality": quality.quality,
+        "drift": _group("Learn what is ordinary; show drift findings."),
+    },
+    "One event": {
+        "lookup": lookup.lookup,
+        "report": report.report,
+        "dlq": _group("Look at dead letters, correct them, and send them again."),
+    },
+    "Make it yours": {
+        "model": _group("Make and inspect model bundles."),
+        "config": _group("Look at the settings."),
+        "contract": _group("The contract of the topics."),
+    },
 }
 for panel, verbs in VERBS.items():
     for name, verb in verbs.items():

@@ -8,7 +8,7 @@ import typer
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.models import evaluate, importing, look, remake, start, train
 from tagstream.stream.cli.models.options import BundleArgument
-from tagstream.stream.cli.options import Json, path, settings
+from tagstream.stream.cli.options import BundleFolder, Json, not_empty, path, settings
 from tagstream.stream.terminal import console
 
 app = typer.Typer(rich_markup_mode=None)
@@ -59,6 +59,32 @@ def rules(
 
 app.command("adapt")(remake.adapt)
 app.command("evaluate")(evaluate.evaluate)
+
+
+@app.command("reference")
+def reference(
+    events: Annotated[
+        str,
+        typer.Argument(
+            help="JSON Lines of events, tagged or review records; - for standard input.", metavar="FILE|-", callback=not_empty
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="File to write the reference to.", metavar="FILE", parser=path)],
+    bundle: BundleFolder = None,
+    allow_few: Annotated[bool, typer.Option("--allow-few", help="Accept fewer than 5,000 events.")] = False,
+    run: Annotated[
+        int | None,
+        typer.Option(
+            help="Print drift thresholds too, as lines for tagstream.toml: at most one false alarm of a detector in so many events.",
+            min=1000,
+            max=1_000_000,
+        ),
+    ] = None,
+) -> None:
+    """Make a drift reference, and with --run drift thresholds, from events of a healthy time."""
+    from tagstream.stream.batch import drift
+
+    drift.reference(settings(bundle=bundle), events, out=out, allow_few=allow_few, run_events=run)
 
 
 @app.command("sign")

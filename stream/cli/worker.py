@@ -28,9 +28,9 @@ def worker(
         confidence_threshold=threshold,
         decider=decider,
     )
-    from tagstream.stream.worker import main as run
+    from tagstream.stream.cli import worker_process
 
-    run.main(chosen)
+    worker_process.main(chosen)
 
 
 def doctor(

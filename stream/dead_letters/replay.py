@@ -24,8 +24,6 @@ from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
 
-SENT = "sent"
-
 
 class ReplayError(Exception):
     """The broker did not confirm a record or its note: the message says which, how many were sent, and the next step."""
@@ -45,14 +43,12 @@ class NotReplayed(StrEnum):
 
 class ReplayNote(msgspec.Struct, frozen=True, kw_only=True):
     """
-    One record of the topic `replays`; its key is `key_of`.
+    One record of the topic `replays`: the dead letter of its key, `key_of`, was sent.
 
     Attributes:
-        state: `SENT`. Earlier versions wrote other words too, of letters that they may not have sent.
         at_ms: When it was written, by the clock of the replay's machine, Unix milliseconds.
     """
 
-    state: str
     at_ms: int
 
 
@@ -251,7 +247,7 @@ class _Run:
             self._note(letter, report.target, sender)
 
     def _note(self, letter: DeadLetter, target: str, sender: VerbatimSender) -> None:
-        note = ReplayNote(state=SENT, at_ms=int(time.time() * 1000))
+        note = ReplayNote(at_ms=int(time.time() * 1000))
         notes = self._settings.topics.replays
         (error,) = sender.deliver([Record(topic=notes, key=key_of(letter, target), value=msgspec.json.encode(note))])
         if error is not None:
@@ -268,12 +264,13 @@ class _Run:
 def _sent_before(settings: Settings) -> frozenset[bytes | None]:
     """The keys of the notes: the dead letters, with their targets, that were sent."""
     with log_of(settings, settings.topics.replays) as log:
-        return frozenset(record.key for record in log.read(log.starts(), log.ends()) if _says_sent(record))
+        return frozenset(record.key for record in log.read(log.starts(), log.ends()) if _is_note(record))
 
 
-def _says_sent(record: Record) -> bool:
+def _is_note(record: Record) -> bool:
     try:
-        return msgspec.json.decode(record.value or b"", type=ReplayNote).state == SENT
+        msgspec.json.decode(record.value or b"", type=ReplayNote)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Written by another program, or an earlier version's key of proofs.
+        # Written by another program, or a tombstone.
         return False
+    return True

@@ -8,18 +8,20 @@ the rules' tag as a first guess.
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from tagstream.model_export.bundle import rules
 from tagstream.model_export.bundle.bundle import Bundle, BundleError, read
 from tagstream.model_export.bundle.model import Classifier, OnnxClassifier, limits_in
 from tagstream.monitoring.observer import NullObserver, Observer
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.outcome import ModelRef
-from tagstream.stream.decide.pipeline import PROBE, Decider, Draw, Pipeline
+from tagstream.stream.decide.pipeline import PROBE, Decider, Draw, Pipeline, Unframe
 from tagstream.stream.decide.repeats import Repeats
-from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.settings.loading import SettingsError
 from tagstream.stream.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from tagstream.model_export.bundle.rules import RulesClassifier
 
 RULES_CONSEQUENCE = "no model is loaded; every event goes to review, with the rules' tag as a first guess"
 # Above every confidence of the rules: a consumer that recomputes the outcome from a record comes to the same topic.
@@ -31,7 +33,7 @@ class UnknownLabelError(SettingsError):
 
 
 def pipeline_of(
-    settings: Settings, *, decider: Decider | None = None, observer: Observer | None = None, framed: bool = False
+    settings: Settings, *, decider: Decider | None = None, observer: Observer | None = None, unframe: Unframe | None = None
 ) -> Pipeline:
     """
     The pipeline of these settings.
@@ -40,20 +42,18 @@ def pipeline_of(
         settings: Limits on an event, attempts, and the decider if none is given.
         decider: Decides instead of the one that the settings name.
         observer: Told of stages and of a model that raised; None: not observed.
-        framed: Whether values may be in the frame of the Schema Registry that the settings name. Only records of a topic are: a
-            request or a row is JSON, and must not wait for a registry.
+        unframe: Takes values out of the frames of a Schema Registry. Only records of a topic have frames: a request or a row is JSON, and
+            must not wait for a registry. None where no registry is set.
 
     Raises:
         BundleError: The bundle is refused.
-        SecurityError: A file of the Schema Registry's settings cannot be used.
-        RegistryError: A Schema Registry is set, and the extra `registry` is not installed.
     """
     return Pipeline(
         decider=decider_of(settings) if decider is None else decider,
         observer=NullObserver() if observer is None else observer,
         limits=settings.limits,
         attempts=settings.model_attempts,
-        unframe=unframing_of(settings) if framed else None,
+        unframe=unframe,
         repeats=Repeats(settings.repeats_bytes) if settings.repeats_bytes else None,
     )
 
@@ -121,7 +121,7 @@ def decider_of_bundle(
     )
 
 
-def rules_of(settings: Settings, bundle: Bundle | None) -> rules.RulesClassifier:
+def rules_of(settings: Settings, bundle: Bundle | None) -> "RulesClassifier":
     """
     The keyword rules that the settings name.
 
@@ -132,7 +132,9 @@ def rules_of(settings: Settings, bundle: Bundle | None) -> rules.RulesClassifier
     Raises:
         RulesError: The rules are refused, or have other labels than the bundle.
     """
-    classifier = rules.RulesClassifier(settings.rules or rules.RULES)
+    from tagstream.model_export.bundle.rules import RULES, RulesClassifier
+
+    classifier = RulesClassifier(settings.rules or RULES)
     if bundle is not None:
         classifier.check_labels(bundle.manifest.labels, of=settings.bundle)
     return classifier
@@ -144,8 +146,10 @@ def _rules(settings: Settings) -> Decider:
     except BundleError:
         # The rules are for this hour too.
         bundle = None
+    from tagstream.model_export.bundle.rules import NAME
+
     classifier = rules_of(settings, bundle)
-    model = ModelRef(name=rules.NAME, version=classifier.version, digest=classifier.digest)
+    model = ModelRef(name=NAME, version=classifier.version, digest=classifier.digest)
     return Decider(classifier=classifier, model=model, threshold=RULES_THRESHOLD, kind="rules")
 
 

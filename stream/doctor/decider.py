@@ -81,7 +81,7 @@ def thresholds_in_words(
 
     Args:
         decider: Applies them.
-        certificates: The bundle's own thresholds, by label; empty for an older bundle, which has one for all labels.
+        certificates: The bundle's own thresholds, by label; empty for a bundle that has one for all labels.
         threshold: The setting `confidence_threshold`; None if it is not set.
         overall: The bundle's promise about all labels; None without a bundle.
     """
@@ -121,7 +121,7 @@ def drift_reference(settings: Settings) -> CheckFinding:
         check="drift",
         status=Status.WARN,
         detail=f"{detail}, {other}: the difference between the two looks like drift",
-        fix=f"make one with this bundle: tagstream drift reference FILE --out {path}",
+        fix=f"make one with this bundle: tagstream model reference FILE --out {path}",
     )
 
 

@@ -150,7 +150,7 @@ def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[CheckF
 
 
 def compacted_answers(settings: Settings) -> Iterator[CheckFinding]:
-    """Whether every answer of a reviewer stays: versions up to 0.1.0 made their topic a compacted one, with the producers' keys."""
+    """Whether every answer of a reviewer stays: their keys are the producers', so compaction drops all but the last of a key."""
     name = settings.topics.reviewed
     if "compact" in admin.cleanup_policies(settings, [name]).get(name, ""):
         yield CheckFinding(

@@ -11,13 +11,10 @@ from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.rollout import (
-    LOADING_SECONDS,
     OPTIONS_OF_RECORDS,
-    OPTIONS_OF_WORKERS,
-    rollout_reader,
-    rollout_topic,
     workers_of,
 )
+from tagstream.stream.kafka.rollout_topic import LOADING_SECONDS, OPTIONS_OF_WORKERS, rollout_reader, rollout_topic
 from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted

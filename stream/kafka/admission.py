@@ -28,7 +28,6 @@ from aiokafka.protocol.metadata import MetadataRequest
 from tagstream.stream.kafka.credentials import client_options
 from tagstream.stream.kafka.errors import BrokerAbsentError, BrokerRefusedError, summary_of
 from tagstream.stream.kafka.sessions import LastingConnection
-from tagstream.stream.kafka.tokens import tokens_of
 from tagstream.stream.settings.security import DEFAULT_MECHANISM
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
@@ -329,6 +328,8 @@ def _knock(settings: Settings) -> tuple[bool, str | None]:
     """
     options = client_options(settings)
     if settings.security.by_token:
+        from tagstream.stream.kafka.tokens import tokens_of
+
         tokens_of(settings.security).current()
     del options["bootstrap_servers"]
     # `asyncio.run` needs a thread without an event loop, and the caller may be a coroutine.

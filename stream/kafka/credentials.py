@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tagstream.stream.kafka import sessions
-from tagstream.stream.kafka.tokens import tokens_of
 from tagstream.stream.logs import without_slow_tasks
 from tagstream.stream.settings.secret_files import check_file, secret_in, unusable, verifying_context
 from tagstream.stream.settings.security import DEFAULT_MECHANISM, Security
@@ -43,6 +42,8 @@ def client_options(settings: Settings) -> dict[str, Any]:
     if security.sasl:
         sessions.install()
     if security.by_token:
+        from tagstream.stream.kafka.tokens import tokens_of
+
         if security.client_secret_file is not None:
             secret_in(security.client_secret_file, "security.client_secret_file")
         if security.token_ca_file is not None:

@@ -71,7 +71,7 @@ class GroupMemory:
         self._noted.update(metadata)
         if metadata:
             found = [_METADATA.fullmatch(one) for one in metadata.values()]
-            # A commit without the time is from an older version or from another tool. The group may then be of any age.
+            # A commit without the time is from another tool. The group may then be of any age.
             self._at = min(self._at, *(float(one["began"] or 0) if one else 0.0 for one in found))
             if not self._decides:
                 epochs = [(int(one["epoch"]), one["topic"]) for one in found if one and one["epoch"]]

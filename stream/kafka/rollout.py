@@ -1,4 +1,4 @@
-"""The topic `rollout` on Kafka, as workers and the controller see it, and the content topics as the controller asks for them.
+"""The topic `rollout` on Kafka, as a controller writes it, with the workers' words and the content topics as the controller asks for them.
 
 aiokafka reads and writes the records; kafka-python, which knows the ids of topics, asks for partitions and their ends.
 """
@@ -12,42 +12,32 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    ConsumerStoppedError,
     GroupAuthorizationFailedError,
     KafkaError,
-    KafkaTimeoutError,
     ProducerFenced,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
     UnknownTopicOrPartitionError,
     for_code,
 )
-from aiokafka.structs import TopicPartition
 from kafka import TopicPartition as PlainTopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import (
-    BrokerResponseError,
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     GroupIdNotFoundError,
     NotCoordinatorError,
-    TopicAlreadyExistsError,
 )
 
-from tagstream.model_export.verify import TRIAL_SECONDS
 from tagstream.monitoring.vocabulary import few
-from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import (
     Partition,
     RolloutRecord,
-    RolloutRecordError,
     WorkerReach,
     WorkerState,
-    read_rollout,
     read_worker_reach,
     read_worker_state,
     write_rollout,
@@ -57,14 +47,22 @@ from tagstream.stream.kafka.credentials import client_options
 from tagstream.stream.kafka.errors import (
     BrokerUnreachableError,
     NotAuthorizedError,
-    TopicsRefusedError,
-    summary_of,
     translated,
     unreachable,
 )
-from tagstream.stream.kafka.group_memory import remembered_epoch
 from tagstream.stream.kafka.reading.log import Log, log_of
-from tagstream.stream.kafka.rights import Operation, Resource, Right, Role, missing, rights
+from tagstream.stream.kafka.rights import Resource, Role, missing, rights
+from tagstream.stream.kafka.rollout_topic import (
+    LOADING_SECONDS,
+    METADATA_MS,
+    MOST_BYTES,
+    OPTIONS_OF_WORKERS,
+    RolloutReader,
+    make_topic,
+    require_never_begun,
+    rollout_reader,
+    rollout_topic,
+)
 from tagstream.stream.logs import logger
 from tagstream.stream.rollout.controller import (
     Controller,
@@ -77,14 +75,6 @@ from tagstream.stream.rollout.controller import (
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.settings.settings import Settings
 
-# The position moves past the marker of a transaction without a record, and no method of the client waits for that.
-LOOK_SECONDS = 0.02
-POLL_MS = 1_000
-# A record is a few kilobytes; a mark of each partition takes about a hundred bytes.
-MOST_BYTES = 4_000_000
-METADATA_MS = 15_000
-# A worker fetches a bundle, tries it in a process of its own, loads it and takes its memory before it says that it is ready.
-LOADING_SECONDS = TRIAL_SECONDS + 60.0
 ASK_SECONDS = 0.25
 # So long a command waits for a first worker of the group: after a restart of all of them they join within seconds.
 JOIN_SECONDS = 10.0
@@ -92,291 +82,22 @@ JOINING_SECONDS = 60.0
 # A worker that works under the present epoch says so within this time after it has joined; one that does not is not waited for on the way back.
 FIRST_WORD_SECONDS = 20.0
 COORDINATOR_LATER = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
-GONE = (KafkaError, ConsumerStoppedError, TimeoutError)
-ABSENT = frozenset({UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno})
 # The resource on which a user lacks a right, by the code of the refusal; both clients have the same codes.
 REFUSALS = {
     TopicAuthorizationFailedError.errno: Resource.TOPIC,
     GroupAuthorizationFailedError.errno: Resource.GROUP,
     TransactionalIdAuthorizationFailed.errno: Resource.TRANSACTIONAL_ID,
 }
-WAY_BACK = 'docs/rollout-help.md, "The way back"'
 # What was decided is kept for ever, and of each worker the last word.
 OPTIONS_OF_RECORDS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-OPTIONS_OF_WORKERS = {"cleanup.policy": "compact"}
 # Records of a topic that is made here have the broker's time: `rollout log --at` then depends on no clock of whoever changes the model.
 BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
 APPENDED = 1
 log = logger("tagstream.rollout")
 
 
-def rollout_topic(settings: Settings) -> dict[str, str] | None:
-    """
-    The ids of the topic `rollout` and of the content topics by their names; None if there is no rollout.
-
-    Raises:
-        RolloutRecordError: There was one: the group has decided by its epochs, and the topic is gone, or this user may not know of it.
-        BrokerUnreachableError: No broker answered.
-    """
-    names = (settings.rollout.topic, *settings.content_topics)
-    with admin(settings) as client:
-        described = {topic["name"]: topic for topic in client.describe_topics(list(names))}
-        # Without the right to see a topic, brokers give the same answer for one that is not there.
-        if described[settings.rollout.topic]["error_code"] in ABSENT:
-            _require_never_begun(settings, client)
-            return None
-    for name in names:
-        # A leader that is being elected, metadata that are not there yet: nothing is known, and the caller asks again.
-        if code := described[name]["error_code"]:
-            raise unreachable(settings, for_code(code)(name))
-    return {name: str(described[name]["topic_id"]) for name in names}
-
-
 class NoGroupError(ControllerError):
     """The brokers know no such group, so there is nothing to change."""
-
-
-def _require_never_begun(settings: Settings, client: KafkaAdminClient) -> None:
-    if epoch := remembered_epoch(settings, client):
-        raise _lost(settings, epoch, "is not there, or this user may not see it")
-
-
-def _lost(settings: Settings, epoch: int, what: str) -> RolloutRecordError:
-    topic = settings.rollout.topic
-    return RolloutRecordError(
-        f"the group {settings.group} has decided by epoch {epoch} of the topic {topic}, and the topic {what}: it is not known which model decides. "
-        f"Next: grant READ on the topic, or fill it again from a copy; without one begin anew under another TAGSTREAM_ROLLOUT__TOPIC: {WAY_BACK}."
-    )
-
-
-Taken = Callable[[RolloutRecord, int, bool], None]
-"""Is told of each record that was read, with its offset and whether it counts."""
-
-
-class RolloutReader:
-    """
-    Reads `rollout` from its beginning, in a task beside. For one event loop.
-
-    Attributes:
-        epochs: The records that were read, folded.
-        skipped: How many records were no records of a rollout.
-    """
-
-    def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, asking: AIOKafkaConsumer, taken: Taken) -> None:
-        """See `rollout_reader`."""
-        self._asking = asking
-        self.epochs = Epochs()
-        self.skipped = 0
-        self._settings = settings
-        self._consumer = consumer
-        self._taken = taken
-        self._place = TopicPartition(settings.rollout.topic, 0)
-        self._more = asyncio.Event()
-        self._uncounted: set[int] = set()
-        self._written_ms: dict[int, int] = {}
-        self._reading = asyncio.create_task(self._read(), name="rollout")
-
-    async def end(self) -> int:
-        """
-        Ask the leader for the offset after the last committed record.
-
-        Raises:
-            BrokerUnreachableError: It did not answer within `startup_timeout_seconds`.
-        """
-        try:
-            async with asyncio.timeout(self._settings.startup_timeout_seconds):
-                found = await self._asking.end_offsets([self._place])
-        except GONE as error:
-            raise unreachable(self._settings, error) from error
-        return int(found[self._place])
-
-    async def read_to(self, end: int) -> Epochs:
-        """
-        The epochs, once every record before this offset has been read.
-
-        Raises:
-            RolloutRecordError: A record cannot be read by this version.
-            BrokerUnreachableError: It did not come within `startup_timeout_seconds`.
-        """
-        at = 0
-        try:
-            async with asyncio.timeout(self._settings.startup_timeout_seconds):
-                while (at := await self._consumer.position(self._place)) < end:
-                    await self._look()
-            # The position passes a record that cannot be read.
-            self.check()
-        except TimeoutError as error:
-            stuck = KafkaTimeoutError(f"the topic {self._place.topic} is read to offset {at} of {end}")
-            raise unreachable(self._settings, stuck) from error
-        except GONE as error:
-            raise unreachable(self._settings, error) from error
-        return self.epochs
-
-    async def wait_for_more(self) -> None:
-        """
-        Return when a record was read since, or after a moment.
-
-        Raises:
-            RolloutRecordError: A record cannot be read by this version.
-            BrokerUnreachableError: The reader has ended.
-        """
-        try:
-            await self._look()
-        except GONE as error:
-            raise unreachable(self._settings, error) from error
-
-    def follow(self, taken: Taken) -> None:
-        """Tell another one of each record that is read from now on."""
-        before = self._taken
-
-        def both(record: RolloutRecord, offset: int, counts: bool) -> None:  # noqa: FBT001 - as `Taken`
-            before(record, offset, counts)
-            taken(record, offset, counts)
-
-        self._taken = both
-
-    def counts(self, offset: int) -> bool:
-        """Whether the record at this offset, which was read, means anything."""
-        return offset not in self._uncounted
-
-    def written_ms(self, offset: int) -> int:
-        """When the record at this offset, which was read, was written, Unix milliseconds: by the broker's clock, or the writer's in a topic of CreateTime."""
-        return self._written_ms[offset]
-
-    def check(self) -> None:
-        """
-        Is the topic still read?
-
-        Raises:
-            RolloutRecordError: It has a record that this version cannot read.
-            KafkaError: The client gave up.
-            ConsumerStoppedError: It was told to stop.
-        """
-        if self._reading.cancelled():
-            raise ConsumerStoppedError
-        if self._reading.done():
-            self._reading.result()
-
-    async def _look(self) -> None:
-        self.check()
-        self._more.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._more.wait()
-
-    async def _read(self) -> None:
-        while True:
-            foreign: list[int] = []
-            for found in (await self._consumer.getmany(self._place, timeout_ms=POLL_MS)).get(self._place, ()):
-                record = read_rollout(
-                    Record(key=found.key, value=found.value, topic=found.topic, offset=found.offset, partition=0)
-                )
-                if record is None:
-                    foreign.append(found.offset)
-                    continue
-                self._written_ms[found.offset] = found.timestamp
-                counts = self.epochs.take(record)
-                if not counts:
-                    self._uncounted.add(found.offset)
-                self._taken(record, found.offset, counts)
-            if foreign:
-                self._say_skipped(foreign)
-            self._more.set()
-
-    def _say_skipped(self, offsets: Sequence[int]) -> None:
-        self.skipped += len(offsets)
-        log.warning(
-            "rollout_records_skipped",
-            topic=self._place.topic,
-            records=len(offsets),
-            first_offset=offsets[0],
-            why="no version of tagstream has written them: another program writes to the topic",
-            consequence="none; whoever may write there may also choose the model",
-            next="take WRITE on the topic from everyone but the controller",
-        )
-
-    async def stop(self) -> None:
-        """Read no more."""
-        self._reading.cancel()
-        await asyncio.wait({self._reading})
-
-
-@contextlib.asynccontextmanager
-async def rollout_reader(settings: Settings, taken: Taken = lambda *_: None) -> AsyncIterator[RolloutReader]:
-    """
-    Read the topic, which must exist.
-
-    Args:
-        settings: Brokers, topic and bounds.
-        taken: Is told of each record, in the event loop.
-
-    Raises:
-        RolloutRecordError: Records are missing at the beginning or the end, or one of them cannot be read by this version.
-        BrokerUnreachableError: No broker answered.
-    """
-    # A broker answers the requests of a connection in their order, and one that waits for new records half a second later. So the end is
-    # asked on a connection of its own.
-    consumer, asking = _consumer(settings), _consumer(settings)
-    try:
-        with translated(settings, (KafkaError, OSError)):
-            await asyncio.gather(consumer.start(), asking.start())
-        consumer.assign([TopicPartition(settings.rollout.topic, 0)])
-        await consumer.seek_to_beginning()
-        await _check_beginning(settings, asking)
-        # Before the end is asked for: the group commits an epoch after its records are there.
-        remembered = await asyncio.to_thread(_remembered, settings)
-        reader = RolloutReader(settings, consumer, asking, taken)
-        try:
-            newest = (await reader.read_to(await reader.end())).newest
-            if newest < remembered:
-                raise _lost(
-                    settings,
-                    remembered,
-                    f"has no records of it: it was made again, or its end was lost (newest epoch {newest})",
-                )
-            yield reader
-        finally:
-            await reader.stop()
-    finally:
-        # A client that is stopped while it waits to ask again raises its own cancellation, in place of why this ends.
-        await asyncio.gather(consumer.stop(), asking.stop(), return_exceptions=True)
-
-
-def _remembered(settings: Settings) -> int:
-    with admin(settings) as client:
-        return remembered_epoch(settings, client)
-
-
-async def _check_beginning(settings: Settings, asking: AIOKafkaConsumer) -> None:
-    """
-    Is the whole history there?
-
-    Raises:
-        RolloutRecordError: Its beginning was removed.
-        BrokerUnreachableError: No broker says so.
-    """
-    place = TopicPartition(settings.rollout.topic, 0)
-    with translated(settings, (KafkaError, OSError)):
-        first = (await asking.beginning_offsets([place]))[place]
-    if first:
-        msg = (
-            f"the topic {settings.rollout.topic} begins at offset {first}: its first records were removed, and with them what models decided. "
-            f"Next: {WAY_BACK}; and keep it for ever (retention.ms and retention.bytes -1, cleanup.policy delete)."
-        )
-        raise RolloutRecordError(msg)
-
-
-def _consumer(settings: Settings) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        **client_options(settings),
-        client_id="tagstream-rollout",
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        # A fenced controller's plan does not count: its transaction never committed.
-        isolation_level="read_committed",
-        metadata_max_age_ms=METADATA_MS,
-    )
 
 
 class RolloutWriter:
@@ -882,36 +603,7 @@ def _make_topics(settings: Settings) -> None:
                 raise _denied(settings, str(missing(settings, right, ())))
         absent = [topic["name"] for topic in described if topic["error_code"]]
         if settings.rollout.topic in absent:
-            _require_never_begun(settings, client)
+            require_never_begun(settings, client)
             require_group(settings, client)
         for name in absent:
-            _make_topic(settings, client, name, wanted[name])
-
-
-def make_workers_topic(settings: Settings) -> None:
-    """
-    The topic of the workers' words, where the brokers say that it is not there: the topic of the records can be restored from a copy without it.
-
-    Raises:
-        NotAuthorizedError: This user may not make it.
-        TopicsRefusedError: The brokers refuse it.
-        BrokerUnreachableError: No broker answered.
-    """
-    name = settings.rollout.workers_topic
-    with admin(settings) as client:
-        if client.describe_topics([name])[0]["error_code"] == UnknownTopicOrPartitionError.errno:
-            _make_topic(settings, client, name, OPTIONS_OF_WORKERS)
-
-
-def _make_topic(settings: Settings, client: KafkaAdminClient, name: str, configs: Mapping[str, str]) -> None:
-    options = {"num_partitions": 1, "replication_factor": settings.topic_replication, "configs": configs}
-    try:
-        with contextlib.suppress(TopicAlreadyExistsError):
-            client.create_topics({name: options}, wait_for_metadata=True)
-    except BrokerResponseError as error:
-        if error.errno in {TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno}:
-            right = Right(resource=Resource.TOPIC, name=name, operations=(Operation.CREATE,))
-            msg = f"{missing(settings, right, ())} Or it makes the topic itself, with the options of docs/rollout.md."
-            raise NotAuthorizedError(msg) from error
-        msg = f"the cluster at {settings.brokers} did not make the topic {name}: {summary_of(error)}. Next: `tagstream doctor`, and the brokers' log."
-        raise TopicsRefusedError(msg) from error
+            make_topic(settings, client, name, wanted[name])

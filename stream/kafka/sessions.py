@@ -12,7 +12,7 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiokafka.conn
 from aiokafka.abc import AbstractTokenProvider
@@ -22,8 +22,10 @@ from aiokafka.protocol.admin import SaslAuthenticateRequest, SaslHandShakeReques
 from kafka.net.sasl.oauth import AbstractTokenProvider as BlockingTokenProvider
 
 from tagstream.stream.kafka.errors import summary_of
-from tagstream.stream.kafka.tokens import Tokens
 from tagstream.stream.logs import logger
+
+if TYPE_CHECKING:
+    from tagstream.stream.kafka.tokens import Tokens
 
 # The share of a session after which a connection signs in again, as Java's client has it: not all at the same time.
 EARLIEST, LATEST = 0.85, 0.95
@@ -38,7 +40,7 @@ log = logger("tagstream.sessions")
 class TokenProvider(AbstractTokenProvider, BlockingTokenProvider):  # type: ignore[misc]
     """Gives both clients their tokens: kafka-python, which waits for one, and the `LastingConnection` of aiokafka, which does not."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: "Tokens") -> None:
         """Give the tokens of one source."""
         self.tokens = tokens
 
@@ -55,7 +57,7 @@ class TokenProvider(AbstractTokenProvider, BlockingTokenProvider):  # type: igno
 class _Bearer(OAuthAuthenticator):  # type: ignore[misc]
     """aiokafka's exchange, with a broker's refusal read: aiokafka takes it for an acceptance, and is cut off at its next request."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: "Tokens") -> None:
         super().__init__(sasl_oauth_token_provider=self)
         self._tokens = tokens
         self._sent = ""

@@ -12,6 +12,7 @@ from tagstream.stream.decide.from_settings import decider_of, draw_of, pipeline_
 from tagstream.stream.library.gathering import Gathering
 from tagstream.stream.library.given import settings_of
 from tagstream.stream.library.results import Decided, Event, Result, decided, in_batches, records_of, result_of
+from tagstream.stream.registry.unframing import unframing_of
 
 Asked = tuple[Record, bool]
 """A record, and whether it has the form of those on the topic of events; else it has the names of the contract."""
@@ -45,7 +46,7 @@ class OfBundle:
         self._clock = clock
         self._decider = decider_of(self._settings, of_stream=False)
         # Records have the shape of the topic, and may be in a Schema Registry's frame; fields that a program hands in have the contract's names.
-        self._of_topic = pipeline_of(self._settings, decider=self._decider, framed=True)
+        self._of_topic = pipeline_of(self._settings, decider=self._decider, unframe=unframing_of(self._settings))
         self._of_fields = pipeline_of(self._settings.with_columns, decider=self._decider)
         self._of_topic.draw = self._of_fields.draw = draw_of(self._settings, self._decider.labels)
 

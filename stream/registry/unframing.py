@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tagstream.stream.contract.event import Record, whole_value
 from tagstream.stream.contract.refusal import Refusal, Refused
-from tagstream.stream.registry.avro import require_fastavro
-from tagstream.stream.registry.client import Client
 from tagstream.stream.registry.frame import Framed, framed
-from tagstream.stream.registry.schemas import Schemas
 from tagstream.stream.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from tagstream.stream.registry.schemas import Schemas
 
 
 class Unframing:
     """Reads the frames of batches; see `Unframe`."""
 
-    def __init__(self, schemas: Schemas, max_bytes: int) -> None:
+    def __init__(self, schemas: "Schemas", max_bytes: int) -> None:
         """`schemas` reads payloads; `max_bytes` is the largest value that is looked at."""
         self._schemas = schemas
         self._max_bytes = max_bytes
@@ -64,6 +65,11 @@ def unframing_of(settings: Settings) -> Unframing | None:
     given = settings.schema_registry
     if given.url is None:
         return None
+    # Loaded only where a registry is set.
+    from tagstream.stream.registry.avro import require_fastavro
+    from tagstream.stream.registry.client import Client
+    from tagstream.stream.registry.schemas import Schemas
+
     require_fastavro()
     # Together with the model the events stay below the bound after which they are suspected of stopping it.
     seconds = min(given.timeout_seconds, settings.inference_timeout_seconds / 2)

@@ -162,7 +162,7 @@ class BundleEnd:
 
     def __init__(self, settings: Settings, decider: Decider) -> None:
         """Decide under these settings."""
-        self._pipeline: Pipeline = pipeline_of(settings, decider=decider, framed=True)
+        self._pipeline: Pipeline = pipeline_of(settings, decider=decider, unframe=unframing_of(settings))
         self.name = named_model(decider)
         self.identity = decider.model.identity
 

@@ -23,6 +23,7 @@ from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.kafka.reading.content import content_range
+from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.replay.comparison import Comparison, Decided, decided_of
 from tagstream.stream.replay.ends import Answers, End, Sample, named_model
 from tagstream.stream.replay.span import Span
@@ -163,7 +164,7 @@ class Replay:
         """
         self._settings = settings
         self._order = order
-        self._new: Pipeline = pipeline_of(settings, decider=new, framed=True)
+        self._new: Pipeline = pipeline_of(settings, decider=new, unframe=unframing_of(settings))
         self._old = old
         self._sample = sample
         self._answers = answers

@@ -36,8 +36,9 @@ from tagstream.stream.kafka import admin, sizes
 from tagstream.stream.kafka.producer import VerbatimSender, verbatim_sender
 from tagstream.stream.kafka.reading.content import ContentMember, content_member
 from tagstream.stream.kafka.rights import Operation, shadow_group
-from tagstream.stream.kafka.rollout import rollout_reader, rollout_topic
+from tagstream.stream.kafka.rollout_topic import rollout_reader, rollout_topic
 from tagstream.stream.logs import logger
+from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.replay.comparison import Comparison, decided_of, slices_of
 from tagstream.stream.replay.ends import EndError, Sample, as_workers_decide, require_same_labels
 from tagstream.stream.replay.published import PublishedBeside
@@ -139,7 +140,7 @@ class Champion:
             raise EndError(msg)
         self._settings = settings
         self._opened = opened
-        self._pipeline = pipeline_of(settings, framed=True)
+        self._pipeline = pipeline_of(settings, unframe=unframing_of(settings))
         self._gate: Gate | None = None
         self._deciders: RolledDeciders | None = None
         self._epochs: Epochs | None = None
@@ -221,7 +222,7 @@ class Challenger:
 
     def __init__(self, settings: Settings, decider: Decider) -> None:
         """Decide under these settings."""
-        self._pipeline = pipeline_of(settings, decider=decider, framed=True)
+        self._pipeline = pipeline_of(settings, decider=decider, unframe=unframing_of(settings))
         self._seconds = settings.inference_timeout_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="challenger")
         self._under_way: asyncio.Future[Batch] | None = None

@@ -118,21 +118,22 @@ class Group:
     Attributes:
         name: Of the model, or of the arm.
         bundles: Digests of the digests of their bundles.
-        names: Names that these bundles alone have, for what was counted when a name was all that was known.
         epochs: Of the decisions; None where any counts.
         arms: Likewise.
     """
 
     name: str
     bundles: frozenset[int]
-    names: frozenset[str] = frozenset()
     epochs: frozenset[int] | None = None
     arms: frozenset[str] | None = None
 
     def has(self, one: DecidedBy | Total) -> bool:
         """Whether these decisions belong to it."""
-        named = one.bundle in self.bundles or (not one.bundle and one.model in self.names)
-        return named and (self.epochs is None or one.epoch in self.epochs) and (self.arms is None or one.arm in self.arms)
+        return (
+            one.bundle in self.bundles
+            and (self.epochs is None or one.epoch in self.epochs)
+            and (self.arms is None or one.arm in self.arms)
+        )
 
 
 def _models(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -> list[Group]:
@@ -140,18 +141,10 @@ def _models(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -
     of_each = defaultdict[str, list[DecidedBy]](list)
     for one in decided_by:
         of_each[_judgement(one, known)].append(one)
-    having = defaultdict[str, set[str]](set)
-    for judgement, made in of_each.items():
-        for one in made:
-            having[one.model].add(judgement)
     if len({one.bundle for one in decided_by}) <= 1:
         return []
     return [
-        Group(
-            name=made[0].model,
-            bundles=frozenset(one.bundle for one in made),
-            names=frozenset(one.model for one in made if len(having[one.model]) == 1),
-        )
+        Group(name=made[0].model, bundles=frozenset(one.bundle for one in made))
         for made in list(of_each.values())[:MOST_MODELS]
     ]
 

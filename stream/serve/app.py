@@ -9,8 +9,7 @@ import msgspec
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
-from tagstream.monitoring.metrics.http import HttpMetrics
-from tagstream.monitoring.metrics.quality import CONTENT_TYPE
+from tagstream.monitoring.metrics.http import CONTENT_TYPE, HttpMetrics
 from tagstream.monitoring.vocabulary import HttpFace
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.shape import PLAIN, Shape

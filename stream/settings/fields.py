@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import NoDecode
 
-from tagstream.model_export.data.reader import object_of
+from tagstream.model_export.bundle.json_object import object_of
 from tagstream.stream.contract.shape import NAMES, PLAIN, Pointer, Shape, pointer
 from tagstream.stream.settings.topics import Name
 

@@ -17,7 +17,6 @@ from sqlalchemy import (
     func,
     inspect,
     select,
-    text,
 )
 
 from tagstream.stream.database.database import bytewise
@@ -71,8 +70,7 @@ def tables(name: str) -> Tables:
         Column("confidence", Float(53), nullable=False),
         Column("decider", WORD, nullable=False),
         Column("version", Integer, nullable=False),
-        # A table of a version before the first change of models has no such column, and gets it (`prepare`).
-        Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+        Column("epoch", BigInteger, nullable=False),
         Column("decided_at", BigInteger, nullable=False),
         Column("tagged_at", BigInteger, nullable=False),
         Column("answer", WORD, nullable=False),
@@ -103,7 +101,6 @@ def prepare(connection: Connection, made: Tables, *, followed: bool) -> None:
     """
     needed = [made.predictions, made.positions] if followed else [made.predictions]
     made.predictions.metadata.create_all(connection, tables=needed)
-    _add_epoch(connection, made)
     for table in needed:
         check(connection, table)
     found = inspect(connection)
@@ -114,17 +111,6 @@ def prepare(connection: Connection, made: Tables, *, followed: bool) -> None:
         quoted = connection.dialect.identifier_preparer.quote(made.newest)
         query = _newest(made.predictions).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
         connection.exec_driver_sql(f"CREATE VIEW {quoted} AS {query}")
-
-
-def _add_epoch(connection: Connection, made: Tables) -> None:
-    """Let a table of an earlier version go on: its rows are of the time before epochs, and its view is made anew."""
-    found = {str(column["name"]) for column in inspect(connection).get_columns(made.predictions.name)}
-    if {column.name for column in made.predictions.columns} - found != {"epoch"}:
-        return
-    quote = connection.dialect.identifier_preparer.quote
-    if made.newest in inspect(connection).get_view_names():
-        connection.exec_driver_sql(f"DROP VIEW {quote(made.newest)}")
-    connection.exec_driver_sql(f"ALTER TABLE {quote(made.predictions.name)} ADD COLUMN epoch BIGINT NOT NULL DEFAULT 0")
 
 
 def check(connection: Connection, table: Table) -> None:
@@ -143,9 +129,6 @@ def check(connection: Connection, table: Table) -> None:
     key = found.get_pk_constraint(table.name)["constrained_columns"]
     if columns == ours and set(key) == {column.name for column in table.primary_key}:
         return
-    if ours - columns == {"epoch"}:
-        msg = f"the table {table.name} is of an earlier version. Next: let `tagstream tags` or `tagstream batch` of this version write to it once."
-        raise TableError(msg)
     differ = "; ".join(
         [
             *([f"it lacks {', '.join(sorted(ours - columns))}"] if ours - columns else []),

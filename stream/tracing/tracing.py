@@ -1,14 +1,11 @@
 """The parts of a door that traces go around, as the settings say; without an import of OpenTelemetry where no receiver is set."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from tagstream.model_export.extras import install
-from tagstream.monitoring.observer import Observer
 from tagstream.monitoring.vocabulary import SpanResult
-from tagstream.stream.contract.outcome import Decide
+from tagstream.stream.deliver.hooks import UNTRACED, TracingHooks
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
@@ -17,29 +14,6 @@ CLOSE_SECONDS = 2.0
 PACKAGE = "opentelemetry"
 
 log = logger("tagstream.tracing")
-
-
-Application = Callable[[Any, Any, Any], Awaitable[None]]
-"""An ASGI application."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TracingHooks:
-    """
-    Puts traces around the parts of a door; where no receiver is set, every part stays as it is.
-
-    Attributes:
-        deciding: Of a `decide` and its topic, that `decide` whose outcomes continue their producers' traces.
-        observing: Of an observer, one that also makes a span for each batch and each outcome that it is told of.
-        requests: Of an ASGI application, one that also makes a span for each request, which its `traceparent` names.
-    """
-
-    deciding: Callable[[Decide, str], Decide] = lambda decide, _topic: decide
-    observing: Callable[[Observer], Observer] = lambda observer: observer
-    requests: Callable[[Application], Application] = lambda application: application
-
-
-UNTRACED = TracingHooks()
 
 
 class TracingUnavailableError(Exception):

@@ -24,11 +24,11 @@ from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import Guard, Unguarded, decided
 from tagstream.stream.deliver.delivery import Deliveries, Delivery, Send, Transact
 from tagstream.stream.deliver.fatal import die, end
+from tagstream.stream.deliver.hooks import UNTRACED, TracingHooks
 from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.kafka.transactions import Transactions
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.tracing.tracing import UNTRACED, TracingHooks
 from tagstream.stream.worker.drift import DriftObserver, watch_of
 from tagstream.stream.worker.faust_app import App, QueuedStream, faust_app, plain_sender, raw_topic, sender
 from tagstream.stream.worker.position import AnswersTopic, PositionReporter
@@ -192,7 +192,6 @@ def _drift(
         send=plain_sender(app, settings.topics.drift) if published else None,
         note=plain_sender(app, settings.topics.references) if shared else None,
         references=References(settings) if shared else None,
-        bundle_reference=pipeline.decider.reference,
     )
     pipeline.follow(functools.partial(_renew, drift, settings), told=True)
     app.task(drift.run)
@@ -201,7 +200,7 @@ def _drift(
 
 def _renew(drift: DriftObserver, settings: Settings, decider: Decider) -> None:
     if (watch := watch_of(settings, decider)) is not None:
-        drift.renew(watch, decider.reference)
+        drift.renew(watch)
 
 
 def breaker_file(settings: Settings, pipeline: Pipeline) -> BreakerFile:

@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -95,7 +94,6 @@ class DriftObserver:
         send: Send | None,
         note: Send | None = None,
         references: References | None = None,
-        bundle_reference: Mapping[str, Any] = MappingProxyType({}),
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
@@ -107,7 +105,6 @@ class DriftObserver:
             send: Queues one record (key, value) on the topic `drift`; None without such a topic, and then findings are only logged.
             note: The same for the topic `references`; None: what this worker learns is its own.
             references: Reads that topic.
-            bundle_reference: The bundle's figures, which stand in for those that a drift reference of an older version lacks.
             clock: Gives Unix seconds.
         """
         self._watch = watch
@@ -119,9 +116,8 @@ class DriftObserver:
         self._reset_due = False
         self._broken = False
         self._note, self._references = note, references
-        self._bundle_reference = bundle_reference
         self._clock = clock
-        self._renewed: tuple[DriftWatch, Mapping[str, Any]] | None = None
+        self._renewed: DriftWatch | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -133,9 +129,9 @@ class DriftObserver:
         thresholds = {score.value: watch.plan.thresholds.of(score) for score in DriftScore}
         self._recorder.drift_plan(watch.plan.window_events, thresholds)
 
-    def renew(self, watch: DriftWatch, bundle_reference: Mapping[str, Any]) -> None:
+    def renew(self, watch: DriftWatch) -> None:
         """Go on with other detectors from the next turn on, since another decider decides. From any thread."""
-        self._renewed = (watch, bundle_reference)
+        self._renewed = watch
 
     def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """See `Observer`."""
@@ -195,7 +191,7 @@ class DriftObserver:
         try:
             if self._renewed is not None:
                 # Decisions of the model before, which waited for this turn, say nothing of the new one.
-                waiting, (self._watch, self._bundle_reference), self._renewed = [], self._renewed, None
+                waiting, self._watch, self._renewed = [], self._renewed, None
                 if self._references is not None:
                     self._references.again()
                 self._begin()
@@ -227,11 +223,8 @@ class DriftObserver:
             log.info("drift_reference_learned", source="the first healthy windows of the group", events=baseline.events)
 
     def _reference(self) -> Mapping[str, Any]:
-        """The figures to compare with: those in force, and the bundle's for what a file of an older version lacks."""
-        baseline = self._baseline
-        if baseline is None:
-            return {}
-        return baseline.reference if baseline.figures is not None else {**self._bundle_reference, **baseline.reference}
+        """The figures to compare with; empty while there are none."""
+        return {} if self._baseline is None else self._baseline.reference
 
     async def _tell(self, report: Noticed) -> None:
         for signal in report.changes:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from tagstream.monitoring.drift.watch import DriftWatch
 from tagstream.monitoring.health import Progress, Readiness
 from tagstream.monitoring.metrics.metrics import Metrics
-from tagstream.monitoring.server.application import application
+from tagstream.monitoring.server.application import Page, application
 from tagstream.monitoring.server.server import serve
 from tagstream.stream.contract.event import Limits
 from tagstream.stream.contract.outcome import Decide
@@ -20,13 +20,13 @@ from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import Guard, open_guard
 from tagstream.stream.deliver.crash.trial import ChildTrials, TrialRecipe
+from tagstream.stream.deliver.hooks import UNTRACED, TracingHooks
 from tagstream.stream.kafka.consumer_group import decided_without_a_commit
 from tagstream.stream.kafka.credentials import warnings
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.metrics_address import next_step
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.tracing.tracing import UNTRACED, TracingHooks
 from tagstream.stream.worker.app import AnswersAgent, breaker_file, build
 from tagstream.stream.worker.ending import Worker, exit_on_early_stop
 from tagstream.stream.worker.faust_app import App
@@ -54,6 +54,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
     answering: Callable[[Limits], Decide] | None = None,
     tracing: TracingHooks = UNTRACED,
     warm: Callable[[], object] = lambda: None,
+    page: Callable[[], Page] | None = None,
 ) -> None:
     """
     Run a worker until it is told to stop; does not return normally.
@@ -68,6 +69,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
         answering: Makes the function that turns reviewers' answers into decisions; None for `Answering`.
         tracing: Puts traces around deciding and observing.
         warm: Returns when the model has the memory that its largest batches need; called before the group is joined.
+        page: Loads the worker's page at the first request for it; None for no page.
 
     Raises:
         SystemExit: The worker has stopped.
@@ -90,7 +92,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
     answers = _answers(settings, found, metrics, answering or _answering(settings, pipeline))
     topics = {settings.topics.content: progress} | ({settings.topics.reviewed: answers.progress} if answers else {})
-    with metrics_server(settings, registry, Readiness(topics)) as port:
+    with metrics_server(settings, registry, Readiness(topics), page) as port:
         _say_starting(found, port)
         _wait_while_open(breaker_file(settings, pipeline), metrics, progress)
         _say_if_decided_again(settings)
@@ -201,19 +203,22 @@ def _wait_while_open(file: BreakerFile, metrics: Metrics, progress: Progress) ->
 
 
 @contextlib.contextmanager
-def metrics_server(settings: Settings, registry: CollectorRegistry, ready: Progress | Readiness) -> Iterator[int]:
+def metrics_server(
+    settings: Settings, registry: CollectorRegistry, ready: Progress | Readiness, page: Callable[[], Page] | None = None
+) -> Iterator[int]:
     """
-    Serve /metrics, /healthz and /readyz meanwhile; yields the port.
+    Serve /metrics, /healthz and /readyz meanwhile, and the page; yields the port.
 
     Args:
         settings: The address, and the host names that requests may have.
         registry: Has the metrics.
         ready: Answers /readyz.
+        page: Loads the page at the first request for it; None for no page.
 
     Raises:
         MetricsPortError: The address cannot be bound.
     """
-    served = application(registry, ready.verdict, names=[settings.metrics_host, *settings.metrics_name_list])
+    served = application(registry, ready.verdict, names=[settings.metrics_host, *settings.metrics_name_list], page=page)
     with contextlib.ExitStack() as stack:
         try:
             port = stack.enter_context(serve(served, host=settings.metrics_host, port=settings.metrics_port))

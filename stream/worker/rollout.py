@@ -27,18 +27,17 @@ from tagstream.stream.decide.rolled import NotReadyError, RolledDeciders
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError
 from tagstream.stream.kafka.group_memory import GroupMemory
-from tagstream.stream.kafka.rollout import (
+from tagstream.stream.kafka.rollout_topic import (
     LOADING_SECONDS,
     RolloutReader,
-    controlling,
     make_workers_topic,
     rollout_reader,
     rollout_topic,
 )
 from tagstream.stream.logs import logger
-from tagstream.stream.rollout.controller import FINISH_SECONDS, ControllerError, LeftClosing
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.gate import Gate
+from tagstream.stream.rollout.left_closing import FINISH_SECONDS, LeftClosing
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.reach import SaidReach, Say
 
@@ -155,6 +154,10 @@ class WorkerRollout:
 
     async def _finish(self) -> None:
         """Write the marks that a controller has left out, where this worker's user may; the events that are held begin then."""
+        # Once in the life of few workers.
+        from tagstream.stream.kafka.rollout import controlling
+        from tagstream.stream.rollout.controller import ControllerError
+
         try:
             async with controlling(self._settings, by=f"worker@{socket.gethostname()}") as control:
                 epochs = await control.begin()

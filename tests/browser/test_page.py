@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tagstream.monitoring.health import Verdict
-from tagstream.monitoring.server.application import application
+from tagstream.monitoring.server.page import application
 from tagstream.monitoring.server.server import serve
 from tests.foreign.labels import MANY
 from tests.hostile.markup import FOREIGN, HOSTILE

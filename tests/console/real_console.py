@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import select
 
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
-from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.stream.contract.event import ContentEvent, Record, encoded
 from tagstream.stream.contract.outcome import ModelRef, prediction_id, timestamp
 from tagstream.stream.contract.published import DecidedEvent, ModelDecision

@@ -40,10 +40,10 @@ from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Draw
 from tagstream.stream.deliver.delivery import Delivery
 from tagstream.stream.deliver.fatal import EXIT_BROKEN, DeliveryError
+from tagstream.stream.deliver.hooks import UNTRACED
 from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.tracing.tracing import UNTRACED
 from tagstream.stream.worker import ending
 from tagstream.stream.worker.app import AnswersAgent, build
 from tagstream.stream.worker.consumer import Consumer, TransactedConsumer
@@ -413,7 +413,7 @@ def loaded_by(module: str) -> set[str]:
         ("tagstream.stream.deliver.delivery", {"torch", "faust", "onnxruntime", "kafka", "aiokafka"}),
         ("tagstream.model_export.bundle.model", {"torch", "transformers", "faust", "kafka", "aiokafka", "onnx"}),
         (
-            "tagstream.stream.worker.main",
+            "tagstream.stream.cli.worker_process",
             {"torch", "transformers", "onnx", "sklearn", "scipy", "sqlalchemy", "fastapi", "uvicorn", "pyarrow", "fastavro"}
             | {"opentelemetry", "ray", "pyspark", "httpx", "confluent_kafka"},
         ),
@@ -658,7 +658,7 @@ def test_a_group_without_commits_begins_now_and_its_commits_say_so_to_the_next_w
 
 
 def test_a_group_with_commits_of_unknown_age_has_no_start() -> None:
-    """Commits of an older version or of another tool may be of any age, so that no event counts as older than the group."""
+    """Commits of another tool may be of any age, so that no event counts as older than the group."""
     told: list[float] = []
     positions = _Positions({TP("content", 0): 7})
     seek_to_committed(positions, GroupMemory(told=told.append))

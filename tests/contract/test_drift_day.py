@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import drift_day
+from benchmarks.drift import pool
 from benchmarks.drift_day import BUNDLE, SHIFTS, Raised, broken_promises, run, table, titles
-from benchmarks.drift_streams import pool
 
 ROWS = 1_500
 REAL = "TAGSTREAM_REAL"

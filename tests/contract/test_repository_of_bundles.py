@@ -148,16 +148,16 @@ def test_the_step_that_is_not_run_here_installs_what_there_is() -> None:
     assert set(extras.split(",")) == {"export", "signing"} <= set(project["optional-dependencies"])
 
 
-def test_the_conditions_can_be_judged() -> None:
+def test_the_requirements_can_be_judged() -> None:
     """The file `require` of the example is read without an error."""
-    asked = (EXAMPLE / MODEL / "require").read_text("utf-8")
-    assert [str(each) for each in requirements.parse([asked], beside=True)] == asked.split()
+    asked = (EXAMPLE / MODEL / "require").read_text("utf-8").splitlines()
+    assert [str(requirements.parse(each, beside=False)) for each in asked] == [each.replace("=", ">=") for each in asked]
 
 
 def test_a_bundle_that_is_as_good_passes_and_a_worse_one_is_refused(
     made: dict[str, Path], keys: dict[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:
-    """The first bundle by the conditions alone, the same again beside it; a worse one ends with 1, even if it brings lower conditions."""
+    """The first bundle by the figures alone, the same again beside it; a worse one ends with 1, even if it brings lower figures."""
     repository, (private, public) = tmp_path / "repository", keys["release"]
     main_branch(repository, public)
     bring(repository, made["shipped"], private)
@@ -173,7 +173,7 @@ def test_a_bundle_that_is_as_good_passes_and_a_worse_one_is_refused(
     assert (again.step, again.code) == ("evaluate", 0), again.said
     assert "holds   not-worse (base): it is not told apart, 0 rows right in this one alone, 0 in the other alone" in again.said
     bring(repository, made["worse"], private)
-    (repository / MODEL / "require").write_text("f1>=0\n", encoding="utf-8")
+    (repository / MODEL / "require").write_text("f1=0\n", encoding="utf-8")
     (repository / MODEL / "gold.csv").write_text("title,tag\nImages,computer-vision\n", encoding="utf-8")
     commit(repository, "new")
     worse = judged(repository, tmp_path / "worse")

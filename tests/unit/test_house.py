@@ -135,14 +135,6 @@ def test_pages_name_files_that_exist(page: Path) -> None:
     assert broken_names(ROOT, page) == []
 
 
-def test_every_promise_names_its_test() -> None:
-    """No row of the page of promises is a promise alone."""
-    page = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| promise |")]
-    assert len(rows) > 40
-    assert [row for row in rows if not TEST.search(row)] == []
-
-
 def test_paths_of_the_second_environment_exist() -> None:
     """A path that `pytest --learning` collects leads to something."""
     paths = runpy.run_path(str(ROOT / "conftest.py"))["LEARNING"]

@@ -57,7 +57,7 @@ class Promise:
         return self.precision if self.kind == "both" else min(self.floor, self.precision)
 
 
-# Defaults are not written: a bundle from before promises about all labels keeps its bytes.
+# Defaults are not written: a new option leaves the bytes of bundles without it.
 class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """
     One confidence for all labels together and the evidence for it. A bundle without `thresholds` routes by it.

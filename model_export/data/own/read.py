@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from tagstream.model_export.bundle.files import read_whole
+from tagstream.model_export.bundle.json_object import object_of
 from tagstream.model_export.bundle.text import compose, is_described
 from tagstream.model_export.data.own.rows import LEAST_LABELS, MOST_LABELS, MOST_LINES_NAMED, OwnRow, OwnRows, places
-from tagstream.model_export.data.reader import PARQUET_SUFFIXES, LineFile, ParquetFile, RowsError, no_column, object_of
+from tagstream.model_export.data.reader import PARQUET_SUFFIXES, LineFile, ParquetFile, RowsError, no_column
 from tagstream.model_export.data.row import Row
 from tagstream.monitoring.vocabulary import OFF_SUBJECT
 

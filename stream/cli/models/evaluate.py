@@ -59,12 +59,19 @@ class EvaluateOptions:
         list[str] | None,
         typer.Option(help="Measure this bundle on the same rows; can be repeated.", metavar="[NAME=]FOLDER", parser=not_empty),
     ] = None
-    require: Annotated[
+    at_least: Annotated[
         list[str] | None,
         typer.Option(
-            help="Figures that the bundle must have, comma-separated: end with 1 where one is missed, or where it is worse than the bundle of "
-            f"--against. The figures: {requirements.names()}.",
-            metavar="CONDITIONS",
+            help=f"End with 1 where this figure of the bundle is lower; can be repeated. The figures: {requirements.names()}.",
+            metavar="FIGURE=NUMBER",
+            parser=not_empty,
+        ),
+    ] = None
+    not_worse_than: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Measure this bundle too, and end with 1 where the first one is worse by more than chance; can be repeated.",
+            metavar="[NAME=]FOLDER",
             parser=not_empty,
         ),
     ] = None
@@ -105,14 +112,15 @@ def evaluate(options: EvaluateOptions) -> None:
     Measure a bundle on rows that it was not trained on. Needs the extra `export`.
 
     With a file of your own rows the columns are named by options, and figures are sliced by source and by --slice.
-    With --require it ends with 1 where the bundle misses a figure, or is worse than the bundle of --against.
+    With --at-least or --not-worse-than it ends with 1 where the bundle misses what is asked.
     """
     from tagstream.stream.cli.models import needs
 
     of_own = options.data is not None and not options.data.is_dir()
     chosen = settings(data=None if of_own else options.data, bundle=options.folder)
-    required = None if options.require is None else requirements.parse(options.require, beside=bool(options.against))
-    needs.refuse_no_bundles([chosen.bundle, *(path_and_name(other)[0] for other in options.against or ())])
+    bars = options.not_worse_than or []
+    asked = [requirements.parse(given, beside=bool(bars)) for given in options.at_least or ()]
+    needs.refuse_no_bundles([chosen.bundle, *(path_and_name(other)[0] for other in (*bars, *(options.against or ())))])
     if of_own and given_of(options, OF_SHIPPED):
         fail(
             "--baselines and --checkpoint need rows to learn from or to calibrate on, and --data names a file of gold rows. Next: "
@@ -127,7 +135,7 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.report is not None:
         needs.require_plots()
     measured = _on_own(options, chosen, options.data) if of_own and options.data is not None else _on_shipped(options, chosen)
-    judged = None if required is None else requirements.judge(measured, required)
+    judged = requirements.judge(measured, asked, bars=len(bars)) if asked or bars else None
     _show(options, measured, judged)
     if judged is not None and judged.missed:
         fail(judged.refusal(), EXIT_FAILED)
@@ -186,10 +194,10 @@ def path_and_name(given: str) -> tuple[Path, str | None]:
     return Path(named), name
 
 
-def _named(given: list[str] | None) -> "list[Named]":
+def _named(*given: list[str] | None) -> "list[Named]":
     from tagstream.model_export.compare.evaluation import Named
 
-    return [Named(path=where, name=name) for where, name in map(path_and_name, given or ())]
+    return [Named(path=where, name=name) for each in given for where, name in map(path_and_name, each or ())]
 
 
 def _on_own(options: EvaluateOptions, chosen: "Settings", file: Path) -> "Measured":
@@ -205,7 +213,9 @@ def _on_own(options: EvaluateOptions, chosen: "Settings", file: Path) -> "Measur
         slices=tuple(options.slice or ()),
     )
     rows = read_own(file, columns)
-    return evaluate_own(chosen.bundle, rows, against=_named(options.against), suite=options.suite, say=console.talk)
+    return evaluate_own(
+        chosen.bundle, rows, against=_named(options.not_worse_than, options.against), suite=options.suite, say=console.talk
+    )
 
 
 def _on_shipped(options: EvaluateOptions, chosen: "Settings") -> "Measured":
@@ -217,7 +227,7 @@ def _on_shipped(options: EvaluateOptions, chosen: "Settings") -> "Measured":
         chosen.bundle,
         folders=Folders(data=needs.data_folder(chosen), real=chosen.real),
         baselines=options.baselines,
-        against=_named(options.against),
+        against=_named(options.not_worse_than, options.against),
         checkpoints=_named(options.checkpoint),
         suite=options.suite,
         say=console.talk,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
-from tagstream.monitoring.server.application import metrics_alone
+from tagstream.monitoring.server.application import application
 from tagstream.monitoring.server.server import serve
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.settings.settings import Settings
@@ -21,7 +21,7 @@ def metrics_at(settings: Settings, port: int, metrics: ControllerMetrics | Shado
         port: 0 takes a free one.
         metrics: They know whether the process makes progress, too.
     """
-    app = metrics_alone(metrics.registry, metrics.verdict, names=[settings.metrics_host, *settings.metrics_name_list])
+    app = application(metrics.registry, metrics.verdict, names=[settings.metrics_host, *settings.metrics_name_list])
     with contextlib.ExitStack() as opened:
         try:
             bound = opened.enter_context(serve(app, host=settings.metrics_host, port=port))

@@ -155,11 +155,11 @@ Place = tuple[int, int, int]
 
 
 class InHand(msgspec.Struct, array_like=True, frozen=True):
-    """An event in the model. `topic` is its topic's number among those that are read; files of 0.1.0, which knew one topic, have a text there."""
+    """An event in the model. `topic` is its topic's number among those that are read."""
 
     partition: int
     offset: int
-    topic: int | str = 0
+    topic: int = 0
 
 
 class Suspect(msgspec.Struct, array_like=True, frozen=True):
@@ -193,19 +193,17 @@ class CrashState(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         suspects: Those that earlier processes left.
         in_hand: The events that are in the model now, one list for each thread.
-        tried: Did trials count the deaths? Files of 0.1.0 count deaths of workers, which prove nothing.
     """
 
     suspects: list[Suspect]
     in_hand: list[list[InHand]]
-    tried: bool = False
 
 
 def inherited(states: Iterable[CrashState]) -> dict[Place, Suspect]:
     """
     The suspects after processes with these states have died.
 
-    >>> one = CrashState([Suspect(0, 8, 2, "f")], [[InHand(0, 7), InHand(0, 8)]], tried=True)
+    >>> one = CrashState([Suspect(0, 8, 2, "f")], [[InHand(0, 7), InHand(0, 8)]])
     >>> [suspect.deaths for suspect in inherited([one]).values()]
     [2, 1]
     """
@@ -224,11 +222,10 @@ def fingerprint(event: Record) -> str:
 
 
 def _left(state: CrashState) -> Iterable[Suspect]:
-    for suspect in state.suspects:
-        yield suspect if state.tried else Suspect(suspect.partition, suspect.offset, topic=suspect.topic)
+    yield from state.suspects
     for batch in state.in_hand:
         for event in batch:
-            yield Suspect(event.partition, event.offset, topic=event.topic if isinstance(event.topic, int) else 0)
+            yield Suspect(event.partition, event.offset, topic=event.topic)
 
 
 class CrashGuard:
@@ -408,9 +405,7 @@ class CrashGuard:
         if not self._works or self._excused:
             return
         try:
-            self._file.write(
-                msgspec.msgpack.encode(CrashState([*self._suspects.values()], [*self._in_hand.values()], tried=True))
-            )
+            self._file.write(msgspec.msgpack.encode(CrashState([*self._suspects.values()], [*self._in_hand.values()])))
         except OSError as error:
             self._works = False
             log.warning("crash_guard_off", why=str(error), consequence=CONSEQUENCE)

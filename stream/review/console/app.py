@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, Form, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from tagstream.monitoring.metrics.quality import CONTENT_TYPE
+from tagstream.monitoring.metrics.http import CONTENT_TYPE
 from tagstream.stream.contract.answers import OFF_SUBJECT
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.database.database import DatabaseUnavailableError

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.logs import logger
 from tagstream.stream.review.bundles import Bundles

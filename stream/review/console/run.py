@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.stream.kafka.admin import require
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.rights import Operation
@@ -65,6 +65,7 @@ def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) ->
         NotAuthorizedError: This user may not read `review` or write `reviewed`.
         DatabaseUnavailableError: The store cannot be opened.
         DatabaseInUseError: It is a file that another console uses.
+        StoreVersionError: Another version of tagstream made the store.
     """
     topics = settings.topics
     with listen(plan.host, plan.port) as listening:

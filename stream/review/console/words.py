@@ -39,10 +39,6 @@ def reason(found: ReviewReason) -> tuple[str, str]:
             return "Unfamiliar", "The text is unlike what the model learned from."
         case ReviewReason.USER_REPORT:
             return "Reported", "A reader says that the published tag is wrong."
-        case ReviewReason.AUDIT_SAMPLE:
-            return "Sample", "It was drawn by chance, to measure how right the model is."
-        case ReviewReason.MODEL_DISAGREEMENT:
-            return "Two models", "Two models do not agree on it."
         case _:
             assert_never(found)
 

@@ -385,7 +385,7 @@ def _claim(connection: Connection, row: Any, until_ms: int) -> Claim:
     door = Door(row.held_for)
     seen = None if door.blind or row.answer_id is None else _answer(connection, row.answer_id)
     return Claim(
-        item=item_of(row),
+        item=_item_of(row),
         door=door,
         reviewer=row.holder,
         token=row.token,
@@ -397,7 +397,7 @@ def _claim(connection: Connection, row: Any, until_ms: int) -> Claim:
     )
 
 
-def item_of(row: Any) -> DecidedEvent:
+def _item_of(row: Any) -> DecidedEvent:
     """The event and the decision in a row that has the columns of `ITEM`."""
     record = Record(key=row.key, value=None, headers=msgspec.msgpack.decode(row.headers, type=Headers))
     event = ContentEvent(

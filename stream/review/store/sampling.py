@@ -108,7 +108,7 @@ class Total:
         hour_ms: When the hour began.
         destination: `tagged` or `review`.
         model: Name and version of the bundle.
-        bundle: A digest of the bundle's digest; 0 of decisions that an older version counted.
+        bundle: A digest of the bundle's digest.
         epoch: 0 before the first change of the model.
         arm: Empty before the first change.
         tag: The model's.

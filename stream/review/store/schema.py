@@ -11,13 +11,11 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    text,
 )
 
 from tagstream.stream.database.database import only_where
 
-# Raised by a change of a table or of what is read from the topics. `upgrading.py` knows what becomes of a store of an earlier version; one of
-# any other version is emptied, and the topics fill it again, as far as they still have its records.
+# Raised by a change of a table or of what is read from the topics. A store with another version is refused and stays as it is.
 SCHEMA_VERSION = 4
 # A list shows so much of a title.
 LISTED_CHARACTERS = 300
@@ -107,8 +105,8 @@ samples = Table(
     # A digest of the bundle's own digest.
     Column("bundle", BigInteger, nullable=False),
     # 0, and empty, before the first change of the model of the stream.
-    Column("epoch", BigInteger, nullable=False, server_default=text("0")),
-    Column("arm", String, nullable=False, server_default=text("''")),
+    Column("epoch", BigInteger, nullable=False),
+    Column("arm", String, nullable=False),
     Column("model", String, nullable=False),
     Column("model_tag", String, nullable=False),
     # The confidence in steps of `CONFIDENCE_STEPS`.
@@ -202,7 +200,7 @@ totals = Table(
     Column("hour_ms", BigInteger, primary_key=True),
     Column("destination", String, primary_key=True),
     Column("model", String, primary_key=True),
-    # As in `samples`; 0 where an older version counted, which knew a bundle's name alone.
+    # As in `samples`.
     Column("bundle", BigInteger, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("arm", String, primary_key=True),

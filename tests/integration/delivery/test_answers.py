@@ -120,7 +120,7 @@ def test_copies_for_audit_lie_beside_their_decisions(start: Start, settings: Set
 def test_a_worker_without_the_topics_of_the_loop_says_so_and_decides_events(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
-    """An installation of an earlier version goes on as it was. A worker that is asked for audits says that they have no topic."""
+    """It decides events, takes no answers and makes no copies."""
     absent = {"TAGSTREAM_TOPICS__AUDIT": "no-such-audit", "TAGSTREAM_TOPICS__REVIEWED": "no-such-reviewed"}
     send(settings, plant(EVENTS, malformed=0, seed="without"))
     worker = start(**absent)

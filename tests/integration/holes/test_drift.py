@@ -101,7 +101,7 @@ def test_promtool_finds_no_fault_in_a_workers_page(
     made = tmp_path / "reference.json"
     rows = [json.dumps({"id": str(at), "title": f"a {SUBJECTS[at % 8]}", "source": "papers"}) for at in range(50)]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    done = tagstream("drift", "reference", tmp_path / "rows.jsonl", "--out", made, "--allow-few", environ=environ)
+    done = tagstream("model", "reference", tmp_path / "rows.jsonl", "--out", made, "--allow-few", environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     worker = started(processes, {**environ, "TAGSTREAM_DRIFT_REFERENCE": str(made)}, tmp_path / "worker.log")
     page = worker.get("/metrics")[1]

@@ -96,7 +96,7 @@ def test_a_plan_of_a_bundle_that_does_not_end_takes_no_worker_with_it(
     promote: Callable[..., bytes],
     endless_bundle: Bundle,
 ) -> None:
-    """Planned by an older command: while it is tried, and once it was refused, the next change and the way back are as ever, without a restart."""
+    """Planned by a command that verifies nothing: while it is tried, and once it was refused, the next change and the way back are as ever, without a restart."""
     workers = [start_real(0), start_real(1)]
     promote("2")
     producer = Producer(rollout_settings, 50)

@@ -16,7 +16,8 @@ from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import BundleName, Challenger, Partition, WorkerState
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError, unreachable
-from tagstream.stream.kafka.rollout import ContentOnKafka, RolloutWriter, controlling, rollout_reader
+from tagstream.stream.kafka.rollout import ContentOnKafka, RolloutWriter, controlling
+from tagstream.stream.kafka.rollout_topic import rollout_reader
 from tagstream.stream.rollout.controller import (
     Controller,
     FencedError,

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry
 from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.monitoring.metrics.metrics import Metrics
-from tagstream.monitoring.metrics.quality import QualityMetrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
+from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.stream.rollout.verdict import Decision
 
 ROOT = Path(__file__).parents[3]

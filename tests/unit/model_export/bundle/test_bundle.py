@@ -23,6 +23,7 @@ from tagstream.model_export.bundle.manifest import (
     LabelThreshold,
     Manifest,
     Multilabel,
+    Threshold,
     render,
 )
 
@@ -269,6 +270,7 @@ def test_all_files_are_of_one_folder(folder: Path, tmp_path: Path, tiny: Bundle,
     ("changes", "reason"),
     [
         ({"max_length": 4}, "max_length"),
+        ({"threshold": Threshold(1.1, 0.95, 0.9, 0.9, 0.95, 0.9, 9)}, "threshold.confidence must lie in 0 to 1"),
         ({"temperature": 0.0}, "temperature"),
         ({"golden": ()}, "golden needs"),
         ({"labels": ("one", "one")}, "labels must be"),
@@ -324,7 +326,7 @@ def test_a_reference_that_no_stream_can_be_compared_with_is_refused(folder: Path
 
 
 @pytest.mark.parametrize("reference", [{}, {"rows": 894, "label_ratio": {}}, {"ood_energy": -1, "from_tomorrow": [1]}])
-def test_an_older_or_newer_reference_is_accepted(folder: Path, tiny: Bundle, reference: object) -> None:
+def test_a_smaller_or_newer_reference_is_accepted(folder: Path, tiny: Bundle, reference: object) -> None:
     """A reference with missing or unknown parts is accepted, and the unknown ones are kept."""
     rewrite(folder, tiny, reference=reference)
     assert bundle.read(folder).manifest.reference == reference
@@ -405,7 +407,7 @@ def test_one_judgement_is_that_of_bundles_with_other_thresholds_alone(tiny: Bund
 
 
 def test_a_bundle_without_label_thresholds_uses_one_threshold_for_every_label(folder: Path, tiny: Bundle) -> None:
-    """A bundle from before the field is canonical without it and routes as before."""
+    """It is canonical without the field."""
     rewrite(folder, tiny, thresholds={})
     assert b'"thresholds"' not in (folder / MANIFEST).read_bytes()
     found = bundle.read(folder).manifest

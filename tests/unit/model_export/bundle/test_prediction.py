@@ -21,10 +21,11 @@ def test_scores_are_probabilities(logits: list[float], temperature: float) -> No
 
 @given(LOGITS, TEMPERATURES)
 def test_label_is_the_first_of_the_most_probable(logits: list[float], temperature: float) -> None:
-    """The label has the highest rounded score, and a tie goes to the earlier label."""
-    labels = [f"label-{number}" for number in range(len(logits))]
+    """The label has the highest rounded score, a tie goes to the earlier label, and labels keep the bundle's order."""
+    labels = [f"label-{len(logits) - number}" for number in range(len(logits))]
     found = predict(logits, labels=labels, temperature=temperature, tokens=3, truncated=False)
-    scores = list(found.probabilities.values())
+    scores = list(score(logits, temperature))
+    assert list(found.probabilities.items()) == list(zip(labels, scores, strict=True))
     assert found.confidence == max(scores)
     assert found.label == labels[scores.index(max(scores))]
 

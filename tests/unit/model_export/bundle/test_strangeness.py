@@ -83,7 +83,7 @@ def test_either_limit_makes_a_text_strange(limits: OodLimits, strange: tuple[boo
 
 
 def test_limits_are_read_from_the_reference() -> None:
-    """A bundle from before unfamiliar words were counted has one limit, one from before both has none."""
+    """A bundle may lack each of them, and both."""
     assert limits_in({"ood_energy": -1.5, "ood_unfamiliar": 0.3}) == OodLimits(energy=-1.5, unfamiliar=0.3)
     assert limits_in({"ood_energy": -1.5}) == OodLimits(energy=-1.5)
     assert limits_in({}) == NO_LIMITS

@@ -95,5 +95,5 @@ def test_a_bundle_of_chinese_rows_knows_chinese_by_its_characters(text: str, sha
 
 @pytest.mark.parametrize(("text", "share"), [("Attention 注意力 for GPT", 0.2), ("GPT模型", 0.5), ("今天股市大涨", 0.5)])
 def test_a_bundle_that_has_learned_no_such_script_counts_a_piece_as_one_word(text: str, share: float) -> None:
-    """Bundles of English rows, those of earlier versions too, decide on every text as they did."""
+    """Bundles of English rows do."""
     assert unfamiliar_share(text, frozenset({"attention", "for", "gpt"})) == share

@@ -16,7 +16,7 @@ RUN = 10_000
 
 def by_detector(observations: list[Observation], run_events: int = RUN) -> dict[str, Calibrated]:
     """The calibrated thresholds, by detector."""
-    return {row.detector: row for row in calibrate(observations, plan=PLAN, label_ratio=None, run_events=run_events)}
+    return {row.detector: row for row in calibrate(observations, plan=PLAN, run_events=run_events)}
 
 
 def tidal(events: int) -> Iterator[Observation]:

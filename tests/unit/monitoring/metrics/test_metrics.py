@@ -12,12 +12,12 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from tagstream.monitoring.metrics.families import STAGES
 from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.metrics.process import process_registry
 from tagstream.monitoring.metrics.rollout import RolloutMetrics
 from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.record_time import can_be_true
 from tagstream.monitoring.signals import CONFIDENCE, DISTRIBUTIONS, ENERGY, TOKENS, TOKENS_PER_WORD, DriftSignal, Signals
 from tagstream.monitoring.vocabulary import Arm, Destination, DriftKind, DriftScore, PlanState, Reason, ReviewReason, SourceKind
-from tagstream.stream.worker.main import process_registry
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 MOST_SERIES = 475

@@ -16,8 +16,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.server import application as without_page
 from tagstream.monitoring.server import server
-from tagstream.monitoring.server.application import application, metrics_alone
+from tagstream.monitoring.server.page import application
 from tagstream.monitoring.server.server import serve
 from tests.observations import Stream
 from tests.waiting import HANG_SECONDS, until
@@ -95,7 +96,7 @@ def test_a_process_beside_the_workers_has_metrics_and_probes_and_no_page() -> No
     """The same three paths, and the same refusal of foreign names; no page."""
     behind = Worker()
     behind.verdict = STALLED
-    with serve(metrics_alone(behind.registry, lambda: behind.verdict), host="127.0.0.1", port=0) as port:
+    with serve(without_page.application(behind.registry, lambda: behind.verdict), host="127.0.0.1", port=0) as port:
         assert get(port, "/healthz") == (200, "alive\n")
         assert get(port, "/readyz") == (503, f"{STALLED.why}\n")
         assert "tagstream_test_events_total 0.0" in get(port, "/metrics")[1]

@@ -18,7 +18,7 @@ from tagstream.monitoring.figures.history import History
 from tagstream.monitoring.figures.snapshot import of_families
 from tagstream.monitoring.health import STARTING, Verdict
 from tagstream.monitoring.screen import DASH, screen
-from tagstream.monitoring.server.application import application
+from tagstream.monitoring.server.page import application
 from tagstream.monitoring.server.server import serve
 from tagstream.monitoring.top import panel, top
 from tagstream.monitoring.top.panel import Frame

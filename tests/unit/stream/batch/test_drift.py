@@ -1,4 +1,4 @@
-"""`tagstream drift reference` and `calibrate`: files in, reference and TOML out."""
+"""`tagstream model reference`: a file in, reference and TOML out."""
 
 import json
 import tomllib
@@ -69,10 +69,13 @@ def test_few_events_are_no_reference_unless_told_so(tmp_path: Path) -> None:
         drift.reference(Settings(), rows, out=tmp_path / "nowhere" / "x", allow_few=True)
 
 
-def test_a_calibration_prints_settings_that_can_be_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its standard output is a `tagstream.toml` that loads."""
-    settings = Settings(drift_window_events=100)
-    drift.calibration(settings, written(tmp_path / "rows.jsonl", events(1_200)), run_events=1_000)
+def test_thresholds_are_settings_that_can_be_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output is a `tagstream.toml` that loads, and the reference is written as without thresholds."""
+    settings, rows = Settings(drift_window_events=100), written(tmp_path / "rows.jsonl", events(1_200))
+    drift.reference(settings, rows, out=tmp_path / "alone.json", allow_few=True)
+    assert capsys.readouterr().out == ""
+    drift.reference(settings, rows, out=tmp_path / "both.json", allow_few=True, run_events=1_000)
+    assert (tmp_path / "both.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
     printed = capsys.readouterr()
     table = tomllib.loads(printed.out)
     assert table.keys() == {"drift_change_delta", "drift_words_z", "drift_labels_psi", "drift_sources_ratio"}
@@ -82,14 +85,15 @@ def test_a_calibration_prints_settings_that_can_be_read_back(tmp_path: Path, cap
     assert "change of confidence" in printed.err
 
 
-def test_a_calibration_needs_events_and_windows(tmp_path: Path) -> None:
-    """Too few events, or drift switched off, is an error that says so."""
-    rows = written(tmp_path / "rows.jsonl", events(20))
-    # No bundle is there to decide with: the rows are counted first.
+def test_thresholds_need_events_and_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too few events, or drift switched off, is an error before anything is decided, and no reference is written."""
+    rows, out = written(tmp_path / "rows.jsonl", events(20)), tmp_path / "reference.json"
+    monkeypatch.setattr(drift, "pipeline_of", lambda _: pytest.fail("events were decided"))
     with pytest.raises(TooFewError, match=r"20 rows are too few .* give 10000 events or more"):
-        drift.calibration(Settings(bundle=tmp_path / "none"), rows, run_events=1_000)
+        drift.reference(Settings(), rows, out=out, allow_few=True, run_events=1_000)
     with pytest.raises(DriftError, match="nothing to calibrate"):
-        drift.calibration(Settings(drift_window_events=0), rows, run_events=1_000)
+        drift.reference(Settings(drift_window_events=0), rows, out=out, allow_few=True, run_events=1_000)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("value", ["1", "99", "-1", "30000"])

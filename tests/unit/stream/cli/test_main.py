@@ -227,14 +227,16 @@ def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
         (("classify", "a", "--bundle", ""), "Invalid value for '--bundle': it is empty."),
         (("tail", "tagged", "--tag", ""), "Invalid value for '--tag': it is empty."),
         (("send", ""), "Invalid value for 'FILE|-': it is empty."),
-        (("drift", "calibrate", ""), "Invalid value for 'FILE|-': it is empty."),
+        (("model", "reference", "", "--out", "FILE"), "Invalid value for 'FILE|-': it is empty."),
         (("tail", ""), "Invalid value for 'topic': it is empty."),
         (("model", "inspect", ""), "Invalid value for 'FOLDER': it is empty. Next: give a name, or leave it out."),
         (("model", "verify", ""), "Invalid value for 'FOLDER': it is empty."),
         (("model", "evaluate", ""), "Invalid value for 'FOLDER': it is empty."),
         (("model", "evaluate", "--against", ""), "Invalid value for '--against': it is empty."),
+        (("model", "evaluate", "--not-worse-than", ""), "Invalid value for '--not-worse-than': it is empty."),
+        (("model", "evaluate", "--at-least", ""), "Invalid value for '--at-least': it is empty."),
         (("model", "calibrate", "--out", ""), "Invalid value for '--out': it is empty."),
-        (("drift", "reference", "-", "--out", ""), "Invalid value for '--out': it is empty."),
+        (("model", "reference", "-", "--out", ""), "Invalid value for '--out': it is empty."),
     ],
 )
 def test_an_empty_name_is_refused(words: tuple[str, ...], says: str) -> None:

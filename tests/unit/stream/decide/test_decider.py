@@ -164,7 +164,7 @@ def test_a_text_of_unfamiliar_words_goes_to_a_person_at_any_confidence(unfamilia
 
 
 def test_a_bundle_without_limits_finds_no_text_unusual() -> None:
-    """A bundle from before the limits existed sends no text to review as unusual."""
+    """It sends no text to review as unusual."""
     found = outcome_of(decider(threshold=0.5), event(), predicted(0.9, energy=99.0))
     assert isinstance(found, Tagged)
     assert found.signals is not None

@@ -17,13 +17,14 @@ from tagstream.model_export.data.reader import InputRow
 from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.batch.run import decided
+from tagstream.stream.cli import worker_process as main
 from tagstream.stream.contract.outcome import NeedsReview, prediction_id
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.from_settings import decider_of, pipeline_of
 from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.registry.client import RegistryError
+from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker import main
 from tests.fakes import raw
 from tests.foreign import bundles as foreign
 from tests.waiting import HANG_SECONDS
@@ -64,7 +65,7 @@ def test_rows_and_requests_never_ask_a_schema_registry() -> None:
     assert isinstance(found, Refusal)
     assert found.reason is Reason.INVALID_JSON
     with pytest.raises(RegistryError, match=re.escape("127.0.0.1:1")):
-        pipeline_of(chosen, framed=True).decide(framed)
+        pipeline_of(chosen, unframe=unframing_of(chosen)).decide(framed)
 
 
 def test_the_rules_name_themselves_and_the_ids_are_theirs() -> None:

@@ -168,14 +168,14 @@ def test_the_bundles_energy_figure_sends_unusual_texts_to_review(tiny_bundle: Bu
 
 
 def test_a_bundle_without_the_energy_figure_still_decides(tiny_bundle: Bundle) -> None:
-    """A bundle from before the figure existed gives decisions without that reason."""
+    """Its decisions have no such reason."""
     manifest = msgspec.structs.replace(tiny_bundle.manifest, reference={})
     bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
     assert decider_of_bundle(bundle, KeywordClassifier()).ood == NO_LIMITS
 
 
 def test_a_processor_that_computes_otherwise_is_named_in_its_decisions(tiny_bundle: Bundle) -> None:
-    """A decider names its arithmetic where the bundle names another one; an older bundle names none, and nothing is compared."""
+    """A decider names its arithmetic where the bundle names another one; where the bundle names none, nothing is compared."""
     made = msgspec.structs.replace(tiny_bundle, manifest=msgspec.structs.replace(tiny_bundle.manifest, arithmetic="aa"))
     assert decider_of_bundle(made, KeywordClassifier(), arithmetic="aa").model.arithmetic is None
     assert decider_of_bundle(made, KeywordClassifier(), arithmetic="bb").model.arithmetic == "bb"

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.monitoring.observer import NullObserver, Observation
 from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.cli.worker_process import announce
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.decide.from_settings import UnknownLabelError, draw_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
@@ -20,7 +21,6 @@ from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.app import breaker_file
 from tagstream.stream.worker.drift import DriftObserver, watch_of
-from tagstream.stream.worker.main import announce
 from tests.fakes import KeywordClassifier, deciding, raw
 
 NEWER = ModelRef(name="m", version="2", digest="e" * 64)
@@ -94,7 +94,7 @@ def test_drift_is_watched_anew_for_the_decider_in_force(tmp_path: Path) -> None:
     newer = deciding(model=NEWER)
     again = watch_of(settings, newer)
     assert again is not None
-    drift.renew(again, newer.reference)
+    drift.renew(again)
     assert drift._watch is watch, "not before the next turn, in which the thread of the watch is free"
     drift.published([Observation(destination=Destination.TAGGED, created_ms=1, label="mlops", confidence=0.9)], 2)
 

@@ -11,7 +11,7 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import LabelThreshold
 from tagstream.model_export.bundle.rules import RULES
 from tagstream.monitoring.drift import baseline
-from tagstream.monitoring.drift.baseline import Baseline, BaselineError
+from tagstream.monitoring.drift.baseline import Baseline, BaselineError, FigureCounts
 from tagstream.stream.decide.from_settings import decider_of_bundle
 from tagstream.stream.decide.pipeline import release_of
 from tagstream.stream.deliver.breaker import BreakerFile
@@ -44,7 +44,10 @@ def own(confidence: float, *, certified: bool) -> LabelThreshold:
 def reference(folder: Path, model: str = "") -> Path:
     """A file with a drift reference, made with this bundle."""
     path = folder / "reference.json"
-    made = Baseline(events=9, words={"a": 2}, sources={}, without_source=9, lone_sources=0, labels={"other": 9}, model=model)
+    none = FigureCounts(distributions={}, undescribed=0, out_of_distribution=0, truncated=0, reviewed=0)
+    made = Baseline(
+        events=9, words={"a": 2}, sources={}, without_source=9, lone_sources=0, labels={"other": 9}, figures=none, model=model
+    )
     path.write_bytes(baseline.render(made))
     return path
 
@@ -148,7 +151,7 @@ def test_the_rules_are_a_warning_with_the_way_back(
 
 
 def test_the_doctor_names_the_thresholds_that_a_worker_would_apply(tiny_bundle: Bundle) -> None:
-    """The setting if there is one, else the bundle's own and how many are certified; an older bundle has a single one."""
+    """The setting if there is one, else the bundle's own and how many are certified; a bundle may have a single one."""
     labels = tiny_bundle.manifest.labels
     manifest = msgspec.structs.replace(
         tiny_bundle.manifest, thresholds={label: own(0.9, certified=label == labels[0]) for label in labels}

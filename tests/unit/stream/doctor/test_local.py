@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tagstream.monitoring.health import Progress, Verdict
-from tagstream.monitoring.server.application import application
+from tagstream.monitoring.server.page import application
 from tagstream.monitoring.server.server import serve
 from tagstream.stream.deliver.crash import guard as crash_guard
 from tagstream.stream.deliver.crash.guard import open_guard

@@ -66,7 +66,7 @@ def test_without_opentelemetry_the_finding_says_how_to_install_it(monkeypatch: p
 def test_off_imports_no_opentelemetry() -> None:
     """A worker's modules, and tracing that is off, load nothing of OpenTelemetry."""
     program = (
-        "import sys, tagstream.stream.worker.main, tagstream.stream.doctor.examine\n"
+        "import sys, tagstream.stream.cli.worker_process, tagstream.stream.doctor.examine\n"
         "from tagstream.stream.settings.settings import Settings\n"
         "from tagstream.stream.tracing.tracing import tracing_of\n"
         "with tracing_of(Settings(), service='x') as tracing: pass\n"

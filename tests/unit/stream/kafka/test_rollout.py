@@ -14,10 +14,11 @@ from aiokafka.errors import (
 from kafka.errors import TransactionalIdAuthorizationFailedError
 
 from tagstream.stream.contract.rollout import BundleName, WorkerState
-from tagstream.stream.kafka import rollout
+from tagstream.stream.kafka import rollout, rollout_topic
 from tagstream.stream.kafka.admin import TopicDescription
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, unreachable
-from tagstream.stream.kafka.rollout import _explained, readiness_of, rollout_reader
+from tagstream.stream.kafka.rollout import _explained, readiness_of
+from tagstream.stream.kafka.rollout_topic import rollout_reader
 from tagstream.stream.rollout.controller import Readiness
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.settings.security import Security
@@ -83,7 +84,7 @@ class Client:
 
 def test_a_client_that_is_stopped_does_not_hide_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever changes a model reads that no broker answered, and no cancellation that nobody asked for."""
-    monkeypatch.setattr(rollout, "_consumer", lambda _: Client())
+    monkeypatch.setattr(rollout_topic, "_consumer", lambda _: Client())
 
     async def read() -> None:
         async with rollout_reader(Settings()):

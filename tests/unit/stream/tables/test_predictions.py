@@ -248,26 +248,6 @@ def test_programs_that_start_together_make_one_table(url: str) -> None:
     assert everything(url, "SELECT count(*) FROM predictions") == [(4,)]
 
 
-def test_a_table_of_an_earlier_version_goes_on(url: str) -> None:
-    """It gets the column of the epoch, its rows are of the time before, and its view orders by it."""
-    with open_predictions(url) as predictions:
-        predictions.upsert([row(model(at_ms=NOW_MS + 1))])
-    database = open_database(url, TABLE)
-    with database.alone() as connection:
-        connection.execute(text("DROP VIEW predictions_newest"))
-        connection.execute(text("ALTER TABLE predictions DROP COLUMN epoch"))
-        columns = "prediction_id, event_id, text_hash, model_digest, destination, tag, confidence, decider, version, decided_at, tagged_at, answer"
-        connection.execute(text(f"CREATE VIEW predictions_newest AS SELECT {columns} FROM predictions"))  # noqa: S608 - names of this test
-    database.close()
-    with pytest.raises(TableError, match="of an earlier version"):
-        open_predictions(url, read_only=True)
-    newer = row(model(by=of_epoch(1)))
-    with open_predictions(url) as predictions:
-        predictions.upsert([newer])
-        assert predictions.newest("e-1") == newer
-    assert everything(url, "SELECT prediction_id, epoch FROM predictions_newest") == [(newer.prediction_id, 1)]
-
-
 def test_the_standing_of_a_row_is_that_of_its_record() -> None:
     """Rows of one event sort as their records do."""
     records = [*corrected("e-1", ["other", "mlops"]), model(at_ms=NOW_MS + 1), model(by=of_epoch(9)), model(by=of_epoch(10))]

@@ -14,10 +14,11 @@ from tagstream.stream.contract.event import Headers, Record
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.pipeline import Draw, Pipeline
+from tagstream.stream.deliver.hooks import UNTRACED
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.batches import TracedDecide, TracedObservation, TracedObserver
 from tagstream.stream.tracing.spans import Spans
-from tagstream.stream.tracing.tracing import UNTRACED, tracing_of
+from tagstream.stream.tracing.tracing import tracing_of
 from tests.fakes import RecordingObserver
 from tests.otlp.receiver import Receiver, attributes_of
 

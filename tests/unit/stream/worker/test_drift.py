@@ -278,17 +278,6 @@ def test_a_worker_takes_over_what_its_group_has_learned_and_learns_again_when_to
     drive(scenario)
 
 
-def test_a_file_of_an_older_version_leaves_the_bundles_distributions() -> None:
-    """Such a file has labels, words and sources only."""
-    old = msgspec.structs.replace(baseline.of(list(ordinary(200))), figures=None)
-    recorder = Recorder()
-    watch = DriftWatch(model=MODEL, worker="w", baseline=old, plan=PLAN)
-    bundle = {"label_ratio": {"mlops": 1.0}, "confidence_cdf": {"0.5": 0.1}}
-    DriftObserver(watch, recorder=recorder, send=None, bundle_reference=bundle)
-    [found] = recorder.references
-    assert found == {"rows": 200, "label_ratio": {"mlops": 0.5, "other": 0.5}, "confidence_cdf": {"0.5": 0.1}}
-
-
 def test_a_bug_in_here_ends_the_watching_and_nothing_else() -> None:
     """Outcomes are still counted, and the task ends by itself."""
     observer, recorder = made(Broken(model=MODEL, worker="w"))

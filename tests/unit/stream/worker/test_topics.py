@@ -40,7 +40,7 @@ def test_a_topic_that_takes_less_than_a_decision_is_told_once() -> None:
 
 @pytest.mark.parametrize("topic", [ABSENT, CLOSED, UNSEEN], ids=["absent", "not writable", "not visible"])
 def test_a_worker_without_the_topic_says_so_and_works(topic: TopicDescription) -> None:
-    """An installation of an earlier version has neither topic."""
+    """Audits and answers are off, each with the reason and the next step."""
     with structlog.testing.capture_logs() as logs:
         assert draw_for(Settings(), deciding(), seen(topic), {}) is None
         assert not takes_answers(Settings(), seen(topic))
@@ -81,7 +81,7 @@ def test_answers_are_taken_where_their_topic_can_be_read() -> None:
 
 
 def test_answers_that_cannot_be_delivered_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With exactly once the answers need transactional ids of their own, and a user of before has no right to them."""
+    """With exactly once the answers need transactional ids of their own, and a user may have no right to them."""
 
     async def denied(_: Settings, topic: str) -> str:
         return f"no right to the ids of {topic}"

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagstream.model_export.bundle.files import MOST_BYTES
+from tagstream.model_export.bundle.json_object import object_of
 from tagstream.model_export.data.own.read import OwnColumns, read_own
 from tagstream.model_export.data.own.rows import OwnRows
-from tagstream.model_export.data.reader import Columns, LineFile, RowsError, object_of
+from tagstream.model_export.data.reader import Columns, LineFile, RowsError
 
 # Without surrogates, which UTF-8 does not have.
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from tagstream.stream.cli import main
 from tagstream.stream.review.console.access import Proxy, Remembered
 from tagstream.stream.review.console.run import ConsolePlan
-from tagstream.stream.review.store.store import open_store
 
 
 @pytest.fixture
@@ -48,30 +47,6 @@ def test_each_cluster_and_group_has_a_store_of_its_own(plans: list[ConsolePlan],
     stores = [plan.store for plan in plans]
     assert stores[0] == stores[3]
     assert len(set(stores)) == 3
-
-
-def test_the_one_file_of_an_older_version_stays_the_store_of_one_cluster(plans: list[ConsolePlan], tmp_path: Path) -> None:
-    """The first console that finds it goes on with it where it is; a console on another Kafka never takes it."""
-    older = tmp_path / "state" / "review.sqlite"
-    older.parent.mkdir()
-    open_store(f"sqlite:///{older}").close()
-    for _ in range(2):
-        assert review().exit_code == 0
-        assert review("--brokers", "elsewhere:9092").exit_code == 0
-    stores = [plan.store for plan in plans]
-    assert stores[0] == stores[2] == f"sqlite:///{older}"
-    assert stores[1] == stores[3] != stores[0]
-    with open_store(stores[0]) as still:
-        assert still.queue.figures().length == 0
-
-
-def test_a_damaged_older_file_is_not_passed_over(plans: list[ConsolePlan], tmp_path: Path) -> None:
-    """The console that opens it says what is wrong with it; an empty store in its place would hide it."""
-    older = tmp_path / "state" / "review.sqlite"
-    older.parent.mkdir()
-    older.write_bytes(b"no database" * 1000)
-    assert review().exit_code == 0
-    assert plans[0].store == f"sqlite:///{older}"
 
 
 def test_behind_a_proxy_it_may_listen_anywhere(plans: list[ConsolePlan]) -> None:

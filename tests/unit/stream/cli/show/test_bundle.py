@@ -48,7 +48,7 @@ def test_the_shipped_bundle_is_a_screenful_on_standard_output() -> None:
 
 
 def test_the_limits_of_unusual_texts_have_name_and_value(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each limit is shown by its name in the manifest; a limit that an older bundle lacks is left out, and none is said."""
+    """Each limit is shown by its name in the manifest; a limit that a bundle lacks is left out, and none is said."""
 
     def limited(**reference: object) -> str:
         manifest = msgspec.structs.replace(tiny_bundle.manifest, reference=reference)

@@ -129,9 +129,9 @@ def test_events_are_in_the_file_while_they_are_in_the_model_and_no_longer(worker
         assert said().in_hand == [[InHand(0, 1), InHand(0, 2)], [InHand(0, 3)]]
         return decided(events)
 
-    assert said() == CrashState([], [], tried=True)
+    assert said() == CrashState([], [])
     decided_by(worker.guard, look, [event(1), event(2)])
-    assert said() == CrashState([], [], tried=True)
+    assert said() == CrashState([], [])
 
 
 def test_an_event_that_also_ends_its_trials_is_given_up_unread_and_with_its_bytes(worker: Worker) -> None:
@@ -241,17 +241,6 @@ def test_a_dead_letter_of_a_trial_is_made_anew_within_the_budget_of_its_batch(wo
     (letter,) = decided_by(worker.guard, PIPELINE.publications, [malformed])
     assert (letter.destination, letter.value) == (Destination.DLQ, None)
     assert worker.deaths() == {}
-
-
-def test_suspects_of_an_older_version_are_tried_and_its_counts_prove_nothing(tmp_path: Path) -> None:
-    """A crash file of 0.1.0, which counts deaths of workers, is read: even an event that it had given up gets its trial."""
-    settings = Settings(state_folder=tmp_path)
-    file = CrashFile(tmp_path, stem=stem_of(settings), payload_bytes=4096)
-    file.write(msgspec.msgpack.encode([[[0, 1, 3, "f"], [0, 2, 1, ""]], [[[0, 2, "g"]], [[1, 7, ""]]]]))
-    file.close(remove=False)
-    worker = Worker(tmp_path, crash_deaths=3)
-    assert worker.guard.known == [Suspect(0, 1), Suspect(0, 2), Suspect(1, 7)]
-    worker.guard.close()
 
 
 def test_ends_that_no_event_is_to_blame_for_are_not_counted(worker: Worker) -> None:
@@ -377,8 +366,8 @@ def test_files_of_living_processes_and_of_other_groups_are_left_alone(tmp_path: 
 
 def test_of_two_counts_of_deaths_for_one_event_the_higher_counts() -> None:
     """When two processes died with one event, the larger count is kept."""
-    one = CrashState([Suspect(0, 1, 2, "f")], [[InHand(0, 1)]], tried=True)
-    two = CrashState([], [[InHand(0, 1), InHand(0, 2)]], tried=True)
+    one = CrashState([Suspect(0, 1, 2, "f")], [[InHand(0, 1)]])
+    two = CrashState([], [[InHand(0, 1), InHand(0, 2)]])
     for states in ([one, two], [two, one]):
         assert inherited(states) == {(0, 0, 1): Suspect(0, 1, 2, "f"), (0, 0, 2): Suspect(0, 2, 1)}
 
@@ -506,7 +495,7 @@ def test_more_suspects_than_there_is_room_for_keep_those_with_most_deaths(tmp_pa
     """Two full batches of suspects are kept; the others are ordinary events again."""
     settings = Settings(state_folder=tmp_path, batch_max_events=2, inference_threads=1)
     file = CrashFile(tmp_path, stem=stem_of(settings), payload_bytes=4096)
-    file.write(msgspec.msgpack.encode(CrashState([Suspect(0, n, 1 + n % 3) for n in range(30)], [], tried=True)))
+    file.write(msgspec.msgpack.encode(CrashState([Suspect(0, n, 1 + n % 3) for n in range(30)], [])))
     file.close(remove=False)
     guard = open_guard(settings, FakeTrials())
     assert isinstance(guard, CrashGuard)

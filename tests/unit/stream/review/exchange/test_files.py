@@ -75,15 +75,6 @@ def test_rows_of_any_labels_have_no_label_that_the_model_lacks(tmp_path: Path) -
     assert [own.id for own in divide(rows).left_out[Why.OFF_SUBJECT]] == ["e-3"]
 
 
-def test_rows_of_earlier_versions_are_read(tmp_path: Path) -> None:
-    """Their word for an event of none of the labels was `not-ml`."""
-    path = tmp_path / "rows.jsonl"
-    path.write_text(
-        '{"id":"a","title":"A recipe","tag":"not-ml"}\n{"id":"b","title":"A match","tag":"off_subject"}\n', encoding="utf-8"
-    )
-    assert [row.tag for row in read_answers(path)] == [NOT_ML, NOT_ML]
-
-
 def test_rows_are_learned_from_and_never_measured_on(tmp_path: Path) -> None:
     """The newest answer of each event becomes a row of training; a text about none of the labels is unlabelled."""
     first = answered(DESCRIBED, "mlops")

@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from tagstream.stream.database.database import DatabaseUnavailableError, DatabaseUrlError
-from tagstream.stream.review.store.schema import about, items, reports
-from tagstream.stream.review.store.store import open_store
+from tagstream.stream.review.store.schema import SCHEMA_VERSION, about, items, reports
+from tagstream.stream.review.store.store import StoreVersionError, open_store
 from tests.postgres import Postgres
 from tests.unit.stream.review.store.conftest import Open
 from tests.unit.stream.review.store.making import audit, report, review, served
@@ -63,20 +63,23 @@ def test_a_database_that_is_not_there_is_told(server: Postgres) -> None:
     assert PASSWORD not in str(refused.value)
 
 
-def test_a_store_of_another_version_is_made_anew(opened: Open) -> None:
-    """The topics fill it again: its positions are gone too."""
+@pytest.mark.parametrize("version", ["1", str(SCHEMA_VERSION + 1)])
+def test_a_store_of_another_version_is_refused_and_keeps_what_it_has(opened: Open, version: str) -> None:
+    """The message says both versions and the next step; the tagstream that made the store opens it as before."""
     store = opened()
     store.filling.fill([review("a")], {("review", 0): 1})
+    with store.database.writing() as connection:
+        connection.execute(update(about).values(value=version))
+    with pytest.raises(
+        StoreVersionError, match=rf"the version {version},.* the version {SCHEMA_VERSION}; .*Next: .*--store"
+    ) as refused:
+        opened()
+    assert refused.value.exit_code == 2
+    with store.database.writing() as connection:
+        assert connection.execute(select(about.c.value)).scalars().all() == [version]
+        connection.execute(update(about).values(value=str(SCHEMA_VERSION)))
     assert opened().filling.positions() == {("review", 0): 1}
-    with opened().database.writing() as connection:
-        connection.execute(update(about).values(value="1"))
-        # As that version had it.
-        connection.execute(text("ALTER TABLE review_items DROP COLUMN words"))
-    anew = opened()
-    assert anew.filling.positions() == {}
-    assert anew.queue.figures().length == 0
-    anew.filling.fill([review("a")], {("review", 0): 1})
-    assert served(anew) == ["a"]
+    assert served(opened()) == ["a"]
 
 
 def test_consoles_that_start_together_make_one_store(url: str) -> None:

@@ -1,16 +1,17 @@
-"""The worker process: reads nothing but its settings, chooses the real parts, and runs them."""
+"""The composition of a worker: reads nothing but its settings, hands the core its parts, and runs it."""
 
 import functools
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-
 from tagstream.model_export.verify import VERIFY_SECONDS
 from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.metrics.process import process_registry
+from tagstream.monitoring.server.application import Page
 from tagstream.stream import logs
-from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, pipeline_of
+from tagstream.stream.cli.framed import framed_pipeline_of
+from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
 from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.deliver.fatal import NotStartedError, die
 from tagstream.stream.settings.settings import Settings
@@ -51,8 +52,7 @@ def main(settings: Settings) -> None:
             further_topics=list(settings.contents),
             known_sources=settings.known_source_names,
         )
-        make = functools.partial(pipeline_of, framed=True)
-        pipeline = make(settings, decider=decider, observer=metrics)
+        pipeline = framed_pipeline_of(settings, decider=decider, observer=metrics)
         pipeline.follow(functools.partial(announce, metrics=metrics))
         watch = watch_of(settings, decider)
         with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
@@ -61,13 +61,21 @@ def main(settings: Settings) -> None:
             process.run(
                 settings,
                 pipeline=pipeline,
-                make=make,
+                make=framed_pipeline_of,
                 metrics=metrics,
                 registry=registry,
                 watch=watch,
                 tracing=tracing,
                 warm=lambda: in_time(warm, settings),
+                page=_page,
             )
+
+
+def _page() -> Page:
+    """Alarms and figures, loaded once somebody looks."""
+    from tagstream.monitoring.server.page import WorkerPage
+
+    return WorkerPage()
 
 
 def in_time(step: Future[T], settings: Settings) -> T:
@@ -120,12 +128,3 @@ def announce(decider: Decider, metrics: Metrics) -> None:
             "decisions from here have prediction ids of their own",
             next="docs/runbooks/ModelVersionSkew.md",
         )
-
-
-def process_registry() -> CollectorRegistry:
-    """A registry with the process's own figures: memory, descriptors, CPU, garbage collection."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    return registry

@@ -20,7 +20,6 @@ ITEM_KINDS = ("audit", "second_opinion", "user_report", "review", "correction")
 UNUSED = ("decisions", "answers")
 # What decides as fallback is the champion.
 ARMS = (Arm.CHAMPION, Arm.CHALLENGER)
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class QualityMetrics:

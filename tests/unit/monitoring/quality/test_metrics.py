@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from benchmarks.quality.streams import LABELS, stream
-from tagstream.monitoring.metrics.quality import QualityMetrics
+from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.monitoring.quality.report import MeasuredModel, PromisedAccuracy, QualityReport, Window, measure
 
 VOCABULARY = """

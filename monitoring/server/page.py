@@ -1,0 +1,82 @@
+"""The page of a worker: its document, and what it shows every second."""
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from tagstream.monitoring.alarms import alarms
+from tagstream.monitoring.figures.compute import figures, trouble_of
+from tagstream.monitoring.figures.history import Windows
+from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.screen import screen
+from tagstream.monitoring.server import application as server
+from tagstream.monitoring.server.application import WORKER, Document
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+FILES = Path(__file__).parent / "page"
+
+
+class WorkerPage:
+    """The page of one worker."""
+
+    @property
+    def document(self) -> Document:
+        """The page as one response."""
+        return document()
+
+    def seen(self, windows: Windows, found: Verdict) -> bytes:
+        """Figures, alarms and screen of now, as JSON."""
+        trouble = trouble_of(WORKER, windows.total, ready=found.ready, why=found.why)
+        seen = figures(windows, () if trouble is None else (trouble,))
+        return msgspec.json.encode(
+            {"ready": found.ready, "why": found.why, "figures": seen, "alarms": alarms(seen), "screen": screen(seen)}
+        )
+
+
+def application(
+    registry: CollectorRegistry,
+    verdict: Callable[[], Verdict],
+    *,
+    names: Iterable[str] = (),
+    now: Callable[[], float] = time.time,
+) -> "WSGIApplication":
+    """The application of `server.application` with this page."""
+    return server.application(registry, verdict, names=names, page=WorkerPage, now=now)
+
+
+@cache
+def document() -> Document:
+    """Read once: the files do not change while a worker runs."""
+    names = ("page.css", "charts.js", "page.js", "index.html")
+    style, charts, page, frame = ((FILES / name).read_text(encoding="utf-8") for name in names)
+    script = charts + page
+    body = frame.replace("/*style*/", style).replace("/*script*/", script).encode()
+    # The policy has the hashes of the style and the script, so an injected script does not run; requests go to the worker only.
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return Document(
+        body=body,
+        headers=(
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Content-Security-Policy", policy),
+            ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Cache-Control", "no-cache"),
+        ),
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,19 @@
+"""The pipeline of a worker. A process that tries a suspect makes it anew, so it loads nothing that serves or delivers."""
+
+from tagstream.monitoring.observer import Observer
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.registry.unframing import unframing_of
+from tagstream.stream.settings.settings import Settings
+
+
+def framed_pipeline_of(settings: Settings, *, decider: Decider | None = None, observer: Observer | None = None) -> Pipeline:
+    """
+    The pipeline of a worker: values may be in the frame of the Schema Registry that the settings name.
+
+    Raises:
+        BundleError: The bundle is refused.
+        SecurityError: A file of the Schema Registry's settings cannot be used.
+        MissingExtraError: A Schema Registry is set, and the extra `registry` is not installed.
+    """
+    return pipeline_of(settings, decider=decider, observer=observer, unframe=unframing_of(settings))
