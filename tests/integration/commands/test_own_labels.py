@@ -23,7 +23,7 @@ from tests.integration.command_line import Command
 from tests.integration.running import get, written
 from tests.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = pytest.mark.broker
 
 GOLD = ROOT / "examples" / "tickets" / "gold.csv"
 ROWS = 140

@@ -320,7 +320,6 @@ def test_a_joining_worker_waits_for_no_suspect(start: Start, settings: Settings,
     all_committed(observer)
 
 
-@pytest.mark.slow
 def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
     environ: dict[str, str], settings: Settings, tmp_path: Path, processes: Processes
 ) -> None:

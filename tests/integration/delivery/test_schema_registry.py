@@ -129,7 +129,6 @@ def test_confluents_producers_and_bare_ones_share_a_topic(
     assert {name for record in review for name, _ in record.headers} & {"__value_schema_id"} == set()
 
 
-@pytest.mark.slow
 def test_while_the_registry_is_down_no_event_is_lost_or_blamed(
     registry: Registry, settings: Settings, observer: TopicObserver, start_real: StartReal
 ) -> None:

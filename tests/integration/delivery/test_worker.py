@@ -211,7 +211,6 @@ def test_the_lag_counts_events_in_buffers(start: Start, settings: Settings, obse
     assert waiting() > 100
 
 
-@pytest.mark.slow
 def test_two_workers_share_the_partitions_on_one_host(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """With metrics port 0 each worker takes a free one, and together they own every partition once and both work."""
     first, second = start(), start()
