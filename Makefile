@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs label-studio asyncapi openapi kubernetes test test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench see-it-long images-test release lock clean
+.PHONY: help setup demo docs label-studio asyncapi openapi kubernetes test test-rest test-all test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench see-it-long images-test release lock clean
 
 # A ZIP of the project, or a git without core.symlinks, has text files where the package `tagstream` has links to its rooms.
 $(foreach room,stream model_export monitoring,$(shell test -d tagstream/$(room) || ln -sfn ../$(room) tagstream/$(room)))
@@ -11,8 +11,9 @@ $(foreach room,stream model_export monitoring,$(shell test -d tagstream/$(room) 
 help: ## print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-# Compiled once at installation, whatever the environment says of bytecode: `tagstream --help` takes half the time.
-PIP_INSTALL := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Compiled once, whatever the environment says of bytecode: `tagstream --help` takes half the time, the collection of tests too.
+unexport PYTHONDONTWRITEBYTECODE
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Two stamps: running needs 80 packages, developing 150. What is installed and current is not touched.
 .venv/bin/python:
@@ -98,8 +99,15 @@ demo: setup ## start a broker, a worker and sample events, and watch (DEMO_SECON
 # a larger share of the time. A file stays in one process, and all share one broker.
 TEST_PROCESSES ?= 4
 PYTEST := pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
-test: .venv/.dev check ## all checks and tests, but for those of test-learning
-	$(BIN)/$(PYTEST) -m "not images and not kubernetes and not long and not faults" --durations=10
+# What has a target of its own is in neither speed.
+EITHER_SPEED := not images and not kubernetes and not long and not faults
+test: .venv/.dev check ## all checks, and the tests that are not marked `slow`, on a real Apache Kafka too
+	$(BIN)/$(PYTEST) -m "$(EITHER_SPEED) and not slow" --durations=10
+
+test-rest: .venv/.dev ## the tests that are marked `slow`: variations, and what takes long
+	$(BIN)/$(PYTEST) -m "$(EITHER_SPEED) and slow" --durations=10
+
+test-all: test test-rest ## `make test`, then `make test-rest`
 
 unit: .venv/.dev ## tests that need no broker
 	$(BIN)/$(PYTEST) -m "not broker and not images and not kubernetes and not long" --durations=5
@@ -111,13 +119,13 @@ test-learning: .venv-learning/.installed ## types of torch, and the tests that n
 	.venv-learning/bin/mypy
 	.venv-learning/bin/$(PYTEST) --learning --durations=10
 
-see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus; a demo with a rollout (short forms are part of `make test`)
+see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus; a demo with a rollout (short forms are part of `make test-all`)
 	$(BIN)/pytest tests/integration/monitoring/test_see_it.py tests/integration/commands/test_demo.py -m long --durations=5
 
-faults: .venv/.dev ## 40 faults with the stub and with the model, and the known-bad agents (a few of each are part of `make test`)
+faults: .venv/.dev ## 40 faults with the stub and with the model, and the known-bad agents (some of each are part of `make test-all`)
 	$(BIN)/$(PYTEST) tests/integration/faults tests/unit/stream/rollout -m faults --durations=5
 
-fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through a worker (300 are part of `make test`)
+fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through a worker (300 are part of `make test-all`)
 	$(BIN)/python -m tests.hostile.fuzz --batches 10000
 
 FAULTS_FOLDER ?= .faults

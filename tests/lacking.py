@@ -6,7 +6,7 @@ In CI a skip would hide that something was never tested, because a run with skip
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -35,15 +35,14 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def lacking(reason: str, environ: Mapping[str, str] = os.environ) -> NoReturn:
+def lacking(reason: str) -> NoReturn:
     """
     End the test that is set up or runs: a failure where the variable CI is set, as CI services set it, otherwise a skip.
 
     Args:
         reason: The missing part and how to get it; the summary prints it.
-        environ: The environment.
     """
-    if environ.get("CI", "").lower() not in {"", "0", "false"}:
+    if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
         pytest.fail(f"CI must not skip this test: {reason}", pytrace=False)
     pytest.skip(reason)
 

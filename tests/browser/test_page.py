@@ -238,7 +238,7 @@ def test_it_can_be_paused_by_keyboard(page: Page, address: str) -> None:
     assert text(page, "#totals") != before
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [SCHEMES[0], pytest.param(SCHEMES[1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("size", SIZES)
 def test_it_fits_and_can_be_read(page: Page, address: str, worker: Worker, size: str, scheme: Any) -> None:
     """At the widths of a phone and a desktop, light and dark, the page fits and its text has enough contrast."""
@@ -281,7 +281,7 @@ def test_no_text_of_a_chart_is_cut_on_a_phone(page: Page, address: str, worker: 
 
 
 @pytest.mark.parametrize("worker", [[one[:256] for one in HOSTILE]], indirect=True, ids=["hostile"])
-@pytest.mark.parametrize("width", [1440, 320])
+@pytest.mark.parametrize("width", [1440, pytest.param(320, marks=pytest.mark.slow)])
 def test_a_strangers_text_is_text(page: Page, address: str, worker: Worker, width: int) -> None:
     """Markup in labels, in the model's name and in the reason why a worker is not ready: no script runs, nothing is asked for, all fits."""
     everything = " ".join(HOSTILE)
@@ -317,6 +317,7 @@ def test_an_unknown_lag_is_a_dash(page: Page, address: str, worker: Worker) -> N
     page.locator("#numbers div", has_text="waiting").get_by_text(DASH).wait_for()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker", [MANY], indirect=True, ids=["77"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_of_77_tags_ten_are_shown_until_someone_asks_for_all(page: Page, address: str, width: int) -> None:

@@ -135,7 +135,7 @@ def focused(page: Page) -> Locator:
     return page.locator(":focus")
 
 
-@pytest.mark.parametrize("width", [1440, 320])
+@pytest.mark.parametrize("width", [1440, pytest.param(320, marks=pytest.mark.slow)])
 def test_a_strangers_text_is_text_on_every_page(opened: Open, queue: ReviewDesk, width: int) -> None:
     """Markup in titles, descriptions, sources, links, ids, labels, notes, names and reports: no script runs, nothing is asked for, all fits."""
     labels = HOSTILE[:6]
@@ -203,6 +203,7 @@ def test_thirty_items_take_thirty_keys(opened: Open, queue: ReviewDesk) -> None:
     assert len(queue.saved) == 30
 
 
+@pytest.mark.slow
 def test_a_held_key_answers_one_item(opened: Open, queue: ReviewDesk) -> None:
     """The repetitions of a key that stays down would answer items that nobody has read."""
     fill(queue, 5)
@@ -261,6 +262,7 @@ def test_what_is_typed_outlives_a_reload_and_the_button_back(opened: Open, queue
     assert page.input_value("#note") == ""
 
 
+@pytest.mark.slow
 def test_back_after_an_answer_shows_the_item_of_now(opened: Open, queue: ReviewDesk) -> None:
     """The answered item does not come back as if it were open."""
     fill(queue, 3)
@@ -378,6 +380,7 @@ def test_by_keyboard_alone(opened: Open, queue: ReviewDesk) -> None:
     assert focused(page).inner_text() == "Second"
 
 
+@pytest.mark.slow
 def test_arabic_runs_from_right_to_left_on_a_page_that_does_not(opened: Open, queue: ReviewDesk) -> None:
     """Title and text stand at the right edge in their own direction; the buttons keep their places."""
     queue.add(
@@ -394,6 +397,7 @@ def test_arabic_runs_from_right_to_left_on_a_page_that_does_not(opened: Open, qu
     check(page, 1440)
 
 
+@pytest.mark.slow
 def test_the_list_of_keys_opens_and_gives_the_focus_back(opened: Open, queue: ReviewDesk) -> None:
     """While it is open no key answers; Escape closes it."""
     fill(queue, 1)
@@ -443,7 +447,7 @@ def faults(page: Page) -> list[str]:
     return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [SCHEMES[0], pytest.param(SCHEMES[1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("size", SIZES)
 def test_every_page_fits_and_is_legible(opened: Open, queue: ReviewDesk, size: str, scheme: Any) -> None:
     """At the widths of a phone and a desktop, light and dark: no sideways scrolling, enough contrast, axe finds nothing."""
@@ -469,6 +473,7 @@ def check(page: Page, width: int, picture: str = "") -> None:
         page.screenshot(path=Path(folder) / f"{picture}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", ZOOMED)
 def test_at_a_zoom_of_200_percent_nothing_is_cut(opened: Open, queue: ReviewDesk, width: int) -> None:
     """No page has to be scrolled sideways, and every button is within it."""
@@ -481,6 +486,7 @@ def test_at_a_zoom_of_200_percent_nothing_is_cut(opened: Open, queue: ReviewDesk
         assert page.evaluate(cut, width) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390])
 def test_77_labels_and_their_guidelines_fit(opened: Open, queue: ReviewDesk, width: int) -> None:
     """The buttons are in a window of their own, the key G opens the guidelines, and axe finds nothing with them open."""

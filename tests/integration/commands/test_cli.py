@@ -193,6 +193,7 @@ def test_the_settings_and_their_origins_are_shown(tagstream: Command, tmp_path: 
     assert found["metrics_port"]["source"] == "default"
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_rows_that_are_sent_can_be_followed(tagstream: Command, environ: dict[str, str], tmp_path: Path) -> None:
     """`send` confirms every row; `tail` gives them back byte for byte, by the topic's short name and by its own."""
@@ -226,6 +227,7 @@ def test_rows_that_are_sent_can_be_followed(tagstream: Command, environ: dict[st
     assert b"3 records of content came, 4 were to come" in short.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_the_first_of_many_records_are_of_all_partitions_in_the_order_of_time(
     tagstream: Command, environ: dict[str, str], kafka: Broker
@@ -258,6 +260,7 @@ def test_the_first_of_many_records_are_of_all_partitions_in_the_order_of_time(
     assert whole.stdout.count(b"\n") == each * len(numbers)
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 @pytest.mark.parametrize("words", [["send", "-"], ["tail", "no-such-topic"]])
 def test_a_missing_topic_is_exit_code_2(tagstream: Command, environ: dict[str, str], words: list[str]) -> None:
@@ -270,6 +273,7 @@ def test_a_missing_topic_is_exit_code_2(tagstream: Command, environ: dict[str, s
     assert b"tagstream doctor --create-topics" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_the_doctor_makes_topics_once(tagstream: Command, kafka: Broker, bundle_folder: Path) -> None:
     """`doctor` names missing topics, makes them when told, and finds them the second time."""
@@ -290,6 +294,7 @@ def test_the_doctor_makes_topics_once(tagstream: Command, kafka: Broker, bundle_
     assert again.startswith("nothing to make; found ")
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_a_flag_wins_over_the_environment(
     tagstream: Command, settings: Settings, environ: dict[str, str], nowhere: dict[str, str]

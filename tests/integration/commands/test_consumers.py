@@ -49,6 +49,7 @@ def test_tail_shows_each_outcome_once(tagstream: Command, environ: dict[str, str
     assert b"Traceback" not in conflict.stderr
 
 
+@pytest.mark.slow
 def test_the_consumers_example_works(environ: dict[str, str], settings: Settings) -> None:
     """The code of docs/consumers.md runs as printed, with another topic and broker."""
     fill(settings, [decision(number, at=at) for at in ("1", "2") for number in range(3)])

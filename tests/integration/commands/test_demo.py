@@ -110,6 +110,7 @@ def interrupted(words: Sequence[str], pattern: re.Pattern[str], *, settings: Set
     return log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefer", ["kafka", "tansu"])
 def test_a_demo_accounts_for_every_event_and_cleans_up(settings: Settings, prefer: str) -> None:
     """On a broker of its own each event gets one outcome, only malformed ones are dead letters, and all processes end."""
@@ -139,6 +140,7 @@ def test_a_demo_accounts_for_every_event_and_cleans_up(settings: Settings, prefe
         os.kill(int(found[1]), 0)
 
 
+@pytest.mark.slow
 def test_a_demo_that_drifts_names_the_drift(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
     """A demo reports no drift first, then words of other languages as the worker found them, and its account balances."""
     # It runs until the worker has found the words, which takes longer on a slow machine.
@@ -153,6 +155,7 @@ def test_a_demo_that_drifts_names_the_drift(settings: Settings, kafka: Broker, t
     assert "what moved" in drifting
 
 
+@pytest.mark.slow
 def test_a_demo_has_a_console_in_which_a_reviewer_answers(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
     """The reviewer by script answers from the console's queue; every answer is in `tagged`, and the account says so."""
     # It runs until answers have come, which takes longer on a slow machine.
@@ -165,6 +168,7 @@ def test_a_demo_has_a_console_in_which_a_reviewer_answers(settings: Settings, ka
     assert f"All {given} answers are in tagged." in text
 
 
+@pytest.mark.slow
 def test_a_demo_begins_to_change_the_model_of_its_stream(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
     """A better bundle is compared in shadow, then decides a fifth of the keys. A Ctrl-C ends all of it in order, and no topic of it is left."""
     text = interrupted(("--rollout", "--rate", "50"), BEGUN, settings=settings, kafka=kafka, log=tmp_path / "output")
@@ -179,6 +183,7 @@ def test_a_demo_begins_to_change_the_model_of_its_stream(settings: Settings, kaf
     assert not any(name.startswith(group) for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_a_demo_shows_a_rollout_to_its_end(kafka: Broker) -> None:
     """With the shipped bundle: it is promoted by the answers, the worse one goes back by them, and the account balances."""
@@ -199,6 +204,7 @@ def topics(kafka: Broker) -> set[str]:
         return set(reader.topics())
 
 
+@pytest.mark.slow
 def test_a_demo_whose_worker_is_killed_names_the_missing_events(settings: Settings, kafka: Broker) -> None:
     """The demo ends with exit code 1, and names the events without an outcome and the reason."""
     with running(on(kafka, settings), seconds=60) as (output, codes):

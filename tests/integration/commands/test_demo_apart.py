@@ -112,6 +112,7 @@ def test_a_demo_leaves_the_broker_of_the_settings_alone(theirs: dict[str, str], 
     assert b"--on-broker" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_demo_on_a_named_broker_removes_its_topics_and_its_group(theirs: dict[str, str], tagstream: Command) -> None:
     """With --on-broker every event is accounted for on topics of the demo's own, and the broker is as before."""
     bootstrap = theirs["TAGSTREAM_BROKERS"]
@@ -124,6 +125,7 @@ def test_a_demo_on_a_named_broker_removes_its_topics_and_its_group(theirs: dict[
     until(lambda: holdings(bootstrap) == before, "the topics and the group are gone", state=done.stdout.decode)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "expected", "said"),
     [

@@ -11,7 +11,7 @@ from tests.faults.observer import TopicObserver
 from tests.integration.command_line import Command
 from tests.integration.running import Start, all_committed
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 EVENTS = 200
 

@@ -43,7 +43,13 @@ def test_a_report_is_on_its_topic_when_the_command_ends(
     assert (record.key, found.suggested_tag, found.note, found.reporter) == (b"e-1", "mlops", "servers", "bo")
 
 
-@pytest.mark.parametrize("key", [None, b"a producer's key"], ids=["own key", "producer's key"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(None, id="own key", marks=pytest.mark.slow),
+        pytest.param(b"a producer's key", id="producer's key"),
+    ],
+)
 def test_a_lookup_finds_every_record_of_an_event(
     tagstream: Command, environ: dict[str, str], settings: Settings, key: bytes | None
 ) -> None:
@@ -78,6 +84,7 @@ def test_a_lookup_finds_every_record_of_an_event(
     assert b"no record of the event 'e-404' was found. Next: " in unknown.stderr
 
 
+@pytest.mark.slow
 def test_a_dead_letter_of_an_answer_goes_back_to_its_topic(
     tagstream: Command, environ: dict[str, str], settings: Settings
 ) -> None:

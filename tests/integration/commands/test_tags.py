@@ -62,6 +62,7 @@ def newest(url: str, events: dict[str, PredictionRow]) -> dict[str, PredictionRo
         return {event_id: predictions.newest(event_id) for event_id in events}
 
 
+@pytest.mark.parametrize("url", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True)
 def test_the_table_says_what_the_topics_say(tagstream: Command, environ: dict[str, str], settings: Settings, url: str) -> None:
     """Each event has the decision that `lookup` finds on the topics; a second run reads what is new, and records of no contract are told."""
     first = history(1)
@@ -94,6 +95,7 @@ def test_the_table_says_what_the_topics_say(tagstream: Command, environ: dict[st
     assert newest(url, expected) == expected
 
 
+@pytest.mark.slow
 def test_a_follower_that_is_killed_reads_on(
     environ: dict[str, str], settings: Settings, url: str, processes: Processes, tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ def test_a_follower_that_is_killed_reads_on(
     assert newest(url, expected) == expected
 
 
+@pytest.mark.slow
 def test_a_table_of_another_cluster_is_refused(
     tagstream: Command, environ: dict[str, str], settings: Settings, url: str
 ) -> None:

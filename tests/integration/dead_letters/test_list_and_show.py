@@ -46,6 +46,7 @@ def test_dead_letters_are_listed_without_their_text(tagstream: Command, environ:
     assert tagstream("dlq", "list", "--since", "yesterday", environ=environ).returncode == 2
 
 
+@pytest.mark.slow
 def test_dead_letters_are_corrected_in_bulk(
     tagstream: Command, environ: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_dead_letters_are_corrected_in_bulk(
     assert all(one["title"] == f"Feature store {one['n']}" for one in found)
 
 
+@pytest.mark.slow
 def test_a_dead_letter_is_shown_without_moving_the_cursor(
     tagstream: Command, environ: dict[str, str], settings: Settings
 ) -> None:
@@ -95,6 +97,7 @@ def test_a_dead_letter_is_shown_without_moving_the_cursor(
     assert b"it is a tombstone" in tombstone.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["list"], ["show", "0/0"], ["replay"]])
 def test_no_topic_is_exit_code_2_and_no_broker_3(tagstream: Command, environ: dict[str, str], words: list[str]) -> None:
     """The errors have the command that makes the topics, and come within the start-up bound."""

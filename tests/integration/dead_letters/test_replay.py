@@ -81,6 +81,7 @@ def encoded(content: bytes | None) -> str | None:
     return None if content is None else base64.b64encode(content).decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "number", "arrived", "noted"),
     [
@@ -149,6 +150,7 @@ def failing(environ: dict[str, str], fault: Fault, number: int) -> subprocess.Co
     )
 
 
+@pytest.mark.slow
 def test_an_event_that_is_sent_twice_gets_the_same_decision(
     tagstream: Command,
     environ: dict[str, str],
@@ -180,6 +182,7 @@ def test_an_event_that_is_sent_twice_gets_the_same_decision(
     assert twice[0] == twice[1]
 
 
+@pytest.mark.slow
 def test_two_replays_at_once_lose_no_event(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
     """Each of two replays at once may send an event that the other sends, and none is lost; a later one sends none."""
     events = {b"bad %d" % number for number in range(100)}
@@ -194,6 +197,7 @@ def test_two_replays_at_once_lose_no_event(tagstream: Command, environ: dict[str
     assert b"100 had been replayed before" in tagstream("dlq", "replay", environ=environ).stderr
 
 
+@pytest.mark.slow
 def test_a_record_that_is_no_note_keeps_no_letter_back(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
     """Under the key of a letter's note, a tombstone and records of another program say nothing: each letter is sent."""
     lay(settings)
@@ -213,6 +217,7 @@ def test_a_record_that_is_no_note_keeps_no_letter_back(tagstream: Command, envir
     assert b"7 had been replayed before" in again.stderr
 
 
+@pytest.mark.slow
 def test_answers_go_back_to_their_topic_and_all_others_to_content(
     tagstream: Command, environ: dict[str, str], settings: Settings
 ) -> None:
@@ -233,6 +238,7 @@ def test_answers_go_back_to_their_topic_and_all_others_to_content(
     assert len(contents(settings, settings.topics.reports)) == 9
 
 
+@pytest.mark.slow
 def test_a_replay_is_refused_with_its_reason(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
     """An event that is replayed too often, foreign, deleted or too large is refused with the reason; the others go."""
     count = "x-dlq-replay-count"
@@ -257,6 +263,7 @@ def test_a_replay_is_refused_with_its_reason(tagstream: Command, environ: dict[s
     assert (gone.returncode, b"5/99: the partition ends at" in gone.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_replay_to_another_topic_sends_the_event_there_once(
     tagstream: Command, environ: dict[str, str], settings: Settings
 ) -> None:
@@ -273,6 +280,7 @@ def test_a_replay_to_another_topic_sends_the_event_there_once(
         assert b"dead letters of dead letters" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_replayed_event_that_fails_again_is_a_new_dead_letter_until_its_limit(
     tagstream: Command,
     environ: dict[str, str],

@@ -21,7 +21,7 @@ from tests.integration.dead_letters.planted_letters import start_worker
 from tests.integration.running import Start, all_committed, all_written
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 GOOD = b'{"id": "after", "title": "t"}'
 
 

@@ -53,7 +53,7 @@ def by_people(observer: TopicObserver) -> list[Record]:
     return [record for record in observer.outcomes()[Destination.TAGGED] if b'"decider":"reviewer"' in (record.value or b"")]
 
 
-@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize("delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.slow)])
 def test_an_answer_supersedes_the_models_decision_and_a_bad_one_is_a_dead_letter(
     delivery: str, start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
@@ -100,6 +100,7 @@ def test_an_answer_supersedes_the_models_decision_and_a_bad_one_is_a_dead_letter
     assert after.duplicates == after.answers_repeated == 0
 
 
+@pytest.mark.slow
 def test_copies_for_audit_lie_beside_their_decisions(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """At a rate of one every tagged decision has its copy, with the same bytes; what a person is asked about anyway has none."""
     send(settings, plant(EVENTS, malformed=0, seed="audits"))
@@ -115,6 +116,7 @@ def test_copies_for_audit_lie_beside_their_decisions(start: Start, settings: Set
     assert {(one.value or b"").replace(b',"inclusion_probability":1.0', b"") for one in copies} == {one.value for one in tagged}
 
 
+@pytest.mark.slow
 def test_a_worker_without_the_topics_of_the_loop_says_so_and_decides_events(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_worker_without_the_topics_of_the_loop_says_so_and_decides_events(
     assert observer.audits() == []
 
 
+@pytest.mark.slow
 def test_answers_become_decisions_while_events_wait(
     start: Start, settings: Settings, observer: TopicObserver, publish_report: Callable[[object], None]
 ) -> None:

@@ -21,7 +21,7 @@ from tests.integration.running import SAME_MEMBER, Start, all_committed, get, ve
 from tests.pipes import fill
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 BEFORE, AFTER = 100, 400
 

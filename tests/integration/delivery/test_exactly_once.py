@@ -80,6 +80,7 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         return {"worker": ours.result(), "variants.unfenced": other.result()}
 
 
+@pytest.mark.slow
 def test_no_outcome_is_read_twice_under_faults(reports: dict[str, Report], publish_report: Callable[[object], None]) -> None:
     """With workers killed in and around a transaction, or frozen beyond the session, each outcome is read once."""
     report = reports["worker"]
@@ -90,6 +91,7 @@ def test_no_outcome_is_read_twice_under_faults(reports: dict[str, Report], publi
     assert report.verdict.duplicates == 0, str(report)
 
 
+@pytest.mark.slow
 def test_without_the_fence_outcomes_are_read_twice(
     reports: dict[str, Report], publish_report: Callable[[object], None]
 ) -> None:
@@ -186,6 +188,7 @@ def uncommitted(settings: Settings) -> int:
         reader.close()
 
 
+@pytest.mark.slow
 def test_exactly_once_does_not_start_on_a_broker_without_transactions(environ: dict[str, str]) -> None:
     """A worker that is configured for exactly once refuses to run with a weaker guarantee."""
     done = subprocess.run(

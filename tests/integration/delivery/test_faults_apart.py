@@ -39,6 +39,7 @@ def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
         client.close()
 
 
+@pytest.mark.slow
 def test_a_group_that_lost_its_offsets_begins_anew(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """A group without offsets begins at the oldest event: every event is decided again, the same way, and none is missed."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="offsets"))
@@ -57,6 +58,7 @@ def test_a_group_that_lost_its_offsets_begins_anew(start: Start, settings: Setti
     assert found.duplicates == EVENTS
 
 
+@pytest.mark.slow
 def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
@@ -115,6 +117,7 @@ async def in_transactions(settings: Settings, kept: list[Planted], dropped: list
         await producer.stop()
 
 
+@pytest.mark.slow
 def test_two_models_during_a_replacement_differ_only_from_each_other(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
@@ -159,6 +162,7 @@ def test_a_full_disk_does_not_matter_to_a_worker(
     assert verdict(observer, inputs).broken == []
 
 
+@pytest.mark.slow
 def test_a_member_with_a_name_of_its_own_keeps_its_partitions_over_a_restart(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:

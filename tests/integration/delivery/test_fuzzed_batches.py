@@ -8,7 +8,7 @@ import pytest
 from tagstream.stream.settings.settings import Settings
 from tests.hostile.fuzz import Delivered, deliver, plant, read_back
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 BATCHES, SEED = 300, 14
 
 

@@ -27,7 +27,7 @@ from tests.hostile.record import NUMBER, Hostile
 from tests.integration.running import RunningWorker, is_committed, written
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 FIRST = 1_000
 POLL_SECONDS = 0.25

@@ -54,6 +54,7 @@ def good(number: int) -> Row:
     return (None, json.dumps({"id": f"good-{number}", "title": f"Number {number}"}).encode(), [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", [0, GZIP])
 def test_a_header_name_that_is_not_utf_8_is_a_dead_letter(settings: Settings, worker: Process, codec: int) -> None:
     """The broker accepts the name and aiokafka raises on it; the stream goes on, and the name's bytes are kept."""
@@ -72,6 +73,7 @@ def test_a_header_name_that_is_not_utf_8_is_a_dead_letter(settings: Settings, wo
     assert dict(letter.headers)["__streams.errors.offset"] == b"1"
 
 
+@pytest.mark.slow
 def test_a_decompression_bomb_neither_stops_the_stream_nor_fills_memory(settings: Settings, worker: Process) -> None:
     """Three bombs of 256 MiB in 261 KB become dead letters with size and digest, and the events around them are decided."""
     batch = batch_of([good(1), (b"k", bytes(BOMB_BYTES), []), good(2)], codec=GZIP)

@@ -74,6 +74,7 @@ def test_a_gigabyte_of_large_events_in_a_megabyte(settings: Settings, fleet: Fle
     assert peak_bytes(worker) < MOST_BYTES
 
 
+@pytest.mark.slow
 def test_a_backlog_of_large_events_before_a_slow_model(settings: Settings, fleet: Fleet) -> None:
     """Of 420 valid events of 700 KB, 294 MB together, a worker takes as many as it can hold; all are decided."""
     whole = gzipped(event(700_000), 20)
@@ -108,6 +109,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_on_all_partitions_at_once(settings: Settings, fleet: Fleet, name: str) -> None:
     """A worker holds an inflated batch for each partition that it reads, so each of them gets three such batches."""

@@ -175,6 +175,7 @@ def test_an_event_that_kills_one_worker_and_its_trials_is_given_up(
     assert list((tmp_path / "state").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_with_several_workers_it_takes_no_more_than_one_death_of_each(
     environ: dict[str, str],
     settings: Settings,
@@ -208,6 +209,7 @@ def test_with_several_workers_it_takes_no_more_than_one_death_of_each(
     assert_decided_as_alone(settings, inputs, outcomes)
 
 
+@pytest.mark.slow
 def test_killing_workers_at_random_makes_no_dead_letter(
     environ: dict[str, str],
     settings: Settings,
@@ -262,6 +264,7 @@ def children(process: Process) -> list[int]:
     return [int(pid) for found in lists for pid in found.read_text().split()]
 
 
+@pytest.mark.slow
 def test_a_worker_stops_in_good_order_during_a_trial_and_the_next_one_holds_it(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
@@ -286,6 +289,7 @@ def test_a_worker_stops_in_good_order_during_a_trial_and_the_next_one_holds_it(
     assert_decided_as_alone(settings, inputs, observer.outcomes())
 
 
+@pytest.mark.slow
 def test_a_joining_worker_waits_for_no_suspect(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """A worker that decides suspects one at a time hands the others back when the group changes, and when it stops."""
     send(settings, plant(2_000, malformed=0, seed="suspects"))

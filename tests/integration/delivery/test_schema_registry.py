@@ -150,6 +150,7 @@ def test_while_the_registry_is_down_no_event_is_lost_or_blamed(
     assert ids(observer.outcomes()[Destination.REVIEW]) == ["a"]
 
 
+@pytest.mark.slow
 def test_an_unknown_schema_is_a_dead_letter_that_a_replay_decides(
     registry: Registry,
     settings: Settings,

@@ -162,6 +162,7 @@ def test_events_of_three_shapes_get_the_decisions_of_classify(
     )
 
 
+@pytest.mark.slow
 def test_three_topics_of_three_shapes_are_read_by_one_group(
     environ: dict[str, str],
     observer: TopicObserver,
@@ -207,6 +208,7 @@ def test_three_topics_of_three_shapes_are_read_by_one_group(
     assert worker.stop() == 0
 
 
+@pytest.mark.slow
 def test_three_shapes_are_conserved_while_workers_are_struck(
     environ: dict[str, str],
     observer: TopicObserver,

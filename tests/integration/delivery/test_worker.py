@@ -172,6 +172,7 @@ def test_a_loaded_worker_stops_in_time_and_hands_over(start: Start, settings: Se
     assert sum(observer.sample().written.values()) == 2_000
 
 
+@pytest.mark.slow
 def test_a_group_that_changes_in_order_repeats_nothing(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """Workers that join and leave under load commit their outcomes before they give partitions up: no event is decided twice."""
     send(settings, plant(3_000, malformed=30, seed="orderly"))
@@ -190,6 +191,7 @@ def test_a_group_that_changes_in_order_repeats_nothing(start: Start, settings: S
     assert sum(observer.sample().written.values()) == 3_000
 
 
+@pytest.mark.slow
 def test_the_lag_counts_events_in_buffers(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """Events that are fetched and wait behind another partition's are not in hand and count as lag."""
     send_to(settings, plant(2, malformed=0, seed="lag"), [0, 1])
@@ -224,6 +226,7 @@ def test_two_workers_share_the_partitions_on_one_host(start: Start, settings: Se
     assert all(worker.metric("tagstream_events_published_total") > 0 for worker in (first, second))
 
 
+@pytest.mark.slow
 def test_the_producer_is_idempotent(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """On Apache Kafka the broker knows the worker's producer by an id: a retried send is not written twice."""
     worker = start()

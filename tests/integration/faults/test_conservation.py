@@ -1,6 +1,6 @@
 """Promise 1 on Apache Kafka: every event has exactly one outcome, through every fault of workers, network and brokers.
 
-A few faults are part of `make test`; `make faults` has all of them.
+A few faults of workers are part of `make test`, a few of network and brokers of `make test-rest`; `make faults` has all of them.
 """
 
 from collections import Counter
@@ -116,7 +116,11 @@ WITH_THE_MODEL = (
     ),
 )
 WITH_THE_STUB = (
-    pytest.param(Matrix(model="stub", faults=FEW_OF_ALL, events=10_000, answers=1_000, stranger=11, nodes=1), id="stub-few"),
+    pytest.param(
+        Matrix(model="stub", faults=FEW_OF_ALL, events=10_000, answers=1_000, stranger=11, nodes=1),
+        id="stub-few",
+        marks=pytest.mark.slow,
+    ),
     pytest.param(
         Matrix(model="stub", faults=OF_ALL, events=40_000, answers=10_000, stranger=110, nodes=3),
         id="stub",

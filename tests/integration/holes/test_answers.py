@@ -235,6 +235,7 @@ def test_with_a_key_only_signed_answers_become_decisions(scene: Scene, keys: Cal
     assert "takes answers that are signed" in " ".join(said.split())
 
 
+@pytest.mark.slow
 def test_without_a_key_what_no_console_can_have_said_is_refused(scene: Scene, tagstream: Command) -> None:
     """A label that the worker's own bundle lacks, a version of nobody, and a time to come are dead letters; the doctor warns of the rest."""
     scene.worker()
@@ -256,6 +257,7 @@ def test_without_a_key_what_no_console_can_have_said_is_refused(scene: Scene, ta
     assert "not signed: whoever may write" in " ".join(said.split())
 
 
+@pytest.mark.slow
 def test_answers_from_before_the_key_are_signed_by_an_import(
     scene: Scene, keys: Callable[..., str], tagstream: Command, tmp_path: Path
 ) -> None:
@@ -279,6 +281,7 @@ def test_answers_from_before_the_key_are_signed_by_an_import(
     assert scene.codes() == []
 
 
+@pytest.mark.slow
 def test_a_record_beyond_what_a_bundle_gives_costs_the_console_little(scene: Scene) -> None:
     """Of 30,000 labels, of 10,000 reasons: they are left out, the item of the other event is shown, and memory stays far below the limit."""
     labels = [f"label-{number}" for number in range(30_000)]

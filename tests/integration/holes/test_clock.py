@@ -12,7 +12,7 @@ from tests.integration.holes.console_process import Console, ask, event_of
 from tests.integration.running import Start, all_committed, all_written, ended
 from tests.waiting import HANG_SECONDS
 
-pytestmark = [pytest.mark.broker, pytest.mark.needs("faketime")]
+pytestmark = [pytest.mark.broker, pytest.mark.needs("faketime"), pytest.mark.slow]
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 # Brokers refuse records that are written more than an hour ahead of their own clock.

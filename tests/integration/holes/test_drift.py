@@ -16,7 +16,7 @@ from tests.integration.command_line import Command
 from tests.integration.running import RunningWorker
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.needs("promtool")]
+pytestmark = [pytest.mark.broker, pytest.mark.needs("promtool"), pytest.mark.slow]
 
 WINDOW = 100
 SUBJECTS = ("image", "translation", "deployment", "song", "forecast", "parser", "camera", "pipeline")

@@ -135,6 +135,7 @@ def test_an_avro_value_becomes_no_more_than_its_bytes_allow(environ: dict[str, s
     assert codes(found["dlq"]) == {b"too_large"}
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_a_dead_letter_of_nothing_costs_four_times_its_event_at_most(
     environ: dict[str, str], start_worker: StartWorker, tagstream: Command
@@ -163,6 +164,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_registry_that_misbehaves_is_blamed_and_no_event(
@@ -186,6 +188,7 @@ def test_a_registry_that_misbehaves_is_blamed_and_no_event(
     assert found["dlq"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_schemas_that_go_round_in_circles_stop_nothing(environ: dict[str, str], start_worker: StartWorker) -> None:
     """A record in itself, types in types beyond any depth, and references in a circle are dead letters; the event behind them is decided."""
@@ -279,6 +282,7 @@ def test_a_network_that_never_ends_or_gives_no_number_is_refused(
     assert b"Traceback" not in found.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", ["a pipe", "/dev/zero", "/dev/urandom", "many labels"])
 def test_rows_without_an_end_are_refused_at_once(given: str, tmp_path: Path) -> None:
     """A pipe that nobody writes to, a device without an end, and a label for each of 300,000 rows are a sentence with code 2."""

@@ -15,7 +15,7 @@ from tests.integration.command_line import Command, lines
 from tests.integration.running import RunningWorker, Start
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 EVENTS = 5
 

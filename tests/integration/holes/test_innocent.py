@@ -21,7 +21,7 @@ from tagstream.stream.broker.processes import Process, Processes
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.waiting import LOG_CHARACTERS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 KILLS = 8
 # Words that the tiny bundle knows, in an order that no other text has.

@@ -11,7 +11,7 @@ from tagstream.stream.broker.processes import Processes
 from tests.integration.holes.console_process import Console, ask, event_of
 from tests.integration.running import peak_bytes
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 EVENTS, REVIEWERS = 60, 8
 SMALL, LARGE = 400, 600_000

@@ -18,7 +18,7 @@ from tests.integration.running import Start, ended, get
 from tests.postgres import postgres
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 ADDRESS = re.compile(r"the console: (http://\S+?)/?\s")
 # The model of the workers is sure of three events in four.

@@ -16,7 +16,7 @@ from tests.integration.holes.test_drift import WINDOW, reference, send, started
 from tests.integration.running import peak_bytes
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 MIB = 1024 * 1024
 MODEL = hashlib.sha256((DEFAULT_BUNDLE / "bundle.json").read_bytes()).hexdigest()

@@ -30,7 +30,7 @@ from tests.waiting import HANG_SECONDS
 
 __all__ = ["another", "promote", "rollout_environ", "rollout_settings", "start_real"]
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(900), pytest.mark.slow]
 
 EVENTS = 2_000
 

@@ -24,7 +24,7 @@ from tests.integration.rollout.judge import judge
 from tests.integration.running import RunningWorker
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(900), pytest.mark.slow]
 EVENTS = 12
 OLD = "2020-01-01T00:00:00.000Z"
 

@@ -155,6 +155,7 @@ def test_decisions_are_given_behind_slow_heads(tmp_path: Path) -> None:
         assert httpx.post(f"{running.url}/classify", content=EVENT, timeout=HANG_SECONDS).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 @pytest.mark.parametrize(
     "sent",
@@ -236,6 +237,7 @@ def test_more_rows_than_may_be_are_refused_before_they_are_made(tmp_path: Path) 
         assert peak_bytes(running.process) - before < 40 * MIB
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_two_names_of_a_proxy_are_none(console: Console) -> None:
     """In one header or in two: one of them may be the client's own."""

@@ -28,7 +28,7 @@ from tests.integration.command_line import Command
 from tests.integration.running import RunningWorker
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 EVENTS = 150
 SHARE = 0.2
 

@@ -39,7 +39,7 @@ from tests.integration.library.classifying import DEATH, Death, Step, Wrong, mod
 from tests.integration.running import SAME_MEMBER, all_committed, ended
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 EVENTS, FEW = 200, 40
 # Events that a process takes before it dies: six deaths leave some for the last one.

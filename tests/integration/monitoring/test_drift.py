@@ -86,6 +86,7 @@ def test_the_topic_names_the_planted_word_and_producer(
     assert PLANTED in for_people.stdout.decode()
 
 
+@pytest.mark.slow
 def test_without_the_drift_topic_a_worker_delivers_and_logs_its_findings(
     environ: dict[str, str], bundle_folder: Path, tagstream: Command, processes: Processes, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from tests.integration.command_line import Command, lines
 from tests.integration.running import Start, all_written
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 PARTITION, ACKNOWLEDGED = 3, 20
 

@@ -29,7 +29,7 @@ from tests.integration.running import all_written
 from tests.prometheus import rules
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.needs("prometheus")]
+pytestmark = [pytest.mark.broker, pytest.mark.needs("prometheus"), pytest.mark.slow]
 
 WORKERS = 2
 EVENTS, BAD = 3_000, 60

@@ -4,7 +4,7 @@ First an ordinary stream, which must raise no alert. Then five ways to drift, ea
 must raise its alert, and the topic `drift` must name what was planted. The rules are the shipped ones; only their durations are
 shorter (an hour is a minute, `for:` is 15 seconds), so that an alert fires here on less than it would in production.
 
-`make test` runs a short form of it, `make see-it-long` all of it.
+`make test-rest` runs a short form of it, `make see-it-long` all of it.
 """
 
 import itertools
@@ -38,7 +38,7 @@ from tests.integration.running import RunningWorker, all_written
 from tests.prometheus import FOR_SECONDS, rules
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.needs("prometheus")]
+pytestmark = [pytest.mark.broker, pytest.mark.needs("prometheus"), pytest.mark.slow]
 
 # The time after the last event until alerts are counted; rules are evaluated once a second.
 LATER_SECONDS = 5.0 + STEP_SECONDS + FOR_SECONDS

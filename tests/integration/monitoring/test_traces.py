@@ -72,7 +72,7 @@ def decided(observer: TopicObserver) -> list[Record]:
     return [*outcomes[Destination.TAGGED], *outcomes[Destination.REVIEW]]
 
 
-@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize("delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.slow)])
 def test_each_outcome_and_each_answer_is_in_its_producers_trace(
     delivery: str, start: Start, settings: Settings, observer: TopicObserver, receiver: Receiver
 ) -> None:
@@ -121,6 +121,7 @@ def dead_span(receiver: Receiver, topic: str) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_an_event_that_is_delivered_again_has_the_same_headers(
     start: Start, settings: Settings, observer: TopicObserver, receiver: Receiver
 ) -> None:
@@ -148,6 +149,7 @@ def without_clock(record: Record) -> bytes:
     return (record.value or b"").partition(b',"tagged_at"')[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["away", "stands still", "refuses"])
 def test_the_stream_needs_no_receiver(
     trouble: str, start: Start, settings: Settings, observer: TopicObserver, receiver: Receiver, closed_port: int

@@ -132,6 +132,7 @@ def took(found: dict[str, dict[str, Any]]) -> list[int]:
     return sorted(milliseconds(value["tagged_at"]) - milliseconds(value["decided_at"]) for value in found.values())
 
 
+@pytest.mark.slow
 def test_a_console_that_is_killed_goes_on_where_it_was(
     settings: Settings, start: Start, console: Callable[[], Console]
 ) -> None:

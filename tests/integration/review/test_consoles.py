@@ -80,6 +80,7 @@ def test_two_consoles_share_a_queue(settings: Settings, server: Postgres) -> Non
     )
 
 
+@pytest.mark.slow
 def test_without_the_topic_of_answers_nothing_is_followed(settings: Settings, server: Postgres) -> None:
     """The console could save nothing; the error has the next step."""
     absent = settings.model_copy(update={"topics": settings.topics.model_copy(update={"reviewed": "not-there"})})
@@ -91,6 +92,7 @@ def test_without_the_topic_of_answers_nothing_is_followed(settings: Settings, se
         until(lambda: is_ready(follower), "the answers are read")
 
 
+@pytest.mark.slow
 def test_topics_that_are_not_there_yet_are_done_without(settings: Settings, server: Postgres) -> None:
     """Audits and reports are an addition: the queue works before an operator has made their topics."""
     lean = settings.model_copy(

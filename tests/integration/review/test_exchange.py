@@ -55,6 +55,7 @@ def test_answers_leave_and_come_back_once(
     assert {answer_id(one) for one in answers_on(settings)} == {answer_id(first), answer_id(second)}
 
 
+@pytest.mark.slow
 def test_a_file_with_one_bad_line_sends_nothing(
     tagstream: Command, environ: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_file_with_one_bad_line_sends_nothing(
     assert "line 2 is no record of `reviewed`" in done.stderr.decode()
 
 
+@pytest.mark.slow
 def test_label_studio_gets_what_waits_and_its_answers_arrive(
     tagstream: Command, environ: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:

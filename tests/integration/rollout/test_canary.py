@@ -13,7 +13,7 @@ from tagstream.stream.settings.settings import Settings
 from tests.integration.command_line import Command
 from tests.integration.rollout.conftest import Producer, StartReal, altered, judged, records
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(1800), pytest.mark.slow]
 
 
 def test_a_share_of_the_keys_goes_to_the_challenger_and_only_grows(

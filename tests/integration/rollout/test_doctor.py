@@ -9,7 +9,7 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tests.integration.command_line import Command, lines
 from tests.integration.rollout.conftest import StartReal
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 
 def test_the_doctor_names_the_bundle_that_decides(

@@ -30,7 +30,7 @@ from tests.integration.rollout.conftest import Producer, StartReal, altered, jud
 from tests.integration.running import ended
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(1800), pytest.mark.slow]
 AT = "2026-01-01T00:00:00.000Z"
 
 

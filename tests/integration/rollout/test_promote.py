@@ -67,6 +67,7 @@ def test_three_workers_change_their_model_at_one_point_in_the_log(
     assert then.splitlines()[0].startswith(f"{timestamp(begun_ms)}: epoch 1, tiny 2 ")
 
 
+@pytest.mark.slow
 def test_a_change_under_exactly_once_is_the_same_point_in_the_log(
     start_real: StartReal, rollout_settings: Settings, promote: Callable[[str], bytes]
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_change_under_exactly_once_is_the_same_point_in_the_log(
     assert set(found.by_epoch) == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_a_change_of_a_group_with_two_topics_begins_at_a_place_of_each(
     start_real: StartReal,
     rollout_settings: Settings,
@@ -111,6 +113,7 @@ def test_a_change_of_a_group_with_two_topics_begins_at_a_place_of_each(
     assert f"{other}/0" in then
 
 
+@pytest.mark.slow
 def test_a_dead_letter_that_is_replayed_gets_the_model_of_its_new_place(
     start_real: StartReal,
     rollout_settings: Settings,
@@ -131,6 +134,7 @@ def test_a_dead_letter_that_is_replayed_gets_the_model_of_its_new_place(
     assert {one["model"]["version"] for one in decided} == {"2"}
 
 
+@pytest.mark.slow
 def test_kills_and_stops_beyond_the_session_give_no_event_two_models(
     start_real: StartReal, rollout_settings: Settings, promote: Callable[[str], bytes]
 ) -> None:

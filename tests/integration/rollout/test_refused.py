@@ -14,7 +14,7 @@ from tests.integration.rollout.conftest import Producer, StartReal, altered, beg
 from tests.unit.model_export.bundle.test_signature import new_keys
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(900), pytest.mark.slow]
 
 
 def test_a_worker_that_cannot_load_a_bundle_stops_the_change_and_not_the_stream(

@@ -28,7 +28,7 @@ from tests.integration.delivery.test_hostile import send, sendable
 from tests.integration.rollout.conftest import StartReal, altered, records, sent
 from tests.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(1800), pytest.mark.slow]
 BIN = Path(sys.executable).parent
 
 

@@ -22,7 +22,7 @@ from tests.integration.running import RunningWorker
 from tests.serving.running import NO_BROKER, Service, service
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(900), pytest.mark.slow]
 EPOCH = "tagstream_rollout_epoch"
 
 

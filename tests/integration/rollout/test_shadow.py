@@ -78,6 +78,7 @@ def metric(process: Process, name: str, **labels: str) -> float:
     )
 
 
+@pytest.mark.slow
 def test_a_follower_writes_what_both_say_and_no_text(
     start_real: StartReal,
     start_shadow: StartShadow,
@@ -130,7 +131,7 @@ def test_a_follower_writes_what_both_say_and_no_text(
     assert not any(text.encode() in values for text in set(texts.values()) if " " in text)
 
 
-@pytest.mark.parametrize("fault", ["raises", "sleeps", "hangs"])
+@pytest.mark.parametrize("fault", ["raises", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("sleeps", "hangs"))])
 def test_no_challenger_touches_the_stream(
     start_real: StartReal, start_shadow: StartShadow, rollout_settings: Settings, another: Bundle, fault: str
 ) -> None:
@@ -167,6 +168,7 @@ def test_no_challenger_touches_the_stream(
     assert not any(text in shadow.output() for text in set(texts.values()) if " " in text)
 
 
+@pytest.mark.slow
 def test_the_champion_is_that_of_each_events_place_in_the_log(
     start_real: StartReal,
     start_shadow: StartShadow,
@@ -191,6 +193,7 @@ def test_the_champion_is_that_of_each_events_place_in_the_log(
     assert {one.champion.model.epoch for one in written(rollout_settings) if one.champion is not None} >= {"1", "2"}
 
 
+@pytest.mark.slow
 def test_a_follower_of_other_settings_says_that_the_stream_decides_otherwise(
     start_real: StartReal, start_shadow: StartShadow, rollout_settings: Settings, another: Bundle
 ) -> None:
@@ -204,6 +207,7 @@ def test_a_follower_of_other_settings_says_that_the_stream_decides_otherwise(
     assert "champion_differs" in shadow.output()
 
 
+@pytest.mark.slow
 def test_a_start_goes_on_behind_the_one_before(
     start_shadow: StartShadow, rollout_settings: Settings, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -221,6 +225,7 @@ def test_a_start_goes_on_behind_the_one_before(
     assert len(written(rollout_settings)) == 300
 
 
+@pytest.mark.slow
 def test_bad_input_is_a_sentence(tagstream: Command, rollout_environ: dict[str, str], tmp_path: Path, another: Bundle) -> None:
     """Each with the next step, and no traceback."""
     cases: list[tuple[tuple[str, ...], dict[str, str], int, str]] = [

@@ -79,6 +79,7 @@ def watch(processes: Processes, rollout_environ: dict[str, str], tmp_path: Path)
     return run
 
 
+@pytest.mark.slow
 def test_a_change_without_workers_is_refused_unless_it_is_asked_for(
     start_real: StartReal,
     rollout_settings: Settings,
@@ -122,6 +123,7 @@ def test_what_waits_follows_the_model_that_a_rollback_brings_back(
     assert set(all_decided(rollout_settings, 160).values()) == {"2"}
 
 
+@pytest.mark.slow
 def test_a_model_that_loads_nowhere_leaves_no_event_behind(
     start_real: StartReal,
     processes: Processes,
@@ -154,6 +156,7 @@ def test_a_model_that_loads_nowhere_leaves_no_event_behind(
     assert set(all_decided(rollout_settings, 100).values()) == {"2"}
 
 
+@pytest.mark.slow
 def test_a_rollback_takes_from_a_model_that_decides_what_it_has_not_begun(
     start_real: StartReal,
     rollout_settings: Settings,
@@ -182,6 +185,7 @@ def test_a_rollback_takes_from_a_model_that_decides_what_it_has_not_begun(
     assert {versions[f"e-{number}"] for number in range(later - 100, later)} == {"1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", ["SIGINT", "SIGTERM"])
 def test_a_signal_between_close_and_marks_waits_for_the_marks(
     change: StartCommand, start_real: StartReal, rollout_settings: Settings, tiny_bundle: Bundle, tmp_path: Path, sign: str
@@ -196,6 +200,7 @@ def test_a_signal_between_close_and_marks_waits_for_the_marks(
     assert set(all_decided(rollout_settings, len(events)).values()) == {"2"}
 
 
+@pytest.mark.slow
 def test_a_signal_before_the_close_gives_the_plan_up(
     change: StartCommand,
     start_real: StartReal,
@@ -215,6 +220,7 @@ def test_a_signal_before_the_close_gives_the_plan_up(
     assert (status["planned"], status["closing"], status["now"]["epoch"]) == (None, None, 0)  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_a_worker_finishes_what_a_killed_command_left_closing(
     change: StartCommand, start_real: StartReal, rollout_settings: Settings, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -235,6 +241,7 @@ def test_a_worker_finishes_what_a_killed_command_left_closing(
     assert marks[0]["by"].startswith("worker@")
 
 
+@pytest.mark.slow
 def test_a_watch_that_starts_later_finishes_what_was_left_closing(
     change: StartCommand,
     start_real: StartReal,

@@ -106,6 +106,7 @@ def refs(settings: Settings) -> dict[str, ModelRef]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [("challenger", "promote", "2"), ("champion", "roll_back", "1")], ids=["better", "worse"])
 def test_people_decide_which_of_two_models_stays(
     start_real: StartReal,
@@ -159,6 +160,7 @@ def rival(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     return bundles.read(tmp_path / "rival")
 
 
+@pytest.mark.slow
 def test_people_are_asked_about_drawn_disagreements_and_the_verdict_counts_their_answers(
     start_real: StartReal,
     processes: Processes,

@@ -18,7 +18,7 @@ from tests.integration.pages import Reader, steps
 from tests.integration.rollout.conftest import StartReal
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 PAGE = ROOT / "docs" / "wrong-tag.md"
 EVENT, RIGHT = "e-1", "other"

@@ -13,6 +13,8 @@ from tagstream.stream.cli.models import needs
 from tests.integration.command_line import Command
 from tests.waiting import HANG_SECONDS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 TICKETS = ROOT / "examples" / "tickets" / "gold.csv"

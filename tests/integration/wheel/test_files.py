@@ -13,6 +13,8 @@ from deploy.release.distributions import Distributions
 from tests.integration.wheel.conftest import EPOCH, ROOT
 from tests.lacking import lacking
 
+pytestmark = pytest.mark.slow
+
 # They run, build or test the project by programs and folders that the sdist has not.
 ONLY_IN_A_CHECKOUT = {
     ".dockerignore",

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from deploy.release.environment import Environment
 from tagstream import Tagger
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 TITLES = ("Feature stores in production", "Attention is all you need", " ", "Zero\u200bwidth")

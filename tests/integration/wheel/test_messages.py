@@ -69,12 +69,14 @@ def unknown(text: str, package: Path) -> list[str]:
     return [*MAKE.findall(text), *paths, *BY_NAME.findall(text)]
 
 
+@pytest.mark.slow
 def test_no_message_names_what_only_a_checkout_has(package: Path) -> None:
     """No target of make, no path outside the package, no name on an index; a page of `docs` is in the package."""
     found = [(name, bad) for name, text in texts(package) for bad in unknown(text, package)]
     assert found == []
 
 
+@pytest.mark.slow
 def test_no_help_names_what_only_a_checkout_has(installed: Environment, package: Path) -> None:
     """As for messages, in the help of every verb."""
     said = installed.run("python", "-c", HELP).decode()
@@ -82,6 +84,7 @@ def test_no_help_names_what_only_a_checkout_has(installed: Environment, package:
     assert unknown(said, package) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "bad"),
     [

@@ -19,6 +19,8 @@ from deploy.release.release import release
 from tests.integration.wheel.conftest import ROOT, lend_packages
 from tests.lacking import lacking
 
+pytestmark = pytest.mark.slow
+
 VERSION = "9.9.9"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example.com")

@@ -59,6 +59,7 @@ def test_a_worker_that_runs_for_less_is_judged_since_its_start() -> None:
     assert found.judged.seconds == pytest.approx(25)
 
 
+@pytest.mark.slow
 def test_memory_has_a_bound() -> None:
     """At most ten minutes of snapshots are kept, five seconds apart, for any number of looks."""
     stream, kept = Stream(), History()

@@ -8,8 +8,8 @@ from docs.generate.metrics_page import page
 from tests.unit.monitoring.metrics.test_controller import documented_of_a_controller
 from tests.unit.monitoring.metrics.test_http import documented_of_a_service
 from tests.unit.monitoring.metrics.test_metrics import documented
-from tests.unit.monitoring.metrics.test_quality import documented_of_a_console
 from tests.unit.monitoring.metrics.test_shadow import documented_of_a_follower
+from tests.unit.monitoring.quality.test_metrics import documented_of_a_console
 
 ROOT = Path(__file__).parents[4]
 

@@ -54,6 +54,7 @@ def test_promtool_accepts_the_configuration_and_its_rules(name: str) -> None:
     promtool("check", "config", FOLDER / name)
 
 
+@pytest.mark.slow
 @needs_promtool
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_promtool_finds_the_rules_doing_what_the_cases_say(path: Path) -> None:
