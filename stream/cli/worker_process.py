@@ -67,11 +67,11 @@ def main(settings: Settings) -> None:
                 watch=watch,
                 tracing=tracing,
                 warm=lambda: in_time(warm, settings),
-                page=_page,
+                page=page_of_worker,
             )
 
 
-def _page() -> Page:
+def page_of_worker() -> Page:
     """Alarms and figures, loaded once somebody looks."""
     from tagstream.monitoring.server.page import WorkerPage
 
