@@ -69,7 +69,7 @@ class Door:
 
     def until(self, done: Callable[[], bool]) -> Loaded:
         """
-        What it has loaded, once its work is done and it has been looked at again.
+        The lines by file that the door has loaded, once the door's work is done and the files were written down once more.
 
         Raises:
             NotLoadedError: It has ended, or was not done in time.
@@ -108,7 +108,7 @@ def door(words: list[str], environ: dict[str, str]) -> Iterator[Door]:
 
 
 def answers(url: str, body: bytes | None = None) -> str:
-    """What an address answers; empty while it does not."""
+    """The body of an address's answer; empty while the address does not answer, or answers with an error."""
     try:
         answer = httpx.request(
             "POST" if body else "GET", url, content=body, headers={"Content-Type": "application/json"}, timeout=MOST_SECONDS

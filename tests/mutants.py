@@ -30,8 +30,8 @@ class Mutant:
         file: Relative to the root.
         old: A text that is in the file exactly once.
         new: The text in its place.
-        breaks: What a worker does wrong then.
-        test: The fastest test that fails then, as `path::name`.
+        breaks: The fault of a worker with this mutant, in one sentence.
+        test: The fastest test that fails with this mutant, as `path::name`.
     """
 
     name: str

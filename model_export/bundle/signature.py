@@ -143,7 +143,7 @@ def require_signed(bundle: Bundle, signature: bytes | None, keys: Sequence[Path]
         file.write_bytes(signature)
         for key in keys:
             try:
-                # Nothing but the signed files is ever read; the cache has its mark beside them.
+                # Only the signed files are read. A cache keeps its mark beside them.
                 verifier = library.Config().use_elliptic_key_verifier(public_key=key).set_ignore_unsigned_files(True)
             except _faults() as error:
                 msg = f"the key {key} cannot be used ({_words(error)}). Next: name files with public keys in PEM in rollout.bundle_keys, or after --key."

@@ -34,7 +34,7 @@ class Document:
 
 
 class Page(Protocol):
-    """What a browser asks for. It is loaded once somebody looks, and its history is there by then."""
+    """The page for a browser. The server loads the page at the first request for it; the history of the page is kept from the start."""
 
     @property
     def document(self) -> Document:

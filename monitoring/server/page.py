@@ -2,25 +2,17 @@
 
 import base64
 import hashlib
-import time
-from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
-from prometheus_client import CollectorRegistry
 
 from tagstream.monitoring.alarms import alarms
 from tagstream.monitoring.figures.compute import figures, trouble_of
 from tagstream.monitoring.figures.history import Windows
 from tagstream.monitoring.health import Verdict
 from tagstream.monitoring.screen import screen
-from tagstream.monitoring.server import application as server
 from tagstream.monitoring.server.application import WORKER, Document
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 FILES = Path(__file__).parent / "page"
 
@@ -40,17 +32,6 @@ class WorkerPage:
         return msgspec.json.encode(
             {"ready": found.ready, "why": found.why, "figures": seen, "alarms": alarms(seen), "screen": screen(seen)}
         )
-
-
-def application(
-    registry: CollectorRegistry,
-    verdict: Callable[[], Verdict],
-    *,
-    names: Iterable[str] = (),
-    now: Callable[[], float] = time.time,
-) -> "WSGIApplication":
-    """The application of `server.application` with this page."""
-    return server.application(registry, verdict, names=names, page=WorkerPage, now=now)
 
 
 @cache

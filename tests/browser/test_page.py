@@ -12,13 +12,13 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tagstream.monitoring.health import Verdict
-from tagstream.monitoring.server.page import application
 from tagstream.monitoring.server.server import serve
 from tests.foreign.labels import MANY
 from tests.hostile.markup import FOREIGN, HOSTILE
 from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
 from tests.observations import DIGEST, LABELS, Stream, reference
 from tests.waiting import until
+from tests.worker_page import application
 
 pytestmark = pytest.mark.browser
 

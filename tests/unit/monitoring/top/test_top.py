@@ -18,7 +18,6 @@ from tagstream.monitoring.figures.history import History
 from tagstream.monitoring.figures.snapshot import of_families
 from tagstream.monitoring.health import STARTING, Verdict
 from tagstream.monitoring.screen import DASH, screen
-from tagstream.monitoring.server.page import application
 from tagstream.monitoring.server.server import serve
 from tagstream.monitoring.top import panel, top
 from tagstream.monitoring.top.panel import Frame
@@ -30,6 +29,7 @@ from tagstream.stream.settings.metrics_address import NoPortError, own_address
 from tagstream.stream.settings.settings import Settings
 from tests.foreign.labels import MANY
 from tests.observations import LABELS, Stream
+from tests.worker_page import application
 
 READY = Verdict(ready=True, why="6 partitions")
 NOBODY = "127.0.0.1:9"

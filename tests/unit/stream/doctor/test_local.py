@@ -9,7 +9,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tagstream.monitoring.health import Progress, Verdict
-from tagstream.monitoring.server.page import application
 from tagstream.monitoring.server.server import serve
 from tagstream.stream.deliver.crash import guard as crash_guard
 from tagstream.stream.deliver.crash.guard import open_guard
@@ -22,6 +21,7 @@ from tagstream.stream.worker import process
 from tests.fakes import Clock
 from tests.observations import Stream
 from tests.unit.stream.deliver.crash.fake_trials import FakeTrials
+from tests.worker_page import application
 
 NO_BROKER = "127.0.0.1:1"
 
