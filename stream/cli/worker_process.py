@@ -12,10 +12,12 @@ from tagstream.monitoring.server.application import Page
 from tagstream.stream import logs
 from tagstream.stream.cli.framed import framed_pipeline_of
 from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
-from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.deliver.fatal import NotStartedError, die
+from tagstream.stream.rollout.part import part_of
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.allocator import limit_fragmentation
+from tagstream.stream.worker.part import MakePart
 
 log = logs.logger("tagstream.worker")
 
@@ -68,7 +70,13 @@ def main(settings: Settings) -> None:
                 tracing=tracing,
                 warm=lambda: in_time(warm, settings),
                 page=_page,
+                parts=parts_of(settings, pipeline, metrics),
             )
+
+
+def parts_of(settings: Settings, pipeline: Pipeline, metrics: Metrics) -> list[MakePart]:
+    """What a worker does beside the delivery. Where rules decide, no change of the model is followed: a person has said that no model may."""
+    return [functools.partial(part_of, settings, pipeline, metrics.rollout)] if pipeline.decider.kind == "model" else []
 
 
 def _page() -> Page:

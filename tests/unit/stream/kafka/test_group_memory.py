@@ -16,9 +16,9 @@ from kafka.errors import (
 
 from tagstream.stream.contract.rollout import RolloutRecordError
 from tagstream.stream.kafka import group_memory
-from tagstream.stream.kafka import rollout_topic as topic
 from tagstream.stream.kafka.group_memory import GroupMemory, remembered_epoch
-from tagstream.stream.kafka.rollout_topic import rollout_topic
+from tagstream.stream.rollout import topic
+from tagstream.stream.rollout.topic import rollout_topic
 from tagstream.stream.settings.rollout import Rollout
 from tagstream.stream.settings.settings import Settings
 

@@ -26,14 +26,14 @@ from tagstream.stream.contract.rollout import (
 )
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Pipeline
-from tagstream.stream.decide.rolled import bundle_name
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError
 from tagstream.stream.kafka.errors import NotAuthorizedError, unreachable
+from tagstream.stream.rollout import part as rollout
+from tagstream.stream.rollout.deciders import bundle_name
 from tagstream.stream.rollout.epochs import Epochs
+from tagstream.stream.rollout.part import WorkerRollout
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker import rollout
-from tagstream.stream.worker.rollout import WorkerRollout
-from tests.unit.stream.decide.test_rolled import stored
+from tests.unit.stream.rollout.test_deciders import stored
 from tests.unit.stream.rollout.test_epochs import change, folded, plan, start
 from tests.waiting import HANG_SECONDS
 
@@ -242,7 +242,7 @@ def test_a_topic_that_is_made_while_a_worker_runs_holds_its_next_partitions(
         await worker.part.admit(batch(1), lambda: False)
         assert worker.said == []
         there["content"] = PLACE.topic_id
-        worker.part.look_again()
+        worker.part.assigned()
         await worker.part.admit(batch(6), lambda: False)
         assert pipeline.decider.model.digest == new.digest
 
@@ -278,7 +278,7 @@ def test_a_topic_that_is_lost_ends_a_worker_at_its_start_with_2_and_later_with_i
         nonlocal is_lost
         await worker.part.admit(batch(1), lambda: False)
         is_lost = True
-        worker.part.look_again()
+        worker.part.assigned()
         with pytest.raises(DeliveryError, match="way back"):
             await worker.part.admit(batch(2), lambda: False)
 
@@ -316,7 +316,7 @@ def test_a_worker_that_gets_partitions_as_it_ends_does_end(
 
     async def test(worker: OneWorker) -> None:
         await worker.part.admit(batch(1), lambda: False)
-        worker.part.look_again()
+        worker.part.assigned()
 
     worker.work(test)
 

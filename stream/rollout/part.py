@@ -23,23 +23,24 @@ from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import Partition, RolloutRecord, RolloutRecordError, WorkerState
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.decide.pipeline import Decider, Pipeline
-from tagstream.stream.decide.rolled import NotReadyError, RolledDeciders
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError
 from tagstream.stream.kafka.group_memory import GroupMemory
-from tagstream.stream.kafka.rollout_topic import (
+from tagstream.stream.logs import logger
+from tagstream.stream.rollout.deciders import NotReadyError, RolledDeciders
+from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.rollout.gate import Gate
+from tagstream.stream.rollout.left_closing import FINISH_SECONDS, LeftClosing
+from tagstream.stream.rollout.reach import SaidReach
+from tagstream.stream.rollout.topic import (
     LOADING_SECONDS,
     RolloutReader,
     make_workers_topic,
     rollout_reader,
     rollout_topic,
 )
-from tagstream.stream.logs import logger
-from tagstream.stream.rollout.epochs import Epochs, Models
-from tagstream.stream.rollout.gate import Gate
-from tagstream.stream.rollout.left_closing import FINISH_SECONDS, LeftClosing
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker.reach import SaidReach, Say
+from tagstream.stream.worker.part import Membership, Say, WorkerPart
 
 LOOK_SECONDS = 0.1
 # As long as a client's metadata live: a topic that is made while the worker runs is found within this time.
@@ -155,7 +156,7 @@ class WorkerRollout:
     async def _finish(self) -> None:
         """Write the marks that a controller has left out, where this worker's user may; the events that are held begin then."""
         # Once in the life of few workers.
-        from tagstream.stream.kafka.rollout import controlling
+        from tagstream.stream.rollout.control import controlling
         from tagstream.stream.rollout.controller import ControllerError
 
         try:
@@ -255,7 +256,7 @@ class WorkerRollout:
                 return
             await asyncio.sleep(LOOK_SECONDS)
 
-    def look_again(self) -> None:
+    def assigned(self) -> None:
         """Partitions were assigned: their events wait until it is known again whether there is a rollout, which may have begun meanwhile."""
         if self._gate is None and self._error is None:
             self._known.clear()
@@ -438,3 +439,9 @@ async def _within(seconds: float, event: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+
+
+def part_of(settings: Settings, pipeline: Pipeline, metrics: RolloutMetrics, membership: Membership) -> WorkerPart:
+    """A worker's part in the changes of its model."""
+    say = membership.sender(settings.rollout.workers_topic)
+    return WorkerRollout(settings, pipeline, metrics=metrics, member=membership.member, say=say, memory=membership.memory)
