@@ -3,7 +3,7 @@
 import functools
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tagstream.model_export.verify import VERIFY_SECONDS
 from tagstream.monitoring.metrics.metrics import Metrics
@@ -14,10 +14,13 @@ from tagstream.stream.cli.framed import framed_pipeline_of
 from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.deliver.fatal import NotStartedError, die
-from tagstream.stream.rollout.part import part_of
+from tagstream.stream.rollout.search import Following, RolloutSearch
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.allocator import limit_fragmentation
-from tagstream.stream.worker.part import MakePart
+from tagstream.stream.worker.part import MakePart, Membership, WorkerPart
+
+if TYPE_CHECKING:
+    from tagstream.stream.rollout.part import WorkerRollout
 
 log = logs.logger("tagstream.worker")
 
@@ -76,7 +79,25 @@ def main(settings: Settings) -> None:
 
 def parts_of(settings: Settings, pipeline: Pipeline, metrics: Metrics) -> list[MakePart]:
     """What a worker does beside the delivery. Where rules decide, no change of the model is followed: a person has said that no model may."""
-    return [functools.partial(part_of, settings, pipeline, metrics.rollout)] if pipeline.decider.kind == "model" else []
+    if pipeline.decider.kind != "model":
+        return []
+    if settings.rollout.bundles:
+        _follower()
+
+    def search(membership: Membership) -> WorkerPart:
+        def follow(topic_ids: dict[str, str], works: bool) -> Following:  # noqa: FBT001 - as `Follow`
+            return _follower()(settings, pipeline, metrics.rollout, membership, topic_ids, works=works)
+
+        return RolloutSearch(settings, follow)
+
+    return [search]
+
+
+def _follower() -> "type[WorkerRollout]":
+    """What follows a change of the model: loaded at the start where there is a place for bundles, else once there is a topic."""
+    from tagstream.stream.rollout.part import WorkerRollout
+
+    return WorkerRollout
 
 
 def _page() -> Page:

@@ -15,7 +15,9 @@ from tagstream.stream.rollout.control import (
     workers_of,
 )
 from tagstream.stream.rollout.epochs import Epochs
-from tagstream.stream.rollout.topic import LOADING_SECONDS, OPTIONS_OF_WORKERS, rollout_reader, rollout_topic
+from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.search import LOADING_SECONDS
+from tagstream.stream.rollout.topic import OPTIONS_OF_WORKERS, rollout_reader
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
 

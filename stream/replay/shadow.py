@@ -43,7 +43,8 @@ from tagstream.stream.rollout.deciders import RolledDeciders
 from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.rollout.gate import Gate
 from tagstream.stream.rollout.operations import require_group
-from tagstream.stream.rollout.topic import rollout_reader, rollout_topic
+from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
 
 # As workers do: a rollout that begins while this runs is found within this time.

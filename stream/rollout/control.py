@@ -62,16 +62,15 @@ from tagstream.stream.rollout.controller import (
     unbegun,
 )
 from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.rollout.presence import require_never_begun, rollout_topic
+from tagstream.stream.rollout.search import LOADING_SECONDS
 from tagstream.stream.rollout.topic import (
-    LOADING_SECONDS,
     METADATA_MS,
     MOST_BYTES,
     OPTIONS_OF_WORKERS,
     RolloutReader,
     make_topic,
-    require_never_begun,
     rollout_reader,
-    rollout_topic,
 )
 from tagstream.stream.settings.settings import Settings
 

@@ -49,7 +49,8 @@ from tagstream.stream.rollout.controller import FencedError
 from tagstream.stream.rollout.deciders import NotReadyError, depot_of, require_labels
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.left_closing import FINISH_SECONDS
-from tagstream.stream.rollout.topic import rollout_reader, rollout_topic
+from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
 
 # A worker looks for the topic every 15 s, and then says what it has.

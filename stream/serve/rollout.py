@@ -16,7 +16,8 @@ from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.logs import logger
 from tagstream.stream.rollout.deciders import NotReadyError, RolledDeciders, of_arm
 from tagstream.stream.rollout.epochs import Epochs, Models
-from tagstream.stream.rollout.topic import rollout_reader, rollout_topic
+from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
 
 LOOK_SECONDS = 0.1

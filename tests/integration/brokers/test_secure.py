@@ -21,7 +21,7 @@ from tagstream.stream.kafka import admin, errors
 from tagstream.stream.kafka.credentials import client_options
 from tagstream.stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, Role, lines, rights
 from tagstream.stream.rollout import operations
-from tagstream.stream.rollout.topic import rollout_topic
+from tagstream.stream.rollout.presence import rollout_topic
 from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
 from tests.faults.inputs import plant
