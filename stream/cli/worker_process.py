@@ -2,6 +2,7 @@
 
 import functools
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,7 +15,7 @@ from tagstream.stream.cli.framed import framed_pipeline_of
 from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.deliver.fatal import NotStartedError, die
-from tagstream.stream.rollout.search import Following, RolloutSearch
+from tagstream.stream.rollout.search import RolloutSearch
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.allocator import limit_fragmentation
 from tagstream.stream.worker.part import MakePart, Membership, WorkerPart
@@ -27,9 +28,13 @@ log = logs.logger("tagstream.worker")
 T = TypeVar("T")
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, *, parts: Sequence[MakePart] = ()) -> None:
     """
     Run until stopped; ends in SystemExit.
+
+    Args:
+        settings: All of them.
+        parts: What this worker does beside the delivery, and beside what its settings ask for.
 
     Raises:
         BundleError: The bundle is refused. One that does not end to load ends the process.
@@ -73,7 +78,7 @@ def main(settings: Settings) -> None:
                 tracing=tracing,
                 warm=lambda: in_time(warm, settings),
                 page=_page,
-                parts=parts_of(settings, pipeline, metrics),
+                parts=[*parts_of(settings, pipeline, metrics), *parts],
             )
 
 
@@ -85,7 +90,7 @@ def parts_of(settings: Settings, pipeline: Pipeline, metrics: Metrics) -> list[M
         _follower()
 
     def search(membership: Membership) -> WorkerPart:
-        def follow(topic_ids: dict[str, str], works: bool) -> Following:  # noqa: FBT001 - as `Follow`
+        def follow(topic_ids: dict[str, str], works: bool) -> WorkerPart:  # noqa: FBT001 - as `Follow`
             return _follower()(settings, pipeline, metrics.rollout, membership, topic_ids, works=works)
 
         return RolloutSearch(settings, follow)

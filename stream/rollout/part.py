@@ -33,7 +33,7 @@ from tagstream.stream.rollout.reach import SaidReach
 from tagstream.stream.rollout.search import LOOK_SECONDS, SEARCH_SECONDS, seconds_to_begin, topics_of, within
 from tagstream.stream.rollout.topic import RolloutReader, make_workers_topic, rollout_reader
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker.part import Membership
+from tagstream.stream.worker.part import Membership, WorkerPart
 
 # From one line on events that were held to the next.
 HELD_SECONDS = 60.0
@@ -42,7 +42,7 @@ LEAVE_SECONDS = 1.0
 log = logger("tagstream.rollout")
 
 
-class WorkerRollout:
+class WorkerRollout(WorkerPart):
     """One worker's part. For one event loop; models are loaded in a thread beside."""
 
     def __init__(
@@ -354,7 +354,7 @@ class WorkerRollout:
                 "rollout_state_unsaid", why=f"{type(error).__name__}: {error}", consequence="the model cannot be changed"
             )
 
-    async def leave(self, *_: Any, **__: Any) -> None:
+    async def leave(self) -> None:
         """Take the word back, since the worker ends in good order: the next process has another name in the group."""
         self._left = True
         if self._said is None:

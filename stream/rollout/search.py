@@ -7,7 +7,7 @@ A worker whose settings name a place for bundles loads the rest at its start. Wi
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from tagstream.model_export.verify import TRIAL_SECONDS
 from tagstream.stream.contract.rollout import RolloutRecordError
@@ -16,6 +16,7 @@ from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.logs import logger
 from tagstream.stream.rollout.presence import rollout_topic
 from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.part import WorkerPart
 
 LOOK_SECONDS = 0.1
 # A worker fetches a bundle, tries it in a process of its own, loads it and takes its memory before it says that it is ready.
@@ -28,24 +29,11 @@ SEARCH_SECONDS = 15.0
 log = logger("tagstream.rollout")
 
 
-class Following(Protocol):
-    """Follows the topic that was found; the verbs are those of `WorkerPart`."""
-
-    async def run(self) -> None:
-        """As `WorkerPart.run`."""
-
-    async def admit(self, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
-        """As `WorkerPart.admit`."""
-
-    async def leave(self) -> None:
-        """As `WorkerPart.leave`."""
+Follow = Callable[[dict[str, str], bool], WorkerPart]
+"""Makes the part that follows the topic, of the ids of the topics and of whether an event has begun without it."""
 
 
-Follow = Callable[[dict[str, str], bool], Following]
-"""Makes what follows the topic, of the ids of the topics and of whether an event has begun without it."""
-
-
-class RolloutSearch:
+class RolloutSearch(WorkerPart):
     """One worker's search. For one event loop."""
 
     def __init__(self, settings: Settings, follow: Follow, fail: Callable[[BaseException], NoReturn] = die) -> None:
@@ -60,7 +48,7 @@ class RolloutSearch:
         self._settings = settings
         self._follow = follow
         self._fail = fail
-        self._following: Following | None = None
+        self._following: WorkerPart | None = None
         self._error: BaseException | None = None
         # Set once it is known whether there is a rollout: until then no event may begin.
         self._known = asyncio.Event()
@@ -115,8 +103,8 @@ class RolloutSearch:
             self._known.clear()
             self._wake.set()
 
-    async def leave(self, *_: Any, **__: Any) -> None:
-        """As `WorkerPart`."""
+    async def leave(self) -> None:
+        """What follows the topic leaves."""
         if self._following is not None:
             await self._following.leave()
 

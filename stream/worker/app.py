@@ -31,7 +31,7 @@ from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.drift import DriftObserver, watch_of
 from tagstream.stream.worker.faust_app import App, QueuedStream, faust_app, plain_sender, raw_topic, sender
-from tagstream.stream.worker.part import MakePart, Membership, WorkerPart
+from tagstream.stream.worker.part import MakePart, Membership, WorkerPart, told
 from tagstream.stream.worker.position import AnswersTopic, PositionReporter
 from tagstream.stream.worker.references import References
 
@@ -134,7 +134,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
     content = Delivery(
         decide=tracing.deciding(functools.partial(decided, guard, pipeline.publications), settings.topics.content),
         send=send,
-        observer=tracing.observing(drift or metrics),
+        observer=tracing.observing(told(drift or metrics, joined)),
         progress=progress,
         settings=settings,
         guard=guard,
@@ -169,8 +169,15 @@ def _joined(app: App, makes: Sequence[MakePart], memory: GroupMemory) -> list[Wo
     parts = [make(membership) for make in makes]
     for part in parts:
         app.task(part.run)
-        app.on_before_shutdown.connect(part.leave, weak=False)
+        app.on_before_shutdown.connect(_left(part), weak=False)
     return parts
+
+
+def _left(part: WorkerPart) -> Callable[..., Awaitable[None]]:
+    async def leave(*_: Any, **__: Any) -> None:
+        await part.leave()
+
+    return leave
 
 
 def _admission(parts: Sequence[WorkerPart]) -> Admit | None:
