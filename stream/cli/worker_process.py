@@ -77,7 +77,7 @@ def main(settings: Settings, *, parts: Sequence[MakePart] = ()) -> None:
                 watch=watch,
                 tracing=tracing,
                 warm=lambda: in_time(warm, settings),
-                page=_page,
+                page=page_of_worker,
                 parts=[*parts_of(settings, pipeline, metrics), *parts],
             )
 
@@ -105,7 +105,7 @@ def _follower() -> "type[WorkerRollout]":
     return WorkerRollout
 
 
-def _page() -> Page:
+def page_of_worker() -> Page:
     """Alarms and figures, loaded once somebody looks."""
     from tagstream.monitoring.server.page import WorkerPage
 

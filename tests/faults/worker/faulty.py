@@ -16,7 +16,7 @@ import tagstream.stream.worker.faust_app
 import tagstream.stream.worker.process
 from tagstream.monitoring.observer import NullObserver, Observer
 from tagstream.stream import logs
-from tagstream.stream.cli.worker_process import parts_of
+from tagstream.stream.cli.worker_process import page_of_worker, parts_of
 from tagstream.stream.contract.event import Limits
 from tagstream.stream.contract.outcome import Decide
 from tagstream.stream.decide.from_settings import decider_of
@@ -77,6 +77,7 @@ def main() -> None:
             answering=answering,
             tracing=tracing,
             parts=parts_of(settings, pipeline, metrics),
+            page=page_of_worker,
         )
 
 
