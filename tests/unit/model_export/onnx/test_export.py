@@ -475,7 +475,7 @@ def test_rows_with_labels_that_a_bundle_lacks_calibrate_nothing(built: Made, tmp
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize(("training", "levels"), [({}, True), ({"quick": {}}, False), ({"level_sources": False}, False)])
+@pytest.mark.parametrize(("training", "levels"), [({}, True), ({"level_sources": False}, False)])
 def test_sources_are_levelled_as_the_bundle_has_it(
     built: Made, tmp_path: Path, training: dict[str, object], *, levels: bool
 ) -> None:
