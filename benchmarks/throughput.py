@@ -28,7 +28,7 @@ from tagstream.stream.broker import broker
 from tagstream.stream.contract.rollout import BundleName
 from tagstream.stream.kafka import admin, producer
 from tagstream.stream.kafka.reading import reader
-from tagstream.stream.kafka.rollout import controlling
+from tagstream.stream.rollout.control import controlling
 from tagstream.stream.settings.loading import load
 from tagstream.stream.settings.settings import Settings
 

@@ -91,9 +91,9 @@ def canary(
     """
     import msgspec
 
-    from tagstream.stream.change.operations import Audience, RolloutError
     from tagstream.stream.cli.show import rollout
     from tagstream.stream.contract.rollout import Guards
+    from tagstream.stream.rollout.operations import Audience, RolloutError
 
     audience = Audience(
         share=share, unit=None if unit is None else unit.value, sources=tuple(sorted(set(source))) if source else None

@@ -2,8 +2,9 @@
 
 import functools
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tagstream.model_export.verify import VERIFY_SECONDS
 from tagstream.monitoring.metrics.metrics import Metrics
@@ -12,19 +13,28 @@ from tagstream.monitoring.server.application import Page
 from tagstream.stream import logs
 from tagstream.stream.cli.framed import framed_pipeline_of
 from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
-from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.deliver.fatal import NotStartedError, die
+from tagstream.stream.rollout.search import RolloutSearch
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.allocator import limit_fragmentation
+from tagstream.stream.worker.part import MakePart, Membership, WorkerPart
+
+if TYPE_CHECKING:
+    from tagstream.stream.rollout.part import WorkerRollout
 
 log = logs.logger("tagstream.worker")
 
 T = TypeVar("T")
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, *, parts: Sequence[MakePart] = ()) -> None:
     """
     Run until stopped; ends in SystemExit.
+
+    Args:
+        settings: All of them.
+        parts: What this worker does beside the delivery, and beside what its settings ask for.
 
     Raises:
         BundleError: The bundle is refused. One that does not end to load ends the process.
@@ -68,7 +78,31 @@ def main(settings: Settings) -> None:
                 tracing=tracing,
                 warm=lambda: in_time(warm, settings),
                 page=page_of_worker,
+                parts=[*parts_of(settings, pipeline, metrics), *parts],
             )
+
+
+def parts_of(settings: Settings, pipeline: Pipeline, metrics: Metrics) -> list[MakePart]:
+    """What a worker does beside the delivery. Where rules decide, no change of the model is followed: a person has said that no model may."""
+    if pipeline.decider.kind != "model":
+        return []
+    if settings.rollout.bundles:
+        _follower()
+
+    def search(membership: Membership) -> WorkerPart:
+        def follow(topic_ids: dict[str, str], works: bool) -> WorkerPart:  # noqa: FBT001 - as `Follow`
+            return _follower()(settings, pipeline, metrics.rollout, membership, topic_ids, works=works)
+
+        return RolloutSearch(settings, follow)
+
+    return [search]
+
+
+def _follower() -> "type[WorkerRollout]":
+    """What follows a change of the model: loaded at the start where there is a place for bundles, else once there is a topic."""
+    from tagstream.stream.rollout.part import WorkerRollout
+
+    return WorkerRollout
 
 
 def page_of_worker() -> Page:

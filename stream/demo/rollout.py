@@ -21,9 +21,9 @@ from tagstream.model_export.bundle import manifest as manifests
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.stream.broker.ports import free_ports
 from tagstream.stream.broker.processes import Processes, tail
-from tagstream.stream.change.operations import history
 from tagstream.stream.contract.rollout import Verdict
 from tagstream.stream.demo.program import COMMAND, Program, ProgramError, environment
+from tagstream.stream.rollout.operations import history
 from tagstream.stream.rollout.verdict import Decision
 from tagstream.stream.settings.settings import Settings
 

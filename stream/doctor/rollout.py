@@ -10,12 +10,14 @@ from tagstream.stream.contract.rollout import Plan, RolloutRecord, RolloutRecord
 from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
-from tagstream.stream.kafka.rollout import (
+from tagstream.stream.rollout.control import (
     OPTIONS_OF_RECORDS,
     workers_of,
 )
-from tagstream.stream.kafka.rollout_topic import LOADING_SECONDS, OPTIONS_OF_WORKERS, rollout_reader, rollout_topic
 from tagstream.stream.rollout.epochs import Epochs
+from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.search import LOADING_SECONDS
+from tagstream.stream.rollout.topic import OPTIONS_OF_WORKERS, rollout_reader
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
 

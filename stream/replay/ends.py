@@ -21,12 +21,12 @@ from tagstream.stream.contract.published import DecidedEvent, Order, read_decisi
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.from_settings import decider_of, pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Draw, Pipeline
-from tagstream.stream.decide.rolled import depot_of
 from tagstream.stream.kafka import admin, sizes
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.replay.comparison import Decided, decided, decided_of
+from tagstream.stream.rollout.deciders import depot_of
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
 

@@ -23,7 +23,6 @@ import msgspec
 
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.vocabulary import Arm, ShadowFailure, Stage
-from tagstream.stream.change.operations import require_group
 from tagstream.stream.contract.event import ContentEvent, Record
 from tagstream.stream.contract.outcome import ModelRef, NeedsReview, Outcome, Publication, Tagged, timestamp
 from tagstream.stream.contract.refusal import Refusal
@@ -31,19 +30,21 @@ from tagstream.stream.contract.rollout import Guards
 from tagstream.stream.contract.shadow import BatchTimes, Shadowed, ShadowSide, shadow_side, slice_name, write_shadowed
 from tagstream.stream.decide.from_settings import draw_of, pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Draw, Pipeline
-from tagstream.stream.decide.rolled import RolledDeciders
 from tagstream.stream.kafka import admin, sizes
 from tagstream.stream.kafka.producer import VerbatimSender, verbatim_sender
 from tagstream.stream.kafka.reading.content import ContentMember, content_member
 from tagstream.stream.kafka.rights import Operation, shadow_group
-from tagstream.stream.kafka.rollout_topic import rollout_reader, rollout_topic
 from tagstream.stream.logs import logger
 from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.replay.comparison import Comparison, decided_of, slices_of
 from tagstream.stream.replay.ends import EndError, Sample, as_workers_decide, require_same_labels
 from tagstream.stream.replay.published import PublishedBeside
+from tagstream.stream.rollout.deciders import RolledDeciders
 from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.rollout.gate import Gate
+from tagstream.stream.rollout.operations import require_group
+from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
 
 # As workers do: a rollout that begins while this runs is found within this time.

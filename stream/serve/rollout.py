@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import Self
 
 from tagstream.stream.decide.pipeline import Pipeline
-from tagstream.stream.decide.rolled import NotReadyError, RolledDeciders, of_arm
-from tagstream.stream.kafka.rollout_topic import rollout_reader, rollout_topic
 from tagstream.stream.logs import logger
+from tagstream.stream.rollout.deciders import NotReadyError, RolledDeciders, of_arm
 from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
 
 LOOK_SECONDS = 0.1

@@ -22,7 +22,7 @@ from tagstream.stream.contract.outcome import Decide
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import Guard, Unguarded, decided
-from tagstream.stream.deliver.delivery import Deliveries, Delivery, Send, Transact
+from tagstream.stream.deliver.delivery import Admit, Deliveries, Delivery, Send, Transact
 from tagstream.stream.deliver.fatal import die, end
 from tagstream.stream.deliver.hooks import UNTRACED, TracingHooks
 from tagstream.stream.kafka.group_memory import GroupMemory
@@ -31,9 +31,9 @@ from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.drift import DriftObserver, watch_of
 from tagstream.stream.worker.faust_app import App, QueuedStream, faust_app, plain_sender, raw_topic, sender
+from tagstream.stream.worker.part import MakePart, Membership, WorkerPart, told
 from tagstream.stream.worker.position import AnswersTopic, PositionReporter
 from tagstream.stream.worker.references import References
-from tagstream.stream.worker.rollout import WorkerRollout
 
 log = logger("tagstream.app")
 TICK_SECONDS = 1.0
@@ -101,7 +101,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
     guard: Guard | None = None,
     answers: AnswersAgent | None = None,
     tracing: TracingHooks = UNTRACED,
-    follows_rollout: bool = False,
+    parts: Sequence[MakePart] = (),
 ) -> App:
     """
     The worker's application.
@@ -118,7 +118,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
         guard: Remembers which events killed a worker; None for no such memory.
         answers: Turns reviewers' answers into decisions; None where there is no topic of answers.
         tracing: Puts traces around deciding and observing.
-        follows_rollout: Look for the topic of a rollout, and begin no event before it is known whether there is one.
+        parts: What the worker does beside the delivery, and before an event begins.
     """
     app = faust_app(settings, idempotent=idempotent)
     app.group_memory = memory = GroupMemory(told=metrics.group_began)
@@ -129,18 +129,18 @@ def build(  # noqa: PLR0913 - parts are named arguments
     if settings.delivery == "exactly_once":
         app.transactions = Transactions(settings, lost=_lost(app), memory=memory)
     transact = app.transactions.deliver if app.transactions is not None else None
-    rollout = _rollout(app, settings, pipeline, metrics, memory) if follows_rollout else None
+    joined = _joined(app, parts, memory)
     send = sender(app, settings)
     content = Delivery(
         decide=tracing.deciding(functools.partial(decided, guard, pipeline.publications), settings.topics.content),
         send=send,
-        observer=tracing.observing(drift or metrics),
+        observer=tracing.observing(told(drift or metrics, joined)),
         progress=progress,
         settings=settings,
         guard=guard,
         stop=_breaker_stop(app, breaker_file(settings, pipeline), metrics=metrics, progress=progress, guard=guard),
         transact=transact,
-        admit=None if rollout is None else rollout.admit,
+        admit=_admission(joined),
         pace=app.pace,
     )
     _declare_agent(app, "classify", content, *settings.content_topics)
@@ -152,14 +152,12 @@ def build(  # noqa: PLR0913 - parts are named arguments
     app.delivery = Deliveries(content, of_answers)
     topics = settings.content_topics
     _report_position(app, PositionReporter(app, app.delivery, metrics, progress, guard, answers=topic, topics=topics))
-    _note_assignments(app, progress, drift, topic, rollout)
+    _note_assignments(app, progress, drift, topic, joined)
     return app
 
 
-def _rollout(app: App, settings: Settings, pipeline: Pipeline, metrics: Metrics, memory: GroupMemory) -> WorkerRollout | None:
-    """The part that follows a rollout; None where rules decide, since a person has said that no model may."""
-    if pipeline.decider.kind != "model":
-        return None
+def _joined(app: App, makes: Sequence[MakePart], memory: GroupMemory) -> list[WorkerPart]:
+    """The parts, which run beside the delivery and leave before the producer is flushed."""
 
     def member() -> str:
         try:
@@ -167,12 +165,33 @@ def _rollout(app: App, settings: Settings, pipeline: Pipeline, metrics: Metrics,
         except ConsumerNotStarted:
             return ""
 
-    say = plain_sender(app, settings.rollout.workers_topic)
-    found = WorkerRollout(settings, pipeline, metrics=metrics.rollout, member=member, say=say, memory=memory)
-    app.task(found.run)
-    # The producer is flushed after this.
-    app.on_before_shutdown.connect(found.leave, weak=False)
-    return found
+    membership = Membership(member=member, sender=functools.partial(plain_sender, app), memory=memory)
+    parts = [make(membership) for make in makes]
+    for part in parts:
+        app.task(part.run)
+        app.on_before_shutdown.connect(_left(part), weak=False)
+    return parts
+
+
+def _left(part: WorkerPart) -> Callable[..., Awaitable[None]]:
+    async def leave(*_: Any, **__: Any) -> None:
+        await part.leave()
+
+    return leave
+
+
+def _admission(parts: Sequence[WorkerPart]) -> Admit | None:
+    """Events begin once every part lets them."""
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return parts[0].admit
+
+    async def admit(taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
+        for part in parts:
+            await part.admit(taken, given_up)
+
+    return admit
 
 
 def _drift(
@@ -273,15 +292,15 @@ def _report_position(app: App, position: PositionReporter) -> None:
 
 
 def _note_assignments(
-    app: App, progress: Progress, drift: DriftObserver | None, answers: AnswersTopic | None, rollout: WorkerRollout | None
+    app: App, progress: Progress, drift: DriftObserver | None, answers: AnswersTopic | None, parts: Sequence[WorkerPart]
 ) -> None:
     @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
     async def assigned(_: App, partitions: set[TP], **__: Any) -> None:
         of_answers = {tp for tp in partitions if answers is not None and tp.topic == answers.name}
         events = partitions - of_answers
         progress.assigned(len(events))
-        if rollout is not None:
-            rollout.look_again()
+        for part in parts:
+            part.assigned()
         if drift is not None:
             drift.assigned(events)
         said = {}

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
 
@@ -30,6 +30,7 @@ from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.app import AnswersAgent, breaker_file, build
 from tagstream.stream.worker.ending import Worker, exit_on_early_stop
 from tagstream.stream.worker.faust_app import App
+from tagstream.stream.worker.part import MakePart
 from tagstream.stream.worker.topics import Surroundings, draw_for, has_drift_topic, has_references, look, takes_answers
 
 log = logger("tagstream.app")
@@ -55,6 +56,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
     tracing: TracingHooks = UNTRACED,
     warm: Callable[[], object] = lambda: None,
     page: Callable[[], Page] | None = None,
+    parts: Sequence[MakePart] = (),
 ) -> None:
     """
     Run a worker until it is told to stop; does not return normally.
@@ -70,6 +72,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
         tracing: Puts traces around deciding and observing.
         warm: Returns when the model has the memory that its largest batches need; called before the group is joined.
         page: Loads the worker's page at the first request for it; None for no page.
+        parts: What the worker does beside the delivery, and before an event begins.
 
     Raises:
         SystemExit: The worker has stopped.
@@ -110,7 +113,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
                 guard=guard,
                 answers=answers,
                 tracing=tracing,
-                follows_rollout=True,
+                parts=parts,
             )
             _work(app, settings, progress, guard)
 

@@ -14,11 +14,6 @@ import msgspec
 
 from tagstream.model_export.verify import TRIAL_SECONDS
 from tagstream.monitoring.metrics.controller import ControllerMetrics
-from tagstream.stream.change import operations
-from tagstream.stream.change.arm_size import ArmSize
-from tagstream.stream.change.operations import Audience, Begun, Entry, NoRolloutError, RolloutError, Standing, Then
-from tagstream.stream.change.watch import Judged, NothingWatchedError, Watch
-from tagstream.stream.change.watch import watch as watching
 from tagstream.stream.cli.show.metrics import metrics_at
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
@@ -35,9 +30,14 @@ from tagstream.stream.contract.rollout import (
     Start,
     Verdict,
 )
+from tagstream.stream.rollout import operations
+from tagstream.stream.rollout.arm_size import ArmSize
 from tagstream.stream.rollout.controller import ControllerError
 from tagstream.stream.rollout.epochs import Models
+from tagstream.stream.rollout.operations import Audience, Begun, Entry, NoRolloutError, RolloutError, Standing, Then
 from tagstream.stream.rollout.verdict import Decision
+from tagstream.stream.rollout.watch import Judged, NothingWatchedError, Watch
+from tagstream.stream.rollout.watch import watch as watching
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
 from tagstream.stream.terminal.text import counted

@@ -7,7 +7,7 @@ from typing import Any
 
 from tagstream.stream.broker.processes import Processes
 from tagstream.stream.contract.outcome import ModelRef
-from tagstream.stream.kafka.rollout_topic import rollout_topic
+from tagstream.stream.rollout.presence import rollout_topic
 from tests.faults.epochs.promoter import Promoter
 from tests.faults.inputs import Input
 from tests.faults.observer import TopicObserver

@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 
-import tagstream.stream.kafka.rollout
+import tagstream.stream.rollout.control
 from tagstream.stream.cli.main import main as command
 from tagstream.stream.contract.rollout import RolloutRecord
-from tagstream.stream.kafka.rollout import RolloutWriter
+from tagstream.stream.rollout.control import RolloutWriter
 
 # A signal and a point, as "SIGKILL after close": before or after fencing, and before a record is sent, within its transaction, or
 # after its commit.
@@ -62,7 +62,7 @@ class StruckWriter(RolloutWriter):
 
 def main() -> None:
     """Run the command of the arguments."""
-    tagstream.stream.kafka.rollout.RolloutWriter = StruckWriter  # type: ignore[misc]
+    tagstream.stream.rollout.control.RolloutWriter = StruckWriter  # type: ignore[misc]
     sys.argv[1:] = ["rollout", *sys.argv[1:], "--why", "a fault run"]
     command()
 

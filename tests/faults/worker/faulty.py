@@ -16,7 +16,7 @@ import tagstream.stream.worker.faust_app
 import tagstream.stream.worker.process
 from tagstream.monitoring.observer import NullObserver, Observer
 from tagstream.stream import logs
-from tagstream.stream.cli.worker_process import page_of_worker
+from tagstream.stream.cli.worker_process import page_of_worker, parts_of
 from tagstream.stream.contract.event import Limits
 from tagstream.stream.contract.outcome import Decide
 from tagstream.stream.decide.from_settings import decider_of
@@ -76,6 +76,7 @@ def main() -> None:
             watch=watch,
             answering=answering,
             tracing=tracing,
+            parts=parts_of(settings, pipeline, metrics),
             page=page_of_worker,
         )
 

@@ -16,12 +16,12 @@ from kafka.structs import OffsetAndMetadata
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.stream.broker import BrokerUnavailable
 from tagstream.stream.broker.processes import Process, Processes
-from tagstream.stream.change import operations
 from tagstream.stream.contract.rollout import RolloutRecordError
 from tagstream.stream.kafka import admin, errors
 from tagstream.stream.kafka.credentials import client_options
 from tagstream.stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, Role, lines, rights
-from tagstream.stream.kafka.rollout_topic import rollout_topic
+from tagstream.stream.rollout import operations
+from tagstream.stream.rollout.presence import rollout_topic
 from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
 from tests.faults.inputs import plant

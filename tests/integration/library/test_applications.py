@@ -5,6 +5,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
@@ -160,3 +161,21 @@ def test_a_program_makes_the_decisions_of_answers_that_a_worker_makes(
     told = {"BROKERS": kafka.bootstrap, "REVIEWED": settings.topics.reviewed, "GROUP": f"{settings.group}-app"}
     program = started((str(ROOT / "examples/library/answers.py"),), {**own, **told})
     assert outcomes(own_settings, count, program) == expected, program.output()
+
+
+def test_a_part_of_ones_own_counts_what_its_worker_publishes(environ: dict[str, str], started: Started, tmp_path: Path) -> None:
+    """One file beside tagstream: by hour, each label as often as it was published, and the worker ends in good order."""
+    worker_environ = {**environ, **AUDIT, **DECIDED, "TAGSTREAM_METRICS_PORT": "0"}
+    settings = load(worker_environ, folder=ROOT).settings
+    count = written(settings)
+    counts = tmp_path / "counts.json"
+    worker = started((str(ROOT / "examples/library/tags_by_hour.py"), str(counts)), worker_environ)
+    found = outcomes(settings, count, worker)
+    worker.ask_to_end()
+    assert worker.wait(HANG_SECONDS)
+    assert worker.exit_code == 0, worker.output()
+    labelled = [json.loads(value + b"}") for name in ("tagged", "review") for _, value, _ in found[name].elements()]
+    by_label: Counter[str] = Counter()
+    for tags in json.loads(counts.read_text(encoding="utf-8")).values():
+        by_label.update(tags)
+    assert by_label == Counter(one["tag"] for one in labelled)

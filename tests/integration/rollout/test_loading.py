@@ -21,7 +21,7 @@ from tagstream.stream.contract.rollout import (
     RolloutRecord,
     write_rollout,
 )
-from tagstream.stream.kafka.rollout import content_partitions
+from tagstream.stream.rollout.control import content_partitions
 from tagstream.stream.settings.settings import Settings
 from tests.data import make_tiny_bundle
 from tests.data.make_endless_bundle import endless

@@ -11,13 +11,12 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from tagstream.stream.change import operations
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import BundleName, Challenger, Partition, WorkerState
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError, unreachable
-from tagstream.stream.kafka.rollout import ContentOnKafka, RolloutWriter, controlling
-from tagstream.stream.kafka.rollout_topic import rollout_reader
+from tagstream.stream.rollout import operations
+from tagstream.stream.rollout.control import ContentOnKafka, RolloutWriter, controlling
 from tagstream.stream.rollout.controller import (
     Controller,
     FencedError,
@@ -27,6 +26,7 @@ from tagstream.stream.rollout.controller import (
     Readiness,
 )
 from tagstream.stream.rollout.gate import Gate
+from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
 from tests.waiting import HANG_SECONDS
 

@@ -16,16 +16,16 @@ from kafka import KafkaProducer
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.stream.broker.processes import Processes
-from tagstream.stream.change import watched
-from tagstream.stream.change.operations import Begun, history
-from tagstream.stream.change.watch import Judged, Watch
 from tagstream.stream.contract.answers import Said, answer_to, write_answer
 from tagstream.stream.contract.outcome import ModelRef, timestamp
 from tagstream.stream.contract.published import DecidedEvent, read_decision
 from tagstream.stream.contract.rollout import Verdict
 from tagstream.stream.contract.shadow import Shadowed, ShadowSide, read_shadowed, write_shadowed
 from tagstream.stream.decide.pipeline import Draw
+from tagstream.stream.rollout import watched
+from tagstream.stream.rollout.operations import Begun, history
 from tagstream.stream.rollout.verdict import Decision
+from tagstream.stream.rollout.watch import Judged, Watch
 from tagstream.stream.settings.settings import Settings
 from tests.data import make_tiny_bundle
 from tests.integration.command_line import Command

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tagstream.stream.worker.rollout import WorkerRollout
+from tagstream.stream.rollout.part import WorkerRollout
 from tests.faults.worker.faulty import in_a_sentence, main
 
 

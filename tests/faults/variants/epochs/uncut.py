@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tagstream.stream.contract.event import ContentEvent, Record, Refusal
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.decide.pipeline import Decider
-from tagstream.stream.decide.rolled import RolledDeciders
+from tagstream.stream.rollout.deciders import RolledDeciders
 from tests.faults.worker.faulty import in_a_sentence, main
 from tests.faults.worker.stub import FaultyPipeline
 

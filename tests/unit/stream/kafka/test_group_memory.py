@@ -16,9 +16,9 @@ from kafka.errors import (
 
 from tagstream.stream.contract.rollout import RolloutRecordError
 from tagstream.stream.kafka import group_memory
-from tagstream.stream.kafka import rollout_topic as topic
 from tagstream.stream.kafka.group_memory import GroupMemory, remembered_epoch
-from tagstream.stream.kafka.rollout_topic import rollout_topic
+from tagstream.stream.rollout import presence
+from tagstream.stream.rollout.presence import rollout_topic
 from tagstream.stream.settings.rollout import Rollout
 from tagstream.stream.settings.settings import Settings
 
@@ -52,7 +52,7 @@ def asked(brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> dict[str, str] |
     def admin(_: Settings) -> Iterator[Brokers]:
         yield brokers
 
-    monkeypatch.setattr(topic, "admin", admin)
+    monkeypatch.setattr(presence, "admin", admin)
     return rollout_topic(SETTINGS)
 
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.stream.change.operations import champion_before
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.rollout import (
     MAX_EPOCH,
@@ -28,6 +27,7 @@ from tagstream.stream.contract.rollout import (
     write_rollout,
 )
 from tagstream.stream.rollout.epochs import MOST_LEAP, Epochs, Models
+from tagstream.stream.rollout.operations import champion_before
 
 MOMENT = "2026-01-01T00:00:00.000Z"
 A, B, C = (Partition(topic="content", topic_id="a", partition=number) for number in range(3))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tagstream.stream.decide.from_settings import pipeline_of
-from tagstream.stream.decide.rolled import NotReadyError, bundle_name
+from tagstream.stream.rollout.deciders import NotReadyError, bundle_name
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.serve import rollout
 from tagstream.stream.serve.rollout import ServeRollout

@@ -18,7 +18,6 @@ from tagstream.model_export.bundle.manifest import Manifest
 from tagstream.model_export.measure.slices import TEXT_SLICES
 from tagstream.model_export.verify import TRIAL_SECONDS, verify
 from tagstream.monitoring.vocabulary import few
-from tagstream.stream.change.arm_size import ArmSize, arm_size
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout import (
@@ -34,11 +33,11 @@ from tagstream.stream.contract.rollout import (
     WorkerState,
 )
 from tagstream.stream.contract.shadow import slice_name
-from tagstream.stream.decide.rolled import NotReadyError, depot_of, require_labels
 from tagstream.stream.kafka.consumer_group import look
 from tagstream.stream.kafka.errors import NotAuthorizedError
 from tagstream.stream.kafka.reading.log import log_of
-from tagstream.stream.kafka.rollout import (
+from tagstream.stream.rollout.arm_size import ArmSize, arm_size
+from tagstream.stream.rollout.control import (
     JOIN_SECONDS,
     Control,
     content_partitions,
@@ -46,10 +45,12 @@ from tagstream.stream.kafka.rollout import (
     epochs_now,
     workers_of,
 )
-from tagstream.stream.kafka.rollout_topic import rollout_reader, rollout_topic
 from tagstream.stream.rollout.controller import FencedError
+from tagstream.stream.rollout.deciders import NotReadyError, depot_of, require_labels
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.left_closing import FINISH_SECONDS
+from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
 
 # A worker looks for the topic every 15 s, and then says what it has.

@@ -26,14 +26,18 @@ from tagstream.stream.contract.rollout import (
 )
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Pipeline
-from tagstream.stream.decide.rolled import bundle_name
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError
 from tagstream.stream.kafka.errors import NotAuthorizedError, unreachable
+from tagstream.stream.kafka.group_memory import GroupMemory
+from tagstream.stream.rollout import part as rollout
+from tagstream.stream.rollout import search
+from tagstream.stream.rollout.deciders import bundle_name
 from tagstream.stream.rollout.epochs import Epochs
+from tagstream.stream.rollout.part import WorkerRollout
+from tagstream.stream.rollout.search import RolloutSearch
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker import rollout
-from tagstream.stream.worker.rollout import WorkerRollout
-from tests.unit.stream.decide.test_rolled import stored
+from tagstream.stream.worker.part import Membership
+from tests.unit.stream.rollout.test_deciders import stored
 from tests.unit.stream.rollout.test_epochs import change, folded, plan, start
 from tests.waiting import HANG_SECONDS
 
@@ -102,21 +106,21 @@ class OneWorker:
         self.said: list[WorkerState] = []
         self.taken_back: list[bytes] = []
         self.reach: list[WorkerReach] = []
-        self.part = WorkerRollout(
-            settings,
-            pipeline,
-            metrics=RolloutMetrics(CollectorRegistry()),
-            member=lambda: "a member",
-            say=self._say,
-            fail=self._fail,
-        )
+        membership = Membership(member=lambda: "a member", sender=lambda _: self._say, memory=GroupMemory())
+
+        def follow(topic_ids: dict[str, str], works: bool) -> WorkerRollout:
+            metrics = RolloutMetrics(CollectorRegistry())
+            self.following = WorkerRollout(settings, pipeline, metrics, membership, topic_ids, works=works, fail=self._fail)
+            return self.following
+
+        self.part = RolloutSearch(settings, follow, fail=self._fail)
 
         @contextlib.asynccontextmanager
         async def reader(*_: Any) -> AsyncIterator[Topic]:
             yield topic
 
         monkeypatch.setattr(rollout, "rollout_reader", reader)
-        monkeypatch.setattr(rollout, "rollout_topic", lambda _: {"content": PLACE.topic_id})
+        monkeypatch.setattr(search, "rollout_topic", lambda _: {"content": PLACE.topic_id})
         monkeypatch.setattr(rollout, "make_workers_topic", lambda _: None)
 
     def _fail(self, error: BaseException) -> NoReturn:
@@ -236,13 +240,13 @@ def test_a_topic_that_is_made_while_a_worker_runs_holds_its_next_partitions(
     topic = Topic(under(bundle_name(pipeline.decider)), *to(new, 1, 5))
     worker = OneWorker(settings, pipeline, topic, monkeypatch)
     there: dict[str, str] = {}
-    monkeypatch.setattr(rollout, "rollout_topic", lambda _: there or None)
+    monkeypatch.setattr(search, "rollout_topic", lambda _: there or None)
 
     async def test(worker: OneWorker) -> None:
         await worker.part.admit(batch(1), lambda: False)
         assert worker.said == []
         there["content"] = PLACE.topic_id
-        worker.part.look_again()
+        worker.part.assigned()
         await worker.part.admit(batch(6), lambda: False)
         assert pipeline.decider.model.digest == new.digest
 
@@ -261,7 +265,7 @@ def test_a_topic_that_is_lost_ends_a_worker_at_its_start_with_2_and_later_with_i
             raise lost
 
     worker = OneWorker(settings, pipeline, Topic(), monkeypatch)
-    monkeypatch.setattr(rollout, "rollout_topic", look)
+    monkeypatch.setattr(search, "rollout_topic", look)
 
     async def start(worker: OneWorker) -> None:
         await worker.end.wait()
@@ -272,13 +276,13 @@ def test_a_topic_that_is_lost_ends_a_worker_at_its_start_with_2_and_later_with_i
 
     is_lost = False
     worker = OneWorker(settings, pipeline, Topic(), monkeypatch)
-    monkeypatch.setattr(rollout, "rollout_topic", look)
+    monkeypatch.setattr(search, "rollout_topic", look)
 
     async def later(worker: OneWorker) -> None:
         nonlocal is_lost
         await worker.part.admit(batch(1), lambda: False)
         is_lost = True
-        worker.part.look_again()
+        worker.part.assigned()
         with pytest.raises(DeliveryError, match="way back"):
             await worker.part.admit(batch(2), lambda: False)
 
@@ -312,11 +316,11 @@ def test_a_worker_that_gets_partitions_as_it_ends_does_end(
 ) -> None:
     """It is told of both in the same moment."""
     worker = OneWorker(settings, pipeline, Topic(), monkeypatch)
-    monkeypatch.setattr(rollout, "rollout_topic", lambda _: None)
+    monkeypatch.setattr(search, "rollout_topic", lambda _: None)
 
     async def test(worker: OneWorker) -> None:
         await worker.part.admit(batch(1), lambda: False)
-        worker.part.look_again()
+        worker.part.assigned()
 
     worker.work(test)
 

@@ -52,17 +52,6 @@ from tagstream.stream.kafka.errors import (
 )
 from tagstream.stream.kafka.reading.log import Log, log_of
 from tagstream.stream.kafka.rights import Resource, Role, missing, rights
-from tagstream.stream.kafka.rollout_topic import (
-    LOADING_SECONDS,
-    METADATA_MS,
-    MOST_BYTES,
-    OPTIONS_OF_WORKERS,
-    RolloutReader,
-    make_topic,
-    require_never_begun,
-    rollout_reader,
-    rollout_topic,
-)
 from tagstream.stream.logs import logger
 from tagstream.stream.rollout.controller import (
     Controller,
@@ -73,6 +62,16 @@ from tagstream.stream.rollout.controller import (
     unbegun,
 )
 from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.rollout.presence import require_never_begun, rollout_topic
+from tagstream.stream.rollout.search import LOADING_SECONDS
+from tagstream.stream.rollout.topic import (
+    METADATA_MS,
+    MOST_BYTES,
+    OPTIONS_OF_WORKERS,
+    RolloutReader,
+    make_topic,
+    rollout_reader,
+)
 from tagstream.stream.settings.settings import Settings
 
 ASK_SECONDS = 0.25

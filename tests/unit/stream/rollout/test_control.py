@@ -14,13 +14,14 @@ from aiokafka.errors import (
 from kafka.errors import TransactionalIdAuthorizationFailedError
 
 from tagstream.stream.contract.rollout import BundleName, WorkerState
-from tagstream.stream.kafka import rollout, rollout_topic
 from tagstream.stream.kafka.admin import TopicDescription
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, unreachable
-from tagstream.stream.kafka.rollout import _explained, readiness_of
-from tagstream.stream.kafka.rollout_topic import rollout_reader
+from tagstream.stream.rollout import control as rollout
+from tagstream.stream.rollout import topic as rollout_topic
+from tagstream.stream.rollout.control import _explained, readiness_of
 from tagstream.stream.rollout.controller import Readiness
 from tagstream.stream.rollout.epochs import Models
+from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.security import Security
 from tagstream.stream.settings.settings import Settings
 

@@ -1,4 +1,4 @@
-"""The topic `rollout` on Kafka, as whoever follows it sees it: whether it is there, and its records from the first on."""
+"""The topic `rollout` on Kafka, as a follower sees it: its records from the first on."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,6 @@ from aiokafka.errors import (
     KafkaTimeoutError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
-    for_code,
 )
 from aiokafka.structs import TopicPartition
 from kafka.admin import KafkaAdminClient
@@ -21,7 +20,6 @@ from kafka.errors import (
     TopicAlreadyExistsError,
 )
 
-from tagstream.model_export.verify import TRIAL_SECONDS
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.rollout import (
     RolloutRecord,
@@ -41,6 +39,7 @@ from tagstream.stream.kafka.group_memory import remembered_epoch
 from tagstream.stream.kafka.rights import Operation, Resource, Right, missing
 from tagstream.stream.logs import logger
 from tagstream.stream.rollout.epochs import Epochs
+from tagstream.stream.rollout.presence import WAY_BACK, lost
 from tagstream.stream.settings.settings import Settings
 
 # The position moves past the marker of a transaction without a record, and no method of the client waits for that.
@@ -49,54 +48,9 @@ POLL_MS = 1_000
 # A record is a few kilobytes; a mark of each partition takes about a hundred bytes.
 MOST_BYTES = 4_000_000
 METADATA_MS = 15_000
-# A worker fetches a bundle, tries it in a process of its own, loads it and takes its memory before it says that it is ready.
-LOADING_SECONDS = TRIAL_SECONDS + 60.0
 GONE = (KafkaError, ConsumerStoppedError, TimeoutError)
-ABSENT = frozenset({UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno})
-WAY_BACK = 'docs/rollout-help.md, "The way back"'
 OPTIONS_OF_WORKERS = {"cleanup.policy": "compact"}
 log = logger("tagstream.rollout")
-
-
-def rollout_topic(settings: Settings) -> dict[str, str] | None:
-    """
-    The ids of the topic `rollout` and of the content topics by their names; None if there is no rollout.
-
-    Raises:
-        RolloutRecordError: There was one: the group has decided by its epochs, and the topic is gone, or this user may not know of it.
-        BrokerUnreachableError: No broker answered.
-    """
-    names = (settings.rollout.topic, *settings.content_topics)
-    with admin(settings) as client:
-        described = {topic["name"]: topic for topic in client.describe_topics(list(names))}
-        # Without the right to see a topic, brokers give the same answer for one that is not there.
-        if described[settings.rollout.topic]["error_code"] in ABSENT:
-            require_never_begun(settings, client)
-            return None
-    for name in names:
-        # A leader that is being elected, metadata that are not there yet: nothing is known, and the caller asks again.
-        if code := described[name]["error_code"]:
-            raise unreachable(settings, for_code(code)(name))
-    return {name: str(described[name]["topic_id"]) for name in names}
-
-
-def require_never_begun(settings: Settings, client: KafkaAdminClient) -> None:
-    """
-    The topic `rollout` is not there, which is right for a group that has decided by no epoch.
-
-    Raises:
-        RolloutRecordError: The group has decided by one.
-    """
-    if epoch := remembered_epoch(settings, client):
-        raise _lost(settings, epoch, "is not there, or this user may not see it")
-
-
-def _lost(settings: Settings, epoch: int, what: str) -> RolloutRecordError:
-    topic = settings.rollout.topic
-    return RolloutRecordError(
-        f"the group {settings.group} has decided by epoch {epoch} of the topic {topic}, and the topic {what}: it is not known which model decides. "
-        f"Next: grant READ on the topic, or fill it again from a copy; without one begin anew under another TAGSTREAM_ROLLOUT__TOPIC: {WAY_BACK}."
-    )
 
 
 Taken = Callable[[RolloutRecord, int, bool], None]
@@ -279,7 +233,7 @@ async def rollout_reader(settings: Settings, taken: Taken = lambda *_: None) -> 
         try:
             newest = (await reader.read_to(await reader.end())).newest
             if newest < remembered:
-                raise _lost(
+                raise lost(
                     settings,
                     remembered,
                     f"has no records of it: it was made again, or its end was lost (newest epoch {newest})",

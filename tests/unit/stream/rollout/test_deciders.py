@@ -14,11 +14,11 @@ from tagstream.model_export.bundle.model import Classifier, Prediction
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import NeedsReview, Tagged
 from tagstream.stream.contract.rollout import BundleName, Challenger, Partition
-from tagstream.stream.decide import rolled as decided
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.memory import needed_bytes
 from tagstream.stream.decide.pipeline import Decider, Pipeline
-from tagstream.stream.decide.rolled import NotReadyError, RolledDeciders, bundle_name
+from tagstream.stream.rollout import deciders as decided
+from tagstream.stream.rollout.deciders import NotReadyError, RolledDeciders, bundle_name
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.settings.settings import Settings
 from tests.unit.stream.rollout.test_epochs import change, folded, start

@@ -4,7 +4,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -12,14 +11,12 @@ from aiokafka.errors import KafkaError
 from tagstream.stream.contract.rollout import Mark, Partition, WorkerReach
 from tagstream.stream.deliver.fatal import DeliveryError
 from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.worker.part import Say
 
 # A worker says that it may begin the events of about so many seconds more than it has, so that it says it about once in that time.
 AHEAD_SECONDS = 1.0
 MOST_AHEAD_EVENTS = 256
 LEAST_SECONDS = 0.01
-
-Say = Callable[[bytes, bytes | None], Awaitable[Awaitable[Any]]]
-"""Queues key and value for the workers' topic, None to remove the key; the second await is the broker's confirmation."""
 
 
 class SaidReach:

@@ -5,7 +5,6 @@ Without the topic `rollout` it looks for it now and then, and does nothing else.
 """
 
 import asyncio
-import contextlib
 import random
 import socket
 import time
@@ -23,48 +22,38 @@ from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import Partition, RolloutRecord, RolloutRecordError, WorkerState
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.decide.pipeline import Decider, Pipeline
-from tagstream.stream.decide.rolled import NotReadyError, RolledDeciders
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError
-from tagstream.stream.kafka.group_memory import GroupMemory
-from tagstream.stream.kafka.rollout_topic import (
-    LOADING_SECONDS,
-    RolloutReader,
-    make_workers_topic,
-    rollout_reader,
-    rollout_topic,
-)
 from tagstream.stream.logs import logger
+from tagstream.stream.rollout.deciders import NotReadyError, RolledDeciders
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.gate import Gate
 from tagstream.stream.rollout.left_closing import FINISH_SECONDS, LeftClosing
+from tagstream.stream.rollout.reach import SaidReach
+from tagstream.stream.rollout.search import LOOK_SECONDS, SEARCH_SECONDS, seconds_to_begin, topics_of, within
+from tagstream.stream.rollout.topic import RolloutReader, make_workers_topic, rollout_reader
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker.reach import SaidReach, Say
+from tagstream.stream.worker.part import Membership, WorkerPart
 
-LOOK_SECONDS = 0.1
-# As long as a client's metadata live: a topic that is made while the worker runs is found within this time.
-SEARCH_SECONDS = 15.0
 # From one line on events that were held to the next.
 HELD_SECONDS = 60.0
 LEAVE_SECONDS = 1.0
-# Of a bundle: each is fetched within `rollout.fetch_seconds`.
-FILES = 3
 
 log = logger("tagstream.rollout")
 
 
-class WorkerRollout:
+class WorkerRollout(WorkerPart):
     """One worker's part. For one event loop; models are loaded in a thread beside."""
 
     def __init__(
         self,
         settings: Settings,
         pipeline: Pipeline,
-        *,
         metrics: RolloutMetrics,
-        member: Callable[[], str],
-        say: Say,
-        memory: GroupMemory | None = None,
+        membership: Membership,
+        topic_ids: dict[str, str],
+        *,
+        works: bool = False,
         fail: Callable[[BaseException], NoReturn] = die,
     ) -> None:
         """
@@ -74,18 +63,19 @@ class WorkerRollout:
             settings: Topics, bundles and bounds.
             pipeline: Is told which model decides.
             metrics: Show where it stands.
-            member: Gives the member id in the group; empty outside.
-            say: Sends a record to the workers' topic, without waiting for it.
-            memory: Of the group, which is told of each epoch; None for none.
+            membership: The worker's place in its group; the group's memory is told of each epoch.
+            topic_ids: The ids of the topic and of the content topics by name, as they were found.
+            works: Whether an event was let begin before the topic was there.
             fail: Ends the process.
         """
         self._settings = settings
         self._pipeline = pipeline
         self._metrics = metrics
-        self._member = member
-        self._say = say
-        self._memory = memory or GroupMemory()
+        self._member = membership.member
+        self._say = say = membership.sender(settings.rollout.workers_topic)
+        self._memory = membership.memory
         self._fail = fail
+        self._topic_ids = topic_ids
         self._reach = SaidReach(say, self._load, settings.produce_timeout_seconds)
         # Workers that hold the same events do not all begin to finish at once.
         self._left_closing = LeftClosing(FINISH_SECONDS * (1 + random.random()))  # noqa: S311 - no secret
@@ -95,9 +85,8 @@ class WorkerRollout:
         self._ending = False
         # Set once it is known whether there is a rollout, and which models it has: until then no event may begin.
         self._known = asyncio.Event()
-        self._wake = asyncio.Event()
         # Whether an event was let begin: until then a model that cannot be loaded is a matter of this worker's settings.
-        self._works = False
+        self._works = works
         # The epoch by whose champion the pipeline decides; None before the start.
         self._deciding: int | None = None
         # The last word to the controller, and its confirmation.
@@ -112,8 +101,8 @@ class WorkerRollout:
 
     async def run(self) -> None:
         """Follow the topic until this is cancelled. An error is raised to the events that wait (`admit`)."""
+        topic_ids = self._topic_ids
         try:
-            topic_ids = await self._found()
             async with rollout_reader(self._settings, self._taken) as reader:
                 try:
                     await self._begin(reader, topic_ids)
@@ -150,12 +139,12 @@ class WorkerRollout:
             await asyncio.sleep(LOOK_SECONDS)
             if time.monotonic() - looked > SEARCH_SECONDS:
                 looked = time.monotonic()
-                self._check_topics(topic_ids, await self._topic())
+                self._check_topics(topic_ids, await asyncio.to_thread(topics_of, self._settings))
 
     async def _finish(self) -> None:
         """Write the marks that a controller has left out, where this worker's user may; the events that are held begin then."""
         # Once in the life of few workers.
-        from tagstream.stream.kafka.rollout import controlling
+        from tagstream.stream.rollout.control import controlling
         from tagstream.stream.rollout.controller import ControllerError
 
         try:
@@ -182,12 +171,12 @@ class WorkerRollout:
         """
         rollout = self._settings.rollout
         # A model that is loaded first takes more time than a change.
-        bound = rollout.hold_seconds if self._deciding is not None else FILES * rollout.fetch_seconds + LOADING_SECONDS
+        bound = rollout.hold_seconds if self._deciding is not None else seconds_to_begin(self._settings)
         started = time.monotonic()
         try:
             async with asyncio.timeout(bound):
                 while not (self._known.is_set() or given_up()):
-                    await _within(LOOK_SECONDS, self._known)
+                    await within(LOOK_SECONDS, self._known)
                 await self._admit(taken, given_up)
         except TimeoutError as error:
             msg = (
@@ -254,33 +243,6 @@ class WorkerRollout:
             if given_up():
                 return
             await asyncio.sleep(LOOK_SECONDS)
-
-    def look_again(self) -> None:
-        """Partitions were assigned: their events wait until it is known again whether there is a rollout, which may have begun meanwhile."""
-        if self._gate is None and self._error is None:
-            self._known.clear()
-            self._wake.set()
-
-    async def _found(self) -> dict[str, str]:
-        """Wait until the topic is there; returns the ids of the topic and of the content topics by name."""
-        while True:
-            self._wake.clear()
-            if found := await self._topic():
-                return found
-            await _within(SEARCH_SECONDS, self._wake)
-
-    async def _topic(self) -> dict[str, str]:
-        """The ids of the content topics by name; empty where there is no rollout, or where no broker says whether there is one."""
-        try:
-            found = await asyncio.to_thread(rollout_topic, self._settings)
-        except BrokerUnreachableError as error:
-            log.warning(
-                "rollout_unknown", why=str(error), consequence="none as long as no event comes", again_seconds=SEARCH_SECONDS
-            )
-            return {}
-        if found is None and not self._wake.is_set():
-            self._known.set()
-        return found or {}
 
     async def _begin(self, reader: RolloutReader, topic_ids: dict[str, str]) -> None:
         epochs = await reader.read_to(await reader.end())
@@ -392,7 +354,7 @@ class WorkerRollout:
                 "rollout_state_unsaid", why=f"{type(error).__name__}: {error}", consequence="the model cannot be changed"
             )
 
-    async def leave(self, *_: Any, **__: Any) -> None:
+    async def leave(self) -> None:
         """Take the word back, since the worker ends in good order: the next process has another name in the group."""
         self._left = True
         if self._said is None:
@@ -431,10 +393,3 @@ class WorkerRollout:
     @staticmethod
     def _lost(error: BaseException) -> DeliveryError:
         return DeliveryError(f"it cannot be known which model decides: {error}")
-
-
-async def _within(seconds: float, event: asyncio.Event) -> None:
-    """Wait for an event, at most so long. `asyncio.wait_for` of Python 3.11 loses a cancellation that comes with the event."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

@@ -1,0 +1,80 @@
+"""The seam for what a worker does beside the delivery: `cli` hands a worker its parts, and the core knows none by name."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tagstream.monitoring.observer import Observation, Observer
+from tagstream.stream.kafka.group_memory import GroupMemory
+
+Say = Callable[[bytes, bytes | None], Awaitable[Awaitable[Any]]]
+"""Queues key and value for a topic, None to remove the key; the second await is the broker's confirmation."""
+
+
+class WorkerPart:
+    """
+    One part: by default it does nothing at any of these moments. For the worker's event loop.
+
+    An error of `run` is the part's own to report: the worker goes on without it, unless the part lets no further event begin.
+    """
+
+    async def run(self) -> None:
+        """Work beside the delivery until this is cancelled."""
+
+    async def admit(self, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
+        """
+        Wait until these events may begin. Return early once `given_up()` is true, because their partition is being revoked.
+
+        Raises:
+            DeliveryError: They may not begin, and no event is to blame; the worker ends.
+        """
+
+    def assigned(self) -> None:
+        """The worker has got other partitions."""
+
+    def published(self, observations: Sequence[Observation], now_ms: int) -> None:
+        """The broker has acknowledged these outcomes; `now_ms` is Unix milliseconds. Must neither raise nor block."""
+
+    async def leave(self) -> None:
+        """The worker ends in good order; the producer is flushed after this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """
+    A worker's place in its group, as a part sees it.
+
+    Attributes:
+        member: Gives the member id; empty outside the group.
+        sender: Of a topic, that which sends records to it.
+        memory: What the group's commits carry from one worker to the next.
+    """
+
+    member: Callable[[], str]
+    sender: Callable[[str], Say]
+    memory: GroupMemory
+
+
+MakePart = Callable[[Membership], WorkerPart]
+"""Makes a part of a worker, before the group is joined."""
+
+
+def told(observer: Observer, parts: Sequence[WorkerPart]) -> Observer:
+    """The observer, and behind it the parts that listen to what is published; the observer itself where none does."""
+    listening = [part for part in parts if type(part).published is not WorkerPart.published]
+    return _Told(observer, listening) if listening else observer
+
+
+class _Told:
+    """An observer that tells parts what is published."""
+
+    def __init__(self, observer: Observer, parts: Sequence[WorkerPart]) -> None:
+        self._observer = observer
+        self._parts = parts
+        self.received, self.stage = observer.received, observer.stage
+        self.model_raised, self.remembered = observer.model_raised, observer.remembered
+
+    def published(self, observations: Sequence[Observation], now_ms: int) -> None:
+        self._observer.published(observations, now_ms)
+        for part in self._parts:
+            part.published(observations, now_ms)
