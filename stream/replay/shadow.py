@@ -24,31 +24,23 @@ import msgspec
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.vocabulary import Arm, ShadowFailure, Stage
 from tagstream.stream.contract.event import ContentEvent, Record
-from tagstream.stream.contract.outcome import ModelRef, NeedsReview, Outcome, Publication, Tagged, timestamp
+from tagstream.stream.contract.outcome import NeedsReview, Outcome, Publication, Tagged, timestamp
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.contract.rollout import Guards
 from tagstream.stream.contract.shadow import BatchTimes, Shadowed, ShadowSide, shadow_side, slice_name, write_shadowed
 from tagstream.stream.decide.from_settings import draw_of, pipeline_of
-from tagstream.stream.decide.pipeline import Decider, Draw, Pipeline
+from tagstream.stream.decide.pipeline import Decider, Draw
 from tagstream.stream.kafka import admin, sizes
 from tagstream.stream.kafka.producer import VerbatimSender, verbatim_sender
 from tagstream.stream.kafka.reading.content import ContentMember, content_member
 from tagstream.stream.kafka.rights import Operation, shadow_group
 from tagstream.stream.logs import logger
 from tagstream.stream.registry.unframing import unframing_of
+from tagstream.stream.replay.champion import Batch, Champion, ShadowError, timed
 from tagstream.stream.replay.comparison import Comparison, decided_of, slices_of
-from tagstream.stream.replay.ends import EndError, Sample, as_workers_decide, require_same_labels
+from tagstream.stream.replay.ends import Sample, as_workers_decide, require_same_labels
 from tagstream.stream.replay.published import PublishedBeside
-from tagstream.stream.rollout.deciders import RolledDeciders
-from tagstream.stream.rollout.epochs import Epochs
-from tagstream.stream.rollout.gate import Gate
-from tagstream.stream.rollout.operations import require_group
-from tagstream.stream.rollout.presence import rollout_topic
-from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
 
-# As workers do: a rollout that begins while this runs is found within this time.
-SEARCH_SECONDS = 15.0
 # After so long without an event the brokers are asked whether they are up.
 QUIET_SECONDS = 30.0
 # A challenger is waited for in steps, so that the end of the process does not wait for it.
@@ -57,12 +49,6 @@ STEP_SECONDS = 0.2
 LAST_SECONDS = 3.0
 
 log = logger("tagstream.shadow")
-
-
-class ShadowError(Exception):
-    """The follower cannot go on: the message says why, and the next step. What was not committed is read again."""
-
-    exit_code = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,116 +92,11 @@ class ShadowTally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """What was decided of a batch, in its order, and the seconds that it took."""
-
-    publications: list[Publication]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """How a challenger failed on an event, or on a whole batch; `why` is the class of its exception, or the code of a dead letter."""
 
     kind: ShadowFailure
     why: str
-
-
-class Champion:
-    """The model that decides the stream, at each event's place in the log."""
-
-    def __init__(self, settings: Settings, opened: contextlib.AsyncExitStack) -> None:
-        """
-        Load the bundle of the settings.
-
-        Args:
-            settings: As a worker has them.
-            opened: Closes the reader of the rollout, if there is one.
-
-        Raises:
-            BundleError: The bundle is refused.
-            EndError: The settings name the keyword rules.
-        """
-        if settings.decider == "rules":
-            msg = "the stream decides by the keyword rules (decider), and a bundle cannot be compared with them. Next: set TAGSTREAM_DECIDER=model."
-            raise EndError(msg)
-        self._settings = settings
-        self._opened = opened
-        self._pipeline = pipeline_of(settings, unframe=unframing_of(settings))
-        self._gate: Gate | None = None
-        self._deciders: RolledDeciders | None = None
-        self._epochs: Epochs | None = None
-        self._looked = float("-inf")
-
-    @property
-    def decider(self) -> Decider:
-        """That of the settings: the pipeline asks for the decider of each event once there is a rollout."""
-        return self._pipeline.decider
-
-    async def admit(self, records: Sequence[Record], stop: threading.Event) -> bool:
-        """
-        Wait until it is known which model decides each of these records, all of them fetched.
-
-        Returns:
-            Whether it is; False where `stop` was set meanwhile.
-
-        Raises:
-            ShadowError: It did not become known within `rollout.hold_seconds`.
-            NotReadyError: A bundle that decides cannot be had.
-            RolloutError: The rollout is another group's.
-        """
-        await self._look()
-        if self._gate is None or self._deciders is None:
-            return True
-        deciders = self._deciders
-        places = [(record.topic, record.partition, record.offset) for record in records]
-        seconds = self._settings.rollout.hold_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                ends = {deciders.partition(topic, number): offset + 1 for topic, number, offset in sorted(places)}
-                epochs = await self._gate.admit(ends, stop.is_set)
-        except TimeoutError as error:
-            msg = f"it was not known within {seconds:g} s which model decides {len(records)} events. Next: `tagstream rollout status`."
-            raise ShadowError(msg) from error
-        if epochs is None:
-            return False
-        if not epochs.started:
-            return True
-        require_group(self._settings, epochs)
-        for epoch in sorted(deciders.lacking(places)):
-            await asyncio.to_thread(deciders.prepare, epochs.models(epoch))
-        self._pipeline.choose(deciders.decider_of)
-        self._epochs = epochs
-        return True
-
-    def decide(self, records: Sequence[Record]) -> Batch:
-        """What a worker would publish for these records, which were admitted."""
-        return _timed(self._pipeline, records)
-
-    def digest_of(self, event: ContentEvent) -> str:
-        """The bundle that decides an event, which was admitted."""
-        return self._pipeline.decider_of(event).model.digest
-
-    def asked_at_least(self, decided_by: ModelRef, challenger: str) -> float:
-        """The share of disagreements with this challenger that the plan of a decision's epoch counts on; 0 where it plans none."""
-        if self._epochs is None or not decided_by.epoch_number:
-            return 0.0
-        models = self._epochs.models(decided_by.epoch_number)
-        planned = models.challenger is not None and models.challenger.bundle.digest == challenger
-        return (models.guards or Guards()).asked_at_least if planned else 0.0
-
-    async def _look(self) -> None:
-        """Find the topic `rollout`, which the first change makes."""
-        if self._gate is not None or time.monotonic() - self._looked < SEARCH_SECONDS:
-            return
-        self._looked = time.monotonic()
-        topic_ids = await asyncio.to_thread(rollout_topic, self._settings)
-        if topic_ids is None:
-            return
-        reader = await self._opened.enter_async_context(rollout_reader(self._settings))
-        epochs = await reader.read_to(await reader.end())
-        self._deciders = RolledDeciders(self._settings, self._pipeline.decider, epochs, topic_ids)
-        self._gate = Gate(reader)
 
 
 class Challenger:
@@ -243,7 +124,7 @@ class Challenger:
         """
         if self.hangs:
             return Failed(kind=ShadowFailure.TIMED_OUT, why="TimeoutError")
-        self._under_way = asyncio.get_running_loop().run_in_executor(self._thread, _timed, self._pipeline, records)
+        self._under_way = asyncio.get_running_loop().run_in_executor(self._thread, timed, self._pipeline, records)
         until = time.monotonic() + self._seconds
         while not self._under_way.done():
             if stop.is_set():
@@ -490,12 +371,6 @@ async def follow(
 
 def _side(outcome: Tagged | NeedsReview) -> ShadowSide:
     return shadow_side(outcome.decision, "tagged" if isinstance(outcome, Tagged) else "review")
-
-
-def _timed(pipeline: Pipeline, records: Sequence[Record]) -> Batch:
-    started = time.perf_counter()
-    publications = pipeline.publications(records)
-    return Batch(publications=publications, seconds=time.perf_counter() - started)
 
 
 def _note_times(found: list[Shadowed], times: BatchTimes) -> None:
