@@ -15,6 +15,7 @@ from tagstream.monitoring.limits import LABEL_PSI
 from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, TOKENS_PER_WORD
 from tagstream.monitoring.vocabulary import DriftScore
 from tagstream.stream.settings.reference import SUBJECTS
+from tagstream.stream.settings.settings import Settings
 
 COPIED = ("docs/runbooks", "docs/contract", "monitoring/prometheus", "monitoring/grafana/dashboards")
 
@@ -93,6 +94,18 @@ def test_a_setting_under_no_subject_is_found(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(SUBJECTS, "Brokers and group", ("brokers", "group_instance_id", "session_timeout_seconds"))
     assert settings_page.unplaced() == [
         "the setting group stands under no subject. Next: SUBJECTS in stream/settings/reference.py"
+    ]
+
+
+def test_a_setting_that_no_code_reads_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person would set it, and nothing would change."""
+
+    class More(Settings):
+        forgotten_entirely: int = 1
+
+    monkeypatch.setattr(settings_page, "Settings", More)
+    assert settings_page.unread() == [
+        "the setting forgotten_entirely is read nowhere. Next: read it where it counts, or remove it from stream/settings/settings.py"
     ]
 
 
