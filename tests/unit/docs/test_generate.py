@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from docs.generate import alerts, boards, settings_page
+from docs.generate import alerts, boards, metrics_page, settings_page
 from docs.generate.__main__ import ROOT, check, write
 from tagstream.monitoring.alarms import GROUPS, Alert
 from tagstream.monitoring.limits import LABEL_PSI
@@ -106,6 +106,18 @@ def test_a_setting_that_no_code_reads_is_found(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(settings_page, "Settings", More)
     assert settings_page.unread() == [
         "the setting forgotten_entirely is read nowhere. Next: read it where it counts, or remove it from stream/settings/settings.py"
+    ]
+
+
+def test_a_metric_that_nothing_moves_is_found(tmp_path: Path) -> None:
+    """It would stand at zero for ever; one that is moved elsewhere in the room is not named."""
+    (tmp_path / "monitoring").mkdir()
+    made = 'self.moved = new.counter("a", "A.")\nself.still = new.gauge("b", "B.")\nself._waits = Gauge("c", "C.")\n'
+    (tmp_path / "monitoring" / "made.py").write_text(made)
+    (tmp_path / "monitoring" / "moves.py").write_text("families.moved.inc()\n")
+    assert [sentence.split(" of ")[0] for sentence in metrics_page.unmoved(tmp_path)] == [
+        "the metric still",
+        "the metric _waits",
     ]
 
 
