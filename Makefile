@@ -177,7 +177,7 @@ lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=-
 	echo "openapi-python-client==0.29.1" | $(LOCK) - -o requirements/openapi.lock
 	echo "kubernetes-validate==1.37.0" | $(LOCK) --no-deps - -o requirements/kubernetes.lock
 	printf '%s\n' "myst-parser==5.2.0" "pydata-sphinx-theme==0.24.0" "sphinx==9.0.4" | $(LOCK) - -o requirements/site.lock
-	echo "hatchling>=1.27" | $(LOCK) - -o requirements/build.lock -c requirements/learning.lock
+	echo "hatchling>=1.28" | $(LOCK) - -o requirements/build.lock -c requirements/learning.lock
 
 clean: ## remove the environments and all caches
 	rm -rf .venv .venv-learning .label-studio .site .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
