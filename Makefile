@@ -146,12 +146,14 @@ release: $(if $(VERSION),.venv/.dev) ## wheel, sdist, image, list of packages an
 	@test -n "$(VERSION)" || { echo "Which version? Next: make release VERSION=0.2.0"; exit 2; }
 	$(BIN)/python -m deploy.release $(VERSION) $(RELEASE_FLAGS)
 
-check: .venv/.dev ## format, lint, types, import contracts, files that are made from the code
+check: .venv/.dev ## format, lint, types, import contracts, files that are made from the code, workflows and forms of .github
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m docs.generate --check
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/pytest tests/unit/test_forge.py
 
 fix: .venv/.dev ## format, repair what can be repaired, and make anew what is made from the code
 	$(BIN)/ruff format .

@@ -97,6 +97,6 @@ def write_list(of: Image) -> Path | None:
     if shutil.which(LISTS) is None:
         return None
     file = of.file.with_name(f"{of.file.stem}-cyclonedx.json")
-    words = (LISTS, "scan", "--quiet", f"docker-archive:{of.file}", "--output", f"cyclonedx-json={file}")
+    words = (LISTS, "scan", "--quiet", f"docker-archive:{of.file}", "--output", f"cyclonedx-json@1.6={file}")
     output(words, at=of.file.parent, environ={**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"})
     return file

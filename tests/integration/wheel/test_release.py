@@ -36,7 +36,7 @@ esac
 """
 # It lists what it was told to read.
 SYFT = """#!/bin/sh
-[ "$1 $2 $4" = "scan --quiet --output" ] && test -s "${3#docker-archive:}" && echo "$3" > "${5#cyclonedx-json=}"
+[ "$1 $2 $4" = "scan --quiet --output" ] && test -s "${3#docker-archive:}" && echo "$3" > "${5#cyclonedx-json@1.6=}"
 """
 
 
