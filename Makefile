@@ -142,7 +142,7 @@ images-test: .venv/.dev ## build the image, run docker-compose.yml (Docker, or p
 	$(BIN)/pytest tests/images -m images --durations=5
 
 # Without a version nothing is installed for it.
-release: $(if $(VERSION),.venv/.dev) ## wheel, sdist, image, list of packages and notes of VERSION=..., tried in a clean environment; publishes nothing
+release: $(if $(VERSION),.venv/.dev) ## wheel, sdist, image, lists of packages and notes of VERSION=..., tried in a clean environment; publishes nothing
 	@test -n "$(VERSION)" || { echo "Which version? Next: make release VERSION=0.2.0"; exit 2; }
 	$(BIN)/python -m deploy.release $(VERSION) $(RELEASE_FLAGS)
 
