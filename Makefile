@@ -153,7 +153,6 @@ check: .venv/.dev ## format, lint, types, import contracts, files that are made 
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m docs.generate --check
 	$(BIN)/zizmor --offline --quiet .github
-	$(BIN)/pytest tests/unit/test_forge.py
 
 fix: .venv/.dev ## format, repair what can be repaired, and make anew what is made from the code
 	$(BIN)/ruff format .

@@ -62,11 +62,13 @@ def scripts(path: Path) -> list[str]:
     return [step["run"] for job in read(path)["jobs"].values() for step in job.get("steps", ()) if "run" in step]
 
 
+@pytest.mark.slow
 def test_the_workflows_are_valid() -> None:
     """By actionlint: names, types and places of what they say, and the expressions in it."""
     check(*WORKFLOWS)
 
 
+@pytest.mark.slow
 def test_a_workflow_with_a_mistake_is_found(tmp_path: Path) -> None:
     """The message names it."""
     wrong = tmp_path / "wrong.yml"
