@@ -323,7 +323,7 @@ def test_at_160_columns_labels_and_sentences_are_whole() -> None:
     made.run(100, drift=1.0)
     text = "\n".join(drawn(of(made), 160))
     assert all(label in text for label in LABELS)
-    assert "of the texts are in another language or format" in text
+    assert "The language or the format of the texts has changed" in text
     assert "…" not in text
 
 
