@@ -2,9 +2,9 @@
 the boards, and the index of the runbooks.
 
 An alert of Prometheus looks at an hour and waits before it fires. The page and `top` describe the present, over the span that their
-figures name, by the same records of figures and limits (`figures.limited`): a figure that stays as it is is judged alike, which
-`tests/unit/monitoring/prometheus/test_judgements.py` shows. `python -m docs.generate` writes the files; `make check` fails where one is not current, or where an
-alarm has no runbook or no case in `monitoring/prometheus/tests`.
+figures name, by the same records of figures and limits (`figures.limited`). They judge a figure that does not change alike:
+`tests/unit/monitoring/prometheus/test_judgements.py`. `python -m docs.generate` writes the files; `make check` fails where one is
+not current, or where an alarm has no runbook or no case in `monitoring/prometheus/tests`.
 """
 
 import re
@@ -115,7 +115,7 @@ class Alert:
         symptom: 0, unless it sees a change of the stream. One such change moves many figures: of its alarms the one with the least
             number is told, since it is nearest to the cause, and names the others. The numbers have gaps for alarms to come.
         told: Judges the figures of page and terminal, once for each worker or figure that is over the limit; or why they do not.
-        apart: Why page and terminal judge something else than Prometheus; empty: a figure that stays as it is is judged alike.
+        apart: Why page and terminal judge something else than Prometheus; empty: they judge alike a figure that does not change.
     """
 
     name: str
@@ -316,6 +316,7 @@ def _models(figures: Figures) -> Iterator[Told]:
 
 
 def _rollout_hangs(figures: Figures) -> Iterator[Told]:
+    # Prometheus also sees that an epoch has been closing for minutes. A look at one moment sees every change close one.
     found = figures.rollout
     if found is not None and found.held_seconds > HELD.limit:
         why = "no epoch lists their partition" if found.closing is None else f"epoch {found.closing} does not begin"
@@ -390,6 +391,7 @@ COMPARED_WINDOWS, COMPARED_LEAST = 3, 1000
 
 
 def _unwatched(figures: Figures) -> Iterator[Told]:
+    # Prometheus judges each worker, as its page does; `top` judges all of its workers together.
     silent, window = figures.detectors.silent_seconds or 0.0, figures.window
     if silent > COMPARED_HOURS * 3600 and window.seconds:
         meanwhile = window.decisions / window.seconds * COMPARED_HOURS * 3600

@@ -1,7 +1,8 @@
 """Seeded observations of a stream that can drift, on a clock of its own: for tests of what people look at."""
 
+import functools
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -48,7 +49,7 @@ class Stream:
             digest=digest,
             now=start,
             thresholds=dict.fromkeys(labels, THRESHOLD),
-            reference=reference(labels),
+            reference=reference(tuple(labels)),
         )
         self.metrics.position(partitions=6, lag=0, inflight=0, last_commit=None, oldest_seconds=0.0)
 
@@ -111,7 +112,8 @@ def decision(random_: random.Random, *, drifted: bool = False, labels: Sequence[
     )
 
 
-def reference(labels: Sequence[str] = LABELS) -> dict[str, Any]:
+@functools.cache
+def reference(labels: tuple[str, ...] = LABELS) -> Mapping[str, Any]:
     """A bundle's reference, of the stream before it drifts."""
     random_ = random.Random(1)  # noqa: S311
     rows = [decision(random_, labels=labels) for _ in range(REFERENCE_ROWS)]

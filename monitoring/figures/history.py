@@ -22,6 +22,8 @@ MINUTE_SECONDS = 60.0
 MINUTES = 3
 DECISIONS = "tagstream_predictions_total"
 MODEL = "tagstream_model_info"
+# Its edges count where no value is below them, too: in a minute between two kept snapshots all outcomes may be late.
+AGES = "tagstream_event_age_seconds_bucket"
 
 # A time, and the snapshot of each worker at that time.
 Kept = tuple[float, Mapping[str, Snapshot]]
@@ -140,7 +142,9 @@ def _since(now: Mapping[str, Snapshot], then: Mapping[str, Snapshot], seconds: f
 
 
 def _lean(one: Snapshot) -> Snapshot:
-    """The snapshot without gauges and counters at 0, which a later difference does not need, but with its model."""
+    """The snapshot without gauges and counters at 0, which a later difference does not need, but with its model and all edges of ages."""
     models = {MODEL: one.gauges[MODEL]} if MODEL in one.gauges else {}
-    counters = {name: {key: value for key, value in series.items() if value} for name, series in one.counters.items()}
+    counters = {
+        name: {key: value for key, value in series.items() if value or name == AGES} for name, series in one.counters.items()
+    }
     return replace(one, counters={name: series for name, series in counters.items() if series}, gauges=models)
