@@ -20,7 +20,7 @@ from tagstream.monitoring.figures.figures import (
     RolloutFigures,
     Trouble,
 )
-from tagstream.monitoring.figures.history import DECISIONS, Windows
+from tagstream.monitoring.figures.history import Look
 from tagstream.monitoring.figures.limited import (
     DEAD_LETTERS,
     DISTANCES,
@@ -33,7 +33,9 @@ from tagstream.monitoring.figures.limited import (
     UNSEEN_SOURCES,
     Limited,
 )
+from tagstream.monitoring.figures.scrape import Scrape
 from tagstream.monitoring.figures.snapshot import Snapshot, bins
+from tagstream.monitoring.figures.windows import DECISIONS, windows
 from tagstream.monitoring.health import SILENT, STARTING, STOPPING
 from tagstream.monitoring.signals import DISTRIBUTIONS, Signal
 from tagstream.monitoring.vocabulary import Destination, PlanState
@@ -44,7 +46,7 @@ CONFIDENCE = "tagstream_confidence_ratio"
 AGE = "tagstream_event_age_seconds"
 
 
-def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble | None:
+def trouble_of(worker: str, seen: Scrape, *, ready: bool, why: str) -> Trouble | None:
     """
     The reason why a worker that answers does not decide events; None if it does.
 
@@ -55,7 +57,7 @@ def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble
         why: The reason that its readiness gives.
     """
     # Readiness alone cannot tell an open breaker from a stuck worker, so the gauge decides.
-    opened = any(seen.gauge(BREAKER))
+    opened = any(value for values in seen.gauges.get(BREAKER, {}).values() for value in values)
     if ready and not opened:
         return None
     why = "the circuit breaker is open" if ready else why
@@ -69,9 +71,10 @@ def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble
     )
 
 
-def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
-    """The figures of these spans. `troubles` are the workers that are not ready or do not answer."""
-    judged, total = windows.judged, windows.total
+def figures(look: Look, troubles: Sequence[Trouble] = ()) -> Figures:
+    """The figures of a look. `troubles` are the workers that are not ready or do not answer."""
+    spans = windows(look)
+    judged, total = spans.judged, spans.total
     return Figures(
         at=total.at,
         workers=total.workers,
@@ -90,9 +93,9 @@ def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
                 for destination in (Destination.TAGGED, Destination.REVIEW)
             ),
             events=_count(judged, PUBLISHED),
-            since_start=windows.since_start,
+            since_start=spans.since_start,
         ),
-        flow=_flow(windows.flow) if windows.flow else Flow(),
+        flow=_flow(spans.flow) if spans.flow else Flow(),
         totals=EventTotals(
             received=_count(total, "tagstream_events_received_total"),
             **{destination.value: _count(total, PUBLISHED, destination=destination.value) for destination in Destination},
@@ -101,7 +104,7 @@ def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
         labels=_labels(judged),
         confidence=_confidence(judged),
         distances=distances(judged),
-        shares=shares(judged, windows.minutes),
+        shares=shares(judged, spans.minutes),
         dead_letters={
             reason: round(count)
             for reason, count in sorted(judged.counter_by("tagstream_events_dead_lettered_total", "reason").items())

@@ -15,7 +15,8 @@ from tagstream.monitoring.figures.compute import figures, trouble_of
 from tagstream.monitoring.figures.figures import Figures, LogPosition, Trouble
 from tagstream.monitoring.figures.history import History
 from tagstream.monitoring.figures.limited import HELD
-from tagstream.monitoring.figures.snapshot import of_families, parse
+from tagstream.monitoring.figures.scrape import of_families
+from tagstream.monitoring.figures.snapshot import parse
 from tagstream.monitoring.health import STARTING, STOPPING, Progress
 from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.screen import screen

@@ -21,7 +21,7 @@ import yaml
 from tagstream.monitoring.alarms import ALERTS, Unseen, alarms
 from tagstream.monitoring.figures.compute import figures, trouble_of
 from tagstream.monitoring.figures.history import History
-from tagstream.monitoring.figures.snapshot import Labels, Snapshot, of_families
+from tagstream.monitoring.figures.scrape import Labels, Scrape, of_families
 from tagstream.monitoring.health import Progress
 from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.vocabulary import Destination, Reason, ReviewReason
@@ -80,7 +80,7 @@ class Recorded:
         """The first worker's events of a minute."""
         self.first.metrics.published(events, WRITTEN_MS)
 
-    def look(self) -> tuple[Snapshot, ...]:
+    def look(self) -> tuple[Scrape, ...]:
         """The metrics of both."""
         return tuple(of_families(stream.registry.collect(), at=stream.now) for stream in self.streams)
 
@@ -239,7 +239,7 @@ CASES = {
 
 
 @functools.cache
-def looks(case: Case, step: int) -> tuple[Recorded, tuple[Snapshot, ...], tuple[Snapshot, ...]]:
+def looks(case: Case, step: int) -> tuple[Recorded, tuple[Scrape, ...], tuple[Scrape, ...]]:
     """The workers, and two looks at them, a minute apart."""
     recorded, found = Recorded(), []
     for minute in (1, 2):
@@ -253,7 +253,7 @@ def looks(case: Case, step: int) -> tuple[Recorded, tuple[Snapshot, ...], tuple[
     return recorded, found[0], found[1]
 
 
-def later(before: Snapshot, after: Snapshot, minutes: int) -> Snapshot:
+def later(before: Scrape, after: Scrape, minutes: int) -> Scrape:
     """The metrics so many minutes after the first look, if all goes on as it went between the two."""
     counters = {
         name: {key: value + minutes * (after.counters[name][key] - value) for key, value in series.items()}
@@ -274,9 +274,9 @@ def told(case: Case, step: int) -> frozenset[str]:
     history, verdict = History(), recorded.progress.verdict()
     for minutes in range(MINUTES - SEEN_MINUTES, MINUTES + 1):
         now = {str(number): later(*pair, minutes) for number, pair in enumerate(zip(first, second, strict=True))}
-        windows = history.see(now)
+        look = history.see(now)
     troubles = [trouble_of(name, one, ready=verdict.ready, why=verdict.why) for name, one in now.items()]
-    found = alarms(figures(windows, [one for one in troubles if one is not None]))
+    found = alarms(figures(look, [one for one in troubles if one is not None]))
     return frozenset(name for alarm in found for name in (alarm.name, *alarm.also))
 
 
@@ -317,7 +317,7 @@ def series(case: Case, step: int, names: set[str]) -> list[dict[str, str]]:
 def minute(case: Case, step: int) -> list[dict[tuple[str, Labels], tuple[float, float]]]:
     """Of each worker, every series at the first look, and by how much it changes in a minute."""
 
-    def flat(one: Snapshot) -> dict[tuple[str, Labels], float]:
+    def flat(one: Scrape) -> dict[tuple[str, Labels], float]:
         gauges = {(name, key): value for name, by in one.gauges.items() for key, (value,) in by.items()}
         return gauges | {(name, key): value for name, by in one.counters.items() for key, value in by.items()}
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tagstream.monitoring.figures.compute import figures
 from tagstream.monitoring.figures.figures import LabelFigures, leading
 from tagstream.monitoring.figures.history import History
-from tagstream.monitoring.figures.snapshot import of_families
+from tagstream.monitoring.figures.scrape import of_families
 from tagstream.monitoring.health import STARTING, Verdict
 from tagstream.monitoring.screen import DASH, screen
 from tagstream.monitoring.server.server import serve
