@@ -49,7 +49,7 @@ class Stream:
             digest=digest,
             now=start,
             thresholds=dict.fromkeys(labels, THRESHOLD),
-            reference=reference(tuple(labels)),
+            reference=reference(labels),
         )
         self.metrics.position(partitions=6, lag=0, inflight=0, last_commit=None, oldest_seconds=0.0)
 
@@ -112,9 +112,13 @@ def decision(random_: random.Random, *, drifted: bool = False, labels: Sequence[
     )
 
 
-@functools.cache
-def reference(labels: tuple[str, ...] = LABELS) -> Mapping[str, Any]:
+def reference(labels: Sequence[str] = LABELS) -> Mapping[str, Any]:
     """A bundle's reference, of the stream before it drifts."""
+    return _reference(tuple(labels))
+
+
+@functools.cache
+def _reference(labels: tuple[str, ...]) -> Mapping[str, Any]:
     random_ = random.Random(1)  # noqa: S311
     rows = [decision(random_, labels=labels) for _ in range(REFERENCE_ROWS)]
     signals = [one for _, _, one in rows]
