@@ -535,6 +535,7 @@ max_over_time(job:tagstream_readable_lag:sum[5m]) > 0
         board=BoardName.OVERVIEW,
         panel="Freshness burn",
         lines=(Line(SLOW_BURN, "orange"), Line(round(LATE.limit / STALE_BUDGET, 3))),
+        # The fast pair alone: a worker keeps ten minutes, and the other one looks at six hours.
         told=_over(
             LATE,
             lambda _, one: f"{one.value:.1%} came more than {limits.STALE_SECONDS:.0f} s after their event, and it continues",

@@ -66,7 +66,7 @@ class Limited:
         return f"{self.series}\n  > on (job)\n{self.promql()}" if self.reference else f"{self.series} > {self.promql()}"
 
 
-# Outcomes later than STALE_SECONDS. The two spans that burn a month's budget fast: `alarms`.
+# Of the outcomes with an age; so many burn 2 % of a month's budget in an hour (FreshnessBurn).
 LATE = Limited(
     name="stale", title=f"older than {limits.STALE_SECONDS:.0f} s", series="job:tagstream_event_age:stale_ratio5m", limit=0.144
 )
