@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli import broker, classify, demo, pages, replay, topic, worker
+from tagstream.stream.cli import broker, classify, demo, pages, topic, worker
 from tagstream.stream.cli.doors import batch, serve, tags
 from tagstream.stream.cli.exits import EXIT_FAILED, note
 from tagstream.stream.cli.help import Verbs, imported_later
@@ -54,7 +54,6 @@ VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "serve": serve.serve,
         "tags": tags.tags,
         "rollout": _group("Change the model of a running stream, and see which one decides."),
-        "replay": replay.replay,
     },
     "Events in, decisions out": {"send": topic.send, "tail": topic.tail, "batch": batch.batch},
     "See how it goes": {

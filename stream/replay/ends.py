@@ -299,5 +299,5 @@ def _records(settings: Settings, topic: str, since_ms: int | None) -> Iterator[R
 
 def _bound(kept: int, what: str) -> None:
     if kept > MOST_KEPT:
-        msg = f"more than {MOST_KEPT:,} {what}, and so many are not kept in memory. Next: give a later --from, or a --sample."
+        msg = f"more than {MOST_KEPT:,} {what}, and so many are not kept in memory. Next: give a later --since, or a --sample."
         raise EndError(msg)

@@ -1,5 +1,5 @@
 """
-`tagstream replay`: decides a range of `content` again and compares, at a bounded rate, in bounded memory, and goes on after a kill.
+`tagstream rollout shadow --since`: decides a range of `content` again and compares, at a bounded rate, in bounded memory, and goes on after a kill.
 
 The state is a file that is replaced in one step: the counts, and the offset of each partition up to which they count. What differs is
 streamed into a file of rows, which a run that goes on cuts to the length that its state knows.
@@ -83,8 +83,8 @@ class ReplayOrder:
     Attributes:
         bundle: The newer end: a folder, or a digest.
         against: The older end: likewise, or `recorded`; None for the bundle of the settings.
-        begin: A time, or offsets; None for the beginning.
-        end: Likewise; None for the ends of now.
+        since: A time, or offsets, or `beginning`; None for the beginning.
+        until: A time, or offsets; None for the ends of now.
         sample: The share of the events, above 0, to 1.
         rate: The most events a second; None for no bound.
         rows: The file of the rows that differ in tag or door, JSON Lines; None for none.
@@ -94,8 +94,8 @@ class ReplayOrder:
 
     bundle: str
     against: str | None = None
-    begin: str | None = None
-    end: str | None = None
+    since: str | None = None
+    until: str | None = None
     sample: float = 1.0
     rate: float | None = None
     rows: Path | None = None
