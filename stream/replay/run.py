@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from tagstream.model_export.compare.comparison import Comparison, Decided
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Outcome
 from tagstream.stream.contract.refusal import Refusal
@@ -24,7 +25,7 @@ from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.kafka.reading.content import content_range
 from tagstream.stream.registry.unframing import unframing_of
-from tagstream.stream.replay.comparison import Comparison, Decided, decided_of
+from tagstream.stream.replay.comparison import add, decided_of
 from tagstream.stream.replay.ends import Answers, End, Sample, named_model
 from tagstream.stream.replay.span import Span
 from tagstream.stream.settings.settings import Settings
@@ -234,7 +235,7 @@ class Replay:
             elif before is None:
                 counts.unrecorded += 1
             else:
-                row = counts.add(outcome.event, before, after, answer=self._answers.tag, with_text=self._order.with_text)
+                row = add(counts, outcome.event, before, after, answer=self._answers.tag, with_text=self._order.with_text)
                 if row is not None:
                     written.append(msgspec.json.encode(row) + b"\n")
         if rows is not None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from tagstream.model_export.compare.comparison import Comparison
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.vocabulary import Arm, ShadowFailure, Stage
 from tagstream.stream.contract.event import ContentEvent, Record
@@ -36,7 +37,7 @@ from tagstream.stream.kafka.rights import Operation, shadow_group
 from tagstream.stream.logs import logger
 from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.replay.champion import Batch, Champion, ShadowError, timed
-from tagstream.stream.replay.comparison import Comparison, decided_of, slices_of
+from tagstream.stream.replay.comparison import add, decided_of, slices_of
 from tagstream.stream.replay.ends import Sample, as_workers_decide, require_same_labels
 from tagstream.stream.replay.published import PublishedBeside
 from tagstream.stream.settings.settings import Settings
@@ -292,7 +293,7 @@ class Shadow:
         # An event of the challenger's own arm says nothing of how the two differ.
         if _side(ours).model.digest == _side(theirs).model.digest and ours.decision.model.arm == Arm.CHALLENGER:
             return msgspec.structs.replace(found, challenger=_side(theirs))
-        self.tally.counts.add(ours.event, old, new)
+        add(self.tally.counts, ours.event, old, new)
         self._metrics.compared((old.tag, new.tag), (old.destination, new.destination))
         return msgspec.structs.replace(found, challenger=_side(theirs))
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from tagstream.model_export.compare.comparison import Comparison
+from tagstream.model_export.report import comparison
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.quality.words import QualityTable
 from tagstream.stream import logs
@@ -19,8 +21,7 @@ from tagstream.stream.decide.from_settings import decider_of
 from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.deliver import fatal
 from tagstream.stream.logs import logger
-from tagstream.stream.replay import ends, words
-from tagstream.stream.replay.comparison import Comparison
+from tagstream.stream.replay import ends
 from tagstream.stream.replay.ends import BundleEnd, End
 from tagstream.stream.replay.run import Replay, ReplayOrder, ReplayState, begun, fresh
 from tagstream.stream.replay.shadow import Shadow, ShadowOrder, follow
@@ -98,17 +99,17 @@ def _asked(settings: Settings, order: ReplayOrder, new: Decider, old: End) -> di
 
 def _show_past(state: ReplayState, new: Decider, old: End, *, html: Path | None, as_json: bool) -> None:
     found = state.comparison
-    said = words.sentences(found, new=ends.named_model(new), old=old.name)
+    said = comparison.sentences(found, new=ends.named_model(new), old=old.name)
     if not state.is_finished:
         said = [f"{STOPPED[0].upper()}{STOPPED[1:]}.", *said]
-    made = words.tables(found)
+    made = comparison.tables(found)
     if as_json:
         console.show_json(_record(state, found, new, old))
     else:
         _print(made, said)
     if html is not None:
         title = f"{new.model.name} {new.model.version}: shadow over the past"
-        _write(html, words.page(title, new.model.digest, said, made))
+        _write(html, comparison.page(title, new.model.digest, said, made))
 
 
 def _print(tables: Sequence[QualityTable], sentences: Sequence[str]) -> None:
@@ -188,7 +189,7 @@ def _show_beside(found: Shadow, *, new: str, as_json: bool) -> None:
             }
         )
         return
-    said = words.sentences(tally.counts, new=new, old="the champion")
+    said = comparison.sentences(tally.counts, new=new, old="the champion")
     if tally.failures:
         failed = ", ".join(f"{kind} {events:,}" for kind, events in tally.failures.items())
         said.append(f"The challenger failed: {failed}.")
@@ -199,4 +200,4 @@ def _show_beside(found: Shadow, *, new: str, as_json: bool) -> None:
             f"{tally.unchecked:,} not found."
         ),
     ]
-    _print(words.tables(tally.counts), said)
+    _print(comparison.tables(tally.counts), said)
