@@ -6,7 +6,7 @@ import typer
 
 from tagstream.stream.cli.options import Json, loaded
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look at the settings.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("show")

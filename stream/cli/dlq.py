@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tagstream.stream.contract.event import Record
     from tagstream.stream.dead_letters.selection import Selection
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look at dead letters, correct them, and send them again.", no_args_is_help=True, rich_markup_mode=None)
 
 Code = Annotated[str | None, typer.Option(help="Only dead letters with this code, as `list` prints it.")]
 StageOption = Annotated[

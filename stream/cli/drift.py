@@ -6,7 +6,7 @@ import typer
 
 from tagstream.stream.cli.options import Brokers, BundleFolder, Idle, Json, settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Learn what is ordinary; show drift findings.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("confirm")

@@ -1,12 +1,13 @@
-"""How `--help` lists verbs: in groups, each with its whole first sentence; and groups that are imported once they are asked for."""
+"""How `--help` lists verbs: in groups, each with its whole first sentence; and verbs that are imported once they are asked for."""
 
-from collections.abc import MutableMapping
-from functools import cache
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typer.models import DefaultPlaceholder
 
 # Longer than any sentence: the formatter wraps a line, where Click would cut it.
 WHOLE = 1_000
@@ -30,27 +31,62 @@ class Verbs(TyperGroup):
                 formatter.write_dl(verbs)
 
 
-def imported_later(module: str) -> type[Verbs]:
+class _Imported(Mapping[str, Any]):
+    """The verbs by name. A verb's module is imported when the verb is looked up, so that a worker loads no other verb."""
+
+    def __init__(self, places: Mapping[str, Mapping[str, str]]) -> None:
+        self._places = {name: (panel, place) for panel, verbs in places.items() for name, place in verbs.items()}
+        self._found: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._found:
+            panel, place = self._places[name]
+            self._found[name] = _verb_at(place, name, panel)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _verb_at(place: str, name: str, panel: str) -> Any:
+    module, _, attribute = place.partition(":")
+    verb = getattr(import_module(module), attribute)
+    holder = typer.Typer(rich_markup_mode=None)
+    if isinstance(verb, typer.Typer):
+        holder.add_typer(
+            verb,
+            name=name,
+            cls=Verbs if isinstance(verb.info.cls, DefaultPlaceholder) else verb.info.cls,
+            rich_help_panel=panel,
+        )
+    else:
+        holder.command(name, rich_help_panel=panel)(verb)
+    return typer.main.get_group(holder).commands[name]
+
+
+def verbs_at(places: Mapping[str, Mapping[str, str]]) -> type[Verbs]:
     """
-    The group of a module's verbs, for `typer.Typer.add_typer`; the module is imported when one of them is looked for.
+    The class of a command, for `typer.Typer(cls=...)`, whose verbs are imported when they are looked up.
 
     Args:
-        module: Its name; its `app` has the verbs.
+        places: By title of a group in `--help`, and by verb: `module:name` of its function, or of the `typer.Typer` of its own verbs.
     """
 
-    @cache
-    def verbs() -> MutableMapping[str, Any]:
-        group: Any = typer.main.get_group(import_module(module).app)
-        return dict(group.commands)
+    class Imported(Verbs):
+        @cached_property
+        def _verbs(self) -> _Imported:
+            return _Imported(places)
 
-    class Later(Verbs):
         @property
-        def commands(self) -> MutableMapping[str, Any]:
+        def commands(self) -> Any:
             """The verbs by name."""
-            return verbs()
+            return self._verbs
 
         @commands.setter
-        def commands(self, _: MutableMapping[str, Any]) -> None:
-            """Take none: Click sets those of the empty application that stands in for the module's."""
+        def commands(self, _: Any) -> None:
+            """Take none: Click sets those of the application, which has none of its own."""
 
-    return Later
+    return Imported

@@ -5,22 +5,56 @@ that `--help` answers at once. Data goes to stdout, sentences for people to stde
 """
 
 import sys
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli import broker, classify, demo, pages, topic, worker
-from tagstream.stream.cli.doors import batch, serve, tags
+from tagstream.stream.cli import pages
 from tagstream.stream.cli.exits import EXIT_FAILED, note
-from tagstream.stream.cli.help import Verbs, imported_later
-from tagstream.stream.cli.people import lookup, quality, report, review
+from tagstream.stream.cli.help import verbs_at
 from tagstream.stream.terminal import output
 
+# Verb, or group of verbs -> where it is, by what a person wants to do.
+_CLI = "tagstream.stream.cli."
+VERBS = {
+    "Look at it first": {
+        "demo": f"{_CLI}demo:demo",
+        "classify": f"{_CLI}classify:classify",
+        "doctor": f"{_CLI}worker:doctor",
+        "broker": f"{_CLI}broker:broker",
+    },
+    "Run the stream": {
+        "worker": f"{_CLI}worker:worker",
+        "review": f"{_CLI}people.review:app",
+        "serve": f"{_CLI}doors.serve:serve",
+        "tags": f"{_CLI}doors.tags:tags",
+        "rollout": f"{_CLI}rollout:app",
+    },
+    "Events in, decisions out": {
+        "send": f"{_CLI}topic:send",
+        "tail": f"{_CLI}topic:tail",
+        "batch": f"{_CLI}doors.batch:batch",
+    },
+    "See how it goes": {
+        "top": f"{_CLI}worker:top",
+        "quality": f"{_CLI}people.quality:quality",
+        "drift": f"{_CLI}drift:app",
+    },
+    "One event": {
+        "lookup": f"{_CLI}people.lookup:lookup",
+        "report": f"{_CLI}people.report:report",
+        "dlq": f"{_CLI}dlq:app",
+    },
+    "Make it yours": {
+        "model": f"{_CLI}model:app",
+        "config": f"{_CLI}config:app",
+        "contract": f"{_CLI}doors.contract:app",
+    },
+}
 app = typer.Typer(
     name="tagstream",
     help="Tag machine-learning content on a Kafka topic; ask a person where the model is unsure; lose nothing.",
-    cls=Verbs,
+    cls=verbs_at(VERBS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
@@ -29,55 +63,6 @@ app = typer.Typer(
     "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up, 14 its alarm ended it; both: start it again."
     f"\n\n\b\nPages: docs/NAME.md in a message lies in\n{pages.folder()}",
 )
-
-
-def _group(words: str) -> typer.Typer:
-    """A group of verbs, of which the help is known before its module is imported."""
-    return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
-
-
-# The module of a group is imported once one of its verbs is looked for: a worker loads no verb of a rollout.
-LATER = {
-    "rollout": imported_later("tagstream.stream.cli.rollout"),
-    "drift": imported_later("tagstream.stream.cli.drift"),
-    "dlq": imported_later("tagstream.stream.cli.dlq"),
-    "model": imported_later("tagstream.stream.cli.model"),
-    "config": imported_later("tagstream.stream.cli.config"),
-    "contract": imported_later("tagstream.stream.cli.doors.contract"),
-}
-# Verb or group of verbs -> its function or application, by what a person wants to do.
-VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
-    "Look at it first": {"demo": demo.demo, "classify": classify.classify, "doctor": worker.doctor, "broker": broker.broker},
-    "Run the stream": {
-        "worker": worker.worker,
-        "review": review.app,
-        "serve": serve.serve,
-        "tags": tags.tags,
-        "rollout": _group("Change the model of a running stream, and see which one decides."),
-    },
-    "Events in, decisions out": {"send": topic.send, "tail": topic.tail, "batch": batch.batch},
-    "See how it goes": {
-        "top": worker.top,
-        "quality": quality.quality,
-        "drift": _group("Learn what is ordinary; show drift findings."),
-    },
-    "One event": {
-        "lookup": lookup.lookup,
-        "report": report.report,
-        "dlq": _group("Look at dead letters, correct them, and send them again."),
-    },
-    "Make it yours": {
-        "model": _group("Make and inspect model bundles."),
-        "config": _group("Look at the settings."),
-        "contract": _group("The contract of the topics."),
-    },
-}
-for panel, verbs in VERBS.items():
-    for name, verb in verbs.items():
-        if isinstance(verb, typer.Typer):
-            app.add_typer(verb, name=name, cls=LATER.get(name, Verbs), rich_help_panel=panel)
-        else:
-            app.command(name, rich_help_panel=panel)(verb)
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so

@@ -9,7 +9,9 @@ import typer
 from tagstream.stream.cli import shadow
 from tagstream.stream.cli.options import Brokers, Json, path, settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Change the model of a running stream, and see which one decides.", no_args_is_help=True, rich_markup_mode=None
+)
 
 NewBundle = Annotated[Path, typer.Argument(help="Folder of the new bundle.", metavar="BUNDLE", parser=path)]
 WithoutWorkers = Annotated[

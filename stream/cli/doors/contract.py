@@ -18,7 +18,7 @@ from tagstream.stream.cli.options import (
 )
 from tagstream.stream.terminal.text import counted
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The contract of the topics.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("show")

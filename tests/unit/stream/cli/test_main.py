@@ -61,7 +61,7 @@ def test_help_imports_typer_and_little_else() -> None:
     assert "typer" in imported
     heavy = {"rich", "numpy", "msgspec", "pydantic", "asyncio", "kafka", "aiokafka", "faust", "onnxruntime", "structlog"}
     assert heavy.isdisjoint(imported)
-    assert [name for name in imported if name.startswith("tagstream.stream.cli.model")] == []
+    assert [name for name in imported if name.startswith("tagstream.stream.cli.models")] == []
 
 
 @pytest.mark.parametrize("verb", ["", "model", "dlq", "review", "drift", "config", "contract"])
