@@ -28,95 +28,6 @@ METRICS_PORT = 9109
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PastOptions:
-    """The options of a comparison over the past."""
-
-    since: Annotated[
-        str | None,
-        typer.Option(
-            help="Over the past: begin at this time, such as 2026-01-31T12:00Z, at an offset of each partition, as 0:1200,1:1350, or at the "
-            "`beginning`, as without it.",
-            metavar="TIME|OFFSETS|beginning",
-            callback=not_empty,
-        ),
-    ] = None
-    until: Annotated[
-        str | None,
-        typer.Option(
-            help="Over the past: end before this time or these offsets; the ends of now unless given.",
-            metavar="TIME|OFFSETS",
-            callback=not_empty,
-        ),
-    ] = None
-    against: Annotated[
-        str | None,
-        typer.Option(
-            help="Over the past: the old end, a folder or a digest, or `recorded` for what was published; the bundle of the settings unless given.",
-            metavar="FOLDER|DIGEST|recorded",
-            callback=not_empty,
-        ),
-    ] = None
-    rate: Annotated[
-        float | None,
-        typer.Option(help="Over the past: most events a second; no bound unless given.", min=0.1, callback=finite),
-    ] = None
-    rows: Annotated[
-        Path | None,
-        typer.Option(
-            help="Over the past: write each event that differs in tag or door there, JSON Lines.", metavar="FILE", parser=path
-        ),
-    ] = None
-    with_text: Annotated[bool, typer.Option("--with-text", help="Over the past: put titles and descriptions into --rows.")] = (
-        False
-    )
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            help="Over the past: keep counts and positions there; the same command goes on after it was stopped.",
-            metavar="FILE",
-            parser=path,
-        ),
-    ] = None
-    html: Annotated[
-        Path | None,
-        typer.Option(help="Over the past: write the comparison there, as a page.", metavar="FILE", parser=path),
-    ] = None
-    topic: ContentTopic = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BesideOptions:
-    """The options of a follower beside the running stream."""
-
-    ask: Annotated[
-        float | None,
-        typer.Option(
-            help="Beside the stream: share of the disagreements about which people are asked, by audit, 0 unless given; of a canary at least the "
-            "share of its plan.",
-            min=0,
-            max=1,
-            callback=finite,
-        ),
-    ] = None
-    from_beginning: Annotated[
-        bool,
-        typer.Option(
-            "--from-beginning",
-            help="Beside the stream: at the first start, begin with the oldest event, not behind the newest.",
-        ),
-    ] = False
-    max: Annotated[int | None, typer.Option(help="Beside the stream: end after so many drawn events.", min=1)] = None
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Beside the stream: port of its own /metrics, {METRICS_PORT} unless given; 0 takes a free one.",
-            min=0,
-            max=65535,
-        ),
-    ] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowOptions:
     """The options of `tagstream rollout shadow`."""
 
@@ -135,8 +46,93 @@ class ShadowOptions:
             callback=finite,
         ),
     ] = None
-    past: Annotated[PastOptions, PAST]
-    beside: Annotated[BesideOptions, BESIDE]
+    since: Annotated[
+        str | None,
+        PAST,
+        typer.Option(
+            help="Over the past: begin at this time, such as 2026-01-31T12:00Z, at an offset of each partition, as 0:1200,1:1350, or at the "
+            "`beginning`, as without it.",
+            metavar="TIME|OFFSETS|beginning",
+            callback=not_empty,
+        ),
+    ] = None
+    until: Annotated[
+        str | None,
+        PAST,
+        typer.Option(
+            help="Over the past: end before this time or these offsets; the ends of now unless given.",
+            metavar="TIME|OFFSETS",
+            callback=not_empty,
+        ),
+    ] = None
+    against: Annotated[
+        str | None,
+        PAST,
+        typer.Option(
+            help="Over the past: the old end, a folder or a digest, or `recorded` for what was published; the bundle of the settings unless given.",
+            metavar="FOLDER|DIGEST|recorded",
+            callback=not_empty,
+        ),
+    ] = None
+    rate: Annotated[
+        float | None,
+        PAST,
+        typer.Option(help="Over the past: most events a second; no bound unless given.", min=0.1, callback=finite),
+    ] = None
+    rows: Annotated[
+        Path | None,
+        PAST,
+        typer.Option(
+            help="Over the past: write each event that differs in tag or door there, JSON Lines.", metavar="FILE", parser=path
+        ),
+    ] = None
+    with_text: Annotated[
+        bool, PAST, typer.Option("--with-text", help="Over the past: put titles and descriptions into --rows.")
+    ] = False
+    state: Annotated[
+        Path | None,
+        PAST,
+        typer.Option(
+            help="Over the past: keep counts and positions there; the same command goes on after it was stopped.",
+            metavar="FILE",
+            parser=path,
+        ),
+    ] = None
+    html: Annotated[
+        Path | None,
+        PAST,
+        typer.Option(help="Over the past: write the comparison there, as a page.", metavar="FILE", parser=path),
+    ] = None
+    topic: Annotated[ContentTopic, PAST] = None
+    ask: Annotated[
+        float | None,
+        BESIDE,
+        typer.Option(
+            help="Beside the stream: share of the disagreements about which people are asked, by audit, 0 unless given; of a canary at least the "
+            "share of its plan.",
+            min=0,
+            max=1,
+            callback=finite,
+        ),
+    ] = None
+    from_beginning: Annotated[
+        bool,
+        BESIDE,
+        typer.Option(
+            "--from-beginning",
+            help="Beside the stream: at the first start, begin with the oldest event, not behind the newest.",
+        ),
+    ] = False
+    max: Annotated[int | None, BESIDE, typer.Option(help="Beside the stream: end after so many drawn events.", min=1)] = None
+    metrics_port: Annotated[
+        int | None,
+        BESIDE,
+        typer.Option(
+            help=f"Beside the stream: port of its own /metrics, {METRICS_PORT} unless given; 0 takes a free one.",
+            min=0,
+            max=65535,
+        ),
+    ] = None
     brokers: Brokers = None
     json: Json = False
 
@@ -150,7 +146,7 @@ def shadow(options: ShadowOptions) -> None:
     People may be asked where the two disagree. Over the past it reads one topic of events in no group, writes to no topic, and shows what would
     differ; with the same bundle no event does.
     """
-    if options.past.since is not None or options.past.until is not None:
+    if options.since is not None or options.until is not None:
         _past(options)
     else:
         _beside(options)
@@ -166,21 +162,20 @@ def _past(options: ShadowOptions) -> None:
             "Next: leave one or the other out.",
             EXIT_USAGE,
         )
-    past = options.past
-    if past.with_text and past.rows is None:
+    if options.with_text and options.rows is None:
         fail("--with-text is about the file of rows. Next: name one by --rows, or leave it out.", EXIT_USAGE)
     order = ReplayOrder(
         bundle=options.bundle,
-        against=past.against,
-        since=past.since,
-        until=past.until,
+        against=options.against,
+        since=options.since,
+        until=options.until,
         sample=1.0 if options.sample is None else options.sample,
-        rate=past.rate,
-        rows=past.rows,
-        state=past.state,
-        with_text=past.with_text,
+        rate=options.rate,
+        rows=options.rows,
+        state=options.state,
+        with_text=options.with_text,
     )
-    shown.past(of_content(settings(brokers=options.brokers), past.topic), order, html=past.html, as_json=options.json)
+    shown.past(of_content(settings(brokers=options.brokers), options.topic), order, html=options.html, as_json=options.json)
 
 
 def _beside(options: ShadowOptions) -> None:
@@ -193,12 +188,11 @@ def _beside(options: ShadowOptions) -> None:
             "or leave this out.",
             EXIT_USAGE,
         )
-    beside = options.beside
     order = ShadowOrder(
         sample=SAMPLE_BESIDE if options.sample is None else options.sample,
-        ask=beside.ask or 0.0,
-        most=beside.max,
-        from_beginning=beside.from_beginning,
+        ask=options.ask or 0.0,
+        most=options.max,
+        from_beginning=options.from_beginning,
     )
-    port = METRICS_PORT if beside.metrics_port is None else beside.metrics_port
+    port = METRICS_PORT if options.metrics_port is None else options.metrics_port
     shown.beside(settings(brokers=options.brokers), options.bundle, order, metrics_port=port, as_json=options.json)
