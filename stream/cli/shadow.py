@@ -154,7 +154,7 @@ def shadow(options: ShadowOptions) -> None:
 
 def _past(options: ShadowOptions) -> None:
     from tagstream.stream.cli.show import shadow as shown
-    from tagstream.stream.replay.run import ReplayOrder
+    from tagstream.stream.shadow.past import PastOrder
 
     if wrong := given_of(options, BESIDE):
         fail(
@@ -164,7 +164,7 @@ def _past(options: ShadowOptions) -> None:
         )
     if options.with_text and options.rows is None:
         fail("--with-text is about the file of rows. Next: name one by --rows, or leave it out.", EXIT_USAGE)
-    order = ReplayOrder(
+    order = PastOrder(
         bundle=options.bundle,
         against=options.against,
         since=options.since,
@@ -180,7 +180,7 @@ def _past(options: ShadowOptions) -> None:
 
 def _beside(options: ShadowOptions) -> None:
     from tagstream.stream.cli.show import shadow as shown
-    from tagstream.stream.replay.shadow import ShadowOrder
+    from tagstream.stream.shadow.beside import ShadowOrder
 
     if wrong := given_of(options, PAST):
         fail(

@@ -21,12 +21,12 @@ from tagstream.stream.decide.from_settings import decider_of
 from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.deliver import fatal
 from tagstream.stream.logs import logger
-from tagstream.stream.replay import ends
-from tagstream.stream.replay.ends import BundleEnd, End
-from tagstream.stream.replay.run import Replay, ReplayOrder, ReplayState, begun, fresh
-from tagstream.stream.replay.shadow import Shadow, ShadowOrder, follow
-from tagstream.stream.replay.span import Span, bound_of, span_of
 from tagstream.stream.settings.settings import Settings
+from tagstream.stream.shadow import ends
+from tagstream.stream.shadow.beside import Shadow, ShadowOrder, follow
+from tagstream.stream.shadow.ends import BundleEnd, End
+from tagstream.stream.shadow.past import Past, PastOrder, PastState, begun, fresh
+from tagstream.stream.shadow.span import Span, bound_of, span_of
 from tagstream.stream.terminal import console, progress
 from tagstream.stream.terminal.text import counted
 
@@ -36,8 +36,8 @@ STOPPED = "stopped before the end: the counts are of the part that was decided"
 log = logger("tagstream.shadow")
 
 
-def past(settings: Settings, order: ReplayOrder, *, html: Path | None, as_json: bool) -> None:
-    """Raises as `span_of`, `ends.bundle_of`, `ends.recorded` and `Replay.run`."""
+def past(settings: Settings, order: PastOrder, *, html: Path | None, as_json: bool) -> None:
+    """Raises as `span_of`, `ends.bundle_of`, `ends.recorded` and `Past.run`."""
     if html is not None:
         _require_pages()
     if order.against == ends.RECORDED:
@@ -58,7 +58,7 @@ def past(settings: Settings, order: ReplayOrder, *, html: Path | None, as_json: 
     known = ends.answers(settings)
     if known.why:
         note(f"no answers of people are counted: {known.why}")
-    run = Replay(settings, order, new=new, old=old, sample=ends.Sample(settings, order.sample), answers=known)
+    run = Past(settings, order, new=new, old=old, sample=ends.Sample(settings, order.sample), answers=known)
     with stopping() as stop, progress.rows("shadow", size=float(span.offsets)) as told:
         asyncio.run(run.run(state, stop, told=told))
     _show_past(state, new, old, html=html, as_json=as_json)
@@ -67,7 +67,7 @@ def past(settings: Settings, order: ReplayOrder, *, html: Path | None, as_json: 
         fail(f"{STOPPED}; {goes_on}.", EXIT_FAILED)
 
 
-def _old_end(settings: Settings, order: ReplayOrder, new: Decider, span: Span) -> End:
+def _old_end(settings: Settings, order: PastOrder, new: Decider, span: Span) -> End:
     if order.against == ends.RECORDED:
         found = ends.recorded(settings, span.since_ms, ends.Sample(settings, order.sample))
         if found.unreadable:
@@ -81,7 +81,7 @@ def _old_end(settings: Settings, order: ReplayOrder, new: Decider, span: Span) -
     return BundleEnd(settings, old)
 
 
-def _asked(settings: Settings, order: ReplayOrder, new: Decider, old: End) -> dict[str, str]:
+def _asked(settings: Settings, order: PastOrder, new: Decider, old: End) -> dict[str, str]:
     given: dict[str, Any] = {
         "brokers": settings.brokers,
         "topics.content": settings.topics.content,
@@ -97,7 +97,7 @@ def _asked(settings: Settings, order: ReplayOrder, new: Decider, old: End) -> di
     return {name: str(value) for name, value in given.items() if value is not None}
 
 
-def _show_past(state: ReplayState, new: Decider, old: End, *, html: Path | None, as_json: bool) -> None:
+def _show_past(state: PastState, new: Decider, old: End, *, html: Path | None, as_json: bool) -> None:
     found = state.comparison
     said = comparison.sentences(found, new=ends.named_model(new), old=old.name)
     if not state.is_finished:
@@ -119,7 +119,7 @@ def _print(tables: Sequence[QualityTable], sentences: Sequence[str]) -> None:
         console.show(sentence)
 
 
-def _record(state: ReplayState, found: Comparison, new: Decider, old: End) -> dict[str, Any]:
+def _record(state: PastState, found: Comparison, new: Decider, old: End) -> dict[str, Any]:
     return {
         "new": new.model,
         "old": old.identity,

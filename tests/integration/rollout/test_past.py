@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(1800), pytest.mark.slow]
 BIN = Path(sys.executable).parent
 
 
-def replayed(tagstream: Command, environ: dict[str, str], *words: str | Path) -> dict[str, Any]:
+def compared(tagstream: Command, environ: dict[str, str], *words: str | Path) -> dict[str, Any]:
     """The comparison of a run that ends well."""
     done = tagstream("rollout", "shadow", "--json", "--since", "beginning", *words, environ=environ)
     assert done.returncode == 0, done.stderr.decode()
@@ -50,7 +50,7 @@ def test_the_same_bundle_differs_on_no_event(
     hostile = [sendable(record) for _, record in corpus(2000)]
     send(rollout_settings, hostile)
     rows = tmp_path / "rows.jsonl"
-    found = replayed(tagstream, rollout_environ, altered(tiny_bundle, tmp_path, "2"), "--rows", rows)
+    found = compared(tagstream, rollout_environ, altered(tiny_bundle, tmp_path, "2"), "--rows", rows)
     events = sum(one.is_event for one in planted) + len(hostile)
     assert (found["events"], found["drawn"]) == (events, events)
     assert found["compared"] + found["dead_letters"] == events
@@ -79,7 +79,7 @@ def test_another_bundle_differs_exactly_where_an_evaluation_says_so(
     test = paired.compare(ours, theirs, [gold[event_id] for event_id in texts], labels=labels)
     discordant = {one for one, new, old in zip(texts, ours, theirs, strict=True) if new.label != old.label}
     rows, page = tmp_path / "rows.jsonl", tmp_path / "page.html"
-    found = replayed(tagstream, rollout_environ, another.path, "--rows", rows, "--html", page)
+    found = compared(tagstream, rollout_environ, another.path, "--rows", rows, "--html", page)
     written = lines(rows.read_bytes())
     assert {row["id"] for row in written if row["old"]["tag"] != row["new"]["tag"]} == discordant
     assert len(discordant) > 100
@@ -91,12 +91,12 @@ def test_another_bundle_differs_exactly_where_an_evaluation_says_so(
     assert found["slices"]["source"].keys() == {"web", "mail"}
     assert f"Of {len(discordant):,} discordant" in page.read_text(encoding="utf-8")
     # A sample is a part of it, the same each time, and a range ends where it is told to.
-    part, again = (replayed(tagstream, rollout_environ, another.path, "--sample", "0.3") for _ in range(2))
+    part, again = (compared(tagstream, rollout_environ, another.path, "--sample", "0.3") for _ in range(2))
     assert part == again
     assert 300 < part["drawn"] < 600
     assert 0 < part["discordant"] < found["discordant"]
     ends = "0:10,1:0,2:0,3:0,4:0,5:0"
-    assert replayed(tagstream, rollout_environ, another.path, "--until", ends)["events"] == 10
+    assert compared(tagstream, rollout_environ, another.path, "--until", ends)["events"] == 10
 
 
 def test_what_was_published_is_an_end(
@@ -117,13 +117,13 @@ def test_what_was_published_is_an_end(
         lambda: sum(1 for _ in records(rollout_settings, topics.tagged, topics.review)) >= len(texts) + 50,
         "answers are decided",
     )
-    same = replayed(tagstream, rollout_environ, tiny_bundle_folder, "--against", "recorded")
+    same = compared(tagstream, rollout_environ, tiny_bundle_folder, "--against", "recorded")
     assert (same["compared"], same["same"], same["unrecorded"]) == (600, 600, 0)
-    bundle, recorded = (replayed(tagstream, rollout_environ, another.path, *words) for words in ((), ("--against", "recorded")))
+    bundle, recorded = (compared(tagstream, rollout_environ, another.path, *words) for words in ((), ("--against", "recorded")))
     assert bundle["discordant"] > 0
     for name in ("tags", "doors", "labels", "slices", "same", "answered", "new_right", "old_right"):
         assert recorded[name] == bundle[name], name
-    later = replayed(tagstream, rollout_environ, another.path, "--against", "recorded", "--since", "2020-01-01T00:00Z")
+    later = compared(tagstream, rollout_environ, another.path, "--against", "recorded", "--since", "2020-01-01T00:00Z")
     assert later["tags"] == recorded["tags"]
 
 
@@ -137,7 +137,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_counts(
 ) -> None:
     """The rows are the same bytes too; another question under the same state is refused."""
     sent(rollout_settings, 1200)
-    whole = replayed(tagstream, rollout_environ, another.path, "--rows", tmp_path / "whole.jsonl")
+    whole = compared(tagstream, rollout_environ, another.path, "--rows", tmp_path / "whole.jsonl")
     state, rows = tmp_path / "state.json", tmp_path / "rows.jsonl"
     words = (str(another.path), "--rows", str(rows), "--state", str(state))
     began = time.monotonic()
@@ -152,10 +152,10 @@ def test_a_run_that_is_killed_goes_on_to_the_same_counts(
     assert 0 < kept < 1200
     # At most a second's worth of events ahead of the rate, and the time of the start.
     assert kept <= 100 * (time.monotonic() - began + 1)
-    found = replayed(tagstream, rollout_environ, *words)
+    found = compared(tagstream, rollout_environ, *words)
     assert {**found, "shown": None} == {**whole, "shown": None}
     assert rows.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert replayed(tagstream, rollout_environ, *words) == found
+    assert compared(tagstream, rollout_environ, *words) == found
     refused = tagstream("rollout", "shadow", "--since", "beginning", *words, "--sample", "0.5", environ=rollout_environ)
     assert (refused.returncode, b"--sample was 1.0, and is 0.5" in refused.stderr) == (2, True), refused.stderr
 

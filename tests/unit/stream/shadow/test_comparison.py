@@ -14,7 +14,7 @@ from tagstream.stream.contract.event import ContentEvent, Record, decode
 from tagstream.stream.contract.outcome import NeedsReview, Outcome, Tagged
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.pipeline import Pipeline
-from tagstream.stream.replay.comparison import add, decided_of
+from tagstream.stream.shadow.comparison import add, decided_of
 
 TAGS = ("mlops", "other", "computer-vision")
 SIDES = st.builds(

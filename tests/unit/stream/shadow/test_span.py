@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.stream.replay.span import SpanError, bound_of
+from tagstream.stream.shadow.span import SpanError, bound_of
 
 
 @given(st.dictionaries(st.integers(0, 10**6), st.integers(0, 10**12), min_size=1, max_size=20))

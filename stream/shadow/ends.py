@@ -26,10 +26,10 @@ from tagstream.stream.kafka import admin, sizes
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.registry.unframing import unframing_of
-from tagstream.stream.replay.comparison import decided, decided_of
 from tagstream.stream.rollout.deciders import depot_of
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
+from tagstream.stream.shadow.comparison import decided, decided_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 RECORDED = "recorded"
