@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli.options import Brokers, Json, finite, not_empty, path, settings
+from tagstream.stream.cli import shadow
+from tagstream.stream.cli.options import Brokers, Json, path, settings
 
 app = typer.Typer(
     help="Change the model of a running stream, and see which one decides.", no_args_is_help=True, rich_markup_mode=None
@@ -202,41 +203,4 @@ def store(bundle: NewBundle) -> None:
     rollout.store(settings(), bundle)
 
 
-@app.command("shadow")
-def shadow(
-    bundle: Annotated[
-        str,
-        typer.Argument(
-            help="The other bundle: its folder, or its digest in rollout.bundles.", metavar="BUNDLE", callback=not_empty
-        ),
-    ],
-    brokers: Brokers = None,
-    sample: Annotated[
-        float, typer.Option(help="Share of the events, drawn by a hash of the id.", min=0.000001, max=1, callback=finite)
-    ] = 0.1,
-    ask: Annotated[
-        float,
-        typer.Option(
-            help="Share of the disagreements about which people are asked, by audit; of a canary at least the share of its plan.",
-            min=0,
-            max=1,
-            callback=finite,
-        ),
-    ] = 0.0,
-    from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="At the first start, begin with the oldest event, not behind the newest.")
-    ] = False,
-    most: Annotated[int | None, typer.Option("--max", help="End after so many drawn events.", min=1)] = None,
-    metrics_port: Annotated[int, typer.Option(help="Port of its own /metrics; 0 takes a free one.", min=0, max=65535)] = 9109,
-    json: Json = False,
-) -> None:
-    """
-    Let another bundle decide a share of the running stream beside it, until stopped; no decision of it is published.
-
-    It reads in a group of its own and writes what both bundles say to the topic shadow, without texts. People may be asked where the two disagree.
-    """
-    from tagstream.stream.cli.show import shadow as shown
-    from tagstream.stream.replay.shadow import ShadowOrder
-
-    order = ShadowOrder(sample=sample, ask=ask, most=most, from_beginning=from_beginning)
-    shown.shadow(settings(brokers=brokers), bundle, order, metrics_port=metrics_port, as_json=json)
+app.command("shadow")(shadow.shadow)

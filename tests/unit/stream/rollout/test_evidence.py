@@ -89,7 +89,7 @@ def test_an_answer_about_an_event_that_was_not_drawn_counts_for_nothing() -> Non
         [answered(0, "other"), event(0, "other")],
     ):
         found = evidence(order)
-        assert (found.overall.disagreements, found.overall.answered, found.published.total()) == (1, 0, 0)
+        assert (found.overall.discordant, found.overall.answered, found.published.total()) == (1, 0, 0)
 
 
 def test_an_answer_weighs_one_over_its_probability() -> None:
@@ -141,7 +141,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         found.take(answered(number, "other"))
     taken = [found.take(event(number, "other", probability=1.0)) for number in range(5, 9)]
     assert taken == [True, True, True, False]
-    assert (found.overall.events, found.overall.answered) == (3, 1)
+    assert (found.overall.compared, found.overall.answered) == (3, 1)
 
 
 def test_only_what_the_challenger_would_publish_is_evidence_of_its_promise() -> None:

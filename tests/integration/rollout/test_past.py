@@ -1,4 +1,4 @@
-"""`tagstream replay` on a real broker: the same bundle differs nowhere, another one exactly where the two differ on the texts."""
+"""`tagstream rollout shadow` over the past, on a real broker: the same bundle differs nowhere, another one exactly where the two differ on the texts."""
 
 import json
 import os
@@ -32,9 +32,9 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(1800), pytest.mark.slow]
 BIN = Path(sys.executable).parent
 
 
-def replayed(tagstream: Command, environ: dict[str, str], *words: str | Path) -> dict[str, Any]:
+def compared(tagstream: Command, environ: dict[str, str], *words: str | Path) -> dict[str, Any]:
     """The comparison of a run that ends well."""
-    done = tagstream("replay", "--json", *words, environ=environ)
+    done = tagstream("rollout", "shadow", "--json", "--since", "beginning", *words, environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     (found,) = lines(done.stdout)
     return found
@@ -44,13 +44,13 @@ def test_the_same_bundle_differs_on_no_event(
     tagstream: Command, rollout_environ: dict[str, str], rollout_settings: Settings, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
     """Over all sizes, codecs, transactions and hostile bytes: each event is compared and alike, or a dead letter for both."""
-    planted = varied(3000, malformed=60, seed="replay")
+    planted = varied(3000, malformed=60, seed="past")
     send_varied(rollout_settings, planted)
     end_hung(rollout_settings)
     hostile = [sendable(record) for _, record in corpus(2000)]
     send(rollout_settings, hostile)
     rows = tmp_path / "rows.jsonl"
-    found = replayed(tagstream, rollout_environ, "--bundle", altered(tiny_bundle, tmp_path, "2"), "--rows", rows)
+    found = compared(tagstream, rollout_environ, altered(tiny_bundle, tmp_path, "2"), "--rows", rows)
     events = sum(one.is_event for one in planted) + len(hostile)
     assert (found["events"], found["drawn"]) == (events, events)
     assert found["compared"] + found["dead_letters"] == events
@@ -79,7 +79,7 @@ def test_another_bundle_differs_exactly_where_an_evaluation_says_so(
     test = paired.compare(ours, theirs, [gold[event_id] for event_id in texts], labels=labels)
     discordant = {one for one, new, old in zip(texts, ours, theirs, strict=True) if new.label != old.label}
     rows, page = tmp_path / "rows.jsonl", tmp_path / "page.html"
-    found = replayed(tagstream, rollout_environ, "--bundle", another.path, "--rows", rows, "--html", page)
+    found = compared(tagstream, rollout_environ, another.path, "--rows", rows, "--html", page)
     written = lines(rows.read_bytes())
     assert {row["id"] for row in written if row["old"]["tag"] != row["new"]["tag"]} == discordant
     assert len(discordant) > 100
@@ -91,12 +91,12 @@ def test_another_bundle_differs_exactly_where_an_evaluation_says_so(
     assert found["slices"]["source"].keys() == {"web", "mail"}
     assert f"Of {len(discordant):,} discordant" in page.read_text(encoding="utf-8")
     # A sample is a part of it, the same each time, and a range ends where it is told to.
-    part, again = (replayed(tagstream, rollout_environ, "--bundle", another.path, "--sample", "0.3") for _ in range(2))
+    part, again = (compared(tagstream, rollout_environ, another.path, "--sample", "0.3") for _ in range(2))
     assert part == again
     assert 300 < part["drawn"] < 600
     assert 0 < part["discordant"] < found["discordant"]
     ends = "0:10,1:0,2:0,3:0,4:0,5:0"
-    assert replayed(tagstream, rollout_environ, "--bundle", another.path, "--to", ends)["events"] == 10
+    assert compared(tagstream, rollout_environ, another.path, "--until", ends)["events"] == 10
 
 
 def test_what_was_published_is_an_end(
@@ -117,17 +117,13 @@ def test_what_was_published_is_an_end(
         lambda: sum(1 for _ in records(rollout_settings, topics.tagged, topics.review)) >= len(texts) + 50,
         "answers are decided",
     )
-    same = replayed(tagstream, rollout_environ, "--bundle", tiny_bundle_folder, "--against", "recorded")
+    same = compared(tagstream, rollout_environ, tiny_bundle_folder, "--against", "recorded")
     assert (same["compared"], same["same"], same["unrecorded"]) == (600, 600, 0)
-    bundle, recorded = (
-        replayed(tagstream, rollout_environ, "--bundle", another.path, *words) for words in ((), ("--against", "recorded"))
-    )
+    bundle, recorded = (compared(tagstream, rollout_environ, another.path, *words) for words in ((), ("--against", "recorded")))
     assert bundle["discordant"] > 0
     for name in ("tags", "doors", "labels", "slices", "same", "answered", "new_right", "old_right"):
         assert recorded[name] == bundle[name], name
-    later = replayed(
-        tagstream, rollout_environ, "--bundle", another.path, "--against", "recorded", "--from", "2020-01-01T00:00Z"
-    )
+    later = compared(tagstream, rollout_environ, another.path, "--against", "recorded", "--since", "2020-01-01T00:00Z")
     assert later["tags"] == recorded["tags"]
 
 
@@ -141,12 +137,14 @@ def test_a_run_that_is_killed_goes_on_to_the_same_counts(
 ) -> None:
     """The rows are the same bytes too; another question under the same state is refused."""
     sent(rollout_settings, 1200)
-    whole = replayed(tagstream, rollout_environ, "--bundle", another.path, "--rows", tmp_path / "whole.jsonl")
+    whole = compared(tagstream, rollout_environ, another.path, "--rows", tmp_path / "whole.jsonl")
     state, rows = tmp_path / "state.json", tmp_path / "rows.jsonl"
-    words = ("--bundle", str(another.path), "--rows", str(rows), "--state", str(state))
+    words = (str(another.path), "--rows", str(rows), "--state", str(state))
     began = time.monotonic()
     running = processes.start(
-        [BIN / "tagstream", "replay", *words, "--rate", "100"], env=os.environ | rollout_environ, log_file=tmp_path / "log"
+        [BIN / "tagstream", "rollout", "shadow", "--since", "beginning", *words, "--rate", "100"],
+        env=os.environ | rollout_environ,
+        log_file=tmp_path / "log",
     )
     until(state.exists, "a state is written", process=running)
     running.kill()
@@ -154,11 +152,11 @@ def test_a_run_that_is_killed_goes_on_to_the_same_counts(
     assert 0 < kept < 1200
     # At most a second's worth of events ahead of the rate, and the time of the start.
     assert kept <= 100 * (time.monotonic() - began + 1)
-    found = replayed(tagstream, rollout_environ, *words)
+    found = compared(tagstream, rollout_environ, *words)
     assert {**found, "shown": None} == {**whole, "shown": None}
     assert rows.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert replayed(tagstream, rollout_environ, *words) == found
-    refused = tagstream("replay", *words, "--sample", "0.5", environ=rollout_environ)
+    assert compared(tagstream, rollout_environ, *words) == found
+    refused = tagstream("rollout", "shadow", "--since", "beginning", *words, "--sample", "0.5", environ=rollout_environ)
     assert (refused.returncode, b"--sample was 1.0, and is 0.5" in refused.stderr) == (2, True), refused.stderr
 
 
@@ -169,21 +167,21 @@ def test_bad_input_is_a_sentence(
     sent(rollout_settings, 300)
     new = str(another.path)
     cases: list[tuple[tuple[str, ...], dict[str, str], int, str]] = [
-        (("--bundle", "0" * 64), {}, 1, "there is no such folder"),
-        (("--bundle", "0" * 64), {"TAGSTREAM_ROLLOUT__BUNDLES": ""}, 1, "TAGSTREAM_ROLLOUT__BUNDLES"),
-        (("--bundle", "nowhere"), {}, 2, "no digest"),
-        (("--bundle", str(tmp_path)), {}, 1, "is refused"),
-        (("--bundle", new, "--from", "2026-02-01T00:00Z", "--to", "2026-01-01T00:00Z"), {}, 2, "--from lies after --to"),
-        (("--bundle", new, "--from", "0:1", "--to", "0:0"), {}, 2, "--from lies after --to in partition 0"),
-        (("--bundle", new, "--to", "0:99999"), {}, 2, "ends there at"),
-        (("--bundle", new, "--from", "77:0"), {}, 2, "names partition 77"),
-        (("--bundle", new, "--from", "yesterday"), {}, 2, "neither a time nor offsets"),
-        (("--bundle", new), {"TAGSTREAM_TOPICS__CONTENT": "no.such.topic"}, 2, "has no topic 'no.such.topic'"),
-        (("--bundle", new, "--with-text"), {}, 2, "--rows"),
-        (("--bundle", new, "--rows", str(tmp_path / "no" / "rows")), {}, 1, "cannot be written"),
+        (("0" * 64,), {}, 1, "there is no such folder"),
+        (("0" * 64,), {"TAGSTREAM_ROLLOUT__BUNDLES": ""}, 1, "TAGSTREAM_ROLLOUT__BUNDLES"),
+        (("nowhere",), {}, 2, "no digest"),
+        ((str(tmp_path),), {}, 1, "is refused"),
+        ((new, "--since", "2026-02-01T00:00Z", "--until", "2026-01-01T00:00Z"), {}, 2, "--since lies after --until"),
+        ((new, "--since", "0:1", "--until", "0:0"), {}, 2, "--since lies after --until in partition 0"),
+        ((new, "--until", "0:99999"), {}, 2, "ends there at"),
+        ((new, "--since", "77:0"), {}, 2, "names partition 77"),
+        ((new, "--since", "yesterday"), {}, 2, "neither a time nor offsets"),
+        ((new,), {"TAGSTREAM_TOPICS__CONTENT": "no.such.topic"}, 2, "has no topic 'no.such.topic'"),
+        ((new, "--with-text"), {}, 2, "--rows"),
+        ((new, "--rows", str(tmp_path / "no" / "rows")), {}, 1, "cannot be written"),
     ]
     for words, changes, code, said in cases:
-        done = tagstream("replay", *words, environ={**rollout_environ, **changes})
+        done = tagstream("rollout", "shadow", "--since", "beginning", *words, environ={**rollout_environ, **changes})
         shown = done.stderr.decode()
         assert (done.returncode, said in shown, "Traceback" in shown) == (code, True, False), (words, shown)
         assert "Next: " in shown, words

@@ -3,7 +3,7 @@
 
 It takes no partition of the workers' group and writes no decision, so a challenger that is slow, raises or eats memory costs the
 stream nothing. The champion is the model that decides each event's place in the log, as a worker finds it. Its decision here must be the one
-that was published, to the byte (`tagstream.stream.replay.published`).
+that was published, to the byte (`tagstream.stream.shadow.published`).
 
 People are asked about disagreements: a drawn one is copied to `audit`, as workers copy what they draw, so that a person answers who sees neither
 tag. The hash that draws is the workers' own, at a greater rate. So of an event's copies the greater probability is that of being asked at all.
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from tagstream.model_export.compare.comparison import Comparison
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.vocabulary import Arm, ShadowFailure, Stage
 from tagstream.stream.contract.event import ContentEvent, Record
@@ -35,11 +36,11 @@ from tagstream.stream.kafka.reading.content import ContentMember, content_member
 from tagstream.stream.kafka.rights import Operation, shadow_group
 from tagstream.stream.logs import logger
 from tagstream.stream.registry.unframing import unframing_of
-from tagstream.stream.replay.champion import Batch, Champion, ShadowError, timed
-from tagstream.stream.replay.comparison import Comparison, decided_of, slices_of
-from tagstream.stream.replay.ends import Sample, as_workers_decide, require_same_labels
-from tagstream.stream.replay.published import PublishedBeside
 from tagstream.stream.settings.settings import Settings
+from tagstream.stream.shadow.champion import Batch, Champion, ShadowError, timed
+from tagstream.stream.shadow.comparison import add, decided_of, slices_of
+from tagstream.stream.shadow.ends import Sample, as_workers_decide, require_same_labels
+from tagstream.stream.shadow.published import PublishedBeside
 
 # After so long without an event the brokers are asked whether they are up.
 QUIET_SECONDS = 30.0
@@ -292,7 +293,7 @@ class Shadow:
         # An event of the challenger's own arm says nothing of how the two differ.
         if _side(ours).model.digest == _side(theirs).model.digest and ours.decision.model.arm == Arm.CHALLENGER:
             return msgspec.structs.replace(found, challenger=_side(theirs))
-        self.tally.counts.add(ours.event, old, new)
+        add(self.tally.counts, ours.event, old, new)
         self._metrics.compared((old.tag, new.tag), (old.destination, new.destination))
         return msgspec.structs.replace(found, challenger=_side(theirs))
 

@@ -7,21 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagstream.model_export.compare.comparison import MOST_SHOWN, OTHER_SOURCES, SOURCE, Comparison, Decided
 from tagstream.model_export.measure.slices import MOST_VALUES
+from tagstream.model_export.report import comparison as words
 from tagstream.stream.contract.event import ContentEvent, Record, decode
 from tagstream.stream.contract.outcome import NeedsReview, Outcome, Tagged
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.pipeline import Pipeline
-from tagstream.stream.replay import words
-from tagstream.stream.replay.comparison import (
-    MOST_SHOWN,
-    OTHER_SOURCES,
-    SOURCE,
-    Comparison,
-    Decided,
-    decided_of,
-    review_share,
-)
+from tagstream.stream.shadow.comparison import add, decided_of
 
 TAGS = ("mlops", "other", "computer-vision")
 SIDES = st.builds(
@@ -52,7 +45,7 @@ def outcomes(pipeline: Pipeline, *titles: str) -> list[Outcome]:
 def test_every_figure_adds_up(pairs: list[tuple[Decided, Decided, str | None]]) -> None:
     """Matrix, doors, labels and slices have each event once; what differs is a row; answers count where tags differ."""
     found = Comparison()
-    rows = [found.add(event(number), old, new, answer=_always(said)) for number, (old, new, said) in enumerate(pairs)]
+    rows = [add(found, event(number), old, new, answer=_always(said)) for number, (old, new, said) in enumerate(pairs)]
     differ = [old.tag != new.tag for old, new, _ in pairs]
     moved = [old.destination != new.destination for old, new, _ in pairs]
     assert found.compared == len(pairs)
@@ -70,7 +63,8 @@ def test_every_figure_adds_up(pairs: list[tuple[Decided, Decided, str | None]]) 
     assert found.neither_right == sum(said not in {old.tag, new.tag} for old, new, said in answered)
     if pairs:
         asked = sum(new.destination == "review" for _, new, _ in pairs)
-        assert review_share(found.labels, new=True) == pytest.approx(asked / len(pairs))
+        assert found.new_review == sum(one.new_review for one in found.labels.values()) == asked
+        assert found.share(found.new_review) == pytest.approx(asked / len(pairs))
 
 
 @given(st.lists(st.tuples(SIDES, SIDES, ANSWERS), max_size=30), st.integers(0, 30))
@@ -81,7 +75,7 @@ def test_a_comparison_that_json_kept_goes_on(pairs: list[tuple[Decided, Decided,
         if number == cut:
             parted = msgspec.json.decode(msgspec.json.encode(parted), type=Comparison)
         for one in (whole, parted):
-            one.add(event(number), old, new, answer=_always(said))
+            add(one, event(number), old, new, answer=_always(said))
     assert parted == whole
 
 
@@ -110,12 +104,12 @@ def test_no_row_has_a_text_unless_it_is_asked_for() -> None:
         Decided(tag=tag, confidence=0.5, destination="tagged", digest="a" * 64, figures=tag.encode()) for tag in TAGS[:2]
     )
     found = Comparison()
-    row = found.add(event(1, description="Their words"), old, new)
+    row = add(found, event(1, description="Their words"), old, new)
     assert row is not None
     said = msgspec.json.encode([row, found.as_json()]).decode() + repr(words.tables(found))
     assert "A title" not in said
     assert "Their words" not in said
-    with_text = found.add(event(1, description="Their words"), old, new, with_text=True)
+    with_text = add(found, event(1, description="Their words"), old, new, with_text=True)
     assert with_text is not None
     assert (with_text.title, with_text.description) == ("A title 1", "Their words")
 
@@ -125,7 +119,7 @@ def test_sources_are_told_apart_up_to_a_bound() -> None:
     side = Decided(tag="other", confidence=0.5, destination="tagged", digest="a" * 64, figures=b"a")
     found = Comparison()
     for number in range(3 * MOST_VALUES):
-        found.add(event(number, source=f"s-{number}"), side, side)
+        add(found, event(number, source=f"s-{number}"), side, side)
     assert len(found.slices[SOURCE]) == MOST_VALUES + 1
     assert found.slices[SOURCE][OTHER_SOURCES].compared == 2 * MOST_VALUES
 
@@ -135,7 +129,7 @@ def test_the_words_hold_for_any_comparison(pairs: list[tuple[Decided, Decided, s
     """Tables are rectangular, and the page shows every sentence without a script."""
     found = Comparison()
     for number, (old, new, said) in enumerate(pairs):
-        found.add(event(number, source="<script>"), old, new, answer=_always(said))
+        add(found, event(number, source="<script>"), old, new, answer=_always(said))
     said, made = words.sentences(found, new="new", old="old"), words.tables(found)
     assert bool(made) == bool(pairs)
     assert all(len(row) == len(table.head) for table in made for row in table.rows)

@@ -16,8 +16,8 @@ from tagstream.stream.contract.event import ContentEvent
 from tagstream.stream.contract.outcome import NeedsReview, Publication, Tagged
 from tagstream.stream.contract.published import DecidedEvent, read_decision
 from tagstream.stream.kafka.reading.resumed import Place, Resumed, resumed
-from tagstream.stream.replay.ends import Sample
 from tagstream.stream.settings.settings import Settings
+from tagstream.stream.shadow.ends import Sample
 
 # Of each side; some 200 bytes each.
 MOST_KEPT = 20_000

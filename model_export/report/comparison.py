@@ -1,20 +1,19 @@
-"""A comparison in words: sentences and tables, for the terminal and for a page."""
+"""A comparison of two bundles in words: sentences and tables, for the terminal, for a report and for a page of its own."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from tagstream.model_export.compare.comparison import Comparison
 from tagstream.model_export.measure.slices import FEW_ROWS
+from tagstream.model_export.report.colours import colour_rules
 from tagstream.monitoring.quality.words import UNKNOWN, QualityTable
-from tagstream.stream.replay.comparison import Comparison, review_share
-from tagstream.stream.terminal.text import counted
 
 FOLDER = Path(__file__).parent
 # A table of more columns is not read: the most frequent changes are listed in its place.
 MOST_COLUMNS, MOST_CHANGES = 8, 40
-DIGITS = 12
 
 
-def sentences(found: Comparison, *, new: str, old: str) -> list[str]:
+def sentences(found: Comparison, *, new: str, old: str, what: str = "events") -> list[str]:
     """
     The sentences to read first.
 
@@ -22,15 +21,16 @@ def sentences(found: Comparison, *, new: str, old: str) -> list[str]:
         found: The comparison.
         new: Name of the newer end.
         old: Name of the older end.
+        what: The noun for what both have decided.
     """
     if not found.compared:
-        return [f"No event has a decision of both ends ({new}; {old}). {_left_out(found)}"]
+        return [f"None of the {what} has a decision of both ends ({new}; {old}). {_left_out(found)}"]
     said = [
         (
-            f"{found.compared:,} events decided by {new} and by {old}: {found.same:,} alike in every figure, {found.discordant:,} with another "
+            f"{found.compared:,} {what} decided by {new} and by {old}: {found.same:,} alike in every figure, {found.discordant:,} with another "
             f"tag, {found.moved:,} with another door. The same tag: {share(found.agreement)}."
         ),
-        f"For people: {share(review_share(found.labels, new=False))} by the old end, {share(review_share(found.labels, new=True))} by the new one.",
+        f"For people: {share(found.share(found.old_review))} by the old end, {share(found.share(found.new_review))} by the new one.",
     ]
     if found.discordant:
         said.append(
@@ -43,14 +43,18 @@ def sentences(found: Comparison, *, new: str, old: str) -> list[str]:
 
 
 def _left_out(found: Comparison) -> str:
-    parts = [f"{counted(found.dead_letters, 'dead letter')} not compared"] if found.dead_letters else []
+    parts = [f"{_counted(found.dead_letters, 'dead letter')} not compared"] if found.dead_letters else []
     if found.refused_by_new:
         parts.append(f"{found.refused_by_new:,} of them refused by the new end alone")
     if found.refused_by_old:
         parts.append(f"{found.refused_by_old:,} of them refused by the old end alone")
     if found.unrecorded:
-        parts.append(f"{counted(found.unrecorded, 'event')} without a published decision of a model")
+        parts.append(f"{_counted(found.unrecorded, 'event')} without a published decision of a model")
     return f"Left out: {', '.join(parts)}." if parts else ""
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
 def tables(found: Comparison) -> list[QualityTable]:
@@ -116,10 +120,10 @@ def _slices(found: Comparison) -> list[QualityTable]:
             (
                 f"{name} (few)" if count.compared < FEW_ROWS else name,
                 f"{count.compared:,}",
-                share(1 - count.discordant / count.compared),
+                share(count.agreement),
                 f"{count.moved:,}",
-                share(count.old_review / count.compared),
-                share(count.new_review / count.compared),
+                share(count.share(count.old_review)),
+                share(count.share(count.new_review)),
             )
             for name, count in sorted(slices.items())
         ]
@@ -139,8 +143,7 @@ def _shown(found: Comparison) -> QualityTable:
         )
         for row in found.shown
     ]
-    differ = sum(count for old, row in found.doors.items() for new, count in row.items() if old != new)
-    note = f"The first of them; {found.discordant:,} have another tag, {differ:,} another door. --rows FILE has all."
+    note = f"The first of them; {found.discordant:,} have another tag, {found.moved:,} another door. --rows FILE has all."
     head = ("event", "place", "old", "new", "answer")
     return QualityTable(title="Events that differ", head=head, rows=tuple(rows), note=note)
 
@@ -164,15 +167,13 @@ def page(title: str, digest: str, said: Sequence[str], made: Sequence[QualityTab
     """
     import jinja2
 
-    from tagstream.model_export import report
-    from tagstream.model_export.report.colours import colour_rules
-
-    of_reports = Path(next(iter(report.__path__)))
-    loader = jinja2.FileSystemLoader([FOLDER, of_reports])
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    style = f"{colour_rules(':root')}\n{(of_reports / 'page.css').read_text(encoding='utf-8')}"
+    style = f"{colour_rules(':root')}\n{(FOLDER / 'page.css').read_text(encoding='utf-8')}"
     named = {f"{place}": table for place, table in enumerate(made)}
-    template = environment.get_template("page.j2")
-    return template.render(title=title, digest=digest, sentences=said, tables=named, rules=style)
+    return environment.get_template("page.j2").render(title=title, digest=digest, sentences=said, tables=named, rules=style)

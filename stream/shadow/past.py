@@ -1,5 +1,5 @@
 """
-`tagstream replay`: decides a range of `content` again and compares, at a bounded rate, in bounded memory, and goes on after a kill.
+`tagstream rollout shadow --since`: decides a range of `content` again and compares, at a bounded rate, in bounded memory, and goes on after a kill.
 
 The state is a file that is replaced in one step: the counts, and the offset of each partition up to which they count. What differs is
 streamed into a file of rows, which a run that goes on cuts to the length that its state knows.
@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from tagstream.model_export.compare.comparison import Comparison, Decided
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Outcome
 from tagstream.stream.contract.refusal import Refusal
@@ -24,27 +25,27 @@ from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.kafka.reading.content import content_range
 from tagstream.stream.registry.unframing import unframing_of
-from tagstream.stream.replay.comparison import Comparison, Decided, decided_of
-from tagstream.stream.replay.ends import Answers, End, Sample, named_model
-from tagstream.stream.replay.span import Span
 from tagstream.stream.settings.settings import Settings
+from tagstream.stream.shadow.comparison import add, decided_of
+from tagstream.stream.shadow.ends import Answers, End, Sample, named_model
+from tagstream.stream.shadow.span import Span
 
 STATE_SECONDS = 5.0
 
 
-class ReplayError(Exception):
+class PastError(Exception):
     """The run cannot go on: the message says why, what is kept, and the next step."""
 
     exit_code = 1
 
 
-class ChangedError(ReplayError):
+class ChangedError(PastError):
     """The state is of another run: the message names the difference."""
 
     exit_code = 2
 
 
-class ReplayState(msgspec.Struct, kw_only=True):
+class PastState(msgspec.Struct, kw_only=True):
     """
     Where a run stands.
 
@@ -76,15 +77,15 @@ class ReplayState(msgspec.Struct, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayOrder:
+class PastOrder:
     """
     What is decided again, and how.
 
     Attributes:
         bundle: The newer end: a folder, or a digest.
         against: The older end: likewise, or `recorded`; None for the bundle of the settings.
-        begin: A time, or offsets; None for the beginning.
-        end: Likewise; None for the ends of now.
+        since: A time, or offsets, or `beginning`; None for the beginning.
+        until: A time, or offsets; None for the ends of now.
         sample: The share of the events, above 0, to 1.
         rate: The most events a second; None for no bound.
         rows: The file of the rows that differ in tag or door, JSON Lines; None for none.
@@ -94,8 +95,8 @@ class ReplayOrder:
 
     bundle: str
     against: str | None = None
-    begin: str | None = None
-    end: str | None = None
+    since: str | None = None
+    until: str | None = None
     sample: float = 1.0
     rate: float | None = None
     rows: Path | None = None
@@ -103,53 +104,51 @@ class ReplayOrder:
     with_text: bool = False
 
 
-def begun(path: Path | None, asked: dict[str, str]) -> ReplayState | None:
+def begun(path: Path | None, asked: dict[str, str]) -> PastState | None:
     """
     The state that a run goes on from; None where there is none yet.
 
     Args:
         path: Of the file; None for none.
-        asked: See `ReplayState`.
+        asked: See `PastState`.
 
     Raises:
         ChangedError: It is of another run, or no state.
-        ReplayError: It cannot be read.
+        PastError: It cannot be read.
     """
     if path is None:
         return None
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=ReplayState)
+        found = msgspec.json.decode(path.read_bytes(), type=PastState)
     except FileNotFoundError:
         return None
     except OSError as error:
         msg = f"the state {path} cannot be read: {error.strerror}. Next: give the right to read it, or name another file by --state."
-        raise ReplayError(msg) from error
+        raise PastError(msg) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"{path} is no state of a replay of this version. Next: name another file by --state, or move it away."
+        msg = f"{path} is no state of `rollout shadow` of this version. Next: name another file by --state, or move it away."
         raise ChangedError(msg) from error
     for name in asked.keys() | found.asked.keys():
         before, now = found.asked.get(name, "none"), asked.get(name, "none")
         if before != now:
             msg = (
-                f"the state {path} is of another replay: {name} was {before}, and is {now}. "
+                f"the state {path} is of another comparison: {name} was {before}, and is {now}. "
                 f"Next: ask for the same, name another file by --state, or move this one away."
             )
             raise ChangedError(msg)
     return found
 
 
-def fresh(span: Span, asked: dict[str, str]) -> ReplayState:
+def fresh(span: Span, asked: dict[str, str]) -> PastState:
     """The state before the first event."""
-    return ReplayState(
-        asked=asked, first=dict(span.first), last=dict(span.last), next=dict(span.first), comparison=Comparison()
-    )
+    return PastState(asked=asked, first=dict(span.first), last=dict(span.last), next=dict(span.first), comparison=Comparison())
 
 
-class Replay:
+class Past:
     """One run. Deciding is done in a thread, one batch at a time."""
 
     def __init__(
-        self, settings: Settings, order: ReplayOrder, *, new: Decider, old: End, sample: Sample, answers: Answers
+        self, settings: Settings, order: PastOrder, *, new: Decider, old: End, sample: Sample, answers: Answers
     ) -> None:
         """
         Join the parts.
@@ -171,7 +170,7 @@ class Replay:
         self._names = f"{named_model(new)} or {old.name}"
 
     async def run(
-        self, state: ReplayState, stop: threading.Event, *, told: Callable[[int, int, float], None] = lambda *_: None
+        self, state: PastState, stop: threading.Event, *, told: Callable[[int, int, float], None] = lambda *_: None
     ) -> None:
         """
         Decide what is left of the range, and count it into the state; return at the end, or soon after `stop` is set.
@@ -183,7 +182,7 @@ class Replay:
 
         Raises:
             BrokerUnreachableError: The brokers do not send what is outstanding.
-            ReplayError: A model raised for texts that it is known to decide, or a file cannot be written.
+            PastError: A model raised for texts that it is known to decide, or a file cannot be written.
         """
         if state.is_finished:
             return
@@ -205,7 +204,7 @@ class Replay:
                         break
             self._save(state, rows)
 
-    async def _take(self, records: Sequence[Record], state: ReplayState, rows: BinaryIO | None, stop: threading.Event) -> None:
+    async def _take(self, records: Sequence[Record], state: PastState, rows: BinaryIO | None, stop: threading.Event) -> None:
         """Decide a poll, in parts of a second at the rate of the order; each part counts at once."""
         rate = self._order.rate
         size = len(records) if rate is None else max(1, min(len(records), int(rate)))
@@ -218,7 +217,7 @@ class Replay:
             if rate is not None:
                 await asyncio.sleep(max(0.0, len(part) / rate - (time.monotonic() - began)))
 
-    def _compare(self, records: Sequence[Record], state: ReplayState, rows: BinaryIO | None) -> None:
+    def _compare(self, records: Sequence[Record], state: PastState, rows: BinaryIO | None) -> None:
         counts = state.comparison
         drawn = self._sample.of(records)
         outcomes, old = self._decided(drawn)
@@ -234,7 +233,7 @@ class Replay:
             elif before is None:
                 counts.unrecorded += 1
             else:
-                row = counts.add(outcome.event, before, after, answer=self._answers.tag, with_text=self._order.with_text)
+                row = add(counts, outcome.event, before, after, answer=self._answers.tag, with_text=self._order.with_text)
                 if row is not None:
                     written.append(msgspec.json.encode(row) + b"\n")
         if rows is not None:
@@ -252,9 +251,9 @@ class Replay:
             failure = type(error).__name__
         kept = "" if self._order.state is None else " What was counted before is kept in the state."
         msg = f"{self._names} raised {failure} for texts that it is known to decide.{kept} Next: `tagstream model verify` of both bundles."
-        raise ReplayError(msg)
+        raise PastError(msg)
 
-    def _save(self, state: ReplayState, rows: BinaryIO | None) -> None:
+    def _save(self, state: PastState, rows: BinaryIO | None) -> None:
         path = self._order.state
         if rows is not None:
             with _writing(self._order.rows):
@@ -295,4 +294,4 @@ def _writing(path: Path | None) -> Iterator[None]:
         yield
     except OSError as error:
         msg = f"{error.filename or path} cannot be written: {error.strerror}. Next: make room, or give the right to write there; the same command then goes on from its --state."
-        raise ReplayError(msg) from error
+        raise PastError(msg) from error

@@ -56,7 +56,7 @@ def bound_of(text: str, option: str) -> Bound:
     Raises:
         SpanError: It is neither.
 
-    >>> bound_of("2023-11-14T22:13:20.123Z", "--from"), bound_of("0:120,3:7", "--to")
+    >>> bound_of("2023-11-14T22:13:20.123Z", "--since"), bound_of("0:120,3:7", "--until")
     (1700000000123, {0: 120, 3: 7})
     """
     if OFFSETS.fullmatch(text):
@@ -95,17 +95,17 @@ def span_of(settings: Settings, begin: Bound | None, end: Bound | None) -> Span:
     admin.require(settings, {"content": topic}, operations={"content": Operation.READ})
     with log_of(settings, topic) as log:
         starts, ends = log.starts(), log.ends()
-        asked = starts | _offsets(log, begin, ends, topic, "--from")
-        last = ends | _offsets(log, end, ends, topic, "--to")
+        asked = starts | _offsets(log, begin, ends, topic, "--since")
+        last = ends | _offsets(log, end, ends, topic, "--until")
     if isinstance(begin, int) and isinstance(end, int) and begin > end:
-        msg = "--from lies after --to. Next: exchange them."
+        msg = "--since lies after --until. Next: exchange them."
         raise SpanError(msg)
     first = {partition: max(asked[partition], starts[partition]) for partition in starts}
     for partition in sorted(first):
         if asked[partition] > last[partition]:
             msg = (
-                f"--from lies after --to in partition {partition} of {topic}: {asked[partition]} and {last[partition]}. "
-                f"Next: exchange them, or leave --to out for the end of now."
+                f"--since lies after --until in partition {partition} of {topic}: {asked[partition]} and {last[partition]}. "
+                f"Next: exchange them, or leave --until out for the end of now."
             )
             raise SpanError(msg)
     return Span(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tagstream.model_export.bundle.bundle import Bundle, read
+from tagstream.model_export.compare.comparison import Decided
 from tagstream.monitoring.record_time import AHEAD_MS
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.answers import AnsweredEvent, order, read_answer
@@ -25,10 +26,10 @@ from tagstream.stream.kafka import admin, sizes
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.registry.unframing import unframing_of
-from tagstream.stream.replay.comparison import Decided, decided, decided_of
 from tagstream.stream.rollout.deciders import depot_of
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
+from tagstream.stream.shadow.comparison import decided, decided_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 RECORDED = "recorded"
@@ -299,5 +300,5 @@ def _records(settings: Settings, topic: str, since_ms: int | None) -> Iterator[R
 
 def _bound(kept: int, what: str) -> None:
     if kept > MOST_KEPT:
-        msg = f"more than {MOST_KEPT:,} {what}, and so many are not kept in memory. Next: give a later --from, or a --sample."
+        msg = f"more than {MOST_KEPT:,} {what}, and so many are not kept in memory. Next: give a later --since, or a --sample."
         raise EndError(msg)
