@@ -13,17 +13,12 @@ from tagstream.stream.contract.rollout import Guards
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.registry.unframing import unframing_of
-from tagstream.stream.rollout.deciders import RolledDeciders
-from tagstream.stream.rollout.epochs import Epochs
-from tagstream.stream.rollout.gate import Gate
+from tagstream.stream.rollout.follower import RolloutFollower
 from tagstream.stream.rollout.operations import require_group
-from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.presence import SEARCH_SECONDS, rollout_topic
 from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.shadow.ends import EndError
-
-# As workers do: a rollout that begins while this runs is found within this time.
-SEARCH_SECONDS = 15.0
 
 
 class ShadowError(Exception):
@@ -61,9 +56,7 @@ class Champion:
         self._settings = settings
         self._opened = opened
         self._pipeline = pipeline_of(settings, unframe=unframing_of(settings))
-        self._gate: Gate | None = None
-        self._deciders: RolledDeciders | None = None
-        self._epochs: Epochs | None = None
+        self._follower: RolloutFollower | None = None
         self._looked = float("-inf")
 
     @property
@@ -84,28 +77,22 @@ class Champion:
             RolloutError: The rollout is another group's.
         """
         await self._look()
-        if self._gate is None or self._deciders is None:
+        follower = self._follower
+        if follower is None:
             return True
-        deciders = self._deciders
         places = [(record.topic, record.partition, record.offset) for record in records]
         seconds = self._settings.rollout.hold_seconds
         try:
             async with asyncio.timeout(seconds):
-                ends = {deciders.partition(topic, number): offset + 1 for topic, number, offset in sorted(places)}
-                epochs = await self._gate.admit(ends, stop.is_set)
+                epochs = await follower.hold(places, stop.is_set)
         except TimeoutError as error:
             msg = f"it was not known within {seconds:g} s which model decides {len(records)} events. Next: `tagstream rollout status`."
             raise ShadowError(msg) from error
-        if epochs is None:
-            return False
-        if not epochs.started:
-            return True
-        require_group(self._settings, epochs)
-        for epoch in sorted(deciders.lacking(places)):
-            await asyncio.to_thread(deciders.prepare, epochs.models(epoch))
-        self._pipeline.choose(deciders.decider_of)
-        self._epochs = epochs
-        return True
+        if epochs is not None and epochs.started:
+            require_group(self._settings, epochs)
+            await follower.load_all(places)
+            self._pipeline.choose(follower.deciders.decider_of)
+        return epochs is not None
 
     def decide(self, records: Sequence[Record]) -> Batch:
         """What a worker would publish for these records, which were admitted."""
@@ -117,24 +104,21 @@ class Champion:
 
     def asked_at_least(self, decided_by: ModelRef, challenger: str) -> float:
         """The share of disagreements with this challenger that the plan of a decision's epoch counts on; 0 where it plans none."""
-        if self._epochs is None or not decided_by.epoch_number:
+        if self._follower is None or not decided_by.epoch_number:
             return 0.0
-        models = self._epochs.models(decided_by.epoch_number)
+        models = self._follower.epochs.models(decided_by.epoch_number)
         planned = models.challenger is not None and models.challenger.bundle.digest == challenger
         return (models.guards or Guards()).asked_at_least if planned else 0.0
 
     async def _look(self) -> None:
         """Find the topic `rollout`, which the first change makes."""
-        if self._gate is not None or time.monotonic() - self._looked < SEARCH_SECONDS:
+        if self._follower is not None or time.monotonic() - self._looked < SEARCH_SECONDS:
             return
         self._looked = time.monotonic()
         topic_ids = await asyncio.to_thread(rollout_topic, self._settings)
-        if topic_ids is None:
-            return
-        reader = await self._opened.enter_async_context(rollout_reader(self._settings))
-        epochs = await reader.read_to(await reader.end())
-        self._deciders = RolledDeciders(self._settings, self._pipeline.decider, epochs, topic_ids)
-        self._gate = Gate(reader)
+        if topic_ids is not None:
+            reader = await self._opened.enter_async_context(rollout_reader(self._settings))
+            self._follower = RolloutFollower(self._settings, self._pipeline, reader, topic_ids, own=self._pipeline.decider)
 
 
 def timed(pipeline: Pipeline, records: Sequence[Record]) -> Batch:
