@@ -93,7 +93,7 @@ def canary(
 
     from tagstream.stream.cli.show import rollout
     from tagstream.stream.contract.rollout import Guards
-    from tagstream.stream.rollout.operations import Audience, RolloutError
+    from tagstream.stream.rollout.change import Audience, RolloutError
 
     audience = Audience(
         share=share, unit=None if unit is None else unit.value, sources=tuple(sorted(set(source))) if source else None

@@ -12,13 +12,13 @@ from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import Guards, Plan
 from tagstream.stream.contract.rollout import Verdict as VerdictRecord
 from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.rollout.change import Begun, RolloutError, begin_as, finish, history, name_here, require_workers
 from tagstream.stream.rollout.control import controlling
 from tagstream.stream.rollout.controller import ControllerError, LeftClosingError
 from tagstream.stream.rollout.deciders import depot_of
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import Evidence
 from tagstream.stream.rollout.left_closing import LeftClosing
-from tagstream.stream.rollout.operations import Begun, RolloutError, begin_as, finish, history, name_here, require_workers
 from tagstream.stream.rollout.verdict import ENDING, Decision, Verdict, judge, tries_of
 from tagstream.stream.rollout.watched import Watched
 from tagstream.stream.settings.secret_files import answer_keys

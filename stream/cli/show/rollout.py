@@ -30,11 +30,11 @@ from tagstream.stream.contract.rollout import (
     Start,
     Verdict,
 )
-from tagstream.stream.rollout import operations
+from tagstream.stream.rollout import change
 from tagstream.stream.rollout.arm_size import ArmSize
+from tagstream.stream.rollout.change import Audience, Begun, Entry, NoRolloutError, RolloutError, Standing, Then
 from tagstream.stream.rollout.controller import ControllerError
 from tagstream.stream.rollout.epochs import Models
-from tagstream.stream.rollout.operations import Audience, Begun, Entry, NoRolloutError, RolloutError, Standing, Then
 from tagstream.stream.rollout.verdict import Decision
 from tagstream.stream.rollout.watch import Judged, NothingWatchedError, Watch
 from tagstream.stream.rollout.watch import watch as watching
@@ -64,10 +64,10 @@ class EndedBySignalError(RolloutError):
 
 
 def promote(settings: Settings, bundle: Path, *, asks_people: bool, without_workers: bool, why: str) -> None:
-    """Raises as `operations.promote`."""
+    """Raises as `change.promote`."""
     _say_trying(bundle)
-    change = operations.promote(settings, bundle, asks_people=asks_people, without_workers=without_workers, why=why)
-    _say_begun(_changed(change))
+    begun = change.promote(settings, bundle, asks_people=asks_people, without_workers=without_workers, why=why)
+    _say_begun(_changed(begun))
 
 
 def guarded(named: Sequence[str]) -> tuple[GuardedSlice, ...]:
@@ -96,12 +96,10 @@ def guarded(named: Sequence[str]) -> tuple[GuardedSlice, ...]:
 def canary(
     settings: Settings, bundle: Path, audience: Audience, *, guards: Guards | None, without_workers: bool, why: str
 ) -> None:
-    """Raises as `operations.canary`."""
+    """Raises as `change.canary`."""
     _say_trying(bundle)
-    change = operations.canary(
-        settings, bundle, audience, guards=guards, without_workers=without_workers, why=why, tell=_say_size
-    )
-    _say_begun(_changed(change))
+    begun = change.canary(settings, bundle, audience, guards=guards, without_workers=without_workers, why=why, tell=_say_size)
+    _say_begun(_changed(begun))
 
 
 def _say_size(challenger: Challenger, size: ArmSize) -> None:
@@ -203,30 +201,30 @@ def _changed(change: Coroutine[Any, Any, T]) -> T:
 
 
 def rollback(settings: Settings, *, why: str) -> None:
-    """Raises as `operations.rollback`."""
+    """Raises as `change.rollback`."""
 
     def tell(models: Models, words: str) -> None:
         console.talk(_back(models, words))
 
-    _say_begun(_changed(operations.rollback(settings, why=why, tell=tell)))
+    _say_begun(_changed(change.rollback(settings, why=why, tell=tell)))
 
 
 def finish(settings: Settings) -> None:
-    """Raises as `operations.finish`."""
-    epochs = _changed(operations.finish(settings))
+    """Raises as `change.finish`."""
+    epochs = _changed(change.finish(settings))
     console.talk(
         f"epoch {epochs.newest}: {_decides(epochs.models(epochs.newest))}; nothing is held" if epochs.started else NOT_BEGUN
     )
 
 
 def store(settings: Settings, bundle: Path) -> None:
-    """Raises as `operations.store`."""
-    console.talk(f"stored: {_named(operations.store(settings, bundle))} in {settings.rollout.bundles}")
+    """Raises as `change.store`."""
+    console.talk(f"stored: {_named(change.store(settings, bundle))} in {settings.rollout.bundles}")
 
 
 def status(settings: Settings, *, as_json: bool) -> None:
-    """Raises as `operations.status`."""
-    found = asyncio.run(operations.status(settings))
+    """Raises as `change.status`."""
+    found = asyncio.run(change.status(settings))
     if as_json:
         console.show_json(_status(found))
         return
@@ -294,7 +292,7 @@ def log(settings: Settings, *, at: str | None, partition: int | None, as_json: b
         RolloutError: The time cannot be read or has not come yet, or there is no such partition.
         NoRolloutError: There is no rollout, or the time lies before its first record.
     """
-    entries, epochs = asyncio.run(operations.history(settings))
+    entries, epochs = asyncio.run(change.history(settings))
     if at is None:
         _print([(_line_of(entry), _value_of(entry)) for entry in entries], as_json=as_json)
         return
@@ -302,10 +300,10 @@ def log(settings: Settings, *, at: str | None, partition: int | None, as_json: b
         msg = "no rollout has begun, so the topic does not say which model decided"
         raise NoRolloutError(msg)
     moment_ms = _moment(at)
-    began = operations.begun_at(entries, moment_ms)
+    began = change.begun_at(entries, moment_ms)
     models = epochs.models(began.record.epoch)
     value = {"at": timestamp(moment_ms), **_models(models), "since": timestamp(began.written_ms), "record": began.offset}
-    found = operations.first_events(settings, epochs, moment_ms, partition)
+    found = change.first_events(settings, epochs, moment_ms, partition)
     _print(
         [
             (f"{value['at']}: epoch {models.epoch}, {_decides(models)}, since {value['since']} (record {began.offset})", value),

@@ -12,10 +12,10 @@ from tagstream.stream.cli.show import rollout
 from tagstream.stream.cli.show.rollout import _line_of, _moment
 from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout import BundleName, GateReading, Partition, Verdict
-from tagstream.stream.rollout import operations
+from tagstream.stream.rollout import change as operations
 from tagstream.stream.rollout import verdict as verdicts
+from tagstream.stream.rollout.change import Begun, Entry, Standing
 from tagstream.stream.rollout.controller import PlanGivenUpError
-from tagstream.stream.rollout.operations import Begun, Entry, Standing
 from tagstream.stream.rollout.verdict import Decision
 from tagstream.stream.rollout.watch import Judged, NothingWatchedError
 from tagstream.stream.settings.settings import Settings

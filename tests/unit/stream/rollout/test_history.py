@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tagstream.stream.contract.rollout import Partition
-from tagstream.stream.rollout import operations
+from tagstream.stream.rollout import change as operations
+from tagstream.stream.rollout.change import Entry, NoRolloutError, RolloutError, begun_at, first_events
 from tagstream.stream.rollout.epochs import Epochs
-from tagstream.stream.rollout.operations import Entry, NoRolloutError, RolloutError, begun_at, first_events
 from tagstream.stream.settings.settings import Settings
 from tests.unit.stream.rollout.test_epochs import A, change, folded, start
 
