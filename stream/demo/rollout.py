@@ -23,7 +23,7 @@ from tagstream.stream.broker.ports import free_ports
 from tagstream.stream.broker.processes import Processes, tail
 from tagstream.stream.contract.rollout import Verdict
 from tagstream.stream.demo.program import COMMAND, Program, ProgramError, environment
-from tagstream.stream.rollout.change import history
+from tagstream.stream.rollout.history import history
 from tagstream.stream.rollout.verdict import Decision
 from tagstream.stream.settings.settings import Settings
 

@@ -14,10 +14,10 @@ from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.replay.ends import EndError
-from tagstream.stream.rollout.change import require_group
 from tagstream.stream.rollout.deciders import RolledDeciders
 from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.rollout.gate import Gate
+from tagstream.stream.rollout.history import require_group
 from tagstream.stream.rollout.presence import rollout_topic
 from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings

@@ -23,7 +23,8 @@ from tagstream.stream.contract.rollout import Verdict
 from tagstream.stream.contract.shadow import Shadowed, ShadowSide, read_shadowed, write_shadowed
 from tagstream.stream.decide.pipeline import Draw
 from tagstream.stream.rollout import watched
-from tagstream.stream.rollout.change import Begun, history
+from tagstream.stream.rollout.control import Begun
+from tagstream.stream.rollout.history import history
 from tagstream.stream.rollout.verdict import Decision
 from tagstream.stream.rollout.watch import Judged, Watch
 from tagstream.stream.settings.settings import Settings
