@@ -132,9 +132,7 @@ async def promote(
     """
     champion = await _tried(settings, bundle)
     async with controlling(settings, by=name_here()) as control:
-        if not without_workers:
-            await control.workers.require_any()
-        now = await _begin(settings, control)
+        now = await _begin(settings, control, without_workers=without_workers)
         wanted = replace(now, champion=champion, challenger=None, asks_people=asks_people, guards=None)
         return await control.change(wanted, why)
 
@@ -178,9 +176,7 @@ async def canary(
         raise RolloutError(msg)
     name = await _tried(settings, bundle)
     async with controlling(settings, by=name_here()) as control:
-        if not without_workers:
-            await control.workers.require_any()
-        now = await _begin(settings, control)
+        now = await _begin(settings, control, without_workers=without_workers)
         if name.digest == now.champion.digest:
             msg = f"bundle {name.digest[:12]} ({name.name} {name.version}) is the champion, and cannot be its own challenger. Next: name another bundle."
             raise RolloutError(msg)
@@ -272,8 +268,11 @@ async def finish(settings: Settings) -> Epochs:
         return epochs
 
 
-async def _begin(settings: Settings, control: Control) -> Models:
+async def _begin(settings: Settings, control: Control, *, without_workers: bool) -> Models:
     """Become the controller, and write the start where there is none: what decides now."""
+    if not without_workers:
+        # Before another controller is fenced.
+        await control.workers.require_any()
     epochs = await control.begin()
     if not epochs.started:
         epochs = await control.controller.start(await _champion_of_the_start(settings, control), settings.group)

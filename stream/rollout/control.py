@@ -1,4 +1,4 @@
-"""A controller on the brokers: the protocol with its parts on Kafka, an epoch that it begins, and the right that it lacks."""
+"""A controller on the brokers: the protocol with its parts on Kafka, its two topics, and what is known of an epoch that it begins."""
 
 import asyncio
 import contextlib
@@ -9,20 +9,17 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.errors import (
-    GroupAuthorizationFailedError,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-)
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import Mark, Marks, RolloutRecord
-from tagstream.stream.kafka.admin import admin, describe
-from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError
+from tagstream.stream.kafka.admin import admin
+from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.reading.log import log_of
-from tagstream.stream.kafka.rights import Resource, Role, missing, rights
+from tagstream.stream.kafka.rights import Role, missing, rights
 from tagstream.stream.rollout.content_ends import ContentOnKafka
 from tagstream.stream.rollout.controller import Controller, FencedError, LeftClosingError
+from tagstream.stream.rollout.controller_rights import denied, explained
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.errors import RolloutError
 from tagstream.stream.rollout.left_closing import FINISH_SECONDS
@@ -32,12 +29,6 @@ from tagstream.stream.rollout.topic import OPTIONS_OF_WORKERS, RolloutReader, ma
 from tagstream.stream.rollout.writer import RolloutWriter
 from tagstream.stream.settings.settings import Settings
 
-# The resource on which a user lacks a right, by the code of the refusal; both clients have the same codes.
-REFUSALS = {
-    TopicAuthorizationFailedError.errno: Resource.TOPIC,
-    GroupAuthorizationFailedError.errno: Resource.GROUP,
-    TransactionalIdAuthorizationFailed.errno: Resource.TRANSACTIONAL_ID,
-}
 # What was decided is kept for ever, and of each worker the last word.
 OPTIONS_OF_RECORDS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 # Records of a topic that is made here have the broker's time: `rollout log --at` then depends on no clock of whoever changes the model.
@@ -222,7 +213,7 @@ async def controlling(settings: Settings, *, by: str) -> AsyncIterator[Control]:
                 finally:
                     await writer.stop()
     except BrokerUnreachableError as error:
-        why = await asyncio.to_thread(_explained, settings, error)
+        why = await asyncio.to_thread(explained, settings, error)
         if one is not None and one.closing is not None:
             raise LeftClosingError(one.closing, is_read=reader.epochs.closing == one.closing, error=why) from error
         raise why from error.__cause__
@@ -242,29 +233,7 @@ async def epochs_now(settings: Settings) -> Epochs:
         async with rollout_reader(settings) as reader:
             return await reader.read_to(await reader.end())
     except BrokerUnreachableError as error:
-        raise await asyncio.to_thread(_explained, settings, error) from error.__cause__
-
-
-def _explained(settings: Settings, error: BrokerUnreachableError) -> Exception:
-    """The same error, or the right that this user lacks, where a broker has refused it for that."""
-    resource = REFUSALS.get(getattr(error.__cause__, "errno", None) or 0)
-    if resource is None:
-        return error
-    needed = [right for right in rights(settings, Role.CONTROLLER) if right.resource is resource]
-    allowed: dict[str, frozenset[str] | None] = {}
-    if resource is Resource.TOPIC:
-        # A client says on which topic, and not what it wanted there.
-        with contextlib.suppress(BrokerUnreachableError):
-            allowed = {name: found.operations for name, found in describe(settings, [right.name for right in needed]).items()}
-    denied = [missing(settings, right, allowed.get(right.name) if resource is Resource.TOPIC else ()) for right in needed]
-    return _denied(
-        settings, next((one for one in denied if one is not None), f"{error.__cause__}. Next: see the brokers' log.")
-    )
-
-
-def _denied(settings: Settings, lacking: str) -> NotAuthorizedError:
-    user = settings.security.username or "USER"
-    return NotAuthorizedError(f"{lacking} All rights of a controller: `tagstream doctor --acls {user} --role controller`.")
+        raise await asyncio.to_thread(explained, settings, error) from error.__cause__
 
 
 def _make_topics(settings: Settings) -> None:
@@ -275,7 +244,7 @@ def _make_topics(settings: Settings) -> None:
         for topic in described:
             if topic["error_code"] == TopicAuthorizationFailedError.errno:
                 right = next(right for right in rights(settings, Role.CONTROLLER) if right.name == topic["name"])
-                raise _denied(settings, str(missing(settings, right, ())))
+                raise denied(settings, str(missing(settings, right, ())))
         absent = [topic["name"] for topic in described if topic["error_code"]]
         if settings.rollout.topic in absent:
             require_never_begun(settings, client)

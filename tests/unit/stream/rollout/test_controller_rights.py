@@ -13,9 +13,9 @@ from kafka.errors import TransactionalIdAuthorizationFailedError
 
 from tagstream.stream.kafka.admin import TopicDescription
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, unreachable
-from tagstream.stream.rollout import control as rollout
+from tagstream.stream.rollout import controller_rights
 from tagstream.stream.rollout import topic as rollout_topic
-from tagstream.stream.rollout.control import _explained
+from tagstream.stream.rollout.controller_rights import explained
 from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.security import Security
 from tagstream.stream.settings.settings import Settings
@@ -62,15 +62,15 @@ def test_a_right_that_a_controller_lacks_is_named(
     settings = Settings(security=Security.model_validate(user))
     allowed = {"tagstream.rollout": {"READ", "DESCRIBE"}, "tagstream.rollout.workers": {"READ", "WRITE", "DESCRIBE"}}
     monkeypatch.setattr(
-        rollout,
+        controller_rights,
         "describe",
         lambda _, names: {
             name: TopicDescription(partitions=1, operations=frozenset(allowed.get(name, {"DESCRIBE"}))) for name in names
         },
     )
-    found = _explained(settings, unreachable(settings, refusal()))
+    found = explained(settings, unreachable(settings, refusal()))
     assert isinstance(found, NotAuthorizedError)
     for words in (named, "user 'nina'", "kafka-acls.sh", "`tagstream doctor --acls nina --role controller`"):
         assert words in str(found)
     away = unreachable(settings, KafkaError("no leader"))
-    assert _explained(settings, away) is away
+    assert explained(settings, away) is away
