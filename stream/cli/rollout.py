@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from tagstream.stream.cli.options import Brokers, Json, finite, not_empty, path, settings
-from tagstream.stream.rollout.errors import RolloutError
 
 if TYPE_CHECKING:
     from tagstream.stream.contract.rollout import GuardedSlice
@@ -30,21 +29,93 @@ WithoutWorkers = Annotated[
 Why = Annotated[str, typer.Option(help="A reason, for people; it stands in the topic.")]
 
 
-class EndedBySignalError(RolloutError):
-    """A signal ended a command before it changed anything."""
-
-    exit_code = 130
-
-    def __init__(self) -> None:
-        """Say so."""
-        super().__init__("a signal ended this command before it changed the model; nothing has changed.")
-
-
 class Unit(StrEnum):
     """The events that a share draws together."""
 
     KEY = "key"
     ID = "id"
+
+
+def _guarded(named: Sequence[str]) -> "tuple[GuardedSlice, ...]":
+    """
+    Slices with their margins, as the option names them: `SLICE` or `SLICE=MARGIN`.
+
+    Raises:
+        RolloutError: A margin is no number from 0 to 0.5, or a slice is named twice.
+    """
+    import msgspec
+
+    from tagstream.stream.contract.rollout import GuardedSlice
+    from tagstream.stream.rollout.errors import RolloutError
+
+    found: dict[str, GuardedSlice] = {}
+    for one in named:
+        name, given, margin = one.rpartition("=")
+        try:
+            wanted = {"name": name, "margin": float(margin)} if given else {"name": one}
+            guard = msgspec.convert(wanted, GuardedSlice)
+        except (ValueError, msgspec.ValidationError) as error:
+            msg = f"--guard {one} is no slice with a margin from 0 to 0.5: {error}. Next: give it as in --guard 'source: web=0.02'."
+            raise RolloutError(msg) from error
+        if guard.name in found:
+            msg = f"--guard names {guard.name!r} twice. Next: leave one out."
+            raise RolloutError(msg)
+        found[guard.name] = guard
+    return tuple(found.values())
+
+
+def _moment(text: str) -> int:
+    """
+    Unix milliseconds of a time as the option names it; UTC, unless it names a zone.
+
+    Raises:
+        RolloutError: It is no time.
+    """
+    from tagstream.stream.rollout.errors import RolloutError
+
+    try:
+        found = dt.datetime.fromisoformat(text)
+        # The same words mean the same moment on every machine.
+        known = found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
+        return int(known.timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        msg = f"{text!r} is no time. Next: write it as 2026-01-31T12:00Z."
+        raise RolloutError(msg) from error
+
+
+def _changed(change: Coroutine[Any, Any, T]) -> T:
+    """
+    Run a change of the model, which a signal does not leave half done.
+
+    Raises:
+        EndedBySignalError: A signal ended it before an epoch was closed; its plan is given up.
+    """
+    import asyncio
+
+    from tagstream.stream.rollout.errors import EndedBySignalError
+
+    try:
+        return _until_signal(change, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    except asyncio.CancelledError as error:
+        raise EndedBySignalError from error
+
+
+def _until_signal(work: Coroutine[Any, Any, T], *signs: signal.Signals) -> T:
+    """
+    Run to the end, or until one of these signals cancels it.
+
+    Raises:
+        CancelledError: One did.
+    """
+    import asyncio
+
+    async def run() -> T:
+        task = asyncio.ensure_future(work)
+        for sign in signs:
+            asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
+        return await task
+
+    return asyncio.run(run())
 
 
 @app.command("promote")
@@ -117,6 +188,7 @@ def canary(
     from tagstream.stream.cli.show import rollout as shown
     from tagstream.stream.contract.rollout import Guards
     from tagstream.stream.rollout import change
+    from tagstream.stream.rollout.errors import RolloutError
 
     audience = change.Audience(
         share=share, unit=None if unit is None else unit.value, sources=tuple(sorted(set(source))) if source else None
@@ -169,10 +241,10 @@ def watch(
     from tagstream.stream.cli.show import rollout as shown
     from tagstream.stream.cli.show.metrics import metrics_at
     from tagstream.stream.rollout import watch as watching
-    from tagstream.stream.rollout.verdict import Decision
+    from tagstream.stream.rollout.verdict import RolloutStep
 
     known = settings(brokers=brokers)
-    metrics = ControllerMetrics.alone(tuple(Decision))
+    metrics = ControllerMetrics.alone(tuple(RolloutStep))
     turns = shown.WatchTurns(metrics)
     with metrics_at(known, metrics_port, metrics) as address:
         shown.metrics(address)
@@ -298,80 +370,3 @@ def shadow(
 
     order = ShadowOrder(sample=sample, ask=ask, most=most, from_beginning=from_beginning)
     shown.shadow(settings(brokers=brokers), bundle, order, metrics_port=metrics_port, as_json=json)
-
-
-def _guarded(named: Sequence[str]) -> "tuple[GuardedSlice, ...]":
-    """
-    Slices with their margins, as the option names them: `SLICE` or `SLICE=MARGIN`.
-
-    Raises:
-        RolloutError: A margin is no number from 0 to 0.5, or a slice is named twice.
-    """
-    import msgspec
-
-    from tagstream.stream.contract.rollout import GuardedSlice
-
-    found: dict[str, GuardedSlice] = {}
-    for one in named:
-        name, given, margin = one.rpartition("=")
-        try:
-            wanted = {"name": name, "margin": float(margin)} if given else {"name": one}
-            guard = msgspec.convert(wanted, GuardedSlice)
-        except (ValueError, msgspec.ValidationError) as error:
-            msg = f"--guard {one} is no slice with a margin from 0 to 0.5: {error}. Next: give it as in --guard 'source: web=0.02'."
-            raise RolloutError(msg) from error
-        if guard.name in found:
-            msg = f"--guard names {guard.name!r} twice. Next: leave one out."
-            raise RolloutError(msg)
-        found[guard.name] = guard
-    return tuple(found.values())
-
-
-def _moment(text: str) -> int:
-    """
-    Unix milliseconds of a time as the option names it; UTC, unless it names a zone.
-
-    Raises:
-        RolloutError: It is no time.
-    """
-    try:
-        found = dt.datetime.fromisoformat(text)
-        # The same words mean the same moment on every machine.
-        known = found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
-        return int(known.timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        msg = f"{text!r} is no time. Next: write it as 2026-01-31T12:00Z."
-        raise RolloutError(msg) from error
-
-
-def _changed(change: Coroutine[Any, Any, T]) -> T:
-    """
-    Run a change of the model, which a signal does not leave half done.
-
-    Raises:
-        EndedBySignalError: A signal ended it before an epoch was closed; its plan is given up.
-    """
-    import asyncio
-
-    try:
-        return _until_signal(change, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    except asyncio.CancelledError as error:
-        raise EndedBySignalError from error
-
-
-def _until_signal(work: Coroutine[Any, Any, T], *signs: signal.Signals) -> T:
-    """
-    Run to the end, or until one of these signals cancels it.
-
-    Raises:
-        CancelledError: One did.
-    """
-    import asyncio
-
-    async def run() -> T:
-        task = asyncio.ensure_future(work)
-        for sign in signs:
-            asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
-        return await task
-
-    return asyncio.run(run())

@@ -9,3 +9,13 @@ class RolloutError(Exception):
 
 class NoRolloutError(RolloutError):
     """There is no topic `rollout`, or nothing in it."""
+
+
+class EndedBySignalError(RolloutError):
+    """A signal ended a command before it changed anything."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("a signal ended this command before it changed the model; nothing has changed.")

@@ -21,7 +21,7 @@ from tagstream.stream.rollout.errors import RolloutError
 from tagstream.stream.rollout.evidence import Evidence
 from tagstream.stream.rollout.history import history
 from tagstream.stream.rollout.left_closing import LeftClosing
-from tagstream.stream.rollout.verdict import ENDING, Decision, Verdict, judge, tries_of
+from tagstream.stream.rollout.verdict import ENDING, RolloutStep, Verdict, judge, tries_of
 from tagstream.stream.rollout.watched import Watched
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
@@ -149,7 +149,7 @@ class Watch:
             BrokerUnreachableError: No broker answered in time.
         """
         models, found = judged.models, judged.verdict
-        said = Decision.WAIT if judged.last is None else judged.last.decision
+        said = RolloutStep.WAIT if judged.last is None else judged.last.decision
         if found.decision == said and found.decision not in ENDING:
             return None
         assert models.challenger is not None
@@ -164,9 +164,9 @@ class Watch:
                 await control.controller.say(found.record(models.epoch, models.challenger.bundle, at=now, by=by))
             if found.decision not in ENDING:
                 return None
-            if found.decision is Decision.PROMOTE:
+            if found.decision is RolloutStep.PROMOTE:
                 await control.workers.require_any()
-            champion = models.challenger.bundle if found.decision is Decision.PROMOTE else models.champion
+            champion = models.challenger.bundle if found.decision is RolloutStep.PROMOTE else models.champion
             wanted = replace(models, champion=champion, challenger=None, guards=None)
             return await control.change(wanted, found.says)
 

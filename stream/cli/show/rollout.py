@@ -29,7 +29,7 @@ from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.errors import NoRolloutError
 from tagstream.stream.rollout.history import DecidedAt, Entry, FirstEvent
 from tagstream.stream.rollout.standing import Standing
-from tagstream.stream.rollout.verdict import Decision
+from tagstream.stream.rollout.verdict import RolloutStep
 from tagstream.stream.rollout.watch import Judged, NothingWatchedError
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
@@ -133,7 +133,7 @@ class WatchTurns:
         self._metrics = metrics
         self._said = ""
         # The verdict on which an epoch is begun.
-        self._decision: Decision | None = None
+        self._decision: RolloutStep | None = None
 
     def judged(self, judged: Judged) -> None:
         """A verdict, new or not."""
