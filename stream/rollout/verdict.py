@@ -61,7 +61,7 @@ LEAST_EVENTS = 1_000
 LEAST_EVENTS_OF_LABEL = 200
 
 
-class Decision(StrEnum):
+class RolloutStep(StrEnum):
     """What follows from the evidence."""
 
     PROMOTE = "promote"
@@ -71,7 +71,7 @@ class Decision(StrEnum):
     NOT_PROVEN = "not_proven"
 
 
-ENDING = frozenset({Decision.PROMOTE, Decision.ROLL_BACK, Decision.NOT_PROVEN})
+ENDING = frozenset({RolloutStep.PROMOTE, RolloutStep.ROLL_BACK, RolloutStep.NOT_PROVEN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class Verdict:
         gates: Every test as it stands.
     """
 
-    decision: Decision
+    decision: RolloutStep
     says: str
     days: float
     gates: tuple[GateReading, ...]
@@ -148,39 +148,39 @@ def tries_of(begun: Sequence[Models], verdicts: Iterable[VerdictRecord], challen
     runs = [digest for digest, _ in groupby(in_epoch.values()) if digest]
     ended = [(one.challenger.digest, one.epoch, one.decision) for one in verdicts if one.decision in ENDING]
     shadows = sum(
-        in_epoch.get(epoch, digest) != digest and (digest, decision) != (challenger, Decision.PROMOTE)
+        in_epoch.get(epoch, digest) != digest and (digest, decision) != (challenger, RolloutStep.PROMOTE)
         for digest, epoch, decision in ended
     )
     continues = in_epoch[begun[-1].epoch] == challenger
     return len(runs) + shadows + (not continues)
 
 
-def _decision(states: Sequence[str], *, over: bool) -> Decision:
+def _decision(states: Sequence[str], *, over: bool) -> RolloutStep:
     if "harms" in states:
-        return Decision.ROLL_BACK
+        return RolloutStep.ROLL_BACK
     if "freezes" in states:
-        return Decision.NOT_PROVEN if over else Decision.FROZEN
+        return RolloutStep.NOT_PROVEN if over else RolloutStep.FROZEN
     if "worse" in states:
-        return Decision.ROLL_BACK
+        return RolloutStep.ROLL_BACK
     if all(state == "passes" for state in states):
-        return Decision.PROMOTE
-    return Decision.NOT_PROVEN if over else Decision.WAIT
+        return RolloutStep.PROMOTE
+    return RolloutStep.NOT_PROVEN if over else RolloutStep.WAIT
 
 
-def _says(decision: Decision, gates: Sequence[GateReading], guards: Guards) -> str:
+def _says(decision: RolloutStep, gates: Sequence[GateReading], guards: Guards) -> str:
     def of(*states: str) -> str:
         return "; ".join(gate.says for gate in gates if gate.state in states)
 
     match decision:
-        case Decision.ROLL_BACK:
+        case RolloutStep.ROLL_BACK:
             return f"it goes back: {of('harms') or of('worse')}"
-        case Decision.FROZEN:
+        case RolloutStep.FROZEN:
             return f"no verdict: {of('freezes')}"
-        case Decision.PROMOTE:
+        case RolloutStep.PROMOTE:
             return f"it is promoted: {next(gate.says for gate in gates if gate.name == 'answers')}"
-        case Decision.WAIT:
+        case RolloutStep.WAIT:
             return f"it is not decided yet: {of('forbids', 'waits')}"
-        case Decision.NOT_PROVEN:
+        case RolloutStep.NOT_PROVEN:
             return f"after {guards.max_days:g} days it is not proven: {of('freezes', 'forbids', 'waits')}"
 
 

@@ -14,7 +14,7 @@ from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.rollout.follower import RolloutFollower
-from tagstream.stream.rollout.operations import require_group
+from tagstream.stream.rollout.history import require_group
 from tagstream.stream.rollout.presence import SEARCH_SECONDS, rollout_topic
 from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from tagstream.stream.contract.rollout import Partition
-from tagstream.stream.rollout import operations
+from tagstream.stream.rollout import history
 from tagstream.stream.rollout.epochs import Epochs
-from tagstream.stream.rollout.operations import Entry, NoRolloutError, RolloutError, begun_at, first_events
+from tagstream.stream.rollout.errors import NoRolloutError, RolloutError
+from tagstream.stream.rollout.history import Entry, begun_at, first_events
 from tagstream.stream.settings.settings import Settings
 from tests.unit.stream.rollout.test_epochs import A, change, folded, start
 
@@ -33,8 +34,8 @@ def brokers(monkeypatch: pytest.MonkeyPatch) -> None:
     def log_of(*_: object) -> Iterator[Events]:
         yield Events()
 
-    monkeypatch.setattr(operations, "log_of", log_of)
-    monkeypatch.setattr(operations, "rollout_topic", lambda _: {"content": "new"})
+    monkeypatch.setattr(history, "log_of", log_of)
+    monkeypatch.setattr(history, "rollout_topic", lambda _: {"content": "new"})
 
 
 @pytest.mark.usefixtures("brokers")

@@ -1,9 +1,7 @@
-"""What workers say of a plan comes to, and what a controller says when brokers refuse it or are lost."""
+"""What a controller says when brokers refuse it or are lost."""
 
 import asyncio
-from collections.abc import Sequence
 
-import msgspec
 import pytest
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
@@ -13,62 +11,14 @@ from aiokafka.errors import (
 )
 from kafka.errors import TransactionalIdAuthorizationFailedError
 
-from tagstream.stream.contract.rollout import BundleName, WorkerState
 from tagstream.stream.kafka.admin import TopicDescription
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, unreachable
-from tagstream.stream.rollout import control as rollout
+from tagstream.stream.rollout import controller_rights
 from tagstream.stream.rollout import topic as rollout_topic
-from tagstream.stream.rollout.control import _explained, readiness_of
-from tagstream.stream.rollout.controller import Readiness
-from tagstream.stream.rollout.epochs import Models
+from tagstream.stream.rollout.controller_rights import explained
 from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.security import Security
 from tagstream.stream.settings.settings import Settings
-
-NEW = BundleName(digest="1" * 64, name="b", version="2")
-READY = WorkerState(
-    member="m", host="a", version="1", epoch=7, state="ready", digest=NEW.digest, arithmetic=None, at="2026-01-01T00:00:00.000Z"
-)
-
-
-def but(**changes: object) -> WorkerState:
-    """A worker that is ready, but for that."""
-    return msgspec.structs.replace(READY, **changes)
-
-
-@pytest.mark.parametrize(
-    ("workers", "said", "words"),
-    [
-        ([], Readiness.READY, ""),
-        ([READY, but(host="b")], Readiness.READY, ""),
-        ([READY, but(host="b", state="refused", why="no such bundle")], Readiness.REFUSED, "b: no such bundle"),
-        (
-            [but(host=host, state="refused", why=f"{free} MiB are free") for host, free in (("b", 7), ("c", 9), ("b", 8))],
-            Readiness.REFUSED,
-            "3 workers (b, c): 7 MiB are free",
-        ),
-        ([READY, None], Readiness.SILENT, "old-host (has said nothing: is it of an older version?)"),
-        ([READY, but(host="b", epoch=6, state="decides")], Readiness.SILENT, "b (version 1)"),
-        ([READY, but(host="b", digest="2" * 64)], Readiness.SILENT, "b (version 1)"),
-        ([READY, but(host="b", arithmetic="9" * 8)], Readiness.REFUSED, "compute this bundle differently"),
-    ],
-    ids=[
-        "none",
-        "all",
-        "one refuses",
-        "all refuse",
-        "an older package",
-        "the epoch before",
-        "another bundle",
-        "another arithmetic",
-    ],
-)
-def test_a_plan_needs_every_worker(workers: Sequence[WorkerState | None], said: Readiness, words: str) -> None:
-    """Each with this bundle and the same arithmetic; one that says nothing may be of an older version, and would decide by its own model."""
-    hosts = [("old-host" if one is None else one.host, one) for one in workers]
-    found, why = readiness_of(hosts, Models(epoch=7, champion=NEW))
-    assert found is said
-    assert words in why
 
 
 class Client:
@@ -112,15 +62,15 @@ def test_a_right_that_a_controller_lacks_is_named(
     settings = Settings(security=Security.model_validate(user))
     allowed = {"tagstream.rollout": {"READ", "DESCRIBE"}, "tagstream.rollout.workers": {"READ", "WRITE", "DESCRIBE"}}
     monkeypatch.setattr(
-        rollout,
+        controller_rights,
         "describe",
         lambda _, names: {
             name: TopicDescription(partitions=1, operations=frozenset(allowed.get(name, {"DESCRIBE"}))) for name in names
         },
     )
-    found = _explained(settings, unreachable(settings, refusal()))
+    found = explained(settings, unreachable(settings, refusal()))
     assert isinstance(found, NotAuthorizedError)
     for words in (named, "user 'nina'", "kafka-acls.sh", "`tagstream doctor --acls nina --role controller`"):
         assert words in str(found)
     away = unreachable(settings, KafkaError("no leader"))
-    assert _explained(settings, away) is away
+    assert explained(settings, away) is away
