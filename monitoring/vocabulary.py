@@ -131,6 +131,27 @@ class ReviewReason(StrEnum):
     USER_REPORT = "user_report"
 
 
+def is_of_confidence(reason: ReviewReason) -> bool:
+    """
+    Whether the threshold alone gives this reason: another threshold, or the person's answer, then says what the stream may publish.
+
+    Each reason is named here, or mypy says which is not.
+
+    >>> is_of_confidence(ReviewReason.LOW_CONFIDENCE), is_of_confidence(ReviewReason.OUT_OF_DISTRIBUTION)
+    (True, False)
+    """
+    match reason:
+        case ReviewReason.LOW_CONFIDENCE:
+            return True
+        case ReviewReason.OUT_OF_DISTRIBUTION | ReviewReason.USER_REPORT:
+            return False
+        case _:
+            assert_never(reason)
+
+
+OF_CONFIDENCE = frozenset(reason for reason in ReviewReason if is_of_confidence(reason))
+
+
 class TextFlag(StrEnum):
     """Characters that a reader does not see, or not as they are: the closed list of `text_flags` on the topic `review`."""
 

@@ -11,6 +11,7 @@ import yaml
 
 from tagstream.monitoring.alarms import ALERTS, GROUPS, Alert
 from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, Signal
+from tagstream.monitoring.vocabulary import DriftScore
 
 HEAD = """\
 # Made from monitoring/alarms.py by `python -m docs.generate`; `make check` fails where it is not current.
@@ -123,7 +124,7 @@ def _in_a_word(alert: Alert) -> str:
 def incomplete(root: Path) -> Iterator[str]:
     """
     Sentences on alarms without a runbook, or without a case of promtool where they fire and one where they are silent; on limits of a
-    distance without an alarm; and on runbooks of none.
+    distance and comparisons of a window without an alarm; and on runbooks of none.
     """
     pages = {path.stem for path in (root / "docs" / "runbooks").glob("*.md")} - {"README"}
     outcomes = [outcome for path in (root / "monitoring" / "prometheus" / "tests").glob("*.yml") for outcome in expected(path)]
@@ -139,8 +140,18 @@ def incomplete(root: Path) -> Iterator[str]:
     for signal in JUDGED:
         if not any(signal.distance in alert.expr for alert in ALERTS):
             yield f"The distance of {signal.name} has a limit and no alarm. Next: add one on it to monitoring/alarms.py."
+    # The mix of labels is judged over all workers, by a recorded figure.
+    for score in sorted(set(DriftScore) - {DriftScore.LABELS}):
+        if not any(asks_for(score, alert.expr) for alert in ALERTS):
+            yield f"The comparison {score.value} of a window has no alarm. Next: name it in one of monitoring/alarms.py."
     for name in sorted(pages - {alert.name for alert in ALERTS}):
         yield f"docs/runbooks/{name}.md belongs to no alarm. Next: remove it, or name the alarm of monitoring/alarms.py like it."
+
+
+def asks_for(score: DriftScore, expr: str) -> bool:
+    """Whether a query is of the workers' figures of this comparison."""
+    named = re.findall(r'tagstream_drift_score\{[^}]*signal=~?"([^"]*)"', expr)
+    return any(score.value in names.split("|") for names in named)
 
 
 def expected(path: Path) -> Iterator[tuple[str, str, bool]]:

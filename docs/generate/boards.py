@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from docs.generate.alerts import asks_for
 from docs.generate.overview import OVERVIEW
 from docs.generate.panels import DATASOURCE, Json, Panel
 from docs.generate.people import PEOPLE
@@ -25,6 +26,7 @@ from docs.generate.quality import QUALITY
 from docs.generate.review import REVIEW
 from tagstream.monitoring.alarms import ALERTS, BoardName
 from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED
+from tagstream.monitoring.vocabulary import DriftScore
 
 # From the root of the project.
 DASHBOARDS = Path("monitoring/grafana/dashboards")
@@ -124,7 +126,7 @@ def queries(board: Json, *, job: str = "tagstream", label: str = ".+", rate_inte
 
 
 def unplaced() -> list[str]:
-    """Sentences on alerts whose panel is on no board, and on distributions that no panel draws."""
+    """Sentences on alerts whose panel is on no board, and on distributions and comparisons of windows that no panel draws."""
     panels = [(board.name, panel) for board in BOARDS for _, row in board.rows for panel in row]
     found = {(name, panel.title) for name, panel in panels}
     asked = [query.expr for _, panel in panels for query in panel.queries]
@@ -137,6 +139,11 @@ def unplaced() -> list[str]:
             f"{series} is drawn by no panel. Next: add one for {signal.name} to docs/generate/quality.py."
             for signal, series in missing
             if not any(series in expr for expr in asked)
+        ),
+        *(
+            f"The comparison {score.value} of a window is drawn by no panel. Next: add one to docs/generate/quality.py."
+            for score in DriftScore
+            if not any(asks_for(score, expr) for expr in asked)
         ),
         *(
             f"{alert.name} is shown by the panel {alert.panel!r}, which the board {alert.board.value} does not have. "

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from tagstream.model_export.bundle.files import read_whole
 from tagstream.model_export.data.own.rows import places
 from tagstream.model_export.data.reader import RowsError
+from tagstream.monitoring.vocabulary import OF_CONFIDENCE
 
 Floats = npt.NDArray[np.float64]
-OUT_OF_DISTRIBUTION = "out_of_distribution"
 
 
 class _ModelRef(msgspec.Struct, frozen=True):
@@ -33,8 +33,8 @@ def read_decisions(path: Path, labels: Sequence[str], digest: str) -> Floats:
     """
     The probabilities of every decision that a threshold decides about, shape (decisions, labels).
 
-    Lines that hold no decision (rejected events) and decisions on texts that are out of distribution are left out: such a text has
-    none of the labels.
+    Lines that hold no decision (rejected events) are left out, and so are decisions with a reason beside the confidence, such as texts
+    that are out of distribution: no threshold decides about them.
 
     Args:
         path: The file, JSON Lines.
@@ -56,7 +56,7 @@ def read_decisions(path: Path, labels: Sequence[str], digest: str) -> Floats:
             continue
         if decision.model.digest != digest or decision.decider != "model" or set(decision.probabilities) != set(labels):
             foreign.append(number)
-        elif OUT_OF_DISTRIBUTION not in decision.reasons:
+        elif OF_CONFIDENCE.issuperset(decision.reasons):
             found.append([decision.probabilities[label] for label in labels])
     if foreign:
         msg = (

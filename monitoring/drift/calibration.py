@@ -7,12 +7,12 @@ it as far as this stream's noise needs.
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tagstream.monitoring.drift import baseline
 from tagstream.monitoring.drift.sudden_change import ChangeDetector
-from tagstream.monitoring.drift.thresholds import CHANGE_DELTA, DriftPlan, Thresholds
+from tagstream.monitoring.drift.thresholds import CHANGE_DELTA, DriftPlan, Thresholds, setting_of
 from tagstream.monitoring.drift.window_comparison import compare
 from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.signals import WATCHED, DriftSignal
@@ -136,13 +136,6 @@ def _replays(rest: Sequence[Observation], *, block: int, events: int, seed: int)
         replayed += len(starts) * block
 
 
-_SETTINGS: Mapping[DriftScore, str] = {
-    DriftScore.WORDS: "drift_words_z",
-    DriftScore.LABELS: "drift_labels_psi",
-    DriftScore.SOURCES: "drift_sources_ratio",
-}
-
-
 def _window(score: DriftScore, values: Sequence[float], shipped: float, *, total: int, allowed: int) -> Calibrated:
     highest = sorted(values, reverse=True)
     threshold = shipped
@@ -153,7 +146,7 @@ def _window(score: DriftScore, values: Sequence[float], shipped: float, *, total
     alarms = sum(value >= threshold for value in values)
     return Calibrated(
         detector=score.value,
-        setting=_SETTINGS[score],
+        setting=setting_of(score),
         threshold=threshold,
         shipped=shipped,
         alarms=alarms,

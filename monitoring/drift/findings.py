@@ -1,6 +1,7 @@
 """The format of a drift finding: the value of a record on the topic `drift`."""
 
 from datetime import UTC, datetime
+from typing import assert_never
 
 import msgspec
 
@@ -113,4 +114,6 @@ def what_moved(finding: Finding) -> str:
             parts = [f"{label.label} {label.share:.0%} (was {label.reference_share:.0%})" for label in finding.labels]
         case DriftKind.SOURCES:
             parts = [f"{source.source or 'no source'} {source.share:.1%}" for source in finding.sources]
+        case _:
+            assert_never(finding.kind)
     return ", ".join(parts[:MOST_SHOWN])

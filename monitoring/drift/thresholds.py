@@ -4,6 +4,7 @@ docs/error-rates.md has their origin and the measured false alarms and delays (`
 """
 
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from tagstream.monitoring.vocabulary import DriftScore
 
@@ -32,7 +33,28 @@ class Thresholds:
 
     def of(self, score: DriftScore) -> float:
         """The threshold of one score."""
-        return {DriftScore.WORDS: self.words, DriftScore.LABELS: self.labels, DriftScore.SOURCES: self.sources}[score]
+        match score:
+            case DriftScore.WORDS:
+                return self.words
+            case DriftScore.LABELS:
+                return self.labels
+            case DriftScore.SOURCES:
+                return self.sources
+            case _:
+                assert_never(score)
+
+
+def setting_of(score: DriftScore) -> str:
+    """The setting that gives the threshold of a score."""
+    match score:
+        case DriftScore.WORDS:
+            return "drift_words_z"
+        case DriftScore.LABELS:
+            return "drift_labels_psi"
+        case DriftScore.SOURCES:
+            return "drift_sources_ratio"
+        case _:
+            assert_never(score)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ worker's own scores.
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from tagstream.monitoring.drift.baseline import Baseline
 from tagstream.monitoring.drift.findings import MOST_ITEMS, Finding, Model, Span, moment
@@ -162,10 +163,10 @@ class DriftWatch:
         ratio = baseline.label_ratio if baseline is not None else None
         comparison = compare(self._window, baseline=baseline, label_ratio=ratio)
         report.evaluations.append(WindowScores(events=comparison.events, scores=comparison.scores, at_ms=now_ms))
-        for kind, score in _KINDS.items():
+        for score in DriftScore:
             found = comparison.scores.get(score, 0.0)
-            if found >= self._plan.thresholds.of(score) and self._is_news(kind, found, now_ms):
-                report.findings.append(self._found(kind, comparison, now_ms))
+            if found >= self._plan.thresholds.of(score) and self._is_news(_kind_of(score), found, now_ms):
+                report.findings.append(self._found(score, comparison, now_ms))
         # A window with a sudden change mixes the time before and after it, so it is no baseline.
         if self._given is None and self._healthy:
             report.notes += self._group.offer(self._window, now_ms)
@@ -187,26 +188,32 @@ class DriftWatch:
         self._said[subject] = _LastReport(score=score, at_ms=now_ms)
         return True
 
-    def _found(self, kind: DriftKind, comparison: Comparison, now_ms: int) -> Finding:
-        names = {
-            DriftKind.WORDS: lambda: examples_of_words(self._window, comparison.words[:MOST_ITEMS]),
-            DriftKind.LABELS: lambda: examples_of_labels(self._window, comparison.labels),
-            DriftKind.SOURCES: lambda: examples_of_sources(self._window, comparison.sources),
-        }
+    def _examples(self, score: DriftScore, comparison: Comparison) -> tuple[str, ...]:
+        match score:
+            case DriftScore.WORDS:
+                return examples_of_words(self._window, comparison.words[:MOST_ITEMS])
+            case DriftScore.LABELS:
+                return examples_of_labels(self._window, comparison.labels)
+            case DriftScore.SOURCES:
+                return examples_of_sources(self._window, comparison.sources)
+            case _:
+                assert_never(score)
+
+    def _found(self, score: DriftScore, comparison: Comparison, now_ms: int) -> Finding:
         # New producers bring other words and labels, so each finding carries the changes of all three.
         return Finding(
-            kind=kind,
+            kind=_kind_of(score),
             at=moment(now_ms),
             worker=self._worker,
             window=Span(events=comparison.events, start=moment(self._since_ms), end=moment(now_ms)),
             reference_digest=self._baseline_digest() or self._model.digest,
             model=self._model,
-            score=round(comparison.scores[_KINDS[kind]], 4),
-            threshold=self._plan.thresholds.of(_KINDS[kind]),
+            score=round(comparison.scores[score], 4),
+            threshold=self._plan.thresholds.of(score),
             words=comparison.words[:MOST_ITEMS],
             labels=comparison.labels[:MOST_ITEMS],
             sources=comparison.sources[:MOST_ITEMS],
-            example_ids=names[kind](),
+            example_ids=self._examples(score, comparison),
         )
 
     def _changed(self, change: SuddenChange, now_ms: int) -> Finding:
@@ -232,8 +239,13 @@ class DriftWatch:
         )
 
 
-_KINDS: Mapping[DriftKind, DriftScore] = {
-    DriftKind.WORDS: DriftScore.WORDS,
-    DriftKind.LABELS: DriftScore.LABELS,
-    DriftKind.SOURCES: DriftScore.SOURCES,
-}
+def _kind_of(score: DriftScore) -> DriftKind:
+    match score:
+        case DriftScore.WORDS:
+            return DriftKind.WORDS
+        case DriftScore.LABELS:
+            return DriftKind.LABELS
+        case DriftScore.SOURCES:
+            return DriftKind.SOURCES
+        case _:
+            assert_never(score)

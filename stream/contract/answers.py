@@ -21,6 +21,7 @@ from tagstream.monitoring.record_time import AHEAD_MS
 from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.contract.event import DEFAULT_LIMITS, ContentEvent, Fields, Headers, Limits, Record
 from tagstream.stream.contract.outcome import (
+    ASKED_FIELDS,
     DECISION_FIELDS,
     OPTIONAL_FIELD,
     ModelRef,
@@ -131,6 +132,8 @@ ANSWER_FIELDS = frozenset({*Answer.__struct_fields__, HIDDEN})
 BEFORE_FIELDS = frozenset(Before.__struct_fields__)
 # The fields that a decision and the `before` of an answer have in common.
 _KEPT = tuple(name for name in Before.__struct_fields__ if name in ModelDecision.__struct_fields__)
+# Of these, what a person's decision says of the model as it stood.
+_OF_THE_MODEL = tuple(name for name in _KEPT if name not in ASKED_FIELDS | {"confidence", "decider", "tagged_at"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,17 +325,14 @@ def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, byt
     decision = ReviewerDecision(
         tag=answer.tag,
         confidence=before.probabilities.get(answer.tag, 0.0),
-        probabilities=before.probabilities,
         prediction_id=answer_id(answer),
         decider="reviewer",
-        model=before.model,
-        threshold=before.threshold,
-        truncated=before.truncated,
         model_tag=answer.model_tag,
         version=answer.version,
         decided_at=answer.decided_at,
         supersedes=answer.supersedes or answer.prediction_id,
         tagged_at=timestamp(now_ms),
+        **{name: getattr(before, name) for name in _OF_THE_MODEL},
     )
     # Where the bundle gives `tags`, a producer's field of this name would be taken for them.
     ours = DECISION_FIELDS | REVIEWER_FIELDS | ({OPTIONAL_FIELD} if before.tags else set())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tagstream.model_export.calibrate.earned import Evidence
-from tagstream.monitoring.vocabulary import ReviewReason
+from tagstream.monitoring.vocabulary import OF_CONFIDENCE
 from tagstream.stream.contract.answers import Answer, AnsweredEvent, order
 from tagstream.stream.contract.published import PublishedDecision
 
@@ -138,7 +138,7 @@ def _is_below(strip: Strip, starved: Strip) -> bool:
 
 def _is_publishable(answer: Answer) -> bool:
     """The confidence alone decided about the event."""
-    return set(answer.before.reasons) <= {ReviewReason.LOW_CONFIDENCE}
+    return set(answer.before.reasons) <= OF_CONFIDENCE
 
 
 def _evidence(events: Sequence[_Event], spoken: Mapping[Strip, float], drawn_with: Mapping[str, float]) -> Evidence:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, s
 
 from tagstream.model_export.data.duplicates import digest
 from tagstream.monitoring.quality.sample import NO_ANSWER, Bools, Sample
-from tagstream.monitoring.vocabulary import LEAST_INCLUSION, MAX_SOURCE_CHARACTERS, OFF_SUBJECT, Arm, ReviewReason
+from tagstream.monitoring.vocabulary import LEAST_INCLUSION, MAX_SOURCE_CHARACTERS, OF_CONFIDENCE, OFF_SUBJECT, Arm
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.database.database import Database, Row
 from tagstream.stream.review.store.records import KeptBefore, is_short
@@ -139,7 +139,7 @@ def sample_row(row: Row) -> Row:
     """The row of `samples` for a row of `items` without an answer."""
     # Everything on `review` is asked about.
     inclusion = 1.0 if row["inclusion_probability"] is None else row["inclusion_probability"]
-    labels = json.loads(row["probabilities"])
+    labels, reasons = json.loads(row["probabilities"]), json.loads(row["reasons"])
     before = msgspec.json.decode(row["before"], type=KeptBefore)
     kept: Row = {name: row[name] for name in ("event_id", "tagged_ms", "in_audit", "in_review", "seen", "model", "model_tag")}
     return {
@@ -150,7 +150,7 @@ def sample_row(row: Row) -> Row:
         "labels": label_digest(labels),
         "step": min(CONFIDENCE_STEPS - 1, int(row["confidence"] * CONFIDENCE_STEPS)),
         "inclusion": inclusion,
-        "movable": json.loads(row["reasons"]) == [ReviewReason.LOW_CONFIDENCE],
+        "movable": bool(reasons) and set(reasons) <= OF_CONFIDENCE,
         "source": (row["source"] or "")[:MAX_SOURCE_CHARACTERS],
         "language": (row["language"] or "")[:MAX_SOURCE_CHARACTERS],
         "short": is_short(row["title"], row["description"]),

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from docs.generate.__main__ import ROOT, check, write
 from tagstream.monitoring.alarms import GROUPS, Alert
 from tagstream.monitoring.figures.limited import LABEL_MIX
 from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, TOKENS_PER_WORD
+from tagstream.monitoring.vocabulary import DriftScore
 from tagstream.stream.settings.reference import SUBJECTS
 
 COPIED = ("docs/runbooks", "docs/contract", "monitoring/prometheus", "monitoring/grafana/dashboards")
@@ -107,6 +109,21 @@ def test_a_signal_without_an_alarm_or_a_panel_is_found(monkeypatch: pytest.Monke
     assert [sentence.split(" is drawn")[0] for sentence in boards.unplaced()] == [
         "tagstream_reference_digits_cdf",
         "job:tagstream_digits_drift:ks1h",
+    ]
+
+
+def test_a_comparison_of_a_window_without_an_alarm_or_a_panel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each comparison of a window is in the expression of an alarm and on a board, by its whole name."""
+    scores = StrEnum("scores", {score.name: score.value for score in DriftScore} | {"LANGUAGES": "languages", "WORD": "word"})
+    for module in (alerts, boards):
+        monkeypatch.setattr(module, "DriftScore", scores)
+    assert list(alerts.incomplete(ROOT)) == [
+        f"The comparison {name} of a window has no alarm. Next: name it in one of monitoring/alarms.py."
+        for name in ("languages", "word")
+    ]
+    assert boards.unplaced() == [
+        f"The comparison {name} of a window is drawn by no panel. Next: add one to docs/generate/quality.py."
+        for name in ("languages", "word")
     ]
 
 

@@ -18,10 +18,10 @@ def line(**changes: object) -> str:
 
 
 def test_decisions_are_read_and_the_rest_is_left_out(tmp_path: Path) -> None:
-    """Rejected events and strange texts say nothing about the labels of the stream."""
+    """Rejected events, strange texts and what goes to people for a reason that is not known here say nothing about thresholds."""
     file = tmp_path / "decisions.jsonl"
-    strange = line(reasons=["out_of_distribution"])
-    file.write_text("\n".join([line(), "", '{"line":3,"error":"no title"}', strange, line(reasons=["low_confidence"])]))
+    left_out = [line(reasons=["out_of_distribution"]), line(reasons=["low_confidence", "of_a_newer_version"])]
+    file.write_text("\n".join([line(), "", '{"line":3,"error":"no title"}', *left_out, line(reasons=["low_confidence"])]))
     assert read_decisions(file, LABELS, DIGEST).tolist() == [[0.9, 0.1], [0.9, 0.1]]
 
 

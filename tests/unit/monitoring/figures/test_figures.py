@@ -20,7 +20,7 @@ from tagstream.monitoring.figures.snapshot import parse
 from tagstream.monitoring.health import STARTING, STOPPING, Progress
 from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.screen import screen
-from tagstream.monitoring.vocabulary import Arm, Destination, PlanState, ReviewReason
+from tagstream.monitoring.vocabulary import Arm, Destination, DriftScore, PlanState, ReviewReason
 from tests.fakes import Clock
 from tests.observations import DIGEST, LABELS, THRESHOLD, Stream, reference
 
@@ -340,6 +340,15 @@ def test_a_window_with_other_words_or_producers_is_an_alarm(scores: dict[str, fl
     assert "ContentDrift" not in names(alarms(seen(stream)))
     stream.metrics.drift_plan(1000, {"words": 6.0, "labels": 0.1, "sources": 0.02})
     assert [alarm.name for alarm in alarms(seen(stream))].count("ContentDrift") == said
+
+
+@pytest.mark.parametrize("score", sorted(set(DriftScore) - {DriftScore.LABELS}))
+def test_each_comparison_of_a_window_is_told(score: DriftScore) -> None:
+    """All but the mix of labels, which is judged over all workers."""
+    stream = ran()
+    stream.metrics.drift_plan(1000, {score: 0.5})
+    stream.metrics.drift_evaluated(1000, {score: 0.5}, stream.now)
+    assert "ContentDrift" in names(alarms(seen(stream)))
 
 
 @pytest.mark.parametrize(("compared", "rate", "alarm"), [(0.0, 20, True), (0.0, 0.1, False), (7 * 3600.0, 20, False)])

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -81,6 +82,14 @@ def test_the_columns_say_what_the_answer_says() -> None:
     assert rejected["error"] == answer["error"]
     assert (rejected["destination"], answer["row"]) == ("dlq", 2)
     assert all(rejected[name] is None for name in ANSWER_SCHEMA.names if name not in {"destination", "error", "answer"})
+
+
+def test_the_page_names_every_column() -> None:
+    """A reader of a table finds each column of an answer."""
+    page = (Path(__file__).parents[4] / "docs" / "cluster.md").read_text(encoding="utf-8")
+    table = page.split("| column | holds |")[1].split("\n\n")[0]
+    firsts = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert [name for first in firsts for name in re.findall(r"`(\w+)`", first)] == ANSWER_SCHEMA.names
 
 
 def test_the_input_keeps_its_columns() -> None:

@@ -16,6 +16,7 @@ from tagstream.stream.contract.answers import (
     OFF_SUBJECT,
     Answer,
     AnsweredEvent,
+    Before,
     answer_id,
     order,
     read_answer,
@@ -24,7 +25,7 @@ from tagstream.stream.contract.answers import (
 )
 from tagstream.stream.contract.event import CUT_HEADERS, Record
 from tagstream.stream.contract.outcome import ReviewerDecision
-from tagstream.stream.contract.published import DecidedEvent, PublishedDecision, read_decision
+from tagstream.stream.contract.published import DecidedEvent, ModelDecision, PublishedDecision, read_decision
 from tagstream.stream.contract.refusal import Refusal, UnwritableError
 from tests.answering import NOW_MS, SURE, UNSURE, answer, audited, decided, published, reviewed, shown
 from tests.fakes import LABELS
@@ -102,6 +103,12 @@ def test_a_record_has_the_events_fields_and_then_the_answers() -> None:
         "tagged_at",
     ]
     assert corrected["before"]["destination"] == "review"
+
+
+def test_an_answer_carries_each_field_of_the_decision() -> None:
+    """`before` and the answer's own fields are the whole decision: the console makes it again of them."""
+    of_the_answer = {"tag", "prediction_id"}
+    assert {*Before.__struct_fields__} - {"destination"} == {*ModelDecision.__struct_fields__} - of_the_answer
 
 
 def test_an_audit_copy_is_of_the_door_tagged() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
+from tagstream.monitoring.drift.thresholds import setting_of
+from tagstream.monitoring.vocabulary import DriftScore
 from tagstream.stream.settings.loading import SettingsError, known_keys, load
 from tagstream.stream.settings.security import Security
 from tagstream.stream.settings.settings import Settings
@@ -185,6 +187,13 @@ def test_a_key_of_another_case_does_not_win_over_what_wins_over_the_file(tmp_pat
 def test_variables_of_other_programs_are_ignored(tmp_path: Path) -> None:
     """Only variables that begin with TAGSTREAM_ are settings."""
     assert loaded(tmp_path, {"PATH": "/bin", "tagstream_group": "x", "TAGSTREAMER": "y"}).group == "tagstream"
+
+
+@pytest.mark.parametrize("score", DriftScore)
+def test_each_comparison_of_a_window_has_a_setting_that_reaches_it(score: DriftScore) -> None:
+    """The watch for drift has the threshold that a person set, or a window would be judged by the shipped one."""
+    settings = Settings.model_validate({setting_of(score): 0.53})
+    assert settings.drift_plan.thresholds.of(score) == 0.53
 
 
 # --- precedence --------------------------------------------------------------------------------------------------------

@@ -98,6 +98,31 @@ def test_the_same_decision_has_the_same_figures(pipeline: Pipeline) -> None:
     assert decided_of(refused) is None
 
 
+def test_each_field_of_a_decision_is_compared_or_belongs_to_no_text(pipeline: Pipeline) -> None:
+    """A field that a comparison leaves out would let two bundles agree that do not."""
+    (asked,) = outcomes(pipeline, "maybe translation")
+    assert isinstance(asked, NeedsReview)
+    compared = {
+        "tag": "another",
+        "tags": ("another",),
+        "confidence": 0.123,
+        "probabilities": {"another": 1.0},
+        "threshold": 0.123,
+        "truncated": not asked.decision.truncated,
+        "reasons": ("another",),
+        "text_flags": ("another",),
+    }
+    # Whose decision it is, and how it was drawn.
+    apart = {"prediction_id", "decider", "model", "inclusion_probability"}
+    assert {*compared, *apart} == set(asked.decision.__struct_fields__)
+    before = decided_of(asked)
+    assert before is not None
+    for name, value in compared.items():
+        after = decided_of(NeedsReview(event=asked.event, decision=msgspec.structs.replace(asked.decision, **{name: value})))
+        assert after is not None
+        assert after.figures != before.figures, name
+
+
 def test_no_row_has_a_text_unless_it_is_asked_for() -> None:
     """Titles and descriptions of events are in no row, in no count and in no sentence."""
     old, new = (

@@ -282,6 +282,12 @@ def test_every_field_that_is_written_is_described(name: str, written: set[str]) 
     assert written <= described
 
 
+def test_each_field_of_a_decision_is_in_a_record_here() -> None:
+    """A field that no decision is given would be described and never written; `tags` needs a bundle of several labels."""
+    written = {field for name in ("tagged", "review", "audit") for value in GOOD[name] for field in value}
+    assert set(Decision.__struct_fields__) - {OPTIONAL_FIELD} <= written
+
+
 def test_the_closed_lists_are_those_of_the_vocabulary() -> None:
     """A new code is in the published schema as soon as it is in the vocabulary."""
     fields = SCHEMAS["content.dlq.headers"]["properties"]
