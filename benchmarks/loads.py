@@ -1,11 +1,16 @@
 """
-Prints what each door loads: files and lines of the project's packages in `sys.modules`, once the door has done its work.
+Prints what each door loads: files and lines of the project's packages in `sys.modules`, once the door has done its work. And the way of an
+event through a worker: the files and functions that it crosses from its bytes to its outcome, and to its acknowledgement.
 
-    python -m benchmarks.loads                 the table
+    python -m benchmarks.loads                 both tables
     python -m benchmarks.loads --files worker  and the files of a door, the longest first
+    python -m benchmarks.loads --functions     and the files and functions of the way, in the order in which they are first entered
 
 A worker is looked at after its first commit and scrape, once without epochs and once after a change of the model. `serve` has answered a
 request and the console its first page; library and pipeline have decided an event. Each is a process of its own, begun as a user begins it.
+
+The way is that of events which come alone, each with a text that is new: the functions that all of them crossed, so that little counts of
+what a worker does beside them (the next fetch does). It begins with the record that Faust hands over, and ends when the observers know.
 """
 
 import argparse
@@ -17,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +31,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.loaded import LOOK_SECONDS, PACKAGE, Loaded
+from benchmarks.loaded import FOLDER, LOOK_SECONDS, WAYS, Loaded, Way, Ways
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.stream.broker import broker
 from tagstream.stream.broker.ports import free_ports
@@ -37,6 +42,9 @@ from tagstream.stream.settings.settings import Settings
 DOORS = ("worker", "worker with epochs", "serve", "console", "library", "pipeline")
 EVENT = b'{"id": "%d", "title": "Attention is all you need, part %d"}'
 EVENTS = 8
+# Published without a person, so that it may be drawn for an audit.
+FOLLOWED = b'{"id": "w-%d", "title": "Feature stores in production, part %d", "description": "One set of features for training and inference."}'
+FOLLOWED_EVENTS = 8
 MOST_SECONDS = 120.0
 LIBRARY = "import tagstream; tagstream.Tagger().tag('Attention is all you need')"
 PIPELINE = """
@@ -85,6 +93,11 @@ class Door:
         found: Loaded = json.loads(self._seen.read_text(encoding="utf-8"))
         return found
 
+    def ways(self) -> list[Ways]:
+        """The ways of the events that it has decided, for each that came alone."""
+        found: list[Ways] = json.loads(self._seen.with_name(WAYS).read_text(encoding="utf-8"))
+        return found
+
     def end(self) -> None:
         """Stop it."""
         self.process.send_signal(signal.SIGTERM)
@@ -124,16 +137,16 @@ def value(metrics: str, family: str) -> float | None:
     return sum(found) if found else None
 
 
-def send(settings: Settings) -> None:
+def send(settings: Settings, event: bytes = EVENT, numbers: Iterable[int] = range(EVENTS)) -> None:
     """A few events, in all partitions."""
     with producer.sender(settings) as sender:
-        for number in range(EVENTS):
-            sender.send(settings.topics.content, key=b"%d" % number, value=EVENT % (number, number))
+        for number in numbers:
+            sender.send(settings.topics.content, key=b"%d" % number, value=event % (number, number))
         sender.flush()
 
 
-def worker(environ: dict[str, str], *, epochs: bool, folder: Path) -> Loaded:
-    """After its first commit and scrape; with `epochs`, after a change of the model, by which it has decided."""
+def worker(environ: dict[str, str], *, epochs: bool, folder: Path) -> tuple[Loaded, Ways]:
+    """What it has loaded after its first commit and scrape; with `epochs`, after a change of the model, by which it has decided. And an event's way."""
     (port,) = free_ports(1)
     environ |= {"TAGSTREAM_METRICS_PORT": str(port), "TAGSTREAM_GROUP": f"loads-{port}"}
     environ["TAGSTREAM_ROLLOUT__TOPIC"] = f"loads-{port}.rollout"
@@ -161,11 +174,27 @@ def worker(environ: dict[str, str], *, epochs: bool, folder: Path) -> Loaded:
             send(settings)
             sent += EVENTS
             found = running.until(committed)
-    return found
+        before = len(running.ways())
+        for number in range(FOLLOWED_EVENTS):
+            send(settings, FOLLOWED, [number])
+            sent += 1
+            running.until(committed)
+        alone = running.ways()[before:]
+    return found, {end: common([ways[end] for ways in alone]) for end in alone[0]}
 
 
-def all_of() -> Iterator[tuple[str, Loaded]]:
-    """Each door with what it loads."""
+def common(ways: Sequence[Way]) -> Way:
+    """The functions that are on all of these ways, in the order of the first, with the fewest changes of file."""
+    functions = {
+        file: [name for name in names if all(name in way["functions"].get(file, ()) for way in ways)]
+        for file, names in ways[0]["functions"].items()
+    }
+    kept = {file: names for file, names in functions.items() if names}
+    return Way(functions=kept, changes=min(way["changes"] for way in ways), frames=ways[0]["frames"])
+
+
+def all_of() -> Iterator[tuple[str, Loaded, Ways]]:
+    """Each door with what it loads, and the way of an event through a worker."""
     with tempfile.TemporaryDirectory() as name, broker(prefer="kafka", log=lambda _: None) as kafka:
         folder = Path(name)
         environ = {
@@ -174,41 +203,55 @@ def all_of() -> Iterator[tuple[str, Loaded]]:
             "TAGSTREAM_LOG_LEVEL": "warning",
         }
         admin.create(load(environ).settings)
-        yield "worker", worker(environ, epochs=False, folder=folder)
-        yield "worker with epochs", worker(environ, epochs=True, folder=folder)
+        yield "worker", *worker(environ, epochs=False, folder=folder)
+        yield "worker with epochs", *worker(environ, epochs=True, folder=folder)
         (port,) = free_ports(1)
         with door(["serve", "--port", str(port)], environ) as serving:
             url = f"http://127.0.0.1:{port}/classify"
-            yield "serve", serving.until(lambda: bool(answers(url, EVENT % (1, 1))))
+            yield "serve", serving.until(lambda: bool(answers(url, EVENT % (1, 1)))), {}
         (port,) = free_ports(1)
         store = f"sqlite:///{folder / 'review.sqlite'}"
         with door(["review", "--port", str(port), "--store", store], environ) as console:
-            yield "console", console.until(lambda: bool(answers(f"http://127.0.0.1:{port}/")))
+            yield "console", console.until(lambda: bool(answers(f"http://127.0.0.1:{port}/"))), {}
     for name, program in (("library", LIBRARY), ("pipeline", PIPELINE)):
         folder = Path(tempfile.mkdtemp())
         running = Door(folder, ["-c", program], {})
         if running.process.wait(MOST_SECONDS):
             raise NotLoadedError((folder / "log").read_text(encoding="utf-8"))
-        yield name, json.loads((folder / "seen.json").read_text(encoding="utf-8"))
+        yield name, json.loads((folder / "seen.json").read_text(encoding="utf-8")), {}
         shutil.rmtree(folder)
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--files", choices=DOORS, help="and the files of this door")
+    parser.add_argument(
+        "--functions", action="store_true", help="and the files and functions of an event's way through a worker"
+    )
     options = parser.parse_args()
-    table = Table("door", "files", "lines")
+    doors = Table("door", "files", "lines")
+    crossed = Table("way of an event", "files", "changes of file", "functions", "frames to the network")
     files: Loaded = {}
-    own = str(Path(__file__).parents[1]) + "/"
-    for name, found in all_of():
-        table.add_row(name, str(len(found)), f"{sum(found.values()):,}")
+    followed: Ways = {}
+    for name, found, ways in all_of():
+        doors.add_row(name, str(len(found)), f"{sum(found.values()):,}")
+        for end, way in ways.items():
+            count = sum(map(len, way["functions"].values()))
+            figures = (len(way["functions"]), way["changes"], count, len(way["frames"]))
+            crossed.add_row(f"{name}, to its {end}", *map(str, figures))
+        followed |= {f"{name}, to its {end}": way for end, way in ways.items()}
         if name == options.files:
             files = found
-    console = Console()
-    console.print(table)
+    console = Console(width=120)
+    console.print(doors)
+    console.print(crossed)
     for file, lines in sorted(files.items(), key=lambda one: -one[1]):
-        console.print(f"{lines:6} {file.removeprefix(own).removeprefix(PACKAGE + '/')}", highlight=False)
+        console.print(f"{lines:6} {file.removeprefix(FOLDER)}", highlight=False)
+    for name, way in followed.items() if options.functions else ():
+        console.print(f"\n{name}\n  to the network: {', '.join(way['frames'])}", highlight=False, soft_wrap=True)
+        for file, functions in way["functions"].items():
+            console.print(f"  {file.removeprefix(FOLDER)}: {', '.join(functions)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from pathlib import Path
 from benchmarks.peers import texts
 from tagstream.monitoring.observer import NullObserver
 from tagstream.stream.contract.event import Record
-from tagstream.stream.decide.from_settings import decider_of
+from tagstream.stream.decide.from_settings import decider_of, remembering
 from tagstream.stream.decide.pipeline import Decider, Pipeline
-from tagstream.stream.decide.repeats import Repeats
+from tagstream.stream.decide.repeats import PredictionTable
 from tagstream.stream.settings.settings import Settings
 
 SHARES = (0.0, 0.1, 0.3, 0.6)
@@ -43,9 +43,9 @@ def records(share: float, count: int, seed: int) -> list[Record]:
     ]
 
 
-def decided(decider: Decider, events: Sequence[Record], repeats: Repeats | None) -> tuple[float, list[bytes | None]]:
+def decided(decider: Decider, events: Sequence[Record], table: PredictionTable | None) -> tuple[float, list[bytes | None]]:
     """Events a second of a pipeline that begins with an empty table, and what it writes."""
-    pipeline = Pipeline(decider=decider, observer=NullObserver(), repeats=repeats)
+    pipeline = Pipeline(decider=remembering(decider, table), observer=NullObserver())
     started = time.perf_counter()
     written = [
         one.value
@@ -68,9 +68,9 @@ def main() -> None:
         events = records(share, given.events, seed=34)
         found: list[tuple[float, float]] = []
         for number in range(given.rounds + 1):
-            without, remembering = None, Repeats(settings.repeats_bytes)
-            order = [without, remembering] if number % 2 else [remembering, without]
-            both = {repeats is None: decided(decider, events, repeats) for repeats in order}
+            table = PredictionTable(settings.repeats_bytes, NullObserver())
+            order = [None, table] if number % 2 else [table, None]
+            both = {one is None: decided(decider, events, one) for one in order}
             if both[True][1] != both[False][1]:
                 msg = f"at {share:.0%} a decision differs"
                 raise SystemExit(msg)

@@ -2,10 +2,12 @@
 the boards, and the index of the runbooks.
 
 An alert of Prometheus looks at an hour and waits before it fires. The page and `top` describe the present, over the span that their
-figures name, by the same limits. `python -m docs.generate` writes the files; `make check` fails where one is not current, or where an
-alarm has no runbook or no case in `monitoring/prometheus/tests`.
+figures name, by the same records of figures and limits (`figures.limited`). They judge a figure that does not change alike:
+`tests/unit/monitoring/prometheus/test_judgements.py`. `python -m docs.generate` writes the files; `make check` fails where one is
+not current, or where an alarm has no runbook or no case in `monitoring/prometheus/tests`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +16,26 @@ from typing import NamedTuple, TypeAlias
 
 from tagstream.monitoring import limits
 from tagstream.monitoring.figures.figures import Figures, Measure, Trouble
-from tagstream.monitoring.signals import CONFIDENCE, ENERGY, JUDGED, SIGNALS, TOKENS_PER_WORD, Signal
+from tagstream.monitoring.figures.limited import (
+    CHANGES,
+    DEAD_LETTERS,
+    DISTANCES,
+    HELD,
+    LABEL_MIX,
+    LATE,
+    MODELS,
+    OPEN_BREAKERS,
+    OPEN_TRANSACTION,
+    REFUSALS,
+    REVIEW_BUDGET,
+    REVIEW_RISE,
+    STRANGE,
+    UNDESCRIBED,
+    UNLIKE_BUNDLE,
+    UNSEEN_SOURCES,
+    Limited,
+)
+from tagstream.monitoring.signals import CONFIDENCE, ENERGY, SIGNALS, TOKENS_PER_WORD
 
 
 class Tier(StrEnum):
@@ -48,18 +69,29 @@ class Line(NamedTuple):
 
 
 class Told(NamedTuple):
-    """A sentence on the figures of a moment, and the next step where they know a nearer one than the record."""
+    """
+    What page and `top` add to the headline of an alarm.
 
-    what: str
+    Attributes:
+        figures: The figures of the moment, behind the headline; empty for the headline alone.
+        next: The next step, where the figures know a nearer one than the record.
+        labels: The labels in the headline.
+        headline: Takes the headline's place, where one worker of several is meant.
+    """
+
+    figures: str = ""
     next: str = ""
+    labels: Mapping[str, str] = {}
+    headline: str = ""
 
 
 Judge: TypeAlias = Callable[[Figures], Iterable[Told]]
 
 
-def _unseen(_: Figures) -> Iterable[Told]:
-    """The judge of an alarm on figures that a worker does not have, or for which it would need days of them."""
-    return ()
+class Unseen(NamedTuple):
+    """Why page and `top` do not judge an alarm of Prometheus."""
+
+    because: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +114,8 @@ class Alert:
         lines: Where it fires, drawn across the panel.
         symptom: 0, unless it sees a change of the stream. One such change moves many figures: of its alarms the one with the least
             number is told, since it is nearest to the cause, and names the others. The numbers have gaps for alarms to come.
-        told: Judges the figures of page and terminal; a sentence for each worker or figure that is over the limit.
+        told: Judges the figures of page and terminal, once for each worker or figure that is over the limit; or why they do not.
+        apart: Why page and terminal judge something else than Prometheus; empty: they judge alike a figure that does not change.
     """
 
     name: str
@@ -98,7 +131,8 @@ class Alert:
     panel: str
     lines: tuple[Line, ...] = ()
     symptom: int = 0
-    told: Judge = _unseen
+    told: Judge | Unseen
+    apart: str = ""
 
     @property
     def description(self) -> str:
@@ -109,6 +143,23 @@ class Alert:
     def runbook(self) -> str:
         """Path of the runbook from the project's root."""
         return f"docs/runbooks/{self.name}.md"
+
+    def alarms(self, figures: Figures) -> Iterator["Alarm"]:
+        """This alarm at a moment, as page and `top` tell it: the headline with the figures, and the next step."""
+        for told in () if isinstance(self.told, Unseen) else self.told(figures):
+            headline = told.headline or _filled(self.summary, told.labels)
+            what = f"{headline}: {told.figures}." if told.figures else f"{headline}."
+            yield Alarm(name=self.name, tier=self.tier, what=what, next=told.next or self.next.replace("`", ""))
+
+
+def _filled(template: str, labels: Mapping[str, str]) -> str:
+    """
+    A template of Prometheus with these labels.
+
+    >>> _filled("The {{ $labels.signal }} of the events have changed", {"signal": "words"})
+    'The words of the events have changed'
+    """
+    return re.sub(r"{{ \$labels\.(\w+) }}", lambda label: labels[label[1]], template)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +201,7 @@ def alarms(figures: Figures) -> list[Alarm]:
     found: list[Alarm] = []
     moved: list[tuple[int, Alarm]] = []
     for alert in ALERTS:
-        for told in alert.told(figures):
-            step = told.next or alert.next.replace("`", "")
-            alarm = Alarm(name=alert.name, tier=alert.tier, what=told.what, next=step)
+        for alarm in alert.alarms(figures):
             if alert.symptom:
                 moved.append((alert.symptom, alarm))
             else:
@@ -178,27 +227,40 @@ def _one_cause(figures: Figures, found: list[Alarm]) -> list[Alarm]:
 
 
 def _workers(which: Callable[[Trouble], bool], so: str) -> Judge:
-    """A sentence for each such worker that is not as it should be; a next step that it names itself is better informed than ours."""
+    """
+    Tells of each such worker that is not as it should be. A next step that the worker names itself is better informed than ours.
+
+    Its readiness judges it, by the worker's own settings: Prometheus has the series of a job alone.
+    """
 
     def judge(figures: Figures) -> Iterator[Told]:
         for trouble in figures.troubles:
             if which(trouble) and not trouble.no_fault:
                 why, _, step = trouble.why.partition(" Next: ")
-                what = f"The worker {trouble.worker} {so}: {why.removesuffix('.')}."
-                yield Told(what, f"{step.removesuffix('.')}." if step else "")
+                headline = f"The worker {trouble.worker} {so}"
+                yield Told(why.removesuffix("."), f"{step.removesuffix('.')}." if step else "", headline=headline)
 
     return judge
 
 
-def _over(name: str, sentence: Callable[[Figures, Measure], str], step: Callable[[Figures], str]) -> Judge:
-    """A sentence if the figure of this name is over its limit."""
+def _over(figure: Limited, said: Callable[[Figures, Measure], str], step: Callable[[Figures], str] = lambda _: "") -> Judge:
+    """Tells of a measure that is over the limit of this figure, where there are enough events to judge it."""
 
     def judge(figures: Figures) -> Iterator[Told]:
         for one in (*figures.distances, *figures.shares):
-            if one.name == name and one.over:
-                yield Told(sentence(figures, one), step(figures))
+            limit = figure.at(one.reference)
+            if one.name == figure.name and one.over and limit is not None and (one.value or 0.0) > limit:
+                yield Told(said(figures, one), step(figures))
 
     return judge
+
+
+def _beside(_: Figures, one: Measure) -> str:
+    return f"{one.value:.1%}, in the reference {one.reference:.1%}"
+
+
+def _ks(_: Figures, one: Measure) -> str:
+    return f"KS {one.value:.2f}"
 
 
 def _what_moved(figures: Figures) -> str:
@@ -223,10 +285,10 @@ RULES = "find out why the model does not decide, then set TAGSTREAM_DECIDER=mode
 
 
 def _open_transactions(figures: Figures) -> Iterator[Told]:
-    found = [one for one in figures.position.open_transactions if one.seconds > limits.OPEN_TRANSACTION_SECONDS]
+    found = [one for one in figures.position.open_transactions if one.seconds > OPEN_TRANSACTION.limit]
     if found:
         waiting = ", ".join(f"{one.events} of partition {one.partition} for {one.seconds:.0f} s" for one in found)
-        yield Told(f"Events wait behind an open transaction of a producer, and no worker may read them: {waiting}.")
+        yield Told(waiting, labels={"partition": ", ".join(one.partition for one in found)})
 
 
 def _most_frequent(reasons: Mapping[str, int]) -> str:
@@ -243,86 +305,83 @@ def _most_frequent(reasons: Mapping[str, int]) -> str:
 
 
 def _models(figures: Figures) -> Iterator[Told]:
+    if len({(model.digest, model.arithmetic) for model in figures.models}) <= MODELS.limit:
+        return
     if len({model.digest for model in figures.models}) > 1:
         versions = ", ".join(sorted(f"{model.version} ({model.digest[:8]})" for model in figures.models))
-        what = f"Workers decide with different bundles: {versions}. Drift is not judged until they agree."
-        yield Told(what, "finish or undo the roll-out.")
-    elif len({model.arithmetic for model in figures.models}) > 1:
+        yield Told(f"{versions}; drift is not judged until they agree", "finish or undo the roll-out.")
+    else:
         ways = ", ".join(sorted(model.arithmetic or "as the bundle's maker" for model in figures.models))
-        what = f"Workers on different processors compute the same bundle differently: {ways}."
-        yield Told(what, "run all workers on processors of one kind.")
+        yield Told(f"one bundle on different processors, {ways}", "run all workers on processors of one kind.")
 
 
 def _rollout_hangs(figures: Figures) -> Iterator[Told]:
+    # Prometheus also sees that an epoch has been closing for minutes. A look at one moment sees every change close one.
     found = figures.rollout
-    if found is not None and found.held_seconds > limits.HELD_SECONDS:
+    if found is not None and found.held_seconds > HELD.limit:
         why = "no epoch lists their partition" if found.closing is None else f"epoch {found.closing} does not begin"
-        yield Told(f"{found.held_events} events have been held for {found.held_seconds:.0f} s: {why}.")
+        yield Told(f"{found.held_events} events for {found.held_seconds:.0f} s, {why}")
 
 
 def _epochs_differ(figures: Figures) -> Iterator[Told]:
     found = figures.rollout
-    if found is not None and len(found.epochs) > 1 and (found.settled_seconds or 0.0) > limits.SETTLING_SECONDS:
-        epochs = " and ".join(map(str, found.epochs))
-        yield Told(
-            f"Workers decide by different epochs, {epochs}; the last of them took over a model {found.settled_seconds:.0f} s ago."
-        )
+    if (
+        found is not None
+        and (len(found.epochs) > 1 or found.apart)
+        and (found.settled_seconds or 0.0) > limits.SETTLING_SECONDS
+    ):
+        epochs = " and ".join([*map(str, found.epochs), *(["none"] if found.apart else [])])
+        yield Told(f"{epochs}; the last of them took over a model {found.settled_seconds:.0f} s ago")
 
 
 def _refused(figures: Figures) -> Iterator[Told]:
     found = figures.rollout
-    if found is not None and found.refusals:
-        plans = "1 planned epoch was refused" if found.refusals == 1 else f"{found.refusals} planned epochs were refused"
-        yield Told(f"{plans} by a worker; the model before goes on.")
+    if found is not None and found.refusals > REFUSALS.limit:
+        yield Told("1 refusal" if found.refusals == 1 else f"{found.refusals} refusals")
 
 
-def _over_budget(figures: Figures) -> Iterator[Told]:
-    (review,) = (one for one in figures.shares if one.name == "review")
-    if review.over and review.value is not None and review.value > limits.REVIEW_RATIO:
-        window, what = figures.window, f"{review.value:.0%} of the decisions go to a person"
-        # The rules have no predictions, so the decisions beyond the predictions are theirs.
-        if window.decided - window.decisions > window.decided / 2:
-            yield Told(f"{what}: the keyword rules decide, and they are sure of no event.", RULES)
-        else:
-            yield Told(f"{what}; the budget is {limits.REVIEW_RATIO:.0%}.", _what_moved(figures))
+def _rules_decide(figures: Figures) -> bool:
+    # The rules have no predictions, so the decisions beyond the predictions are theirs.
+    return figures.window.decided - figures.window.decisions > figures.window.decided / 2
 
 
-def _rise(figures: Figures) -> Iterator[Told]:
-    (review,) = (one for one in figures.shares if one.name == "review")
-    if review.over and review.value is not None and review.value <= limits.REVIEW_RATIO:
-        what = f"{review.value:.0%} of the decisions go to a person; in the reference {review.reference or 0.0:.0%}."
-        yield Told(what, _what_moved(figures))
+def _over_budget(figures: Figures, one: Measure) -> str:
+    so = (
+        "the keyword rules decide, and they are sure of no event"
+        if _rules_decide(figures)
+        else f"the budget is {REVIEW_BUDGET.limit:.0%}"
+    )
+    return f"{one.value:.0%}; {so}"
 
 
 def _label_mix(figures: Figures, one: Measure) -> str:
     moved = max(figures.labels, key=lambda label: label.psi_term or 0.0, default=None)
-    most = f", mostly in {moved.label}" if moved and moved.psi_term else ""
-    return f"The mix of tags differs from the reference (PSI {one.value:.2f}){most}."
+    return f"PSI {one.value:.2f}" + (f", mostly in {moved.label}" if moved and moved.psi_term else "")
 
 
 def _jumps(figures: Figures) -> Iterator[Told]:
     means = {signal.name: signal.mean.called for signal in SIGNALS if signal.mean is not None}
-    jumped = [means.get(name, name) for name, count in figures.detectors.changes.items() if count]
+    jumped = [means.get(name, name) for name, count in figures.detectors.changes.items() if count > CHANGES.limit]
     if jumped:
         first, *others = jumped
-        what = " and ".join([first, *(other[0].lower() + other[1:] for other in others)])
-        yield Told(f"{what} jumped in a worker.", DRIFT)
+        called = " and ".join([first, *(other[0].lower() + other[1:] for other in others)])
+        yield Told(next=DRIFT, labels={"signal": called})
 
 
 def _windows(figures: Figures) -> Iterator[Told]:
     if figures.window.decisions < limits.LEAST_DECISIONS:
         return
-    sentences: dict[str, Callable[[float], str]] = {
+    said: dict[str, Callable[[float], str]] = {
         # New producers bring new words, so they are told first.
         "sources": lambda score: (
-            f"{score:.0%} of the events are from producers that the reference does not have, beyond chance."
+            f"{score:.0%} of the events are from producers that the reference does not have, beyond chance"
         ),
-        "words": lambda score: f"Words that were rare are now in many events (z {score:.1f}).",
+        "words": lambda score: f"words that were rare are now in many events (z {score:.1f})",
     }
-    for signal, sentence in sentences.items():
+    for signal, figure in said.items():
         score, threshold = figures.detectors.scores.get(signal), figures.detectors.thresholds.get(signal)
         if score is not None and threshold and score >= threshold:
-            yield Told(sentence(score), DRIFT)
+            yield Told(figure(score), DRIFT, {"signal": signal})
 
 
 # A comparison with the reference is overdue after this time, if COMPARED_WINDOWS windows of decisions came in meanwhile.
@@ -332,30 +391,29 @@ COMPARED_WINDOWS, COMPARED_LEAST = 3, 1000
 
 
 def _unwatched(figures: Figures) -> Iterator[Told]:
+    # Prometheus judges each worker, as its page does; `top` judges all of its workers together.
     silent, window = figures.detectors.silent_seconds or 0.0, figures.window
     if silent > COMPARED_HOURS * 3600 and window.seconds:
         meanwhile = window.decisions / window.seconds * COMPARED_HOURS * 3600
         if meanwhile > COMPARED_WINDOWS * max(COMPARED_LEAST, figures.detectors.window_events):
-            what = f"No window of events has been compared with the reference for {silent / 3600:.0f} h, so drift would not be noticed."
-            yield Told(what, "search the workers' logs for drift, then restart them.")
+            yield Told(f"no comparison for {silent / 3600:.0f} h", "search the workers' logs for drift, then restart them.")
 
 
 _WINDOWS = f"{COMPARED_WINDOWS} * clamp_min(max by (job, instance) (tagstream_drift_window_events), {COMPARED_LEAST})"
 
-# The reference in force against the bundle's: the larger distance of confidence and energy.
-UNLIKE_BUNDLE_KS = 0.1
-
 
 def _unlike(figures: Figures) -> Iterator[Told]:
-    found = figures.detectors.from_bundle
-    far = max((found.get(name, 0.0) for name in ("confidence", "energy")), default=0.0)
-    if far > UNLIKE_BUNDLE_KS:
-        yield Told(f"Your stream is unlike what the model was tuned on (KS {far:.2f}), so its promise need not hold here.")
+    far = max((figures.detectors.from_bundle.get(name, 0.0) for name in ("confidence", "energy")), default=0.0)
+    if far > UNLIKE_BUNDLE.limit:
+        yield Told(f"KS {far:.2f}, so its promise need not hold here")
 
 
 # The records.
 
 UNANSWERED_SECONDS = 60
+CONTROLLERS = Unseen("A series of the controller of a rollout, which page and `top` do not ask.")
+CONSOLES = Unseen("A series of the review console, which page and `top` do not ask.")
+STOPPED = "has stopped and waits for a person"
 # Of the outcomes, so many may be later than STALE_SECONDS.
 STALE_BUDGET = 0.01
 # Uses up 5 % of a month's budget in six hours.
@@ -381,6 +439,7 @@ PAGES = (
         panel="Workers up",
         lines=(Line(1, below=True),),
         told=_workers(lambda one: not (one.answers or one.breaker_open or one.brokers_silent), "does not answer"),
+        apart="`top` tells of each worker that does not answer beside others that do; where none does, it has no figures and says so.",
     ),
     Alert(
         name="Stalled",
@@ -426,10 +485,7 @@ max_over_time(job:tagstream_readable_lag:sum[5m]) > 0
             "Stalled does not count these events, because no worker may read them. Without `for`, scraped and evaluated every 15 s, a "
             "transaction that stays open is an alert within a minute."
         ),
-        expr=(
-            "max by (job, partition) (time() - tagstream_open_transaction_since_timestamp_seconds) > "
-            f"{limits.OPEN_TRANSACTION_SECONDS:g}"
-        ),
+        expr=OPEN_TRANSACTION.exceeded,
         summary="Events wait behind an open transaction in partition {{ $labels.partition }}",
         says=(
             "For {{ $value | humanizeDuration }} a producer's transaction in partition {{ $labels.partition }} has been open, and no "
@@ -452,7 +508,7 @@ max_over_time(job:tagstream_readable_lag:sum[5m]) > 0
         ),
         expr=f"""
 (
-  (job:tagstream_event_age:stale_ratio1h > {limits.STALE_RATIO} and on (job) job:tagstream_event_age:stale_ratio5m > {limits.STALE_RATIO})
+  (job:tagstream_event_age:stale_ratio1h > {LATE.limit} and on (job) {LATE.exceeded})
     or on (job)
   (
     job:tagstream_event_age:stale_ratio6h > {SLOW_BURN * STALE_BUDGET}
@@ -478,20 +534,18 @@ max_over_time(job:tagstream_readable_lag:sum[5m]) > 0
         next="look at the lag. If it grows, add workers; if it falls, a backlog is being worked off.",
         board=BoardName.OVERVIEW,
         panel="Freshness burn",
-        lines=(Line(SLOW_BURN, "orange"), Line(round(limits.STALE_RATIO / STALE_BUDGET, 3))),
+        lines=(Line(SLOW_BURN, "orange"), Line(round(LATE.limit / STALE_BUDGET, 3))),
+        # The fast pair alone: a worker keeps ten minutes, and the other one looks at six hours.
         told=_over(
-            "stale",
-            lambda _, one: (
-                f"{one.value:.1%} of the outcomes came more than {limits.STALE_SECONDS:.0f} s after their event, and it continues."
-            ),
-            lambda _: "",
+            LATE,
+            lambda _, one: f"{one.value:.1%} came more than {limits.STALE_SECONDS:.0f} s after their event, and it continues",
         ),
     ),
     Alert(
         name="DeadLetterRatio",
         tier=Tier.PAGE,
         expr=f"""
-job:tagstream_dead_letter:ratio10m > {limits.DEAD_LETTER_RATIO}
+{DEAD_LETTERS.exceeded}
   and on (job)
 sum by (job) (increase(tagstream_events_published_total{{destination="dlq"}}[10m])) >= {limits.LEAST_BAD_EVENTS}
 """,
@@ -503,10 +557,10 @@ sum by (job) (increase(tagstream_events_published_total{{destination="dlq"}}[10m
         next="`tagstream tail dlq --max 20` shows the next twenty with stage, reason and bytes.",
         board=BoardName.OVERVIEW,
         panel="Dead-letter share",
-        lines=(Line(limits.DEAD_LETTER_RATIO),),
+        lines=(Line(DEAD_LETTERS.limit),),
         told=_over(
-            "dead_letter",
-            lambda figures, one: f"{one.value:.1%} of the events became dead letters{_most_frequent(figures.dead_letters)}.",
+            DEAD_LETTERS,
+            lambda figures, one: f"{one.value:.1%}{_most_frequent(figures.dead_letters)}",
             # The letters are there already.
             lambda _: "tagstream dlq list --since 1h shows each with its reason.",
         ),
@@ -515,16 +569,16 @@ sum by (job) (increase(tagstream_events_published_total{{destination="dlq"}}[10m
         name="CircuitBreakerOpen",
         tier=Tier.PAGE,
         because="`Stalled` does not see this, because a worker that waits for a person reports no lag.",
-        expr="sum by (job) (tagstream_circuit_breaker_open) > 0",
+        expr=OPEN_BREAKERS.exceeded,
         wait="1m",
-        summary="A worker has stopped and waits for a person",
+        summary=f"A worker {STOPPED}",
         says=(
             "{{ $value }} workers of {{ $labels.job }} saw too many dead letters, have stopped and wait for a person. Events stay in Kafka."
         ),
         next="read /readyz of the worker; it names the limit that was exceeded and how to close the breaker.",
         board=BoardName.OVERVIEW,
         panel="Events that break the model",
-        told=_workers(lambda one: one.breaker_open, "has stopped and waits for a person"),
+        told=_workers(lambda one: one.breaker_open, STOPPED),
     ),
     Alert(
         name="RolloutHangs",
@@ -537,7 +591,7 @@ sum by (job) (increase(tagstream_events_published_total{{destination="dlq"}}[10m
         expr=f"""
 max by (job) (max_over_time(tagstream_rollout_closing_epoch[2m])) > 0
   or on (job)
-max by (job) (max_over_time(tagstream_rollout_held_seconds[2m])) > {limits.HELD_SECONDS:g}
+{HELD.exceeded}
 """,
         wait="3m",
         summary="Events are held between two epochs of a rollout",
@@ -571,13 +625,14 @@ FLOW = (
         board=BoardName.OVERVIEW,
         panel="Freshness burn",
         lines=(Line(1, "yellow"),),
+        told=Unseen("Three days, and a worker keeps ten minutes. FreshnessBurn tells of outcomes that are late now."),
     ),
     Alert(
         name="ReviewShareOverBudget",
         tier=Tier.TICKET,
         because="The budget is yours: job:tagstream_review_budget:ratio in recording.yml.",
         expr=f"""
-job:tagstream_review:ratio1h > on (job) job:tagstream_review_budget:ratio
+{REVIEW_BUDGET.series} > on (job) job:tagstream_review_budget:ratio
   and on (job)
 job:tagstream_decisions:count1h >= {limits.LEAST_DECISIONS}
 """,
@@ -592,13 +647,13 @@ job:tagstream_decisions:count1h >= {limits.LEAST_DECISIONS}
         next="check whether the confidence moved (ConfidenceDrift) or a threshold was raised.{{ end }}",
         board=BoardName.REVIEW,
         panel="Review share and budget",
-        told=_over_budget,
+        told=_over(REVIEW_BUDGET, _over_budget, lambda figures: RULES if _rules_decide(figures) else _what_moved(figures)),
     ),
     Alert(
         name="ModelVersionSkew",
         tier=Tier.TICKET,
         because="A roll-out takes less than a quarter of an hour.",
-        expr="count by (job) (count by (job, digest, arithmetic) (tagstream_model_info)) > 1",
+        expr=MODELS.exceeded,
         wait="15m",
         summary="Workers decide with different bundles, or compute differently",
         says=(
@@ -649,7 +704,7 @@ max by (job, instance) (tagstream_assigned_partitions > 0)
         name="RolloutRefused",
         tier=Tier.TICKET,
         because="A plan that one worker refuses is given up, so its state is gone before the next scrape; the count stays.",
-        expr="sum by (job) (increase(tagstream_rollout_refusals_total[1h])) > 0",
+        expr=REFUSALS.exceeded,
         summary="A worker refused the model of a planned epoch",
         says=("In an hour workers of {{ $labels.job }} refused planned epochs. Nothing has changed: the model before decides."),
         next="search the workers' logs for `rollout_refused`, which has the reason; correct it, and promote again.",
@@ -679,6 +734,7 @@ sum(increase(tagstream_rollout_decisions_total{{arm=~"challenger|fallback"}}[15m
         board=BoardName.PEOPLE,
         panel="Looks of the controller",
         lines=(Line(UNWATCHED_SECONDS),),
+        told=CONTROLLERS,
     ),
     Alert(
         name="RolloutVerdictWaits",
@@ -711,6 +767,7 @@ max by (job) (tagstream_controller_challenger_epoch offset 1d) > 0
         ),
         board=BoardName.PEOPLE,
         panel="Verdict on the challenger",
+        told=CONTROLLERS,
     ),
     Alert(
         name="EventBreaksModel",
@@ -728,6 +785,7 @@ max by (job) (tagstream_controller_challenger_epoch offset 1d) > 0
         ),
         board=BoardName.OVERVIEW,
         panel="Dead letters by reason",
+        told=Unseen("One event in an hour, and a worker keeps ten minutes; the page lists dead letters by reason."),
     ),
     Alert(
         name="UnsignedAnswers",
@@ -742,18 +800,19 @@ max by (job) (tagstream_controller_challenger_epoch offset 1d) > 0
         next=("`tagstream dlq list --since 1h --code unsigned_answer` lists them; find out who may write the topic reviewed."),
         board=BoardName.OVERVIEW,
         panel="Dead letters by reason",
+        told=Unseen("One answer in an hour, and a worker keeps ten minutes; the page has figures of events alone."),
     ),
 )
 
 ENOUGH = f"job:tagstream_predictions:count1h >= {limits.LEAST_DECISIONS}"
 ENOUGH_DECIDED = f"job:tagstream_decisions:count1h >= {limits.LEAST_DECISIONS}"
-CHANCE = "How often chance alone exceeds the limit: docs/monitoring.md."
+CHANCE = "How often chance alone exceeds the limit: docs/error-rates.md."
 
 
-def _compared(condition: str, enough: str = ENOUGH) -> str:
-    """A condition that rests on the reference of a bundle: on enough decisions, and unless two bundles decided within the hour."""
+def _compared(figure: Limited, enough: str = ENOUGH) -> str:
+    """A figure over a limit that rests on the reference of a bundle: on enough decisions, and unless two bundles decided within the hour."""
     return f"""
-{condition}
+{figure.exceeded}
   and on (job)
 {enough}
   unless on (job)
@@ -761,28 +820,12 @@ max_over_time(job:tagstream_model_digests:count[1h]) > 1
 """
 
 
-def _far(signal: Signal) -> str:
-    """The condition that the distance of this signal from the reference is over its limit."""
-    return _compared(f"{signal.distance} > {JUDGED[signal]}")
-
-
-def strange_limit(where: str = "") -> str:
-    """The share of texts unlike the training text from which on OutOfDistributionShare fires; `where` selects series."""
-    usual = f"max by (job) (tagstream_reference_ood_ratio{where})"
-    return f"{limits.OUT_OF_DISTRIBUTION_TIMES:g} * clamp_min({usual}, {limits.OUT_OF_DISTRIBUTION_LEAST})"
-
-
-def undescribed_limit(where: str = "") -> str:
-    """The share of events without a description from which on WithoutDescriptionShare fires; `where` selects series."""
-    return f"{limits.WITHOUT_DESCRIPTION_MORE} + max by (job) (tagstream_reference_without_description_ratio{where})"
-
-
 DRIFTS = (
     Alert(
         name="PredictionDrift",
         tier=Tier.TICKET,
         because=CHANCE,
-        expr=_compared(f"job:tagstream_prediction_drift:psi1h > {limits.LABEL_PSI}"),
+        expr=_compared(LABEL_MIX),
         wait="30m",
         summary="The mix of tags differs from the reference",
         says=(
@@ -793,15 +836,15 @@ DRIFTS = (
         next="the drift event says what moved (words, labels, sources, example ids): `tagstream drift tail --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Drift of the label mix (PSI)",
-        lines=(Line(limits.LABEL_PSI),),
+        lines=(Line(LABEL_MIX.limit),),
         symptom=50,
-        told=_over("labels", _label_mix, _what_moved),
+        told=_over(LABEL_MIX, _label_mix, _what_moved),
     ),
     Alert(
         name="ConfidenceDrift",
         tier=Tier.TICKET,
         because=CHANCE,
-        expr=_far(CONFIDENCE),
+        expr=_compared(DISTANCES[CONFIDENCE]),
         wait="30m",
         summary="The confidence of the model differs from the reference",
         says=(
@@ -811,19 +854,15 @@ DRIFTS = (
         next="the drift event says what moved: `tagstream drift tail --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Distances from the reference (KS)",
-        lines=(Line(JUDGED[CONFIDENCE]),),
+        lines=(Line(DISTANCES[CONFIDENCE].limit),),
         symptom=70,
-        told=_over(
-            CONFIDENCE.name,
-            lambda _, one: f"The model's confidence differs from the reference (KS {one.value:.2f}).",
-            _what_moved,
-        ),
+        told=_over(DISTANCES[CONFIDENCE], _ks, _what_moved),
     ),
     Alert(
         name="EnergyDrift",
         tier=Tier.TICKET,
         because=CHANCE,
-        expr=_far(ENERGY),
+        expr=_compared(DISTANCES[ENERGY]),
         wait="30m",
         summary="Texts look less, or more, familiar to the model than they did",
         says=(
@@ -833,19 +872,15 @@ DRIFTS = (
         next="the drift event says what moved: `tagstream drift tail --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Distances from the reference (KS)",
-        lines=(Line(JUDGED[ENERGY]),),
+        lines=(Line(DISTANCES[ENERGY].limit),),
         symptom=80,
-        told=_over(
-            ENERGY.name,
-            lambda _, one: f"The texts are less, or more, familiar to the model than in the reference (KS {one.value:.2f}).",
-            _what_moved,
-        ),
+        told=_over(DISTANCES[ENERGY], _ks, _what_moved),
     ),
     Alert(
         name="TokensPerWordDrift",
         tier=Tier.TICKET,
         because=CHANCE,
-        expr=_far(TOKENS_PER_WORD),
+        expr=_compared(DISTANCES[TOKENS_PER_WORD]),
         wait="30m",
         summary="The language or the format of the texts has changed",
         says=(
@@ -855,11 +890,11 @@ DRIFTS = (
         next="the drift event names the words: `tagstream drift tail --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Distance of tokens per word (KS)",
-        lines=(Line(JUDGED[TOKENS_PER_WORD]),),
+        lines=(Line(DISTANCES[TOKENS_PER_WORD].limit),),
         symptom=10,
         told=_over(
-            TOKENS_PER_WORD.name,
-            lambda _, one: f"At least {one.value:.0%} of the texts are in another language or format (tokens per word).",
+            DISTANCES[TOKENS_PER_WORD],
+            lambda _, one: f"at least {one.value:.0%} of them are others, by their tokens per word",
             _what_moved,
         ),
     ),
@@ -870,7 +905,7 @@ DRIFTS = (
             "A reference of a thousand rows gives its 0.995 quantile only roughly; the factor of five allows for that. At a factor of "
             "three, 3 % of the windows without drift are over the limit."
         ),
-        expr=_compared(f"job:tagstream_ood:ratio1h\n  > on (job)\n{strange_limit()}"),
+        expr=_compared(STRANGE),
         wait="30m",
         summary="Many texts are unlike the training text",
         says=(
@@ -884,17 +919,13 @@ DRIFTS = (
         board=BoardName.QUALITY,
         panel="Out-of-distribution share",
         symptom=60,
-        told=_over(
-            "out_of_distribution",
-            lambda _, one: f"{one.value:.1%} of the texts are unlike the training text; in the reference {one.reference:.1%}.",
-            _what_moved,
-        ),
+        told=_over(STRANGE, _beside, _what_moved),
     ),
     Alert(
         name="WithoutDescriptionShare",
         tier=Tier.TICKET,
         because=CHANCE,
-        expr=_compared(f"job:tagstream_without_description:ratio1h\n  > on (job)\n{undescribed_limit()}"),
+        expr=_compared(UNDESCRIBED),
         wait="30m",
         summary="More events than usual have no description",
         says=(
@@ -905,18 +936,14 @@ DRIFTS = (
         board=BoardName.QUALITY,
         panel="Without a description",
         symptom=20,
-        told=_over(
-            "without_description",
-            lambda _, one: f"{one.value:.0%} of the events are a title alone; in the reference {one.reference:.0%}.",
-            _what_moved,
-        ),
+        told=_over(UNDESCRIBED, _beside, _what_moved),
     ),
     Alert(
         name="UnseenSourceShare",
         tier=Tier.TICKET,
         because="Held against a list, not a distribution, so it does not matter which bundle decides.",
         expr=f"""
-job:tagstream_unseen_source:ratio1h > {limits.UNSEEN_SOURCE_RATIO}
+{UNSEEN_SOURCES.exceeded}
   and on (job)
 {ENOUGH}
 """,
@@ -930,19 +957,15 @@ job:tagstream_unseen_source:ratio1h > {limits.UNSEEN_SOURCE_RATIO}
         ),
         board=BoardName.QUALITY,
         panel="Unseen or missing sources",
-        lines=(Line(limits.UNSEEN_SOURCE_RATIO),),
+        lines=(Line(UNSEEN_SOURCES.limit),),
         symptom=30,
-        told=_over(
-            "unseen_source",
-            lambda _, one: f"{one.value:.0%} of the events come from producers that known_sources does not name.",
-            _what_moved,
-        ),
+        told=_over(UNSEEN_SOURCES, lambda _, one: f"{one.value:.0%} of them", _what_moved),
     ),
     Alert(
         name="SuddenChange",
         tier=Tier.TICKET,
         because="The detector of a worker: docs/drift.md.",
-        expr="sum by (job, signal) (increase(tagstream_drift_changes_total[1h])) > 0",
+        expr=CHANGES.exceeded,
         summary="{{ $labels.signal }} jumped in at least one worker",
         says="A worker of {{ $labels.job }} saw the mean of {{ $labels.signal }} change at once within the last hour.",
         next="the drift event has both means and example ids: `tagstream drift tail --from-beginning`.",
@@ -1015,10 +1038,7 @@ sum by (job, instance) (tagstream_predictions_total)
             "ReviewShareOverBudget looks at the capacity of the reviewers; a share that was 31 % an hour ago and is 54 % now is news "
             "below it, and is found after 39 minutes and the wait."
         ),
-        expr=_compared(
-            f"job:tagstream_review:ratio1h\n  > on (job)\n{limits.REVIEW_MORE} + max by (job) (tagstream_reference_review_ratio)",
-            ENOUGH_DECIDED,
-        ),
+        expr=_compared(REVIEW_RISE, ENOUGH_DECIDED),
         wait="15m",
         summary="More decisions than usual go to people",
         says=(
@@ -1029,7 +1049,7 @@ sum by (job, instance) (tagstream_predictions_total)
         board=BoardName.REVIEW,
         panel="Review share and budget",
         symptom=90,
-        told=_rise,
+        told=_over(REVIEW_RISE, _beside, _what_moved),
     ),
     Alert(
         name="StreamUnlikeBundle",
@@ -1038,7 +1058,7 @@ sum by (job, instance) (tagstream_predictions_total)
             "No drift: the stream is as it was when the group learned it, and another one than the bundle was tuned on. The distance "
             "is that at which ConfidenceDrift and EnergyDrift fire."
         ),
-        expr=f'max by (job) (tagstream_reference_distance_from_bundle{{figure=~"confidence|energy"}}) > {UNLIKE_BUNDLE_KS}',
+        expr=UNLIKE_BUNDLE.exceeded,
         summary="The stream is unlike the texts that the model was tuned on",
         says=(
             'The ordinary stream of {{ $labels.job }} is {{ $value | printf "%.2f" }} away from the calibration rows of its bundle '
@@ -1047,7 +1067,7 @@ sum by (job, instance) (tagstream_predictions_total)
         next="let people answer audits, and read the live quality (docs/quality.md).",
         board=BoardName.QUALITY,
         panel="Reference against the bundle",
-        lines=(Line(UNLIKE_BUNDLE_KS),),
+        lines=(Line(UNLIKE_BUNDLE.limit),),
         told=_unlike,
     ),
 )
@@ -1071,6 +1091,7 @@ max by (job) (tagstream_quality_promise_ratio)
         next="`tagstream quality` names the labels; raise their thresholds by `tagstream model calibrate`.",
         board=BoardName.PEOPLE,
         panel="Accuracy of what is published",
+        told=CONSOLES,
     ),
     Alert(
         name="ConfidenceGap",
@@ -1087,6 +1108,7 @@ max by (job) (tagstream_quality_promise_ratio)
         board=BoardName.PEOPLE,
         panel="Expected minus measured accuracy",
         lines=(Line(GAP_RATIO),),
+        told=CONSOLES,
     ),
     Alert(
         name="ReviewBacklogOld",
@@ -1103,6 +1125,7 @@ max by (job) (tagstream_quality_promise_ratio)
         board=BoardName.PEOPLE,
         panel="Age of the oldest item",
         lines=(Line(OLDEST_ITEM_SECONDS),),
+        told=CONSOLES,
     ),
     Alert(
         name="ReviewersDisagree",
@@ -1120,6 +1143,7 @@ max by (job) (tagstream_quality_promise_ratio)
         board=BoardName.PEOPLE,
         panel="Reviewers' slips",
         lines=(Line(SLIP_RATIO),),
+        told=CONSOLES,
     ),
     Alert(
         name="QualityRecordsUnused",
@@ -1138,6 +1162,7 @@ max by (job) (tagstream_quality_promise_ratio)
         next="`tagstream quality` says which kind; see who may write to `reviewed` and `audit`.",
         board=BoardName.PEOPLE,
         panel="Records that live quality does not use",
+        told=CONSOLES,
     ),
     Alert(
         name="QualityNotMeasured",
@@ -1152,6 +1177,7 @@ max by (job) (tagstream_quality_promise_ratio)
         next="search the console's log for `quality_not_measured`, which has the reason.",
         board=BoardName.PEOPLE,
         panel="Estimates that failed",
+        told=CONSOLES,
     ),
     Alert(
         name="ReviewConsoleDown",
@@ -1171,6 +1197,7 @@ max by (job) (up{job="tagstream-review"}) == 1
         next="read the last lines of its log, then start it again.",
         board=BoardName.PEOPLE,
         panel="Consoles up",
+        told=CONSOLES,
     ),
 )
 

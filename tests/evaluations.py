@@ -99,10 +99,10 @@ TRADE = (
 
 
 def evaluation(*, others: bool = True) -> measured.Measured:
-    """A bundle, with a much worse model and one called `NASTY` beside it unless told otherwise."""
+    """A bundle, with a much worse model and a bundle called `NASTY` beside it unless told otherwise."""
     models = [model("tagstream-test 1", every=9, kind=contestants.BUNDLE)]
     if others:
-        models += [model("worse", every=2), model(NASTY, every=8, kind=contestants.NETWORK)]
+        models += [model("worse", every=2), model(NASTY, every=8, kind=contestants.BUNDLE)]
     return measuring.measure(
         models,
         {"corpus_test": ROWS},

@@ -1,7 +1,8 @@
 """Seeded observations of a stream that can drift, on a clock of its own: for tests of what people look at."""
 
+import functools
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -111,8 +112,13 @@ def decision(random_: random.Random, *, drifted: bool = False, labels: Sequence[
     )
 
 
-def reference(labels: Sequence[str] = LABELS) -> dict[str, Any]:
+def reference(labels: Sequence[str] = LABELS) -> Mapping[str, Any]:
     """A bundle's reference, of the stream before it drifts."""
+    return _reference(tuple(labels))
+
+
+@functools.cache
+def _reference(labels: tuple[str, ...]) -> Mapping[str, Any]:
     random_ = random.Random(1)  # noqa: S311
     rows = [decision(random_, labels=labels) for _ in range(REFERENCE_ROWS)]
     signals = [one for _, _, one in rows]

@@ -1,5 +1,6 @@
 """The image, which is one for worker, console, serve and controller, where an engine can build it."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from deploy.release.trial import CLASSIFY
 BUILD_OPTIONS = {"docker": (), "podman": ("--format", "docker")}
 # As docker-compose.yml and the manifests run it.
 RUN = ("run", "--rm", "--interactive", "--network", "none", "--read-only", "--cap-drop", "ALL")
+# Lists the packages in an image, those of Debian and those of Python. No registry of Python packages has it.
+LISTS = "syft"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +82,21 @@ def build(by: str, source: Source, into: Path, options: Sequence[str] = ()) -> I
     file.chmod(0o644)
     digest = output((by, "image", "inspect", "--format", "{{.Id}}", name), at=into).decode().strip()
     return Image(engine=by, name=name, digest=f"sha256:{digest.removeprefix('sha256:')}", file=file)
+
+
+def write_list(of: Image) -> Path | None:
+    """
+    Write the list of all packages in an image, in CycloneDX, beside its archive.
+
+    Returns:
+        The list; None where there is no syft.
+
+    Raises:
+        ReleaseError: The image cannot be read.
+    """
+    if shutil.which(LISTS) is None:
+        return None
+    file = of.file.with_name(f"{of.file.stem}-cyclonedx.json")
+    words = (LISTS, "scan", "--quiet", f"docker-archive:{of.file}", "--output", f"cyclonedx-json@1.6={file}")
+    output(words, at=of.file.parent, environ={**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"})
+    return file

@@ -107,6 +107,9 @@ def release(
             tried.append(
                 "The image decides them so too, in a container without a network, without rights and with nothing to write to."
             )
+            tell("the list of what the image has")
+            if image.write_list(made) is None:
+                tell(f"there is no list of it: {image.LISTS} is not on PATH")
         notes.write(of, folder, image=made, tried=tried)
         shutil.move(folder, done)
     return done

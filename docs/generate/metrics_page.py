@@ -15,7 +15,7 @@ from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.monitoring.signals import DISTRIBUTIONS
-from tagstream.stream.rollout.verdict import Decision
+from tagstream.stream.rollout.verdict import RolloutStep
 
 ROOT = Path(__file__).parents[2]
 # A placeholder for the labels of a bundle.
@@ -127,7 +127,7 @@ def _metrics() -> Iterable[Metric]:
     QualityMetrics(registry, labels=LABELS)
     HttpMetrics(registry, metrics.traces).started(most_waiting=0)
     ShadowMetrics(registry, labels=LABELS)
-    ControllerMetrics(registry, decisions=tuple(Decision))
+    ControllerMetrics(registry, decisions=tuple(RolloutStep))
     return registry.collect()
 
 

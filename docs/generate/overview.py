@@ -3,6 +3,7 @@
 from docs.generate.panels import JOB, Panel, Query, most
 from tagstream.monitoring import limits
 from tagstream.monitoring.alarms import STALE_BUDGET, Line
+from tagstream.monitoring.figures.limited import HELD
 
 
 def _quantiles(metric: str) -> tuple[Query, ...]:
@@ -248,7 +249,7 @@ _ROLLOUT = (
                 "waits, p99",
             ),
         ),
-        lines=(Line(limits.HELD_SECONDS),),
+        lines=(Line(HELD.limit),),
     ),
     Panel(
         title="Plan of the rollout",

@@ -5,7 +5,8 @@ Live figures are pooled over all workers and shown beside the reference that is 
 
 from docs.generate.panels import JOB, ONE, Panel, Query, against_reference, least, most, reference
 from tagstream.monitoring import limits
-from tagstream.monitoring.alarms import Line, strange_limit, undescribed_limit
+from tagstream.monitoring.alarms import Line
+from tagstream.monitoring.figures.limited import LABEL_MIX, STRANGE, UNDESCRIBED
 from tagstream.monitoring.signals import CONFIDENCE, ENERGY, TOKENS, TOKENS_PER_WORD
 
 _HOW_TO_READ = """
@@ -153,7 +154,7 @@ _INPUTS = (
         queries=(
             Query(f"job:tagstream_ood:ratio1h{{{JOB}}}", "live"),
             reference("ood_ratio"),
-            Query(strange_limit(f"{{{JOB}}}"), "limit"),
+            Query(STRANGE.promql(f"{{{JOB}}}"), "limit"),
         ),
     ),
     Panel(
@@ -195,7 +196,7 @@ _INPUTS = (
         queries=(
             Query(f"job:tagstream_without_description:ratio1h{{{JOB}}}", "live"),
             reference("without_description_ratio"),
-            Query(undescribed_limit(f"{{{JOB}}}"), "limit"),
+            Query(UNDESCRIBED.promql(f"{{{JOB}}}"), "limit"),
         ),
     ),
     Panel(
@@ -294,7 +295,7 @@ _MOVED = (
         then="If one jumps and the hourly panels above do not, the change is in one worker's partitions: look at their keys.",
         unit="short",
         queries=(Query(f'max by (signal) (tagstream_drift_score{{{JOB}, signal=~"labels|sources"}})', "{{signal}}"),),
-        lines=(Line(limits.LABEL_PSI, colour="orange"),),
+        lines=(Line(LABEL_MIX.limit, colour="orange"),),
     ),
     Panel(
         title="Findings",

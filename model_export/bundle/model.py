@@ -331,9 +331,13 @@ class OnnxClassifier:
         """The labels, in the bundle's order."""
         return self._labels
 
-    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+    def classify(self, texts: Sequence[str], *, logits: list[Logits] | None = None) -> list[Prediction]:
         """
         Predict every text, in order.
+
+        Args:
+            texts: Any number.
+            logits: Gets the network's first output for each text, in order: the check of the golden texts goes the way of every other text.
 
         >>> from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
         >>> classifier = OnnxClassifier(read(DEFAULT_BUNDLE))
@@ -341,30 +345,33 @@ class OnnxClassifier:
         ['natural-language-processing']
         """
         encodings = self._tokenizer.encode_batch(list(texts))
-        logits = self._logits(encodings)
+        windows = [self._windows(encoding) for encoding in encodings]
+        ids = [window.ids for several in windows for window in several]
+        # By the place in `ids`.
+        said: dict[int, tuple[Logits, ...]] = {}
+        for rows in self._runs([len(tokens) for tokens in ids]):
+            inputs = self._inputs([ids[row] for row in rows])
+            said |= zip(rows, zip(*self._session.run(self._outputs, inputs), strict=True), strict=True)
+        values = self._of_texts([said[place] for place in range(len(ids))], windows)
+        if logits is not None:
+            logits += [row[0] for row in values]
         return [
-            self._prediction(text, encoding, logits[row])
-            for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True))
+            self._prediction(text, encoding, parts, row)
+            for text, encoding, parts, row in zip(texts, encodings, windows, values, strict=True)
         ]
-
-    def _logits(self, encodings: "Sequence[Encoding]") -> list[tuple[Logits, ...]]:
-        """Of every text, in order: its value of each of `_outputs`; of a long text the means over its windows."""
-        if self._bundle.manifest.windows == 1:
-            return self._logits_of(encodings)
-        parts = [self._windows(encoding) for encoding in encodings]
-        each = iter(self._logits_of([part for several in parts for part in several]))
-        return [tuple(map(_mean, zip(*itertools.islice(each, len(several)), strict=True))) for several in parts]
 
     def _windows(self, encoding: "Encoding") -> "list[Encoding]":
         """The parts of a text that are read, each of at most `max_length` tokens."""
         return [encoding, *encoding.overflowing[: self._bundle.manifest.windows - 1]]
 
-    def _logits_of(self, encodings: "Sequence[Encoding]") -> list[tuple[Logits, ...]]:
-        found: dict[int, tuple[Logits, ...]] = {}
-        for rows in self._runs([len(encoding.ids) for encoding in encodings]):
-            inputs = self._inputs([encodings[row].ids for row in rows])
-            found |= zip(rows, zip(*self._session.run(self._outputs, inputs), strict=True), strict=True)
-        return [found[position] for position in range(len(encodings))]
+    def _of_texts(
+        self, said: Sequence[tuple[Logits, ...]], windows: "Sequence[Sequence[Encoding]]"
+    ) -> Sequence[tuple[Logits, ...]]:
+        """Of every text, in order, its value of each of `_outputs`: that of its window, or the mean over several."""
+        if self._bundle.manifest.windows == 1:
+            return said
+        each = iter(said)
+        return [tuple(map(_mean, zip(*itertools.islice(each, len(several)), strict=True))) for several in windows]
 
     def _runs(self, lengths: Sequence[int]) -> list[list[int]]:
         """The texts that share a run, as positions in `lengths`."""
@@ -396,9 +403,10 @@ class OnnxClassifier:
         manifest = self._bundle.manifest
         return tokens if self._any_padding or manifest.alone else padded_length(tokens, manifest.max_length)
 
-    def _prediction(self, text: str, encoding: "Encoding", values: tuple[Logits, ...]) -> Prediction:
+    def _prediction(
+        self, text: str, encoding: "Encoding", windows: "Sequence[Encoding]", values: tuple[Logits, ...]
+    ) -> Prediction:
         manifest, said = self._bundle.manifest, dict(zip(self._outputs, values, strict=True))
-        windows = self._windows(encoding)
         found = predict(
             said["logits"].tolist(),
             labels=self._labels,
@@ -418,13 +426,9 @@ class OnnxClassifier:
         """Compare the predictions for the golden texts with the manifest's; return the digest of their logits."""
         golden, option = self._bundle.manifest.golden, self._bundle.manifest.multilabel
         label_scores = option.golden if option is not None else [()] * len(golden)
-        encodings = self._tokenizer.encode_batch([text.text for text in golden])
+        logits: list[Logits] = []
         try:
-            logits = self._logits(encodings)
-            predictions = [
-                self._prediction(text.text, encoding, row)
-                for text, encoding, row in zip(golden, encodings, logits, strict=True)
-            ]
+            predictions = self.classify([text.text for text in golden], logits=logits)
         # The runtime's exceptions share no base class but `Exception`; a weight that is no number gives a ValueError.
         except Exception as error:
             msg = (
@@ -442,7 +446,7 @@ class OnnxClassifier:
                     f"saturate int8 products. Next: export the bundle on a machine like this one (tagstream model export)."
                 )
                 raise BundleError(msg)
-        return hashlib.sha256(b"".join(row[0].tobytes() for row in logits)).hexdigest()[:ARITHMETIC_DIGITS]
+        return hashlib.sha256(b"".join(row.tobytes() for row in logits)).hexdigest()[:ARITHMETIC_DIGITS]
 
 
 def _mean(windows: Sequence[Logits]) -> Logits:

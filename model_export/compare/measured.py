@@ -7,6 +7,7 @@ from msgspec import to_builtins
 
 from tagstream.model_export.bundle.promise.promise import Trade
 from tagstream.model_export.calibrate.intervals import Interval
+from tagstream.model_export.compare.comparison import Comparison
 from tagstream.model_export.measure.curves import ReliabilityBin, RiskCoverage
 from tagstream.model_export.measure.evaluate import RowsEvaluation
 from tagstream.model_export.measure.gate import OodGate
@@ -26,10 +27,18 @@ BETTER, WORSE, UNDECIDED = "better", "worse", "not told apart"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versus:
-    """The bundle against one other model; the p-value is corrected for the number of models compared on the same rows."""
+    """
+    The bundle against one other model.
+
+    Attributes:
+        test: The paired test on the same rows.
+        corrected_p: Its p-value, corrected for the number of models compared on these rows.
+        comparison: What becomes of the rows where the bundle takes the place of another bundle; None beside a model that is none.
+    """
 
     test: Paired
     corrected_p: float
+    comparison: Comparison | None = None
 
     @property
     def verdict(self) -> str:
@@ -156,6 +165,8 @@ class Measured:
                 yield from ({"record": "slice", **where, **each.as_json()} for each in found.slices)
                 if found.versus is not None:
                     yield {"record": "paired", "against": self.bundle.name, **where, **found.versus.as_json()}
+                    if (compared := found.versus.comparison) is not None:
+                        yield {"record": "comparison", "against": self.bundle.name, **where, **compared.as_json()}
             if model.gate is not None:
                 yield {"record": "out_of_distribution", "model": model.name, **model.gate.as_json()}
             yield from ({"record": "behaviour", "model": model.name, **each.as_json()} for each in model.behaviour)

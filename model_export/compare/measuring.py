@@ -7,7 +7,8 @@ from pathlib import Path
 from tagstream.model_export.bundle.model import NO_LIMITS, Prediction
 from tagstream.model_export.bundle.promise.promise import Trade
 from tagstream.model_export.calibrate import intervals
-from tagstream.model_export.compare.contestants import Contestant
+from tagstream.model_export.compare.comparison import Comparison, Decided, figures_of
+from tagstream.model_export.compare.contestants import BUNDLE, Contestant
 from tagstream.model_export.compare.measured import Measured, ModelReport, PartReport, PublishedRows, Versus
 from tagstream.model_export.data.madewithml import LABELS
 from tagstream.model_export.data.row import Row
@@ -72,7 +73,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
     say(f"measuring speed: {len(texts)} texts, {rounds} rounds, one core, all models in turn")
     speeds = speed.measure({contestant.name: contestant.predict for contestant in contestants}, texts, rounds=rounds, say=say)
     say("computing the figures and their intervals")
-    versus = _versus([contestant.name for contestant in contestants], asked, given, labels)
+    versus = _versus(contestants, asked, given, kinds)
     return Measured(
         digest=digest,
         labels=labels,
@@ -161,18 +162,49 @@ def _published(predictions: Sequence[Prediction], correct: Sequence[bool], asked
 
 
 def _versus(
-    names: Sequence[str],
+    contestants: Sequence[Contestant],
     asked: Mapping[str, Mapping[str, list[Prediction]]],
     parts: Mapping[str, Sequence[Row]],
-    labels: Sequence[str],
+    kinds: Sequence[Slice],
 ) -> dict[str, dict[str, Versus]]:
-    """The bundle, the first of `names`, against each of the others, by part; corrected within the part."""
+    """The bundle, the first of the contestants, against each of the others, by part; corrected within the part."""
+    ours, others = contestants[0], contestants[1:]
     found = {}
     for part, rows in parts.items():
         tags = [row.tag for row in rows]
-        tests = [paired.compare(asked[names[0]][part], asked[name][part], tags, labels=labels) for name in names[1:]]
+        tests = [paired.compare(asked[ours.name][part], asked[one.name][part], tags, labels=ours.labels) for one in others]
         corrected = intervals.holm([test.p_value for test in tests])
+        sides = {
+            one.name: [_decided(each, one) for each in asked[one.name][part]]
+            for one in contestants
+            if one is ours or one.kind == BUNDLE
+        }
         found[part] = {
-            name: Versus(test=test, corrected_p=p) for name, test, p in zip(names[1:], tests, corrected, strict=True)
+            one.name: Versus(
+                test=test,
+                corrected_p=p,
+                comparison=_compared(rows, sides[one.name], sides[ours.name], kinds) if one.name in sides else None,
+            )
+            for one, test, p in zip(others, tests, corrected, strict=True)
         }
     return found
+
+
+def _compared(rows: Sequence[Row], old: Sequence[Decided], new: Sequence[Decided], kinds: Sequence[Slice]) -> Comparison:
+    found = Comparison(events=len(rows), drawn=len(rows))
+    for row, before, after in zip(rows, old, new, strict=True):
+        found.add(before, after, [(kind.group, kind.name) for kind in kinds if kind.holds(row)], answer=row.tag)
+    return found
+
+
+def _decided(said: Prediction, contestant: Contestant) -> Decided:
+    """What a bundle says of a row; the door is that of the thresholds alone, as in `PublishedRows`."""
+    threshold = contestant.asked_below[said.label]
+    return Decided(
+        tag=said.label,
+        confidence=said.confidence,
+        destination="tagged" if said.confidence >= threshold else "review",
+        figures=figures_of(
+            said.label, said.tags, said.confidence, sorted(said.probabilities.items()), threshold, said.truncated
+        ),
+    )

@@ -19,7 +19,7 @@ from tagstream.model_export.measure.suites import GroupReport
 from tagstream.model_export.report.colours import colour_rules
 from tagstream.model_export.report.picture import Picture
 from tagstream.model_export.report.plots import draw
-from tagstream.model_export.report.terminal import shown_p
+from tagstream.model_export.report.terminal import of_evaluation, shown_p
 
 FOLDER = Path(__file__).parent
 KINDS = {BUNDLE: "int8, as in production", NETWORK: "network in full precision", RIVAL: "simpler rival"}
@@ -122,6 +122,7 @@ def _content(measured: Measured, pictures: dict[str, Picture], judged: Judged | 
         "kinds": KINDS,
         "parts": PARTS,
         "few_rows": FEW_ROWS,
+        "compared": of_evaluation(measured),
         "significant": SIGNIFICANT,
         "records": RECORDS,
     }

@@ -1,7 +1,11 @@
 """The record of an evaluation as text for a terminal."""
 
-from tagstream.model_export.compare.measured import Measured
+from dataclasses import dataclass
+
+from tagstream.model_export.compare.measured import Measured, title
 from tagstream.model_export.measure import slices, speed, suites
+from tagstream.model_export.report import comparison
+from tagstream.monitoring.quality.words import QualityTable
 
 
 def shown_p(value: float) -> str:
@@ -14,12 +18,36 @@ def shown_p(value: float) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"  # noqa: PLR2004 - the last digit that is shown
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A comparison in words, see `report/comparison.py`."""
+
+    sentences: list[str]
+    tables: list[QualityTable]
+
+
+def of_evaluation(measured: Measured) -> list[Told]:
+    """The bundle beside each other bundle that was measured, in each part of the data."""
+    return [
+        Told(
+            sentences=comparison.sentences(
+                found.versus.comparison, new=measured.bundle.name, old=other.name, what=f"rows of the {title(part)}"
+            ),
+            tables=comparison.tables(found.versus.comparison),
+        )
+        for other in measured.others
+        for part, found in other.parts.items()
+        if found.versus is not None and found.versus.comparison is not None
+    ]
+
+
 def as_text(measured: Measured) -> str:
     """The bundle's figures in full, the other models beside it in one line each."""
     blocks = []
     for part, found in measured.bundle.parts.items():
         blocks += [found.evaluation.as_text(part), slices.as_table(part, found.slices)]
     blocks += [_models(measured, part) for part in measured.bundle.parts]
+    blocks += ["\n".join(told.sentences) for told in of_evaluation(measured)]
     if measured.bundle.gate is not None:
         blocks.append(measured.bundle.gate.as_text())
     blocks += [_speeds(measured), suites.as_table(measured.bundle.behaviour)]

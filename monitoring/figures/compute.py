@@ -20,10 +20,24 @@ from tagstream.monitoring.figures.figures import (
     RolloutFigures,
     Trouble,
 )
-from tagstream.monitoring.figures.history import DECISIONS, Windows
+from tagstream.monitoring.figures.history import Look
+from tagstream.monitoring.figures.limited import (
+    DEAD_LETTERS,
+    DISTANCES,
+    LABEL_MIX,
+    LATE,
+    REVIEW_BUDGET,
+    REVIEW_RISE,
+    STRANGE,
+    UNDESCRIBED,
+    UNSEEN_SOURCES,
+    Limited,
+)
+from tagstream.monitoring.figures.scrape import Scrape
 from tagstream.monitoring.figures.snapshot import Snapshot, bins
+from tagstream.monitoring.figures.windows import DECISIONS, windows
 from tagstream.monitoring.health import SILENT, STARTING, STOPPING
-from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, Signal
+from tagstream.monitoring.signals import DISTRIBUTIONS, Signal
 from tagstream.monitoring.vocabulary import Destination, PlanState
 
 BREAKER = "tagstream_circuit_breaker_open"
@@ -32,7 +46,7 @@ CONFIDENCE = "tagstream_confidence_ratio"
 AGE = "tagstream_event_age_seconds"
 
 
-def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble | None:
+def trouble_of(worker: str, seen: Scrape, *, ready: bool, why: str) -> Trouble | None:
     """
     The reason why a worker that answers does not decide events; None if it does.
 
@@ -43,7 +57,7 @@ def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble
         why: The reason that its readiness gives.
     """
     # Readiness alone cannot tell an open breaker from a stuck worker, so the gauge decides.
-    opened = any(seen.gauge(BREAKER))
+    opened = any(value for values in seen.gauges.get(BREAKER, {}).values() for value in values)
     if ready and not opened:
         return None
     why = "the circuit breaker is open" if ready else why
@@ -57,9 +71,10 @@ def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble
     )
 
 
-def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
-    """The figures of these spans. `troubles` are the workers that are not ready or do not answer."""
-    judged, total = windows.judged, windows.total
+def figures(look: Look, troubles: Sequence[Trouble] = ()) -> Figures:
+    """The figures of a look. `troubles` are the workers that are not ready or do not answer."""
+    spans = windows(look)
+    judged, total = spans.judged, spans.total
     return Figures(
         at=total.at,
         workers=total.workers,
@@ -78,9 +93,9 @@ def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
                 for destination in (Destination.TAGGED, Destination.REVIEW)
             ),
             events=_count(judged, PUBLISHED),
-            since_start=windows.since_start,
+            since_start=spans.since_start,
         ),
-        flow=_flow(windows.flow) if windows.flow else Flow(),
+        flow=_flow(spans.flow) if spans.flow else Flow(),
         totals=EventTotals(
             received=_count(total, "tagstream_events_received_total"),
             **{destination.value: _count(total, PUBLISHED, destination=destination.value) for destination in Destination},
@@ -89,7 +104,7 @@ def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
         labels=_labels(judged),
         confidence=_confidence(judged),
         distances=distances(judged),
-        shares=shares(judged, windows.minutes),
+        shares=shares(judged, spans.minutes),
         dead_letters={
             reason: round(count)
             for reason, count in sorted(judged.counter_by("tagstream_events_dead_lettered_total", "reason").items())
@@ -198,9 +213,9 @@ def _detectors(judged: Snapshot, total: Snapshot) -> Detectors:
 
 
 def _rollout(judged: Snapshot, now: Snapshot) -> RolloutFigures | None:
-    # A worker that has one of the two has the other.
-    pairs = zip(now.gauge("tagstream_rollout_epoch"), now.gauge("tagstream_rollout_followed"), strict=False)
-    epochs = [epoch for epoch, followed in pairs if followed]
+    # A worker that has one of the three has the others.
+    own = [now.gauge(f"tagstream_{name}") for name in ("rollout_epoch", "rollout_followed", "assigned_partitions")]
+    epochs = [epoch for epoch, followed, _ in zip(*own, strict=False) if followed]
     if not epochs:
         return None
     arms = judged.counter_by("tagstream_rollout_decisions_total", "arm")
@@ -210,6 +225,7 @@ def _rollout(judged: Snapshot, now: Snapshot) -> RolloutFigures | None:
     loaded = max(now.gauge("tagstream_model_loaded_timestamp_seconds"), default=0.0)
     return RolloutFigures(
         workers=len(epochs),
+        apart=sum(bool(partitions) and not followed for _, followed, partitions in zip(*own, strict=False)),
         epochs=tuple(sorted({round(epoch) for epoch in epochs})),
         settled_seconds=max(0.0, now.at - loaded) if loaded else None,
         arms={arm: count / decided for arm, count in arms.items()} if decided else {},
@@ -234,15 +250,15 @@ def distances(judged: Snapshot) -> tuple[Measure, ...]:
     """Distances from the reference: of the labels, and of each distribution that is judged."""
     enough = _enough_decisions(judged) and not _skewed(judged)
 
-    def distance(signal: Signal, limit: float) -> Measure:
+    def distance(signal: Signal, figure: Limited) -> Measure:
         counted = DISTRIBUTIONS[signal]
         histogram = judged.histogram(counted.metric)
         value = ks(histogram.cdf, judged.reference_cdf(counted.reference)) if histogram else None
-        return _measure(signal.name, f"{counted.title} (KS)", value, limit=limit, enough=enough)
+        return _measure(value, figure, enough=enough)
 
     return (
-        _measure("labels", "label mix (PSI)", psi(*label_shares(judged)), limit=limits.LABEL_PSI, enough=enough),
-        *(distance(signal, limit) for signal, limit in JUDGED.items()),
+        _measure(psi(*label_shares(judged)), LABEL_MIX, enough=enough),
+        *(distance(signal, figure) for signal, figure in DISTANCES.items()),
     )
 
 
@@ -262,35 +278,29 @@ def _outcome_shares(judged: Snapshot, minutes: Sequence[Snapshot]) -> Iterator[M
     reviewed = judged.counter(PUBLISHED, destination=Destination.REVIEW.value)
     # Decisions of the keyword rules count too, which send everything to a person.
     decided = (tagged or 0) + (reviewed or 0)
-    usual = None if _skewed(judged) else max(judged.gauge("tagstream_reference_review_ratio"), default=None)
+    usual = None if _skewed(judged) else max(judged.gauge(REVIEW_RISE.reference), default=None)
     yield _measure(
-        "review",
-        "sent to a person",
         None if reviewed is None or not decided else reviewed / decided,
+        REVIEW_BUDGET,
+        REVIEW_RISE,
         reference=usual,
-        # The budget, or a share that is news although the budget has room for it.
-        limit=limits.REVIEW_RATIO if usual is None else min(limits.REVIEW_RATIO, usual + limits.REVIEW_MORE),
         enough=decided >= limits.LEAST_DECISIONS,
     )
     outcomes, dead = judged.counter(PUBLISHED), judged.counter(PUBLISHED, destination=Destination.DLQ.value)
     yield _measure(
-        "dead_letter",
-        "dead letters",
         None if dead is None or not outcomes else dead / outcomes,
-        limit=limits.DEAD_LETTER_RATIO,
+        DEAD_LETTERS,
         enough=(dead or 0) >= limits.LEAST_BAD_EVENTS,
     )
     ages = judged.histogram(AGE)
     stale = _stale(judged)
     yield _measure(
-        "stale",
-        f"older than {limits.STALE_SECONDS:.0f} s",
         stale,
-        limit=limits.STALE_RATIO,
+        LATE,
         enough=ages is not None
         and round((stale or 0.0) * ages.count) >= limits.LEAST_BAD_EVENTS
         and len(minutes) > 0
-        and all((_stale(minute) or 0.0) > limits.STALE_RATIO for minute in minutes),
+        and all((_stale(minute) or 0.0) > LATE.limit for minute in minutes),
     )
 
 
@@ -303,56 +313,38 @@ def _text_shares(judged: Snapshot) -> Iterator[Measure]:
     def reference(name: str) -> float | None:
         return max(judged.gauge(name), default=None)
 
-    usual_ood = reference("tagstream_reference_ood_ratio")
-    usual_bare = reference("tagstream_reference_without_description_ratio")
     sources = judged.counter_by("tagstream_events_by_source_total", "source")
     enough = _enough_decisions(judged) and not _skewed(judged)
     yield _measure(
-        "out_of_distribution",
-        "unlike the training text",
-        judged.ratio("tagstream_ood_events_total", DECISIONS),
-        reference=usual_ood,
-        limit=None
-        if usual_ood is None
-        else limits.OUT_OF_DISTRIBUTION_TIMES * max(usual_ood, limits.OUT_OF_DISTRIBUTION_LEAST),
-        enough=enough,
+        judged.ratio("tagstream_ood_events_total", DECISIONS), STRANGE, reference=reference(STRANGE.reference), enough=enough
     )
     yield _measure(
-        "without_description",
-        "title alone",
         judged.ratio("tagstream_events_without_description_total", DECISIONS),
-        reference=usual_bare,
-        limit=None if usual_bare is None else min(1.0, usual_bare + limits.WITHOUT_DESCRIPTION_MORE),
+        UNDESCRIBED,
+        reference=reference(UNDESCRIBED.reference),
         enough=enough,
     )
-    yield _measure(
-        "truncated",
-        "too long for the network",
-        judged.ratio("tagstream_events_truncated_total", DECISIONS),
+    yield Measure(
+        name="truncated",
+        title="too long for the network",
+        value=judged.ratio("tagstream_events_truncated_total", DECISIONS),
         reference=reference("tagstream_reference_truncated_ratio"),
     )
     yield _measure(
-        "unseen_source",
-        "unknown source",
         # Events without a source are not counted: the contract allows them.
         sources.get("unseen", 0.0) / sum(sources.values()) if sum(sources.values()) else None,
-        limit=limits.UNSEEN_SOURCE_RATIO,
-        enough=enough,
+        UNSEEN_SOURCES,
+        # Held against a list, so it does not matter which bundle decides.
+        enough=_enough_decisions(judged),
     )
 
 
-def _measure(
-    name: str,
-    title: str,
-    value: float | None,
-    *,
-    reference: float | None = None,
-    limit: float | None = None,
-    enough: bool = False,
-) -> Measure:
-    """A measure; `enough` says whether there are enough events to judge it."""
+def _measure(value: float | None, *figures: Limited, reference: float | None = None, enough: bool) -> Measure:
+    """A figure beside the lowest of its limits; `enough` says whether there are enough events to judge it."""
+    found = [limit for figure in figures if (limit := figure.at(reference)) is not None]
+    limit = min(found, default=None)
     over = enough and value is not None and limit is not None and value > limit
-    return Measure(name=name, title=title, value=value, reference=reference, limit=limit, over=over)
+    return Measure(name=figures[0].name, title=figures[0].title, value=value, reference=reference, limit=limit, over=over)
 
 
 def _enough_decisions(judged: Snapshot) -> bool:

@@ -238,6 +238,7 @@ class RolloutFigures:
 
     Attributes:
         workers: Those that follow it.
+        apart: Those that decide events and follow none.
         epochs: The epochs by whose champions they decide, ascending; one, unless they differ.
         settled_seconds: Seconds since the last of them took over a model.
         arms: By arm, its share of the decisions of the judged span; empty before the first change.
@@ -250,6 +251,7 @@ class RolloutFigures:
     """
 
     workers: int
+    apart: int
     epochs: tuple[int, ...]
     settled_seconds: float | None
     arms: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""The metrics of one or several workers at one moment. Pure: text or a registry in, figures out.
+"""The metrics of one or several workers at one moment. Pure: text or kept metrics in, figures out.
 
 Counters and histograms are cumulative; `difference` gives those of a span, `pool` adds up those of several workers. A
 series that an older worker does not have gives None or an empty result, never an error; it is shown as a dash.
@@ -9,22 +9,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-PREFIX = "tagstream_"
+from tagstream.monitoring.figures.scrape import Counts, Labels, Scrape, of_families
+
 INFINITY = "+Inf"
 # A quantile is interpolated within a bucket whose upper edge is at most this multiple of the lower one. In a wider bucket, such as
 # the one from 60 s to 300 s, that would be a guess.
 WIDEST = 3.0
-# The start of the process; its counters cover the time since then.
-STARTED = ("process_start_time_seconds", "tagstream_model_loaded_timestamp_seconds")
-CUMULATIVE = frozenset({"counter", "histogram"})
-
-Labels = tuple[tuple[str, str], ...]
-Counts = Mapping[str, Mapping[Labels, float]]
-# A tuple has one value for each worker that has the series.
-Gauges = Mapping[str, Mapping[Labels, tuple[float, ...]]]
 
 
 class NotMetricsError(ValueError):
@@ -104,23 +96,10 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """
-    Metrics of one or several workers.
+class Snapshot(Scrape):
+    """Metrics of one or several workers, so many as `workers` says, and the ways to read them."""
 
-    Attributes:
-        at: Time of reading, Unix seconds.
-        seconds: Length of the span that the counters cover; None if a worker does not export its start.
-        workers: Number of workers.
-        counters: Counters and the parts of histograms, by sample name and labels.
-        gauges: The other series, with one value per worker.
-    """
-
-    at: float
-    seconds: float | None
     workers: int
-    counters: Counts
-    gauges: Gauges
 
     def counter(self, name: str, **labels: str) -> float | None:
         """The sum of a counter's series with these labels; None if there is no such series."""
@@ -201,7 +180,7 @@ def bins(cdf: Mapping[str, float]) -> list[HistogramBin]:
     return found
 
 
-def parse(text: str, *, at: float) -> Snapshot:
+def parse(text: str, *, at: float) -> Scrape:
     """
     Read the `/metrics` of one worker.
 
@@ -220,23 +199,7 @@ def parse(text: str, *, at: float) -> Snapshot:
     return found
 
 
-def of_families(families: Iterable[Metric], *, at: float) -> Snapshot:
-    """The snapshot of one worker, from its registry or from a parsed text."""
-    counters: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
-    gauges: defaultdict[str, dict[Labels, tuple[float, ...]]] = defaultdict(dict)
-    for family in families:
-        if not family.name.startswith(PREFIX) and family.name not in STARTED:
-            continue
-        for sample in family.samples:
-            key = tuple(sorted(sample.labels.items()))
-            if family.type in CUMULATIVE:
-                counters[sample.name][key] = float(sample.value)
-            else:
-                gauges[sample.name][key] = (float(sample.value),)
-    return Snapshot(at=at, seconds=_running(gauges, at), workers=1, counters=dict(counters), gauges=dict(gauges))
-
-
-def difference(after: Snapshot, before: Snapshot | None) -> Snapshot:
+def difference(after: Scrape, before: Scrape | None) -> Scrape:
     """
     One worker's counters over the span between two snapshots; without `before`, its counters since the start.
 
@@ -258,28 +221,28 @@ def difference(after: Snapshot, before: Snapshot | None) -> Snapshot:
     )
 
 
-def pool(snapshots: Sequence[Snapshot]) -> Snapshot:
+def pool(scrapes: Sequence[Scrape]) -> Snapshot:
     """
     Combine workers: counters are added up, gauges kept side by side; the span is the longest one.
 
     Raises:
-        ValueError: `snapshots` is empty.
+        ValueError: `scrapes` is empty.
     """
-    if not snapshots:
+    if not scrapes:
         msg = "there is no snapshot to pool"
         raise ValueError(msg)
     counters: defaultdict[str, defaultdict[Labels, float]] = defaultdict(lambda: defaultdict(float))
     gauges: defaultdict[str, defaultdict[Labels, tuple[float, ...]]] = defaultdict(lambda: defaultdict(tuple))
-    for one in snapshots:
+    for one in scrapes:
         for name, key, value in _flat(one.counters):
             counters[name][key] += value
         for name, series in one.gauges.items():
             for key, values in series.items():
                 gauges[name][key] += values
     return Snapshot(
-        at=max(one.at for one in snapshots),
-        seconds=max((one.seconds for one in snapshots if one.seconds is not None), default=None),
-        workers=sum(one.workers for one in snapshots),
+        at=max(one.at for one in scrapes),
+        seconds=max((one.seconds for one in scrapes if one.seconds is not None), default=None),
+        workers=len(scrapes),
         counters={name: dict(series) for name, series in counters.items()},
         gauges={name: dict(series) for name, series in gauges.items()},
     )
@@ -296,12 +259,3 @@ def _only_grows(name: str) -> bool:
 
 def _ascending(by_edge: Mapping[str, float]) -> dict[str, float]:
     return dict(sorted(by_edge.items(), key=lambda item: float(item[0])))
-
-
-def _running(gauges: Gauges, at: float) -> float | None:
-    for name in STARTED:
-        for values in gauges.get(name, {}).values():
-            # The time of the model is 0 until it is loaded, and may lie ahead if the clocks of two machines differ.
-            if 0 < values[0] < at:
-                return at - values[0]
-    return None

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from tagstream.monitoring.figures.history import History, Windows
-from tagstream.monitoring.figures.snapshot import of_families
+from tagstream.monitoring.figures.history import History, Look
+from tagstream.monitoring.figures.scrape import of_families
 from tagstream.monitoring.health import Verdict
 from tagstream.monitoring.server.hosts import Hosts
 
@@ -40,7 +40,7 @@ class Page(Protocol):
     def document(self) -> Document:
         """The page as one response."""
 
-    def seen(self, windows: Windows, found: Verdict) -> bytes:
+    def seen(self, look: Look, found: Verdict) -> bytes:
         """Figures, alarms and screen of now, as JSON."""
 
 
@@ -67,7 +67,7 @@ def application(
     page = None if page is None else functools.cache(page)
     paths = "/metrics /healthz /readyz" if page is None else f"/ {PATHS}"
 
-    def look() -> Windows:
+    def look() -> Look:
         return history.see({WORKER: of_families(registry.collect(), at=now())})
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

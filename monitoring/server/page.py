@@ -9,7 +9,7 @@ import msgspec
 
 from tagstream.monitoring.alarms import alarms
 from tagstream.monitoring.figures.compute import figures, trouble_of
-from tagstream.monitoring.figures.history import Windows
+from tagstream.monitoring.figures.history import Look
 from tagstream.monitoring.health import Verdict
 from tagstream.monitoring.screen import screen
 from tagstream.monitoring.server.application import WORKER, Document
@@ -25,10 +25,10 @@ class WorkerPage:
         """The page as one response."""
         return document()
 
-    def seen(self, windows: Windows, found: Verdict) -> bytes:
+    def seen(self, look: Look, found: Verdict) -> bytes:
         """Figures, alarms and screen of now, as JSON."""
-        trouble = trouble_of(WORKER, windows.total, ready=found.ready, why=found.why)
-        seen = figures(windows, () if trouble is None else (trouble,))
+        trouble = trouble_of(WORKER, look.now[WORKER], ready=found.ready, why=found.why)
+        seen = figures(look, () if trouble is None else (trouble,))
         return msgspec.json.encode(
             {"ready": found.ready, "why": found.why, "figures": seen, "alarms": alarms(seen), "screen": screen(seen)}
         )

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from tagstream.monitoring.figures.compute import trouble_of
 from tagstream.monitoring.figures.figures import Trouble
-from tagstream.monitoring.figures.snapshot import NotMetricsError, Snapshot, parse
+from tagstream.monitoring.figures.scrape import Scrape
+from tagstream.monitoring.figures.snapshot import NotMetricsError, parse
 
 ANSWER_SECONDS = 3.0
 # Far more than a worker writes.
@@ -59,7 +60,7 @@ def address(text: str) -> Address:
     return Address(scheme=parts.scheme, place=parts.netloc, path=path + (f"?{parts.query}" if parts.query else ""))
 
 
-def ask(at: Address) -> tuple[Snapshot | None, Trouble | None]:
+def ask(at: Address) -> tuple[Scrape | None, Trouble | None]:
     """A worker's metrics, None if it does not answer with them; and what is wrong with it, None if it is ready."""
     try:
         status, text = get(at, at.path)

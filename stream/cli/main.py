@@ -29,7 +29,6 @@ VERBS = {
         "serve": f"{_CLI}doors.serve:serve",
         "tags": f"{_CLI}doors.tags:tags",
         "rollout": f"{_CLI}rollout:app",
-        "replay": f"{_CLI}replay:replay",
     },
     "Events in, decisions out": {
         "send": f"{_CLI}topic:send",

@@ -1,12 +1,22 @@
 """`tagstream rollout`: change the model of a running stream at a point in its log, go back, and see where it stands."""
 
+import contextlib
+import datetime as dt
+import signal
+from collections.abc import Coroutine, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from tagstream.stream.cli.options import Brokers, Json, finite, not_empty, path, settings
+from tagstream.stream.cli import shadow
+from tagstream.stream.cli.options import Brokers, Json, path, settings
+
+if TYPE_CHECKING:
+    from tagstream.stream.contract.rollout import GuardedSlice
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="Change the model of a running stream, and see which one decides.", no_args_is_help=True, rich_markup_mode=None
@@ -29,6 +39,88 @@ class Unit(StrEnum):
     ID = "id"
 
 
+def _guarded(named: Sequence[str]) -> "tuple[GuardedSlice, ...]":
+    """
+    Slices with their margins, as the option names them: `SLICE` or `SLICE=MARGIN`.
+
+    Raises:
+        RolloutError: A margin is no number from 0 to 0.5, or a slice is named twice.
+    """
+    import msgspec
+
+    from tagstream.stream.contract.rollout import GuardedSlice
+    from tagstream.stream.rollout.errors import RolloutError
+
+    found: dict[str, GuardedSlice] = {}
+    for one in named:
+        name, given, margin = one.rpartition("=")
+        try:
+            wanted = {"name": name, "margin": float(margin)} if given else {"name": one}
+            guard = msgspec.convert(wanted, GuardedSlice)
+        except (ValueError, msgspec.ValidationError) as error:
+            msg = f"--guard {one} is no slice with a margin from 0 to 0.5: {error}. Next: give it as in --guard 'source: web=0.02'."
+            raise RolloutError(msg) from error
+        if guard.name in found:
+            msg = f"--guard names {guard.name!r} twice. Next: leave one out."
+            raise RolloutError(msg)
+        found[guard.name] = guard
+    return tuple(found.values())
+
+
+def _moment(text: str) -> int:
+    """
+    Unix milliseconds of a time as the option names it; UTC, unless it names a zone.
+
+    Raises:
+        RolloutError: It is no time.
+    """
+    from tagstream.stream.rollout.errors import RolloutError
+
+    try:
+        found = dt.datetime.fromisoformat(text)
+        # The same words mean the same moment on every machine.
+        known = found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
+        return int(known.timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        msg = f"{text!r} is no time. Next: write it as 2026-01-31T12:00Z."
+        raise RolloutError(msg) from error
+
+
+def _changed(change: Coroutine[Any, Any, T]) -> T:
+    """
+    Run a change of the model, which a signal does not leave half done.
+
+    Raises:
+        EndedBySignalError: A signal ended it before an epoch was closed; its plan is given up.
+    """
+    import asyncio
+
+    from tagstream.stream.rollout.errors import EndedBySignalError
+
+    try:
+        return _until_signal(change, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    except asyncio.CancelledError as error:
+        raise EndedBySignalError from error
+
+
+def _until_signal(work: Coroutine[Any, Any, T], *signs: signal.Signals) -> T:
+    """
+    Run to the end, or until one of these signals cancels it.
+
+    Raises:
+        CancelledError: One did.
+    """
+    import asyncio
+
+    async def run() -> T:
+        task = asyncio.ensure_future(work)
+        for sign in signs:
+            asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
+        return await task
+
+    return asyncio.run(run())
+
+
 @app.command("promote")
 def promote(
     bundle: NewBundle,
@@ -45,9 +137,12 @@ def promote(
     Workers find it by its digest in rollout.bundles, load it beside the running one and say whether they are ready. If one refuses, or if there is no
     worker, nothing changes. Events that wait in the log and that no worker has begun follow the new model.
     """
-    from tagstream.stream.cli.show import rollout
+    from tagstream.stream.cli.show import rollout as shown
+    from tagstream.stream.rollout import change
 
-    rollout.promote(settings(brokers=brokers), bundle, asks_people=ask_people, without_workers=without_workers, why=why)
+    known = settings(brokers=brokers)
+    shown.trying(bundle)
+    shown.begun(_changed(change.promote(known, bundle, asks_people=ask_people, without_workers=without_workers, why=why)))
 
 
 @app.command("canary")
@@ -93,34 +188,43 @@ def canary(
     """
     import msgspec
 
-    from tagstream.stream.cli.show import rollout
+    from tagstream.stream.cli.show import rollout as shown
     from tagstream.stream.contract.rollout import Guards
-    from tagstream.stream.rollout.operations import Audience, RolloutError
+    from tagstream.stream.rollout import change
+    from tagstream.stream.rollout.errors import RolloutError
 
-    audience = Audience(
+    audience = change.Audience(
         share=share, unit=None if unit is None else unit.value, sources=tuple(sorted(set(source))) if source else None
     )
     if days is not None and days <= 0:
         msg = f"--days is above 0, and not {days:g}"
         raise RolloutError(msg)
-    given = {"margin": margin, "max_days": days, "asked_at_least": ask, "slices": rollout.guarded(guard or ())}
+    given = {"margin": margin, "max_days": days, "asked_at_least": ask, "slices": _guarded(guard or ())}
     guards = msgspec.structs.replace(Guards(), **{name: value for name, value in given.items() if value is not None})
-    rollout.canary(
-        settings(brokers=brokers),
+    known = settings(brokers=brokers)
+    shown.trying(bundle)
+    begun = change.canary(
+        known,
         bundle,
         audience,
         guards=None if guards == Guards() else guards,
         without_workers=without_workers,
         why=why,
+        tell=shown.arm,
     )
+    shown.begun(_changed(begun))
 
 
 @app.command("verdict")
 def verdict(brokers: Brokers = None, json: Json = False) -> None:
     """Judge the challenger by what the topics say now: people's answers on what the two models disagree about, and the rest of the gates."""
-    from tagstream.stream.cli.show import rollout
+    import asyncio
 
-    rollout.verdict(settings(brokers=brokers), as_json=json)
+    from tagstream.stream.cli.show import rollout as shown
+    from tagstream.stream.rollout.watch import Watch
+
+    known = settings(brokers=brokers)
+    shown.verdict(known, asyncio.run(Watch(known).look()), as_json=json)
 
 
 @app.command("watch")
@@ -134,9 +238,22 @@ def watch(
 
     Without a proof within the days of its plan it goes back as not proven. Ends with SIGTERM or Ctrl-C. Several may run; one at a time acts.
     """
-    from tagstream.stream.cli.show import rollout
+    import asyncio
 
-    rollout.watch(settings(brokers=brokers), every_seconds=every, metrics_port=metrics_port)
+    from tagstream.monitoring.metrics.controller import ControllerMetrics
+    from tagstream.stream.cli.show import rollout as shown
+    from tagstream.stream.cli.show.metrics import metrics_at
+    from tagstream.stream.rollout import watch as watching
+    from tagstream.stream.rollout.verdict import RolloutStep
+
+    known = settings(brokers=brokers)
+    metrics = ControllerMetrics.alone(tuple(RolloutStep))
+    turns = shown.WatchTurns(metrics)
+    with metrics_at(known, metrics_port, metrics) as address:
+        shown.metrics(address)
+        work = watching.watch(known, every_seconds=every, tell=turns.judged, began=turns.begun, failed=turns.failed)
+        with contextlib.suppress(asyncio.CancelledError):
+            _until_signal(work, signal.SIGINT, signal.SIGTERM)
 
 
 @app.command("rollback")
@@ -147,9 +264,10 @@ def rollback(brokers: Brokers = None, why: Why = "") -> None:
     It decides what comes from now on, and what waits in the log and no worker has begun. What was decided stays.
     A rollback that is repeated goes back by two: after A, B and A again it goes to what decided before the first A.
     """
-    from tagstream.stream.cli.show import rollout
+    from tagstream.stream.cli.show import rollout as shown
+    from tagstream.stream.rollout import change
 
-    rollout.rollback(settings(brokers=brokers), why=why)
+    shown.begun(_changed(change.rollback(settings(brokers=brokers), why=why, tell=shown.rolls_back)))
 
 
 @app.command("finish")
@@ -159,17 +277,22 @@ def finish(brokers: Brokers = None) -> None:
 
     Give it after partitions were added to `content`, and when an epoch hangs.
     """
-    from tagstream.stream.cli.show import rollout
+    from tagstream.stream.cli.show import rollout as shown
+    from tagstream.stream.rollout import change
 
-    rollout.finish(settings(brokers=brokers))
+    shown.finished(_changed(change.finish(settings(brokers=brokers))))
 
 
 @app.command("status")
 def status(brokers: Brokers = None, json: Json = False) -> None:
     """Show which model decides, what is planned, and what each worker says of it."""
-    from tagstream.stream.cli.show import rollout
+    import asyncio
 
-    rollout.status(settings(brokers=brokers), as_json=json)
+    from tagstream.stream.cli.show import rollout as shown
+    from tagstream.stream.rollout.standing import standing_of
+
+    known = settings(brokers=brokers)
+    shown.standing(known, asyncio.run(standing_of(known)), as_json=json)
 
 
 @app.command("log")
@@ -189,54 +312,27 @@ def log(
 
     The answer is by the times of the records in the topic, and no later change alters it. Before the first record nothing is known: exit code 1.
     """
-    from tagstream.stream.cli.show import rollout
+    import asyncio
 
-    rollout.log(settings(brokers=brokers), at=at, partition=partition, as_json=json)
+    from tagstream.stream.cli.show import rollout as shown
+    from tagstream.stream.rollout.history import decided_at, history
+
+    known = settings(brokers=brokers)
+    entries, epochs = asyncio.run(history(known))
+    if at is None:
+        shown.log(entries, as_json=json)
+    else:
+        shown.decided_at(decided_at(known, entries, epochs, _moment(at), partition), as_json=json)
 
 
 @app.command("store")
 def store(bundle: NewBundle) -> None:
     """Put a bundle into the place where workers find it, and change nothing yet."""
-    from tagstream.stream.cli.show import rollout
+    from tagstream.stream.cli.show import rollout as shown
+    from tagstream.stream.rollout import change
 
-    rollout.store(settings(), bundle)
+    known = settings()
+    shown.stored(known, change.store(known, bundle))
 
 
-@app.command("shadow")
-def shadow(
-    bundle: Annotated[
-        str,
-        typer.Argument(
-            help="The other bundle: its folder, or its digest in rollout.bundles.", metavar="BUNDLE", callback=not_empty
-        ),
-    ],
-    brokers: Brokers = None,
-    sample: Annotated[
-        float, typer.Option(help="Share of the events, drawn by a hash of the id.", min=0.000001, max=1, callback=finite)
-    ] = 0.1,
-    ask: Annotated[
-        float,
-        typer.Option(
-            help="Share of the disagreements about which people are asked, by audit; of a canary at least the share of its plan.",
-            min=0,
-            max=1,
-            callback=finite,
-        ),
-    ] = 0.0,
-    from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="At the first start, begin with the oldest event, not behind the newest.")
-    ] = False,
-    most: Annotated[int | None, typer.Option("--max", help="End after so many drawn events.", min=1)] = None,
-    metrics_port: Annotated[int, typer.Option(help="Port of its own /metrics; 0 takes a free one.", min=0, max=65535)] = 9109,
-    json: Json = False,
-) -> None:
-    """
-    Let another bundle decide a share of the running stream beside it, until stopped; no decision of it is published.
-
-    It reads in a group of its own and writes what both bundles say to the topic shadow, without texts. People may be asked where the two disagree.
-    """
-    from tagstream.stream.cli.show import shadow as shown
-    from tagstream.stream.replay.shadow import ShadowOrder
-
-    order = ShadowOrder(sample=sample, ask=ask, most=most, from_beginning=from_beginning)
-    shown.shadow(settings(brokers=brokers), bundle, order, metrics_port=metrics_port, as_json=json)
+app.command("shadow")(shadow.shadow)

@@ -16,7 +16,7 @@ from tagstream.monitoring.observer import NullObserver, Observer
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.decide.pipeline import PROBE, Decider, Draw, Pipeline, Unframe
-from tagstream.stream.decide.repeats import Repeats
+from tagstream.stream.decide.repeats import PredictionTable, Repeats
 from tagstream.stream.settings.loading import SettingsError
 from tagstream.stream.settings.settings import Settings
 
@@ -48,14 +48,28 @@ def pipeline_of(
     Raises:
         BundleError: The bundle is refused.
     """
+    decider = decider_of(settings) if decider is None else decider
+    observer = NullObserver() if observer is None else observer
+    table = PredictionTable(settings.repeats_bytes, observer) if settings.repeats_bytes else None
     return Pipeline(
-        decider=decider_of(settings) if decider is None else decider,
-        observer=NullObserver() if observer is None else observer,
+        decider=remembering(decider, table),
+        observer=observer,
         limits=settings.limits,
         attempts=settings.model_attempts,
         unframe=unframe,
-        repeats=Repeats(settings.repeats_bytes) if settings.repeats_bytes else None,
     )
+
+
+def remembering(decider: Decider, table: PredictionTable | None) -> Decider:
+    """The decider with a table before its model; the same one without a table, and where rules decide: they take less time than the table."""
+    if table is None or decider.kind == "rules":
+        return decider
+    return replace(decider, classifier=Repeats(decider.classifier, table, model=decider.model.digest, probe=decider.probe))
+
+
+def table_of(decider: Decider) -> PredictionTable | None:
+    """The table before a decider's model; None where there is none."""
+    return decider.classifier.table if isinstance(decider.classifier, Repeats) else None
 
 
 def decider_of(settings: Settings, *, of_stream: bool = True) -> Decider:

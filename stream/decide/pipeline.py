@@ -33,7 +33,6 @@ from tagstream.stream.contract.outcome import (
     publish_all,
 )
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.decide.repeats import Repeats
 
 # For a classifier that brings no texts of its own.
 PROBE = ("Detecting objects in images", "A walk along the river")
@@ -143,6 +142,10 @@ class Decider:
         )
         outcome = NeedsReview if reasons else Tagged
         return outcome(event=event, decision=decision, signals=signals)
+
+
+Turn = tuple[Decider, list[tuple[int, ContentEvent, Reading]]]
+"""The events of a batch whose texts share a call of one decider's model, each with its place. Unless the model is being changed there is one turn."""
 
 
 def _place(record: Record) -> tuple[str, int, int]:
@@ -362,7 +365,6 @@ class Pipeline:
         limits: Limits = DEFAULT_LIMITS,
         attempts: int = 2,
         unframe: Unframe | None = None,
-        repeats: Repeats | None = None,
     ) -> None:
         """
         Join the parts.
@@ -373,10 +375,8 @@ class Pipeline:
             limits: See above.
             attempts: As in `Isolation`.
             unframe: Takes values out of the frames of a Schema Registry; None where none is set.
-            repeats: Knows the predictions of texts that have come before; None: every text goes to the model.
         """
         self._decider = decider
-        self._repeats = repeats
         self._followers: list[Callable[[Decider], None]] = []
         self._replacing = threading.Lock()
         self.limits = limits
@@ -474,25 +474,24 @@ class Pipeline:
         Raises:
             Exception: The machine is broken and nothing was decided; see `Isolation.take_apart`, and `RegistryError`.
         """
-        decider_of = self._deciders()
         started = time.perf_counter()
-        # By the place of the record in the batch.
-        outcomes: dict[int, Outcome] = {}
-        # By decider, of which there is one unless the model is being changed: the texts that share a call of its model.
-        parts: dict[int, tuple[Decider, list[tuple[int, ContentEvent, Reading]]]] = {}
-        for place, record in enumerate(records if self._unframe is None else self._unframe(records)):
-            found = record if isinstance(record, Refusal) else decode(record, self.limits)
-            if isinstance(found, Refusal):
-                outcomes[place] = found
-            else:
-                decider = decider_of(found)
-                reading = read(found.title, found.description)
-                parts.setdefault(id(decider), (decider, []))[1].append((place, found, reading))
+        outcomes, turns = self._read(records)
         inference = time.perf_counter()
-        turns = list(parts.values())
         # Grows by the events that a stand-in decides.
         for decider, events in turns:
-            answers = self._answers(decider, [reading.text for _, _, reading in events])
+            texts = [reading.text for _, _, reading in events]
+            answers: Sequence[Prediction | Refusal]
+            failure = ""
+            try:
+                answers = one_for_each(texts, decider.classifier.classify(texts))
+            except MACHINE:
+                raise
+            # The class alone: the message may quote the text of an event. The failure is dealt with after this block, since an
+            # exception that is raised within it would carry this one, message included, into the log.
+            except Exception as error:  # noqa: BLE001
+                failure = type(error).__name__
+            if failure:
+                answers = self._taken_apart(decider, texts, failure)
             for (place, event, reading), answer in zip(events, answers, strict=True):
                 outcomes[place] = answer if isinstance(answer, Refusal) else decider.decide(event, answer, reading)
             if decider.stand_in is not None:
@@ -502,37 +501,20 @@ class Pipeline:
         self._observer.stage("inference", time.perf_counter() - inference)
         return [outcomes[place] for place in range(len(records))]
 
-    def _answers(self, decider: Decider, texts: Sequence[str]) -> Sequence[Prediction | Refusal]:
-        """The model's answer to each text, in order. A text that has come before, or comes twice here, is not asked again."""
-        repeats = self._repeats
-        if repeats is None or decider.kind == "rules":
-            return self._asked(decider, texts)
-        model = decider.model.digest
-        known = zip(texts, repeats.known(model, texts), strict=True)
-        answers: dict[str, Prediction | Refusal] = {text: answer for text, answer in known if answer is not None}
-        new = list(dict.fromkeys(text for text in texts if text not in answers))
-        if new:
-            started = time.perf_counter()
-            asked = dict(zip(new, self._asked(decider, new), strict=True))
-            answers |= asked
-            predicted = {text: answer for text, answer in asked.items() if not isinstance(answer, Refusal)}
-            if predicted:
-                repeats.keep(model, predicted, time.perf_counter() - started)
-        if again := len(texts) - len(new):
-            self._observer.remembered(again, repeats.saved_seconds(again))
-        return [answers[text] for text in texts]
-
-    def _asked(self, decider: Decider, texts: Sequence[str]) -> Sequence[Prediction | Refusal]:
-        failure = ""
-        try:
-            return one_for_each(texts, decider.classifier.classify(texts))
-        except MACHINE:
-            raise
-        # The class alone: the message may quote the text of an event. The failure is dealt with after this block, since an
-        # exception that is raised within it would carry this one, message included, into the log.
-        except Exception as error:  # noqa: BLE001
-            failure = type(error).__name__
-        return one_for_each(texts, self._taken_apart(decider, texts, failure))
+    def _read(self, records: Sequence[Record]) -> tuple[dict[int, Outcome], list[Turn]]:
+        """By the place of the record in the batch, the refusals of what is no event; and the turns of the others."""
+        decider_of = self._deciders()
+        refused: dict[int, Outcome] = {}
+        turns: dict[int, Turn] = {}
+        for place, record in enumerate(records if self._unframe is None else self._unframe(records)):
+            found = record if isinstance(record, Refusal) else decode(record, self.limits)
+            if isinstance(found, Refusal):
+                refused[place] = found
+            else:
+                decider = decider_of(found)
+                reading = read(found.title, found.description)
+                turns.setdefault(id(decider), (decider, []))[1].append((place, found, reading))
+        return refused, list(turns.values())
 
     def publications(
         self, records: Sequence[Record], refusal: Refusal | None = None, *, clock: Callable[[], float] = time.time
@@ -561,8 +543,10 @@ class Pipeline:
             hopeless=math.inf if decider.stand_in is None else HOPELESS,
             raised=self._observer.model_raised,
         )
+        # A text that comes twice is asked once.
+        distinct = list(dict.fromkeys(texts))
         try:
-            return isolation.take_apart(texts, failure)
+            answers = isolation.take_apart(distinct, failure)
         except MACHINE:
             raise
         except Exception as error:
@@ -570,3 +554,5 @@ class Pipeline:
                 raise
             # A model that raises for its own probe is broken, and the stand-in tells whether the machine is.
             return [_blamed(type(error).__name__, 1)] * len(texts)
+        by_text = dict(zip(distinct, answers, strict=True))
+        return [by_text[text] for text in texts]

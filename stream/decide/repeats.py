@@ -1,13 +1,15 @@
-"""Predictions of recent texts: a text that comes again costs no call of the model, and its decision has the same bytes."""
+"""A classifier that remembers recent texts: a text that comes again costs no call of the model, and its decision has the same bytes."""
 
 import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from tagstream.model_export.bundle.model import Prediction
+from tagstream.model_export.bundle.model import Classifier, Prediction
+from tagstream.monitoring.observer import Observer
 from tagstream.stream.decide.memory import used_share
+from tagstream.stream.decide.pipeline import one_for_each
 
 # What an entry takes, measured: key, place in the table and prediction; and for each label its probability, or its score too.
 ENTRY_BYTES, LABEL_BYTES = 700, 90
@@ -21,15 +23,73 @@ KEY_BYTES = 16
 
 class Repeats:
     """
-    A bounded table by model and normalised text, from which the entry that was used longest ago goes first. For several threads.
+    A classifier with a table before its model, which is asked for a text once, whether the text comes again in a batch or in a later one.
+
+    It raises what the model raises, and remembers nothing of that call. The texts of a probe are asked of the model each time: a remembered
+    answer would not prove that the model works.
+
+    Attributes:
+        table: The table, which several models of a process share.
+    """
+
+    def __init__(self, classifier: Classifier, table: "PredictionTable", *, model: str, probe: Collection[str]) -> None:
+        """
+        Put a table before a model.
+
+        Args:
+            classifier: The model.
+            table: See above.
+            model: The digest of the model's bundle.
+            probe: Texts that are never remembered.
+        """
+        self.table = table
+        self._classifier = classifier
+        self._model = model
+        self._probe = frozenset(probe)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the model."""
+        return self._classifier.labels
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """
+        The model's prediction of each text, in order.
+
+        Args:
+            texts: Normalised, as the model reads them.
+
+        Raises:
+            Exception: The model raised it, or RuntimeError if the number of its predictions is not the number of texts.
+        """
+        known = zip(texts, self.table.known(self._model, texts), strict=True)
+        found = {text: prediction for text, prediction in known if prediction is not None}
+        new = list(dict.fromkeys(text for text in texts if text not in found))
+        if new:
+            started = time.perf_counter()
+            predictions = one_for_each(new, self._classifier.classify(new))
+            seconds = time.perf_counter() - started
+            asked = dict(zip(new, predictions, strict=True))
+            found |= asked
+            kept = {text: prediction for text, prediction in asked.items() if text not in self._probe}
+            self.table.keep(self._model, kept, seconds / len(new))
+        if again := len(texts) - len(new):
+            self.table.saved(again)
+        return [found[text] for text in texts]
+
+
+class PredictionTable:
+    """
+    Predictions by model and normalised text, in bounded memory; the entry that was used longest ago goes first. For several threads.
 
     A prediction depends on model and text alone, so that it is as good as a new one. Nothing is remembered while the process is short of
-    memory: it then forgets all, and begins anew once there is room.
+    memory: the table then forgets all, and begins anew once there is room.
     """
 
     def __init__(
         self,
         most_bytes: int,
+        observer: Observer,
         *,
         used: Callable[[], float | None] = used_share,
         monotonic: Callable[[], float] = time.monotonic,
@@ -39,9 +99,11 @@ class Repeats:
 
         Args:
             most_bytes: The entries take no more; an entry's size is estimated by its labels.
+            observer: Is told how many texts the model was not asked for.
             used: The share of its memory that this process uses, 0 to 1; None if that is not known.
             monotonic: Seconds.
         """
+        self._observer = observer
         self._most_bytes = most_bytes
         self._used = used
         self._monotonic = monotonic
@@ -78,13 +140,12 @@ class Repeats:
 
         Args:
             model: The digest of the bundle.
-            predictions: By normalised text, 1 or more.
-            seconds: The time that the model took for all of them.
+            predictions: By normalised text.
+            seconds: The time that the model took for a text of that call.
         """
         keys = [_key(model, text) for text in predictions]
-        each = seconds / len(predictions)
         with self._lock:
-            self._mean_seconds += (each - self._mean_seconds) * (NEWEST if self._mean_seconds else 1.0)
+            self._mean_seconds += (seconds - self._mean_seconds) * (NEWEST if self._mean_seconds else 1.0)
             if not self._room():
                 return
             for key, prediction in zip(keys, predictions.values(), strict=True):
@@ -95,9 +156,9 @@ class Repeats:
                 _, oldest = self._table.popitem(last=False)
                 self._bytes -= _size(oldest)
 
-    def saved_seconds(self, texts: int) -> float:
-        """About so many seconds the model would have taken for this number of texts, by what it took for others."""
-        return texts * self._mean_seconds
+    def saved(self, texts: int) -> None:
+        """Count this number of texts for which the model was not asked, with the time that the model takes for as many others."""
+        self._observer.remembered(texts, texts * self._mean_seconds)
 
     def _room(self) -> bool:
         now = self._monotonic()

@@ -23,8 +23,8 @@ from tagstream.stream.broker.ports import free_ports
 from tagstream.stream.broker.processes import Processes, tail
 from tagstream.stream.contract.rollout import Verdict
 from tagstream.stream.demo.program import COMMAND, Program, ProgramError, environment
-from tagstream.stream.rollout.operations import history
-from tagstream.stream.rollout.verdict import Decision
+from tagstream.stream.rollout.history import history
+from tagstream.stream.rollout.verdict import RolloutStep
 from tagstream.stream.settings.settings import Settings
 
 # One in twenty audits shows enough disagreements in a minute: each answer there weighs twenty.
@@ -177,13 +177,13 @@ class Story:
         self._tell("$ tagstream rollout watch --every 5")
         controller = self._program("controller", "rollout", "watch", "--every", "5")
         self._sleep(ORDINARY_SECONDS)
-        self._act(2, actors.new, Decision.PROMOTE, controller)
+        self._act(2, actors.new, RolloutStep.PROMOTE, controller)
         self._tell(f"{versions[actors.new]} decides every event from its place in the log on. No worker was started again.")
-        self._act(4, actors.worse, Decision.ROLL_BACK, controller)
+        self._act(4, actors.worse, RolloutStep.ROLL_BACK, controller)
         self._tell(f"{versions[actors.new]} decides all events again. Nobody had to do anything.")
         self.phase = "the rollout is told"
 
-    def _act(self, number: int, bundle: Path, wanted: Decision, controller: Program) -> None:
+    def _act(self, number: int, bundle: Path, wanted: RolloutStep, controller: Program) -> None:
         """One bundle: in shadow, then on a share of the keys, until the controller has ended the canary."""
         version = self._versions[bundle]
         self._tell(

@@ -10,11 +10,9 @@ from tagstream.stream.contract.rollout import Plan, RolloutRecord, RolloutRecord
 from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
-from tagstream.stream.rollout.control import (
-    OPTIONS_OF_RECORDS,
-    workers_of,
-)
+from tagstream.stream.rollout.control import OPTIONS_OF_RECORDS
 from tagstream.stream.rollout.epochs import Epochs
+from tagstream.stream.rollout.members import workers_of
 from tagstream.stream.rollout.presence import rollout_topic
 from tagstream.stream.rollout.search import LOADING_SECONDS
 from tagstream.stream.rollout.topic import OPTIONS_OF_WORKERS, rollout_reader
@@ -197,7 +195,7 @@ def _decides(epochs: Epochs) -> CheckFinding:
 def _members(settings: Settings, newest: int) -> CheckFinding:
     check = "rollout members"
     try:
-        workers = workers_of(settings)
+        workers = asyncio.run(workers_of(settings))
     except BrokerUnreachableError as error:
         # As the user of a worker, who may write there and not read.
         why, _, _ = str(error).partition(" Next: ")

@@ -16,7 +16,7 @@ from tagstream.model_export.verify import TRIAL_SECONDS, verify
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.event import ContentEvent
 from tagstream.stream.contract.rollout import BundleName, Partition
-from tagstream.stream.decide.from_settings import decider_of_bundle
+from tagstream.stream.decide.from_settings import decider_of_bundle, remembering, table_of
 from tagstream.stream.decide.memory import free_bytes, tried_bytes
 from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.rollout.arms import is_challengers
@@ -47,7 +47,7 @@ class RolledDeciders:
 
         Args:
             settings: Where bundles are found, and the threshold if it is set.
-            running: The decider of the settings; its labels are those of every other one.
+            running: The decider of the settings; its labels and its table of texts are those of every other one.
             epochs: The records of `rollout`, which grow.
             topic_ids: The broker's id of each content topic, by name.
         """
@@ -55,6 +55,7 @@ class RolledDeciders:
         self._epochs = epochs
         self._topic_ids = topic_ids
         self._labels = running.labels
+        self._table = table_of(running)
         self._loading = threading.Lock()
         # By digest, without an epoch; the one that was needed last is the last.
         self._loaded: dict[str, Decider] = {running.model.digest: running}
@@ -191,7 +192,7 @@ class RolledDeciders:
         found = decider_of_bundle(
             loaded, classifier, threshold=self._settings.confidence_threshold, arithmetic=classifier.arithmetic
         )
-        return replace(found, warm_up=classifier.warm_up)
+        return remembering(replace(found, warm_up=classifier.warm_up), self._table)
 
     @staticmethod
     def _require(name: BundleName, needed: int) -> None:

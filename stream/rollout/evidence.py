@@ -21,6 +21,9 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
+from tagstream.model_export.compare.comparison import SliceCount
 from tagstream.stream.contract.published import Order
 from tagstream.stream.contract.rollout import Guards
 
@@ -126,22 +129,17 @@ class Arms:
 Observation = Shadowed | Answered | Reported | Failures | Arms
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(SliceCount, kw_only=True):
     """
-    Events, disagreements, and the answers on these.
+    Events that both models decided, the champion as the older end, and the answers on their disagreements.
 
     Attributes:
-        events: Both models decided them.
-        disagreements: With two tags.
         questions: Disagreements that people are asked about, by the weight of an answer.
         answers: How many answers favour whom (1: the challenger), by their weight.
     """
 
-    events: int = 0
-    disagreements: int = 0
-    questions: Counter[float] = field(default_factory=Counter)
-    answers: Counter[tuple[int, float]] = field(default_factory=Counter)
+    questions: Counter[float] = msgspec.field(default_factory=Counter)
+    answers: Counter[tuple[int, float]] = msgspec.field(default_factory=Counter)
 
     @property
     def asked(self) -> int:
@@ -159,20 +157,6 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Doors:
-    """Events of one label of the champion; those that the challenger alone, and the champion alone, sends to people."""
-
-    events: int = 0
-    challenger_alone: int = 0
-    champion_alone: int = 0
-
-    @property
-    def more(self) -> float:
-        """So much more of the events the challenger sends to people, -1 to 1."""
-        return (self.challenger_alone - self.champion_alone) / self.events if self.events else 0.0
-
-
-@dataclass(slots=True)
 class Evidence:
     """
     Counts of one challenger. One thread writes (`take`) and asks.
@@ -184,7 +168,7 @@ class Evidence:
         tries: Which try it is against this champion, from 1.
         overall: All events.
         slices: Of each guarded slice.
-        doors: By the champion's tag.
+        by_label: Events by the champion's tag.
         published: Answers on what the challenger would publish: whether its tag was right, and the answer's weight.
         failures: The newest totals.
         arms: The newest totals.
@@ -199,7 +183,7 @@ class Evidence:
     tries: int = 1
     overall: Tally = field(default_factory=Tally)
     slices: dict[str, Tally] = field(init=False)
-    doors: dict[str, Doors] = field(default_factory=dict)
+    by_label: dict[str, SliceCount] = field(default_factory=dict)
     published: Counter[tuple[bool, float]] = field(default_factory=Counter)
     failures: Failures = field(default_factory=lambda: Failures(challenger=0, champion=0))
     arms: Arms = field(default_factory=lambda: Arms(challenger=0, champion=0))
@@ -247,15 +231,12 @@ class Evidence:
         too_rare = self._is_too_rare(event)
         self.too_rare += too_rare
         disagree, asked = event.champion != event.challenger, event.probability is not None and not too_rare
-        for tally in self._tallies(event):
-            tally.events += 1
-            tally.disagreements += disagree
-            if disagree and asked:
+        tallies = self._tallies(event)
+        for count in (*tallies, self.by_label.setdefault(event.champion, SliceCount())):
+            count.count(discordant=disagree, old_review=event.champion_asks, new_review=event.challenger_asks)
+        if disagree and asked:
+            for tally in tallies:
                 tally.questions[_weight(event)] += 1
-        doors = self.doors.setdefault(event.champion, Doors())
-        doors.events += 1
-        doors.challenger_alone += event.challenger_asks and not event.champion_asks
-        doors.champion_alone += event.champion_asks and not event.challenger_asks
         if asked:
             self._asked[event.event_id] = event
             if (ahead := self._ahead.pop(event.event_id, None)) is not None:

@@ -1,8 +1,4 @@
-"""
-A worker's side of a rollout: it reads the topic, loads what is planned, says whether it is ready, and holds events until their models are known.
-
-Without the topic `rollout` it looks for it now and then, and does nothing else.
-"""
+"""A worker's side of a rollout: it follows the topic, says whether it is ready for a plan, and holds events until their models are known."""
 
 import asyncio
 import random
@@ -15,25 +11,24 @@ from typing import Any, NoReturn
 import msgspec
 from aiokafka.errors import KafkaError
 
-from tagstream.model_export.verify import GivenUpError
 from tagstream.monitoring.metrics.rollout import RolloutMetrics
 from tagstream.monitoring.vocabulary import PlanState
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import Partition, RolloutRecord, RolloutRecordError, WorkerState
+from tagstream.stream.contract.rollout import RolloutRecord, WorkerState
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
-from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError
 from tagstream.stream.logs import logger
-from tagstream.stream.rollout.deciders import NotReadyError, RolledDeciders
-from tagstream.stream.rollout.epochs import Epochs, Models
-from tagstream.stream.rollout.gate import Gate
+from tagstream.stream.rollout.epochs import Models
+from tagstream.stream.rollout.follower import EpochNotReadyError, RolloutFollower
 from tagstream.stream.rollout.left_closing import FINISH_SECONDS, LeftClosing
+from tagstream.stream.rollout.presence import LOOK_SECONDS
 from tagstream.stream.rollout.reach import SaidReach
-from tagstream.stream.rollout.search import LOOK_SECONDS, SEARCH_SECONDS, seconds_to_begin, topics_of, within
-from tagstream.stream.rollout.topic import RolloutReader, make_workers_topic, rollout_reader
+from tagstream.stream.rollout.search import RolloutPart, lost, seconds_to_begin, unknown
+from tagstream.stream.rollout.topic import make_workers_topic, rollout_reader
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker.part import Membership, WorkerPart
+from tagstream.stream.worker.part import Membership
 
 # From one line on events that were held to the next.
 HELD_SECONDS = 60.0
@@ -42,7 +37,7 @@ LEAVE_SECONDS = 1.0
 log = logger("tagstream.rollout")
 
 
-class WorkerRollout(WorkerPart):
+class WorkerRollout(RolloutPart):
     """One worker's part. For one event loop; models are loaded in a thread beside."""
 
     def __init__(
@@ -68,27 +63,18 @@ class WorkerRollout(WorkerPart):
             works: Whether an event was let begin before the topic was there.
             fail: Ends the process.
         """
-        self._settings = settings
+        super().__init__(settings, fail, works=works)
         self._pipeline = pipeline
         self._metrics = metrics
         self._member = membership.member
         self._say = say = membership.sender(settings.rollout.workers_topic)
         self._memory = membership.memory
-        self._fail = fail
         self._topic_ids = topic_ids
         self._reach = SaidReach(say, self._load, settings.produce_timeout_seconds)
         # Workers that hold the same events do not all begin to finish at once.
         self._left_closing = LeftClosing(FINISH_SECONDS * (1 + random.random()))  # noqa: S311 - no secret
-        self._gate: Gate | None = None
-        self._deciders: RolledDeciders | None = None
-        self._error: BaseException | None = None
+        self._follower: RolloutFollower | None = None
         self._ending = False
-        # Set once it is known whether there is a rollout, and which models it has: until then no event may begin.
-        self._known = asyncio.Event()
-        # Whether an event was let begin: until then a model that cannot be loaded is a matter of this worker's settings.
-        self._works = works
-        # The epoch by whose champion the pipeline decides; None before the start.
-        self._deciding: int | None = None
         # The last word to the controller, and its confirmation.
         self._said: WorkerState | None = None
         self._saying: asyncio.Future[Any] | None = None
@@ -96,50 +82,35 @@ class WorkerRollout(WorkerPart):
         # Events that were held since the log said so, with their seconds.
         self._held: list[tuple[int, float]] = []
         self._held_said = -HELD_SECONDS
-        # The plan that was tried last, and why it was refused; empty if it is ready.
-        self._tried: tuple[int, str] = (0, "")
 
-    async def run(self) -> None:
-        """Follow the topic until this is cancelled. An error is raised to the events that wait (`admit`)."""
-        topic_ids = self._topic_ids
-        try:
-            async with rollout_reader(self._settings, self._taken) as reader:
-                try:
-                    await self._begin(reader, topic_ids)
-                    await self._follow(reader, topic_ids)
-                except asyncio.CancelledError:
-                    # Before the reader ends, since events may wait for it.
-                    self._ending = True
+    async def follow(self) -> None:
+        """Follow the topic until this is cancelled."""
+        async with rollout_reader(self._settings, self._taken) as reader:
+            own, reach = self._pipeline.decider, self._reach
+            self._follower = RolloutFollower(self._settings, self._pipeline, reader, self._topic_ids, own=own, reach=reach)
+            try:
+                await self._begin(self._follower)
+                await self._go_on(self._follower)
+            except asyncio.CancelledError:
+                # Before the reader ends, since events may wait for it.
+                self._ending = True
+                raise
+            except EpochNotReadyError as error:
+                if self._works:
                     raise
-        except NotStartedError as error:
-            # No event need come for that.
-            self._fail(error)
-        except RolloutRecordError as error:
-            if not self._works:
-                self._fail(NotStartedError(f"this worker cannot begin: {error}"))
-            self._give_up(error)
-        except Exception as error:  # noqa: BLE001 - an agent that waits for its epoch ends the process with it
-            self._give_up(error)
+                raise self._not_started(error) from error
 
-    def _give_up(self, error: Exception) -> None:
-        self._error = error
-        self._known.set()
-        log.critical("rollout_lost", why=f"{type(error).__name__}: {error}", consequence="no further event begins")
-
-    async def _follow(self, reader: RolloutReader, topic_ids: dict[str, str]) -> None:
-        looked = time.monotonic()
+    async def _go_on(self, follower: RolloutFollower) -> None:
         while True:
-            reader.check()
-            self._show(reader.epochs)
-            await self._prepare(reader.epochs)
-            self._show(reader.epochs)
-            await self._announce(reader.epochs)
-            if self._left_closing.at(reader.epochs.closing, time.monotonic()):
+            self._show(follower)
+            await self._decide(follower)
+            await self._prepare(follower)
+            self._show(follower)
+            await self._announce(follower)
+            if self._left_closing.at(follower.epochs.closing, time.monotonic()):
                 await self._finish()
-            await asyncio.sleep(LOOK_SECONDS)
-            if time.monotonic() - looked > SEARCH_SECONDS:
-                looked = time.monotonic()
-                self._check_topics(topic_ids, await asyncio.to_thread(topics_of, self._settings))
+            if await follower.wait():
+                await self._check_topics(follower)
 
     async def _finish(self) -> None:
         """Write the marks that a controller has left out, where this worker's user may; the events that are held begin then."""
@@ -169,15 +140,16 @@ class WorkerRollout(WorkerPart):
             DeliveryError: It did not become known within `rollout.hold_seconds`, or the topic cannot be read; no event is to blame.
             NotStartedError: No event has begun in this process, and a model that decides cannot be loaded.
         """
-        rollout = self._settings.rollout
         # A model that is loaded first takes more time than a change.
-        bound = rollout.hold_seconds if self._deciding is not None else seconds_to_begin(self._settings)
+        decides = self._follower is not None and self._follower.decides is not None
+        bound = self._settings.rollout.hold_seconds if decides else seconds_to_begin(self._settings)
         started = time.monotonic()
         try:
             async with asyncio.timeout(bound):
-                while not (self._known.is_set() or given_up()):
-                    await within(LOOK_SECONDS, self._known)
-                await self._admit(taken, given_up)
+                await self.until_known(given_up)
+                if self._follower is not None:
+                    with self._metrics.waiting(len(taken)):
+                        await self._hold(self._follower, taken, given_up)
         except TimeoutError as error:
             msg = (
                 f"it was not known within {bound:g} s (rollout.hold_seconds, rollout.fetch_seconds) which model decides {len(taken)} events: an "
@@ -185,8 +157,8 @@ class WorkerRollout(WorkerPart):
                 "`tagstream rollout status`; `tagstream rollout finish` begins what is closing, and lists new partitions."
             )
             raise DeliveryError(msg) from error
-        except NotReadyError as error:
-            raise self._lost(error) from error
+        except EpochNotReadyError as error:
+            raise (lost(error) if self._works else self._not_started(error)) from error
         self._works = True
         self._say_held(len(taken), time.monotonic() - started)
 
@@ -203,28 +175,16 @@ class WorkerRollout(WorkerPart):
             )
             self._held, self._held_said = [], now
 
-    async def _admit(self, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
-        if self._error is not None:
-            raise self._lost(self._error)
-        deciders = self._deciders
-        if self._gate is None or deciders is None:
-            return
-        with self._metrics.waiting(len(taken)):
-            await self._hold(self._gate, deciders, taken, given_up)
-
-    async def _hold(self, gate: Gate, deciders: RolledDeciders, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
+    async def _hold(self, follower: RolloutFollower, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
         places = [(event.message.topic, event.message.partition, event.message.offset) for event in taken]
-        ends: dict[Partition, int] = {}
-        for topic, number, offset in places:
-            place = deciders.partition(topic, number)
-            ends[place] = max(ends.get(place, 0), offset + 1)
         try:
-            epochs = await gate.admit(ends, given_up)
+            epochs = await follower.hold(places, given_up)
         except BrokerUnreachableError as error:
             if not self._ending:
-                raise self._lost(error) from error
-            # The reader ends with the application, and these events are about to be handed back.
-            await self._given_up(given_up)
+                raise lost(error) from error
+            # The reader ends with the application, and these events are about to be handed back; `admit` bounds that.
+            self._known.clear()
+            await self.until_known(given_up)
             return
         if epochs is None or not epochs.started:
             return
@@ -232,26 +192,16 @@ class WorkerRollout(WorkerPart):
             msg = f"the topic {self._settings.rollout.topic} is that of the group {epochs.group!r}. Next: give each group a topic of its own by rollout.topic"
             raise DeliveryError(msg)
         # Another task does that too, and may have more to do first.
-        if self._deciding is None:
-            await self._decide_by(epochs.models(epochs.newest))
-        for epoch in sorted(deciders.lacking(places)):
-            await self._load(epochs.models(epoch))
+        if follower.decides is None:
+            await self._decide(follower)
+        await follower.load_all(places)
 
-    async def _given_up(self, given_up: Callable[[], bool]) -> None:
-        """Wait until events are to be handed back; `admit` bounds it."""
-        while True:
-            if given_up():
-                return
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _begin(self, reader: RolloutReader, topic_ids: dict[str, str]) -> None:
-        epochs = await reader.read_to(await reader.end())
-        self._deciders = RolledDeciders(self._settings, self._pipeline.decider, epochs, topic_ids)
-        self._gate = Gate(reader, self._reach)
+    async def _begin(self, follower: RolloutFollower) -> None:
+        epochs = follower.epochs
         log.info("rollout_found", topic=self._settings.rollout.topic, epoch=epochs.newest if epochs.started else None)
         if epochs.started:
             await self._make_workers_topic()
-            await self._decide_by(epochs.models(epochs.newest))
+            await self._decide(follower)
         else:
             self._metrics.decides_by(0)
         self._known.set()
@@ -264,81 +214,68 @@ class WorkerRollout(WorkerPart):
             msg = f"this worker cannot begin: the topic {self._settings.rollout.workers_topic} is not there. {error}"
             raise NotStartedError(msg) from error
 
-    @staticmethod
-    def _check_topics(before: dict[str, str], now: dict[str, str]) -> None:
+    async def _check_topics(self, follower: RolloutFollower) -> None:
         """A topic that was made again has other events at the offsets that the records speak of."""
-        if now and now != before:
+        try:
+            now = await asyncio.to_thread(follower.other_topics)
+        except BrokerUnreachableError as error:
+            unknown(error)
+            return
+        if now:
+            before = self._topic_ids
             msg = f"the topics were {before}, and are {now}: one of them was deleted or made again while this worker ran"
             raise DeliveryError(msg)
 
     def _taken(self, record: RolloutRecord, offset: int, counts: bool) -> None:  # noqa: FBT001 - a reader's callback
         log.info("rollout_record", kind=type(record).__name__.lower(), epoch=record.epoch, offset=offset, counts=counts)
 
-    async def _prepare(self, epochs: Epochs) -> None:
-        """Load a plan's models before it begins, and decide by the newest epoch once it has."""
-        if epochs.started and self._deciding != epochs.newest:
-            await self._decide_by(epochs.models(epochs.newest))
-        planned = epochs.planned
-        if planned is not None and self._tried[0] != planned.epoch:
-            self._tried = (planned.epoch, await self._refusal(planned, lambda: epochs.planned == planned and not self._ending))
-
-    def _show(self, epochs: Epochs) -> None:
-        planned, (tried, why) = epochs.planned, self._tried
-        if planned is None:
-            self._metrics.planned(None, None, closing=epochs.closing)
-        elif tried != planned.epoch:
-            self._metrics.planned(planned.epoch, PlanState.LOADING, closing=epochs.closing)
-        else:
-            self._metrics.planned(planned.epoch, PlanState.REFUSED if why else PlanState.READY, closing=epochs.closing)
-
-    async def _refusal(self, planned: Models, goes_on: Callable[[], bool]) -> str:
-        """Why this worker cannot decide by a plan; empty if it is ready."""
-        assert self._deciders is not None
-        try:
-            await asyncio.to_thread(self._deciders.prepare, planned, bounded=True, goes_on=goes_on)
-        except GivenUpError:
-            return "the plan was given up"
-        # A refused bundle must cost its plan and not the worker: whatever the runtime raises for it is a refusal.
-        except Exception as error:  # noqa: BLE001
-            why = str(error) if isinstance(error, NotReadyError) else f"{type(error).__name__}: {error}"
-            self._metrics.refused()
-            log.warning("rollout_refused", epoch=planned.epoch, digest=planned.champion.digest, why=why)
-            return why[:MAX_NOTE_CHARACTERS]
-        log.info("rollout_ready", epoch=planned.epoch, digest=planned.champion.digest)
-        return ""
-
-    async def _load(self, models: Models) -> Decider:
-        """The champion of an epoch that has begun."""
-        assert self._deciders is not None
-        try:
-            champion, *_ = await asyncio.to_thread(self._deciders.prepare, models)
-        except NotReadyError as error:
-            if self._works:
-                raise
-            named = models.champion
-            msg = (
-                f"this worker cannot begin: in epoch {models.epoch} bundle {named.digest} ({named.name} {named.version}) decides, which "
-                f"it looks for in {self._settings.rollout.bundles or 'no place, since rollout.bundles is not set'}. {error}"
-            )
-            raise NotStartedError(msg) from error
-        return champion
-
-    async def _decide_by(self, models: Models) -> None:
-        assert self._deciders is not None
-        champion = await self._load(models)
-        self._pipeline.choose(self._deciders.decider_of)
-        self._pipeline.replace(champion)
-        self._deciding = models.epoch
+    async def _decide(self, follower: RolloutFollower) -> None:
+        """Decide by the newest epoch, once it has begun."""
+        models = follower.new_epoch
+        if models is None:
+            return
+        champion, _ = await asyncio.to_thread(follower.load, models)
+        follower.decide_by(models, champion, follower.deciders.decider_of)
         self._memory.decided_by(self._settings.rollout.topic, models.epoch)
         self._metrics.decides_by(models.epoch)
         log.info("epoch_began", epoch=models.epoch, digest=models.champion.digest, version=models.champion.version)
 
-    async def _announce(self, epochs: Epochs) -> None:
+    async def _prepare(self, follower: RolloutFollower) -> None:
+        """Load a plan's models before it begins."""
+        planned = follower.new_plan
+        if planned is None:
+            return
+
+        def goes_on() -> bool:
+            return follower.epochs.planned == planned and not self._ending
+
+        why = await asyncio.to_thread(follower.try_plan, planned, goes_on)
+        if why:
+            self._metrics.refused()
+            log.warning("rollout_refused", epoch=planned.epoch, digest=planned.champion.digest, why=why)
+        elif why is not None:
+            log.info("rollout_ready", epoch=planned.epoch, digest=planned.champion.digest)
+
+    def _show(self, follower: RolloutFollower) -> None:
+        planned, (_, why) = follower.epochs.planned, follower.tried
+        if planned is None:
+            state = None
+        elif follower.new_plan is not None:
+            state = PlanState.LOADING
+        else:
+            state = PlanState.REFUSED if why else PlanState.READY
+        self._metrics.planned(None if planned is None else planned.epoch, state, closing=follower.epochs.closing)
+
+    async def _load(self, models: Models) -> None:
+        assert self._follower is not None
+        await asyncio.to_thread(self._follower.load, models)
+
+    async def _announce(self, follower: RolloutFollower) -> None:
         """Say to the controller what this worker has, whenever that or its name in the group has changed."""
         member = self._member()
         if not member or self._left:
             return
-        state = self._state(member, epochs)
+        state = self._state(member, follower)
         said = msgspec.structs.replace(state, at="")
         if said == self._said or (self._saying is not None and not self._saying.done()):
             return
@@ -366,30 +303,33 @@ class WorkerRollout(WorkerPart):
             # A controller removes it.
             log.warning("rollout_word_stays", why=f"{type(error).__name__}: {error}", member=self._said.member)
 
-    def _state(self, member: str, epochs: Epochs) -> WorkerState:
-        planned, model = epochs.planned, self._pipeline.decider.model
+    def _state(self, member: str, follower: RolloutFollower) -> WorkerState:
+        planned, model = follower.epochs.planned, self._pipeline.decider.model
         found = WorkerState(
             member=member,
             host=socket.gethostname(),
             version=metadata.version("tagstream"),
-            epoch=epochs.newest,
+            epoch=follower.epochs.newest,
             state="decides",
             digest=model.digest,
             arithmetic=model.arithmetic,
             at=timestamp(int(time.time() * 1000)),
         )
-        if planned is None or self._tried[0] != planned.epoch or self._deciders is None:
+        tried, why = follower.tried
+        if planned is None or tried != planned.epoch:
             return found
-        why = self._tried[1]
         return msgspec.structs.replace(
             found,
             epoch=planned.epoch,
             state="refused" if why else "ready",
             digest=planned.champion.digest,
-            arithmetic=None if why else self._deciders.arithmetic(planned.epoch),
-            why=why,
+            arithmetic=None if why else follower.deciders.arithmetic(planned.epoch),
+            why=why[:MAX_NOTE_CHARACTERS],
         )
 
-    @staticmethod
-    def _lost(error: BaseException) -> DeliveryError:
-        return DeliveryError(f"it cannot be known which model decides: {error}")
+    def _not_started(self, error: EpochNotReadyError) -> NotStartedError:
+        named, place = error.models.champion, self._settings.rollout.bundles or "no place, since rollout.bundles is not set"
+        return NotStartedError(
+            f"this worker cannot begin: in epoch {error.models.epoch} bundle {named.digest} ({named.name} {named.version}) decides, which "
+            f"it looks for in {place}. {error}"
+        )

@@ -10,6 +10,10 @@ from tagstream.stream.kafka.group_memory import remembered_epoch
 from tagstream.stream.settings.settings import Settings
 
 ABSENT = frozenset({UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno})
+# As long as a client's metadata live: a topic that is made while a process runs, or made again, is found within this time.
+SEARCH_SECONDS = 15.0
+# From one look at what is known to the next.
+LOOK_SECONDS = 0.1
 WAY_BACK = 'docs/rollout-help.md, "The way back"'
 
 

@@ -14,17 +14,14 @@ from tagstream.stream.contract.rollout import RolloutRecordError
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.logs import logger
-from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.presence import LOOK_SECONDS, SEARCH_SECONDS, rollout_topic
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.part import WorkerPart
 
-LOOK_SECONDS = 0.1
 # A worker fetches a bundle, tries it in a process of its own, loads it and takes its memory before it says that it is ready.
 LOADING_SECONDS = TRIAL_SECONDS + 60.0
 # Of a bundle: each is fetched within `rollout.fetch_seconds`.
 FILES = 3
-# As long as a client's metadata live: a topic that is made while the worker runs is found within this time.
-SEARCH_SECONDS = 15.0
 
 log = logger("tagstream.rollout")
 
@@ -33,48 +30,81 @@ Follow = Callable[[dict[str, str], bool], WorkerPart]
 """Makes the part that follows the topic, of the ids of the topics and of whether an event has begun without it."""
 
 
-class RolloutSearch(WorkerPart):
-    """One worker's search. For one event loop."""
+class RolloutPart(WorkerPart):
+    """Lets no event begin before it is known which model decides. For one event loop."""
 
-    def __init__(self, settings: Settings, follow: Follow, fail: Callable[[BaseException], NoReturn] = die) -> None:
+    def __init__(self, settings: Settings, fail: Callable[[BaseException], NoReturn], *, works: bool) -> None:
         """
-        Nothing is known yet, so no event may begin.
+        Nothing is known yet.
 
         Args:
             settings: Topics and bounds.
-            follow: Makes the part that follows the topic, once it is there.
             fail: Ends the process.
+            works: Whether an event has begun: before the first one, an error is a matter of this worker's settings.
         """
         self._settings = settings
-        self._follow = follow
         self._fail = fail
-        self._following: WorkerPart | None = None
-        self._error: BaseException | None = None
-        # Set once it is known whether there is a rollout: until then no event may begin.
+        self._works = works
         self._known = asyncio.Event()
-        self._wake = asyncio.Event()
-        self._works = False
+        self._error: BaseException | None = None
+
+    async def follow(self) -> None:
+        """Learn which model decides, until this is cancelled."""
+        raise NotImplementedError
 
     async def run(self) -> None:
-        """Look for the topic, then follow it, until this is cancelled. An error is raised to the events that wait (`admit`)."""
+        """Follow until this is cancelled. An error is raised to the events that wait (`until_known`); before the first one it ends the process."""
         try:
-            topic_ids = await self._found()
-            self._following = self._follow(topic_ids, self._works)
+            await self.follow()
+        except NotStartedError as error:
+            self._fail(error)
         except RolloutRecordError as error:
             if not self._works:
-                # No event need come for that.
                 self._fail(NotStartedError(f"this worker cannot begin: {error}"))
             self._give_up(error)
         except Exception as error:  # noqa: BLE001 - an agent that waits for its epoch ends the process with it
             self._give_up(error)
-        else:
-            self._known.set()
-            await self._following.run()
 
     def _give_up(self, error: Exception) -> None:
         self._error = error
         self._known.set()
         log.critical("rollout_lost", why=f"{type(error).__name__}: {error}", consequence="no further event begins")
+
+    async def until_known(self, given_up: Callable[[], bool]) -> None:
+        """
+        Return once it is known, or `given_up` says yes.
+
+        Raises:
+            DeliveryError: It cannot be known any more.
+        """
+        while not (self._known.is_set() or given_up()):
+            await within(LOOK_SECONDS, self._known)
+        if self._error is not None:
+            raise lost(self._error) from self._error
+
+
+class RolloutSearch(RolloutPart):
+    """One worker's search."""
+
+    def __init__(self, settings: Settings, make: Follow, fail: Callable[[BaseException], NoReturn] = die) -> None:
+        """
+        Nothing is known yet, so no event may begin.
+
+        Args:
+            settings: Topics and bounds.
+            make: Makes the part that follows the topic, once it is there.
+            fail: Ends the process.
+        """
+        super().__init__(settings, fail, works=False)
+        self._make = make
+        self._following: WorkerPart | None = None
+        self._wake = asyncio.Event()
+
+    async def follow(self) -> None:
+        """Look for the topic, then follow it."""
+        self._following = self._make(await self._found(), self._works)
+        self._known.set()
+        await self._following.run()
 
     async def admit(self, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
         """
@@ -85,14 +115,10 @@ class RolloutSearch(WorkerPart):
         """
         try:
             async with asyncio.timeout(seconds_to_begin(self._settings)):
-                while not (self._known.is_set() or given_up()):
-                    await within(LOOK_SECONDS, self._known)
+                await self.until_known(given_up)
         except TimeoutError as error:
             msg = f"it was not known in time whether another model decides {len(taken)} events: no broker said so. Next: `tagstream doctor`."
             raise DeliveryError(msg) from error
-        if self._error is not None:
-            msg = f"it cannot be known which model decides: {self._error}"
-            raise DeliveryError(msg) from self._error
         if self._following is not None:
             await self._following.admit(taken, given_up)
         self._works = True
@@ -129,18 +155,9 @@ def seconds_to_begin(settings: Settings) -> float:
     return FILES * settings.rollout.fetch_seconds + LOADING_SECONDS
 
 
-def topics_of(settings: Settings) -> dict[str, str]:
-    """
-    The ids of the topic `rollout` and of the content topics by name; empty where there is no rollout, or where no broker says whether there is one.
-
-    Raises:
-        RolloutRecordError: As `rollout_topic`.
-    """
-    try:
-        return rollout_topic(settings) or {}
-    except BrokerUnreachableError as error:
-        unknown(error)
-        return {}
+def lost(error: BaseException) -> DeliveryError:
+    """The error of events that may not begin any more."""
+    return DeliveryError(f"it cannot be known which model decides: {error}")
 
 
 def unknown(error: BrokerUnreachableError) -> None:

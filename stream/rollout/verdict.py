@@ -40,7 +40,7 @@ from tagstream.stream.contract.rollout import Verdict as VerdictRecord
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.rollout import proof
 from tagstream.stream.rollout.epochs import Models
-from tagstream.stream.rollout.evidence import SLOW_TIMES, Doors, Evidence, Tally
+from tagstream.stream.rollout.evidence import SLOW_TIMES, Evidence, Tally
 
 # Three tests can send a challenger back by a proof: failures, answers, reports.
 SENDING_BACK = 3
@@ -61,7 +61,7 @@ LEAST_EVENTS = 1_000
 LEAST_EVENTS_OF_LABEL = 200
 
 
-class Decision(StrEnum):
+class RolloutStep(StrEnum):
     """What follows from the evidence."""
 
     PROMOTE = "promote"
@@ -71,7 +71,7 @@ class Decision(StrEnum):
     NOT_PROVEN = "not_proven"
 
 
-ENDING = frozenset({Decision.PROMOTE, Decision.ROLL_BACK, Decision.NOT_PROVEN})
+ENDING = frozenset({RolloutStep.PROMOTE, RolloutStep.ROLL_BACK, RolloutStep.NOT_PROVEN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class Verdict:
         gates: Every test as it stands.
     """
 
-    decision: Decision
+    decision: RolloutStep
     says: str
     days: float
     gates: tuple[GateReading, ...]
@@ -148,39 +148,39 @@ def tries_of(begun: Sequence[Models], verdicts: Iterable[VerdictRecord], challen
     runs = [digest for digest, _ in groupby(in_epoch.values()) if digest]
     ended = [(one.challenger.digest, one.epoch, one.decision) for one in verdicts if one.decision in ENDING]
     shadows = sum(
-        in_epoch.get(epoch, digest) != digest and (digest, decision) != (challenger, Decision.PROMOTE)
+        in_epoch.get(epoch, digest) != digest and (digest, decision) != (challenger, RolloutStep.PROMOTE)
         for digest, epoch, decision in ended
     )
     continues = in_epoch[begun[-1].epoch] == challenger
     return len(runs) + shadows + (not continues)
 
 
-def _decision(states: Sequence[str], *, over: bool) -> Decision:
+def _decision(states: Sequence[str], *, over: bool) -> RolloutStep:
     if "harms" in states:
-        return Decision.ROLL_BACK
+        return RolloutStep.ROLL_BACK
     if "freezes" in states:
-        return Decision.NOT_PROVEN if over else Decision.FROZEN
+        return RolloutStep.NOT_PROVEN if over else RolloutStep.FROZEN
     if "worse" in states:
-        return Decision.ROLL_BACK
+        return RolloutStep.ROLL_BACK
     if all(state == "passes" for state in states):
-        return Decision.PROMOTE
-    return Decision.NOT_PROVEN if over else Decision.WAIT
+        return RolloutStep.PROMOTE
+    return RolloutStep.NOT_PROVEN if over else RolloutStep.WAIT
 
 
-def _says(decision: Decision, gates: Sequence[GateReading], guards: Guards) -> str:
+def _says(decision: RolloutStep, gates: Sequence[GateReading], guards: Guards) -> str:
     def of(*states: str) -> str:
         return "; ".join(gate.says for gate in gates if gate.state in states)
 
     match decision:
-        case Decision.ROLL_BACK:
+        case RolloutStep.ROLL_BACK:
             return f"it goes back: {of('harms') or of('worse')}"
-        case Decision.FROZEN:
+        case RolloutStep.FROZEN:
             return f"no verdict: {of('freezes')}"
-        case Decision.PROMOTE:
+        case RolloutStep.PROMOTE:
             return f"it is promoted: {next(gate.says for gate in gates if gate.name == 'answers')}"
-        case Decision.WAIT:
+        case RolloutStep.WAIT:
             return f"it is not decided yet: {of('forbids', 'waits')}"
-        case Decision.NOT_PROVEN:
+        case RolloutStep.NOT_PROVEN:
             return f"after {guards.max_days:g} days it is not proven: {of('freezes', 'forbids', 'waits')}"
 
 
@@ -255,13 +255,13 @@ def _answers(evidence: Evidence, tally: Tally) -> GateReading:
     guards = evidence.guards
     risk = guards.alpha / SENDING_BACK
     z, weight, count = cells(tally.answers)
-    least = proof.least_share(_ints(tally.disagreements), _ints(tally.events), risk=proof.RATE_PART * risk)
+    least = proof.least_share(_ints(tally.discordant), _ints(tally.compared), risk=proof.RATE_PART * risk)
     margin = proof.margin_of_rollback(guards.margin, least, anchoring=guards.anchoring)
     against = float(proof.worse(z, weight, count, margin=margin, largest=1 / guards.asked_at_least)[0])
     found = _not_worse(evidence, tally, guards.margin)
     figures = {
-        "events": tally.events,
-        "disagreements": tally.disagreements,
+        "events": tally.compared,
+        "disagreements": tally.discordant,
         "asked": tally.asked,
         "answers": tally.answered,
         "hidden": _hidden(tally).total(),
@@ -290,7 +290,7 @@ def _not_worse(evidence: Evidence, tally: Tally, margin: float) -> float:
     guards = evidence.guards
     z, weight, count = cells(tally.answers + _hidden(tally))
     risk = proof.RATE_PART * proof.risk_of_try(guards.alpha, evidence.tries)
-    most = proof.most_share(_ints(tally.disagreements), _ints(tally.events), risk=risk)
+    most = proof.most_share(_ints(tally.discordant), _ints(tally.compared), risk=risk)
     shrunk = proof.margin_of_promotion(margin, most, slips=guards.slips, labels=evidence.labels)
     return float(proof.not_worse(z, weight, count, margin=shrunk, largest=1 / guards.asked_at_least)[0])
 
@@ -310,28 +310,23 @@ def _proved(evidence: Evidence, tally: Tally, found: float, margin: float) -> tu
 
 def _shares(evidence: Evidence) -> list[GateReading]:
     """The whole share for people, and that of each label of the champion that is over its budget."""
-    budget, doors = evidence.guards.review_budget, evidence.doors
-    every = Doors(
-        events=sum(one.events for one in doors.values()),
-        challenger_alone=sum(one.challenger_alone for one in doors.values()),
-        champion_alone=sum(one.champion_alone for one in doors.values()),
-    )
-    state = "waits" if every.events < LEAST_EVENTS else "forbids" if every.more > budget else "passes"
-    says = f"{every.more:+.2%} of {every.events:,} events would go to people, {budget:.2%} more may"
+    budget, every = evidence.guards.review_budget, evidence.overall
+    state = "waits" if every.compared < LEAST_EVENTS else "forbids" if every.more_review > budget else "passes"
+    says = f"{every.more_review:+.2%} of {every.compared:,} events would go to people, {budget:.2%} more may"
     if state == "waits":
-        says = f"{LEAST_EVENTS:,} events are needed to say how many would go to people, and {every.events:,} are counted"
+        says = f"{LEAST_EVENTS:,} events are needed to say how many would go to people, and {every.compared:,} are counted"
     over = [
         _gate(
             f"review share of {label}",
             "forbids",
-            f"{one.more:+.2%} of {one.events:,} events that the champion tags {label} would go to people, {budget:.2%} more may",
-            more=one.more,
-            events=one.events,
+            f"{one.more_review:+.2%} of {one.compared:,} events that the champion tags {label} would go to people, {budget:.2%} more may",
+            more=one.more_review,
+            events=one.compared,
         )
-        for label, one in sorted(doors.items())
-        if one.events >= LEAST_EVENTS_OF_LABEL and one.more > budget
+        for label, one in sorted(evidence.by_label.items())
+        if one.compared >= LEAST_EVENTS_OF_LABEL and one.more_review > budget
     ]
-    return [_gate("review share", state, says, more=every.more, events=every.events), *over]
+    return [_gate("review share", state, says, more=every.more_review, events=every.compared), *over]
 
 
 def _promise(evidence: Evidence) -> GateReading:
@@ -390,7 +385,7 @@ def _figure(logged: float) -> float:
 
 def _seen(tally: Tally) -> str:
     says = (
-        f"of {tally.events:,} events the two disagree on {tally.disagreements:,}; of {tally.answered:,} answers there {tally.favouring(1):,} are for the "
+        f"of {tally.compared:,} events the two disagree on {tally.discordant:,}; of {tally.answered:,} answers there {tally.favouring(1):,} are for the "
         f"challenger, {tally.favouring(-1):,} for the champion, {tally.favouring(0):,} for neither"
     )
     hidden = _hidden(tally).total()

@@ -12,14 +12,16 @@ from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import Guards, Plan
 from tagstream.stream.contract.rollout import Verdict as VerdictRecord
 from tagstream.stream.kafka.errors import BrokerUnreachableError
-from tagstream.stream.rollout.control import controlling
+from tagstream.stream.rollout.change import finish
+from tagstream.stream.rollout.control import Begun, controlling, name_here
 from tagstream.stream.rollout.controller import ControllerError, LeftClosingError
 from tagstream.stream.rollout.deciders import depot_of
 from tagstream.stream.rollout.epochs import Models
+from tagstream.stream.rollout.errors import RolloutError
 from tagstream.stream.rollout.evidence import Evidence
+from tagstream.stream.rollout.history import history
 from tagstream.stream.rollout.left_closing import LeftClosing
-from tagstream.stream.rollout.operations import Begun, RolloutError, begin_as, finish, history, name_here, require_workers
-from tagstream.stream.rollout.verdict import ENDING, Decision, Verdict, judge, tries_of
+from tagstream.stream.rollout.verdict import ENDING, RolloutStep, Verdict, judge, tries_of
 from tagstream.stream.rollout.watched import Watched
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
@@ -147,7 +149,7 @@ class Watch:
             BrokerUnreachableError: No broker answered in time.
         """
         models, found = judged.models, judged.verdict
-        said = Decision.WAIT if judged.last is None else judged.last.decision
+        said = RolloutStep.WAIT if judged.last is None else judged.last.decision
         if found.decision == said and found.decision not in ENDING:
             return None
         assert models.challenger is not None
@@ -162,11 +164,11 @@ class Watch:
                 await control.controller.say(found.record(models.epoch, models.challenger.bundle, at=now, by=by))
             if found.decision not in ENDING:
                 return None
-            if found.decision is Decision.PROMOTE:
-                await require_workers(self._settings, control)
-            champion = models.challenger.bundle if found.decision is Decision.PROMOTE else models.champion
+            if found.decision is RolloutStep.PROMOTE:
+                await control.workers.require_any()
+            champion = models.challenger.bundle if found.decision is RolloutStep.PROMOTE else models.champion
             wanted = replace(models, champion=champion, challenger=None, guards=None)
-            return await begin_as(control, wanted, found.says)
+            return await control.change(wanted, found.says)
 
 
 def line_of(begun: Sequence[Models]) -> list[Models]:

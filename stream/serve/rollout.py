@@ -7,22 +7,19 @@ not known, decisions go on: by the models that are known, at first that of the s
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.logs import logger
-from tagstream.stream.rollout.deciders import NotReadyError, RolledDeciders, of_arm
-from tagstream.stream.rollout.epochs import Epochs, Models
-from tagstream.stream.rollout.presence import rollout_topic
+from tagstream.stream.rollout.deciders import NotReadyError, of_arm
+from tagstream.stream.rollout.epochs import Models
+from tagstream.stream.rollout.follower import RolloutFollower
+from tagstream.stream.rollout.presence import SEARCH_SECONDS, rollout_topic
 from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
 
-LOOK_SECONDS = 0.1
-# The topic is looked for, and brokers and bundles that cannot be had are asked again, after this time.
-AGAIN_SECONDS = 15.0
 # Brokers that refuse connections are known to be away within three seconds.
 FIRST_SECONDS = 30.0
 STOP_SECONDS = 5.0
@@ -53,8 +50,6 @@ class ServeRollout:
         # Each rollout begins with it, whatever has decided since.
         self._own = pipeline.decider
         self._models: Models | None = None
-        # The plan whose models were loaded, or could not be.
-        self._tried = 0
         self._looked, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
 
@@ -88,7 +83,7 @@ class ServeRollout:
             if (error := following.exception()) is not None:
                 self._lost(str(error) if isinstance(error, NotReadyError) else f"{type(error).__name__}: {error}")
             self._looked.set()
-            self._stopping.wait(AGAIN_SECONDS)
+            self._stopping.wait(SEARCH_SECONDS)
 
     async def _follow(self) -> None:
         """Follow the topic as long as it is the same one, and can be read."""
@@ -104,43 +99,33 @@ class ServeRollout:
             self.unknown = None
             return
         async with rollout_reader(settings) as reader:
-            epochs = await reader.read_to(await reader.end())
-            deciders = RolledDeciders(settings, self._own, epochs, topic_ids)
-            looked = time.monotonic()
+            follower = RolloutFollower(settings, self._pipeline, reader, topic_ids, own=self._own)
+            follower.decides = self._models
             while not self._stopping.is_set():
-                self._take_over(deciders, epochs)
+                self._take_over(follower)
                 self.unknown = None
                 self._looked.set()
-                await reader.wait_for_more()
-                await asyncio.sleep(LOOK_SECONDS)
-                if time.monotonic() - looked > AGAIN_SECONDS:
-                    looked = time.monotonic()
-                    if rollout_topic(settings) != topic_ids:
-                        return
+                if await follower.wait() and follower.other_topics() is not None:
+                    return
 
-    def _take_over(self, deciders: RolledDeciders, epochs: Epochs) -> None:
+    def _take_over(self, follower: RolloutFollower) -> None:
         """Decide by the newest epoch, and load what is planned before it begins."""
-        if not epochs.started:
-            return
-        if epochs.group != self._settings.group:
-            msg = f"the topic {self._settings.rollout.topic} is that of the group {epochs.group!r}. Next: set TAGSTREAM_GROUP to the group of the workers."
+        group = follower.epochs.group
+        if follower.epochs.started and group != self._settings.group:
+            msg = f"the topic {self._settings.rollout.topic} is that of the group {group!r}. Next: set TAGSTREAM_GROUP to the group of the workers."
             raise NotReadyError(msg)
-        models = epochs.models(epochs.newest)
-        if models != self._models:
-            pair = deciders.prepare(models)
+        if (models := follower.new_epoch) is not None:
+            pair = follower.load(models)
             # Not by the epochs as they grow: a request never waits for a model, nor does it fail for one.
-            self._pipeline.choose(lambda event: of_arm(models, pair, event))
-            self._pipeline.replace(pair[0])
+            follower.decide_by(models, pair[0], lambda event: of_arm(models, pair, event))
             self._models = models
             self._decides_by(models.epoch)
             log.info("epoch_began", epoch=models.epoch, digest=models.champion.digest, version=models.champion.version)
-        elif epochs.planned is not None and epochs.planned.epoch != self._tried:
-            self._tried = epochs.planned.epoch
-            try:
-                deciders.prepare(epochs.planned, bounded=True)
-            # A bundle that cannot be had is told once its epoch begins; until then it decides nothing, whatever the runtime raises for it.
-            except Exception as error:  # noqa: BLE001
-                log.warning("rollout_refused", epoch=epochs.planned.epoch, why=f"{type(error).__name__}: {error}")
+        elif (planned := follower.new_plan) is not None:
+            why = follower.try_plan(planned, lambda: not self._stopping.is_set())
+            # A bundle that cannot be had decides nothing until its epoch begins, and then `unknown` says so.
+            if why:
+                log.warning("rollout_refused", epoch=planned.epoch, why=why)
 
     def _lost(self, why: str) -> None:
         if why != self.unknown:
@@ -150,6 +135,6 @@ class ServeRollout:
                 why=why,
                 consequence=f"{model.name} {model.version} goes on to decide",
                 epoch=model.epoch,
-                again_seconds=AGAIN_SECONDS,
+                again_seconds=SEARCH_SECONDS,
             )
         self.unknown = why

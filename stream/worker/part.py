@@ -15,7 +15,7 @@ class WorkerPart:
     """
     One part: by default it does nothing at any of these moments. For the worker's event loop.
 
-    An error of `run` is the part's own to report: the worker goes on without it, unless the part lets no further event begin.
+    An error of `run` or `published` ends the worker with 70. No event is lost.
     """
 
     async def run(self) -> None:

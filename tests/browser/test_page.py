@@ -151,7 +151,7 @@ def test_a_drift_becomes_alarms_that_say_what_moved(page: Page, address: str, wo
     polls(page, 6)
     page.wait_for_selector(".alarm.ticket")
     assert page.locator(".alarm").count() == 1
-    assert "of the texts are in another language or format" in text(page, "#alarms")
+    assert "The language or the format of the texts has changed" in text(page, "#alarms")
     assert "Also: " in text(page, "#alarms")
     assert "PredictionDrift" in text(page, "#alarms")
     assert page.locator("#distances tr.over").count() == 4

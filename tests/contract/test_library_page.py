@@ -1,4 +1,4 @@
-"""docs/library.md runs as it is printed."""
+"""docs/library.md runs as it is printed, and docs/parts.md shows lines of a part that runs."""
 
 import doctest
 import re
@@ -25,3 +25,12 @@ def test_the_lines_that_send_are_those_of_a_program_that_runs() -> None:
     (shown,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     example = PAGE.parents[1] / "examples" / "library" / "plain.py"
     assert textwrap.indent(shown, " " * 8) in example.read_text(encoding="utf-8")
+
+
+def test_the_lines_of_a_part_are_those_of_one_that_runs() -> None:
+    """Another test runs the example in a worker."""
+    (shown,) = re.findall(
+        r"^```python\n(.*?)^```$", (PAGE.parent / "parts.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    example = (PAGE.parents[1] / "examples" / "library" / "tags_by_hour.py").read_text(encoding="utf-8")
+    assert {line.strip() for line in shown.splitlines()} <= {line.strip() for line in example.splitlines()}

@@ -1,20 +1,14 @@
-"""What `tagstream rollout` prints."""
+"""What `tagstream rollout` prints: from records to sentences and JSON. No operation is called here."""
 
-import asyncio
-import contextlib
 import datetime as dt
-import signal
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any
 
 from tagstream.model_export.verify import TRIAL_SECONDS
 from tagstream.monitoring.metrics.controller import ControllerMetrics
-from tagstream.stream.cli.show.metrics import metrics_at
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout import (
@@ -22,28 +16,26 @@ from tagstream.stream.contract.rollout import (
     BundleName,
     Challenger,
     Close,
-    GuardedSlice,
-    Guards,
     Marks,
     Partition,
     Plan,
     Start,
     Verdict,
 )
-from tagstream.stream.rollout import operations
 from tagstream.stream.rollout.arm_size import ArmSize
+from tagstream.stream.rollout.control import Begun
 from tagstream.stream.rollout.controller import ControllerError
-from tagstream.stream.rollout.epochs import Models
-from tagstream.stream.rollout.operations import Audience, Begun, Entry, NoRolloutError, RolloutError, Standing, Then
-from tagstream.stream.rollout.verdict import Decision
-from tagstream.stream.rollout.watch import Judged, NothingWatchedError, Watch
-from tagstream.stream.rollout.watch import watch as watching
+from tagstream.stream.rollout.epochs import Epochs, Models
+from tagstream.stream.rollout.errors import NoRolloutError
+from tagstream.stream.rollout.history import DecidedAt, Entry, FirstEvent
+from tagstream.stream.rollout.standing import Standing
+from tagstream.stream.rollout.verdict import RolloutStep
+from tagstream.stream.rollout.watch import Judged, NothingWatchedError
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
 from tagstream.stream.terminal.text import counted
 
 DIGITS = 12
-T = TypeVar("T")
 # Clocks that a time server sets differ by far less.
 CLOCK_SECONDS = 60.0
 NOT_BEGUN = "no rollout has begun: the workers decide by the bundle of their settings"
@@ -53,58 +45,12 @@ SILENT = (
 )
 
 
-class EndedBySignalError(RolloutError):
-    """A signal ended a command before it changed anything."""
-
-    exit_code = 130
-
-    def __init__(self) -> None:
-        """Say so."""
-        super().__init__("a signal ended this command before it changed the model; nothing has changed.")
+def trying(bundle: Path) -> None:
+    """Say for how long at most a bundle is verified."""
+    console.talk(f"verifying {bundle}, for {TRIAL_SECONDS:.0f} s at most; then the workers do")
 
 
-def promote(settings: Settings, bundle: Path, *, asks_people: bool, without_workers: bool, why: str) -> None:
-    """Raises as `operations.promote`."""
-    _say_trying(bundle)
-    change = operations.promote(settings, bundle, asks_people=asks_people, without_workers=without_workers, why=why)
-    _say_begun(_changed(change))
-
-
-def guarded(named: Sequence[str]) -> tuple[GuardedSlice, ...]:
-    """
-    Slices with their margins, as the option names them: `SLICE` or `SLICE=MARGIN`.
-
-    Raises:
-        RolloutError: A margin is no number from 0 to 0.5, or a slice is named twice.
-    """
-    found: dict[str, GuardedSlice] = {}
-    for one in named:
-        name, given, margin = one.rpartition("=")
-        try:
-            wanted = {"name": name, "margin": float(margin)} if given else {"name": one}
-            guard = msgspec.convert(wanted, GuardedSlice)
-        except (ValueError, msgspec.ValidationError) as error:
-            msg = f"--guard {one} is no slice with a margin from 0 to 0.5: {error}. Next: give it as in --guard 'source: web=0.02'."
-            raise RolloutError(msg) from error
-        if guard.name in found:
-            msg = f"--guard names {guard.name!r} twice. Next: leave one out."
-            raise RolloutError(msg)
-        found[guard.name] = guard
-    return tuple(found.values())
-
-
-def canary(
-    settings: Settings, bundle: Path, audience: Audience, *, guards: Guards | None, without_workers: bool, why: str
-) -> None:
-    """Raises as `operations.canary`."""
-    _say_trying(bundle)
-    change = operations.canary(
-        settings, bundle, audience, guards=guards, without_workers=without_workers, why=why, tell=_say_size
-    )
-    _say_begun(_changed(change))
-
-
-def _say_size(challenger: Challenger, size: ArmSize) -> None:
+def arm(challenger: Challenger, size: ArmSize) -> None:
     """How many events the arm is, before it is one."""
     what = f"{challenger.share:.4g}{_of_sources(challenger)} by {challenger.unit}"
     if size.unknown:
@@ -120,9 +66,41 @@ def _say_size(challenger: Challenger, size: ArmSize) -> None:
         )
 
 
-def verdict(settings: Settings, *, as_json: bool) -> None:
-    """Raises as `Watch.look`."""
-    judged = asyncio.run(Watch(settings).look())
+def begun(epoch: Begun) -> None:
+    """Say which epoch has begun, where, and how long no event could begin."""
+    places = [f"{mark.at.topic}/{mark.at.partition}:{mark.offset}" for mark in epoch.marks if mark.offset is not None]
+    console.talk(f"epoch {epoch.models.epoch} has begun: {_decides(epoch.models)}")
+    console.talk(f"  from {', '.join(places)} on; no event could begin for {epoch.closed_seconds * 1000:.0f} ms")
+    if epoch.by_another:
+        console.talk("  a worker or a `rollout watch` began it, since this command was late")
+    if abs(epoch.ahead_seconds) > CLOCK_SECONDS:
+        console.talk(
+            f"  this machine's clock is wrong, or that of the brokers: it is {_off(epoch.ahead_seconds)} theirs. The topic has their time; `at` and tokens "
+            "are by this one. Next: set the clock of this machine by a time server"
+        )
+    if not epoch.workers:
+        console.talk("  the group has no worker now, so none was asked whether it is ready")
+
+
+def rolls_back(models: Models, words: str) -> None:
+    """Say where a rollback goes."""
+    console.talk(_back(models, words))
+
+
+def finished(epochs: Epochs) -> None:
+    """Say what decides once nothing is left."""
+    console.talk(
+        f"epoch {epochs.newest}: {_decides(epochs.models(epochs.newest))}; nothing is held" if epochs.started else NOT_BEGUN
+    )
+
+
+def stored(settings: Settings, bundle: BundleName) -> None:
+    """Say which bundle lies where."""
+    console.talk(f"stored: {_named(bundle)} in {settings.rollout.bundles}")
+
+
+def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
+    """Print what the evidence comes to, gate by gate, and what could not be read."""
     found = judged.verdict
     if as_json:
         console.show_json(
@@ -142,91 +120,53 @@ def verdict(settings: Settings, *, as_json: bool) -> None:
         console.talk(f"{counted(judged.unread, 'record')} of shadow, reviewed or reports cannot be read, and count for nothing")
 
 
-def watch(settings: Settings, *, every_seconds: float, metrics_port: int) -> None:
-    """Say each verdict that is new, and count every look, until SIGINT or SIGTERM."""
-    metrics = ControllerMetrics.alone(tuple(Decision))
-    said: list[str] = []
-    # The verdict on which an epoch is begun.
-    decided: list[Decision] = []
+def metrics(address: str) -> None:
+    """Say where the metrics of a watch are."""
+    console.talk(f"metrics at http://{address}/metrics")
 
-    def say(line: str) -> None:
-        if said[-1:] != [line]:
-            said[:] = [line]
+
+class WatchTurns:
+    """Says each verdict that is new, and counts every turn of a watch."""
+
+    def __init__(self, metrics: ControllerMetrics) -> None:
+        """Count by these metrics."""
+        self._metrics = metrics
+        self._said = ""
+        # The verdict on which an epoch is begun.
+        self._decision: RolloutStep | None = None
+
+    def judged(self, judged: Judged) -> None:
+        """A verdict, new or not."""
+        found = judged.verdict
+        self._decision = found.decision
+        answers = next(gate for gate in found.gates if gate.name == "answers")
+        self._metrics.judged(judged.models.epoch, found.decision, answers.figures)
+        self._say(f"epoch {judged.models.epoch}: {found.decision.replace('_', ' ')}: {found.says}")
+
+    def begun(self, epoch: Begun) -> None:
+        """An epoch that follows from the verdict."""
+        assert self._decision is not None, "a watch judges before it acts"
+        self._metrics.changed(self._decision)
+        begun(epoch)
+
+    def failed(self, error: Exception) -> None:
+        """A turn that came to nothing."""
+        told = {
+            NothingWatchedError: self._metrics.no_challenger,
+            NoRolloutError: self._metrics.no_challenger,
+            ControllerError: self._metrics.change_failed,
+        }
+        next((how for kind, how in told.items() if isinstance(error, kind)), self._metrics.failed)(str(error))
+        self._say(str(error))
+
+    def _say(self, line: str) -> None:
+        if line != self._said:
+            self._said = line
             console.talk(line)
 
-    def tell(judged: Judged) -> None:
-        found = judged.verdict
-        decided[:] = [found.decision]
-        answers = next(gate for gate in found.gates if gate.name == "answers")
-        metrics.judged(judged.models.epoch, found.decision, answers.figures)
-        say(f"epoch {judged.models.epoch}: {found.decision.replace('_', ' ')}: {found.says}")
 
-    def began(begun: Begun) -> None:
-        metrics.changed(decided[-1])
-        _say_begun(begun)
-
-    def failed(error: Exception) -> None:
-        told = {
-            NothingWatchedError: metrics.no_challenger,
-            NoRolloutError: metrics.no_challenger,
-            ControllerError: metrics.change_failed,
-        }
-        next((how for kind, how in told.items() if isinstance(error, kind)), metrics.failed)(str(error))
-        say(str(error))
-
-    with metrics_at(settings, metrics_port, metrics) as address:
-        console.talk(f"metrics at http://{address}/metrics")
-        with contextlib.suppress(asyncio.CancelledError):
-            work = watching(settings, every_seconds=every_seconds, tell=tell, began=began, failed=failed)
-            asyncio.run(_until_told(work, signal.SIGINT, signal.SIGTERM))
-
-
-async def _until_told(work: Coroutine[Any, Any, T], *signs: signal.Signals) -> T:
-    """Run until it ends, or is cancelled by one of these signals."""
-    task = asyncio.ensure_future(work)
-    for sign in signs:
-        asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
-    return await task
-
-
-def _changed(change: Coroutine[Any, Any, T]) -> T:
-    """
-    Run a change of the model, which a signal does not leave half done.
-
-    Raises:
-        RolloutError: A signal ended it before an epoch was closed; its plan is given up.
-    """
-    try:
-        return asyncio.run(_until_told(change, signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    except asyncio.CancelledError as error:
-        raise EndedBySignalError from error
-
-
-def rollback(settings: Settings, *, why: str) -> None:
-    """Raises as `operations.rollback`."""
-
-    def tell(models: Models, words: str) -> None:
-        console.talk(_back(models, words))
-
-    _say_begun(_changed(operations.rollback(settings, why=why, tell=tell)))
-
-
-def finish(settings: Settings) -> None:
-    """Raises as `operations.finish`."""
-    epochs = _changed(operations.finish(settings))
-    console.talk(
-        f"epoch {epochs.newest}: {_decides(epochs.models(epochs.newest))}; nothing is held" if epochs.started else NOT_BEGUN
-    )
-
-
-def store(settings: Settings, bundle: Path) -> None:
-    """Raises as `operations.store`."""
-    console.talk(f"stored: {_named(operations.store(settings, bundle))} in {settings.rollout.bundles}")
-
-
-def status(settings: Settings, *, as_json: bool) -> None:
-    """Raises as `operations.status`."""
-    found = asyncio.run(operations.status(settings))
+def standing(settings: Settings, found: Standing, *, as_json: bool) -> None:
+    """Print which model decides where, what is planned and held, and what each worker says."""
     if as_json:
         console.show_json(_status(found))
         return
@@ -286,48 +226,40 @@ def _closing_seconds(found: Standing) -> float:
     return 0.0 if found.closed_at is None else max(0.0, time.time() - milliseconds(found.closed_at) / 1000)
 
 
-def log(settings: Settings, *, at: str | None, partition: int | None, as_json: bool) -> None:
-    """
-    Print the records, or which model decided at a time.
+def log(entries: Sequence[Entry], *, as_json: bool) -> None:
+    """Print the records."""
+    _print([(_line_of(entry), _value_of(entry)) for entry in entries], as_json=as_json)
 
-    Raises:
-        RolloutError: The time cannot be read or has not come yet, or there is no such partition.
-        NoRolloutError: There is no rollout, or the time lies before its first record.
-    """
-    entries, epochs = asyncio.run(operations.history(settings))
-    if at is None:
-        _print([(_line_of(entry), _value_of(entry)) for entry in entries], as_json=as_json)
-        return
-    if not epochs.started:
-        msg = "no rollout has begun, so the topic does not say which model decided"
-        raise NoRolloutError(msg)
-    moment_ms = _moment(at)
-    began = operations.begun_at(entries, moment_ms)
-    models = epochs.models(began.record.epoch)
-    value = {"at": timestamp(moment_ms), **_models(models), "since": timestamp(began.written_ms), "record": began.offset}
-    found = operations.first_events(settings, epochs, moment_ms, partition)
+
+def decided_at(found: DecidedAt, *, as_json: bool) -> None:
+    """Print which models decided at a moment, and the first events from then on."""
+    models, began, at = found.models, found.began, timestamp(found.moment_ms)
+    since = timestamp(began.written_ms)
     _print(
         [
-            (f"{value['at']}: epoch {models.epoch}, {_decides(models)}, since {value['since']} (record {began.offset})", value),
-            *((_line_then(then), _value_then(then)) for then in found),
+            (
+                f"{at}: epoch {models.epoch}, {_decides(models)}, since {since} (record {began.offset})",
+                {"at": at, **_models(models), "since": since, "record": began.offset},
+            ),
+            *((_line_of_event(event), _value_of_event(event)) for event in found.events),
         ],
         as_json=as_json,
     )
 
 
-def _line_then(then: Then) -> str:
-    place = f"  {_place(then.partition)}"
-    if not then.is_there:
-        return f"{place} of the topic {then.partition.topic_id}: that topic is gone, and no event of it can be asked for; its marks are in the log"
-    if then.models is None or then.written_ms is None:
+def _line_of_event(event: FirstEvent) -> str:
+    place = f"  {_place(event.partition)}"
+    if not event.is_there:
+        return f"{place} of the topic {event.partition.topic_id}: that topic is gone, and no event of it can be asked for; its marks are in the log"
+    if event.models is None or event.written_ms is None:
         return f"{place}: no event from then on"
-    return f"{place}: the first event from then on has offset {then.offset}, {timestamp(then.written_ms)}: epoch {then.models.epoch}, {_decides(then.models)}"
+    return f"{place}: the first event from then on has offset {event.offset}, {timestamp(event.written_ms)}: epoch {event.models.epoch}, {_decides(event.models)}"
 
 
-def _value_then(then: Then) -> dict[str, object]:
-    models = {"epoch": None, "champion": None, "challenger": None} if then.models is None else _models(then.models)
-    written = None if then.written_ms is None else timestamp(then.written_ms)
-    return {"partition": then.partition, "offset": then.offset, "written_at": written, **models}
+def _value_of_event(event: FirstEvent) -> dict[str, object]:
+    models = {"epoch": None, "champion": None, "challenger": None} if event.models is None else _models(event.models)
+    written = None if event.written_ms is None else timestamp(event.written_ms)
+    return {"partition": event.partition, "offset": event.offset, "written_at": written, **models}
 
 
 def _print(lines: Sequence[tuple[str, object]], *, as_json: bool) -> None:
@@ -336,37 +268,6 @@ def _print(lines: Sequence[tuple[str, object]], *, as_json: bool) -> None:
             console.show_json(value)
         else:
             console.show(words)
-
-
-def _moment(text: str) -> int:
-    """Unix milliseconds."""
-    try:
-        found = dt.datetime.fromisoformat(text)
-        # The same words mean the same moment on every machine.
-        known = found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
-        return int(known.timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        msg = f"{text!r} is no time. Next: write it as 2026-01-31T12:00Z."
-        raise RolloutError(msg) from error
-
-
-def _say_trying(bundle: Path) -> None:
-    console.talk(f"verifying {bundle}, for {TRIAL_SECONDS:.0f} s at most; then the workers do")
-
-
-def _say_begun(begun: Begun) -> None:
-    places = [f"{mark.at.topic}/{mark.at.partition}:{mark.offset}" for mark in begun.marks if mark.offset is not None]
-    console.talk(f"epoch {begun.models.epoch} has begun: {_decides(begun.models)}")
-    console.talk(f"  from {', '.join(places)} on; no event could begin for {begun.closed_seconds * 1000:.0f} ms")
-    if begun.by_another:
-        console.talk("  a worker or a `rollout watch` began it, since this command was late")
-    if abs(begun.ahead_seconds) > CLOCK_SECONDS:
-        console.talk(
-            f"  this machine's clock is wrong, or that of the brokers: it is {_off(begun.ahead_seconds)} theirs. The topic has their time; `at` and tokens "
-            "are by this one. Next: set the clock of this machine by a time server"
-        )
-    if not begun.workers:
-        console.talk("  the group has no worker now, so none was asked whether it is ready")
 
 
 def _named(bundle: BundleName) -> str:

@@ -1,28 +1,154 @@
-"""Runs a follower of the stream with a second bundle, serves its metrics, and prints what it has seen."""
+"""Lets a second bundle decide the past or the running stream, and prints or writes what it found."""
 
 import asyncio
 import contextlib
+import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import typer
 
+from tagstream.model_export.compare.comparison import Comparison
+from tagstream.model_export.report import comparison
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
+from tagstream.monitoring.quality.words import QualityTable
 from tagstream.stream import logs
-from tagstream.stream.cli.exits import EXIT_CONTRACT, note, stopping
+from tagstream.stream.cli.exits import EXIT_CONTRACT, EXIT_FAILED, EXIT_USAGE, fail, note, stopping
 from tagstream.stream.cli.show.metrics import metrics_at
+from tagstream.stream.decide.from_settings import decider_of
+from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.deliver import fatal
 from tagstream.stream.logs import logger
-from tagstream.stream.replay import ends, words
-from tagstream.stream.replay.shadow import Shadow, ShadowOrder, follow
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.terminal import console
+from tagstream.stream.shadow import ends
+from tagstream.stream.shadow.beside import Shadow, ShadowOrder, follow
+from tagstream.stream.shadow.ends import BundleEnd, End
+from tagstream.stream.shadow.past import Past, PastOrder, PastState, begun, fresh
+from tagstream.stream.shadow.span import Span, bound_of, span_of
+from tagstream.stream.terminal import console, progress
 from tagstream.stream.terminal.text import counted
+
+BEGINNING = "beginning"
+STOPPED = "stopped before the end: the counts are of the part that was decided"
 
 log = logger("tagstream.shadow")
 
 
-def shadow(settings: Settings, bundle: str, order: ShadowOrder, *, metrics_port: int, as_json: bool) -> None:
+def past(settings: Settings, order: PastOrder, *, html: Path | None, as_json: bool) -> None:
+    """Raises as `span_of`, `ends.bundle_of`, `ends.recorded` and `Past.run`."""
+    if html is not None:
+        _require_pages()
+    if order.against == ends.RECORDED:
+        settings = ends.as_workers_decide(settings)
+    span = span_of(
+        settings,
+        None if order.since in {None, BEGINNING} else bound_of(order.since, "--since"),
+        None if order.until is None else bound_of(order.until, "--until"),
+    )
+    if span.gone:
+        note(
+            f"{span.gone:,} offsets of --since are not in {settings.topics.content} any more: the range begins with the oldest event"
+        )
+    new = ends.decider_named(settings, order.bundle)
+    old = _old_end(settings, order, new, span)
+    asked = _asked(settings, order, new, old)
+    state = begun(order.state, asked) or fresh(span, asked)
+    known = ends.answers(settings)
+    if known.why:
+        note(f"no answers of people are counted: {known.why}")
+    run = Past(settings, order, new=new, old=old, sample=ends.Sample(settings, order.sample), answers=known)
+    with stopping() as stop, progress.rows("shadow", size=float(span.offsets)) as told:
+        asyncio.run(run.run(state, stop, told=told))
+    _show_past(state, new, old, html=html, as_json=as_json)
+    if not state.is_finished:
+        goes_on = "the same command goes on" if order.state is not None else "with --state FILE the same command would go on"
+        fail(f"{STOPPED}; {goes_on}.", EXIT_FAILED)
+
+
+def _old_end(settings: Settings, order: PastOrder, new: Decider, span: Span) -> End:
+    if order.against == ends.RECORDED:
+        found = ends.recorded(settings, span.since_ms, ends.Sample(settings, order.sample))
+        if found.unreadable:
+            note(
+                f"{counted(found.unreadable, 'record')} of the topics of decisions cannot be read as decisions, and are left out"
+            )
+        return found
+    chosen = settings.model_copy(update={"decider": "model"})
+    old = decider_of(chosen) if order.against is None else ends.decider_named(settings, order.against)
+    ends.require_same_labels(new, old)
+    return BundleEnd(settings, old)
+
+
+def _asked(settings: Settings, order: PastOrder, new: Decider, old: End) -> dict[str, str]:
+    given: dict[str, Any] = {
+        "brokers": settings.brokers,
+        "topics.content": settings.topics.content,
+        "the new bundle": new.model.identity,
+        "the old end": old.identity,
+        "confidence_threshold": settings.confidence_threshold,
+        "--since": order.since,
+        "--until": order.until,
+        "--sample": order.sample,
+        "--rows": order.rows,
+        "--with-text": order.with_text,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _show_past(state: PastState, new: Decider, old: End, *, html: Path | None, as_json: bool) -> None:
+    found = state.comparison
+    said = comparison.sentences(found, new=ends.named_model(new), old=old.name)
+    if not state.is_finished:
+        said = [f"{STOPPED[0].upper()}{STOPPED[1:]}.", *said]
+    made = comparison.tables(found)
+    if as_json:
+        console.show_json(_record(state, found, new, old))
+    else:
+        _print(made, said)
+    if html is not None:
+        title = f"{new.model.name} {new.model.version}: shadow over the past"
+        _write(html, comparison.page(title, new.model.digest, said, made))
+
+
+def _print(tables: Sequence[QualityTable], sentences: Sequence[str]) -> None:
+    for table in tables:
+        console.show_table(table.title, table.head, table.rows, note=table.note)
+    for sentence in sentences:
+        console.show(sentence)
+
+
+def _record(state: PastState, found: Comparison, new: Decider, old: End) -> dict[str, Any]:
+    return {
+        "new": new.model,
+        "old": old.identity,
+        "first": state.first,
+        "last": state.last,
+        "finished": state.is_finished,
+        **found.as_json(),
+    }
+
+
+def _require_pages() -> None:
+    if importlib.util.find_spec("jinja2") is None:
+        from tagstream.model_export.extras import install
+
+        fail(f"a page needs the extra `review`, and jinja2 is not installed. Next: {install('review')}", EXIT_USAGE)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(
+            f"{path} cannot be written: {error.strerror}. Next: name a file in a folder that this user may write to.",
+            EXIT_FAILED,
+        )
+    console.talk(f"wrote {path}")
+
+
+def beside(settings: Settings, bundle: str, order: ShadowOrder, *, metrics_port: int, as_json: bool) -> None:
     """Raises as `follow` and `ends.decider_named`."""
     logs.configure(level=settings.log_level, form=settings.log_format)
     challenger = ends.decider_named(settings, bundle)
@@ -35,7 +161,7 @@ def shadow(settings: Settings, bundle: str, order: ShadowOrder, *, metrics_port:
 
     with stopping() as stop:
         found = asyncio.run(follow(settings, order, challenger, stop, serve=served))
-    _show(found, new=ends.named_model(challenger), as_json=as_json)
+    _show_beside(found, new=ends.named_model(challenger), as_json=as_json)
     different = found.tally.different
     if different:
         note(
@@ -51,7 +177,7 @@ def shadow(settings: Settings, bundle: str, order: ShadowOrder, *, metrics_port:
         raise typer.Exit(code)
 
 
-def _show(found: Shadow, *, new: str, as_json: bool) -> None:
+def _show_beside(found: Shadow, *, new: str, as_json: bool) -> None:
     tally = found.tally
     if as_json:
         console.show_json(
@@ -63,16 +189,15 @@ def _show(found: Shadow, *, new: str, as_json: bool) -> None:
             }
         )
         return
-    for table in words.tables(tally.counts):
-        console.show_table(table.title, table.head, table.rows, note=table.note)
-    for sentence in words.sentences(tally.counts, new=new, old="the champion"):
-        console.show(sentence)
+    said = comparison.sentences(tally.counts, new=new, old="the champion")
     if tally.failures:
-        console.show(
-            "The challenger failed: " + ", ".join(f"{kind} {events:,}" for kind, events in tally.failures.items()) + "."
-        )
-    console.show(f"People are asked about {counted(tally.asked, 'disagreement')}.")
-    console.show(
-        f"The champion here beside what was published: {tally.equal:,} equal to the byte, {tally.different:,} different, "
-        f"{tally.unchecked:,} not found."
-    )
+        failed = ", ".join(f"{kind} {events:,}" for kind, events in tally.failures.items())
+        said.append(f"The challenger failed: {failed}.")
+    said += [
+        f"People are asked about {counted(tally.asked, 'disagreement')}.",
+        (
+            f"The champion here beside what was published: {tally.equal:,} equal to the byte, {tally.different:,} different, "
+            f"{tally.unchecked:,} not found."
+        ),
+    ]
+    _print(comparison.tables(tally.counts), said)

@@ -20,7 +20,7 @@ from tagstream.stream.contract.rollout import RolloutRecordError
 from tagstream.stream.kafka import admin, errors
 from tagstream.stream.kafka.credentials import client_options
 from tagstream.stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, Role, lines, rights
-from tagstream.stream.rollout import operations
+from tagstream.stream.rollout import change
 from tagstream.stream.rollout.presence import rollout_topic
 from tagstream.stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
@@ -263,7 +263,7 @@ def test_a_controller_is_told_each_right_that_it_lacks(
 
     def refused(lacked: Right) -> None:
         with pytest.raises(errors.NotAuthorizedError) as found:
-            asyncio.run(operations.promote(settings, bundle, without_workers=True))
+            asyncio.run(change.promote(settings, bundle, without_workers=True))
         assert f"user '{user}' is not authorised for" in str(found.value)
         assert f"on the {lacked.resource} '{lacked.name}'" in str(found.value)
         assert "kafka-acls.sh" in str(found.value)
@@ -285,7 +285,7 @@ def test_a_controller_is_told_each_right_that_it_lacks(
     ):
         refused(lacked)
         secure.cluster.allow(user, [lacked])
-    assert asyncio.run(operations.promote(settings, bundle, without_workers=True)).models.champion.version == "2"
+    assert asyncio.run(change.promote(settings, bundle, without_workers=True)).models.champion.version == "2"
 
 
 def test_a_topic_of_a_rollout_that_is_hidden_from_its_workers_is_a_lost_one(secure: Secure) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tagstream.model_export.bundle.model import Classifier, Prediction
 from tagstream.stream.cli.main import app
 from tagstream.stream.decide.pipeline import Decider
-from tagstream.stream.replay import ends
+from tagstream.stream.shadow import ends
 
 SLEEP_SECONDS = 0.2
 

@@ -21,7 +21,8 @@ from tagstream.stream.contract.rollout import (
     RolloutRecord,
     write_rollout,
 )
-from tagstream.stream.rollout.control import content_partitions
+from tagstream.stream.kafka.admin import admin
+from tagstream.stream.rollout.content_ends import content_partitions
 from tagstream.stream.settings.settings import Settings
 from tests.data import make_tiny_bundle
 from tests.data.make_endless_bundle import endless
@@ -140,7 +141,8 @@ def test_a_worker_that_starts_with_a_bundle_that_does_not_end_says_so_and_ends(
     good.ask_to_end()
     assert ended(good) == 0
     planned_by_another(rollout_settings, rollout_environ, tagstream, endless_bundle, 2)
-    places = sorted(content_partitions(rollout_settings), key=lambda place: place.partition)
+    with admin(rollout_settings) as client:
+        places = sorted(content_partitions(rollout_settings, client), key=lambda place: place.partition)
     marks = Marks(epoch=2, at=AT, by="older", marks=tuple(Mark(at=place, offset=0) for place in places))
     written(rollout_settings, Close(epoch=2, at=AT, by="older"), marks)
     by_epoch = started(processes, rollout_environ, endless_bundle.path.parent / "b.log")

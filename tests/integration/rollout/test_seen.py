@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.monitoring.vocabulary import Arm, PlanState
 from tagstream.stream.kafka.admin import admin
+from tagstream.stream.rollout.change import store
 from tagstream.stream.rollout.control import controlling
-from tagstream.stream.rollout.operations import store
 from tagstream.stream.settings.settings import Settings
 from tests.integration.command_line import Command
 from tests.integration.rollout.conftest import Producer, StartReal, altered, begin_group, judged

@@ -15,8 +15,8 @@ from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import BundleName, Challenger, Partition, WorkerState
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError, unreachable
-from tagstream.stream.rollout import operations
-from tagstream.stream.rollout.control import ContentOnKafka, RolloutWriter, controlling
+from tagstream.stream.rollout.content_ends import ContentOnKafka
+from tagstream.stream.rollout.control import controlling
 from tagstream.stream.rollout.controller import (
     Controller,
     FencedError,
@@ -26,7 +26,9 @@ from tagstream.stream.rollout.controller import (
     Readiness,
 )
 from tagstream.stream.rollout.gate import Gate
+from tagstream.stream.rollout.standing import standing_of
 from tagstream.stream.rollout.topic import rollout_reader
+from tagstream.stream.rollout.writer import RolloutWriter
 from tagstream.stream.settings.settings import Settings
 from tests.waiting import HANG_SECONDS
 
@@ -228,7 +230,7 @@ def test_the_status_says_what_is_held_since_when_and_where_epochs_begin(
         async with controller(settings) as one:
             await one.begin()
             await one.start(OLD, settings.group)
-            before = await operations.status(settings)
+            before = await standing_of(settings)
             assert (before.closed_at, before.unlisted, before.waiting) == (None, [], {})
 
             async def dies(_: int) -> None:
@@ -237,14 +239,14 @@ def test_the_status_says_what_is_held_since_when_and_where_epochs_begin(
             monkeypatch.setattr(one, "_mark", dies)
             with pytest.raises(ConnectionError):
                 await one.change(NEW)
-        closing = await operations.status(settings)
+        closing = await standing_of(settings)
         assert (closing.epochs.closing, closing.closed_at) == (1, MOMENT)
         assert closing.waiting is not None
         assert closing.waiting[settings.topics.content, 0] == 3
         async with controller(settings) as two:
             await two.begin()
         add_partition(settings)
-        added = await operations.status(settings)
+        added = await standing_of(settings)
         assert [place.partition for place in added.unlisted] == [settings.topic_partitions]
         assert added.waiting == {(settings.topics.content, settings.topic_partitions): 0}
         first = min(added.epochs.partitions, key=lambda place: place.partition)

@@ -23,8 +23,9 @@ from tagstream.stream.contract.rollout import Verdict
 from tagstream.stream.contract.shadow import Shadowed, ShadowSide, read_shadowed, write_shadowed
 from tagstream.stream.decide.pipeline import Draw
 from tagstream.stream.rollout import watched
-from tagstream.stream.rollout.operations import Begun, history
-from tagstream.stream.rollout.verdict import Decision
+from tagstream.stream.rollout.control import Begun
+from tagstream.stream.rollout.history import history
+from tagstream.stream.rollout.verdict import RolloutStep
 from tagstream.stream.rollout.watch import Judged, Watch
 from tagstream.stream.settings.settings import Settings
 from tests.data import make_tiny_bundle
@@ -144,7 +145,7 @@ def test_people_decide_which_of_two_models_stays(
     assert begun.models.challenger is None
     entries, _ = asyncio.run(history(rollout_settings))
     verdicts = [entry.record for entry in entries if isinstance(entry.record, Verdict)]
-    assert [(one.epoch, one.decision) for one in verdicts] == [(1, Decision(decision))]
+    assert [(one.epoch, one.decision) for one in verdicts] == [(1, RolloutStep(decision))]
     assert any(gate.name == "answers" and gate.figures["answers"] == DISAGREEMENTS for gate in verdicts[0].gates)
     late = tagstream("rollout", "verdict", environ=rollout_environ)
     assert (late.returncode, b"no challenger decides" in late.stderr) == (1, True)

@@ -1,5 +1,7 @@
 """The files of wheel and sdist."""
 
+import hashlib
+import json
 import re
 import subprocess
 import tarfile
@@ -7,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from deploy.release import distributions
 from deploy.release.distributions import Distributions
@@ -19,9 +23,11 @@ pytestmark = pytest.mark.slow
 ONLY_IN_A_CHECKOUT = {
     ".dockerignore",
     ".env",
+    "CODE_OF_CONDUCT.md",
     "CONTRIBUTING.md",
     "Dockerfile",
     "Makefile",
+    "SUPPORT.md",
     "benchmarks",
     "conftest.py",
     "deploy",
@@ -50,6 +56,25 @@ def test_the_wheel_claims_one_name_and_holds_files_alone(built: Distributions) -
     assert len(names) == len(set(names))
     assert [member.filename for member in members if (member.external_attr >> 28) not in {0o10, 0}] == []
     assert [name for name in names if re.search(r"(^|/)(tests?|__pycache__)/|(^|/)(test_\w+|conftest)\.py$|\.pyc$", name)] == []
+
+
+def test_the_wheel_lists_what_it_holds_that_others_made(built: Distributions) -> None:
+    """The one list of PEP 770 holds by its schema, names the wheel's version, and has the sums of the model's files in the wheel."""
+    with zipfile.ZipFile(built.wheel) as wheel:
+        (name,) = [name for name in wheel.namelist() if ".dist-info/sboms/" in name]
+        text = wheel.read(name).decode()
+        found = json.loads(text)
+        (model,) = found["components"]
+        sums = {one["name"]: hashlib.sha256(wheel.read(one["name"])).hexdigest() for one in model["components"]}
+        folder = "tagstream/model_export/bundles/default/"
+        files = {name for name in wheel.namelist() if name.startswith(folder)}
+    assert JsonStrictValidator(SchemaVersion.from_version(found["specVersion"])).validate_str(text) is None
+    about = found["metadata"]["component"]
+    assert [about["name"], about["version"]] == built.wheel.name.split("-")[:2]
+    assert sums.keys() == files - {f"{folder}bundle.json"}
+    assert sums == {one["name"]: one["hashes"][0]["content"] for one in model["components"]}
+    (base,) = model["pedigree"]["ancestors"]
+    assert base["name"] in (ROOT / "NOTICE").read_text(encoding="utf-8")
 
 
 def test_the_wheel_has_every_file_of_the_rooms_and_every_page(built: Distributions, tracked: set[str]) -> None:

@@ -34,6 +34,10 @@ case $1 in
   run) while [ "$1" != tagstream:{version} ]; do shift; done; shift; exec {command} "$@" ;;
 esac
 """
+# It lists what it was told to read.
+SYFT = """#!/bin/sh
+[ "$1 $2 $4" = "scan --quiet --output" ] && test -s "${3#docker-archive:}" && echo "$3" > "${5#cyclonedx-json@1.6=}"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +85,10 @@ def engine_of(folder: Path, monkeypatch: pytest.MonkeyPatch, command: Path, *, i
 def test_a_release_has_its_files_and_their_sums(
     clone: Path, installed: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wheel, sdist, image, list of packages, notes with the changes, and sums of all of them, that hold."""
+    """Wheel, sdist, image, lists of packages, notes with the changes, and sums of all of them, that hold."""
     told = engine_of(tmp_path, monkeypatch, installed.folder / "bin" / "tagstream")
+    (tmp_path / "syft").write_text(SYFT, encoding="utf-8")
+    (tmp_path / "syft").chmod(0o755)
     found = image.engine()
     assert found == "docker"
     steps: list[str] = []
@@ -93,6 +99,7 @@ def test_a_release_has_its_files_and_their_sums(
         f"tagstream-{VERSION}-py3-none-any.whl",
         f"tagstream-{VERSION}.tar.gz",
         f"tagstream-{VERSION}-image.tar",
+        f"tagstream-{VERSION}-image-cyclonedx.json",
         f"tagstream-{VERSION}-cyclonedx.json",
         "RELEASE.md",
     }
@@ -142,6 +149,14 @@ def test_a_wheel_that_decides_otherwise_is_not_released(clone: Path, monkeypatch
     with pytest.raises(ReleaseError, match=r"140 decisions on 140 rows of .*, 1 of them different, the first in row 7\. Next:"):
         release(clone, VERSION, engine=None, prepare=lent)
     assert list((clone / "dist").iterdir()) == []
+
+
+def test_an_image_has_no_list_where_nothing_can_list_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release without the program is one without the list."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    made = image.Image(engine="docker", name="tagstream:1", digest="sha256:0", file=tmp_path / "tagstream-1-image.tar")
+    assert image.write_list(made) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_engine_that_does_not_answer_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import yaml
 from docs.generate import alerts, boards, metrics_page, settings_page
 from docs.generate.__main__ import ROOT, check, write
 from tagstream.monitoring.alarms import GROUPS, Alert
-from tagstream.monitoring.limits import LABEL_PSI
+from tagstream.monitoring.figures.limited import LABEL_MIX
 from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, TOKENS_PER_WORD
 from tagstream.monitoring.vocabulary import DriftScore
 from tagstream.stream.settings.reference import SUBJECTS
@@ -195,7 +195,7 @@ def test_a_panel_has_the_lines_and_runbooks_of_its_alarms() -> None:
         for panel in row
         if panel.title == "Drift of the label mix (PSI)"
     )
-    assert [line.value for line in panel.lines] == [LABEL_PSI]
+    assert [line.value for line in panel.lines] == [LABEL_MIX.limit]
     assert panel.description.endswith("Alerts: PredictionDrift (docs/runbooks/PredictionDrift.md)")
 
 

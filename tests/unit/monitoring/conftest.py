@@ -11,7 +11,7 @@ from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.quality.metrics import QualityMetrics
-from tagstream.stream.rollout.verdict import Decision
+from tagstream.stream.rollout.verdict import RolloutStep
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,7 +29,7 @@ def series() -> dict[str, list[dict[str, str]]]:
     QualityMetrics(registry, labels=manifest["labels"])
     HttpMetrics(registry, metrics.traces).started(most_waiting=7)
     ShadowMetrics(registry, labels=manifest["labels"])
-    ControllerMetrics(registry, decisions=tuple(Decision))
+    ControllerMetrics(registry, decisions=tuple(RolloutStep))
     found: dict[str, list[dict[str, str]]] = {}
     for metric in registry.collect():
         for sample in metric.samples:

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 
 from tagstream.stream.contract.rollout import Partition
 from tagstream.stream.kafka.consumer_group import look
-from tagstream.stream.rollout.control import ContentOnKafka
+from tagstream.stream.rollout.content_ends import ContentOnKafka
 from tests.faults.epochs.controller import main
 from tests.faults.worker.faulty import in_a_sentence
 

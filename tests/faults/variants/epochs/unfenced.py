@@ -5,7 +5,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-import tagstream.stream.rollout.control
+import tagstream.stream.rollout.writer
 from tests.faults.epochs.controller import main
 from tests.faults.worker.faulty import in_a_sentence
 
@@ -16,5 +16,5 @@ def producer(*, transactional_id: str, **options: Any) -> AIOKafkaProducer:
 
 
 if __name__ == "__main__":
-    tagstream.stream.rollout.control.AIOKafkaProducer = producer
+    tagstream.stream.rollout.writer.AIOKafkaProducer = producer
     in_a_sentence(main)

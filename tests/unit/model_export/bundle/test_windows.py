@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import parse, render
-from tagstream.model_export.bundle.model import OnnxClassifier
+from tagstream.model_export.bundle.model import Logits, OnnxClassifier
 from tagstream.monitoring.vocabulary import MOST_WINDOWS
 
 WORDS = ("images", "translation", "deploying", "games", "attention", "walk", "river", "pixels", "notes", "graph")
@@ -47,8 +47,9 @@ def test_the_mean_of_the_windows_decides_alone_or_in_a_batch(
     for text, found in zip(batch, together, strict=True):
         encoding = classifier._tokenizer.encode(text)
         parts = [encoding, *encoding.overflowing][:windows]
-        (logits,) = classifier._logits([encoding])
-        alone = np.array([plain._logits([part])[0][0] for part in parts], dtype=np.float64)
+        logits: list[Logits] = []
+        classifier.classify([text], logits=logits)
+        alone = np.array([plain._session.run(["logits"], plain._inputs([part.ids]))[0][0] for part in parts], dtype=np.float64)
         assert logits[0].tolist() == alone.mean(axis=0).astype(np.float32).tolist()
         assert found.tokens == sum(len(part.ids) for part in parts)
         assert found.truncated == (len(encoding.overflowing) >= len(parts))

@@ -116,6 +116,33 @@ def test_others_are_judged_on_the_rows_that_part_them(found: measured.Measured) 
     assert found.bundle.parts["corpus_test"].versus is None
 
 
+def test_beside_another_bundle_each_row_is_counted_as_events_of_the_stream_are() -> None:
+    """Who alone is right is the paired test's own count; doors are those of the thresholds; slices and words are those of a shadow."""
+    other = model("theirs", wrong=10, kind=contestants.BUNDLE, threshold=0.5)
+    said = record(model("ours", wrong=4, kind=contestants.BUNDLE), model("rival", wrong=30), other)
+    rival, theirs = (one.parts["corpus_test"] for one in said.others)
+    assert rival.versus is not None
+    assert theirs.versus is not None
+    assert rival.versus.comparison is None
+    found, test = theirs.versus.comparison, theirs.versus.test
+    assert found is not None
+    assert (found.compared, found.discordant, found.answered) == (80, 6, 6)
+    assert (found.new_right, found.old_right) == (test.only_ours, test.only_theirs) == (6, 0)
+    ours = said.bundle.parts["corpus_test"]
+    assert (found.compared - found.new_review, found.compared - found.old_review) == (
+        ours.published.kept,
+        theirs.published.kept,
+    )
+    assert (found.moved, found.same) == (4, 0)
+    assert {name: count.compared for name, count in found.slices["text"].items()} == {
+        each.name: each.rows for each in ours.slices if each.group == "text"
+    }
+    (line,) = [each for each in said.records() if each["record"] == "comparison"]
+    assert (line["model"], line["against"], line["discordant"], line["old_digests"]) == ("theirs", "ours", 6, {})
+    sentence = "80 rows of the corpus test decided by ours and by theirs: 0 alike in every figure, 6 with another tag, 4 with another door."
+    assert sentence in terminal.as_text(said)
+
+
 def test_a_better_model_is_said_to_be_better() -> None:
     """The verdict speaks of the bundle, not of the other model."""
     beaten = record(model("ours", wrong=30, kind=contestants.BUNDLE), model("perfect"))

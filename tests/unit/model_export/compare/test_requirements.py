@@ -28,7 +28,8 @@ def measured_once() -> Measured:
     """A bundle with an error in nine rows, beside a bundle with an error in two and a network; judged on `corpus_test`."""
     made = evaluation()
     bundle, worse, network = made.models
-    return replace(made, models=(bundle, replace(worse, kind=contestants.BUNDLE), network))
+    others = (replace(worse, kind=contestants.BUNDLE), replace(network, kind=contestants.NETWORK))
+    return replace(made, models=(bundle, *others))
 
 
 @pytest.fixture

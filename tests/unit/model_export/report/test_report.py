@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tagstream.model_export.compare import measured, requirements
-from tagstream.model_export.report import plots, report
+from tagstream.model_export.report import plots, report, terminal
 from tagstream.stream.cli.main import app
 from tagstream.stream.cli.models import needs
 from tagstream.stream.cli.models.evaluate import path_and_name
@@ -104,6 +104,23 @@ def test_page_says_what_the_record_says(folder: Path, found: measured.Measured) 
     assert found.digest in text
     figure = found.bundle.parts["corpus_test"].evaluation.weighted_f1
     assert re.search(rf"1 of 2 hold.*f1>=0\.99: it is {figure}\s*missed", text, re.DOTALL)
+
+
+def test_the_report_has_the_comparison_with_another_bundle(folder: Path, found: measured.Measured) -> None:
+    """Beside a bundle, and not beside the rival: the sentences and tables of the terminal, in the page and in the Markdown, and the record."""
+    versus = found.others[1].parts["corpus_test"].versus
+    assert versus is not None
+    assert versus.comparison is not None
+    (told,) = terminal.of_evaluation(found)
+    text = Page((folder / "report.html").read_text(encoding="utf-8")).text
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    assert all(sentence in text for sentence in told.sentences)
+    assert f"Of {versus.comparison.discordant} discordant {versus.comparison.discordant} have an answer" in markdown
+    assert {"Tags: old in rows, new in columns", "Slices: text"} <= {table.title for table in told.tables}
+    assert all(table.title in text and f"**{table.title}**" in markdown for table in told.tables)
+    records = [json.loads(line) for line in (folder / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()]
+    (record,) = [each for each in records if each["record"] == "comparison"]
+    assert (record["model"], record["moved"]) == (NASTY, versus.comparison.moved)
 
 
 def test_names_are_names_and_nothing_else(folder: Path) -> None:

@@ -3,14 +3,16 @@
 import pytest
 
 from tagstream.monitoring.figures import history as module
-from tagstream.monitoring.figures.history import History, Windows
-from tagstream.monitoring.figures.snapshot import of_families
+from tagstream.monitoring.figures.history import History
+from tagstream.monitoring.figures.scrape import of_families
+from tagstream.monitoring.figures.windows import Windows, windows
 from tests.observations import Stream
 
 
 def look(kept: History, *streams: Stream) -> Windows:
     """All of these workers, now."""
-    return kept.see({str(number): of_families(one.registry.collect(), at=one.now) for number, one in enumerate(streams)})
+    now = {str(number): of_families(one.registry.collect(), at=one.now) for number, one in enumerate(streams)}
+    return windows(kept.see(now))
 
 
 def test_the_first_look_knows_everything_since_the_start_and_no_flow() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from tagstream.monitoring.comparison import ks, psi, psi_terms
+from tagstream.monitoring.figures.scrape import Scrape, of_families
 from tagstream.monitoring.figures.snapshot import Histogram as Read
 from tagstream.monitoring.figures.snapshot import (
     NotMetricsError,
@@ -16,7 +17,6 @@ from tagstream.monitoring.figures.snapshot import (
     Snapshot,
     bins,
     difference,
-    of_families,
     parse,
     pool,
 )
@@ -26,9 +26,14 @@ PREDICTIONS = "tagstream_predictions_total"
 CONFIDENCE = "tagstream_confidence_ratio"
 
 
-def snapshot(stream: Stream) -> Snapshot:
+def scrape(stream: Stream) -> Scrape:
     """The stream's registry, without the way through a text."""
     return of_families(stream.registry.collect(), at=stream.now)
+
+
+def snapshot(stream: Stream) -> Snapshot:
+    """The stream's registry, to be read."""
+    return pool([scrape(stream)])
 
 
 def text(stream: Stream) -> str:
@@ -40,7 +45,7 @@ def test_a_text_and_its_registry_are_the_same_snapshot() -> None:
     """The text and the registry of a worker give the same snapshot."""
     stream = Stream()
     stream.run(30)
-    assert parse(text(stream), at=stream.now) == snapshot(stream)
+    assert parse(text(stream), at=stream.now) == scrape(stream)
 
 
 def test_only_what_concerns_the_stream_is_kept() -> None:
@@ -61,7 +66,7 @@ def test_what_is_no_metrics_of_a_worker_is_refused_with_a_reason(wrong: str) -> 
 
 def test_what_is_not_there_is_none_and_never_an_error() -> None:
     """A series that an older worker lacks gives None instead of an error."""
-    old = parse("# TYPE tagstream_events_received_total counter\ntagstream_events_received_total 3\n", at=1.0)
+    old = pool([parse("# TYPE tagstream_events_received_total counter\ntagstream_events_received_total 3\n", at=1.0)])
     assert old.counter(PREDICTIONS) is None
     assert old.counter_by(PREDICTIONS, "label") == {}
     assert old.histogram(CONFIDENCE) is None
@@ -77,7 +82,7 @@ def test_counters_of_several_workers_are_added_up_and_gauges_stand_side_by_side(
     streams = [Stream(seed=seed) for seed in range(4)]
     for stream in streams:
         stream.run(20)
-    one, four = snapshot(streams[0]), pool([snapshot(stream) for stream in streams])
+    one, four = snapshot(streams[0]), pool([scrape(stream) for stream in streams])
     assert four.workers == 4
     assert four.counter("tagstream_events_received_total") == 4 * (one.counter("tagstream_events_received_total") or 0)
     assert len(four.gauge("tagstream_assigned_partitions")) == 4
@@ -95,9 +100,9 @@ def test_a_difference_has_the_events_of_its_span_alone() -> None:
     """A difference has only the events of its span."""
     stream = Stream()
     stream.run(100)
-    before = snapshot(stream)
+    before = scrape(stream)
     stream.run(10, rate=7)
-    span = difference(snapshot(stream), before)
+    span = pool([difference(scrape(stream), before)])
     assert span.seconds == pytest.approx(10)
     assert span.counter("tagstream_events_received_total") == 70
     assert span.rate("tagstream_events_received_total") == pytest.approx(7)
@@ -111,7 +116,7 @@ def test_a_worker_that_was_started_anew_counts_from_its_start() -> None:
     stream, again = Stream(), Stream(start=1_764_000_050.0)
     stream.run(100)
     again.run(10)
-    span = difference(snapshot(again), snapshot(stream))
+    span = pool([difference(scrape(again), scrape(stream))])
     assert span.counter("tagstream_events_received_total") == 200
     assert span.seconds == pytest.approx(10)
 
@@ -119,11 +124,11 @@ def test_a_worker_that_was_started_anew_counts_from_its_start() -> None:
 def test_a_sum_that_falls_is_no_new_start() -> None:
     """A falling sum is no restart, because it may add negative values."""
 
-    def made(total: float) -> Snapshot:
+    def made(total: float) -> Scrape:
         counters = {"tagstream_x_bucket": {(("le", "+Inf"),): 2.0}, "tagstream_x_sum": {(): total}}
-        return Snapshot(at=5.0, seconds=5.0, workers=1, counters=counters, gauges={})
+        return Scrape(at=5.0, seconds=5.0, counters=counters, gauges={})
 
-    span = difference(made(-9.0), made(-3.0))
+    span = pool([difference(made(-9.0), made(-3.0))])
     assert span.counter("tagstream_x_sum") == -6.0
     assert span.counter("tagstream_x_bucket") == 0.0
 
@@ -134,7 +139,7 @@ def test_shares_and_distances_are_those_of_the_raw_events() -> None:
     counts = Counter("tagstream_predictions", "Decisions.", ["label"], registry=registry)
     for label, count in zip("abcd", (10, 30, 20, 40), strict=True):
         counts.labels(label).inc(count)
-    found = of_families(registry.collect(), at=1.0).counter_by(PREDICTIONS, "label")
+    found = pool([of_families(registry.collect(), at=1.0)]).counter_by(PREDICTIONS, "label")
     share = {label: count / sum(found.values()) for label, count in found.items()}
     reference = {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}
     by_hand = sum(
@@ -184,7 +189,7 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(values: list[float], q: f
     histogram = Histogram("tagstream_h", "Values.", buckets=(1, 2, 10), registry=registry)
     for value in values:
         histogram.observe(value)
-    read = of_families(registry.collect(), at=1.0).histogram("tagstream_h")
+    read = pool([of_families(registry.collect(), at=1.0)]).histogram("tagstream_h")
     assert read is not None
     found = read.quantile(q)
     true = sorted(values)[math.ceil(q * len(values)) - 1]

@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from docs.generate.alerts import expected
-from tagstream.monitoring import limits
+from tagstream.monitoring.figures.limited import REVIEW_BUDGET
 from tagstream.stream.cli.main import app
 from tests.waiting import HANG_SECONDS
 
@@ -176,8 +176,8 @@ def test_nothing_is_said_of_one_worker_where_the_whole_is_meant(name: str) -> No
 
 
 def test_the_budget_of_reviews_is_one_number() -> None:
-    """The review budget in recording.yml is that of `monitoring/limits.py`."""
-    assert RECORDED["job:tagstream_review_budget:ratio"].startswith(f"{limits.REVIEW_RATIO} *")
+    """The review budget in recording.yml is that of the figure's record."""
+    assert RECORDED["job:tagstream_review_budget:ratio"].startswith(f"{REVIEW_BUDGET.limit} *")
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tagstream.monitoring.figures.compute import figures
 from tagstream.monitoring.figures.figures import LabelFigures, leading
 from tagstream.monitoring.figures.history import History
-from tagstream.monitoring.figures.snapshot import of_families
+from tagstream.monitoring.figures.scrape import of_families
 from tagstream.monitoring.health import STARTING, Verdict
 from tagstream.monitoring.screen import DASH, screen
 from tagstream.monitoring.server.server import serve
@@ -323,7 +323,7 @@ def test_at_160_columns_labels_and_sentences_are_whole() -> None:
     made.run(100, drift=1.0)
     text = "\n".join(drawn(of(made), 160))
     assert all(label in text for label in LABELS)
-    assert "of the texts are in another language or format" in text
+    assert "The language or the format of the texts has changed" in text
     assert "…" not in text
 
 

@@ -417,3 +417,21 @@ def test_settings_on_a_terminal_are_a_table(monkeypatch: pytest.MonkeyPatch, cap
     shown = capsys.readouterr().out
     assert all(column in shown.splitlines()[1] for column in ("setting", "value", "meaning and range"))
     assert " = " not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--against", "recorded", "--with-text"), "--against, --with-text: only for a comparison over the past. Next:"),
+        (("--rows", "rows.jsonl", "--sample", "1"), "--rows: only for a comparison over the past. Next:"),
+        (
+            ("--since", "beginning", "--ask", "0", "--max", "3", "--metrics-port", "0", "--from-beginning"),
+            "--ask, --from-beginning, --max, --metrics-port: only for a follower beside the running stream",
+        ),
+        (("--until", "0:10", "--ask", "0.5"), "--ask: only for a follower beside the running stream"),
+    ],
+)
+def test_the_past_and_the_running_stream_have_options_of_their_own(words: tuple[str, ...], said: str) -> None:
+    """`rollout shadow` refuses an option of the one in the other by its name, before a bundle is read or a broker asked."""
+    done = run("rollout", "shadow", "no-such-bundle", *words)
+    assert (done.exit_code, said in done.output, "Next: " in done.output) == (2, True, True), done.output

@@ -9,7 +9,7 @@ import pytest
 
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
 from tagstream.model_export.data.reader import RowsError
-from tagstream.monitoring import limits
+from tagstream.monitoring.figures.limited import DEAD_LETTERS
 from tagstream.stream.contract.event import ContentEvent, Record, decode
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.demo import samples
@@ -53,7 +53,7 @@ def test_one_sample_in_125_is_malformed_at_a_steady_cadence() -> None:
     mixed = itertools.islice(samples.mix(samples.load_events(), samples.load_malformed()), 1_000)
     places = [number for number, sample in enumerate(mixed, 1) if sample.code is not None]
     assert places == list(range(125, 1_001, 125))
-    assert len(places) / 1_000 < limits.DEAD_LETTER_RATIO
+    assert len(places) / 1_000 < DEAD_LETTERS.limit
 
 
 def test_the_samples_come_in_one_order_that_mixes_their_sources() -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from tagstream.monitoring.figures.compute import figures
 from tagstream.monitoring.figures.figures import Figures
 from tagstream.monitoring.figures.history import History
-from tagstream.monitoring.figures.snapshot import of_families
+from tagstream.monitoring.figures.scrape import of_families
 from tagstream.monitoring.top.panel import Frame
 from tagstream.monitoring.top.top import NoWorkerError
 from tagstream.stream.demo.account import Account, Landing

@@ -42,7 +42,7 @@ def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
             for name, count in zip((RECORDS, WORKERS), partitions, strict=True)
         }
 
-        def said(settings: Settings) -> list[tuple[str, WorkerState | None]]:
+        async def said(settings: Settings) -> list[tuple[str, WorkerState | None]]:
             if workers is None:
                 raise unreachable(settings, PermissionError("no READ"))
             return workers

@@ -14,7 +14,7 @@ from tagstream.model_export.bundle.model import Classifier, Prediction
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import NeedsReview, Tagged
 from tagstream.stream.contract.rollout import BundleName, Challenger, Partition
-from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.from_settings import pipeline_of, table_of
 from tagstream.stream.decide.memory import needed_bytes
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.rollout import deciders as decided
@@ -97,6 +97,23 @@ def test_a_batch_across_a_mark_is_decided_by_both_models(
     ]
     assert [found[at].value for at in (1, 3, 4)] == before
     assert b'"epoch":"1","arm":"champion"' in (found[0].value or b"")
+
+
+def test_all_models_of_a_process_share_the_table_of_texts(
+    settings: Settings, pipeline: Pipeline, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    """A new model does not know the texts of the one before, and asks for each of its own once."""
+    new = stored(settings, tiny_bundle, tmp_path / "new", version="2")
+    epochs = begun(new, pipeline.decider, mark=2)
+    deciders = rolled(settings, pipeline.decider, epochs)
+    champion, _ = deciders.prepare(epochs.models(1))
+    deciders.prepare(epochs.models(0))
+    pipeline.choose(deciders.decider_of)
+    pipeline.decide([event(offset) for offset in range(4)])
+    table = table_of(champion)
+    assert table is table_of(pipeline.decider)
+    assert table is not None
+    assert len(table) == 2
 
 
 def test_a_challenger_decides_its_keys(settings: Settings, pipeline: Pipeline, tiny_bundle: Bundle, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from tagstream.stream.contract.rollout import (
     write_rollout,
 )
 from tagstream.stream.rollout.epochs import MOST_LEAP, Epochs, Models
-from tagstream.stream.rollout.operations import champion_before
+from tagstream.stream.rollout.rollback_target import champion_before
 
 MOMENT = "2026-01-01T00:00:00.000Z"
 A, B, C = (Partition(topic="content", topic_id="a", partition=number) for number in range(3))

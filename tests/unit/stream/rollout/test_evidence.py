@@ -17,7 +17,7 @@ from tagstream.stream.rollout.evidence import (
     Reported,
     Shadowed,
 )
-from tagstream.stream.rollout.verdict import Decision, judge
+from tagstream.stream.rollout.verdict import RolloutStep, judge
 from tests.unit.stream.rollout.observed import answered, event, evidence, stream
 
 TAGS = ("mlops", "other", "computer-vision")
@@ -89,7 +89,7 @@ def test_an_answer_about_an_event_that_was_not_drawn_counts_for_nothing() -> Non
         [answered(0, "other"), event(0, "other")],
     ):
         found = evidence(order)
-        assert (found.overall.disagreements, found.overall.answered, found.published.total()) == (1, 0, 0)
+        assert (found.overall.discordant, found.overall.answered, found.published.total()) == (1, 0, 0)
 
 
 def test_an_answer_weighs_one_over_its_probability() -> None:
@@ -104,9 +104,9 @@ def test_an_event_that_is_drawn_more_rarely_than_planned_freezes_the_verdict(cha
     found = evidence([*stream(events=2_000, won=70, lost=30), event(9_000, challenger, probability=0.001)])
     found.take(answered(9_000, "other"))
     assert (found.too_rare, found.overall.answered) == (1, 100)
-    assert judge(found, days=1).decision is Decision.FROZEN
+    assert judge(found, days=1).decision is RolloutStep.FROZEN
     found.take(Failures(challenger=10, champion=0))
-    assert judge(found, days=1).decision is Decision.ROLL_BACK
+    assert judge(found, days=1).decision is RolloutStep.ROLL_BACK
 
 
 def test_batches_are_counted_by_the_events_that_they_begin_with() -> None:
@@ -141,7 +141,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         found.take(answered(number, "other"))
     taken = [found.take(event(number, "other", probability=1.0)) for number in range(5, 9)]
     assert taken == [True, True, True, False]
-    assert (found.overall.events, found.overall.answered) == (3, 1)
+    assert (found.overall.compared, found.overall.answered) == (3, 1)
 
 
 def test_only_what_the_challenger_would_publish_is_evidence_of_its_promise() -> None:

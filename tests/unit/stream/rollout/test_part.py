@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,8 +30,8 @@ from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError
 from tagstream.stream.kafka.errors import NotAuthorizedError, unreachable
 from tagstream.stream.kafka.group_memory import GroupMemory
+from tagstream.stream.rollout import follower, search
 from tagstream.stream.rollout import part as rollout
-from tagstream.stream.rollout import search
 from tagstream.stream.rollout.deciders import bundle_name
 from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.rollout.part import WorkerRollout
@@ -67,9 +68,6 @@ class Topic:
     async def wait_for_more(self) -> None:
         """For a moment."""
         await asyncio.sleep(0.01)
-
-    def check(self) -> None:
-        """It is read."""
 
 
 class Away(Topic):
@@ -288,6 +286,39 @@ def test_a_topic_that_is_lost_ends_a_worker_at_its_start_with_2_and_later_with_i
 
     worker.work(later)
     assert worker.ended is None
+
+
+def test_a_topic_that_is_made_again_while_a_worker_runs_ends_it_with_its_next_event(
+    settings: Settings, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its offsets are those of other events; a topic that is not to be seen for a moment ends nothing."""
+    there = {"content": PLACE.topic_id}
+    asked = threading.Event()
+    monkeypatch.setattr(follower, "SEARCH_SECONDS", 0.0)
+
+    def look(_: Settings) -> dict[str, str] | None:
+        found = there.copy() or None
+        asked.set()
+        return found
+
+    async def until_lost(worker: OneWorker) -> None:
+        while True:
+            await worker.part.admit(batch(2), lambda: False)
+            await asyncio.sleep(rollout.LOOK_SECONDS)
+
+    async def test(worker: OneWorker) -> None:
+        await worker.part.admit(batch(1), lambda: False)
+        there.clear()
+        asked.clear()
+        assert await asyncio.to_thread(asked.wait, HANG_SECONDS)
+        await worker.part.admit(batch(2), lambda: False)
+        there["content"] = "another id"
+        with pytest.raises(DeliveryError, match="made again while this worker ran"):
+            await until_lost(worker)
+
+    worker = OneWorker(settings, pipeline, Topic(under(bundle_name(pipeline.decider))), monkeypatch)
+    monkeypatch.setattr(follower, "rollout_topic", look)
+    worker.work(test)
 
 
 def test_a_worker_that_may_not_make_the_topic_of_its_words_ends_at_its_start_with_2(

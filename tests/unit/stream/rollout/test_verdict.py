@@ -11,7 +11,7 @@ from tagstream.stream.contract.rollout import BundleName, Challenger, GuardedSli
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import Arms, Evidence, Failures, Observation, Reported
-from tagstream.stream.rollout.verdict import Decision, judge, tries_of
+from tagstream.stream.rollout.verdict import RolloutStep, judge, tries_of
 from tests.unit.stream.rollout.observed import GUARDS, answered, event, evidence, stream
 
 MOMENT = "2026-01-01T00:00:00.000Z"
@@ -20,7 +20,7 @@ BETTER = stream(events=2_000, won=70, lost=30)
 
 def decided(
     observations: list[Observation], *, guards: Guards = GUARDS, share: float | None = None, days: float = 1
-) -> Decision:
+) -> RolloutStep:
     """The decision on what was observed."""
     return judge(evidence(observations, guards=guards, share=share), days=days).decision
 
@@ -38,14 +38,14 @@ def bundle(digest: str) -> BundleName:
 def test_a_better_challenger_is_promoted() -> None:
     """Won disagreements prove that it is not worse."""
     verdict = judge(evidence(BETTER), days=1)
-    assert verdict.decision is Decision.PROMOTE
+    assert verdict.decision is RolloutStep.PROMOTE
     assert "70 are for the challenger" in verdict.says
 
 
 def test_a_worse_challenger_goes_back() -> None:
     """Lost disagreements prove that it is worse by more than the margin."""
     verdict = judge(evidence(stream(events=2_000, won=10, lost=90)), days=1)
-    assert verdict.decision is Decision.ROLL_BACK
+    assert verdict.decision is RolloutStep.ROLL_BACK
     assert "it is worse by more than 0.01 of all events" in verdict.says
 
 
@@ -63,10 +63,10 @@ def test_a_worse_challenger_goes_back() -> None:
 def test_silence_promotes_nothing(silence: list[Observation]) -> None:
     """Without answers it stays, however long, and is not proven in the end."""
     assert [decided(silence, days=days) for days in (0, 13.9, 14, 1_000)] == [
-        Decision.WAIT,
-        Decision.WAIT,
-        Decision.NOT_PROVEN,
-        Decision.NOT_PROVEN,
+        RolloutStep.WAIT,
+        RolloutStep.WAIT,
+        RolloutStep.NOT_PROVEN,
+        RolloutStep.NOT_PROVEN,
     ]
 
 
@@ -79,10 +79,10 @@ def test_a_slice_that_is_not_proved_keeps_it_from_promotion() -> None:
     lost = [answered(number, "mlops") for number in range(5_000, 5_040)]
     won = stream(events=4_000, won=200, lost=40)
     verdict = judge(evidence([*won, *inside, *lost], guards=guards), days=1)
-    assert verdict.decision is Decision.WAIT
+    assert verdict.decision is RolloutStep.WAIT
     assert "in s it may still be worse" in verdict.says
-    assert decided([*won, *inside, *lost]) is Decision.PROMOTE
-    assert decided(stream(events=4_000, won=200, lost=40, slices=frozenset({"s"})), guards=guards) is Decision.PROMOTE
+    assert decided([*won, *inside, *lost]) is RolloutStep.PROMOTE
+    assert decided(stream(events=4_000, won=200, lost=40, slices=frozenset({"s"})), guards=guards) is RolloutStep.PROMOTE
 
 
 @pytest.mark.parametrize(("challenger", "champion", "back"), [(2, 0, False), (12, 0, True), (12, 11, False), (30, 25, True)])
@@ -90,41 +90,41 @@ def test_more_failures_than_the_champion_send_it_back(challenger: int, champion:
     """Proved against the champion's on the same events, or `fallbacks` of them, proved or not."""
     failures = Failures(challenger=challenger, champion=champion)
     guards = Guards(asked_at_least=0.5, fallbacks=30)
-    assert (decided([*BETTER, failures], guards=guards) is Decision.ROLL_BACK) is back
+    assert (decided([*BETTER, failures], guards=guards) is RolloutStep.ROLL_BACK) is back
 
 
 @pytest.mark.parametrize(("fallbacks", "challenger", "back"), [(9, 0, False), (10, 0, True), (8, 2, True)])
 def test_events_that_the_champion_decided_in_its_place_count_too(fallbacks: int, challenger: int, back: bool) -> None:
     """With the failures in shadow they are `fallbacks` together, proved or not."""
     failures = Failures(challenger=challenger, champion=2, fallbacks=fallbacks)
-    assert (decided([*BETTER, failures]) is Decision.ROLL_BACK) is back
+    assert (decided([*BETTER, failures]) is RolloutStep.ROLL_BACK) is back
 
 
 @pytest.mark.parametrize(("slow", "batches", "back"), [(20, 20, True), (150, 200, True), (10, 10, False), (550, 1_000, False)])
 def test_a_slow_challenger_goes_back(slow: int, batches: int, back: bool) -> None:
     """Proved to take over twice the champion's time for most batches, whatever the answers say."""
     timed = [replace(event(9_000 + number), slow=number < slow) for number in range(batches)]
-    assert decided([*BETTER, *timed]) is (Decision.ROLL_BACK if back else Decision.PROMOTE)
+    assert decided([*BETTER, *timed]) is (RolloutStep.ROLL_BACK if back else RolloutStep.PROMOTE)
 
 
 def test_arms_with_other_shares_than_planned_give_no_verdict() -> None:
     """Something loses units of one arm; only harm that is seen sends back then."""
     skewed = Arms(challenger=600, champion=400)
-    assert decided([*BETTER, skewed], share=0.5) is Decision.FROZEN
-    assert decided([*BETTER, skewed], share=0.5, days=14) is Decision.NOT_PROVEN
-    assert decided([*BETTER, skewed, Failures(challenger=10, champion=0)], share=0.5) is Decision.ROLL_BACK
-    assert decided([*BETTER, Arms(challenger=520, champion=480)], share=0.5) is Decision.PROMOTE
+    assert decided([*BETTER, skewed], share=0.5) is RolloutStep.FROZEN
+    assert decided([*BETTER, skewed], share=0.5, days=14) is RolloutStep.NOT_PROVEN
+    assert decided([*BETTER, skewed, Failures(challenger=10, champion=0)], share=0.5) is RolloutStep.ROLL_BACK
+    assert decided([*BETTER, Arms(challenger=520, champion=480)], share=0.5) is RolloutStep.PROMOTE
 
 
 def test_reports_on_its_decisions_send_it_back_where_people_find_them_right() -> None:
     """More units with a wrong tag that readers reported are the challenger's than its share explains; without people's word nothing follows."""
     reports = [Reported(event_id=str(number), unit=str(number), challenger=number < 9_010) for number in range(9_000, 9_020)]
     found = [answered(number, "other", denies=True, drawn=False) for number in range(9_000, 9_020)]
-    assert decided([*BETTER, *reports], share=0.05) is Decision.PROMOTE
-    assert decided([*BETTER, *reports, *found], share=0.05) is Decision.ROLL_BACK
-    assert decided([*BETTER, *reports, *found[1:]], share=0.05) is Decision.PROMOTE, "nine of its units are a handful"
-    assert decided([*BETTER, *reports, *found], share=0.5) is Decision.PROMOTE
-    assert decided([*BETTER, *reports, *found]) is Decision.PROMOTE
+    assert decided([*BETTER, *reports], share=0.05) is RolloutStep.PROMOTE
+    assert decided([*BETTER, *reports, *found], share=0.05) is RolloutStep.ROLL_BACK
+    assert decided([*BETTER, *reports, *found[1:]], share=0.05) is RolloutStep.PROMOTE, "nine of its units are a handful"
+    assert decided([*BETTER, *reports, *found], share=0.5) is RolloutStep.PROMOTE
+    assert decided([*BETTER, *reports, *found]) is RolloutStep.PROMOTE
 
 
 def test_unanswered_questions_count_for_the_champion_beyond_a_twentieth() -> None:
@@ -132,16 +132,16 @@ def test_unanswered_questions_count_for_the_champion_beyond_a_twentieth() -> Non
     won, lost, silent = 140, 60, 100
     found = evidence(stream(events=5_000, won=won, lost=lost, silent=silent))
     verdict = judge(found, days=1)
-    assert verdict.decision is Decision.WAIT
+    assert verdict.decision is RolloutStep.WAIT
     assert "of 300 questions 85 without an answer count for the champion too" in verdict.says
     for number in range(won + lost, won + lost + silent):
         found.take(answered(number, "other" if number % 2 else "mlops"))
-    assert judge(found, days=1).decision is Decision.PROMOTE
-    assert decided(stream(events=5_000, won=won, lost=lost, silent=10)) is Decision.PROMOTE
+    assert judge(found, days=1).decision is RolloutStep.PROMOTE
+    assert decided(stream(events=5_000, won=won, lost=lost, silent=10)) is RolloutStep.PROMOTE
 
 
-@pytest.mark.parametrize(("more", "less", "decision"), [(60, 0, Decision.WAIT), (60, 30, Decision.PROMOTE)])
-def test_more_work_for_people_than_budgeted_keeps_it_from_promotion(more: int, less: int, decision: Decision) -> None:
+@pytest.mark.parametrize(("more", "less", "decision"), [(60, 0, RolloutStep.WAIT), (60, 30, RolloutStep.PROMOTE)])
+def test_more_work_for_people_than_budgeted_keeps_it_from_promotion(more: int, less: int, decision: RolloutStep) -> None:
     """Counted on the same events: those that it alone sends to people, without those that the champion alone does."""
     moved = [event(9_000 + number, asks=(number >= more, number < more)) for number in range(more + less)]
     assert decided([*BETTER, *moved]) is decision
@@ -153,7 +153,7 @@ def test_one_label_alone_may_be_over_the_budget() -> None:
     for number in range(300):
         found.take(replace(event(30_000 + number, "rare", asks=(False, number < 30)), champion="rare"))
     verdict = judge(found, days=1)
-    assert verdict.decision is Decision.WAIT
+    assert verdict.decision is RolloutStep.WAIT
     assert [gate.name for gate in verdict.gates if gate.state == "forbids"] == ["review share of rare"]
 
 
@@ -163,16 +163,16 @@ def test_a_broken_promise_keeps_it_from_promotion() -> None:
     audited: list[Observation] = [event(9_000 + number, probability=0.5) for number in range(200)]
     answers = [answered(9_000 + number, "mlops" if number < 120 else "other") for number in range(200)]
     assert state(evidence([*BETTER, *audited, *answers], guards=guards), "promise") == "forbids"
-    assert decided([*BETTER, *audited, *answers], guards=guards) is Decision.WAIT
-    assert decided([*BETTER, *audited, *answers]) is Decision.PROMOTE
+    assert decided([*BETTER, *audited, *answers], guards=guards) is RolloutStep.WAIT
+    assert decided([*BETTER, *audited, *answers]) is RolloutStep.PROMOTE
 
 
 def test_a_later_try_needs_more_evidence() -> None:
     """What promotes in the first try does not in the tenth: whoever tries often enough would win by luck."""
     found = evidence(stream(events=2_000, won=21, lost=13))
-    assert judge(found, days=1).decision is Decision.PROMOTE
+    assert judge(found, days=1).decision is RolloutStep.PROMOTE
     found.tries = 10
-    assert judge(found, days=1).decision is Decision.WAIT
+    assert judge(found, days=1).decision is RolloutStep.WAIT
 
 
 @given(won=st.integers(0, 120), lost=st.integers(0, 120), neither=st.integers(0, 40), tries=st.integers(1, 5))
@@ -183,16 +183,16 @@ def test_a_further_win_never_turns_promotion_into_rollback(won: int, lost: int, 
     before = judge(found, days=1).decision
     found.take(answered(won + lost + neither, "other"))
     after = judge(found, days=1).decision
-    assert before is not Decision.PROMOTE or after is Decision.PROMOTE
-    assert before is Decision.ROLL_BACK or after is not Decision.ROLL_BACK
+    assert before is not RolloutStep.PROMOTE or after is RolloutStep.PROMOTE
+    assert before is RolloutStep.ROLL_BACK or after is not RolloutStep.ROLL_BACK
 
 
 def test_a_margin_of_zero_asks_for_a_better_one() -> None:
     """Won as often as lost is promoted with a margin, and is no better."""
     even = stream(events=4_000, won=100, lost=100)
-    assert decided(even, guards=Guards(asked_at_least=0.5, margin=0.03)) is Decision.PROMOTE
-    assert decided(even, guards=Guards(asked_at_least=0.5, margin=0.0)) is Decision.WAIT
-    assert decided(stream(events=4_000, won=100, lost=40), guards=Guards(asked_at_least=0.5, margin=0.0)) is Decision.PROMOTE
+    assert decided(even, guards=Guards(asked_at_least=0.5, margin=0.03)) is RolloutStep.PROMOTE
+    assert decided(even, guards=Guards(asked_at_least=0.5, margin=0.0)) is RolloutStep.WAIT
+    assert decided(stream(events=4_000, won=100, lost=40), guards=Guards(asked_at_least=0.5, margin=0.0)) is RolloutStep.PROMOTE
 
 
 def models(epoch: int, champion: str, challenger: str | None = None) -> Models:
@@ -201,7 +201,7 @@ def models(epoch: int, champion: str, challenger: str | None = None) -> Models:
     return Models(epoch=epoch, champion=bundle(champion), challenger=arm)
 
 
-def record(epoch: int, challenger: str, decision: Decision = Decision.NOT_PROVEN) -> Verdict:
+def record(epoch: int, challenger: str, decision: RolloutStep = RolloutStep.NOT_PROVEN) -> Verdict:
     """A verdict of the topic."""
     return Verdict(epoch=epoch, at=MOMENT, by="t", challenger=bundle(challenger), decision=decision, days=1, gates=())
 
@@ -210,13 +210,13 @@ def record(epoch: int, challenger: str, decision: Decision = Decision.NOT_PROVEN
     ("begun", "verdicts", "tries"),
     [
         ([models(0, "a")], [], 1),
-        ([models(0, "a"), models(1, "a", "c")], [record(1, "c", Decision.WAIT)], 1),
+        ([models(0, "a"), models(1, "a", "c")], [record(1, "c", RolloutStep.WAIT)], 1),
         ([models(0, "a"), models(1, "a", "c"), models(2, "a", "c")], [record(2, "c")], 1),
         ([models(0, "a"), models(1, "a", "d"), models(2, "a", "c")], [record(1, "d")], 2),
         ([models(0, "a"), models(1, "a", "c"), models(2, "a")], [record(1, "c")], 2),
-        ([models(0, "a")], [record(0, "d"), record(0, "c"), record(0, "c", Decision.WAIT)], 3),
-        ([models(0, "a"), models(1, "a", "c")], [record(0, "c", Decision.PROMOTE)], 1),
-        ([models(0, "a"), models(1, "a", "c")], [record(0, "d", Decision.PROMOTE)], 2),
+        ([models(0, "a")], [record(0, "d"), record(0, "c"), record(0, "c", RolloutStep.WAIT)], 3),
+        ([models(0, "a"), models(1, "a", "c")], [record(0, "c", RolloutStep.PROMOTE)], 1),
+        ([models(0, "a"), models(1, "a", "c")], [record(0, "d", RolloutStep.PROMOTE)], 2),
         ([models(0, "a"), models(1, "a", "d"), models(2, "b")], [record(1, "d")], 1),
     ],
     ids=[

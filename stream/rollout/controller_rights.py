@@ -1,0 +1,44 @@
+"""The right that a controller lacks, in place of an error that says only that the brokers refused it."""
+
+import contextlib
+
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+
+from tagstream.stream.kafka.admin import describe
+from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError
+from tagstream.stream.kafka.rights import Resource, Role, missing, rights
+from tagstream.stream.settings.settings import Settings
+
+# The resource on which a user lacks a right, by the code of the refusal; both clients have the same codes.
+REFUSALS = {
+    TopicAuthorizationFailedError.errno: Resource.TOPIC,
+    GroupAuthorizationFailedError.errno: Resource.GROUP,
+    TransactionalIdAuthorizationFailed.errno: Resource.TRANSACTIONAL_ID,
+}
+
+
+def explained(settings: Settings, error: BrokerUnreachableError) -> Exception:
+    """The same error, or the right that this user lacks, where a broker has refused it for that."""
+    resource = REFUSALS.get(getattr(error.__cause__, "errno", None) or 0)
+    if resource is None:
+        return error
+    needed = [right for right in rights(settings, Role.CONTROLLER) if right.resource is resource]
+    allowed: dict[str, frozenset[str] | None] = {}
+    if resource is Resource.TOPIC:
+        # A client says on which topic, and not what it wanted there.
+        with contextlib.suppress(BrokerUnreachableError):
+            allowed = {name: found.operations for name, found in describe(settings, [right.name for right in needed]).items()}
+    lacking = [missing(settings, right, allowed.get(right.name) if resource is Resource.TOPIC else ()) for right in needed]
+    return denied(
+        settings, next((one for one in lacking if one is not None), f"{error.__cause__}. Next: see the brokers' log.")
+    )
+
+
+def denied(settings: Settings, lacking: str) -> NotAuthorizedError:
+    """The error of a user who lacks a right, with the command that prints all rights of a controller."""
+    user = settings.security.username or "USER"
+    return NotAuthorizedError(f"{lacking} All rights of a controller: `tagstream doctor --acls {user} --role controller`.")

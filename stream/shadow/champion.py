@@ -1,0 +1,128 @@
+"""The model that decides the stream, as a follower beside the workers has it: at each event's place in the log."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tagstream.stream.contract.event import ContentEvent, Record
+from tagstream.stream.contract.outcome import ModelRef, Publication
+from tagstream.stream.contract.rollout import Guards
+from tagstream.stream.decide.from_settings import pipeline_of
+from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.registry.unframing import unframing_of
+from tagstream.stream.rollout.follower import RolloutFollower
+from tagstream.stream.rollout.history import require_group
+from tagstream.stream.rollout.presence import SEARCH_SECONDS, rollout_topic
+from tagstream.stream.rollout.topic import rollout_reader
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.shadow.ends import EndError
+
+
+class ShadowError(Exception):
+    """The follower cannot go on: the message says why, and the next step. What was not committed is read again."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What was decided of a batch, in its order, and the seconds that it took."""
+
+    publications: list[Publication]
+    seconds: float
+
+
+class Champion:
+    """The model that decides the stream, at each event's place in the log."""
+
+    def __init__(self, settings: Settings, opened: contextlib.AsyncExitStack) -> None:
+        """
+        Load the bundle of the settings.
+
+        Args:
+            settings: As a worker has them.
+            opened: Closes the reader of the rollout, if there is one.
+
+        Raises:
+            BundleError: The bundle is refused.
+            EndError: The settings name the keyword rules.
+        """
+        if settings.decider == "rules":
+            msg = "the stream decides by the keyword rules (decider), and a bundle cannot be compared with them. Next: set TAGSTREAM_DECIDER=model."
+            raise EndError(msg)
+        self._settings = settings
+        self._opened = opened
+        self._pipeline = pipeline_of(settings, unframe=unframing_of(settings))
+        self._follower: RolloutFollower | None = None
+        self._looked = float("-inf")
+
+    @property
+    def decider(self) -> Decider:
+        """That of the settings: the pipeline asks for the decider of each event once there is a rollout."""
+        return self._pipeline.decider
+
+    async def admit(self, records: Sequence[Record], stop: threading.Event) -> bool:
+        """
+        Wait until it is known which model decides each of these records, all of them fetched.
+
+        Returns:
+            Whether it is; False where `stop` was set meanwhile.
+
+        Raises:
+            ShadowError: It did not become known within `rollout.hold_seconds`.
+            NotReadyError: A bundle that decides cannot be had.
+            RolloutError: The rollout is another group's.
+        """
+        await self._look()
+        follower = self._follower
+        if follower is None:
+            return True
+        places = [(record.topic, record.partition, record.offset) for record in records]
+        seconds = self._settings.rollout.hold_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                epochs = await follower.hold(places, stop.is_set)
+        except TimeoutError as error:
+            msg = f"it was not known within {seconds:g} s which model decides {len(records)} events. Next: `tagstream rollout status`."
+            raise ShadowError(msg) from error
+        if epochs is not None and epochs.started:
+            require_group(self._settings, epochs)
+            await follower.load_all(places)
+            self._pipeline.choose(follower.deciders.decider_of)
+        return epochs is not None
+
+    def decide(self, records: Sequence[Record]) -> Batch:
+        """What a worker would publish for these records, which were admitted."""
+        return timed(self._pipeline, records)
+
+    def digest_of(self, event: ContentEvent) -> str:
+        """The bundle that decides an event, which was admitted."""
+        return self._pipeline.decider_of(event).model.digest
+
+    def asked_at_least(self, decided_by: ModelRef, challenger: str) -> float:
+        """The share of disagreements with this challenger that the plan of a decision's epoch counts on; 0 where it plans none."""
+        if self._follower is None or not decided_by.epoch_number:
+            return 0.0
+        models = self._follower.epochs.models(decided_by.epoch_number)
+        planned = models.challenger is not None and models.challenger.bundle.digest == challenger
+        return (models.guards or Guards()).asked_at_least if planned else 0.0
+
+    async def _look(self) -> None:
+        """Find the topic `rollout`, which the first change makes."""
+        if self._follower is not None or time.monotonic() - self._looked < SEARCH_SECONDS:
+            return
+        self._looked = time.monotonic()
+        topic_ids = await asyncio.to_thread(rollout_topic, self._settings)
+        if topic_ids is not None:
+            reader = await self._opened.enter_async_context(rollout_reader(self._settings))
+            self._follower = RolloutFollower(self._settings, self._pipeline, reader, topic_ids, own=self._pipeline.decider)
+
+
+def timed(pipeline: Pipeline, records: Sequence[Record]) -> Batch:
+    """Decide records, and measure how long that took."""
+    started = time.perf_counter()
+    publications = pipeline.publications(records)
+    return Batch(publications=publications, seconds=time.perf_counter() - started)
