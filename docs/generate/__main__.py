@@ -43,13 +43,15 @@ def _is(path: Path, text: str) -> bool:
 
 
 def check(root: Path = ROOT) -> list[str]:
-    """A sentence for each file that is not current, and for each place that an alarm, a signal or a setting lacks."""
+    """A sentence for each file that is not current, and for each place that an alarm, a signal, a comparison of a window, a setting or a metric lacks."""
     files = made(root)
     return [
         *(f"{path} is not what the code says. Next: python -m docs.generate" for path in stale(root, files)),
         *(f"{path} is made no longer. Next: python -m docs.generate" for path in left_over(root, files)),
         *boards.unplaced(),
         *settings_page.unplaced(),
+        *settings_page.unread(),
+        *metrics_page.unmoved(),
         *alerts.incomplete(root),
     ]
 

@@ -1,11 +1,15 @@
 """`docs/settings.md`, made from the settings themselves, so that page and code agree."""
 
 import itertools
+import re
+from pathlib import Path
 
 from tagstream.stream.settings.loading import known_keys
 from tagstream.stream.settings.reference import Entry, entries
 from tagstream.stream.settings.settings import Settings
 
+ROOT = Path(__file__).parents[2]
+ROOMS = ("stream", "model_export", "monitoring")
 # Defaults that are made from other settings or from the machine.
 DEFAULTS = {
     "bundle": "the bundle in the package",
@@ -78,6 +82,17 @@ def unplaced() -> list[str]:
         f"the setting {key} stands under no subject. Next: SUBJECTS in stream/settings/reference.py"
         for key in known_keys()
         if key not in placed
+    ]
+
+
+def unread() -> list[str]:
+    """A sentence for each setting that no code reads: a person would set it, and nothing would change."""
+    code = (path.read_text(encoding="utf-8") for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    read = {name for text in code for name in re.findall(r"\.(\w+)", text)}
+    return [
+        f"the setting {name} is read nowhere. Next: read it where it counts, or remove it from stream/settings/settings.py"
+        for name in Settings.model_fields
+        if name not in read
     ]
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from docs.generate import alerts, boards, settings_page
+from docs.generate import alerts, boards, metrics_page, settings_page
 from docs.generate.__main__ import ROOT, check, write
 from tagstream.monitoring.alarms import GROUPS, Alert
 from tagstream.monitoring.figures.limited import LABEL_MIX
 from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, TOKENS_PER_WORD
 from tagstream.monitoring.vocabulary import DriftScore
 from tagstream.stream.settings.reference import SUBJECTS
+from tagstream.stream.settings.settings import Settings
 
 COPIED = ("docs/runbooks", "docs/contract", "monitoring/prometheus", "monitoring/grafana/dashboards")
 
@@ -93,6 +94,30 @@ def test_a_setting_under_no_subject_is_found(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(SUBJECTS, "Brokers and group", ("brokers", "group_instance_id", "session_timeout_seconds"))
     assert settings_page.unplaced() == [
         "the setting group stands under no subject. Next: SUBJECTS in stream/settings/reference.py"
+    ]
+
+
+def test_a_setting_that_no_code_reads_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person would set it, and nothing would change."""
+
+    class More(Settings):
+        forgotten_entirely: int = 1
+
+    monkeypatch.setattr(settings_page, "Settings", More)
+    assert settings_page.unread() == [
+        "the setting forgotten_entirely is read nowhere. Next: read it where it counts, or remove it from stream/settings/settings.py"
+    ]
+
+
+def test_a_metric_that_nothing_moves_is_found(tmp_path: Path) -> None:
+    """It would stand at zero for ever; one that is moved elsewhere in the room is not named."""
+    (tmp_path / "monitoring").mkdir()
+    made = 'self.moved = new.counter("a", "A.")\nself.still = new.gauge("b", "B.")\nself._waits = Gauge("c", "C.")\n'
+    (tmp_path / "monitoring" / "made.py").write_text(made)
+    (tmp_path / "monitoring" / "moves.py").write_text("families.moved.inc()\n")
+    assert [sentence.split(" of ")[0] for sentence in metrics_page.unmoved(tmp_path)] == [
+        "the metric still",
+        "the metric _waits",
     ]
 
 

@@ -113,6 +113,14 @@ def test_the_page_names_every_code() -> None:
     assert {code: Stage(REFUSED[code][1]) for code in BEYOND_DECODING} == BEYOND_DECODING
 
 
+def test_the_runbook_of_the_dead_letters_names_every_code() -> None:
+    """Whoever is called finds the usual cause of each code."""
+    runbook = (Path(__file__).parents[4] / "docs" / "runbooks" / "DeadLetterRatio.md").read_text(encoding="utf-8")
+    firsts = re.findall(r"^\| (.+?) \|", runbook.split("## Likely causes")[1].split("\n## ")[0], re.MULTILINE)
+    named = {code for first in firsts for code in re.findall(r"`(\w+)`", first)}
+    assert [reason.value for reason in Reason if reason.value not in named] == []
+
+
 @pytest.mark.parametrize("code", [code for code in REFUSED if code not in BEYOND_DECODING])
 def test_a_refused_example_gets_the_code_and_message_on_the_page(code: str) -> None:
     """Each example of a dead letter is refused for the reason, at the stage and with the message of its row."""
