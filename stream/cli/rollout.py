@@ -98,27 +98,19 @@ def _changed(change: Coroutine[Any, Any, T]) -> T:
     from tagstream.stream.rollout.errors import EndedBySignalError
 
     try:
-        return _until_signal(change, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        return asyncio.run(_until_told(change, signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     except asyncio.CancelledError as error:
         raise EndedBySignalError from error
 
 
-def _until_signal(work: Coroutine[Any, Any, T], *signs: signal.Signals) -> T:
-    """
-    Run to the end, or until one of these signals cancels it.
-
-    Raises:
-        CancelledError: One did.
-    """
+async def _until_told(work: Coroutine[Any, Any, T], *signs: signal.Signals) -> T:
+    """Run until it ends, or is cancelled by one of these signals."""
     import asyncio
 
-    async def run() -> T:
-        task = asyncio.ensure_future(work)
-        for sign in signs:
-            asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
-        return await task
-
-    return asyncio.run(run())
+    task = asyncio.ensure_future(work)
+    for sign in signs:
+        asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
+    return await task
 
 
 @app.command("promote")
@@ -253,7 +245,7 @@ def watch(
         shown.metrics(address)
         work = watching.watch(known, every_seconds=every, tell=turns.judged, began=turns.begun, failed=turns.failed)
         with contextlib.suppress(asyncio.CancelledError):
-            _until_signal(work, signal.SIGINT, signal.SIGTERM)
+            asyncio.run(_until_told(work, signal.SIGINT, signal.SIGTERM))
 
 
 @app.command("rollback")

@@ -87,6 +87,15 @@ def test_culprits_are_found_and_neighbours_are_decided_as_if_alone(batch: tuple[
 
 
 @given(st.integers(1, 70), st.integers(1, 4))
+def test_a_text_that_comes_often_in_a_batch_is_tried_as_one(times: int, attempts: int) -> None:
+    """A producer that sends its poison again and again costs no more calls than one that sends it once."""
+    once, often = FragileClassifier(of_the_text), FragileClassifier(of_the_text)
+    (answer,) = classified(once, [BAD], attempts=attempts)
+    assert classified(often, [BAD] * times, attempts=attempts) == [answer] * times
+    assert often.calls == once.calls
+
+
+@given(st.integers(1, 70), st.integers(1, 4))
 def test_a_model_that_raises_for_everything_is_a_broken_machine(size: int, attempts: int) -> None:
     """When the second call, the probe, raises too, the error is raised and no event is blamed."""
     model = FragileClassifier(lambda _, call: RuntimeError(call))
