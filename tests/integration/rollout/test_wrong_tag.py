@@ -69,7 +69,7 @@ def test_a_wrong_tag_is_looked_up_reported_answered_and_its_model_rolled_back(
     words = {
         "WRONG": "computer-vision",
         "TIME": since,
-        "$TAGSTREAM_ROLLOUT__BUNDLES/DIGEST": str(settings.bundle),
+        "DIGEST": str(settings.bundle),
         "--max 50": "--max 1",
         "tagstream quality": f"tagstream quality --store sqlite:///{tmp_path}/store.db",
     }
