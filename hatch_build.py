@@ -1,6 +1,6 @@
-"""What lies in the wheel and others made: a list in CycloneDX in `.dist-info/sboms` (PEP 770). hatchling runs this file as it builds.
+"""The list of the parts of the wheel that others made: CycloneDX in `.dist-info/sboms` (PEP 770). hatchling runs this file as it builds.
 
-What pip brings beside the wheel is no part of the list: pip chooses those versions later, and writes them down itself.
+The list leaves out the packages that pip installs beside the wheel: pip chooses their versions later, and records them itself.
 """
 
 import json

@@ -30,7 +30,7 @@ Loaded = dict[str, int]
 
 class Way(TypedDict):
     """
-    What an event crosses.
+    The files and functions that an event crosses.
 
     Attributes:
         functions: By file, both in the order in which they were first entered. A comprehension or a lambda is a part of its function.

@@ -146,7 +146,7 @@ def send(settings: Settings, event: bytes = EVENT, numbers: Iterable[int] = rang
 
 
 def worker(environ: dict[str, str], *, epochs: bool, folder: Path) -> tuple[Loaded, Ways]:
-    """What it has loaded after its first commit and scrape; with `epochs`, after a change of the model, by which it has decided. And an event's way."""
+    """The files that a worker has loaded after its first commit and scrape, and the way of an event; with `epochs`, after the model was changed and has decided."""
     (port,) = free_ports(1)
     environ |= {"TAGSTREAM_METRICS_PORT": str(port), "TAGSTREAM_GROUP": f"loads-{port}"}
     environ["TAGSTREAM_ROLLOUT__TOPIC"] = f"loads-{port}.rollout"
