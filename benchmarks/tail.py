@@ -8,7 +8,6 @@ its outcome, as the worker saw it. With --apart the worker has one core, and bro
 """
 
 import argparse
-import asyncio
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 from benchmarks.peers import figures, open_loop, running, staged, texts
 from benchmarks.peers.open_loop import SETTLE_SECONDS, WAKE_EVENTS
 from benchmarks.peers.saturation import Backlog
+from benchmarks.peers.sending import send
 from tagstream.stream.broker import broker
 
 ANSWER_SECONDS = 10.0
@@ -111,7 +111,7 @@ def main() -> None:
         running.fill(settings, events[:WAKE_EVENTS])
         running.written([arm], WAKE_EVENTS, seconds=running.QUIET_SECONDS)
         time.sleep(SETTLE_SECONDS)
-        asyncio.run(open_loop.send(settings, events[WAKE_EVENTS:], after))
+        send(settings, events[WAKE_EVENTS:], after)
         running.written([arm], len(events), seconds=open_loop.DRAIN * given.seconds)
         os.kill(arm.process.pid, signal.SIGUSR1)
         deadline = time.monotonic() + ANSWER_SECONDS

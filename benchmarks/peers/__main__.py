@@ -44,7 +44,9 @@ class Size:
 
     rounds: int
     seconds: float
+    rates: Sequence[float]
     shares: Sequence[float]
+    rate_rounds: int
     rate_seconds: float
     partitions: Sequence[int]
     backlogs: Sequence[int]
@@ -58,8 +60,10 @@ class Size:
 FULL = Size(
     rounds=5,
     seconds=10,
+    rates=open_loop.RATES,
     shares=open_loop.SHARES,
-    rate_seconds=25,
+    rate_rounds=5,
+    rate_seconds=12,
     partitions=(4, 40, 400),
     backlogs=(10_000, 100_000, 1_000_000),
     growth_events=6000,
@@ -71,7 +75,9 @@ FULL = Size(
 QUICK = Size(
     rounds=1,
     seconds=2,
-    shares=(0.3, 0.9),
+    rates=(100.0,),
+    shares=(0.5,),
+    rate_rounds=1,
     rate_seconds=5,
     partitions=(4, 40),
     backlogs=(2000, 20_000),
@@ -149,8 +155,14 @@ class Comparison:
             return
         medians = saturation.medians(runs)
         ours = medians[BASELINE]
+        for arm, one in medians.items():
+            say(
+                f"{arm}: {one.per_second:.0f} events/s, {one.cpu_us:.0f} us CPU an event; "
+                f"tagstream's over it: {ours.per_second / one.per_second:.2f} and {saturation.cpu_ratio(runs, arm):.2f}"
+            )
         self._saturated = self._saturated or ours.per_second
-        self.blocks["saturation"] = page.saturation_block(medians, runs, self._about.line(*OURS, *THEIRS))
+        libraries = OURS if set(self._arms) <= {*open_loop.ARMS, *BAD} else (*OURS, *THEIRS)
+        self.blocks["saturation"] = page.saturation_block(medians, runs, self._about.line(*libraries))
         self.blocks["million"] = page.million_block(
             ours, self._about.line(*OURS), texts.event_bytes(self._about.material, ours.events)
         )
@@ -168,16 +180,15 @@ class Comparison:
             self.blocks["start"] = page.start_block(found, self._about.line(*OURS))
 
     def open_loop(self) -> None:
-        """The worker at shares of its saturation."""
-        if self._saturated is None:
+        """The worker and its baseline at some rates, and at shares of the worker's saturation."""
+        if self._saturated is None and self._size.shares:
             runs = saturation.run(self._trial, arms=[BASELINE], rounds=1, seconds=self._size.seconds, name="open-full")
             if self._void(saturation.faults(runs)):
                 return
             self._saturated = saturation.medians(runs)[BASELINE].per_second
-        points = open_loop.run(
-            self._trial, arm=BASELINE, saturated=self._saturated, shares=self._size.shares, seconds=self._size.rate_seconds
-        )
-        if not self._void(open_loop.faults(points, BASELINE)):
+        rates = sorted({*self._size.rates, *(round(share * (self._saturated or 0)) for share in self._size.shares)})
+        points = open_loop.run(self._trial, rates=rates, rounds=self._size.rate_rounds, seconds=self._size.rate_seconds)
+        if not self._void(open_loop.faults(points)):
             self.points = points
             self.blocks["open-loop"] = page.open_loop_block(points, self._about.line(*OURS))
 
@@ -234,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="few events: to see that everything works")
     parser.add_argument("--part", action="append", choices=PARTS, help="this part alone; may be given again")
-    parser.add_argument("--rounds", type=int, help="rounds of the table of saturation that count")
+    parser.add_argument("--rounds", type=int, help="rounds of the table of saturation that count, and of the open loop")
     parser.add_argument(
         "--seconds",
         type=float,
@@ -245,6 +256,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--saturated", type=float, help="events a second that the open loop's shares are of; measured by default"
+    )
+    parser.add_argument(
+        "--rates", type=_rates, help="events a second of the open loop, in place of its own and of the shares: 100,400"
     )
     parser.add_argument("--page", type=Path, default=page.PAGE, help="the page to write")
     parser.add_argument("--picture", type=Path, default=page.PICTURE, help="the picture to write")
@@ -257,9 +271,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.seconds is not None and chosen.seconds <= open_loop.SETTLE_SECONDS:
         parser.error(f"--seconds takes more than {open_loop.SETTLE_SECONDS:g}: the open loop leaves out so many of each rate")
     size = QUICK if chosen.quick else FULL
-    size = size if chosen.rounds is None else replace(size, rounds=chosen.rounds)
+    size = size if chosen.rounds is None else replace(size, rounds=chosen.rounds, rate_rounds=chosen.rounds)
     size = size if chosen.seconds is None else replace(size, seconds=chosen.seconds, rate_seconds=chosen.seconds)
+    size = size if chosen.rates is None else replace(size, rates=chosen.rates, shares=())
     return measure(chosen.part or PARTS, size=size, arms=arms, chosen=chosen)
+
+
+def _rates(text: str) -> list[float]:
+    return [float(rate) for rate in text.split(",")]
 
 
 def measure(parts: Sequence[str], *, size: Size, arms: Sequence[str], chosen: argparse.Namespace) -> int:

@@ -1,26 +1,22 @@
 """The open loop: events are sent at Poisson times that no arm can slow down, and each delay counts from the intended time."""
 
-import asyncio
 import random
-import time
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaProducer
-
-from benchmarks.peers import figures, running, saturation, texts
+from benchmarks.peers import figures, running, saturation
 from benchmarks.peers.figures import Work
-from benchmarks.peers.saturation import Backlog, Trial
-from benchmarks.peers.texts import Event
+from benchmarks.peers.saturation import BASELINE, Backlog, Trial
+from benchmarks.peers.sending import HEADER, send
 from tagstream.stream.contract.event import Record
-from tagstream.stream.settings.settings import Settings
 
-SHARES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1)
-# The intended time of an event, in Unix microseconds; every arm passes headers on.
-HEADER = "intended-us"
+ARMS = (BASELINE, "aiokafka")
+RATES = (100.0, 250.0, 400.0, 600.0)
+# Of the worker's saturated rate.
+SHARES = (0.1, 0.3, 0.5, 0.7)
 # The first seconds at a rate are left out: batches settle.
 SETTLE_SECONDS = 2.0
-LEAD_SECONDS = 0.5
 WAKE_EVENTS = 64
 # At most so many times the length of a rate, for a lag to go.
 DRAIN = 10
@@ -29,25 +25,25 @@ DRAIN = 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """
-    One rate.
+    One arm at one rate, in one round.
 
     Attributes:
-        share: Of the saturated rate.
+        arm: A name in `KINDS`.
         rate: Events a second that were intended.
         p50_ms: Of the delays from the intended time to the moment at which the broker appended the outcome.
         p99_ms: The same.
-        half_lag: Events outstanding when half of the time was over.
-        end_lag: The same at the end.
-        late_ms: The p99 of how late the sender itself was.
+        end_lag: Events outstanding when the last one was intended.
+        late_ms: How late the sender itself was, in the median.
+        most_late_ms: The same for the event that was sent latest.
     """
 
-    share: float
+    arm: str
     rate: float
     p50_ms: float
     p99_ms: float
-    half_lag: int
     end_lag: int
     late_ms: float
+    most_late_ms: float
     work: Work
 
 
@@ -65,38 +61,15 @@ def times(rate: float, seconds: float, seed: int) -> Iterator[float]:
         moment += chance.expovariate(rate)
 
 
-async def send(settings: Settings, events: Sequence[Event], after: Sequence[float]) -> list[float]:
-    """
-    Send each event at its time, or as soon after it as the sender can; the intended time goes with it in a header.
-
-    Returns:
-        For each event how many milliseconds after its time the sender came to it.
-    """
-    late: list[float] = []
-    async with AIOKafkaProducer(bootstrap_servers=settings.broker_list, acks="all", enable_idempotence=True) as producer:
-        began = time.time() + LEAD_SECONDS
-        sent = []
-        for event, moment in zip(events, after, strict=True):
-            intended = began + moment
-            if (wait := intended - time.time()) > 0:
-                await asyncio.sleep(wait)
-            late.append(1000 * (time.time() - intended))
-            header = [(HEADER, str(round(1e6 * intended)).encode())]
-            value, key = texts.value_of(event), event.id.encode()
-            sent.append(await producer.send(settings.topics.content, value, key=key, headers=header))
-        await asyncio.gather(*sent)
-    return late
-
-
 def intended_of(record: Record) -> float | None:
     """The intended time in a record's header, Unix milliseconds; None where there is none."""
     found = dict(record.headers).get(HEADER)
     return None if found is None else int(found) / 1000
 
 
-def point(records: Sequence[Record], *, share: float, rate: float, late: Sequence[float], work: Work) -> Point:
+def point(records: Sequence[Record], *, arm: str, rate: float, late: Sequence[float], work: Work) -> Point:
     """
-    The figures of one rate, from the outcomes alone.
+    The figures of one arm at one rate, from the outcomes alone.
 
     Raises:
         ValueError: No outcome has its intended time, or none was intended after the first seconds.
@@ -108,54 +81,71 @@ def point(records: Sequence[Record], *, share: float, rate: float, late: Sequenc
     intended, written = sorted(at for at, _ in stamped), sorted(stamp for _, stamp in stamped)
     delays = figures.delays_ms(stamped, intended[0] + 1000 * SETTLE_SECONDS)
     return Point(
-        share=share,
+        arm=arm,
         rate=rate,
         p50_ms=figures.percentile(delays, 0.5),
         p99_ms=figures.percentile(delays, 0.99),
-        half_lag=figures.lag(intended, written, (intended[0] + intended[-1]) / 2),
         end_lag=figures.lag(intended, written, intended[-1]),
-        late_ms=figures.percentile(late, 0.99),
+        late_ms=figures.percentile(late, 0.5),
+        most_late_ms=max(late),
         work=work,
     )
 
 
-def run(trial: Trial, *, arm: str, saturated: float, shares: Sequence[float], seconds: float) -> list[Point]:
+def run(trial: Trial, *, rates: Sequence[float], rounds: int, seconds: float) -> list[Point]:
     """
-    One arm at rising rates, each with a process and a topic of its own.
+    Both arms at each rate, in turn, every second round in the other order; each time with a process and a topic of its own.
 
     Args:
         trial: Broker, texts and labels.
-        arm: A name in `KINDS`.
-        saturated: Events a second of a backlog, which the shares are of.
-        shares: Of it.
+        rates: Events a second.
+        rounds: How often.
         seconds: How long each rate lasts.
     """
-    kind = saturation.KINDS[arm]
     found: list[Point] = []
-    for number, share in enumerate(shares):
-        rate = share * saturated
-        after = list(times(rate, seconds, seed=number))
-        topic = f"open-{number}"
-        settings = trial.bench.settings(topic, topic)
-        whole = Backlog.of(trial.material, len(after) + WAKE_EVENTS, topic)
-        events = list(whole.events())
-        expected = whole.expected(trial.references, kind.model)
-        with trial.bench.running(arm, topic, topic) as started:
-            # The arm has joined its group and warmed up before the first intended time.
-            running.fill(settings, events[:WAKE_EVENTS])
-            running.written([started], WAKE_EVENTS, seconds=running.QUIET_SECONDS)
-            late = asyncio.run(send(settings, events[WAKE_EVENTS:], after))
-            records = running.written([started], len(events), seconds=DRAIN * seconds + running.QUIET_SECONDS)
-        work = saturation.work_of(records, whole, expected)
-        one = point(records, share=share, rate=rate, late=late, work=work)
-        found.append(one)
-        trial.say(
-            f"{share:.0%} of saturation, {rate:.0f} events/s: p50 {one.p50_ms:.0f} ms, p99 {one.p99_ms:.0f} ms, lag {one.end_lag} at the end"
-        )
+    for number in range(rounds):
+        for rate in rates:
+            for arm in ARMS if number % 2 == 0 else ARMS[::-1]:
+                one = _run(trial, arm, rate, seconds, seed=number)
+                found.append(one)
+                trial.say(
+                    f"round {number}  {arm:<10} at {rate:.0f} events/s: p50 {one.p50_ms:.0f} ms, p99 {one.p99_ms:.0f} ms, "
+                    f"lag {one.end_lag} at the end, sender late by {one.late_ms:.1f} ms (at most {one.most_late_ms:.0f})"
+                )
     return found
 
 
-def faults(points: Sequence[Point], arm: str) -> list[str]:
+def _run(trial: Trial, arm: str, rate: float, seconds: float, *, seed: int) -> Point:
+    after = list(times(rate, seconds, seed=seed))
+    topic = f"open-{seed}-{rate:.0f}-{arm}"
+    settings = trial.bench.settings(topic, topic)
+    whole = Backlog.of(trial.material, len(after) + WAKE_EVENTS, topic)
+    events = list(whole.events())
+    expected = whole.expected(trial.references, saturation.KINDS[arm].model)
+    with trial.bench.running(arm, topic, topic) as started:
+        # The arm has joined its group and warmed up before the first intended time.
+        running.fill(settings, events[:WAKE_EVENTS])
+        running.written([started], WAKE_EVENTS, seconds=running.QUIET_SECONDS)
+        late = send(settings, events[WAKE_EVENTS:], after)
+        records = running.written([started], len(events), seconds=DRAIN * seconds + running.QUIET_SECONDS)
+    return point(records, arm=arm, rate=rate, late=late, work=saturation.work_of(records, whole, expected))
+
+
+def of(points: Sequence[Point], rate: float, arm: str) -> list[Point]:
+    """Those of one arm at one rate, in the order of the rounds."""
+    return [one for one in points if (one.rate, one.arm) == (rate, arm)]
+
+
+def ratio(points: Sequence[Point], rate: float, figure: Callable[[Point], float]) -> float:
+    """A figure of the worker over that of the baseline in the same round, in the median of the rounds."""
+    ours, theirs = (of(points, rate, arm) for arm in ARMS)
+    return statistics.median(figure(one) / max(1.0, figure(other)) for one, other in zip(ours, theirs, strict=True))
+
+
+def faults(points: Sequence[Point]) -> list[str]:
     """As `saturation.faults`."""
-    least = saturation.KINDS[arm].least_agreement
-    return [f"{arm} at {point.share:.0%}: {reason}" for point in points for reason in point.work.faults(least)]
+    return [
+        f"{one.arm} at {one.rate:.0f} events/s: {reason}"
+        for one in points
+        for reason in one.work.faults(saturation.KINDS[one.arm].least_agreement)
+    ]

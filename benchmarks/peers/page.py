@@ -1,12 +1,14 @@
 """Writes what was measured into `docs/performance.md`: each part has a block between two marks, and no hand edits it."""
 
+import hashlib
 import math
 import re
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.peers import small
+from benchmarks.peers import arms, open_loop, saturation, small
 from benchmarks.peers.growth import Cost, Growth, Start
 from benchmarks.peers.open_loop import Point
 from benchmarks.peers.roofline import Roofline
@@ -86,6 +88,7 @@ def saturation_block(medians: dict[str, Run], runs: Sequence[Run], about: str) -
                 f"{ours / one.per_second:.2f}",
                 "" if kind.aim is None else f">= {kind.aim:g}",
                 f"{one.cpu_us:,.0f}",
+                f"{saturation.cpu_ratio(runs, arm):.2f}",
                 f"{one.first_seconds:.1f}",
                 f"{one.peak_mib:,.0f}",
                 "" if one.work.f1 is None else f"{one.work.f1:.3f}",
@@ -99,13 +102,14 @@ def saturation_block(medians: dict[str, Run], runs: Sequence[Run], about: str) -
         "tagstream over it",
         "aim",
         "CPU us an event",
+        "CPU, tagstream over it",
         "first tag, s",
         "peak MiB",
         "F1",
         "own labels",
     )
     rounds = sum(run.counted and run.arm == BASELINE for run in runs)
-    return f"{about} Rounds that count: {rounds}.\n\n{table(heads, rows)}"
+    return f"{about} Rounds that count: {rounds}. {rival()}\n\n{table(heads, rows)}"
 
 
 def small_block(runs: Sequence[small.Spent], about: str) -> str:
@@ -142,22 +146,55 @@ def small_block(runs: Sequence[small.Spent], about: str) -> str:
 
 
 def open_loop_block(points: Sequence[Point], about: str) -> str:
-    """The curve as a table, and the link to its picture."""
-    rows = [
-        [
-            f"{one.share:.0%}",
-            f"{one.rate:,.0f}",
-            f"{one.p50_ms:,.0f}",
-            f"{one.p99_ms:,.0f}",
-            f"{one.half_lag:,}",
-            f"{one.end_lag:,}",
-            f"{one.late_ms:.1f}",
-        ]
-        for one in points
-    ]
-    heads = ("of saturation", "events/s", "p50, ms", "p99, ms", "lag at half", "lag at the end", "sender late, p99 ms")
+    """The delays of worker and baseline at each rate, and the link to the picture."""
+    rows = []
+    for rate in _rates(points):
+        for arm in open_loop.ARMS:
+            some = open_loop.of(points, rate, arm)
+            ratios = [open_loop.ratio(points, rate, figure) for figure in (_p50, _p99)]
+            rows.append(
+                [
+                    f"{rate:,.0f} events/s, {arm}",
+                    _spread([one.p50_ms for one in some]),
+                    _spread([one.p99_ms for one in some]),
+                    " / ".join(f"{one:.2f}" for one in ratios) if arm == BASELINE else "",
+                    f"{statistics.median(one.end_lag for one in some):,.0f}",
+                    f"{statistics.median(one.late_ms for one in some):.1f}, {max(one.most_late_ms for one in some):,.0f}",
+                ]
+            )
+    heads = (
+        "rate and arm",
+        "p50, ms (least to most)",
+        "p99, ms (least to most)",
+        "over aiokafka: p50 / p99",
+        "lag at the end",
+        "sender late: median, most, ms",
+    )
+    rounds = len(points) // len(rows)
     link = f"![Delay by rate: median and p99, in milliseconds](images/{PICTURE.name})"
-    return f"{about}\n\n{table(heads, rows)}\n\n{link}"
+    return f"{about} Rounds: {rounds}. {rival()}\n\n{table(heads, rows)}\n\n{link}"
+
+
+def rival() -> str:
+    """A sentence that names the baseline's program."""
+    digest = hashlib.sha256(Path(arms.__file__).read_bytes()).hexdigest()
+    return f"The other programs: `benchmarks/peers/arms.py`, SHA-256 {digest[:16]}."
+
+
+def _rates(points: Sequence[Point]) -> list[float]:
+    return sorted({one.rate for one in points})
+
+
+def _p50(point: Point) -> float:
+    return point.p50_ms
+
+
+def _p99(point: Point) -> float:
+    return point.p99_ms
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
 
 
 def draw(points: Sequence[Point], path: Path = PICTURE) -> None:
@@ -170,9 +207,11 @@ def draw(points: Sequence[Point], path: Path = PICTURE) -> None:
         figure = Figure(figsize=(6.4, 3.2), layout="constrained", facecolor="white")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
-        rates = [one.rate for one in points]
-        axes.plot(rates, [one.p50_ms for one in points], marker="o", color="#0f766e", label="p50")
-        axes.plot(rates, [one.p99_ms for one in points], marker="s", linestyle="--", color="#a84b06", label="p99")
+        rates = _rates(points)
+        for arm, color in zip(open_loop.ARMS, ("#0f766e", "#a84b06"), strict=True):
+            for called, one, line in (("p50", _p50, "-"), ("p99", _p99, "--")):
+                middle = [statistics.median(map(one, open_loop.of(points, rate, arm))) for rate in rates]
+                axes.plot(rates, middle, marker="o", linestyle=line, color=color, label=f"{arm}, {called}")
         axes.set(xlabel="intended events a second", ylabel="delay, ms", yscale="log")
         axes.grid(color="#dfe1e4", linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)

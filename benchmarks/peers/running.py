@@ -89,8 +89,7 @@ class Bench:
 
     def environment(self, content: str, name: str) -> dict[str, str]:
         """The environment of an arm that reads `content` and writes to topics of its own, in a group of its own."""
-        # The texts come round, and the other arms have no table of repeats.
-        shared = {**settings_of(self.bootstrap, content, name), "TAGSTREAM_LOG_FORMAT": "json", "TAGSTREAM_REPEATS_BYTES": "0"}
+        shared = {**settings_of(self.bootstrap, content, name), "TAGSTREAM_LOG_FORMAT": "json"}
         return shared if self.model is None else {**shared, rival.FOLDER: str(self.model)}
 
     def settings(self, content: str, name: str) -> Settings:

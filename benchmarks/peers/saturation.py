@@ -237,6 +237,12 @@ def run(trial: Trial, *, arms: Sequence[str], rounds: int, seconds: float, name:
     return found
 
 
+def cpu_ratio(runs: Sequence[Run], arm: str) -> float:
+    """The worker's processor time for an event over that of an arm in the same round, in the median of the rounds that count."""
+    ours, theirs = ([run.cpu_us for run in runs if run.counted and run.arm == one] for one in (BASELINE, arm))
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+
 def faults(runs: Sequence[Run]) -> list[str]:
     """The arms whose figures are void, with the reasons; empty where all did their work."""
     kinds = KINDS | BAD

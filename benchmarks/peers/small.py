@@ -1,6 +1,5 @@
 """Small batches: what an event costs when few come, in processor time of the arm and of the broker, and in requests to the broker."""
 
-import asyncio
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from benchmarks.peers.figures import Work
 from benchmarks.peers.open_loop import SETTLE_SECONDS, WAKE_EVENTS
 from benchmarks.peers.running import TICKS, Arm
 from benchmarks.peers.saturation import BASELINE, Backlog, Trial
+from benchmarks.peers.sending import send
 
 RATES = (20.0, 70.0, 200.0)
 ARMS = (BASELINE, "aiokafka")
@@ -102,7 +102,7 @@ def _run(trial: Trial, arm: str, rate: float, seconds: float, topic: str) -> Spe
         running.written([started], WAKE_EVENTS, seconds=running.QUIET_SECONDS)
         time.sleep(SETTLE_SECONDS)
         before, ours, theirs = counts_of(started), _seconds(started.process.pid), _seconds(broker)
-        asyncio.run(open_loop.send(settings, events[WAKE_EVENTS:], after))
+        send(settings, events[WAKE_EVENTS:], after)
         spent = _seconds(started.process.pid) - ours, _seconds(broker) - theirs
         requests = counts_of(started) - before
         records = running.written([started], len(events), seconds=open_loop.DRAIN * seconds + running.QUIET_SECONDS)

@@ -61,8 +61,9 @@ def events(material: Material, count: int, *, prefix: str = "") -> Iterator[tupl
     """
     The first so many events, with their rows, of one sequence that never changes and never ends.
 
-    Gold rows and others take turns, each in an order drawn once, again and again: the mix is the same however many events are taken. A
-    gold row's label counts the first time alone, so that arms with `enough` events or more have their F1 from the same rows.
+    Gold rows and others take turns, each in an order drawn once, again and again: the mix is the same however many events are taken. No
+    text comes twice: from the second time on, the number of the round stands behind a row's text. A gold row's label counts the first
+    time alone, so that arms with `enough` events or more have their F1 from the same rows.
 
     Args:
         material: The texts.
@@ -73,7 +74,8 @@ def events(material: Material, count: int, *, prefix: str = "") -> Iterator[tupl
     turns = itertools.chain.from_iterable(zip(itertools.cycle(golden), itertools.cycle(others), strict=False))
     for number, row in enumerate(itertools.islice(turns, count)):
         kind = GOLD if number % 2 == 0 and number < 2 * len(golden) else OTHER
-        yield Event(id=f"{prefix}{kind}-{number}", title=row.text), row
+        again = number // 2 // len(golden if number % 2 == 0 else others)
+        yield Event(id=f"{prefix}{kind}-{number}", title=f"{row.text} {again}" if again else row.text), row
 
 
 def _drawn(rows: Sequence[Row]) -> list[Row]:
