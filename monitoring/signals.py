@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any
 
-import msgspec
+from tagstream.monitoring.hiding import Hiding
 
 
 class DriftSignal(StrEnum):
@@ -26,7 +25,7 @@ class DriftSignal(StrEnum):
 
 
 # A struct and no dataclass: one is made for every event, at an eighth of the time.
-class Signals(msgspec.Struct, frozen=True, kw_only=True):
+class Signals(Hiding, frozen=True, kw_only=True):
     """
     The inputs of drift detection for one decision, beside its confidence.
 
@@ -42,6 +41,8 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
         out_of_distribution: The text is unlike the training texts, by the bundle's limits.
     """
 
+    hidden = frozenset({"words"})
+
     event_id: str
     energy: float
     tokens: int
@@ -50,15 +51,6 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     described: bool
     source: str | None
     out_of_distribution: bool
-
-    def __repr__(self) -> str:
-        """All but the words: an exception or a log line must not carry the text of an event."""
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "words")
-        return f"Signals({shown})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """As `__repr__`, for the tracebacks that Rich prints."""
-        return [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "words"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

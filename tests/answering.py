@@ -1,7 +1,6 @@
 """Decisions as they lie on their topics, and answers and reports on them, for the tests of every room."""
 
 import re
-from dataclasses import replace
 from typing import Any
 
 from tagstream.monitoring.observer import NullObserver
@@ -12,6 +11,7 @@ from tagstream.stream.contract.outcome import ModelRef, publish_all
 from tagstream.stream.contract.published import DecidedEvent, PublishedDecision, read_decision
 from tagstream.stream.decide.pipeline import Pipeline
 from tests.fakes import deciding, raw
+from tests.replacing import replace
 
 NOW_MS = 1_700_000_000_000
 MODEL = ModelRef(name="tiny", version="1", digest="d" * 64)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from tagstream.model_export.bundle.model import Classifier, Prediction, predict
 from tagstream.monitoring.observer import NO_TOPICS, Observation
 from tagstream.monitoring.vocabulary import Reason, Stage
-from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.event import Record, memory_bytes
 from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.pipeline import Decider
@@ -130,6 +130,11 @@ class FakeMessage:
     timestamp: float | None = 1_700_000_000.123
     headers: Sequence[tuple[str, bytes]] | None = None
 
+    @property
+    def size(self) -> int:
+        """As the worker's consumer notes it."""
+        return memory_bytes(self.key, self.value, self.headers)
+
 
 @dataclass(frozen=True, slots=True)
 class FakeEvent:
@@ -162,11 +167,9 @@ class FakeStream:
             self.taken += 1
             yield event
 
-    async def ack(self, event: FakeEvent) -> bool:
-        """Note the offset; it yields to other tasks, unlike Faust's, so that a wrong order becomes visible."""
-        await asyncio.sleep(0)
-        self.acknowledged.append(event.message.offset)
-        return True
+    def ack(self, events: Sequence[FakeEvent]) -> None:
+        """Note the offsets."""
+        self.acknowledged += [event.message.offset for event in events]
 
 
 class FakeBroker:

@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,7 @@ from tagstream.stream.broker.ports import LOOPBACK, free_ports, is_free
 from tagstream.stream.broker.probe import wait_for_records
 from tagstream.stream.broker.processes import Process, Processes, end_all, tail
 from tagstream.stream.broker.provider import Deadline, Log, ProviderUnavailable, to_stderr
+from tests.replacing import replace
 
 # Kafka needs well under a second to close its logs; a node whose quorum has gone before it would wait for minutes.
 _GRACE_SECONDS = 3.0

@@ -17,7 +17,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from tagstream.model_export.bundle.confusables import LOOKALIKES, SCRIPT_OF
 from tagstream.monitoring.signals import Signals
@@ -59,8 +60,8 @@ _STYLES = frozenset({"<font>", "<wide>", "<narrow>", "<circle>"})
 _LIGATURES = frozenset("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Normalized:
+# Structs and no dataclasses: one of each is made for every event, at an eighth of the time.
+class Normalized(msgspec.Struct, frozen=True, kw_only=True):
     """A normalised text; `flags` are in the order of `TextFlag`."""
 
     text: str
@@ -78,7 +79,8 @@ def normalize(text: str) -> Normalized:
     >>> [flag.value for flag in normalize("Att\u200bention is all you n\u0435ed").flags]
     ['invisible_characters', 'mixed_scripts']
     """
-    if text.isascii() and not _TERMINAL.search(text):
+    # Printable ASCII has no control, which is seen at once.
+    if text.isascii() and (text.isprintable() or not _TERMINAL.search(text)):
         return Normalized(text=" ".join(text.split()))
     found = set[TextFlag]()
     if _TERMINAL.search(text):
@@ -239,8 +241,7 @@ SPECIAL_TOKENS = 2
 SHARE_DECIMALS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """
     The model's input from one event.
 
@@ -364,6 +365,8 @@ def unfamiliar_share(text: str, known: Collection[str]) -> float:
     """
     The share of words that are not among the known ones, as if the text had one known word more; rounded to four decimals.
 
+    `known` has words as `known_words` gives them: none ends in punctuation, and each has a letter or digit.
+
     The word more keeps one rare name in a short title from being strange. A piece of a script that is written without spaces counts as
     its characters where one of them is known, else as one word.
 
@@ -375,9 +378,12 @@ def unfamiliar_share(text: str, known: Collection[str]) -> float:
     (0.2, 0.5)
     """
     count = unknown = 0
-    for piece in split_words(text):
-        if piece in known:
+    for between in _BETWEEN.split(text.lower(), MOST_WORDS)[:MOST_WORDS]:
+        # Most words are known as they stand.
+        if between in known or (piece := between.strip(_ENDS)) in known:
             count += 1
+            continue
+        if not _is_word(piece):
             continue
         parts = _unspaced(piece)
         cut = parts if any(part in known and _CHARACTER.match(part) for part in parts) else [piece]
@@ -397,8 +403,12 @@ def split_words(text: str) -> list[str]:
     ['multi', 'task', 'u', 'net', 'v2', 'x', 'model.fit(x']
     """
     pieces = (piece.strip(_ENDS) for piece in _BETWEEN.split(text.lower(), MOST_WORDS)[:MOST_WORDS])
+    return [piece for piece in pieces if _is_word(piece)]
+
+
+def _is_word(piece: str) -> bool:
     # Most pieces are letters throughout, which is seen at once.
-    return [piece for piece in pieces if piece.isalnum() or any(map(str.isalnum, piece))]
+    return piece.isalnum() or any(map(str.isalnum, piece))
 
 
 def _unspaced(piece: str) -> list[str]:

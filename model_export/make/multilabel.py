@@ -117,7 +117,7 @@ def promised(draft: Draft, second: SecondHead, rows: Splits, unseen: Sequence[Pr
     _check_same(draft.loaded().classify(texts), predictions)
     invariance.check_invariance(classifier, texts[:PARITY_ROWS], seed=INVARIANCE_SEED)
     if unseen is not None:
-        honest = [replace(found, label=one.label) for found, one in zip(predictions, unseen, strict=False)]
+        honest = [msgspec.structs.replace(found, label=one.label) for found, one in zip(predictions, unseen, strict=False)]
         predictions = honest + predictions[len(honest) :]
     carried = truth(calibration, labels)
     # Rows that name one label alone would say that no text has another one.
@@ -250,7 +250,9 @@ def _gap(model: bytes, fitted: Head, rows: Sequence[Sequence[int]], vectors: Flo
 
 def _check_same(before: Sequence[Prediction], after: Sequence[Prediction]) -> None:
     """Refuse a second head that changes a decision; it may only add to one."""
-    changed = sum(replace(found, tags=(), label_scores={}) != one for one, found in zip(before, after, strict=True))
+    changed = sum(
+        msgspec.structs.replace(found, tags=(), label_scores={}) != one for one, found in zip(before, after, strict=True)
+    )
     if changed:
         msg = f"the second head changes {changed} of {len(before)} decisions of the first"
         raise refused(msg)

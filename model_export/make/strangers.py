@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
@@ -109,7 +110,9 @@ class Gate:
         """
         by_text = dict(zip((row.text for row in (*self.ours, *self.none)), self.unseen.tolist(), strict=True))
         return [
-            replace(found, strangeness=round(by_text[row.text], SCORE_DECIMALS)) if row.text in by_text else found
+            msgspec.structs.replace(found, strangeness=round(by_text[row.text], SCORE_DECIMALS))
+            if row.text in by_text
+            else found
             for row, found in zip(rows, predictions, strict=True)
         ]
 

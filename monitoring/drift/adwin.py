@@ -75,7 +75,8 @@ class AdaptiveWindow:
             self._variance += self.width * distance * distance / (self.width + 1)
         self.width += 1
         self.total += value
-        self._compress()
+        if len(first.sums) > MOST_IN_ROW:
+            self._compress()
 
     def _compress(self) -> None:
         size = 1

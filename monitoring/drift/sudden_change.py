@@ -93,7 +93,8 @@ class ChangeDetector:
         return None
 
     def _scaled(self, value: float) -> float:
-        return min(1.0, max(0.0, (value - self._watched.low) / (self._watched.high - self._watched.low)))
+        scaled = (value - self._watched.low) / (self._watched.high - self._watched.low)
+        return min(scaled, 1.0) if scaled > 0.0 else 0.0
 
     def _unscaled(self, value: float) -> float:
         return self._watched.low + (self._watched.high - self._watched.low) * value

@@ -11,7 +11,7 @@ same ids.
 import hashlib
 import hmac
 import uuid
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Literal
 
 import msgspec
@@ -165,6 +165,7 @@ class AnswerKeys:
 
     >>> keys = AnswerKeys((b"new", b"old"))
     >>> record = AnswerKeys((b"old",)).signed(Record(key=b"k", value=b"{}"))
+    >>> replace = msgspec.structs.replace
     >>> keys.accept(record), keys.accept(replace(record, value=b"[]")), keys.accept(replace(record, headers=()))
     (True, False, False)
     """
@@ -175,7 +176,7 @@ class AnswerKeys:
         """The record with its signature; without a key, the record without any."""
         kept = unsigned(record.headers)
         own = ((SIGNATURE_HEADER, _signature(self.keys[0], record)),) if self.keys else ()
-        return replace(record, headers=(*kept, *own))
+        return msgspec.structs.replace(record, headers=(*kept, *own))
 
     def accept(self, record: Record) -> bool:
         """Whether its signature is by one of the keys, or there is no key."""

@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from tagstream.monitoring.hiding import Hiding
 from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.contract.refusal import Refusal, Refused, invalid, undecodable
 from tagstream.stream.contract.shape import NAMES, PLAIN, Pointer, Shape, bytes_at, first, members, spelled, value_at
@@ -81,8 +82,8 @@ BATCH_BYTES, RECORD_BYTES, HEADER_BYTES = 61, 36, 10
 RECORD_MEMORY_BYTES, HEADER_MEMORY_BYTES = 1024, 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+# Structs and no dataclasses: some are made for every event, at an eighth of the time.
+class Record(Hiding, frozen=True, kw_only=True):
     """
     A record as its bytes came, or as they are to be sent.
 
@@ -97,15 +98,16 @@ class Record:
         budget: Bounds the dead letters of the record's batch; None where nothing has to be bounded.
     """
 
-    # Never in a repr: an exception or a log line must not carry the text of an event.
-    key: bytes | None = field(repr=False)
-    value: bytes | None = field(repr=False)
-    headers: Headers = field(default=(), repr=False)
+    hidden = frozenset({"key", "value", "headers", "budget"})
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
     topic: str = ""
     partition: int = -1
     offset: int = -1
     timestamp_ms: int = 0
-    budget: Budget | None = field(default=None, repr=False, compare=False)
+    budget: Budget | None = None
 
 
 def weight(key: bytes | None, value: bytes | None, headers: Headers) -> int:
@@ -172,8 +174,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContentEvent:
+class ContentEvent(Hiding, frozen=True, kw_only=True):
     """
     A valid event.
 
@@ -186,12 +187,14 @@ class ContentEvent:
         fields: Every field of the input by name, each as its own JSON bytes; `id` is always there.
     """
 
+    hidden = frozenset({"title", "description", "fields"})
+
     record: Record
     id: str
-    title: str = field(repr=False)
-    description: str | None = field(repr=False)
+    title: str
+    description: str | None
     source: str | None
-    fields: Fields = field(repr=False)
+    fields: Fields
 
 
 def decode(record: Record, limits: Limits = DEFAULT_LIMITS) -> ContentEvent | Refusal:
@@ -584,7 +587,7 @@ def binary_attributes(headers: Headers) -> dict[str, str] | None:
     Raises:
         Refused: An attribute is missing, not UTF-8, or holds U+0000.
     """
-    if not any(name == "ce_specversion" for name, _ in headers):
+    if not headers or not any(name == "ce_specversion" for name, _ in headers):
         return None
     attributes: dict[str, str] = {}
     for name, value in headers:

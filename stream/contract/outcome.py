@@ -8,12 +8,12 @@ import hashlib
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, assert_never
 
 import msgspec
 
+from tagstream.monitoring.hiding import Hiding
 from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.signals import Signals
 from tagstream.monitoring.vocabulary import Arm, Destination, Reason, ReviewReason, Stage, TextFlag
@@ -33,9 +33,7 @@ from tagstream.stream.contract.typed import Asked, Moment, Share, Uuid, Version
 
 CONTRACT_VERSION = 1
 PREDICTION_NAMESPACE = uuid.UUID("6d0f7c3e-5b0a-5d57-9c53-4a7c1c0f5a1e")
-# RFC 4122: four bits say version 5, two say which variant; all others are the hash's.
-_UUID_KEPT = ~(0xF000 << 64 | 0xC000 << 48)
-_UUID_VERSION_5 = 0x5000 << 64 | 0x8000 << 48
+_NAMESPACE_BYTES = PREDICTION_NAMESPACE.bytes
 
 
 # As a worker writes it, at most `contract.rollout.MAX_EPOCH`.
@@ -158,8 +156,7 @@ ASKED_FIELDS = frozenset({OPTIONAL_FIELD, "reasons", "inclusion_probability", "t
 """The fields of a decision that a person's never has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tagged:
+class Tagged(msgspec.Struct, frozen=True, kw_only=True):
     """The model's confidence reaches the threshold, or a person has decided. `signals` is for monitoring alone and is not published."""
 
     event: ContentEvent
@@ -167,8 +164,7 @@ class Tagged:
     signals: Signals | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NeedsReview:
+class NeedsReview(msgspec.Struct, frozen=True, kw_only=True):
     """A person is asked, since the decision carries no promise of being right; it has one reason or more. `signals` as in `Tagged`."""
 
     event: ContentEvent
@@ -194,8 +190,11 @@ def prediction_id(event_id: str, model_in_epoch: str) -> str:
     """
     # `str(uuid.uuid5(...))` written out, and a test compares the two: the library call takes a third of the time of a whole outcome.
     name = f"{CONTRACT_VERSION}:{model_in_epoch}:{event_id}".encode()
-    number = int.from_bytes(hashlib.sha1(PREDICTION_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16], "big")
-    text = f"{number & _UUID_KEPT | _UUID_VERSION_5:032x}"
+    digest = bytearray(hashlib.sha1(_NAMESPACE_BYTES + name, usedforsecurity=False).digest())
+    # RFC 4122: four bits say version 5, two say which variant; all others are the hash's.
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest[:16].hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
@@ -203,8 +202,7 @@ def prediction_id(event_id: str, model_in_epoch: str) -> str:
 DECISION_FIELDS = frozenset({*Decision.__struct_fields__, "tagged_at", "overridden", "destination"}) - {OPTIONAL_FIELD}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Publication(Hiding, frozen=True, kw_only=True):
     """
     One outcome, ready for the broker.
 
@@ -218,14 +216,15 @@ class Publication:
         audit: The value of a copy for the topic `audit`, with this key and these headers; None where the decision was not drawn.
     """
 
+    hidden = frozenset({"key", "value", "headers", "audit"})
+
     destination: Destination
-    # Never in a repr, as in `Record`.
-    key: bytes | None = field(repr=False)
-    value: bytes | None = field(repr=False)
-    headers: Headers = field(repr=False)
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
     observation: Observation
     outcome: Outcome
-    audit: bytes | None = field(default=None, repr=False)
+    audit: bytes | None = None
 
     @property
     def records(self) -> tuple[tuple[str, bytes | None], ...]:

@@ -342,7 +342,9 @@ class Draw:
         copy = audit_copy(publication.value or b"", probability)
         if weight(publication.key, copy, publication.headers) > self.most_bytes:
             return publication
-        return replace(publication, audit=copy, observation=msgspec.structs.replace(publication.observation, audited=True))
+        return msgspec.structs.replace(
+            publication, audit=copy, observation=msgspec.structs.replace(publication.observation, audited=True)
+        )
 
 
 class Pipeline:

@@ -62,20 +62,21 @@ class Repeats:
         Raises:
             Exception: The model raised it, or RuntimeError if the number of its predictions is not the number of texts.
         """
-        known = zip(texts, self.table.known(self._model, texts), strict=True)
-        found = {text: prediction for text, prediction in known if prediction is not None}
-        new = list(dict.fromkeys(text for text in texts if text not in found))
+        keys = [key_of(self._model, text) for text in texts]
+        found = self.table.known(keys)
+        # A text that comes twice is asked once.
+        new = {key: text for key, text, one in zip(keys, texts, found, strict=True) if one is None}
+        asked: dict[bytes, Prediction] = {}
         if new:
             started = time.perf_counter()
-            predictions = one_for_each(new, self._classifier.classify(new))
+            predictions = one_for_each(list(new.values()), self._classifier.classify(list(new.values())))
             seconds = time.perf_counter() - started
             asked = dict(zip(new, predictions, strict=True))
-            found |= asked
-            kept = {text: prediction for text, prediction in asked.items() if text not in self._probe}
-            self.table.keep(self._model, kept, seconds / len(new))
+            kept = {key: one for key, one in asked.items() if new[key] not in self._probe}
+            self.table.keep(kept, seconds / len(new))
         if again := len(texts) - len(new):
             self.table.saved(again)
-        return [found[text] for text in texts]
+        return [asked[key] if one is None else one for key, one in zip(keys, found, strict=True)]
 
 
 class PredictionTable:
@@ -118,15 +119,8 @@ class PredictionTable:
     def __len__(self) -> int:
         return len(self._table)
 
-    def known(self, model: str, texts: Sequence[str]) -> list[Prediction | None]:
-        """
-        The prediction of each text, in order; None where it is not known.
-
-        Args:
-            model: The digest of the bundle.
-            texts: Normalised, as the model reads them.
-        """
-        keys = [_key(model, text) for text in texts]
+    def known(self, keys: Sequence[bytes]) -> list[Prediction | None]:
+        """The prediction under each key (`key_of`), in order; None where there is none."""
         with self._lock:
             found = [self._table.get(key) for key in keys]
             for key, one in zip(keys, found, strict=True):
@@ -134,21 +128,19 @@ class PredictionTable:
                     self._table.move_to_end(key)
         return found
 
-    def keep(self, model: str, predictions: Mapping[str, Prediction], seconds: float) -> None:
+    def keep(self, predictions: Mapping[bytes, Prediction], seconds: float) -> None:
         """
         Remember what the model has just said.
 
         Args:
-            model: The digest of the bundle.
-            predictions: By normalised text.
+            predictions: By key.
             seconds: The time that the model took for a text of that call.
         """
-        keys = [_key(model, text) for text in predictions]
         with self._lock:
             self._mean_seconds += (seconds - self._mean_seconds) * (NEWEST if self._mean_seconds else 1.0)
             if not self._room():
                 return
-            for key, prediction in zip(keys, predictions.values(), strict=True):
+            for key, prediction in predictions.items():
                 if key not in self._table:
                     self._bytes += _size(prediction)
                     self._table[key] = prediction
@@ -172,7 +164,14 @@ class PredictionTable:
         return self._has_room
 
 
-def _key(model: str, text: str) -> bytes:
+def key_of(model: str, text: str) -> bytes:
+    """
+    The key of a prediction.
+
+    Args:
+        model: The digest of the bundle.
+        text: Normalised, as the model reads it.
+    """
     # A lone surrogate is refused before, and would be refused here.
     return hashlib.blake2b(f"{model} {text}".encode(), digest_size=KEY_BYTES).digest()
 

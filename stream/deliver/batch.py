@@ -9,6 +9,7 @@ load, and no delay has to be tuned. The bound keeps a backlog in Kafka, where it
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -65,6 +66,13 @@ class Batcher(Generic[T]):
             # It is the only event in the queue, because no other task has run since it was added.
             self._queue.get_nowait()
             return False
+        return True
+
+    def put_at_once(self, event: T, size: int) -> bool:
+        """Add an event of so many bytes, unless the queue is full; returns whether it was added."""
+        if self._queue.full():
+            return False
+        self._queue.put_nowait((event, size))
         return True
 
     def clear(self) -> int:
@@ -131,31 +139,37 @@ class Inference:
         """
         seconds = self._seconds
         loop = asyncio.get_running_loop()
-        waits = True
+        begun: float | None = None
         took = had = 0.0
-
-        def begins() -> None:
-            if waits and not bound.expired():
-                bound.reschedule(loop.time() + seconds)
+        timer: asyncio.TimerHandle
 
         def decide() -> list[Publication]:
-            nonlocal took, had
+            nonlocal begun, took, had
             # Until now this batch has waited for a thread. Other batches were in the model then, and the wait has a bound of its own.
-            loop.call_soon_threadsafe(begins)
+            begun = loop.time()
             began, processor = time.perf_counter(), time.thread_time()
             decided = self._decide(records)
             took, had = time.perf_counter() - began, time.thread_time() - processor
             return decided
 
+        # The loop looks once the bound would be over: a call from the thread at each beginning would wake it for every batch.
+        def look() -> None:
+            nonlocal timer
+            until = -math.inf if begun is None else begun + seconds
+            if loop.time() < until:
+                timer = loop.call_at(until, look)
+            else:
+                bound.reschedule(until)
+
+        timer = loop.call_later(seconds, look)
         try:
-            async with asyncio.timeout(seconds) as bound:
-                try:
-                    publications = await loop.run_in_executor(self._executor, decide)
-                finally:
-                    waits = False
+            async with asyncio.timeout(None) as bound:
+                publications = await loop.run_in_executor(self._executor, decide)
         except TimeoutError as error:
             msg = f"the model did not answer for a batch of {len(records)} events within {seconds:g} s (inference_timeout_seconds)"
             raise InferenceTimeoutError(msg) from error
+        finally:
+            timer.cancel()
         self._pace.decided(took, had)
         if len(publications) != len(records):
             msg = f"{len(records)} events became {len(publications)} outcomes; every event must become exactly one"

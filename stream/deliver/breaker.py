@@ -57,8 +57,12 @@ class Breaker:
 
     def trips(self, observations: Sequence[Observation]) -> str | None:
         """Add these outcomes; return a sentence that says why the worker must stop before it sends them, None if it need not."""
-        for seen in observations:
-            self._add(seen.rejection is not None, seen.rejection in OF_THE_MODEL)
+        if self._dead or any(seen.rejection is not None for seen in observations):
+            for seen in observations:
+                self._add(seen.rejection is not None, seen.rejection in OF_THE_MODEL)
+        else:
+            # Nothing is dead, here or before, so that no outcome differs from another.
+            self._seen.extend([(False, False)] * min(len(observations), self._window - len(self._seen)))
         if len(self._seen) < self._window:
             return None
         if self._dead > _most(self._dead_letter_ratio, self._window):

@@ -32,7 +32,6 @@ from typing import Any, NoReturn, Protocol
 from tagstream.monitoring.health import Progress
 from tagstream.monitoring.observer import NO_TOPICS, Observer
 from tagstream.monitoring.record_time import can_be_true
-from tagstream.stream.contract.event import memory_bytes
 from tagstream.stream.contract.outcome import Decide, Publication
 from tagstream.stream.deliver.batch import Batcher, Inference, record_of
 from tagstream.stream.deliver.breaker import Breaker
@@ -117,7 +116,8 @@ class Confirmations:
     """
     The confirmations of one batch, with one callback for each.
 
-    As `asyncio.gather` of them, which makes a callback of its own besides the one that begins the time anew.
+    As `asyncio.gather` of them, which makes a callback of its own besides the one that begins the time anew, and which cancels them: several
+    batches may wait for the same confirmation.
     """
 
     def __init__(self, silence: SilenceBound) -> None:
@@ -131,8 +131,10 @@ class Confirmations:
     def add(self, confirmation: Awaitable[Any]) -> None:
         """Wait for this one too."""
         future = asyncio.ensure_future(confirmation)
-        self._waiting.add(future)
-        future.add_done_callback(self._done)
+        # The records of one batch of the producer have the same one.
+        if future not in self._waiting:
+            self._waiting.add(future)
+            future.add_done_callback(self._done)
 
     async def all(self) -> None:
         """
@@ -143,13 +145,8 @@ class Confirmations:
         """
         if self._waiting and self._error is None:
             self._over = asyncio.get_running_loop().create_future()
-        try:
-            if self._over is not None:
-                await self._over
-        except asyncio.CancelledError:
-            for future in self._waiting:
-                future.cancel()
-            raise
+        if self._over is not None:
+            await self._over
         if self._error is not None:
             raise self._error
 
@@ -327,8 +324,8 @@ class Stream(Protocol):
         """The events, one by one."""
         ...
 
-    async def ack(self, event: Any) -> bool:
-        """Mark the event as done."""
+    def ack(self, events: Sequence[Any]) -> None:
+        """Mark the events, in the order of their offsets, as done."""
         ...
 
 
@@ -447,7 +444,7 @@ class Delivery:
                     continue
                 message = event.message
                 self._unacknowledged.take(message)
-                if not await self._batcher.put(event, memory_bytes(message.key, message.value, message.headers)):
+                if not self._batcher.put_at_once(event, message.size) and not await self._batcher.put(event, message.size):
                     self._unacknowledged.drop(1)
         # If the agent raised, Faust would stop gracefully, which commits.
         except Exception as error:  # noqa: BLE001
@@ -536,6 +533,7 @@ class Delivery:
     ) -> None:
         try:
             with fatal(self._die):
+                messages = [event.message for event in batch]
                 repeated = self._taken.again(map(_place, batch))
                 topics = Counter(event.message.topic for event in batch) if self._settings.contents else NO_TOPICS
                 self._observer.received(len(batch), repeated, topics)
@@ -546,9 +544,8 @@ class Delivery:
                 sent = await self._confirmed(batch, publications, before, turn)
                 self._observer.stage("publish", time.perf_counter() - started)
                 await before.acknowledged.wait()
-                for event in batch:
-                    await stream.ack(event)
-                    self.acknowledged[event.message.topic, event.message.partition] = event.message.offset + 1
+                stream.ack(batch)
+                self.acknowledged |= {(message.topic, message.partition): message.offset + 1 for message in messages}
                 turn.acknowledged.set()
                 self._progress.moved()
                 self._observer.published([publication.observation for publication in sent], int(time.time() * 1000))

@@ -146,7 +146,9 @@ class ForeignModel:
         outcome: Outcome = (
             found
             if isinstance(found, Refusal)
-            else self._asking(prediction).decide(found, prediction, replace(read(found.title, found.description), cut=False))
+            else self._asking(prediction).decide(
+                found, prediction, msgspec.structs.replace(read(found.title, found.description), cut=False)
+            )
         )
         (publication,) = publish_all([record], [outcome], int(self._clock() * 1000), limits)
         return result_of(self._draw.with_copy(publication), self._settings.topics)

@@ -1,8 +1,9 @@
 """Takes values out of the frames of a Schema Registry, so that the decoder sees JSON. A record without a frame passes as it is."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from tagstream.stream.contract.event import Record, whole_value
 from tagstream.stream.contract.refusal import Refusal, Refused
@@ -40,7 +41,7 @@ class Unframing:
                 found.append(read)
                 continue
             try:
-                found.append(replace(record, value=read(frame.payload), headers=frame.headers))
+                found.append(msgspec.structs.replace(record, value=read(frame.payload), headers=frame.headers))
             except Refused as refused:
                 found.append(refused.refusal)
         return found

@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
+
+import msgspec
 
 from tagstream.stream.contract.event import Record
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
@@ -91,7 +92,7 @@ class Publishing:
         """
         if not self._queue.has_room(len(records)):
             raise RequestError(503, BUSY.format(waiting=self._queue.waiting), RETRY)
-        addressed = [replace(record, topic=self._topic) for record in records]
+        addressed = [msgspec.structs.replace(record, topic=self._topic) for record in records]
         try:
             found = await self._queue.found(addressed, seconds=self.most_seconds)
         except TimeoutError as error:

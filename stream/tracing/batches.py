@@ -7,8 +7,9 @@ observations of the outcomes, so the delivery knows nothing of traces.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
@@ -94,7 +95,7 @@ def traced(record: Record, publication: Publication, batch: TracedBatch) -> Publ
     name = outcome.reason.value if isinstance(outcome, Refusal) else outcome.decision.prediction_id
     span_id = child_id(producer, name) if producer is not None and producer.trace_flags.sampled else None
     seen = publication.observation
-    return replace(
+    return msgspec.structs.replace(
         publication,
         headers=publication.headers
         if producer is None or span_id is None or publication.destination is Destination.DLQ

@@ -4,15 +4,19 @@ import asyncio
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Container, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NoReturn, cast
 
 import faust.transport.drivers.aiokafka as driver
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+from faust.events import Event
 from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 from faust.types.transports import SchedulingStrategyT
+from faust.types.tuples import ack_lock
 from mode.services import WaitResults
+from mode.utils.futures import notify
 
 from tagstream.stream.contract.event import memory_bytes
 from tagstream.stream.deliver.fatal import DeliveryError, die
@@ -28,6 +32,9 @@ GIVING_UP_SECONDS = 60.0
 LOST_SECONDS = 10.0
 # No more is read while records of so many bytes are not acknowledged. Faust counts events alone: 4,096 of 700 KB are 2.9 GB.
 HELD_BYTES = 32 * 1024 * 1024
+# A record that is in its agent's queue already, and what Faust is told of the wait that was not needed.
+HANDED = object()
+AT_ONCE = WaitResults([], [], stopped=False)
 
 
 class Committable:
@@ -196,28 +203,84 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._giving_up: float | None = None
         # Faust's task that reads, and that seeks if the flow was stopped meanwhile.
         self._reader: asyncio.Task[Any] | None = None
+        self._conductor: Any = self.callback
+        self.callback: Any = self._hand_over
         # The record at which a partition stands while later ones are acknowledged, and since when.
         self._passed_over: dict[TP, tuple[int, float]] = {}
 
+    # Faust's own properties look their values up at each call.
+    @cached_property
+    def _topics(self) -> Any:
+        return self.app.topics
+
+    @cached_property
+    def _flow(self) -> Any:
+        return self.app.flow_control
+
     def _to_message(self, tp: TP, record: Any) -> Any:
-        """Faust's message of a record, with the budget of its batch if there is one."""
+        """Faust's message of a record, with its size in memory, and the budget of its batch if there is one."""
         message = super()._to_message(tp, record)
         message.budget = getattr(record, "budget", None)
+        message.size = memory_bytes(message.key, message.value, message.headers)
         return message
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's name for it
-        """As Faust does, once there is room; notes each record, but for those that Faust will drop because they were read before."""
+        """
+        As Faust does, once there is room; notes each record, but for those that Faust will drop because they were read before.
+
+        Written out, without the figures of Faust's monitor, which it sets anew for each record.
+        """
         self._reader = asyncio.current_task()
         await self._room()
-        async for tp, message in super().getmany(timeout):
-            read = self._read_offset[tp]
-            if read is None or message.offset >= read:
-                self._committable[tp].hand_out(message.offset, memory_bytes(message.key, message.value, message.headers))
-            yield tp, message
+        records, active = await self._wait_next_records(timeout)
+        if records is None or self.should_stop:
+            return
+        if not self.flow_active:
+            try:
+                await self.perform_seek()
+            # As Faust does: the next assignment seeks again, and a seek that must not fail ends the process (`perform_seek`).
+            except Exception as error:  # noqa: BLE001
+                self.log.warning("no seek while nothing is read: %s", type(error).__name__)
+            return
+        generation = self.app.consumer_generation_id
+        for tp, record in self.scheduler.iterate(records):
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if active is None or tp in active or tp in self._buffered_partitions:
+                message = self._to_message(tp, record)
+                read = self._read_offset[tp]
+                if read is None or message.offset >= read:
+                    self._committable[tp].hand_out(message.offset, message.size)
+                yield tp, message
+
+    def _hand_over(self, message: Any) -> Any:
+        """`HANDED`, and the record is in its agent's queue, where Faust would wait for nothing; else the coroutine by which Faust waits."""
+        conductor = self._topics
+        channels = conductor._tp_index.get(message.tp, ())  # noqa: SLF001
+        if (
+            len(channels) != 1
+            or message.tp not in conductor._tp_to_callback  # noqa: SLF001
+            or conductor._tp_to_callback_lock.locked()  # noqa: SLF001
+            or not self._flow.is_active()
+        ):
+            return self._conductor(message)
+        (channel,) = channels
+        queue = channel.queue
+        if queue.qsize() >= queue.pressure_high_size:
+            # Faust stops fetching the partition until the queue has room.
+            return self._conductor(message)
+        # Nobody else has it yet, so that Faust's lock is not needed.
+        message.refcount += 1
+        queue.force_put_nowait(Event(self.app, message.key, message.value, message.headers, message))
+        return HANDED
 
     async def wait_first(self, *waited: Any, timeout: Any = None) -> Any:  # noqa: ASYNC109 - Faust's name for it
         """As Faust does, but without tasks where the first of two coroutines waits for nothing: handing a record to its agent."""
         first, *others = waited
+        if first is HANDED:
+            for other in others:
+                other.close()
+            return AT_ONCE
         if not asyncio.iscoroutine(first):
             return await super().wait_first(*waited, timeout=timeout)
         try:
@@ -256,6 +319,33 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self._committable[message.tp].acknowledge(message.offset)
         self._acknowledged.set()
         return cast("bool", super().ack(message))
+
+    def ack_all(self, messages: Sequence[Any]) -> None:
+        """As Faust's acknowledgement of each, in order, with its lock taken once and not twice for each record."""
+        acking, unacked = self._topics._acking_topics, self._unacked_messages  # noqa: SLF001
+        with ack_lock:
+            for message in messages:
+                if message.acked:
+                    continue
+                message.refcount = max(message.refcount - 1, 0)
+                if message.refcount:
+                    continue
+                tp, offset = message.tp, message.offset
+                message.acked = True
+                if tp in self._committable:
+                    self._committable[tp].acknowledge(offset)
+                committed = self._committed_offset[tp]
+                if message.topic in acking and (committed is None or offset >= committed):
+                    index = self._acked_index[tp]
+                    if offset not in index:
+                        # Faust tracks the first event of several alone.
+                        if unacked.data:
+                            unacked.discard(message)
+                        index.add(offset)
+                        self._acked[tp].append(offset)
+                        self._n_acked += 1
+            notify(self._waiting_for_ack)
+        self._acknowledged.set()
 
     def lost(self, tp: TP, after: int | None, offsets: Sequence[int]) -> int | None:
         """

@@ -1,7 +1,6 @@
 """The real store and saving behind the console's pages, with brokers that a test may take away and a clock that it moves."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -22,6 +21,7 @@ from tagstream.stream.review.store.records import AskedDecision, Claim, Door, Fa
 from tagstream.stream.review.store.schema import answers
 from tagstream.stream.review.store.store import Store, open_store
 from tagstream.stream.settings.topics import Topics
+from tests.replacing import replace
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 MODEL = ModelRef(name="tagstream-default", version="2026.11.4", digest="d" * 64)

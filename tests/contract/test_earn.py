@@ -1,6 +1,5 @@
 """A bundle whose thresholds were earned: what changes, what stays, and what is refused."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -19,6 +18,7 @@ from tagstream.model_export.make import recipe, steps
 from tagstream.model_export.make.earn import Gain, lineage
 from tagstream.model_export.make.steps import Made
 from tagstream.stream.cli.show import bundle as show
+from tests.replacing import replace
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 

@@ -8,13 +8,13 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tagstream.stream.contract.published import PublishedDecision
 from tagstream.stream.settings.settings import Settings
 from tests.faults.answers.planned import ScriptedReviewer, decisions, written
 from tests.faults.inputs import STRANGER, Planted, plant
+from tests.replacing import replace
 
 MANY_LABELS = 30_000
 LARGE = 850_000

@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from tests.hostile import encodings, envelopes, fields, structures, texts
 from tests.hostile.record import NUMBER, Hostile, Make
+from tests.replacing import replace
 
 SIZE = 10_000
 SEED = "hostile"

@@ -1,11 +1,11 @@
 """The harness of `tests/mutants.py` tells a mutant that its test finds from all others."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.mutants import Mutant, tried
+from tests.replacing import replace
 
 LIMIT = Mutant(
     name="limit",

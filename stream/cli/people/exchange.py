@@ -1,7 +1,8 @@
 """The work of `tagstream review export` and `import`: answers into files, and answers from files onto the topic."""
 
-from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from tagstream.stream.contract.answers import UNSIGNED, AnsweredEvent, AnswerKeys, answer_id
 from tagstream.stream.contract.event import Record
@@ -68,7 +69,7 @@ def bring(settings: Settings, *, form: Form, file: Path, reviewer: str) -> None:
         known = {name for name, record in there.items() if keys.accept(record)}
         fresh = [one for one in given if answer_id(one.answer) not in known]
         records = [
-            replace(
+            msgspec.structs.replace(
                 there.get(answer_id(one.answer), Record(key=one.event.id.encode(), value=None)), value=one.event.record.value
             )
             for one in fresh

@@ -23,6 +23,8 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+import msgspec
+
 from tagstream.model_export.bundle.apart import started
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK
 from tagstream.stream.contract.event import Record
@@ -168,7 +170,7 @@ class ChildTrials:
         try:
             child = self._ready(recipe, goes_on)
             # The budget of its batch stays here, where dead letters are made.
-            child.connection.send(replace(event, budget=None))
+            child.connection.send(msgspec.structs.replace(event, budget=None))
             _received(child, PROMPT_SECONDS, goes_on)
             begun = True
             found: Publication | Died | NotHeld = _received(child, self._seconds, goes_on)

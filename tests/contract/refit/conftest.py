@@ -1,7 +1,5 @@
 """Rows to learn from, and the default bundle with a second head from `model refit --multilabel`."""
 
-from dataclasses import replace
-
 import pytest
 
 from tagstream.model_export.bundle import bundle
@@ -11,6 +9,7 @@ from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make import multilabel
 from tagstream.model_export.make.draft import Draft
+from tests.replacing import replace
 
 # Rows of one label beside all that have two: enough to learn something within seconds.
 SINGLE_ROWS = 300

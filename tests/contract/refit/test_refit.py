@@ -1,6 +1,5 @@
 """`tagstream model refit`, end to end: kept parts are unchanged to the byte, and refitted parts are measured."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from tagstream.model_export.bundle.model import OnnxClassifier
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.data.splits import Splits
+from tests.replacing import replace
 
 ROWS = 150
 

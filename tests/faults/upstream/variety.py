@@ -4,11 +4,11 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tagstream.stream.contract.event import DEFAULT_LIMITS
 from tests.faults.inputs import SENT_AGAIN, Planted, Transaction, plant
+from tests.replacing import replace
 
 Fields = dict[str, Any]
 Form = Callable[[Planted, Fields], Planted]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from tagstream.monitoring.vocabulary import Destination
@@ -15,6 +14,7 @@ from tests.faults.verdict.evidence import Evidence, Sample
 from tests.faults.verdict.offline import offline
 from tests.faults.worker.fleet import ROOT
 from tests.faults.worker.stub import MODEL, stub_decider
+from tests.replacing import replace
 
 PARTITIONS = 2
 BAD_OFFSET = 3

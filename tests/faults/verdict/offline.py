@@ -3,7 +3,6 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import msgspec
 
@@ -17,6 +16,7 @@ from tagstream.stream.settings.settings import Settings
 from tests.faults.inputs import Input
 from tests.faults.verdict.matching import Matched, Model, Place, model_of, name, place, said_by, without_clock
 from tests.faults.worker.stub import MODEL, OTHER_MODEL, stub_decider
+from tests.replacing import replace
 
 # All that may differ from the offline decision, with the reason.
 LEFT_OUT = {

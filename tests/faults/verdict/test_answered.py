@@ -1,7 +1,6 @@
 """A breach of each invariant of answers and of copies for `audit` is planted here, and must be found."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -18,6 +17,7 @@ from tests.faults.verdict.evidence import Evidence, Sample
 from tests.faults.verdict.good_run import SETTINGS, with_fields
 from tests.faults.verdict.matching import without_clock
 from tests.faults.worker.stub import stub_decider
+from tests.replacing import replace
 
 COUNT, STRANGE = 300, 22
 BROKEN = Callable[[Evidence], Evidence]

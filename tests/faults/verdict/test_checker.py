@@ -1,7 +1,6 @@
 """A breach of each invariant is planted here, and the checker must find it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from tests.faults.verdict.checker import longest_pause
 from tests.faults.verdict.evidence import Evidence, Verdict
 from tests.faults.verdict.good_run import OFFLINE, add, changed, good_run, published, sample, with_fields
 from tests.faults.worker.stub import OTHER_MODEL
+from tests.replacing import replace
 
 
 def check(run: Evidence) -> Verdict:

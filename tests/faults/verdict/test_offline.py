@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -17,6 +16,7 @@ from tests.faults.verdict.evidence import Evidence, Finding
 from tests.faults.verdict.good_run import OFFLINE, add, changed, good_run, published, sample, with_fields
 from tests.faults.verdict.offline import AT_ONCE, Remembering
 from tests.faults.worker.stub import MODEL, OTHER_MODEL, StubClassifier
+from tests.replacing import replace
 
 HEADERS_OF_A_DEAD_LETTER = (
     "x-dlq-code",

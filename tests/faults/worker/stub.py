@@ -12,7 +12,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -30,6 +29,7 @@ from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Draw
 from tagstream.stream.settings.settings import Settings
 from tests.faults.worker.failpoints import Arms, Point
+from tests.replacing import replace
 
 SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
 # The same for answers; as slow as the model unless set.

@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from tests.integration.review.test_console import Console, by_people
 from tests.integration.running import is_committed, verdict
 from tests.kafka_cluster import KafkaCluster, Node, node_properties
 from tests.lacking import lacking
+from tests.replacing import replace
 from tests.token_server import AUDIENCE, TokenServer
 from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, until
 

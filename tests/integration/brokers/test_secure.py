@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,7 @@ from tests.integration.brokers.secure_cluster import ADMIN, Authority, SecureClu
 from tests.integration.rollout.conftest import altered, begin_group
 from tests.integration.running import all_committed, ended, is_committed
 from tests.lacking import lacking, program
+from tests.replacing import replace
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]

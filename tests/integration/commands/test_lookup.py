@@ -1,7 +1,5 @@
 """`tagstream report`, `lookup` and the replay of answers, on Apache Kafka."""
 
-from dataclasses import replace
-
 import pytest
 
 from tagstream.monitoring.vocabulary import Reason, Stage
@@ -16,6 +14,7 @@ from tagstream.stream.settings.settings import Settings
 from tests.answering import NOW_MS, UNSURE, answer, decided, reviewed
 from tests.integration.command_line import Command, lines
 from tests.integration.dead_letters.planted_letters import contents
+from tests.replacing import replace
 
 pytestmark = pytest.mark.broker
 

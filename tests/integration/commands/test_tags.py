@@ -2,7 +2,6 @@
 
 import random
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from tagstream.stream.tables.predictions import open_predictions
 from tagstream.stream.tables.row import PredictionRow
 from tests.answering import NOW_MS, audited, decided, published
 from tests.integration.command_line import Command, lines
+from tests.replacing import replace
 from tests.unit.stream.tables.table_rows import corrected, model, row
 from tests.waiting import until
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from tests.hostile.corpus import SIZE, corpus
 from tests.hostile.judge import complaints
 from tests.hostile.record import NUMBER, Hostile
 from tests.integration.running import RunningWorker, is_committed, written
+from tests.replacing import replace
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]

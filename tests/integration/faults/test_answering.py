@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -32,6 +31,7 @@ from tests.faults.observer import TopicObserver
 from tests.faults.stranger import Stranger
 from tests.faults.worker.fleet import ROOT, Fleet
 from tests.integration.running import verdict
+from tests.replacing import replace
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
@@ -19,6 +18,7 @@ from tagstream.stream.settings.settings import Settings
 from tests.answering import decided
 from tests.console.real_console import is_ready
 from tests.postgres import Postgres, postgres
+from tests.replacing import replace
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker

@@ -1,7 +1,6 @@
 """`tagstream review export` and `import`, on Apache Kafka."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from tagstream.stream.settings.settings import Settings
 from tests.answering import NOW_MS, SURE, UNSURE, answer, audited, decided, reviewed
 from tests.integration.command_line import Command
 from tests.integration.dead_letters.planted_letters import contents
+from tests.replacing import replace
 
 pytestmark = pytest.mark.broker
 

@@ -3,7 +3,6 @@
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from tagstream.stream.review.store.store import Store, open_store
 from tagstream.stream.settings.settings import Settings
 from tests.answering import answer, audited, decided, reviewed
 from tests.console.real_console import answers_in, is_ready
+from tests.replacing import replace
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker

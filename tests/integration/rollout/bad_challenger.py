@@ -3,12 +3,13 @@
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tagstream.model_export.bundle.model import Classifier, Prediction
 from tagstream.stream.cli.main import app
 from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.shadow import ends
+from tests.replacing import replace
 
 SLEEP_SECONDS = 0.2
 

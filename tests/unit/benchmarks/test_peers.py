@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from tagstream.model_export.bundle.model import open_session
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.stream.contract.event import Record
+from tests.replacing import replace
 
 WHOLE = Work(lost=0, repeated=0, foreign=0, agreement=1.0, f1=0.9)
 EXPECTED = {"a": "x", "b": "y", "gold-c": "x"}

@@ -1,7 +1,5 @@
 """Rollouts with a known truth: errors stay within their level, and known-bad rules exceed it in the same simulation."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -26,6 +24,7 @@ from benchmarks.rollouts import (
 from tagstream.stream.contract.rollout import Guards
 from tagstream.stream.rollout.evidence import Evidence, Shadowed
 from tagstream.stream.rollout.verdict import judge
+from tests.replacing import replace
 from tests.unit.stream.rollout.observed import answered
 
 ROLLOUTS = 200

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from benchmarks import tail
 from benchmarks.peers import counted, page, small, staged
 from benchmarks.peers.figures import Work
 from benchmarks.peers.small import Spent
+from tests.replacing import replace
 from tests.waiting import HANG_SECONDS, until
 
 WHOLE = Work(lost=0, repeated=0, foreign=0, agreement=1.0, f1=None)

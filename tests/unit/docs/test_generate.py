@@ -1,7 +1,6 @@
 """Files that are made from the code: current, complete, and found out where they are not."""
 
 import shutil
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, TOKENS_PER_WORD
 from tagstream.monitoring.vocabulary import DriftScore
 from tagstream.stream.settings.reference import SUBJECTS
 from tagstream.stream.settings.settings import Settings
+from tests.replacing import replace
 
 COPIED = ("docs/runbooks", "docs/contract", "monitoring/prometheus", "monitoring/grafana/dashboards")
 

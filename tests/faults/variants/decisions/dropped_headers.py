@@ -1,7 +1,6 @@
 """Known bad: our own delivery, which publishes decisions without the headers of their events."""
 
 from collections.abc import Awaitable
-from dataclasses import replace
 from typing import Any
 
 import tagstream.stream.worker.faust_app
@@ -9,6 +8,7 @@ from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.outcome import Publication
 from tests.faults.inputs import SENT_AGAIN
 from tests.faults.variants.bad_worker import Parts, run
+from tests.replacing import replace
 
 
 def define(parts: Parts) -> None:

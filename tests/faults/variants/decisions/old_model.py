@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import tagstream.stream.worker.faust_app
@@ -10,6 +9,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Publication
 from tests.faults.variants.bad_worker import Parts, run
 from tests.faults.worker.stub import OTHER_MODEL
+from tests.replacing import replace
 
 EXCHANGED_AFTER_BATCHES = 10
 

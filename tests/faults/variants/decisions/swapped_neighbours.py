@@ -1,12 +1,12 @@
 """Known bad: the first two events of each batch get each other's decision. Ids, fields, order and acknowledgements are right."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import tagstream.stream.worker.faust_app
 from tagstream.model_export.bundle.model import Classifier, Prediction
 from tests.faults.variants.bad_worker import Parts, run
+from tests.replacing import replace
 
 
 class Swapping:

@@ -1,12 +1,11 @@
 """Unfamiliar words: how a text is cut, which words are known, and the limits of strange texts."""
 
-from dataclasses import replace
-
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.model_export.bundle.model import NO_LIMITS, OodLimits, Prediction, add_strangeness, limits_in
+from tagstream.model_export.bundle.model import NO_LIMITS, OodLimits, Prediction, limits_in, predict
 from tagstream.model_export.bundle.text import MOST_WORDS, known_words, split_words, unfamiliar_share
 
 KNOWN = {"segmenting", "roofs", "in", "aerial", "photographs"}
@@ -93,10 +92,10 @@ def test_limits_are_read_from_the_reference() -> None:
 def test_a_text_above_the_limit_of_the_gate_is_strange(strangeness: float | None, *, strange: bool) -> None:
     """It is compared as it is rounded, and a bundle whose network has no such output finds no text strange by it."""
     limits = limits_in({"ood_energy": 0.0, "ood_strangeness": 1.25})
-    assert limits.is_strange(replace(predicted(-1.0, 0.0), strangeness=strangeness)) is strange
+    assert limits.is_strange(msgspec.structs.replace(predicted(-1.0, 0.0), strangeness=strangeness)) is strange
 
 
 def test_a_strangeness_that_is_no_number_is_refused() -> None:
     """A comparison of NaN with a limit means nothing: the network is broken."""
     with pytest.raises(ValueError, match="not a finite number"):
-        add_strangeness(predicted(-1.0, 0.0), float("nan"))
+        predict([2.0, 0.0], labels=["a", "b"], temperature=1.0, tokens=3, truncated=False, strangeness=float("nan"))

@@ -1,7 +1,6 @@
 """Earned thresholds: a false one is rare on all days together, answers speak by their weight, too few change nothing."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from tagstream.model_export.calibrate import earned, martingale
 from tagstream.model_export.calibrate.certificate import GRID
 from tagstream.model_export.calibrate.earned import Earned, Evidence
 from tagstream.model_export.calibrate.martingale import WeightedAnswers
+from tests.replacing import replace
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 RISK = 0.05 / 4

@@ -1,7 +1,6 @@
 """The record of an evaluation: a bundle beside others on the same rows, by models whose answers are known."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -20,6 +19,7 @@ from tagstream.model_export.report import terminal
 from tagstream.model_export.train import batches, checkpoint
 from tagstream.model_export.train.checkpoint import CheckpointError, Trained
 from tagstream.model_export.train.network import Shape, TagNetwork
+from tests.replacing import replace
 
 ROWS = [
     Row(

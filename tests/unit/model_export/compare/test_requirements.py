@@ -4,7 +4,6 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tagstream.model_export.compare.measured import Measured, Versus
 from tagstream.model_export.compare.requirements import FIGURES, AtLeast, RequirementError, judge, parse
 from tagstream.model_export.measure.paired import Paired, mcnemar
 from tests.evaluations import evaluation
+from tests.replacing import replace
 
 PAGE = Path(__file__).parents[4] / "docs" / "evaluation.md"
 SHARES = st.floats(0, 1).map(lambda share: round(share, 6))

@@ -4,7 +4,6 @@ import io
 import json
 import urllib.error
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +14,7 @@ from tagstream.model_export.data import duplicates, madewithml, splits
 from tagstream.model_export.data.corpus import CORPUS, NOT_ML, PAIRS, read_corpus
 from tagstream.model_export.data.madewithml import DataError
 from tagstream.model_export.data.row import Row
+from tests.replacing import replace
 
 
 def line(**changes: object) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from tagstream.model_export.make import progress, recipe, steps
 from tagstream.model_export.make.recipe import BundleRecipe
 from tagstream.model_export.onnx import heads
 from tagstream.model_export.onnx.parity import GateLimits
+from tests.replacing import replace
 
 pytestmark = pytest.mark.usefixtures("small_recipe")
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from tagstream.model_export.train import base_model, batches, pretrained
 from tagstream.model_export.train.head import HeadRecipe, fit_head
 from tagstream.model_export.train.pretrained import ModelRefusedError
 from tagstream.model_export.verify import verify
+from tests.replacing import replace
 from tests.unit.model_export.make import foreign
 
 # Of DeBERTa's code in transformers.

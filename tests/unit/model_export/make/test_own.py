@@ -2,7 +2,6 @@
 
 import json
 import random
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +27,7 @@ from tagstream.model_export.train import base_model, work
 from tagstream.model_export.train.distil import StudentRecipe
 from tagstream.model_export.train.work import Tell, Work
 from tagstream.stream.cli.models.options import MOST_LAYERS
+from tests.replacing import replace
 
 pytestmark = pytest.mark.usefixtures("small_recipe")
 

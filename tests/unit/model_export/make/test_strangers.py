@@ -1,9 +1,9 @@
 """The gate of a bundle: its limit is proved, it costs what it says, and a bundle keeps it until another is fitted."""
 
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,6 +12,7 @@ from tagstream.model_export.data.row import Row
 from tagstream.model_export.make import recipe, steps, strangers
 from tagstream.model_export.make.steps import Made
 from tagstream.model_export.make.strangers import LEVEL, MOST_LOST, limit_of
+from tests.replacing import replace
 from tests.unit.model_export.make.test_own import NOISY, PROMISE, own_bundle
 
 pytestmark = pytest.mark.usefixtures("small_recipe")
@@ -57,7 +58,7 @@ def test_a_gate_adds_a_figure_and_changes_no_probability(both: tuple[Made, Made]
     bare, gated = both
     texts = [row.text for row in (*NOISY.holdout, *NONE)]
     before, after = (OnnxClassifier(made.bundle).classify(texts) for made in both)
-    assert [replace(found, strangeness=None) for found in after] == before
+    assert [msgspec.structs.replace(found, strangeness=None) for found in after] == before
     assert [OnnxClassifier(gated.bundle).classify([text])[0] for text in texts[:20]] == after[:20]
     assert limits_in(bare.bundle.manifest.reference).strangeness is None
     limit = limits_in(gated.bundle.manifest.reference).strangeness

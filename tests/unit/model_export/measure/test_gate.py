@@ -1,12 +1,11 @@
 """The gate for foreign texts: shares that can be counted by hand."""
 
-from dataclasses import replace
-
 from tagstream.model_export.bundle.model import OodLimits, Prediction
 from tagstream.model_export.data.corpus import NOT_ML
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.measure import gate
+from tests.replacing import replace
 
 THRESHOLDS = {"one": 0.9, "two": 0.5}
 

@@ -1,13 +1,12 @@
 """Slices: which rows each contains, and that slices of few rows are marked."""
 
-from dataclasses import replace
-
 import pytest
 
 from tagstream.model_export.bundle.model import Prediction
 from tagstream.model_export.data import corpus, madewithml
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.measure import slices
+from tests.replacing import replace
 
 
 def row(

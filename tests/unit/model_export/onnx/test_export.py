@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,6 +40,7 @@ from tagstream.model_export.train.examples import Examples, drawing_weights, sof
 from tagstream.model_export.train.network import Int8Embedding, Shape, TagNetwork
 from tagstream.stream.decide.from_settings import decider_of_bundle
 from tests.fakes import KeywordClassifier
+from tests.replacing import replace
 
 WORDS = tuple(f"w{number}" for number in range(60))
 SHAPE = Shape(vocabulary=64, positions=64, width=32, inner=64, heads=4, layers=2, labels=len(LABELS))

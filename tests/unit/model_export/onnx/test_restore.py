@@ -1,7 +1,5 @@
 """The network of an int8 file in full precision again."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from tagstream.model_export.data.madewithml import LABELS
 from tagstream.model_export.onnx import export, operators, quantize
 from tagstream.model_export.onnx.restore import RestoreError, layers_in, restore
 from tagstream.model_export.train.network import Shape, TagNetwork
+from tests.replacing import replace
 
 SHAPE = Shape(vocabulary=64, positions=64, width=32, inner=64, heads=4, layers=2, labels=len(LABELS))
 

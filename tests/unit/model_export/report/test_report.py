@@ -4,7 +4,6 @@ import importlib.util
 import json
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tagstream.stream.cli.main import app
 from tagstream.stream.cli.models import needs
 from tagstream.stream.cli.models.evaluate import path_and_name
 from tests.evaluations import NASTY, TRADE, evaluation, of_many_labels
+from tests.replacing import replace
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

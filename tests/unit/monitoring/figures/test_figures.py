@@ -1,7 +1,6 @@
 """Figures of the page and the terminal, and the alarms on them."""
 
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -23,6 +22,7 @@ from tagstream.monitoring.screen import screen
 from tagstream.monitoring.vocabulary import Arm, Destination, DriftScore, PlanState, ReviewReason
 from tests.fakes import Clock
 from tests.observations import DIGEST, LABELS, THRESHOLD, Stream, reference
+from tests.replacing import replace
 
 
 def seen(*streams: Stream, troubles: tuple[Trouble, ...] = ()) -> Figures:

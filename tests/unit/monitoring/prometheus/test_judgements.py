@@ -11,7 +11,7 @@ import random
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,7 @@ from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.vocabulary import Destination, Reason, ReviewReason
 from tests.fakes import Clock
 from tests.observations import Stream, decision, reference
+from tests.replacing import replace
 from tests.waiting import HANG_SECONDS
 
 FOLDER = Path(__file__).parents[4] / "monitoring" / "prometheus"

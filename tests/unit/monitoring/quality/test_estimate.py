@@ -1,7 +1,6 @@
 """Estimates of live quality: intervals hold on streams with a known truth, and every edge has an answer."""
 
 import tracemalloc
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from tagstream.monitoring.quality.estimate import LEAST_ANSWERS, accuracy, every
 from tagstream.monitoring.quality.reviewers import Slips, reviewers, without_slips
 from tagstream.monitoring.quality.sample import NO_ANSWER, Population, Sample
 from tagstream.monitoring.vocabulary import LEAST_INCLUSION
+from tests.replacing import replace
 
 STREAMS = 40
 EVENTS = 30_000

@@ -1,7 +1,6 @@
 """The metrics of a review console: every series from the start, honest gaps, and the numbers of the report."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -9,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from benchmarks.quality.streams import LABELS, stream
 from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.monitoring.quality.report import MeasuredModel, PromisedAccuracy, QualityReport, Window, measure
+from tests.replacing import replace
 
 VOCABULARY = """
     tagstream_quality_accuracy_ratio scope bound

@@ -1,13 +1,12 @@
 """What a report says in words: the promise kept, broken or open, and nothing where too little is known."""
 
-from dataclasses import replace
-
 import pytest
 
 from benchmarks.quality.streams import LABELS, stream
 from tagstream.monitoring.quality.estimate import Figure
 from tagstream.monitoring.quality.report import MeasuredModel, PromisedAccuracy, QualityReport, Window, measure
 from tagstream.monitoring.quality.words import headline, percent, tables, verdict
+from tests.replacing import replace
 
 
 @pytest.fixture(scope="module")

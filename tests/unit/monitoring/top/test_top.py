@@ -5,7 +5,6 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -29,6 +28,7 @@ from tagstream.stream.settings.metrics_address import NoPortError, own_address
 from tagstream.stream.settings.settings import Settings
 from tests.foreign.labels import MANY
 from tests.observations import LABELS, Stream
+from tests.replacing import replace
 from tests.worker_page import application
 
 READY = Verdict(ready=True, why="6 partitions")

@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.decide import from_settings
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.settings.settings import Settings
+from tests.replacing import replace
 
 SECRET = "the-name-of-a-secret"  # noqa: S105 - looked for, and not found
 

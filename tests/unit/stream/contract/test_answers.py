@@ -3,7 +3,6 @@
 import json
 import re
 import uuid
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -29,6 +28,7 @@ from tagstream.stream.contract.published import DecidedEvent, ModelDecision, Pub
 from tagstream.stream.contract.refusal import Refusal, UnwritableError
 from tests.answering import NOW_MS, SURE, UNSURE, answer, audited, decided, published, reviewed, shown
 from tests.fakes import LABELS
+from tests.replacing import replace
 
 # An event whose fields have names of ours, and a number that no float has.
 AWKWARD = b'{"id":"e-3","title":"image","version":"2.0","note":7,"tags":["x"],"tag":"news","overridden":{"a":1},"n":1.1000000000000000000001}'

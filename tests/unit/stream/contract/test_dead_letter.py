@@ -1,6 +1,5 @@
 """Dead letters that are read back: a replay is the original event with two more headers."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from tagstream.stream.contract.outcome import publish_all
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.dead_letters.replay import NotReplayed, not_replayed
 from tagstream.stream.dead_letters.selection import DeadLetterArgumentError, Selection, place, since_ms
+from tests.replacing import replace
 
 OUR_NAMES = [
     "__streams.errors.exception",

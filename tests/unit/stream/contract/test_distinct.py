@@ -1,6 +1,5 @@
 """Consumers see each outcome once and learn of conflicts, in bounded memory."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from tagstream.stream.contract.distinct import ConflictError, Distinct, distinct
 from tagstream.stream.contract.event import DEFAULT_LIMITS, FIRST_BYTES, Budget, Record
 from tagstream.stream.contract.refusal import Refusal
 from tests.answering import NOW_MS, SURE, UNSURE, answer, audited, decided, of_epoch, reviewed, shown
+from tests.replacing import replace
 from tests.unit.stream.contract.test_dead_letter import event, lying
 
 

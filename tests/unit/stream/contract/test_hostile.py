@@ -7,7 +7,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +34,7 @@ from tests.hostile.judge import complaints
 from tests.hostile.record import Hostile
 from tests.hostile.structures import as_large_as_allowed
 from tests.lacking import lacking
+from tests.replacing import replace
 
 BATCH = 64
 # The corpus takes megabytes, so more growth than one batch means a leak or a decompression bomb.

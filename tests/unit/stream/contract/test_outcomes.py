@@ -3,7 +3,6 @@
 import hashlib
 import json
 import uuid
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -33,6 +32,7 @@ from tagstream.stream.contract.outcome import (
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.pipeline import Pipeline
 from tests.fakes import LABELS, deciding, raw
+from tests.replacing import replace
 
 NOW_MS = 1_700_000_000_123
 SURE = b'{"id":"e-1","title":"deployment of a model"}'

@@ -1,7 +1,6 @@
 """A decision is read back from its topic as the worker had made it, with the event as it came."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from tagstream.stream.contract.published import ModelDecision, PublishedDecision
 from tagstream.stream.contract.refusal import Refusal
 from tests.answering import NOW_MS, SURE, UNSURE, audited, decided, shown
 from tests.fakes import raw
+from tests.replacing import replace
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -1,7 +1,5 @@
 """Signatures of answers: only whoever has a key can make one, and it is of one key and one value."""
 
-from dataclasses import replace
-
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -18,6 +16,7 @@ from tagstream.stream.contract.answers import (
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.refusal import Refusal
 from tests.answering import NOW_MS, answer, decided, reviewed
+from tests.replacing import replace
 
 KEYS = AnswerKeys((b"n" * 32, b"o" * 32))
 BYTES = st.none() | st.binary(max_size=12)

@@ -1,7 +1,6 @@
 """Records of `reviewed` become decisions or dead letters, one each, in order, whatever their bytes."""
 
 import json
-from dataclasses import replace
 
 import msgspec
 from hypothesis import given
@@ -17,6 +16,7 @@ from tagstream.stream.contract.published import PublishedDecision, read_decision
 from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.pipeline import Pipeline
 from tests.fakes import RecordingObserver, deciding, raw
+from tests.replacing import replace
 
 NOW = 1_700_000_060.0
 

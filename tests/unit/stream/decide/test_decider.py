@@ -1,7 +1,6 @@
 """A decider tags at its threshold and asks a person just below it."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -19,6 +18,7 @@ from tagstream.stream.contract.event import ContentEvent, decode
 from tagstream.stream.contract.outcome import ModelRef, NeedsReview, Tagged, prediction_id, value_without_clock
 from tagstream.stream.decide.pipeline import Decider
 from tests.fakes import KeywordClassifier, raw
+from tests.replacing import replace
 
 MODEL = ModelRef(name="m", version="1", digest="d" * 64)
 RATIOS = st.integers(0, 10_000).map(lambda parts: parts / 10_000)
@@ -230,7 +230,7 @@ def test_signals_do_not_show_event_text_in_their_repr() -> None:
 @pytest.mark.parametrize("threshold", [0.0, 0.99])
 def test_tags_are_published_with_tagged_and_review(threshold: float) -> None:
     """Both kinds of outcome carry the prediction's tags."""
-    prediction = replace(predicted(0.9), tags=("mlops", "other"))
+    prediction = msgspec.structs.replace(predicted(0.9), tags=("mlops", "other"))
     assert outcome_of(decider(threshold=threshold), event(), prediction).decision.tags == ("mlops", "other")
 
 

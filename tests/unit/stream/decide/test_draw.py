@@ -1,7 +1,6 @@
 """The copies for `audit`: drawn by a hash, the same at every delivery, and the bytes of the decision with one field more."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from tagstream.stream.decide.from_settings import UnknownLabelError, draw_of
 from tagstream.stream.decide.pipeline import Draw, Pipeline
 from tagstream.stream.settings.settings import Settings
 from tests.fakes import LABELS, RecordingObserver, deciding, raw
+from tests.replacing import replace
 
 ALL = Draw(rate=1.0)
 

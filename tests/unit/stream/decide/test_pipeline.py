@@ -19,10 +19,14 @@ from tagstream.monitoring.vocabulary import Destination, Reason, ReviewReason, S
 from tagstream.stream.contract.event import Limits
 from tagstream.stream.contract.outcome import ModelRef, NeedsReview, Outcome, Tagged
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.decide.from_settings import decider_of_bundle
-from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.decide.from_settings import decider_of_bundle, remembering
+from tagstream.stream.decide.pipeline import Decider, Draw, Pipeline
+from tagstream.stream.decide.repeats import PredictionTable
+from tests.counting import counted_calls
 from tests.fakes import BrokenClassifier, KeywordClassifier, RecordingObserver, ShiftedClassifier, deciding, raw
 
+# An event's in a batch; 87 are taken.
+MOST_CALLS = 96
 KINDS = {
     b'{"title":"deployment"}': Tagged,
     b'{"title":"maybe image"}': NeedsReview,
@@ -275,3 +279,14 @@ def test_an_event_is_parsed_twice_and_written_in_two_parts(monkeypatch: pytest.M
     events = [raw(b'{"id":"%d","title":"deployment"}' % offset, offset=offset) for offset in range(50)]
     joined(KeywordClassifier()).publications(events)
     assert calls == {"strict": 50, "decode": 50, "encode": 100}
+
+
+def test_a_decision_takes_few_calls(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """Counted, since calls are what an event costs beside the network: from its bytes to those that are published, 64 at once."""
+    decider = remembering(decider_of_bundle(tiny_bundle, tiny_classifier), PredictionTable(1 << 20, NullObserver()))
+    pipeline = Pipeline(decider=decider, observer=NullObserver())
+    pipeline.draw = Draw(rate=0.02)
+    events = [raw(b'{"id":"%d","title":"Segmenting roofs in %d aerial photographs"}' % (at, at), offset=at) for at in range(64)]
+    with counted_calls() as calls:
+        pipeline.publications(events)
+    assert calls.number / len(events) < MOST_CALLS

@@ -16,7 +16,7 @@ from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide import memory
 from tagstream.stream.decide.from_settings import remembering, table_of
 from tagstream.stream.decide.pipeline import PROBE, Pipeline
-from tagstream.stream.decide.repeats import ENTRY_BYTES, LABEL_BYTES, LOOK_SECONDS, MOST_USED, PredictionTable, Repeats
+from tagstream.stream.decide.repeats import ENTRY_BYTES, LABEL_BYTES, LOOK_SECONDS, MOST_USED, PredictionTable, Repeats, key_of
 from tests.fakes import Clock, KeywordClassifier, RecordingObserver, deciding
 
 MANY = 16 * 1024 * 1024
@@ -134,13 +134,23 @@ def test_a_model_with_a_prediction_too_many_is_not_believed() -> None:
         asked.classify(["a cat"])
 
 
+def keep(table: PredictionTable, predictions: dict[str, Prediction]) -> None:
+    """Remember predictions of the model `m`, by text."""
+    table.keep({key_of("m", text): one for text, one in predictions.items()}, 0.001)
+
+
+def known(table: PredictionTable, model: str, *texts: str) -> list[Prediction | None]:
+    """What the table knows of these texts."""
+    return table.known([key_of(model, text) for text in texts])
+
+
 def test_another_model_does_not_know_the_texts_of_the_first() -> None:
     """A prediction is that of the model which decides."""
     table = empty()
     one = KeywordClassifier().classify(["a cat"])[0]
-    table.keep("m", {"a cat": one}, 0.001)
-    assert table.known("m", ["a cat", "a dog"]) == [one, None]
-    assert table.known("another", ["a cat"]) == [None]
+    keep(table, {"a cat": one})
+    assert known(table, "m", "a cat", "a dog") == [one, None]
+    assert known(table, "another", "a cat") == [None]
 
 
 def test_the_entry_that_was_used_longest_ago_goes_first() -> None:
@@ -148,10 +158,10 @@ def test_the_entry_that_was_used_longest_ago_goes_first() -> None:
     one = KeywordClassifier().classify(["a cat"])[0]
     size = ENTRY_BYTES + LABEL_BYTES * len(one.probabilities)
     table = empty(2 * size)
-    table.keep("m", {"first": one, "second": one}, 0.001)
-    table.known("m", ["first"])
-    table.keep("m", {"third": one}, 0.001)
-    assert [found is not None for found in table.known("m", ["first", "second", "third"])] == [True, False, True]
+    keep(table, {"first": one, "second": one})
+    known(table, "m", "first")
+    keep(table, {"third": one})
+    assert [found is not None for found in known(table, "m", "first", "second", "third")] == [True, False, True]
 
 
 @pytest.mark.parametrize("labels", [4, 100])
@@ -168,7 +178,7 @@ def test_the_estimate_of_an_entry_is_no_less_than_what_it_takes(labels: int) -> 
     table, count = empty(10**9), 2000
     tracemalloc.start()
     for number in range(count):
-        table.keep("m", {f"text {number}": prediction(number)}, 0.001)
+        keep(table, {f"text {number}": prediction(number)})
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(table) == count
@@ -182,20 +192,20 @@ def test_a_process_that_is_short_of_memory_forgets_all_and_begins_anew_once_it_i
     one = KeywordClassifier().classify(["a cat"])[0]
 
     def kept(text: str) -> bool:
-        table.keep("m", {text: one}, 0.001)
-        return table.known("m", [text]) != [None]
+        keep(table, {text: one})
+        return known(table, "m", text) != [None]
 
     assert kept("first")
     used[0] = MOST_USED + 0.01
     assert kept("second")
     clock.now += LOOK_SECONDS
     assert not kept("third")
-    assert table.known("m", ["first"]) == [None]
+    assert known(table, "m", "first") == [None]
     used[0] = MOST_USED
     assert not kept("third")
     clock.now += LOOK_SECONDS
     assert kept("third")
-    assert PredictionTable(MANY, NullObserver(), used=lambda: None).known("m", ["third"]) == [None]
+    assert known(PredictionTable(MANY, NullObserver(), used=lambda: None), "m", "third") == [None]
 
 
 def test_the_share_in_use_is_that_of_the_tightest_limit(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.app import breaker_file
 from tagstream.stream.worker.drift import DriftObserver, watch_of
 from tests.fakes import KeywordClassifier, deciding, raw
+from tests.replacing import replace
 
 NEWER = ModelRef(name="m", version="2", digest="e" * 64)
 EVENT = raw(b'{"id":"a","title":"deployment"}')

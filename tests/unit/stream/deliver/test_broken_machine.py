@@ -58,11 +58,12 @@ class BlockedBroker(FakeBroker):
 class DeafStream(FakeStream):
     """Faust refuses an acknowledgement."""
 
-    async def ack(self, event: Any) -> bool:
+    def ack(self, events: Sequence[Any]) -> None:
         """Refuse one."""
-        if event.message.offset == BROKEN:
-            raise KeyError(BROKEN)
-        return await super().ack(event)
+        for event in events:
+            if event.message.offset == BROKEN:
+                raise KeyError(BROKEN)
+            super().ack([event])
 
 
 class RaisingObserver(RecordingObserver):

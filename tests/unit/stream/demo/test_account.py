@@ -1,7 +1,5 @@
 """The demo's account: every event at exactly one destination, every answer on `reviewed` and on `tagged`."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 
@@ -12,6 +10,7 @@ from tagstream.stream.demo.account import Account, Reached, SavedAnswer, percent
 from tagstream.stream.demo.samples import SampleRecord
 from tests.answering import NOW_MS, answer, reviewed
 from tests.answering import decided as decision
+from tests.replacing import replace
 from tests.unit.stream.demo.demo_records import BALANCED, EVENT, LABELS, TOPICS, account, dead, decided
 
 

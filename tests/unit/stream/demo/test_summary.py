@@ -1,13 +1,13 @@
 """The end of a demo: figures and verdict."""
 
 import io
-from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from tagstream.stream.demo import summary
+from tests.replacing import replace
 from tests.unit.stream.demo.demo_records import BALANCED, Terminal, account, output, terminal
 
 ANSWERS = {"given": 12, "reached": 12, "agreed": 9, "answer_p50_ms": 31}

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +12,7 @@ from tagstream.stream.doctor.group import MOST_LISTED, findings
 from tagstream.stream.kafka.consumer_group import GroupStanding, Member, PartitionStanding
 from tagstream.stream.settings.settings import Settings
 from tests.fakes import Clock
+from tests.replacing import replace
 
 NOW = 1_764_000_000.0
 WORKER = Member(client="faust", host="10.0.0.7", partitions=(0, 1))

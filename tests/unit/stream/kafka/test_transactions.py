@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from tagstream.stream.kafka.rights import Operation, Resource, Role, lines, righ
 from tagstream.stream.kafka.transactions import EventPlace, LostError, NotHeldError, TakenOverError, Transactions
 from tagstream.stream.settings.settings import Settings
 from tests.fakes import ANY_OUTCOME
+from tests.replacing import replace
 
 SEEN: list[tuple[Any, ...]] = []
 

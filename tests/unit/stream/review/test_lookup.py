@@ -1,7 +1,5 @@
 """What a lookup keeps of the records it reads, and which decision it says holds."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +11,7 @@ from tagstream.stream.contract.event import DEFAULT_LIMITS, Record
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.review.lookup import Looked
 from tests.answering import NOW_MS, UNSURE, answer, decided, reviewed, shown
+from tests.replacing import replace
 
 MODEL = decided(UNSURE)
 FIRST = answer(MODEL, "other")

@@ -1,7 +1,6 @@
 """The models of a rollout: found by digest, refused with a reason, and chosen for each event by its place."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ from tagstream.stream.rollout import deciders as decided
 from tagstream.stream.rollout.deciders import NotReadyError, RolledDeciders, bundle_name
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.settings.settings import Settings
+from tests.replacing import replace
 from tests.unit.stream.rollout.test_epochs import change, folded, start
 
 ID = "a"

@@ -1,6 +1,5 @@
 """The evidence of a challenger: each observation counts once, in any order, and only drawn events are people's evidence."""
 
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -18,6 +17,7 @@ from tagstream.stream.rollout.evidence import (
     Shadowed,
 )
 from tagstream.stream.rollout.verdict import RolloutStep, judge
+from tests.replacing import replace
 from tests.unit.stream.rollout.observed import answered, event, evidence, stream
 
 TAGS = ("mlops", "other", "computer-vision")

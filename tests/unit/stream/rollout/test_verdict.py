@@ -1,7 +1,5 @@
 """The verdict: each gate alone, and which of them counts where several speak."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import Arms, Evidence, Failures, Observation, Reported
 from tagstream.stream.rollout.verdict import RolloutStep, judge, tries_of
+from tests.replacing import replace
 from tests.unit.stream.rollout.observed import GUARDS, answered, event, evidence, stream
 
 MOMENT = "2026-01-01T00:00:00.000Z"

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tagstream.stream.serve.cached import PAUSE_SECONDS, Cached
 from tagstream.stream.tables.predictions import Predictions, open_predictions
 from tagstream.stream.tables.row import PredictionRow, row_of
 from tests.fakes import deciding
+from tests.replacing import replace
 from tests.unit.stream.serve.conftest import Served, ask, run, without_clock
 from tests.waiting import HANG_SECONDS
 

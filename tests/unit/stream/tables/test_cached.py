@@ -1,7 +1,5 @@
 """An answer from the table has the bytes that the pipeline would give, and a stale one is none."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 
@@ -16,6 +14,7 @@ from tagstream.stream.tables.predictions import Predictions
 from tagstream.stream.tables.row import PredictionRow, hash_of_text, row_of, row_of_record
 from tests.answering import MODEL, NOW_MS, decided, published
 from tests.fakes import deciding, raw
+from tests.replacing import replace
 from tests.unit.stream.tables.table_rows import model, person, row
 
 FIRST = [

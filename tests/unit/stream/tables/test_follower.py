@@ -3,7 +3,6 @@
 import contextlib
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from tagstream.stream.tables import follower as table_follower
 from tagstream.stream.tables.follower import TableFollower
 from tagstream.stream.tables.predictions import Predictions, open_predictions
 from tagstream.stream.tables.row import PredictionRow
+from tests.replacing import replace
 from tests.unit.stream.tables.table_rows import corrected, model, row
 
 BOUND = Settings(brokers="127.0.0.1:1", startup_timeout_seconds=0.1)

@@ -1,7 +1,6 @@
 """A table of predictions: an upsert that may be repeated, the decision that holds, and tables that are not ours."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from tagstream.stream.tables.row import PredictionRow
 from tagstream.stream.tables.schema import TableError
 from tests.answering import NOW_MS, of_epoch, published
 from tests.postgres import Postgres
+from tests.replacing import replace
 from tests.unit.stream.tables.conftest import Open
 from tests.unit.stream.tables.table_rows import corrected, model, person, row
 

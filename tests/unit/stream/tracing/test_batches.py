@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from tagstream.stream.tracing.spans import Spans
 from tagstream.stream.tracing.tracing import tracing_of
 from tests.fakes import RecordingObserver
 from tests.otlp.receiver import Receiver, attributes_of
+from tests.replacing import replace
 
 CLOSE_SECONDS = 60.0
 NOW_MS = 1_700_000_000_000

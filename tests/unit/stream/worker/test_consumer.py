@@ -1,7 +1,7 @@
 """Faust's consumer with our changes, driven as Faust drives it: no broker, and in the place of its thread a stand-in."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,13 +67,16 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets the consumer read records at these offsets, as Faust does between `getmany` and an agent."""
     records: list[int] = []
 
-    async def getmany(_: Any, __: float) -> AsyncIterator[tuple[TP, Any]]:
-        while records:
-            yield PLACE, SimpleNamespace(tp=PLACE, offset=records.pop(0), key=None, value=b"v" * 1000, headers=None)
+    async def polled(_: Any, __: float) -> tuple[dict[TP, list[int]], None]:
+        found = {PLACE: list(records)}
+        records.clear()
+        return found, None
 
-    monkeypatch.setattr(driver.Consumer, "getmany", getmany)
+    monkeypatch.setattr(driver.Consumer, "_wait_next_records", polled)
+    monkeypatch.setattr(Consumer, "_to_message", lambda _, tp, offset: SimpleNamespace(tp=tp, offset=offset, size=2_000))
 
     async def drain(consumer: Any) -> None:
+        consumer.flow_active = True
         async for tp, message in consumer.getmany(0):
             before = consumer._read_offset[tp]
             assert before is None or message.offset >= before

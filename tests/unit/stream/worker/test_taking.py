@@ -8,14 +8,19 @@ from typing import Any
 import pytest
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.consumer import Consumer, Stepped
 from tagstream.stream.worker.faust_app import EVENTS_AT_ONCE, QueuedStream, faust_app, raw_topic
+from tests.counting import counted_calls
 from tests.waiting import HANG_SECONDS
 
 PLACE = TP("content", 0)
 EVENTS = 300
+# An event's; 24 are taken.
+MOST_CALLS = 28
 
 
 def message(offset: int, *, generation: int = 0) -> ConsumerMessage:
@@ -69,6 +74,7 @@ class Rig:
         monkeypatch.setattr(Consumer, "getmany", getmany)
         channel = self.stream._stream.channel
         self.queue = channel.queue
+        self.app.topics._tp_index[PLACE] = {channel}
         self.app.topics._tp_to_callback[PLACE] = self.app.topics._compiler.build(self.app.topics, PLACE, {channel})
 
     async def drain(self) -> None:
@@ -199,8 +205,58 @@ def test_an_acknowledged_event_is_acknowledged_to_the_consumer(monkeypatch: pyte
         rig.app.topics._acking_topics.add(PLACE.topic)
         await rig.drain()
         found = await taken(rig.stream, 3)
-        assert [await rig.stream.ack(event) for event in found] == [True] * 3
+        rig.stream.ack(found)
         assert rig.consumer._acked_index[PLACE] == {0, 1, 2}
+
+    run(scenario())
+
+
+@given(
+    acks=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), max_size=6),
+    committed=st.none() | st.integers(0, 9),
+    enabled=st.booleans(),
+)
+def test_events_that_are_acknowledged_together_are_noted_as_faust_notes_each(
+    acks: list[list[int]], committed: int | None, *, enabled: bool
+) -> None:
+    """In any order, again, and behind what is committed."""
+
+    async def scenario(*, together: bool) -> tuple[Any, ...]:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            rig = Rig(monkeypatch, [message(offset) for offset in range(10)])
+            if enabled:
+                rig.app.topics._acking_topics.add(PLACE.topic)
+            await rig.drain()
+            found, consumer = await taken(rig.stream, 10), rig.consumer
+            for event in found:
+                consumer._committable[PLACE].hand_out(event.message.offset, 100)
+            consumer._committed_offset[PLACE] = committed
+            for several in acks:
+                if together:
+                    rig.stream.ack([found[place] for place in several])
+                else:
+                    for place in several:
+                        found[place].ack()
+            held = consumer._committable[PLACE].unacknowledged_bytes
+            done = [(event.message.acked, event.message.refcount) for event in found]
+            return consumer._acked_index[PLACE], consumer._acked[PLACE], consumer._n_acked, held, done
+
+    async def both() -> None:
+        assert await scenario(together=True) == await scenario(together=False)
+
+    run(both())
+
+
+def test_handing_over_and_acknowledging_take_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, since calls are what an event costs in the frame: of Python's functions, by Faust's consumer, ours, and the stream."""
+
+    async def scenario() -> None:
+        rig = Rig(monkeypatch, [message(offset) for offset in range(EVENTS)])
+        rig.app.topics._acking_topics.add(PLACE.topic)
+        with counted_calls() as calls:
+            await rig.drain()
+            rig.stream.ack(await taken(rig.stream, EVENTS))
+        assert calls.number / EVENTS < MOST_CALLS
 
     run(scenario())
 

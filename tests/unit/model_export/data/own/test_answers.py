@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tagstream.model_export.data.own.rows import OwnRow, OwnRows
 from tagstream.model_export.data.own.split import Why, divide, folded
 from tagstream.model_export.data.reader import RowsError
 from tagstream.model_export.data.row import Row
+from tests.replacing import replace
 from tests.unit.model_export.data.own.test_look import CLEAN, coloured, found, lines_of
 from tests.unit.model_export.data.own.test_split import own, texts
 

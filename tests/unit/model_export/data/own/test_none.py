@@ -1,6 +1,5 @@
 """Texts of none of a user's labels: read without labels, kept apart from labelled rows, and tagstream's own where there are no others."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from tagstream.model_export.data.own.rows import OwnRow, OwnRows
 from tagstream.model_export.data.reader import RowsError
 from tagstream.model_export.data.row import Row
 from tagstream.monitoring.vocabulary import OFF_SUBJECT
+from tests.replacing import replace
 
 LABELLED = [Row(text="Refund please", tag="billing", source="own", topic="t")]
 

@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tagstream.model_export.data.own.split import Why, divide
 from tagstream.model_export.data.reader import RowsError
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
+from tests.replacing import replace
 
 NOUNS = [f"noun{number}" for number in range(400)]
 

@@ -1,7 +1,6 @@
 """`tagstream lookup --table` and `tagstream tags`: what a table says of an event, and what stops both with a sentence."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from tagstream.stream.cli import main
 from tagstream.stream.tables.predictions import open_predictions
 from tagstream.stream.tables.schema import TableError
 from tests.answering import NOW_MS
+from tests.replacing import replace
 from tests.unit.stream.tables.table_rows import corrected, model, row
 
 

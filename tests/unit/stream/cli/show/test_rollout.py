@@ -1,7 +1,6 @@
 """What `tagstream rollout` says: the status of one that holds events, members that follow none, and the log as people read it."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -12,6 +11,7 @@ from tagstream.stream.contract.rollout import BundleName, Partition, Verdict
 from tagstream.stream.rollout.history import Entry
 from tagstream.stream.rollout.standing import Standing
 from tagstream.stream.settings.settings import Settings
+from tests.replacing import replace
 from tests.unit.stream.rollout.test_epochs import MOMENT, A, B, change, close, folded, plan, start
 
 ADDED = Partition(topic="content", topic_id="a", partition=7)

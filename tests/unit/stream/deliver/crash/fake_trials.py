@@ -1,7 +1,6 @@
 """Events, what becomes of them, and trials without a process."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Publication
@@ -10,6 +9,7 @@ from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.deliver.crash.trial import Died, NotHeld
 from tagstream.stream.settings.settings import Settings
 from tests.fakes import deciding
+from tests.replacing import replace
 
 SEGFAULT = Died("signal SIGSEGV")
 KILLED = NotHeld("signal SIGKILL")

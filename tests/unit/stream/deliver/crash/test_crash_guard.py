@@ -4,7 +4,6 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -36,6 +35,7 @@ from tagstream.stream.deliver.crash.trial import Died, NotHeld
 from tagstream.stream.deliver.state_folder import StateFolderError, stem_of
 from tagstream.stream.settings.settings import Settings
 from tests.fakes import BrokenClassifier, deciding
+from tests.replacing import replace
 from tests.unit.stream.deliver.crash.fake_trials import KILLED, PIPELINE, SEGFAULT, FakeTrials, decided, event
 
 DEATHS = 3

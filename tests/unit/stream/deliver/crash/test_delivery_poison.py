@@ -4,7 +4,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import pytest
@@ -22,6 +21,7 @@ from tagstream.stream.deliver.delivery import Delivery
 from tagstream.stream.deliver.fatal import InferenceTimeoutError
 from tagstream.stream.settings.settings import Settings
 from tests.fakes import Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
+from tests.replacing import replace
 from tests.unit.stream.deliver.delivering import decided, drive, quiet, until
 
 

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -22,6 +21,7 @@ from tagstream.stream.deliver.crash.trial import ChildTrials, Died, NotHeld, Tri
 from tagstream.stream.settings.settings import Settings
 from tests.faults.worker.poison import ABORT, DEVOUR, RAISE
 from tests.faults.worker.stub import HANG, MODEL, OTHER_MODEL
+from tests.replacing import replace
 from tests.unit.stream.deliver.crash.breakable import BROKEN, EXIT, KILL, SEGFAULT, breakable, endless, refused
 from tests.waiting import HANG_SECONDS, until
 

@@ -2,7 +2,6 @@
 
 import html
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tagstream.stream.review.console.access import COOKIE
 from tagstream.stream.review.store.queue import LEASE_MS
 from tagstream.stream.review.store.records import Door
 from tests.console.real_console import ReviewDesk, item
+from tests.replacing import replace
 from tests.unit.stream.review.console.conftest import Client
 
 BLIND_SECRETS = ("0.97", "is 0.97 sure", "low_confidence", "The model says", "Reported", "they say it is other")

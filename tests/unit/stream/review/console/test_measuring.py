@@ -1,7 +1,5 @@
 """Live quality in the console: the page and the metrics of what people answered."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 
@@ -9,6 +7,7 @@ from tagstream.stream.review.console import measuring
 from tagstream.stream.review.console.measuring import Measuring
 from tagstream.stream.review.store.records import Door
 from tests.console.real_console import ReviewDesk, item
+from tests.replacing import replace
 from tests.unit.stream.review.console.conftest import Client
 from tests.unit.stream.review.store.making import answer
 from tests.waiting import until

@@ -1,7 +1,6 @@
 """Evidence from answers: each event once, by its weight, and only events that were drawn."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.published import PublishedDecision
 from tagstream.stream.review.exchange.evidence import Gathered, gather
 from tests.answering import MODEL, NOW_MS, answer, audited, decided, reviewed, shown
+from tests.replacing import replace
 
 DIGESTS = (MODEL.digest,)
 MLOPS, OTHER = "mlops", "other"

@@ -1,6 +1,5 @@
 """Changes for a store, as a follower would read them, and a clock that tests move."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from tagstream.stream.contract.reports import Report
 from tagstream.stream.review.store.records import AskedDecision, Claim, CountedDecision, TimedReport
 from tagstream.stream.review.store.schema import items
 from tagstream.stream.review.store.store import Store
+from tests.replacing import replace
 
 START_MS = 1_800_000_000_000
 SECOND_MS, MINUTE_MS, HOUR_MS = 1000, 60_000, 3_600_000

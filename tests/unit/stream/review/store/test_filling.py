@@ -1,6 +1,5 @@
 """The contract of the facts, on SQLite and on PostgreSQL: any order of the topics gives the same store, and each fact counts once."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ from tagstream.stream.review.store.records import AskedDecision, Claim, Door, Fa
 from tagstream.stream.review.store.schema import bundles, reports
 from tagstream.stream.review.store.store import Store, open_store
 from tests.console.real_console import answers_in
+from tests.replacing import replace
 from tests.unit.stream.review.store.conftest import Open
 from tests.unit.stream.review.store.making import (
     HOUR_MS,
