@@ -153,12 +153,16 @@ def runbook(alert: Alert, page: str) -> str:
 def plain(template: str) -> str:
     """
     A template of Prometheus as a sentence: the name of a label for its value, N for a figure, and what it says where no query answers.
+    The scrape job goes: a page is about any.
 
     >>> plain("{{ $value | humanizePercentage }} of the events of {{ $labels.job }}{{ with query }} (most: {{ . }}){{ end }} are late.")
-    'N % of the events of `job` are late.'
+    'N % of the events are late.'
+    >>> plain("The {{ $labels.signal }} jumped.")
+    'The `signal` jumped.'
     """
     said = re.sub(r"\{\{ if .*? \}\}.*?\{\{ else \}\}(.*?)\{\{ end \}\}", r"\1", template)
     said = re.sub(r"\{\{ with .*? \}\}.*?\{\{ end \}\}", "", said)
+    said = re.sub(r" (?:of|in|for) \{\{ \$labels\.job \}\}", "", said)
     said = re.sub(r"`?\{\{ \$labels\.(\w+) \}\}`?", r"`\1`", said)
     said = said.replace("{{ $value | humanizePercentage }}", "N %").replace("{{ $value | humanizeDuration }}", "a while")
     return re.sub(r"\{\{ \$value.*? \}\}", "N", said)

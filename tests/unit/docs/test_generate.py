@@ -85,7 +85,7 @@ def test_a_runbooks_own_text_outlives_a_run(copy: Path) -> None:
     page.write_text(f"# Another head\n\n{alerts.RUNBOOK_MARK}{own}\nSaid by a person.\n", encoding="utf-8")
     assert write(copy) == [Path("docs/runbooks/Stalled.md")]
     made = page.read_text(encoding="utf-8")
-    assert made.startswith("# Stalled\n\nPage. The workers of `job` have published no outcome ")
+    assert made.startswith("# Stalled\n\nPage. The workers have published no outcome ")
     assert made.endswith(f"{alerts.RUNBOOK_MARK}{own}\nSaid by a person.\n")
 
 
