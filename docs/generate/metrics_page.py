@@ -15,6 +15,7 @@ from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.monitoring.signals import DISTRIBUTIONS
+from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.rollout.verdict import RolloutStep
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,8 @@ WRITTEN_OUT = {
     "digest": "the bundle's",
     "arithmetic": "only where it is not that of the bundle's maker",
 }
+# The values of a label that has the code of each dead letter.
+CODES = "a code of [dead letters](producers.md#what-is-refused)"
 MOST_EDGES = 15
 
 
@@ -89,7 +92,7 @@ def page() -> str:
     for prefix in reversed(SECTIONS):
         title, sentence = SECTIONS[prefix]
         rows = "\n".join(found[prefix])
-        parts.append(f"\n## {title}\n\n{sentence}\n\n| name | labels | meaning |\n|---|---|---|\n{rows}\n")
+        parts.append(f"\n## {title}\n\n{sentence}\n\n| name | meaning, and labels |\n|---|---|\n{rows}\n")
     return "".join(parts)
 
 
@@ -133,21 +136,21 @@ def _metrics() -> Iterable[Metric]:
 
 def _row(metric: Metric) -> str:
     suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
-    meaning = metric.documentation
-    if metric.type == "histogram":
-        meaning += f" Edges {_edges(metric)}."
-    return f"| `{metric.name}{suffix}` | {_labels(metric)} | {meaning} |"
+    edges = f"Edges {_edges(metric)}." if metric.type == "histogram" else ""
+    meaning = " ".join(part for part in (metric.documentation, edges, _labels(metric)) if part)
+    return f"| `{metric.name}{suffix}` | {meaning} |"
 
 
 def _labels(metric: Metric) -> str:
     names = [name for name in metric.samples[0].labels if not (metric.type == "histogram" and name == "le")]
-    return "; ".join(f"`{name}`: {_values(metric, name)}" for name in names) or "-"
+    return "; ".join(f"`{name}`: {_values(metric, name)}" for name in names)
 
 
 def _values(metric: Metric, name: str) -> str:
     if name in WRITTEN_OUT:
         return WRITTEN_OUT[name]
-    return ", ".join(dict.fromkeys(sample.labels[name] for sample in metric.samples))
+    values = dict.fromkeys(sample.labels[name] for sample in metric.samples)
+    return CODES if values.keys() == set(Reason) else ", ".join(values)
 
 
 def _edges(metric: Metric) -> str:
