@@ -20,7 +20,7 @@ DEFAULTS = {
     "topics.replays": "the name of `dlq`, then `.replays`",
 }
 # Ranges that the head of the page says once.
-PLAIN = ("not empty", "a topic's name", "true, false")
+PLAIN = ("not empty", "a topic's name", "true, false", "a JSON pointer, or a list of them")
 HEAD = """# Settings
 
 Every setting, made from the code by `python -m docs.generate`. `tagstream config show --sources` prints those in use and
@@ -33,8 +33,8 @@ where each comes from; `--json` prints one object a line. A value comes from the
 4. the default
 
 A name that is not on this page is an error (exit code 2). Settings are read once, when a command starts. Brackets have the
-range; without them a value is a text, a path, a topic's name, or true or false. A topic's name has 1 to 249 of the
-characters `a-z A-Z 0-9 . _ -`, and no two topics have the same name.
+range; without them a value is a text, a path, a topic's name, true or false, or of `fields` a JSON pointer or a list of
+them. A topic's name has 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, and no two topics have the same name.
 
 ## tagstream.toml
 
