@@ -1,10 +1,10 @@
 """Alarms, one record each. From them are made: the alerts of Prometheus, the list on the page and in `top`, the lines and links of
-the boards, and the index of the runbooks.
+the boards, the head of each runbook and the index of the runbooks.
 
 An alert of Prometheus looks at an hour and waits before it fires. The page and `top` describe the present, over the span that their
 figures name, by the same records of figures and limits (`figures.limited`). They judge a figure that does not change alike:
 `tests/unit/monitoring/prometheus/test_judgements.py`. `python -m docs.generate` writes the files; `make check` fails where one is
-not current, or where an alarm has no runbook or no case in `monitoring/prometheus/tests`.
+not current, or where an alarm has no case in `monitoring/prometheus/tests`.
 """
 
 import re
@@ -114,6 +114,7 @@ class Alert:
         lines: Where it fires, drawn across the panel.
         symptom: 0, unless it sees a change of the stream. One such change moves many figures: of its alarms the one with the least
             number is told, since it is nearest to the cause, and names the others. The numbers have gaps for alarms to come.
+        of_model: Whether a change of the model can cause it; its runbook asks for that first.
         told: Judges the figures of page and terminal, once for each worker or figure that is over the limit; or why they do not.
         apart: Why page and terminal judge something else than Prometheus; empty: they judge alike a figure that does not change.
     """
@@ -131,6 +132,7 @@ class Alert:
     panel: str
     lines: tuple[Line, ...] = ()
     symptom: int = 0
+    of_model: bool = False
     told: Judge | Unseen
     apart: str = ""
 
@@ -647,6 +649,7 @@ job:tagstream_decisions:count1h >= {limits.LEAST_DECISIONS}
         next="check whether the confidence moved (ConfidenceDrift) or a threshold was raised.{{ end }}",
         board=BoardName.REVIEW,
         panel="Review share and budget",
+        of_model=True,
         told=_over(REVIEW_BUDGET, _over_budget, lambda figures: RULES if _rules_decide(figures) else _what_moved(figures)),
     ),
     Alert(
@@ -838,6 +841,7 @@ DRIFTS = (
         panel="Drift of the label mix (PSI)",
         lines=(Line(LABEL_MIX.limit),),
         symptom=50,
+        of_model=True,
         told=_over(LABEL_MIX, _label_mix, _what_moved),
     ),
     Alert(
@@ -856,6 +860,7 @@ DRIFTS = (
         panel="Distances from the reference (KS)",
         lines=(Line(DISTANCES[CONFIDENCE].limit),),
         symptom=70,
+        of_model=True,
         told=_over(DISTANCES[CONFIDENCE], _ks, _what_moved),
     ),
     Alert(
@@ -874,6 +879,7 @@ DRIFTS = (
         panel="Distances from the reference (KS)",
         lines=(Line(DISTANCES[ENERGY].limit),),
         symptom=80,
+        of_model=True,
         told=_over(DISTANCES[ENERGY], _ks, _what_moved),
     ),
     Alert(
@@ -919,6 +925,7 @@ DRIFTS = (
         board=BoardName.QUALITY,
         panel="Out-of-distribution share",
         symptom=60,
+        of_model=True,
         told=_over(STRANGE, _beside, _what_moved),
     ),
     Alert(
@@ -972,6 +979,7 @@ DRIFTS = (
         board=BoardName.QUALITY,
         panel="Sudden changes (ADWIN)",
         symptom=100,
+        of_model=True,
         told=_jumps,
     ),
     Alert(
@@ -1049,6 +1057,7 @@ sum by (job, instance) (tagstream_predictions_total)
         board=BoardName.REVIEW,
         panel="Review share and budget",
         symptom=90,
+        of_model=True,
         told=_over(REVIEW_RISE, _beside, _what_moved),
     ),
     Alert(
@@ -1091,6 +1100,7 @@ max by (job) (tagstream_quality_promise_ratio)
         next="`tagstream quality` names the labels; raise their thresholds by `tagstream model calibrate`.",
         board=BoardName.PEOPLE,
         panel="Accuracy of what is published",
+        of_model=True,
         told=CONSOLES,
     ),
     Alert(
@@ -1108,6 +1118,7 @@ max by (job) (tagstream_quality_promise_ratio)
         board=BoardName.PEOPLE,
         panel="Expected minus measured accuracy",
         lines=(Line(GAP_RATIO),),
+        of_model=True,
         told=CONSOLES,
     ),
     Alert(

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from docs.generate import alerts, boards, metrics_page, python_face, settings_page
+from tagstream.monitoring.alarms import ALERTS
 from tagstream.stream.contract.schema import pages
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,7 @@ def made(root: Path = ROOT) -> dict[Path, str]:
         Path("monitoring/prometheus/alerts.yml"): alerts.rules(),
         RECORDING: alerts.recording((root / RECORDING).read_text(encoding="utf-8")),
         RUNBOOKS: alerts.index((root / RUNBOOKS).read_text(encoding="utf-8")),
+        **{Path(alert.runbook): alerts.runbook(alert, _text(root / alert.runbook)) for alert in ALERTS},
         **{boards.DASHBOARDS / f"{board.name}.json": boards.text(board) for board in boards.BOARDS},
         Path("docs/metrics.md"): metrics_page.page(),
         Path("docs/settings.md"): settings_page.page(),
@@ -39,7 +41,12 @@ def left_over(root: Path, files: dict[Path, str]) -> list[Path]:
 
 
 def _is(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text
+    return path.is_file() and _text(path) == text
+
+
+def _text(path: Path) -> str:
+    """The content of a file; empty where there is none."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def check(root: Path = ROOT) -> list[str]:

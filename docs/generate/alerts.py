@@ -1,4 +1,8 @@
-"""Makes the alerts of Prometheus, the recorded distances and the index of the runbooks from the records, and says which parts an alarm lacks."""
+"""
+Makes the alerts of Prometheus, the recorded distances, the heads of the runbooks and their index from the records.
+
+It says which parts an alarm lacks.
+"""
 
 import json
 import re
@@ -26,6 +30,12 @@ groups:
 """
 DISTANCES_HEAD = "  - name: tagstream_distributions\n    interval: 1m\n    rules:\n"
 INDEX_HEAD = "| alert | tier | in a word |\n|---|---|---|\n"
+# Behind it a runbook has text of its own, which a run keeps.
+RUNBOOK_MARK = "<!-- /monitoring/alarms.py -->"
+MODEL_FIRST = (
+    "Did the model change? `tagstream rollout log` says when. If it is worse since then: `tagstream rollout rollback` "
+    "([what consumers get](../wrong-tag.md#what-consumers-get))."
+)
 WIDTH = 128
 
 
@@ -116,21 +126,56 @@ def index(page: str) -> str:
 
 
 def _in_a_word(alert: Alert) -> str:
-    """The summary as a sentence without a template: the name of a label for its value."""
-    said = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"`\1`", alert.summary)
+    """The summary as the rest of a sentence."""
+    said = plain(alert.summary)
     return said[0].lower() + said[1:]
+
+
+def runbook(alert: Alert, page: str) -> str:
+    """
+    The runbook of an alert with its head made anew, and the page's own text behind it; `page` is empty where there is no page yet.
+
+    Raises:
+        ValueError: The page has no mark, so where its own text begins is not known.
+    """
+    _, found, own = page.partition(RUNBOOK_MARK)
+    if page and not found:
+        message = f"{alert.runbook} has no mark. Next: put it above the page's own text, below the steps that are made: {RUNBOOK_MARK!r}"
+        raise ValueError(message)
+    # A branch of a template may go from the fact into the step.
+    fact, _, step = plain(alert.description).partition(" Next: ")
+    steps = [*([MODEL_FIRST] if alert.of_model else []), step[0].upper() + step[1:]]
+    numbered = "".join(f"{number}. {one}\n" for number, one in enumerate(steps, 1))
+    head = f"# {alert.name}\n\n{alert.tier.value.capitalize()}. {fact}\n\n## What to do\n\n{numbered}\n"
+    return head + RUNBOOK_MARK + (own or "\n")
+
+
+def plain(template: str) -> str:
+    """
+    A template of Prometheus as a sentence: the name of a label for its value, N for a figure, and what it says where no query answers.
+    The scrape job goes: a page is about any.
+
+    >>> plain("{{ $value | humanizePercentage }} of the events of {{ $labels.job }}{{ with query }} (most: {{ . }}){{ end }} are late.")
+    'N % of the events are late.'
+    >>> plain("The {{ $labels.signal }} jumped.")
+    'The `signal` jumped.'
+    """
+    said = re.sub(r"\{\{ if .*? \}\}.*?\{\{ else \}\}(.*?)\{\{ end \}\}", r"\1", template)
+    said = re.sub(r"\{\{ with .*? \}\}.*?\{\{ end \}\}", "", said)
+    said = re.sub(r" (?:of|in|for) \{\{ \$labels\.job \}\}", "", said)
+    said = re.sub(r"`?\{\{ \$labels\.(\w+) \}\}`?", r"`\1`", said)
+    said = said.replace("{{ $value | humanizePercentage }}", "N %").replace("{{ $value | humanizeDuration }}", "a while")
+    return re.sub(r"\{\{ \$value.*? \}\}", "N", said)
 
 
 def incomplete(root: Path) -> Iterator[str]:
     """
-    Sentences on alarms without a runbook, or without a case of promtool where they fire and one where they are silent; on limits of a
-    distance and comparisons of a window without an alarm; and on runbooks of none.
+    Sentences on alarms without a case of promtool where they fire and one where they are silent; on limits of a distance and
+    comparisons of a window without an alarm; and on runbooks of none.
     """
     pages = {path.stem for path in (root / "docs" / "runbooks").glob("*.md")} - {"README"}
     outcomes = [outcome for path in (root / "monitoring" / "prometheus" / "tests").glob("*.yml") for outcome in expected(path)]
     for alert in ALERTS:
-        if alert.name not in pages:
-            yield f"{alert.runbook} is missing. Next: write it, with the headings of the pages beside it."
         fires, silent = (
             {case for case, name, fired in outcomes if name == alert.name and fired is how} for how in (True, False)
         )

@@ -15,6 +15,7 @@ from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.monitoring.signals import DISTRIBUTIONS
+from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.rollout.verdict import RolloutStep
 
 ROOT = Path(__file__).parents[2]
@@ -26,41 +27,41 @@ JOINS = ", ".join(
 )
 HEAD = f"""# Metrics
 
-Every series that a worker, a review console, `tagstream serve`, `tagstream rollout shadow` or `tagstream rollout watch` serves at `/metrics`, besides those of its process (`process_*`, `python_*`).
-Made from the code by `python -m docs.generate`; `make check` holds it to be current.
+Every series at `/metrics` of a worker, a review console, `tagstream serve`, `rollout shadow` and `rollout watch`, besides those of its
+process (`process_*`, `python_*`). Made from the code by `python -m docs.generate`.
 
-- Base units; ratios are 0 to 1. Counters and histograms of any number of workers may be added up.
+- A name in `_total` is a counter, one with edges a histogram, any other a gauge. Base units; ratios are 0 to 1. Counters and
+  histograms of any number of workers may be added up.
 - Label sets are closed: no id, text or source of an event is ever a label. Fewer than 475 series a worker with four labels.
-- Every series is there from the start, at zero, except for figures that the reference of the bundle lacks, and those
-  of open transactions, which exist while one is open.
-- An `at_most` of a reference is spelled as the `le` of the live histogram, so that the two join: {JOINS}.
-- `tagstream_energy_score` has no `_sum`: energies are below zero.
+- Every series is there from the start, at zero, except for figures that the bundle's reference lacks, and those of open transactions.
+- An `at_most` of a reference is spelled as the `le` of the live histogram, so that the two join: {JOINS}. `tagstream_energy_score` has
+  no `_sum`: energies are below zero.
 """
 SECTIONS = {
     "tagstream_controller_": (
         "Controller of a rollout",
-        "Served by `tagstream rollout watch`: what it finds of the challenger, and what it changes ([the page](rollout.md#let-it-be-decided-by-proof)). Several controllers of a group give the same figures: take `max`, no sum.",
+        "Served by `tagstream rollout watch` ([the page](rollout.md#let-it-be-decided-by-proof)). Several controllers of a group give the same figures: take `max`, no sum.",
     ),
     "tagstream_shadow_": (
         "Shadow",
-        "Served by `tagstream rollout shadow`: two bundles on the same events, and the stream beside ([the page](rollout.md#beside-the-stream)).",
+        "Served by `tagstream rollout shadow`: two bundles on the same events ([the page](rollout.md#beside-the-stream)).",
     ),
     "tagstream_queue_": ("Review queue", "Served by the review console: what waits for people."),
-    "tagstream_http_": ("HTTP service", "Served by `tagstream serve`: requests for decisions, and what waits for the model."),
+    "tagstream_http_": ("HTTP service", "Served by `tagstream serve`."),
     "tagstream_quality_": (
         "Live quality",
-        "Served by the review console: estimates over its window, see [quality](quality.md). Consoles of one job give the same figures: take `max`, no sum.",
+        "Served by the review console ([quality](quality.md)). Consoles of one job give the same figures: take `max`, no sum.",
     ),
     "tagstream_reference_": (
         "Reference in force",
-        "Figures of ordinary traffic, for comparison with the live ones: what the group has learned from its own stream, or the file of `drift_reference`. None while the group learns.",
+        "What the group has learned from its own stream, or the file of `drift_reference`. None while the group learns.",
     ),
     "tagstream_rollout_": (
         "Rollout",
-        "The models of a running stream that is [changed](rollout.md), in one worker. All zero where it follows no rollout.",
+        "The [change of the model](rollout.md) in one worker. All zero where it follows no rollout.",
     ),
-    "tagstream_drift_": ("Drift", "Results of this worker's drift detection."),
-    "tagstream_trace_": ("Traces", "Spans by OpenTelemetry; all zero unless [tracing](tracing.md) is on."),
+    "tagstream_drift_": ("Drift", "This worker's [drift detection](drift.md)."),
+    "tagstream_trace_": ("Traces", "All zero unless [tracing](tracing.md) is on."),
     "tagstream_answer": ("Answers", "Reviewers' answers on `reviewed`, which become decisions on `tagged`."),
     "tagstream_": ("Flow and decisions", "Events and outcomes, their latency, and the texts."),
 }
@@ -76,6 +77,8 @@ WRITTEN_OUT = {
     "digest": "the bundle's",
     "arithmetic": "only where it is not that of the bundle's maker",
 }
+# The values of a label that has the code of each dead letter.
+CODES = "a code of [dead letters](producers.md#what-is-refused)"
 MOST_EDGES = 15
 
 
@@ -89,7 +92,7 @@ def page() -> str:
     for prefix in reversed(SECTIONS):
         title, sentence = SECTIONS[prefix]
         rows = "\n".join(found[prefix])
-        parts.append(f"\n## {title}\n\n{sentence}\n\n| name | type | labels | meaning |\n|---|---|---|---|\n{rows}\n")
+        parts.append(f"\n## {title}\n\n{sentence}\n\n| name | meaning, and labels |\n|---|---|\n{rows}\n")
     return "".join(parts)
 
 
@@ -133,22 +136,21 @@ def _metrics() -> Iterable[Metric]:
 
 def _row(metric: Metric) -> str:
     suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
-    kind = "gauge" if metric.type == "info" else metric.type
-    meaning = metric.documentation
-    if metric.type == "histogram":
-        meaning += f" Edges {_edges(metric)}."
-    return f"| `{metric.name}{suffix}` | {kind} | {_labels(metric)} | {meaning} |"
+    edges = f"Edges {_edges(metric)}." if metric.type == "histogram" else ""
+    meaning = " ".join(part for part in (metric.documentation, edges, _labels(metric)) if part)
+    return f"| `{metric.name}{suffix}` | {meaning} |"
 
 
 def _labels(metric: Metric) -> str:
     names = [name for name in metric.samples[0].labels if not (metric.type == "histogram" and name == "le")]
-    return "; ".join(f"`{name}`: {_values(metric, name)}" for name in names) or "-"
+    return "; ".join(f"`{name}`: {_values(metric, name)}" for name in names)
 
 
 def _values(metric: Metric, name: str) -> str:
     if name in WRITTEN_OUT:
         return WRITTEN_OUT[name]
-    return ", ".join(dict.fromkeys(sample.labels[name] for sample in metric.samples))
+    values = dict.fromkeys(sample.labels[name] for sample in metric.samples)
+    return CODES if values.keys() == set(Reason) else ", ".join(values)
 
 
 def _edges(metric: Metric) -> str:

@@ -19,24 +19,22 @@ DEFAULTS = {
     "rollout.workers_topic": "the name of `rollout.topic`, then `.workers`",
     "topics.replays": "the name of `dlq`, then `.replays`",
 }
+# Ranges that the head of the page says once.
+PLAIN = ("not empty", "a topic's name", "true, false", "a JSON pointer, or a list of them")
 HEAD = """# Settings
 
-Every setting of tagstream. This page is made from the code by `python -m docs.generate`, and `make check` compares the
-two. `tagstream config show` prints the same with the values in use; `--sources` adds where each comes from, and `--json`
-prints one object a line.
-
-A value comes from the first of these that has it:
+Every setting, made from the code by `python -m docs.generate`. `tagstream config show --sources` prints those in use and
+where each comes from; `--json` prints one object a line. A value comes from the first of these that has it:
 
 1. a flag of the command, such as `--brokers`
-2. an environment variable
+2. an environment variable: `TAGSTREAM_` and the name in capitals, with `__` for the dot. `group` is `TAGSTREAM_GROUP`,
+   `topics.content` is `TAGSTREAM_TOPICS__CONTENT`
 3. the file `tagstream.toml` in the working directory, or the file that `TAGSTREAM_CONFIG` names
 4. the default
 
-The variable of a setting is `TAGSTREAM_` and its name in capitals, with `__` for the dot: `topics.content` is
-`TAGSTREAM_TOPICS__CONTENT`. A name that is not on this page is an error (exit code 2). Settings are read once, when a
-command starts.
-
-A topic's name has 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, and no two topics have the same name.
+A name that is not on this page is an error (exit code 2). Settings are read once, when a command starts. Brackets have the
+range; without them a value is a text, a path, a topic's name, true or false, or of `fields` a JSON pointer or a list of
+them. A topic's name has 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, and no two topics have the same name.
 
 ## tagstream.toml
 
@@ -61,7 +59,7 @@ password_file = "/run/secrets/tagstream-worker"
 ca_file = "/etc/tagstream/ca.pem"
 ```
 
-Settings without a dot stand above the first table. [Security](security.md) explains the table `[security]`.
+Settings without a dot stand above the first table. [Security](security.md) explains `[security]`.
 """
 
 
@@ -71,7 +69,7 @@ def page() -> str:
     parts = [HEAD]
     for subject, found in itertools.groupby(entries(), key=lambda entry: entry.subject):
         rows = "\n".join(_row(entry, defaults) for entry in found)
-        parts.append(f"\n## {subject}\n\n| name | variable | meaning | range | default |\n|---|---|---|---|---|\n{rows}\n")
+        parts.append(f"\n## {subject}\n\n| name | meaning, and range | default |\n|---|---|---|\n{rows}\n")
     return "".join(parts)
 
 
@@ -97,9 +95,9 @@ def unread() -> list[str]:
 
 
 def _row(entry: Entry, defaults: Settings) -> str:
-    in_range = entry.range or ("a path" if entry.allowed.get("format") == "path" else "any text")
+    in_range = f" [{entry.range}]" if entry.range and entry.range not in PLAIN else ""
     default = DEFAULTS.get(entry.key) or _default(entry.value_in(defaults))
-    return f"| `{entry.key}` | `{entry.variable}` | {entry.meaning} | {in_range} | {default} |"
+    return f"| `{entry.key}` | {entry.meaning}{in_range} | {default} |"
 
 
 def _default(value: object) -> str:

@@ -9,7 +9,7 @@ import yaml
 
 from docs.generate import alerts, boards, metrics_page, settings_page
 from docs.generate.__main__ import ROOT, check, write
-from tagstream.monitoring.alarms import GROUPS, Alert
+from tagstream.monitoring.alarms import ALERTS, GROUPS, Alert
 from tagstream.monitoring.figures.limited import LABEL_MIX
 from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, TOKENS_PER_WORD
 from tagstream.monitoring.vocabulary import DriftScore
@@ -42,6 +42,7 @@ def test_every_file_is_current_and_no_alarm_lacks_a_part() -> None:
         ("monitoring/grafana/dashboards/quality.json", "Label mix"),
         ("monitoring/prometheus/recording.yml", "increase(tagstream_energy_score_bucket[1h])"),
         ("docs/runbooks/README.md", "(Stalled.md) | page"),
+        ("docs/runbooks/Stalled.md", "no outcome for five minutes"),
         ("docs/metrics.md", "in one stage"),
         ("docs/settings.md", "consumer group"),
         ("docs/contract/tagged.json", "confidence"),
@@ -66,11 +67,40 @@ def test_a_file_that_is_made_no_longer_goes(copy: Path, path: str) -> None:
 
 
 def test_an_alarm_without_a_runbook_is_found(copy: Path) -> None:
-    """A page that is missing is named, and so is one whose alarm is gone."""
-    (copy / "docs" / "runbooks" / "Stalled.md").rename(copy / "docs" / "runbooks" / "Stopped.md")
+    """A page that is missing is named, and so is one whose alarm is gone. The next run makes the one and leaves the other, which a person wrote."""
+    runbooks = copy / "docs" / "runbooks"
+    (runbooks / "Stalled.md").rename(runbooks / "Stopped.md")
     missing, over = check(copy)
-    assert missing.startswith("docs/runbooks/Stalled.md is missing. Next: ")
+    assert missing == "docs/runbooks/Stalled.md is not what the code says. Next: python -m docs.generate"
     assert over.startswith("docs/runbooks/Stopped.md belongs to no alarm. Next: ")
+    assert write(copy) == [Path("docs/runbooks/Stalled.md")]
+    assert (runbooks / "Stalled.md").read_text(encoding="utf-8").endswith(f"\n\n{alerts.RUNBOOK_MARK}\n")
+    assert check(copy) == [over]
+
+
+def test_a_runbooks_own_text_outlives_a_run(copy: Path) -> None:
+    """A run makes the head anew, and what a person wrote behind its mark stays."""
+    page = copy / "docs" / "runbooks" / "Stalled.md"
+    _, _, own = page.read_text(encoding="utf-8").partition(alerts.RUNBOOK_MARK)
+    page.write_text(f"# Another head\n\n{alerts.RUNBOOK_MARK}{own}\nSaid by a person.\n", encoding="utf-8")
+    assert write(copy) == [Path("docs/runbooks/Stalled.md")]
+    made = page.read_text(encoding="utf-8")
+    assert made.startswith("# Stalled\n\nPage. The workers have published no outcome ")
+    assert made.endswith(f"{alerts.RUNBOOK_MARK}{own}\nSaid by a person.\n")
+
+
+def test_a_runbook_without_the_mark_is_refused() -> None:
+    """Which of its words are a person's is not known, so none is overwritten."""
+    with pytest.raises(ValueError, match=r"^docs/runbooks/\w+\.md has no mark\. Next: "):
+        alerts.runbook(ALERTS[0], "# Somebody's own page\n")
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_the_head_of_a_runbook_has_no_template(alert: Alert) -> None:
+    """Prometheus fills a template; on a page it would be read as it stands."""
+    head = alerts.runbook(alert, "")
+    assert "{{" not in head
+    assert "``" not in head
 
 
 def test_an_alarm_without_cases_is_found(copy: Path) -> None:
