@@ -13,6 +13,12 @@ class ConfirmedBatch(MessageBatch):  # type: ignore[misc]
         added = self._builder.append(timestamp=timestamp_ms, key=key, value=value, headers=options.get("headers") or [])
         return None if added is None else self.future
 
+    def failure(self, exception: BaseException) -> None:
+        """As aiokafka's; who waits is told, and an error for which nobody waits any more is no warning of asyncio's."""
+        super().failure(exception)
+        if not self.future.cancelled():
+            self.future.exception()
+
 
 class OneConfirmation(MessageAccumulator):  # type: ignore[misc]
     """aiokafka's batches that wait to be sent, each a `ConfirmedBatch`. A future for each record costs as much as the record itself."""
