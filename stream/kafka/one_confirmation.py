@@ -6,7 +6,11 @@ from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBat
 
 
 class ConfirmedBatch(MessageBatch):  # type: ignore[misc]
-    """A batch that the broker takes or refuses as a whole: each of its records is confirmed by the same future."""
+    """
+    A batch that the broker takes or refuses as a whole: each of its records is confirmed by the same future.
+
+    A task that may be cancelled awaits it behind `asyncio.shield`, or it would cancel the future of the others too.
+    """
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int | None, **options: Any) -> Any:
         """As aiokafka's; the future's result has the offset of the batch's first record."""

@@ -250,6 +250,9 @@ def source(app: faust.App, settings: Settings) -> Any:
 class RawSchema(faust.Schema):  # type: ignore[misc]
     """Events with the bytes as they came. A typed topic acknowledges a record that it cannot decode, then throws it into the agent."""
 
+    # An event is made of the record's own bytes, by whoever hands it over (`Consumer._hand_over`).
+    takes_bytes = True
+
     def compile(self, app: faust.App, **_: Any) -> Callable[..., Awaitable[faust.Event]]:
         """The function that makes an event of a message; Faust's looks a codec up for each key and value."""
 
