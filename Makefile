@@ -162,7 +162,7 @@ fix: .venv/.dev ## format, repair what can be repaired, and make anew what is ma
 bench: .venv/.dev ## throughput beside a bare Faust agent and raw aiokafka
 	$(BIN)/python -m benchmarks.throughput
 
-bench-peers: .venv-learning/.installed ## the worker beside aiokafka, FastStream and Faust: writes docs/performance.md (25 minutes, Java; TAGSTREAM_DATA=FOLDER)
+bench-peers: .venv-learning/.installed ## the worker beside aiokafka, FastStream and Faust: writes docs/performance.md (45 minutes, Java; TAGSTREAM_DATA=FOLDER)
 	.venv-learning/bin/python -m benchmarks.peers
 
 drift-bench: .venv/.dev ## false alarms and delays of every drift detector, the table of docs/error-rates.md

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from tagstream.model_export.bundle.model import Classifier, Prediction, predict
 from tagstream.monitoring.observer import NO_TOPICS, Observation
 from tagstream.monitoring.vocabulary import Reason, Stage
-from tagstream.stream.contract.event import Record, memory_bytes
+from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.pipeline import Decider
@@ -129,11 +129,6 @@ class FakeMessage:
     partition: int = 0
     timestamp: float | None = 1_700_000_000.123
     headers: Sequence[tuple[str, bytes]] | None = None
-
-    @property
-    def size(self) -> int:
-        """As the worker's consumer notes it."""
-        return memory_bytes(self.key, self.value, self.headers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from typing import Any, NoReturn, Protocol
 from tagstream.monitoring.health import Progress
 from tagstream.monitoring.observer import NO_TOPICS, Observer
 from tagstream.monitoring.record_time import can_be_true
+from tagstream.stream.contract.event import memory_bytes
 from tagstream.stream.contract.outcome import Decide, Publication
 from tagstream.stream.deliver.batch import Batcher, Inference, record_of
 from tagstream.stream.deliver.breaker import Breaker
@@ -444,7 +445,8 @@ class Delivery:
                     continue
                 message = event.message
                 self._unacknowledged.take(message)
-                if not self._batcher.put_at_once(event, message.size) and not await self._batcher.put(event, message.size):
+                size = memory_bytes(message.key, message.value, message.headers)
+                if not self._batcher.put_at_once(event, size) and not await self._batcher.put(event, size):
                     self._unacknowledged.drop(1)
         # If the agent raised, Faust would stop gracefully, which commits.
         except Exception as error:  # noqa: BLE001

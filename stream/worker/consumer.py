@@ -218,10 +218,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return self.app.flow_control
 
     def _to_message(self, tp: TP, record: Any) -> Any:
-        """Faust's message of a record, with its size in memory, and the budget of its batch if there is one."""
+        """Faust's message of a record, with the budget of its batch if there is one."""
         message = super()._to_message(tp, record)
         message.budget = getattr(record, "budget", None)
-        message.size = memory_bytes(message.key, message.value, message.headers)
         return message
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's name for it
@@ -250,7 +249,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 message = self._to_message(tp, record)
                 read = self._read_offset[tp]
                 if read is None or message.offset >= read:
-                    self._committable[tp].hand_out(message.offset, message.size)
+                    self._committable[tp].hand_out(message.offset, memory_bytes(message.key, message.value, message.headers))
                 yield tp, message
 
     def _hand_over(self, message: Any) -> Any:
@@ -266,8 +265,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             return self._conductor(message)
         (channel,) = channels
         queue = channel.queue
-        if queue.qsize() >= queue.pressure_high_size:
-            # Faust stops fetching the partition until the queue has room.
+        if not getattr(channel.schema, "takes_bytes", False) or queue.qsize() >= queue.pressure_high_size:
+            # Faust decodes the record, or stops fetching the partition until the queue has room.
             return self._conductor(message)
         # Nobody else has it yet, so that Faust's lock is not needed.
         message.refcount += 1

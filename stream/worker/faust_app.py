@@ -250,6 +250,9 @@ def source(app: faust.App, settings: Settings) -> Any:
 class RawSchema(faust.Schema):  # type: ignore[misc]
     """Events with the bytes as they came. A typed topic acknowledges a record that it cannot decode, then throws it into the agent."""
 
+    # An event is made of the record's own bytes, by whoever hands it over (`Consumer._hand_over`).
+    takes_bytes = True
+
     def compile(self, app: faust.App, **_: Any) -> Callable[..., Awaitable[faust.Event]]:
         """The function that makes an event of a message; Faust's looks a codec up for each key and value."""
 
@@ -292,10 +295,14 @@ def sender(app: faust.App, settings: Settings) -> Callable[[Publication], Awaita
 
 
 def plain_sender(app: faust.App, topic: str) -> Callable[[bytes, bytes | None], Awaitable[Awaitable[Any]]]:
-    """A function that hands a key and a value, or None, for this topic to Faust's producer; two awaits, as for `sender`."""
+    """
+    A function that hands a key and a value, or None, for this topic to Faust's producer; two awaits, as for `sender`.
 
-    def send(key: bytes, value: bytes | None) -> Awaitable[Awaitable[Any]]:
-        return cast("Awaitable[Awaitable[Any]]", app.producer.send(topic, key, value, None, None, []))
+    Whoever gives up waiting for one confirmation leaves those alone that share it (`one_confirmation.py`).
+    """
+
+    async def send(key: bytes, value: bytes | None) -> Awaitable[Any]:
+        return asyncio.shield(await app.producer.send(topic, key, value, None, None, []))
 
     return send
 

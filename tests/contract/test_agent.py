@@ -8,7 +8,7 @@ import sys
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -92,6 +92,11 @@ class IdleConsumer:
     def __init__(self) -> None:
         """Start with no record in hand."""
         self._unacked_messages: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def ack_all(self, messages: Sequence[Any]) -> None:
+        """As Faust acknowledges each."""
+        for message in messages:
+            message.ack(self)
 
 
 class Worker:

@@ -73,7 +73,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         return found, None
 
     monkeypatch.setattr(driver.Consumer, "_wait_next_records", polled)
-    monkeypatch.setattr(Consumer, "_to_message", lambda _, tp, offset: SimpleNamespace(tp=tp, offset=offset, size=2_000))
+    monkeypatch.setattr(
+        Consumer,
+        "_to_message",
+        lambda _, tp, offset: SimpleNamespace(tp=tp, offset=offset, key=None, value=b"v" * 1000, headers=None),
+    )
 
     async def drain(consumer: Any) -> None:
         consumer.flow_active = True

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
+import faust
 import pytest
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker.consumer import Consumer, Stepped
+from tagstream.stream.worker.consumer import HANDED, Consumer, Stepped
 from tagstream.stream.worker.faust_app import EVENTS_AT_ONCE, QueuedStream, faust_app, raw_topic
 from tests.counting import counted_calls
 from tests.waiting import HANG_SECONDS
@@ -193,6 +194,20 @@ def test_a_handed_back_queue_that_is_cleared_meanwhile_gives_no_event(monkeypatc
         await asyncio.sleep(0)
         assert not following.done()
         following.cancel()
+
+    run(scenario())
+
+
+def test_a_record_of_a_typed_topic_is_left_to_faust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust decodes it, and ours would hand over its bytes."""
+
+    async def scenario() -> None:
+        rig = Rig(monkeypatch, [])
+        assert rig.consumer._hand_over(message(0)) is HANDED
+        rig.stream._stream.channel.schema = faust.Schema(value_type=str)
+        waits = rig.consumer._hand_over(message(1))
+        assert waits is not HANDED
+        waits.close()
 
     run(scenario())
 
