@@ -142,12 +142,14 @@ def test_the_known_bad_arms_are_bad() -> None:
 
 
 def test_events_hold_every_gold_row_once_in_one_order() -> None:
-    """All arms read the same events; each gold row counts once, and every text comes."""
+    """All arms read the same events; each gold row counts once, every row comes, and no text twice."""
     found = list(texts.events(material(5, 3), 40))
     assert found == list(texts.events(material(5, 3), 40))
     assert len({event.id for event, _ in found}) == 40
     assert sorted(event.title for event, _ in found if texts.is_gold(event.id)) == [f"gold {number}" for number in range(5)]
-    assert len({event.title for event, _ in found}) == 8
+    assert len({row.text for _, row in found}) == 8
+    # From the second time on, the number of the round stands behind a row's text.
+    assert len({event.title for event, _ in found}) == 40
 
 
 def test_a_slower_arm_has_the_same_mix() -> None:
@@ -183,20 +185,51 @@ def test_the_open_loop_is_judged_by_intended_times() -> None:
     """
     An event every 100 ms for 4 s, each answered 10 ms later; from 3 s on, each only at 5 s.
 
-    Events of the first two seconds are left out: of the 20 others ten took 10 ms. At the end ten are outstanding, at half none but the
-    one that was just intended.
+    Events of the first two seconds are left out: of the 20 others ten took 10 ms. At the end ten are outstanding.
     """
     times = [float(100 * number) for number in range(40)]
     records = [outcome(at, int(at) + 10 if at < 3000 else 5000) for at in times]
-    found = open_loop.point(records, share=0.5, rate=10, late=[0.0, 1.0], work=WHOLE)
+    found = open_loop.point(records, arm="tagstream", rate=10, late=[0.0, 1.0, 7.0], work=WHOLE)
     assert (found.p50_ms, found.p99_ms) == (10.0, 2000.0)
-    assert (found.half_lag, found.end_lag) == (0, 10)
+    assert (found.end_lag, found.late_ms, found.most_late_ms) == (10, 1.0, 7.0)
+
+
+def test_the_worker_is_compared_with_its_baseline_in_each_round() -> None:
+    """The median of the rounds' ratios, so that a slow minute of the machine counts for both."""
+    delays = {"tagstream": (20.0, 30.0, 400.0), "aiokafka": (10.0, 20.0, 400.0)}
+    points = [
+        open_loop.Point(arm=arm, rate=100, p50_ms=5, p99_ms=p99, end_lag=0, late_ms=0.1, most_late_ms=1, work=WHOLE)
+        for arm, several in delays.items()
+        for p99 in several
+    ]
+    assert open_loop.ratio(points, 100, lambda one: one.p99_ms) == 1.5
+    assert "| 100 events/s, tagstream | 5 (5 to 5) | 30 (20 to 400) | 1.00 / 1.50 | 0 | 0.1, 1 |" in page.open_loop_block(
+        points, ""
+    )
+
+
+def test_processor_times_are_compared_in_each_round() -> None:
+    """A round that is not counted is left out."""
+    runs = [
+        replace(a_run(arm, WHOLE, counted=counted), cpu_us=cpu)
+        for arm, cpu, counted in (
+            ("tagstream", 900.0, False),
+            ("tagstream", 120.0, True),
+            ("tagstream", 300.0, True),
+            ("tagstream", 110.0, True),
+            ("aiokafka", 100.0, False),
+            ("aiokafka", 100.0, True),
+            ("aiokafka", 100.0, True),
+            ("aiokafka", 100.0, True),
+        )
+    ]
+    assert saturation.cpu_ratio(runs, "aiokafka") == 1.2
 
 
 def test_outcomes_without_intended_times_are_refused() -> None:
     """An arm that drops headers has no delays."""
     with pytest.raises(ValueError, match="passes headers on"):
-        open_loop.point([outcome(None, 5)], share=0.5, rate=10, late=[0.0], work=WHOLE)
+        open_loop.point([outcome(None, 5)], arm="tagstream", rate=10, late=[0.0], work=WHOLE)
 
 
 def test_arrivals_are_poisson() -> None:
@@ -353,7 +386,10 @@ def test_good_arms_are_written_into_their_blocks(a_page: Path, monkeypatch: pyte
     before = a_page.read_text(encoding="utf-8").partition("<!-- growth -->")[2].partition("<!-- /growth -->")[0]
     found = comparison(["tagstream", "faststream"])
     found.saturation()
-    found.points = [open_loop.Point(share=0.5, rate=500, p50_ms=9, p99_ms=26, half_lag=4, end_lag=5, late_ms=0.2, work=WHOLE)]
+    found.points = [
+        open_loop.Point(arm=arm, rate=500, p50_ms=9, p99_ms=26, end_lag=5, late_ms=0.2, most_late_ms=3, work=WHOLE)
+        for arm in open_loop.ARMS
+    ]
     picture = a_page.with_name("picture.svg")
     command.keep(found, a_page, picture)
     assert command.finish(found) == 0

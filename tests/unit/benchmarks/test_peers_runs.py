@@ -22,16 +22,19 @@ from tagstream.stream.settings.settings import Settings
 BENCH = Bench(bootstrap="127.0.0.1:1", processes=None, logs=Path())  # type: ignore[arg-type]
 PARTS = Splits(train=(), calibration=(), holdout=(), corpus_test=(), unlabelled=(), near_duplicates_removed=0, digests={})
 MATERIAL = texts.Material(name="made up", parts=PARTS, gold=(), others=())
-POINT = open_loop.Point(
-    share=0.5,
-    rate=500,
-    p50_ms=9,
-    p99_ms=26,
-    half_lag=4,
-    end_lag=5,
-    late_ms=0.2,
-    work=Work(lost=0, repeated=0, foreign=0, agreement=1.0, f1=0.9),
-)
+POINTS = [
+    open_loop.Point(
+        arm=arm,
+        rate=500,
+        p50_ms=9,
+        p99_ms=26,
+        end_lag=5,
+        late_ms=0.2,
+        most_late_ms=3,
+        work=Work(lost=0, repeated=0, foreign=0, agreement=1.0, f1=0.9),
+    )
+    for arm in open_loop.ARMS
+]
 
 
 class Client:
@@ -151,7 +154,7 @@ def test_an_interruption_leaves_the_old_picture_whole(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(Figure, "savefig", half)
     with pytest.raises(KeyboardInterrupt):
-        page.draw([POINT], picture)
+        page.draw(POINTS, picture)
     assert picture.read_text(encoding="utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["picture.svg"]
 
