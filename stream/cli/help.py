@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
+from inspect import getdoc
 from typing import Any
 
 import typer
@@ -16,16 +17,20 @@ WHOLE = 1_000
 class Verbs(TyperGroup):
     """A command with verbs below it. The groups are their `rich_help_panel`, in the order in which each first comes."""
 
+    def sentences(self) -> Iterator[tuple[str, str, str]]:
+        """Each verb's name, its group, and its first sentence."""
+        for name, verb in self.commands.items():
+            panel = getattr(verb, "rich_help_panel", None)
+            yield name, panel if isinstance(panel, str) else "Commands", verb.get_short_help_str(WHOLE)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the verbs, as Click calls it."""
         del ctx
         groups: dict[str, list[tuple[str, str]]] = {}
         # The same columns in all groups.
         columns = max((len(name) for name in self.commands), default=0)
-        for name, verb in self.commands.items():
-            panel = getattr(verb, "rich_help_panel", None)
-            group = groups.setdefault(panel if isinstance(panel, str) else "Commands", [])
-            group.append((name.ljust(columns), verb.get_short_help_str(WHOLE)))
+        for name, panel, sentence in self.sentences():
+            groups.setdefault(panel, []).append((name.ljust(columns), sentence))
         for title, verbs in groups.items():
             with formatter.section(title):
                 formatter.write_dl(verbs)
@@ -44,6 +49,14 @@ class _Imported(Mapping[str, Any]):
             self._found[name] = _verb_at(place, name, panel)
         return self._found[name]
 
+    def sentences(self) -> Iterator[tuple[str, str, str]]:
+        """As `Verbs.sentences`, from the verbs' docstrings: to make the verbs with all their options takes longer than all the rest."""
+        for name, (panel, place) in self._places.items():
+            verb = _declared_at(place)
+            told = verb.info.help if isinstance(verb, typer.Typer) else getdoc(verb)
+            first, period, _ = " ".join((told or "").split()).partition(". ")
+            yield name, panel, first + period.rstrip()
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
@@ -51,9 +64,13 @@ class _Imported(Mapping[str, Any]):
         return len(self._places)
 
 
-def _verb_at(place: str, name: str, panel: str) -> Any:
+def _declared_at(place: str) -> Any:
     module, _, attribute = place.partition(":")
-    verb = getattr(import_module(module), attribute)
+    return getattr(import_module(module), attribute)
+
+
+def _verb_at(place: str, name: str, panel: str) -> Any:
+    verb = _declared_at(place)
     holder = typer.Typer(rich_markup_mode=None)
     if isinstance(verb, typer.Typer):
         holder.add_typer(
@@ -88,5 +105,9 @@ def verbs_at(places: Mapping[str, Mapping[str, str]]) -> type[Verbs]:
         @commands.setter
         def commands(self, _: Any) -> None:
             """Take none: Click sets those of the application, which has none of its own."""
+
+        def sentences(self) -> Iterator[tuple[str, str, str]]:
+            """As `Verbs.sentences`."""
+            return self._verbs.sentences()
 
     return Imported

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import OffsetSpec
 from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     GroupAuthorizationFailedError,
     NotCoordinatorError,
+    RetriableError,
     TopicAuthorizationFailedError,
+    UnknownBrokerIdError,
 )
 
 from tagstream.monitoring.record_time import can_be_true
@@ -31,6 +34,7 @@ BEFORE_COMMIT = 10
 # Enough for a few events of each partition: a broker sends at least one batch.
 PARTITION_BYTES = 65_536
 COORDINATOR_TRIES, COORDINATOR_SECONDS = 5, 0.5
+LEADER_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,18 +209,32 @@ def decided_without_a_commit(settings: Settings, topics_of_events: Sequence[str]
     topics, of_events = settings.topics, topics_of_events or settings.content_topics
     if any(_group(settings, topic)[2] for topic in of_events):
         return 0
-    timeout_ms = int(settings.startup_timeout_seconds * 1000)
-    # Asked of the administrators' protocol: a consumer that asks for a topic may make it.
+    # Asked of the administrators' protocol: a consumer that asks for a topic may make it, and first asks in vain for its leaders.
     read = {*of_events, topics.reviewed}
     there = describe(settings, [topics.tagged, topics.review, topics.dlq, *read])
     asked = [TopicPartition(topic, number) for topic, found in there.items() for number in range(found.partitions or 0)]
-    with consumer(settings) as client, translated(settings):
-        begins = client.beginning_offsets(asked, timeout_ms=timeout_ms)
-        ends = client.end_offsets(asked, timeout_ms=timeout_ms)
     found = Counter[bool]()
-    for at in asked:
-        found[at.topic in read] += ends[at] - begins[at]
+    for at, length in _lengths(settings, asked).items():
+        found[at.topic in read] += length
     return found[False] if found[True] else 0
+
+
+def _lengths(settings: Settings, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """Offsets between begin and end of each partition; a partition without a leader is waited for, at most `startup_timeout_seconds`."""
+    until = time.monotonic() + settings.startup_timeout_seconds
+    with admin(settings) as client:
+        while True:
+            try:
+                begins, ends = (
+                    client.list_partition_offsets(dict.fromkeys(partitions, spec), isolation_level="read_committed")
+                    for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+                )
+                return {at: ends[at].offset - begins[at].offset for at in partitions}
+            # An unknown broker: -1, the leader of a partition that has none.
+            except (RetriableError, UnknownBrokerIdError):
+                if time.monotonic() > until:
+                    raise
+            time.sleep(LEADER_SECONDS)
 
 
 def _group(settings: Settings, topic: str) -> tuple[str, tuple[Member, ...], Mapping[int, int]]:

@@ -277,14 +277,15 @@ async def _commit(app: App) -> None:
 
 
 def _declare_agent(app: App, name: str, delivery: Delivery, *topics: str) -> None:
-    @app.agent(raw_topic(app, *topics), name=name)  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
         await delivery.run(QueuedStream(stream.noack()))
+
+    app.declare(name, agent, raw_topic(app, *topics))
 
 
 def _report_position(app: App, position: PositionReporter) -> None:
     # Not a timer of Faust's: that warns of an overlap whenever a rebalance makes the broker slow to answer.
-    @app.task  # type: ignore[untyped-decorator]
+    @app.task
     async def report_position() -> None:
         while True:
             await position.tick()

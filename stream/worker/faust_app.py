@@ -48,6 +48,21 @@ class App(faust.App):  # type: ignore[misc]
     def _create_directories(self) -> None:
         pass
 
+    def task(self, fun: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """
+        Run `fun` with the app, as Faust does, without Faust's note of where `fun` stands.
+
+        The note is for a search of decorated functions, which is off here. To write it, `inspect` resolves the path of every loaded
+        module: 0.1 s of the start.
+        """
+        self._app_tasks.append(fun)
+        return fun
+
+    def declare(self, name: str, fun: Callable[[Any], Awaitable[None]], channel: Any) -> None:
+        """An agent as `faust.App.agent` makes it, without the note (see `task`)."""
+        agent = self.conf.Agent(fun, name=name, app=self, channel=channel, on_error=self._on_agent_error)
+        self.agents[agent.name] = agent
+
     def on_init_dependencies(self) -> Any:
         """As Faust does, but without its monitor, which counts each event several times in figures that nothing here reads."""
         services = super().on_init_dependencies()

@@ -85,6 +85,8 @@ def run(  # noqa: PLR0913 - parts are named arguments
         StateFolderError: `state_folder` was named and cannot be used.
         UnknownLabelError: `audit_rates` names a label that the bundle does not have.
     """
+    _keep()
+    gc.enable()
     exit_on_early_stop()
     for warning in warnings(settings.security):
         log.warning("security_could_be_better", what=warning, see="docs/security.md")
@@ -148,12 +150,15 @@ def _work(app: App, settings: Settings, progress: Progress, guard: Guard) -> Non
         # From now on the process ends because it was told to, so no event is to blame for its end.
         guard.excuse()
 
-    # Objects made so far stay to the end. A collection that visits them all stops the event loop for some 70 ms.
-    gc.collect()
-    gc.freeze()
+    _keep()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     Worker(app, loop=loop, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=stopping).work()
+
+
+def _keep() -> None:
+    """Leave objects made so far out of collections: they stay to the end, and to visit them all stops the event loop for some 70 ms."""
+    gc.freeze()
 
 
 def _say_starting(found: Surroundings, port: int) -> None:
