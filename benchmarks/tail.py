@@ -1,7 +1,7 @@
 """
-Where the slow events of a worker lose their time: every delay over a bound is attributed to the stage that took most of it.
+Where the slow events of a worker lose their time: every delay over twice the median is attributed to the stage that took most of it.
 
-    python -m benchmarks.tail [--rate 230] [--seconds 30] [--over 25] [--apart]
+    python -m benchmarks.tail [--rate 230] [--seconds 30] [--over MS] [--apart]
 
 Events are sent at Poisson times. A delay is counted from the time at which an event should have been sent to the broker's confirmation of
 its outcome, as the worker saw it. With --apart the worker has one core, and broker and sender share the other.
@@ -55,13 +55,14 @@ def parts(event: Mapping[str, float]) -> dict[str, float]:
     return found | {LOCK: waited}
 
 
-def table(events: Sequence[Mapping[str, float]], garbage: Sequence[tuple[float, float, float]], over_ms: float) -> str:
-    """The delays, and where those over the bound come from."""
+def table(events: Sequence[Mapping[str, float]], garbage: Sequence[tuple[float, float, float]], over_ms: float | None) -> str:
+    """The delays, and where those over the bound come from: `over_ms`, or twice the median."""
     delays = [1000 * (event["confirmed"] - event["intended"]) for event in events]
-    slow = [parts(event) for event, delay in zip(events, delays, strict=True) if delay > over_ms]
     p50, p99 = (figures.percentile(delays, share) for share in (0.5, 0.99))
+    over_ms = 2 * p50 if over_ms is None else over_ms
+    slow = [parts(event) for event, delay in zip(events, delays, strict=True) if delay > over_ms]
     lines = [
-        f"{len(events)} events: p50 {p50:.0f} ms, p99 {p99:.0f} ms, longest {max(delays):.0f} ms; {len(slow)} over {over_ms:g} ms",
+        f"{len(events)} events: p50 {p50:.0f} ms, p99 {p99:.0f} ms, longest {max(delays):.0f} ms; {len(slow)} over {over_ms:.3g} ms",
         "",
         "| stage | took most of so many slow events | mean ms in slow events | mean ms in all |",
         "|---|--:|--:|--:|",
@@ -89,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=230.0, help="events a second: a third of what the machine can")
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--over", type=float, default=25.0, help="a delay of more milliseconds is slow")
+    parser.add_argument("--over", type=float, help="a delay of more milliseconds is slow; by default twice the median")
     parser.add_argument("--apart", action="store_true", help="the worker on one core, broker and sender on another")
     given = parser.parse_args()
     logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
