@@ -197,6 +197,19 @@ class DriftScore(StrEnum):
     SOURCES = "sources"
 
 
+def score_in_words(score: DriftScore) -> str:
+    """The figure that a comparison of a window gives, without a unit."""
+    match score:
+        case DriftScore.WORDS:
+            return "the largest likelihood-ratio z of a word"
+        case DriftScore.LABELS:
+            return "the population stability index"
+        case DriftScore.SOURCES:
+            return "the share of events from new producers beyond chance"
+        case _:
+            assert_never(score)
+
+
 class DriftKind(StrEnum):
     """The kinds of drift finding: a sudden change, or a window that is unlike the reference."""
 
