@@ -36,6 +36,7 @@ from tagstream.monitoring.figures.limited import (
     Limited,
 )
 from tagstream.monitoring.signals import CONFIDENCE, ENERGY, SIGNALS, TOKENS_PER_WORD
+from tagstream.monitoring.vocabulary import DriftScore, score_in_words
 
 
 class Tier(StrEnum):
@@ -370,20 +371,25 @@ def _jumps(figures: Figures) -> Iterator[Told]:
         yield Told(next=DRIFT, labels={"signal": called})
 
 
+# The mix of labels is judged over all workers, by a recorded figure. New producers bring new words, so they are told first.
+WINDOW_SCORES = sorted(set(DriftScore) - {DriftScore.LABELS}, key=lambda score: (score is not DriftScore.SOURCES, score))
+
+
 def _windows(figures: Figures) -> Iterator[Told]:
     if figures.window.decisions < limits.LEAST_DECISIONS:
         return
-    said: dict[str, Callable[[float], str]] = {
-        # New producers bring new words, so they are told first.
-        "sources": lambda score: (
-            f"{score:.0%} of the events are from producers that the reference does not have, beyond chance"
-        ),
-        "words": lambda score: f"words that were rare are now in many events (z {score:.1f})",
-    }
-    for signal, figure in said.items():
+    for signal in WINDOW_SCORES:
         score, threshold = figures.detectors.scores.get(signal), figures.detectors.thresholds.get(signal)
         if score is not None and threshold and score >= threshold:
-            yield Told(figure(score), DRIFT, {"signal": signal})
+            yield Told(_of_window(signal, score), DRIFT, {"signal": signal})
+
+
+def _of_window(signal: DriftScore, score: float) -> str:
+    if signal is DriftScore.SOURCES:
+        return f"{score:.0%} of the events are from producers that the reference does not have, beyond chance"
+    if signal is DriftScore.WORDS:
+        return f"words that were rare are now in many events (z {score:.1f})"
+    return f"the {signal} of a window are unlike the reference ({score_in_words(signal)}: {score:.2f})"
 
 
 # A comparison with the reference is overdue after this time, if COMPARED_WINDOWS windows of decisions came in meanwhile.
@@ -991,7 +997,7 @@ DRIFTS = (
         ),
         expr=f"""
 max by (job, signal) (
-  tagstream_drift_score{{signal=~"words|sources"}}
+  tagstream_drift_score{{signal=~"{"|".join(sorted(WINDOW_SCORES, reverse=True))}"}}
     >= on (job, instance, signal)
   (tagstream_drift_threshold > 0)
 )

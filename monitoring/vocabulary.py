@@ -1,6 +1,7 @@
 """The closed lists that metrics, logs, headers and topics share. Their values are part of the outside contract."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
@@ -131,25 +132,43 @@ class ReviewReason(StrEnum):
     USER_REPORT = "user_report"
 
 
-def is_of_confidence(reason: ReviewReason) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
     """
-    Whether the threshold alone gives this reason: another threshold, or the person's answer, then says what the stream may publish.
+    The meaning of a reason to ask a person.
 
-    Each reason is named here, or mypy says which is not.
+    Attributes:
+        name: Two words for a heading.
+        sentence: The reason for people.
+        of_confidence: The threshold alone gives this reason: another threshold, or the person's answer, then says what the stream may
+            publish. Estimates, evidence for thresholds and shares of labels count only decisions whose reasons all have this.
+    """
 
-    >>> is_of_confidence(ReviewReason.LOW_CONFIDENCE), is_of_confidence(ReviewReason.OUT_OF_DISTRIBUTION)
+    name: str
+    sentence: str
+    of_confidence: bool = False
+
+
+def meaning_of(reason: ReviewReason) -> Meaning:
+    """
+    The meaning of a reason. Each reason is named here, or mypy says which is not; every other place reads it from here.
+
+    >>> meaning_of(ReviewReason.LOW_CONFIDENCE).of_confidence, meaning_of(ReviewReason.OUT_OF_DISTRIBUTION).of_confidence
     (True, False)
     """
     match reason:
         case ReviewReason.LOW_CONFIDENCE:
-            return True
-        case ReviewReason.OUT_OF_DISTRIBUTION | ReviewReason.USER_REPORT:
-            return False
+            sentence = "The model is not sure enough to publish its tag alone."
+            return Meaning(name="Not sure", sentence=sentence, of_confidence=True)
+        case ReviewReason.OUT_OF_DISTRIBUTION:
+            return Meaning(name="Unfamiliar", sentence="The text is unlike what the model learned from.")
+        case ReviewReason.USER_REPORT:
+            return Meaning(name="Reported", sentence="A reader says that the published tag is wrong.")
         case _:
             assert_never(reason)
 
 
-OF_CONFIDENCE = frozenset(reason for reason in ReviewReason if is_of_confidence(reason))
+OF_CONFIDENCE = frozenset(reason for reason in ReviewReason if meaning_of(reason).of_confidence)
 
 
 class TextFlag(StrEnum):
@@ -176,6 +195,19 @@ class DriftScore(StrEnum):
     WORDS = "words"
     LABELS = "labels"
     SOURCES = "sources"
+
+
+def score_in_words(score: DriftScore) -> str:
+    """The figure that a comparison of a window gives, without a unit."""
+    match score:
+        case DriftScore.WORDS:
+            return "the largest likelihood-ratio z of a word"
+        case DriftScore.LABELS:
+            return "the population stability index"
+        case DriftScore.SOURCES:
+            return "the share of events from new producers beyond chance"
+        case _:
+            assert_never(score)
 
 
 class DriftKind(StrEnum):

@@ -185,10 +185,6 @@ def incomplete(root: Path) -> Iterator[str]:
     for signal in JUDGED:
         if not any(signal.distance in alert.expr for alert in ALERTS):
             yield f"The distance of {signal.name} has a limit and no alarm. Next: add one on it to monitoring/alarms.py."
-    # The mix of labels is judged over all workers, by a recorded figure.
-    for score in sorted(set(DriftScore) - {DriftScore.LABELS}):
-        if not any(asks_for(score, alert.expr) for alert in ALERTS):
-            yield f"The comparison {score.value} of a window has no alarm. Next: name it in one of monitoring/alarms.py."
     for name in sorted(pages - {alert.name for alert in ALERTS}):
         yield f"docs/runbooks/{name}.md belongs to no alarm. Next: remove it, or name the alarm of monitoring/alarms.py like it."
 

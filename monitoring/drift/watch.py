@@ -11,7 +11,6 @@ worker's own scores.
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
 
 from tagstream.monitoring.drift.baseline import Baseline
 from tagstream.monitoring.drift.findings import MOST_ITEMS, Finding, Model, Span, moment
@@ -21,9 +20,7 @@ from tagstream.monitoring.drift.thresholds import DriftPlan
 from tagstream.monitoring.drift.window_comparison import (
     Comparison,
     compare,
-    examples_of_labels,
-    examples_of_sources,
-    examples_of_words,
+    examples,
     first_ids,
 )
 from tagstream.monitoring.observer import Observation
@@ -36,6 +33,8 @@ REPEAT_MS = 3_600_000
 # A finding is reported earlier if its score is this many times the last reported one, after this time at the earliest.
 WORSE, WORSE_MS = 1.5, 600_000
 RECENT_EVENTS = 128
+# The kind of finding of each comparison; one without a kind fails here.
+KINDS = {score: DriftKind(score.value) for score in DriftScore}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +164,7 @@ class DriftWatch:
         report.evaluations.append(WindowScores(events=comparison.events, scores=comparison.scores, at_ms=now_ms))
         for score in DriftScore:
             found = comparison.scores.get(score, 0.0)
-            if found >= self._plan.thresholds.of(score) and self._is_news(_kind_of(score), found, now_ms):
+            if found >= self._plan.thresholds.of(score) and self._is_news(KINDS[score], found, now_ms):
                 report.findings.append(self._found(score, comparison, now_ms))
         # A window with a sudden change mixes the time before and after it, so it is no baseline.
         if self._given is None and self._healthy:
@@ -188,21 +187,10 @@ class DriftWatch:
         self._said[subject] = _LastReport(score=score, at_ms=now_ms)
         return True
 
-    def _examples(self, score: DriftScore, comparison: Comparison) -> tuple[str, ...]:
-        match score:
-            case DriftScore.WORDS:
-                return examples_of_words(self._window, comparison.words[:MOST_ITEMS])
-            case DriftScore.LABELS:
-                return examples_of_labels(self._window, comparison.labels)
-            case DriftScore.SOURCES:
-                return examples_of_sources(self._window, comparison.sources)
-            case _:
-                assert_never(score)
-
     def _found(self, score: DriftScore, comparison: Comparison, now_ms: int) -> Finding:
         # New producers bring other words and labels, so each finding carries the changes of all three.
         return Finding(
-            kind=_kind_of(score),
+            kind=KINDS[score],
             at=moment(now_ms),
             worker=self._worker,
             window=Span(events=comparison.events, start=moment(self._since_ms), end=moment(now_ms)),
@@ -213,7 +201,7 @@ class DriftWatch:
             words=comparison.words[:MOST_ITEMS],
             labels=comparison.labels[:MOST_ITEMS],
             sources=comparison.sources[:MOST_ITEMS],
-            example_ids=self._examples(score, comparison),
+            example_ids=examples(score, self._window, comparison),
         )
 
     def _changed(self, change: SuddenChange, now_ms: int) -> Finding:
@@ -237,15 +225,3 @@ class DriftWatch:
             after=round(change.after, 4),
             example_ids=first_ids(event_id for _, event_id in values),
         )
-
-
-def _kind_of(score: DriftScore) -> DriftKind:
-    match score:
-        case DriftScore.WORDS:
-            return DriftKind.WORDS
-        case DriftScore.LABELS:
-            return DriftKind.LABELS
-        case DriftScore.SOURCES:
-            return DriftKind.SOURCES
-        case _:
-            assert_never(score)

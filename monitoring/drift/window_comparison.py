@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from tagstream.monitoring.comparison import psi_terms
 from tagstream.monitoring.drift.baseline import Baseline
@@ -96,6 +97,26 @@ def surprise(count: int, events: int, reference_count: int, reference_events: in
         ratio += _weighted_log(here, among * share) + _weighted_log(among - here, among * (1 - share))
     z = math.sqrt(max(0.0, 2 * ratio))
     return z if count * reference_events >= reference_count * events else -z
+
+
+def examples(score: DriftScore, window: Iterable[Observation], found: Comparison) -> tuple[str, ...]:
+    """
+    Ids of events to look at, ten at most.
+
+    Args:
+        score: What is to be seen in them.
+        window: The decisions that were compared.
+        found: Their comparison.
+    """
+    match score:
+        case DriftScore.WORDS:
+            return examples_of_words(window, found.words[:MOST_ITEMS])
+        case DriftScore.LABELS:
+            return examples_of_labels(window, found.labels)
+        case DriftScore.SOURCES:
+            return examples_of_sources(window, found.sources)
+        case _:
+            assert_never(score)
 
 
 def examples_of_words(window: Iterable[Observation], words: Sequence[Word]) -> tuple[str, ...]:

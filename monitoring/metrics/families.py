@@ -21,6 +21,7 @@ from tagstream.monitoring.vocabulary import (
     ReviewReason,
     SourceKind,
     TextFlag,
+    score_in_words,
 )
 
 STAGES = ("decode", "inference", "encode", "publish")
@@ -301,8 +302,7 @@ class DriftFamilies:
         )
         self.scores = new.gauge(
             "tagstream_drift_score",
-            "Score of the last window: words: the largest likelihood-ratio z of a word; labels: the population stability index; "
-            "sources: the share of events from new producers beyond chance.",
+            f"Score of the last window: {'; '.join(f'{score}: {score_in_words(score)}' for score in DriftScore)}.",
             "signal",
             DriftScore,
         )

@@ -4,7 +4,6 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import assert_never
 
 from rich.text import Text
 
@@ -118,20 +117,12 @@ def print_outcome(found: DecidedRow | Rejected, *, of_file: bool) -> None:
 
 
 def why_asked(outcome: NeedsReview) -> str:
-    """The reasons in words. A text may be out of distribution though the model is sure."""
-    return ", ".join(_in_words(ReviewReason(reason), outcome.decision) for reason in outcome.decision.reasons)
-
-
-def _in_words(reason: ReviewReason, decision: Decision) -> str:
-    match reason:
-        case ReviewReason.LOW_CONFIDENCE:
-            return _unsure(decision)
-        case ReviewReason.OUT_OF_DISTRIBUTION:
-            return _strange(decision)
-        case ReviewReason.USER_REPORT:
-            return _spaced(reason)
-        case _:
-            assert_never(reason)
+    """The reasons in words, by what the decision says of two of them. A text may be out of distribution though the model is sure."""
+    more = {
+        ReviewReason.LOW_CONFIDENCE: _unsure(outcome.decision),
+        ReviewReason.OUT_OF_DISTRIBUTION: _strange(outcome.decision),
+    }
+    return ", ".join(more.get(ReviewReason(reason), _spaced(reason)) for reason in outcome.decision.reasons)
 
 
 def _unsure(decision: Decision) -> str:

@@ -4,11 +4,30 @@
 `tagged_at` are those that the stream publishes.
 """
 
+from typing import Literal
+
 import msgspec
 
 from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.contract.refusal import Refusal
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an event is rejected: step, code and the fault, none of which has text of the event."""
+
+    stage: str
+    code: str
+    message: str
+
+
+class RejectedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer object of a rejected event: its place, and why."""
+
+    destination: Literal["dlq"] = Destination.DLQ.value
+    line: int
+    row: int
+    error: Rejection
 
 
 def answer_of(publication: Publication, *, line: int, row: int) -> bytes:
@@ -25,14 +44,6 @@ def answer_of(publication: Publication, *, line: int, row: int) -> bytes:
     """
     outcome, value = publication.outcome, publication.value or b""
     if isinstance(outcome, Refusal):
-        return msgspec.json.encode(_rejection(outcome, line=line, row=row))
+        error = Rejection(stage=outcome.stage.value, code=outcome.reason.value, message=outcome.message)
+        return msgspec.json.encode(RejectedEvent(line=line, row=row, error=error))
     return value[:-1] + b',"destination":"%b"}' % publication.destination.value.encode()
-
-
-def _rejection(refusal: Refusal, *, line: int, row: int) -> dict[str, object]:
-    return {
-        "destination": Destination.DLQ.value,
-        "line": line,
-        "row": row,
-        "error": {"stage": refusal.stage.value, "code": refusal.reason.value, "message": refusal.message},
-    }

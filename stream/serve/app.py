@@ -17,6 +17,7 @@ from tagstream.stream.serve.access import Token
 from tagstream.stream.serve.answering import REJECTED, RowAnswering
 from tagstream.stream.serve.errors import RequestError
 from tagstream.stream.serve.faces import inference, page
+from tagstream.stream.serve.faces.answers import Live, Ready
 from tagstream.stream.serve.faces.bodies import bounded, check_elements, check_rows
 from tagstream.stream.serve.faces.described import completed, describe
 from tagstream.stream.serve.faces.problems import answer_errors, json_response, refusal
@@ -156,12 +157,14 @@ def _health(app: FastAPI, service: Service) -> None:
 
     @app.get("/v2/health/live", **describe("live"))
     async def live() -> Response:
-        return json_response(b'{"live":true}')
+        return json_response(msgspec.json.encode(Live(live=True)))
 
     @app.get("/v2/health/ready", **describe("v2ready"))
     async def ready_by_protocol(request: Request) -> Response:
         trouble = service.trouble()
-        return json_response(b'{"ready":true}') if trouble is None else refusal(request.url.path, 503, trouble)
+        if trouble is not None:
+            return refusal(request.url.path, 503, trouble)
+        return json_response(msgspec.json.encode(Ready(ready=True)))
 
     @app.get("/metrics", response_class=PlainTextResponse, **describe("metrics"))
     async def metrics() -> Response:

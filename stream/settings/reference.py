@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tagstream.monitoring.drift.thresholds import setting_of
+from tagstream.monitoring.vocabulary import DriftScore
 from tagstream.stream.settings.fields import Fields
 from tagstream.stream.settings.loading import known_keys
 from tagstream.stream.settings.settings import PREFIX, Settings
@@ -49,9 +51,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "drift_reference",
         "drift_reference_windows",
         "drift_change_delta",
-        "drift_words_z",
-        "drift_labels_psi",
-        "drift_sources_ratio",
+        *map(setting_of, DriftScore),
         "known_sources",
     ),
     "Metrics and logs": ("metrics_host", "metrics_port", "metrics_names", "log_level", "log_format"),

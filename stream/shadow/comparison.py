@@ -11,6 +11,9 @@ from tagstream.monitoring.vocabulary import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.event import ContentEvent
 from tagstream.stream.contract.outcome import Decision, NeedsReview, Outcome, Tagged
 
+# Other bundles have other ids and names, and the draw says nothing of the model. Probabilities are compared by label.
+_APART = frozenset({"probabilities", "prediction_id", "decider", "model", "inclusion_probability"})
+
 
 def add(
     counts: Comparison,
@@ -71,14 +74,8 @@ def slices_of(event: ContentEvent) -> list[tuple[str, str]]:
 def decided(decision: Decision, destination: Door) -> Decided:
     """A decision as it is compared."""
     figures = figures_of(
-        decision.tag,
-        decision.tags,
-        decision.confidence,
         sorted(decision.probabilities.items()),
-        decision.threshold,
-        decision.truncated,
-        decision.reasons,
-        decision.text_flags,
+        *(getattr(decision, name) for name in Decision.__struct_fields__ if name not in _APART),
     )
     return Decided(
         # A few names in a million decisions.

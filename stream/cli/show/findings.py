@@ -1,7 +1,6 @@
 """`tagstream drift tail`: findings as they come."""
 
 import sys
-from typing import assert_never
 
 import msgspec
 from rich.text import Text
@@ -51,7 +50,7 @@ def _show(record: Record, *, as_json: bool) -> None:
     console.out.print(
         Text.assemble(
             (f"{finding.at[:19]:<21}", "dim"),
-            (f"{finding.kind.value:<9}", _style(finding.kind)),
+            (f"{finding.kind.value:<9}", "yellow" if finding.kind is DriftKind.CHANGE else "cyan"),
             f"{score:>8}  ",
             console.visible(what_moved(finding), limit=400),
         )
@@ -59,17 +58,3 @@ def _show(record: Record, *, as_json: bool) -> None:
     window = f"{finding.window.events} events, {finding.worker}"
     examples = f"; look at {', '.join(finding.example_ids[:3])}" if finding.example_ids else ""
     console.out.print(Text(f"{'':<40}{console.visible(window + examples, limit=400)}", style="dim"))
-
-
-def _style(kind: DriftKind) -> str:
-    match kind:
-        case DriftKind.CHANGE:
-            return "yellow"
-        case DriftKind.WORDS:
-            return "cyan"
-        case DriftKind.LABELS:
-            return "magenta"
-        case DriftKind.SOURCES:
-            return "blue"
-        case _:
-            assert_never(kind)

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from tagstream.monitoring.quality import words as figures
 from tagstream.monitoring.quality.words import QualityTable
-from tagstream.monitoring.vocabulary import ReviewReason
+from tagstream.monitoring.vocabulary import ReviewReason, meaning_of
 from tagstream.stream.contract.answers import OFF_SUBJECT
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import ModelDecision, milliseconds
@@ -366,15 +366,20 @@ def _reasons(door: Door, decision: ModelDecision) -> tuple[ShownReason, ...]:
     known = frozenset(ReviewReason)
     # A later version may have others.
     found = [
-        words.reason(ReviewReason(reason)) if reason in known else (reason, "")
+        _meaning(ReviewReason(reason)) if reason in known else (reason, "")
         for reason in decision.reasons
         if reason != "text_flags"
     ]
     if door is Door.USER_REPORT:
-        found.insert(0, words.reason(ReviewReason.USER_REPORT))
+        found.insert(0, _meaning(ReviewReason.USER_REPORT))
     if decision.text_flags:
         found.append(("Hidden characters", words.hidden_characters(decision.text_flags)))
     return tuple(ShownReason(name=name, sentence=sentence) for name, sentence in dict(found).items())
+
+
+def _meaning(reason: ReviewReason) -> tuple[str, str]:
+    meaning = meaning_of(reason)
+    return meaning.name, meaning.sentence
 
 
 def _said(decision: ModelDecision) -> str:

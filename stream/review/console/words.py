@@ -1,11 +1,10 @@
-"""The sentences and figures of the pages: reasons, times and what the model said, in plain words."""
+"""The sentences and figures of the pages: times and what the model said, in plain words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
-from typing import assert_never
 
-from tagstream.monitoring.vocabulary import ReviewReason, TextFlag
+from tagstream.monitoring.vocabulary import TextFlag
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 DASH = "\N{EN DASH}"
@@ -28,19 +27,6 @@ class Piece:
 
     text: str
     hidden: bool = False
-
-
-def reason(found: ReviewReason) -> tuple[str, str]:
-    """A reason to ask a person, as a name and a sentence."""
-    match found:
-        case ReviewReason.LOW_CONFIDENCE:
-            return "Not sure", "The model is not sure enough to publish its tag alone."
-        case ReviewReason.OUT_OF_DISTRIBUTION:
-            return "Unfamiliar", "The text is unlike what the model learned from."
-        case ReviewReason.USER_REPORT:
-            return "Reported", "A reader says that the published tag is wrong."
-        case _:
-            assert_never(found)
 
 
 def pieces(text: str) -> list[Piece]:

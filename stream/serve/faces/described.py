@@ -3,10 +3,13 @@
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from fastapi import Depends
 
 from tagstream.stream.contract.schema.events import of_shape
+from tagstream.stream.contract.schema.structs import required
 from tagstream.stream.contract.shape import PLAIN, Shape, placed
+from tagstream.stream.serve.faces import answers
 from tagstream.stream.serve.faces.bodies import giving
 from tagstream.stream.serve.faces.problems import JSON, PROBLEM
 
@@ -37,22 +40,48 @@ REJECTION = {
 }
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
-SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
-FLAG: Schema = {"type": "boolean"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
-OBJECT: Schema = {"type": "object"}
 
 
-def _object(properties: dict[str, Schema], *required: str) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(required)}
+def _object(properties: dict[str, Schema], *always: str) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(always)}
 
 
 def _named(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-# Those of paths refer to these names, which generators of clients give to their types.
+def _answers(*structs: type[msgspec.Struct]) -> dict[str, Schema]:
+    """The schemas of answers, and of the structs in them, by name. A field without a value is absent in an answer, and never null."""
+    _, found = msgspec.json.schema_components(structs, ref_template=_named("{name}")["$ref"])
+    return {
+        name: _object({field: _there(schema) for field, schema in one["properties"].items()}, *one["required"])
+        for name, one in found.items()
+    }
+
+
+def _there(schema: Schema) -> Schema:
+    kept = {name: content for name, content in required(schema).items() if name != "default"}
+    # Generators of clients want the type of a closed list too.
+    return {"type": "string", **kept} if "enum" in kept else kept
+
+
+_MADE = _answers(
+    answers.Answer,
+    answers.Problem,
+    answers.ProtocolError,
+    answers.Live,
+    answers.Ready,
+    answers.ModelReady,
+    answers.Server,
+    answers.Model,
+    answers.InferResponse,
+)
+# Those of paths refer to these names, which generators of clients give to their types. An answer is an event's own fields and a decision,
+# or a rejection. Requests are described as they should be sent, which is narrower than what is read.
 COMPONENTS: dict[str, Schema] = {
+    **_MADE,
+    "Answer": {**_MADE["Answer"], "required": ["destination"]},
     "Event": _object(
         {
             "id": {"type": ["string", "integer", "null"]},
@@ -61,38 +90,6 @@ COMPONENTS: dict[str, Schema] = {
         },
         "title",
     ),
-    "Answer": _object(
-        {
-            "destination": {"type": "string", "enum": ["tagged", "review", "dlq"]},
-            "tag": TEXT,
-            "tags": TEXTS,
-            "confidence": SHARE,
-            "probabilities": {"type": "object", "additionalProperties": SHARE},
-            "prediction_id": TEXT,
-            "decider": TEXT,
-            "model": _named("DecidingModel"),
-            "threshold": {"type": "number"},
-            "truncated": FLAG,
-            "reasons": TEXTS,
-            "inclusion_probability": SHARE,
-            "text_flags": TEXTS,
-            "tagged_at": TEXT,
-            "cached": FLAG,
-            "line": COUNT,
-            "row": COUNT,
-            "error": _named("Rejection"),
-        },
-        "destination",
-    ),
-    "DecidingModel": _object(
-        {"name": TEXT, "version": TEXT, "digest": TEXT, "arithmetic": TEXT, "epoch": TEXT, "arm": TEXT},
-        "name",
-        "version",
-        "digest",
-    ),
-    "Rejection": _object({"stage": TEXT, "code": TEXT, "message": TEXT}, "stage", "code", "message"),
-    "Problem": _object({"title": TEXT, "status": {"type": "integer"}, "detail": TEXT}, "title", "status", "detail"),
-    "ProtocolError": _object({"error": TEXT}, "error"),
     "InputTensor": _object(
         {
             "name": {"type": "string", "enum": ["title", "description", "id"]},
@@ -113,46 +110,6 @@ COMPONENTS: dict[str, Schema] = {
             "outputs": {"type": "array", "items": _named("WantedOutput")},
         },
         "inputs",
-    ),
-    "Server": _object({"name": TEXT, "version": TEXT, "extensions": TEXTS}, "name", "version", "extensions"),
-    "Live": _object({"live": FLAG}, "live"),
-    "Ready": _object({"ready": FLAG}, "ready"),
-    "ModelReady": _object({"name": TEXT, "ready": FLAG}, "name", "ready"),
-    "TensorMetadata": _object(
-        {"name": TEXT, "datatype": TEXT, "shape": {"type": "array", "items": {"type": "integer"}}}, "name", "datatype", "shape"
-    ),
-    "Model": _object(
-        {
-            "name": TEXT,
-            "versions": TEXTS,
-            "platform": TEXT,
-            "inputs": {"type": "array", "items": _named("TensorMetadata")},
-            "outputs": {"type": "array", "items": _named("TensorMetadata")},
-            "parameters": OBJECT,
-        },
-        "name",
-        "versions",
-        "platform",
-        "inputs",
-        "outputs",
-    ),
-    "OutputTensor": _object(
-        {
-            "name": TEXT,
-            "datatype": {"type": "string", "enum": ["BYTES", "FP64"]},
-            "shape": {"type": "array", "items": COUNT},
-            "data": {"type": "array", "items": {"anyOf": [TEXT, {"type": "number"}]}},
-            "parameters": OBJECT,
-        },
-        "name",
-        "datatype",
-        "shape",
-    ),
-    "InferResponse": _object(
-        {"id": TEXT, "model_name": TEXT, "model_version": TEXT, "outputs": {"type": "array", "items": _named("OutputTensor")}},
-        "model_name",
-        "model_version",
-        "outputs",
     ),
 }
 INFER = {

@@ -18,6 +18,7 @@ from tagstream.stream.contract.shape import PLAIN, Shape, placed
 from tagstream.stream.serve.answering import RowAnswering
 from tagstream.stream.serve.errors import RequestError
 from tagstream.stream.serve.faces import tensors
+from tagstream.stream.serve.faces.answers import Model, ModelReady, Server, TensorMetadata
 from tagstream.stream.serve.faces.bodies import bounded
 from tagstream.stream.serve.faces.described import OCTETS, describe
 from tagstream.stream.serve.faces.problems import json_response
@@ -50,25 +51,28 @@ class _Asked:
         self._shape = shape
         columns = [TEXT, NUMBER, NUMBER, TEXT, TEXT, TEXT]
         names = ["tag", "confidence", "probabilities", "prediction_id", "destination", "answer"]
-        self._shapes: dict[str, object] = {
-            "platform": "tagstream",
-            "inputs": [{"name": name, "datatype": TEXT, "shape": [-1]} for name in (TITLE, *OPTIONAL)],
-            "outputs": [
-                {"name": name, "datatype": kind, "shape": [-1, len(labels)] if name == "probabilities" else [-1]}
-                for name, kind in zip(names, columns, strict=True)
-            ],
-        }
+        self._inputs = [TensorMetadata(name=name, datatype=TEXT, shape=[-1]) for name in (TITLE, *OPTIONAL)]
+        self._outputs = [
+            TensorMetadata(name=name, datatype=kind, shape=[-1, len(labels)] if name == "probabilities" else [-1])
+            for name, kind in zip(names, columns, strict=True)
+        ]
 
     def about(self, name: str, version: str | None = None) -> Response:
         """Inputs, outputs and labels."""
         now = self._now(name, version)
-        parameters = {"labels": ",".join(self._labels), "digest": now.digest}
-        known = {"name": now.name, "versions": [now.version], **self._shapes, "parameters": parameters}
+        known = Model(
+            name=now.name,
+            versions=[now.version],
+            platform="tagstream",
+            inputs=self._inputs,
+            outputs=self._outputs,
+            parameters={"labels": ",".join(self._labels), "digest": now.digest},
+        )
         return json_response(msgspec.json.encode(known))
 
     def ready(self, name: str, version: str | None = None) -> Response:
         """It is, if it is the one that decides."""
-        return json_response(msgspec.json.encode({"name": self._now(name, version).name, "ready": True}))
+        return json_response(msgspec.json.encode(ModelReady(name=self._now(name, version).name, ready=True)))
 
     async def infer(self, request: Request, name: str, version: str | None = None) -> Response:
         """Decisions on rows of tensors."""
@@ -104,7 +108,7 @@ def routes(
     """
     router = APIRouter()
     asked = _Asked(answering, model, labels, most_rows, shape)
-    program = {"name": "tagstream", "version": metadata.version("tagstream"), "extensions": ["binary_tensor_data"]}
+    program = Server(name="tagstream", version=metadata.version("tagstream"), extensions=["binary_tensor_data"])
 
     @router.get("/v2", **describe("server"))
     def server() -> Response:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
 from tagstream.stream.serve.errors import RequestError
+from tagstream.stream.serve.faces.answers import Problem, ProtocolError
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -38,8 +39,8 @@ def refusal(path: str, status: int, sentence: str, headers: Mapping[str, str] | 
         headers: Of the answer, beside those of every answer.
     """
     if path == "/v2" or path.startswith("/v2/"):
-        return json_response(msgspec.json.encode({"error": sentence}), status, headers)
-    problem = {"title": HTTPStatus(status).phrase, "status": status, "detail": sentence}
+        return json_response(msgspec.json.encode(ProtocolError(error=sentence)), status, headers)
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=sentence)
     return Response(msgspec.json.encode(problem), status, headers, media_type=PROBLEM)
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from tagstream.stream.serve.errors import RequestError
+from tagstream.stream.serve.faces.answers import InferResponse, OutputTensor
 from tagstream.stream.serve.faces.bodies import check_rows
 
 LENGTH_HEADER = "inference-header-content-length"
@@ -186,7 +188,7 @@ def response(request: TensorRequest, made: Sequence[Output], *, model: str, vers
     if len({one.name for one in asked}) < len(asked):
         bad("An output is named twice")
     all_binary = request.parameters.get("binary_data_output") is True
-    shown: list[dict[str, object]] = []
+    shown: list[OutputTensor] = []
     binary: list[bytes] = []
     for one in asked:
         output = by_name.get(one.name)
@@ -194,14 +196,16 @@ def response(request: TensorRequest, made: Sequence[Output], *, model: str, vers
             bad(f"There is no output {one.name!r}; there are {', '.join(by_name)}")
         if one.parameters.get("classification"):
             bad("The extension for classification is not here; the output `probabilities` has all of them")
-        head: dict[str, object] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
+        data: list[str | float] | UnsetType = UNSET
+        parameters: dict[str, int] | UnsetType = UNSET
         if one.parameters.get("binary_data", all_binary) is True:
             binary.append(output.binary)
-            shown.append(head | {"parameters": {"binary_data_size": len(binary[-1])}})
+            parameters = {"binary_data_size": len(binary[-1])}
         else:
-            shown.append(head | {"data": [value.decode() if isinstance(value, bytes) else value for value in output.data]})
-    answer: dict[str, object] = {"model_name": model, "model_version": version, "outputs": shown}
-    if request.id is not None:
-        answer["id"] = request.id
-    body = msgspec.json.encode(answer)
+            data = [value.decode() if isinstance(value, bytes) else value for value in output.data]
+        shown.append(
+            OutputTensor(name=output.name, datatype=output.datatype, shape=output.shape, parameters=parameters, data=data)
+        )
+    given = UNSET if request.id is None else request.id
+    body = msgspec.json.encode(InferResponse(model_name=model, model_version=version, outputs=shown, id=given))
     return (body + b"".join(binary), len(body)) if binary else (body, None)
