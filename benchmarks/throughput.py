@@ -27,7 +27,7 @@ from benchmarks.peers.figures import span_of
 from tagstream.stream.broker import broker
 from tagstream.stream.contract.rollout import BundleName
 from tagstream.stream.kafka import admin, producer
-from tagstream.stream.kafka.reading import reader
+from tagstream.stream.kafka.reading import tail
 from tagstream.stream.rollout.control import controlling
 from tagstream.stream.settings.loading import load
 from tagstream.stream.settings.settings import Settings
@@ -109,7 +109,7 @@ def _rate(settings: Settings, events: int, process: "subprocess.Popen[bytes]") -
     deadline = time.monotonic() + ARM_TIMEOUT_SECONDS
     stamps: list[int] = []
     written = (settings.topics.tagged, settings.topics.review, settings.topics.dlq)
-    for records in reader.read(settings, written, from_beginning=True):
+    for records in tail.read(settings, written, from_beginning=True):
         stamps.extend(record.timestamp_ms for record in records)
         if len(stamps) >= events:
             break

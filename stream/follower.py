@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from tagstream.stream.contract.event import Record
 from tagstream.stream.database.database import DatabaseUnavailableError
-from tagstream.stream.kafka.errors import BrokerUnreachableError, unreachable
-from tagstream.stream.kafka.reading.resumed import Place, Resumed, resumed
+from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.kafka.reading.reader import Place, Reader, reader_of
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
@@ -131,27 +131,31 @@ class Follower(ABC):
     def _follow(self) -> None:
         """Read until a topic or a partition is new, or the end."""
         names = self.topics()
-        with resumed(self._settings, names) as topics:
+        with reader_of(self._settings, names) as topics:
             self._begin(topics)
-            self._read_to_ends(topics, self._first)
-            if self.stop.is_set():
-                return
+            ends = topics.ends()
+            for records in topics.read_to({place: end for place, end in ends.items() if place[0] in self._first}):
+                self.take(records, topics.moved)
+                if self.stop.is_set():
+                    return
             self.caught_up()
             known, looked = topics.partitions(), time.monotonic()
             while not self.stop.is_set():
-                self._read(topics, names)
+                records = topics.poll()
+                self.take(records, topics.moved)
                 if time.monotonic() - looked > LOOK_SECONDS:
                     looked = time.monotonic()
-                    self._tell(_behind(topics, topics.ends(), names))
+                    self._tell(sum(topics.outstanding(topics.ends()).values()))
                     if topics.partitions() != known or self.topics() != names:
                         return
 
-    def _begin(self, topics: Resumed) -> None:
+    def _begin(self, topics: Reader) -> None:
         kept, starts, ends = self.positions(), topics.starts(), topics.ends()
         begins, positions = dict(starts), {}
         for topic, moment_ms in self._begin_at.items():
             own = {place: end for place, end in ends.items() if place[0] == topic}
-            begins |= own | (topics.since(topic, moment_ms()) if own else {})
+            first = topics.first_since(own, moment_ms()) if own else {}
+            begins |= own | {place: offset for place, (offset, _) in first.items()}
         for place, start in starts.items():
             position = kept.get(place, begins[place])
             if position > ends[place]:
@@ -167,7 +171,7 @@ class Follower(ABC):
             positions[place] = max(position, start)
         topics.begin(positions)
         self.started = True
-        behind = _behind(topics, ends, {topic for topic, _ in positions})
+        behind = sum(topics.outstanding(ends).values())
         self._log.info("topics_followed", brokers=self._settings.brokers, behind=behind, **{self.noun: self._name})
 
     def _tell(self, behind: int) -> None:
@@ -175,32 +179,3 @@ class Follower(ABC):
         if (behind == 0) != self._level:
             self._level = behind == 0
             self._log.info(f"{self.noun}_is_{'level' if self._level else 'behind'}", behind=behind)
-
-    def _read_to_ends(self, topics: Resumed, names: Collection[str]) -> None:
-        """
-        Read some topics as far as they reach now.
-
-        Raises:
-            BrokerUnreachableError: Records are outstanding, and the brokers do not send them.
-        """
-        ends = topics.ends()
-        behind, moved = _behind(topics, ends, names), time.monotonic()
-        while behind and not self.stop.is_set():
-            self._read(topics, names)
-            before, behind = behind, _behind(topics, ends, names)
-            if behind < before:
-                moved = time.monotonic()
-            elif time.monotonic() - moved > self._settings.startup_timeout_seconds:
-                raise unreachable(self._settings, TimeoutError(f"records outstanding: {behind}"))
-
-    def _read(self, topics: Resumed, names: Collection[str]) -> None:
-        before = dict(topics.positions)
-        records = topics.poll(names)
-        reached = {place: offset for place, offset in topics.positions.items() if offset != before[place]}
-        self.take(records, reached)
-
-
-def _behind(topics: Resumed, ends: Mapping[Place, int], names: Collection[str]) -> int:
-    """The records of some topics that are not read; a partition that is new is not read yet at all."""
-    places = [place for place in ends if place in topics.positions and place[0] in names]
-    return sum(max(0, ends[place] - topics.positions[place]) for place in places)

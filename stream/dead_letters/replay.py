@@ -264,7 +264,7 @@ class _Run:
 def _sent_before(settings: Settings) -> frozenset[bytes | None]:
     """The keys of the notes: the dead letters, with their targets, that were sent."""
     with log_of(settings, settings.topics.replays) as log:
-        return frozenset(record.key for record in log.read(log.starts(), log.ends()) if _is_note(record))
+        return frozenset(record.key for record in log.read() if _is_note(record))
 
 
 def _is_note(record: Record) -> bool:

@@ -10,7 +10,7 @@ from tagstream.stream.demo.account import Account, AccountTotals, Landing, Reach
 from tagstream.stream.demo.samples import SampleRecord
 from tagstream.stream.demo.view import command
 from tagstream.stream.kafka import producer
-from tagstream.stream.kafka.reading import reader
+from tagstream.stream.kafka.reading import tail
 from tagstream.stream.settings.settings import Settings
 
 # The client's own flush and close have 30 s each; an answer under way has its word within 90 s.
@@ -64,7 +64,7 @@ class Traffic:
         def read() -> None:
             names = (topics.tagged, topics.review, topics.dlq, topics.reviewed, topics.drift)
             try:
-                for records in reader.read(self._settings, names, from_beginning=True):
+                for records in tail.read(self._settings, names, from_beginning=True):
                     begun.set()
                     with self._lock:
                         told = [self._account.came(record) for record in records]

@@ -22,6 +22,7 @@ from kafka.errors import (
 from tagstream.monitoring.record_time import can_be_true
 from tagstream.stream.kafka.admin import admin, describe
 from tagstream.stream.kafka.errors import NotAuthorizedError, translated
+from tagstream.stream.kafka.reading.log import Log
 from tagstream.stream.kafka.reading.reader import consumer
 from tagstream.stream.kafka.rights import Operation, Resource, Right, missing
 from tagstream.stream.settings.settings import Settings
@@ -181,8 +182,8 @@ def look(settings: Settings) -> GroupStanding:
             consumer(settings, partition_bytes=PARTITION_BYTES, isolation_level="read_uncommitted") as uncommitted,
             translated(settings),
         ):
-            highs = _ends(uncommitted, topic, settings)
-            places = _places(client, topic, committed, settings, highs)
+            highs = Log(uncommitted, settings, topic).ends()
+            places = _places(Log(client, settings, topic), committed, highs)
             _read(client, topic, places)
             _read_behind(uncommitted, topic, places)
     except TopicAuthorizationFailedError as error:
@@ -271,30 +272,18 @@ def _member(found: Mapping[str, Any], topic: str) -> Member:
     return Member(client=found["client_id"], host=found["client_host"].removeprefix("/"), partitions=tuple(held))
 
 
-def _ends(client: KafkaConsumer, topic: str, settings: Settings) -> dict[int, int]:
-    """The end of each partition that this client may read."""
-    asked = [TopicPartition(topic, number) for number in client.partitions_for_topic(topic) or ()]
-    ends = client.end_offsets(asked, timeout_ms=int(settings.startup_timeout_seconds * 1000))
-    return {at.partition: end for at, end in ends.items()}
-
-
-def _places(
-    client: KafkaConsumer, topic: str, committed: Mapping[int, int], settings: Settings, highs: Mapping[int, int]
-) -> dict[int, PartitionStanding]:
-    timeout_ms = int(settings.startup_timeout_seconds * 1000)
-    asked = [TopicPartition(topic, number) for number in sorted(client.partitions_for_topic(topic) or ())]
-    begins = client.beginning_offsets(asked, timeout_ms=timeout_ms)
-    ends = client.end_offsets(asked, timeout_ms=timeout_ms)
+def _places(log: Log, committed: Mapping[int, int], highs: Mapping[int, int]) -> dict[int, PartitionStanding]:
+    begins = log.starts()
     return {
-        at.partition: PartitionStanding(
-            partition=at.partition,
-            begin=begins[at],
-            committed=committed.get(at.partition),
-            end=ends[at],
+        number: PartitionStanding(
+            partition=number,
+            begin=begins[number],
+            committed=committed.get(number),
+            end=end,
             # Asked for before the ends, so it may lie before one.
-            high=max(ends[at], highs.get(at.partition, 0)),
+            high=max(end, highs.get(number, 0)),
         )
-        for at in asked
+        for number, end in sorted(log.ends().items())
     }
 
 

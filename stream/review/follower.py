@@ -20,7 +20,7 @@ from tagstream.stream.follower import AGAIN_SECONDS, Follower
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.reading.log import log_of
-from tagstream.stream.kafka.reading.resumed import Place
+from tagstream.stream.kafka.reading.reader import Place
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.review.store.records import AskedDecision, CountedDecision, Fact, TimedReport, timed, unix_ms
 from tagstream.stream.review.store.store import Store

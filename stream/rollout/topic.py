@@ -20,7 +20,6 @@ from kafka.errors import (
     TopicAlreadyExistsError,
 )
 
-from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.rollout import (
     RolloutRecord,
     RolloutRecordError,
@@ -36,6 +35,7 @@ from tagstream.stream.kafka.errors import (
     unreachable,
 )
 from tagstream.stream.kafka.group_memory import remembered_epoch
+from tagstream.stream.kafka.reading.reader import record_of
 from tagstream.stream.kafka.rights import Operation, Resource, Right, missing
 from tagstream.stream.logs import logger
 from tagstream.stream.rollout.epochs import Epochs
@@ -172,9 +172,7 @@ class RolloutReader:
         while True:
             foreign: list[int] = []
             for found in (await self._consumer.getmany(self._place, timeout_ms=POLL_MS)).get(self._place, ()):
-                record = read_rollout(
-                    Record(key=found.key, value=found.value, topic=found.topic, offset=found.offset, partition=0)
-                )
+                record = read_rollout(record_of(found))
                 if record is None:
                     foreign.append(found.offset)
                     continue

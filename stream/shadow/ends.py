@@ -294,8 +294,7 @@ def key_of(event_id: str) -> bytes:
 
 def _records(settings: Settings, topic: str, since_ms: int | None) -> Iterator[Record]:
     with log_of(settings, topic) as log:
-        first = log.starts() if since_ms is None else log.offsets_since(max(0, since_ms))
-        yield from log.read(first, log.ends())
+        yield from log.read(None if since_ms is None else log.offsets_since(max(0, since_ms)))
 
 
 def _bound(kept: int, what: str) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from tagstream.stream.contract.event import ContentEvent
 from tagstream.stream.contract.outcome import NeedsReview, Publication, Tagged
 from tagstream.stream.contract.published import DecidedEvent, read_decision
-from tagstream.stream.kafka.reading.resumed import Place, Resumed, resumed
+from tagstream.stream.kafka.reading.reader import Reader, reader_of
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.shadow.ends import Sample
 
@@ -29,7 +29,7 @@ CLOCK = b',"tagged_at":'
 class PublishedBeside:
     """Decisions that wait for what was published, and the other way round. For one thread at a time."""
 
-    def __init__(self, topics: Resumed, names: tuple[str, str], sample: Sample) -> None:
+    def __init__(self, topics: Reader, names: tuple[str, str], sample: Sample) -> None:
         """See `opened`."""
         self._topics = topics
         self._names = names
@@ -51,7 +51,7 @@ class PublishedBeside:
             BrokerUnreachableError: No broker answered in time, or one refused us.
         """
         names = (settings.topics.tagged, settings.topics.review)
-        with resumed(settings, names) as topics:
+        with reader_of(settings, names) as topics:
             yield cls(topics, names, sample)
 
     @property
@@ -98,7 +98,7 @@ class PublishedBeside:
         """
         equal, different = self._met.count(None), [place for place in self._met if place is not None]
         self._met.clear()
-        for record in self._topics.poll(self._names) if self._decided else ():
+        for record in self._topics.poll() if self._decided else ():
             found = read_decision(record)
             if not isinstance(found, DecidedEvent) or not self._sample.has(found.event.id):
                 continue
@@ -124,10 +124,9 @@ class PublishedBeside:
 
     def _begin(self, written_ms: int) -> None:
         """Begin a little before the first event was written; a topic without later records at its end."""
-        positions: dict[Place, int] = self._topics.ends()
-        for name in self._names:
-            positions |= self._topics.since(name, max(0, written_ms - BEFORE_MS))
-        self._topics.begin(positions)
+        ends = self._topics.ends()
+        first = self._topics.first_since(ends, max(0, written_ms - BEFORE_MS))
+        self._topics.begin(ends | {place: offset for place, (offset, _) in first.items()})
         self._begun = True
 
 

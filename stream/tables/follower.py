@@ -10,7 +10,7 @@ from tagstream.stream.database.database import DatabaseRefusedError, DatabaseUna
 from tagstream.stream.follower import Follower
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
-from tagstream.stream.kafka.reading.resumed import Place
+from tagstream.stream.kafka.reading.reader import Place
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tables.predictions import Predictions

@@ -189,4 +189,4 @@ class TopicObserver:
 
     def _all_of(self, topic: str) -> list[Record]:
         with log_of(self.settings, topic) as log:
-            return list(log.read(log.starts(), log.ends()))
+            return list(log.read())

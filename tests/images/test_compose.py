@@ -11,7 +11,7 @@ import pytest
 
 from tagstream.stream.contract.answers import OFF_SUBJECT
 from tagstream.stream.contract.event import Record
-from tagstream.stream.kafka.reading import reader
+from tagstream.stream.kafka.reading import tail
 from tagstream.stream.settings.settings import Settings
 from tests.images.engine import Engine
 from tests.images.stack import BUNDLE, Stack
@@ -39,7 +39,7 @@ def records(
     settings = Settings.model_validate({"brokers": f"127.0.0.1:{running.kafka_port}"})
     found: list[Record] = []
     deadline = time.monotonic() + seconds
-    for batch in reader.read(settings, [topic], from_beginning=True):
+    for batch in tail.read(settings, [topic], from_beginning=True):
         found += batch
         if (len(found) >= least and enough(found)) or time.monotonic() > deadline:
             return found

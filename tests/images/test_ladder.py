@@ -10,7 +10,7 @@ import pytest
 
 from tagstream.stream.contract.event import Record
 from tagstream.stream.kafka import admin, producer
-from tagstream.stream.kafka.reading import reader
+from tagstream.stream.kafka.reading import tail
 from tagstream.stream.settings.settings import Settings
 from tests.go.programs import ROOT
 from tests.images.engine import Engine
@@ -76,7 +76,7 @@ def test_the_ladder_starts_kafka_in_a_container_and_leaves_none(
 
 def read_a_little(settings: Settings) -> Iterator[list[Record]]:
     """Batches of `content` until there is a record; every look is bounded by the client, and there are so many looks."""
-    for looks, batch in enumerate(reader.read(settings, [settings.topics.content], from_beginning=True)):
+    for looks, batch in enumerate(tail.read(settings, [settings.topics.content], from_beginning=True)):
         yield list(batch)
         if batch or looks > MOST_LOOKS:
             return

@@ -72,8 +72,7 @@ def _read(settings: Settings) -> GroupLearning:
     model = read_bundle(settings.bundle).digest
     group = GroupLearning(group=settings.group, model=model, worker="", plan=settings.drift_plan)
     with log_of(settings, topic) as log:
-        ends = log.ends()
-        fold(log.read(dict.fromkeys(ends, 0), ends), group.read)
+        fold(log.read(), group.read)
     return group
 
 

@@ -12,7 +12,7 @@ from tagstream.stream.cli.show.record_filter import RecordFilter
 from tagstream.stream.contract.distinct import ConflictError, Distinct
 from tagstream.stream.contract.event import Record
 from tagstream.stream.kafka.admin import require
-from tagstream.stream.kafka.reading import reader
+from tagstream.stream.kafka.reading.tail import QUIET_SECONDS, read
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
@@ -158,9 +158,9 @@ def follow(
     waits = idle_seconds is None
     # The idle time begins with the first read, not while the client connects.
     last: float | None = None
-    quiet = reader.QUIET_SECONDS if idle_seconds is None else min(reader.QUIET_SECONDS, idle_seconds / 2)
+    quiet = QUIET_SECONDS if idle_seconds is None else min(QUIET_SECONDS, idle_seconds / 2)
     try:
-        for records in reader.read(settings, [name], from_beginning=from_beginning, quiet_seconds=quiet):
+        for records in read(settings, [name], from_beginning=from_beginning, quiet_seconds=quiet):
             for record in filter(keep, records):
                 show(record)
                 shown += 1

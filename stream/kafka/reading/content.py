@@ -7,8 +7,7 @@ No batch that a producer wrote can stop it, and no more than a bounded part of o
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -18,6 +17,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.kafka.admission import admitted
 from tagstream.stream.kafka.batches import records
 from tagstream.stream.kafka.errors import translated, unreachable
+from tagstream.stream.kafka.reading.reader import record_of
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
@@ -168,18 +168,3 @@ async def _consumer(
         yield made
     finally:
         await made.stop()
-
-
-def record_of(found: Any) -> Record:
-    """A record of aiokafka as ours."""
-    headers: Sequence[tuple[str, bytes]] = found.headers or ()
-    return Record(
-        topic=found.topic,
-        partition=found.partition,
-        offset=found.offset,
-        timestamp_ms=max(0, found.timestamp or 0),
-        key=found.key,
-        value=found.value,
-        headers=tuple(headers),
-        budget=getattr(found, "budget", None),
-    )

@@ -1,18 +1,15 @@
 """The log of one topic: its offsets, and the records between two of them. kafka-python."""
 
 import contextlib
-import time
 from collections.abc import Iterator, Mapping
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
 from kafka.errors import KafkaTimeoutError
 
 from tagstream.stream.contract.event import Record
-from tagstream.stream.kafka.errors import translated, unreachable
-from tagstream.stream.kafka.reading.reader import consumer, record_of
+from tagstream.stream.kafka.errors import unreachable
+from tagstream.stream.kafka.reading.reader import Reader, consumer
 from tagstream.stream.settings.settings import Settings
-
-POLL_MS, POLL_RECORDS = 200, 500
 
 
 class Log:
@@ -31,28 +28,19 @@ class Log:
             settings: Has the bound of every wait.
             topic: The name of a topic that exists.
         """
-        self._client = client
-        self._settings = settings
-        self._seconds = settings.startup_timeout_seconds
-        self._timeout_ms = int(self._seconds * 1000)
-        with translated(settings):
-            numbers = client.partitions_for_topic(topic)
-        if not numbers:
+        self._reader = Reader(client, settings, [topic])
+        self._places = self._reader.partitions()
+        if not self._places:
             # No answer must not be taken for an empty topic.
             raise unreachable(settings, KafkaTimeoutError(f"it did not say which partitions {topic} has"))
-        self._partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
 
     def starts(self) -> dict[int, int]:
         """The oldest offset that is still there, by partition."""
-        with translated(self._settings):
-            found = self._client.beginning_offsets(self._partitions, timeout_ms=self._timeout_ms)
-        return {partition.partition: offset for partition, offset in found.items()}
+        return {number: offset for (_, number), offset in self._reader.starts(self._places).items()}
 
     def ends(self) -> dict[int, int]:
         """The offset that the next record will get, by partition."""
-        with translated(self._settings):
-            found = self._client.end_offsets(self._partitions, timeout_ms=self._timeout_ms)
-        return {partition.partition: offset for partition, offset in found.items()}
+        return {number: offset for (_, number), offset in self._reader.ends(self._places).items()}
 
     def offsets_since(self, moment_ms: int) -> dict[int, int]:
         """The offset of the first record at or after a moment (Unix milliseconds), by partition; the end where there is none."""
@@ -61,49 +49,29 @@ class Log:
 
     def first_since(self, moment_ms: int) -> dict[int, tuple[int, int] | None]:
         """Offset and time (Unix milliseconds) of the first record at or after a moment, by partition; None where there is none."""
-        with translated(self._settings):
-            found = self._client.offsets_for_times(dict.fromkeys(self._partitions, moment_ms), timeout_ms=self._timeout_ms)
-        return {
-            partition.partition: None if (at := found.get(partition)) is None else (at.offset, at.timestamp)
-            for partition in self._partitions
-        }
+        found = self._reader.first_since(self._places, moment_ms)
+        return {place[1]: found.get(place) for place in self._places}
 
-    def read(self, first: Mapping[int, int], last: Mapping[int, int]) -> Iterator[Record]:
+    def read(self, first: Mapping[int, int] | None = None, last: Mapping[int, int] | None = None) -> Iterator[Record]:
         """
         Records from offset `first` on and before offset `last`, one partition after the other, in the order of offsets.
 
         Args:
-            first: Offset by partition; a partition without one is not read.
-            last: Offset by partition.
+            first: Offset by partition; a partition without one is not read. None: all from their beginnings.
+            last: Offset by partition, likewise. None: to their ends as they are now.
 
         Raises:
             BrokerUnreachableError: Records are outstanding, and the broker does not send them.
         """
-        oldest = self.starts()
-        for partition in self._partitions:
-            number = partition.partition
-            if number not in first or number not in last:
+        oldest, ends = self.starts(), self.ends() if last is None else last
+        for place in self._places:
+            number = place[1]
+            begin, end = oldest[number] if first is None else first.get(number), ends.get(number)
+            if begin is None or end is None:
                 continue
-            begin = max(first[number], oldest[number])
-            if begin < last[number]:
-                yield from self._read_one(partition, begin, last[number])
-
-    def _read_one(self, partition: TopicPartition, begin: int, end: int) -> Iterator[Record]:
-        with translated(self._settings):
-            self._client.assign([partition])
-            self._client.seek(partition, begin)
-        position, moved = begin, time.monotonic()
-        # The last offset of a partition may be a transaction marker or a gap of compaction: no record has it.
-        while position < end:
-            with translated(self._settings):
-                polled = self._client.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS).get(partition, [])
-                before, position = position, self._client.position(partition, timeout_ms=self._timeout_ms)
-            yield from (record_of(found) for found in polled if found.offset < end)
-            if position > before:
-                moved = time.monotonic()
-            elif time.monotonic() - moved > self._seconds:
-                stuck = KafkaTimeoutError(f"partition {partition.partition} stands at {position} of {end}")
-                raise unreachable(self._settings, stuck)
+            self._reader.begin({place: max(begin, oldest[number])})
+            for records in self._reader.read_to({place: end}):
+                yield from (record for record in records if record.offset < end)
 
 
 @contextlib.contextmanager

@@ -1,99 +1,23 @@
-"""A reader without a consumer group, for commands that follow topics. kafka-python."""
+"""Reads topics on from offsets that the caller keeps, in no consumer group. kafka-python."""
 
 import contextlib
-import heapq
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaTimeoutError
 
 from tagstream.stream.contract.event import Record
-from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.admission import admitted
-from tagstream.stream.kafka.errors import CONNECT_FAILURES, translated
+from tagstream.stream.kafka.errors import CONNECT_FAILURES, translated, unreachable
 from tagstream.stream.settings.settings import Settings
 
-POLL_MS, POLL_RECORDS = 200, 1000
+POLL_MS, POLL_RECORDS = 200, 500
 PARTITION_BYTES = 1_048_576
-# After so long without progress a partition is no longer waited for, though records of it are outstanding.
-NO_PROGRESS_SECONDS = 5.0
-# After so long without a record the brokers are asked whether they are up.
-QUIET_SECONDS = 2.0
-# Topic and number.
-Partition = tuple[str, int]
 
-
-class Timed(Protocol):
-    """The fields of a record that are needed here."""
-
-    @property
-    def topic(self) -> str:
-        """The record's topic."""
-
-    @property
-    def partition(self) -> int:
-        """The number of its partition."""
-
-    @property
-    def timestamp_ms(self) -> int:
-        """Its time in Unix milliseconds."""
-
-
-R = TypeVar("R", bound=Timed)
-
-
-class Backlog(Generic[R]):
-    """
-    Merges partitions by time. A record is held back as long as a partition without held records may still bring an older one.
-
-    A caller that reads only the partitions in `awaited` bounds the memory: of each partition, what one read brought is held.
-    """
-
-    def __init__(self, partitions: Iterable[Partition]) -> None:
-        """Expect records of these partitions."""
-        self._held: dict[Partition, deque[R]] = {partition: deque() for partition in partitions}
-        self._open = set(self._held)
-
-    @property
-    def awaited(self) -> list[Partition]:
-        """The open partitions without held records: the others wait for these."""
-        return [partition for partition, held in self._held.items() if not held and partition in self._open]
-
-    @property
-    def finished(self) -> bool:
-        """Are all partitions ended, and all records taken?"""
-        return not self._open and not any(self._held.values())
-
-    def add(self, records: Iterable[R]) -> None:
-        """Hold records, those of each partition in its order."""
-        for record in records:
-            self._held[record.topic, record.partition].append(record)
-
-    def end(self, partition: Partition) -> None:
-        """Wait for this partition no longer; records of it that come later are still taken in their turn."""
-        self._open.discard(partition)
-
-    def take(self) -> list[R]:
-        """The held records before which no older one can come, the oldest first."""
-        if self.awaited:
-            return []
-        heads = [(held[0].timestamp_ms, partition) for partition, held in self._held.items() if held]
-        heapq.heapify(heads)
-        taken: list[R] = []
-        while heads:
-            _, partition = heads[0]
-            held = self._held[partition]
-            taken.append(held.popleft())
-            if held:
-                heapq.heapreplace(heads, (held[0].timestamp_ms, partition))
-            elif partition in self._open:
-                break
-            else:
-                heapq.heappop(heads)
-        return taken
+Place = tuple[str, int]
+"""Topic and partition."""
 
 
 @contextlib.contextmanager
@@ -132,122 +56,133 @@ def consumer(
         made.close()
 
 
-def read(
-    settings: Settings, topics: Sequence[str], *, from_beginning: bool, quiet_seconds: float = QUIET_SECONDS
-) -> Iterator[list[Record]]:
+class Reader:
     """
-    Batches of records of some topics, without end; an empty batch for every poll that brings no record.
+    Some topics, read on. All methods raise `BrokerUnreachableError` if the brokers do not answer within `startup_timeout_seconds`.
 
-    Args:
-        settings: Brokers and bounds.
-        topics: Names of topics that exist.
-        from_beginning: Start at the oldest record, in the order of time over all partitions; else after the newest.
-        quiet_seconds: After so long without a record the brokers are asked whether they are up.
+    Attributes:
+        positions: The next offset of every partition.
+        moved: The next offset of the partitions that the last poll has moved.
+    """
+
+    def __init__(self, client: KafkaConsumer, settings: Settings, topics: Collection[str]) -> None:
+        """
+        Read nothing before `begin`.
+
+        Args:
+            client: In no group.
+            settings: Has the bound of every wait.
+            topics: Names of topics that exist.
+        """
+        self._client = client
+        self._settings = settings
+        self._topics = sorted(topics)
+        self._seconds = settings.startup_timeout_seconds
+        self._assigned: set[Place] = set()
+        self.positions: dict[Place, int] = {}
+        self.moved: dict[Place, int] = {}
+
+    def partitions(self) -> list[Place]:
+        """The partitions of the topics now: some may have been added."""
+        with translated(self._settings):
+            return [
+                (topic, number) for topic in self._topics for number in sorted(self._client.partitions_for_topic(topic) or ())
+            ]
+
+    def starts(self, places: Collection[Place] | None = None, *, seconds: float | None = None) -> dict[Place, int]:
+        """The oldest offset that is still there, by partition, of these or all; `seconds` is another bound of the wait."""
+        return self._offsets(self._client.beginning_offsets, places, seconds)
+
+    def ends(self, places: Collection[Place] | None = None, *, seconds: float | None = None) -> dict[Place, int]:
+        """The offset that the next record will get, likewise."""
+        return self._offsets(self._client.end_offsets, places, seconds)
+
+    def first_since(self, places: Collection[Place], moment_ms: int) -> dict[Place, tuple[int, int]]:
+        """Offset and time of the first record at or after a moment (Unix milliseconds), by partition; one without such a record is left out."""
+        moments = dict.fromkeys((TopicPartition(*place) for place in places), moment_ms)
+        with translated(self._settings):
+            found = self._client.offsets_for_times(moments, timeout_ms=int(self._seconds * 1000))
+        return {(at.topic, at.partition): (first.offset, first.timestamp) for at, first in found.items() if first is not None}
+
+    def begin(self, positions: Mapping[Place, int]) -> None:
+        """Read on from these offsets."""
+        self.positions = dict(positions)
+        self._assigned = set()
+
+    def outstanding(self, ends: Mapping[Place, int]) -> dict[Place, int]:
+        """How many offsets before these ends are to be read, by partition; a partition that is not read is left out."""
+        return {place: end - at for place, end in ends.items() if (at := self.positions.get(place, end)) < end}
+
+    def poll(self, places: Collection[Place] | None = None) -> list[Record]:
+        """The records that have come in these partitions, after `POLL_MS` at most, and the others stand still; None: all."""
+        reading = self.positions.keys() & set(self.positions if places is None else places)
+        moved: dict[Place, int] = {}
+        with translated(self._settings):
+            if reading != self._assigned:
+                # Not paused: kafka-python 3.0.12 may lose what it had fetched of a partition that is resumed.
+                self._client.assign([TopicPartition(*place) for place in sorted(reading)])
+                for place in sorted(reading):
+                    self._client.seek(TopicPartition(*place), self.positions[place])
+                self._assigned = reading
+            polled = self._client.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+            for place in reading:
+                # Not the records' own offsets: the last of a partition may be a transaction marker, which no record has.
+                at = self._client.position(TopicPartition(*place), timeout_ms=POLL_MS)
+                if at is not None and at != self.positions[place]:
+                    moved[place] = at
+        self.positions |= moved
+        self.moved = moved
+        return [record_of(found) for records in polled.values() for found in records]
+
+    def read_to(self, ends: Mapping[Place, int]) -> Iterator[list[Record]]:
+        """
+        What each poll brings of these partitions, perhaps nothing, until they are read to these offsets; the last may bring more.
+
+        Raises:
+            BrokerUnreachableError: Records are outstanding, and the brokers do not send them.
+        """
+        moved = time.monotonic()
+        while left := self.outstanding(ends):
+            yield self.poll(ends)
+            if left.keys() & self.moved.keys():
+                # The caller's own time between two polls does not count.
+                moved = time.monotonic()
+            elif time.monotonic() - moved > self._seconds:
+                topic, number = place = min(left)
+                stuck = KafkaTimeoutError(f"{topic} {number} stands at {self.positions[place]} of {ends[place]}")
+                raise unreachable(self._settings, stuck)
+
+    def _offsets(
+        self, ask: Callable[..., Mapping[Any, int]], places: Collection[Place] | None, seconds: float | None
+    ) -> dict[Place, int]:
+        asked = [TopicPartition(*place) for place in (self.partitions() if places is None else places)]
+        with translated(self._settings):
+            found = ask(asked, timeout_ms=int((seconds or self._seconds) * 1000))
+        return {(at.topic, at.partition): offset for at, offset in found.items()}
+
+
+@contextlib.contextmanager
+def reader_of(settings: Settings, topics: Collection[str]) -> Iterator[Reader]:
+    """
+    Topics that exist, read by a consumer of its own that is in no group and sees committed records alone.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us; also later, when all have gone.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
     """
     with consumer(settings) as client:
-        assigned = [
-            TopicPartition(topic, partition)
-            for topic in topics
-            for partition in sorted(client.partitions_for_topic(topic) or ())
-        ]
-        client.assign(assigned)
-        if from_beginning:
-            client.seek_to_beginning(*assigned)
-            yield from backlog_by_time(client, assigned)
-        else:
-            client.seek_to_end(*assigned)
-            for partition in assigned:
-                client.position(partition)
-        heard = time.monotonic()
-        while True:
-            found = _poll(client)
-            quiet = not found and time.monotonic() - heard > quiet_seconds
-            if quiet:
-                _require_brokers(client, assigned, settings)
-            if found or quiet:
-                heard = time.monotonic()
-            yield found
-
-
-def _require_brokers(client: KafkaConsumer, assigned: Sequence[TopicPartition], settings: Settings) -> None:
-    """An empty poll can mean an idle topic or an unreachable broker, so ask. One partition without a leader is no reason to stop."""
-    try:
-        client.end_offsets(assigned, timeout_ms=int(NO_PROGRESS_SECONDS * 1000))
-    except KafkaError:
-        admin.partitions(settings)
-
-
-def backlog_by_time(client: KafkaConsumer, assigned: Sequence[TopicPartition]) -> Iterator[list[Record]]:
-    """
-    The records that partitions hold now, oldest first; the client is then positioned behind them.
-
-    Only partitions that the others wait for are polled, so that at most one poll of each partition is in memory. A partition
-    without progress for `NO_PROGRESS_SECONDS` is not waited for. Without an answer on where partitions end there is no backlog.
-    """
-    try:
-        positions = client.beginning_offsets(assigned, timeout_ms=int(NO_PROGRESS_SECONDS * 1000))
-        ends = client.end_offsets(assigned, timeout_ms=int(NO_PROGRESS_SECONDS * 1000))
-    except KafkaError:
-        # Partitions that can be read are worth more than their order: the caller reads them as they come.
-        return
-    backlog: Backlog[Record] = Backlog(partition for partition in assigned if positions[partition] < ends[partition])
-    moved = time.monotonic()
-    while not backlog.finished:
-        awaited = [TopicPartition(*partition) for partition in backlog.awaited]
-        before = sum(positions.values())
-        backlog.add(_poll_only(client, awaited, positions))
-        # Positions, not records: a partition may begin with records of an aborted transaction.
-        if sum(positions.values()) > before:
-            moved = time.monotonic()
-        late = time.monotonic() - moved > NO_PROGRESS_SECONDS
-        for partition in awaited:
-            if late or positions[partition] >= ends[partition]:
-                backlog.end(partition)
-        if found := backlog.take():
-            yield found
-            moved = time.monotonic()
-    _assign(client, assigned, positions)
-
-
-def _poll_only(
-    client: KafkaConsumer, partitions: Sequence[TopicPartition], positions: dict[TopicPartition, int]
-) -> list[Record]:
-    """Poll these partitions and no others; their `positions` are updated."""
-    if not partitions:
-        return []
-    _assign(client, partitions, positions)
-    records = _poll(client)
-    for partition in partitions:
-        # The last offset of a partition may be a transaction marker or a gap of compaction: no record has it.
-        found = client.position(partition, timeout_ms=POLL_MS)
-        positions[partition] = positions[partition] if found is None else found
-    return records
-
-
-def _assign(client: KafkaConsumer, partitions: Sequence[TopicPartition], positions: Mapping[TopicPartition, int]) -> None:
-    """Assign anew instead of pausing: kafka-python 3.0.12 may lose what it had fetched of a partition that is resumed."""
-    if client.assignment() != set(partitions):
-        client.assign(partitions)
-        for partition in partitions:
-            client.seek(partition, positions[partition])
-
-
-def _poll(client: KafkaConsumer) -> list[Record]:
-    polled = client.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-    return [record_of(found) for records in polled.values() for found in records]
+        yield Reader(client, settings, topics)
 
 
 def record_of(found: Any) -> Record:
-    """A `ConsumerRecord` of kafka-python as our record."""
+    """A record of kafka-python or of aiokafka, as ours; with `budget` where the fetch bounds the dead letters of its batch."""
     return Record(
         topic=found.topic,
+        partition=found.partition,
+        offset=found.offset,
+        # A record of an old format has none: None, or -1.
+        timestamp_ms=max(0, found.timestamp or 0),
         key=found.key,
         value=found.value,
         headers=tuple(found.headers or ()),
-        partition=found.partition,
-        offset=found.offset,
-        timestamp_ms=found.timestamp,
+        budget=getattr(found, "budget", None),
     )

@@ -82,7 +82,7 @@ def records_of(settings: Settings, topic: str) -> Iterator[Record]:
         BrokerUnreachableError: No broker answered in time, or one refused us.
     """
     with log_of(settings, topic) as log:
-        yield from log.read(log.starts(), log.ends())
+        yield from log.read()
 
 
 def readable(records: Iterable[Record], keys: AnswerKeys) -> tuple[list[AnsweredEvent], int]:

@@ -54,7 +54,7 @@ def lay(
 def contents(settings: Settings, topic: str) -> list[Record]:
     """All records of a topic."""
     with log_of(settings, topic) as log:
-        return list(log.read(log.starts(), log.ends()))
+        return list(log.read())
 
 
 def events_of(records: list[Record]) -> Counter[tuple[bytes | None, bytes | None, Headers]]:

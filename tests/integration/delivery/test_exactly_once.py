@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
-from kafka import KafkaConsumer
-from kafka import TopicPartition as PlainTopicPartition
 
 from tagstream.stream.broker import Broker
 from tagstream.stream.broker.processes import Processes
@@ -32,6 +30,7 @@ from tests.faults.plan import Plan
 from tests.faults.report import Report
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.running import Start, all_committed, verdict
+from tests.reading import records_in
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.broker
@@ -160,32 +159,8 @@ def test_an_open_transaction_is_rolled_back_before_its_offset_is_read(
     assert found.broken == [], found
     assert found.duplicates == 0, found
     assert found.outcomes == EVENTS
-    assert uncommitted(settings) == EVENTS + 1
-
-
-def uncommitted(settings: Settings) -> int:
-    """Outcomes as a reader without `isolation.level` sees them."""
-    reader = KafkaConsumer(bootstrap_servers=settings.broker_list, group_id=None, enable_auto_commit=False)
-    try:
-        assigned = [
-            PlainTopicPartition(topic, partition)
-            for topic in destinations(settings).values()
-            for partition in sorted(reader.partitions_for_topic(topic) or ())
-        ]
-        reader.assign(assigned)
-        reader.seek_to_beginning(*assigned)
-        ends = reader.end_offsets(assigned)
-        count = 0
-
-        def read_on() -> bool:
-            nonlocal count
-            count += sum(map(len, reader.poll(timeout_ms=200).values()))
-            return all(reader.position(partition) >= end for partition, end in ends.items())
-
-        until(read_on, "all records are read", state=lambda: f"{count} records")
-        return count
-    finally:
-        reader.close()
+    # As a reader without `isolation.level` sees them.
+    assert len(records_in(settings.brokers, *destinations(settings).values())) == EVENTS + 1
 
 
 @pytest.mark.slow

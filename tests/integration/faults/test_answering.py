@@ -159,7 +159,7 @@ def answers_on(settings: Settings) -> list[Input]:
                 partition=record.partition,
                 offset=record.offset,
             )
-            for record in log.read(log.starts(), log.ends())
+            for record in log.read()
         ]
 
 
@@ -177,7 +177,7 @@ def newest(settings: Settings) -> dict[str, str]:
     """The tag of the newest answer on each event, without the stranger's."""
     found: dict[str, tuple[tuple[int, str, str], str]] = {}
     with log_of(settings, settings.topics.reviewed) as log:
-        for record in log.read(log.starts(), log.ends()):
+        for record in log.read():
             if not is_persons(record.value):
                 continue
             read = read_answer(record)

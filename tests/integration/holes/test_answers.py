@@ -14,11 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from tagstream.stream.broker.processes import Process, Processes
 from tests.integration.command_line import Command
 from tests.integration.running import RunningWorker, peak_bytes
+from tests.reading import records_in
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.broker
@@ -53,17 +54,7 @@ class Scene:
 
     def records(self, role: str) -> list[Any]:
         """All records of a topic."""
-        with_values = KafkaConsumer(bootstrap_servers=self.environ["TAGSTREAM_BROKERS"])
-        try:
-            places = [TopicPartition(self.topic(role), number) for number in with_values.partitions_for_topic(self.topic(role))]
-            with_values.assign(places)
-            with_values.seek_to_beginning(*places)
-            ends, found = with_values.end_offsets(places), []
-            while any(with_values.position(place) < ends[place] for place in places):
-                found += [record for batch in with_values.poll(timeout_ms=200).values() for record in batch]
-            return found
-        finally:
-            with_values.close()
+        return records_in(self.environ["TAGSTREAM_BROKERS"], self.topic(role))
 
     def values(self, role: str) -> list[dict[str, Any]]:
         """The values of a topic, parsed."""

@@ -13,12 +13,13 @@ from typing import Any
 
 import onnx
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command
 from tests.integration.running import RunningWorker
+from tests.reading import records_in
 from tests.registry.server import Registry, serving, trickling
 from tests.waiting import HANG_SECONDS, until
 
@@ -59,23 +60,13 @@ def send(environ: dict[str, str], values: Sequence[bytes]) -> None:
 def outcomes(environ: dict[str, str], process: Any, count: int) -> dict[str, list[Any]]:
     """The records of `tagged`, `review` and `content.dlq`, once there are so many."""
     topics = {kind: environ[f"TAGSTREAM_TOPICS__{kind.upper()}"] for kind in ("tagged", "review", "dlq")}
-    found: dict[str, list[Any]] = {kind: [] for kind in topics}
-    kinds = {topic: kind for kind, topic in topics.items()}
-    consumer = KafkaConsumer(bootstrap_servers=environ["TAGSTREAM_BROKERS"], consumer_timeout_ms=500)
-    try:
-        places = [TopicPartition(topic, at) for topic in kinds for at in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(places)
-        consumer.seek_to_beginning(*places)
 
-        def look() -> bool:
-            for record in consumer:
-                found[kinds[record.topic]].append(record)
-            return sum(map(len, found.values())) >= count
+    def look() -> list[Any] | None:
+        records = records_in(environ["TAGSTREAM_BROKERS"], *topics.values())
+        return records if len(records) >= count else None
 
-        until(look, f"there are {count} outcomes", state=lambda: {kind: len(of) for kind, of in found.items()}, process=process)
-    finally:
-        consumer.close()
-    return found
+    found = until(look, f"there are {count} outcomes", process=process)
+    return {kind: [one for one in found if one.topic == topic] for kind, topic in topics.items()}
 
 
 def codes(letters: Sequence[Any]) -> set[bytes]:

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from tokenizers import Tokenizer
 
 from tagstream.stream.broker.processes import Process, Processes
 from tests.faults.worker.fleet import ROOT, without_settings
+from tests.reading import records_in
 from tests.waiting import LOG_CHARACTERS, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
@@ -108,21 +109,8 @@ class Stand:
 
     def outcomes(self, *kinds: str) -> dict[str, dict[str, bytes]]:
         """The events on these topics by their ids, each with its headers. An outcome may be there twice."""
-        consumer = KafkaConsumer(bootstrap_servers=self._brokers, group_id=None)
-        places = [
-            TopicPartition(self.topics[kind], partition)
-            for kind in kinds
-            for partition in consumer.partitions_for_topic(self.topics[kind]) or ()
-        ]
-        consumer.assign(places)
-        consumer.seek_to_beginning()
-        ends = consumer.end_offsets(places)
-        found: dict[str, dict[str, bytes]] = {}
-        while any(consumer.position(place) < ends[place] for place in places):
-            for records in consumer.poll(timeout_ms=200).values():
-                found |= {json.loads(record.value)["id"]: dict(record.headers) for record in records}
-        consumer.close()
-        return found
+        records = records_in(self._brokers, *(self.topics[kind] for kind in kinds))
+        return {json.loads(record.value)["id"]: dict(record.headers) for record in records}
 
     def until(self, holds: Callable[[], object], what: str) -> None:
         """Wait, and start the worker again meanwhile."""

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import kafka
 import pytest
 
 from tagstream.stream.broker.processes import Processes
 from tests.integration.running import peak_bytes
+from tests.reading import records_in
 from tests.serving.running import Service, service
 from tests.waiting import HANG_SECONDS, until
 
@@ -294,21 +294,4 @@ def published(client: httpx.Client, running: Service, event: bytes) -> bytes:
 
 def on_content(environ: dict[str, str]) -> list[bytes]:
     """The values on the topic of events now."""
-    consumer = kafka.KafkaConsumer(bootstrap_servers=environ["TAGSTREAM_BROKERS"])
-    try:
-        topic = environ["TAGSTREAM_TOPICS__CONTENT"]
-        partitions = [kafka.TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-        ends = consumer.end_offsets(partitions)
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        values: list[bytes] = []
-        until(
-            lambda: (
-                values.extend(one.value for many in consumer.poll(500).values() for one in many)
-                or all(consumer.position(one) >= end for one, end in ends.items())
-            ),
-            "the topic is read to its end",
-        )
-        return values
-    finally:
-        consumer.close()
+    return [one.value for one in records_in(environ["TAGSTREAM_BROKERS"], environ["TAGSTREAM_TOPICS__CONTENT"])]

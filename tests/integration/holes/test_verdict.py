@@ -148,7 +148,7 @@ def test_an_old_answer_that_is_written_again_does_not_override_its_correction(ca
 
 def _all(settings: Settings, topic: str) -> Iterator[Any]:
     with log_of(settings, topic) as log:
-        yield from log.read(log.starts(), log.ends())
+        yield from log.read()
 
 
 def _now() -> str:

@@ -95,7 +95,7 @@ def send(settings: Settings, *ids: str) -> None:
 def by_people(settings: Settings) -> dict[str, dict[str, Any]]:
     """The decisions of reviewers on `tagged`, by event; the last one of each."""
     with log_of(settings, settings.topics.tagged) as log:
-        values = [msgspec.json.decode(record.value or b"{}") for record in log.read(log.starts(), log.ends())]
+        values = [msgspec.json.decode(record.value or b"{}") for record in log.read()]
     return {value["id"]: value for value in values if value["decider"] == "reviewer"}
 
 

@@ -127,7 +127,7 @@ def test_a_console_that_is_killed_before_the_mark_loses_nothing(
     assert process.exit_code == -signal.SIGKILL, process.output()
 
     with log_of(settings, settings.topics.reviewed) as log:
-        [record] = log.read(log.starts(), log.ends())
+        [record] = log.read()
     said = read_answer(record).answer  # type: ignore[union-attr]
     with opened(tmp_path) as store:
         # Before anything was read again: the item is nobody's, not even its reviewer's.

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.database.database import DatabaseRefusedError, DatabaseUnavailableError
 from tagstream.stream.follower import MismatchError
 from tagstream.stream.kafka.errors import BrokerSilentError
-from tagstream.stream.kafka.reading.resumed import Place
+from tagstream.stream.kafka.reading.reader import Place, Reader
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tables import follower as table_follower
 from tagstream.stream.tables.follower import TableFollower
@@ -25,49 +25,45 @@ from tests.unit.stream.tables.table_rows import corrected, model, row
 BOUND = Settings(brokers="127.0.0.1:1", startup_timeout_seconds=0.1)
 
 
-class Topics:
-    """A topic of one partition, as `Resumed` shows it; a poll brings one record, then what a test says, and at last nothing."""
+class Topics(Reader):
+    """A topic of one partition; a poll brings one record, then what a test says, and at last nothing."""
 
     def __init__(self, records: list[Record], *, start: int = 0, silent_from: int | None = None) -> None:
         """Hold these records; from an offset on the brokers may be silent."""
+        super().__init__(None, BOUND, ["tagged"])
         self.records = records
         self.start = start
         self.silent_from = len(records) if silent_from is None else silent_from
-        self.positions: dict[Place, int] = {}
-        self.polls = 0
 
     def partitions(self) -> list[Place]:
         """One."""
         return [("tagged", 0)]
 
-    def starts(self) -> dict[Place, int]:
+    def starts(self, *_: object, **__: object) -> dict[Place, int]:
         """Where retention has come to."""
         return {("tagged", 0): self.start}
 
-    def ends(self) -> dict[Place, int]:
+    def ends(self, *_: object, **__: object) -> dict[Place, int]:
         """Behind the records."""
         return {("tagged", 0): len(self.records)}
 
-    def begin(self, positions: dict[Place, int]) -> None:
-        """Read on."""
-        self.positions = dict(positions)
-
-    def poll(self, _: Collection[str]) -> list[Record]:
+    def poll(self, _: object = None) -> list[Record]:
         """The next record."""
-        self.polls += 1
         at = self.positions["tagged", 0]
         if at >= self.silent_from:
+            self.moved = {}
             return []
-        self.positions["tagged", 0] = at + 1
+        self.moved = {("tagged", 0): at + 1}
+        self.positions |= self.moved
         return [replace(self.records[at], topic="tagged", partition=0, offset=at)]
 
 
 class AtOnce(Topics):
     """A poll brings all records together."""
 
-    def poll(self, names: Collection[str]) -> list[Record]:
+    def poll(self, _: object = None) -> list[Record]:
         """The records."""
-        return [record for _ in self.records for record in super(AtOnce, self).poll(names)]
+        return [record for _ in self.records for record in super(AtOnce, self).poll()]
 
 
 @pytest.fixture
@@ -83,10 +79,10 @@ def topics(monkeypatch: pytest.MonkeyPatch) -> list[Topics]:
     found: list[Topics] = []
 
     @contextlib.contextmanager
-    def resumed(*_: object) -> Iterator[Topics]:
+    def reader_of(*_: object) -> Iterator[Topics]:
         yield found.pop(0) if len(found) > 1 else found[0]
 
-    monkeypatch.setattr(follower, "resumed", resumed)
+    monkeypatch.setattr(follower, "reader_of", reader_of)
     monkeypatch.setattr(table_follower.admin, "require", lambda *_, **__: None)
     monkeypatch.setattr(follower, "AGAIN_SECONDS", 0.0)
     return found
@@ -142,7 +138,7 @@ def test_a_failure_is_raised_where_it_runs_once(
 def test_brokers_that_keep_records_back_end_a_single_run(predictions: Predictions, topics: list[Topics]) -> None:
     """It does not wait for ever for what they do not send; what came before is written."""
     topics.append(Topics([model("e-1"), model("e-2")], silent_from=1))
-    with pytest.raises(BrokerSilentError, match="records outstanding: 1"):
+    with pytest.raises(BrokerSilentError, match="tagged 0 stands at 1 of 2"):
         TableFollower(BOUND, predictions, once=True).run()
     assert predictions.newest("e-1") is not None
     assert predictions.positions() == {("tagged", 0): 1}

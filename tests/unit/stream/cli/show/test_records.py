@@ -32,7 +32,7 @@ def tailed(monkeypatch: pytest.MonkeyPatch, *found: Record, **options: Any) -> i
             yield []
 
     monkeypatch.setattr(records, "require", lambda *_, **__: None)
-    monkeypatch.setattr(records.reader, "read", read)
+    monkeypatch.setattr(records, "read", read)
     given = {"as_json": True, "from_beginning": True, "max_records": None, "idle_seconds": 0.01, **options}
     return tail(Settings(), "tagged", **given)
 
@@ -111,7 +111,7 @@ def test_a_tail_without_an_end_says_that_it_waits(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(records, "require", lambda *_, **__: None)
-    monkeypatch.setattr(records.reader, "read", read)
+    monkeypatch.setattr(records, "read", read)
     tail(Settings(), "tagged", as_json=True, from_beginning=from_beginning, max_records=None, idle_seconds=None)
     said = capsys.readouterr().err
     assert said.count("waiting for new records of tagged; Ctrl-C ends") == 1

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagstream.stream.contract.event import Record
-from tagstream.stream.kafka.reading.reader import Backlog
+from tagstream.stream.kafka.reading.tail import Backlog
 
 
 def record(partition: int, offset: int, timestamp_ms: int) -> Record:
@@ -18,7 +18,7 @@ def record(partition: int, offset: int, timestamp_ms: int) -> Record:
 def test_records_are_taken_by_time_and_partitions_keep_their_order(times: Sequence[Sequence[int]], share: int) -> None:
     """With times that grow within each partition, all records are sorted, and at most one fetch of each partition is held."""
     left = [[record(number, at, time) for at, time in enumerate(sorted(of))] for number, of in enumerate(times)]
-    backlog: Backlog[Record] = Backlog(("t", number) for number in range(len(times)))
+    backlog = Backlog(("t", number) for number in range(len(times)))
     taken: list[Record] = []
     read = 0
     while not backlog.finished:
@@ -35,7 +35,7 @@ def test_records_are_taken_by_time_and_partitions_keep_their_order(times: Sequen
 @given(st.lists(st.integers(0, 9), max_size=20))
 def test_a_partition_keeps_its_order_whatever_its_times_say(times: Sequence[int]) -> None:
     """A producer's clock may go backwards: its records are not reordered."""
-    backlog: Backlog[Record] = Backlog([("t", 0), ("t", 1)])
+    backlog = Backlog([("t", 0), ("t", 1)])
     backlog.add(record(0, offset, time) for offset, time in enumerate(times))
     backlog.add([record(1, 0, 5)])
     for number in (0, 1):

@@ -1,0 +1,138 @@
+"""Follows topics without end, from their oldest records in the order of time, or from now on."""
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+from tagstream.stream.contract.event import Record
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.kafka.reading.reader import Place, Reader, reader_of
+from tagstream.stream.settings.settings import Settings
+
+# After so long without progress a partition is no longer waited for, though records of it are outstanding.
+NO_PROGRESS_SECONDS = 5.0
+# After so long without a record the brokers are asked whether they are up.
+QUIET_SECONDS = 2.0
+
+
+class Backlog:
+    """
+    Merges partitions by time. A record is held back as long as a partition without held records may still bring an older one.
+
+    A caller that reads only the partitions in `awaited` bounds the memory: of each partition, what one read brought is held.
+    """
+
+    def __init__(self, partitions: Iterable[Place]) -> None:
+        """Expect records of these partitions."""
+        self._held: dict[Place, deque[Record]] = {partition: deque() for partition in partitions}
+        self._open = set(self._held)
+
+    @property
+    def awaited(self) -> list[Place]:
+        """The open partitions without held records: the others wait for these."""
+        return [partition for partition, held in self._held.items() if not held and partition in self._open]
+
+    @property
+    def finished(self) -> bool:
+        """Are all partitions ended, and all records taken?"""
+        return not self._open and not any(self._held.values())
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Hold records, those of each partition in its order."""
+        for record in records:
+            self._held[record.topic, record.partition].append(record)
+
+    def end(self, partition: Place) -> None:
+        """Wait for this partition no longer; records of it that come later are still taken in their turn."""
+        self._open.discard(partition)
+
+    def take(self) -> list[Record]:
+        """The held records before which no older one can come, the oldest first."""
+        if self.awaited:
+            return []
+        heads = [(held[0].timestamp_ms, partition) for partition, held in self._held.items() if held]
+        heapq.heapify(heads)
+        taken: list[Record] = []
+        while heads:
+            _, partition = heads[0]
+            held = self._held[partition]
+            taken.append(held.popleft())
+            if held:
+                heapq.heapreplace(heads, (held[0].timestamp_ms, partition))
+            elif partition in self._open:
+                break
+            else:
+                heapq.heappop(heads)
+        return taken
+
+
+def read(
+    settings: Settings, topics: Sequence[str], *, from_beginning: bool, quiet_seconds: float = QUIET_SECONDS
+) -> Iterator[list[Record]]:
+    """
+    Batches of records of some topics, without end; an empty batch for every poll that brings no record.
+
+    Args:
+        settings: Brokers and bounds.
+        topics: Names of topics that exist.
+        from_beginning: Start at the oldest record, in the order of time over all partitions; else after the newest.
+        quiet_seconds: After so long without a record the brokers are asked whether they are up.
+
+    Raises:
+        BrokerUnreachableError: No broker answered in time, or one refused us; also later, when all have gone.
+    """
+    with reader_of(settings, topics) as reader:
+        if from_beginning:
+            yield from backlog_by_time(reader)
+        else:
+            reader.begin(reader.ends())
+        heard = time.monotonic()
+        while True:
+            found = reader.poll()
+            quiet = not found and time.monotonic() - heard > quiet_seconds
+            if quiet:
+                _require_brokers(reader, settings)
+            if found or quiet:
+                heard = time.monotonic()
+            yield found
+
+
+def _require_brokers(reader: Reader, settings: Settings) -> None:
+    """An empty poll can mean an idle topic or an unreachable broker, so ask. One partition without a leader is no reason to stop."""
+    try:
+        reader.ends(seconds=NO_PROGRESS_SECONDS)
+    except BrokerUnreachableError:
+        admin.partitions(settings)
+
+
+def backlog_by_time(reader: Reader) -> Iterator[list[Record]]:
+    """
+    The records that the topics hold now, oldest first; the reader then stands behind them.
+
+    Only partitions that the others wait for are polled, so that at most one poll of each partition is in memory. A partition
+    without progress for `NO_PROGRESS_SECONDS` is not waited for. Without an answer on where partitions end there is no backlog.
+    """
+    try:
+        starts, ends = reader.starts(seconds=NO_PROGRESS_SECONDS), reader.ends(seconds=NO_PROGRESS_SECONDS)
+    except BrokerUnreachableError:
+        # Partitions that can be read are worth more than their order: the caller reads them as they come.
+        reader.begin(dict.fromkeys(reader.partitions(), 0))
+        return
+    reader.begin(starts)
+    backlog = Backlog(reader.outstanding(ends))
+    moved = time.monotonic()
+    while not backlog.finished:
+        if awaited := backlog.awaited:
+            backlog.add(reader.poll(awaited))
+            # Positions, not records: a partition may begin with records of an aborted transaction.
+            if reader.moved:
+                moved = time.monotonic()
+        late = time.monotonic() - moved > NO_PROGRESS_SECONDS
+        for place in awaited:
+            if late or reader.positions[place] >= ends[place]:
+                backlog.end(place)
+        if found := backlog.take():
+            yield found
+            moved = time.monotonic()
