@@ -11,12 +11,28 @@ import argparse
 import os
 import sys
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructField, StructType
 
-from tagstream.stream.batch.spark import Columns, tag
+from tagstream import Tagger
 
 # Spark's own 10,000 rows would be held as text, as columns and as answers at the same time, in every task.
 ROWS_PER_CALL = 1024
+
+
+def tagged(articles: DataFrame, **names: str | None) -> DataFrame:
+    """The articles with the columns of an answer; `names` are those of `Tagger.tag_table`."""
+    tagger = Tagger()
+    # Spark asks for the columns beforehand: the answers to no rows have them. Those of the articles keep their types.
+    columns = tagger.tag_table(articles.limit(0).toArrow(), **names).schema
+    kept = [
+        StructField(name, of.dataType, of.nullable, of.metadata)
+        for name, of in zip(columns.names, articles.schema, strict=False)
+    ]
+    schema = StructType([*kept, *from_arrow_schema(columns).fields[len(kept) :]])
+    # Each Python process loads the bundle once, at its first task.
+    return articles.mapInArrow(lambda batches: (tagger.tag_table(batch, **names) for batch in batches), schema)
 
 
 def main() -> None:
@@ -33,9 +49,10 @@ def main() -> None:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = SparkSession.builder.appName("tagstream").getOrCreate()
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", ROWS_PER_CALL)
-    columns = Columns(title=given.title, description=given.description, id=given.id)
+
+    articles = spark.read.parquet(given.articles)
     # A folder that exists is refused: two runs would be mixed in it.
-    tag(spark.read.parquet(given.articles), columns=columns).write.parquet(given.tagged)
+    tagged(articles, title=given.title, description=given.description, id=given.id).write.parquet(given.tagged)
 
     answers = spark.read.parquet(given.tagged)
     for counted in sorted(answers.groupBy("destination").count().collect()):

@@ -95,7 +95,8 @@ def _short(text: str) -> str:
     >>> _short("(record: tagstream.stream.contract.event.Record, clock: collections.abc.Callable[[], float] = <built-in function time>)")
     '(record: Record, clock: Callable[[], float] = time.time)'
     """
-    text = text.replace("<built-in function time>", "time.time")
+    # A type variable has a tilde.
+    text = text.replace("<built-in function time>", "time.time").replace("~", "")
     text = re.sub(r"<class '([^']+)'>", r"\1", text)
     text = re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", lambda module: "msgspec." if module[0] == "msgspec." else "", text)
     # Python 3.14 writes it so.

@@ -1,4 +1,4 @@
-"""The forms of an output file: CSV and JSON Lines; Parquet is in `stream/batch/arrow.py`. An output is written in parts, and a part is whole or not there."""
+"""The forms of an output file: CSV and JSON Lines; Parquet is in `stream/batch/parquet.py`. An output is written in parts, and a part is whole or not there."""
 
 import csv
 import io
@@ -13,7 +13,8 @@ import msgspec
 from tagstream.model_export.data.reader import Columns
 from tagstream.stream.batch.run import Chunk, DecidedRow, RowSource
 from tagstream.stream.contract.event import Fields
-from tagstream.stream.contract.outcome import Decision, ModelRef
+from tagstream.stream.contract.outcome import Decision
+from tagstream.stream.decide.answer import MODEL_PARTS, OVERRIDDEN
 
 FormatName = Literal["csv", "jsonl", "parquet"]
 SUFFIXES: dict[str, FormatName] = {
@@ -23,12 +24,8 @@ SUFFIXES: dict[str, FormatName] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-# A column of the input with a name of ours is kept under this and its name, as in `stream/batch/arrow.py`.
-OVERRIDDEN = "overridden_"
 # A spreadsheet computes a cell that begins so, unless it is a plain number: the list of OWASP, and the wide forms that some languages type.
 FORMULA = re.compile(r"(?![+-]?\d+(\.\d+)?(e[+-]?\d+)?\Z)[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]", re.IGNORECASE)
-# Of `model`: one bundle decides a whole batch, so its decisions have neither epoch nor arm.
-MODEL_PARTS = tuple(name for name in ModelRef.__struct_fields__ if name not in {"epoch", "arm"})
 COLUMNS = (
     "event_id",
     "destination",

@@ -221,7 +221,7 @@ def _form(name: FormatName, source: RowSource, order: Order) -> Format:
             return Csv(source, order.columns, escape_formulas=order.escape_formulas)
         case "parquet":
             with _extra():
-                from tagstream.stream.batch.arrow import Parquet
+                from tagstream.stream.batch.parquet import Parquet
             return Parquet(source, order.columns)
         case _:
             assert_never(name)

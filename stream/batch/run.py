@@ -2,8 +2,7 @@
 The run of a batch: the rows of a source through the one pipeline into a sink that knows what it holds.
 
 A row that is in the output already is not decided again, so a batch that was killed goes on by the same command. At no time are more
-rows in memory than a chunk, and what the sink gathers for its next part. All rows are decided here: `classify` by `decided`, the
-engines of a cluster by `stream/batch/arrow.py`, which calls `decide`.
+rows in memory than a chunk, and what the sink gathers for its next part. `classify` takes `decided` from here.
 """
 
 import time
@@ -17,7 +16,7 @@ from tagstream.monitoring.vocabulary import Stage
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import NeedsReview, Publication, Tagged
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.decide.answer import answer_of
+from tagstream.stream.decide.answer import answer_of, error_of
 from tagstream.stream.decide.pipeline import Pipeline
 
 
@@ -173,7 +172,7 @@ class Rejected:
     def error(self) -> dict[str, str]:
         """Stage, code and message, none of which has text of the row."""
         if self.refusal is not None:
-            return {"stage": self.refusal.stage.value, "code": self.refusal.reason.value, "message": self.refusal.message}
+            return error_of(self.refusal)
         if self.row.fault is not None:
             return {"stage": Stage.DECODE.value, "code": self.row.fault.code, "message": self.row.fault.message}
         msg = "a row that is rejected has a reason"

@@ -62,7 +62,7 @@ def source_of(files: list[Path], columns: Columns) -> RowSource:
         other = next(file for file in files if file not in parquet)
         msg = f"{parquet[0]} is Parquet and {other} is not. Next: give files of one kind; a glob such as 'FOLDER/*.parquet' chooses."
         raise RowsError(msg)
-    from tagstream.stream.batch.arrow import ParquetFiles
+    from tagstream.stream.batch.parquet import ParquetFiles
 
     return ParquetFiles(parquet, columns)
 

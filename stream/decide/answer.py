@@ -1,7 +1,7 @@
 """The answer object: one outcome as a JSON object for a program that asked without Kafka.
 
 `classify --json`, `serve` and `batch` give this very object, so their answers can be compared byte by byte. Its bytes before
-`tagged_at` are those that the stream publishes.
+`tagged_at` are those that the stream publishes. As columns of a file or a table, an answer has the names below.
 """
 
 from typing import Literal
@@ -9,8 +9,13 @@ from typing import Literal
 import msgspec
 
 from tagstream.monitoring.vocabulary import Destination
-from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.contract.refusal import Refusal
+
+# A column of the input with a name of ours is kept under this and its name.
+OVERRIDDEN = "overridden_"
+# Of `model`: one bundle decides all rows, so their decisions have neither epoch nor arm.
+MODEL_PARTS = tuple(name for name in ModelRef.__struct_fields__ if name not in {"epoch", "arm"})
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +49,11 @@ def answer_of(publication: Publication, *, line: int, row: int) -> bytes:
     """
     outcome, value = publication.outcome, publication.value or b""
     if isinstance(outcome, Refusal):
-        error = Rejection(stage=outcome.stage.value, code=outcome.reason.value, message=outcome.message)
+        error = Rejection(**error_of(outcome))
         return msgspec.json.encode(RejectedEvent(line=line, row=row, error=error))
     return value[:-1] + b',"destination":"%b"}' % publication.destination.value.encode()
+
+
+def error_of(refusal: Refusal) -> dict[str, str]:
+    """Stage, code and message, as an answer names them."""
+    return {"stage": refusal.stage.value, "code": refusal.reason.value, "message": refusal.message}

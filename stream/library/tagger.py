@@ -2,10 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
 
+import msgspec
+
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.decide.from_settings import decider_of, draw_of, pipeline_of
@@ -16,6 +20,30 @@ from tagstream.stream.registry.unframing import unframing_of
 
 Asked = tuple[Record, bool]
 """A record, and whether it has the form of those on the topic of events; else it has the names of the contract."""
+# A pyarrow.Table or a pyarrow.RecordBatch. pyarrow is loaded by `tag_table` alone.
+Table = TypeVar("Table")
+
+# The settings that a tagger reads, beside some of `schema_registry`: another process makes the same tagger of them.
+SENT = frozenset(
+    {
+        "bundle",
+        "decider",
+        "rules",
+        "confidence_threshold",
+        "model_attempts",
+        "repeats_bytes",
+        "max_event_bytes",
+        "max_outcome_bytes",
+        "max_dead_letter_bytes",
+        "batch_max_events",
+        "topics",
+        "fields",
+        "contents",
+        "audit_rate",
+        "audit_rates",
+        "audit_salt",
+    }
+)
 
 
 class OfBundle:
@@ -72,16 +100,6 @@ class OfBundle:
             raise ValueError(msg)
         return self._decider.asked_below(label)
 
-    def __getstate__(self) -> NoReturn:
-        """
-        Refuse to be pickled, in words.
-
-        Raises:
-            TypeError: Always: a loaded network cannot be sent to another process.
-        """
-        msg = f"a {type(self).__name__} holds a loaded model and cannot be sent to another process: make one in each"
-        raise TypeError(msg)
-
     def _publications(self, batch: Sequence[Asked]) -> list[Publication]:
         """The publications of a batch, in order. What comes from a topic and what does not are read by a pipeline each."""
         found = {
@@ -98,7 +116,8 @@ class Tagger(OfBundle):
     """
     Decides events as a worker does: the same tags, confidences, ids and bytes, but for `tagged_at`.
 
-    The model is loaded once and takes a core for each call that runs. Several threads may call at once.
+    The model is loaded once and takes a core for each call that runs. Several threads may call at once. A tagger can be pickled: the network
+    is not sent, and the other process loads the same bundle, once.
 
     >>> from tagstream import Tagger
     >>> tagger = Tagger()
@@ -141,6 +160,49 @@ class Tagger(OfBundle):
             for one in self._publications(batch)
         ]
 
+    def tag_table(
+        self,
+        table: Table,
+        *,
+        title: str | None = None,
+        description: str | None = None,
+        id: str | None = None,  # noqa: A002 - the contract's name
+    ) -> Table:
+        """
+        The same rows with the columns of an answer behind their own: docs/cluster.md has them.
+
+        A row that is no event has `destination` dlq and the reason in `error`.
+
+        Args:
+            table: A pyarrow.Table or RecordBatch.
+            title: The column that has the title, if it is not `title`.
+            description: The column that has the description.
+            id: The column that has the event's id.
+
+        Raises:
+            TypeError: It is neither a table nor a record batch.
+            RowsError: The columns cannot be read as events; no row is decided.
+            Exception: As of `decide`.
+        """
+        from tagstream.model_export.data.reader import Columns
+        from tagstream.stream.arrow import tag_table
+
+        return tag_table(self._of_fields, table, Columns(title=title, description=description, id=id), clock=self._clock)
+
+    def __reduce__(self) -> tuple[Callable[..., "Tagger"], tuple[str, ModelRef, Callable[[], float]]]:
+        """
+        Settings and name of the model: of these, another process makes the same tagger.
+
+        No user and no password is among them: a Schema Registry that asks for one refuses the other process, which is an error there.
+        """
+        # The bundle of the package lies in the package, wherever that is installed.
+        kept = SENT - {"bundle"} if self._settings.bundle == DEFAULT_BUNDLE else SENT
+        sent: dict[str, bool | set[str]] = {
+            **dict.fromkeys(kept, True),
+            "schema_registry": {"url", "timeout_seconds", "cache_schemas"},
+        }
+        return _arrived, (self._settings.model_dump_json(include=sent), self.model, self._clock)
+
 
 class AsyncTagger(OfBundle):
     """
@@ -159,6 +221,16 @@ class AsyncTagger(OfBundle):
     """
 
     _gathering: Gathering[Asked] | None = None
+
+    def __getstate__(self) -> NoReturn:
+        """
+        Refuse to be pickled, in words.
+
+        Raises:
+            TypeError: Always: threads cannot be sent to another process.
+        """
+        msg = "an AsyncTagger holds threads and cannot be sent to another process: make one in each"
+        raise TypeError(msg)
 
     async def __aenter__(self) -> Self:
         """
@@ -205,6 +277,32 @@ class AsyncTagger(OfBundle):
             msg = "an AsyncTagger decides inside `async with AsyncTagger(...) as tagger:` only"
             raise RuntimeError(msg)
         return [self._result(one) for one in await self._gathering.found(list(records_of(events)))]
+
+
+@lru_cache(maxsize=1)
+def _arrived(settings: str, model: ModelRef, clock: Callable[[], float]) -> Tagger:
+    """
+    A tagger that was sent to this process, made at its first arrival: a model is not loaded for each task.
+
+    Args:
+        settings: Those of `SENT` as JSON. No setting of this machine counts.
+        model: The model that must be found here.
+        clock: As of `Tagger`.
+
+    Raises:
+        BundleError: The bundle is refused, or is another one.
+    """
+    tagger = Tagger(settings=msgspec.json.decode(settings), environment=False, clock=clock)
+    found = tagger.model
+    # Not the arithmetic: it belongs to the machine, and a decision names it.
+    if (found.name, found.version, found.digest) != (model.name, model.version, model.digest):
+        msg = (
+            f"the bundle of this process is {found.name} {found.version} ({found.digest[:12]}); the process that sent the tagger has "
+            f"{model.name} {model.version} ({model.digest[:12]}). Next: install the same version of tagstream, or the same bundle "
+            f"folder, on every machine."
+        )
+        raise BundleError(msg)
+    return tagger
 
 
 def fields_of(title: str, description: str | None, event_id: str | None) -> dict[str, str]:

@@ -422,6 +422,7 @@ def loaded_by(module: str) -> set[str]:
             {"torch", "transformers", "onnx", "sklearn", "scipy", "sqlalchemy", "fastapi", "uvicorn", "pyarrow", "fastavro"}
             | {"opentelemetry", "ray", "pyspark", "httpx", "confluent_kafka"},
         ),
+        ("tagstream.stream.library.tagger", {"torch", "faust", "kafka", "aiokafka", "pyarrow"}),
         ("tagstream.monitoring.observer", {"prometheus_client"}),
     ],
 )

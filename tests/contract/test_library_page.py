@@ -1,4 +1,4 @@
-"""docs/library.md runs as it is printed, and docs/parts.md shows lines of a part that runs."""
+"""docs/library.md runs as it is printed; docs/parts.md and docs/cluster.md show lines of programs that run."""
 
 import doctest
 import re
@@ -27,10 +27,13 @@ def test_the_lines_that_send_are_those_of_a_program_that_runs() -> None:
     assert textwrap.indent(shown, " " * 8) in example.read_text(encoding="utf-8")
 
 
-def test_the_lines_of_a_part_are_those_of_one_that_runs() -> None:
-    """Another test runs the example in a worker."""
-    (shown,) = re.findall(
-        r"^```python\n(.*?)^```$", (PAGE.parent / "parts.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-    example = (PAGE.parents[1] / "examples" / "library" / "tags_by_hour.py").read_text(encoding="utf-8")
-    assert {line.strip() for line in shown.splitlines()} <= {line.strip() for line in example.splitlines()}
+@pytest.mark.parametrize(
+    ("page", "examples"),
+    [("parts.md", ["library/tags_by_hour.py"]), ("cluster.md", ["ray_tag_parquet.py", "spark_tag_parquet.py"])],
+)
+def test_the_lines_of_a_page_are_those_of_programs_that_run(page: str, examples: list[str]) -> None:
+    """Other tests run the examples in a worker, in Ray and in Spark."""
+    shown = re.findall(r"^```python\n(.*?)^```$", (PAGE.parent / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for block, example in zip(shown, examples, strict=True):
+        program = (PAGE.parents[1] / "examples" / example).read_text(encoding="utf-8")
+        assert {line.strip() for line in block.splitlines()} <= {line.strip() for line in program.splitlines()}

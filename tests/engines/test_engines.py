@@ -15,7 +15,7 @@ import pytest
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
 from tagstream.model_export.bundle.manifest import MANIFEST
 from tagstream.model_export.data.reader import Columns, InputRow
-from tagstream.stream.batch.arrow import ANSWER_SCHEMA, events_of, output_schema
+from tagstream.stream.arrow import ANSWER_SCHEMA, events_of, output_schema
 from tagstream.stream.batch.run import decided
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.settings.settings import Settings
@@ -58,6 +58,7 @@ def articles(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "description": None if number % 3 else f"described {number}",
             "tag": "of the producer",
             "created": datetime.fromisoformat(f"2020-03-03T13:54:{number:02}"),
+            "seen": datetime.fromisoformat(f"2020-03-03T13:54:{number:02}.5+00:00"),
             "share": number / 8,
             "words": title.split(),
         }
@@ -89,7 +90,7 @@ def comparable(answers: list[bytes]) -> list[bytes]:
 
 def test_ray_gives_the_bytes_of_classify(articles: Path, bundle: Path, expected: list[bytes], tmp_path: Path) -> None:
     """Every row has its answer once, and the columns are those that are promised."""
-    found = tagged_by_ray(articles, tmp_path / "tagged", bundle, "--actors", "1", *OPTIONS)
+    found = tagged_by_ray(articles, tmp_path / "tagged", bundle, "--processes", "1", *OPTIONS)
     assert comparable(found) == expected
     check_columns(articles, tmp_path / "tagged")
 
@@ -113,6 +114,8 @@ def check_columns(articles: Path, tagged: Path) -> None:
         assert {name: one[name] for name in ("headline", "description", "created", "share", "words")} == {
             name: row[name] for name in ("headline", "description", "created", "share", "words")
         }
+        # Spark writes times as INT96, which names no zone; they are UTC all the same.
+        assert (one["seen"] and one["seen"].replace(tzinfo=UTC)) == row["seen"]
         answer = json.loads(one["answer"])
         if one["destination"] == "dlq":
             assert one["error"] == answer["error"]
@@ -122,6 +125,5 @@ def check_columns(articles: Path, tagged: Path) -> None:
                 assert one[name] == answer.get(name), name
         assert one["event_id"] == str(row["key"]) == answer["id"]
         assert one["model"]["digest"] == answer["model"]["digest"]
-        # Spark writes times as INT96, which names no zone; they are UTC all the same.
         at = one["tagged_at"].replace(tzinfo=UTC)
         assert at.isoformat(timespec="milliseconds").replace("+00:00", "Z") == answer["tagged_at"]

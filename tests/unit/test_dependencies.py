@@ -23,12 +23,8 @@ STUBS = {"_typeshed"}
 OF_A_WORKER = ("stream", "monitoring", "model_export/bundle")
 # Loaded by the verbs of reviewers, of tables and of HTTP alone, which need the extra `review`, `batch` or `http`.
 OF_REVIEWERS = ("stream/review", "stream/database", "stream/tables", "stream/web", "stream/serve")
-# Loaded by programs that have tables or a cluster, which need the extra `batch`, `ray` or `spark`.
-OF_TABLES = (
-    "stream/batch/arrow.py",
-    "stream/batch/ray.py",
-    "stream/batch/spark.py",
-)
+# Loaded by programs that have tables, which need the extra `batch`, `ray` or `spark`.
+OF_TABLES = ("stream/arrow.py", "stream/batch/parquet.py")
 # Loaded where a receiver of traces is set, which needs the extra `otel`; the other files of the room load everywhere.
 OF_TRACES = tuple(f"stream/tracing/{name}.py" for name in ("batches", "context", "requests", "spans"))
 

@@ -1,6 +1,7 @@
 """Parquet as the input and the output of a batch."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from tagstream.model_export.data import reader
 from tagstream.model_export.data.reader import Columns, RowsError
-from tagstream.stream.batch.arrow import ANSWER_SCHEMA, Parquet, tag_batch
+from tagstream.stream.arrow import ANSWER_SCHEMA, tag_table
 from tagstream.stream.batch.file_out import FileOut, Paths
 from tagstream.stream.batch.formats import COLUMNS, JsonLines
+from tagstream.stream.batch.parquet import Parquet
 from tagstream.stream.batch.run import Tally, run
 from tagstream.stream.batch.sources import source_of
 from tagstream.stream.decide.pipeline import Pipeline
@@ -55,16 +57,15 @@ def without_clock(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("folder", [True, False])
-def test_parquet_has_the_rows_of_tag_batch(tmp_path: Path, pipeline: Pipeline, folder: bool) -> None:
-    """The columns and their types are those of `tag_batch`, and so is each row that is an event."""
+def test_parquet_has_the_rows_of_tag_table(tmp_path: Path, pipeline: Pipeline, folder: bool) -> None:
+    """The columns and their types are those of `tag_table`, and so is each row that is an event."""
     pq.write_table(TABLE, tmp_path / "in.parquet", row_group_size=20)
     out = tmp_path / "out.parquet"
     assert tagged([tmp_path / "in.parquet"], out, pipeline, folder=folder) == Tally(
         rows=ROWS, tagged=24, review=23, rejected=23
     )
     found = pq.read_table(out)
-    (batch,) = TABLE.combine_chunks().to_batches()
-    wanted = tag_batch(pipeline, batch)
+    wanted = tag_table(pipeline, TABLE, Columns(), clock=time.time)
     assert found.schema == wanted.schema
     assert without_clock(found.to_pylist()) == without_clock([row for row in wanted.to_pylist() if row["error"] is None])
     bad = [json.loads(line) for line in Paths(out).rejected.read_bytes().splitlines()]

@@ -4,10 +4,12 @@ import asyncio
 import json
 import pickle
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pyarrow as pa
 import pytest
 
 from tagstream import (
@@ -23,14 +25,28 @@ from tagstream import (
 )
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.decide.from_settings import draw_of, pipeline_of
+from tagstream.stream.library import tagger as module
 from tagstream.stream.library.gathering import Gathering
 from tagstream.stream.library.given import settings_of
+from tagstream.stream.registry.client import RegistryError
 from tagstream.stream.settings.loading import load
+from tagstream.stream.settings.schema_registry import SchemaRegistry
+from tagstream.stream.settings.security import Security
+from tagstream.stream.settings.settings import Settings
 from tests.waiting import HANG_SECONDS
 
 TITLES = [f"{word} {number}" for number in range(40) for word in ("translation of", "images of", "deployment of", "a river by")]
 NOW = 1_700_000_000.5
 NONE_DRAWN = {"audit_rate": 0}
+SECRET = "the-name-of-a-secret"  # noqa: S105 - looked for, and not found
+
+
+@pytest.fixture(autouse=True)
+def _nothing_has_arrived_yet() -> Iterator[None]:
+    """Every test is a process that has just started."""
+    module._arrived.cache_clear()
+    yield
+    module._arrived.cache_clear()
 
 
 def at() -> float:
@@ -153,7 +169,7 @@ def test_one_bad_event_is_rejected_and_the_others_are_decided(
     assert second.code == code
 
 
-def test_results_and_errors_pass_between_processes_and_a_tagger_says_why_it_does_not(tiny_bundle_folder: Path) -> None:
+def test_results_and_errors_pass_between_processes(tiny_bundle_folder: Path) -> None:
     """A pool of processes pickles them."""
     tagger = Tagger(tiny_bundle_folder)
     decided, rejected = tagger.decide(["a", ""])
@@ -165,8 +181,118 @@ def test_results_and_errors_pass_between_processes_and_a_tagger_says_why_it_does
         tagger.tag("")
     again = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - our own bytes
     assert (str(again), again.rejected) == (str(raised.value), rejected)
+
+
+def sent(tagger: Tagger) -> Tagger:
+    """The tagger as it arrives in another process."""
+    arrived = pickle.loads(pickle.dumps(tagger))  # noqa: S301 - our own bytes
+    assert isinstance(arrived, Tagger)
+    return arrived
+
+
+def test_a_tagger_that_was_sent_decides_as_the_one_here(
+    tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Records, titles and tables get the same bytes, and no setting of the other machine counts."""
+    monkeypatch.setenv("TAGSTREAM_BUNDLE", str(tiny_bundle_folder))
+    monkeypatch.setenv("TAGSTREAM_CONFIDENCE_THRESHOLD", "0.3")
+    settings = {
+        "audit_rates": "other=0.5",
+        "audit_salt": "mine",
+        "topics.tagged": "t",
+        "contents": {"news": {"title": "/subject"}},
+        "fields.title": "/payload/subject",
+    }
+    tagger = Tagger(settings=settings, clock=at)
+    monkeypatch.setenv("TAGSTREAM_CONFIDENCE_THRESHOLD", "0.9")
+    monkeypatch.setenv("TAGSTREAM_BUNDLE", str(tmp_path))
+    arrived = sent(tagger)
+    records = [Record(topic="news", key=None, value=b'{"subject": "images"}')]
+    records.append(Record(topic="content", key=None, value=b'{"payload": {"subject": "images"}}'))
+    table = pa.table({"title": TITLES})
+    assert arrived.decide([*records, *TITLES]) == tagger.decide([*records, *TITLES])
+    assert arrived.tag_table(table) == tagger.tag_table(table)
+    assert {threshold.as_py() for threshold in arrived.tag_table(table)["threshold"]} == {0.3}
+
+
+def test_every_setting_that_a_tagger_reads_is_sent(tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting that a tagger reads and does not send would make other decisions in another process."""
+    read: set[str] = set()
+
+    class Noting(Settings):
+        def __getattribute__(self, name: str) -> object:
+            read.add(name)
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr(module, "settings_of", lambda *_, **__: Noting(bundle=tiny_bundle_folder))
+    tagger = Tagger()
+    tagger.decide(["images", Record(key=None, value=event("images"))])
+    tagger.tag_table(pa.table({"title": ["images"]}))
+    asked = read & set(Settings.model_fields)
+    # The seconds of a batch bound those of a registry, and no decision.
+    assert asked - {"schema_registry", "inference_timeout_seconds"} <= module.SENT
+    assert {"bundle", "decider", "confidence_threshold", "max_event_bytes", "topics", "audit_rates"} <= asked
+
+
+def test_no_user_and_no_file_of_a_password_is_sent(tiny_bundle_folder: Path) -> None:
+    """The bytes hold none of the settings by which brokers and a Schema Registry are reached."""
+    given = {"username": SECRET, "password_file": f"/{SECRET}"}
+    settings = settings_of(None, environment=False, bundle=tiny_bundle_folder).model_copy(
+        update={
+            "group": SECRET,
+            "security": Security(protocol="SASL_SSL", **given),
+            "schema_registry": SchemaRegistry(url="https://127.0.0.1:1", **given),
+        }
+    )
+    tagger = Tagger(tiny_bundle_folder)
+    tagger._settings = settings
+    assert SECRET.encode() not in pickle.dumps(tagger)
+
+
+def test_a_value_in_a_frame_is_not_rejected_where_the_registry_cannot_be_asked(tiny_bundle_folder: Path) -> None:
+    """A process that a tagger was sent to has no password for it: that is a broken machine, and no fault of the event."""
+    registry = {"url": "http://127.0.0.1:1", "timeout_seconds": 0.2}
+    arrived = sent(Tagger(tiny_bundle_folder, settings={"schema_registry": registry}))
+    assert isinstance(arrived.decide(["images"])[0], Decided)
+    with pytest.raises(RegistryError):
+        arrived.decide([Record(key=None, value=b"\0\0\0\0\1\2ab")])
+
+
+def test_a_process_loads_the_model_of_what_arrives_once(tiny_bundle_folder: Path) -> None:
+    """A model is not loaded for each task of an engine, also where the method alone is sent."""
+    tagger = Tagger(tiny_bundle_folder)
+    method = pickle.loads(pickle.dumps(tagger.tag_table))  # noqa: S301 - our own bytes
+    assert sent(tagger) is sent(tagger) is method.__self__
+
+
+def test_another_bundle_in_the_other_process_is_refused(tiny_bundle_folder: Path) -> None:
+    """It would decide otherwise there: the error has both names and the next step."""
+    made, (settings, model, clock) = Tagger(tiny_bundle_folder).__reduce__()
+    other = msgspec.structs.replace(model, version="another", digest="e" * 64)
+    with pytest.raises(BundleError, match=r"another \(e{12}\).*Next: install the same version"):
+        made(settings, other, clock)
+
+
+def test_the_bundle_of_the_package_is_not_sent_as_a_path(tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine may have the package in another folder; there the bundle of its own package is loaded."""
+    monkeypatch.setattr(module, "DEFAULT_BUNDLE", tiny_bundle_folder)
+    assert str(tiny_bundle_folder).encode() not in pickle.dumps(Tagger(tiny_bundle_folder))
+
+
+def test_an_async_tagger_says_why_it_is_not_sent(tiny_bundle_folder: Path) -> None:
+    """It has threads."""
     with pytest.raises(TypeError, match="make one in each"):
-        pickle.dumps(tagger)
+        pickle.dumps(AsyncTagger(tiny_bundle_folder))
+
+
+def test_a_table_has_the_decisions_of_its_rows(tiny_bundle_folder: Path) -> None:
+    """Columns of other names are the event's fields; a row that is no event has the reason."""
+    tagger = Tagger(tiny_bundle_folder, settings=NONE_DRAWN, clock=at)
+    found = tagger.tag_table(pa.table({"headline": [*TITLES, ""], "key": range(len(TITLES) + 1)}), title="headline", id="key")
+    *decisions, rejected = tagger.decide([{"title": title, "id": str(key)} for key, title in enumerate([*TITLES, ""])])
+    assert found["prediction_id"].to_pylist()[:-1] == [one.decision.prediction_id for one in decisions]
+    assert found["destination"].to_pylist()[:-1] == [one.records[0].topic for one in decisions]
+    assert found["error"].to_pylist()[-1]["code"] == rejected.code
 
 
 def test_the_threshold_of_a_label_that_is_none_is_an_error(tiny_bundle_folder: Path) -> None:

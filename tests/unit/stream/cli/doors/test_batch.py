@@ -101,7 +101,7 @@ def test_arguments_that_cannot_be_meant_are_refused(
 @pytest.mark.parametrize(
     ("words", "needing"),
     [
-        (["in", "out.parquet"], "tagstream.stream.batch.arrow"),
+        (["in", "out.parquet"], "tagstream.stream.batch.parquet"),
         (["in", "sqlite:///tags.db"], "tagstream.stream.tables.predictions"),
     ],
 )

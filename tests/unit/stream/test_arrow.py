@@ -1,4 +1,4 @@
-"""Record batches through the pipeline: the bytes of `classify --json`, and columns that say the same."""
+"""Arrow tables through the pipeline: the bytes of `classify --json`, and columns that say the same."""
 
 import csv
 import io
@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.model_export.data.reader import ROWS_AT_ONCE, Columns, RowsError, rows_of
+from tagstream.model_export.data.reader import AS_THEY_ARE, ROWS_AT_ONCE, Columns, RowsError, rows_of
 from tagstream.monitoring.observer import NullObserver
-from tagstream.stream.batch.arrow import ANSWER_SCHEMA, events_of, kept_name, output_schema, tag_batch
+from tagstream.stream.arrow import ANSWER_SCHEMA, Table, events_of, kept_name, output_schema, tag_table
 from tagstream.stream.batch.run import decided
 from tagstream.stream.decide.pipeline import Pipeline
 from tests.fakes import BrokenClassifier, deciding
@@ -38,6 +38,11 @@ def batch_of(rows: list[dict[str, object]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows)
 
 
+def tag(table: Table, columns: Columns = AS_THEY_ARE, *, pipeline: Pipeline = PIPELINE) -> Table:
+    """The table with its answers, at one time."""
+    return tag_table(pipeline, table, columns, clock=lambda: AT)
+
+
 def before_clock(answer: bytes) -> bytes:
     """The decision without its time; a rejection has none."""
     return answer.rpartition(CLOCK)[0] or answer
@@ -53,7 +58,7 @@ def test_the_answers_are_the_bytes_of_classify(tmp_path: Path) -> None:
     file.write_text(text.getvalue(), encoding="utf-8")
     offline = [row.answer for row in decided(PIPELINE, rows_of(str(file)))]
 
-    answered = tag_batch(PIPELINE, batch_of(ROWS)).column("answer").to_pylist()
+    answered = tag(batch_of(ROWS)).column("answer").to_pylist()
 
     assert len(offline) == len(ROWS)
     decisions = [place for place, row in enumerate(ROWS) if row["title"]]
@@ -64,7 +69,7 @@ def test_the_answers_are_the_bytes_of_classify(tmp_path: Path) -> None:
 
 def test_the_columns_say_what_the_answer_says() -> None:
     """Every column of a decision is the field of its JSON object, and a rejected row has the reason alone."""
-    tagged, review, rejected, _ = tag_batch(PIPELINE, batch_of(ROWS), clock=lambda: AT).to_pylist(maps_as_pydicts="strict")
+    tagged, review, rejected, _ = tag(batch_of(ROWS)).to_pylist(maps_as_pydicts="strict")
     for row in (tagged, review):
         answer = json.loads(row["answer"])
         assert row["event_id"] == answer["id"]
@@ -86,7 +91,7 @@ def test_the_columns_say_what_the_answer_says() -> None:
 
 def test_the_page_names_every_column() -> None:
     """A reader of a table finds each column of an answer."""
-    page = (Path(__file__).parents[4] / "docs" / "cluster.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text(encoding="utf-8")
     table = page.split("| column | holds |")[1].split("\n\n")[0]
     firsts = [line.split("|")[1] for line in table.splitlines()[2:]]
     assert [name for first in firsts for name in re.findall(r"`(\w+)`", first)] == ANSWER_SCHEMA.names
@@ -95,7 +100,7 @@ def test_the_page_names_every_column() -> None:
 def test_the_input_keeps_its_columns() -> None:
     """Columns come out as they went in; one with a name of the answer's has another name."""
     batch = batch_of([{"title": "image", "year": 2020, "tag": "mine"}, {"title": "x", "year": None, "tag": None}])
-    found = tag_batch(PIPELINE, batch)
+    found = tag(batch)
     assert found.schema.equals(output_schema(batch.schema))
     assert found.column("year").equals(batch.column("year"))
     assert found.column("overridden_tag").equals(batch.column("tag"))
@@ -103,29 +108,45 @@ def test_the_input_keeps_its_columns() -> None:
 
 
 def test_many_rows_keep_their_order_and_their_number() -> None:
-    """A batch that is decided in parts is one batch, rows in order, with one time; a rejected row knows its place."""
+    """
+    A table that is decided in parts is one table, rows in order, with one time; a rejected row knows its place.
+
+    The same holds for one that lies in memory in several pieces, one of them empty.
+    """
     rows = [{"id": str(number), "title": "image" if number % 3 else ""} for number in range(2 * ROWS_AT_ONCE + 1)]
-    found = tag_batch(PIPELINE, batch_of(rows), first_row=1000)
+    batch = batch_of(rows)
+    found = tag(batch)
+    pieces = pa.Table.from_batches([batch.slice(0, 3), batch.slice(3, 0), batch.slice(3)])
+    assert tag(pieces).combine_chunks() == pa.Table.from_batches([found]).combine_chunks()
     answers = [json.loads(answer) for answer in found.column("answer").to_pylist()]
     assert [answer["id"] for answer in answers if "id" in answer] == [row["id"] for row in rows if row["title"]]
-    assert [answer["row"] for answer in answers if "row" in answer] == [
-        1000 + at for at, row in enumerate(rows) if not row["title"]
-    ]
+    assert [answer["row"] for answer in answers if "row" in answer] == [at for at, row in enumerate(rows) if not row["title"]]
     assert len({answer["tagged_at"] for answer in answers if "tagged_at" in answer}) == 1
 
 
-def test_no_rows_are_no_answers() -> None:
-    """An empty batch comes back empty, with all columns."""
-    empty = batch_of(ROWS).slice(0, 0)
-    found = tag_batch(PIPELINE, empty)
+SCHEMA = batch_of(ROWS).schema
+
+
+@pytest.mark.parametrize("empty", [batch_of(ROWS).slice(0, 0), SCHEMA.empty_table(), pa.Table.from_batches([], SCHEMA)])
+def test_no_rows_are_no_answers(empty: Table) -> None:
+    """An empty table comes back empty, with all columns: an engine takes those of the whole from a part that may be empty."""
+    found = tag(empty)
+    assert type(found) is type(empty)
     assert found.num_rows == 0
     assert found.schema.equals(output_schema(empty.schema))
+
+
+@pytest.mark.parametrize("wrong", [ROWS, {"title": ["x"]}, None])
+def test_what_is_no_table_is_refused(wrong: object) -> None:
+    """An engine can hand over other forms of its rows."""
+    with pytest.raises(TypeError, match="Table or RecordBatch, and this is"):
+        tag(wrong)
 
 
 def test_columns_of_other_names_are_the_events_fields() -> None:
     """`Columns` names the title; the answer has it under the event's name, and the column keeps its own."""
     columns = Columns(title="headline", id="key")
-    found = tag_batch(PIPELINE, batch_of([{"key": 6, "headline": "image"}]), columns)
+    found = tag(batch_of([{"key": 6, "headline": "image"}]), columns)
     answer = json.loads(found.column("answer")[0].as_py())
     assert (answer["id"], answer["title"]) == ("6", "image")
     assert found.column("headline").to_pylist() == ["image"]
@@ -135,7 +156,7 @@ def test_columns_of_other_names_are_the_events_fields() -> None:
 def test_a_parquet_file_gives_what_its_rows_give(tmp_path: Path) -> None:
     """Dictionary, large and plain strings are the same text after a file, and the output can be written and read."""
     plain = batch_of(ROWS)
-    expected = [before_clock(answer.encode()) for answer in tag_batch(PIPELINE, plain).column("answer").to_pylist()]
+    expected = [before_clock(answer.encode()) for answer in tag(plain).column("answer").to_pylist()]
     for kind in (pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.string_view()):
         title = plain.column("title").cast(kind)
         table = pa.table({**{name: plain.column(name) for name in plain.schema.names}, "title": title})
@@ -143,9 +164,9 @@ def test_a_parquet_file_gives_what_its_rows_give(tmp_path: Path) -> None:
             pq.write_table(table, tmp_path / "in.parquet")
             table = pq.read_table(tmp_path / "in.parquet")
         (batch,) = table.combine_chunks().to_batches()
-        found = tag_batch(PIPELINE, batch)
+        found = tag(batch)
         assert [before_clock(answer.encode()) for answer in found.column("answer").to_pylist()] == expected
-    written = pa.Table.from_batches([tag_batch(PIPELINE, plain)])
+    written = pa.Table.from_batches([tag(plain)])
     pq.write_table(written, tmp_path / "out.parquet")
     assert pq.read_table(tmp_path / "out.parquet").equals(written)
 
@@ -217,7 +238,7 @@ def test_a_time_that_python_cannot_hold_loses_no_row() -> None:
 def test_columns_that_are_no_events_are_refused(schema: dict[str, pa.DataType], columns: Columns, said: str) -> None:
     """The error names the column and the next step, before a row is decided, also for a batch without rows."""
     with pytest.raises(RowsError) as refused:
-        tag_batch(PIPELINE, pa.RecordBatch.from_pylist([], schema=pa.schema(schema.items())), columns)
+        tag(pa.RecordBatch.from_pylist([], schema=pa.schema(schema.items())), columns)
     assert said in str(refused.value)
     assert "Next: " in str(refused.value)
 
@@ -242,7 +263,7 @@ def test_a_broken_machine_is_an_exception() -> None:
     """No row is given a made-up answer where the model does not work."""
     broken = Pipeline(decider=deciding(BrokenClassifier()), observer=NullObserver())
     with pytest.raises(MemoryError):
-        tag_batch(broken, batch_of(ROWS))
+        tag(batch_of(ROWS), pipeline=broken)
 
 
 @given(
@@ -254,7 +275,7 @@ def test_any_text_is_one_answer_a_row(rows: list[dict[str, str | None]]) -> None
     """Whatever the cells hold, each row has one answer, which is JSON, and the input's columns are kept."""
     schema = pa.schema([(name, pa.string()) for name in ("title", "id", "tag", "Überschrift")])
     batch = pa.RecordBatch.from_pylist(rows, schema=schema)
-    found = tag_batch(PIPELINE, batch)
+    found = tag(batch)
     assert found.num_rows == len(rows)
     assert [found.column(kept_name(name)).to_pylist() for name in schema.names] == [
         batch.column(name).to_pylist() for name in schema.names

@@ -1,30 +1,28 @@
 """
-Arrow record batches through the pipeline: one function for Ray, Spark, and whoever else has columns; and Parquet files in and out of a batch.
+Arrow tables through the pipeline: rows to events, and decisions to columns. `Tagger.tag_table` and the Parquet files of `batch` share them.
 
 A row is an event: a JSON object with the fields that its columns hold, in their order. So the same content has the same bytes of
 decision here as in the stream and in `classify`. A null is no field, since a table cannot say whether a field was null or absent.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
-from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from msgspec import inspect
 
-from tagstream.model_export.data.reader import AS_THEY_ARE, ROWS_AT_ONCE, Columns, InputRow, ParquetFile, RowsError
-from tagstream.monitoring.vocabulary import Destination
-from tagstream.stream.batch.formats import MODEL_PARTS, OVERRIDDEN, cell_of
-from tagstream.stream.batch.run import Chunk, DecidedRow, Rejected, RowSource, decide
-from tagstream.stream.contract.outcome import Decision, ModelRef
+from tagstream.model_export.data.reader import AS_THEY_ARE, ROWS_AT_ONCE, Columns, RowsError
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import Decision, ModelRef, Publication
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.decide.answer import MODEL_PARTS, OVERRIDDEN, answer_of, error_of
 from tagstream.stream.decide.pipeline import Pipeline
 
-COMPRESSION = "zstd"
+Table = TypeVar("Table", pa.Table, pa.RecordBatch)
+
 # As of a database's rows.
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 # The fields in which the decoder expects text.
@@ -85,46 +83,43 @@ ANSWER_SCHEMA = pa.schema(
 )
 
 
-def tag_batch(
-    pipeline: Pipeline,
-    batch: pa.RecordBatch,
-    columns: Columns = AS_THEY_ARE,
-    *,
-    first_row: int = 0,
-    clock: Callable[[], float] = time.time,
-) -> pa.RecordBatch:
+def tag_table(pipeline: Pipeline, table: Table, columns: Columns, *, clock: Callable[[], float]) -> Table:
     """
-    Decide every row of a record batch.
+    Decide every row of a table or of a record batch.
 
     Args:
-        pipeline: As of `pipeline_of`.
-        batch: Columns title, and mostly description and id; the others are the event's further fields.
-        columns: The names of the batch for fields of the event.
-        first_row: The place of the batch's first row among all rows, from 0; a rejected row's answer has it.
+        pipeline: As of `pipeline_of`, for fields with the contract's names.
+        table: Columns title, and mostly description and id; the others are the event's further fields.
+        columns: The names of the table for fields of the event.
         clock: Gives Unix seconds.
 
     Returns:
-        The same number of rows in the same order: the columns of the batch, then those of `ANSWER_SCHEMA`; see `output_schema`.
+        The same number of rows in the same order: the columns of the table, then those of `ANSWER_SCHEMA`; see `output_schema`. The answer
+        of a rejected row has its place in the table.
 
     Raises:
+        TypeError: It is neither a table nor a record batch.
         RowsError: The columns cannot be read as events; no row is decided.
         Exception: The machine is broken; see `Pipeline.decide`.
     """
-    schema = output_schema(batch.schema, columns)
-    # One time for the whole batch.
+    if not isinstance(table, pa.Table | pa.RecordBatch):
+        msg = f"tag_table takes a pyarrow Table or RecordBatch, and this is {type(table).__name__}"
+        raise TypeError(msg)
+    schema = output_schema(table.schema, columns)
+    # One time for the whole table.
     now = clock()
     parts = []
-    # An empty batch has one part too, for its columns.
-    for start in range(0, max(1, batch.num_rows), ROWS_AT_ONCE):
-        events = enumerate(events_of(batch.slice(start, ROWS_AT_ONCE), columns), start=first_row + start)
-        rows = [InputRow(number + 1, value) for number, value in events]
-        parts.append(answers(decide(pipeline, rows, range(first_row + start, first_row + batch.num_rows), clock=lambda: now)))
-    return pa.RecordBatch.from_arrays([*batch.columns, *pa.concat_batches(parts).columns], schema=schema)
+    # An empty table has one part too, for its columns.
+    for start in range(0, max(1, table.num_rows), ROWS_AT_ONCE):
+        events = [Record(key=None, value=value) for value in events_of(table.slice(start, ROWS_AT_ONCE), columns)]
+        publications = enumerate(pipeline.publications(events, clock=lambda: now), start=start)
+        parts.append(answers(answer_row(one, line=row + 1, row=row, at=now) for row, one in publications))
+    return type(table).from_arrays([*table.columns, *pa.concat_batches(parts).columns], schema=schema)
 
 
 def output_schema(schema: pa.Schema, columns: Columns = AS_THEY_ARE) -> pa.Schema:
     """
-    The columns that `tag_batch` gives for a batch of this schema.
+    The columns that `tag_table` gives for a table of this schema.
 
     A column whose name is one of the answer's is kept as `overridden_` and its name; upper and lower case count as the same, as they do
     in SQL.
@@ -156,9 +151,9 @@ def kept_name(name: str) -> str:
     return f"{OVERRIDDEN}{name}" if name.lower() in ANSWER_SCHEMA.names else name
 
 
-def events_of(batch: pa.RecordBatch, columns: Columns = AS_THEY_ARE) -> Iterator[bytes]:
+def events_of(batch: pa.Table | pa.RecordBatch, columns: Columns = AS_THEY_ARE) -> Iterator[bytes]:
     """
-    The rows of a record batch as event values, in order.
+    The rows of a table or of a record batch as event values, in order.
 
     Text, whole numbers, truth values, lists, structs and maps are JSON's own; a float that JSON has no form for (NaN, an infinity) is
     null. Dates and times are text by RFC 3339, in UTC if they have a zone. Decimals are numbers with their digits, bytes are base64, and
@@ -178,25 +173,35 @@ def events_of(batch: pa.RecordBatch, columns: Columns = AS_THEY_ARE) -> Iterator
         )
 
 
-def answers(outcomes: Iterable[DecidedRow | Rejected]) -> pa.RecordBatch:
-    """Outcomes as columns of `ANSWER_SCHEMA`."""
-    return pa.RecordBatch.from_pylist([_answer(found) for found in outcomes], schema=ANSWER_SCHEMA)
+def answers(rows: Iterable[dict[str, object]]) -> pa.RecordBatch:
+    """Rows of `answer_row` as columns of `ANSWER_SCHEMA`."""
+    return pa.RecordBatch.from_pylist(list(rows), schema=ANSWER_SCHEMA)
 
 
-def _answer(found: DecidedRow | Rejected) -> dict[str, object]:
-    if isinstance(found, Rejected):
-        return {"destination": Destination.DLQ.value, "answer": found.answer.decode(), "error": found.error}
-    outcome = found.outcome
-    decision = outcome.decision
-    columns: dict[str, object] = {
-        "event_id": outcome.event.id,
-        "destination": found.publication.destination.value,
-        **{name: _cell_of(getattr(decision, name)) for name in Decision.__struct_fields__},
-        # Milliseconds, as they are published.
-        "tagged_at": int(found.at * 1000) * 1000,
-        "answer": found.answer.decode(),
+def answer_row(publication: Publication, *, line: int, row: int, at: float) -> dict[str, object]:
+    """
+    An outcome by the names of `ANSWER_SCHEMA`.
+
+    Args:
+        publication: The outcome as the pipeline gives it.
+        line: As of `answer_of`.
+        row: As of `answer_of`.
+        at: Unix seconds, published as `tagged_at`.
+    """
+    outcome = publication.outcome
+    shared: dict[str, object] = {
+        "destination": publication.destination.value,
+        "answer": answer_of(publication, line=line, row=row).decode(),
     }
-    return columns
+    if isinstance(outcome, Refusal):
+        return {**shared, "error": error_of(outcome)}
+    return {
+        **shared,
+        "event_id": outcome.event.id,
+        **{name: _cell_of(getattr(outcome.decision, name)) for name in Decision.__struct_fields__},
+        # Milliseconds, as they are published.
+        "tagged_at": int(at * 1000) * 1000,
+    }
 
 
 def _cells(column: pa.Array, name: str) -> list[msgspec.Raw | None]:
@@ -267,88 +272,3 @@ def _holds_bytes(kind: pa.DataType) -> bool:
         kind = kind.value_type
     checks = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
     return any(check(kind) for check in checks)
-
-
-class ParquetFiles:
-    """Parquet files with the same columns, one after the other. Implements `RowSource`; its size is in rows."""
-
-    as_in_topic = False
-
-    def __init__(self, files: list[Path], columns: Columns) -> None:
-        """
-        Read the files' footers.
-
-        Raises:
-            RowsError: A file is no Parquet, has other columns than the first, or columns that are no event's.
-        """
-        self._files, self._columns = files, columns
-        self.size = 0.0
-        self.schema: pa.Schema = None
-        for file in files:
-            with ParquetFile(str(file), file) as content:
-                self.size += content.rows
-                if self.schema is not None and not content.schema.equals(self.schema):
-                    msg = f"{file} has other columns than {files[0]}, and one output has one set. Next: run a batch for each."
-                    raise RowsError(msg)
-                self.schema = content.schema
-        self.columns = tuple(self.schema.names)
-        output_schema(self.schema, columns)
-
-    def chunks(self) -> Iterator[Chunk]:
-        """As of `RowSource`. A row's line is its number in the file, from 1."""
-        done = 0
-        for file in self._files:
-            line = 1
-            with ParquetFile(str(file), file) as content:
-                for batch in content.batches():
-                    rows = [InputRow(number, value) for number, value in enumerate(events_of(batch, self._columns), start=line)]
-                    line += len(rows)
-                    done += len(rows)
-                    yield Chunk(source=str(file), rows=rows, done=done, table=batch)
-
-
-class Parquet:
-    """
-    The input's columns with their types, then those of the answer. Implements `Format`.
-
-    The columns of CSV and JSON Lines have no types, so they are text here, and what is absent is null.
-    """
-
-    suffix = ".parquet"
-
-    def __init__(self, source: RowSource, columns: Columns) -> None:
-        """
-        Take the columns from the source.
-
-        Raises:
-            RowsError: The output would have two columns of one name.
-        """
-        of_file = columns.of_file
-        self._fields = [of_file.get(name, name) for name in source.columns]
-        untyped = pa.schema([pa.field(name, pa.string()) for name in source.columns])
-        self._kept: pa.Schema = source.schema or untyped
-        self._schema = output_schema(self._kept, columns)
-
-    def piece(self, chunk: Chunk, decided: list[DecidedRow]) -> pa.Table:
-        """As of `Format`."""
-        ours = pa.Table.from_batches([answers(decided)])
-        kept = self._columns(chunk, decided)
-        return pa.Table.from_arrays([*kept.columns, *ours.columns], schema=self._schema)
-
-    def write(self, part: Path, pieces: list[pa.Table]) -> None:
-        """As of `Format`."""
-        pq.write_table(pa.concat_tables(pieces).combine_chunks(), part, compression=COMPRESSION)
-
-    def join(self, parts: list[Path], out: Path) -> None:
-        """As of `Format`."""
-        with pq.ParquetWriter(out, self._schema, compression=COMPRESSION) as whole:
-            for part in parts:
-                whole.write_table(pq.read_table(part))
-
-    def _columns(self, chunk: Chunk, decided: list[DecidedRow]) -> pa.Table:
-        if chunk.table is not None:
-            # With a type: without one, no place is an array of nulls, and `take` has none for them.
-            places = pa.array([one.place for one in decided], type=pa.int64())
-            return pa.Table.from_batches([chunk.table], schema=self._kept).take(places)
-        cells = [[cell_of(one, field) for one in decided] for field in self._fields]
-        return pa.Table.from_arrays([pa.array(column, type=pa.string()) for column in cells], schema=self._kept)
