@@ -467,7 +467,7 @@ def on_broker(tree: Tree, bootstrap: str) -> Outputs:
         read = task_lines if form == "label-studio" else contents
         found[f"review export --form {form}"] = sorted(tree.run("review", "export", "--form", form, "--out", out) + read(out))
     found["dlq list"] = listed_letters(tree.run("dlq", "list", "--json"))
-    found["dlq export"] = sorted(tree.run("dlq", "export"))
+    found["dlq list --events"] = sorted(tree.run("dlq", "list", "--events"))
     return found | records(bootstrap)
 
 

@@ -342,6 +342,16 @@ def test_bytes_are_not_shown_as_json() -> None:
     assert "Next: give one of --raw and --json." in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [(("--events", "--json"), "leave out --count and --json"), (("--topic", "x"), "give --events")]
+)
+def test_events_of_dead_letters_are_written_alone(words: tuple[str, ...], said: str) -> None:
+    """`dlq list` refuses a form of the list beside --events, and a topic of events without it, before a broker is asked."""
+    done = run("dlq", "list", *words, "--brokers", "127.0.0.1:1")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
 def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """`dlq replay --json` prints its report on standard output."""
     monkeypatch.setattr(replay, "replay", lambda *_: [ReplayReport(target="content", sent=2)])
