@@ -14,11 +14,9 @@ VERBS = {
     "refit": f"{_MODELS}remake:refit",
     "calibrate": f"{_MODELS}remake:calibrate",
     "look": f"{_MODELS}look:look",
-    "rules": f"{_MODELS}made:rules",
     "adapt": f"{_MODELS}remake:adapt",
     "evaluate": f"{_MODELS}evaluate:evaluate",
     "reference": f"{_MODELS}made:reference",
-    "sign": f"{_MODELS}made:sign",
     "verify": f"{_MODELS}made:verify",
     "inspect": f"{_MODELS}made:inspect",
 }

@@ -335,6 +335,19 @@ def test_a_network_is_not_tuned_further_by_halves(words: tuple[str, ...], said: 
     assert (done.exit_code, said in done.stderr) == (2, True)
 
 
+def test_rules_are_drafted_and_checked_for_a_bundle(tmp_path: Path) -> None:
+    """`model inspect` writes an empty file of rules for the bundle's labels, which it then reads; rules of other labels are refused."""
+    drafted = run("model", "inspect", TINY_BUNDLE, "--draft-rules")
+    file = tmp_path / "rules.toml"
+    file.write_text(drafted.stdout)
+    shown = json.loads(run("model", "inspect", TINY_BUNDLE, "--rules", file, "--json").stdout)
+    assert shown["words"] == {label: [] for label in read_bundle(TINY_BUNDLE).manifest.labels}
+    file.write_text('version = 1\notherwise = "billing"\n[words]\n"billing" = []\n"bugs" = []\n')
+    refused = run("model", "inspect", TINY_BUNDLE, "--rules", file)
+    assert "the rules have billing, bugs" in str(refused.exception)
+    assert run("model", "inspect", "--draft-rules", "--json").exit_code == 2
+
+
 def test_bytes_are_not_shown_as_json() -> None:
     """--raw and --json together are refused."""
     done = run("dlq", "show", "0/1", "--raw", "--json", "--brokers", "127.0.0.1:1")
