@@ -765,7 +765,7 @@ max by (job) (tagstream_controller_challenger_epoch offset 1d) > 0
             "no question on which the two models differ. `frozen`: no answer counts. Any other one ends the canary, and was not carried out."
         ),
         next=(
-            "`tagstream rollout verdict` says what is missing; where it is `wait`, see whether `tagstream rollout shadow` runs and people "
+            "`tagstream rollout status --verdict` says what is missing; where it is `wait`, see whether `tagstream rollout shadow` runs and people "
             "answer; where a change fails, the controller's log has the reason."
         ),
         board=BoardName.PEOPLE,
