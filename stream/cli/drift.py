@@ -1,12 +1,10 @@
-"""`tagstream drift`: what the group has learned of its stream, and the findings as they come."""
-
-from typing import Annotated
+"""`tagstream drift`: what the group has learned of its stream."""
 
 import typer
 
-from tagstream.stream.cli.options import Brokers, BundleFolder, Idle, Json, settings
+from tagstream.stream.cli.options import Brokers, BundleFolder, settings
 
-app = typer.Typer(help="Learn what is ordinary; show drift findings.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Say what is ordinary on the stream.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("confirm")
@@ -27,19 +25,3 @@ def learn(brokers: Brokers = None, bundle: BundleFolder = None) -> None:
     from tagstream.stream.cli.show import learned
 
     learned.learn(settings(brokers=brokers, bundle=bundle))
-
-
-@app.command("tail")
-def tail(
-    brokers: Brokers = None,
-    json: Json = False,
-    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest finding.")] = False,
-    max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many findings.", min=1)] = None,
-    idle: Idle = None,
-) -> None:
-    """Show drift findings as they come, each with events to look at."""
-    from tagstream.stream.cli.show import findings
-
-    findings.follow(
-        settings(brokers=brokers), as_json=json, from_beginning=from_beginning, max_records=max_records, idle_seconds=idle
-    )

@@ -302,7 +302,7 @@ def _seen(
     )
     later = time.time() + LATER_SECONDS
     until(lambda: prometheus.evaluated() > later, "every rule has been evaluated a while later", state=prometheus.evaluated)
-    tail = ("drift", "tail", "--json", "--from-beginning", "--idle", "2")
+    tail = ("tail", "drift", "--json", "--from-beginning", "--idle", "2")
     shown = parts.tagstream(*tail, environ=stream.environ)
     assert shown.returncode == 0, shown.stderr.decode()
     return Seen(
@@ -310,7 +310,7 @@ def _seen(
         seconds=ended - began,
         paged=PAGES & prometheus.fired(stream.job, since=began, before=ended).keys(),
         fired=prometheus.fired(stream.job, since=began, before=time.time()),
-        findings=[json.loads(line) for line in shown.stdout.splitlines()],
+        findings=[json.loads(line)["value"] for line in shown.stdout.splitlines()],
         largest={
             name: prometheus.value(
                 f'max_over_time((job:tagstream_{rule}1h{{job="{stream.job}"}}'
