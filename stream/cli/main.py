@@ -38,7 +38,7 @@ VERBS = {
     "See how it goes": {
         "top": f"{_CLI}worker:top",
         "quality": f"{_CLI}people.quality:quality",
-        "drift": f"{_CLI}drift:app",
+        "drift": f"{_CLI}drift:drift",
     },
     "One event": {
         "lookup": f"{_CLI}people.lookup:lookup",

@@ -16,7 +16,6 @@ VERBS = {
     "look": f"{_MODELS}look:look",
     "adapt": f"{_MODELS}remake:adapt",
     "evaluate": f"{_MODELS}evaluate:evaluate",
-    "reference": f"{_MODELS}made:reference",
     "verify": f"{_MODELS}made:verify",
     "inspect": f"{_MODELS}made:inspect",
 }

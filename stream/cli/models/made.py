@@ -1,4 +1,4 @@
-"""`tagstream model reference`, `verify` and `inspect`: what one does with a bundle that is made."""
+"""`tagstream model verify` and `inspect`: what one does with a bundle that is made."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,36 +7,11 @@ import typer
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.models.options import BundleArgument
-from tagstream.stream.cli.options import BundleFolder, Json, not_empty, path, settings
+from tagstream.stream.cli.options import Json, path, settings
 from tagstream.stream.terminal import console
 
 if TYPE_CHECKING:
     from tagstream.model_export.bundle.rules import RulesClassifier
-
-
-def reference(
-    events: Annotated[
-        str,
-        typer.Argument(
-            help="JSON Lines of events, tagged or review records; - for standard input.", metavar="FILE|-", callback=not_empty
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="File to write the reference to.", metavar="FILE", parser=path)],
-    bundle: BundleFolder = None,
-    allow_few: Annotated[bool, typer.Option("--allow-few", help="Accept fewer than 5,000 events.")] = False,
-    run: Annotated[
-        int | None,
-        typer.Option(
-            help="Print drift thresholds too, as lines for tagstream.toml: at most one false alarm of a detector in so many events.",
-            min=1000,
-            max=1_000_000,
-        ),
-    ] = None,
-) -> None:
-    """Make a drift reference, and with --run drift thresholds, from events of a healthy time."""
-    from tagstream.stream.batch import drift
-
-    drift.reference(settings(bundle=bundle), events, out=out, allow_few=allow_few, run_events=run)
 
 
 def verify(

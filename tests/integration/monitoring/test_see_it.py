@@ -204,7 +204,7 @@ def reference(bundle_folder: Path, tagstream_in: Callable[[Path], Command], tmp_
     rows = random.Random("reference").sample(samples.load_events(), REFERENCE_EVENTS)  # noqa: S311 - the same every time
     (folder / "stable.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     out = folder / "reference.json"
-    words = ("model", "reference", folder / "stable.jsonl", "--out", out, "--bundle", bundle_folder, "--allow-few")
+    words = ("drift", "--from", folder / "stable.jsonl", "--out", out, "--bundle", bundle_folder, "--allow-few")
     made = tagstream_in(folder)(*words)
     assert made.returncode == 0, made.stderr.decode()
     return out

@@ -64,7 +64,7 @@ def test_help_imports_typer_and_little_else() -> None:
     assert [name for name in imported if name.startswith("tagstream.stream.cli.models")] == []
 
 
-@pytest.mark.parametrize("verb", ["", "model", "dlq", "review", "drift", "config", "contract"])
+@pytest.mark.parametrize("verb", ["", "model", "dlq", "review", "config", "contract"])
 def test_help_says_the_whole_sentence_of_each_verb(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No summary is cut at 80 columns, and the verbs of tagstream itself stand in groups."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -227,7 +227,7 @@ def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
         (("classify", "a", "--bundle", ""), "Invalid value for '--bundle': it is empty."),
         (("tail", "tagged", "--tag", ""), "Invalid value for '--tag': it is empty."),
         (("send", ""), "Invalid value for 'FILE|-': it is empty."),
-        (("model", "reference", "", "--out", "FILE"), "Invalid value for 'FILE|-': it is empty."),
+        (("drift", "--from", "", "--out", "FILE"), "Invalid value for '--from': it is empty."),
         (("tail", ""), "Invalid value for 'topic': it is empty."),
         (("model", "inspect", ""), "Invalid value for 'FOLDER': it is empty. Next: give a name, or leave it out."),
         (("model", "verify", ""), "Invalid value for 'FOLDER': it is empty."),
@@ -236,7 +236,7 @@ def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
         (("model", "evaluate", "--not-worse-than", ""), "Invalid value for '--not-worse-than': it is empty."),
         (("model", "evaluate", "--at-least", ""), "Invalid value for '--at-least': it is empty."),
         (("model", "calibrate", "--out", ""), "Invalid value for '--out': it is empty."),
-        (("model", "reference", "-", "--out", ""), "Invalid value for '--out': it is empty."),
+        (("drift", "--from", "-", "--out", ""), "Invalid value for '--out': it is empty."),
     ],
 )
 def test_an_empty_name_is_refused(words: tuple[str, ...], says: str) -> None:
@@ -335,17 +335,26 @@ def test_a_network_is_not_tuned_further_by_halves(words: tuple[str, ...], said: 
     assert (done.exit_code, said in done.stderr) == (2, True)
 
 
-def test_rules_are_drafted_and_checked_for_a_bundle(tmp_path: Path) -> None:
-    """`model inspect` writes an empty file of rules for the bundle's labels, which it then reads; rules of other labels are refused."""
-    drafted = run("model", "inspect", TINY_BUNDLE, "--draft-rules")
-    file = tmp_path / "rules.toml"
-    file.write_text(drafted.stdout)
-    shown = json.loads(run("model", "inspect", TINY_BUNDLE, "--rules", file, "--json").stdout)
-    assert shown["words"] == {label: [] for label in read_bundle(TINY_BUNDLE).manifest.labels}
-    file.write_text('version = 1\notherwise = "billing"\n[words]\n"billing" = []\n"bugs" = []\n')
-    refused = run("model", "inspect", TINY_BUNDLE, "--rules", file)
-    assert "the rules have billing, bugs" in str(refused.exception)
-    assert run("model", "inspect", "--draft-rules", "--json").exit_code == 2
+@pytest.mark.parametrize("other", [("--json",), ("--rules", "x")])
+def test_a_draft_of_rules_is_printed_alone(other: tuple[str, ...]) -> None:
+    """Another form, or a file of rules beside it, is refused."""
+    assert run("model", "inspect", "--draft-rules", *other).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "one of them"),
+        (("--learn", "--confirm"), "one of them"),
+        (("--learn", "--out", "x"), "--out: only for a reference of a file"),
+        (("--from", "-"), "name it by --out FILE"),
+    ],
+)
+def test_drift_takes_one_way_to_say_what_is_ordinary(words: tuple[str, ...], said: str) -> None:
+    """None, two, and options of another one are refused before a broker is asked."""
+    done = run("drift", *words, "--brokers", "127.0.0.1:1")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
 
 
 def test_bytes_are_not_shown_as_json() -> None:
