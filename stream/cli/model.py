@@ -11,7 +11,6 @@ VERBS = {
     "start": f"{_MODELS}start:start",
     "grow": f"{_MODELS}start:grow",
     "export": f"{_MODELS}remake:export",
-    "refit": f"{_MODELS}remake:refit",
     "calibrate": f"{_MODELS}remake:calibrate",
     "look": f"{_MODELS}look:look",
     "adapt": f"{_MODELS}remake:adapt",

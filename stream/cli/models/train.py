@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER = "trained"
 # The name of the shipped bundle in tables.
 IN_TABLES = "shipped"
-# Marks of options that one of the two trainings alone has, in the words of a sentence.
-OWN, SHIPPED = "a file of your own rows", "the shipped model"
+# Marks of options that one of the trainings alone has, in the words of a sentence.
+OWN, SHIPPED, FURTHER = "a file of your own rows", "the shipped model", "the encoder of another bundle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +92,25 @@ class TrainOptions:
     columns: Annotated[ColumnOptions, OWN] = field(default_factory=ColumnOptions)
     strict: Annotated[Strict, OWN] = False
     allow: Annotated[Allow, OWN] = None
+    begun: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Keep the encoder of this bundle, and fit head and n-grams to the shipped labels' rows of today.",
+            metavar="BUNDLE",
+            parser=path,
+        ),
+    ] = None
+    keep_head: Annotated[
+        bool, typer.Option("--keep-head", help="With --from: keep the head too, and fit only the n-grams."), FURTHER
+    ] = False
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune", help="With --from: tune the encoder too, on the real titles that TAGSTREAM_REAL names: half an hour."
+        ),
+        FURTHER,
+    ] = False
     base_corpus: Annotated[
         bool, typer.Option("--base-corpus", help="Learn from tagstream's own rows too, of those labels that are its own."), OWN
     ] = False
@@ -130,8 +149,9 @@ def train(options: TrainOptions) -> None:
     Train a model, check it, and write its bundle. Needs the extra `export`.
 
     With a file of labelled rows it learns your labels: --quick in minutes, else the whole network. A training that was
-    stopped goes on with the same command. With a folder, or without --data, it is the shipped model again. People's answers
-    (--answers) are learned from, and no figure or threshold rests on them.
+    stopped goes on with the same command. With a folder, or without --data, it is the shipped model again; with --from a
+    bundle, the head of that bundle anew, and with --tune its encoder too, which is held to what it says of the other rows.
+    People's answers (--answers) are learned from, and no figure or threshold rests on them.
     """
     from tagstream.stream.cli.models.needs import note_replaced
 
@@ -141,6 +161,20 @@ def train(options: TrainOptions) -> None:
         whose, other = (SHIPPED, "a file") if of_a_file else (OWN, "no such file")
         next_step = "leave it out" if of_a_file else "give --data FILE, or leave it out"
         fail(f"{', '.join(wrong)} is for {whose}, and --data names {other}. Next: {next_step}.", EXIT_USAGE)
+    of_shipped = [name for name in given_of(options, SHIPPED) if name != "--checkpoint"]
+    if options.begun is not None and (of_a_file or of_shipped):
+        fail(
+            f"--from is for {FURTHER} and the shipped labels' rows, so {', '.join(of_shipped) or '--data FILE'} does not go with it. "
+            "Next: leave one or the other out.",
+            EXIT_USAGE,
+        )
+    if options.begun is None and (further := given_of(options, FURTHER)):
+        fail(f"{', '.join(further)} is for {FURTHER}. Next: name that bundle by --from, or leave it out.", EXIT_USAGE)
+    if options.begun is not None:
+        from tagstream.stream.cli.models.further import train_further
+
+        train_further(options, options.begun)
+        return
     if options.tags is not None and not options.multilabel:
         fail(
             "--tags names the column of all labels of a text, which --multilabel learns from. Next: give both or none.",

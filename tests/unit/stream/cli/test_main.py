@@ -12,7 +12,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError
 from tagstream.model_export.bundle.bundle import read as read_bundle
 from tagstream.model_export.data import madewithml
 from tagstream.model_export.data.reader import RowsError
@@ -299,7 +299,7 @@ def test_every_code_and_stage_that_is_written_can_be_asked_for() -> None:
         ("evaluate", "NOWHERE"),
         ("evaluate", TINY_BUNDLE, "--against", "other=NOWHERE"),
         ("calibrate", "NOWHERE", "--out", "OUT"),
-        ("refit", "OUT", "--bundle", "NOWHERE"),
+        ("train", "OUT", "--from", "NOWHERE"),
     ],
 )
 def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
@@ -331,7 +331,7 @@ def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
 def test_a_network_is_not_tuned_further_by_halves(words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Options that contradict each other, and a tuning with nothing new to learn, are refused before any work."""
     monkeypatch.delenv("TAGSTREAM_REAL", raising=False)
-    done = run("model", "refit", "out", *words)
+    done = run("model", "train", "out", "--from", TINY_BUNDLE, *words)
     assert (done.exit_code, said in done.stderr) == (2, True)
 
 
@@ -396,7 +396,7 @@ def test_the_version_is_a_line() -> None:
         ("train", "OUT", "--corpus-only"),
         ("train", "OUT", "--all"),
         ("export", "network", "OUT"),
-        ("refit", "OUT"),
+        ("train", "OUT", "--from", str(DEFAULT_BUNDLE)),
         ("calibrate", "--out", "OUT"),
     ],
 )

@@ -29,7 +29,7 @@ from tests.foreign import bundles as foreign
 
 def test_the_default_promise_is_that_of_the_default_bundle() -> None:
     """The default of --precision is the precision of the shipped bundle."""
-    for verb in (train.train, remake.export, remake.refit, remake.calibrate):
+    for verb in (train.train, remake.export, remake.calibrate):
         assert inspect.signature(verb).parameters["precision"].default == PRECISION
 
 
@@ -126,6 +126,9 @@ def test_rules_are_drafted_filled_in_and_checked(tmp_path: Path, capfd: pytest.C
         (["--quick"], "--quick is for a file of your own rows"),
         (["--data", "rows.csv", "--corpus-only"], "--corpus-only is for the shipped model"),
         (["--data", "rows.csv", "--quick"], "rows.csv cannot be read"),
+        (["--keep-head"], "--keep-head is for the encoder of another bundle"),
+        (["--from", "bundle", "--data", "rows.csv"], "so --data FILE does not go with it"),
+        (["--from", "bundle", "--corpus-only"], "so --corpus-only does not go with it"),
     ],
 )
 def test_options_of_the_other_training_and_absent_rows_are_refused_before_any_work(
