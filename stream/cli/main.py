@@ -25,7 +25,7 @@ VERBS = {
     },
     "Run the stream": {
         "worker": f"{_CLI}worker:worker",
-        "review": f"{_CLI}people.review:app",
+        "review": f"{_CLI}people.review:review",
         "serve": f"{_CLI}doors.serve:serve",
         "tags": f"{_CLI}doors.tags:tags",
         "rollout": f"{_CLI}rollout:app",

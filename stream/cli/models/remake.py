@@ -81,7 +81,7 @@ class CalibrateOptions:
     reviewed: Annotated[
         str | None,
         typer.Option(
-            help="Earn the thresholds from people's answers: a file of `tagstream review export`, or `topic`.",
+            help="Earn the thresholds from people's answers: a file of `tagstream review --export`, or `topic`.",
             metavar="FILE|topic",
             parser=not_empty,
         ),

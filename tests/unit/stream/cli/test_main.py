@@ -64,7 +64,7 @@ def test_help_imports_typer_and_little_else() -> None:
     assert [name for name in imported if name.startswith("tagstream.stream.cli.models")] == []
 
 
-@pytest.mark.parametrize("verb", ["", "model", "dlq", "review", "config", "contract"])
+@pytest.mark.parametrize("verb", ["", "model", "dlq", "config", "contract"])
 def test_help_says_the_whole_sentence_of_each_verb(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No summary is cut at 80 columns, and the verbs of tagstream itself stand in groups."""
     monkeypatch.setenv("COLUMNS", "80")

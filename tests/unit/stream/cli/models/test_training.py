@@ -224,7 +224,7 @@ class UnsureOfTickets:
 
 
 def export(path: Path) -> Path:
-    """The file that `review export --form rows` writes of the tickets' stream: a label each in turn, and events of none."""
+    """The file that `review --export FILE --form rows` writes of the tickets' stream: a label each in turn, and events of none."""
     events = [raw(line) for line in (TICKETS / "events.jsonl").read_bytes().splitlines()]
     pipeline = Pipeline(decider=deciding(UnsureOfTickets()), observer=NullObserver())
     answered = []
