@@ -12,7 +12,6 @@ VERBS = {
     "grow": f"{_MODELS}start:grow",
     "export": f"{_MODELS}remake:export",
     "calibrate": f"{_MODELS}remake:calibrate",
-    "look": f"{_MODELS}look:look",
     "adapt": f"{_MODELS}remake:adapt",
     "evaluate": f"{_MODELS}evaluate:evaluate",
     "verify": f"{_MODELS}made:verify",
