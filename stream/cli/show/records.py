@@ -131,7 +131,7 @@ def follow(
     from_beginning: bool,
     max_records: int | None,
     idle_seconds: float | None,
-    keep: Callable[[Record], bool] = lambda _: True,
+    keep: Callable[[Record], bool],
 ) -> int:
     """
     Show the records that `keep` takes. It ends after `max_records`, after `idle_seconds` without a record, or with Ctrl-C.
