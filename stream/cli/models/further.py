@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.models.train_options import TrainOptions
 from tagstream.stream.cli.options import settings
 from tagstream.stream.terminal import console
 
@@ -11,10 +12,9 @@ if TYPE_CHECKING:
     from tagstream.model_export.bundle.bundle import Bundle
     from tagstream.model_export.data.splits import Splits
     from tagstream.model_export.make.strangers import Strangers
-    from tagstream.stream.cli.models.train import TrainOptions
 
 
-def train_further(options: "TrainOptions", begun: Path) -> None:
+def train_further(options: TrainOptions, begun: Path) -> None:
     """
     Fit head and n-grams of a bundle to the labelled rows of today; with `tune` the encoder learns real titles too.
 
