@@ -88,9 +88,7 @@ def read_signature(bundle: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        msg = (
-            f"the signature {place} cannot be read ({_words(error)}). Next: sign the bundle again, with `tagstream model verify --sign`."
-        )
+        msg = f"the signature {place} cannot be read ({_words(error)}). Next: sign the bundle again, with `tagstream model verify --sign`."
         raise SignatureError(msg) from error
     if len(found) > MAX_BYTES:
         msg = f"{place} is no signature: it has more than {MAX_BYTES} bytes. Next: sign the bundle again, with `tagstream model verify --sign`."

@@ -45,6 +45,7 @@ def test_a_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_another_record_of_the_topic_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     """A record that is no finding, a tombstone among them, is a line with its bytes."""
-    print_record(Record(topic="drift", key=None, value=b"{}", offset=3), as_json=False)
-    print_record(Record(topic="drift", key=None, value=None, offset=4), as_json=False)
-    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [["drift", "0/3", "{}"], ["drift", "0/4", "None"]]
+    print_record(Record(topic="drift", partition=0, offset=3, key=None, value=b"{}"), as_json=False)
+    print_record(Record(topic="drift", partition=0, offset=4, key=None, value=None), as_json=False)
+    shown = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    assert shown == [["drift", "0/3", "{}"], ["drift", "0/4", "(no value)"]]
