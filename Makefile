@@ -55,7 +55,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 kubernetes: .kubernetes/.installed ## build the manifests of deploy/kubernetes, check them against the schemas of Kubernetes and KEDA (needs Go)
 	$(BIN)/pytest tests/kubernetes -m kubernetes --durations=3
 
-label-studio: .label-studio/.installed ## the SDK of Label Studio, for the test of `review export` and `import` (500 MB)
+label-studio: .label-studio/.installed ## the SDK of Label Studio, for the test of `review --export` and `--import` (500 MB)
 
 # By an npm of its own: Debian's stumbles over the overrides, which keep 1.3 GB out.
 .ci/asyncapi/node_modules/.installed: .ci/asyncapi/package-lock.json

@@ -455,19 +455,19 @@ def on_broker(tree: Tree, bootstrap: str) -> Outputs:
     with worker_of(tree) as (running, log):
         await_commits(consumer, running, log)
         tasks = tree.work / "tasks.json"
-        words = ("review", "export", "--form", "label-studio", "--open", "--out", tasks)
-        found["review export of what waits"] = tree.run(*words) + task_lines(tasks)
+        words = ("review", "--export", tasks, "--form", "label-studio", "--open")
+        found["review --export of what waits"] = tree.run(*words) + task_lines(tasks)
         tasks.write_text(json.dumps(annotated(json.loads(tasks.read_bytes()))), encoding="utf-8")
-        found["review import"] = tree.run("review", "import", tasks, "--form", "label-studio")
+        found["review --import"] = tree.run("review", "--import", tasks, "--form", "label-studio")
         send(bootstrap, "reviewed", events(first=ANSWERS_FROM)[:HOSTILE_ANSWERS])
         await_commits(consumer, running, log)
     consumer.close()
     for form in ("lines", "rows", "label-studio"):
         out = tree.work / f"answers.{form}"
         read = task_lines if form == "label-studio" else contents
-        found[f"review export --form {form}"] = sorted(tree.run("review", "export", "--form", form, "--out", out) + read(out))
+        found[f"review --export --form {form}"] = sorted(tree.run("review", "--export", out, "--form", form) + read(out))
     found["dlq list"] = listed_letters(tree.run("dlq", "list", "--json"))
-    found["dlq export"] = sorted(tree.run("dlq", "export"))
+    found["dlq list --events"] = sorted(tree.run("dlq", "list", "--events"))
     return found | records(bootstrap)
 
 

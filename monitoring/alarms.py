@@ -280,7 +280,7 @@ def _what_moved(figures: Figures) -> str:
 # The finding names words, labels, sources and example events. Whether a worker has learnt its words and sources yet is in none of its
 # metrics.
 DRIFT = (
-    "tagstream drift tail --from-beginning says which labels and events moved, and which words and sources, if the worker has a "
+    "tagstream tail drift --from-beginning says which labels and events moved, and which words and sources, if the worker has a "
     "reference for them (docs/drift.md)."
 )
 # Where no model decides: drift is no cause, and no drift is looked for.
@@ -771,7 +771,7 @@ max by (job) (tagstream_controller_challenger_epoch offset 1d) > 0
             "no question on which the two models differ. `frozen`: no answer counts. Any other one ends the canary, and was not carried out."
         ),
         next=(
-            "`tagstream rollout verdict` says what is missing; where it is `wait`, see whether `tagstream rollout shadow` runs and people "
+            "`tagstream rollout status --verdict` says what is missing; where it is `wait`, see whether `tagstream rollout shadow` runs and people "
             "answer; where a change fails, the controller's log has the reason."
         ),
         board=BoardName.PEOPLE,
@@ -842,7 +842,7 @@ DRIFTS = (
             "under 0.1).{{ with printf \"topk(1, job_label:tagstream_prediction_drift:psi_term1h{job='%s'})\" $labels.job | query }} "
             'Most of it is the tag {{ . | first | label "label" }}.{{ end }}'
         ),
-        next="the drift event says what moved (words, labels, sources, example ids): `tagstream drift tail --from-beginning`.",
+        next="the drift event says what moved (words, labels, sources, example ids): `tagstream tail drift --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Drift of the label mix (PSI)",
         lines=(Line(LABEL_MIX.limit),),
@@ -861,7 +861,7 @@ DRIFTS = (
             'The confidence of {{ $labels.job }} is {{ $value | printf "%.2f" }} away from the reference over an hour (largest '
             "difference of the two distributions)."
         ),
-        next="the drift event says what moved: `tagstream drift tail --from-beginning`.",
+        next="the drift event says what moved: `tagstream tail drift --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Distances from the reference (KS)",
         lines=(Line(DISTANCES[CONFIDENCE].limit),),
@@ -880,7 +880,7 @@ DRIFTS = (
             'The energy of {{ $labels.job }} is {{ $value | printf "%.2f" }} away from the reference over an hour (largest difference '
             "of the two distributions)."
         ),
-        next="the drift event says what moved: `tagstream drift tail --from-beginning`.",
+        next="the drift event says what moved: `tagstream tail drift --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Distances from the reference (KS)",
         lines=(Line(DISTANCES[ENERGY].limit),),
@@ -899,7 +899,7 @@ DRIFTS = (
             'Tokens a word in {{ $labels.job }} are {{ $value | printf "%.2f" }} away from the reference over an hour: another '
             "language, markup or identifiers."
         ),
-        next="the drift event names the words: `tagstream drift tail --from-beginning`.",
+        next="the drift event names the words: `tagstream tail drift --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Distance of tokens per word (KS)",
         lines=(Line(DISTANCES[TOKENS_PER_WORD].limit),),
@@ -926,7 +926,7 @@ DRIFTS = (
         ),
         next=(
             "read some in `review` (reason out_of_distribution); the drift event says what moved: "
-            "`tagstream drift tail --from-beginning`."
+            "`tagstream tail drift --from-beginning`."
         ),
         board=BoardName.QUALITY,
         panel="Out-of-distribution share",
@@ -945,7 +945,7 @@ DRIFTS = (
             "{{ $value | humanizePercentage }} of the events of {{ $labels.job }} in an hour had a title alone, a fifth more than the "
             "reference."
         ),
-        next="find the producer; the drift event names sources and example ids: `tagstream drift tail --from-beginning`.",
+        next="find the producer; the drift event names sources and example ids: `tagstream tail drift --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Without a description",
         symptom=20,
@@ -966,7 +966,7 @@ DRIFTS = (
             "{{ $value | humanizePercentage }} of the events of {{ $labels.job }} in an hour come from no source in `known_sources`."
         ),
         next=(
-            "the drift event names the sources (`tagstream drift tail --from-beginning`); add those that are meant to be there."
+            "the drift event names the sources (`tagstream tail drift --from-beginning`); add those that are meant to be there."
         ),
         board=BoardName.QUALITY,
         panel="Unseen or missing sources",
@@ -981,7 +981,7 @@ DRIFTS = (
         expr=CHANGES.exceeded,
         summary="{{ $labels.signal }} jumped in at least one worker",
         says="A worker of {{ $labels.job }} saw the mean of {{ $labels.signal }} change at once within the last hour.",
-        next="the drift event has both means and example ids: `tagstream drift tail --from-beginning`.",
+        next="the drift event has both means and example ids: `tagstream tail drift --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Sudden changes (ADWIN)",
         symptom=100,
@@ -1009,7 +1009,7 @@ max by (job, signal) (
             "The last window of a worker of {{ $labels.job }} has {{ $labels.signal }} that the reference does not explain (score "
             '{{ $value | printf "%.2f" }}).'
         ),
-        next="the drift event names them, with shares and example ids: `tagstream drift tail --from-beginning`.",
+        next="the drift event names them, with shares and example ids: `tagstream tail drift --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Words of the last window",
         symptom=40,
@@ -1059,7 +1059,7 @@ sum by (job, instance) (tagstream_predictions_total)
             "{{ $value | humanizePercentage }} of the decisions of {{ $labels.job }} in an hour went to `review`, over 15 points more "
             "than in its reference."
         ),
-        next="the drift event says what moved: `tagstream drift tail --from-beginning`.",
+        next="the drift event says what moved: `tagstream tail drift --from-beginning`.",
         board=BoardName.REVIEW,
         panel="Review share and budget",
         symptom=90,

@@ -1,5 +1,5 @@
 """
-How well `tagstream model look` finds what was planted: wrong labels, and texts in other languages.
+How well `tagstream model train --dry-run` finds what was planted: wrong labels, and texts in other languages.
 
     python -m benchmarks.quality.own_rows
 

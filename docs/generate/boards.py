@@ -203,7 +203,7 @@ def _annotations() -> Iterator[Json]:
         "iconColor": "rgba(0, 211, 255, 1)",
     }
     yield _annotation("Deploys", _DEPLOYED, "blue", "new bundle {{version}}", "digest {{digest}}")
-    yield _annotation("Drift", _DRIFTED, "orange", "drift: {{kind}}", "tagstream drift tail shows the finding")
+    yield _annotation("Drift", _DRIFTED, "orange", "drift: {{kind}}", "tagstream tail drift shows the finding")
 
 
 def _annotation(name: str, expr: str, colour: str, title: str, content: str) -> Json:

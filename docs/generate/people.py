@@ -59,7 +59,7 @@ _RIGHT = (
     Panel(
         title="Champion and challenger",
         shows="Accuracy of what each of the two models of the newest canary published, in its epochs, with the ends of its 95 % interval.",
-        then="If the challenger's whole interval lies below the champion's, `tagstream rollout rollback`; while they overlap, wait for `tagstream rollout verdict`.",
+        then="If the challenger's whole interval lies below the champion's, `tagstream rollout rollback`; while they overlap, wait for `tagstream rollout status --verdict`.",
         unit="percentunit",
         queries=tuple(
             Query(
@@ -185,7 +185,7 @@ _CHALLENGER = (
     Panel(
         title="Verdict on the challenger",
         shows="The verdict of `tagstream rollout watch` while a challenger decides a share of the events: 1 for the one that holds.",
-        then="Run `tagstream rollout verdict`: it prints each gate, and what the verdict waits for.",
+        then="Run `tagstream rollout status --verdict`: it prints each gate, and what the verdict waits for.",
         unit="none",
         queries=(Query("max by (decision) (tagstream_controller_verdict)", "{{decision}}"),),
     ),

@@ -15,7 +15,7 @@ Every live figure is pooled over all workers and one hour; dashed lines are the 
 
 **Which words, sources and events are behind a change?** Metrics do not carry them. The drift events do:
 
-    tagstream drift tail
+    tagstream tail drift
 
 Each line has the `kind` (`change`, `words`, `labels`, `sources`), the window, the words, labels or sources that changed with
 their share now and in the reference, and up to ten `example_ids`; look those up in the topic `tagged`.
@@ -38,7 +38,7 @@ _LABELS = (
     Panel(
         title="How to read this board",
         shows="Explains where to find the words and example events behind a drift alarm.",
-        then="Run `tagstream drift tail` and read the last findings.",
+        then="Run `tagstream tail drift` and read the last findings.",
         kind="text",
         text=_HOW_TO_READ.strip(),
         width=12,
@@ -47,7 +47,7 @@ _LABELS = (
     Panel(
         title="Label mix and reference",
         shows="Share of each label among the decisions of one hour; dashed is its share in the bundle's reference. The ten largest of each.",
-        then="If a share moves, take its example ids from `tagstream drift tail` and check whether they come from one producer or all.",
+        then="If a share moves, take its example ids from `tagstream tail drift` and check whether they come from one producer or all.",
         unit="percentunit",
         queries=(
             Query(most(f"job_label:tagstream_predictions:share1h{{{ONE}}}"), "{{label}}"),
@@ -88,7 +88,7 @@ _CONFIDENCE = (
     Panel(
         title="Confidence over time",
         shows="Distribution of the calibrated confidence over time, for the chosen labels. Darker means more decisions.",
-        then="If the dark band sinks, inputs have become harder: read the words in `tagstream drift tail`.",
+        then="If the dark band sinks, inputs have become harder: read the words in `tagstream tail drift`.",
         kind="heatmap",
         unit="percentunit",
         queries=(Query(f"sum by (le) (increase(tagstream_confidence_ratio_bucket{{{ONE}}}[$__rate_interval]))", "{{le}}"),),
@@ -111,7 +111,7 @@ _CONFIDENCE = (
             "Widest gap between the live and the reference curve, of confidence and of energy, over one hour. 0: the distributions are "
             "the same; 1: they do not overlap. It is taken at the bucket edges, so the true distance is at least this."
         ),
-        then="Above 0.1, look at the curves for the direction and at `tagstream drift tail` for the new words.",
+        then="Above 0.1, look at the curves for the direction and at `tagstream tail drift` for the new words.",
         unit="short",
         queries=(
             Query(f"{CONFIDENCE.distance}{{{JOB}}}", "confidence"),
@@ -130,7 +130,7 @@ _CONFIDENCE = (
     Panel(
         title="Estimated accuracy by predicted label",
         shows="Mean calibrated confidence of one hour, by predicted label, the ten lowest. It, too, is blind to labels that change meaning.",
-        then="Take the example ids of the lowest label from `tagstream drift tail` and read those events.",
+        then="Take the example ids of the lowest label from `tagstream tail drift` and read those events.",
         unit="percentunit",
         queries=(Query(least(f"job_label:tagstream_accuracy_estimate:cbpe1h{{{ONE}}}"), "{{label}}"),),
         low=None,
@@ -160,7 +160,7 @@ _INPUTS = (
     Panel(
         title="Energy and reference",
         shows="Share of decisions with at most this energy, of one hour and of the reference. A higher energy means a less familiar text.",
-        then="If the live curve is to the right of the reference, read the new words in `tagstream drift tail`.",
+        then="If the live curve is to the right of the reference, read the new words in `tagstream tail drift`.",
         kind="trend",
         unit="percentunit",
         queries=against_reference(ENERGY),
@@ -184,7 +184,7 @@ _INPUTS = (
     Panel(
         title="Unseen or missing sources",
         shows="Share of events of one hour whose source is not in the setting `known_sources`.",
-        then="Above 10 %, find the name with `tagstream drift tail`; if it is expected, add it to `known_sources`.",
+        then="Above 10 %, find the name with `tagstream tail drift`; if it is expected, add it to `known_sources`.",
         unit="percentunit",
         queries=(Query(f"job:tagstream_unseen_source:ratio1h{{{JOB}}}", "unseen or missing"),),
     ),
@@ -237,14 +237,14 @@ _INPUTS = (
     Panel(
         title="Distance of tokens per word (KS)",
         shows="Widest gap between the live and the reference curve of tokens per word, over one hour.",
-        then="Above 0.15 the language or the format has changed: read the words in `tagstream drift tail`.",
+        then="Above 0.15 the language or the format has changed: read the words in `tagstream tail drift`.",
         unit="short",
         queries=(Query(f"{TOKENS_PER_WORD.distance}{{{JOB}}}", "tokens per word"),),
     ),
     Panel(
         title="Tokens per word and reference",
         shows="Share of decisions with at most this many tokens per word, of one hour and of the reference.",
-        then="If the live curve is to the right, find the source or language behind it with `tagstream drift tail`.",
+        then="If the live curve is to the right, find the source or language behind it with `tagstream tail drift`.",
         kind="trend",
         unit="percentunit",
         queries=against_reference(TOKENS_PER_WORD),
@@ -275,7 +275,7 @@ _MOVED = (
             "The largest likelihood-ratio z of a word in the last evaluated window, over all workers: "
             "how unlikely the share of the most changed word is, given its share in the reference."
         ),
-        then="If it jumps, read the words in `tagstream drift tail`: they show the new topic.",
+        then="If it jumps, read the words in `tagstream tail drift`: they show the new topic.",
         unit="short",
         queries=(
             Query(f'max(tagstream_drift_score{{{JOB}, signal="words"}})', "words"),
@@ -300,7 +300,7 @@ _MOVED = (
     Panel(
         title="Findings",
         shows="Drift events published to the topic `drift` within one hour, by kind, and those that could not be published.",
-        then="Read them with `tagstream drift tail`; for those not published, the worker's log has the kind and the reason.",
+        then="Read them with `tagstream tail drift`; for those not published, the worker's log has the kind and the reason.",
         unit="none",
         queries=(
             Query(f"sum by (kind) (increase(tagstream_drift_findings_total{{{JOB}}}[1h]))", "{{kind}}"),

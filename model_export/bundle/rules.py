@@ -107,7 +107,7 @@ class RulesClassifier:
         parts += [f"{few(silent, 5)} of the bundle {of} {'has' if len(silent) == 1 else 'have'} no rules"] if silent else []
         msg = (
             f"the rules in {self.path} do not fit: {'; '.join(parts)}. A guess would be a tag that nobody here knows. Next: "
-            f"`tagstream model rules {of} > rules.toml` writes a file to fill in, and TAGSTREAM_RULES=rules.toml puts it to use."
+            f"`tagstream model inspect {of} --draft-rules > rules.toml` writes a file to fill in, and TAGSTREAM_RULES=rules.toml puts it to use."
         )
         raise RulesError(msg)
 
@@ -157,7 +157,7 @@ def draft(labels: Sequence[str]) -> str:
 
 def _refused(path: Path, fault: str) -> RulesError:
     return RulesError(
-        f"{path} holds no keyword rules: {fault}. Next: compare it with `tagstream model rules`, which writes an empty one."
+        f"{path} holds no keyword rules: {fault}. Next: compare it with `tagstream model inspect --draft-rules`, which writes an empty one."
     )
 
 

@@ -88,12 +88,10 @@ def read_signature(bundle: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        msg = (
-            f"the signature {place} cannot be read ({_words(error)}). Next: sign the bundle again, with `tagstream model sign`."
-        )
+        msg = f"the signature {place} cannot be read ({_words(error)}). Next: sign the bundle again, with `tagstream model verify --sign`."
         raise SignatureError(msg) from error
     if len(found) > MAX_BYTES:
-        msg = f"{place} is no signature: it has more than {MAX_BYTES} bytes. Next: sign the bundle again, with `tagstream model sign`."
+        msg = f"{place} is no signature: it has more than {MAX_BYTES} bytes. Next: sign the bundle again, with `tagstream model verify --sign`."
         raise SignatureError(msg)
     return found
 
@@ -133,7 +131,7 @@ def require_signed(bundle: Bundle, signature: bytes | None, keys: Sequence[Path]
     if signature is None:
         msg = (
             f"bundle {bundle.digest[:12]} is refused: it is not signed, and only signed bundles are taken (rollout.bundle_keys). "
-            "Next: sign it with `tagstream model sign BUNDLE --key FILE`, and store it again."
+            "Next: sign it with `tagstream model verify BUNDLE --sign FILE`, and store it again."
         )
         raise SignatureError(msg)
     library = _library("verifying")
@@ -159,7 +157,7 @@ def require_signed(bundle: Bundle, signature: bytes | None, keys: Sequence[Path]
             failures.append(f"{key.name}: it is the signature of another manifest")
     msg = (
         f"bundle {bundle.digest[:12]} is refused: no trusted key has signed it ({'; '.join(failures)}). Next: ask who made it for the key, "
-        "or sign it with `tagstream model sign`."
+        "or sign it with `tagstream model verify --sign`."
     )
     raise SignatureError(msg)
 

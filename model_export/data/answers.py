@@ -1,4 +1,4 @@
-"""Rows to train on that people's answers gave: the file that `tagstream review export --form rows` writes."""
+"""Rows to train on that people's answers gave: the file that `tagstream review --export FILE --form rows` writes."""
 
 import hashlib
 from pathlib import Path
@@ -48,7 +48,7 @@ def read_lines(path: Path) -> list[tuple[int, AnswerLine]]:
     try:
         raw = read_whole(path)
     except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}. Next: give a file that `tagstream review export --form rows` wrote."
+        msg = f"{path} cannot be read: {error.strerror}. Next: give a file that `tagstream review --export FILE --form rows` wrote."
         raise DataError(msg) from error
     lines = [(number, _line(line, f"{path}:{number}")) for number, line in enumerate(raw.splitlines(), start=1) if line.strip()]
     if not lines:
@@ -79,7 +79,7 @@ def _line(raw: bytes, where: str) -> AnswerLine:
     try:
         line = msgspec.json.decode(raw, type=AnswerLine)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"{where} is no row: {error}. Next: write the file with `tagstream review export --form rows`."
+        msg = f"{where} is no row: {error}. Next: write the file with `tagstream review --export FILE --form rows`."
         raise DataError(msg) from error
     if not (line.title.strip() and line.tag.strip()):
         msg = f"{where} is no row: its title or its tag is empty. Next: leave the line out."

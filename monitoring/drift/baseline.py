@@ -1,7 +1,7 @@
 """The baseline: counts of the stream's decisions in a healthy time. Windows and the live figures are compared with it.
 
 It is learned from the first healthy windows of the group (`tagstream.monitoring.drift.learning`), or comes from a file made by
-`tagstream model reference`. The rows that a bundle was calibrated on cannot replace it, because a live stream has other
+`tagstream drift --from`. The rows that a bundle was calibrated on cannot replace it, because a live stream has other
 words, other producers and texts that are harder or easier for the model.
 """
 
@@ -226,7 +226,7 @@ def read(path: Path) -> Baseline:
 
 def _refused(path: Path, why: str) -> BaselineError:
     return BaselineError(
-        f"{path} is no drift reference: {why}. Next: make one with `tagstream model reference FILE --out {path}`, or unset "
+        f"{path} is no drift reference: {why}. Next: make one with `tagstream drift --from FILE --out {path}`, or unset "
         f"TAGSTREAM_DRIFT_REFERENCE to let the group learn from its own first windows."
     )
 

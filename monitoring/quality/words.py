@@ -113,7 +113,7 @@ def _arms(report: QualityReport) -> tuple[QualityTable, ...]:
             "Champion and challenger over both doors",
             report.arms,
             [arm.model for arm in report.arms],
-            "These are the same epochs. Intervals that overlap do not say which is better: tagstream rollout verdict does, by events that both have decided.",
+            "These are the same epochs. Intervals that overlap do not say which is better: tagstream rollout status --verdict does, by events that both have decided.",
         ),
     )
 

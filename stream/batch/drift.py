@@ -1,4 +1,4 @@
-"""`tagstream model reference`: a drift reference, and drift thresholds, from a file of past events."""
+"""`tagstream drift --from`: a drift reference, and drift thresholds, from a file of past events."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -97,7 +97,7 @@ def _show_thresholds(found: Sequence[Calibrated], *, events: int, run_events: in
     for row in found:
         console.talk(_row(row))
     lines = {row.setting: row.threshold for row in found}
-    console.show(f"# tagstream model reference: {events} events, one false alarm of a detector in {run_events} or more")
+    console.show(f"# tagstream drift --from: {events} events, one false alarm of a detector in {run_events} or more")
     for setting, threshold in lines.items():
         console.show(f"{setting} = {threshold!r}")
     missed = [row.detector for row in found if not row.reached]

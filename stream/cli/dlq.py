@@ -1,12 +1,13 @@
 """`tagstream dlq`: look at dead letters, and send them again."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail
-from tagstream.stream.cli.options import Brokers, ContentTopic, Json, of_content, settings
+from tagstream.stream.cli.options import Brokers, ContentTopic, Json, of_content, settings, verb
 
 if TYPE_CHECKING:
     from tagstream.stream.contract.dead_letter import DeadLetter
@@ -15,34 +16,76 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at dead letters, correct them, and send them again.", no_args_is_help=True, rich_markup_mode=None)
 
-Code = Annotated[str | None, typer.Option(help="Only dead letters with this code, as `list` prints it.")]
-StageOption = Annotated[
-    str | None, typer.Option("--stage", help="Only dead letters of this stage: decode, validate, infer, produce.")
-]
-Since = Annotated[
-    str | None, typer.Option(help="Only dead letters since then: 90s, 15m, 2h, 7d ago, or an RFC 3339 time.", metavar="WHEN")
-]
-Partition = Annotated[int | None, typer.Option(help="Only this partition of the dead letters' topic.", min=0)]
-MaxLetters = Annotated[int | None, typer.Option("--max", help="At most so many dead letters, by partition and offset.", min=1)]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterFilters:
+    """The options that say which dead letters are meant."""
+
+    code: Annotated[str | None, typer.Option(help="Only dead letters with this code, as `list` prints it.")] = None
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="Only dead letters of this stage: decode, validate, infer, produce.")
+    ] = None
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only dead letters since then: 90s, 15m, 2h, 7d ago, or an RFC 3339 time.", metavar="WHEN"),
+    ] = None
+    partition: Annotated[int | None, typer.Option(help="Only this partition of the dead letters' topic.", min=0)] = None
+    max: Annotated[int | None, typer.Option(help="At most so many dead letters, by partition and offset.", min=1)] = None
+
+    def selection(self, places: Sequence[str] = ()) -> "Selection":
+        """
+        The dead letters that pass them; of these places alone, where some are given.
+
+        Raises:
+            DeadLetterArgumentError: A code, a stage, a time or a place is wrong.
+        """
+        import time
+
+        from tagstream.stream.dead_letters import selection
+
+        selection.check_filters(code=self.code, stage=self.stage)
+        return selection.Selection(
+            code=self.code,
+            stage=self.stage,
+            since_ms=None if self.since is None else selection.since_ms(self.since, int(time.time() * 1000)),
+            partition=self.partition,
+            most=self.max,
+            places=tuple(selection.place(text) for text in places),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """The options of `tagstream dlq list`."""
+
+    brokers: Brokers = None
+    filters: LetterFilters = field(default_factory=LetterFilters)
+    count: Annotated[bool, typer.Option("--count", help="Print only the number of each code.")] = False
+    events: Annotated[
+        bool, typer.Option("--events", help="Write only the events of one topic, one a line: to correct, and to `send`.")
+    ] = False
+    topic: ContentTopic = None
+    json: Json = False
 
 
 @app.command("list")
-def list_letters(
-    brokers: Brokers = None,
-    code: Code = None,
-    stage: StageOption = None,
-    since: Since = None,
-    partition: Partition = None,
-    max_letters: MaxLetters = None,
-    count: Annotated[bool, typer.Option("--count", help="Print only the number of each code.")] = False,
-    json: Json = False,
-) -> None:
-    """List dead letters: place, origin and reason, without their text."""
-    chosen = settings(brokers=brokers)
+@verb(ListOptions)
+def list_letters(options: ListOptions) -> None:
+    """List dead letters: place, origin and reason, without their text; or with --events the events themselves."""
+    if options.events and (options.count or options.json):
+        fail("--events writes the events alone. Next: leave out --count and --json, or --events.", EXIT_USAGE)
+    if options.topic is not None and not options.events:
+        fail("--topic names the topic of --events. Next: give --events, or leave --topic out.", EXIT_USAGE)
+    chosen = settings(brokers=options.brokers)
+    if options.events:
+        chosen = of_content(chosen, options.topic)
     from tagstream.stream.dead_letters import selection, show
 
-    found = selection.select(chosen, _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters))
-    (show.print_counts if count else show.print_list)(found, as_json=json)
+    found = selection.select(chosen, options.filters.selection())
+    if options.events:
+        show.print_events(found, content=chosen.topics.content)
+    else:
+        (show.print_counts if options.count else show.print_list)(found, as_json=options.json)
 
 
 @app.command("show")
@@ -61,100 +104,64 @@ def show_letter(
     show.print_letter(selection.at(chosen, selection.place(where)), raw=raw, as_json=json)
 
 
-@app.command("export")
-def export_letters(
-    brokers: Brokers = None,
-    code: Code = None,
-    stage: StageOption = None,
-    since: Since = None,
-    partition: Partition = None,
-    max_letters: MaxLetters = None,
-    topic: ContentTopic = None,
-) -> None:
-    """
-    Write events to correct: one a line, for `send`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """The options of `tagstream dlq replay`."""
 
-    Each line is the event of a dead letter of one topic of events. The dead letters stay where they are.
-    """
-    chosen = of_content(settings(brokers=brokers), topic)
-    from tagstream.stream.dead_letters import selection, show
-
-    found = selection.select(chosen, _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters))
-    show.print_events(found, content=chosen.topics.content)
-
-
-@app.command("replay")
-def replay_letters(
     where: Annotated[
         list[str] | None,
         typer.Argument(
             help="Places of dead letters; unless given, all that pass the filters.", metavar="[PARTITION/OFFSET]..."
         ),
-    ] = None,
-    brokers: Brokers = None,
+    ] = None
+    brokers: Brokers = None
     to: Annotated[
         str | None,
         typer.Option(help="Topic to send to; unless given, each goes to the topic that it came from.", metavar="TOPIC"),
-    ] = None,
-    code: Code = None,
-    stage: StageOption = None,
-    since: Since = None,
-    partition: Partition = None,
-    max_letters: MaxLetters = None,
-    most_replays: Annotated[int, typer.Option(help="Refuse a dead letter that was replayed so often.", min=1, max=9999)] = 3,
-    again: Annotated[
-        bool, typer.Option("--again", help="Send dead letters again that were replayed before; needs places.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the dead letters that would be sent, and send none.")
-    ] = False,
-    json: Json = False,
-) -> None:
+    ] = None
+    filters: LetterFilters = field(default_factory=LetterFilters)
+    most_replays: Annotated[int, typer.Option(help="Refuse a dead letter that was replayed so often.", min=1, max=9999)] = 3
+    again: Annotated[bool, typer.Option("--again", help="Send dead letters again that were replayed before; needs places.")] = (
+        False
+    )
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the dead letters that would be sent, and send none.")] = False
+    json: Json = False
+
+
+@app.command("replay")
+@verb(ReplayOptions)
+def replay_letters(options: ReplayOptions) -> None:
     """Send dead letters again; those that an earlier replay sent are left out."""
-    chosen = settings(brokers=brokers)
+    chosen = settings(brokers=options.brokers)
     from tagstream.stream.dead_letters import replay, show
     from tagstream.stream.terminal import console
 
-    selection = _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters, places=where or ())
-    if again and not selection.places:
+    selection = options.filters.selection(options.where or ())
+    if options.again and not selection.places:
         fail(
             "--again would replay everything a second time. Next: name the places, as `tagstream dlq list` prints them.",
             EXIT_USAGE,
         )
     # A real replay has its report as its JSON, a dry run its records.
-    is_listed = dry_run or not json
+    is_listed = options.dry_run or not options.json
     with console.progress("replaying", shown=not (is_listed and console.out.is_terminal)) as advance:
 
         def sent(letter: "DeadLetter", record: "Record") -> None:
             advance()
             if is_listed:
-                show.print_sent(letter, record, as_json=json)
+                show.print_sent(letter, record, as_json=options.json)
 
         plan = replay.ReplayPlan(
             selection=selection,
-            to=None if to is None else replay.topic_named(chosen, to),
-            most_replays=most_replays,
-            again=again,
-            dry_run=dry_run,
+            to=None if options.to is None else replay.topic_named(chosen, options.to),
+            most_replays=options.most_replays,
+            again=options.again,
+            dry_run=options.dry_run,
             sent=sent,
             refused=show.refused,
         )
         reports = replay.replay(chosen, plan)
     for report in reports:
-        show.print_report(report, dry_run=dry_run, as_json=json)
+        show.print_report(report, dry_run=options.dry_run, as_json=options.json)
     if any(report.refusals for report in reports):
         raise typer.Exit(EXIT_FAILED)
-
-
-def _selection(*, since: str | None, places: Sequence[str] = (), **filters: Any) -> "Selection":
-    import time
-
-    from tagstream.stream.dead_letters import selection
-
-    selection.check_filters(code=filters["code"], stage=filters["stage"])
-    now_ms = int(time.time() * 1000)
-    return selection.Selection(
-        since_ms=None if since is None else selection.since_ms(since, now_ms),
-        places=tuple(selection.place(text) for text in places),
-        **filters,
-    )

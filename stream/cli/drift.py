@@ -1,45 +1,81 @@
-"""`tagstream drift`: what the group has learned of its stream, and the findings as they come."""
+"""`tagstream drift`: what is ordinary on a stream, as its group learned it or as a file of events has it."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli.options import Brokers, BundleFolder, Idle, Json, settings
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.options import Brokers, BundleFolder, given_of, not_empty, path, settings, verb
 
-app = typer.Typer(help="Learn what is ordinary; show drift findings.", no_args_is_help=True, rich_markup_mode=None)
-
-
-@app.command("confirm")
-def confirm(brokers: Brokers = None, bundle: BundleFolder = None) -> None:
-    """
-    Compare from now on with what the group has learned of its stream so far.
-
-    Without it the group learns until its time is over (drift_learning_seconds).
-    """
-    from tagstream.stream.cli.show import learned
-
-    learned.confirm(settings(brokers=brokers, bundle=bundle))
+# Marks an option that belongs to --from.
+FILE = "file"
 
 
-@app.command("learn")
-def learn(brokers: Brokers = None, bundle: BundleFolder = None) -> None:
-    """Let the group learn anew what is ordinary, after a lasting change that is wanted."""
-    from tagstream.stream.cli.show import learned
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftOptions:
+    """The options of `tagstream drift`."""
 
-    learned.learn(settings(brokers=brokers, bundle=bundle))
-
-
-@app.command("tail")
-def tail(
-    brokers: Brokers = None,
-    json: Json = False,
-    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest finding.")] = False,
-    max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many findings.", min=1)] = None,
-    idle: Idle = None,
-) -> None:
-    """Show drift findings as they come, each with events to look at."""
-    from tagstream.stream.cli.show import findings
-
-    findings.follow(
-        settings(brokers=brokers), as_json=json, from_beginning=from_beginning, max_records=max_records, idle_seconds=idle
+    confirm: Annotated[
+        bool,
+        typer.Option(
+            "--confirm",
+            help="Compare from now on with what the group has learned so far, before drift_learning_seconds are over.",
+        ),
+    ] = False
+    learn: Annotated[bool, typer.Option("--learn", help="Let the group learn anew, after a lasting change that is wanted.")] = (
+        False
     )
+    events: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Make a reference of events of a healthy time: JSON Lines of events, tagged or review records; - for standard input.",
+            metavar="FILE|-",
+            callback=not_empty,
+        ),
+    ] = None
+    out: Annotated[
+        Path | None, FILE, typer.Option(help="Of --from: file to write the reference to.", metavar="FILE", parser=path)
+    ] = None
+    allow_few: Annotated[bool, FILE, typer.Option("--allow-few", help="Of --from: accept fewer than 5,000 events.")] = False
+    run: Annotated[
+        int | None,
+        FILE,
+        typer.Option(
+            help="Of --from: print drift thresholds too, as lines for tagstream.toml: at most one false alarm of a detector in so many events.",
+            min=1000,
+            max=1_000_000,
+        ),
+    ] = None
+    brokers: Brokers = None
+    bundle: BundleFolder = None
+
+
+@verb(DriftOptions)
+def drift(options: DriftOptions) -> None:
+    """
+    Say what is ordinary on the stream: learn it anew, confirm what is learned, or take it from a file of events.
+
+    `tagstream tail drift` shows what has moved. Without this verb the group learns until its time is over (drift_learning_seconds).
+    """
+    if sum((options.confirm, options.learn, options.events is not None)) != 1:
+        fail(
+            "`drift` says what is ordinary, in one way. Next: give --confirm, --learn or --from FILE, one of them; `tagstream tail drift` shows what moved.",
+            EXIT_USAGE,
+        )
+    wrong = given_of(options, FILE) if options.events is None else []
+    if wrong:
+        fail(f"{', '.join(wrong)}: only for a reference of a file. Next: give --from FILE, or leave it out.", EXIT_USAGE)
+    chosen = settings(brokers=options.brokers, bundle=options.bundle)
+    if options.events is not None:
+        if options.out is None:
+            fail("--from makes a file. Next: name it by --out FILE.", EXIT_USAGE)
+        from tagstream.stream.batch.drift import reference
+
+        reference(chosen, options.events, out=options.out, allow_few=options.allow_few, run_events=options.run)
+        return
+    from tagstream.stream.cli.show import learned
+
+    (learned.confirm if options.confirm else learned.learn)(chosen)

@@ -25,7 +25,7 @@ VERBS = {
     },
     "Run the stream": {
         "worker": f"{_CLI}worker:worker",
-        "review": f"{_CLI}people.review:app",
+        "review": f"{_CLI}people.review:review",
         "serve": f"{_CLI}doors.serve:serve",
         "tags": f"{_CLI}doors.tags:tags",
         "rollout": f"{_CLI}rollout:app",
@@ -38,7 +38,7 @@ VERBS = {
     "See how it goes": {
         "top": f"{_CLI}worker:top",
         "quality": f"{_CLI}people.quality:quality",
-        "drift": f"{_CLI}drift:app",
+        "drift": f"{_CLI}drift:drift",
     },
     "One event": {
         "lookup": f"{_CLI}people.lookup:lookup",

@@ -207,18 +207,6 @@ def canary(
     shown.begun(_changed(begun))
 
 
-@app.command("verdict")
-def verdict(brokers: Brokers = None, json: Json = False) -> None:
-    """Judge the challenger by what the topics say now: people's answers on what the two models disagree about, and the rest of the gates."""
-    import asyncio
-
-    from tagstream.stream.cli.show import rollout as shown
-    from tagstream.stream.rollout.watch import Watch
-
-    known = settings(brokers=brokers)
-    shown.verdict(known, asyncio.run(Watch(known).look()), as_json=json)
-
-
 @app.command("watch")
 def watch(
     brokers: Brokers = None,
@@ -276,14 +264,30 @@ def finish(brokers: Brokers = None) -> None:
 
 
 @app.command("status")
-def status(brokers: Brokers = None, json: Json = False) -> None:
-    """Show which model decides, what is planned, and what each worker says of it."""
+def status(
+    brokers: Brokers = None,
+    verdict: Annotated[
+        bool,
+        typer.Option(
+            "--verdict",
+            help="Judge the challenger by what the topics say now: people's answers on what the two models disagree about, and the other gates.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show which model decides, what is planned, and what each worker says of it; or with --verdict how a challenger stands."""
     import asyncio
 
     from tagstream.stream.cli.show import rollout as shown
-    from tagstream.stream.rollout.standing import standing_of
 
     known = settings(brokers=brokers)
+    if verdict:
+        from tagstream.stream.rollout.watch import Watch
+
+        shown.verdict(known, asyncio.run(Watch(known).look()), as_json=json)
+        return
+    from tagstream.stream.rollout.standing import standing_of
+
     shown.standing(known, asyncio.run(standing_of(known)), as_json=json)
 
 

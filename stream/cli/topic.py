@@ -90,7 +90,9 @@ def send(
 
 
 def tail(
-    topic: Annotated[str, typer.Argument(help="content, tagged, review, dlq, ... or any topic's name.", callback=not_empty)],
+    topic: Annotated[
+        str, typer.Argument(help="content, tagged, review, dlq, drift, ... or any topic's name.", callback=not_empty)
+    ],
     brokers: Brokers = None,
     json: Json = False,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest record.")] = False,

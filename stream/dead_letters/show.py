@@ -226,7 +226,7 @@ def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
         codes = ", ".join(f"{count} {code}" for code, count in report.hopeless.most_common())
         parts.append(
             f"{report.hopeless.total()} of them become the same dead letter again, since their own bytes are at fault, or the pointers of fields.* and contents "
-            f"({codes}). Next: correct the pointers, or the events, with `tagstream dlq export`"
+            f"({codes}). Next: correct the pointers, or the events, with `tagstream dlq list --events`"
         )
     if report.already:
         parts.append(f"{report.already} had been replayed before")

@@ -42,7 +42,7 @@ def print_summary(console: Console, account: Account, disorder: Sequence[str]) -
         console.print(block)
         console.print()
     if account.findings:
-        console.print(Text("what moved, by tagstream drift tail", style="bold"))
+        console.print(Text("what moved, by tagstream tail drift", style="bold"))
         for one in account.findings:
             console.print(Text(f" {visible(what_moved(one), limit=400)}"), soft_wrap=True, highlight=False)
         console.print()

@@ -66,7 +66,7 @@ class StartupLines:
         there = f"TAGSTREAM_BROKERS={settings.brokers}"
         self.tell("follow", f"{there} {tagstream} tail {settings.topics.review}")
         findings = "" if settings.topics.drift == "drift" else f" TAGSTREAM_TOPICS__DRIFT={settings.topics.drift}"
-        self.tell("", f"{there}{findings} {tagstream} drift tail --from-beginning")
+        self.tell("", f"{there}{findings} {tagstream} tail drift --from-beginning")
         self.tell("", f"{tagstream} top {worker.removeprefix('http://')}")
 
     @contextmanager

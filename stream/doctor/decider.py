@@ -121,7 +121,7 @@ def drift_reference(settings: Settings) -> CheckFinding:
         check="drift",
         status=Status.WARN,
         detail=f"{detail}, {other}: the difference between the two looks like drift",
-        fix=f"make one with this bundle: tagstream model reference FILE --out {path}",
+        fix=f"make one with this bundle: tagstream drift --from FILE --out {path}",
     )
 
 

@@ -109,8 +109,8 @@ def rights(settings: Settings, role: Role) -> list[Right]:
             found = [*_topics(_READ, *read), *_topics(_WRITE, topics.reviewed, topics.reports)]
         case Role.OPERATOR:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,))
-            # A replay writes dead letters to `content` or `reviewed` again, and a note of each to its topic. `drift confirm` and
-            # `drift learn` write to `references`.
+            # A replay writes dead letters to `content` or `reviewed` again, and a note of each to its topic. `drift --confirm` and
+            # `drift --learn` write to `references`.
             found = [
                 *_topics(_READ, *every, settings.rollout.topic, settings.rollout.workers_topic),
                 group,

@@ -188,7 +188,7 @@ class Settings(BaseSettings):
         json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_WINDOW_EVENTS}},
     )
     drift_reference: Path | None = Field(
-        default=None, description="file made by `tagstream model reference`; unset: the group learns from its own first windows"
+        default=None, description="file made by `tagstream drift --from`; unset: the group learns from its own first windows"
     )
     drift_reference_windows: int = Field(
         default=5, ge=1, le=1000, description="first windows of the group that are its reference if drift_reference is unset"

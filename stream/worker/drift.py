@@ -218,7 +218,7 @@ class DriftObserver:
         self._baseline = baseline
         self._recorder.drift_reference(self._reference())
         if baseline is None:
-            log.info("drift_learning", why="a person asked for it: tagstream drift learn")
+            log.info("drift_learning", why="a person asked for it: tagstream drift --learn")
         else:
             log.info("drift_reference_learned", source="the first healthy windows of the group", events=baseline.events)
 

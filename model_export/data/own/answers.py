@@ -47,7 +47,7 @@ class Answered:
 
 def read(path: Path) -> OwnRows:
     """
-    The answers in a file of `tagstream review export --form rows`, each with its line.
+    The answers in a file of `tagstream review --export FILE --form rows`, each with its line.
 
     Raises:
         DataError: The file cannot be read or is empty, or a line is no row; the message names the line.

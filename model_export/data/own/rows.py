@@ -39,7 +39,7 @@ class OwnRow:
 
     @property
     def is_off_subject(self) -> bool:
-        """A person said that it has none of the labels, as `tagstream review export` writes it."""
+        """A person said that it has none of the labels, as `tagstream review --export` writes it."""
         return self.row.tag == OFF_SUBJECT
 
 

@@ -33,7 +33,7 @@ MultilabelOption = Annotated[
 Answers = Annotated[
     Path | None,
     typer.Option(
-        help="Learn from people's answers too: a file of `tagstream review export --form rows`.",
+        help="Learn from people's answers too: a file of `tagstream review --export FILE --form rows`.",
         metavar="FILE",
         parser=path,
     ),

@@ -1,4 +1,4 @@
-"""Verbs that make a bundle of a network that exists: `tagstream model export`, `refit`, `calibrate` and `adapt`."""
+"""Verbs that make a bundle of a network that exists: `tagstream model export`, `calibrate` and `adapt`."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,17 +9,14 @@ import typer
 from tagstream.monitoring.vocabulary import MOST_WINDOWS
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.models.options import (
-    Answers,
     BundleArgument,
     ColumnOptions,
     DataFolder,
-    Layers,
-    MultilabelOption,
     NameOptions,
     OutFolder,
     PromiseOptions,
 )
-from tagstream.stream.cli.options import Brokers, BundleFolder, Json, finite, not_empty, path, settings, verb
+from tagstream.stream.cli.options import Brokers, Json, finite, not_empty, path, settings, verb
 from tagstream.stream.terminal import console
 from tagstream.stream.terminal.text import counted
 
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from tagstream.model_export.data.own.read import OwnColumns
     from tagstream.model_export.data.splits import Splits
     from tagstream.model_export.make.steps import Made
-    from tagstream.model_export.make.strangers import Strangers
     from tagstream.stream.settings.settings import Settings
 
 # Where answers come from, beside a file.
@@ -75,88 +71,6 @@ def export(options: ExportOptions) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefitOptions:
-    """The options of `tagstream model refit`."""
-
-    folder: OutFolder
-    data: DataFolder = None
-    bundle: BundleFolder = None
-    promise: PromiseOptions = field(default_factory=PromiseOptions)
-    multilabel: MultilabelOption = False
-    keep_head: Annotated[bool, typer.Option("--keep-head", help="Keep the head too, and fit only the n-grams.")] = False
-    tune: Annotated[
-        bool, typer.Option("--tune", help="Tune the encoder too, on the real titles that TAGSTREAM_REAL names: half an hour.")
-    ] = False
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(help="Of --tune: keep the tuned network in this file.", metavar="FILE", parser=path),
-    ] = None
-    layers: Layers = None
-    answers: Answers = None
-    named: NameOptions = field(default_factory=NameOptions)
-
-
-@verb(RefitOptions)
-def refit(options: RefitOptions) -> None:
-    """
-    Make a bundle with the encoder of another one and a new head. Needs the extra `export`.
-
-    Head and n-grams are fitted to the labelled rows of today. With --tune the encoder learns real titles, and is held to what it
-    says of the other rows.
-    """
-    from tagstream.model_export.bundle import bundle
-    from tagstream.stream.cli.models import needs
-
-    chosen = settings(data=options.data, bundle=options.bundle)
-    if options.tune and options.keep_head:
-        fail("--tune changes the head with the encoder. Next: leave out --keep-head.", EXIT_USAGE)
-    if options.checkpoint is not None and not options.tune:
-        fail("--checkpoint keeps the network that --tune tunes. Next: give --tune, or leave it out.", EXIT_USAGE)
-    if options.layers is not None and not options.tune:
-        fail("without --tune the encoder keeps its layers. Next: give --tune, or leave out --layers.", EXIT_USAGE)
-    if options.tune and chosen.real is None:
-        fail("there is nothing new to learn: TAGSTREAM_REAL names no folder with real titles. Next: name it.", EXIT_USAGE)
-    kept = bundle.read(chosen.bundle)
-    needs.note_replaced(options.folder)
-    needs.require_export(level="info")
-    from tagstream.model_export.data import splits
-    from tagstream.model_export.make import recipe, steps
-
-    rows = splits.load(needs.data_folder(chosen), answers_file=options.answers, real_folder=chosen.real)
-    promise, multilabel, gate = options.promise.asked(), options.multilabel, _new_gate(kept, rows, chosen.real)
-    of = (
-        recipe.tuned_further(
-            kept,
-            rows,
-            promise,
-            layers=options.layers,
-            checkpoint=options.checkpoint,
-            multilabel=multilabel,
-            strangers=gate,
-        )
-        if options.tune
-        else recipe.refitted(kept, rows, promise, keep_head=options.keep_head, multilabel=multilabel, strangers=gate)
-    )
-    console.show(steps.make(options.folder, options.named.on(of)).as_text())
-
-
-def _new_gate(kept: "Bundle", rows: "Splits", real: Path | None) -> "Strangers | None":
-    """
-    The texts that a new gate learns from; none where the bundle has a gate that knows more than the project's own texts could teach.
-
-    Args:
-        kept: The bundle whose encoder stays.
-        rows: The project's own rows.
-        real: The folder with real texts, if there is one.
-    """
-    from tagstream.model_export.bundle.model import limits_in
-    from tagstream.model_export.make import strangers
-
-    has_one = limits_in(kept.manifest.reference).strangeness is not None
-    return None if real is None and has_one else strangers.of_shipped(rows, real)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrateOptions:
     """The options of `tagstream model calibrate`."""
 
@@ -167,7 +81,7 @@ class CalibrateOptions:
     reviewed: Annotated[
         str | None,
         typer.Option(
-            help="Earn the thresholds from people's answers: a file of `tagstream review export`, or `topic`.",
+            help="Earn the thresholds from people's answers: a file of `tagstream review --export`, or `topic`.",
             metavar="FILE|topic",
             parser=not_empty,
         ),

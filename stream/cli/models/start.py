@@ -79,7 +79,7 @@ def start(options: StartOptions) -> None:
                 "it publishes nothing, since no answer has certified a label: all events go to people, each with a suggestion",
                 f"next: tagstream worker --bundle {options.out}",
                 "      tagstream review                                            answer sixty or so; the most informative come first",
-                "      tagstream review export --form rows --out answers.jsonl",
+                "      tagstream review --export answers.jsonl --form rows",
                 f"      tagstream model grow {options.out} {_after(options.out)} --answers answers.jsonl",
             ]
         )
@@ -95,7 +95,7 @@ class GrowOptions:
     answers: Annotated[
         Path,
         typer.Option(
-            help="All answers of people: a file of `tagstream review export --form rows`.", metavar="FILE", parser=path
+            help="All answers of people: a file of `tagstream review --export FILE --form rows`.", metavar="FILE", parser=path
         ),
     ]
     promise: PromiseOptions = field(default_factory=PromiseOptions)

@@ -1,127 +1,24 @@
 """`tagstream model train`: a model of the user's own labelled rows, or the shipped model again."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
-from tagstream.stream.cli.models.options import (
-    MULTILINGUAL,
-    Allow,
-    Answers,
-    Base,
-    ColumnOptions,
-    Gold,
-    Layers,
-    MultilabelOption,
-    NameOptions,
-    PromiseOptions,
-    Strict,
-)
-from tagstream.stream.cli.options import finite, given_of, not_empty, path, settings, verb
+from tagstream.stream.cli.models.options import MULTILINGUAL
+from tagstream.stream.cli.models.train_options import DEFAULT_FOLDER, FURTHER, OWN, SHIPPED, TrainOptions
+from tagstream.stream.cli.options import given_of, settings, verb
 from tagstream.stream.terminal import console
 
 if TYPE_CHECKING:
     from tagstream.model_export.bundle.promise.promise import Promise
+    from tagstream.model_export.data.own.look import RowsReport
     from tagstream.model_export.data.own.none import NoneTexts
+    from tagstream.model_export.data.own.rows import OwnRows
     from tagstream.model_export.data.splits import Folders, Splits
 
-DEFAULT_FOLDER = "trained"
 # The name of the shipped bundle in tables.
 IN_TABLES = "shipped"
-# Marks of options that one of the two trainings alone has, in the words of a sentence.
-OWN, SHIPPED = "a file of your own rows", "the shipped model"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    """The options of `tagstream model train`."""
-
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder to write the bundle to; with --all, to write bundle, networks and report to.",
-            metavar="FOLDER",
-            parser=path,
-        ),
-    ] = Path(DEFAULT_FOLDER)
-    all: Annotated[
-        bool,
-        typer.Option("--all", help="Keep the teacher and the student, train simpler models too, and report on all of them."),
-        SHIPPED,
-    ] = False
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Labelled rows of your own (CSV, JSON Lines or Parquet), or the folder with dataset.csv and holdout.csv.",
-            metavar="FILE|FOLDER",
-            parser=path,
-        ),
-    ] = None
-    gold: Annotated[Gold, OWN] = None
-    none: Annotated[
-        Path | None,
-        typer.Option(
-            "--none",
-            help="Texts of none of your labels (CSV, JSON Lines or Parquet): new ones like them go to people at any confidence.",
-            metavar="FILE",
-            parser=path,
-        ),
-        OWN,
-    ] = None
-    lose: Annotated[
-        float | None,
-        typer.Option(
-            "--lose",
-            help="Share of your own texts, 0.01 unless given, that the limit on texts of none of your labels may send to people: more finds more of them.",
-            metavar="0..1",
-            min=0.0,
-            max=0.5,
-            callback=finite,
-        ),
-        OWN,
-    ] = None
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="Fit a head to the base encoder, in minutes, instead of tuning the whole network."),
-        OWN,
-    ] = False
-    base: Annotated[Base, OWN] = None
-    columns: Annotated[ColumnOptions, OWN] = field(default_factory=ColumnOptions)
-    strict: Annotated[Strict, OWN] = False
-    allow: Annotated[Allow, OWN] = None
-    base_corpus: Annotated[
-        bool, typer.Option("--base-corpus", help="Learn from tagstream's own rows too, of those labels that are its own."), OWN
-    ] = False
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            "--work", help="Folder that keeps a stopped training; FOLDER.work unless given.", metavar="FOLDER", parser=path
-        ),
-        OWN,
-    ] = None
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE", parser=path), SHIPPED
-    ] = None
-    promise: PromiseOptions = field(default_factory=PromiseOptions)
-    named: NameOptions = field(default_factory=NameOptions)
-    corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone."), SHIPPED] = False
-    multilabel: MultilabelOption = False
-    layers: Layers = None
-    tags: Annotated[
-        str | None,
-        typer.Option(
-            "--tags",
-            help="Column of all labels of a text, with --multilabel; `tags` unless given.",
-            metavar="NAME",
-            parser=not_empty,
-        ),
-        OWN,
-    ] = None
-    seed: Annotated[int | None, typer.Option(help="Random seed; the shipped bundle's unless given.", min=0), SHIPPED] = None
-    answers: Answers = None
 
 
 @verb(TrainOptions)
@@ -129,18 +26,51 @@ def train(options: TrainOptions) -> None:
     """
     Train a model, check it, and write its bundle. Needs the extra `export`.
 
-    With a file of labelled rows it learns your labels: --quick in minutes, else the whole network. A training that was
-    stopped goes on with the same command. With a folder, or without --data, it is the shipped model again. People's answers
-    (--answers) are learned from, and no figure or threshold rests on them.
+    With a file of labelled rows it learns your labels: --quick in minutes, else the whole network. First it says what is wrong with the
+    rows, and with --dry-run no more than that; it ends with 2 where no model can be made of them. A training that was
+    stopped goes on with the same command. With a folder, or without --data, it is the shipped model again; with --from a
+    bundle, the head of that bundle anew, and with --tune its encoder too, which is held to what it says of the other rows.
+    People's answers (--answers) are learned from, and no figure or threshold rests on them.
     """
     from tagstream.stream.cli.models.needs import note_replaced
 
     of_a_file = options.data is not None and not options.data.is_dir()
+    _refuse_options_of_others(options, of_a_file=of_a_file)
+    _refuse_contradictions(options)
+    if options.begun is not None:
+        from tagstream.stream.cli.models.further import train_further
+
+        train_further(options, options.begun)
+    elif options.data is None or not of_a_file:
+        note_replaced(options.folder / "bundle" if options.all else options.folder)
+        train_shipped(options)
+    elif options.dry_run:
+        look(options, options.data)
+    else:
+        note_replaced(options.folder)
+        train_own(options, options.data)
+
+
+def _refuse_options_of_others(options: TrainOptions, *, of_a_file: bool) -> None:
+    """Refuse options that another one of the trainings has."""
     wrong = given_of(options, SHIPPED if of_a_file else OWN)
     if wrong:
         whose, other = (SHIPPED, "a file") if of_a_file else (OWN, "no such file")
         next_step = "leave it out" if of_a_file else "give --data FILE, or leave it out"
         fail(f"{', '.join(wrong)} is for {whose}, and --data names {other}. Next: {next_step}.", EXIT_USAGE)
+    of_shipped = [name for name in given_of(options, SHIPPED) if name != "--checkpoint"]
+    if options.begun is not None and (of_a_file or of_shipped):
+        fail(
+            f"--from is for {FURTHER} and the shipped labels' rows, so {', '.join(of_shipped) or '--data FILE'} does not go with it. "
+            "Next: leave one or the other out.",
+            EXIT_USAGE,
+        )
+    if options.begun is None and (further := given_of(options, FURTHER)):
+        fail(f"{', '.join(further)} is for {FURTHER}. Next: name that bundle by --from, or leave it out.", EXIT_USAGE)
+
+
+def _refuse_contradictions(options: TrainOptions) -> None:
+    """Refuse options of a training that do not go together."""
     if options.tags is not None and not options.multilabel:
         fail(
             "--tags names the column of all labels of a text, which --multilabel learns from. Next: give both or none.",
@@ -153,11 +83,8 @@ def train(options: TrainOptions) -> None:
             "--base multilingual learns with --quick alone: the whole network is tuned from the English encoder. Next: add --quick.",
             EXIT_USAGE,
         )
-    note_replaced(options.folder / "bundle" if options.all else options.folder)
-    if options.data is not None and of_a_file:
-        train_own(options, options.data)
-    else:
-        train_shipped(options)
+    if options.json and not options.dry_run:
+        fail("--json shows what --dry-run finds. Next: give both, or leave --json out.", EXIT_USAGE)
 
 
 def train_own(options: TrainOptions, file: Path) -> None:
@@ -211,25 +138,59 @@ def train_own(options: TrainOptions, file: Path) -> None:
     console.show(made.as_text())
 
 
-def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Splits, NoneTexts]":
-    """The rows of a file in their parts, and texts of none of the labels, after everything that is wrong with them was said."""
+def look(options: TrainOptions, file: Path) -> None:
+    """
+    Say what is wrong with the rows of a file, and train nothing.
+
+    Raises:
+        ExtraMissingError: scikit-learn is not installed.
+        RowsError: The rows cannot be read or learned from.
+        EncoderFileError: The file of the multilingual base is another one than the project was measured with.
+        DoubtfulDataError: They have warnings, and `strict` asks for none.
+    """
+    from tagstream.stream.cli.models.needs import require_multilingual, require_scikit_learn
+
+    require_scikit_learn()
+    if options.base == MULTILINGUAL:
+        require_multilingual()
+    found = _read(options, file, options.promise.asked()).report
+    if options.json:
+        for record in found.records():
+            console.show_json(record)
+    else:
+        console.show(found.as_text())
+    found.refuse(strict=options.strict, allowed=options.allow or ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ReadRows:
+    """The rows that a training takes, as their files have them, and what is wrong with them."""
+
+    own: "OwnRows"
+    answered: "OwnRows | None"
+    none: "OwnRows | None"
+    report: "RowsReport"
+
+
+def _read(options: TrainOptions, file: Path, promise: "Promise") -> _ReadRows:
+    """Read the rows, and look at them."""
     from tagstream.model_export.data import splits
     from tagstream.model_export.data.own import answers
-    from tagstream.model_export.data.own.none import gather, read_none
+    from tagstream.model_export.data.own.none import read_none
     from tagstream.model_export.data.own.read import read_own
     from tagstream.model_export.data.own.texts import multilingual_encoder
     from tagstream.model_export.measure.own import look_at
 
-    columns = (
-        replace(options.columns.of_file(), tags=options.tags or "tags") if options.multilabel else options.columns.of_file()
-    )
-    rows = read_own(file, columns)
+    columns = options.columns.of_file(options.id)
+    if options.multilabel:
+        columns = replace(columns, tags=options.tags or "tags")
+    own = read_own(file, columns)
     gold = None if options.gold is None else read_own(options.gold, columns.of_gold())
     base = splits.load(None) if options.base_corpus else None
     answered = None if options.answers is None else answers.read(options.answers)
-    given = None if options.none is None else read_none(options.none, columns)
-    found = look_at(
-        rows,
+    none = None if options.none is None else read_none(options.none, columns)
+    report = look_at(
+        own,
         gold,
         base=base,
         answers=answered,
@@ -237,12 +198,21 @@ def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Split
         promise=promise,
         encoder=multilingual_encoder() if options.base == MULTILINGUAL else None,
     )
+    return _ReadRows(own=own, answered=answered, none=none, report=report)
+
+
+def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Splits, NoneTexts]":
+    """The rows of a file in their parts, and texts of none of the labels, after everything that is wrong with them was said."""
+    from tagstream.model_export.data.own.none import gather
+
+    read = _read(options, file, promise)
+    found, given = read.report, read.none
     console.talk(found.as_text())
     found.refuse(strict=options.strict, allowed=options.allow or ())
     if not found.division.splits.holdout:
         console.talk("there is no gold set and no test part: no figure will be of rows that the model has not seen")
     parts = found.division.splits
-    said = [own for own in (*rows.rows, *(answered.rows if answered else ())) if own.is_off_subject]
+    said = [own for own in (*read.own.rows, *(read.answered.rows if read.answered else ())) if own.is_off_subject]
     none = gather(given, said, (*parts.train, *parts.calibration, *parts.holdout))
     if given is not None and none.labelled:
         console.talk(

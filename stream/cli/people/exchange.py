@@ -1,4 +1,4 @@
-"""The work of `tagstream review export` and `import`: answers into files, and answers from files onto the topic."""
+"""The work of `tagstream review --export` and `--import`: answers into files, and answers from files onto the topic."""
 
 from pathlib import Path
 

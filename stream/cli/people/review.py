@@ -1,77 +1,166 @@
-"""`tagstream review`: the console in which people answer."""
+"""`tagstream review`: the console in which people answer; and their answers into a file, or from a file onto the topic."""
 
 import getpass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
-from tagstream.stream.cli.options import Brokers, not_empty, path, settings
-from tagstream.stream.cli.people import transfer
-
-app = typer.Typer(help="Answer what waits for a person: a page in the browser.", rich_markup_mode=None)
-
-app.command("export")(transfer.export)
-app.command("import")(transfer.bring)
+from tagstream.stream.cli.options import Brokers, given_of, not_empty, path, settings, verb
 
 MOST_PORT = 65535
-Names = Annotated[
-    list[str] | None,
-    typer.Option("--host-name", help="Host name by which browsers ask; addresses and localhost need none. May be repeated."),
-]
+HOST, PORT = "127.0.0.1", 8090
+# Marks of options that the console alone has, and of those that --export and --import alone have.
+CONSOLE, FILE = "console", "file"
 
 
-@app.callback(invoke_without_command=True)
-def review(
-    context: typer.Context,
-    brokers: Brokers = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewOptions:
+    """The options of `tagstream review`."""
+
+    brokers: Brokers = None
+    reviewer: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of who has not given one; this user's unless given. With --import: of who answers, where the file does not say it.",
+            callback=not_empty,
+        ),
+    ] = None
     store: Annotated[
         str | None,
+        CONSOLE,
         typer.Option(
             help="Store: sqlite:///FILE, or postgresql://... for several consoles; a file in state_folder unless given.",
             callback=not_empty,
         ),
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.", callback=not_empty)] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=MOST_PORT)] = 8090,
-    reviewer: Annotated[
-        str | None, typer.Option(help="Name of who has not given one; this user's unless given.", callback=not_empty)
-    ] = None,
+    ] = None
+    host: Annotated[
+        str | None, CONSOLE, typer.Option(help=f"Address to listen on, {HOST} unless given.", callback=not_empty)
+    ] = None
+    port: Annotated[
+        int | None,
+        CONSOLE,
+        typer.Option(help=f"Port to listen on, {PORT} unless given; 0 takes a free one.", min=0, max=MOST_PORT),
+    ] = None
     proxy_header: Annotated[
-        str | None, typer.Option(help="Header in which a proxy gives the name of who has signed in.", callback=not_empty)
-    ] = None,
+        str | None,
+        CONSOLE,
+        typer.Option(help="Header in which a proxy gives the name of who has signed in.", callback=not_empty),
+    ] = None
     trusted_proxy: Annotated[
-        list[str] | None, typer.Option(help="Address or network of that proxy. May be repeated.", metavar="ADDRESS")
-    ] = None,
-    host_name: Names = None,
+        list[str] | None, CONSOLE, typer.Option(help="Address or network of that proxy. May be repeated.", metavar="ADDRESS")
+    ] = None
+    host_name: Annotated[
+        list[str] | None,
+        CONSOLE,
+        typer.Option(
+            "--host-name", help="Host name by which browsers ask; addresses and localhost need none. May be repeated."
+        ),
+    ] = None
     report_origin: Annotated[
         list[str] | None,
+        CONSOLE,
         typer.Option(help="Site whose pages may send reports, such as https://news.example. May be repeated."),
-    ] = None,
+    ] = None
     guidelines: Annotated[
         Path | None,
+        CONSOLE,
         typer.Option(
             help="Markdown file on what each label means, shown beside the answers; unless given, what the bundle of the settings says, or of the shipped labels their own.",
             metavar="FILE",
             parser=path,
         ),
-    ] = None,
+    ] = None
     without_login: Annotated[
-        bool, typer.Option("--without-login", help="Listen beyond this machine without a login: whoever reaches it may answer.")
-    ] = False,
-) -> None:
-    """
-    Serve the review console until it is stopped.
+        bool,
+        CONSOLE,
+        typer.Option("--without-login", help="Listen beyond this machine without a login: whoever reaches it may answer."),
+    ] = False
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write the answers on the topic `reviewed` into this file instead.", metavar="FILE", parser=path),
+    ] = None
+    bring: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            help="Send the answers in this file to the topic `reviewed` instead. It can be repeated: what is there already is passed over.",
+            metavar="FILE",
+            parser=path,
+        ),
+    ] = None
+    form: Annotated[
+        Literal["lines", "rows", "label-studio"] | None,
+        FILE,
+        typer.Option(
+            help="Of the file. lines, unless given: all answers, for calibrate and --import; rows: the newest, to train on; or Label Studio's JSON."
+        ),
+    ] = None
+    open: Annotated[
+        bool,
+        FILE,
+        typer.Option("--open", help="Of --export --form label-studio: write events that wait for an answer too."),
+    ] = False
 
-    It reads review, audit, reviewed and reports, and writes answers to reviewed. It listens on this machine alone, unless a proxy
-    signs people in.
+
+@verb(ReviewOptions)
+def review(options: ReviewOptions) -> None:
     """
-    if context.invoked_subcommand is not None:
+    Answer what waits for a person: a page in the browser; or write answers into a file, or bring them from one.
+
+    The page is served until it is stopped. It reads review, audit, reviewed and reports, and writes answers to reviewed. It listens on this
+    machine alone, unless a proxy signs people in.
+    """
+    if options.export is None and options.bring is None:
+        if wrong := given_of(options, FILE):
+            fail(
+                f"{', '.join(wrong)}: only for answers in a file. Next: give --export FILE or --import FILE, or leave it out.",
+                EXIT_USAGE,
+            )
+        _serve(options)
         return
+    if wrong := given_of(options, CONSOLE):
+        fail(f"{', '.join(wrong)}: only for the console. Next: leave it out, or --export and --import.", EXIT_USAGE)
+    if options.export is not None and options.bring is not None:
+        fail("--export writes a file and --import reads one. Next: give one of the two.", EXIT_USAGE)
+    if options.export is not None:
+        _export(options, options.export)
+    elif options.bring is not None:
+        _bring(options, options.bring)
+
+
+def _export(options: ReviewOptions, out: Path) -> None:
+    form = options.form or "lines"
+    if options.open and form != "label-studio":
+        fail(f"--form {form} has no place for an event without an answer. Next: leave --open out.", EXIT_USAGE)
+    if options.reviewer is not None:
+        fail("--export writes the names that the answers have. Next: leave --reviewer out.", EXIT_USAGE)
+    from tagstream.stream.cli.people import exchange
+    from tagstream.stream.review.exchange.files import Form
+
+    exchange.export(settings(brokers=options.brokers), form=Form(form), out=out, with_open=options.open)
+
+
+def _bring(options: ReviewOptions, file: Path) -> None:
+    form = options.form or "lines"
+    if options.open or form == "rows":
+        fail("--import takes lines and Label Studio's JSON. Next: leave out --open and --form rows.", EXIT_USAGE)
+    from tagstream.stream.cli.people import exchange
+    from tagstream.stream.review.exchange.files import Form
+
+    exchange.bring(settings(brokers=options.brokers), form=Form(form), file=file, reviewer=options.reviewer or "import")
+
+
+def _serve(options: ReviewOptions) -> None:
+    """Serve the console until it is stopped."""
+    host = HOST if options.host is None else options.host
+    port = PORT if options.port is None else options.port
+    proxy_header, trusted_proxy = options.proxy_header, options.trusted_proxy
     if (proxy_header is None) != (not trusted_proxy):
         fail("--proxy-header and --trusted-proxy belong together. Next: give both, or neither.", EXIT_USAGE)
-    chosen = settings(brokers=brokers)
+    chosen = settings(brokers=options.brokers)
     try:
         from tagstream.stream.review.console import run
     except ModuleNotFoundError as error:
@@ -88,23 +177,25 @@ def review(
     from tagstream.stream.terminal import console as terminal
     from tagstream.stream.web.serving import is_loopback
 
-    if not (is_loopback(host) or proxy_header or without_login):
+    if not (is_loopback(host) or proxy_header or options.without_login):
         fail(
             f"on {host} whoever reaches the console could answer. Next: let a proxy sign people in (--proxy-header with --trusted-proxy), "
             f"keep --host 127.0.0.1, or say --without-login.",
             EXIT_USAGE,
         )
-    access = proxy(proxy_header, trusted_proxy or ()) if proxy_header else Remembered(name=reviewer or getpass.getuser())
+    access = (
+        proxy(proxy_header, trusted_proxy or ()) if proxy_header else Remembered(name=options.reviewer or getpass.getuser())
+    )
     plan = run.ConsolePlan(
-        store=store or f"sqlite:///{file_of(_made(chosen.state_folder.expanduser()), stem_of(chosen))}",
+        store=options.store or f"sqlite:///{file_of(_made(chosen.state_folder.expanduser()), stem_of(chosen))}",
         host=host,
         port=port,
         access=access,
-        names=host_name or (),
-        origins=[checked_origin(origin) for origin in report_origin or ()],
+        names=options.host_name or (),
+        origins=[checked_origin(origin) for origin in options.report_origin or ()],
         guidelines=of_bundle(chosen.bundle) or shipped()
-        if guidelines is None
-        else Guidelines(text=read_guidelines(guidelines)),
+        if options.guidelines is None
+        else Guidelines(text=read_guidelines(options.guidelines)),
     )
     logs.configure(level=chosen.log_level, form=chosen.log_format)
     run.run(chosen, plan, say=terminal.talk)

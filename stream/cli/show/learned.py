@@ -1,4 +1,4 @@
-"""`tagstream drift confirm` and `drift learn`: put in force what the group has learned of its stream, or let it learn anew."""
+"""`tagstream drift --confirm` and `drift --learn`: put in force what the group has learned of its stream, or let it learn anew."""
 
 import time
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
+from tagstream.stream.cli.show.findings import finding_line
 from tagstream.stream.cli.show.record_filter import RecordFilter
 from tagstream.stream.contract.distinct import ConflictError, Distinct
 from tagstream.stream.contract.event import Record
@@ -130,7 +131,7 @@ def follow(
     from_beginning: bool,
     max_records: int | None,
     idle_seconds: float | None,
-    keep: Callable[[Record], bool] = lambda _: True,
+    keep: Callable[[Record], bool],
 ) -> int:
     """
     Show the records that `keep` takes. It ends after `max_records`, after `idle_seconds` without a record, or with Ctrl-C.
@@ -181,7 +182,7 @@ def follow(
 
 
 def print_record(record: Record, *, as_json: bool) -> None:
-    """One record of a topic: a JSON object with its place, or a short line."""
+    """One record of a topic: a JSON object with its place, or a short line; a drift finding takes two."""
     value = _json_value(record.value)
     if as_json:
         shown = {
@@ -196,7 +197,7 @@ def print_record(record: Record, *, as_json: bool) -> None:
         console.show_json(shown)
         return
     place = f"{record.topic} {record.partition}/{record.offset}"
-    what = _answer_line(value) or _decision_line(value)
+    what = _answer_line(value) or _decision_line(value) or finding_line(record.value)
     if what is None:
         codes = [visible(_text(header)) for name, header in record.headers if name == "x-dlq-code"]
         what = Text(f"{'[' + codes[-1] + ']  ' if codes else ''}{visible(_text(record.value))}")

@@ -207,7 +207,7 @@ def _origin(task: Task) -> Origin:
     try:
         return msgspec.convert(task.data.get(OURS), type=Origin)
     except msgspec.ValidationError as error:
-        msg = f"data.{OURS} is not as `tagstream review export` wrote it: {error}"
+        msg = f"data.{OURS} is not as `tagstream review --export` wrote it: {error}"
         raise TaskError(msg) from error
 
 

@@ -36,7 +36,7 @@ def answers_in_file(path: Path) -> list[AnsweredEvent]:
         if isinstance(read, Refusal):
             msg = (
                 f"{path}, line {number} is no record of `reviewed`: {read.message}. Next: write the file with "
-                "`tagstream review export`, and leave its lines as they are."
+                "`tagstream review --export`, and leave its lines as they are."
             )
             raise ExchangeError(msg)
         found.append(read)
@@ -53,7 +53,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}. Next: give a file that `tagstream review export` wrote."
+        msg = f"{path} cannot be read: {error.strerror}. Next: give a file that `tagstream review --export` wrote."
         raise MissingFileError(msg) from error
     for number, line in enumerate(raw.splitlines(), start=1):
         if line.strip():

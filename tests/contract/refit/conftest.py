@@ -1,4 +1,4 @@
-"""Rows to learn from, and the default bundle with a second head from `model refit --multilabel`."""
+"""Rows to learn from, and the default bundle with a second head from `model train --from --multilabel`."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def small_splits() -> Splits:
 
 @pytest.fixture(scope="session")
 def default_multilabel(small_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The default bundle with a second head, as `tagstream model refit --multilabel` adds it."""
+    """The default bundle with a second head, as `tagstream model train --from BUNDLE --multilabel` adds it."""
     draft = Draft.of(bundle.read(DEFAULT_BUNDLE))
     rows = replace(small_splits, calibration=small_splits.calibration[:100])
     second = multilabel.fitted(draft, rows, multilabel.LabelHeadRecipe())

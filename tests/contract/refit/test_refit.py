@@ -1,4 +1,4 @@
-"""`tagstream model refit`, end to end: kept parts are unchanged to the byte, and refitted parts are measured."""
+"""`tagstream model train --from`, end to end: kept parts are unchanged to the byte, and refitted parts are measured."""
 
 from pathlib import Path
 

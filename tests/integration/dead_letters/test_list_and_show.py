@@ -52,7 +52,7 @@ def test_dead_letters_are_corrected_in_bulk(
 ) -> None:
     """Exported, sent as they are (refused, line by line, and nothing is sent), corrected by a program, and sent."""
     lay(settings, tuple((b"k", b'{"headline": "Feature store %d",\n "n": %d}' % (number, number), ()) for number in range(20)))
-    exported = tagstream("dlq", "export", "--code", "invalid_json", environ=environ)
+    exported = tagstream("dlq", "list", "--events", "--code", "invalid_json", environ=environ)
     assert exported.returncode == 0, exported.stderr.decode()
     assert "19 events written." in exported.stderr.decode()
     file = tmp_path / "events.jsonl"

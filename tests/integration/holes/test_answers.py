@@ -259,10 +259,10 @@ def test_answers_from_before_the_key_are_signed_by_an_import(
     until(lambda: len(scene.by_people()) == 1, "the answer is on tagged")
     assert worker.stop() == 0
     file = tmp_path / "answers.jsonl"
-    assert tagstream("review", "export", "--out", file, environ=scene.environ).returncode == 0
+    assert tagstream("review", "--export", file, environ=scene.environ).returncode == 0
     own = {"TAGSTREAM_SECURITY__ANSWER_KEYS_FILE": keys(KEY)}
     for sent in (b"1 answer sent", b"0 answers sent"):
-        found = tagstream("review", "import", file, environ=scene.environ | own)
+        found = tagstream("review", "--import", file, environ=scene.environ | own)
         assert (found.returncode, sent in found.stderr) == (0, True), found.stderr
     first, second = sorted(scene.records("reviewed"), key=lambda record: len(record.headers))
     assert (first.key, first.value) == (second.key, second.value)

@@ -76,7 +76,7 @@ def test_a_group_learns_its_stream_and_compares_it_with_itself(
     assert reference(first) == {}
 
     def confirmed() -> bool:
-        return tagstream("drift", "confirm", environ=environ).returncode == 0
+        return tagstream("drift", "--confirm", environ=environ).returncode == 0
 
     until(confirmed, "what is learned can be confirmed", state=first.process.output)
     first.until_metric("tagstream_reference_events", lambda value: value >= WINDOW)
@@ -88,7 +88,7 @@ def test_a_group_learns_its_stream_and_compares_it_with_itself(
     second = started(processes, environ, tmp_path / "second.log")
     second.until_metric("tagstream_reference_events", lambda value: value >= WINDOW)
     assert reference(second) == learned
-    again = tagstream("drift", "learn", environ=environ)
+    again = tagstream("drift", "--learn", environ=environ)
     assert again.returncode == 0, again.stderr.decode()
     until(lambda: reference(second) == {}, "the group learns anew", state=second.process.output)
     assert second.metric("tagstream_drift_learned_ratio") < 1
@@ -101,7 +101,7 @@ def test_promtool_finds_no_fault_in_a_workers_page(
     made = tmp_path / "reference.json"
     rows = [json.dumps({"id": str(at), "title": f"a {SUBJECTS[at % 8]}", "source": "papers"}) for at in range(50)]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    done = tagstream("model", "reference", tmp_path / "rows.jsonl", "--out", made, "--allow-few", environ=environ)
+    done = tagstream("drift", "--from", tmp_path / "rows.jsonl", "--out", made, "--allow-few", environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     worker = started(processes, {**environ, "TAGSTREAM_DRIFT_REFERENCE": str(made)}, tmp_path / "worker.log")
     page = worker.get("/metrics")[1]

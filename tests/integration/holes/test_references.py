@@ -65,12 +65,14 @@ def test_what_no_worker_can_have_noted_is_skipped_and_the_group_learns(
     send(tagstream, environ, 0, 8 * WINDOW)
     until(lambda: worker.metric("tagstream_predictions_total") >= 8 * WINDOW, "all are decided")
     until(
-        lambda: tagstream("drift", "confirm", environ=environ).returncode == 0, "the group learns", state=worker.process.output
+        lambda: tagstream("drift", "--confirm", environ=environ).returncode == 0,
+        "the group learns",
+        state=worker.process.output,
     )
     worker.until_metric("tagstream_reference_events", lambda value: value >= WINDOW)
     for number, value in enumerate(begun):
         put(str(number).encode(), value)
-    assert tagstream("drift", "learn", environ=environ).returncode == 0
+    assert tagstream("drift", "--learn", environ=environ).returncode == 0
     until(lambda: reference(worker) == {}, "the group learns anew", state=worker.process.output)
     said = worker.process.output()
     assert ("drift_notes_skipped" in said, "drift_broken" in said) == (True, False), said
@@ -88,7 +90,7 @@ def test_large_notes_of_many_workers_cost_little_memory(
     worker = started(processes, environ, tmp_path / "worker.log")
     send(tagstream, environ, 0, 2 * WINDOW)
     until(lambda: worker.metric("tagstream_drift_learned_ratio") > 0, "it has read them", state=worker.process.output)
-    assert tagstream("drift", "confirm", environ=environ).returncode == 0
+    assert tagstream("drift", "--confirm", environ=environ).returncode == 0
     worker.until_metric("tagstream_reference_events", lambda value: value > 0)
     assert peak_bytes(worker.process) < 400 * MIB
     assert "drift_broken" not in worker.process.output()

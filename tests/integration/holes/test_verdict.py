@@ -60,7 +60,7 @@ class Canary:
 
     def gate(self, name: str) -> dict[str, Any]:
         """A gate of the verdict as the command prints it now, with the decision of all of them."""
-        done = self.tagstream("rollout", "verdict", "--json", environ=self.environ)
+        done = self.tagstream("rollout", "status", "--verdict", "--json", environ=self.environ)
         assert done.returncode == 0, done.stderr.decode()
         said = json.loads(done.stdout)
         return next(one for one in said["gates"] if one["name"] == name) | {"decision": said["decision"]}

@@ -61,7 +61,7 @@ def until_written(environ: dict[str, str], wanted: int, log: Path) -> None:
 def test_the_topic_names_the_planted_word_and_producer(
     environ: dict[str, str], bundle_folder: Path, tagstream: Command, processes: Processes, tmp_path: Path
 ) -> None:
-    """The planted word and producer are among the first five, with sample events, and `drift tail` shows the finding."""
+    """The planted word and producer are among the first five, with sample events, and `tail drift` shows the finding."""
     log = tmp_path / "worker.log"
     worker = RunningWorker(start(processes, environ, bundle_folder, log))
     for first, planted in ((0, False), (2 * WINDOW, True)):
@@ -72,9 +72,9 @@ def test_the_topic_names_the_planted_word_and_producer(
     findings: list[dict[str, Any]] = []
 
     def both_kinds() -> bool:
-        shown = tagstream("drift", "tail", "--json", "--from-beginning", "--idle", "2", environ=environ)
+        shown = tagstream("tail", "drift", "--json", "--from-beginning", "--idle", "2", environ=environ)
         assert shown.returncode == 0, shown.stderr.decode()
-        findings[:] = [json.loads(line) for line in shown.stdout.splitlines()]
+        findings[:] = [json.loads(line)["value"] for line in shown.stdout.splitlines()]
         return {"words", "sources"} <= {found["kind"] for found in findings}
 
     until(both_kinds, "the topic has findings of words and of sources", state=lambda: (findings, log.read_text()))
@@ -82,7 +82,7 @@ def test_the_topic_names_the_planted_word_and_producer(
     assert PLANTED in [word["word"] for word in words[0]["words"][:5]]
     assert "press" in [source["source"] for source in words[0]["sources"]]
     assert 0 < len(words[0]["example_ids"]) <= 10
-    for_people = tagstream("drift", "tail", "--from-beginning", "--idle", "2", environ=environ)
+    for_people = tagstream("tail", "drift", "--from-beginning", "--idle", "2", environ=environ)
     assert PLANTED in for_people.stdout.decode()
 
 

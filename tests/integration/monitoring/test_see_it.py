@@ -204,7 +204,7 @@ def reference(bundle_folder: Path, tagstream_in: Callable[[Path], Command], tmp_
     rows = random.Random("reference").sample(samples.load_events(), REFERENCE_EVENTS)  # noqa: S311 - the same every time
     (folder / "stable.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     out = folder / "reference.json"
-    words = ("model", "reference", folder / "stable.jsonl", "--out", out, "--bundle", bundle_folder, "--allow-few")
+    words = ("drift", "--from", folder / "stable.jsonl", "--out", out, "--bundle", bundle_folder, "--allow-few")
     made = tagstream_in(folder)(*words)
     assert made.returncode == 0, made.stderr.decode()
     return out
@@ -302,7 +302,7 @@ def _seen(
     )
     later = time.time() + LATER_SECONDS
     until(lambda: prometheus.evaluated() > later, "every rule has been evaluated a while later", state=prometheus.evaluated)
-    tail = ("drift", "tail", "--json", "--from-beginning", "--idle", "2")
+    tail = ("tail", "drift", "--json", "--from-beginning", "--idle", "2")
     shown = parts.tagstream(*tail, environ=stream.environ)
     assert shown.returncode == 0, shown.stderr.decode()
     return Seen(
@@ -310,7 +310,7 @@ def _seen(
         seconds=ended - began,
         paged=PAGES & prometheus.fired(stream.job, since=began, before=ended).keys(),
         fired=prometheus.fired(stream.job, since=began, before=time.time()),
-        findings=[json.loads(line) for line in shown.stdout.splitlines()],
+        findings=[json.loads(line)["value"] for line in shown.stdout.splitlines()],
         largest={
             name: prometheus.value(
                 f'max_over_time((job:tagstream_{rule}1h{{job="{stream.job}"}}'

@@ -1,4 +1,4 @@
-"""`tagstream review export` and `import`, on Apache Kafka."""
+"""`tagstream review --export` and `import`, on Apache Kafka."""
 
 import json
 from pathlib import Path
@@ -43,13 +43,13 @@ def test_answers_leave_and_come_back_once(
     first = answer(model, "other")
     write(settings, ("review", model), ("reviewed", reviewed(model, first)))
     out = tmp_path / "answers.jsonl"
-    done = tagstream("review", "export", "--out", out, environ=environ)
+    done = tagstream("review", "--export", out, environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     second = answer(model, "mlops", previous=first, now_ms=NOW_MS + 90_000)
     with out.open("ab") as file:
         file.write((reviewed(model, second).value or b"") + b"\n")
     for sent in ("1 answer sent", "0 answers sent"):
-        done = tagstream("review", "import", out, environ=environ)
+        done = tagstream("review", "--import", out, environ=environ)
         assert done.returncode == 0, done.stderr.decode()
         assert sent in done.stderr.decode()
     assert {answer_id(one) for one in answers_on(settings)} == {answer_id(first), answer_id(second)}
@@ -63,7 +63,7 @@ def test_a_file_with_one_bad_line_sends_nothing(
     model = decided(UNSURE)
     file = tmp_path / "answers.jsonl"
     file.write_bytes((reviewed(model, answer(model, "other")).value or b"") + b"\nno answer\n")
-    done = tagstream("review", "import", file, environ=environ)
+    done = tagstream("review", "--import", file, environ=environ)
     assert (done.returncode, answers_on(settings)) == (4, [])
     assert "line 2 is no record of `reviewed`" in done.stderr.decode()
 
@@ -76,7 +76,7 @@ def test_label_studio_gets_what_waits_and_its_answers_arrive(
     audit = audited(decided(SURE))
     write(settings, ("review", decided(UNSURE)), ("audit", audit))
     out = tmp_path / "tasks.json"
-    done = tagstream("review", "export", "--out", out, "--form", "label-studio", "--open", environ=environ)
+    done = tagstream("review", "--export", out, "--form", "label-studio", "--open", environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.startswith(b"<View>")
     tasks = json.loads(out.read_bytes())
@@ -85,7 +85,7 @@ def test_label_studio_gets_what_waits_and_its_answers_arrive(
     chosen = {"from_name": "tag", "to_name": "text", "type": "choices", "value": {"choices": ["other"]}}
     task["annotations"] = [{"result": [chosen], "created_at": "2024-01-02T03:04:05Z"}]
     out.write_text(json.dumps(tasks), encoding="utf-8")
-    done = tagstream("review", "import", out, "--form", "label-studio", "--reviewer", "lea", environ=environ)
+    done = tagstream("review", "--import", out, "--form", "label-studio", "--reviewer", "lea", environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     [found] = answers_on(settings)
     assert (found.event_id, found.tag, found.reviewer, found.asked_by) == ("e-1", "other", "lea", "import")

@@ -60,7 +60,7 @@ def test_workers_with_keys_take_signed_bundles_alone(
     assert b"it is not signed" in unsigned.stderr
     unverified = tagstream("model", "verify", new, "--key", str(public), environ=rollout_environ)
     assert (unverified.returncode, b"it is not signed" in unverified.stderr) == (1, True)
-    signed = tagstream("model", "sign", new, "--key", str(private), environ=rollout_environ)
+    signed = tagstream("model", "verify", new, "--sign", str(private), environ=rollout_environ)
     assert signed.returncode == 0, signed.stderr.decode()
     verified = tagstream("model", "verify", new, "--key", str(public), environ=rollout_environ)
     assert verified.returncode == 0, verified.stderr.decode()

@@ -126,7 +126,7 @@ def test_people_decide_which_of_two_models_stays(
         time.sleep(0.1)
     total = producer.stop()
     judged(rollout_settings, total)
-    waiting = tagstream("rollout", "verdict", "--json", environ=rollout_environ)
+    waiting = tagstream("rollout", "status", "--verdict", "--json", environ=rollout_environ)
     assert waiting.returncode == 0, waiting.stderr.decode()
     assert json.loads(waiting.stdout)["decision"] == "wait"
     Crowd(rollout_settings, refs(rollout_settings)).disagree(published(rollout_settings), DISAGREEMENTS, right)
@@ -147,7 +147,7 @@ def test_people_decide_which_of_two_models_stays(
     verdicts = [entry.record for entry in entries if isinstance(entry.record, Verdict)]
     assert [(one.epoch, one.decision) for one in verdicts] == [(1, RolloutStep(decision))]
     assert any(gate.name == "answers" and gate.figures["answers"] == DISAGREEMENTS for gate in verdicts[0].gates)
-    late = tagstream("rollout", "verdict", environ=rollout_environ)
+    late = tagstream("rollout", "status", "--verdict", environ=rollout_environ)
     assert (late.returncode, b"no challenger decides" in late.stderr) == (1, True)
     found = judged(rollout_settings, total)
     assert found.is_right, found

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.release.environment import FOREIGN, OWN_WORDS, Environment, environ
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
 from tagstream.stream.cli.models import needs
 from tests.integration.command_line import Command
 from tests.waiting import HANG_SECONDS
@@ -101,7 +102,7 @@ def test_what_is_shown_is_what_the_checkout_shows(
         ("train", "out", "--corpus-only"),
         ("import", "model", "out", "--calibrate", TICKETS),
         ("evaluate", "--data", TICKETS),
-        ("refit", "out"),
+        ("train", "out", "--from", DEFAULT_BUNDLE),
     ],
     ids=lambda words: words[0],
 )

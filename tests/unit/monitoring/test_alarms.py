@@ -46,4 +46,4 @@ def test_a_headline_is_short(alert: Alert) -> None:
 @every_alert
 def test_an_alarm_of_drift_leads_to_the_finding(alert: Alert) -> None:
     """What a change of the stream moved stands in a drift event, and only there."""
-    assert bool(alert.symptom) == ("`tagstream drift tail --from-beginning`" in alert.next)
+    assert bool(alert.symptom) == ("`tagstream tail drift --from-beginning`" in alert.next)

@@ -82,7 +82,9 @@ def test_what_is_no_file_of_rules_is_refused_with_the_fault(tmp_path: Path, text
     """The message names the file, the fault and the command that writes a right one."""
     path = tmp_path / "rules.toml"
     path.write_text(text)
-    with pytest.raises(RulesError, match=r"rules\.toml holds no keyword rules: .* Next: .*tagstream model rules") as refused:
+    with pytest.raises(
+        RulesError, match=r"rules\.toml holds no keyword rules: .* Next: .*tagstream model inspect --draft-rules"
+    ) as refused:
         RulesClassifier(path)
     assert why in str(refused.value)
     with pytest.raises(RulesError, match="No such file"):

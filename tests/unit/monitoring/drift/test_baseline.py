@@ -38,7 +38,7 @@ def test_another_file_is_refused_with_the_next_step(tmp_path: Path, content: byt
     path = tmp_path / "reference.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BaselineError, match=r"reference\.json is no drift reference: .*tagstream model reference"):
+    with pytest.raises(BaselineError, match=r"reference\.json is no drift reference: .*tagstream drift --from"):
         baseline.read(path)
 
 

@@ -176,7 +176,7 @@ def test_the_next_step_of_drift_promises_no_finding_before_the_first_comparison(
     assert "no window of 5000 decisions has been compared" in early
     stream.metrics.drift_evaluated(5000, {}, stream.now)
     (later,) = {alarm.next for alarm in alarms(seen(stream))}
-    assert later.startswith("tagstream drift tail --from-beginning ")
+    assert later.startswith("tagstream tail drift --from-beginning ")
     assert "if the worker has a reference for them" in later
 
 

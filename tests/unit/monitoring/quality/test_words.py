@@ -83,7 +83,7 @@ def test_the_arms_of_a_canary_stand_beside_each_other(report: QualityReport) -> 
     assert "epochs 7 to 8" in published.title
     assert "The challenger is bbbbbbbbbbbb." in published.note
     assert "3 of its decisions are fallback" in published.note
-    assert "rollout verdict" in both.note
+    assert "rollout status --verdict" in both.note
     assert len(rest) == 4
 
 

@@ -1,4 +1,4 @@
-"""`tagstream model reference`: a file in, reference and TOML out."""
+"""`tagstream drift --from`: a file in, reference and TOML out."""
 
 import json
 import tomllib

@@ -12,7 +12,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from tagstream.model_export.bundle.bundle import BundleError
+from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError
 from tagstream.model_export.bundle.bundle import read as read_bundle
 from tagstream.model_export.data import madewithml
 from tagstream.model_export.data.reader import RowsError
@@ -64,7 +64,7 @@ def test_help_imports_typer_and_little_else() -> None:
     assert [name for name in imported if name.startswith("tagstream.stream.cli.models")] == []
 
 
-@pytest.mark.parametrize("verb", ["", "model", "dlq", "review", "drift", "config", "contract"])
+@pytest.mark.parametrize("verb", ["", "model", "dlq", "config", "contract"])
 def test_help_says_the_whole_sentence_of_each_verb(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No summary is cut at 80 columns, and the verbs of tagstream itself stand in groups."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -227,7 +227,7 @@ def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
         (("classify", "a", "--bundle", ""), "Invalid value for '--bundle': it is empty."),
         (("tail", "tagged", "--tag", ""), "Invalid value for '--tag': it is empty."),
         (("send", ""), "Invalid value for 'FILE|-': it is empty."),
-        (("model", "reference", "", "--out", "FILE"), "Invalid value for 'FILE|-': it is empty."),
+        (("drift", "--from", "", "--out", "FILE"), "Invalid value for '--from': it is empty."),
         (("tail", ""), "Invalid value for 'topic': it is empty."),
         (("model", "inspect", ""), "Invalid value for 'FOLDER': it is empty. Next: give a name, or leave it out."),
         (("model", "verify", ""), "Invalid value for 'FOLDER': it is empty."),
@@ -236,7 +236,7 @@ def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
         (("model", "evaluate", "--not-worse-than", ""), "Invalid value for '--not-worse-than': it is empty."),
         (("model", "evaluate", "--at-least", ""), "Invalid value for '--at-least': it is empty."),
         (("model", "calibrate", "--out", ""), "Invalid value for '--out': it is empty."),
-        (("model", "reference", "-", "--out", ""), "Invalid value for '--out': it is empty."),
+        (("drift", "--from", "-", "--out", ""), "Invalid value for '--out': it is empty."),
     ],
 )
 def test_an_empty_name_is_refused(words: tuple[str, ...], says: str) -> None:
@@ -299,7 +299,7 @@ def test_every_code_and_stage_that_is_written_can_be_asked_for() -> None:
         ("evaluate", "NOWHERE"),
         ("evaluate", TINY_BUNDLE, "--against", "other=NOWHERE"),
         ("calibrate", "NOWHERE", "--out", "OUT"),
-        ("refit", "OUT", "--bundle", "NOWHERE"),
+        ("train", "OUT", "--from", "NOWHERE"),
     ],
 )
 def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
@@ -331,8 +331,30 @@ def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
 def test_a_network_is_not_tuned_further_by_halves(words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Options that contradict each other, and a tuning with nothing new to learn, are refused before any work."""
     monkeypatch.delenv("TAGSTREAM_REAL", raising=False)
-    done = run("model", "refit", "out", *words)
+    done = run("model", "train", "out", "--from", TINY_BUNDLE, *words)
     assert (done.exit_code, said in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("other", [("--json",), ("--rules", "x")])
+def test_a_draft_of_rules_is_printed_alone(other: tuple[str, ...]) -> None:
+    """Another form, or a file of rules beside it, is refused."""
+    assert run("model", "inspect", "--draft-rules", *other).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "one of them"),
+        (("--learn", "--confirm"), "one of them"),
+        (("--learn", "--out", "x"), "--out: only for a reference of a file"),
+        (("--from", "-"), "name it by --out FILE"),
+    ],
+)
+def test_drift_takes_one_way_to_say_what_is_ordinary(words: tuple[str, ...], said: str) -> None:
+    """None, two, and options of another one are refused before a broker is asked."""
+    done = run("drift", *words, "--brokers", "127.0.0.1:1")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
 
 
 def test_bytes_are_not_shown_as_json() -> None:
@@ -340,6 +362,16 @@ def test_bytes_are_not_shown_as_json() -> None:
     done = run("dlq", "show", "0/1", "--raw", "--json", "--brokers", "127.0.0.1:1")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "Next: give one of --raw and --json." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(("--events", "--json"), "leave out --count and --json"), (("--topic", "x"), "give --events")]
+)
+def test_events_of_dead_letters_are_written_alone(words: tuple[str, ...], said: str) -> None:
+    """`dlq list` refuses a form of the list beside --events, and a topic of events without it, before a broker is asked."""
+    done = run("dlq", "list", *words, "--brokers", "127.0.0.1:1")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
 
 
 def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,7 +396,7 @@ def test_the_version_is_a_line() -> None:
         ("train", "OUT", "--corpus-only"),
         ("train", "OUT", "--all"),
         ("export", "network", "OUT"),
-        ("refit", "OUT"),
+        ("train", "OUT", "--from", str(DEFAULT_BUNDLE)),
         ("calibrate", "--out", "OUT"),
     ],
 )

@@ -21,7 +21,7 @@ from tagstream.model_export.make.recipe import BundleRecipe
 from tagstream.model_export.make.training import Training, teacher_path
 from tagstream.stream.cli import model
 from tagstream.stream.cli.models import needs, remake, train
-from tagstream.stream.cli.models.made import rules
+from tagstream.stream.cli.models.made import inspect as inspect_bundle
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
 from tests.foreign import bundles as foreign
@@ -29,7 +29,7 @@ from tests.foreign import bundles as foreign
 
 def test_the_default_promise_is_that_of_the_default_bundle() -> None:
     """The default of --precision is the precision of the shipped bundle."""
-    for verb in (train.train, remake.export, remake.refit, remake.calibrate):
+    for verb in (train.train, remake.export, remake.calibrate):
         assert inspect.signature(verb).parameters["precision"].default == PRECISION
 
 
@@ -107,17 +107,17 @@ def test_the_network_of_a_refused_bundle_is_kept(
 
 
 def test_rules_are_drafted_filled_in_and_checked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Without --rules the command prints a file for the bundle's labels; what it prints passes its own check."""
+    """With --draft-rules `inspect` prints a file for the bundle's labels; what it prints passes its own check."""
     folder = foreign.write(tmp_path / "bundle").path
-    rules(folder)
+    inspect_bundle(folder, draft_rules=True)
     file = tmp_path / "rules.toml"
     file.write_text(capfd.readouterr().out)
-    rules(folder, file)
+    inspect_bundle(folder, file=file)
     shown = capfd.readouterr()
     assert "for the 7 labels of" in shown.out
     assert "no words, so never guessed but as `otherwise`: access, billing, bug" in shown.err
     with pytest.raises(RulesError, match="which the bundle"):
-        rules(file=file, json=True)
+        inspect_bundle(file=file, json=True)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,9 @@ def test_rules_are_drafted_filled_in_and_checked(tmp_path: Path, capfd: pytest.C
         (["--quick"], "--quick is for a file of your own rows"),
         (["--data", "rows.csv", "--corpus-only"], "--corpus-only is for the shipped model"),
         (["--data", "rows.csv", "--quick"], "rows.csv cannot be read"),
+        (["--keep-head"], "--keep-head is for the encoder of another bundle"),
+        (["--from", "bundle", "--data", "rows.csv"], "so --data FILE does not go with it"),
+        (["--from", "bundle", "--corpus-only"], "so --corpus-only does not go with it"),
     ],
 )
 def test_options_of_the_other_training_and_absent_rows_are_refused_before_any_work(

@@ -142,7 +142,8 @@ def test_rules_have_the_labels_of_the_bundle_or_do_not_start(tmp_path: Path) -> 
     """A guess with a label of somebody else would be news to everybody; a file with the bundle's labels decides."""
     folder = foreign.write(tmp_path / "bundle").path
     with pytest.raises(
-        rules.RulesError, match=r"the rules have computer-vision.*Next: `tagstream model rules .*TAGSTREAM_RULES"
+        rules.RulesError,
+        match=r"the rules have computer-vision.*Next: `tagstream model inspect .*--draft-rules .*TAGSTREAM_RULES",
     ):
         decider_of(by_rules(bundle=folder))
     own = TICKETS / "rules.toml"

@@ -53,7 +53,7 @@ def test_the_commands_of_the_opening_can_be_typed(
     StartupLines(console).addresses("http://h:1", Settings(brokers="b:2"))
     assert [line.removeprefix("follow").strip() for line in output(console).splitlines()[-3:]] == [
         f"TAGSTREAM_BROKERS=b:2 {says} tail review",
-        f"TAGSTREAM_BROKERS=b:2 {says} drift tail --from-beginning",
+        f"TAGSTREAM_BROKERS=b:2 {says} tail drift --from-beginning",
         f"{says} top h:1",
     ]
 

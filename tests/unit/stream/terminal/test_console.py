@@ -16,7 +16,6 @@ from rich.text import Text
 
 from tagstream.monitoring.vocabulary import Reason, Stage
 from tagstream.stream.cli import exits
-from tagstream.stream.cli.show import findings
 from tagstream.stream.cli.show.records import print_record
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import publish_all
@@ -55,9 +54,9 @@ def finding() -> Record:
 PRINTERS: dict[str, Callable[[bool], None]] = {
     "tail": lambda as_json: print_record(Record(key=HOSTILE.encode(), value=HOSTILE_JSON, topic="t"), as_json=as_json),
     "tail bytes": lambda as_json: print_record(Record(key=None, value=HOSTILE.encode(), topic="t"), as_json=as_json),
-    "drift tail": lambda as_json: findings._show(finding(), as_json=as_json),
-    "drift tail, no finding": lambda as_json: findings._show(
-        Record(key=None, value=b'{"kind":"[/x]\xc2\x9b"}', topic=HOSTILE), as_json=as_json
+    "tail drift": lambda as_json: print_record(finding(), as_json=as_json),
+    "tail drift, no finding": lambda as_json: print_record(
+        Record(key=None, value=b'{"kind":"[/x]\xc2\x9b"}', topic="drift"), as_json=as_json
     ),
     "dlq list": lambda as_json: dead_letters.print_list([_found(dead_letter())], as_json=as_json),
     "dlq list --count": lambda as_json: dead_letters.print_counts([_found(dead_letter())], as_json=as_json),

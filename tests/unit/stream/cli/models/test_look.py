@@ -1,4 +1,4 @@
-"""`tagstream model look`: the report on stdout, the refusal on stderr with its exit code, and nothing written."""
+"""`tagstream model train --dry-run`: the report on stdout, the refusal on stderr with its exit code, and nothing written."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ ROWS = [
 
 def look(*words: object) -> tuple[int, str, str]:
     """Run the command; its exit code, as `main.main` takes it from errors, its output, and the sentence of its error."""
-    result = CliRunner().invoke(main.app, ["model", "look", *map(str, words)])
+    result = CliRunner().invoke(main.app, ["model", "train", "--dry-run", "--data", *map(str, words)])
     return getattr(result.exception, "exit_code", result.exit_code), result.stdout, str(result.exception or "")
 
 
@@ -57,7 +57,7 @@ def test_the_exit_code_says_what_becomes_of_the_rows(
 def test_the_multilingual_base_is_asked_for_before_the_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where its extra is not installed, the error names it."""
     monkeypatch.setattr(needs, "MULTILINGUAL_PACKAGE", "not_installed_anywhere")
-    code, _, error = look(tmp_path / "none.csv", "--base", "multilingual")
+    code, _, error = look(tmp_path / "none.csv", "--base", "multilingual", "--quick")
     assert (code, "'.[multilingual]'" in error) == (2, True)
 
 

@@ -170,7 +170,7 @@ def test_a_gold_file_needs_neither_parts_nor_groups_nor_sources(tmp_path: Path, 
     for words in (named, (*named, "--group", "person")):
         result = train(tmp_path / "out", "--data", data, "--gold", gold, "--quick", *words)
         assert isinstance(result.exception, ReachedError), result.exception
-        looked = CliRunner().invoke(main.app, ["model", "look", str(data), "--gold", str(gold), *words])
+        looked = CliRunner().invoke(main.app, ["model", "train", "--dry-run", "--data", str(data), "--gold", str(gold), *words])
         assert looked.exit_code == 0, looked.exception
     assert len(trained) == 2
 
@@ -224,7 +224,7 @@ class UnsureOfTickets:
 
 
 def export(path: Path) -> Path:
-    """The file that `review export --form rows` writes of the tickets' stream: a label each in turn, and events of none."""
+    """The file that `review --export FILE --form rows` writes of the tickets' stream: a label each in turn, and events of none."""
     events = [raw(line) for line in (TICKETS / "events.jsonl").read_bytes().splitlines()]
     pipeline = Pipeline(decider=deciding(UnsureOfTickets()), observer=NullObserver())
     answered = []

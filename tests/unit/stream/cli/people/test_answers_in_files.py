@@ -35,11 +35,26 @@ def answers(tmp_path: Path) -> Path:
     return tmp_path / "answers.jsonl"
 
 
-def test_a_form_without_a_place_for_what_waits_refuses_it(tmp_path: Path) -> None:
-    """A row without an answer would be learned from."""
-    done = run("review", "export", "--out", tmp_path / "f", "--form", "rows", "--open")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--export", "f", "--form", "rows", "--open"), "--form rows has no place for an event without an answer"),
+        (("--export", "f", "--reviewer", "ada"), "leave --reviewer out"),
+        (("--export", "f", "--port", "0"), "--port: only for the console"),
+        (("--export", "f", "--import", "f"), "give one of the two"),
+        (("--import", "f", "--form", "rows"), "leave out --open and --form rows"),
+        (("--form", "rows"), "--form: only for answers in a file"),
+    ],
+)
+def test_what_the_file_of_answers_has_no_place_for_is_refused(
+    words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row without an answer would be learned from; an option of the console would be passed over in silence. Nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    done = run("review", *words, "--brokers", "127.0.0.1:1")
     assert done.exit_code == 2
-    assert "--form rows has no place for an event without an answer. Next: leave --open out." in done.stderr
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_calibration_on_rows_has_no_json(tmp_path: Path) -> None:

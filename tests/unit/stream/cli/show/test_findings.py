@@ -9,7 +9,7 @@ from tagstream.monitoring.drift.thresholds import DriftPlan
 from tagstream.monitoring.drift.watch import DriftWatch
 from tagstream.monitoring.signals import DriftSignal
 from tagstream.monitoring.vocabulary import DriftKind
-from tagstream.stream.cli.show import findings
+from tagstream.stream.cli.show.records import print_record
 from tagstream.stream.contract.event import Record
 from tests.unit.monitoring.drift.drift_cases import MODEL, decision, ordinary
 
@@ -36,17 +36,16 @@ def test_a_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert what_moved(found[DriftKind.SOURCES]) == "press 100.0%"
     for finding in found.values():
         record = Record(topic="drift", key=b"k", value=msgspec.json.encode(finding))
-        findings._show(record, as_json=False)
+        print_record(record, as_json=False)
     shown = capsys.readouterr().out
     assert "quantabyte" in shown
     assert "look at e" in shown
     assert "\x1b[2J" not in shown
 
 
-def test_json_is_the_record_itself_and_what_is_no_finding_is_said(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    """With --json a finding is printed as it is, and other records are named on standard error."""
-    value = msgspec.json.encode(next(iter(one_of_each_kind().values())))
-    findings._show(Record(topic="drift", key=None, value=value), as_json=True)
-    findings._show(Record(topic="drift", key=None, value=b"{}", offset=3), as_json=True)
-    findings._show(Record(topic="drift", key=None, value=None), as_json=True)
-    assert capsysbinary.readouterr().out == value + b"\n"
+def test_another_record_of_the_topic_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A record that is no finding, a tombstone among them, is a line with its bytes."""
+    print_record(Record(topic="drift", partition=0, offset=3, key=None, value=b"{}"), as_json=False)
+    print_record(Record(topic="drift", partition=0, offset=4, key=None, value=None), as_json=False)
+    shown = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    assert shown == [["drift", "0/3", "{}"], ["drift", "0/4", "(no value)"]]

@@ -119,7 +119,7 @@ def test_a_task_without_an_annotation_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"tagstream": None}, r"task 2: data\.tagstream is not as `tagstream review export` wrote it"),
+        ({"tagstream": None}, r"task 2: data\.tagstream is not as `tagstream review --export` wrote it"),
         ({"tagstream": {"topic": "review", "key": None, "value": "{}"}}, "task 2: "),
         ({"tagstream": {"topic": "reviewed", "key": None, "value": "{}"}}, "task 2: "),
     ],

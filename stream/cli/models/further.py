@@ -1,0 +1,80 @@
+"""`tagstream model train --from`: a bundle with the encoder of another one, and what is learned anew on today's rows."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.models.train_options import TrainOptions
+from tagstream.stream.cli.options import settings
+from tagstream.stream.terminal import console
+
+if TYPE_CHECKING:
+    from tagstream.model_export.bundle.bundle import Bundle
+    from tagstream.model_export.data.splits import Splits
+    from tagstream.model_export.make.strangers import Strangers
+
+
+def train_further(options: TrainOptions, begun: Path) -> None:
+    """
+    Fit head and n-grams of a bundle to the labelled rows of today; with `tune` the encoder learns real titles too.
+
+    Args:
+        options: The options of the training, which name no file of the user's own rows.
+        begun: The bundle whose encoder stays, or is tuned.
+
+    Raises:
+        BundleError: There is no bundle that can be used.
+        ExtraMissingError: PyTorch or scikit-learn is not installed.
+        DataError: The rows cannot be read.
+        ParityError: A gate refuses the network.
+    """
+    from tagstream.model_export.bundle import bundle
+    from tagstream.stream.cli.models import needs
+
+    chosen = settings(data=options.data, bundle=begun)
+    if options.tune and options.keep_head:
+        fail("--tune changes the head with the encoder. Next: leave out --keep-head.", EXIT_USAGE)
+    if options.checkpoint is not None and not options.tune:
+        fail("--checkpoint keeps the network that --tune tunes. Next: give --tune, or leave it out.", EXIT_USAGE)
+    if options.layers is not None and not options.tune:
+        fail("without --tune the encoder keeps its layers. Next: give --tune, or leave out --layers.", EXIT_USAGE)
+    if options.tune and chosen.real is None:
+        fail("there is nothing new to learn: TAGSTREAM_REAL names no folder with real titles. Next: name it.", EXIT_USAGE)
+    kept = bundle.read(chosen.bundle)
+    needs.note_replaced(options.folder)
+    needs.require_export(level="info")
+    from tagstream.model_export.data import splits
+    from tagstream.model_export.make import recipe, steps
+
+    rows = splits.load(needs.data_folder(chosen), answers_file=options.answers, real_folder=chosen.real)
+    promise, multilabel, gate = options.promise.asked(), options.multilabel, _new_gate(kept, rows, chosen.real)
+    of = (
+        recipe.tuned_further(
+            kept,
+            rows,
+            promise,
+            layers=options.layers,
+            checkpoint=options.checkpoint,
+            multilabel=multilabel,
+            strangers=gate,
+        )
+        if options.tune
+        else recipe.refitted(kept, rows, promise, keep_head=options.keep_head, multilabel=multilabel, strangers=gate)
+    )
+    console.show(steps.make(options.folder, options.named.on(of)).as_text())
+
+
+def _new_gate(kept: "Bundle", rows: "Splits", real: Path | None) -> "Strangers | None":
+    """
+    The texts that a new gate learns from; none where the bundle has a gate that knows more than the project's own texts could teach.
+
+    Args:
+        kept: The bundle whose encoder stays.
+        rows: The project's own rows.
+        real: The folder with real texts, if there is one.
+    """
+    from tagstream.model_export.bundle.model import limits_in
+    from tagstream.model_export.make import strangers
+
+    has_one = limits_in(kept.manifest.reference).strangeness is not None
+    return None if real is None and has_one else strangers.of_shipped(rows, real)
