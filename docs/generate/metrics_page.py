@@ -94,7 +94,7 @@ def page() -> str:
     for prefix in reversed(SECTIONS):
         title, sentence = SECTIONS[prefix]
         rows = "\n".join(found[prefix])
-        parts.append(f"\n## {title}\n\n{sentence}\n\n| name | meaning, and labels |\n|---|---|\n{rows}\n")
+        parts.append(f"\n## {title}\n\n{sentence}\n\n{rows}\n")
     return "".join(parts)
 
 
@@ -140,7 +140,7 @@ def _row(metric: Metric) -> str:
     suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
     edges = f"Edges {_edges(metric)}." if metric.type == "histogram" else ""
     meaning = " ".join(part for part in (metric.documentation, edges, _labels(metric)) if part)
-    return f"| `{metric.name}{suffix}` | {meaning} |"
+    return f"- `{metric.name}{suffix}`: {meaning}"
 
 
 def _labels(metric: Metric) -> str:
