@@ -173,13 +173,13 @@ class PoisonFamilies:
         self.raised = new.counter("tagstream_model_exceptions", "Calls of the model that raised an exception.")
         self.guard = new.gauge(
             "tagstream_crash_guard_active",
-            "1 while events in the model are noted; at 0 one event can crash the worker again and again.",
+            "Is 1 while events in the model are noted; at 0 one event can crash the worker again and again.",
         )
         self.suspects = new.gauge(
             "tagstream_crash_suspects_events",
             "Events in the model when a worker died, not decided since.",
         )
-        self.breaker = new.gauge("tagstream_circuit_breaker_open", "1 while the worker has stopped and waits for a person.")
+        self.breaker = new.gauge("tagstream_circuit_breaker_open", "Is 1 while the worker has stopped and waits for a person.")
 
 
 class AnswerFamilies:
@@ -188,7 +188,7 @@ class AnswerFamilies:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
         new = _Registry(registry)
-        self.active = new.gauge("tagstream_answers_active", "1 where this worker turns answers into decisions.")
+        self.active = new.gauge("tagstream_answers_active", "Is 1 where this worker turns answers into decisions.")
         self.published = new.counter(
             "tagstream_answers_published",
             "Answers whose decision or dead letter the broker has acknowledged.",
@@ -214,7 +214,7 @@ class RolloutFamilies:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
         new = _Registry(registry)
-        self.followed = new.gauge("tagstream_rollout_followed", "1 while this worker follows a rollout.")
+        self.followed = new.gauge("tagstream_rollout_followed", "Is 1 while this worker follows a rollout.")
         self.epoch = new.gauge(
             "tagstream_rollout_epoch",
             "Epoch by whose champion this worker decides the newest events; 0 before the first change.",
