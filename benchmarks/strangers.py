@@ -1,6 +1,6 @@
 """Shows how a bundle decides texts unlike its training texts, by energy alone and with the limit on unfamiliar words.
 
-`python -m benchmarks.strangers` prints the table of docs/strangers.md for the default bundle; TAGSTREAM_DATA adds the
+`python -m benchmarks.strangers` prints the figures of docs/strangers.md on words and energy for the default bundle; TAGSTREAM_DATA adds the
 holdout and Made With ML's calibration rows.
 """
 

@@ -32,7 +32,8 @@ process (`process_*`, `python_*`). Made from the code by `python -m docs.generat
 
 - A name in `_total` is a counter, one with edges a histogram, any other a gauge. Base units; ratios are 0 to 1. Counters and
   histograms of any number of workers may be added up.
-- Label sets are closed: no id, text or source of an event is ever a label. Fewer than 475 series a worker with four labels.
+- Label sets are closed: no id, text or source of an event is ever a label. `label` is a label of the bundle; `bound` is value, low or
+  high, the ends of an interval. Fewer than 475 series a worker with four labels.
 - Every series is there from the start, at zero, except for figures that the bundle's reference lacks, and those of open transactions.
 - An `at_most` of a reference is spelled as the `le` of the live histogram, so that the two join: {JOINS}. `tagstream_energy_score` has
   no `_sum`: energies are below zero.
@@ -40,21 +41,21 @@ process (`process_*`, `python_*`). Made from the code by `python -m docs.generat
 SECTIONS = {
     "tagstream_controller_": (
         "Controller of a rollout",
-        "Served by `tagstream rollout watch` ([the page](rollout.md#let-it-be-decided-by-proof)). Several controllers of a group give the same figures: take `max`, no sum.",
+        "Served by `tagstream rollout watch` ([the page](rollout.md#let-it-be-decided-by-proof)). Take `max` over several controllers, no sum.",
     ),
     "tagstream_shadow_": (
         "Shadow",
         "Served by `tagstream rollout shadow`: two bundles on the same events ([the page](rollout.md#beside-the-stream)).",
     ),
-    "tagstream_queue_": ("Review queue", "Served by the review console: what waits for people."),
+    "tagstream_queue_": ("Review queue", "Served by the review console."),
     "tagstream_http_": ("HTTP service", "Served by `tagstream serve`."),
     "tagstream_quality_": (
         "Live quality",
-        "Served by the review console ([quality](quality.md)). Consoles of one job give the same figures: take `max`, no sum.",
+        "Served by the review console ([quality](quality.md)). Take `max` over several consoles, no sum.",
     ),
     "tagstream_reference_": (
         "Reference in force",
-        "What the group has learned from its own stream, or the file of `drift_reference`. None while the group learns.",
+        "None while the group learns.",
     ),
     "tagstream_rollout_": (
         "Rollout",
@@ -63,10 +64,9 @@ SECTIONS = {
     "tagstream_drift_": ("Drift", "This worker's [drift detection](drift.md)."),
     "tagstream_trace_": ("Traces", "All zero unless [tracing](tracing.md) is on."),
     "tagstream_answer": ("Answers", "Reviewers' answers on `reviewed`, which become decisions on `tagged`."),
-    "tagstream_": ("Flow and decisions", "Events and outcomes, their latency, and the texts."),
+    "tagstream_": ("Flow and decisions", "Served by each worker."),
 }
 WRITTEN_OUT = {
-    "label": "a label of the bundle",
     "old": "the champion's",
     "new": "the challenger's",
     "topic": "the topic that is read",
@@ -77,6 +77,8 @@ WRITTEN_OUT = {
     "digest": "the bundle's",
     "arithmetic": "only where it is not that of the bundle's maker",
 }
+# Labels whose values the head says.
+IN_HEAD = ("label", "bound")
 # The values of a label that has the code of each dead letter.
 CODES = "a code of [dead letters](producers.md#what-is-refused)"
 MOST_EDGES = 15
@@ -92,7 +94,7 @@ def page() -> str:
     for prefix in reversed(SECTIONS):
         title, sentence = SECTIONS[prefix]
         rows = "\n".join(found[prefix])
-        parts.append(f"\n## {title}\n\n{sentence}\n\n| name | meaning, and labels |\n|---|---|\n{rows}\n")
+        parts.append(f"\n## {title}\n\n{sentence}\n\n{rows}\n")
     return "".join(parts)
 
 
@@ -138,12 +140,12 @@ def _row(metric: Metric) -> str:
     suffix = {"counter": "_total", "info": "_info"}.get(metric.type, "")
     edges = f"Edges {_edges(metric)}." if metric.type == "histogram" else ""
     meaning = " ".join(part for part in (metric.documentation, edges, _labels(metric)) if part)
-    return f"| `{metric.name}{suffix}` | {meaning} |"
+    return f"- `{metric.name}{suffix}`: {meaning}"
 
 
 def _labels(metric: Metric) -> str:
     names = [name for name in metric.samples[0].labels if not (metric.type == "histogram" and name == "le")]
-    return "; ".join(f"`{name}`: {_values(metric, name)}" for name in names)
+    return "; ".join(f"`{name}`" if name in IN_HEAD else f"`{name}`: {_values(metric, name)}" for name in names)
 
 
 def _values(metric: Metric, name: str) -> str:

@@ -24,7 +24,7 @@ PLAIN = ("not empty", "a topic's name", "true, false", "a JSON pointer, or a lis
 HEAD = """# Settings
 
 Every setting, made from the code by `python -m docs.generate`. `tagstream config show --sources` prints those in use and
-where each comes from; `--json` prints one object a line. A value comes from the first of these that has it:
+where each comes from. A value comes from the first of these that has it:
 
 1. a flag of the command, such as `--brokers`
 2. an environment variable: `TAGSTREAM_` and the name in capitals, with `__` for the dot. `group` is `TAGSTREAM_GROUP`,
@@ -32,9 +32,10 @@ where each comes from; `--json` prints one object a line. A value comes from the
 3. the file `tagstream.toml` in the working directory, or the file that `TAGSTREAM_CONFIG` names
 4. the default
 
-A name that is not on this page is an error (exit code 2). Settings are read once, when a command starts. Brackets have the
-range; without them a value is a text, a path, a topic's name, true or false, or of `fields` a JSON pointer or a list of
-them. A topic's name has 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, and no two topics have the same name.
+A name that is not on this page is an error (exit code 2). Settings are read once, when a command starts. Below, the default stands
+behind the name, and the range in square brackets; without them a value is a text, a path, a topic's name, true or false, or of
+`fields` a JSON pointer or a list of them. A topic's name has 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, and no two topics have
+the same name.
 
 ## tagstream.toml
 
@@ -69,7 +70,7 @@ def page() -> str:
     parts = [HEAD]
     for subject, found in itertools.groupby(entries(), key=lambda entry: entry.subject):
         rows = "\n".join(_row(entry, defaults) for entry in found)
-        parts.append(f"\n## {subject}\n\n| name | meaning, and range | default |\n|---|---|---|\n{rows}\n")
+        parts.append(f"\n## {subject}\n\n{rows}\n")
     return "".join(parts)
 
 
@@ -97,7 +98,7 @@ def unread() -> list[str]:
 def _row(entry: Entry, defaults: Settings) -> str:
     in_range = f" [{entry.range}]" if entry.range and entry.range not in PLAIN else ""
     default = DEFAULTS.get(entry.key) or _default(entry.value_in(defaults))
-    return f"| `{entry.key}` | {entry.meaning}{in_range} | {default} |"
+    return f"- `{entry.key}` ({default}): {entry.meaning}{in_range}"
 
 
 def _default(value: object) -> str:

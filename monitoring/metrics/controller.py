@@ -30,9 +30,7 @@ class ControllerMetrics:
         self._clock = clock
         self._decisions = tuple(decisions)
         self._ready = Verdict(ready=False, why=STARTING)
-        self._looks = Counter(
-            "tagstream_controller_looks", "Looks at the rollout, by what came of them.", ["result"], registry=registry
-        )
+        self._looks = Counter("tagstream_controller_looks", "Looks at the rollout.", ["result"], registry=registry)
         self._looked = Gauge(
             "tagstream_controller_look_timestamp_seconds",
             "Time of the last look that did not fail, 0 before the first.",
@@ -40,7 +38,7 @@ class ControllerMetrics:
         )
         self._epoch = Gauge(
             "tagstream_controller_challenger_epoch",
-            "Epoch with a challenger that is judged; 0 without a challenger.",
+            "Epoch with a challenger that is judged; 0 without one.",
             registry=registry,
         )
         self._verdict = Gauge(
@@ -51,16 +49,14 @@ class ControllerMetrics:
         )
         self._evidence = Gauge(
             "tagstream_controller_evidence_events",
-            "Events on which the challenger is judged: compared in shadow; of these with two tags, that people are asked about, and that they have answered.",
+            "Events on which the challenger is judged: compared in shadow; of these, with two tags, asked about, answered.",
             ["kind"],
             registry=registry,
         )
-        self._changes = Counter(
-            "tagstream_controller_changes", "Epochs that it has begun, by the verdict.", ["decision"], registry=registry
-        )
+        self._changes = Counter("tagstream_controller_changes", "Epochs that it has begun.", ["decision"], registry=registry)
         self._failed_changes = Counter(
             "tagstream_controller_failed_changes",
-            "Changes that did not come about: a worker was not ready, or another controller was first.",
+            "Changes that did not come about.",
             registry=registry,
         )
         for result in LOOKS:

@@ -76,24 +76,22 @@ class FlowFamilies:
         self.received = new.counter("tagstream_events_received", "Events taken from the topic.", "topic", topics)
         self.redelivered = new.counter(
             "tagstream_redelivered_events",
-            "Events taken that the same process had taken before, for example after a rebalance; a restart begins at 0.",
+            "Events taken that the same process had taken before, as after a rebalance.",
         )
         self.published = new.counter(
             "tagstream_events_published", "Outcomes that the broker has acknowledged.", "destination", Destination
         )
-        self.predictions = new.counter(
-            "tagstream_predictions", "Published decisions of the model; the keyword rules have none.", "label", labels
-        )
+        self.predictions = new.counter("tagstream_predictions", "Published decisions of the model.", "label", labels)
         self.audits = new.counter(
             "tagstream_audits", "Tagged decisions of which a copy went to the topic `audit`.", "label", labels
         )
         self.review = new.counter(
             "tagstream_review_requested",
-            "Decisions sent to a person, by reason; one decision may have several.",
+            "Decisions sent to a person; one may have several reasons.",
             "reason",
             ReviewReason,
         )
-        self.dead = new.counter("tagstream_events_dead_lettered", "Dead letters, by reason.", "reason", Reason)
+        self.dead = new.counter("tagstream_events_dead_lettered", "Dead letters.", "reason", Reason)
         self.expired = new.counter(
             "tagstream_events_expired", "Events that the topic's retention had deleted before this group read them."
         )
@@ -102,23 +100,21 @@ class FlowFamilies:
         )
         self.batch = new.histogram("tagstream_batch_size_events", "Events in one batch.", BATCH_BUCKETS)
         self.repeats = new.counter(
-            "tagstream_repeated_texts", "Texts that had come before, so that they cost no call of the model (`repeats_bytes`)."
+            "tagstream_repeated_texts", "Texts that had come before and cost no call of the model (`repeats_bytes`)."
         )
-        self.saved = new.counter(
-            "tagstream_repeats_saved_seconds", "Time that the model would have taken for them, by what it took for other texts."
-        )
+        self.saved = new.counter("tagstream_repeats_saved_seconds", "Time that the model would have taken for them.")
         self.age = new.histogram(
             "tagstream_event_age_seconds",
-            "Time from the record's timestamp to its acknowledged outcome; without the events of the two counters below.",
+            "Time from the record's timestamp to its acknowledged outcome, without events of the next two counters.",
             AGE_BUCKETS,
         )
         self.before_group = new.counter(
             "tagstream_events_before_group",
-            "Outcomes of events that were written before the consumer group began to read; no group could have been on time for them.",
+            "Outcomes of events that were written before the consumer group began to read.",
         )
         self.untimed = new.counter(
             "tagstream_events_untimed",
-            "Outcomes of events whose record has no timestamp, or one that cannot be true: before 2011, or more than an hour ahead.",
+            "Outcomes of events without a timestamp, or with one before 2011 or more than an hour ahead.",
         )
         self.last_event = new.gauge("tagstream_last_event_timestamp_seconds", "Time of the last acknowledged outcome.")
 
@@ -137,34 +133,34 @@ class PositionFamilies:
         self.inflight = new.gauge("tagstream_inflight_events", "Events taken and not yet acknowledged.")
         self.lag = new.gauge(
             "tagstream_committed_lag_events",
-            "End of the log (high watermark) minus committed offset, over the assigned partitions; NaN while the brokers do not answer.",
+            "High watermark minus committed offset, over the assigned partitions; NaN while the brokers do not answer.",
         )
         self.behind = new.gauge(
             "tagstream_open_transaction_events",
-            "Events that no worker may read yet, because a transaction before them is open; only partitions with such events.",
+            "Events behind an open transaction; only partitions with such events.",
             "partition",
         )
         self.behind_since = new.gauge(
             "tagstream_open_transaction_since_timestamp_seconds",
-            "Time since which the transaction is seen open; only partitions with events behind one.",
+            "Time since which the transaction is seen open.",
             "partition",
         )
         self.partitions = new.gauge("tagstream_assigned_partitions", "Partitions assigned to this worker.")
         self.known_at = new.gauge(
-            "tagstream_position_timestamp_seconds", "Time of the brokers' last answer about this worker's offsets and lag."
+            "tagstream_position_timestamp_seconds", "Time of the brokers' last answer about offsets and lag."
         )
         self.last_commit = new.gauge(
             "tagstream_last_commit_timestamp_seconds", "Time at which the committed offset last moved."
         )
         self.oldest = new.gauge(
             "tagstream_oldest_unprocessed_seconds",
-            "Age of the oldest event taken and not yet acknowledged; 0 if there is none.",
+            "Age of the oldest event in hand; 0 if there is none.",
         )
         self.model = Info("tagstream_model", "The bundle that decides, or the keyword rules.", registry=registry)
         self.model_loaded = new.gauge("tagstream_model_loaded_timestamp_seconds", "Time at which the bundle was loaded.")
         self.threshold = new.gauge(
             "tagstream_confidence_threshold_ratio",
-            "Decisions below this confidence go to a person, by predicted label; above 1 all of them do.",
+            "Decisions below this confidence go to a person; above 1 all of them do.",
             "label",
         )
 
@@ -175,20 +171,16 @@ class PoisonFamilies:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
         new = _Registry(registry)
-        self.raised = new.counter(
-            "tagstream_model_exceptions", "Calls of the model that raised an exception, for a batch or for part of one."
-        )
+        self.raised = new.counter("tagstream_model_exceptions", "Calls of the model that raised an exception.")
         self.guard = new.gauge(
             "tagstream_crash_guard_active",
-            "Set to 1 while the events in the model are written to the crash file; at 0 one event can crash the worker again and again.",
+            "Is 1 while events in the model are noted; at 0 one event can crash the worker again and again.",
         )
         self.suspects = new.gauge(
             "tagstream_crash_suspects_events",
-            "Events that were in the model when a worker died and have not been decided since.",
+            "Events in the model when a worker died, not decided since.",
         )
-        self.breaker = new.gauge(
-            "tagstream_circuit_breaker_open", "Set to 1 while the worker has stopped deciding and waits for a person."
-        )
+        self.breaker = new.gauge("tagstream_circuit_breaker_open", "Is 1 while the worker has stopped and waits for a person.")
 
 
 class AnswerFamilies:
@@ -197,24 +189,20 @@ class AnswerFamilies:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
         new = _Registry(registry)
-        self.active = new.gauge(
-            "tagstream_answers_active", "Set to 1 where this worker turns reviewers' answers into decisions."
-        )
+        self.active = new.gauge("tagstream_answers_active", "Is 1 where this worker turns answers into decisions.")
         self.published = new.counter(
             "tagstream_answers_published",
-            "Answers whose decision (tagged) or dead letter (dlq) the broker has acknowledged.",
+            "Answers whose decision or dead letter the broker has acknowledged.",
             "destination",
             (Destination.TAGGED, Destination.DLQ),
         )
-        self.dead = new.counter(
-            "tagstream_answers_dead_lettered", "Answers that are dead letters, by reason.", "reason", Reason
-        )
+        self.dead = new.counter("tagstream_answers_dead_lettered", "Answers that are dead letters.", "reason", Reason)
         self.age = new.histogram(
             "tagstream_answer_age_seconds", "Time from the answer's record to its acknowledged decision.", AGE_BUCKETS
         )
         self.lag = new.gauge(
             "tagstream_answers_lag_events",
-            "Answers that are not committed yet, over the assigned partitions; NaN while the brokers do not answer.",
+            "Answers not committed yet, over the assigned partitions; NaN while the brokers do not answer.",
         )
         self.expired = new.counter(
             "tagstream_answers_expired", "Answers that the topic's retention had deleted before this group read them."
@@ -227,24 +215,24 @@ class RolloutFamilies:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
         new = _Registry(registry)
-        self.followed = new.gauge("tagstream_rollout_followed", "Set to 1 while this worker follows a rollout.")
+        self.followed = new.gauge("tagstream_rollout_followed", "Is 1 while this worker follows a rollout.")
         self.epoch = new.gauge(
             "tagstream_rollout_epoch",
             "Epoch by whose champion this worker decides the newest events; 0 before the first change.",
         )
         self.arms = new.counter(
-            "tagstream_rollout_decisions", "Published decisions of models after the first change, by arm.", "arm", Arm
+            "tagstream_rollout_decisions", "Published decisions of models after the first change.", "arm", Arm
         )
         self.planned = new.gauge(
             "tagstream_rollout_planned_epoch",
-            "Epoch that is planned and has not begun, under this worker's state before it; 0 under the others, and without a plan.",
+            "Planned epoch, under this worker's state before it; 0 under the other states, and without a plan.",
             "state",
             PlanState,
         )
         self.refusals = new.counter("tagstream_rollout_refusals", "Plans that this worker refused.")
         self.closing = new.gauge(
             "tagstream_rollout_closing_epoch",
-            "Epoch that is about to begin, so that events are held; 0 where none is.",
+            "Epoch that is about to begin, so that events are held; 0 without one.",
         )
         self.held_events = new.gauge("tagstream_rollout_held_events", "Events held now, since their epoch is not known.")
         self.held_seconds = new.gauge(
@@ -252,7 +240,7 @@ class RolloutFamilies:
         )
         self.holds = new.histogram(
             "tagstream_rollout_hold_duration_seconds",
-            "Time from a batch's fetch until it was known, and loaded, which models decide it.",
+            "Time from a batch's fetch until its models were known and loaded.",
             HOLD_BUCKETS,
         )
 
@@ -270,19 +258,17 @@ class InputFamilies:
             for signal, counted in DISTRIBUTIONS.items()
             if signal.value is not None
         ]
-        self.truncated = new.counter(
-            "tagstream_events_truncated", "Decisions on a text that was too long for the network and was cut."
-        )
+        self.truncated = new.counter("tagstream_events_truncated", "Decisions on a text that was too long and was cut.")
         self.undescribed = new.counter("tagstream_events_without_description", "Decisions on a title alone.")
         self.sources = new.counter(
             "tagstream_events_by_source",
-            "Decisions by producer: known, unseen (not in known_sources), missing (it gives no name).",
+            "Decisions by producer; unseen: not in known_sources.",
             "source",
             SourceKind,
         )
-        self.ood = new.counter("tagstream_ood_events", "Decisions on a text unlike the training texts, by the bundle's limits.")
+        self.ood = new.counter("tagstream_ood_events", "Decisions on a text unlike the training texts.")
         self.flags = new.counter(
-            "tagstream_text_flags", "Decisions on a text with hidden or misleading characters, by their kind.", "flag", TextFlag
+            "tagstream_text_flags", "Decisions on a text with hidden or misleading characters.", "flag", TextFlag
         )
 
     def know(self, labels: Iterable[str]) -> None:
@@ -308,32 +294,30 @@ class DriftFamilies:
         )
         self.thresholds = new.gauge(
             "tagstream_drift_threshold",
-            "Score from which a window is a finding; 0 where drift detection is switched off.",
+            "Score from which a window is a finding; 0: drift is off.",
             "signal",
             DriftScore,
         )
-        self.window = new.gauge(
-            "tagstream_drift_window_events", "Decisions in a window; 0 where drift detection is switched off."
-        )
+        self.window = new.gauge("tagstream_drift_window_events", "Decisions in a window; 0: drift is off.")
         self.evaluated = new.gauge(
             "tagstream_drift_last_evaluated_timestamp_seconds",
-            "Time of the last comparison of a window with the reference; 0 before the first.",
+            "Time of the last comparison with the reference; 0 before the first.",
         )
         self.from_bundle = new.gauge(
             "tagstream_reference_distance_from_bundle",
-            "Distance of the reference in force from the rows that the bundle was calibrated on: the stability index of the labels, and "
-            "the largest difference of the distributions. None while the group learns, nor where the bundle's reference is in force.",
+            "Distance of the reference in force from the bundle's calibration rows: the labels' stability index, and "
+            "the largest difference of the distributions.",
             "figure",
         )
         self.learned = new.gauge(
             "tagstream_drift_learned_ratio",
-            "How far the group has learned what is ordinary in its stream, 0 to 1; below 1 there is no `tagstream_reference_*`.",
+            "How far the group has learned its reference, 0 to 1.",
         )
         self.learned.set(1)
-        self.findings = new.counter("tagstream_drift_findings", "Drift findings published, by kind.", "kind", DriftKind)
+        self.findings = new.counter("tagstream_drift_findings", "Drift findings published.", "kind", DriftKind)
         self.unpublished = new.counter(
             "tagstream_drift_findings_unpublished",
-            "Drift findings that did not reach the topic `drift`, by kind: the topic is missing or the broker refused them.",
+            "Drift findings that did not reach the topic `drift`.",
             "kind",
             DriftKind,
         )

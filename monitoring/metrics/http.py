@@ -32,9 +32,7 @@ class HttpMetrics:
         def counter(name: str, text: str, *names: str) -> Counter:
             return Counter(name, text, names, registry=registry)
 
-        self._requests = counter(
-            "tagstream_http_requests", "Answers to requests for decisions, by face and status.", "door", "status"
-        )
+        self._requests = counter("tagstream_http_requests", "Answers to requests for decisions.", "door", "status")
         self._seconds = Histogram(
             "tagstream_http_request_duration_seconds",
             "Time from the head of a request to its answer.",
@@ -49,10 +47,10 @@ class HttpMetrics:
         )
         self._epoch = Gauge(
             "tagstream_http_epoch",
-            "Epoch of a rollout by whose champion requests are decided; 0 before the first change.",
+            "Epoch by whose champion requests are decided; 0 before the first change.",
             registry=registry,
         )
-        self._table = counter("tagstream_http_table_rows", "Rows that were looked up in the table, by result.", "result")
+        self._table = counter("tagstream_http_table_rows", "Rows that were looked up in the table.", "result")
         for face in HttpFace:
             self._seconds.labels(face.value)
             for status in STATUSES:

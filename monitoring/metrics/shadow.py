@@ -38,16 +38,12 @@ class ShadowMetrics:
         def counter(name: str, text: str, *of: str) -> Counter:
             return Counter(name, text, of, registry=registry)
 
-        self._events = counter("tagstream_shadow_events", "Drawn events, by what became of their comparison.", "result")
-        self._tags = counter(
-            "tagstream_shadow_tags", "Compared events, by the champion's tag and the challenger's.", "old", "new"
-        )
-        self._doors = counter(
-            "tagstream_shadow_doors", "Compared events, by the champion's door and the challenger's.", "old", "new"
-        )
+        self._events = counter("tagstream_shadow_events", "Drawn events.", "result")
+        self._tags = counter("tagstream_shadow_tags", "Compared events, by tag.", "old", "new")
+        self._doors = counter("tagstream_shadow_doors", "Compared events, by door.", "old", "new")
         self._published = counter(
             "tagstream_shadow_published",
-            "Decisions of the champion here, beside what was published: equal to the byte, different, or not found.",
+            "Decisions of the champion here, beside the published bytes; unchecked: not found.",
             "result",
         )
         self._failures = counter("tagstream_shadow_challenger_failures", "Events on which the challenger failed.", "kind")

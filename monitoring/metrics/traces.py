@@ -12,7 +12,7 @@ class TraceMetrics:
         """Register the metric and create every series."""
         self._spans = Counter(
             "tagstream_trace_spans",
-            "Spans that the receiver took (exported), that it did not take (failed), or for which there was no room (dropped).",
+            "Spans that the receiver took, that it did not take, or for which there was no room.",
             ["result"],
             registry=registry,
         )

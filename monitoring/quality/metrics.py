@@ -35,13 +35,13 @@ class QualityMetrics:
 
         self._accuracy = gauge(
             "tagstream_quality_accuracy_ratio",
-            "Measured share of right decisions, with the ends of its 95 % interval; NaN under 50 answers.",
+            "Measured share of right decisions, with its 95 % interval; NaN under 50 answers.",
             "scope",
             "bound",
         )
         self._figure = gauge(
             "tagstream_quality_label_ratio",
-            "Measured precision, recall and F1 of a label, with the ends of the 95 % interval; NaN under 50 answers, and where slips hide it.",
+            "Measured precision, recall and F1 of a label, with the 95 % interval; NaN under 50 answers, and where slips hide it.",
             "scope",
             "figure",
             "label",
@@ -57,12 +57,12 @@ class QualityMetrics:
         )
         self._promise = gauge(
             "tagstream_quality_promise_ratio",
-            "The accuracy of what is published that the bundle which decided promises; NaN where the console has no such bundle.",
+            "Accuracy of what is published that the bundle promises; NaN where the console lacks it.",
         )
         self._answers = gauge("tagstream_quality_answers", "Settled answers that the estimates rest on.", "scope")
         self._arm_accuracy = gauge(
             "tagstream_quality_arm_accuracy_ratio",
-            "Measured share of right decisions of champion and challenger of the newest canary, in its epochs, with the ends of its 95 % interval; NaN under 50 answers.",
+            "Measured share of right decisions of champion and challenger of the newest canary; NaN under 50 answers.",
             "arm",
             "scope",
             "bound",
@@ -72,7 +72,7 @@ class QualityMetrics:
         )
         self._gain = gauge(
             "tagstream_quality_recalibration_gain_ratio",
-            "Share of all decisions that new thresholds could publish and today's send to people.",
+            "Share of decisions that new thresholds could publish and today's send to people.",
         )
         self._evaluated = gauge(
             "tagstream_quality_evaluated_timestamp_seconds", "Time of the last estimate; 0 before the first."
@@ -88,21 +88,21 @@ class QualityMetrics:
         )
         self._unused = gauge(
             "tagstream_quality_unused_records",
-            "Records of the window that the estimates do not use: decisions that no worker makes so, and answers "
-            "that follow from no decision which the console has read.",
+            "Records that the estimates do not use: decisions that no worker makes so, and answers "
+            "to no decision that the console has read.",
             "kind",
         )
         self._failures = Counter(
             "tagstream_quality_failures", "Estimates that failed; the gauges keep those of the last one.", registry=registry
         )
-        self._open = gauge("tagstream_queue_open_items", "Items that wait for a person, by door.", "door")
+        self._open = gauge("tagstream_queue_open_items", "Items that wait for a person.", "door")
         self._held = gauge("tagstream_queue_held_items", "Of these, the ones that are in someone's hands.")
         self._oldest = gauge(
             "tagstream_queue_oldest_timestamp_seconds",
-            "When the oldest waiting item was decided, those that wait for a second opinion left out; NaN if none waits.",
+            "When the oldest waiting item was decided, without second opinions; NaN if none waits.",
         )
         self._answered = gauge("tagstream_queue_answered_events", "Events with an answer.")
-        self._unmatched = gauge("tagstream_queue_unmatched_reports", "Reports of readers about events that no topic knows.")
+        self._unmatched = gauge("tagstream_queue_unmatched_reports", "Readers' reports about events that no topic knows.")
         self._begin()
 
     @classmethod
@@ -121,7 +121,7 @@ class QualityMetrics:
             held: Of these, the ones that are in someone's hands.
             oldest_ms: When the oldest waiting item was decided, Unix milliseconds; None if none waits.
             answered: Events with an answer.
-            unmatched_reports: Reports of readers about events that no topic knows.
+            unmatched_reports: Readers' reports about events that no topic knows.
         """
         for kind in ITEM_KINDS:
             self._open.labels(kind).set(waiting.get(kind, 0))

@@ -46,10 +46,10 @@ class Fields(BaseModel):
     description: Pointers = Field(default="/description", description="where it has its description")
     id: Pointers = Field(default="/id", description="where it has its id, a string or an integer")
     source: Pointers = Field(default="/source", description="where it has its producer's name")
-    created_on: Pointers = Field(default="/created_on", description="where it has the time at which the content was made")
+    created_on: Pointers = Field(default="/created_on", description="where it has the time of its making")
     text: Pointers | None = Field(
         default=None,
-        description="where it has texts that are joined, in place of title and description: the first that is not blank is the title",
+        description="where it has texts that are joined, in place of title and description",
     )
 
     @model_validator(mode="after")

@@ -23,33 +23,33 @@ class Rollout(BaseModel):
 
     topic: _Name = Field(
         default="",
-        description="topic that says from which offset on which model decides; `group` with .rollout behind it unless set",
+        description="topic that says from which offset on which model decides",
     )
     workers_topic: _Name = Field(
         default="",
-        description="topic in which workers say which model they have, and are ready for; `topic` with .workers behind it unless set",
+        description="topic in which workers say which model they have, and are ready for",
     )
     bundles: str = Field(
         default="",
-        description="folder, or s3://BUCKET/PREFIX (gs://, az://), in which bundles are found by their digest; needed to change the model",
+        description="folder, or s3://BUCKET/PREFIX (gs://, az://), of bundles by their digest; needed to change the model",
     )
     bundle_keys: Path | None = Field(
         default=None,
-        description="file with a public key, or folder of such files: a bundle in that place must be signed by one of them; not asked for unless set",
+        description="file with a public key, or folder of such files, one of which must have signed a bundle; unset: not asked for",
     )
     cache: Path = Field(
-        default=Path("~/.cache/tagstream/bundles"), description="folder of the bundles that a worker has fetched from there"
+        default=Path("~/.cache/tagstream/bundles"), description="folder of the bundles that a worker has fetched"
     )
     cache_bytes: int = Field(
-        default=2 * 1024**3, ge=64 * 1024**2, description="most bytes in it; bundles that were used longest ago are removed"
+        default=2 * 1024**3, ge=64 * 1024**2, description="most bytes in it; the longest unused bundles go"
     )
     fetch_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="most seconds to fetch one file of a bundle, or to read its folder; a change waits for all workers that long and two minutes",
+        description="most seconds to fetch one file of a bundle; a change waits for all workers that long and two minutes",
     )
     hold_seconds: float = Field(
-        default=30.0, gt=0, description="most seconds that a worker holds its events between two epochs; then it ends with 70"
+        default=30.0, gt=0, description="most seconds that a worker holds events between two epochs; then it ends with 70"
     )
 
     @field_validator("topic", "workers_topic")

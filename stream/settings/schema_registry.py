@@ -19,21 +19,19 @@ class SchemaRegistry(BaseModel):
         default=None, description="addresses of one Schema Registry, tried in turn; unset: no frame is read"
     )
     username: str | None = Field(default=None, min_length=1, description="user of the registry (HTTP Basic), or an API key")
-    password_file: Path | None = Field(default=None, description="file that holds the user's password and nothing else")
+    password_file: Path | None = Field(default=None, description="file with the user's password alone")
     ca_file: Path | None = Field(
         default=None,
-        description="PEM file of the authorities that the registry's certificate is checked by; the system's unless set",
+        description="PEM file of the authorities for the registry; the system's unless set",
     )
     timeout_seconds: float = Field(
         default=10.0,
         gt=0,
-        description="most seconds to fetch the schemas that a batch needs, retries included; half of inference_timeout_seconds at most",
+        description="most seconds to fetch a batch's schemas, retries included; half of inference_timeout_seconds at most",
     )
-    cache_schemas: int = Field(
-        default=1000, ge=1, le=100_000, description="schemas that are kept in memory, the last ones used"
-    )
+    cache_schemas: int = Field(default=1000, ge=1, le=100_000, description="schemas kept in memory")
     insecure_password_without_tls: bool = Field(
-        default=False, description="allow a user at an http address, where the password can be read on the network"
+        default=False, description="allow a user at an http address: the password can be read on the network"
     )
 
     @property

@@ -42,40 +42,38 @@ class Security(BaseModel):
     username: str | None = Field(
         default=None,
         min_length=1,
-        description="SASL user; with OAUTHBEARER the name that brokers give a token's owner, for messages alone",
+        description="SASL user; with OAUTHBEARER the token owner's name, for messages alone",
     )
-    password_file: Path | None = Field(default=None, description="file that holds the user's password and nothing else")
+    password_file: Path | None = Field(default=None, description="file with the user's password alone")
     token_command: str | None = Field(
         default=None,
         min_length=1,
-        description="OAUTHBEARER: program and arguments, run without a shell, that prints an access token or a token endpoint's answer",
+        description="OAUTHBEARER: program and arguments, run without a shell, that prints a token or a token endpoint's answer",
     )
     token_url: str | None = Field(
-        default=None, description="OAUTHBEARER: token endpoint of an OpenID provider, asked by the grant client_credentials"
+        default=None, description="OAUTHBEARER: token endpoint of an OpenID provider (client_credentials)"
     )
     client_id: str | None = Field(default=None, min_length=1, description="our client at token_url")
-    client_secret_file: Path | None = Field(default=None, description="file that holds this client's secret and nothing else")
+    client_secret_file: Path | None = Field(default=None, description="file with this client's secret alone")
     token_scope: str | None = Field(default=None, min_length=1, description="scope asked for at token_url; none unless set")
     token_ca_file: Path | None = Field(
         default=None,
-        description="PEM file of the authorities that token_url's certificate is checked by; the system's unless set",
+        description="PEM file of the authorities for token_url; the system's unless set",
     )
-    token_timeout_seconds: float = Field(
-        default=10.0, gt=0, le=60, description="most seconds that token_command or token_url may take for a token"
-    )
+    token_timeout_seconds: float = Field(default=10.0, gt=0, le=60, description="most seconds for a token")
     ca_file: Path | None = Field(default=None, description="PEM file of the trusted authorities; the system's unless set")
     certificate_file: Path | None = Field(default=None, description="PEM file of the client's own certificate (mTLS)")
     key_file: Path | None = Field(
         default=None, description="PEM file of the certificate's private key; certificate_file has it unless set"
     )
-    key_password_file: Path | None = Field(default=None, description="file that holds the password of the private key")
+    key_password_file: Path | None = Field(default=None, description="file with the private key's password")
     answer_keys_file: Path | None = Field(
         default=None,
-        description="file of the keys by which reviewers' answers are signed, one a line: the first signs, all are accepted; "
-        "unset: whoever may write the topic reviewed can answer",
+        description="file of the keys that sign reviewers' answers, one a line: the first signs, all are accepted; "
+        "unset: any writer of the topic reviewed can answer",
     )
     insecure_password_without_tls: bool = Field(
-        default=False, description="allow SASL_PLAINTEXT, under which user, token and events can be read on the network"
+        default=False, description="allow SASL_PLAINTEXT: user, token and events can be read on the network"
     )
 
     @property

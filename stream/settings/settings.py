@@ -54,13 +54,13 @@ class Settings(BaseSettings):
     group_instance_id: str | None = Field(
         default=None,
         min_length=1,
-        description="fixed name of this worker in the group; a restart within the session timeout keeps its partitions",
+        description="fixed name of this worker in the group; a restart within the session keeps its partitions",
     )
     topics: Topics = Field(default_factory=lambda: Topics.model_validate({}), description="names of the topics")
     fields: Fields = Field(default_factory=Fields, description="where an event has its fields")
     contents: Contents = Field(
         default_factory=dict,
-        description="further topics of events that workers read beside `topics.content`, by name, each with where its events have their fields",
+        description="further topics of events beside `topics.content`, each with where its events have their fields",
     )
     tracing: Tracing = Field(default_factory=Tracing, description="traces by OpenTelemetry")
     schema_registry: SchemaRegistry = Field(default_factory=SchemaRegistry, description="where producers' schemas are read")
@@ -70,21 +70,19 @@ class Settings(BaseSettings):
     bundle: Path = Field(default=DEFAULT_BUNDLE, description="folder of the model bundle")
     decider: Literal["model", "rules"] = Field(
         default="model",
-        description="model, or rules: keyword rules guess a tag, no model is loaded, and every event goes to review",
+        description="rules: keyword rules guess a tag, no model is loaded, and every event goes to review",
     )
-    rules: Path | None = Field(
-        default=None, description="file of the keyword rules, where they decide; the rules for the shipped labels unless set"
-    )
+    rules: Path | None = Field(default=None, description="file of the keyword rules; those for the shipped labels unless set")
     data: Path | None = Field(default=None, description="folder with dataset.csv and holdout.csv; downloaded unless set")
     real: Path | None = Field(
         default=None,
-        description="folder with titles.csv.gz, the texts of the labels in model_export/corpus/real; none unless set",
+        description="folder with titles.csv.gz, the texts of the labels in model_export/corpus/real",
     )
     confidence_threshold: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="least confidence of a tag that needs no review; the bundle's own per tag unless set",
+        description="least confidence of a tag that needs no review; the bundle's own unless set",
     )
     audit_rate: float = Field(
         default=0.02,
@@ -95,56 +93,52 @@ class Settings(BaseSettings):
     )
     audit_rates: str = Field(
         default="",
-        description="the same by predicted label, as mlops=0.1,other=0.05; audit_rate for the labels that it leaves out",
+        description="the same by predicted label, as mlops=0.1,other=0.05; other labels have audit_rate",
     )
     audit_salt: str = Field(
-        default="tagstream", description="hashed with an event's id to draw it for audit; the same for all workers of a group"
+        default="tagstream", description="hashed with an event's id to draw it; the same for all workers of a group"
     )
-    known_sources: str = Field(
-        default="", description="values of `source` that are expected, separated by commas; empty: every source is expected"
-    )
+    known_sources: str = Field(default="", description="expected values of `source`, separated by commas; empty: all")
     metrics_host: str = Field(default="127.0.0.1", description="address that /metrics, /healthz and /readyz listen on")
-    metrics_port: int = Field(
-        default=9108, ge=0, le=MAX_PORT, description="port of the same server; 0 takes a free one and logs it"
-    )
+    metrics_port: int = Field(default=9108, ge=0, le=MAX_PORT, description="its port; 0 takes a free one and logs it")
     metrics_names: str = Field(
         default="",
-        description="host names by which clients ask the same server, separated by commas; addresses and localhost need none",
+        description="further host names of the same server, separated by commas",
     )
     batch_max_events: int = Field(default=64, ge=1, le=4096, description="most events in one call of the model")
     repeats_bytes: int = Field(
         default=16 * 1024 * 1024,
         ge=0,
-        description="memory for the predictions of recent texts, so that a text that comes again costs no call of the model; 0: none",
+        description="memory for predictions of recent texts, so that a repeated one costs no call of the model; 0: none",
     )
     model_attempts: int = Field(
-        default=2, ge=1, le=10, description="failures of the model on an event after which it becomes a dead letter"
+        default=2, ge=1, le=10, description="failures of the model after which an event becomes a dead letter"
     )
     crash_deaths: int = Field(
         default=3,
         ge=0,
         le=100,
-        description="deaths with one event, of a worker and then of trials, after which it becomes a dead letter; 0: no crash guard",
+        description="deaths, of a worker and then of trials, after which an event becomes a dead letter; 0: no crash guard",
         json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_DEATHS}},
     )
     state_folder: Path = Field(
         default=Path("~/.local/state/tagstream"),
-        description="folder of the crash guard's and the circuit breaker's files; it must survive the worker",
+        description="folder of crash guard and circuit breaker; it must survive the worker",
     )
     breaker_window_events: int = Field(
-        default=1000, ge=100, le=100_000, description="number of latest events in the circuit breaker's window"
+        default=1000, ge=100, le=100_000, description="latest events in the circuit breaker's window"
     )
     breaker_dead_letter_ratio: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="share of dead letters in the breaker's window above which a worker stops; 1: never",
+        description="share of dead letters in it above which a worker stops; 1: never",
     )
     breaker_model_failure_ratio: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="share of events in the breaker's window on which the model failed, above which a worker stops; 1: never",
+        description="share of events in it on which the model failed, above which a worker stops; 1: never",
     )
     inference_threads: int = Field(
         default_factory=lambda: min(2, os.cpu_count() or 1), ge=1, le=64, description="batches that run in the model at once"
@@ -154,28 +148,26 @@ class Settings(BaseSettings):
         default=DEFAULT_LIMITS.max_outcome_bytes,
         ge=LEAST_RECORD_BYTES,
         le=MOST_RECORD_BYTES,
-        description="a larger outcome becomes a dead letter (bytes); at most max.message.bytes of the topics tagged and review",
+        description="a larger outcome becomes a dead letter (bytes); at most max.message.bytes of tagged and review",
     )
     max_dead_letter_bytes: int = Field(
         default=DEFAULT_LIMITS.max_dead_letter_bytes,
         ge=LEAST_RECORD_BYTES,
         le=MOST_RECORD_BYTES,
-        description="a larger dead letter is written without its value (bytes); at most max.message.bytes of the dlq topic",
+        description="a larger dead letter loses its value (bytes); at most max.message.bytes of the dlq topic",
     )
-    stream_buffer_events: int = Field(
-        default=4096, ge=1, description="events that Faust buffers before the batches; 32 MiB of events at most"
-    )
+    stream_buffer_events: int = Field(default=4096, ge=1, description="events that Faust buffers; 32 MiB at most")
     commit_interval_seconds: float = Field(
         default=0.25,
         gt=0,
-        description="seconds between commits of offsets; a killed worker's events since then are decided again",
+        description="seconds between commits; a killed worker's events since then are decided again",
     )
     session_timeout_seconds: float = Field(
         default=10.0, ge=6, description="seconds without a heartbeat after which a worker loses its partitions"
     )
     startup_timeout_seconds: float = Field(default=30.0, gt=0, description="most seconds to find brokers and topics")
     produce_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="most seconds without a confirmation by the broker while outcomes wait for one"
+        default=30.0, gt=0, description="most seconds that outcomes wait for the broker's confirmation"
     )
     inference_timeout_seconds: float = Field(default=60.0, gt=0, description="most seconds that a batch may take in the model")
     shutdown_timeout_seconds: float = Field(default=10.0, gt=0, description="most seconds from SIGTERM to the exit")
@@ -188,18 +180,18 @@ class Settings(BaseSettings):
         json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_WINDOW_EVENTS}},
     )
     drift_reference: Path | None = Field(
-        default=None, description="file made by `tagstream drift --from`; unset: the group learns from its own first windows"
+        default=None, description="file made by `tagstream drift --from`; unset: the group learns from its first windows"
     )
     drift_reference_windows: int = Field(
-        default=5, ge=1, le=1000, description="first windows of the group that are its reference if drift_reference is unset"
+        default=5, ge=1, le=1000, description="first windows of the group that are its reference, without drift_reference"
     )
     drift_learning_seconds: float = Field(
         default=LEARNING_SECONDS,
         ge=0,
-        description="least seconds over which the first windows are spread; until then no figure is compared",
+        description="least seconds over which these are spread; until then nothing is compared",
     )
     drift_change_delta: float = Field(
-        default=CHANGE_DELTA, gt=0, lt=1, description="delta of ADWIN: the smaller, the fewer false alarms of a change"
+        default=CHANGE_DELTA, gt=0, lt=1, description="delta of ADWIN: the smaller, the fewer false alarms"
     )
     drift_words_z: float = Field(default=WORDS_Z, gt=0, description="z score of a word from which a window is a finding")
     drift_labels_psi: float = Field(
@@ -210,7 +202,7 @@ class Settings(BaseSettings):
     )
     delivery: Literal["at_least_once", "exactly_once"] = Field(
         default="at_least_once",
-        description="exactly_once: one transaction for each batch and partition, see docs/exactly-once.md",
+        description="exactly_once: one transaction for each batch and partition (docs/exactly-once.md)",
     )
     idempotent_producer: Literal["auto", "on", "off"] = Field(
         default="auto", description="auto: on where the broker supports it (Tansu does not)"

@@ -34,24 +34,20 @@ class Topics(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    content: Name = Field(default="content", description="topic of the events that workers read")
-    tagged: Name = Field(default="tagged", description="topic of the decisions that the model is sure of")
-    review: Name = Field(default="review", description="topic of the events that a person is asked about")
-    dlq: Name = Field(
-        default="", validation_alias=AliasChoices("dlq", "content_dlq"), description="topic of the dead letters of `content`"
-    )
-    replays: Name = Field(default="", description="topic in which `dlq replay` notes what it has sent again")
-    audit: Name = Field(
-        default="audit", description="topic of decisions that were drawn for a blind review; copies of what is on `tagged`"
-    )
-    reviewed: Name = Field(default="reviewed", description="topic of reviewers' answers, which workers publish on `tagged`")
-    reports: Name = Field(default="reports", description="topic of readers' complaints, which bring an event before a reviewer")
+    content: Name = Field(default="content", description="events that workers read")
+    tagged: Name = Field(default="tagged", description="decisions that the model is sure of")
+    review: Name = Field(default="review", description="events that a person is asked about")
+    dlq: Name = Field(default="", validation_alias=AliasChoices("dlq", "content_dlq"), description="dead letters of `content`")
+    replays: Name = Field(default="", description="notes of `dlq replay`: what it has sent again")
+    audit: Name = Field(default="audit", description="copies of decisions on `tagged`, drawn for a blind review")
+    reviewed: Name = Field(default="reviewed", description="reviewers' answers, which workers publish on `tagged`")
+    reports: Name = Field(default="reports", description="readers' complaints, which bring an event before a reviewer")
     shadow: Name = Field(
         default="shadow",
-        description="topic of what another bundle would have decided, by `tagstream rollout shadow`; no decisions",
+        description="what another bundle would have decided; no decisions",
     )
-    drift: Name = Field(default="drift", description="topic of drift findings")
-    references: Name = Field(default="references", description="topic in which workers keep what is ordinary in their stream")
+    drift: Name = Field(default="drift", description="drift findings")
+    references: Name = Field(default="references", description="what is ordinary in the stream, kept by workers")
 
     @model_validator(mode="before")
     @classmethod

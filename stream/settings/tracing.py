@@ -15,13 +15,13 @@ class Tracing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     endpoint: str | None = Field(
-        default=None, description="address of an OTLP/HTTP receiver such as http://127.0.0.1:4318; no spans are made unless set"
+        default=None, description="address of an OTLP/HTTP receiver such as http://127.0.0.1:4318; unset: no spans"
     )
     sample_ratio: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="share of batches, and of requests without a trace, that begin a trace of their own; events follow their producer",
+        description="share of batches, and of requests without a trace, that begin a trace; events follow their producer",
     )
 
     @field_validator("endpoint")

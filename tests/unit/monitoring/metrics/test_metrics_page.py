@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[4]
 
 def metrics() -> list[str]:
     """The metrics on the page, by the name that a query uses."""
-    return [line.split("`")[1] for line in page().splitlines() if line.startswith("| `")]
+    return [line.split("`")[1] for line in page().splitlines() if line.startswith("- `tagstream_")]
 
 
 def asked() -> Iterator[str]:
