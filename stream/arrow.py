@@ -108,7 +108,7 @@ def tag_table(pipeline: Pipeline, table: Table, columns: Columns, *, clock: Call
     schema = output_schema(table.schema, columns)
     # One time for the whole table.
     now = clock()
-    parts = []
+    parts: list[pa.RecordBatch] = []
     # An empty table has one part too, for its columns.
     for start in range(0, max(1, table.num_rows), ROWS_AT_ONCE):
         events = [Record(key=None, value=value) for value in events_of(table.slice(start, ROWS_AT_ONCE), columns)]
