@@ -187,7 +187,9 @@ class Tagger(OfBundle):
         from tagstream.model_export.data.reader import Columns
         from tagstream.stream.arrow import tag_table
 
-        tagged: Table = tag_table(self._of_fields, table, Columns(title=title, description=description, id=id), clock=self._clock)
+        tagged: Table = tag_table(
+            self._of_fields, table, Columns(title=title, description=description, id=id), clock=self._clock
+        )
         return tagged
 
     def __reduce__(self) -> tuple[Callable[..., "Tagger"], tuple[str, ModelRef, Callable[[], float]]]:

@@ -188,7 +188,7 @@ class Settings(BaseSettings):
     drift_learning_seconds: float = Field(
         default=LEARNING_SECONDS,
         ge=0,
-        description="least seconds over which these are spread; until then nothing is compared",
+        description="least seconds over which the first windows are spread; until then nothing is compared",
     )
     drift_change_delta: float = Field(
         default=CHANGE_DELTA, gt=0, lt=1, description="delta of ADWIN: the smaller, the fewer false alarms"
