@@ -7,7 +7,7 @@ decision here as in the stream and in `classify`. A null is no field, since a ta
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import pyarrow as pa
@@ -114,7 +114,9 @@ def tag_table(pipeline: Pipeline, table: Table, columns: Columns, *, clock: Call
         events = [Record(key=None, value=value) for value in events_of(table.slice(start, ROWS_AT_ONCE), columns)]
         publications = enumerate(pipeline.publications(events, clock=lambda: now), start=start)
         parts.append(answers(answer_row(one, line=row + 1, row=row, at=now) for row, one in publications))
-    return type(table).from_arrays([*table.columns, *pa.concat_batches(parts).columns], schema=schema)
+    # A table keeps the parts apart: one column of text holds 2 GiB at most.
+    ours: Any = pa.Table.from_batches(parts) if isinstance(table, pa.Table) else pa.concat_batches(parts)
+    return type(table).from_arrays([*table.columns, *ours.columns], schema=schema)
 
 
 def output_schema(schema: pa.Schema, columns: Columns = AS_THEY_ARE) -> pa.Schema:

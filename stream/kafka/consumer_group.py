@@ -223,19 +223,20 @@ def decided_without_a_commit(settings: Settings, topics_of_events: Sequence[str]
 def _lengths(settings: Settings, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
     """Offsets between begin and end of each partition; a partition without a leader is waited for, at most `startup_timeout_seconds`."""
     until = time.monotonic() + settings.startup_timeout_seconds
-    with admin(settings) as client:
-        while True:
+    while True:
+        # A new client for each try: a client knows the brokers that were up as it was made.
+        with admin(settings) as client:
             try:
                 begins, ends = (
                     client.list_partition_offsets(dict.fromkeys(partitions, spec), isolation_level="read_committed")
                     for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
                 )
                 return {at: ends[at].offset - begins[at].offset for at in partitions}
-            # An unknown broker: -1, the leader of a partition that has none.
+            # An unknown broker: the leader is down, or the partition has none (-1).
             except (RetriableError, UnknownBrokerIdError):
                 if time.monotonic() > until:
                     raise
-            time.sleep(LEADER_SECONDS)
+        time.sleep(LEADER_SECONDS)
 
 
 def _group(settings: Settings, topic: str) -> tuple[str, tuple[Member, ...], Mapping[int, int]]:

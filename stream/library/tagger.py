@@ -36,6 +36,7 @@ SENT = frozenset(
         "max_outcome_bytes",
         "max_dead_letter_bytes",
         "batch_max_events",
+        "inference_timeout_seconds",
         "topics",
         "fields",
         "contents",
@@ -202,7 +203,7 @@ class Tagger(OfBundle):
         kept = SENT - {"bundle"} if self._settings.bundle == DEFAULT_BUNDLE else SENT
         sent: dict[str, bool | set[str]] = {
             **dict.fromkeys(kept, True),
-            "schema_registry": {"url", "timeout_seconds", "cache_schemas"},
+            "schema_registry": {"url", "timeout_seconds", "cache_schemas", "ca_file"},
         }
         return _arrived, (self._settings.model_dump_json(include=sent), self.model, self._clock)
 
@@ -282,7 +283,7 @@ class AsyncTagger(OfBundle):
         return [self._result(one) for one in await self._gathering.found(list(records_of(events)))]
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _arrived(settings: str, model: ModelRef, clock: Callable[[], float]) -> Tagger:
     """
     A tagger that was sent to this process, made at its first arrival: a model is not loaded for each task.

@@ -150,6 +150,8 @@ def _work(app: App, settings: Settings, progress: Progress, guard: Guard) -> Non
         # From now on the process ends because it was told to, so no event is to blame for its end.
         guard.excuse()
 
+    # What the start left in circles: without this it would be kept for ever, sockets among it.
+    gc.collect()
     _keep()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -114,7 +114,7 @@ class Reader:
         return {place: end - at for place, end in ends.items() if (at := self.positions.get(place, end)) < end}
 
     def poll(self, places: Collection[Place] | None = None) -> list[Record]:
-        """The records that have come in these partitions, after `POLL_MS` at most, and the others stand still; None: all."""
+        """The records that have come in these partitions, after twice `POLL_MS` at most, and the others stand still; None: all."""
         reading = self.positions.keys() & set(self.positions if places is None else places)
         moved: dict[Place, int] = {}
         with translated(self._settings):
@@ -125,9 +125,12 @@ class Reader:
                     self._client.seek(TopicPartition(*place), self.positions[place])
                 self._assigned = reading
             polled = self._client.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+            # One bound for all partitions: one without a leader may hold up the positions of the others.
+            until = time.monotonic() + POLL_MS / 1000
             for place in reading:
                 # Not the records' own offsets: the last of a partition may be a transaction marker, which no record has.
-                at = self._client.position(TopicPartition(*place), timeout_ms=POLL_MS)
+                left_ms = max(1, int(1000 * (until - time.monotonic())))
+                at = self._client.position(TopicPartition(*place), timeout_ms=left_ms)
                 if at is not None and at != self.positions[place]:
                     moved[place] = at
         self.positions |= moved

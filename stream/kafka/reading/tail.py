@@ -5,9 +5,11 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
+from kafka.errors import KafkaTimeoutError
+
 from tagstream.stream.contract.event import Record
 from tagstream.stream.kafka import admin
-from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.kafka.errors import BrokerUnreachableError, unreachable
 from tagstream.stream.kafka.reading.reader import Place, Reader, reader_of
 from tagstream.stream.settings.settings import Settings
 
@@ -77,13 +79,17 @@ def read(
     Args:
         settings: Brokers and bounds.
         topics: Names of topics that exist.
-        from_beginning: Start at the oldest record, in the order of time over all partitions; else after the newest.
+        from_beginning: Start at the oldest record, in the order of time over all partitions; else after the newest, for which every
+            partition needs a leader.
         quiet_seconds: After so long without a record the brokers are asked whether they are up.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us; also later, when all have gone.
     """
     with reader_of(settings, topics) as reader:
+        if not reader.partitions():
+            # No answer must not be taken for an empty topic: nothing would ever come.
+            raise unreachable(settings, KafkaTimeoutError(f"it did not say which partitions {', '.join(topics)} have"))
         if from_beginning:
             yield from backlog_by_time(reader)
         else:
