@@ -12,7 +12,7 @@ def finding_line(value: bytes | None) -> Text | None:
     """A finding in short, and on a second line its window and events to look at; None for other records."""
     try:
         finding = msgspec.json.decode(value or b"", type=Finding)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     score = "" if finding.score is None else f"{finding.score:.2f}"
     examples = f"; look at {', '.join(finding.example_ids[:3])}" if finding.example_ids else ""
