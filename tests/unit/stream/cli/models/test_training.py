@@ -19,7 +19,7 @@ from tagstream.monitoring.observer import NullObserver
 from tagstream.stream.cli import main
 from tagstream.stream.cli.models import needs
 from tagstream.stream.cli.models import train as training
-from tagstream.stream.cli.models.train import OWN, SHIPPED, TrainOptions
+from tagstream.stream.cli.models.train import FURTHER, OWN, SHIPPED, TrainOptions
 from tagstream.stream.contract.answers import OFF_SUBJECT, AnsweredEvent, read_answer
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import publish_all
@@ -263,12 +263,13 @@ def test_an_export_alone_has_the_labels_of_its_model(tmp_path: Path, recipes: li
 
 
 def test_every_option_is_of_one_training_or_of_both() -> None:
-    """A new option says which training it is of; those of both are the places, the promise and the bundle's name."""
+    """A new option says which training it is of; the others are the places, the promise and the bundle's name."""
     hints = get_type_hints(TrainOptions, include_extras=True)
-    marks = {name: {OWN, SHIPPED} & set(getattr(hint, "__metadata__", ())) for name, hint in hints.items()}
+    marks = {name: {OWN, SHIPPED, FURTHER} & set(getattr(hint, "__metadata__", ())) for name, hint in hints.items()}
     assert {name for name, found in marks.items() if not found} == {
         "folder",
         "data",
+        "begun",
         "promise",
         "answers",
         "multilabel",
