@@ -1,4 +1,4 @@
-"""The contract of `shadow`: what a second bundle would have decided on an event. Never a decision, and without a word of the event's text."""
+"""The contract of `shadow`: what a second bundle would have decided on an event. A record is never a decision, and has no text of the event."""
 
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ from tagstream.stream.contract.refusal import Refusal, Refused, UnwritableError,
 from tagstream.stream.contract.rollout import Digest
 from tagstream.stream.contract.typed import Asked, EventId, Label, Moment, Share, Uuid
 
-# Several times the longest record: fields of a later version fit in too.
+# Several times the longest record, so that fields of a later version fit too.
 MAX_SHADOW_BYTES = 64 * 1024
 MAX_SLICES = 32
 MAX_SLICE_CHARACTERS = 128
@@ -24,7 +24,7 @@ SliceName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SLICE_CHARA
 
 def slice_name(group: str, name: str) -> str:
     """
-    A slice as a record of `shadow` and the guards of a plan name it.
+    The name of a slice in a record of `shadow` and in the guards of a plan.
 
     >>> slice_name("source", "web")
     'source: web'
@@ -96,7 +96,7 @@ class Shadowed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def shadow_side(decision: Decision, destination: Literal["tagged", "review"]) -> ShadowSide:
-    """A decision as it lies on `shadow`."""
+    """A decision in its form on `shadow`."""
     return ShadowSide(
         tag=decision.tag,
         confidence=decision.confidence,
@@ -107,7 +107,7 @@ def shadow_side(decision: Decision, destination: Literal["tagged", "review"]) ->
 
 
 def read_shadowed(record: Record, limits: Limits = DEFAULT_LIMITS) -> Shadowed | Refusal:
-    """Read one record of `shadow`; for any bytes it returns one of the two. A field that is not of the contract is ignored."""
+    """Read one record of `shadow`. Returns a record or a refusal for any bytes. Fields that the contract does not have are ignored."""
     try:
         opened(record, replace(limits, max_dead_letter_bytes=MAX_SHADOW_BYTES))
         found = typed(record.value or b"", Shadowed)

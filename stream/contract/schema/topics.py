@@ -14,12 +14,12 @@ from tagstream.stream.contract.shadow import Shadowed
 from tagstream.stream.contract.shape import PLAIN, Shape
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
-# Ours on every decision, so an event's own field of such a name is in `overridden`.
+# Our fields on decisions. An event's own field of such a name is in `overridden`, so these are absent where a decision lacks them.
 _ABSENT: Schema = dict.fromkeys(("reasons", "inclusion_probability", "text_flags", "destination"), False)
 
 
 def _joined(event: Schema, ours: Schema, **head: Any) -> Schema:
-    """An event's own fields and ours, in one object."""
+    """The schema of an object with an event's own fields and our fields."""
     overridden = {
         "description": "Fields of the event that have a name of ours, with their values byte for byte.",
         "type": "object",
@@ -38,14 +38,14 @@ def _decided(*, by: list[str], asked: tuple[str, ...] = (), may: tuple[str, ...]
 
     Args:
         by: The deciders.
-        asked: Fields on why a person is asked that are always there.
-        may: Such fields that are there where they are not empty.
+        asked: The fields on why a person is asked that are always present.
+        may: The fields on why a person is asked that are present if they are not empty.
         head: Title and description.
     """
     ours = schema_of(ModelDecision)
     fields = ours["properties"]
     fields["decider"] = {"description": "Who decided.", "enum": by}
-    # A field of ours only where the bundle gives it; else a producer's of this name passes through.
+    # The field is ours only if the bundle gives it; otherwise a producer's field of this name passes through.
     fields["tags"] = {"description": fields["tags"]["description"]}
     fields["reasons"] = known(ReviewReason, "Why a person is asked.", form="each")
     fields["text_flags"] = known(TextFlag, "The kinds of hidden characters in the text.", form="each")
@@ -56,7 +56,7 @@ def _decided(*, by: list[str], asked: tuple[str, ...] = (), may: tuple[str, ...]
 
 
 def tagged() -> Schema:
-    """A decision: of the model, which was sure, or of a person."""
+    """A decision of the model, which was sure, or of a person."""
     by_person = schema_of(ReviewerDecision)
     own = {name: schema for name, schema in by_person["properties"].items() if name not in ASKED_FIELDS}
     by_person["properties"] = {**_ABSENT, **own}
@@ -71,7 +71,7 @@ def tagged() -> Schema:
 
 
 def review() -> Schema:
-    """A decision on which a person is asked."""
+    """A decision about which a person is asked."""
     return _decided(
         by=["model", "rules"],
         asked=("reasons", "inclusion_probability"),
@@ -126,7 +126,7 @@ def shadow() -> Schema:
 
 
 def dead_letter_headers() -> Schema:
-    """The headers of a dead letter; its value is whatever bytes came."""
+    """The headers of a dead letter. Its value is the original bytes."""
     number = {"type": "string", "pattern": r"^\d+$"}
     true = {"const": "true"}
     return {
@@ -201,7 +201,7 @@ def classified() -> Schema:
 
 
 def _towards(decision: Schema, destination: str) -> Schema:
-    # An event's own field of this name passes through, so it is not bound.
+    # An event's own field of this name passes through, so its type is not bound.
     cached = {"description": "`true`, as the last field, where `serve --table` answers from its table."}
     fields = {**decision["properties"], "destination": {"const": destination}, "cached": cached}
     return {**decision, "properties": fields, "required": [*decision["required"], "destination"]}
@@ -209,10 +209,10 @@ def _towards(decision: Schema, destination: str) -> Schema:
 
 def schemas(shape: Shape = PLAIN) -> dict[str, Schema]:
     """
-    Every schema by its name: that of its topic, and which part or use where there are two.
+    Every schema by its name: the topic's name, with the part or use if a topic has two schemas.
 
     Args:
-        shape: Of the events on `content`.
+        shape: The shape of the events on `content`.
 
     >>> list(schemas())[:3]
     ['content.write', 'content.read', 'tagged']
