@@ -14,7 +14,7 @@ from typing import Literal, TextIO
 import structlog
 
 # Libraries whose lines at info level do not help an operator; their warnings are kept. Faust logs a service under the module of its
-# class, so our subclasses of it log under `tagstream.stream`. Our own loggers are named after what they tell of: `tagstream.worker`.
+# class, so our subclasses of its services log under `tagstream.stream`. Our own loggers are named by subject: `tagstream.worker`.
 QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "tagstream.stream", "opentelemetry", "urllib3")
 # Their debug lines contain keys, values and requests, and kafka-python's the password, so no level turns them on.
 NEVER_DEBUG = ("aiokafka", "kafka", "opentelemetry", "urllib3")

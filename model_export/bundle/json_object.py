@@ -1,4 +1,4 @@
-"""One JSON object, read strictly: as a row of a file, and as a setting in a variable."""
+"""Reads one JSON object strictly: a row of a file, or a setting in an environment variable."""
 
 import json
 from typing import Any

@@ -381,7 +381,7 @@ class OnnxClassifier:
         ]
 
     def _inputs(self, rows: Sequence[list[int]]) -> dict[str, Ids]:
-        """The network's inputs, [rows, length]: token ids padded with 0, and a mask that is 1 where there is a token."""
+        """The network's inputs, [rows, length]: token ids padded with 0, and a mask that is 1 for a token and 0 for padding."""
         length = self._padded(max(map(len, rows)))
         ids: Ids = np.zeros((len(rows), length), dtype=np.int64)
         mask: Ids = np.zeros((len(rows), length), dtype=np.int64)

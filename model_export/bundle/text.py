@@ -41,7 +41,7 @@ _INVISIBLE = (
 )
 # Controls that are white space (tab, line feed, vertical tab, form feed, carriage return, next line) end words instead.
 _CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
-# Controls that move a cursor or delete. The other C1 controls are left over from a wrong code page and are no attack.
+# Controls that move a cursor or delete. The other C1 controls are left over from a wrong code page, and are not an attack.
 _TERMINAL = re.compile("[\x00-\x08\x0e-\x1f\x7f\x9b]")
 
 _DROPPED = re.compile(f"[{_SOFT_HYPHEN}{_INVISIBLE}{_BIDIRECTIONAL}{_CONTROLS}]")

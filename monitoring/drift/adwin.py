@@ -1,8 +1,8 @@
 """ADWIN: a window over a stream of numbers that forgets its older part once the mean has changed (Bifet and Gavaldà, 2007).
 
 The window is kept as an exponential histogram: row `i` holds at most `MOST_IN_ROW` buckets of `2**i` values, each as
-its sum and its variance, so a window of `n` values takes about `5 * log2(n)` buckets. The arithmetic is that of the
-kernel of `river.drift.ADWIN` (River, BSD-3-Clause), bucket for bucket; the tests compare the two after each value. A
+its sum and its variance, so a window of `n` values takes about `5 * log2(n)` buckets. The arithmetic equals the
+kernel of `river.drift.ADWIN` (River, BSD-3-Clause), bucket for bucket; the tests compare both after each value. A
 worker does not install River, because River needs SciPy (docs/decisions/0010-what-a-worker-installs.md).
 """
 

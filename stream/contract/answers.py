@@ -132,7 +132,7 @@ ANSWER_FIELDS = frozenset({*Answer.__struct_fields__, HIDDEN})
 BEFORE_FIELDS = frozenset(Before.__struct_fields__)
 # The fields that a decision and the `before` of an answer have in common.
 _KEPT = tuple(name for name in Before.__struct_fields__ if name in ModelDecision.__struct_fields__)
-# Of these, what a person's decision says of the model as it stood.
+# Among these, the fields in which a person's decision repeats the model's decision.
 _OF_THE_MODEL = tuple(name for name in _KEPT if name not in ASKED_FIELDS | {"confidence", "decider", "tagged_at"})
 
 

@@ -174,7 +174,7 @@ class Taken:
     """
 
     def __init__(self) -> None:
-        """Begin with no events taken."""
+        """No event has been taken yet."""
         self._highest: dict[tuple[str, int], int] = {}
 
     def again(self, places: Iterable[tuple[str, int, int]]) -> int:
@@ -192,7 +192,7 @@ class Unacknowledged:
     """Events in the order in which they were taken, which is also the order of acknowledgement. Not thread-safe."""
 
     def __init__(self) -> None:
-        """Begin with no events."""
+        """There are no events."""
         # The time at which each event was written (Unix seconds), with its topic and partition.
         self._events: deque[tuple[float, tuple[str, int]]] = deque()
         # Events whose batch has begun and is not over.

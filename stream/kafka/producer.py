@@ -1,4 +1,4 @@
-"""Producers of the commands: one that counts what the broker confirmed, and one that sends records byte for byte. kafka-python."""
+"""Producers of the commands: one counts the records that the broker confirmed, and one sends records byte for byte. kafka-python."""
 
 import contextlib
 import math

@@ -28,7 +28,7 @@ class Shortfall:
     A topic that takes smaller records than a setting allows.
 
     Attributes:
-        topic: Its name.
+        topic: The topic's name.
         setting: The setting's key.
         allowed: The setting's value, bytes.
         taken: The topic's `max.message.bytes`, or Kafka's default if `known` is false.

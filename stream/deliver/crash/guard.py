@@ -168,8 +168,8 @@ class Suspect(msgspec.Struct, array_like=True, frozen=True):
     An event that was in the model when a worker died.
 
     Attributes:
-        partition: Its partition of `content`.
-        offset: Its offset.
+        partition: The event's partition.
+        offset: The event's offset.
         deaths: The number of processes that died with it: all workers together count once, and each trial's process counts once.
         fingerprint: The hash of the event (`fingerprint`), once it was tried; empty before.
         topic: The number of its topic among the topics that the worker reads.

@@ -24,7 +24,7 @@ class Log:
         Ask for the partitions of the topic.
 
         Args:
-            client: In no group; the log seeks with it.
+            client: A consumer in no group; the log seeks with it.
             settings: Has the bound of every wait.
             topic: The name of a topic that exists.
         """
