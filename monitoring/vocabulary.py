@@ -140,8 +140,8 @@ class Meaning:
     Attributes:
         name: Two words for a heading.
         sentence: The reason for people.
-        of_confidence: True if only the threshold gives this reason, so that another threshold, or the person's answer, would change it.
-            Estimates, evidence for thresholds and shares of labels count only decisions whose reasons are all of this kind.
+        of_confidence: True if only the threshold gives this reason, so that another threshold, or the person's answer, decides what the
+            stream may publish. Estimates, evidence for thresholds and shares of labels count only decisions that have no other reasons.
     """
 
     name: str

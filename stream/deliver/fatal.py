@@ -34,7 +34,7 @@ class NotStartedError(DeliveryError):
 
 @contextmanager
 def fatal(end: Callable[[BaseException], NoReturn]) -> Iterator[None]:
-    """Call `end` for any exception that is raised inside, except a cancellation of this task. No more events are acknowledged."""
+    """Call `end` for anything that is raised inside, except GeneratorExit and a cancellation of this task. No more events are acknowledged."""
     try:
         yield
     except GeneratorExit:

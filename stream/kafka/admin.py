@@ -38,7 +38,7 @@ COMPACTED = frozenset({"replays", "references"})
 # keys, so compaction would keep only the answers on a key's last event.
 KEPT = frozenset({"reviewed"})
 # Topics that the broker compresses. A dead letter has 250 bytes of headers or more, and all dead letters have nearly the same headers.
-# Small events would become dead letters of thirty times their bytes; compressed, they become four times as large.
+# Uncompressed, the dead letters of small events would have thirty times the events' bytes; compressed, they have four times as many.
 COMPRESSED = frozenset({"dlq"})
 
 
