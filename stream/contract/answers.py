@@ -72,8 +72,8 @@ class Before(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     The decision that the person saw, without its id and tag: its fields as they stood on its topic.
 
     Attributes:
-        destination: The door of the event; that of an audit copy is `tagged`.
-        inclusion_probability: The probability that a person is asked about such an event; None where no draw was made.
+        destination: The door of the event; `tagged` for an audit copy.
+        inclusion_probability: The probability that a person is asked about such an event; None if there was no draw.
     """
 
     confidence: Share
@@ -96,19 +96,19 @@ class Before(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    What a person said about one event, in the order of the wire.
+    A person's answer about one event, in the order of the wire.
 
     Attributes:
-        event_id: The event's.
-        prediction_id: Of the decision that the person looked at.
+        event_id: The event's id.
+        prediction_id: The id of the decision that the person saw.
         model_tag: The tag of that decision.
         tag: A label of that decision, or `off_subject`.
-        reviewer: Who answered.
-        decided_at: When, in UTC with milliseconds.
+        reviewer: The name of the person.
+        decided_at: The time of the answer, in UTC with milliseconds.
         version: 1 for the first answer on an event, one more for each correction.
         note: The person's own words.
-        supersedes: The id of the answer that this one replaces; None for version 1.
-        blind: The decision was hidden from the person.
+        supersedes: The id of the answer that this answer replaces; None for version 1.
+        blind: True if the decision was hidden from the person.
         asked_by: The door by which the event came before the person.
         before: The rest of the decision.
     """

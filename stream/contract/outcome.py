@@ -93,21 +93,21 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    What the model, or the rules, decided: the fields that `tagged`, `review` and `audit` add to an event, in their order on the wire
+    A decision of the model or of the rules: the fields that `tagged`, `review` and `audit` add to an event, in their order on the wire
     (before `tagged_at`).
 
     Attributes:
         tag: The label with the highest probability.
-        tags: Every label that the text is about, `tag` among them; only where the bundle gives it.
+        tags: Every label that the text is about, `tag` included; only if the bundle gives it.
         confidence: The probability of `tag`.
-        probabilities: All labels of the model.
+        probabilities: The probability of each label of the model.
         prediction_id: Made of the event's id, the model and the contract's version; the same at every delivery.
         decider: The model, or the keyword rules.
         model: The bundle that decided, the rules, or the model of another program.
-        threshold: The confidence below which a person is asked about this tag; above 1 it means always.
-        truncated: The text has more than the model read.
+        threshold: The confidence below which a person is asked about this tag; above 1 a person is always asked.
+        truncated: True if the text is longer than the model reads.
         reasons: Why a person is asked; only on `review`.
-        inclusion_probability: On `review` and `audit`; None on `tagged`.
+        inclusion_probability: The probability that a person is asked about such an event; on `review` and `audit`, None on `tagged`.
         text_flags: The kinds of hidden characters in the text; only on `review`.
     """
 
@@ -127,21 +127,21 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ReviewerDecision(Decision, frozen=True, kw_only=True):
     """
-    What a person decided, as it is on `tagged`, in the order of the wire; it has neither `tags` nor reasons.
+    A person's decision on `tagged`, in the order of the wire; it has neither `tags` nor reasons.
 
     Attributes:
-        tag: The person's: a label, or `off_subject`.
+        tag: The person's tag: a label, or `off_subject`.
         confidence: The model's probability of that tag, 0 for `off_subject`.
-        probabilities: The model's, of all its labels.
+        probabilities: The model's probability of each of its labels.
         prediction_id: The id of the answer.
         decider: A person.
         model: The bundle, the rules, or the model of another program, that had decided before.
         threshold: The confidence below which a person was asked about the model's tag.
-        truncated: The model had read only the beginning of the text.
-        model_tag: What the model, or the rules, had said.
+        truncated: True if the model had read only the beginning of the text.
+        model_tag: The tag of the model, or of the rules.
         version: 1 for the first answer on an event, one more for each correction.
         decided_at: When the person decided.
-        supersedes: The `prediction_id` of the decision that this one replaces.
+        supersedes: The `prediction_id` of the decision that this decision replaces.
         tagged_at: The time of publication.
     """
 

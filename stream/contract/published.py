@@ -51,7 +51,7 @@ Struct = TypeVar("Struct")
 
 class ModelDecision(Decision, frozen=True, kw_only=True):
     """
-    A decision of the model, or of the rules, as it is on its topic.
+    A decision of the model or of the rules, in its form on the topic.
 
     Attributes:
         decider: The model, or the keyword rules.

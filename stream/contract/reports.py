@@ -21,11 +21,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     One complaint, in the order of the wire.
 
     Attributes:
-        event_id: Of the event whose tag is said to be wrong.
-        reporter: Who complains.
+        event_id: The id of the event whose tag is reported as wrong.
+        reporter: The name of the reader who complains.
         suggested_tag: The tag that the reporter holds right.
         note: The reporter's own words.
-        reported_at: When it was taken, in UTC with milliseconds.
+        reported_at: The time of the report, in UTC with milliseconds.
     """
 
     event_id: EventId

@@ -61,7 +61,7 @@ TOPICS = (
     Topic(
         role="tagged",
         address="tagged",
-        description="The decisions that the model is sure of, and those of people.",
+        description="The decisions of which the model is sure, and people's decisions.",
         key=_PRODUCERS_KEY,
         actions=("send",),
         value="tagged",
@@ -120,7 +120,7 @@ TOPICS = (
     Topic(
         role="shadow",
         address="shadow",
-        description="What another bundle would have decided (`tagstream rollout shadow`); no decision, and without a text.",
+        description="What another bundle would have decided (`tagstream rollout shadow`); not a decision, and without a text.",
         key="The event's id.",
         actions=("send",),
         value="shadow",

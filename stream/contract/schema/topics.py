@@ -87,7 +87,7 @@ def audit() -> Schema:
         by=["model"],
         asked=("inclusion_probability",),
         title="audit",
-        description="A copy of a decision on `tagged`, drawn for a blind review. It is no outcome of the event.",
+        description="A copy of a decision on `tagged`, drawn for a blind review. It is not an outcome of the event.",
     )
 
 
@@ -98,7 +98,7 @@ def reviewed() -> Schema:
         events.carried(),
         answer,
         title="reviewed",
-        description="What a person answered about one event, complete in itself. Workers make a decision on `tagged` of it.",
+        description="A person's answer about one event, complete in itself. Workers turn it into a decision on `tagged`.",
     )
 
 
@@ -106,21 +106,21 @@ def reports() -> Schema:
     """A reader's complaint."""
     return {
         "title": "reports",
-        "description": "A reader holds a tag wrong. It brings the event before a reviewer and changes no tag.",
+        "description": "A reader's report of a wrong tag. It brings the event before a reviewer and changes no tag.",
         **schema_of(Report),
     }
 
 
 def drift() -> Schema:
     """A drift finding."""
-    return {"title": "drift", "description": "What has moved in the stream.", **schema_of(Finding)}
+    return {"title": "drift", "description": "A change in the stream.", **schema_of(Finding)}
 
 
 def shadow() -> Schema:
     """A comparison of two bundles."""
     return {
         "title": "shadow",
-        "description": "What another bundle would have decided on an event. It is no decision, and has no text of the event.",
+        "description": "What another bundle would have decided on an event. It is not a decision, and has no text of the event.",
         **schema_of(Shadowed),
     }
 
@@ -142,10 +142,10 @@ def dead_letter_headers() -> Schema:
             },
             "__streams.errors.message": {"description": "The fault, without any text of the event.", "type": "string"},
             "__streams.errors.topic": {"description": "The topic on which the event was read.", "type": "string"},
-            "__streams.errors.partition": {"description": "Its partition there.", **number},
-            "__streams.errors.offset": {"description": "Its offset there.", **number},
-            "x-dlq-stage": known(Stage, "The step at which it failed."),
-            "x-dlq-code": known(Reason, "Why it failed; take one that you do not know for `invalid`."),
+            "__streams.errors.partition": {"description": "The event's partition of that topic.", **number},
+            "__streams.errors.offset": {"description": "The event's offset in that partition.", **number},
+            "x-dlq-stage": known(Stage, "The step at which the event failed."),
+            "x-dlq-code": known(Reason, "Why the event failed. Treat an unknown code like `invalid`."),
             "x-dlq-attempts": {"description": "How often the event was tried.", **number},
             "x-dlq-null-key": {"description": "The key was null, though the record's is empty.", **true},
             "x-dlq-dropped": {"description": "The parts that were too large to keep: value, key, headers.", "type": "string"},
@@ -182,7 +182,7 @@ def classified() -> Schema:
             "error": {
                 "type": "object",
                 "properties": {
-                    "stage": known(Stage, "The step at which it failed."),
+                    "stage": known(Stage, "The step at which the event failed."),
                     "code": known(Reason, "Why it failed."),
                     "message": {"description": "The fault, without any text of the event.", "type": "string"},
                 },
