@@ -126,7 +126,7 @@ class Transactions:
         new = sorted(partitions - self._held.keys())
         async with asyncio.timeout(self._settings.startup_timeout_seconds):
             producers = await asyncio.gather(*(self._started(partition) for partition in new))
-            # Read after the fencing: before it, the previous owner could still have committed.
+            # Only now: before the fencing, the previous owner could still have committed.
             firsts = await asyncio.to_thread(self._committed, new) if new else []
         for partition, producer, first in zip(new, producers, firsts, strict=True):
             self._held[partition] = _Held(producer=producer, first=first)
