@@ -1,16 +1,16 @@
-"""Readiness: is the worker making progress? Computed from a few clock readings that the stream writes and the HTTP
-thread reads.
+"""Readiness: whether the worker makes progress, computed from clock readings that the stream writes and the HTTP thread reads.
 
-Progress is a batch that was acknowledged or a commit that moved. An idle worker is ready. A worker is not ready if it
-has lag and neither acknowledges nor commits, if its event loop has stopped, or if the brokers are silent, because then
-its lag is unknown. It is not ready, too, while it waits for its partitions and while it stops, which is no fault.
+Progress is a batch that was acknowledged or a commit that moved. An idle worker is ready. A worker is not ready if it has lag and neither
+acknowledges nor commits, if its event loop has stopped, or if the brokers are silent, because then its lag is unknown. A worker is also not
+ready while it waits for its partitions and while it stops, without being at fault.
 """
 
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-# `top` and the page recognise a state by its reason: how it begins while the brokers are silent, and the two without a fault.
+# `top` and the page recognise a state by its reason: the beginning of the reason while the brokers are silent, and the two reasons of a
+# worker that is not at fault.
 SILENT = "the brokers have not answered"
 STARTING = "the group has not given this worker its partitions yet"
 STOPPING = "the worker is stopping"
@@ -18,7 +18,7 @@ STOPPING = "the worker is stopping"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether the worker is ready, and the reason in words."""
+    """`ready` is true if the worker is ready; `why` has the reason in words."""
 
     ready: bool
     why: str
@@ -68,14 +68,14 @@ class Progress:
         The event loop runs.
 
         Args:
-            lag: Events that wait and may be read; None: the brokers have not answered the question.
-            behind: Events that wait behind an open transaction, so that no worker may read them.
+            lag: The number of events that wait and may be read; None if the brokers have not answered.
+            behind: The number of events behind an open transaction, which no worker may read.
         """
         with self._lock:
             self._behind = behind
             before, self._tick = self._tick, self._now()
             if lag is None:
-                # An unknown lag is no stall, so the time since the last tick does not count.
+                # An unknown lag is not a stall, so the time since the last tick does not count.
                 self._moved = min(self._tick, self._moved + self._tick - before)
                 return
             if not self._lag:
@@ -94,7 +94,7 @@ class Progress:
             self._refused = why
 
     def verdict(self) -> Verdict:
-        """Ready or not, now."""
+        """The worker's readiness now."""
         with self._lock:
             why_not = self._why_not(self._now())
             if why_not is not None:
@@ -109,14 +109,14 @@ class Progress:
         return events_wait(self._lag) + (f", {self._behind} more behind an open transaction" if self._behind else "")
 
     def _why_not(self, now: float) -> str | None:
-        """Call it under the lock. The most serious reason comes first."""
-        # Up to the last tick, because the time since then may turn out to be one in which the lag was unknown.
+        """Why the worker is not ready, the most serious reason first; None if it is ready. The caller holds the lock."""
+        # The stall counts up to the last tick, because the lag may turn out to be unknown since then.
         stood = self._tick - self._moved
         asof = "" if self._known == self._tick else ", as of the brokers' last answer"
         reasons = (
             (self._refused is not None, self._refused),
             (self._stopping, STOPPING),
-            # No question is asked before the group has answered, so the clocks below do not run yet.
+            # The brokers are asked only after the group has given partitions, so the clocks below do not run yet.
             (self._partitions is None, STARTING),
             (now - self._tick > self._stall, f"the event loop has not run for {now - self._tick:.0f} s"),
             (now - self._known > self._stall, f"{SILENT} for {now - self._known:.0f} s, so the lag is unknown"),
@@ -130,9 +130,9 @@ class Progress:
 
 class Readiness:
     """
-    Whether a worker is ready on all the topics that it reads.
+    The readiness of a worker on all topics that it reads.
 
-    The first topic speaks for the process: its words are those of the verdict, unless another topic alone makes no progress.
+    The verdict is the first topic's verdict. If only another topic makes no progress, the verdict is that topic's.
 
     >>> events, answers = (Progress(stall_seconds=20, monotonic=lambda: 1.0) for _ in range(2))
     >>> events.assigned(4)
@@ -145,7 +145,7 @@ class Readiness:
         self._topics = topics
 
     def verdict(self) -> Verdict:
-        """Ready or not, now."""
+        """The worker's readiness now."""
         (_, first), *others = [(topic, progress.verdict()) for topic, progress in self._topics.items()]
         if not first.ready:
             return first
@@ -155,7 +155,7 @@ class Readiness:
 
 def events_wait(count: int) -> str:
     """
-    So many events wait, in words.
+    The number of events that wait, in words.
 
     >>> events_wait(1), events_wait(7)
     ('1 event waits', '7 events wait')

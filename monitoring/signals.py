@@ -1,9 +1,9 @@
 """
-The numbers of a decision in which drift is looked for, and one record of each.
+The numbers of a decision that are watched for drift, with one record for each.
 
-From the records are made: the detectors of sudden changes, the counts of a baseline and of a bundle's reference, the live histograms and
-the series of the reference, the recorded distances, the figures of page and terminal, and the sentences on them. A distance with a limit
-has an alarm in `alarms`, and a distribution a panel in `docs/generate/quality.py`; `python -m docs.generate --check` says which lacks one.
+The records define the detectors of sudden changes, the counts of a baseline and of a bundle's reference, the live histograms and the series
+of the reference, the recorded distances, and the figures and sentences of page and terminal. A distance with a limit has an alarm in
+`alarms`, and a distribution has a panel in `docs/generate/quality.py`; `python -m docs.generate --check` reports a missing one.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ class DriftSignal(StrEnum):
     DESCRIBED = "described"
 
 
-# A struct and no dataclass: one is made for every event, at an eighth of the time.
+# A struct and not a dataclass: signals are made for every event, and a struct takes an eighth of the time.
 class Signals(Hiding, frozen=True, kw_only=True):
     """
     The inputs of drift detection for one decision, beside its confidence.
@@ -33,12 +33,12 @@ class Signals(Hiding, frozen=True, kw_only=True):
         event_id: The event's id.
         energy: `-logsumexp(logits)`; higher means a text less like the training text.
         tokens: Tokens that the network read, special tokens included.
-        tokens_per_word: Tokens without the special ones divided by the words of the text, split at white space. Too low for
-            a text that was cut.
+        tokens_per_word: Tokens without the special tokens, divided by the words of the text, split at white space. Too low for a text that
+            was cut.
         words: The first words of the text, lower-cased, in order.
-        described: The event has a description; false if the decision rests on its title alone.
-        source: The name that the producer gives itself, cut to `MAX_SOURCE_CHARACTERS`; None without one.
-        out_of_distribution: The text is unlike the training texts, by the bundle's limits.
+        described: True if the event has a description; False if the decision rests on the title alone.
+        source: The name that the producer gives itself, cut to `MAX_SOURCE_CHARACTERS`; None if there is no name.
+        out_of_distribution: True if the text is unlike the training texts, by the bundle's limits.
     """
 
     hidden = frozenset({"words"})
@@ -59,8 +59,8 @@ class WatchedMean:
     How a worker watches the mean of a signal for sudden changes.
 
     Attributes:
-        called: The mean in the words of people, as the beginning of a sentence.
-        low: The value that becomes 0; ADWIN's bound holds for numbers in 0 to 1. Values outside are cut.
+        called: The name of the mean, as the beginning of a sentence for people.
+        low: The value that becomes 0, since ADWIN's bound holds for numbers in 0 to 1. Values outside are cut.
         high: The value that becomes 1.
         least: The change of the mean, in the signal's own unit, below which it is not reported.
     """
@@ -77,13 +77,14 @@ class Distribution:
     How the values of a signal are counted, live and in a reference, and compared.
 
     Attributes:
-        edges: The upper edges of the buckets, ascending, in the signal's own unit; the reference and the live histogram share them.
-        metric: The live histogram.
-        meaning: Its help text.
-        reference: The series of the reference, by its edges.
-        reference_meaning: Its help text.
-        title: The signal on the page and in the terminal.
-        limit: The largest distance of the two (Kolmogorov-Smirnov, 0 to 1) that is no alarm; None: they are shown and not judged.
+        edges: The upper edges of the buckets, ascending, in the signal's own unit. The reference and the live histogram have the same edges.
+        metric: The name of the live histogram.
+        meaning: The help text of the live histogram.
+        reference: The name of the reference's series, which has a value for each edge.
+        reference_meaning: The help text of the reference's series.
+        title: The signal's name on the page and in the terminal.
+        limit: The largest distance (Kolmogorov-Smirnov, 0 to 1) of the live values from the reference without an alarm; None if the distance
+            is shown and raises no alarm.
     """
 
     edges: tuple[float, ...]
@@ -101,10 +102,10 @@ class Signal:
     The record of one number of a decision.
 
     Attributes:
-        name: Its name in findings, references and figures.
-        value: Reads it; None: it is the confidence, which is no part of `Signals`.
-        mean: How its mean is watched in a worker; None: it is not.
-        distribution: How its values are counted; None: they are not.
+        name: The signal's name in findings, references and figures.
+        value: Reads the number from `Signals`; None for the confidence, which is not in `Signals`.
+        mean: How a worker watches the signal's mean; None if the mean is not watched.
+        distribution: How the signal's values are counted; None if they are not counted.
     """
 
     name: str
@@ -118,12 +119,12 @@ class Signal:
 
     @property
     def cdf(self) -> str:
-        """Its distribution in a reference: the share of values at most each edge, by the edge's text."""
+        """The key of the signal's distribution in a reference: by the text of each edge, the share of values up to the edge."""
         return f"{self.name}_cdf"
 
     @property
     def distance(self) -> str:
-        """The recorded distance of the last hour from the reference."""
+        """The name of the recorded distance of the last hour from the reference."""
         return f"job:tagstream_{self.name}_drift:ks1h"
 
 

@@ -7,14 +7,14 @@ from typing import assert_never
 
 # Longer names of producers are cut to this length before they are compared.
 MAX_SOURCE_CHARACTERS = 100
-# The most labels that a bundle or a file of rules has, and the longest of their names. Readers of decisions
-# and answers of others take no more, since the memory of the console, its estimates and its pages grow with them.
+# The most labels that a bundle or a file of rules has, and the most characters of a label. Readers of foreign decisions and answers accept no
+# more, since the memory of the console, its estimates and its pages grow with the labels.
 MAX_LABELS, MAX_NAME_CHARACTERS = 1_000, 256
 # The most windows in which a bundle reads a text. A text has at most 4,000 characters, which are some eight windows of 128 tokens.
 MOST_WINDOWS = 16
-# A reviewer's tag of an event that is about none of the labels. Only a person gives it, so no bundle may have a label of this name.
+# A reviewer's tag of an event that fits no label. Only a person gives it, so no bundle may have a label of this name.
 OFF_SUBJECT = "off_subject"
-# The smallest probability with which a decision is drawn for people: no answer stands for more decisions than one over it.
+# The smallest probability with which a decision is drawn for people, so that one answer stands for at most a million decisions.
 LEAST_INCLUSION = 1e-6
 
 
@@ -77,7 +77,7 @@ class Reason(StrEnum):
 
 
 class AtFault(StrEnum):
-    """The part that is at fault where an event becomes a dead letter."""
+    """The part that is at fault if an event becomes a dead letter."""
 
     BYTES = "bytes"
     FRAME = "frame"
@@ -89,7 +89,7 @@ class AtFault(StrEnum):
 
 def at_fault(reason: Reason) -> AtFault:
     """
-    The part that is at fault; each reason is named here, or mypy says which is not.
+    The part that is at fault. Each reason must be named here: mypy reports a missing one.
 
     >>> at_fault(Reason.INVALID_AVRO), at_fault(Reason.CRASHES_WORKER)
     (<AtFault.FRAME: 'frame'>, <AtFault.MODEL: 'model'>)
@@ -140,8 +140,8 @@ class Meaning:
     Attributes:
         name: Two words for a heading.
         sentence: The reason for people.
-        of_confidence: The threshold alone gives this reason: another threshold, or the person's answer, then says what the stream may
-            publish. Estimates, evidence for thresholds and shares of labels count only decisions whose reasons all have this.
+        of_confidence: True if only the threshold gives this reason, so that another threshold, or the person's answer, decides what the
+            stream may publish. Estimates, evidence for thresholds and shares of labels count only decisions that have no other reasons.
     """
 
     name: str
@@ -151,7 +151,7 @@ class Meaning:
 
 def meaning_of(reason: ReviewReason) -> Meaning:
     """
-    The meaning of a reason. Each reason is named here, or mypy says which is not; every other place reads it from here.
+    The meaning of a reason. Each reason must be named here: mypy reports a missing one. Every other place reads the meaning from here.
 
     >>> meaning_of(ReviewReason.LOW_CONFIDENCE).of_confidence, meaning_of(ReviewReason.OUT_OF_DISTRIBUTION).of_confidence
     (True, False)
@@ -172,7 +172,7 @@ OF_CONFIDENCE = frozenset(reason for reason in ReviewReason if meaning_of(reason
 
 
 class TextFlag(StrEnum):
-    """Characters that a reader does not see, or not as they are: the closed list of `text_flags` on the topic `review`."""
+    """Characters that a reader does not see, or sees as other characters: the closed list of `text_flags` on the topic `review`."""
 
     CONTROL_CHARACTERS = "control_characters"
     INVISIBLE_CHARACTERS = "invisible_characters"
@@ -182,7 +182,7 @@ class TextFlag(StrEnum):
 
 
 class SourceKind(StrEnum):
-    """Whether the settings name a producer. The metrics say no more of it, so that their label set stays closed."""
+    """A producer as the metrics name it: known or unknown to the settings, or missing. Names of producers would leave the label set open."""
 
     KNOWN = "known"
     UNSEEN = "unseen"
@@ -198,7 +198,7 @@ class DriftScore(StrEnum):
 
 
 def score_in_words(score: DriftScore) -> str:
-    """The figure that a comparison of a window gives, without a unit."""
+    """The name of a comparison's score in words, without a unit."""
     match score:
         case DriftScore.WORDS:
             return "the largest likelihood-ratio z of a word"
@@ -220,7 +220,7 @@ class DriftKind(StrEnum):
 
 
 class Arm(StrEnum):
-    """The model of an epoch that decided an event: its champion, its challenger, or the champion since the challenger could not."""
+    """The model of an epoch that decided an event: the champion, the challenger, or the champion because the challenger failed."""
 
     CHAMPION = "champion"
     CHALLENGER = "challenger"
@@ -228,7 +228,7 @@ class Arm(StrEnum):
 
 
 class PlanState(StrEnum):
-    """A worker's state before an epoch that is planned."""
+    """A worker's state before a planned epoch."""
 
     LOADING = "loading"
     READY = "ready"
@@ -236,7 +236,7 @@ class PlanState(StrEnum):
 
 
 class SpanResult(StrEnum):
-    """The end of a span: the receiver took it, it did not, or there was no room for it."""
+    """The end of a span: the receiver accepted it, the receiver did not, or there was no room for it."""
 
     EXPORTED = "exported"
     FAILED = "failed"
@@ -252,7 +252,7 @@ class HttpFace(StrEnum):
 
 def few(names: Sequence[str], most: int = 10) -> str:
     """
-    Names for a sentence, however many there are.
+    Names for a sentence: the first `most` names, and the number of the others.
 
     >>> few(["access", "billing", "bug"], 2), few(["access", "billing"], 2)
     ('access, billing and 1 more', 'access, billing')

@@ -14,20 +14,20 @@ from typing import Literal, TextIO
 import structlog
 
 # Libraries whose lines at info level do not help an operator; their warnings are kept. Faust logs a service under the module of its
-# class, so our subclasses of it log under `tagstream.stream`. Our own loggers are named after what they tell of: `tagstream.worker`.
+# class, so our subclasses of its services log under `tagstream.stream`. Our own loggers are named by subject: `tagstream.worker`.
 QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "tagstream.stream", "opentelemetry", "urllib3")
 # Their debug lines contain keys, values and requests, and kafka-python's the password, so no level turns them on.
 NEVER_DEBUG = ("aiokafka", "kafka", "opentelemetry", "urllib3")
-# Limits the clients' warnings: while brokers are away they write 60 lines a second, which would rotate earlier lines out of the log.
+# Limits the clients' warnings: while brokers are away, the clients write 60 lines a second, which would rotate earlier lines out.
 REPEATS, REPEAT_SECONDS = 2, 60.0
-# Nodes, offsets and times: messages that differ in them alone are of one kind.
+# Nodes, offsets and times. Messages that differ only in numbers count as the same message.
 NUMBER = re.compile(r"\d+")
 # A message that contains its values differs each time, so the number of messages that are counted is bounded.
 MOST_MESSAGES = 500
 SHOWN_CHARACTERS = 200
-# How long a line waits for a reader that has fallen behind. While it waits, the event loop stands still.
+# The longest wait of a line for a reader that has fallen behind. During the wait, the event loop stands still.
 WRITE_SECONDS = 5.0
-# Of a command that does not call `configure`: structlog would write to standard output, which another program may read.
+# For a command that does not call `configure`: structlog would write to standard output, which another program may read.
 structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
@@ -36,8 +36,8 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
     Send all logs of this process to one stream.
 
     Args:
-        level: The least level that is shown, by name.
-        form: Lines for people, or JSON lines; `auto`: the first on a terminal, else the second.
+        level: The name of the lowest level that is shown.
+        form: `console` for people, `json` for JSON lines; `auto` is `console` on a terminal, else `json`.
         stream: Gets the lines.
     """
     shared: list[structlog.typing.Processor] = [
@@ -84,7 +84,8 @@ def without_slow_tasks() -> None:
     """
     Leave out kafka-python's warning that a task of its own took 0.1 s.
 
-    It speaks of a blocked event loop and a programming error, and comes whenever the machine is busy. The client has no option for it.
+    The warning speaks of a blocked event loop and a programming error, and comes whenever the machine is busy. The client has no option
+    that turns it off.
     """
     logging.getLogger("kafka.net.selector").addFilter(_is_no_slow_task)
 
@@ -95,10 +96,10 @@ def _is_no_slow_task(record: logging.LogRecord) -> bool:
 
 class Handler(logging.StreamHandler[TextIO]):
     """
-    Writes lines to a stream, and drops them while the stream takes none.
+    Writes lines to a stream, and drops them while the stream cannot be written.
 
-    A pipe that its reader has stopped reading is full after 64 KiB, and the next write would stop the event loop for good. The first line
-    waits `WRITE_SECONDS`, those after it are dropped at once, and `log_lines_lost` has their number when the stream takes lines again.
+    If its reader has stopped reading, a pipe is full after 64 KiB, and the next write would stop the event loop for good. So the first line
+    waits `WRITE_SECONDS`, and later lines are dropped at once. Once the stream can be written again, `log_lines_lost` has their number.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -110,7 +111,7 @@ class Handler(logging.StreamHandler[TextIO]):
         """Write one line, or drop it. Called under the handler's lock."""
         try:
             descriptor = self.stream.fileno()
-        # A stream in memory, which no reader can hold up, or one that is closed.
+        # The stream is in memory, where no reader can hold it up, or it is closed.
         except (OSError, ValueError):
             super().emit(record)
             return
@@ -126,7 +127,7 @@ class Handler(logging.StreamHandler[TextIO]):
             logger("tagstream.logs").warning("log_lines_lost", lines=lost, why="the reader of this log had stopped reading")
 
     def _written(self, descriptor: int, line: bytes) -> bool:
-        """Whether the whole line was written within the time that it has."""
+        """True if the whole line was written in time."""
         deadline = time.monotonic() + (0.0 if self._lost else WRITE_SECONDS)
         left = b"\n" + line if self._torn else line
         poll = select.poll()
@@ -146,9 +147,9 @@ class Handler(logging.StreamHandler[TextIO]):
 
 class Repeats(logging.Filter):
     """
-    Passes two lines a minute of each message of the Kafka clients and of Faust, and logs how many more it has held back.
+    Passes two lines a minute of each message of the Kafka clients and of Faust, and logs the number of lines that it has held back.
 
-    Our own lines and critical ones always pass. Messages that differ in numbers alone count together; the same message with another
+    Our own lines and critical lines always pass. Messages that differ only in numbers count together. The same message with another
     exception counts as another message.
     """
 
@@ -162,7 +163,7 @@ class Repeats(logging.Filter):
         self._since = monotonic()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to write this line. May be called by any thread."""
+        """True if this line must be written. Any thread may call this."""
         now = self._now()
         with self._lock:
             over: dict[tuple[str, str, str, str], int] = {}
@@ -192,7 +193,7 @@ def _thread_failed(failed: threading.ExceptHookArgs) -> None:
     """
     Log the exception that ended a thread in one line; SystemExit is not logged.
 
-    A cancellation has no traceback: it is how a stop ends a call that waits, such as the consumer's for a broker that is gone.
+    A cancellation is logged without a traceback: a stop cancels calls that wait, for example a consumer's wait for a broker that is gone.
     """
     if failed.exc_type is SystemExit or failed.exc_value is None:
         return

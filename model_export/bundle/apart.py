@@ -1,4 +1,4 @@
-"""A process that is started to be ended: it dies with the one that started it, is the first that the kernel ends for memory, and takes bounded memory."""
+"""A process that may be ended: it dies with its parent, its memory is bounded, and the kernel ends it first when memory runs out."""
 
 import contextlib
 import ctypes
@@ -17,12 +17,12 @@ PROC = Path("/proc/self")
 
 def started(module: str, *arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
     """
-    Run a module of ours in an interpreter of its own. It finds the modules that this process has found, whatever folder it is started in.
+    Run a module of ours in an interpreter of its own. The interpreter finds the same modules as this process, whatever the working folder.
 
     Args:
-        module: Its `main` calls `belong_to` with the last argument first of all.
-        arguments: Stand before the process id of this one.
-        options: Of `subprocess.Popen`.
+        module: The module. Its `main` first calls `belong_to` with the last argument.
+        arguments: The arguments before the process id of this process.
+        options: Options of `subprocess.Popen`.
     """
     return subprocess.Popen(  # noqa: S603 - our own file, in our own interpreter
         [sys.executable, "-P", "-m", module, *arguments, str(os.getpid())],
@@ -32,12 +32,12 @@ def started(module: str, *arguments: str, **options: Any) -> "subprocess.Popen[b
 
 
 def belong_to(parent: int) -> None:
-    """End, by the kernel, when the thread that started this process ends. Signals that a terminal sends to all its processes are the parent's."""
+    """Let the kernel end this process when the thread that started it ends. Signals of a terminal go only to the parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        # A sandbox may refuse it, and the memory is bounded all the same.
+        # A sandbox may refuse this. The memory is bounded all the same.
         with contextlib.suppress(OSError):
             (PROC / "oom_score_adj").write_text("1000")
     if os.getppid() != parent:
@@ -45,7 +45,7 @@ def belong_to(parent: int) -> None:
 
 
 def bound_memory(more_bytes: int) -> None:
-    """From now on this process gets at most so many bytes beside those that it has."""
+    """From now on this process gets at most `more_bytes` beside its present memory."""
     if sys.platform == "linux":
         (taken,) = re.findall(r"VmData:\s+(\d+) kB", (PROC / "status").read_text())
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)

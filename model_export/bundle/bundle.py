@@ -5,9 +5,9 @@
     tokenizer.json   the tokenizer, in the format of the `tokenizers` library
     bundle.json      the `Manifest`, in canonical form
 
-Training writes a bundle and the worker reads it; there is no other path between them. It holds no pickle, no tensor outside
-`model.onnx`, no operator outside the ONNX standard and none of control flow. `read` returns the very bytes that it hashed, so the bytes that are loaded are
-the bytes that were checked. This module imports neither torch nor onnxruntime.
+Training writes a bundle and the worker reads it; there is no other path between them. A bundle holds no pickle, no tensor outside
+`model.onnx`, no operator outside the ONNX standard and no operator of control flow. `read` returns the bytes that it hashed, so exactly the
+checked bytes are loaded. This module imports neither torch nor onnxruntime.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ from tagstream.model_export.bundle import files, onnx_graph
 from tagstream.model_export.bundle import manifest as manifests
 from tagstream.model_export.bundle.manifest import MANIFEST, MODEL, TOKENIZER, Manifest
 
-# Far above what a network for tagging needs; the manifest and the tokenizer are parsed, which takes several times their size.
+# Far above the needs of a network for tagging. Parsing the manifest and the tokenizer takes several times their size in memory.
 MAX_BYTES = {MODEL: 512 * 1024 * 1024, TOKENIZER: 64 * 1024 * 1024, MANIFEST: 16 * 1024 * 1024}
 LABELS_METADATA_KEY = "tagstream.labels"
-# A file with this entry gives a text the same logits at any padding, so that texts of different length may share a run.
+# A file with this metadata entry gives a text the same logits at any padding, so texts of different length may share a run.
 PADDING_METADATA_KEY, ANY_PADDING = "tagstream.padding", "any"
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "bundles" / "default"
 
@@ -44,7 +44,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
 
     def without_files(self) -> "Bundle":
-        """The same without the bytes of network and tokenizer, once they are loaded: 20 MB of a worker's memory."""
+        """The bundle without the bytes of network and tokenizer. Once these are loaded, this saves 20 MB of a worker's memory."""
         return msgspec.structs.replace(self, model=b"", tokenizer=b"")
 
 
@@ -72,11 +72,11 @@ def read(folder: Path) -> Bundle:
     Read and verify a bundle.
 
     Raises:
-        BundleError: There is no such folder, a file is missing, too large, no regular file or a link out of the folder, a byte differs
-            from the manifest, labels differ between manifest and network, the network refers to data outside its file, to operators
-            outside the ONNX standard or to those of control flow, or the manifest is not in its canonical form.
+        BundleError: There is no such folder; a file is missing, too large, not a regular file, or a link out of the folder; a byte differs
+            from the manifest; labels differ between manifest and network; the network refers to data outside its file, to operators
+            outside the ONNX standard, or to operators of control flow; or the manifest is not in its canonical form.
     """
-    # Once for all files: a link to the folder, as `current` for a release, may be switched meanwhile.
+    # Resolved once for all files: a link to the folder, such as `current` for a release, may be switched meanwhile.
     root = Path(os.path.realpath(folder))
     if not root.is_dir():
         msg = (
@@ -106,10 +106,10 @@ def read(folder: Path) -> Bundle:
 
 def read_manifest(folder: Path) -> tuple[Manifest, str]:
     """
-    What a bundle says of itself, and its digest, which names the bundle. Its network is not looked at, so nothing may be decided by it.
+    A bundle's manifest, and the digest that names the bundle. The network is not checked, so nothing may be decided by this bundle.
 
     Raises:
-        BundleError: There is no such file, or it is no manifest.
+        BundleError: There is no such file, or it is not a manifest.
     """
     raw = _bytes_of(folder, Path(os.path.realpath(folder)), MANIFEST)
     try:

@@ -1,9 +1,9 @@
 """Letters of other scripts that look like a Latin letter.
 
-From the confusables of Unicode Technical Standard 39 (https://www.unicode.org/Public/security/, Unicode licence): single letters whose
-prototype is an ASCII letter (I where a capital has the prototype l), of the scripts that attacks use. Of Latin itself only letters that no
-spelling uses are here; the dotless i is Turkish and the open e is Ewe. Full-width and mathematical letters are missing, since Unicode
-decomposes them.
+The table is from the confusables of Unicode Technical Standard 39 (https://www.unicode.org/Public/security/, Unicode licence). It has single
+letters of the scripts that attacks use, if their prototype is an ASCII letter (I for a capital with the prototype l). It has Latin letters
+only if no language uses them: the dotless i is Turkish and the open e is Ewe, so both are left out. Full-width and mathematical letters are
+left out too, since Unicode decomposes them.
 """
 
 _PAIRS = {
@@ -54,7 +54,7 @@ _PAIRS = {
 LOOKALIKES: dict[str, str] = {
     letter: latin for letters, latins in _PAIRS.values() for letter, latin in zip(letters, latins, strict=True)
 }
-"""The Latin letter that each one looks like."""
+"""The Latin letter that each foreign letter looks like."""
 
 SCRIPT_OF: dict[str, str] = {letter: script for script, (letters, _) in _PAIRS.items() for letter in letters}
-"""The script of each one, as Unicode names it."""
+"""The script of each foreign letter, by its Unicode name."""

@@ -1,12 +1,11 @@
-"""Bundles by their digest, in a folder or an object store, with a bounded folder of those that were fetched.
+"""Bundles by their digest, in a folder or an object store, with a bounded cache of fetched bundles.
 
-A bundle lies at `PLACE/DIGEST/`, its three files beside each other. A digest is asked for and the digest is checked, so that a folder which
-was replaced under the same name is another bundle, and one that was cut off or altered is refused. Where keys are named, one of them must have signed
-it; its signature lies at `PLACE/DIGEST.sig`. A bundle that is fetched is written beside the
-cache, verified there as any bundle is, and only then put in its place.
+A bundle lies at `PLACE/DIGEST/`, with its three files side by side. A bundle is read by its digest, and the digest is checked: a bundle that
+was replaced, cut off or altered is refused. If keys are named, one of them must have signed the bundle; its signature lies at
+`PLACE/DIGEST.sig`. A bundle is fetched beside the cache, verified there, and only then moved into the cache.
 
-The folder of the cache may be anybody's, as a setting is easily wrong. So the depot marks each folder that it fetches into, and removes
-folders from there only if they have a name that it gives and the mark.
+A setting is easily wrong, so the folder of the cache may have other files. The depot marks each folder that it fetches, and removes a folder
+only if it has the mark and a name that the depot gives.
 """
 
 import contextlib
@@ -30,14 +29,14 @@ from tagstream.model_export.bundle.signature import MAX_BYTES as MOST_OF_SIGNATU
 from tagstream.model_export.bundle.signature import SUFFIX, read_signature, require_signed, signature_of
 from tagstream.model_export.extras import install
 
-# The manifest last: until it is there, a place holds no bundle.
+# The manifest comes last: a place without a manifest holds no bundle.
 FILES = (MODEL, TOKENIZER, MANIFEST)
 CONNECT_SECONDS = 10.0
 RETRIES = 3
 MOST_WHY = 300
-# A folder that is being filled; one that is so old was left by a process that was killed.
+# The prefix of a folder that is being filled, and the age at which a killed process must have left it.
 PART, LEFT_SECONDS = ".part-", 3_600.0
-# In each folder of a cache.
+# The mark in each folder of a cache.
 MARK = ".fetched-by-tagstream"
 DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -45,24 +44,24 @@ T = TypeVar("T")
 
 
 class DepotError(Exception):
-    """A bundle cannot be had, or not be stored: the message says which, why, and the next step."""
+    """A bundle cannot be fetched or stored: the message says which bundle, why, and the next step."""
 
     exit_code = 1
 
 
 class Depot:
-    """The place in which a group's bundles are found. Its methods wait for the network, within a bound; any thread may call them."""
+    """The place of a group's bundles. Its methods wait for the network, within a bound. Any thread may call them."""
 
     def __init__(self, place: str, *, cache: Path, cache_bytes: int, seconds: float, keys: Sequence[Path] = ()) -> None:
         """
-        Name the place; nothing is asked of it yet.
+        Name the place. Nothing is read yet.
 
         Args:
             place: A folder, or `s3://BUCKET/PREFIX` (`gs://`, `az://`), with the credentials of its own variables (`AWS_*` and the like).
-            cache: A folder of this machine, for what was fetched from an object store.
-            cache_bytes: The most bytes in it.
-            seconds: The most seconds for one file of an object store, and for all of a folder.
-            keys: Files of public keys, one of which must have signed a bundle; empty: signatures are not asked for.
+            cache: A folder of this machine for bundles that were fetched from an object store.
+            cache_bytes: The most bytes in the cache.
+            seconds: The most seconds for one file of an object store, and for all files of a folder.
+            keys: Files of public keys, one of which must have signed a bundle; empty to accept unsigned bundles.
         """
         self.place = place.rstrip("/")
         self._cache = cache.expanduser()
@@ -76,7 +75,7 @@ class Depot:
 
     def size(self, digest: str) -> int:
         """
-        The bytes of all files of the bundle of this digest, which nothing has verified yet; 0 where it is not there.
+        The size in bytes of the bundle of this digest, which is not verified yet; 0 if the place lacks it.
 
         Raises:
             DepotError: The place does not answer.
@@ -94,13 +93,13 @@ class Depot:
         The bundle of this digest, verified.
 
         Raises:
-            DepotError: It is not there, or the place does not answer.
-            BundleError: It is there, and it is no bundle that can be trusted, or another one.
+            DepotError: The place lacks the bundle, or does not answer.
+            BundleError: The bundle cannot be trusted, or has another digest.
         """
         if self._is_folder:
             return self._bounded(digest, lambda: self._verified(Path(self.place).expanduser() / digest, digest))
         folder = self._cache / digest
-        # A fetch that was cut off leaves nothing here, and what was altered since is refused and fetched again.
+        # A fetch that was cut off leaves nothing here. A folder that was altered later is refused and fetched again.
         if folder.is_dir():
             with contextlib.suppress(BundleError):
                 found = self._verified(folder, digest)
@@ -116,11 +115,11 @@ class Depot:
 
     def manifest(self, digest: str) -> Manifest:
         """
-        What the bundle of this digest says of itself. Its network is neither fetched nor looked at, so nothing may be decided by it.
+        The manifest of the bundle of this digest. The network is neither fetched nor checked, so nothing may be decided by this bundle.
 
         Raises:
             DepotError: The place does not answer.
-            BundleError: It is not there, is no manifest, or is another one.
+            BundleError: The place lacks the bundle, the file is not a manifest, or it has another digest.
         """
         if self._is_folder:
             return self._bounded(digest, lambda: _manifest(Path(self.place).expanduser() / digest, digest))
@@ -141,14 +140,14 @@ class Depot:
 
     def write(self, bundle: Path) -> Bundle:
         """
-        Put a bundle into the place under its digest, unless it is there.
+        Put a bundle into the place under its digest, unless it is there already.
 
         Args:
-            bundle: Its folder.
+            bundle: The bundle's folder.
 
         Raises:
-            BundleError: It is no bundle that can be trusted.
-            DepotError: The place does not take it.
+            BundleError: The bundle cannot be trusted.
+            DepotError: The place does not accept the bundle.
         """
         found = read(bundle)
         signature = read_signature(bundle)
@@ -163,10 +162,10 @@ class Depot:
 
     def _bounded(self, digest: str, work: Callable[[], T]) -> T:
         """
-        Work in a folder, in a thread that is left alone if it does not end in time: a file system of another machine may never answer.
+        Run `work` on a folder in a thread. A thread that does not end in time is abandoned: a remote file system may never answer.
 
         Raises:
-            DepotError: It did not end in time.
+            DepotError: `work` did not end in time.
         """
         done: Future[T] = Future()
 
@@ -176,7 +175,7 @@ class Depot:
             except (BundleError, OSError, MemoryError) as error:
                 done.set_exception(error)
             finally:
-                # After an error of another kind, which the thread prints, nobody waits for long.
+                # After an unexpected error, which the thread prints, the caller must not wait until the bound.
                 if not done.done():
                     done.set_exception(DepotError(f"bundle {digest[:12]} cannot be read: the log has an error of this program"))
 
@@ -197,17 +196,17 @@ class Depot:
         place = Path(self.place).expanduser()
         place.mkdir(parents=True, exist_ok=True)
         if signature is not None:
-            # Before the bundle, which must not be found without it. A signature by another key replaces an earlier one.
+            # The signature comes before the bundle, which must not be found without it. A new signature replaces an earlier one.
             _written(signature_of(place / bundle.digest), signature)
         with contextlib.suppress(BundleError):
             _verified(place / bundle.digest, bundle.digest)
             return
-        # An altered one of this name is no bundle.
+        # An altered folder of this name is not a bundle.
         shutil.rmtree(place / bundle.digest, ignore_errors=True)
         with _beside(place) as folder:
             for name in FILES:
                 shutil.copyfile(bundle.path / name, folder / name)
-            # Workers of other users read it.
+            # Workers of other users read the folder.
             folder.chmod(0o755)
             _put(folder, place / bundle.digest)
 
@@ -234,7 +233,7 @@ class Depot:
         return msgspec.structs.replace(found, path=folder)
 
     def _fetch_signature(self, store: Any, digest: str) -> None:
-        """Into the cache, in place of an earlier one; none where the store has none."""
+        """Fetch the signature into the cache, in place of an earlier one. If the store has no signature, the cache has none either."""
         place = signature_of(self._cache / digest)
         with tempfile.NamedTemporaryFile(dir=self._cache, prefix=PART, delete=False) as part:
             pass
@@ -258,9 +257,9 @@ class Depot:
 
     def _make_room(self, size: int) -> None:
         """
-        Remove the bundles that were used longest ago, until one of this size fits, and what a process that was killed has left.
+        Remove the least recently used bundles until a bundle of this size fits, and the leftovers of killed processes.
 
-        Folders that are not the cache's own count for nothing and stay.
+        Folders that are not the cache's own stay, and do not count.
         """
         sizes: dict[Path, int] = {}
         used: dict[Path, float] = {}
@@ -278,7 +277,7 @@ class Depot:
 
 
 def _is_fetched(folder: Path) -> bool:
-    """Whether a depot made this folder in a cache, by its name and its mark."""
+    """True if a depot made this folder in a cache: the folder has the depot's name and mark."""
     named = folder.name.startswith(PART) or DIGEST.fullmatch(folder.name)
     return bool(named) and not folder.is_symlink() and (folder / MARK).is_file()
 
@@ -288,11 +287,11 @@ def _store_at(place: str, seconds: float) -> Any:
     The client of an object store.
 
     Args:
-        place: Its address.
-        seconds: The most that one request may take.
+        place: The address of the store.
+        seconds: The most seconds of one request.
 
     Raises:
-        DepotError: The library is not installed, or the address is not one of its.
+        DepotError: The library is not installed, or does not support the address.
     """
     try:
         from obstore.store import from_url
@@ -331,7 +330,7 @@ def _require_digest(folder: Path, found: str, asked: str) -> None:
 
 @contextlib.contextmanager
 def _beside(place: Path, mark: str | None = None) -> Iterator[Path]:
-    """A folder in `place`, perhaps with an empty file `mark` in it, that is gone afterwards, unless it was moved."""
+    """A temporary folder in `place`, with an empty file `mark` if one is named. It is removed afterwards, unless it was moved."""
     folder = Path(tempfile.mkdtemp(prefix=PART, dir=place))
     try:
         if mark is not None:
@@ -345,7 +344,7 @@ def _written(file: Path, data: bytes) -> None:
     """Put a file into its place in one step."""
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=PART, delete=False) as part:
         part.write(data)
-    # Workers of other users read it.
+    # Workers of other users read the file.
     Path(part.name).chmod(0o644)
     Path(part.name).replace(file)
 
@@ -361,7 +360,7 @@ def _put(part: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _translated(what: str, failed: str) -> Iterator[None]:
-    """Turn what an object store and a disk raise into our error."""
+    """Turn the errors of an object store or a disk into our error."""
     try:
         from obstore.exceptions import BaseError
     except ModuleNotFoundError:

@@ -1,6 +1,6 @@
-"""Reads whole files: regular ones of bounded size; those of a bundle or a model from one folder alone, without links out of it.
+"""Reads whole regular files of bounded size. Files of a bundle or a model are read from one folder only, without links out of it.
 
-A FIFO has no end of waiting and a device no end of bytes. A folder may come from outside, and a link can lead to any file of this machine.
+A FIFO may wait for ever, and a device may never end. A folder may come from outside, and a link in it can lead to any file of this machine.
 """
 
 import errno
@@ -8,12 +8,12 @@ import os
 import stat
 from pathlib import Path
 
-# The rows of a user's file are held in memory, and a training set of texts is far below it.
+# The rows of a user's file are held in memory. A training set of texts is far below this size.
 MOST_BYTES = 1024**3
 
 
 class BundleFileError(Exception):
-    """A file of a bundle that is not read; the message names it and says why."""
+    """A file of a bundle cannot be read: the message names the file and says why."""
 
 
 def read(folder: Path, name: str, *, most_bytes: int) -> bytes:
@@ -24,15 +24,15 @@ def read(folder: Path, name: str, *, most_bytes: int) -> bytes:
     (`model.onnx -> ..data/model.onnx`).
 
     Args:
-        folder: The folder with links resolved, so that all files come from the same one.
-        name: Of the file.
-        most_bytes: A larger file is refused before it is read.
+        folder: The folder with links resolved, so that all files come from the same folder.
+        name: The name of the file.
+        most_bytes: The size beyond which a file is refused before it is read.
 
     Raises:
-        BundleFileError: There is no such file, it cannot be read, it is too large, no regular file, or a link out of the folder.
+        BundleFileError: The file does not exist, cannot be read, is too large, is not a regular file, or is a link out of the folder.
     """
     try:
-        # A link that was put there since is an error.
+        # O_NOFOLLOW: a link that has replaced the file since it was resolved is an error.
         return read_whole(_resolved(folder, name), most_bytes, os.O_NOFOLLOW)
     except OSError as error:
         msg = f"{name} cannot be read: {error.strerror}"
@@ -41,10 +41,10 @@ def read(folder: Path, name: str, *, most_bytes: int) -> bytes:
 
 def inside(folder: Path, name: str, *, most_bytes: int) -> Path:
     """
-    The real path of a file in a folder, for a library that reads files by itself. Arguments and errors are those of `read`.
+    The real path of a file in a folder, for a library that reads files by itself. Arguments as for `read`.
 
     Raises:
-        BundleFileError: There is no such file, it is too large, no regular file, or a link out of the folder.
+        BundleFileError: The file does not exist, is too large, is not a regular file, or is a link out of the folder.
     """
     real = _resolved(folder, name)
     try:
@@ -82,17 +82,17 @@ def read_whole(path: Path, most_bytes: int = MOST_BYTES, flags: int = 0) -> byte
 
     Args:
         path: The file.
-        most_bytes: A larger file is refused before it is read.
-        flags: Further ones for `os.open`.
+        most_bytes: The size beyond which a file is refused before it is read.
+        flags: Further flags of `os.open`.
 
     Raises:
-        OSError: It cannot be read, is too large, or no regular file; `strerror` says why.
+        OSError: The file cannot be read, is too large, or is not a regular file; `strerror` says why.
     """
-    # O_NONBLOCK: opening a FIFO does not wait for its writer.
+    # With O_NONBLOCK, opening a FIFO does not wait for its writer.
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     with open(opened, "rb") as file:  # noqa: PTH123 - of a descriptor
         _require_regular(os.fstat(opened), most_bytes, path)
-        # One byte more than allowed, since the file may grow after its size was read.
+        # Reads one byte more than allowed, since the file may grow after its size was read.
         data = file.read(most_bytes + 1)
     _require_small(len(data), most_bytes, path)
     return data

@@ -29,11 +29,10 @@ class Invariance:
 
 def check_invariance(classifier: Classifier, texts: Sequence[str], *, seed: int) -> Invariance:
     """
-    Classify texts alone, then in batches of several sizes in shuffled orders, then each beside the two of next length, so that the
-    padding of every text differs; every digit must stay the same.
+    Check that texts get the same predictions alone, in batches of several sizes in shuffled orders, and beside their neighbours in length.
 
-    The energy, from the raw logits and rounded to four decimals, shows differences that the rounded probabilities hide; the strangeness
-    counts with it.
+    Each way gives a text another padding, and every digit must stay the same. The energy, from the raw logits and rounded to four decimals,
+    shows differences that the rounded probabilities hide. The strangeness is compared together with the energy.
 
     Raises:
         ParityError: A prediction depends on its neighbours.
@@ -62,7 +61,7 @@ def check_invariance(classifier: Classifier, texts: Sequence[str], *, seed: int)
 
 
 def refused(why: str) -> ParityError:
-    """The refusal of a gate, with the next step."""
+    """The error of a failed gate, with the next step."""
     return ParityError(
         f"the bundle is not written: {why}. Next: export on another machine or with other versions, then compare."
     )

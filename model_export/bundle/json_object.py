@@ -1,4 +1,4 @@
-"""One JSON object, read strictly: as a row of a file, and as a setting in a variable."""
+"""Reads one JSON object strictly: a row of a file, or a setting in an environment variable."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ def object_of(value: bytes) -> dict[str, Any]:
     The JSON object in a row's value.
 
     Raises:
-        ValueError: It is no UTF-8 or no JSON object, is nested too deeply, or an object in it names a key twice.
+        ValueError: The value is not UTF-8, is not a JSON object, is nested too deeply, or has an object that names a key twice.
 
     >>> object_of(b'{"title": "Refund", "n": 1}')
     {'title': 'Refund', 'n': 1}

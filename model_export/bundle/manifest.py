@@ -21,7 +21,7 @@ from tagstream.model_export.bundle.promise.promise import (
 from tagstream.monitoring.signals import DISTRIBUTIONS
 from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, MOST_WINDOWS, OFF_SUBJECT
 
-# Thresholds are a part of the manifest, and are imported from here.
+# Thresholds are part of the manifest, so other modules import them from here.
 __all__ = [
     "ALWAYS_ASK",
     "FORMAT",
@@ -48,7 +48,7 @@ FORMAT = 1
 MANIFEST, MODEL, TOKENIZER = "bundle.json", "model.onnx", "tokenizer.json"
 # The name and version of a new bundle and the precision that its thresholds promise, unless the maker says otherwise.
 NAME, VERSION, PRECISION = "tagstream-minilm", "2026.11.10", 0.95
-# The shares of a prior are rounded.
+# The sum of a prior's shares may miss 1 by this much, because the shares are rounded.
 SHARES_TOLERANCE = 1e-3
 
 
@@ -63,8 +63,8 @@ class _Figures(msgspec.Struct, frozen=True, kw_only=True):
     """
     The types of the figures in a manifest's reference that a worker uses; `reference.describe` explains the figures.
 
-    A bundle may lack some of them and a newer one may have more. Those that are present must have the right type, since a
-    worker exports them and routes by some of them.
+    A bundle may lack some figures, and a newer bundle may have more. Present figures must have the right type, since a worker exports them
+    and routes by some of them.
     """
 
     rows: Rows | None = None
@@ -94,9 +94,10 @@ class Multilabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     The option of giving an event several tags: the network has a second output, `label_logits`.
 
     Attributes:
-        thresholds: By label, the least score with which it is one of the `tags`; a score is sigmoid(label logit), rounded to four decimals.
+        thresholds: By label, the least score with which the label is among the `tags`. A score is sigmoid(label logit), rounded to four
+            decimals.
         golden: The scores of every golden text on the exporting machine, in label order.
-        metrics: Measurements by part of the data; see `multilabel.measure`.
+        metrics: Measurements by part of the data (`multilabel.measure`).
         training: How the second head was fitted, and its distance from its eight-bit form.
     """
 
@@ -109,12 +110,12 @@ class Multilabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 # Defaults are not written, so that a new option leaves the bytes and the digests of bundles without it.
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """
-    The content of `bundle.json`. Probabilities are softmax(logits / temperature + prior.offsets), rounded to four decimals; a bundle
-    without `prior` has no offsets, and expects labels as often as its training rows have them.
+    The content of `bundle.json`. Probabilities are softmax(logits / temperature + prior.offsets), rounded to four decimals. A bundle without
+    `prior` has no offsets, and expects each label as often as it occurs in the training rows.
 
-    `arithmetic` is a digest of the golden texts' logits on the machine that made the bundle; see `OnnxClassifier.arithmetic`. A text of more
-    than `max_length` tokens is read in at most `windows` windows of that length, and its logits are the mean of theirs. With `alone` the
-    network reads one text at a time, since a text's scores would depend on its neighbours otherwise.
+    `arithmetic` is a digest of the golden texts' logits on the machine that made the bundle (`OnnxClassifier.arithmetic`). A text of more
+    than `max_length` tokens is read in at most `windows` windows of that length, and its logits are the mean of the windows' logits. With
+    `alone` the network reads one text at a time, since a text's scores would otherwise depend on its neighbours.
     """
 
     format: int
@@ -147,10 +148,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def judgement(self) -> str:
         """
-        SHA-256 of all that a text's probabilities follow from: network, tokenizer, length, windows, runs, labels, temperature and prior.
+        SHA-256 of everything that determines a text's probabilities: network, tokenizer, length, windows, runs, labels, temperature and prior.
 
-        Bundles that differ in thresholds, measurements or names alone share it: they give every text the same tag and confidence, so they are one
-        model where accuracy is measured.
+        Bundles that differ only in thresholds, measurements or names have the same judgement: they give every text the same tag and
+        confidence, so they count as one model when accuracy is measured.
         """
         said: tuple[object, ...] = (self.files, self.max_length, self.labels, self.temperature, self.offsets())
         if self.windows > 1:
@@ -160,7 +161,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 
     def asked_below(self) -> dict[str, float]:
-        """The confidence below which a person is asked, by predicted label: its own threshold, or that of all labels if it has none."""
+        """The confidence below which a person is asked, by predicted label: the label's threshold, or the threshold of all labels."""
         own = {label: found.confidence for label, found in self.thresholds.items()}
         return dict.fromkeys(self.labels, self.threshold.confidence) | own
 
@@ -175,7 +176,7 @@ def parse(raw: bytes) -> Manifest:
     The manifest in these bytes.
 
     Raises:
-        ValueError: It lacks a field or has a foreign one, is not in canonical form, or breaks a rule; the message says which.
+        ValueError: The manifest lacks a field, has a foreign field, is not in canonical form, or breaks a rule; the message says which.
     """
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
@@ -201,7 +202,7 @@ def parse(raw: bytes) -> Manifest:
 
 
 def _rules(manifest: Manifest) -> dict[str, bool]:
-    """Every rule in words, and whether the manifest obeys it."""
+    """Every rule in words, with True if the manifest obeys the rule."""
     labels, golden, thresholds = manifest.labels, manifest.golden, manifest.thresholds
     rules = {
         f"labels must be 2 to {MAX_LABELS:,} different names": 2 <= len(labels) <= MAX_LABELS  # noqa: PLR2004

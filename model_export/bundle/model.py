@@ -1,19 +1,18 @@
-"""The model: a bundle's network is loaded and run, its logits become published scores, and a text is found strange or not.
+"""The model: loads and runs a bundle's network, turns its logits into published scores, and finds texts that are out of distribution.
 
-A prediction must not depend on the other texts of its batch, or a redelivered event could get another decision. A network whose sums
-over tokens are exact (model_export/onnx/sums.py) gives a text the same logits at any padding, and its file says so: texts of similar
-length share a run, padded to the longest of them. In a file that does not say so, the padded length of a text depends on this text alone (its
-tokens, rounded up to `LENGTH_STEP`), and texts share a run only if their padded lengths are equal. The rows of a run are independent
-arithmetic; the bundle's export gate has shown that they are the same in any batch. Where it has shown that they are not, the manifest
-says `alone`, and each text has a run of its own.
+A prediction must not depend on the other texts of its batch, or a redelivered event could get another decision. If a network's sums over
+tokens are exact (model_export/onnx/sums.py), a text has the same logits at any padding, and the network's file states this. Texts of similar
+length then share a run, padded to the longest text. Otherwise the padded length of a text depends on this text alone (its tokens, rounded up
+to `LENGTH_STEP`), and only texts of equal padded length share a run. The rows of a run are independent arithmetic: the bundle's export gate
+has shown that they are the same in any batch. If the gate has shown that they are not, the manifest says `alone`, and each text has a run
+of its own.
 
-A text is unlike the training texts if its energy is high, too many of its words were never learned from, or it is more like the texts of
-none of the labels than ordinary texts are. The energy comes from the same logits as the confidence, so a text of which the network is sure
-is hardly ever strange by it. A network is sure of texts that it cannot read, too: in a French notice it recognises `images` and little else.
-So the words are looked at without the network. The strangeness is a further output of the network that learned from such texts; a bundle
-may lack it.
+A text is out of distribution if its energy is high, if too many of its words are not in the training texts, or if its strangeness is high.
+The energy comes from the same logits as the confidence, so a text of which the network is sure rarely has a high energy. But a network may be
+sure of a text that it cannot read: in a French notice it recognises `images` and little else. So the words are counted without the network.
+The strangeness is a further output of the network, learned from texts of none of the labels; a bundle may lack it.
 
-The runtime is imported when a bundle is loaded: what only names predictions stays light, and keyword rules work where it is broken.
+The runtime is imported when a bundle is loaded: a module that only names predictions stays light, and keyword rules work without the runtime.
 """
 
 import hashlib
@@ -39,34 +38,34 @@ if TYPE_CHECKING:
     import onnxruntime as ort
     from tokenizers import Encoding, Tokenizer
 
-# The tokenizer's own threads would compete with the worker's; one thread is enough for tens of texts.
+# The tokenizer's own threads would compete with the worker's threads. One thread is enough for tens of texts.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # The runtime sends telemetry to its vendor unless this is set.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 SCORE_DECIMALS = 4
-# The outputs of a network, beside the logits, that a bundle may have.
+# The optional outputs of a network beside the logits.
 LABEL_LOGITS, STRANGENESS = "label_logits", "strangeness"
 
 
-# A struct and no dataclass: one is made for every event, at an eighth of the time.
+# A struct and not a dataclass: a prediction is made for every event, and a struct takes an eighth of the time.
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """
     A classifier's answer for one text.
 
     Attributes:
-        label: The most probable label; the first of the bundle's order (of the rules' own, if they decide) where rounded scores tie.
+        label: The most probable label. If rounded scores tie, the first label in the order of the bundle, or of the rules.
         confidence: Calibrated probability of `label`, 0 to 1, rounded as published.
         probabilities: Calibrated probability of every label in the bundle's order, rounded as published.
         energy: `-logsumexp(logits)`, in logit units; higher is stranger.
         tokens: Tokens that the network read, special ones included.
-        truncated: The text was longer than what the bundle reads, `windows` times `max_length`.
-        unfamiliar: The share of the text's words that the training texts lack, 0 to 1 (`text.unfamiliar_share`); 0 where
-            the classifier does not know them.
-        strangeness: How unlike the texts of the labels it is, in logit units, by a part of the network that learned from texts of none of
-            them; None where the bundle has none.
+        truncated: True if the text was longer than the bundle reads: `windows` times `max_length`.
+        unfamiliar: The share of the text's words that the training texts lack, 0 to 1 (`text.unfamiliar_share`); 0 if the classifier does
+            not know the words of its training texts.
+        strangeness: The distance from the texts of all labels, in logit units, by an output of the network that learned from texts of none
+            of the labels; None if the bundle has no such output.
         tags: `label` and the text's other labels, in the bundle's order; empty without the option `multilabel`.
-        label_scores: The scores behind `tags`, one for each label, 0 to 1, rounded to four decimals; empty likewise.
+        label_scores: The scores behind `tags`, one for each label, 0 to 1, rounded to four decimals; empty without `multilabel`.
     """
 
     label: str
@@ -85,9 +84,9 @@ class Classifier(Protocol):
     """
     A loaded model.
 
-    `classify` returns one prediction for each text, in their order, and `[]` for no text. A prediction depends on its own text
-    alone, not on the rest of the batch. Several threads may call it at once. It may raise any exception; `tagstream.stream.decide.pipeline`
-    finds out whether the text or the machine is at fault.
+    `classify` returns one prediction for each text, in their order, and `[]` for no text. A prediction depends only on its own text, and not
+    on the rest of the batch. Several threads may call `classify` at once. It may raise any exception; `tagstream.stream.decide.pipeline` finds
+    out whether the text or the machine is at fault.
     """
 
     @property
@@ -104,10 +103,10 @@ def score(logits: Sequence[float], temperature: float, offsets: Sequence[float] 
     """
     Calibrated probabilities as they are published: softmax(logits / temperature + offsets), rounded to four decimals.
 
-    `offsets` are those of the bundle's prior (`manifest.Prior`), one a label; none without a prior.
+    `offsets` are the offsets of the bundle's prior (`manifest.Prior`), one for each label; empty without a prior.
 
-    It computes with plain floats, one row at a time, since the last digit of a vectorised exponential may depend on the row's place in
-    the batch.
+    The function computes with plain floats, one row at a time, since the last digit of a vectorised exponential may depend on the row's place
+    in the batch.
 
     >>> score([2.0, 0.0], 1.0)
     (0.8808, 0.1192)
@@ -146,7 +145,7 @@ def predict(  # noqa: PLR0913 - parts are named arguments
     offsets: Sequence[float] = (),
 ) -> Prediction:
     """
-    Turn the logits of one text into its prediction, with the network's own figure of how strange the text is, if it has one.
+    Turn the logits of one text into its prediction, with the network's strangeness if it gives one.
 
     Raises:
         ValueError: A logit or the strangeness is not a finite number. The network is broken, and a comparison of NaN with a threshold
@@ -177,12 +176,12 @@ def predict(  # noqa: PLR0913 - parts are named arguments
 
 def add_tags(prediction: Prediction, label_logits: Sequence[float], thresholds: Mapping[str, float]) -> Prediction:
     """
-    The same prediction with `tags`: its own label, and every label whose score, sigmoid(logit), reaches its threshold.
+    The prediction with `tags`: its own label, and every label whose score, sigmoid(logit), reaches its threshold.
 
     Args:
         prediction: The prediction of the text.
         label_logits: One logit for each label, in the bundle's order.
-        thresholds: The score that a label must reach, compared with the rounded one.
+        thresholds: By label, the least rounded score of a tag.
 
     Raises:
         ValueError: A logit is not a finite number, so the network is broken.
@@ -216,9 +215,9 @@ class OodLimits:
     The figures of a bundle above which a text is out of distribution.
 
     Attributes:
-        energy: The highest energy of an ordinary text; None where the bundle does not say.
-        unfamiliar: The largest share of unfamiliar words in an ordinary text, 0 to 1; None likewise.
-        strangeness: The largest strangeness of an ordinary text; None likewise.
+        energy: The highest energy of an ordinary text; None if the bundle has no such limit.
+        unfamiliar: The largest share of unfamiliar words in an ordinary text, 0 to 1; None if the bundle has no such limit.
+        strangeness: The largest strangeness of an ordinary text; None if the bundle has no such limit.
     """
 
     energy: float | None = None
@@ -227,7 +226,7 @@ class OodLimits:
 
     def is_strange(self, prediction: Prediction) -> bool:
         """
-        Whether the text is out of distribution by any of the figures.
+        True if the text is out of distribution by any of the figures.
 
         >>> from tagstream.model_export.bundle.model import predict
         >>> read = predict([3.0, 0.0], labels=["a", "b"], temperature=1.0, tokens=3, truncated=False, unfamiliar=0.6)
@@ -246,7 +245,7 @@ NO_LIMITS = OodLimits()
 
 
 def limits_in(reference: Mapping[str, Any]) -> OodLimits:
-    """The limits in a manifest's reference; a bundle that lacks some finds fewer texts strange."""
+    """The limits in a manifest's reference. A bundle that lacks a limit finds fewer texts strange."""
     return OodLimits(
         energy=reference.get("ood_energy"),
         unfamiliar=reference.get("ood_unfamiliar"),
@@ -255,9 +254,9 @@ def limits_in(reference: Mapping[str, Any]) -> OodLimits:
 
 
 LENGTH_STEP = 8
-# Of a run, padding included: its activations fit into the cache of a core, and more tokens take no less time each.
+# The most tokens of a run, padding included: its activations fit into the cache of a core, and longer runs take as much time per token.
 TOKENS_PER_RUN = 256
-# The time of a run that does not depend on its size is that of about so many tokens.
+# The fixed time of a run, in tokens: a run of any size takes as much time as this many tokens more.
 TOKENS_OF_A_RUN = 16
 GOLDEN_TOLERANCE = 0.02
 ARITHMETIC_DIGITS = 12
@@ -270,11 +269,11 @@ Logits = npt.NDArray[np.float32]
 
 class OnnxClassifier:
     """
-    A loaded bundle. Safe to call from several threads, which share the session and no other state.
+    A loaded bundle. Thread-safe: threads share only the session.
 
     Attributes:
-        arithmetic: 12 hexadecimal digits of the golden texts' logits, to the last bit. Two machines with the same one compute
-            the same decisions; a processor without fused multiply-add, or another version of the runtime, may have another.
+        arithmetic: A digest (12 hexadecimal digits) of the golden texts' logits, to the last bit. Two machines with the same arithmetic
+            compute the same decisions. It may differ on a processor without fused multiply-add, or with another version of the runtime.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -288,7 +287,7 @@ class OnnxClassifier:
         self._bundle = bundle.without_files()
         self._labels = bundle.manifest.labels
         self._offsets = bundle.manifest.offsets()
-        # An imported network's bundle has no list.
+        # The bundle of an imported network has no list of known words.
         self._known_words = frozenset(bundle.manifest.reference.get("known_words", ()))
         self._tokenizer = _tokenizer(bundle)
         self._session = _session(bundle)
@@ -300,9 +299,9 @@ class OnnxClassifier:
         """
         Decide the largest batches once in this many threads at the same time, so that their memory is allocated now.
 
-        The runtime allocates memory when a batch needs it and never gives it back. Without the warm-up, a worker would reach its memory
-        limit under load instead of when it is deployed. The longest texts come first, since a shorter batch does not always fit
-        into the memory that a longer one has left.
+        The runtime allocates memory when a batch needs it, and never frees it. Without the warm-up, a worker would reach its memory limit
+        under load instead of at its deployment. The longest texts come first, since a shorter batch does not always fit into the memory that a
+        longer batch has left.
         """
         longest = self._bundle.manifest.max_length
         lengths = [longest >> halvings for halvings in range(longest.bit_length()) if longest >> halvings >= LENGTH_STEP]
@@ -312,7 +311,7 @@ class OnnxClassifier:
         def decide() -> None:
             for length, several in zip(lengths, rows, strict=True):
                 together.wait(WARM_UP_SECONDS)
-                # The longest text is truncated; in the others, the model adds two tokens.
+                # The longest text is truncated. To every other text the model adds two tokens.
                 self.classify(["memory " * (length if length == longest else length - 2)] * several)
 
         with ThreadPoolExecutor(threads, thread_name_prefix="warm-up") as executor:
@@ -329,8 +328,8 @@ class OnnxClassifier:
         Predict every text, in order.
 
         Args:
-            texts: Any number.
-            logits: Gets the network's first output for each text, in order: the check of the golden texts goes the way of every other text.
+            texts: Any number of texts.
+            logits: A list that gets the network's first output for each text, in order. The check of the golden texts needs it.
 
         >>> from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
         >>> classifier = OnnxClassifier(read(DEFAULT_BUNDLE))
@@ -340,7 +339,7 @@ class OnnxClassifier:
         encodings = self._tokenizer.encode_batch(list(texts))
         windows = [self._windows(encoding) for encoding in encodings]
         ids = [window.ids for several in windows for window in several]
-        # By the place in `ids`.
+        # The outputs of each window, by its place in `ids`.
         said: dict[int, tuple[Logits, ...]] = {}
         for rows in self._runs([len(tokens) for tokens in ids]):
             inputs = self._inputs([ids[row] for row in rows])
@@ -354,13 +353,13 @@ class OnnxClassifier:
         ]
 
     def _windows(self, encoding: "Encoding") -> "list[Encoding]":
-        """The parts of a text that are read, each of at most `max_length` tokens."""
+        """The windows of a text that the network reads, each of at most `max_length` tokens."""
         return [encoding, *encoding.overflowing[: self._bundle.manifest.windows - 1]]
 
     def _of_texts(
         self, said: Sequence[tuple[Logits, ...]], windows: "Sequence[Sequence[Encoding]]"
     ) -> Sequence[tuple[Logits, ...]]:
-        """Of every text, in order, its value of each of `_outputs`: that of its window, or the mean over several."""
+        """For every text, in order, the value of each of `_outputs`: the window's value, or the mean over several windows."""
         if self._bundle.manifest.windows == 1:
             return said
         each = iter(said)
@@ -382,7 +381,7 @@ class OnnxClassifier:
         ]
 
     def _inputs(self, rows: Sequence[list[int]]) -> dict[str, Ids]:
-        """The network's inputs, [rows, length]: token ids padded with 0, and a mask that is 1 where there is a token."""
+        """The network's inputs, [rows, length]: token ids padded with 0, and a mask that is 1 for a token and 0 for padding."""
         length = self._padded(max(map(len, rows)))
         ids: Ids = np.zeros((len(rows), length), dtype=np.int64)
         mask: Ids = np.zeros((len(rows), length), dtype=np.int64)
@@ -415,13 +414,13 @@ class OnnxClassifier:
         return add_tags(found, said[LABEL_LOGITS].tolist(), manifest.multilabel.thresholds)
 
     def _check_golden(self) -> str:
-        """Compare the predictions for the golden texts with the manifest's; return the digest of their logits."""
+        """Compare the predictions for the golden texts with the manifest. Returns the digest of their logits."""
         golden, option = self._bundle.manifest.golden, self._bundle.manifest.multilabel
         label_scores = option.golden if option is not None else [()] * len(golden)
         logits: list[Logits] = []
         try:
             predictions = self.classify([text.text for text in golden], logits=logits)
-        # The runtime's exceptions share no base class but `Exception`; a weight that is no number gives a ValueError.
+        # The runtime's exceptions share no base class but `Exception`. A weight that is not a number gives a ValueError.
         except Exception as error:
             msg = (
                 f"bundle {self._bundle.path} is refused: it cannot decide on its golden texts: {error}. Next: export it again."
@@ -442,13 +441,13 @@ class OnnxClassifier:
 
 
 def _mean(windows: Sequence[Logits]) -> Logits:
-    """The mean of one output over the windows of a text, which alone decide it; of one window that output itself."""
+    """The mean of one output over the windows of a text. With one window it is that window's output, unchanged."""
     return windows[0] if len(windows) == 1 else np.stack(windows).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def padded_length(tokens: int, max_length: int) -> int:
     """
-    The length to which a text of this many tokens is padded in a file whose logits depend on it: a function of the text alone.
+    The length to which a text of this many tokens is padded, if the file's logits depend on padding. It depends on the text alone.
 
     >>> [padded_length(n, 128) for n in (3, 8, 9, 128)]
     [8, 8, 16, 128]
@@ -458,10 +457,11 @@ def padded_length(tokens: int, max_length: int) -> int:
 
 def cut_into_runs(lengths: Sequence[int]) -> list[list[int]]:
     """
-    Put texts of these lengths into runs, each padded to its longest text, so that all together take the least time.
+    Put texts of these lengths into runs, each padded to its longest text, so that all runs together take the least time.
 
-    The time of a run is that of its tokens, padding included, and of `TOKENS_OF_A_RUN` more; it has at most `TOKENS_PER_RUN` tokens,
-    or one text. In the order of length, every best cut of the first texts ends in one run behind a best cut of fewer.
+    A run's time is proportional to its tokens, padding included, plus `TOKENS_OF_A_RUN`. A run has at most `TOKENS_PER_RUN` tokens, or one
+    text. This is dynamic programming: with texts in the order of length, a best cut of the first n texts is a best cut of fewer texts and
+    one more run.
 
     >>> cut_into_runs([5, 60, 6, 61, 5])
     [[3, 1], [2, 0, 4]]
@@ -487,11 +487,11 @@ def cut_into_runs(lengths: Sequence[int]) -> list[list[int]]:
 
 def _outputs(bundle: Bundle, there: Collection[str]) -> dict[str, int]:
     """
-    The width of each output that the network must have, by the manifest.
+    The outputs that the network must have by the manifest, each with its width.
 
     Args:
         bundle: The bundle.
-        there: The outputs that it has. That of `STRANGENESS` may be there before a limit is known; with a limit it must be.
+        there: The network's outputs. `STRANGENESS` may be present without a limit in the manifest; with a limit it is required.
     """
     manifest = bundle.manifest
     found = {"logits": len(manifest.labels)}
@@ -502,8 +502,8 @@ def _outputs(bundle: Bundle, there: Collection[str]) -> dict[str, int]:
     return found
 
 
-# By the SHA-256 of the file, as long as a classifier has it: bundles that differ in thresholds alone take no more memory than one. A tokenizer
-# cuts at a length, so it is one for each length too.
+# Shared as long as a classifier uses it, by the SHA-256 of the file: bundles that differ only in thresholds take the memory of one bundle. A
+# tokenizer also has a length at which it cuts, so the length is part of the key.
 _tokenizers: "weakref.WeakValueDictionary[tuple[bytes, int], Tokenizer]" = weakref.WeakValueDictionary()
 _sessions: "weakref.WeakValueDictionary[bytes, ort.InferenceSession]" = weakref.WeakValueDictionary()
 _opening = threading.Lock()
@@ -523,7 +523,7 @@ def _open_tokenizer(bundle: Bundle) -> "Tokenizer":
 
     try:
         tokenizer = Tokenizer.from_buffer(bundle.tokenizer)
-    # The library raises bare `Exception` for a file that it cannot read, and has no narrower type.
+    # The library raises a bare `Exception` for a file that it cannot read.
     except Exception as error:
         msg = f"bundle {bundle.path} is refused: tokenizer.json is not a tokenizer: {error}. Next: export it again."
         raise BundleError(msg) from error
@@ -537,28 +537,28 @@ def open_session(model: bytes) -> "ort.InferenceSession":
     A session with the settings of production: one core, in the calling thread.
 
     Args:
-        model: The bytes of an ONNX file. Another format is refused: a file may be both an ONNX file, which the checks of a bundle
-            read, and one in the runtime's own format, which it would prefer.
+        model: The bytes of an ONNX file. Other formats are refused: the same bytes may be an ONNX file, which the checks of a bundle read, and
+            a file in the runtime's own format, which the runtime would prefer.
     """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    # One core per call and no spinning, since the worker has threads of its own and the host runs other programs.
+    # One core for each call and no spinning, since the worker has its own threads and the host runs other programs.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # The runtime would keep a plan of memory for every shape that it has seen, and there are a thousand.
+    # The runtime would keep a memory plan for every shape of input, and there are a thousand shapes.
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     session = ort.InferenceSession(
         model,
         options,
         providers=["CPUExecutionProvider"],
-        # The fused node is slower than the two nodes that it replaces, by 13 to 22 % of the whole network's time.
+        # The fused node is slower than the two nodes that it replaces, by 13 to 22 % of the network's whole time.
         disabled_optimizers=["SkipLayerNormFusion"],
     )
-    # Kept for a second attempt with other providers, of which there are none here.
+    # The runtime keeps the bytes for a second attempt with other providers, and there are no other providers here.
     session._model_bytes = None  # noqa: SLF001
     return session
 

@@ -1,10 +1,10 @@
 """
-Finds out, before the runtime loads an ONNX file, whether the file refers to other files, to operators outside the standard, or to some
-that decide how often others run.
+Checks an ONNX file before the runtime loads it: for references to other files, operators outside the standard, and operators of control
+flow.
 
-The worker does not import `onnx`, a package with a history of path-traversal advisories. The few fields that matter are read with
-protobuf from a schema that declares only them; the rest of the file is skipped as unknown. Field numbers: onnx/onnx.proto, IR
-version 3 and later.
+The worker does not import `onnx`, a package with a history of path-traversal advisories. The few fields that matter are read with protobuf
+by a schema that declares only these fields; the rest of the file is skipped as unknown. Field numbers: onnx/onnx.proto, IR version 3 and
+later.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
-# Operators that run a graph of their own, perhaps without end. No network for tagging needs one.
+# Operators that run a graph of their own, perhaps without end. A network for tagging needs none of them.
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 _STRING, _MESSAGE, _INT32 = 9, 11, 5

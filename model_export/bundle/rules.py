@@ -1,8 +1,8 @@
 """Keyword rules: the simplest baseline for a model, and a worker's replacement for it when a person sets `decider = rules`.
 
-They need no network, no tokenizer and no runtime, and a person can apply them by hand. Their tag is a first guess for a person, never a
-decision (stream/decide/decider.py). A file of rules is TOML; `rules.toml` beside this file is that of the shipped labels, and whoever has
-labels of their own writes one for them:
+Rules need no network, no tokenizer and no runtime, and a person can apply them by hand. Their tag is a first guess for a person, and never a
+decision (stream/decide/pipeline.py). A file of rules is TOML. `rules.toml` beside this file has the rules for the shipped labels; other
+labels need a file of their own:
 
     version = 1                   counted up with each change, since it is in every decision
     otherwise = "how-to"          the label of a text without any of the words
@@ -48,8 +48,8 @@ class RulesClassifier:
     """
     Implements `Classifier`: the label with the most words found in the text; in a tie, the first label of the file.
 
-    A probability is the label's share of the words found, with one added to each label, so that one word alone gives little confidence
-    and no label is ever certain. `version` and `digest` (SHA-256 of the file) identify the rules; `words` has them by label.
+    A probability is the label's share of the words found, with one added to each label, so one word alone gives little confidence and no
+    label is ever certain. `version` and `digest` (SHA-256 of the file) identify the rules; `words` has the words by label.
     """
 
     def __init__(self, path: Path = RULES) -> None:
@@ -74,7 +74,7 @@ class RulesClassifier:
         self.path = path
         self.version = str(rules.version)
         self.digest = hashlib.sha256(raw).hexdigest()
-        # In the order of the bundles, which is the order of probabilities on the topic.
+        # The order of labels in bundles, and so of probabilities on the topic.
         self.labels = tuple(sorted(rules.words))
         self.words = rules.words
         self._otherwise = rules.otherwise
@@ -91,11 +91,11 @@ class RulesClassifier:
 
     def check_labels(self, labels: Sequence[str], *, of: Path) -> None:
         """
-        Hold the rules to the labels of a bundle.
+        Require that the rules have the labels of a bundle.
 
         Args:
-            labels: The bundle's.
-            of: Its folder, for the message.
+            labels: The bundle's labels.
+            of: The bundle's folder, for the message.
 
         Raises:
             RulesError: The rules have other labels.
@@ -121,7 +121,7 @@ class RulesClassifier:
             label=best,
             confidence=shares[best],
             probabilities=shares,
-            # Rules have no logits, so no text is unusual to them.
+            # Rules have no logits, so they find no text unusual.
             energy=0.0,
             tokens=len(read.split()),
             truncated=len(text) > MOST_CHARACTERS,

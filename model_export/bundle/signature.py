@@ -1,8 +1,8 @@
 """
-A bundle's signature, in the format of OpenSSF Model Signing. It lies beside the bundle's folder, and never in it.
+A bundle's signature, in the format of OpenSSF Model Signing. It lies beside the bundle's folder, and never in the folder.
 
-The library checks that a signature is that of a key, over the files of a folder. A folder may change between that check and the reading of its
-bytes, so the signed SHA-256 of the manifest is compared with the bytes that were read. The manifest has the sums of the other files.
+The library checks that a key has signed the files of a folder. A folder may change between that check and the reading of its bytes, so the
+signed SHA-256 of the manifest is also compared with the bytes that were read. The manifest has the SHA-256 of the other files.
 """
 
 import base64
@@ -24,12 +24,12 @@ MOST_WHY = 200
 
 
 class SignatureError(BundleError):
-    """A bundle is not signed by a key that is trusted, or cannot be signed; the message says why, and the next step."""
+    """No trusted key has signed a bundle, or a bundle cannot be signed; the message says why, and the next step."""
 
 
 def signature_of(bundle: Path) -> Path:
     """
-    The place of a bundle's signature, beside the folder itself where the path is a link to it.
+    The place of a bundle's signature: beside the folder. If the path is a link, beside the link's target.
 
     >>> signature_of(Path("/bundles/spring")).as_posix()
     '/bundles/spring.sig'
@@ -40,17 +40,17 @@ def signature_of(bundle: Path) -> Path:
 
 def sign(bundle: Path, key: Path) -> Path:
     """
-    Sign a bundle, once it is verified.
+    Verify a bundle, then sign it.
 
     Args:
-        bundle: Its folder.
+        bundle: The bundle's folder.
         key: A file with a private key: PEM, on an elliptic curve.
 
     Returns:
         The file of the signature, which replaces an earlier one.
 
     Raises:
-        BundleError: It is no bundle that can be trusted.
+        BundleError: The bundle cannot be trusted.
         SignatureError: The key cannot be used, or the library is missing.
     """
     read(bundle)
@@ -101,10 +101,10 @@ def keys_in(place: Path | None) -> tuple[Path, ...]:
     The files of public keys that a setting names.
 
     Args:
-        place: A file, or a folder whose files are keys; None: signatures are not asked for.
+        place: A file, or a folder whose files are keys; None if signatures are not required.
 
     Raises:
-        SignatureError: There is no key.
+        SignatureError: There is no key at the place.
     """
     if place is None:
         return ()
@@ -118,15 +118,15 @@ def keys_in(place: Path | None) -> tuple[Path, ...]:
 
 def require_signed(bundle: Bundle, signature: bytes | None, keys: Sequence[Path]) -> None:
     """
-    See that one of these keys has signed a bundle.
+    Require that one of these keys has signed a bundle.
 
     Args:
-        bundle: As it was read.
-        signature: The bytes of its signature; None if it has none.
+        bundle: The bundle that was read.
+        signature: The bytes of its signature; None if it has no signature.
         keys: Files with public keys, PEM, 1 or more.
 
     Raises:
-        SignatureError: None of them has, or a key cannot be read.
+        SignatureError: None of the keys has signed the bundle, or a key cannot be read.
     """
     if signature is None:
         msg = (
@@ -141,7 +141,7 @@ def require_signed(bundle: Bundle, signature: bytes | None, keys: Sequence[Path]
         file.write_bytes(signature)
         for key in keys:
             try:
-                # Only the signed files are read. A cache keeps its mark beside them.
+                # Only the signed files are read, because a cache keeps its mark beside these files.
                 verifier = library.Config().use_elliptic_key_verifier(public_key=key).set_ignore_unsigned_files(True)
             except _faults() as error:
                 msg = f"the key {key} cannot be used ({_words(error)}). Next: name files with public keys in PEM in rollout.bundle_keys, or after --key."
@@ -170,7 +170,7 @@ def _signed_manifest(signature: bytes) -> str | None:
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    """The library has no class of its own for bytes that are no signature: these come out of it and of those below it."""
+    """The errors for bytes that are not a signature. The library has no class of its own for them, so they come from the libraries below."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     return InvalidSignature, UnsupportedAlgorithm, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError

@@ -1,16 +1,15 @@
-"""The text that a model reads: composed of title and description, normalised, bounded; and the words that it is cut into.
+"""The text that a model reads: title and description joined, normalised and bounded; and the words of a text.
 
-Training, evaluation, batch and stream all call this module. A model must be asked with the composition that it was trained on, and the
-words of a stream can only be compared with a reference that was cut in the same way.
+Training, evaluation, batch and stream all call this module. A model must get texts in the form of its training texts, and the words of a
+stream can only be compared with a reference whose words were cut in the same way.
 
-**Normalised** is the text that a person sees; what hides something is flagged. Boucher et al. ("Bad Characters", IEEE S&P 2022) change
-the decision of every model that they try with one to three invisible characters. So invisible characters are dropped, letters that
-only look Latin become Latin, and marks that pile up are cut. A text that can only have been written to hide something is flagged, and a
-person looks at it. A script alone is never a reason for a flag. The normalised text is for the model; the event's own fields are
-published as they came.
+**Normalised** is the text that a person sees, and hidden parts are flagged. Boucher et al. ("Bad Characters", IEEE S&P 2022) change the
+decision of every model that they try with one to three invisible characters. So invisible characters are dropped, letters that only look
+Latin become Latin, and marks that pile up are cut. A text that can only have been written to hide something is flagged, and a person looks
+at it. A script alone is never a reason for a flag. The normalised text is for the model; the event's own fields are published as they came.
 
-**Two cuts into words**, since a bundle holds what both gave for its training texts: `words` for drift (letters and digits alone), and
-`split_words` for the share of words that the model never learned from, where `model.fit(x)` must not pass for a sentence's words.
+**There are two cuts into words**, since a bundle holds the results of both for its training texts: `words` for drift (only letters and
+digits), and `split_words` for the share of unfamiliar words, where `model.fit(x)` must not pass for a sentence's words.
 """
 
 import re
@@ -26,9 +25,9 @@ from tagstream.monitoring.vocabulary import TextFlag
 
 # The most marks that any spelling puts on one letter: pointed and cantillated Hebrew has four.
 MOST_MARKS = 4
-# The emoji of a family holds at most two in a row, each between pictures.
+# Emoji need invisible characters: the emoji of a family holds at most two in a row, between its pictures.
 MOST_INVISIBLE_IN_A_ROW = 3
-# One Latin letter beside a Greek or a mathematical one is a formula; two are a word.
+# One Latin letter beside a Greek or a mathematical letter is a formula; two Latin letters are a word.
 LETTERS_OF_A_WORD = 2
 
 _OVERRIDES = "\u202d\u202e"
@@ -42,7 +41,7 @@ _INVISIBLE = (
 )
 # Controls that are white space (tab, line feed, vertical tab, form feed, carriage return, next line) end words instead.
 _CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
-# Controls that move a cursor or delete. The other C1 controls are left over from a wrong code page and are no attack.
+# Controls that move a cursor or delete. The other C1 controls are left over from a wrong code page, and are not an attack.
 _TERMINAL = re.compile("[\x00-\x08\x0e-\x1f\x7f\x9b]")
 
 _DROPPED = re.compile(f"[{_SOFT_HYPHEN}{_INVISIBLE}{_BIDIRECTIONAL}{_CONTROLS}]")
@@ -60,7 +59,7 @@ _STYLES = frozenset({"<font>", "<wide>", "<narrow>", "<circle>"})
 _LIGATURES = frozenset("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06")
 
 
-# Structs and no dataclasses: one of each is made for every event, at an eighth of the time.
+# Structs and not dataclasses: one of each is made for every event, and a struct takes an eighth of the time.
 class Normalized(msgspec.Struct, frozen=True, kw_only=True):
     """A normalised text; `flags` are in the order of `TextFlag`."""
 
@@ -79,7 +78,7 @@ def normalize(text: str) -> Normalized:
     >>> [flag.value for flag in normalize("Att\u200bention is all you n\u0435ed").flags]
     ['invisible_characters', 'mixed_scripts']
     """
-    # Printable ASCII has no control, which is seen at once.
+    # A quick test first: printable ASCII has no control characters.
     if text.isascii() and (text.isprintable() or not _TERMINAL.search(text)):
         return Normalized(text=" ".join(text.split()))
     found = set[TextFlag]()
@@ -94,7 +93,7 @@ def normalize(text: str) -> Normalized:
     cut = _without_piles(text)
     if len(cut) < len(text):
         found.add(TextFlag.EXCESSIVE_COMBINING_MARKS)
-    # After the cut: composing takes time with the square of a pile of marks.
+    # Composed after the cut, since composing takes time with the square of a pile of marks.
     text = unicodedata.normalize("NFC", cut)
     text, styled = _unstyled(text)
     text, imitated = _latin(text)
@@ -126,7 +125,7 @@ def _hides(text: str) -> bool:
 
 
 def _reorders(text: str) -> bool:
-    """An override never belongs in a text; a right-to-left embedding does if the text has right-to-left letters."""
+    """True for an override, which never belongs in a text, and for a right-to-left embedding in a text without right-to-left letters."""
     if any(control in text for control in _OVERRIDES):
         return True
     return any(control in text for control in _RIGHT_TO_LEFT) and not _RIGHT_TO_LEFT_LETTER.search(text)
@@ -143,7 +142,7 @@ def _without_piles(text: str) -> str:
 
 
 def _unstyled(text: str) -> tuple[str, bool]:
-    """The text with styled letters and ligatures as ASCII, and whether a word mixed styled letters with plain ones."""
+    """The text with styled letters and ligatures as ASCII, and True if a word mixed styled and plain letters."""
     mixed = False
 
     def read(match: re.Match[str]) -> str:
@@ -161,10 +160,10 @@ def _unstyled(text: str) -> tuple[str, bool]:
 
 def _latin(text: str) -> tuple[str, bool]:
     """
-    The text with Latin letters in place of letters that only look Latin, and whether there were any.
+    The text with Latin letters in place of letters that only look Latin, and True if it has such letters.
 
-    A letter is replaced if its word has Latin letters too, or if its whole word looks Latin and the text is not written in its
-    script. A Latin word with foreign letters that look like no Latin letter keeps these, and counts as a finding.
+    A letter is replaced if its word has Latin letters too, or if its whole word looks Latin and the text is not written in the letter's
+    script. Foreign letters that look like no Latin letter stay in a Latin word, and count as a finding.
     """
     if not any(
         character in LOOKALIKES or _script(character) in _NO_FORMULAS for character in set(text) if not character.isascii()
@@ -188,7 +187,7 @@ def _latin(text: str) -> tuple[str, bool]:
         looks_latin = all(map(_is_latin, latin))
         among = looks_latin and letters >= (1 if scripts <= _NO_FORMULAS else LETTERS_OF_A_WORD)
         whole = looks_latin and has_latin and not letters and len(word) >= LETTERS_OF_A_WORD and not scripts & written
-        # Foreign letters in Latin words of a text that is not written in their script.
+        # True for foreign letters in Latin words, if the text is not written in their script.
         strange = bool(letters) and bool(scripts & _NO_FORMULAS - written)
         mixed |= among or whole or strange
         return latin if among or whole or strange else word
@@ -197,7 +196,7 @@ def _latin(text: str) -> tuple[str, bool]:
 
 
 def _written(text: str) -> set[str]:
-    """The scripts of the text: those of words without Latin letters, by their letters that do not look Latin."""
+    """The scripts in which the text is written: the scripts of words without Latin letters, by their letters that do not look Latin."""
     return {
         _script(character)
         for word in _WORD.findall(text)
@@ -231,11 +230,11 @@ def _plain(character: str) -> str:
 
 _DRIFT_WORD = re.compile(r"\w{2,}")
 MOST_WORD_CHARACTERS = 30
-# As many as the network can read of a text, and more: the words of a longer text are not looked at.
+# The most words of a text that are looked at: more than the network can read.
 MOST_WORDS = 200
-# More than any network here reads. The limit keeps a megabyte of text from making monitoring expensive.
+# The most characters of a text: more than any network here reads. The limit keeps a megabyte of text from making monitoring expensive.
 MOST_CHARACTERS = 4_000
-# The most characters that are searched for visible ones, since most of a text may be invisible.
+# The most characters that are searched for visible characters, since most of a text may be invisible.
 MOST_RAW_CHARACTERS = 16_000
 SPECIAL_TOKENS = 2
 SHARE_DECIMALS = 4
@@ -246,9 +245,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     The model's input from one event.
 
     Attributes:
-        text: At most `MOST_CHARACTERS`, normalised.
-        flags: The kinds of hidden characters in it.
-        cut: The event's text was longer.
+        text: The normalised text, at most `MOST_CHARACTERS`.
+        flags: The kinds of hidden characters in the text.
+        cut: True if the event's text was longer.
     """
 
     text: str
@@ -260,7 +259,7 @@ def read(title: str, description: str | None) -> Reading:
     """
     One text for the tokenizer: the title, then the description if there is one, normalised (`normalize`) and bounded.
 
-    A tokenizer reads its whole input before it truncates. A megabyte of exclamation marks takes it 1.4 seconds and 370 MB, and a
+    A tokenizer reads its whole input before it truncates. A megabyte of exclamation marks takes the tokenizer 1.4 seconds and 370 MB, and a
     batch of such texts would exhaust the worker's memory.
 
     >>> read("Attention", "is all you need").text
@@ -289,7 +288,7 @@ def compose(title: str, description: str | None) -> str:
 
 
 def is_described(description: str | None) -> bool:
-    """Is there a description that is not blank?"""
+    """True if there is a description that is not blank."""
     return bool(description and not description.isspace())
 
 
@@ -328,16 +327,16 @@ def signals_of(
     out_of_distribution: bool,
 ) -> Signals:
     """
-    The numbers in which drift is looked for, of a text that the model has read. Both a live decision and a row of a reference are measured here.
+    The numbers of a text in which drift is looked for. Live decisions and the rows of a reference are both measured here.
 
     Args:
-        text: The text that the classifier was given.
+        text: The classifier's input.
         event_id: The event's id.
         energy: `-logsumexp(logits)` of the text.
-        tokens: Tokens that the network read, the two special ones included.
-        described: The event has a description beside its title.
-        source: The name that the producer gives itself; None without one.
-        out_of_distribution: The text is unlike the training texts, by the bundle's limits.
+        tokens: The number of tokens that the network read, the two special tokens included.
+        described: True if the event has a description beside its title.
+        source: The name that the producer gives itself; None if there is no name.
+        out_of_distribution: True if the text is unlike the training texts, by the bundle's limits.
     """
     return Signals(
         event_id=event_id,
@@ -351,7 +350,7 @@ def signals_of(
     )
 
 
-# A word of a single text is a name or a typo, and would make the bundle a list of rare words.
+# The least number of texts with a known word: a word of a single text is a name or a typo, and would make the bundle a list of rare words.
 LEAST_TEXTS = 2
 _BETWEEN = re.compile(r"[\s/\-\u2013\u2014]+")
 # Thai, Lao, Burmese, Khmer, Japanese syllables, and Chinese characters.
@@ -363,12 +362,12 @@ _ENDS = ".,:;!?\"'()[]\u2018\u2019\u201c\u201d\u2026"
 
 def unfamiliar_share(text: str, known: Collection[str]) -> float:
     """
-    The share of words that are not among the known ones, as if the text had one known word more; rounded to four decimals.
+    The share of unknown words, as if the text had one more known word; rounded to four decimals.
 
-    `known` has words as `known_words` gives them: none ends in punctuation, and each has a letter or digit.
+    `known` has the words of `known_words`: no word ends in punctuation, and each has a letter or digit.
 
-    The word more keeps one rare name in a short title from being strange. A piece of a script that is written without spaces counts as
-    its characters where one of them is known, else as one word.
+    The additional word keeps one rare name in a short title from being strange. A piece in a script without spaces counts as its characters
+    if one of the characters is known, else as one word.
 
     >>> unfamiliar_share("Segmenting roofs in aerial photographs", {"segmenting", "in", "aerial", "photographs"})
     0.1667
@@ -396,8 +395,7 @@ def split_words(text: str) -> list[str]:
     """
     The first 200 pieces between white space, hyphens and slashes, in lower case, without punctuation at their ends.
 
-    Punctuation inside a piece stays: `model.fit(x)` is no word of a sentence. A sentence without spaces, as Chinese has
-    them, is one piece.
+    Punctuation inside a piece stays: `model.fit(x)` is not a word of a sentence. A sentence without spaces, as in Chinese, is one piece.
 
     >>> split_words('Multi-task "U-Net" (v2): x = model.fit(x)')
     ['multi', 'task', 'u', 'net', 'v2', 'x', 'model.fit(x']
@@ -407,12 +405,12 @@ def split_words(text: str) -> list[str]:
 
 
 def _is_word(piece: str) -> bool:
-    # Most pieces are letters throughout, which is seen at once.
+    # A quick test first: most pieces are letters and digits throughout.
     return piece.isalnum() or any(map(str.isalnum, piece))
 
 
 def _unspaced(piece: str) -> list[str]:
-    """The characters of scripts without spaces in a piece, and the words between them; none where it has no such character."""
+    """The characters of scripts without spaces in a piece, and the words between them; empty if the piece has no such character."""
     return [] if piece.isascii() or not _CHARACTER.search(piece) else _CHARACTER_OR_WORD.findall(piece)
 
 

@@ -1,8 +1,8 @@
 """ADWIN: a window over a stream of numbers that forgets its older part once the mean has changed (Bifet and Gavaldà, 2007).
 
 The window is kept as an exponential histogram: row `i` holds at most `MOST_IN_ROW` buckets of `2**i` values, each as
-its sum and its variance, so a window of `n` values takes about `5 * log2(n)` buckets. The arithmetic is that of the
-kernel of `river.drift.ADWIN` (River, BSD-3-Clause), bucket for bucket; the tests compare the two after each value. A
+its sum and its variance, so a window of `n` values takes about `5 * log2(n)` buckets. The arithmetic equals the
+kernel of `river.drift.ADWIN` (River, BSD-3-Clause), bucket for bucket; the tests compare both after each value. A
 worker does not install River, because River needs SciPy (docs/decisions/0010-what-a-worker-installs.md).
 """
 
@@ -18,7 +18,7 @@ LEAST_WINDOW = 10
 
 @dataclass(slots=True)
 class _Row:
-    """Buckets of one size, oldest first. For each: the sum of its values, and of their squared distances from its mean."""
+    """Buckets of one size, oldest first. Each has the sum of its values, and the sum of their squared distances from its mean."""
 
     sums: list[float] = field(default_factory=list)
     variances: list[float] = field(default_factory=list)
@@ -26,7 +26,7 @@ class _Row:
 
 class AdaptiveWindow:
     """
-    The values since the last change of their mean. Not safe to use from two threads at once.
+    The values since the last change of their mean. Not thread-safe.
 
     >>> window = AdaptiveWindow(delta=0.002, check_every=32)
     >>> next(position for position in range(2_000) if window.update(0.2 if position < 1_000 else 0.8))
@@ -55,7 +55,7 @@ class AdaptiveWindow:
         return self.total / self.width if self.width else 0.0
 
     def update(self, value: float) -> bool:
-        """Add a value between 0 and 1. True if the mean has changed; the values from before the change are then dropped."""
+        """Add a value between 0 and 1. Returns True if the mean has changed; the values before the change are then dropped."""
         self._insert(value)
         self._seen += 1
         if self._seen % self._check_every or self.width <= LEAST_WINDOW:
@@ -105,7 +105,7 @@ class AdaptiveWindow:
             self._rows.pop()
 
     def _finds_a_cut(self) -> bool:
-        """Whether the means of the older and the newer part differ beyond chance at any split between two buckets."""
+        """True if at any split between two buckets the means of the older and the newer part differ beyond chance."""
         older, older_total = 0, 0.0
         newer, newer_total = self.width, self.total
         chance = math.log(2.0 * math.log(self.width) / self._delta)

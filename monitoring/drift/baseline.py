@@ -45,12 +45,12 @@ class FigureCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Numbers of events, for the figures of the recording rules.
 
     Attributes:
-        distributions: By name of the signal, the events at most each of its edges and above the one before; the last count is of
-            those beyond the last edge.
-        undescribed: Events with a title alone.
-        out_of_distribution: Texts that are unlike the training texts.
-        truncated: Texts that did not fit into the network.
-        reviewed: Events that went to a person.
+        distributions: By name of the signal, the number of events in each bucket between two edges; the last number is of events beyond the
+            last edge.
+        undescribed: The number of events without a description.
+        out_of_distribution: The number of texts that are unlike the training texts.
+        truncated: The number of texts that did not fit into the network.
+        reviewed: The number of events that went to a person.
     """
 
     distributions: dict[str, list[Count]]
@@ -94,7 +94,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def reference(self) -> dict[str, Any]:
-        """The figures that the recording rules compare with, in the form and under the names of a bundle's reference."""
+        """The figures with which the recording rules compare, in the form and under the names of a bundle's reference."""
         found = self.figures
         cdfs = {
             signal.cdf: {
@@ -159,7 +159,7 @@ class Learning:
         _bound(self.sources, MOST_SOURCES)
 
     def join(self, other: Baseline) -> None:
-        """Add the counts of other events; a distribution by other edges is left out."""
+        """Add the counts of other events. A distribution with other edges is left out."""
         self.events += other.events
         self.words.update(other.words)
         self.sources.update(other.sources)
@@ -192,7 +192,7 @@ def of(observations: Sequence[Observation], *, model: str = "") -> Baseline:
     The baseline of these decisions.
 
     Raises:
-        ValueError: None of the observations is a decision.
+        ValueError: The observations have no decision.
     """
     learning = Learning()
     learning.add(observations)

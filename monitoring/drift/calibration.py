@@ -22,7 +22,7 @@ from tagstream.monitoring.vocabulary import DriftScore
 RUNS = 3
 MOST_EVENTS = 3_000_000
 DELTAS = (CHANGE_DELTA, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, 1e-15)
-# A threshold is this much above the highest score that must not be an alarm.
+# The factor by which a threshold lies above the highest score that must not be an alarm.
 MARGIN = 1.05
 LEAST_WINDOWS = 5
 
@@ -41,11 +41,11 @@ class Calibrated:
     Attributes:
         detector: Name of the detector.
         setting: Name of the setting for the threshold.
-        threshold: The lowest threshold with few enough alarms, or the strictest if none has.
+        threshold: The lowest threshold with few enough alarms, or the strictest threshold if all have too many.
         shipped: The default.
         alarms: False alarms in the replay with this threshold.
         events: Number of events in the replay.
-        reached: Whether the alarms are as few as was asked for.
+        reached: True if there are as few alarms as was asked for.
     """
 
     detector: str
@@ -93,7 +93,7 @@ def calibrate(
     for replay in replays:
         for start in range(0, len(replay) - plan.window_events + 1, plan.window_events):
             window = replay[start : start + plan.window_events]
-            # A mix of labels that is not the bundle's is drift by definition, not noise to be calibrated away.
+            # Labels are compared with the stream's own mix: a difference from the bundle's mix is drift, and not noise to calibrate away.
             found = compare(window, baseline=reference, label_ratio=reference.label_ratio)
             for score, value in found.scores.items():
                 scores[score].append(value)

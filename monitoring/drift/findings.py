@@ -104,7 +104,7 @@ def moment(milliseconds: int) -> str:
 
 
 def what_moved(finding: Finding) -> str:
-    """A one-line summary of a finding: the first items of its kind. The record has the others."""
+    """A one-line summary of a finding: the first items of its kind. The record has all items."""
     match finding.kind:
         case DriftKind.CHANGE:
             return f"{finding.signal} from {finding.before} to {finding.after}"

@@ -1,12 +1,12 @@
 """The ordinary stream of a consumer group, as the group learns it: each worker adds windows, and their sum becomes the reference.
 
-The state is a fold over the records of the topic `references`, which is compacted: each worker has a record of its part
-(a `ReferenceNote` with a `worker`), and the group has one (without) that begins a learning or ends it with the reference in force.
-A worker that restarts reads them again. Workers may end a learning at the same time; the last record counts, and their
-sums differ by a window at most. Pure: notes in, notes out; times are given.
+The state is a fold over the records of the topic `references`, which is compacted. Each worker has a record of its part (a `ReferenceNote`
+with a `worker`). The group has one record (without a `worker`), which begins a learning or ends it with the reference in force. A worker
+that restarts reads the records again. If several workers end a learning at the same time, the last record counts, and their sums differ by
+at most a window. Pure: notes in, notes out; times are given.
 
-Anyone with the right to write the topic may write notes of any size under any number of names. So a part is kept as the bytes of its
-counts, a tenth of the memory of its words, all parts together are bounded, and they are forgotten once a reference is in force.
+Anyone with the right to write the topic may write notes of any size under any number of names. So a part is kept as the bytes of its counts,
+which take a tenth of the memory of its words. All parts together are bounded, and they are forgotten once a reference is in force.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ Moment = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class NoteRefusedError(Exception):
-    """A note that no worker and no command can have written, or one beyond the bounds; the message says why. The others count."""
+    """A note that no worker and no command can have written, or a note beyond the bounds; the message says why. Other notes count."""
 
 
 class ReferenceNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,10 +38,10 @@ class ReferenceNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     Attributes:
         group: The consumer group.
         model: Digest of the bundle that decided. Another bundle has other confidences, so the group learns again.
-        began_ms: The learning that the record belongs to: when a person asked for it, Unix milliseconds; 0 for the first.
-        worker: Whose part it is; "" for the group's own record.
-        since_ms: Of a part, when its first window closed, Unix milliseconds.
-        baseline: The counts of a part, or the reference in force; None: the group learns from now on.
+        began_ms: The record's learning, by the time at which a person asked for it, Unix milliseconds; 0 for the first learning.
+        worker: The worker whose part this is; "" for the group's own record.
+        since_ms: The time at which the first window of a part closed, Unix milliseconds.
+        baseline: The counts of a part, or the reference in force; None if the group learns from now on.
     """
 
     group: str
@@ -62,7 +62,7 @@ def read_note(value: bytes, now_ms: int) -> ReferenceNote:
     The note in a record's value, at `now_ms` (Unix milliseconds).
 
     Raises:
-        NoteRefusedError: It is no note, or a count or a moment is out of bounds.
+        NoteRefusedError: The value is not a note, or a count or a time is out of bounds.
     """
     try:
         note = msgspec.json.decode(value, type=ReferenceNote)
@@ -77,7 +77,7 @@ def read_note(value: bytes, now_ms: int) -> ReferenceNote:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one worker has learned: when its first window closed (Unix milliseconds), its events, and its counts as JSON."""
+    """One worker's part: when its first window closed (Unix milliseconds), the number of its events, and its counts as JSON."""
 
     since_ms: int
     events: int
@@ -85,17 +85,17 @@ class _Part:
 
 
 class GroupLearning:
-    """The fold, and one worker's part in it. Not safe to use from two threads at once."""
+    """The fold over the notes, and one worker's part in it. Not thread-safe."""
 
     def __init__(self, *, group: str, model: str, worker: str, plan: DriftPlan) -> None:
         """
-        Begin without any note.
+        No note has been read yet.
 
         Args:
             group: The consumer group.
             model: Digest of the bundle that decides.
             worker: The worker's name.
-            plan: How many windows are learned, and for how long at least.
+            plan: Has the number of windows to learn, and the least time of learning.
         """
         self._group, self._model, self._worker = group, model, worker
         self._plan = plan
@@ -112,11 +112,11 @@ class GroupLearning:
 
     @property
     def events(self) -> int:
-        """Decisions learned so far, of all workers."""
+        """The number of decisions that all workers have learned so far."""
         return sum(part.events for part in self._parts.values())
 
     def progress(self, now_ms: int) -> float:
-        """How far the learning is, 0 to 1: the events or the time, whichever is further behind. 1: a reference is in force."""
+        """The progress of learning, 0 to 1, by events or by time, whichever is further behind. 1 once a reference is in force."""
         if self.in_force is not None:
             return 1.0
         seconds = self._plan.learning_seconds
@@ -126,10 +126,10 @@ class GroupLearning:
 
     def read(self, note: ReferenceNote) -> None:
         """
-        Take a note from the topic, in the topic's order; those of other groups, bundles and earlier learnings change nothing.
+        Take a note from the topic, in the topic's order. Notes of other groups, bundles and earlier learnings change nothing.
 
         Raises:
-            NoteRefusedError: It is a part of another worker, and the parts that are there leave it no room.
+            NoteRefusedError: The note is another worker's part, and the known parts leave no room for it.
         """
         if (note.group, note.model) != (self._group, self._model) or note.began_ms < self._began_ms:
             return
@@ -154,9 +154,9 @@ class GroupLearning:
 
     def offer(self, window: Sequence[Observation], now_ms: int) -> list[ReferenceNote]:
         """
-        Learn from a healthy window that closed at `now_ms` (Unix milliseconds); returns the notes to publish.
+        Learn from a healthy window that closed at `now_ms` (Unix milliseconds). Returns the notes to publish.
 
-        A worker's windows are spread over the time of learning, so that a fast stream does not learn one second of its day.
+        A worker's windows are spread over the time of learning. Otherwise a fast stream would learn only a second of its day.
         """
         plan = self._plan
         if self.in_force is not None:
@@ -176,7 +176,7 @@ class GroupLearning:
 
     def end(self) -> ReferenceNote:
         """
-        The note that puts in force what the parts have learned.
+        The note that puts the sum of the parts in force.
 
         Raises:
             ValueError: No window is learned yet.
@@ -190,7 +190,7 @@ class GroupLearning:
         return self._note(learned.baseline(model=self._model))
 
     def anew(self, now_ms: int) -> ReferenceNote:
-        """The note that begins another learning, after the present one also where the clock that began that was ahead."""
+        """The note that begins another learning. Its time is after the present learning's time, even if the clock of that one was ahead."""
         return ReferenceNote(group=self._group, model=self._model, began_ms=max(now_ms, self._began_ms + 1))
 
     def _note(self, baseline: Baseline, *, worker: str = "", since_ms: int = 0) -> ReferenceNote:

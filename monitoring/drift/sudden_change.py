@@ -1,7 +1,7 @@
-"""Sudden changes of a signal's mean: ADWIN (Bifet and Gavaldà, 2007), with a least effect and one report per change.
+"""Sudden changes of a signal's mean: ADWIN (Bifet and Gavaldà, 2007), with a least effect and one report for each change.
 
-ADWIN alone detects changes of any size, and detects the same change several times while its window drops old values. Here a
-change is reported once, when the mean has moved far enough to matter, and no other is reported for `QUIET_EVENTS` events.
+ADWIN alone detects changes of any size, and detects the same change several times while its window drops old values. Here a change is
+reported once, when the mean has moved far enough to matter, and no further change is reported for `QUIET_EVENTS` events.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ CHECK_EVERY_EVENTS = 32
 QUIET_EVENTS = 1_000
 # The mean after a change is taken from this many events, because ADWIN's window still holds older values.
 CONFIRMING_EVENTS = 64
-# A detection with too small an effect is measured again after each further so many events.
+# The number of events after which a detection with too small an effect is measured again.
 SETTLING_EVENTS = 500
 
 
@@ -43,12 +43,12 @@ class ChangeDetector:
 
     def __init__(self, signal: DriftSignal, *, delta: float, quiet_events: int = QUIET_EVENTS) -> None:
         """
-        Start without values.
+        No value has been added yet.
 
         Args:
-            signal: The signal, whose record says how its mean is watched.
-            delta: ADWIN's: smaller means fewer false alarms and later detections.
-            quiet_events: Events after a report in which no other is given.
+            signal: The signal. Its record has the parameters of the watch.
+            delta: ADWIN's delta: smaller means fewer false alarms and later detections.
+            quiet_events: The number of events after a report without a further report.
         """
         self.signal = signal
         record, self._watched = WATCHED[signal]
@@ -62,12 +62,12 @@ class ChangeDetector:
         self._window = AdaptiveWindow(delta=self._delta, check_every=CHECK_EVERY_EVENTS)
         self._recent: deque[float] = deque(maxlen=CONFIRMING_EVENTS)
         self._quiet = 0
-        # The mean before the earliest detection that was not reported, and the events since the last one.
+        # The mean before the earliest detection that was not reported, and the number of events since the last detection.
         self._anchor: float | None = None
         self._since = 0
 
     def update(self, value: float) -> SuddenChange | None:
-        """Add a value; returns a change if one is reported at this value."""
+        """Add a value. Returns a change if this value completes its report."""
         scaled = self._scaled(value)
         width, total = self._window.width + 1, self._window.total + scaled
         detected = self._window.update(scaled)
@@ -104,7 +104,7 @@ class ChangeDetector:
         if before is None or abs(after - before) < self._watched.least:
             return None
         self._anchor, self._quiet = None, self._quiet_events
-        # The window still holds values from before the change; dropping them later would look like a second one.
+        # The old window still holds values from before the change. Dropping them later would look like a second change.
         self._window = AdaptiveWindow(delta=self._delta, check_every=CHECK_EVERY_EVENTS)
         for value in self._recent:
             self._window.update(self._scaled(value))

@@ -24,7 +24,7 @@ class Thresholds:
     Attributes:
         words: Threshold of the largest z of a word.
         labels: Threshold of the population stability index of the labels.
-        sources: Threshold of the share of events from new producers that chance does not explain.
+        sources: Threshold of the share of events from new producers, above the share that chance explains.
     """
 
     words: float = WORDS_Z
@@ -64,8 +64,8 @@ class DriftPlan:
 
     Attributes:
         window_events: Decisions in a window.
-        reference_windows: Healthy windows that become the group's baseline if there is no baseline file.
-        learning_seconds: The windows of the baseline are spread over this time at least.
+        reference_windows: The number of healthy windows that become the group's baseline if there is no baseline file.
+        learning_seconds: The least time over which the windows of the baseline are spread.
         change_delta: ADWIN's delta.
         thresholds: Thresholds of the windows' scores.
     """

@@ -1,11 +1,10 @@
 """Drift detection in one worker: sudden changes of four signals, and comparisons of windows with the reference.
 
-It uses no Kafka, no Prometheus and no clock: decisions come with their time of publication, findings are returned as
-values. A `DriftWatch` must not be called from two threads at once.
+This module uses no Kafka, no Prometheus and no clock: decisions come with their time of publication, and findings are returned as values. A
+`DriftWatch` is not thread-safe.
 
-A worker sees only its own partitions, so its findings explain an alarm rather than raise one: most alerts use figures
-that the recording rules pool over all workers. Words and producers are not in those figures, so ContentDrift uses the
-worker's own scores.
+A worker sees only its own partitions, so its findings explain an alarm and do not raise one: most alerts use figures that the recording
+rules pool over all workers. Words and producers are not in those figures, so the alert ContentDrift uses the worker's own scores.
 """
 
 from collections import deque
@@ -27,13 +26,13 @@ from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.signals import WATCHED, DriftSignal
 from tagstream.monitoring.vocabulary import DriftKind, DriftScore
 
-# People read findings, so time bounds them and not the number of events: one of a kind, or of a signal, an hour. A stream that swings
-# is said once.
+# People read findings, so time bounds their number and not events: one finding of a kind, or of a signal, in an hour. A stream that swings to
+# and fro is reported once.
 REPEAT_MS = 3_600_000
-# A finding is reported earlier if its score is this many times the last reported one, after this time at the earliest.
+# A finding is reported earlier if its score is `WORSE` times the last reported score, but not before `WORSE_MS`.
 WORSE, WORSE_MS = 1.5, 600_000
 RECENT_EVENTS = 128
-# The kind of finding of each comparison; one without a kind fails here.
+# The kind of finding of each comparison. A comparison without a kind fails at import.
 KINDS = {score: DriftKind(score.value) for score in DriftScore}
 
 
@@ -77,13 +76,13 @@ class DriftWatch:
         plan: DriftPlan | None = None,
     ) -> None:
         """
-        Start without events.
+        No decision has been added yet.
 
         Args:
             model: The bundle that decides.
             worker: The worker's name in findings.
             group: The consumer group, whose workers learn a baseline together.
-            baseline: A baseline from a file; None: the group's first healthy windows become the baseline.
+            baseline: A baseline from a file; None if the group's first healthy windows become the baseline.
             plan: Sizes and thresholds.
         """
         self._model = model
@@ -104,16 +103,16 @@ class DriftWatch:
 
     @property
     def learning(self) -> bool:
-        """Whether the group's baseline is still being collected, and no window is compared."""
+        """True while the group learns its baseline, and no window is compared."""
         return self.baseline is None
 
     @property
     def baseline(self) -> Baseline | None:
-        """The baseline in force: that of the file, or what the group has learned; None while it learns."""
+        """The baseline in force, from the file or learned by the group; None while the group learns."""
         return self._given if self._given is not None else self._group.in_force
 
     def progress(self, now_ms: int) -> float:
-        """How far the learning is at `now_ms`, 0 to 1."""
+        """The progress of learning at `now_ms` (Unix milliseconds), 0 to 1."""
         return 1.0 if self._given is not None else self._group.progress(now_ms)
 
     def read(self, note: ReferenceNote) -> None:
@@ -121,7 +120,7 @@ class DriftWatch:
         Take a record of the topic `references`.
 
         Raises:
-            NoteRefusedError: There is no room for it.
+            NoteRefusedError: There is no room for the record.
         """
         self._group.read(note)
 
@@ -131,7 +130,7 @@ class DriftWatch:
         return self._plan
 
     def reset(self) -> None:
-        """Start again, because other partitions are read now. The baseline is of all partitions of the group, so it stays."""
+        """Start again, because other partitions are read now. The baseline stays, since it covers all partitions of the group."""
         for detector in self._detectors:
             detector.reset()
         self._start()
@@ -166,13 +165,13 @@ class DriftWatch:
             found = comparison.scores.get(score, 0.0)
             if found >= self._plan.thresholds.of(score) and self._is_news(KINDS[score], found, now_ms):
                 report.findings.append(self._found(score, comparison, now_ms))
-        # A window with a sudden change mixes the time before and after it, so it is no baseline.
+        # A window with a sudden change mixes decisions before and after the change, so it does not enter the baseline.
         if self._given is None and self._healthy:
             report.notes += self._group.offer(self._window, now_ms)
         self._window, self._healthy = [], True
 
     def _baseline_digest(self) -> str:
-        # Of some thousand words, so it is taken once for each baseline.
+        # The digest covers some thousand words, so it is computed once for each baseline.
         baseline = self.baseline
         if baseline is not self._digests[0]:
             self._digests = (baseline, baseline.digest if baseline is not None else "")

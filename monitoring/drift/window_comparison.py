@@ -18,9 +18,9 @@ from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.signals import Signals
 from tagstream.monitoring.vocabulary import DriftScore
 
-# A word counts if at least this share of the window's events contain it (20 of 1,000), and at least this number.
+# A word counts if at least this share of the window's events contain it (20 of 1,000), and at least this number of events.
 LEAST_SHARE, LEAST_COUNT = 0.02, 10
-# ... and if its share is at least this many times the reference's.
+# ... and if its share is at least this many times its share in the reference.
 LEAST_RATIO = 2.0
 # ... and if chance alone would rarely explain its share.
 LEAST_Z = 3.0
@@ -35,7 +35,7 @@ class Comparison:
 
     Attributes:
         events: Number of decisions in the window.
-        scores: The scores that could be computed; those of words and sources need a baseline.
+        scores: The scores that could be computed. The scores of words and sources need a baseline.
         words: Words that became more frequent, largest z first.
         labels: All labels, largest term first.
         sources: Unseen producers, and None for events without a source, most frequent first.
@@ -54,8 +54,8 @@ def compare(window: Sequence[Observation], *, baseline: Baseline | None, label_r
 
     Args:
         window: The outcomes of one window; dead letters are left out.
-        baseline: The counts that words and sources are compared with; None: they have no score.
-        label_ratio: By label, its share in the reference, 0 to 1; None: the labels have no score.
+        baseline: The counts with which words and sources are compared; None for no score of words and sources.
+        label_ratio: The share of each label in the reference, 0 to 1; None for no score of labels.
     """
     decided = [(seen, seen.signals) for seen in window if seen.signals is not None and seen.label is not None]
     scores: dict[DriftScore, float] = {}
@@ -77,8 +77,8 @@ def surprise(count: int, events: int, reference_count: int, reference_events: in
     """
     How unlikely the share of a word is, given its share in the reference: a z, below 0 for a word that became rarer.
 
-    It is the signed root of Dunning's log-likelihood ratio. The usual log-odds with a prior give a word that is not in the
-    reference such a wide error that even twenty occurrences in a thousand events stay below z = 3.
+    The z is the signed root of Dunning's log-likelihood ratio. The usual log-odds with a prior have so wide an error for a word that the
+    reference lacks that even twenty occurrences in a thousand events stay below z = 3.
 
     Args:
         count: Events with the word.
@@ -104,9 +104,9 @@ def examples(score: DriftScore, window: Iterable[Observation], found: Comparison
     Ids of events to look at, ten at most.
 
     Args:
-        score: What is to be seen in them.
+        score: The score that the events must illustrate.
         window: The decisions that were compared.
-        found: Their comparison.
+        found: The comparison of the window.
     """
     match score:
         case DriftScore.WORDS:
@@ -130,7 +130,7 @@ def examples_of_words(window: Iterable[Observation], words: Sequence[Word]) -> t
 
 
 def examples_of_labels(window: Iterable[Observation], labels: Sequence[Label]) -> tuple[str, ...]:
-    """Ids of the events with the highest energy among those of the label that grew most; among all if none grew."""
+    """Ids of the events with the highest energy among the events of the label that grew most; among all events if no label grew."""
     grown = [label.label for label in labels if label.share > label.reference_share][:1]
     found = [
         seen.signals
@@ -176,7 +176,7 @@ def _words(signals: Sequence[Signals], baseline: Baseline) -> tuple[Word, ...]:
 
 def _labels(seen: Sequence[str], label_ratio: Mapping[str, float]) -> tuple[Label, ...]:
     counts = Counter(seen)
-    # A label that is missing from the reference counts from 0, unlike in the recording rules: it is the strongest shift.
+    # A label that is missing from the reference has the share 0, unlike in the recording rules: it is the strongest shift.
     reference = {label: label_ratio.get(label, 0.0) for label in sorted({*label_ratio, *counts})}
     shares = {label: counts[label] / len(seen) for label in reference}
     labels = [
@@ -191,7 +191,7 @@ def _sources(signals: Sequence[Signals], baseline: Baseline) -> tuple[float, tup
     events = len(signals)
     silent = counts.pop(None, 0)
     unseen = {name: count for name, count in counts.items() if name not in baseline.sources}
-    # Good-Turing estimate: the expected share of events from unseen producers is that of the producers seen once.
+    # Good-Turing estimate: the expected share of events from unseen producers is the share of events from producers that were seen once.
     excess = _excess(sum(unseen.values()) / events, baseline.lone_sources, baseline.events, events)
     more_silent = _excess(silent / events, baseline.without_source, baseline.events, events)
     found: list[Source] = []

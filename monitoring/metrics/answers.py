@@ -24,19 +24,19 @@ class AnswerMetrics:
         self._answers.active.set(1)
 
     def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
-        """Do nothing: each answer that is taken is published, and counted there; a repeated one gives the same decision."""
+        """Do nothing: each answer is published, and counted by `published`. A repeated answer gives the same decision."""
 
     def stage(self, name: str, seconds: float) -> None:
-        """Do nothing: a batch of answers takes milliseconds, and its age is measured."""
+        """Do nothing: a batch of answers takes milliseconds, and `published` measures its age."""
 
     def model_raised(self) -> None:
         """Do nothing: no model sees an answer."""
 
     def remembered(self, texts: int, seconds: float) -> None:
-        """Do nothing, likewise."""
+        """Do nothing: no model sees an answer."""
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
-        """See `Observer`."""
+        """Count answers whose decision or dead letter the broker has acknowledged."""
         destinations: Tally[Destination] = Tally(seen.destination for seen in observations)
         for destination, count in destinations.items():
             self._answers.published.labels(destination.value).inc(count)
@@ -51,5 +51,5 @@ class AnswerMetrics:
         self._answers.expired.inc(answers)
 
     def position(self, *, lag: int | None) -> None:
-        """Answers from the committed offsets to the ends of the log; None if the brokers have not answered: exported as NaN."""
+        """Show the number of answers that wait; None if the brokers have not answered, exported as NaN."""
         self._answers.lag.set(math.nan if lag is None else lag)

@@ -9,9 +9,9 @@ from prometheus_client import Histogram
 
 def observe_all(histogram: Histogram, values: Sequence[float]) -> None:
     """
-    As `histogram.observe` of each value, none of which is NaN. That takes two locks for each value; this takes one for each bucket.
+    Observe each value; none may be NaN. `histogram.observe` takes two locks for each value, and this takes one lock for each bucket.
 
-    prometheus-client has no public way to do so; `test_bulk.py` compares the two.
+    prometheus-client has no public function for this; `test_bulk.py` compares the result with `histogram.observe`.
     """
     bounds, buckets = histogram._upper_bounds, histogram._buckets  # noqa: SLF001
     for place, count in Counter([bisect_left(bounds, value) for value in values]).items():

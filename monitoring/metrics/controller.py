@@ -1,4 +1,4 @@
-"""The metrics of `tagstream rollout watch`: when it looked, what it found of the challenger, and what it changed."""
+"""The metrics of `tagstream rollout watch`: the controller's looks, its verdicts on the challenger, and its changes."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollecto
 from tagstream.monitoring.health import Verdict
 
 LOOKS = ("judged", "no_challenger", "failed")
-# Kind of event: the figure of the gate `answers` that counts it.
+# By kind of event, the figure of the gate `answers` that counts such events.
 EVIDENCE = {"compared": "events", "disagreed": "disagreements", "asked": "asked", "answered": "answers"}
 STARTING = "it has not looked yet"
 
@@ -19,7 +19,7 @@ class ControllerMetrics:
     The series of one controller on one registry. The task that watches writes; any thread may ask for the verdict.
 
     Attributes:
-        registry: Has them.
+        registry: The registry of the series.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ControllerMetrics:
 
     @classmethod
     def alone(cls, decisions: Sequence[str]) -> Self:
-        """On a registry of its own, with the figures of the process."""
+        """The series on a registry of their own, with the figures of the process."""
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         return cls(registry, decisions=decisions)
@@ -79,8 +79,8 @@ class ControllerMetrics:
         A look has come to a verdict.
 
         Args:
-            epoch: The one with the challenger.
-            decision: One of those that were named at first.
+            epoch: The challenger's epoch.
+            decision: The verdict, one of the `decisions` of the constructor.
             answers: The figures of the gate `answers`.
         """
         self._seen("judged", epoch, decision, answers)
@@ -92,7 +92,7 @@ class ControllerMetrics:
         self._ready = Verdict(ready=True, why=why)
 
     def failed(self, why: str) -> None:
-        """A look has failed; the figures of the one before stay."""
+        """A look has failed. The figures of the previous look stay."""
         self._looks.labels("failed").inc()
         self._ready = Verdict(ready=False, why=why)
 
@@ -101,12 +101,12 @@ class ControllerMetrics:
         self._changes.labels(decision).inc()
 
     def change_failed(self, why: str) -> None:
-        """A change did not come about."""
+        """A change of the model has failed."""
         self._failed_changes.inc()
         self._ready = Verdict(ready=False, why=why)
 
     def verdict(self) -> Verdict:
-        """Whether the last turn went well, and what came of it."""
+        """Ready if the last turn succeeded, with its result."""
         return self._ready
 
     def _seen(self, result: str, epoch: int, decision: str | None, answers: Mapping[str, float]) -> None:

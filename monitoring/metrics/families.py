@@ -1,7 +1,7 @@
 """The metrics of a worker: names, labels, buckets and help texts. `docs/metrics.md` is made from these texts.
 
-Units are base units. Label sets are closed and all their combinations exist from the start, because a counter that is
-missing until its first event silently drops out of sums. The registry is an argument, not a global.
+Units are base units. Label sets are closed, and all their combinations exist from the start, because a counter that is missing until its
+first event silently drops out of sums. The registry is an argument and not a global.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,12 +32,12 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
-# Without this each counter has a second series with its time of creation, which Prometheus does not use.
+# Otherwise each counter would have a second series with its time of creation, which Prometheus does not use.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class _Registry:
-    """Makes metrics on one registry; with a label, all of its values are present from the start."""
+    """Makes metrics on one registry. If a metric has a label, the series of all its values exist from the start."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -61,16 +61,16 @@ def _filled(metric: M, values: Iterable[str]) -> M:
 
 
 class FlowFamilies:
-    """Events in, outcomes out, and how long they took."""
+    """Events in, outcomes out, and their times."""
 
     def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str], topics: Sequence[str]) -> None:
         """
-        Register them.
+        Register the metrics.
 
         Args:
             registry: The registry for the metrics.
             labels: The values of the label `label`.
-            topics: The topics that are read, the values of the label `topic`.
+            topics: The values of the label `topic`: the topics that are read.
         """
         new = _Registry(registry)
         self.received = new.counter("tagstream_events_received", "Events taken from the topic.", "topic", topics)
@@ -128,7 +128,7 @@ class PositionFamilies:
     """The worker's place in the log, and its model."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register them."""
+        """Register the metrics."""
         new = _Registry(registry)
         self.inflight = new.gauge("tagstream_inflight_events", "Events taken and not yet acknowledged.")
         self.lag = new.gauge(
@@ -169,7 +169,7 @@ class PoisonFamilies:
     """Events that make the model raise or the worker die."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register them."""
+        """Register the metrics."""
         new = _Registry(registry)
         self.raised = new.counter("tagstream_model_exceptions", "Calls of the model that raised an exception.")
         self.guard = new.gauge(
@@ -184,10 +184,10 @@ class PoisonFamilies:
 
 
 class AnswerFamilies:
-    """The decisions and dead letters that reviewers' answers become."""
+    """The decisions and dead letters of reviewers' answers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register them."""
+        """Register the metrics."""
         new = _Registry(registry)
         self.active = new.gauge("tagstream_answers_active", "Is 1 where this worker turns answers into decisions.")
         self.published = new.counter(
@@ -213,7 +213,7 @@ class RolloutFamilies:
     """The models of a rollout, as this worker follows it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register them."""
+        """Register the metrics."""
         new = _Registry(registry)
         self.followed = new.gauge("tagstream_rollout_followed", "Is 1 while this worker follows a rollout.")
         self.epoch = new.gauge(
@@ -246,7 +246,7 @@ class RolloutFamilies:
 
 
 class InputFamilies:
-    """The texts, and how sure the model is of them."""
+    """The texts, and the model's confidence."""
 
     def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str]) -> None:
         """`labels` are the values of the label `label`."""
@@ -280,7 +280,7 @@ class DriftFamilies:
     """Drift as this worker sees it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register them."""
+        """Register the metrics."""
         new = _Registry(registry)
         self.changes = new.counter("tagstream_drift_changes", "Sudden changes of a signal's mean.", "signal", DriftSignal)
         self.last_change = new.gauge(

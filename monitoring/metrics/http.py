@@ -10,7 +10,7 @@ from tagstream.monitoring.metrics.families import STAGE_BUCKETS
 from tagstream.monitoring.metrics.traces import TraceMetrics
 from tagstream.monitoring.vocabulary import Destination, HttpFace
 
-# The statuses that the service gives; another one is counted as 500, since it is an error of ours.
+# `STATUSES` has the statuses that the service gives. Any other status is an error of ours, and is counted as 500.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 421, 422, 500, 503, 504)
 RESULTS = ("found", "absent", "failed")
@@ -21,7 +21,7 @@ class HttpMetrics:
     The series of one server on one registry.
 
     Attributes:
-        traces: Those of spans.
+        traces: The metrics of spans.
     """
 
     def __init__(self, registry: CollectorRegistry, traces: TraceMetrics | None = None) -> None:
@@ -62,17 +62,17 @@ class HttpMetrics:
 
     @classmethod
     def alone(cls) -> Self:
-        """On a registry of its own, with the figures of the process."""
+        """The series on a registry of their own, with the figures of the process."""
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         return cls(registry)
 
     def started(self, *, most_waiting: int) -> None:
-        """So many rows may wait."""
+        """Show the most rows that may wait."""
         self._most_waiting.set(most_waiting)
 
     def decides_by(self, epoch: int) -> None:
-        """The champion of this epoch decides."""
+        """Show the epoch whose champion decides."""
         self._epoch.set(epoch)
 
     def request(self, face: HttpFace, status: int, seconds: float) -> None:
@@ -80,20 +80,20 @@ class HttpMetrics:
         Count a request that has its answer.
 
         Args:
-            face: The face that was asked.
-            status: The HTTP status of the answer; one that the service does not give is counted as 500.
+            face: The face that got the request.
+            status: The HTTP status of the answer. A status that is not in `STATUSES` is counted as 500.
             seconds: From the head of the request to its answer.
         """
         self._requests.labels(face.value, str(status if status in STATUSES else 500)).inc()
         self._seconds.labels(face.value).observe(seconds)
 
     def answered(self, destinations: Sequence[Destination]) -> None:
-        """Rows were decided, not looked up."""
+        """Count rows that were decided and not looked up."""
         for destination, count in Tally(destinations).items():
             self._rows.labels(destination.value).inc(count)
 
     def waiting(self, rows: int) -> None:
-        """So many rows wait for the model now."""
+        """Show the number of rows that wait for the model."""
         self._waiting.set(rows)
 
     def looked(self, *, found: int, of: int, failed: bool) -> None:
@@ -101,9 +101,9 @@ class HttpMetrics:
         Count rows that were looked up in the table.
 
         Args:
-            found: Rows that the table had an answer to.
-            of: All rows that were looked up.
-            failed: The table did not answer; its rows count as failed instead of absent.
+            found: The number of rows for which the table had an answer.
+            of: The number of all rows that were looked up.
+            failed: True if the table did not answer; its rows count as failed and not as absent.
         """
         self._table.labels("found").inc(found)
         self._table.labels("failed" if failed else "absent").inc(of - found)

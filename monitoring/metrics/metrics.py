@@ -1,4 +1,4 @@
-"""Counts the stream's reports in the worker's metrics. `families` has their names, `reference` those of what they are compared with."""
+"""Counts the stream's reports in the worker's metrics. `families` has the metrics, and `reference` the series of the drift reference."""
 
 import math
 from collections import Counter as Tally
@@ -29,8 +29,8 @@ from tagstream.monitoring.vocabulary import (
     TextFlag,
 )
 
-# Labels that the bundle does not have would be counted under this one, so that the label set stays closed. Its series is not made
-# before that: a page of a bundle without such a label has no line of it.
+# A label that the bundle does not have is counted under this name, so that the label set stays closed. Its series is made only then, so the
+# page of a bundle without such a label has no line for it.
 UNKNOWN_LABEL = "other"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -40,9 +40,9 @@ class Metrics:
     The worker's metrics on one registry. Implements `Observer`; updates are per batch.
 
     Attributes:
-        answers: Those of reviewers' answers.
-        rollout: Those of a rollout.
-        traces: Those of spans.
+        answers: The metrics of reviewers' answers.
+        rollout: The metrics of a rollout.
+        traces: The metrics of spans.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Metrics:
         Args:
             registry: The registry for the metrics.
             labels: The bundle's labels, the closed set of the label `label`.
-            topic: The topic that is read.
-            further_topics: Those that are read beside it.
+            topic: The topic of events that is read.
+            further_topics: Further topics of events that are read.
             known_sources: The expected producers; if empty, every producer that gives a name is known.
-            answers: On the same registry; None makes them.
+            answers: The metrics of answers on the same registry; None to make them.
         """
         self._topic = topic
         self._flow = FlowFamilies(registry, labels=labels, topics=[topic, *further_topics])
@@ -94,16 +94,16 @@ class Metrics:
         reference: Mapping[str, Any] = NOTHING,
     ) -> None:
         """
-        Show the bundle that decides from now on. Series of labels that only earlier bundles had stay, as counters must.
+        Show the bundle that decides from now on. Counters of labels that only earlier bundles had stay.
 
         Args:
             name: The bundle's name.
-            version: Its version.
-            digest: Its digest.
-            arithmetic: The processor's way to compute, where it is another than that of the machine that made the bundle; else None.
+            version: The bundle's version.
+            digest: The bundle's digest.
+            arithmetic: The processor's arithmetic, if it differs from the arithmetic of the machine that made the bundle; else None.
             now: The time of the loading, Unix seconds.
-            thresholds: By label, for each of its labels, the confidence below which a person is asked.
-            reference: From its manifest; empty where it has none.
+            thresholds: By label, for all labels of the bundle, the confidence below which a person is asked.
+            reference: The reference in the bundle's manifest; empty if it has none.
         """
         own = {"arithmetic": arithmetic} if arithmetic is not None else {}
         self._position.model.info({"name": name, "version": version, "digest": digest, **own})
@@ -124,36 +124,36 @@ class Metrics:
         self._group_began_ms = at * 1000 if at else -math.inf
 
     def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
-        """See `Observer`."""
+        """Count a batch that was taken."""
         for topic, count in (topics or {self._topic: events}).items():
             self._flow.received.labels(topic).inc(count)
         self._flow.redelivered.inc(repeated)
         self._flow.batch.observe(events)
 
     def stage(self, name: str, seconds: float) -> None:
-        """See `Observer`."""
+        """Observe the seconds of a batch in one stage."""
         self._flow.stage.labels(name).observe(seconds)
 
     def model_raised(self) -> None:
-        """See `Observer`."""
+        """Count a call of the model that raised."""
         self._poison.raised.inc()
 
     def remembered(self, texts: int, seconds: float) -> None:
-        """See `Observer`."""
+        """Count repeated texts, and the seconds of the model that they saved."""
         self._flow.repeats.inc(texts)
         self._flow.saved.inc(seconds)
 
     def crash_guard(self, *, active: bool, suspects: int) -> None:
-        """Whether the guard against crash loops is active, and the number of suspects."""
+        """Show if the crash guard is active, and the number of suspects."""
         self._poison.guard.set(active)
         self._poison.suspects.set(suspects)
 
     def circuit_breaker(self, *, is_open: bool) -> None:
-        """Whether the worker has stopped because of too many dead letters."""
+        """Show if the worker has stopped because of too many dead letters."""
         self._poison.breaker.set(is_open)
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
-        """See `Observer`."""
+        """Count outcomes that the broker has acknowledged."""
         destinations: Tally[Destination] = Tally()
         reasons: Tally[ReviewReason] = Tally()
         rejections: Tally[Reason] = Tally()
@@ -162,7 +162,7 @@ class Metrics:
         truncated = 0
         for seen in observations:
             destinations[seen.destination] += 1
-            # Most events have neither, and an update with nothing costs as much as one with something.
+            # Most events have neither reasons nor flags, and an update without values costs as much as any other.
             if seen.review_reasons:
                 reasons.update(seen.review_reasons)
             if seen.text_flags:
@@ -227,7 +227,7 @@ class Metrics:
         return SourceKind.KNOWN if not self._known_sources or source in self._known_sources else SourceKind.UNSEEN
 
     def open_transactions(self, found: Mapping[str, tuple[int, float]]) -> None:
-        """The partitions with an open transaction, as a person names them: the events behind it, and since when it is seen open (Unix seconds)."""
+        """By partition with an open transaction, show the events behind it, and since when the transaction is open (Unix seconds)."""
         for family in (self._position.behind, self._position.behind_since):
             family.clear()
         for partition, (events, since) in found.items():
@@ -235,14 +235,14 @@ class Metrics:
             self._position.behind_since.labels(partition).set(since)
 
     def drift_reference(self, reference: Mapping[str, Any]) -> None:
-        """Compare with these figures from now on; none while the group learns."""
+        """Show the reference in force from now on; empty while the group learns."""
         self._reference.replace(reference)
         self._drift.from_bundle.clear()
         for figure, distance in distances(reference, self._of_bundle).items():
             self._drift.from_bundle.labels(figure).set(distance)
 
     def drift_learned(self, ratio: float) -> None:
-        """How far the group has learned its reference, 0 to 1."""
+        """Show the share of the reference that the group has learned, 0 to 1."""
         self._drift.learned.set(ratio)
 
     def drift_change(self, signal: str, now: float) -> None:
@@ -255,8 +255,8 @@ class Metrics:
         A window was compared with the reference.
 
         Args:
-            window_events: Decisions in the window.
-            scores: By `DriftScore`, those that could be computed.
+            window_events: The number of decisions in the window.
+            scores: The scores that could be computed, by `DriftScore`.
             now: The time of the comparison, Unix seconds.
         """
         for score, value in scores.items():
@@ -293,13 +293,13 @@ class Metrics:
         known_at: float | None = None,
     ) -> None:
         """
-        Where the worker stands in the log.
+        Show the worker's place in the log.
 
         Args:
             partitions: Number of assigned partitions.
-            lag: Events from the committed offsets to the ends of the log; those taken and not committed count, and those behind an open
-                transaction. None if the brokers have not answered the last question: it is exported as NaN.
-            inflight: Events taken and not yet acknowledged.
+            lag: The number of events from the committed offsets to the ends of the log. It includes events that are taken and not committed,
+                and events behind an open transaction. None if the brokers have not answered the last request; it is exported as NaN.
+            inflight: The number of events taken and not yet acknowledged.
             last_commit: Time of the last commit, Unix seconds; None before the first.
             oldest_seconds: Age of the oldest event taken and not yet acknowledged; 0 if there is none.
             known_at: Time of the brokers' last answer, Unix seconds; None leaves it unchanged.

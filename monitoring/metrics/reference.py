@@ -1,6 +1,6 @@
-"""The reference in force as gauges, and how far it is from the bundle's. A figure that a reference lacks has no series, rather than a zero.
+"""The reference in force as gauges, and its distance from the bundle's reference. A missing figure has no series, and not a zero.
 
-This is a collector rather than single gauges, because a new reference replaces all figures of the one before it.
+This is a collector and not single gauges, because a new reference replaces all figures of the previous reference.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from prometheus_client.utils import floatToGoString
 from tagstream.monitoring.comparison import ks, psi
 from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, Distribution
 
-# Metric name after `tagstream_reference_`: the key in the reference, and the help text.
+# By metric name after `tagstream_reference_`, the key in the reference and the help text.
 SHARES = {
     "ood_ratio": ("ood_ratio", "Share of reference texts that are out of distribution."),
     "truncated_ratio": ("truncated_ratio", "Share of reference texts that did not fit into the network."),
@@ -39,7 +39,7 @@ def distances(reference: Mapping[str, Any], other: Mapping[str, Any]) -> dict[st
 
 class ReferenceGauges(Collector):
     """
-    The figures of ordinary traffic.
+    The gauges of a reference, the figures of ordinary traffic.
 
     >>> gauges = ReferenceGauges(labels=("mlops", "other"))
     >>> gauges.replace({"rows": 9, "label_ratio": {"mlops": 0.25, "other": 0.75}})
@@ -48,7 +48,7 @@ class ReferenceGauges(Collector):
     """
 
     def __init__(self, *, labels: Sequence[str]) -> None:
-        """`labels` is the closed set of the label `label`; there is no series before the first `replace`."""
+        """`labels` is the closed set of the label `label`. There are no series before the first `replace`."""
         self.labels = labels
         self._families = self._made_of({})
 
@@ -57,11 +57,11 @@ class ReferenceGauges(Collector):
         self._families = self._made_of(reference)
 
     def collect(self) -> Iterable[Metric]:
-        """See `Collector`."""
+        """The present series, for the registry."""
         return self._families
 
     def describe(self) -> Iterable[Metric]:
-        """See `Collector`: the names, so that the registry can refuse duplicates."""
+        """The names of the series, so that the registry can refuse duplicates."""
         return self._made_of({})
 
     def _made_of(self, reference: Mapping[str, Any]) -> list[Metric]:
@@ -81,7 +81,7 @@ def _distribution(counted: Distribution, found: Mapping[str, float]) -> Metric:
     """
     The edges of the live histogram, spelled as the client library spells them; PromQL joins on this text.
 
-    The label is not `le`, which `promtool check metrics` allows on histograms alone.
+    The label is not `le`, because `promtool check metrics` allows `le` only on histograms.
     """
     family = GaugeMetricFamily(counted.reference, counted.reference_meaning, labels=["at_most"])
     for edge in counted.edges:

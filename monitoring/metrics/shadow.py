@@ -1,4 +1,4 @@
-"""The metrics of `tagstream rollout shadow`: how often two bundles agree, and whether the stream decides as the champion does here."""
+"""The metrics of `tagstream rollout shadow`: agreements of two bundles, and of the stream's decisions with the champion's in this process."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 from tagstream.monitoring.health import Verdict
 from tagstream.monitoring.vocabulary import Destination, ShadowFailure
 
-# With more labels those at the end of the bundle's list are one: the series are the square of this number.
+# The number of series is the square of this number. Labels beyond it, at the end of the bundle's list, are counted as one label.
 MOST_LABELS = 12
 OTHER_LABELS = "(other)"
 DOORS = (Destination.TAGGED.value, Destination.REVIEW.value)
@@ -25,7 +25,7 @@ class ShadowMetrics:
     The series of one follower on one registry.
 
     Attributes:
-        registry: Has them.
+        registry: The registry of the series.
     """
 
     def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str]) -> None:
@@ -63,7 +63,7 @@ class ShadowMetrics:
 
     @classmethod
     def alone(cls, labels: Sequence[str]) -> Self:
-        """On a registry of its own, with the figures of the process."""
+        """The series on a registry of their own, with the figures of the process."""
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         return cls(registry, labels=labels)
@@ -73,8 +73,8 @@ class ShadowMetrics:
         Count an event on which both bundles decided.
 
         Args:
-            tags: Of champion and challenger.
-            doors: Likewise.
+            tags: The tags of champion and challenger.
+            doors: The doors of champion and challenger.
         """
         old, new = (tag if tag in self._labels else OTHER_LABELS for tag in tags)
         self._events.labels("agreed" if tags[0] == tags[1] else "disagreed").inc()
@@ -82,11 +82,11 @@ class ShadowMetrics:
         self._doors.labels(*doors).inc()
 
     def reads(self, *, partitions: bool) -> None:
-        """A turn of reading has ended; whether the follower holds partitions."""
+        """A turn of reading has ended. `partitions` is true if the follower holds partitions."""
         self._ready = READING if partitions else WAITING
 
     def verdict(self) -> Verdict:
-        """Whether it reads, and why not."""
+        """Ready if the follower holds partitions, with the reason."""
         return self._ready
 
     def failed(self, kind: ShadowFailure) -> None:

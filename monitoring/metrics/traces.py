@@ -1,4 +1,4 @@
-"""The metric of traces: what became of the spans that were made."""
+"""The metric of traces: spans by their result."""
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -6,7 +6,7 @@ from tagstream.monitoring.vocabulary import SpanResult
 
 
 class TraceMetrics:
-    """Counts spans; all stay at zero where no receiver is set."""
+    """Counts spans. All counters stay at zero if no receiver is set."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the metric and create every series."""
@@ -20,5 +20,5 @@ class TraceMetrics:
             self._spans.labels(result.value)
 
     def counted(self, result: SpanResult, spans: int) -> None:
-        """So many spans had this result. May be called from any thread."""
+        """Count `spans` with this result. Any thread may call this."""
         self._spans.labels(result.value).inc(spans)

@@ -1,11 +1,11 @@
-"""The contract of `reviewed`: what a person answered about one event, complete in itself, and the decision on `tagged` that follows from it.
+"""The contract of `reviewed`: a person's answer about one event, complete in itself, and the decision on `tagged` that follows from it.
 
-A record is the event's own fields, byte for byte, then the answer. It is read with the same suspicion as an event, whoever wrote it.
+A record is the event's own fields, byte for byte, then the answer. Every record is read with the same suspicion as an event.
 
-**The signature** is a header of the record, made with a key that a console and the workers share. No worker can know every event, so
-no field of an answer shows that a person gave it. The signature shows that a program with the key wrote its key and its value, byte for byte.
-Headers are not signed: on their way, tracing and mirroring add some. A signed record that is written again is the same answer, with the
-same ids.
+**The signature** is a header of the record, made with a key that a console and the workers share. No worker knows every event, so no field
+of an answer can show that a person gave it. The signature shows that a program with the key wrote the record's key and value, byte for
+byte. Headers are not signed: tracing and mirroring add headers on the way. A signed record that is written again is the same answer, with
+the same ids.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ from tagstream.stream.contract.typed import (
 )
 
 OFF_SUBJECT = vocabulary.OFF_SUBJECT
-"""The tag of an event that is about none of the labels; only a person gives it."""
+"""The tag of an event that fits no label. Only a person gives it."""
 ANSWER_NAMESPACE = uuid.UUID("3f1c0c56-4f0e-5d0b-9f0e-0d2a6f9b7c15")
 
 AskedBy = Literal["review", "audit", "user_report", "correction", "import"]
@@ -69,11 +69,11 @@ AskedBy = Literal["review", "audit", "user_report", "correction", "import"]
 
 class Before(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    The decision that the person looked at, but for its id and tag: its fields as they stood on its topic.
+    The decision that the person saw, without its id and tag: its fields as they stood on its topic.
 
     Attributes:
-        destination: The door of the event; that of an audit copy is `tagged`.
-        inclusion_probability: The probability that a person is asked about such an event; None where no draw was made.
+        destination: The door of the event; `tagged` for an audit copy.
+        inclusion_probability: The probability that a person is asked about such an event; None if there was no draw.
     """
 
     confidence: Share
@@ -90,25 +90,25 @@ class Before(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tagged_at: Moment
 
     def decision(self, tag: str, prediction_id: str) -> ModelDecision:
-        """The whole decision again, with its tag and its id."""
+        """The whole decision, with its tag and id."""
         return ModelDecision(tag=tag, prediction_id=prediction_id, **{name: getattr(self, name) for name in _KEPT})
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    What a person said about one event, in the order of the wire.
+    A person's answer about one event, in the order of the wire.
 
     Attributes:
-        event_id: The event's.
-        prediction_id: Of the decision that the person looked at.
+        event_id: The event's id.
+        prediction_id: The id of the decision that the person saw.
         model_tag: The tag of that decision.
         tag: A label of that decision, or `off_subject`.
-        reviewer: Who answered.
-        decided_at: When, in UTC with milliseconds.
+        reviewer: The name of the person.
+        decided_at: The time of the answer, in UTC with milliseconds.
         version: 1 for the first answer on an event, one more for each correction.
         note: The person's own words.
-        supersedes: The id of the answer that this one replaces; None for version 1.
-        blind: The decision was hidden from the person.
+        supersedes: The id of the answer that this answer replaces; None for version 1.
+        blind: True if the decision was hidden from the person.
         asked_by: The door by which the event came before the person.
         before: The rest of the decision.
     """
@@ -132,34 +132,34 @@ ANSWER_FIELDS = frozenset({*Answer.__struct_fields__, HIDDEN})
 BEFORE_FIELDS = frozenset(Before.__struct_fields__)
 # The fields that a decision and the `before` of an answer have in common.
 _KEPT = tuple(name for name in Before.__struct_fields__ if name in ModelDecision.__struct_fields__)
-# Of these, what a person's decision says of the model as it stood.
+# Among these, the fields in which a person's decision repeats the model's decision.
 _OF_THE_MODEL = tuple(name for name in _KEPT if name not in ASKED_FIELDS | {"confidence", "decider", "tagged_at"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredEvent:
-    """An answer with its event; `event.record` is the record of `reviewed`."""
+    """An answer with its event. `event.record` is the record of `reviewed`."""
 
     event: ContentEvent
     answer: Answer
 
     @property
     def shown(self) -> DecidedEvent:
-        """The decision that the person looked at, as the answer carries it; its door is that of the event."""
+        """The decision that the person saw, as the answer carries it. Its door is the event's door."""
         decision = self.answer.before.decision(self.answer.model_tag, self.answer.prediction_id)
         return DecidedEvent(event=self.event, decision=decision, door=self.answer.before.destination)
 
 
 SIGNATURE_HEADER = "x-tagstream-signature"
 _FORM = b"sha256="
-# These bytes begin nothing else that may ever be signed with these keys.
+# No other message that is signed with these keys may ever begin with these bytes.
 _PURPOSE = b"tagstream answer 1\n"
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerKeys:
     """
-    The keys of answers: the first signs, and each of them is accepted, so that keys can be changed one process after the other.
+    The keys of answers. The first key signs, and each key is accepted, so that keys can be changed one process after the other.
 
     Without a key nothing is signed, and every record is accepted.
 
@@ -173,22 +173,22 @@ class AnswerKeys:
     keys: tuple[bytes, ...] = field(default=(), repr=False)
 
     def signed(self, record: Record) -> Record:
-        """The record with its signature; without a key, the record without any."""
+        """The record with a signature; without a key, the record without a signature."""
         kept = unsigned(record.headers)
         own = ((SIGNATURE_HEADER, _signature(self.keys[0], record)),) if self.keys else ()
         return msgspec.structs.replace(record, headers=(*kept, *own))
 
     def accept(self, record: Record) -> bool:
-        """Whether its signature is by one of the keys, or there is no key."""
+        """True if one of the keys has signed the record, or if there is no key."""
         given = _given(record)
         return not self.keys or any(hmac.compare_digest(given, _signature(key, record)) for key in self.keys)
 
     def check(self, record: Record) -> None:
         """
-        Is it signed?
+        Require a signature by one of the keys.
 
         Raises:
-            Refused: It is not, by any of the keys.
+            Refused: None of the keys has signed the record.
         """
         if not self.accept(record):
             why = "the signature is by no key that is accepted here" if _given(record) else "the record has no signature"
@@ -200,12 +200,12 @@ UNSIGNED = AnswerKeys()
 
 def read_answer(record: Record, limits: Limits = DEFAULT_LIMITS, keys: AnswerKeys = UNSIGNED) -> AnsweredEvent | Refusal:
     """
-    Read one record of `reviewed`. For any bytes it returns one of the two, and it never raises.
+    Read one record of `reviewed`. Returns an answer or a refusal for any bytes, and never raises.
 
     Args:
         record: The record.
         limits: Bounds on its size.
-        keys: The signature must be by one of them, before anything else is read; without a key none is asked for.
+        keys: The keys of which one must have signed the record, which is checked first; without a key no signature is required.
     """
     try:
         keys.check(record)
@@ -222,11 +222,11 @@ def read_answer(record: Record, limits: Limits = DEFAULT_LIMITS, keys: AnswerKey
 
 def write_answer(fields: Fields, answer: Answer) -> bytes:
     """
-    The value of a record of `reviewed`; its key is that of the decision's record.
+    The value of a record of `reviewed`. The record's key is the key of the decision's record.
 
     Args:
-        fields: The event's own, as `PublishedDecision.event.fields` has them.
-        answer: About this event.
+        fields: The event's own fields, such as `PublishedDecision.event.fields`.
+        answer: The answer about this event.
 
     Raises:
         UnwritableError: `read_answer` would refuse this answer; the message says why.
@@ -242,12 +242,12 @@ def write_answer(fields: Fields, answer: Answer) -> bytes:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
     """
-    The words and the circumstances of an answer: all of it that does not follow from the decision.
+    The part of an answer that does not follow from the decision: the words and the circumstances.
 
     Attributes:
         tag: A label of the decision, or `off_subject`.
         reviewer: The name of the person.
-        blind: The decision was hidden.
+        blind: True if the decision was hidden from the person.
         asked_by: The door by which the event came before the person.
         note: The person's own words.
     """
@@ -261,13 +261,13 @@ class Said:
 
 def answer_to(shown: DecidedEvent, said: Said, *, now_ms: int, previous: Answer | None = None) -> Answer:
     """
-    The answer of a person who was shown this decision. One on a reviewer's decision is a correction: it is given on the model's.
+    The answer of a person who saw this decision. A correction of another person's answer, too, refers to the model's decision.
 
     Args:
         shown: The event, and the decision of the model or of the rules.
-        said: By the person.
+        said: The person's words.
         now_ms: Unix milliseconds.
-        previous: The answer that holds for this event so far, which this one replaces.
+        previous: The answer that holds for this event so far, and that the new answer replaces.
     """
     return Answer(
         event_id=shown.event.id,
@@ -289,22 +289,23 @@ def before_of(decision: ModelDecision) -> Before:
 
 def answer_id(answer: Answer) -> str:
     """
-    The id of an answer: the same for every copy of it, another one for every other answer.
+    The id of an answer: every copy of the answer has the same id, and every other answer has another id.
 
-    It is the `prediction_id` of the decision on `tagged`, and what a correction `supersedes`.
+    It is the `prediction_id` of the decision on `tagged`, and the `supersedes` of a correction.
     """
     said = (answer.event_id, answer.prediction_id, answer.tag, answer.reviewer, answer.decided_at, answer.version, answer.note)
     return str(uuid.uuid5(ANSWER_NAMESPACE, msgspec.json.encode(said).decode()))
 
 
 def order(answer: Answer) -> Order:
-    """The place of an answer among the decisions on its event (`PublishedDecision.standing`): the greatest holds, in whatever order they arrive."""
+    """The place of an answer among the decisions on its event (`PublishedDecision.standing`): the greatest holds, in any order of arrival."""
     return order_of_person(answer.version, answer.decided_at, answer_id(answer))
 
 
 def next_version(version: int) -> int:
     """
-    That of a correction of an answer with this version. At the highest the time decides, so that every answer can be corrected.
+    The version of a correction of an answer with this version. The highest version repeats, and the time then decides, so that every answer
+    can be corrected.
 
     >>> next_version(1), next_version(MOST_ANSWERS) == MOST_ANSWERS
     (2, True)
@@ -314,9 +315,9 @@ def next_version(version: int) -> int:
 
 def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, bytes, Headers, ReviewerDecision]:
     """
-    Key, value and headers of the record on `tagged`, and the decision in it; all but `tagged_at` depends on the record of `reviewed`.
+    Key, value and headers of the record on `tagged`, and its decision. Everything but `tagged_at` follows from the record of `reviewed`.
 
-    Neither the reviewer's name nor the note is in it.
+    The record has neither the reviewer's name nor the note.
 
     Args:
         answered: The answer and its event.
@@ -335,7 +336,7 @@ def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, byt
         tagged_at=timestamp(now_ms),
         **{name: getattr(before, name) for name in _OF_THE_MODEL},
     )
-    # Where the bundle gives `tags`, a producer's field of this name would be taken for them.
+    # If the bundle gives `tags`, a producer's field of this name would be taken for the bundle's.
     ours = DECISION_FIELDS | REVIEWER_FIELDS | ({OPTIONAL_FIELD} if before.tags else set())
     kept = msgspec.json.encode(without_collisions(event.fields, ours))
     value = kept[:-1] + b"," + msgspec.json.encode(decision)[1:]
@@ -346,15 +347,15 @@ def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, byt
 
 def _check(answer: Answer, event: ContentEvent) -> None:
     """
-    The rules that types cannot say.
+    Check the rules that types cannot express.
 
     Raises:
-        Refused: One is broken.
+        Refused: A rule is broken.
     """
     before, record = answer.before, event.record
     check_moments(Reason.INVALID_ANSWER, decided_at=answer.decided_at, tagged_at=before.tagged_at)
     check_version(answer.version, Reason.INVALID_ANSWER)
-    # Of several answers with one version the last by this time holds, so one from the future could not be corrected.
+    # Among answers with one version the latest `decided_at` holds, so an answer from the future could not be corrected.
     if record.timestamp_ms and milliseconds(answer.decided_at) > record.timestamp_ms + AHEAD_MS:
         raise invalid(Reason.INVALID_ANSWER, "decided_at is later than the record by more than an hour")
     if answer.event_id != event.id:
@@ -375,17 +376,17 @@ def _check(answer: Answer, event: ContentEvent) -> None:
 
 
 def unsigned(headers: Headers) -> Headers:
-    """The headers but for a signature."""
+    """The headers without signatures."""
     return tuple((name, content) for name, content in headers if name != SIGNATURE_HEADER)
 
 
 def _given(record: Record) -> bytes:
-    """The signature that the record has; empty without one. The last header counts: before it may stand those of an event."""
+    """The record's signature; empty if it has none. The last signature header counts: earlier ones may come from the event."""
     return next((content or b"" for name, content in reversed(record.headers) if name == SIGNATURE_HEADER), b"")
 
 
 def _signature(key: bytes, record: Record) -> bytes:
-    # With its length before it, so that no byte can move between key and value.
+    # The key comes with its length, so that no byte can move between key and value.
     place = b"-" if record.key is None else b"%d:%b" % (len(record.key), record.key)
     made = hmac.new(key, _PURPOSE + place + b"\n", hashlib.sha256)
     made.update(record.value or b"")

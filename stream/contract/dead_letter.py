@@ -1,8 +1,8 @@
 """The format of a dead letter: written, read back, and sent again by a replay. Pure.
 
-A dead letter is the producer's record, then headers of ours. A producer may send headers of the same names, so ours are the block that
-begins with the last `__streams.errors.exception`; all before it is the producer's. The names are those of Kafka Streams (KIP-1034) where
-it has one.
+A dead letter is the producer's record with headers of ours at the end. A producer may send headers of the same names, so our block begins
+with the last `__streams.errors.exception`; all headers before it are the producer's. The names are Kafka Streams' names (KIP-1034) where
+Kafka Streams has one.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from tagstream.stream.contract.event import (
 from tagstream.stream.contract.refusal import Refusal
 
 FIRST_OF_OURS = "__streams.errors.exception"
-# Beside a header whose name had to be escaped: the name as it was.
+# The original name of a header whose name had to be escaped.
 ESCAPED_NAME = "x-dlq-header-name"
 REPLAY_COUNT = "x-dlq-replay-count"
 REPLAYED_FROM = "x-dlq-replayed-from"
@@ -36,7 +36,7 @@ MAX_KEPT_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Place:
-    """Where a record lies in its topic; written `partition/offset`."""
+    """A record's place in its topic; written `partition/offset`."""
 
     partition: int
     offset: int
@@ -52,21 +52,21 @@ class DeadLetter:
 
     Attributes:
         topic: The dead letters' topic.
-        place: Where it lies there.
-        timestamp_ms: When it was written there, Unix milliseconds.
-        key: The original key; None where there was none.
-        value: The original bytes; None for a tombstone, and where `dropped` names them.
+        place: The dead letter's place in that topic.
+        timestamp_ms: When the dead letter was written, Unix milliseconds.
+        key: The original key; None if the event had no key.
+        value: The original bytes; None for a tombstone, or if `dropped` names the value.
         headers: The original headers.
-        origin_topic: Where the event was read.
-        origin: Its place there; None if the headers do not say.
-        code: Why, from a closed list.
-        stage: Where in the worker, from a closed list.
+        origin_topic: The topic on which the event was read.
+        origin: The event's place in that topic; None if the headers do not have it.
+        code: The reason, from a closed list.
+        stage: The step of the worker at which the event failed, from a closed list.
         message: The fault, without any text of the event.
-        attempts: How often the event was tried.
-        replays: How often it was replayed before it came here.
-        dropped: Which of `value`, `key`, `headers` were too large to be kept.
-        sha256: Of the original value, if that was dropped.
-        length: Its bytes.
+        attempts: The number of attempts to decide the event.
+        replays: The number of replays before this dead letter.
+        dropped: The parts (`value`, `key`, `headers`) that were too large to be kept.
+        sha256: The SHA-256 of the original value, if the value was dropped.
+        length: The original value's length in bytes, if the value was dropped.
     """
 
     topic: str
@@ -89,12 +89,12 @@ class DeadLetter:
 
     @property
     def identity(self) -> str:
-        """Names it for good: in a topic that was deleted and created again, the record at this place has another time."""
+        """A lasting name. It has the record's time, since a topic that was deleted and created again reuses places."""
         return f"{self.topic}/{self.place}@{self.timestamp_ms}"
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the original value."""
+        """The size of the original value in bytes."""
         return len(self.value or b"") if self.length is None else self.length
 
 
@@ -136,7 +136,7 @@ def read(record: Record) -> DeadLetter | None:
 
 
 def _dropped(headers: Headers, ours: Mapping[str, str]) -> tuple[str, ...]:
-    """The parts that are not as the producer sent them: too large for the topic, cut while they were read, or a header name not in UTF-8."""
+    """The parts that differ from the producer's: too large for the topic, cut while they were read, or a header name not in UTF-8."""
     parts = {part for part in ours.get("x-dlq-dropped", "").split(",") if part}
     names = {name for name, _ in headers}
     parts |= {"value"} if names & {CUT_HEADERS[0], UNREADABLE_HEADERS[0]} else set()
@@ -155,12 +155,12 @@ def _number(text: str | None) -> int | None:
 
 def write(record: Record, refusal: Refusal, limits: Limits) -> tuple[bytes | None, bytes | None, Headers]:
     """
-    Key, value and headers of the dead letter; without the value where the topic would refuse it for its size.
+    Key, value and headers of the dead letter. The value is left out if the topic would refuse the record for its size.
 
     Args:
-        record: The record, of any topic that a worker reads.
-        refusal: The reason why it has no decision.
-        limits: The largest dead letter that the topic takes.
+        record: A record of any topic that a worker reads.
+        refusal: Why the record has no decision.
+        limits: Have the largest dead letter that the topic accepts.
     """
     where: list[tuple[str, str]] = [
         (FIRST_OF_OURS, f"tagstream.{refusal.reason.name}"),
@@ -184,7 +184,7 @@ def write(record: Record, refusal: Refusal, limits: Limits) -> tuple[bytes | Non
 
 
 def _is_affordable(record: Record, whole: int) -> bool:
-    """Whether the budget of the record's batch, if it has one, allows a dead letter of so many bytes; a tiny one is always allowed."""
+    """True if the budget of the record's batch, if there is one, allows a dead letter of `whole` bytes. A tiny event is always allowed."""
     if record.budget is None or weight(record.key, record.value, record.headers) <= BATCH_BYTES + RECORD_BYTES + FIRST_BYTES:
         return True
     return record.budget.take(whole)
@@ -201,7 +201,7 @@ def _reference(record: Record, ours: Headers, most: int) -> tuple[bytes, None, H
     """
     A dead letter without its value: place, reason, SHA-256, length and first bytes of the value, and the names of the dropped parts.
 
-    Key and headers are kept if they have at most `most` bytes each.
+    The key is kept if it has at most `most` bytes, and so are the headers.
     """
     value, key = record.value or b"", record.key or b""
     small_key = len(key) <= most
@@ -221,7 +221,7 @@ def _reference(record: Record, ours: Headers, most: int) -> tuple[bytes, None, H
 
 def _writable(headers: Headers) -> Headers:
     r"""
-    Headers that any client can send and read: a name that is not UTF-8 is escaped, and its bytes go into a second header.
+    Headers that any client can send and read. A name that is not UTF-8 is escaped, and its bytes go into a second header.
 
     >>> _writable((("a", b"1"), ("b\udcff", b"2")))
     (('a', b'1'), ('b\\xff', b'2'), ('x-dlq-header-name', b'b\xff'))
@@ -238,7 +238,7 @@ def _writable(headers: Headers) -> Headers:
 
 def replay_count(headers: Headers) -> int:
     """
-    The number of replays in these headers. The last such header counts; a value that is not a small number counts as 0.
+    The number of replays in these headers. The last header of replays counts. A value that is not a small number counts as 0.
 
     >>> replay_count((("x-dlq-replay-count", b"2"), ("x-dlq-replay-count", b"3"))), replay_count(())
     (3, 0)
@@ -251,7 +251,8 @@ def replayed(letter: DeadLetter, target: str) -> Record:
     """
     The record that a replay sends: the original key, bytes and headers, then the number of replays and the place of the dead letter.
 
-    Headers of earlier replays are kept; the last one counts. A record that goes back to its own topic goes to its own partition, where the other events of its key are.
+    Headers of earlier replays are kept; the last header counts. A record that goes back to its own topic goes to its own partition, where the
+    other events of its key are.
     """
     marks: Headers = (
         (REPLAY_COUNT, str(letter.replays + 1).encode()),

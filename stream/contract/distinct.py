@@ -1,8 +1,8 @@
 """Deduplication for consumers of `tagged`, `review` and `content.dlq`: each outcome once, though delivery is at least once.
 
-A redelivered event repeats its outcome, all but `tagged_at`. `Distinct` keeps the first, counts the others and refuses a conflict.
-A person's decision comes after the model's and replaces it; of several, the one that holds is decided by version, not by arrival.
-It knows no broker. docs/consumers.md has the guarantees.
+A redelivered event repeats its outcome, all but `tagged_at`. `Distinct` keeps the first outcome, counts the repetitions and refuses a
+conflict. A person's decision comes after the model's decision and replaces it. Among several decisions of people the version decides which
+one holds, not the order of arrival. This module uses no broker. docs/consumers.md has the guarantees.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ from tagstream.stream.contract.published import Order, order_of_person
 REMEMBER = 100_000
 _CLOCK = "tagged_at"
 _ID = "prediction_id"
-# A record with these fields is an answer of `reviewed`. The `prediction_id` in it is of the decision that the person looked at.
+# A record with these fields is an answer on `reviewed`. Its `prediction_id` is the id of the decision that the person saw.
 _ANSWERED = {"reviewer", "asked_by", "before"}
 
 
 class ConflictError(Exception):
-    """Two outcomes of one id differ in more than the time: the message says where both lie."""
+    """Two outcomes with one id differ in more than the time: the message has the places of both."""
 
     exit_code = 4
 
@@ -36,10 +36,10 @@ class _Outcome(NamedTuple):
     The parts of a record that are compared.
 
     Attributes:
-        identity: The digest of its id; empty if the record is not an outcome.
-        content: The digest of all that a repetition must repeat.
-        event: The digest of the event's id, where the record has one.
-        order: Of a person's decision, and of a model's after the first change of the model; None for the others.
+        identity: The digest of the outcome's id; empty if the record is not an outcome.
+        content: The digest of everything that a repetition must repeat.
+        event: The digest of the event's id, if the record has it.
+        order: The order of a person's decision, or of a model's decision after the first change of the model; None for other records.
     """
 
     identity: bytes
@@ -55,21 +55,21 @@ class Distinct:
     Memory is bounded: for each of the last `remember` outcomes it keeps two digests and a place, about 300 bytes. A repetition is
     recognised if fewer than `remember` other outcomes lie between the two. `remember` must cover the outcomes that other workers
     publish until the partitions of a dead worker have moved. An event that its producer sends again after days may pass as new.
-    Likewise it keeps the order of the last `remember` decisions of persons, and of models after the first change of the model. A
-    decision on `review` stands above those on `tagged` and the other way about; so take one `Distinct` for the topics of one stream.
+    It also keeps the order of the last `remember` decisions of people, and of models after the first change of the model. A decision on
+    `review` may supersede a decision on `tagged`, and the other way about, so use one `Distinct` for all topics of one stream.
 
     Attributes:
-        first: Outcomes that were seen for the first time and are not superseded.
-        duplicates: Repetitions, dropped.
-        superseded: Decisions that came after one which stands above them, dropped: an older version of a person's decision after a
-            newer one, a model's after a person's on the same event, or one of an earlier epoch.
-        conflicts: Outcomes that differ from the first one of their id.
-        unidentified: Records that tagstream did not write; they are let through.
+        first: The number of outcomes that were seen for the first time and are not superseded.
+        duplicates: The number of repetitions, which are dropped.
+        superseded: The number of decisions, which are dropped, that came after a decision that stands above them: a person's older version
+            after a newer version, a model's decision after a person's, or a decision of an earlier epoch.
+        conflicts: The number of outcomes that differ from the first outcome of their id.
+        unidentified: The number of records that tagstream did not write, which are let through.
     """
 
     def __init__(self, *, remember: int = REMEMBER) -> None:
         """
-        Know nothing yet.
+        Remember at most `remember` outcomes.
 
         Raises:
             ValueError: `remember` is less than one.
@@ -84,11 +84,11 @@ class Distinct:
 
     def admit(self, record: Record) -> bool:
         """
-        Is this the first of its kind, and does nothing that came before stand above it?
+        True if the outcome is seen for the first time, and no earlier decision stands above it.
 
         Raises:
-            ConflictError: There was another outcome of the same id. It is counted and the first one stays known, so a caller may
-                catch the error and go on with the next record.
+            ConflictError: An earlier outcome with the same id differs. The conflict is counted and the first outcome stays known, so a
+                caller may catch the error and go on with the next record.
         """
         found = _outcome(record)
         if not found.identity:
@@ -113,7 +113,7 @@ class Distinct:
         return False
 
     def _is_news(self, found: _Outcome) -> bool:
-        """Whether no decision on the same event that was noted stands above this one; one that has an order is noted."""
+        """True if no noted decision on the same event stands above this decision. A decision that has an order is noted."""
         above = self._holds.get(found.event)
         if above is not None and (found.order is None or found.order < above):
             self.superseded += 1
@@ -129,7 +129,7 @@ class Distinct:
 
 def distinct(records: Iterable[Record], *, remember: int = REMEMBER) -> Iterator[Record]:
     """
-    The first of each outcome, in order; see `Distinct`, which can go on after a conflict.
+    Each outcome once, in order. Use `Distinct` to go on after a conflict.
 
     Raises:
         ConflictError: Two outcomes of one id differ; the iterator ends there.
@@ -153,8 +153,7 @@ def _outcome(record: Record) -> _Outcome:
         return _Outcome(b"", b"")
     name, above = bytes(fields[_ID]), _order_of(record, fields)
     said = read_answer(record) if fields.keys() >= _ANSWERED else None
-    # What a decision stands above: the others of its event on `tagged` and `review`, wherever it came itself. Copies on `audit` and answers
-    # on `reviewed` are no further decisions.
+    # Decisions on `tagged` and `review` supersede each other. Copies on `audit` and answers on `reviewed` are not further decisions.
     among = b"copied" if "inclusion_probability" in fields and "reasons" not in fields else b"decided"
     if isinstance(said, AnsweredEvent):
         name, above, among = answer_id(said.answer).encode(), order(said.answer), b"answered"
@@ -179,7 +178,7 @@ class _ByModel(msgspec.Struct):
 
 
 def _order_of(record: Record, fields: dict[str, msgspec.Raw]) -> Order | None:
-    """The order of a person's decision on `tagged`, and of a model's that names its epoch; None for every other record."""
+    """The order of a person's decision on `tagged`, or of a model's decision that names its epoch; None for every other record."""
     value = record.value or b""
     try:
         if bytes(fields.get("decider", b"")) == b'"reviewer"':
@@ -187,7 +186,7 @@ def _order_of(record: Record, fields: dict[str, msgspec.Raw]) -> Order | None:
             return order_of_person(by_person.version, by_person.decided_at, by_person.prediction_id)
         if b'"epoch"' in bytes(fields.get("model", b"")):
             epoch = msgspec.json.decode(value, type=_ByModel).model.epoch_number
-            # Of one epoch an event has one decision, so neither time nor id decides.
+            # An event has one decision in an epoch, so neither time nor id is needed.
             return (0, epoch, "", "") if epoch else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
@@ -196,13 +195,13 @@ def _order_of(record: Record, fields: dict[str, msgspec.Raw]) -> Order | None:
 
 def _event_of(letter: DeadLetter) -> list[bytes | None]:
     """
-    A dead letter's account of its event, in the same words whether it is whole, cut or a reference.
+    The event of a dead letter, in the same form if the dead letter is whole, cut or a reference.
 
-    The dead letters of one compressed batch share a budget. Which of them are whole may differ from one delivery to the next.
+    The dead letters of one compressed batch share a budget, so a dead letter may be whole at one delivery and a reference at the next.
     """
     cut = next((content for name, content in letter.headers if name == CUT_HEADERS[1]), None)
     value = letter.sha256.encode() if letter.sha256 is not None else _sha256(letter.value)
-    # A long key is not kept in every form.
+    # Not every form of a dead letter keeps a long key.
     return [letter.key if len(letter.key or b"") <= FIRST_BYTES and "key" not in letter.dropped else None, cut or value]
 
 
@@ -220,6 +219,6 @@ def _fields(value: bytes | None) -> dict[str, msgspec.Raw]:
 def _digest(parts: Iterable[bytes | None]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        # With its length, so that the same bytes split elsewhere give another digest.
+        # Each part comes with its length, so that the same bytes split elsewhere give another digest.
         digest.update(b"-" if part is None else b"%d:" % len(part) + part)
     return digest.digest()

@@ -1,13 +1,13 @@
 """An event as it comes: the record that a producer wrote, strict JSON, CloudEvents, and `decode`, the input contract.
 
-`decode` reads a record of the topic `content` and returns a `ContentEvent` or a `Refusal`, whatever its bytes. It never drops a field, and
-converts one value only: an integer `id` becomes a string. Each other field keeps the bytes that came, so that a number too large for a
-float is published as it arrived. No message contains text of the event.
+`decode` reads a record of the topic `content` and returns a `ContentEvent` or a `Refusal` for any bytes. It never drops a field, and converts
+only one value: an integer `id` becomes a string. Every other field keeps its bytes, so a number too large for a float is published as it
+arrived. No message contains text of the event.
 
 **Strict JSON**: UTF-8, no key twice in an object, no NaN, no U+0000, no half surrogate pair, bounded depth and length of numbers. A
 value is parsed twice. Python's parser sees every string, key and number and refuses; msgspec keeps the bytes of each field as they came.
 
-**Shape**: where the settings say that fields lie elsewhere, they are brought to their places before they are checked (`located`).
+**Shape**: if the settings say that fields lie elsewhere, `located` moves the fields to their places before they are checked.
 
 **CloudEvents 1.0**: in structured mode the envelope is the value, in binary mode it is in `ce_*` headers.
 """
@@ -34,21 +34,21 @@ Fields = dict[str, msgspec.Raw]
 
 STRUCTURED_CONTENT_TYPE = b"application/cloudevents+json"
 CLOUDEVENT_PREFIX = "ce_"
-# The first byte of a value that a serialiser of a Schema Registry wrote. A frame is taken off before (stream/registry), if one is set.
+# The first byte of a value from a Schema Registry's serialiser. If a registry is set, `stream/registry` removes the frame before decoding.
 FIRST_OF_FRAME = 0
-# Far more than the times by which an envelope that is copied into fields can grow; most events need no exact sum.
+# A factor far above the growth of an envelope that is copied into fields: below it, an event needs no exact sum.
 MOST_GROWTH = 32
 # The most bytes of dead letters for each byte that the batch took on `content`. References come on top, about half a kilobyte each.
 FACTOR = 3
-# A dead letter that cannot be kept whole keeps this much of its value; an event with no more bytes is always whole.
+# The bytes of its value that a dead letter keeps if it cannot be kept whole. An event of this size or less is always kept whole.
 FIRST_BYTES = 256
 
 
 class Budget:
     """
-    Bytes that are left for the dead letters of one batch; several threads may share it.
+    The bytes that are left for the dead letters of one batch. Several threads may share a budget.
 
-    The broker bounds the compressed size of a batch alone: 1 MB may hold 1 GB of events. Kept whole, as many bytes of dead letters
+    The broker bounds only the compressed size of a batch: 1 MB may hold 1 GB of events. If all dead letters were kept whole, as many bytes
     would be written. A dead letter beyond the budget is kept as a reference: place, SHA-256, length, first bytes and reason.
 
     >>> budget = Budget(100)
@@ -57,12 +57,12 @@ class Budget:
     """
 
     def __init__(self, batch_bytes: int) -> None:
-        """`batch_bytes`: what the batch took on `content`."""
+        """`batch_bytes` is the size of the batch on `content`."""
         self._left = batch_bytes * FACTOR
         self._lock = threading.Lock()
 
     def take(self, count: int) -> bool:
-        """Take so many bytes; False, and nothing is taken, if fewer are left."""
+        """Take `count` bytes. Returns False, and takes nothing, if fewer bytes are left."""
         with self._lock:
             if count > self._left:
                 return False
@@ -72,13 +72,13 @@ class Budget:
 
 Headers = tuple[tuple[str, bytes], ...]
 
-# Headers of a record that did not fit into the worker's memory and was cut: its size in bytes, and the SHA-256 of its whole value.
+# Headers of a record that was cut because of its size: the size in bytes, and the SHA-256 of the whole value.
 CUT_HEADERS = ("x-dlq-original-bytes", "x-dlq-original-sha256")
-# Headers of a record that could not be read from its batch: why, the offsets of such records, and the SHA-256 of the batch.
+# Headers of a record that could not be read from its batch: the reason, the offsets of such records, and the SHA-256 of the batch.
 UNREADABLE_HEADERS = ("x-dlq-unreadable", "x-dlq-unreadable-offsets", "x-dlq-batch-sha256")
-# The most that Kafka adds to a batch of one record, to the record, and to each of its headers (KIP-98, varints at their longest).
+# The most bytes that Kafka adds to a batch of one record, to the record, and to each of its headers (KIP-98, varints at their longest).
 BATCH_BYTES, RECORD_BYTES, HEADER_BYTES = 61, 36, 10
-# The memory of a record beside its bytes, from the poll to its acknowledgement, and that of each of its headers: objects of CPython.
+# The memory of a record, and of each of its headers, beside their bytes, from the poll to the acknowledgement: objects of CPython.
 RECORD_MEMORY_BYTES, HEADER_MEMORY_BYTES = 1024, 128
 
 
@@ -88,14 +88,14 @@ class Record(Hiding, frozen=True, kw_only=True):
     A record as its bytes came, or as they are to be sent.
 
     Attributes:
-        key: The producer's key; None where there is none.
+        key: The producer's key; None if there is no key.
         value: The bytes of the event; None is a tombstone.
         headers: Name and bytes of each header, in order; a name may come more than once.
-        topic: Where the record was read, or where it goes; empty for a row of a file or a request.
-        partition: The partition of that topic; -1 where the record has no place in a topic, or has none yet.
-        offset: The offset in that partition; -1 likewise.
-        timestamp_ms: The record's own time in Unix milliseconds; 0 where it has none.
-        budget: Bounds the dead letters of the record's batch; None where nothing has to be bounded.
+        topic: The topic on which the record was read, or to which it goes; empty for a row of a file or a request.
+        partition: The partition of that topic; -1 if the record has no place in a topic, or no place yet.
+        offset: The offset in that partition; -1 if the record has no place in a topic, or no place yet.
+        timestamp_ms: The record's own time in Unix milliseconds; 0 if it has no time.
+        budget: Bounds the dead letters of the record's batch; None if no bound is needed.
     """
 
     hidden = frozenset({"key", "value", "headers", "budget"})
@@ -112,11 +112,11 @@ class Record(Hiding, frozen=True, kw_only=True):
 
 def weight(key: bytes | None, value: bytes | None, headers: Headers) -> int:
     """
-    The most bytes that one record takes in a batch of its own, uncompressed. A topic's `max.message.bytes` is compared with this size.
+    The most bytes that one record takes in a batch of its own, uncompressed. Compare a topic's `max.message.bytes` with this size.
 
     Args:
-        key: Its bytes; None counts as none.
-        value: Its bytes; None counts as none.
+        key: The key's bytes; None counts as no bytes.
+        value: The value's bytes; None counts as no bytes.
         headers: Names and bytes.
 
     Returns:
@@ -131,11 +131,11 @@ def weight(key: bytes | None, value: bytes | None, headers: Headers) -> int:
 
 def memory_bytes(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None) -> int:
     """
-    About the memory that one record takes; one without key and value takes memory too.
+    The approximate memory of one record in bytes. A record without key and value takes memory, too.
 
     Args:
-        key: Its bytes; None counts as none.
-        value: Its bytes; None counts as none.
+        key: The key's bytes; None counts as no bytes.
+        value: The value's bytes; None counts as no bytes.
         headers: Names and bytes.
 
     >>> memory_bytes(None, b"four", [("h", b"1")]), memory_bytes(None, None, None)
@@ -148,7 +148,7 @@ def memory_bytes(key: bytes | None, value: bytes | None, headers: Iterable[tuple
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """
-    What a value must be to be read as an event: bounds, and where its fields are.
+    The bounds on a value that is read as an event, and the places of its fields.
 
     `max_bytes` leaves room for the decision below Kafka's default of one megabyte a record.
     """
@@ -163,11 +163,11 @@ class Limits:
     max_outcome_bytes: int = 1_048_588
     max_dead_letter_bytes: int = 2 * 1024 * 1024
     shape: Shape = field(default=PLAIN, repr=False)
-    # By topic, where several topics of events are read; each event then has a source.
+    # The shape by topic, if several topics of events are read. Each event then has a source.
     shapes: Mapping[str, Shape] = field(default_factory=dict, repr=False)
 
     def shape_of(self, topic: str) -> Shape:
-        """Where an event of this topic has its fields; a row of a file has no topic."""
+        """The shape of an event of this topic. The topic of a row of a file is empty."""
         return self.shapes.get(topic, self.shape) if self.shapes else self.shape
 
 
@@ -179,11 +179,11 @@ class ContentEvent(Hiding, frozen=True, kw_only=True):
     A valid event.
 
     Attributes:
-        record: Where it came from; its key and headers are published with the outcome.
-        id: The producer's id, else one made from the record's bytes.
-        title: Not blank.
-        description: None where the event has none.
-        source: The event's own, else that of its CloudEvents envelope.
+        record: The record of the event. Its key and headers are published with the outcome.
+        id: The producer's id, or an id made from the record's bytes.
+        title: The title, not blank.
+        description: The description; None if the event has none.
+        source: The event's own source, or the source of its CloudEvents envelope.
         fields: Every field of the input by name, each as its own JSON bytes; `id` is always there.
     """
 
@@ -199,7 +199,7 @@ class ContentEvent(Hiding, frozen=True, kw_only=True):
 
 def decode(record: Record, limits: Limits = DEFAULT_LIMITS) -> ContentEvent | Refusal:
     """
-    Read one record. For any bytes it returns one of the two, and it never raises.
+    Read one record. Returns an event or a refusal for any bytes, and never raises.
 
     >>> decode(Record(key=None, value=b'{"id": "a", "title": "Hi"}')).title
     'Hi'
@@ -224,13 +224,13 @@ def _decode(record: Record, limits: Limits) -> ContentEvent:
 
 def opened_value(record: Record, limits: Limits) -> tuple[dict[str, Any], Fields, dict[str, str] | None]:
     """
-    The object that a record holds, out of its CloudEvents envelope.
+    The object in a record, taken out of its CloudEvents envelope.
 
     Returns:
-        It as `checked_object` gives it, its fields as they came, and the attributes of the envelope; None where there is none.
+        The object of `checked_object`, its fields as they came, and the attributes of the envelope; None if there is no envelope.
 
     Raises:
-        Refused: It holds none.
+        Refused: The record holds no such object.
     """
     value = whole_value(record, limits.max_bytes)
     try:
@@ -247,7 +247,7 @@ def opened_value(record: Record, limits: Limits) -> tuple[dict[str, Any], Fields
 
 
 def _seen_framed(value: bytes, refusal: Refusal) -> Refused:
-    """The refusal of bytes that are no JSON; its message says so where they begin as in the frame of a Schema Registry."""
+    """The refusal of bytes that are not JSON. Its message names the Schema Registry if they begin like its frame."""
     hint = (
         "; the first byte is 0, as in the frame of a Schema Registry: see schema_registry.url"
         if value[0] == FIRST_OF_FRAME
@@ -261,7 +261,7 @@ def whole_value(record: Record, max_bytes: int) -> bytes:
     The value of a record.
 
     Raises:
-        Refused: There is none, it is empty or too large, or the record was not read whole.
+        Refused: The record has no value, the value is empty or too large, or the record was not read whole.
     """
     _check_headers(record.headers)
     value = record.value
@@ -276,10 +276,10 @@ def whole_value(record: Record, max_bytes: int) -> bytes:
 
 def _check_headers(headers: Headers) -> None:
     """
-    May the record be read? Its headers say so if the consumer could not keep it whole.
+    Check by its headers that the consumer has read the record whole.
 
     Raises:
-        Refused: It was cut or could not be read from its batch, or the name of a header is not UTF-8.
+        Refused: The record was cut, or could not be read from its batch, or the name of a header is not UTF-8.
     """
     for name, _ in headers:
         if name == UNREADABLE_HEADERS[0]:
@@ -291,7 +291,7 @@ def _check_headers(headers: Headers) -> None:
 
 
 def _is_text(name: str) -> bool:
-    """Can it be written as UTF-8? The consumer hands over bytes that are not UTF-8 as lone surrogates (`stream/kafka/batches/records.py`)."""
+    """True if the name is UTF-8. The consumer gives other bytes as lone surrogates (`stream/kafka/batches/records.py`)."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -300,10 +300,10 @@ def _is_text(name: str) -> bool:
 
 
 def _check_carried(event: ContentEvent, limits: Limits) -> None:
-    """Key, headers and a copied envelope are published too; the broker must not refuse the outcome for its size, or the worker stops."""
+    """Refuse an event whose key, headers and copied envelope are too large: they are published too, and the broker must accept the outcome."""
     record = event.record
     headers = sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
-    # All is a copy of value and headers, plus an id. A character of them may become an escape of six, and a name goes before each.
+    # The fields are copies of value and headers, plus an id. A character may become an escape of six characters, with a name before each.
     if MOST_GROWTH * (len(record.value or b"") + headers) + len(record.key or b"") + len(event.id) < limits.max_bytes:
         return
     kept = sum(len(name.encode()) + memoryview(value).nbytes for name, value in event.fields.items())
@@ -319,14 +319,14 @@ def validated(
     The event in an object that is strict JSON.
 
     Args:
-        record: Where it was read.
-        checked: The object as `checked_object` gives it.
-        fields: Its fields, as they came.
-        attributes: Of its CloudEvents envelope; None where there is none, as in every record that tagstream published.
-        limits: The longest id.
+        record: The record of the object.
+        checked: The object of `checked_object`.
+        fields: The object's fields, as they came.
+        attributes: The attributes of the CloudEvents envelope; None if there is no envelope, as in every record that tagstream published.
+        limits: Have the longest id.
 
     Raises:
-        Refused: It is no event of the contract.
+        Refused: The object is not an event of the contract.
     """
     title = checked.get("title")
     if title is None:
@@ -336,7 +336,7 @@ def validated(
     if not title.strip():
         raise invalid(Reason.MISSING_TITLE, "title is blank; the first text of fields.text that is not blank can be the title")
     if _is_integer(checked, fields, "id"):
-        # As a string, so that `6` and `"6"` are one event, and readers find one type.
+        # The id becomes a string, so that `6` and `"6"` are one event, and readers find one type.
         text = bytes(fields["id"]).decode()
         checked = {**checked, "id": "0" if text == "-0" else text}
         fields = {**fields, "id": encoded(checked["id"])}
@@ -357,18 +357,18 @@ def validated(
 
 def located(checked: Mapping[str, Any], fields: Fields, shape: Shape) -> tuple[dict[str, Any], Fields]:
     """
-    An event of this shape in the contract's own, for `validated`.
+    Bring an event of this shape into the contract's own shape, for `validated`.
 
-    Each field of the contract that the shape finds lies at the top, and every other member stays where it was. A member at the top that
-    has such a name and is another value is kept in the field `original`.
+    Each field of the contract that the shape finds is moved to the top, and every other member stays in its place. A different value at the
+    top under the name of such a field is kept in the field `original`.
 
     Args:
-        checked: The object as `checked_object` gives it.
-        fields: Its fields, as they came.
-        shape: Where the fields of the contract are.
+        checked: The object of `checked_object`.
+        fields: The object's fields, as they came.
+        shape: The places of the contract's fields.
 
     Raises:
-        Refused: There is no title, or a pointer finds a value of another type than the field's.
+        Refused: There is no title, or a pointer finds a value of a wrong type.
     """
     found: Fields = {}
     values: dict[str, Any] = {}
@@ -386,7 +386,7 @@ def located(checked: Mapping[str, Any], fields: Fields, shape: Shape) -> tuple[d
     elif "title" not in found:
         raise _no_title(checked, shape.title)
     moved = {name: fields[name] for name in NAMES if name in fields and found.get(name) is not fields[name]}
-    # A null where a field may be is no other value, nor is the text that was found.
+    # Neither a null nor the value that was found counts as a different value.
     moved = {name: raw for name, raw in moved.items() if name in found or checked[name] is not None}
     moved = {
         name: raw for name, raw in moved.items() if not (isinstance(checked[name], str) and checked[name] == values.get(name))
@@ -400,7 +400,7 @@ def located(checked: Mapping[str, Any], fields: Fields, shape: Shape) -> tuple[d
 
 
 def _joined(checked: Mapping[str, Any], shape: Shape) -> dict[str, str]:
-    """Title and, where there are several texts, description, of the texts that the shape finds."""
+    """The title from the first text that the shape finds, and the description from the other texts, if there are any."""
     texts = []
     for parts in shape.text:
         value = value_at(checked, parts)
@@ -424,14 +424,14 @@ def _not_a_string(value: object, place: Pointer, name: str) -> Refused:
 
 
 def _with_attributes(fields: Fields, optional: Mapping[str, str | None], attributes: Mapping[str, str]) -> Fields:
-    """Take `source` and `created_on` from the CloudEvents envelope where the data has none."""
+    """Take `source` and `created_on` from the CloudEvents envelope if the data lacks them."""
     own = {"source": attributes["source"], "created_on": attributes.get("time")}
     found = {name: encoded(value) for name, value in own.items() if value and optional[name] is None}
     return fields | found
 
 
 def _is_integer(checked: Mapping[str, Any], fields: Fields, name: str) -> bool:
-    # All numbers of `checked` are zero, so the field's own bytes are asked.
+    # All numbers of `checked` are zero, so the field's own bytes are checked.
     value = checked.get(name)
     return isinstance(value, int) and not isinstance(value, bool) and bytes(fields[name]).lstrip(b"-").isdigit()
 
@@ -445,7 +445,7 @@ def _optional_string(checked: Mapping[str, Any], name: str) -> str | None:
 
 
 def _event_id(record: Record, declared: str | None, limits: Limits) -> str:
-    """The producer's id; without one, a hash of the record's key and value, which is the same at every delivery."""
+    """The producer's id; if there is none, a hash of the record's key and value, which is the same at every delivery."""
     if declared is None:
         key = record.key or b""
         return "sha256-" + hashlib.sha256(b"%d:%b%b" % (len(key), key, record.value or b"")).hexdigest()[:32]
@@ -456,10 +456,10 @@ def _event_id(record: Record, declared: str | None, limits: Limits) -> str:
 
 def checked_object(value: bytes, limits: Limits) -> dict[str, Any]:
     """
-    The JSON object in `value`, with every number replaced by zero: for checks of shape and strings only.
+    The JSON object in `value`, with every number replaced by zero: only for checks of shape and strings.
 
     Raises:
-        Refused: It is not an object, not strict JSON, or beyond the limits.
+        Refused: The value is not an object, not strict JSON, or beyond the limits.
     """
     try:
         text = value.decode("utf-8")
@@ -560,12 +560,12 @@ def fields_of(value: bytes | msgspec.Raw) -> Fields:
     try:
         return msgspec.json.decode(value, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # The two parsers agree on everything that our tests and fuzzers have tried.
+        # In all our tests and fuzzing, the two parsers have agreed.
         raise undecodable(Reason.INVALID_JSON, "the JSON parsers disagree on this value") from None
 
 
 def encoded(value: object) -> msgspec.Raw:
-    """A value of ours as the bytes of a field."""
+    """One of our own values as the bytes of a field."""
     return msgspec.Raw(msgspec.json.encode(value))
 
 
@@ -582,7 +582,7 @@ def json_name(value: object) -> str:
 
 def binary_attributes(headers: Headers) -> dict[str, str] | None:
     """
-    The attributes of a CloudEvent in binary mode; None if the record is not one.
+    The attributes of a CloudEvent in binary mode; None if the record is not such an event.
 
     Raises:
         Refused: An attribute is missing, not UTF-8, or holds U+0000.
@@ -604,7 +604,7 @@ def binary_attributes(headers: Headers) -> dict[str, str] | None:
 
 
 def is_structured(headers: Headers, checked: Mapping[str, Any], shape: Shape = PLAIN) -> bool:
-    """Is the value an envelope? Its content type says so, or it has a `specversion` and nothing where a title is."""
+    """True if the value is an envelope: by its content type, or because it has a `specversion` and no title."""
     declared = any(
         name.lower() == "content-type" and value and value.startswith(STRUCTURED_CONTENT_TYPE) for name, value in headers
     )
@@ -617,18 +617,18 @@ def open_envelope(checked: Mapping[str, Any], fields: Fields, limits: Limits) ->
 
     Args:
         checked: The envelope, strictly parsed.
-        fields: The same fields as the bytes that came.
-        limits: Bounds on the data, where they come as base64.
+        fields: The envelope's fields, as they came.
+        limits: Bounds on data in base64.
 
     Returns:
         The attributes, the checked data, and the fields of the event.
 
     Raises:
-        Refused: An attribute is missing, or the data is no object that may be read.
+        Refused: An attribute is missing, or the data is not an object within the limits.
     """
     attributes = {name: value for name, value in checked.items() if isinstance(value, str) and name != "data_base64"}
     _check_attributes(attributes)
-    # From the bytes that came, since an extension attribute may be a number or a boolean.
+    # Copied from the bytes that came, since an extension attribute may be a number or a boolean.
     whole = {"cloudevent": encoded({name: value for name, value in fields.items() if name not in ("data", "data_base64")})}
     if "data_base64" in checked:
         decoded = _base64(checked["data_base64"])

@@ -36,11 +36,11 @@ PREDICTION_NAMESPACE = uuid.UUID("6d0f7c3e-5b0a-5d57-9c53-4a7c1c0f5a1e")
 _NAMESPACE_BYTES = PREDICTION_NAMESPACE.bytes
 
 
-# As a worker writes it, at most `contract.rollout.MAX_EPOCH`.
+# The form in which a worker writes an epoch, at most `contract.rollout.MAX_EPOCH`.
 _EPOCH = re.compile("[1-9][0-9]{0,9}")
 
 
-# A field of ours only where the bundle gives it; else a producer's field of this name passes through.
+# The field is ours only if the bundle gives it; otherwise a producer's field of this name passes through.
 OPTIONAL_FIELD = "tags"
 _ARMS: dict[str | None, Arm] = {arm.value: arm for arm in Arm}
 
@@ -49,11 +49,12 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     The bundle that decided, the rules, or the model of another program: name, version and SHA-256.
 
-    `arithmetic` is there only where the worker's processor computes otherwise than the machine that made the bundle: the digest
-    of its own logits of the golden texts. The same event may then get other figures here, so its decision has another id.
+    `arithmetic` is there only if the worker's processor computes otherwise than the machine that made the bundle: the digest of the worker's
+    own logits of the golden texts. The same event may then get other figures on this worker, so its decision has another id.
 
-    `epoch` and `arm` are there only once the model of the running stream was changed: the number of the epoch that the event belongs
-    to, and `champion`, `challenger`, or `fallback`: the champion, since the challenger raised, or may have ended a worker. The decision of a higher epoch holds.
+    `epoch` and `arm` are there only after the first change of the running stream's model. `epoch` is the number of the event's epoch. `arm` is
+    `champion`, `challenger`, or `fallback`: the champion decided because the challenger raised, or may have ended a worker. The decision of a
+    higher epoch holds.
     """
 
     name: str
@@ -65,23 +66,23 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def identity(self) -> str:
-        """The digest, and the arithmetic where it differs: two workers with the same one make the same decisions."""
+        """The digest, with the arithmetic if it differs. Two workers with the same identity make the same decisions."""
         return self.digest if self.arithmetic is None else f"{self.digest}+{self.arithmetic}"
 
     @property
     def in_epoch(self) -> str:
         """
-        The identity, and the epoch after the first change of the model: a `prediction_id` is made of this.
+        The identity, with the epoch after the first change of the model. A `prediction_id` is made of this text.
 
-        An event that its producer sends again after the model was changed back has a decision of its own id, or whoever keeps each id
-        once would stay with the one between.
+        If a producer sends an event again after a rollback to the first model, the new decision must have another id than the first decision.
+        Otherwise a consumer that keeps each id once would stay with the decision of the model in between.
         """
         return f"{self.identity}@{self.epoch_number}" if self.epoch_number else self.identity
 
     @property
     def epoch_number(self) -> int:
         """
-        The epoch as a number; 0 before the first change of the model, and for a text of another program.
+        The epoch as a number; 0 before the first change of the model, and for a text that another program wrote.
 
         >>> named = ModelRef(name="m", version="1", digest="0" * 64, epoch="12", arm="champion")
         >>> named.epoch_number, ModelRef(name="m", version="1", digest="0" * 64).epoch_number
@@ -92,21 +93,21 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    What the model, or the rules, decided: the fields that `tagged`, `review` and `audit` add to an event, in their order on the wire
+    A decision of the model or of the rules: the fields that `tagged`, `review` and `audit` add to an event, in their order on the wire
     (before `tagged_at`).
 
     Attributes:
         tag: The label with the highest probability.
-        tags: Every label that the text is about, `tag` among them; only where the bundle gives it.
+        tags: Every label that the text is about, `tag` included; only if the bundle gives it.
         confidence: The probability of `tag`.
-        probabilities: All labels of the model.
+        probabilities: The probability of each label of the model.
         prediction_id: Made of the event's id, the model and the contract's version; the same at every delivery.
         decider: The model, or the keyword rules.
         model: The bundle that decided, the rules, or the model of another program.
-        threshold: The confidence below which a person is asked about this tag; above 1 it means always.
-        truncated: The text has more than the model read.
+        threshold: The confidence below which a person is asked about this tag; above 1 a person is always asked.
+        truncated: True if the text is longer than the model reads.
         reasons: Why a person is asked; only on `review`.
-        inclusion_probability: On `review` and `audit`; None on `tagged`.
+        inclusion_probability: The probability that a person is asked about such an event; on `review` and `audit`, None on `tagged`.
         text_flags: The kinds of hidden characters in the text; only on `review`.
     """
 
@@ -126,21 +127,21 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ReviewerDecision(Decision, frozen=True, kw_only=True):
     """
-    What a person decided, as it is on `tagged`, in the order of the wire; it has neither `tags` nor reasons.
+    A person's decision on `tagged`, in the order of the wire; it has neither `tags` nor reasons.
 
     Attributes:
-        tag: The person's: a label, or `off_subject`.
+        tag: The person's tag: a label, or `off_subject`.
         confidence: The model's probability of that tag, 0 for `off_subject`.
-        probabilities: The model's, of all its labels.
+        probabilities: The model's probability of each of its labels.
         prediction_id: The id of the answer.
         decider: A person.
         model: The bundle, the rules, or the model of another program, that had decided before.
         threshold: The confidence below which a person was asked about the model's tag.
-        truncated: The model had read only the beginning of the text.
-        model_tag: What the model, or the rules, had said.
+        truncated: True if the model had read only the beginning of the text.
+        model_tag: The tag of the model, or of the rules.
         version: 1 for the first answer on an event, one more for each correction.
         decided_at: When the person decided.
-        supersedes: The `prediction_id` of the decision that this one replaces.
+        supersedes: The `prediction_id` of the decision that this decision replaces.
         tagged_at: The time of publication.
     """
 
@@ -153,7 +154,7 @@ class ReviewerDecision(Decision, frozen=True, kw_only=True):
 
 
 ASKED_FIELDS = frozenset({OPTIONAL_FIELD, "reasons", "inclusion_probability", "text_flags"})
-"""The fields of a decision that a person's never has."""
+"""The fields that a person's decision never has."""
 
 
 class Tagged(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,7 +166,7 @@ class Tagged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NeedsReview(msgspec.Struct, frozen=True, kw_only=True):
-    """A person is asked, since the decision carries no promise of being right; it has one reason or more. `signals` as in `Tagged`."""
+    """A person is asked, because the decision is not promised to be right; it has one reason or more. `signals` are for monitoring alone."""
 
     event: ContentEvent
     decision: Decision
@@ -178,27 +179,27 @@ Outcome = Tagged | NeedsReview | Refusal
 
 def prediction_id(event_id: str, model_in_epoch: str) -> str:
     """
-    The id of a decision: the same event under the same model and contract always has the same one.
+    The id of a decision. The same event under the same model and contract always has the same id.
 
     Args:
-        event_id: The event's.
-        model_in_epoch: `ModelRef.in_epoch`: the bundle's digest, on every processor that computes as the one that made the bundle, and
-            before the first change of the model.
+        event_id: The event's id.
+        model_in_epoch: `ModelRef.in_epoch`. Before the first change of the model this is the bundle's digest, on every processor that
+            computes like the machine that made the bundle.
 
     >>> prediction_id("a", "0" * 64) == prediction_id("a", "0" * 64)
     True
     """
-    # `str(uuid.uuid5(...))` written out, and a test compares the two: the library call takes a third of the time of a whole outcome.
+    # This is `str(uuid.uuid5(...))` written out, since the library call takes a third of the time of a whole outcome. A test compares the two.
     name = f"{CONTRACT_VERSION}:{model_in_epoch}:{event_id}".encode()
     digest = bytearray(hashlib.sha1(_NAMESPACE_BYTES + name, usedforsecurity=False).digest())
-    # RFC 4122: four bits say version 5, two say which variant; all others are the hash's.
+    # RFC 4122: four bits state version 5, two bits state the variant, and all other bits are the hash.
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest[:16].hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-# The names under which an outcome has a field of ours; a producer's field of such a name goes into `overridden`.
+# The names of our fields in an outcome. A producer's field of such a name goes into `overridden`.
 DECISION_FIELDS = frozenset({*Decision.__struct_fields__, "tagged_at", "overridden", "destination"}) - {OPTIONAL_FIELD}
 
 
@@ -208,12 +209,12 @@ class Publication(Hiding, frozen=True, kw_only=True):
 
     Attributes:
         destination: The topic, by its role.
-        key: Of the record to send.
-        value: Of the record to send.
-        headers: Of the record to send.
+        key: The key of the record to send.
+        value: The value of the record to send.
+        headers: The headers of the record to send.
         observation: The outcome's figures for metrics and drift detection.
-        outcome: The final outcome of an event or of an answer; a decision that is too large for its topic is a refusal here.
-        audit: The value of a copy for the topic `audit`, with this key and these headers; None where the decision was not drawn.
+        outcome: The final outcome of an event or of an answer. A decision that is too large for its topic is a refusal here.
+        audit: The value of a copy for the topic `audit`, with the same key and headers; None if the decision was not drawn.
     """
 
     hidden = frozenset({"key", "value", "headers", "audit"})
@@ -228,7 +229,7 @@ class Publication(Hiding, frozen=True, kw_only=True):
 
     @property
     def records(self) -> tuple[tuple[str, bytes | None], ...]:
-        """Topic, by its key in the settings, and value of each record to send; all of them have the same key and headers."""
+        """Topic (by its key in the settings) and value of each record to send. All records have the same key and headers."""
         outcome = (self.destination.value, self.value)
         return (outcome,) if self.audit is None else (outcome, ("audit", self.audit))
 
@@ -241,7 +242,7 @@ def publish_all(
     records: Sequence[Record], outcomes: Sequence[Outcome], now_ms: int, limits: Limits = DEFAULT_LIMITS
 ) -> list[Publication]:
     """
-    Every outcome in its form on the topic, in the same order.
+    The publication of every outcome, in the same order.
 
     An outcome that is too large for its topic becomes a dead letter, and a dead letter that is too large loses its value. Otherwise the
     broker would refuse the record at every delivery, and the worker would never get past it.
@@ -250,7 +251,7 @@ def publish_all(
         records: The records as they were read.
         outcomes: Their outcomes, in the same order.
         now_ms: Unix milliseconds, published as `tagged_at`.
-        limits: The largest records that the topics take.
+        limits: Have the largest records that the topics accept.
     """
     tail = b',"tagged_at":"%b"}' % timestamp(now_ms).encode()
     return [
@@ -260,7 +261,7 @@ def publish_all(
 
 
 def destination_of(outcome: Outcome) -> Destination:
-    """The topic that an outcome goes to."""
+    """The topic of an outcome."""
     match outcome:
         case Tagged():
             return Destination.TAGGED
@@ -284,7 +285,7 @@ def timestamp(milliseconds: int) -> str:
 
 def audit_copy(value: bytes, inclusion_probability: float) -> bytes:
     """
-    The value of a tagged decision as it is copied to `audit`: the same bytes, with `inclusion_probability` before `tagged_at`.
+    The value of a tagged decision's copy on `audit`: the same bytes, with `inclusion_probability` before `tagged_at`.
 
     >>> audit_copy(b'{"id":"a","tagged_at":"2026-01-01T00:00:00.000Z"}', 0.02)
     b'{"id":"a","inclusion_probability":0.02,"tagged_at":"2026-01-01T00:00:00.000Z"}'
@@ -327,7 +328,7 @@ def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
 
 
 def value_without_clock(outcome: Tagged | NeedsReview) -> bytes:
-    """The JSON object of the input's fields and the decision: all of the value but `tagged_at`."""
+    """The JSON object of the input's fields and the decision, without `tagged_at`."""
     decision = outcome.decision
     ours = DECISION_FIELDS | {OPTIONAL_FIELD} if decision.tags else DECISION_FIELDS
     kept = msgspec.json.encode(without_collisions(outcome.event.fields, ours))
@@ -336,7 +337,7 @@ def value_without_clock(outcome: Tagged | NeedsReview) -> bytes:
 
 def without_collisions(fields: Fields, ours: frozenset[str]) -> Fields | dict[str, object]:
     """
-    The input's fields, those with a name of ours moved into `overridden`.
+    The input's fields. Fields that have a name of ours are moved into `overridden`.
 
     The holdout itself has a field `tag`. A consumer must find the decision under the contract's name, and the producer's field must not
     be lost.
@@ -353,7 +354,7 @@ def forwarded(headers: Headers) -> Headers:
     """
     The headers of an input that are published with its outcome.
 
-    All are but those of a CloudEvent, which would declare the outcome an event of the producer.
+    The headers of a CloudEvent are left out: they would declare the outcome an event of the producer.
     """
     return tuple(
         (name, value) for name, value in headers if not name.startswith(CLOUDEVENT_PREFIX) and name.lower() != "content-type"
@@ -362,12 +363,12 @@ def forwarded(headers: Headers) -> Headers:
 
 def rejected(record: Record, refusal: Refusal, limits: Limits) -> Publication:
     """
-    The dead letter of a record, of any topic that a worker reads: the only place where one is made.
+    The dead letter of a record. All dead letters are made here.
 
     Args:
-        record: The record, of any topic that a worker reads.
-        refusal: The reason why it has no decision.
-        limits: The largest dead letter that the topic takes.
+        record: A record of any topic that a worker reads.
+        refusal: Why the record has no decision.
+        limits: Have the largest dead letter that the topic accepts.
     """
     key, value, headers = dead_letter.write(record, refusal, limits)
     return Publication(

@@ -1,6 +1,6 @@
-"""Reads what tagstream published back, with the same suspicion as an event: its JSON object, the event that it carries, and its typed fields.
+"""Reads tagstream's own records, with the same suspicion as an event: the JSON object, the event in it, and the typed fields.
 
-A decision of `tagged`, `review` or `audit` is read here; answers and reports have files of their own.
+Decisions on `tagged`, `review` and `audit` are read here. Answers and reports have files of their own.
 """
 
 import re
@@ -39,7 +39,7 @@ HIDDEN = "overridden"
 # The fields of a reviewer's decision on `tagged` that no other decision has.
 REVIEWER_FIELDS = frozenset({"model_tag", "version", "decided_at", "supersedes"})
 
-# Lists of which no version has more than a few names; every other list or object of a decision is one of labels.
+# The bound on lists that never have more than a few names. All other lists and objects of a decision have one entry for each label at most.
 MAX_REASONS = 32
 SHORT_LISTS = frozenset({"reasons", "text_flags"})
 
@@ -51,7 +51,7 @@ Struct = TypeVar("Struct")
 
 class ModelDecision(Decision, frozen=True, kw_only=True):
     """
-    A decision of the model, or of the rules, as it is on its topic.
+    A decision of the model or of the rules, in its form on the topic.
 
     Attributes:
         decider: The model, or the keyword rules.
@@ -72,22 +72,22 @@ class ModelDecision(Decision, frozen=True, kw_only=True):
         return f"{self.model.name} {self.model.version}"
 
     def of_another(self, event_id: str) -> Decision:
-        """The same decision on another event with the same text."""
+        """The same decision for another event with the same text."""
         kept = {name: getattr(self, name) for name in Decision.__struct_fields__}
         return Decision(**kept | {"prediction_id": prediction_id(event_id, self.model.in_epoch)})
 
 
 Order = tuple[int, int, str, str]
-"""The place of a decision among those on one event: a person's version, the epoch, time and id. The greatest holds."""
+"""The place of a decision among all decisions on one event: a person's version, the epoch, time and id. The greatest holds."""
 
 
 def order_of_person(version: int, decided_at: str, decision_id: str) -> Order:
     """
-    The place of a person's decision: the greatest version holds, then the later time, then the greater id, in whatever order they arrive.
+    The place of a person's decision. The greatest version holds, then the latest time, then the greatest id, in any order of arrival.
 
     Args:
         version: 1 for the first answer on an event.
-        decided_at: When, as it is published.
+        decided_at: The time of the answer, as it is published.
         decision_id: The `answer_id`, which is the `prediction_id` on `tagged`.
     """
     return version, 0, decided_at, decision_id
@@ -99,9 +99,9 @@ class PublishedDecision:
     One record of `tagged`, `review` or `audit`.
 
     Attributes:
-        event: The event as the worker had read it; its `record` is the published record, with key, headers and place.
-        decision: The model's, the rules' or a reviewer's.
-        door: By the fields that are there: `review` has reasons, `audit` an inclusion probability without reasons, `tagged` neither.
+        event: The event as the worker read it. Its `record` is the published record, with key, headers and place.
+        decision: The decision of the model, the rules or a reviewer.
+        door: The topic, found by the fields: `review` has reasons, `audit` an inclusion probability without reasons, `tagged` neither.
     """
 
     event: ContentEvent
@@ -111,10 +111,11 @@ class PublishedDecision:
     @property
     def standing(self) -> Order:
         """
-        Its place among the decisions on one event: the greatest holds.
+        The decision's place among the decisions on one event: the greatest holds.
 
-        A person's stands above every model's; persons' are in the order of `order_of_person`. A model's stands above those of earlier
-        epochs, so that a late decision of a model that was replaced undoes nothing; within an epoch the order is that of publication.
+        A person's decision stands above every model's decision. Decisions of people are in the order of `order_of_person`. A model's decision
+        stands above the decisions of earlier epochs, so a late decision of a replaced model undoes nothing. Within an epoch the order of
+        publication counts.
         """
         made = self.decision
         if isinstance(made, ReviewerDecision):
@@ -131,10 +132,10 @@ class DecidedEvent(PublishedDecision):
 
 def read_decision(record: Record, limits: Limits = DEFAULT_LIMITS) -> PublishedDecision | Refusal:
     """
-    Read one record of `tagged`, `review` or `audit`. For any bytes it returns one of the two, and it never raises; a decision of the
-    model or of the rules is a `DecidedEvent`.
+    Read one record of `tagged`, `review` or `audit`. Returns a decision or a refusal for any bytes, and never raises.
 
-    Fields that a newer version adds to a decision are taken for fields of the event.
+    A decision of the model or of the rules is a `DecidedEvent`. Fields that a newer version adds to a decision are taken for fields of the
+    event.
     """
     try:
         return _read(record, limits)
@@ -148,7 +149,7 @@ def _read(record: Record, limits: Limits) -> PublishedDecision:
     by_person = found.checked.get("decider") == "reviewer"
     ours = DECISION_FIELDS | REVIEWER_FIELDS if by_person else DECISION_FIELDS
     names = list(fields)
-    # `tags` is ours where it stands in our part, behind `tag`; the producer's own stands before it.
+    # A field `tags` after `tag` is ours; a producer's field `tags` stands before `tag`.
     if OPTIONAL_FIELD in fields and "tag" in fields and names.index(OPTIONAL_FIELD) > names.index("tag"):
         ours |= {OPTIONAL_FIELD}
     check_amounts(found.checked, ours - {HIDDEN}, Reason.WRONG_TYPE)
@@ -171,10 +172,10 @@ class Opened:
     The object of a record that tagstream wrote, in strict JSON.
 
     Attributes:
-        record: Where it was read.
-        checked: As `checked_object` gives it.
-        fields: By name, as they came.
-        limits: On its event.
+        record: The record of the object.
+        checked: The object of `checked_object`.
+        fields: The object's fields by name, as they came.
+        limits: Bounds on the event.
     """
 
     record: Record
@@ -184,10 +185,10 @@ class Opened:
 
     def event(self, ours: AbstractSet[str]) -> ContentEvent:
         """
-        The event in it: its fields but for ours, and from `overridden` those that have a name of ours.
+        The event in the object: the fields that are not ours, and the fields in `overridden`.
 
         Raises:
-            Refused: It is no event of the contract, has no id, or names a field in both places.
+            Refused: The object is not an event of the contract, has no id, or has a field in both places.
         """
         kept = {name: raw for name, raw in self.fields.items() if name not in ours}
         if HIDDEN in self.fields:
@@ -207,27 +208,27 @@ def opened(record: Record, limits: Limits) -> Opened:
     Read a record that tagstream wrote.
 
     Raises:
-        Refused: It was not read whole, or its value is not strict JSON within the limits.
+        Refused: The record was not read whole, or its value is not strict JSON within the limits.
     """
     value = whole_value(record, limits.max_dead_letter_bytes)
-    # `overridden` holds fields of the event one level deeper than they came.
+    # `overridden` holds fields of the event one level deeper than in the event.
     checked = checked_object(value, replace(limits, max_depth=limits.max_depth + 1))
     return Opened(record=record, checked=checked, fields=fields_of(value), limits=limits)
 
 
 def check_amounts(decision: Mapping[str, Any], names: AbstractSet[str], reason: Reason) -> None:
     """
-    The bounds that the published schema does not have: a decision has as many labels, reasons and characters as a bundle can give it.
+    Check bounds that the published schema does not have: a decision has at most the labels, reasons and characters that a bundle can give.
 
-    It is asked before any type is, so that a record beyond the bounds costs no more than its one parse.
+    Call this before types are checked, so that a record beyond the bounds costs only one parse.
 
     Args:
-        decision: The object that has the fields, as `checked_object` gives it.
-        names: Those of its fields that are ours.
-        reason: Of a refusal.
+        decision: The object of `checked_object`.
+        names: The names of our fields.
+        reason: The reason of a refusal.
 
     Raises:
-        Refused: A list or an object has too many parts, or a name in it, or a field, is too long.
+        Refused: A list or an object has too many parts, or a field, or a name in a list or object, is too long.
     """
     for name in sorted(names & decision.keys()):
         found = decision[name]
@@ -242,15 +243,15 @@ def check_amounts(decision: Mapping[str, Any], names: AbstractSet[str], reason: 
 
 def typed(value: bytes, struct: type[Struct], reason: Reason = Reason.WRONG_TYPE) -> Struct:
     """
-    The JSON object in `value` as a struct; fields that the struct does not name are ignored, unless it forbids them.
+    The JSON object in `value` as a struct. Fields that the struct does not name are ignored, unless the struct forbids them.
 
     Args:
         value: The bytes of the object.
         struct: The type to read.
-        reason: Of a refusal.
+        reason: The reason of a refusal.
 
     Raises:
-        Refused: A field is missing or has another type; the message names the field and never a value.
+        Refused: A field is missing or has another type. The message names the field and never quotes a value.
     """
     try:
         return msgspec.json.decode(value, type=struct)
@@ -260,19 +261,19 @@ def typed(value: bytes, struct: type[Struct], reason: Reason = Reason.WRONG_TYPE
 
 def typed_fields(fields: Fields, struct: type[Struct], reason: Reason = Reason.WRONG_TYPE) -> Struct:
     """
-    As `typed`, of fields that were parsed before.
+    `typed` for fields that are parsed already.
 
     Args:
-        fields: Those of the struct alone, each as its own bytes.
-        struct: As for `typed`.
-        reason: As for `typed`.
+        fields: Only the fields of the struct, each as its own bytes.
+        struct: The type to read.
+        reason: The reason of a refusal.
     """
     return typed(msgspec.json.encode(fields), struct, reason)
 
 
 def fault(error: Exception) -> str:
     """
-    The words of msgspec on a value that it refused, without the value.
+    The message of msgspec on a value that it refused, without the value.
 
     >>> fault(msgspec.ValidationError("Invalid enum value 'their words' - at `$.asked_by`"))
     'Invalid enum value - at `$.asked_by`'
@@ -285,7 +286,7 @@ def milliseconds(moment: str) -> int:
     Unix milliseconds of a time in the form of `Moment`.
 
     Raises:
-        ValueError: It has the form and is no time, such as the 31st of February.
+        ValueError: The text has the form and is not a real time, such as the 31st of February.
 
     >>> milliseconds("2023-11-14T22:13:20.123Z")
     1700000000123
@@ -295,10 +296,10 @@ def milliseconds(moment: str) -> int:
 
 def check_version(version: int, reason: Reason) -> None:
     """
-    Can people have answered so often?
+    Check that people can have answered this often.
 
     Raises:
-        Refused: They cannot. Above such a version no correction would hold.
+        Refused: The version is too high: no correction could stand above it.
     """
     if version > MOST_ANSWERS:
         raise invalid(
@@ -308,10 +309,10 @@ def check_version(version: int, reason: Reason) -> None:
 
 def check_moments(reason: Reason, **moments: str) -> None:
     """
-    Are these real times? Their form was checked before.
+    Check that these times are real. Their form was checked before.
 
     Raises:
-        Refused: One is not; the message names its field.
+        Refused: A time is not real; the message names its field.
     """
     for name, moment in moments.items():
         try:

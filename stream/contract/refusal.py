@@ -1,6 +1,6 @@
-"""The reason why no decision can be made about an event, returned by decoding, the model, the crash guard and the size check.
+"""Refusals: why no decision can be made about an event. Decoding, the model, the crash guard and the size check return them.
 
-`rejected` in `outcome.py` alone makes a dead letter of a record and a refusal.
+Only `rejected` in `outcome.py` makes a dead letter of a record and a refusal.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class Refusal:
     Why an event becomes a dead letter.
 
     Attributes:
-        stage: Where in the worker it failed.
-        reason: Why, from a closed list.
+        stage: The step of the worker at which the event failed.
+        reason: The reason, from a closed list.
         message: The fault, without any text of the event itself.
-        attempts: How often it was tried before it was given up.
+        attempts: The number of attempts before the event was given up.
     """
 
     stage: Stage
@@ -27,7 +27,7 @@ class Refusal:
 
 
 class Refused(Exception):
-    """Leaves the decoder's inner functions; `decode` returns its `refusal` as a value."""
+    """Carries a refusal out of the decoder's inner functions. `decode` returns the `refusal` as a value."""
 
     def __init__(self, stage: Stage, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -35,16 +35,16 @@ class Refused(Exception):
 
 
 class UnwritableError(ValueError):
-    """A person's words may not be written: whoever reads the topic would refuse them. The message and `refusal` say why."""
+    """A person's answer or report may not be written: every reader of the topic would refuse it. The message and `refusal` say why."""
 
     def __init__(self, refusal: Refusal) -> None:
-        """Keep the refusal, so that a caller may tell a label that is unknown from a note that is too long."""
+        """Keep the refusal, so that a caller can tell, for example, an unknown label from a note that is too long."""
         super().__init__(refusal.message)
         self.refusal = refusal
 
 
 def undecodable(reason: Reason, message: str) -> Refused:
-    """The bytes are not a JSON object, or not one within the limits."""
+    """The bytes are not a JSON object within the limits."""
     return Refused(Stage.DECODE, reason, message)
 
 

@@ -12,7 +12,7 @@ from tagstream.stream.contract.published import check_moments, opened, typed
 from tagstream.stream.contract.refusal import Refusal, Refused, UnwritableError, invalid, undecodable
 from tagstream.stream.contract.typed import EventId, Label, Moment, Note, PersonName
 
-# Several times the longest report, each character of it escaped: fields of a later version fit in too.
+# Several times the longest report with all characters escaped, so that fields of a later version fit too.
 MAX_REPORT_BYTES = 64 * 1024
 
 
@@ -21,11 +21,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     One complaint, in the order of the wire.
 
     Attributes:
-        event_id: Of the event whose tag is said to be wrong.
-        reporter: Who complains.
+        event_id: The id of the event whose tag is reported as wrong.
+        reporter: The name of the reader who complains.
         suggested_tag: The tag that the reporter holds right.
         note: The reporter's own words.
-        reported_at: When it was taken, in UTC with milliseconds.
+        reported_at: The time of the report, in UTC with milliseconds.
     """
 
     event_id: EventId
@@ -36,7 +36,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def read_report(record: Record, limits: Limits = DEFAULT_LIMITS) -> Report | Refusal:
-    """Read one record of `reports`; for any bytes it returns one of the two. A field that is not of the contract is ignored."""
+    """Read one record of `reports`. Returns a report or a refusal for any bytes. Fields that the contract does not have are ignored."""
     try:
         opened(record, replace(limits, max_dead_letter_bytes=MAX_REPORT_BYTES))
         report = typed(record.value or b"", Report)
@@ -48,11 +48,11 @@ def read_report(record: Record, limits: Limits = DEFAULT_LIMITS) -> Report | Ref
 
 def report_of(given: Any, now_ms: int) -> Report | Refusal:
     """
-    The report that a person gives, as parsed JSON or a form: an object of strings. An unknown field is refused, an empty one is absent.
+    A person's report from parsed JSON or a form: an object of strings. An unknown field is refused, an empty field counts as absent.
 
     Args:
         given: `event_id`, and perhaps `reporter`, `suggested_tag` and `note`.
-        now_ms: Unix milliseconds, its `reported_at`.
+        now_ms: The report's `reported_at`, Unix milliseconds.
     """
     try:
         if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values()):

@@ -1,10 +1,10 @@
-"""The contract of `rollout`: the one topic that says which model decides which event, from which offset on.
+"""The contract of `rollout`: the topic that says which model decides which event, from which offset on.
 
 The topic has one partition, keeps everything, and has one writer at a time, the controller. Its records count in their order, and
-`tagstream.stream.rollout.epochs` is the only reader of their meaning. Rights: whoever may write here chooses the model.
+`tagstream.stream.rollout.epochs` is the only reader of their meaning. The right to write to this topic is the right to choose the model.
 
-Every record of every version is a JSON object with `kind`, `epoch`, `at` and `by`. Anything else is not ours: all readers skip it alike, and warn.
-A record of ours that this version cannot read is an error and never skipped: it may say that another model decides from here on.
+Every record of every version is a JSON object with `kind`, `epoch`, `at` and `by`. Any other record is not ours: all readers skip it and
+warn. A record of ours that this version cannot read is an error and is never skipped: it may say that another model decides from here on.
 """
 
 from typing import Annotated
@@ -16,11 +16,11 @@ from tagstream.stream.contract.published import fault
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS, Asked, Moment, PersonName, Share
 
 MAX_EPOCH = 1_000_000_000
-# More would be so few answers for each that none could be proved.
+# With more slices, each slice would get too few answers to prove anything.
 MAX_SLICES = 32
 
 Epoch = Annotated[int, msgspec.Meta(ge=0, le=MAX_EPOCH)]
-"""The number of a plan. Numbers grow along the topic; one whose plan was given up is never used again."""
+"""The number of a plan. Numbers grow along the topic. The number of an aborted plan is never used again."""
 Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Offset = Annotated[int, msgspec.Meta(ge=0)]
 Why = Annotated[str, msgspec.Meta(max_length=MAX_NOTE_CHARACTERS)]
@@ -28,9 +28,9 @@ Why = Annotated[str, msgspec.Meta(max_length=MAX_NOTE_CHARACTERS)]
 
 class RolloutRecordError(ValueError):
     """
-    The records of `rollout` are not there as a whole, or this version cannot read one of them, so nobody may decide.
+    Records of `rollout` are missing, or this version cannot read a record, so no worker may decide.
 
-    The message says which and why, without their content.
+    The message says which record and why, without its content.
     """
 
     exit_code = 2
@@ -42,8 +42,8 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         topic: The topic's name.
-        topic_id: The broker's id of the topic: one that is made again under the same name is another one.
-        partition: Its number, from 0.
+        topic_id: The broker's id of the topic. A topic that is made again under the same name has another id.
+        partition: The partition's number, from 0.
     """
 
     topic: Annotated[str, msgspec.Meta(min_length=1, max_length=249)]
@@ -53,11 +53,11 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
-    Where an epoch begins in one partition.
+    The place where an epoch begins in one partition.
 
     Attributes:
         at: The partition.
-        offset: The first offset of the epoch; None where the partition is not there any more, so that no event of it comes.
+        offset: The first offset of the epoch; None if the partition does not exist any more, so no event of it comes.
     """
 
     at: Partition
@@ -65,7 +65,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class BundleName(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A bundle: its digest says which one, `name` and `version` are for people."""
+    """A bundle, identified by its digest. `name` and `version` are for people."""
 
     digest: Digest
     name: str
@@ -77,11 +77,11 @@ class Challenger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     A second model that decides a share of the events.
 
     Attributes:
-        bundle: Which one.
-        share: Of the units, above 0, to 1.
-        unit: All events of one key, or each event by its id; with `sources` those of these sources alone.
+        bundle: The challenger's bundle.
+        share: The share of the units that the challenger decides, above 0, to 1.
+        unit: `key` if all events of one key are a unit, `id` if each event is a unit.
         salt: Hashed with the unit. A larger share under the same salt keeps every unit that is in the arm already.
-        sources: The audience, by the event's `source`; empty for all.
+        sources: The values of `source` whose events the challenger may decide; empty for all events.
     """
 
     bundle: BundleName
@@ -93,11 +93,11 @@ class Challenger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 class GuardedSlice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
-    A part of the events in which the challenger must not be worse either.
+    A slice of the events in which the challenger must not be worse either.
 
     Attributes:
-        name: As the records of `shadow` name it.
-        margin: By so much of the slice's events it may be right less often.
+        name: The slice's name in the records of `shadow`.
+        margin: The share of the slice's events by which the challenger may be right less often than the champion.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -106,20 +106,21 @@ class GuardedSlice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class Guards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
-    By which a challenger is judged. They are fixed before the first answer, in the plan.
+    The bounds by which a challenger is judged. The plan fixes them before the first answer.
 
     Attributes:
-        margin: It may be right in so much less of all events, 0 to 0.5, and is promoted still; 0 asks for a better one.
-        alpha: The probability of a false promotion in one line of tries, and that of a false rollback in one plan.
-        max_days: After so long it is not proven.
-        slices: Parts that are guarded apart.
-        review_budget: So much more of the events, and of those of each label, may go to people.
-        promise: The share right that is promised of what it publishes; None without a promise.
-        slips: So many answers at most name a wrong label, each other label alike.
-        anchoring: So many answers at most repeat the champion's tag because it was seen.
+        margin: The share of all events, 0 to 0.5, by which the challenger may be right less often than the champion and still be promoted;
+            0 asks for a better challenger.
+        alpha: The probability of a false promotion in one line of tries, and of a false rollback in one plan.
+        max_days: The days after which the challenger counts as not proven.
+        slices: The slices that are guarded apart.
+        review_budget: The share of events by which more events, overall and of each label, may go to people.
+        promise: The promised share of right tags among the challenger's published decisions; None without a promise.
+        slips: The assumed largest share of answers that name a wrong label. Each other label is equally likely.
+        anchoring: The assumed largest share of answers that repeat the champion's tag because the person saw it.
         asked_at_least: The least probability with which people are asked about a disagreement; bets are sized by it.
-        audited_at_least: The same of all other events.
-        fallbacks: After so many failures of the challenger it goes back, proved or not.
+        audited_at_least: The least probability with which people are asked about any other event.
+        fallbacks: The number of the challenger's failures after which it is rolled back, proved or not.
     """
 
     margin: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.01
@@ -137,13 +138,14 @@ class Guards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class GateReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
-    One test of a challenger, as it stands.
+    The present state of one test of a challenger.
 
     Attributes:
-        name: Of the test.
-        state: `harms` and `worse` send it back, `freezes` and `forbids` keep it from promotion, `waits` is open, `passes` is not in the way.
+        name: The name of the test.
+        state: `harms` and `worse` roll the challenger back, `freezes` and `forbids` keep it from promotion, `waits` is undecided, `passes`
+            allows a promotion.
         says: A sentence for people.
-        figures: What the sentence is made of.
+        figures: The figures of the sentence.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -153,7 +155,7 @@ class GateReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """Fields of every record: the epoch that it is about, when and by whom it was written (for people; neither is compared), and why."""
+    """Fields of every record: the epoch, why, and when and by whom the record was written (for people; neither is compared)."""
 
     epoch: Epoch
     at: Moment
@@ -163,12 +165,12 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class Start(_Said, frozen=True, kw_only=True, tag="start"):
     """
-    The first record: the model that has decided everything so far, and every partition that there is. They begin at offset 0.
+    The first record: the model that has decided all events so far, and all partitions, which begin at offset 0.
 
     Attributes:
-        group: The consumer group whose stream it is. No other one may follow the topic.
-        champion: Its model until now.
-        partitions: Of its content topics.
+        group: The consumer group of the stream. No other group may follow the topic.
+        champion: The group's model until now.
+        partitions: The partitions of the group's content topics.
     """
 
     group: Annotated[str, msgspec.Meta(min_length=1)]
@@ -178,13 +180,13 @@ class Start(_Said, frozen=True, kw_only=True, tag="start"):
 
 class Plan(_Said, frozen=True, kw_only=True, tag="plan", omit_defaults=True):
     """
-    The models of the next epoch. Workers load them and say whether they are ready; nothing changes yet.
+    The models of the next epoch. Workers load the models and report whether they are ready; nothing changes yet.
 
     Attributes:
         champion: Decides every event that is not the challenger's.
         challenger: Decides a share; None for no second model.
-        asks_people: Every event of the epoch goes to a person, with the model's tag as a suggestion.
-        guards: By which the challenger is judged; None for the defaults.
+        asks_people: True if every event of the epoch goes to a person, with the model's tag as a suggestion.
+        guards: The bounds by which the challenger is judged; None for the defaults.
     """
 
     champion: BundleName
@@ -194,28 +196,33 @@ class Plan(_Said, frozen=True, kw_only=True, tag="plan", omit_defaults=True):
 
 
 class Close(_Said, frozen=True, kw_only=True, tag="close"):
-    """Whoever asks for the end of the topic after this holds its events until `marks` or `abort`; who asked before may finish."""
+    """
+    The epoch is about to begin.
+
+    A worker that reads the end of the topic after this record holds its events until `marks` or `abort`. A worker that read the end before
+    may finish its events.
+    """
 
 
 class Marks(_Said, frozen=True, kw_only=True, tag="marks"):
-    """Where the epoch begins in each partition. A later one of the same epoch adds partitions that are new."""
+    """The place where the epoch begins in each partition. Later marks of the same epoch add new partitions."""
 
     marks: tuple[Mark, ...]
 
 
 class Abort(_Said, frozen=True, kw_only=True, tag="abort"):
-    """The plan is given up. After its marks this takes nothing back: going back is an epoch of its own."""
+    """The plan is given up. After the plan's marks this record has no effect: a rollback is an epoch of its own."""
 
 
 class Verdict(_Said, frozen=True, kw_only=True, tag="verdict"):
     """
-    What the evidence came to, for people and for the next plan; `why` is the sentence. It changes no epoch.
+    The verdict on a challenger, for people and for the next plan, with its sentence in `why`. It changes no epoch.
 
     Attributes:
-        epoch: The one in which it was found.
+        epoch: The epoch in which the evidence was found.
         challenger: The bundle that was judged.
-        decision: What follows.
-        days: So long the challenger was watched.
+        decision: The verdict.
+        days: The number of days for which the challenger was watched.
         gates: Every test with its figures.
     """
 
@@ -227,18 +234,18 @@ class Verdict(_Said, frozen=True, kw_only=True, tag="verdict"):
 
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
-    What one worker says of itself on the topic beside, whose records are compacted; the key is its member id in the group.
+    A worker's report of its state, on the compacted topic of the workers. The record's key is the worker's member id in the group.
 
     Attributes:
         member: The member id.
-        host: Its host's name, for people.
-        version: The version of its package.
-        epoch: The epoch that it speaks of: that of a plan, or the newest that it knows.
-        state: `decides` by the epoch's champion, is `ready` for the plan, or has `refused` it.
+        host: The host's name, for people.
+        version: The version of the worker's package.
+        epoch: The epoch of the report: a plan's epoch, or the newest epoch that the worker knows.
+        state: `decides` by the epoch's champion, is `ready` for the plan, or has `refused` the plan.
         digest: The bundle of that epoch's champion.
-        arithmetic: How its processor computes that bundle, where it is otherwise than on the machine that made it.
-        why: Why it refused.
-        at: When it said so.
+        arithmetic: The arithmetic of the worker's processor for that bundle; None if it equals the arithmetic of the machine that made it.
+        why: Why the worker refused the plan.
+        at: When the worker wrote the report.
     """
 
     member: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
@@ -254,12 +261,12 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class WorkerReach(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
-    How far one worker may have begun the events of an epoch, on the topic of the workers' words. It is written before these events begin.
+    How far one worker may have begun the events of an epoch, on the topic of the workers. It is written before these events begin.
 
     Attributes:
         worker: A name that no other process has.
         epoch: The newest epoch that the worker knew.
-        reach: In each partition in which it began one: the worker has begun no event of the epoch at or above the offset.
+        reach: For each partition in which the worker began an event of the epoch, an offset above all events that it has begun.
     """
 
     worker: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -268,7 +275,7 @@ class WorkerReach(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def key(self) -> bytes:
-        """The record's key, under which the topic keeps the newest one."""
+        """The record's key. The topic keeps the newest record of a key."""
         return f"reach:{self.epoch}:{self.worker}".encode()
 
 
@@ -287,10 +294,10 @@ class _Envelope(msgspec.Struct):
 
 def read_rollout(record: Record) -> RolloutRecord | None:
     """
-    Read one record of the topic; None for one that no version has written, and that means nothing.
+    Read one record of the topic; None for a foreign record, which no version has written.
 
     Raises:
-        RolloutRecordError: It is a record of a rollout, and this version cannot read it.
+        RolloutRecordError: The record is a record of a rollout that this version cannot read.
     """
     value = record.value or b""
     try:
@@ -315,7 +322,7 @@ def _is_ours(value: bytes) -> bool:
 
 
 def read_worker_state(record: Record) -> WorkerState | None:
-    """A worker's word on itself; None for a record of a later version, or of nobody: its member then counts as silent."""
+    """A worker's report; None for a record of a later version or a foreign record. The member then counts as silent."""
     try:
         return msgspec.json.decode(record.value or b"", type=WorkerState)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -323,7 +330,7 @@ def read_worker_state(record: Record) -> WorkerState | None:
 
 
 def read_worker_reach(record: Record) -> WorkerReach | None:
-    """How far a worker may have come; None for a record of another kind, or under a key that is not its own."""
+    """A worker's reach; None for a record of another kind, or with a key that is not the reach's key."""
     try:
         found = msgspec.json.decode(record.value or b"", type=WorkerReach)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -336,7 +343,7 @@ def write_rollout(record: RolloutRecord) -> bytes:
     The value of a record; it has no key.
 
     Raises:
-        RolloutRecordError: A field has a value that no reader would take.
+        RolloutRecordError: A field has a value that no reader would accept.
     """
     value = msgspec.json.encode(record)
     try:

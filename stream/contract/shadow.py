@@ -1,4 +1,4 @@
-"""The contract of `shadow`: what a second bundle would have decided on an event. Never a decision, and without a word of the event's text."""
+"""The contract of `shadow`: what a second bundle would have decided on an event. A record is never a decision, and has no text of the event."""
 
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ from tagstream.stream.contract.refusal import Refusal, Refused, UnwritableError,
 from tagstream.stream.contract.rollout import Digest
 from tagstream.stream.contract.typed import Asked, EventId, Label, Moment, Share, Uuid
 
-# Several times the longest record: fields of a later version fit in too.
+# Several times the longest record, so that fields of a later version fit too.
 MAX_SHADOW_BYTES = 64 * 1024
 MAX_SLICES = 32
 MAX_SLICE_CHARACTERS = 128
@@ -24,7 +24,7 @@ SliceName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SLICE_CHARA
 
 def slice_name(group: str, name: str) -> str:
     """
-    A slice as a record of `shadow` and the guards of a plan name it.
+    The name of a slice in a record of `shadow` and in the guards of a plan.
 
     >>> slice_name("source", "web")
     'source: web'
@@ -37,11 +37,11 @@ class ShadowSide(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     One decision on the event, without its probabilities.
 
     Attributes:
-        tag: Its tag.
-        confidence: That of the tag.
+        tag: The tag of the decision.
+        confidence: The confidence in the tag.
         destination: The topic of the outcome.
-        prediction_id: Its id; that of the champion is on the topic of the outcome.
-        model: The bundle, and epoch and arm once the model of the stream was changed.
+        prediction_id: The id of the decision. The champion's id is also on the topic of the outcome.
+        model: The bundle, with epoch and arm after the first change of the stream's model.
     """
 
     tag: Label
@@ -53,7 +53,7 @@ class ShadowSide(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class BatchTimes(msgspec.Struct, frozen=True, kw_only=True):
     """
-    How long both took for the same batch of events, one after the other, in the follower's process.
+    The times of both bundles for the same batch of events, one after the other, in the follower's process.
 
     Attributes:
         champion: Seconds of the model, or models, that decide the stream.
@@ -66,20 +66,21 @@ class BatchTimes(msgspec.Struct, frozen=True, kw_only=True):
 
 class Shadowed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    One event that both bundles were asked about. A record that is written twice has the same event id and bundles.
+    One event that both bundles had to decide. A record that is written twice has the same event id and bundles.
 
     Attributes:
-        event_id: The event's.
-        partition: The partition of `content` in which it lies.
-        offset: Its offset there.
-        champion: By the bundle that decides the stream at this place of the log; absent where it raised for the event, which is a dead letter then.
-        challenger: By the other bundle; absent where it failed. One of the two is there.
-        failure: Why the absent one failed: the class of its exception, or the code of a dead letter.
-        failed: Digest of the absent one's bundle.
-        slices: The kinds of text that the event is of, and its source, by name.
-        times: Of a batch; on one record of it alone.
+        event_id: The event's id.
+        partition: The event's partition of `content`.
+        offset: The event's offset in that partition.
+        champion: The decision of the bundle that decides the stream at this offset; absent if the bundle raised for the event, which is
+            then a dead letter.
+        challenger: The decision of the other bundle; absent if it failed. Champion or challenger is always there.
+        failure: Why the absent decision failed: the class of the exception, or the code of a dead letter.
+        failed: The digest of the bundle that failed.
+        slices: The names of the event's kinds of text, and of its source.
+        times: The times of a batch, on only one of the batch's records.
         inclusion_probability: The share of the events that is compared.
-        compared_at: When, in UTC with milliseconds.
+        compared_at: The time of the comparison, in UTC with milliseconds.
     """
 
     event_id: EventId
@@ -96,7 +97,7 @@ class Shadowed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def shadow_side(decision: Decision, destination: Literal["tagged", "review"]) -> ShadowSide:
-    """A decision as it lies on `shadow`."""
+    """A decision in its form on `shadow`."""
     return ShadowSide(
         tag=decision.tag,
         confidence=decision.confidence,
@@ -107,7 +108,7 @@ def shadow_side(decision: Decision, destination: Literal["tagged", "review"]) ->
 
 
 def read_shadowed(record: Record, limits: Limits = DEFAULT_LIMITS) -> Shadowed | Refusal:
-    """Read one record of `shadow`; for any bytes it returns one of the two. A field that is not of the contract is ignored."""
+    """Read one record of `shadow`. Returns a record or a refusal for any bytes. Fields that the contract does not have are ignored."""
     try:
         opened(record, replace(limits, max_dead_letter_bytes=MAX_SHADOW_BYTES))
         found = typed(record.value or b"", Shadowed)

@@ -1,7 +1,7 @@
-"""Where an event has its fields: JSON pointers (RFC 6901), and for each field the first pointer that finds something.
+"""The places of an event's fields: JSON pointers (RFC 6901). For each field, the first pointer that finds a value counts.
 
-`PLAIN` is the contract's own shape: `id`, `title`, `description`, `source` and `created_on` at the top. An event of another shape is
-brought into that one by `stream/contract/event.py` before it is checked, so that all that follows knows one shape alone.
+`PLAIN` is the contract's own shape: `id`, `title`, `description`, `source` and `created_on` at the top. `stream/contract/event.py` brings an
+event of another shape into `PLAIN` before it is checked, so all later code knows only one shape.
 """
 
 import heapq
@@ -16,10 +16,10 @@ Pointer = tuple[str, ...]
 """The parts of a JSON pointer: names of members, and places in arrays."""
 
 NAMES = ("id", "title", "description", "source", "created_on")
-"""The fields of the contract that a pointer can be set for."""
+"""The fields of the contract for which a pointer can be set."""
 
 MOST_PARTS = 32
-# Members that a message names, and the form of a name that it quotes: any other may be a text, or a person's.
+# The most members that a message names, and the form of a name that it may quote: any other name may be a text, or a person's name.
 MOST_NAMED = 8
 _QUOTED = re.compile(r"[A-Za-z_][\w.-]{0,39}", re.ASCII)
 _PLACE = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -27,7 +27,7 @@ _HALF_ESCAPE = re.compile(r"~(?![01])")
 
 
 class PointerError(ValueError):
-    """A text is no JSON pointer to a part of an event: the message says why."""
+    """A text is not a JSON pointer to a part of an event: the message says why."""
 
 
 def pointer(text: str) -> Pointer:
@@ -35,7 +35,7 @@ def pointer(text: str) -> Pointer:
     Read a JSON pointer.
 
     Raises:
-        PointerError: It is none, or it points at the whole event.
+        PointerError: The text is not a JSON pointer, or it points at the whole event.
 
     >>> pointer("/payload/a~1b/0")
     ('payload', 'a/b', '0')
@@ -55,7 +55,7 @@ def pointer(text: str) -> Pointer:
 
 def spelled(parts: Pointer) -> str:
     """
-    A pointer as it is written.
+    The text of a pointer.
 
     >>> spelled(("payload", "a/b"))
     '/payload/a~1b'
@@ -66,16 +66,17 @@ def spelled(parts: Pointer) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """
-    The pointers of each field, of which the first that finds a value other than null counts, of the title also one that is not blank;
-    none: the event never has the field.
+    The pointers of each field. The first pointer that finds a value other than null counts; a title must not be blank either.
+
+    A field without pointers is never found in an event.
 
     Attributes:
-        id: To a string or an integer.
-        title: To a string; nothing where `text` is set.
-        description: Likewise.
-        source: To a string.
-        created_on: To a string.
-        text: To strings that are joined: the first that is found and not blank is the title, those after it are the description.
+        id: Pointers to a string or an integer.
+        title: Pointers to a string; empty if `text` is set.
+        description: Pointers to a string; empty if `text` is set.
+        source: Pointers to a string.
+        created_on: Pointers to a string.
+        text: Pointers to strings that are joined: the first string that is not blank is the title, later strings are the description.
     """
 
     id: tuple[Pointer, ...] = (("id",),)
@@ -87,11 +88,11 @@ class Shape:
 
     @property
     def pointers(self) -> tuple[Pointer, ...]:
-        """All of them, each once."""
+        """All pointers, each once."""
         return tuple(dict.fromkeys((*self.text, *(parts for name in NAMES for parts in getattr(self, name)))))
 
     def has_title(self, event: Mapping[str, Any]) -> bool:
-        """Whether a parsed event has something, null included, where a title or a text of this shape is."""
+        """True if a parsed event has a member, null included, at the place of a title or a text of this shape."""
         return any(_exists(event, parts) for parts in (self.text or self.title))
 
 
@@ -100,11 +101,11 @@ PLAIN = Shape()
 
 def placed(event: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
     """
-    A plain event in a shape: each field of the contract lies where the first pointer to it leads.
+    A plain event in another shape: each field of the contract is put where its first pointer leads.
 
     Args:
-        event: Its fields by name; those that the contract does not name stay at the top.
-        shape: Where the fields go. One that the shape has no pointer for is left out.
+        event: The event's fields by name. Fields that the contract does not name stay at the top.
+        shape: The places of the fields. A field without a pointer is left out.
 
     >>> placed({"title": "Hi", "n": 1}, Shape(title=(("payload", "subject"),)))
     {'n': 1, 'payload': {'subject': 'Hi'}}
@@ -130,9 +131,9 @@ def first(event: Mapping[str, Any], pointers: Sequence[Pointer], *, filled: bool
     The first pointer that finds a value other than null in a parsed event.
 
     Args:
-        event: Its fields by name.
-        pointers: In their order.
-        filled: A blank text counts where no pointer finds anything else.
+        event: The event's fields by name.
+        pointers: The pointers in their order.
+        filled: True if a blank text counts only if no pointer finds another value.
 
     >>> first({"title": None, "data": {"name": "x"}}, [("title",), ("data", "name")])
     ('data', 'name')
@@ -146,7 +147,7 @@ def first(event: Mapping[str, Any], pointers: Sequence[Pointer], *, filled: bool
 
 def value_at(value: Any, parts: Pointer) -> Any:
     """
-    The value that a pointer finds in parsed JSON; None where it finds nothing, or null.
+    The value that a pointer finds in parsed JSON; None if it finds nothing, or null.
 
     >>> value_at({"items": [{"name": "x"}]}, ("items", "0", "name"))
     'x'
@@ -182,9 +183,9 @@ def bytes_at(value: msgspec.Raw, parts: Pointer) -> msgspec.Raw:
 
 def members(event: Mapping[str, Any], pointers: Sequence[Pointer]) -> str:
     """
-    The members that there are, for a message on pointers that find nothing: of the event, and of the deepest object on each way.
+    The members of the event, and of the deepest object on the way of each pointer, for a message on pointers that find nothing.
 
-    Names that do not look like a program's are counted and not quoted.
+    Names that do not look like names in a program are counted and not quoted.
 
     >>> members({"payload": {"name": "x", "a b": 1}, "id": 7}, [("payload", "subject")])
     'the event has id, payload; /payload has name and 1 other'
@@ -193,7 +194,7 @@ def members(event: Mapping[str, Any], pointers: Sequence[Pointer]) -> str:
     for parts in pointers:
         for length in range(len(parts) - 1, 0, -1):
             way = parts[:length]
-            # Many pointers may lead into one object, and it may have a hundred thousand members.
+            # Many pointers may lead into one object, which may have a hundred thousand members.
             if way in ways:
                 break
             found = value_at(event, way)
@@ -204,7 +205,7 @@ def members(event: Mapping[str, Any], pointers: Sequence[Pointer]) -> str:
 
 
 def is_place(part: str) -> bool:
-    """Whether a part of a pointer can be a place in an array."""
+    """True if a part of a pointer can be a place in an array."""
     return _PLACE.fullmatch(part) is not None
 
 

@@ -9,9 +9,9 @@ from tagstream.stream.contract.event import DEFAULT_LIMITS
 
 MAX_NOTE_CHARACTERS = 2_000
 MAX_VERSION = 1_000_000
-# The published schema takes more. So many answers on one event no people give, and whoever reads one takes no more.
+# The most answers on one event that a reader accepts: more than people can give. The published schema has no such bound.
 MOST_ANSWERS = 10_000
-# The form of every time of ours, so that the order of the texts is the order of the times.
+# The form of all our times: the order of the texts is the order of the times.
 _MOMENT = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 

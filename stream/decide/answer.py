@@ -1,7 +1,7 @@
-"""The answer object: one outcome as a JSON object for a program that asked without Kafka.
+"""The answer object: one outcome as a JSON object for a program that asks without Kafka.
 
-`classify --json`, `serve` and `batch` give this very object, so their answers can be compared byte by byte. Its bytes before
-`tagged_at` are those that the stream publishes. As columns of a file or a table, an answer has the names below.
+`classify --json`, `serve` and `batch` give the same object, so their answers can be compared byte by byte. Before `tagged_at`, its bytes are
+the bytes that the stream publishes. As columns of a file or a table, an answer has the names below.
 """
 
 from typing import Literal
@@ -12,9 +12,9 @@ from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.contract.refusal import Refusal
 
-# A column of the input with a name of ours is kept under this and its name.
+# An input's column with a name of ours is kept under its name after this prefix.
 OVERRIDDEN = "overridden_"
-# Of `model`: one bundle decides all rows, so their decisions have neither epoch nor arm.
+# The fields of `model` in an answer: one bundle decides all rows, so their decisions have neither epoch nor arm.
 MODEL_PARTS = tuple(name for name in ModelRef.__struct_fields__ if name not in {"epoch", "arm"})
 
 
@@ -39,13 +39,13 @@ def answer_of(publication: Publication, *, line: int, row: int) -> bytes:
     """
     The JSON object of an outcome, without a line end.
 
-    A decision is the published value with `destination` after it. A rejected event has no fields to show, so its object has its place,
-    and no text of the event.
+    A decision is the published value with `destination` after it. The object of a rejected event has the event's place and none of its
+    text.
 
     Args:
-        publication: The outcome as the pipeline gives it.
-        line: The line of its input, from 1, as an editor counts.
-        row: Its place among the answers, from 0.
+        publication: The pipeline's outcome.
+        line: The line of the input, from 1, as an editor counts.
+        row: The answer's place among the answers, from 0.
     """
     outcome, value = publication.outcome, publication.value or b""
     if isinstance(outcome, Refusal):
@@ -55,5 +55,5 @@ def answer_of(publication: Publication, *, line: int, row: int) -> bytes:
 
 
 def error_of(refusal: Refusal) -> dict[str, str]:
-    """Stage, code and message, as an answer names them."""
+    """Stage, code and message under the names of an answer."""
     return {"stage": refusal.stage.value, "code": refusal.reason.value, "message": refusal.message}

@@ -1,7 +1,7 @@
-"""Reviewers' answers to decisions: records of `reviewed` in, one publication each, in their order. Neither Kafka nor Faust, and no model.
+"""Turns reviewers' answers into decisions: records of `reviewed` in, one publication each, in order. Without Kafka, Faust or a model.
 
-A decision is a pure function of its record, so an answer that is delivered again gives the same bytes, and answers on one event may be
-published in any order: their versions say which of them holds. A record that is no answer becomes a dead letter.
+A decision is a pure function of its record, so an answer that is delivered again gives the same bytes. Answers on one event may be published
+in any order: their versions decide which answer holds. A record that is not an answer becomes a dead letter.
 """
 
 import time
@@ -20,7 +20,7 @@ log = logger("tagstream.app")
 
 
 class Answering:
-    """Makes the decisions of reviewers' answers, for one topic after the other or for several threads at once."""
+    """Turns reviewers' answers into decisions. Several threads may use it at once."""
 
     def __init__(
         self,
@@ -30,12 +30,12 @@ class Answering:
         decider: Callable[[], Decider | None] = lambda: None,
     ) -> None:
         """
-        Begin with no answer.
+        Keep the arguments.
 
         Args:
-            limits: Bounds on a record that is read, and on one that is published.
-            keys: An answer must be signed by one of them; without a key every answer counts.
-            decider: Gives the decider in force, whose own decisions have its labels and no others; None where there is none.
+            limits: Bounds on the records that are read, and on the records that are published.
+            keys: The keys of which one must have signed an answer; without a key every answer counts.
+            decider: Gives the decider in force; None if there is none. A decision in its name must have exactly its labels.
         """
         self._limits = limits
         self._keys = keys
@@ -43,10 +43,10 @@ class Answering:
 
     def publications(self, records: Sequence[Record], *, clock: Callable[[], float] = time.time) -> list[Publication]:
         """
-        The records that must reach the broker for these, in order; never raises, whatever their bytes.
+        One publication for each record, in order. Never raises, whatever the records' bytes.
 
         Args:
-            records: As they were read from `reviewed`.
+            records: The records as they were read from `reviewed`.
             clock: Gives Unix seconds.
         """
         now_ms = int(clock() * 1000)
@@ -71,7 +71,7 @@ class Answering:
         if isinstance(found, Refusal):
             return found
         decider, before = self._decider(), found.answer.before
-        # Of another model's labels nothing is known here: its decisions are answered too, long after it was replaced.
+        # The labels of another model are not known here. People also answer its decisions, long after it was replaced.
         if (
             decider is not None
             and before.model.digest == decider.model.digest

@@ -1,9 +1,9 @@
 """The composition root of a decision: from the settings to a decider, and to the pipeline that all doors call.
 
-The settings name the bundle's model or, where a person has said so, the keyword rules. The rules are for the hours in which no model
-may be trusted: the bundle is lost or refused, or the circuit breaker is open. A worker never falls back to them by itself, since a
-stream that silently publishes guesses would be worse than one that stands still. While they decide, every event goes to people, with
-the rules' tag as a first guess.
+The settings name the bundle's model, or, if a person says so, the keyword rules. The rules are for the hours in which no model can be
+trusted: the bundle is lost or refused, or the circuit breaker is open. A worker never falls back to the rules by itself: a stream that
+silently publishes guesses is worse than a stream that stands still. While the rules decide, every event goes to people, with the rules' tag
+as a first guess.
 """
 
 from collections.abc import Collection
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tagstream.model_export.bundle.rules import RulesClassifier
 
 RULES_CONSEQUENCE = "no model is loaded; every event goes to review, with the rules' tag as a first guess"
-# Above every confidence of the rules: a consumer that recomputes the outcome from a record comes to the same topic.
+# Above every confidence of the rules, so that a consumer that recomputes the outcome from a record gets the same topic.
 RULES_THRESHOLD = 1.0
 
 
@@ -40,10 +40,10 @@ def pipeline_of(
 
     Args:
         settings: Limits on an event, attempts, and the decider if none is given.
-        decider: Decides instead of the one that the settings name.
-        observer: Told of stages and of a model that raised; None: not observed.
-        unframe: Takes values out of the frames of a Schema Registry. Only records of a topic have frames: a request or a row is JSON, and
-            must not wait for a registry. None where no registry is set.
+        decider: Replaces the settings' decider.
+        observer: Is told of stages, and of a model that raised; None for no observer.
+        unframe: Takes values out of the frames of a Schema Registry; None if no registry is set. Only records of a topic have frames: a
+            request or a row is JSON, and must not wait for a registry.
 
     Raises:
         BundleError: The bundle is refused.
@@ -61,14 +61,14 @@ def pipeline_of(
 
 
 def remembering(decider: Decider, table: PredictionTable | None) -> Decider:
-    """The decider with a table before its model; the same one without a table, and where rules decide: they take less time than the table."""
+    """The decider with a table before its model; unchanged without a table, or if rules decide, which are faster than the table."""
     if table is None or decider.kind == "rules":
         return decider
     return replace(decider, classifier=Repeats(decider.classifier, table, model=decider.model.digest, probe=decider.probe))
 
 
 def table_of(decider: Decider) -> PredictionTable | None:
-    """The table before a decider's model; None where there is none."""
+    """The table before a decider's model; None if it has no table."""
     return decider.classifier.table if isinstance(decider.classifier, Repeats) else None
 
 
@@ -77,8 +77,8 @@ def decider_of(settings: Settings, *, of_stream: bool = True) -> Decider:
     The decider that the settings name: the model of the bundle, or the keyword rules.
 
     Args:
-        settings: Name it.
-        of_stream: Where a bundle is refused, the message names the rules as a way to keep events flowing to people.
+        settings: Name the decider.
+        of_stream: True if the message on a refused bundle must name the rules as a way to keep events flowing to people.
 
     Raises:
         BundleError: The bundle is refused.
@@ -108,13 +108,13 @@ def decider_of_bundle(
     bundle: Bundle, classifier: Classifier, *, threshold: float | None = None, arithmetic: str | None = None
 ) -> Decider:
     """
-    The decider of a bundle that is loaded.
+    The decider of a loaded bundle.
 
     Args:
         bundle: The bundle.
         classifier: Runs its network.
-        threshold: Takes the place of the bundle's own, for every label.
-        arithmetic: How this machine computes (`OnnxClassifier.arithmetic`); None if as the machine that made the bundle.
+        threshold: Replaces the bundle's thresholds for every label; None to keep them.
+        arithmetic: `OnnxClassifier.arithmetic`; None if this machine computes like the machine that made the bundle.
     """
     manifest = bundle.manifest
     as_made = arithmetic is None or manifest.arithmetic in {None, arithmetic}
@@ -140,8 +140,8 @@ def rules_of(settings: Settings, bundle: Bundle | None) -> "RulesClassifier":
     The keyword rules that the settings name.
 
     Args:
-        settings: Name a file of rules; else those for the shipped labels are taken.
-        bundle: That of the settings, whose labels the rules must have; None where it is lost or refused, so that nothing is known of them.
+        settings: Name a file of rules; by default the rules for the shipped labels are taken.
+        bundle: The settings' bundle, whose labels the rules must have. None if the bundle is lost or refused, so its labels are not known.
 
     Raises:
         RulesError: The rules are refused, or have other labels than the bundle.
@@ -158,7 +158,7 @@ def _rules(settings: Settings) -> Decider:
     try:
         bundle = read(settings.bundle)
     except BundleError:
-        # The rules are for this hour too.
+        # The rules must also work if the bundle is lost or refused.
         bundle = None
     from tagstream.model_export.bundle.rules import NAME
 

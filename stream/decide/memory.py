@@ -1,23 +1,23 @@
-"""How much more memory this process may take, and how much a model takes: what is asked before a model is loaded beside another."""
+"""The memory that this process may still take, and the memory that a model takes: both are compared before a second model is loaded."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/")
-# So many times the size of its files a model takes at most while it is loaded and warmed up, and each thread more. The shipped bundle of
-# 19.4 MiB took 62, 69 and 85 MiB with one, two and four threads.
+# The most memory of a model that is loaded and warmed up, and of each thread, as a multiple of the size of the model's files. The shipped
+# bundle of 19.4 MiB took 62, 69 and 85 MiB with one, two and four threads.
 LOADED, OF_A_THREAD = 3.0, 0.5
-# A process that has loaded no model yet takes 27 MiB of its own. The kernel counts the whole stack of a thread, though little of it is used.
+# A process without a model takes 27 MiB. The kernel counts the whole stack of a thread, though little of it is used.
 OF_A_PROCESS, OF_A_STACK = 32 * 1024 * 1024, 8 * 1024 * 1024
 
 
 def needed_bytes(file_bytes: int, threads: int) -> int:
     """
-    The bytes that a model takes which shares its network with none that is loaded.
+    The bytes that a model takes if no loaded model has the same network.
 
     Args:
-        file_bytes: The size of the bundle's files.
-        threads: How many decide at once.
+        file_bytes: The size of the bundle's files in bytes.
+        threads: The number of threads that decide at once.
 
     >>> needed_bytes(10, 2)
     40
@@ -27,7 +27,7 @@ def needed_bytes(file_bytes: int, threads: int) -> int:
 
 def tried_bytes(file_bytes: int, threads: int) -> int:
     """
-    The bytes of a process of its own in which such a model is loaded and warmed up.
+    The bytes of a new process that loads a model and warms it up. Arguments as for `needed_bytes`.
 
     >>> tried_bytes(0, 2) // 1024 // 1024
     48
@@ -37,9 +37,9 @@ def tried_bytes(file_bytes: int, threads: int) -> int:
 
 def free_bytes(root: Path = ROOT) -> int | None:
     """
-    The bytes that this process may still take before the kernel ends a process: of its control groups (v2 or v1), and of the machine.
+    The bytes that this process may still take, within its control groups (v2 or v1) and the machine, before the kernel ends a process.
 
-    Pages of files that the kernel can drop count as free. None where the kernel says neither, as on another system than Linux.
+    Pages of files that the kernel can drop count as free. None if the kernel does not tell, as on a system other than Linux.
 
     Args:
         root: Where `proc` and `sys` are.
@@ -50,7 +50,7 @@ def free_bytes(root: Path = ROOT) -> int | None:
 
 def used_share(root: Path = ROOT) -> float | None:
     """
-    The share, 0 to 1, of the tightest limit on this process' memory that is in use: of its control groups, and of the machine.
+    The used share, 0 to 1, of the tightest memory limit: of this process's control groups, or of the machine. None if there is no limit.
 
     Args:
         root: Where `proc` and `sys` are.
@@ -70,7 +70,11 @@ def _of_groups(root: Path) -> Iterator[tuple[int, int]]:
 
 
 def _left(mount: Path, path: str, limit: str, usage: str, prefix: str) -> Iterator[tuple[int, int]]:
-    """What is left of a limit, and the limit: of a group and of those above it, each that has one. In a container the mount is the group, whatever its path."""
+    """
+    The bytes left of a limit, and the limit, for a group and each group above it that has a limit.
+
+    In a container the mount is the group, whatever the group's path.
+    """
     group = mount / path.strip("/")
     for folder in {mount, group, *group.parents}:
         if not folder.is_relative_to(mount):
@@ -90,7 +94,7 @@ def _of_the_machine(root: Path) -> Iterator[tuple[int, int]]:
 
 
 def _number(file: Path) -> int | None:
-    """The number in a file of the kernel; None if there is no such file, or no limit."""
+    """The number in a file of the kernel; None if the file does not exist, or states no limit."""
     (text,) = _lines(file) or ("",)
     return int(text) if text.isdigit() else None
 

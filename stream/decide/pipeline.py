@@ -1,7 +1,8 @@
 """Records to outcomes: the decider in force, and the one pipeline that stream, command line, HTTP and batch call.
 
-Synchronous; runs in a thread; knows neither Kafka nor Faust. `Decider` is all that turns a text into a decision, as one value: no
-clock, no I/O, no chance. A pipeline reads its decider once for each batch, so that it can be replaced between two batches.
+The pipeline is synchronous, runs in a thread, and knows neither Kafka nor Faust. A `Decider` holds everything that turns a text into a
+decision in one value: no clock, no I/O, no chance. A pipeline reads its decider once for each batch, so the decider can be replaced between
+two batches.
 """
 
 import hashlib
@@ -34,17 +35,18 @@ from tagstream.stream.contract.outcome import (
 )
 from tagstream.stream.contract.refusal import Refusal
 
-# For a classifier that brings no texts of its own.
+# The probe of a classifier that brings no texts of its own.
 PROBE = ("Detecting objects in images", "A walk along the river")
-# Raised when the machine has run out of something, whichever text was asked about.
+# Errors of a machine that has run out of a resource, whatever the text.
 MACHINE = (MemoryError, OSError)
-# A challenger that fails on the first so many texts of a batch is spared the others: taking it apart would hold the stream, and the champion decides them.
+# If a challenger fails on this many texts at the start of a batch, the champion decides the rest of the batch: trying every text would hold
+# up the stream.
 HOPELESS = 3
 _NUMBERS = 1 << 64
 
 T = TypeVar("T")
 Unframe = Callable[[Sequence[Record]], Sequence[Record | Refusal]]
-"""Each record with its value as JSON, or why it cannot be had; in order. Runs in several threads at once."""
+"""Each record with its value as JSON, or the refusal of its frame; in order. Runs in several threads at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +58,14 @@ class Decider:
         classifier: Texts to predictions.
         model: The name, version and digest that each decision bears.
         threshold: The confidence below which a person is asked, for labels that `thresholds` does not name.
-        thresholds: The same, by label.
+        thresholds: The confidence below which a person is asked, by label.
         ood: The figures above which a text is unlike the training texts.
         kind: `rules` for keyword rules; a person is then asked about every event, since their tag is a guess.
         probe: Texts that the classifier is known to decide, 1 or more.
-        reference: The bundle's drift reference; empty where there is none.
+        reference: The bundle's drift reference; empty if it has none.
         bundle: The bundle of the model; None for the rules.
         warm_up: Takes the memory that the largest batches need, for a number of threads.
-        stand_in: Decides the texts for which this one raises, with the same labels; None: such an event is refused.
+        stand_in: Decides the texts for which this decider raises, with the same labels; None to refuse such an event.
     """
 
     classifier: Classifier
@@ -85,28 +87,28 @@ class Decider:
 
     @property
     def release(self) -> str:
-        """The version of the program and the digest of the model, between which a decision on the same event may change."""
+        """The version of the program and the digest of the model. Another release may decide the same event otherwise."""
         return release_of(self.model.digest)
 
     def asked_below(self, label: str) -> float:
-        """The confidence below which a person is asked about an event that the model calls by this label."""
+        """The confidence below which a person is asked about an event of this predicted label."""
         return self.thresholds.get(label, self.threshold)
 
     def decide(self, event: ContentEvent, prediction: Prediction, reading: Reading) -> Tagged | NeedsReview:
         """
         NeedsReview if there is a reason to ask a person, else Tagged. The tag and all probabilities are published either way.
 
-        The threshold of the predicted label is compared with the published (rounded) confidence, and published too: a consumer can
+        The threshold of the predicted label is compared with the published (rounded) confidence, and published too, so a consumer can
         recompute the outcome.
 
         Args:
             event: The event.
-            prediction: Of its text.
-            reading: That text.
+            prediction: The prediction of the event's text.
+            reading: The event's text.
         """
         asked_below = self.asked_below(prediction.label)
         strange = self.ood.is_strange(prediction)
-        # No drift is looked for in the tags of the rules.
+        # The tags of the rules are not watched for drift.
         signals = (
             None
             if self.kind == "rules"
@@ -123,7 +125,7 @@ class Decider:
         reasons: tuple[ReviewReason, ...] = ()
         if self.kind == "rules" or prediction.confidence < asked_below:
             reasons += (ReviewReason.LOW_CONFIDENCE,)
-        # Ordinary traffic hides nothing in its text: the network's confidence in such a text is not relied on.
+        # Ordinary texts have no hidden characters, so the network's confidence in a text that has them is not relied on.
         if reading.flags or strange:
             reasons += (ReviewReason.OUT_OF_DISTRIBUTION,)
         decision = Decision(
@@ -145,7 +147,11 @@ class Decider:
 
 
 Turn = tuple[Decider, list[tuple[int, ContentEvent, Reading]]]
-"""The events of a batch whose texts share a call of one decider's model, each with its place. Unless the model is being changed there is one turn."""
+"""
+The events of a batch that share one call of a decider's model, each with its place in the batch.
+
+A batch has several turns only while the model is being changed.
+"""
 
 
 def _place(record: Record) -> tuple[str, int, int]:
@@ -161,10 +167,10 @@ class Isolation:
     """
     Finds the text for which the model raises, so that only this text is refused and the rest of its batch is decided.
 
-    A batch that raised is halved until one text is left that still raises. Then a probe is asked: texts that the model is known to
-    decide (the bundle's golden texts, which this process decided when it loaded the bundle). If the model raises for the probe too, the
-    machine is broken, and the exception is raised. If it does not, the text is to blame, and becomes a `Refusal`. A text is blamed only
-    after `attempts` failures, each followed by a probe that works: a model that fails for a moment costs no event.
+    A batch for which the model raised is halved until one text is left that still raises. Then the model gets a probe: texts that it is
+    known to decide (the bundle's golden texts, which this process decided when it loaded the bundle). If the model raises for the probe too,
+    the machine is broken, and the exception is raised. Otherwise the text is to blame, and becomes a `Refusal`. A text is blamed only after
+    `attempts` failures, each followed by a probe that works, so a model that fails for a moment costs no event.
 
     A prediction does not depend on its neighbours, so taking a batch apart changes no decision.
     """
@@ -179,14 +185,14 @@ class Isolation:
         raised: Callable[[], None] = lambda: None,
     ) -> None:
         """
-        Keep the classifier and the rules for it.
+        Keep the arguments.
 
         Args:
             classifier: The model.
-            attempts: How often a text on its own must fail before it is refused, 1 or more.
+            attempts: The number of failures of a single text after which it is refused, 1 or more.
             probe: Texts that this classifier is known to decide, 1 or more.
-            hopeless: Where the first so many texts of a batch are refused, the others are too, and not tried.
-            raised: Called after every call of the model that raised; must not raise.
+            hopeless: If this many texts at the start of a batch are refused, the other texts are refused too, without being tried.
+            raised: Called after every call of the model that raised; must not raise itself.
         """
         self._classifier = classifier
         self._attempts = attempts
@@ -198,8 +204,7 @@ class Isolation:
         """
         A prediction or a refusal for each text, in order.
 
-        For n texts of which b make the model raise, and k attempts, the model is called at most
-        `1 + b * (2 * ceil(log2(n)) + 2 * k - 1)` times.
+        If b of n texts make the model raise, with k attempts, the model is called at most `1 + b * (2 * ceil(log2(n)) + 2 * k - 1)` times.
 
         Args:
             texts: A batch, 1 or more, for which the model has just raised.
@@ -211,7 +216,7 @@ class Isolation:
         """
         self._raised()
         answers: list[Prediction | Refusal] = []
-        # Parts of the batch that are still to be decided, the next one last; the whole has failed once.
+        # The parts of the batch that are still to be decided, the next part last. The whole batch has failed once.
         parts, failed = [texts], failure
         failures = 0
         while parts:
@@ -244,7 +249,7 @@ class Isolation:
             predictions = self._classifier.classify(texts)
         except MACHINE:
             raise
-        # onnxruntime and tokenizers raise exceptions of any class; the probe tells an event's fault from the machine's.
+        # onnxruntime and tokenizers raise exceptions of any class. The probe tells an event's fault from the machine's fault.
         except Exception as error:  # noqa: BLE001
             self._raised()
             return type(error).__name__
@@ -270,10 +275,10 @@ class Isolation:
 
 def one_for_each(texts: Sequence[str], predictions: Sequence[T]) -> Sequence[T]:
     """
-    The predictions.
+    The predictions, if there is one for each text.
 
     Raises:
-        RuntimeError: There are not as many as texts.
+        RuntimeError: The number of predictions is not the number of texts.
     """
     if len(predictions) != len(texts):
         msg = f"{len(texts)} texts became {len(predictions)} predictions; an event would get its neighbour's decision"
@@ -289,10 +294,10 @@ def _blamed(failure: str, attempts: int) -> Refusal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
     """
-    Which tagged decisions are copied to the topic `audit`, for a person who does not see the prediction.
+    Draws the tagged decisions that are copied to the topic `audit`, for a person who does not see the prediction.
 
-    A hash of the event's id decides, so that a redelivered event is drawn again or not drawn again, by every worker. The rate belongs to
-    the predicted label: a rare label may be drawn more often, and an estimate weights each copy by the rate with which it was drawn.
+    A hash of the event's id decides, so every worker draws the same events, and a redelivered event gets the same draw. Each predicted label
+    has its rate: a rare label may be drawn more often. An estimate weights each copy by the rate with which it was drawn.
 
     >>> draw = Draw(rate=0.5, rates={"mlops": 1.0}, salt="s")
     >>> draw.inclusion_probability("event-1", "mlops"), draw.inclusion_probability("event-1", "other")
@@ -300,7 +305,7 @@ class Draw:
 
     Attributes:
         rate: The share of the tagged decisions that is copied, 0 to 1, for labels that `rates` does not name.
-        rates: The same, by predicted label.
+        rates: The share of the tagged decisions that is copied, 0 to 1, by predicted label.
         salt: Hashed with the id, so that a producer cannot choose ids that are never drawn.
         most_bytes: The largest record that the topic `audit` takes; a decision whose copy is larger is not drawn.
     """
@@ -312,7 +317,7 @@ class Draw:
 
     def at_least(self, share: float) -> "Draw":
         """
-        The draw that gives each label this probability at least. It has all that this one draws, and the greater probability is that of both together.
+        A draw with at least this probability for each label. It draws every event that this draw does, and its probability covers both draws.
 
         >>> draw = Draw(rate=0.02, rates={"mlops": 0.5}).at_least(0.1)
         >>> draw.rate, draw.rates["mlops"]
@@ -322,11 +327,11 @@ class Draw:
 
     @property
     def is_on(self) -> bool:
-        """Whether any decision can be drawn."""
+        """True if any decision can be drawn."""
         return any(rate > 0 for rate in (self.rate, *self.rates.values()))
 
     def inclusion_probability(self, event_id: str, label: str) -> float | None:
-        """The probability with which an event of this predicted label is drawn, if this one is; else None."""
+        """The probability with which events of this label are drawn, if this event is drawn; None if it is not drawn."""
         rate = self.rates.get(label, self.rate)
         digest = hashlib.sha256(f"{self.salt}:{event_id}".encode()).digest()
         return rate if int.from_bytes(digest[:8], "big") < rate * _NUMBERS else None
@@ -351,11 +356,11 @@ class Pipeline:
     """
     Decode, classify, decide, and put the outcomes in their form on the topic.
 
-    The decider in force is held here and nowhere else. All that depends on it (metrics, breaker, drift, draw, announcements)
-    follows it.
+    Only the pipeline holds the decider in force. Everything that depends on the decider (metrics, breaker, drift, draw, announcements)
+    follows it by `follow`.
 
     Attributes:
-        limits: Bounds on one event. A worker lowers them before its first batch, where a topic takes less.
+        limits: Bounds on one event. A worker lowers them before its first batch if a topic accepts less.
         draw: Draws the copies for `audit`; None for no copies. A worker sets it before its first batch.
     """
 
@@ -372,11 +377,11 @@ class Pipeline:
         Join the parts.
 
         Args:
-            decider: See above.
+            decider: The first decider in force.
             observer: Is told of stages, and of a model that raised.
-            limits: See above.
-            attempts: As in `Isolation`.
-            unframe: Takes values out of the frames of a Schema Registry; None where none is set.
+            limits: Bounds on one event.
+            attempts: The number of failures of a single text after which its event is refused, 1 or more.
+            unframe: Takes values out of the frames of a Schema Registry; None if no registry is set.
         """
         self._decider = decider
         self._followers: list[Callable[[Decider], None]] = []
@@ -384,7 +389,7 @@ class Pipeline:
         self.limits = limits
         self.draw: Draw | None = None
         self._choose: Callable[[ContentEvent], Decider] | None = None
-        # Places of events that ended a process in the hands of a decider that has a stand-in.
+        # The places of events that ended a process while a decider with a stand-in decided them.
         self._distrusted: set[tuple[str, int, int]] = set()
         self._observer = observer
         self._attempts = attempts
@@ -392,16 +397,16 @@ class Pipeline:
 
     @property
     def decider(self) -> Decider:
-        """Decides the next batch, but for events that `choose` gives to another one."""
+        """The decider in force. It decides the next batch, except the events that `choose` gives to another decider."""
         return self._decider
 
     def follow(self, tell: Callable[[Decider], None], *, told: bool = False) -> None:
         """
-        Call `tell` with the decider in force, and with each that comes into force later.
+        Call `tell` with the decider in force, and with each decider that comes into force later.
 
         Args:
-            tell: May raise, which refuses a decider.
-            told: It knows the decider in force, and is told of later ones alone.
+            tell: An exception of `tell` refuses a decider.
+            told: True if the follower knows the decider in force, and `tell` is called only with later deciders.
         """
         with self._replacing:
             if not told:
@@ -410,13 +415,14 @@ class Pipeline:
 
     def replace(self, decider: Decider) -> None:
         """
-        Decide the next batch, and all after it, by another decider. A batch that has begun is decided to its end by the one before.
+        Decide the next batch, and all later batches, by another decider. The old decider finishes the batches that have begun.
 
-        Those who follow are told first, so that metrics know its labels before it has decided. For any thread.
+        The followers are told first, so that metrics know the new decider's labels before it decides. Any thread may call this.
 
         Raises:
-            ValueError: It is of another kind: rules take the place of a model at a start, when a person has said so.
-            Exception: One of those who follow refused it. The decider in force stays, and who was told is told of that again.
+            ValueError: The new decider has another kind. Rules replace a model only at a start, if a person says so.
+            Exception: A follower refused the new decider. The old one stays in force, and the followers that had switched are told to
+                switch back.
         """
         with self._replacing:
             if decider.kind != self._decider.kind:
@@ -433,29 +439,34 @@ class Pipeline:
 
     def choose(self, decider_of: Callable[[ContentEvent], Decider]) -> None:
         """
-        From the next batch on, ask for the decider of each event, instead of the one in force.
+        From the next batch on, ask for the decider of each event, instead of taking the decider in force.
 
         Args:
-            decider_of: Gives the decider of an event, of this kind and with these labels; does not wait. Called from several threads.
+            decider_of: Gives the decider of an event, with the kind and labels of the decider in force. It must not wait. Several threads
+                call it.
         """
         self._choose = decider_of
 
     def decider_of(self, event: ContentEvent) -> Decider:
-        """Which one decides an event now."""
+        """The decider of an event now."""
         return self._deciders()(event)
 
     def decider_for(self, record: Record) -> Decider | None:
-        """Which one decides a record now; None where none has to, since it is no event."""
+        """The decider of a record now; None if the record is not an event, and so is not decided."""
         found = record if self._unframe is None else next(iter(self._unframe([record])))
         event = found if isinstance(found, Refusal) else decode(found, self.limits)
         return None if isinstance(event, Refusal) else self.decider_of(event)
 
     def distrust(self, record: Record) -> None:
-        """From now on the stand-in of its decider decides this record: a challenger that ends a process at an event would end it at each delivery."""
+        """
+        Let the stand-in of its decider decide this record from now on.
+
+        A challenger that has ended a process at an event would end a process at each delivery of it.
+        """
         self._distrusted.add(_place(record))
 
     def _deciders(self) -> Callable[[ContentEvent], Decider]:
-        """Gives the decider of each event of a batch, by what is in force as it begins."""
+        """The function that gives each event's decider, fixed as a batch begins."""
         in_force, choose = self._decider, self._choose
         if choose is None:
             return lambda _: in_force
@@ -469,17 +480,15 @@ class Pipeline:
 
     def decide(self, records: Sequence[Record]) -> list[Outcome]:
         """
-        One outcome a record, in order.
-
-        A bad event is a `Refusal` among the others.
+        One outcome for each record, in order. The outcome of a bad event is a `Refusal`.
 
         Raises:
-            Exception: The machine is broken and nothing was decided; see `Isolation.take_apart`, and `RegistryError`.
+            Exception: The machine is broken and nothing was decided: an error of `Isolation.take_apart`, or `RegistryError`.
         """
         started = time.perf_counter()
         outcomes, turns = self._read(records)
         inference = time.perf_counter()
-        # Grows by the events that a stand-in decides.
+        # `turns` grows by the events that a stand-in must decide.
         for decider, events in turns:
             texts = [reading.text for _, _, reading in events]
             answers: Sequence[Prediction | Refusal]
@@ -488,8 +497,8 @@ class Pipeline:
                 answers = one_for_each(texts, decider.classifier.classify(texts))
             except MACHINE:
                 raise
-            # The class alone: the message may quote the text of an event. The failure is dealt with after this block, since an
-            # exception that is raised within it would carry this one, message included, into the log.
+            # Only the class is kept: the message may quote the text of an event. The failure is handled after this block, since an
+            # exception raised inside it would carry this exception, with its message, into the log.
             except Exception as error:  # noqa: BLE001
                 failure = type(error).__name__
             if failure:
@@ -504,7 +513,7 @@ class Pipeline:
         return [outcomes[place] for place in range(len(records))]
 
     def _read(self, records: Sequence[Record]) -> tuple[dict[int, Outcome], list[Turn]]:
-        """By the place of the record in the batch, the refusals of what is no event; and the turns of the others."""
+        """The refusals of records that are not events, by their place in the batch; and the turns of the events."""
         decider_of = self._deciders()
         refused: dict[int, Outcome] = {}
         turns: dict[int, Turn] = {}
@@ -522,11 +531,11 @@ class Pipeline:
         self, records: Sequence[Record], refusal: Refusal | None = None, *, clock: Callable[[], float] = time.time
     ) -> list[Publication]:
         """
-        The records that must reach the broker for these, in order.
+        One publication for each record, in order.
 
         Args:
-            records: As they were read.
-            refusal: Why none of them may be read; each becomes a dead letter without being decoded. None: they are decided.
+            records: The records as they were read.
+            refusal: Why no record may be read; each record then becomes a dead letter without being decoded. None to decide the records.
             clock: Gives Unix seconds.
         """
         outcomes = self.decide(records) if refusal is None else [refusal] * len(records)
@@ -545,7 +554,7 @@ class Pipeline:
             hopeless=math.inf if decider.stand_in is None else HOPELESS,
             raised=self._observer.model_raised,
         )
-        # A text that comes twice is asked once.
+        # A text that comes twice goes to the model once.
         distinct = list(dict.fromkeys(texts))
         try:
             answers = isolation.take_apart(distinct, failure)
@@ -554,7 +563,7 @@ class Pipeline:
         except Exception as error:
             if decider.stand_in is None:
                 raise
-            # A model that raises for its own probe is broken, and the stand-in tells whether the machine is.
+            # A model that raises for its own probe is broken. The stand-in shows whether the machine is broken, too.
             return [_blamed(type(error).__name__, 1)] * len(texts)
         by_text = dict(zip(distinct, answers, strict=True))
         return [by_text[text] for text in texts]

@@ -11,22 +11,22 @@ from tagstream.monitoring.observer import Observer
 from tagstream.stream.decide.memory import used_share
 from tagstream.stream.decide.pipeline import one_for_each
 
-# What an entry takes, measured: key, place in the table and prediction; and for each label its probability, or its score too.
+# The measured size of an entry (key, place in the table and prediction), and of each label's probability or score in it.
 ENTRY_BYTES, LABEL_BYTES = 700, 90
-# With so much of its memory in use, a process needs the rest for its work.
+# The share of the memory in use from which the table is emptied: the process needs the rest for its work.
 MOST_USED = 0.85
 LOOK_SECONDS = 5.0
-# Of the mean seconds of a text, the weight of the newest batch.
+# The weight of the newest batch in the mean seconds of a text.
 NEWEST = 0.1
 KEY_BYTES = 16
 
 
 class Repeats:
     """
-    A classifier with a table before its model, which is asked for a text once, whether the text comes again in a batch or in a later one.
+    A classifier with a table before its model. The model gets a text once, even if the text comes again in this batch or a later batch.
 
-    It raises what the model raises, and remembers nothing of that call. The texts of a probe are asked of the model each time: a remembered
-    answer would not prove that the model works.
+    It raises what the model raises, and remembers nothing of that call. The model gets the texts of a probe each time: a remembered answer
+    would not prove that the model works.
 
     Attributes:
         table: The table, which several models of a process share.
@@ -38,7 +38,7 @@ class Repeats:
 
         Args:
             classifier: The model.
-            table: See above.
+            table: The table, which several models of a process share.
             model: The digest of the model's bundle.
             probe: Texts that are never remembered.
         """
@@ -64,7 +64,7 @@ class Repeats:
         """
         keys = [key_of(self._model, text) for text in texts]
         found = self.table.known(keys)
-        # A text that comes twice is asked once.
+        # A text that comes twice in the batch goes to the model once.
         new = {key: text for key, text, one in zip(keys, texts, found, strict=True) if one is None}
         asked: dict[bytes, Prediction] = {}
         if new:
@@ -81,10 +81,10 @@ class Repeats:
 
 class PredictionTable:
     """
-    Predictions by model and normalised text, in bounded memory; the entry that was used longest ago goes first. For several threads.
+    Predictions by model and normalised text, in bounded memory. The least recently used entry goes first. Thread-safe.
 
-    A prediction depends on model and text alone, so that it is as good as a new one. Nothing is remembered while the process is short of
-    memory: the table then forgets all, and begins anew once there is room.
+    A prediction depends only on model and text, so a remembered prediction equals a new one. While the process is short of memory, the table
+    forgets all entries and remembers nothing.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class PredictionTable:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
-        Begin with an empty table.
+        The table is empty.
 
         Args:
-            most_bytes: The entries take no more; an entry's size is estimated by its labels.
-            observer: Is told how many texts the model was not asked for.
-            used: The share of its memory that this process uses, 0 to 1; None if that is not known.
-            monotonic: Seconds.
+            most_bytes: The most bytes of all entries. An entry's size is estimated by its labels.
+            observer: Is told the number of texts that the model did not get.
+            used: Gives the share of its memory that this process uses, 0 to 1; None if it is not known.
+            monotonic: Gives seconds.
         """
         self._observer = observer
         self._most_bytes = most_bytes
@@ -113,14 +113,14 @@ class PredictionTable:
         self._bytes = 0
         self._look_at = -float("inf")
         self._has_room = True
-        # Of a text in the model.
+        # The mean time of a text in the model.
         self._mean_seconds = 0.0
 
     def __len__(self) -> int:
         return len(self._table)
 
     def known(self, keys: Sequence[bytes]) -> list[Prediction | None]:
-        """The prediction under each key (`key_of`), in order; None where there is none."""
+        """The prediction under each key (`key_of`), in order; None for a key without a prediction."""
         with self._lock:
             found = [self._table.get(key) for key in keys]
             for key, one in zip(keys, found, strict=True):
@@ -130,11 +130,11 @@ class PredictionTable:
 
     def keep(self, predictions: Mapping[bytes, Prediction], seconds: float) -> None:
         """
-        Remember what the model has just said.
+        Remember the model's new predictions.
 
         Args:
-            predictions: By key.
-            seconds: The time that the model took for a text of that call.
+            predictions: Predictions by key.
+            seconds: The model's time for one text of that call.
         """
         with self._lock:
             self._mean_seconds += (seconds - self._mean_seconds) * (NEWEST if self._mean_seconds else 1.0)
@@ -149,7 +149,7 @@ class PredictionTable:
                 self._bytes -= _size(oldest)
 
     def saved(self, texts: int) -> None:
-        """Count this number of texts for which the model was not asked, with the time that the model takes for as many others."""
+        """Count the number of texts that the model did not get, with the estimated time that the model would have taken."""
         self._observer.remembered(texts, texts * self._mean_seconds)
 
     def _room(self) -> bool:
@@ -172,7 +172,7 @@ def key_of(model: str, text: str) -> bytes:
         model: The digest of the bundle.
         text: Normalised, as the model reads it.
     """
-    # A lone surrogate is refused before, and would be refused here.
+    # `encode` refuses a lone surrogate, which decoding has refused before.
     return hashlib.blake2b(f"{model} {text}".encode(), digest_size=KEY_BYTES).digest()
 
 

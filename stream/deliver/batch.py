@@ -4,8 +4,8 @@ Batches of events: gathered without a fixed delay, then decided in threads of th
 A batch is bounded in events, for the model, and in bytes, for the broker: a batch of 64 events of 400 KB takes a minute on a
 connection of 500 KB/s.
 
-The queue never waits for a fuller batch: whoever takes a batch gets what has arrived while the model was busy. So batches grow with the
-load, and no delay has to be tuned. The bound keeps a backlog in Kafka, where it shows as lag.
+The queue never waits for a fuller batch: a batch has the events that arrived while the model was busy. So batches grow with the load,
+and no delay has to be tuned. The bound keeps a backlog in Kafka, where it shows as lag.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Batcher(Generic[T]):
 
         Args:
             limit: The most events of a batch.
-            batch_bytes: A batch gets no further event once it has so many bytes.
+            batch_bytes: A batch gets no further event once it has this many bytes.
             waiting: The most events of the queue; `limit` unless given.
         """
         self._limit = limit
@@ -59,7 +59,12 @@ class Batcher(Generic[T]):
         self._cleared = 0
 
     async def put(self, event: T, size: int) -> bool:
-        """Add an event of so many bytes; waits while the queue is full. Returns False if `clear` was called meanwhile, and then adds nothing."""
+        """
+        Add an event of `size` bytes. Waits while the queue is full.
+
+        Returns:
+            False, and nothing is added, if `clear` was called during the wait.
+        """
         cleared = self._cleared
         await self._queue.put((event, size))
         if cleared != self._cleared:
@@ -69,14 +74,14 @@ class Batcher(Generic[T]):
         return True
 
     def put_at_once(self, event: T, size: int) -> bool:
-        """Add an event of so many bytes, unless the queue is full; returns whether it was added."""
+        """Add an event of `size` bytes. Returns False, and adds nothing, if the queue is full."""
         if self._queue.full():
             return False
         self._queue.put_nowait((event, size))
         return True
 
     def clear(self) -> int:
-        """Drop the events in the queue, and any that `put` still waits to add; returns how many were in the queue."""
+        """Drop the events in the queue, and the events that `put` still waits to add. Returns the number of events in the queue."""
         self._cleared += 1
         dropped = self._queue.qsize()
         while not self._queue.empty():
@@ -88,7 +93,7 @@ class Batcher(Generic[T]):
         The queued events in order of arrival, at least one and no more than the bounds allow. Waits for the first one only.
 
         Returns:
-            The events, and how much of a full batch they are, by number or by bytes, whichever is more; at most 1.
+            The events, and their size as a share of a full batch: by number or by bytes, whichever is more, and at most 1.
         """
         event, size = await self._queue.get()
         batch = [event]
@@ -131,7 +136,7 @@ class Inference:
 
     async def publications(self, records: Sequence[Record]) -> list[Publication]:
         """
-        The publications of records, as `decided`.
+        The publications of records.
 
         Raises:
             InferenceTimeoutError: The model did not answer in time.
@@ -145,14 +150,14 @@ class Inference:
 
         def decide() -> list[Publication]:
             nonlocal begun, took, had
-            # Until now this batch has waited for a thread. Other batches were in the model then, and the wait has a bound of its own.
+            # Until now this batch has waited for a thread. Other batches were in the model, and each of them has this bound too.
             begun = loop.time()
             began, processor = time.perf_counter(), time.thread_time()
             decided = self._decide(records)
             took, had = time.perf_counter() - began, time.thread_time() - processor
             return decided
 
-        # The loop looks once the bound would be over: a call from the thread at each beginning would wake it for every batch.
+        # The loop looks at `begun` once the bound would be over. A call from the thread would wake the loop for every batch.
         def look() -> None:
             nonlocal timer
             until = -math.inf if begun is None else begun + seconds
@@ -177,11 +182,11 @@ class Inference:
         return publications
 
     async def in_model_thread(self, work: Callable[[], bool]) -> bool:
-        """The result of something else that runs in a thread of the model, and bounds itself."""
+        """Run `work` in a thread of the model. `work` must bound its own time."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def stop(self) -> None:
-        """Begin no more batches. Does not wait for a thread: the event loop would stand still, for ever if the model hangs."""
+        """Begin no more batches. Does not wait for the threads: the event loop would stand still, for ever if the model hangs."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
@@ -209,6 +214,6 @@ def _started(threads: int) -> ThreadPoolExecutor:
     executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
     all_started = threading.Barrier(threads)
     for _ in range(threads):
-        # Each waits for the others, so that none is free when the next is submitted; with a bound, should one be cancelled.
+        # Each task waits for the others, so the pool starts a thread for each. The wait has a bound, in case a task is cancelled.
         executor.submit(all_started.wait, THREADS_START_SECONDS)
     return executor

@@ -1,5 +1,5 @@
 """
-The circuit breaker: decides when dead letters are too many to be the fault of single events; then the worker stops and asks a person.
+The circuit breaker: if there are too many dead letters to blame single events, the worker stops and asks a person.
 
 A file remembers, for one consumer group, that its breaker has opened. Without it, each restart would make one window of dead letters
 before the breaker opens again. With it, a worker that starts waits outside the group until a person has answered: by another release,
@@ -23,7 +23,7 @@ from tagstream.stream.settings.settings import Settings
 
 log = logger("tagstream.breaker")
 
-# A ratio has at most so many decimals that matter; its product with a window may miss a whole number by less than this.
+# The floating-point product of a ratio and a window may miss a whole number by less than this.
 ROUNDING = 1e-9
 # Dead letters of events that could be read and on which the model then failed.
 OF_THE_MODEL = frozenset(reason for reason in Reason if at_fault(reason) is AtFault.MODEL)
@@ -31,7 +31,7 @@ OF_THE_MODEL = frozenset(reason for reason in Reason if at_fault(reason) is AtFa
 
 class Breaker:
     """
-    Looks at the last `window` outcomes; never trips before it has seen so many.
+    Looks at the last `window` outcomes. Never trips before it has seen `window` outcomes.
 
     >>> from tagstream.monitoring.vocabulary import Destination
     >>> dead = Observation(destination=Destination.DLQ, created_ms=0, rejection=Reason.INVALID_JSON)
@@ -56,12 +56,12 @@ class Breaker:
         self._dead = self._failed = 0
 
     def trips(self, observations: Sequence[Observation]) -> str | None:
-        """Add these outcomes; return a sentence that says why the worker must stop before it sends them, None if it need not."""
+        """Add these outcomes. Returns why the worker must stop before it sends them, as a sentence, or None if it need not stop."""
         if self._dead or any(seen.rejection is not None for seen in observations):
             for seen in observations:
                 self._add(seen.rejection is not None, seen.rejection in OF_THE_MODEL)
         else:
-            # Nothing is dead, here or before, so that no outcome differs from another.
+            # There are no dead letters in the window or among these outcomes, so all outcomes are equal.
             self._seen.extend([(False, False)] * min(len(observations), self._window - len(self._seen)))
         if len(self._seen) < self._window:
             return None
@@ -116,7 +116,7 @@ class OpenBreaker:
     Attributes:
         why: Why the breaker opened, or why the file cannot be read.
         since: When it opened, in Unix seconds; None if the file cannot be read.
-        answered: Is another release or limit in force than the file names? Then the next worker that starts removes the file.
+        answered: True if the release or a limit differs from the file's. The next worker that starts then removes the file.
     """
 
     why: str
@@ -126,7 +126,7 @@ class OpenBreaker:
 
 class BreakerFile:
     """
-    The file that says that the breaker of this group is open.
+    The file of a group's open breaker.
 
     Attributes:
         release: The version of the program with the digest of the bundle that decides.
@@ -138,16 +138,16 @@ class BreakerFile:
 
         Args:
             settings: The state folder, the group, and the limits that are in force.
-            release: See above.
+            release: The version of the program with the digest of the bundle that decides.
         """
-        # The rules have a file of their own: while they stand in for the model, its breaker is still unanswered.
+        # The rules have a file of their own: while they stand in for the model, the model's breaker stays open.
         decider = "" if settings.decider == "model" else f".{settings.decider}"
         self.path: Path = settings.state_folder.expanduser() / f"{stem_of(settings)}{decider}.breaker"
         self._settings = settings
         self.release = release
 
     def write(self, why: str) -> bool:
-        """Write the file; False, with a warning in the log, if it cannot be written."""
+        """Write the file. Returns False, with a warning in the log, if it cannot be written."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.write_bytes(msgspec.json.encode(self._opening(why, time.time())))

@@ -15,9 +15,9 @@ has sent, and acknowledges only after the batch before it has acknowledged.
 When partitions are revoked or the worker stops, batches that have begun are finished. Events whose batch has not begun are handed back:
 dropped without an acknowledgement, so that the next owner of their partition reads them again.
 
-`Delivery` is the engine of one topic, and `Deliveries` those of one worker. A delivery keeps account of several things, which stand above it: how long the
-broker may be silent (`SilenceBound`, `Confirmations`), which events came before (`Taken`), which are not acknowledged (`Unacknowledged`), and
-how far each batch has come (`Turn`, `UnderWay`).
+`Delivery` delivers one topic, and `Deliveries` joins the deliveries of one worker. The classes above `Delivery` hold its state: how long
+the broker may be silent (`SilenceBound`, `Confirmations`), which events were read before (`Taken`), which events are not acknowledged
+(`Unacknowledged`), and how far each batch has come (`Turn`, `UnderWay`).
 """
 
 import asyncio
@@ -47,12 +47,12 @@ class SilenceBound:
     """
     A bound on the time without any confirmation, for several batches at once.
 
-    A broker that confirms one record after the other is slow, for example by a quota, and not silent. A bound on a whole batch would
-    end the worker at the same batch again and again.
+    A broker that confirms one record after the other is slow, for example because of a quota, and not silent. A bound on a whole batch
+    would end the worker at the same batch again and again.
     """
 
     def __init__(self, seconds: float) -> None:
-        """`seconds`: so long may all batches together get no confirmation."""
+        """Allow `seconds` without a confirmation of any batch."""
         self._seconds = seconds
         # By the clock of the event loop.
         self._confirmed = -math.inf
@@ -61,30 +61,34 @@ class SilenceBound:
         """
         A bound on a block, for `async with`.
 
-        The block ends in TimeoutError once so many seconds have passed since it began, and since the last confirmation of any batch.
+        The block raises TimeoutError once `seconds` have passed both since it began and since the last confirmation of any batch.
         """
         return Bounded(self)
 
     @property
     def over_at(self) -> float:
-        """When the time since the last confirmation is over, by the clock of the event loop."""
+        """The last confirmation plus `seconds`, by the clock of the event loop."""
         return self._confirmed + self._seconds
 
     @property
     def seconds(self) -> float:
-        """So long may all batches together get no confirmation."""
+        """The longest time without a confirmation of any batch."""
         return self._seconds
 
     def confirmed(self) -> None:
-        """The broker has confirmed a record: the time begins anew."""
+        """The broker has confirmed a record: the bound counts from now."""
         self._confirmed = asyncio.get_running_loop().time()
 
 
 class Bounded:
-    """The bound of `SilenceBound` on one block: a class, because a generator costs an event of a small batch as much as sending it."""
+    """
+    The bound of `SilenceBound` on one block.
+
+    It is a class and not a generator: in a small batch, a generator costs each event as much as sending the event.
+    """
 
     def __init__(self, silence: SilenceBound) -> None:
-        """Begin when the block does."""
+        """The time counts from the start of the block."""
         self._silence = silence
         self._began = 0.0
         self._timeout = asyncio.timeout(None)
@@ -100,10 +104,10 @@ class Bounded:
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        # It raises TimeoutError where the bound has passed.
+        # Raises TimeoutError if the bound has passed.
         await self._timeout.__aexit__(kind, error, trace)
 
-    # A confirmation only notes its time, because there is one for each event. The bound looks at that time once it would be over.
+    # A confirmation only notes its time, because each event has one. The timer looks at that time when it fires.
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         until = max(self._began + self._silence.seconds, self._silence.over_at)
@@ -117,32 +121,32 @@ class Confirmations:
     """
     The confirmations of one batch, with one callback for each.
 
-    As `asyncio.gather` of them, which makes a callback of its own besides the one that begins the time anew, and which cancels them: several
-    batches may wait for the same confirmation.
+    It replaces `asyncio.gather`, which would add a second callback to each confirmation, and would cancel the confirmations when it is
+    cancelled. Several batches may wait for the same confirmation.
     """
 
     def __init__(self, silence: SilenceBound) -> None:
-        """`silence` is told of each."""
+        """Each confirmation is reported to `silence`."""
         self._silence = silence
         self._waiting: set[asyncio.Future[Any]] = set()
         self._error: BaseException | None = None
-        # Made once all are added: until then, those so far may be there while others are still to be sent.
+        # Made once all confirmations are added: before that, the first ones may arrive while others are still to be sent.
         self._over: asyncio.Future[None] | None = None
 
     def add(self, confirmation: Awaitable[Any]) -> None:
-        """Wait for this one too."""
+        """Let `all` wait for this confirmation too."""
         future = asyncio.ensure_future(confirmation)
-        # The records of one batch of the producer have the same one.
+        # All records of one producer batch share one confirmation.
         if future not in self._waiting:
             self._waiting.add(future)
             future.add_done_callback(self._done)
 
     async def all(self) -> None:
         """
-        Return when each is there.
+        Wait for every confirmation that was added.
 
         Raises:
-            Exception: That of the first which failed.
+            Exception: The error of the first confirmation that failed.
         """
         if self._waiting and self._error is None:
             self._over = asyncio.get_running_loop().create_future()
@@ -162,7 +166,7 @@ class Confirmations:
 
 class Taken:
     """
-    The highest offset that was taken of each partition.
+    The highest offset taken from each partition.
 
     >>> taken = Taken()
     >>> taken.again([("a", 0, 5), ("a", 0, 6), ("a", 1, 5), ("b", 0, 5)]), taken.again([("a", 0, 6), ("a", 0, 7)])
@@ -170,11 +174,11 @@ class Taken:
     """
 
     def __init__(self) -> None:
-        """Begin with no events taken."""
+        """No event has been taken yet."""
         self._highest: dict[tuple[str, int], int] = {}
 
     def again(self, places: Iterable[tuple[str, int, int]]) -> int:
-        """Note that these events (topic, partition and offset) are taken; returns how many of them were taken before."""
+        """Note that these events (topic, partition and offset) are taken. Returns the number of events that were taken before."""
         repeated = 0
         for topic, partition, offset in places:
             if offset <= self._highest.get((topic, partition), -1):
@@ -185,11 +189,11 @@ class Taken:
 
 
 class Unacknowledged:
-    """Events in the order in which they were taken, which is also the order of acknowledgement. For one event loop."""
+    """Events in the order in which they were taken, which is also the order of acknowledgement. Not thread-safe."""
 
     def __init__(self) -> None:
-        """Begin with no events."""
-        # When each event was written (Unix seconds), and its topic and partition.
+        """There are no events."""
+        # The time at which each event was written (Unix seconds), with its topic and partition.
         self._events: deque[tuple[float, tuple[str, int]]] = deque()
         # Events whose batch has begun and is not over.
         self.under_way = 0
@@ -203,7 +207,7 @@ class Unacknowledged:
         self._nothing_under_way.set()
 
     def take(self, message: Any) -> None:
-        """Add an event. If its record has no timestamp that can be true, its age counts from now."""
+        """Add an event. If the record has no timestamp, or an impossible one, the event's age counts from now."""
         written, now = message.timestamp or 0.0, time.time()
         known = can_be_true(written * 1000, now * 1000)
         self._events.append((written if known else now, (message.topic, message.partition)))
@@ -244,11 +248,11 @@ class Turn:
     How far one batch has come. The batch after it waits for these events, so that batches send and acknowledge in order.
 
     Attributes:
-        share: How much of a full batch it is, in events or in bytes; 1 for a full one. A part of a batch counts as much as the whole.
+        share: The batch's size as a share of a full batch, in events or in bytes; at most 1. A part of a batch counts as the whole batch.
     """
 
     def __init__(self, share: float) -> None:
-        """Begin before the decision."""
+        """The batch is not decided yet."""
         self.share = share
         self.decided = asyncio.Event()
         self.sent = asyncio.Event()
@@ -256,7 +260,7 @@ class Turn:
 
     @classmethod
     def over(cls) -> "Turn":
-        """The turn before the first batch."""
+        """A finished turn, for which the first batch need not wait."""
         turn = cls(0)
         turn.decided.set()
         turn.sent.set()
@@ -270,7 +274,7 @@ class UnderWay:
     The batches that have begun and are not over.
 
     Attributes:
-        threads: So many batches are decided at once.
+        threads: The most batches that are decided at once.
         before: The turn of the last batch that has begun.
         running: The tasks of the batches, in their order, with their turns.
     """
@@ -281,17 +285,16 @@ class UnderWay:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def changed(self) -> None:
-        """Look again whether there is room: a batch was decided or is over."""
+        """A batch was decided or is over: `room` checks again."""
         self._changed.set()
 
     async def room(self, *, transacted: bool) -> None:
         """
-        Wait until a further batch may begin: a thread is free for it, and at most `threads` full batches, or as much in smaller ones, are
-        under way.
+        Wait until another batch may begin: a thread is free, and the batches under way add up to at most `threads` full batches.
 
         Args:
-            transacted: Each batch is a transaction, whose cost does not depend on its size. So small ones do not wait for the broker in
-                numbers: a batch begins when at most `threads` of any size are under way, whether or not a thread is free.
+            transacted: Each batch is a transaction, and a transaction costs the same for any size. A batch then begins when at most
+                `threads` batches of any size are under way, whether or not a thread is free. So few small transactions wait at the broker.
         """
         while len(self.running) > self.threads if transacted else self._full():
             self._changed.clear()
@@ -313,13 +316,13 @@ class UnderWay:
 Send = Callable[[Publication], Awaitable[Awaitable[Any]]]
 """Two awaits: after the first the record is queued, after the second the broker has confirmed it."""
 Admit = Callable[[Sequence[Any], Callable[[], bool]], Awaitable[None]]
-"""Returns when these events, all of them fetched, may begin; or once the second argument says that they are to be handed back."""
+"""Waits until these fetched events may begin. Returns early when the second argument gives True: their partitions are being revoked."""
 Transact = Callable[[Sequence[Any], Sequence[Publication]], Awaitable[list[Publication]]]
 """Commits outcomes in one transaction with the offsets of their events; returns the outcomes that were not committed before."""
 
 
 class Stream(Protocol):
-    """The part of a Faust stream that is used here."""
+    """The part of a Faust stream that `Delivery` uses."""
 
     def events(self) -> Any:
         """The events, one by one."""
@@ -357,10 +360,10 @@ class Delivery:
             observer: Is told of batches, stages and outcomes.
             progress: Is told of every batch that was acknowledged.
             settings: Batch size, threads and bounds.
-            guard: Knows which events to try before they are decided; None for no such knowledge.
+            guard: Knows which events to try before they are decided; None to try no event.
             stop: Ends the process for the given reason, after all that was sent is acknowledged; None to switch the breaker off.
-            transact: Delivers a batch, its events and publications, instead of `send`: exactly once.
-            admit: Holds events until it is known which model decides them; None where one decides all.
+            transact: Delivers a batch (events and publications) exactly once, instead of `send`.
+            admit: Holds events until it is known which model decides them; None if one model decides all events.
             pace: Is told how long each batch took in its thread.
             fail: Ends the process.
         """
@@ -381,7 +384,7 @@ class Delivery:
         self._settings = settings
         self._fail = fail
         self._handing_back = asyncio.Event()
-        # Set while no event waits between the batcher and its batch: for a trial, or until it is admitted.
+        # Cleared while events have left the batcher and their batch has not begun: they are being admitted, or one is being tried.
         self._none_held = asyncio.Event()
         self._none_held.set()
         self._batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events)
@@ -398,8 +401,8 @@ class Delivery:
 
     @property
     def bound_seconds(self) -> float:
-        """A batch that has begun is over within so long, or the process has ended, unless the broker confirms slowly."""
-        # A batch waits for the batches before it to be sent, and with exactly once for a thread.
+        """The time in which a batch that has begun is over, or the process has ended. A broker that confirms slowly may exceed it."""
+        # A batch waits until the batches before it are sent. In transactions it may also wait for a thread.
         batches = self._settings.inference_threads + 1
         return batches * (self._settings.inference_timeout_seconds + self._settings.produce_timeout_seconds)
 
@@ -415,8 +418,8 @@ class Delivery:
         """
         Begin no more batches, and return when every batch that has begun is acknowledged.
 
-        A suspect's trial is given up. Events whose batch has not begun are dropped. No event is taken until `take_again`: one after dropped ones would be acknowledged
-        before them. The bounds of model and broker, which end the process, bound this wait too.
+        A suspect's trial is given up. Events whose batch has not begun are dropped. No event is taken until `take_again`: an event after
+        the dropped ones would be acknowledged before them. The bounds of model and broker, which end the process, bound this wait too.
         """
         self._handing_back.set()
         self._unacknowledged.drop(self._batcher.clear())
@@ -433,7 +436,7 @@ class Delivery:
 
     async def run(self, stream: Stream) -> None:
         """Deliver until the stream ends or this is cancelled; events that are not acknowledged then will be read again."""
-        # An earlier run may have left events behind; they come again.
+        # An earlier run may have left events behind; they will be read again.
         self._batcher.clear()
         self._unacknowledged.clear()
         with fatal(self._die):
@@ -473,7 +476,11 @@ class Delivery:
         await under_way.room(transacted=self._transact is not None)
 
     async def _begin(self, stream: Stream, taken: list[Any], share: float, inference: Inference, under_way: UnderWay) -> None:
-        """Begin what was taken as one batch, or as several, each of this share, if suspects are among it. There is room for the first."""
+        """
+        Begin one batch from the events taken; several if suspects are among them, because a suspect is a batch of its own.
+
+        Each of these batches counts as `share`. The caller has waited for the room of the first.
+        """
         if self._admit is not None:
             self._none_held.clear()
             try:
@@ -504,7 +511,7 @@ class Delivery:
                 await self._room(under_way)
 
     async def _try(self, event: Any, inference: Inference) -> None:
-        """Let the guard try a suspect before its batch begins. A trial that is given up leaves it to be handed back."""
+        """Let the guard try a suspect before its batch begins. If the trial is given up, the event waits to be handed back."""
         is_trying = True
         self._none_held.clear()
         try:
@@ -519,7 +526,7 @@ class Delivery:
             self._none_held.set()
 
     def _next_part(self, taken: list[Any]) -> tuple[list[Any], list[Any], bool]:
-        """The next batch, the events after it, and whether it must be alone in the model: a suspect is, all others go together."""
+        """The next batch, the events after it, and whether the batch must be alone in the model, which is true for a suspect."""
         suspected = [self._guard.suspects(*_place(event)) for event in taken]
         if suspected[0]:
             return taken[:1], taken[1:], True
@@ -557,7 +564,7 @@ class Delivery:
     async def _confirmed(
         self, batch: Sequence[Any], publications: Sequence[Publication], before: Turn, turn: Turn
     ) -> Sequence[Publication]:
-        """Send the publications and wait for the broker; returns those that were sent, which without transactions is all of them."""
+        """Send the publications and wait for the broker. Returns the publications that were sent: without transactions, all of them."""
         await before.sent.wait()
         await self._stop_if_tripped(publications, before)
         try:
@@ -579,7 +586,7 @@ class Delivery:
             raise DeliveryError(msg) from error
 
     async def _stop_if_tripped(self, publications: Sequence[Publication], before: Turn) -> None:
-        """If the circuit breaker opens, neither this batch nor a later one is sent: `sent` is never set, and the process ends."""
+        """If the circuit breaker opens, end the process. `sent` is never set then, so neither this batch nor a later one is sent."""
         if self._stop is None:
             return
         why = self._breaker.trips([publication.observation for publication in publications])
@@ -606,8 +613,8 @@ class Deliveries:
     Several deliveries that begin and end together. Each keeps its own order, batches and bounds.
 
     Attributes:
-        content: That of the events.
-        answers: That of reviewers' answers; None where the worker takes none.
+        content: The delivery of events.
+        answers: The delivery of reviewers' answers; None if the worker takes no answers.
     """
 
     def __init__(self, content: Delivery, answers: Delivery | None = None) -> None:
@@ -632,7 +639,7 @@ class Deliveries:
 
     @property
     def bound_seconds(self) -> float:
-        """All batches that have begun are over within so long; they run beside each other. See `Delivery.bound_seconds`."""
+        """The largest `Delivery.bound_seconds`: the deliveries run side by side."""
         return max(one.bound_seconds for one in self._all)
 
     def holds(self) -> set[tuple[str, int]]:
@@ -640,7 +647,7 @@ class Deliveries:
         return {place for one in self._all for place in one.holds()}
 
     async def hand_back(self) -> None:
-        """Begin no more batches of any topic, and return when all that have begun are acknowledged."""
+        """Begin no more batches of any topic, and return when all batches that have begun are acknowledged."""
         await asyncio.gather(*(one.hand_back() for one in self._all))
 
     def take_again(self) -> None:

@@ -27,14 +27,14 @@ class InferenceTimeoutError(DeliveryError):
 
 
 class NotStartedError(DeliveryError):
-    """The worker cannot begin with what it was told: starting it again does not help before that is corrected."""
+    """The worker's configuration is wrong: a restart does not help until it is corrected."""
 
     exit_code = 2
 
 
 @contextmanager
 def fatal(end: Callable[[BaseException], NoReturn]) -> Iterator[None]:
-    """End the process, by `end`, for anything that is raised inside, whatever its type; no more events are acknowledged."""
+    """Call `end` for anything that is raised inside, except GeneratorExit and a cancellation of this task. No more events are acknowledged."""
     try:
         yield
     except GeneratorExit:
@@ -43,7 +43,7 @@ def fatal(end: Callable[[BaseException], NoReturn]) -> Iterator[None]:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        # This task was not cancelled, but something that it waited for was. Treated as a stop, it would hang without a word.
+        # A future that this task waited for was cancelled, and not this task. Treated as a stop, the worker would hang silently.
         broken = DeliveryError("something that a batch waited for was cancelled, though the worker was not told to stop")
         broken.__cause__ = error
         end(broken)
@@ -53,10 +53,10 @@ def fatal(end: Callable[[BaseException], NoReturn]) -> Iterator[None]:
 
 class KernelAlarm:
     """
-    The kernel's timer, which ends the process with `EXIT_ALARM` when it runs out: it needs no thread, no lock and no write.
+    The kernel's timer, which ends the process with `EXIT_ALARM` when it runs out. It needs no thread, no lock and no write.
 
-    The handler of SIGALRM is the C library's `_exit`, which gets the number of the signal as its exit code. One of Python's would need
-    Python's lock, and the default would not end process 1 of a container, for which the kernel ignores signals without a handler.
+    The handler of SIGALRM is the C library's `_exit`, which gets the number of the signal as its exit code. A Python handler would need
+    Python's lock. The default action would not end process 1 of a container: the kernel ignores its signals without a handler.
 
     >>> alarm = KernelAlarm()
     >>> alarm.put_off(60)
@@ -73,13 +73,13 @@ class KernelAlarm:
         self._is_handled = False
 
     def put_off(self, seconds: float) -> None:
-        """Let it run out in so many seconds, unless it was set."""
+        """Let the timer run out in `seconds`, unless `set` was called before."""
         if not self._is_set:
             self._handle()
             signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def set(self, seconds: float) -> None:
-        """Let it run out in so many seconds, and do not put it off any more."""
+        """Let the timer run out in `seconds`. Later calls of `put_off` do nothing."""
         self._handle()
         self._is_set = True
         signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -98,9 +98,9 @@ alarm = KernelAlarm()
 
 def die(error: BaseException) -> NoReturn:
     """
-    End the process now with `EXIT_BROKEN`, so that the orchestrator starts a new one; for a `NotStartedError` with its own code.
+    End the process now with `EXIT_BROKEN`, or the exit code of a `NotStartedError`, so that the orchestrator starts a new one.
 
-    Not by an exception: on a graceful stop Faust would commit.
+    An exception would not do: Faust would stop gracefully, and a graceful stop commits.
     """
     exit_code = error.exit_code if isinstance(error, NotStartedError) else EXIT_BROKEN
 
@@ -113,22 +113,22 @@ def die(error: BaseException) -> NoReturn:
 
 def end(exit_code: int, say: Callable[[], None]) -> NoReturn:
     """
-    End the process now, after its last words if they can be said.
+    Call `say`, then end the process.
 
-    A write that blocks, a lock that another thread holds, or a thread that cannot be started may keep `say` from returning. After
-    `LAST_WORDS_SECONDS` the alarm then ends the process.
+    `say` may never return: a write blocks, another thread holds a lock, or a thread cannot be started. After `LAST_WORDS_SECONDS` the
+    alarm then ends the process.
     """
     alarm.set(LAST_WORDS_SECONDS)
     try:
         say()
     finally:
-        # Even if logging raises, for example into a closed pipe.
+        # Runs even if logging raises, for example into a closed pipe.
         os._exit(exit_code)
 
 
 def last_word(error: BaseException, exit_code: int = EXIT_BROKEN) -> None:
-    """Close the log with one line that says what happened, why and the next step: the tracebacks before it fill a screen."""
-    # A delivery can be decided without a client of Kafka; a process that ends by a broker's word has loaded one.
+    """Close the log with one line of what happened, why, and the next step: the tracebacks before it fill a screen."""
+    # Imported here, because a delivery can run without a Kafka client. A process that ends by a broker's error has loaded one.
     from tagstream.stream.kafka.errors import SET_THE_CLOCK, clock_refused
 
     clock = clock_refused(error)

@@ -14,12 +14,12 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracingHooks:
     """
-    Puts traces around the parts of a door; where no receiver is set, every part stays as it is.
+    Puts traces around the parts of a door. Without a receiver of traces, every part stays as it is.
 
     Attributes:
-        deciding: Of a `decide` and its topic, that `decide` whose outcomes continue their producers' traces.
-        observing: Of an observer, one that also makes a span for each batch and each outcome that it is told of.
-        requests: Of an ASGI application, one that also makes a span for each request, which its `traceparent` names.
+        deciding: Wraps a topic's `decide`: its outcomes continue the traces of their producers.
+        observing: Wraps an observer: each batch and each outcome that it is told of also makes a span.
+        requests: Wraps an ASGI application: each request also makes a span, a child of the request's `traceparent`.
     """
 
     deciding: Callable[[Decide, str], Decide] = lambda decide, _topic: decide

@@ -1,15 +1,15 @@
-"""How long a worker waits between two fetches, by what its threads lack of a processor."""
+"""How long a worker waits between two fetches: the longer its threads wait for a processor, the longer it waits."""
 
 import time
 from collections.abc import Callable
 
-# Of the seconds that a batch took in its thread over those that the thread had a processor. What lies between is a fetch's own wait,
-# from none to `MOST_SECONDS`.
+# Ratios of a batch's seconds in its thread to the thread's processor seconds. Between the two ratios a fetch's wait rises from 0 to
+# `MOST_SECONDS`.
 EASY, CROWDED = 1.15, 1.45
 MOST_SECONDS = 0.010
-# The memory of the ratio: a batch counts half once so many seconds of work have followed.
+# The memory of the ratio, in processor seconds: a batch counts half after this much more work.
 HALF_SECONDS = 0.2
-# The wait rises at once and falls slowly, by so many seconds in a second.
+# The wait rises at once and falls slowly, by this many seconds per second.
 FALL = 0.001
 
 
@@ -17,10 +17,11 @@ class Pace:
     """
     Waits that make batches larger while the processor is short.
 
-    A batch begins as soon as a thread is free, so that at a third of a worker's load most batches have one event, whose fetch, hand-over and
-    request cost more than its text. Where cores are shared with a broker or with other programs, this work is what the texts wait for. A
-    thread that waits for a core (or for Python's lock) takes longer for a batch than it has a processor, and that ratio is what counts here: no
-    figure of the machine is read, so that a quota on a container is seen, too. Where there are cores to spare, no fetch waits.
+    A batch begins as soon as a thread is free, so at a third of a worker's load most batches have one event. The fetch, hand-over and
+    request of such a batch cost more than its text. Where the worker shares cores with a broker or other programs, texts wait for this
+    work. A thread that waits for a core (or for Python's lock) takes more seconds for a batch than it has processor seconds, and this
+    ratio sets the wait. No figure of the machine is read, so a container's quota is seen, too. Where there are cores to spare, no fetch
+    waits.
 
     >>> pace = Pace(monotonic=lambda: 0.0)
     >>> pace.decided(0.020, 0.020)
@@ -33,7 +34,7 @@ class Pace:
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Begin without a wait."""
+        """`monotonic` gives seconds."""
         self._monotonic = monotonic
         self._took = self._had = 0.0
         self._wait, self._at = 0.0, monotonic()
@@ -54,5 +55,5 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """So long after a fetch the next one is sent."""
+        """The wait between two fetches, in seconds."""
         return max(0.0, self._wait - FALL * (self._monotonic() - self._at))

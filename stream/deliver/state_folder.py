@@ -1,4 +1,4 @@
-"""The folder in which a worker keeps files that outlive it: their names, and the error when it cannot be used."""
+"""The state folder, whose files outlive the worker: the names of the files, and the error if the folder cannot be used."""
 
 import errno
 import hashlib
@@ -16,7 +16,7 @@ class StateFolderError(Exception):
 
 
 def mistaken(settings: Settings, error: OSError) -> StateFolderError | None:
-    """The error to stop with if the folder was named and cannot be used; None if a worker goes on without the crash guard."""
+    """The error to stop with if the named folder cannot be used. None if the worker goes on without the crash guard."""
     if "state_folder" not in settings.model_fields_set or error.errno in _PASSING:
         return None
     return StateFolderError(

@@ -32,13 +32,13 @@ from tagstream.stream.settings.settings import Settings
 
 CREATE_SECONDS = 30
 MAX_MESSAGE, CLEANUP = "max.message.bytes", "cleanup.policy"
-# Topics of which only the newest record of a key counts.
+# Topics in which only the newest record of a key counts.
 COMPACTED = frozenset({"replays", "references"})
-# Topics that are kept for ever. There is no other copy of people's answers, and stores are rebuilt from them. Keys are those of producers,
-# so compaction would drop the answers on all but the last event of a key.
+# Topics that are kept for ever. There is no other copy of people's answers, and stores are rebuilt from them. The keys are the producers'
+# keys, so compaction would keep only the answers on a key's last event.
 KEPT = frozenset({"reviewed"})
-# Topics that the broker compresses. The headers of a dead letter have 250 bytes and more, and are nearly the same in each. Uncompressed,
-# events of a few bytes would leave thirty times their bytes as dead letters; compressed, they leave four times as many.
+# Topics that the broker compresses. A dead letter has 250 bytes of headers or more, and all dead letters have nearly the same headers.
+# Uncompressed, the dead letters of small events would have thirty times the events' bytes; compressed, they have four times as many.
 COMPRESSED = frozenset({"dlq"})
 
 
@@ -56,8 +56,8 @@ class TopicDescription:
     A topic as the brokers describe it to this user.
 
     Attributes:
-        partitions: How many it has; None if it does not exist.
-        operations: Kafka's names of the operations that are allowed; None where the brokers do not say.
+        partitions: The number of partitions; None if the topic does not exist.
+        operations: Kafka's names of the operations that are allowed; None if the brokers do not tell.
     """
 
     partitions: int | None
@@ -65,7 +65,7 @@ class TopicDescription:
 
 
 class _AdminClient(KafkaAdminClient):  # type: ignore[misc]
-    """Reads what a group is without what may be done to it: Tansu allows operations that kafka-python has no name for, and fails on."""
+    """Ignores the allowed operations of a group: Tansu sends operations that kafka-python does not know, and on which it fails."""
 
     def _process_acl_operations(self, obj: dict[str, Any]) -> dict[str, Any]:
         described: dict[str, Any] = obj if "group_id" in obj else super()._process_acl_operations(obj)
@@ -75,10 +75,10 @@ class _AdminClient(KafkaAdminClient):  # type: ignore[misc]
 @contextlib.contextmanager
 def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     """
-    An admin client on the settings' brokers; a Kafka error inside the block becomes one of ours.
+    An admin client on the settings' brokers. A Kafka error inside the block becomes one of our errors.
 
     Raises:
-        BrokerUnreachableError: No broker answered within `startup_timeout_seconds`, or one refused us.
+        BrokerUnreachableError: No broker answered within `startup_timeout_seconds`, or a broker refused us.
     """
     options, seconds = admitted(settings)
     timeout_ms = int(seconds * 1000)
@@ -98,7 +98,7 @@ def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
 
 def broker_count(settings: Settings) -> int:
     """
-    How many brokers are up in the cluster.
+    The number of brokers that are up in the cluster.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -109,7 +109,7 @@ def broker_count(settings: Settings) -> int:
 
 def partitions(settings: Settings) -> dict[str, int]:
     """
-    Number of partitions by topic, of every topic that this user may see.
+    The number of partitions by topic, of every topic that this user may see.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -120,7 +120,7 @@ def partitions(settings: Settings) -> dict[str, int]:
 
 def max_message_bytes(settings: Settings, names: Sequence[str]) -> dict[str, int]:
     """
-    `max.message.bytes` of these topics; a topic is left out whose configuration the brokers do not say, or not to this user.
+    `max.message.bytes` by topic. A topic is left out if the brokers do not tell this user its configuration.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -129,15 +129,15 @@ def max_message_bytes(settings: Settings, names: Sequence[str]) -> dict[str, int
 
 
 def cleanup_policies(settings: Settings, names: Sequence[str]) -> dict[str, str]:
-    """As `max_message_bytes`, `cleanup.policy`: delete, compact, or both with a comma between."""
+    """`cleanup.policy` by topic, like `max_message_bytes`: delete, compact, or both with a comma between."""
     return {name: options[CLEANUP] for name, options in topic_options(settings, names, [CLEANUP]).items()}
 
 
 def topic_options(settings: Settings, names: Collection[str], keys: Collection[str]) -> dict[str, dict[str, str]]:
     """
-    As `max_message_bytes`, these options by their names.
+    These options by name, by topic. A topic is left out if the brokers do not tell this user its configuration.
 
-    Some brokers close the connection at this question (Tansu 0.6): they do not say, and the next question finds out whether they are there.
+    Some brokers close the connection at this request (Tansu 0.6). They count as not telling; the next request shows whether they are up.
     """
     with admin(settings) as client:
         asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs=dict.fromkeys(keys, "")) for name in names]
@@ -155,7 +155,7 @@ def topic_options(settings: Settings, names: Collection[str], keys: Collection[s
 
 def describe(settings: Settings, names: Collection[str]) -> dict[str, TopicDescription]:
     """
-    Each of these topics, asked for by name: the list of all topics leaves out those that a user may not see.
+    Each of these topics, requested by name: the list of all topics leaves out the topics that a user may not see.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -186,11 +186,11 @@ def require(
     Args:
         settings: Brokers and user.
         names: Topic name by setting key, as `{"dlq": "content.dlq"}`.
-        operations: The operation that is needed, by setting key; DESCRIBE where none is given.
+        operations: The needed operation by setting key; DESCRIBE for a key that is not in it.
         found: The result of `describe`, if the brokers were asked already.
 
     Returns:
-        Number of partitions by topic name.
+        The number of partitions by topic name.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -210,7 +210,7 @@ def require(
 
 
 def _absent(settings: Settings, absent: Sequence[str]) -> str:
-    """The message on topics that do not exist. The doctor creates only the settings' topics, so it is advised for these alone."""
+    """The message on topics that do not exist. It advises the doctor only for the settings' topics: the doctor creates no others."""
     ours = settings.topic_names
     keys = {name: key for key, name in ours.items()}
     foreign = next((name for name in absent if name not in keys), None)
@@ -241,10 +241,10 @@ def create(settings: Settings, configs: Mapping[str, str] | None = None) -> Crea
 
     Args:
         settings: Brokers and names.
-        configs: Kafka's options of every topic that is made, beside those that it needs.
+        configs: Further Kafka options of every topic that is made.
 
     Raises:
-        BrokerUnreachableError: No broker answered, or one refused us.
+        BrokerUnreachableError: No broker answered, or a broker refused us.
         TopicsRefusedError: A broker answered and did not create a topic.
     """
     names = settings.topic_names
@@ -274,8 +274,8 @@ def _partitions(client: KafkaAdminClient) -> dict[str, int]:
 def _options(settings: Settings, key: str, further: Mapping[str, str]) -> dict[str, object]:
     """Options of a new topic: size of records, compaction, compression, partitions and replicas."""
     configs = dict(further)
-    # A dead letter is the input's bytes and some headers: an input of the broker's full size must still fit. An answer and the copy for
-    # an audit are a decision of the full size and somewhat more.
+    # A dead letter is the input's bytes and some headers: an input of the broker's full size must still fit. An answer, and a copy for an
+    # audit, are somewhat larger than a decision of the full size.
     most_bytes = dict.fromkeys(("tagged", "review"), settings.max_outcome_bytes)
     most_bytes |= dict.fromkeys(("dlq", "audit", "reviewed"), settings.max_dead_letter_bytes)
     if key in most_bytes:

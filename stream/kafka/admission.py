@@ -1,7 +1,7 @@
-"""Connections to brokers before any client is made: which address takes one, which broker refuses us, and why.
+"""Connections to brokers before any client is made: which address accepts a connection, which broker refuses us, and why.
 
-The clients retry until their time is over and then report that no broker answered, so that a wrong password or a port without a
-listener would look like a broker that is slow.
+The clients retry until their time is over, and then report that no broker answered. A wrong password or a port without a listener would
+look like a slow broker.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from tagstream.stream.settings.security import DEFAULT_MECHANISM
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
 
-# For a plain TCP connection: enough for a way around the world.
+# The bound of a plain TCP connection: enough for a way around the world.
 CONNECT_SECONDS = 2.0
 LATE_SECONDS = 0.2
 TLS_SECONDS = 5.0
@@ -41,7 +41,7 @@ _WRONG_NAME = {62, 64}
 _WRONG_TIME = {9, 10}
 ANSWER_SECONDS = 5.0
 CLOSE_SECONDS = 0.5
-# A broker that is not there is tried again for so long, since one that restarts may be back; a command then says so.
+# A command tries an absent broker for `ABSENT_SECONDS`, since the broker may be restarting, and then reports it.
 ABSENT_SECONDS, PAUSE_SECONDS = 3.0, 1.0
 
 
@@ -72,7 +72,7 @@ class Attempt:
 
 
 def connect_to_each(settings: Settings) -> tuple[Attempt, ...]:
-    """Try a plain connection to each broker, all at once, within about `CONNECT_SECONDS`: why does no broker answer?"""
+    """Try a plain connection to each broker, all at once, within about `CONNECT_SECONDS`, to find out why no broker answers."""
     found: dict[str, Attempt] = {}
 
     def attempt(address: str) -> None:
@@ -107,7 +107,7 @@ def _connect(address: str) -> Attempt:
 
 def advice(settings: Settings, found: Iterable[Attempt]) -> str:
     """
-    The next steps for addresses at which no broker answers, each step once.
+    The next steps for addresses without an answering broker, each step once.
 
     >>> advice(Settings(), [Attempt(address="kafka:9092", reach=Reach.UNKNOWN)])
     "correct the name in TAGSTREAM_BROKERS, or this machine's name service"
@@ -133,20 +133,20 @@ def _step(settings: Settings, reach: Reach) -> str:
 
 async def refusal_sentence(settings: Settings, address: str, error: BaseException) -> str | None:
     """
-    Why a broker refuses us, with the next step; None if the error is no refusal.
+    Why a broker refuses us, with the next step; None if the error does not mean a refusal.
 
     Args:
         settings: Protocol, user and certificates of the connection that failed.
         address: The broker, as host:port.
-        error: Raised while connecting, or by the first request.
+        error: The exception of the connection, or of the first request.
     """
-    # Under TLS 1.3 a client's certificate is refused after the handshake: aiokafka reports a lost connection, TLS is its cause.
+    # Under TLS 1.3 a client's certificate is refused after the handshake: aiokafka reports a lost connection, caused by the TLS error.
     tls = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
     if isinstance(tls, ssl.SSLCertVerificationError):
         return _certificate(address, tls)
     if isinstance(tls, ssl.SSLError):
         return await _tls(settings, address, tls)
-    # A broker that is down refuses the connection or times out: it has not refused our credentials.
+    # A broker that is down refuses the connection or times out, which says nothing about our credentials.
     if isinstance(error, KafkaConnectionError | ConnectionResetError):
         return await _closed_early(settings, address)
     return _user(settings, address, error)
@@ -172,7 +172,7 @@ def _user(settings: Settings, address: str, error: BaseException) -> str | None:
     if isinstance(error, IllegalSaslStateError):
         return f"{address} asks for no user. Next: set security.protocol = {'SSL' if security.tls else 'PLAINTEXT'}."
     if security.sasl and isinstance(error, ValueError):
-        # SCRAM proves to the client, too, that the broker knows the password; aiokafka raises this if the proof is wrong.
+        # SCRAM also proves to the client that the broker knows the password. aiokafka raises ValueError if this proof is wrong.
         return (
             f"{address} could not prove that it knows user {security.username!r} ({mechanism}). Next: check that TAGSTREAM_BROKERS "
             f"names your broker."
@@ -236,7 +236,7 @@ async def _closed_early(settings: Settings, address: str) -> str | None:
             f"{address} closed the connection at the first request: it requires a user or a client certificate. Next: set "
             f"security.protocol = SASL_SSL with security.username and security.password_file, or security.certificate_file."
         )
-    # No refusal: a port forwarder, such as a container's proxy, closes connections like this until its broker is up.
+    # This is not a refusal: a port forwarder, such as a container's proxy, closes connections like this until its broker is up.
     return None
 
 
@@ -257,10 +257,10 @@ async def _speaks_tls(address: str) -> bool:
 
 def admitted(settings: Settings) -> tuple[dict[str, Any], float]:
     """
-    Options for a client, and the seconds that are left of `startup_timeout_seconds`, once it is known that no broker refuses us.
+    Options for a client, and the seconds left of `startup_timeout_seconds`, once a broker accepts us or may be starting.
 
-    One broker that accepts us is enough. A broker that takes the connection and does not answer may be starting: the client waits
-    for it during the seconds that are left.
+    One broker that accepts us is enough. A broker that accepts the connection and does not answer may be starting: the client waits for it
+    during the seconds that are left.
 
     Raises:
         BrokerAbsentError: No address has taken a connection for `ABSENT_SECONDS`; the message says why, for each.
@@ -275,11 +275,11 @@ def admitted(settings: Settings) -> tuple[dict[str, Any], float]:
 
 def await_listener(settings: Settings, *, say: Callable[[str], None]) -> None:
     """
-    Wait for a broker that is not there yet, as a worker does whose broker is started beside it.
+    Wait for a broker that is not there yet: a worker and its broker are often started together.
 
     Args:
         settings: Brokers, and the bound `startup_timeout_seconds`.
-        say: Called once, before the wait, with how the connections ended.
+        say: Called once, before the wait, with a text of how each connection ended.
 
     Raises:
         BrokerAbsentError: No address has taken a connection within the bound.
@@ -291,7 +291,7 @@ def await_listener(settings: Settings, *, say: Callable[[str], None]) -> None:
 
 
 def _enter_within(settings: Settings, seconds: float, say: Callable[[str], None] = lambda _: None) -> None:
-    """Try all brokers until one accepts us, or may still answer; raises as `await_listener`."""
+    """Try all brokers until one accepts us or may still answer. Raises the errors of `await_listener`."""
     started, tries = time.monotonic(), 0
     while True:
         tries += 1
@@ -319,9 +319,10 @@ def _absent(settings: Settings, found: tuple[Attempt, ...], tries: int, seconds:
 
 def _knock(settings: Settings) -> tuple[bool, str | None]:
     """
-    Connect to all brokers at once: does one accept us, and if none does, why are we refused? None if no broker refuses us.
+    Connect to all brokers at once. Takes at most twice `ANSWER_SECONDS`, after the seconds for a token.
 
-    Takes at most `ANSWER_SECONDS`, and as long again for the look at why a broker refused; before that the seconds that a token may take.
+    Returns:
+        True if a broker accepts us; and if no broker does, why a broker refuses us, or None if none refuses.
 
     Raises:
         TokenError: There is no token to sign in with.
@@ -338,7 +339,7 @@ def _knock(settings: Settings) -> tuple[bool, str | None]:
 
 
 async def _first(settings: Settings, options: dict[str, Any]) -> tuple[bool, str | None]:
-    """The first broker that accepts us decides; else the first in the order of the settings that refuses us."""
+    """The first acceptance; else the first refusal in the order of the settings."""
     answers = [asyncio.create_task(_answer(settings, address, options)) for address in settings.broker_list]
     try:
         async with asyncio.timeout(settings.startup_timeout_seconds):
@@ -375,7 +376,7 @@ async def _enter(address: str, options: dict[str, Any]) -> None:
             # A broker that requires a user, or a client certificate under TLS 1.3, refuses only the first request.
             await connection.send(MetadataRequest([]))
         except OSError:
-            # The connection was never open, so that waiting for its end would not end.
+            # The connection was never open, so a wait for its end would never return.
             raise
         except BaseException:
             await _close(connection)

@@ -1,4 +1,4 @@
-"""A consumer group and its topic, seen from outside: who is in it, where it stands, and since when events wait."""
+"""A consumer group and its topic, seen from outside: members, offsets, and since when events wait."""
 
 import math
 import time
@@ -30,7 +30,7 @@ from tagstream.stream.settings.settings import Settings
 POLL_MS = 200
 # A partition whose records do not come within this time has no known times.
 READ_SECONDS = 5.0
-# So many offsets before the commit are read, for the last committed event: markers of transactions are among them.
+# The number of offsets to read before the commit, to find the last committed event among markers of transactions.
 BEFORE_COMMIT = 10
 # Enough for a few events of each partition: a broker sends at least one batch.
 PARTITION_BYTES = 65_536
@@ -40,7 +40,7 @@ LEADER_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A member of the group: its client's name, its host, and the partitions of the topic that it holds."""
+    """A member of the group. `partitions` are the topic's partitions that the member holds."""
 
     client: str
     host: str
@@ -50,18 +50,19 @@ class Member:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionStanding:
     """
-    One partition.
+    A group's place in one partition. Times are the producers' timestamps in Unix milliseconds.
 
     Attributes:
-        partition: Its number.
+        partition: The partition's number.
         begin: The first offset that is still in the log.
         committed: The group's offset; None before the first commit.
-        end: The end of what may be read: the last stable offset.
+        end: The last stable offset, up to which records may be read.
         high: The end of the log.
-        oldest_ms: When the first event that waits was written, by its producer, Unix milliseconds; None if none waits, or it is not known.
-        last_ms: When the last committed event was written; None if it is not in the log any more, or it is not known.
-        open_since_ms: When the first record of the oldest open transaction was written; None if none is open, or it is not known.
-        drained: Was the log read to its end without an event? Then only markers of transactions follow the commit.
+        oldest_ms: When the first waiting event was written; None if no event waits, or the time is not known.
+        last_ms: When the last committed event was written; None if the event is not in the log any more, or the time is not known.
+        open_since_ms: When the first record of the oldest open transaction was written; None if no transaction is open, or the time is
+            not known.
+        drained: True if the log was read to its end without an event: only markers of transactions follow the commit.
     """
 
     partition: int
@@ -82,7 +83,7 @@ class PartitionStanding:
     @property
     def waiting(self) -> int:
         """
-        Events between the commit and the end; markers of transactions among them are counted too.
+        The number of events between the commit and the end, markers of transactions included.
 
         >>> PartitionStanding(partition=0, begin=3, committed=None, end=10).waiting
         7
@@ -93,7 +94,7 @@ class PartitionStanding:
 
     @property
     def behind(self) -> int:
-        """Events behind an open transaction, which no consumer of committed records may read; markers are counted too."""
+        """The number of events behind an open transaction, which no consumer of committed records may read; markers included."""
         return max(0, self.high - self.end)
 
 
@@ -109,30 +110,30 @@ class GroupStanding:
 
     @property
     def waiting(self) -> int:
-        """Events that wait, in all partitions."""
+        """The number of events that wait in all partitions."""
         return sum(place.waiting for place in self.places)
 
     @property
     def has_committed(self) -> bool:
-        """Has the group an offset in any partition?"""
+        """True if the group has an offset in any partition."""
         return any(place.committed is not None for place in self.places)
 
     @property
     def held(self) -> int:
-        """How many partitions of the topic a member holds."""
+        """The number of the topic's partitions that a member holds."""
         return len({number for member in self.members for number in member.partitions})
 
     @property
     def deserted(self) -> bool:
-        """Is there no member, or does no member hold a partition, though the group is not about to share them out?"""
+        """True if the group has no member, or is stable and no member holds a partition."""
         return not self.members or (self.state == "Stable" and not self.held)
 
     def oldest_ms(self, now_ms: float) -> int | None:
-        """When the oldest event that waits was written, Unix milliseconds; None if no timestamp is known that can be true."""
+        """When the oldest waiting event was written, Unix milliseconds; None if no plausible timestamp is known."""
         return min(_known((place.oldest_ms for place in self.places), now_ms), default=None)
 
     def last_ms(self, now_ms: float) -> int | None:
-        """When the newest committed event was written, likewise: it was committed then or later."""
+        """When the newest committed event was written, Unix milliseconds; None if no plausible timestamp is known."""
         return max(_known((place.last_ms for place in self.places), now_ms), default=None)
 
 
@@ -140,11 +141,11 @@ def without_a_commit(before: GroupStanding, after: GroupStanding, written_before
     """
     The members that held the same partitions at both looks and committed in none of them, though old events wait there.
 
-    Kafka counts a member that died until its session ends. A worker that catches up has old events too, and it commits.
+    Kafka counts a dead member until its session ends. A worker that catches up also has old events, but it commits.
 
     Args:
         before: The first look.
-        after: A later one.
+        after: A later look.
         written_before_ms: Events that were written before this moment (Unix milliseconds) are old.
     """
     committed = {place.partition: place.committed for place in before.places}
@@ -166,9 +167,9 @@ def _known(moments: Iterable[int | None], now_ms: float) -> list[int]:
 
 def look(settings: Settings) -> GroupStanding:
     """
-    Where the settings' group stands in the topic `content`, which must exist.
+    The place of the settings' group in the topic `content`, which must exist.
 
-    Kafka keeps the time of a commit to itself, so the last committed event is read instead.
+    Kafka does not tell the time of a commit, so the last committed event is read instead.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -194,14 +195,15 @@ def look(settings: Settings) -> GroupStanding:
 
 def decided_without_a_commit(settings: Settings, topics_of_events: Sequence[str] = ()) -> int:
     """
-    The number of outcomes on `tagged`, `review` and the dead letters' topic, though the group has never committed on a topic of events.
+    The number of outcomes on `tagged`, `review` and the dead letters' topic, if the group has no commit on a topic of events.
 
-    0 if it has, and where neither events nor answers lie on their topics, as beside an application that decides by a model of its own.
-    Another group made them, or this one was deleted, or was empty for so long that Kafka has forgotten its offsets.
+    It is 0 if the group has a commit, or if there are neither events nor answers on their topics, as beside an application that decides by
+    a model of its own. Otherwise another group made the outcomes, or this group was deleted, or Kafka has forgotten its offsets because it
+    was empty for too long.
 
     Args:
         settings: Brokers, group and topics.
-        topics_of_events: All that the group reads; those of the settings unless given.
+        topics_of_events: All topics of events that the group reads; by default the settings' topics.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -210,7 +212,7 @@ def decided_without_a_commit(settings: Settings, topics_of_events: Sequence[str]
     topics, of_events = settings.topics, topics_of_events or settings.content_topics
     if any(_group(settings, topic)[2] for topic in of_events):
         return 0
-    # Asked of the administrators' protocol: a consumer that asks for a topic may make it, and first asks in vain for its leaders.
+    # Requested by an admin client: a consumer's request may create a topic, and first waits in vain for the topic's leaders.
     read = {*of_events, topics.reviewed}
     there = describe(settings, [topics.tagged, topics.review, topics.dlq, *read])
     asked = [TopicPartition(topic, number) for topic, found in there.items() for number in range(found.partitions or 0)]
@@ -221,10 +223,10 @@ def decided_without_a_commit(settings: Settings, topics_of_events: Sequence[str]
 
 
 def _lengths(settings: Settings, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-    """Offsets between begin and end of each partition; a partition without a leader is waited for, at most `startup_timeout_seconds`."""
+    """The number of offsets in each partition's log. Waits up to `startup_timeout_seconds` for a partition without a leader."""
     until = time.monotonic() + settings.startup_timeout_seconds
     while True:
-        # A new client for each try: a client knows the brokers that were up as it was made.
+        # A new client for each try: a client knows only the brokers that were up when it was made.
         with admin(settings) as client:
             try:
                 begins, ends = (
@@ -232,7 +234,7 @@ def _lengths(settings: Settings, partitions: Sequence[TopicPartition]) -> dict[T
                     for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
                 )
                 return {at: ends[at].offset - begins[at].offset for at in partitions}
-            # An unknown broker: the leader is down, or the partition has none (-1).
+            # UnknownBrokerIdError: the leader is down, or the partition has no leader (-1).
             except (RetriableError, UnknownBrokerIdError):
                 if time.monotonic() > until:
                     raise
@@ -257,7 +259,7 @@ def _group(settings: Settings, topic: str) -> tuple[str, tuple[Member, ...], Map
                     # A cluster makes its offsets topic for its first group: until then no group has members or offsets.
                     return "Dead", (), {}
             except (CoordinatorLoadInProgressError, NotCoordinatorError):
-                # The coordinator is being found: a broker that is new, or a busy one, takes its time.
+                # The coordinator is being found, which takes time on a new or busy broker.
                 if tries_left <= 0 and time.monotonic() > until:
                     raise
             time.sleep(COORDINATOR_SECONDS)
@@ -281,7 +283,7 @@ def _places(log: Log, committed: Mapping[int, int], highs: Mapping[int, int]) ->
             begin=begins[number],
             committed=committed.get(number),
             end=end,
-            # Asked for before the ends, so it may lie before one.
+            # The high watermark was read before the ends, so it may lie before an end.
             high=max(end, highs.get(number, 0)),
         )
         for number, end in sorted(log.ends().items())
@@ -310,7 +312,7 @@ def _read(client: KafkaConsumer, topic: str, places: dict[int, PartitionStanding
 
 
 def _read_behind(client: KafkaConsumer, topic: str, places: dict[int, PartitionStanding]) -> None:
-    """Read the first record behind each last stable offset, which began the oldest open transaction, and put its time into `places`."""
+    """Read the first record of each oldest open transaction, at the last stable offset, and put its time into `places`."""
     unread = {TopicPartition(topic, number) for number, place in places.items() if place.behind}
     client.assign(sorted(unread))
     for at in unread:
@@ -324,7 +326,7 @@ def _read_behind(client: KafkaConsumer, topic: str, places: dict[int, PartitionS
 
 
 def _with(place: PartitionStanding, offset: int, written_ms: int) -> PartitionStanding:
-    """The partition after one of its records was read, in the order of offsets."""
+    """`place` with the time of a record that was read. Records come in the order of offsets."""
     if offset < place.next:
         return replace(place, last_ms=written_ms)
     if place.oldest_ms is None and offset < place.end:

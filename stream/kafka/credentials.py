@@ -1,7 +1,7 @@
 """The arguments that every Kafka client is constructed with: addresses, TLS and a user or a token.
 
-aiokafka and kafka-python name these arguments alike, and the worker makes Faust's credentials of them. A test holds that no
-client is constructed without `client_options`. A password comes from its file and is never printed.
+aiokafka and kafka-python name these arguments alike, and the worker makes Faust's credentials of them. A test checks that every client
+is constructed with `client_options`. A password comes from its file and is never printed.
 """
 
 import ssl
@@ -90,7 +90,7 @@ def warnings(security: Security) -> list[str]:
     """
     One sentence for each setting that works and could be safer.
 
-    A secret that every user of the machine may read is a warning and no error: Kubernetes mounts a Secret so by default.
+    A secret that every user of the machine may read is only a warning: Kubernetes mounts a Secret with this mode by default.
     """
     found = []
     if security.protocol == "SASL_PLAINTEXT":

@@ -13,12 +13,12 @@ MAX_SUMMARY_CHARACTERS = 300
 SET_THE_CLOCK = (
     "Next: set the clock of this machine by a time server, or that of the broker, whichever is wrong; then try again."
 )
-# Raised by the constructor of a client: the broker is away, its name does not resolve, or an option does not fit.
+# The errors of a client's constructor: the broker is away, its name does not resolve, or an option does not fit.
 CONNECT_FAILURES = (KafkaError, OSError, ValueError)
 
 
 class BrokerUnreachableError(Exception):
-    """No broker can be worked with: the message says which, why, and the next step."""
+    """No broker can be used: the message says which brokers, why, and the next step."""
 
     exit_code = 3
 
@@ -28,11 +28,11 @@ class BrokerSilentError(BrokerUnreachableError):
 
 
 class BrokerAbsentError(BrokerUnreachableError):
-    """No address takes a connection: nothing listens there, its name does not resolve, or there is no way to it."""
+    """No address accepts a connection: nothing listens there, its name does not resolve, or there is no route to it."""
 
 
 class ClockError(BrokerUnreachableError):
-    """The brokers refuse records since the clock of this machine, or theirs, is wrong."""
+    """The brokers refuse records because this machine's clock, or the brokers' clock, is wrong."""
 
 
 class BrokerRefusedError(BrokerUnreachableError):
@@ -40,7 +40,7 @@ class BrokerRefusedError(BrokerUnreachableError):
 
 
 class TokenError(BrokerUnreachableError, OSError):
-    """No access token can be had to sign in with. An OSError too: the Kafka clients take it for a failed connection and try again."""
+    """There is no access token to sign in with. It is also an OSError, so the Kafka clients take it for a failed connection and retry."""
 
 
 class NotAuthorizedError(Exception):
@@ -74,7 +74,7 @@ def clock_refused(error: BaseException) -> str | None:
 
 def summary_of(error: BaseException) -> str:
     """
-    An error's kind and message in one phrase, the kind once: those of the Kafka clients repeat it in their message. A wrong clock is named.
+    An error's class and message in one phrase. The class comes once, though the Kafka clients repeat it in the message. Names a wrong clock.
 
     >>> summary_of(KafkaError("no")), summary_of(OSError("no")), summary_of(TimeoutError())
     ('KafkaError: no', 'OSError: no', 'TimeoutError')
@@ -86,7 +86,7 @@ def summary_of(error: BaseException) -> str:
 
 
 def unreachable(settings: Settings, error: BaseException) -> BrokerUnreachableError:
-    """The error to raise, from a client's own `error`, when no broker answers, or one refuses the time of a record."""
+    """The error to raise, from a client's own `error`, if no broker answers, or a broker refuses the time of a record."""
     found: BrokerUnreachableError
     if clock := clock_refused(error):
         found = ClockError(f"{clock}. {SET_THE_CLOCK}")
@@ -96,7 +96,7 @@ def unreachable(settings: Settings, error: BaseException) -> BrokerUnreachableEr
             f"Next: check that the broker runs, that it advertises this address, and that TAGSTREAM_BROKERS and "
             f"TAGSTREAM_SECURITY__PROTOCOL fit it; `tagstream doctor` examines each address."
         )
-    # For whoever asks for the client's own error, also where none was raised.
+    # Set here, so that the client's own error is known even before a `raise`.
     found.__cause__ = error
     return found
 
@@ -107,8 +107,8 @@ def translated(settings: Settings, failures: tuple[type[BaseException], ...] = (
     Turn a client's errors inside the block into ours.
 
     Raises:
-        BrokerSilentError: One of `failures` was raised; it is the cause.
-        ClockError: It is a broker's refusal of a record's time.
+        BrokerSilentError: The block raised one of `failures`, which is the cause.
+        ClockError: The block raised a broker's refusal of a record's time.
     """
     try:
         yield

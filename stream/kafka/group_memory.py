@@ -1,4 +1,4 @@
-"""What a consumer group remembers in the metadata of its commits: since when it reads, and by which epoch of a rollout it has decided."""
+"""A consumer group's notes in the metadata of its commits: the time at which it began to read, and its newest epoch of a rollout."""
 
 import math
 import re
@@ -15,7 +15,7 @@ from kafka.errors import (
 
 from tagstream.stream.settings.settings import Settings
 
-# The metadata of a commit are a free text of Kafka's, which no tool but this one reads.
+# Kafka keeps a free text with each commit. No other tool reads ours.
 _METADATA = re.compile(
     r"(?:group began at (?P<began>\d{1,12}(?:\.\d{1,6})?))?(?:; )?(?:epoch (?P<epoch>\d{1,10}) of (?P<topic>[a-zA-Z0-9._-]{1,249}))?"
 )
@@ -24,12 +24,12 @@ COORDINATOR_TRIES, COORDINATOR_SECONDS = 5, 0.5
 
 class GroupMemory:
     """
-    What the commits of this group carry from one worker to the next.
+    The notes that the commits of this group carry from one worker to the next.
 
-    The time at which the group began to read: events that are older were written before anyone could have read them for this group, so their
-    age says nothing about the workers. A group without any commit begins now.
+    The first note is the time at which the group began to read. Events that are older were written before the group existed, so their age
+    says nothing about the workers. A group without any commit begins now.
 
-    The newest epoch by which the group has decided, with its topic: without that topic no worker of the group decides any more.
+    The second note is the newest epoch by which the group has decided, with its topic. Without that topic no worker of the group decides.
 
     >>> memory = GroupMemory()
     >>> memory.learn({}, now=1000.5)
@@ -45,13 +45,13 @@ class GroupMemory:
     """
 
     def __init__(self, told: Callable[[float], None] = lambda _: None) -> None:
-        """`told` is called with the time, Unix seconds, whenever it was learned; 0 if it is not known. From any thread."""
+        """`told` is called with the group's begin (Unix seconds; 0 if it is not known) whenever it is learned. Any thread may call it."""
         self._told = told
         self._at = math.inf
         self._epoch = ""
-        # Of this process; what others have left is older.
+        # True once this process knows its epoch, which is newer than the notes of others.
         self._decides = False
-        # What the last commit of each partition carries.
+        # The metadata of each partition's last commit.
         self._noted: dict[object, str] = {}
 
     @property
@@ -81,16 +81,16 @@ class GroupMemory:
         self._told(self._at)
 
     def decided_by(self, topic: str, epoch: int) -> None:
-        """The group decides by this epoch of a topic; 0, which begins with the bundle of the settings, is none."""
+        """The group decides by this epoch of a topic. Epoch 0, which has the bundle of the settings, is not noted."""
         if epoch:
             self._decides, self._epoch = True, _words(topic, epoch)
 
     def noted(self, partitions: Iterable[object], metadata: str) -> None:
-        """A commit of these partitions has carried this."""
+        """A commit of these partitions has carried `metadata`."""
         self._noted.update(dict.fromkeys(partitions, metadata))
 
     def lacking(self, partitions: Iterable[object]) -> Collection[object]:
-        """Those of the partitions whose last commit does not carry the epoch by which this worker decides; without a commit none is."""
+        """The partitions whose last commit lacks the epoch by which this worker decides. A partition without a commit is left out."""
         if not self._decides:
             return ()
         return {one for one in partitions if one in self._noted and not self._noted[one].endswith(self._epoch)}
@@ -102,10 +102,12 @@ def _words(topic: str, epoch: int) -> str:
 
 def remembered_epoch(settings: Settings, client: KafkaAdminClient) -> int:
     """
-    The newest epoch of the settings' topic `rollout` by which the group has decided; 0 if there is none, or this user may not DESCRIBE the group.
+    The newest epoch of the settings' topic `rollout` by which the group has decided.
+
+    It is 0 if there is no epoch, or if this user may not DESCRIBE the group.
 
     Raises:
-        KafkaError: The group's coordinator did not say.
+        KafkaError: The group's coordinator did not answer.
     """
     tries_left = COORDINATOR_TRIES
     while True:
@@ -117,7 +119,7 @@ def remembered_epoch(settings: Settings, client: KafkaAdminClient) -> int:
             return 0
         except CoordinatorNotAvailableError:
             if tries_left <= 0:
-                # A cluster makes its offsets topic for its first group. Whoever reads events asks again once it is a member.
+                # A cluster makes its offsets topic for its first group. A worker asks again once it is a member.
                 return 0
         except (CoordinatorLoadInProgressError, NotCoordinatorError):
             if tries_left <= 0:

@@ -1,4 +1,4 @@
-"""The partition of a record as Kafka's own clients choose it: by its key, at half of the time that aiokafka takes for it."""
+"""The partition of a record, chosen by its key as Kafka's own clients do, in half the time of aiokafka's partitioner."""
 
 import random
 import struct
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 _SEED, _FACTOR, _BITS = 0x9747B28C, 0x5BD1E995, 0xFFFFFFFF
 
 
-# Records without a key that go to one partition before another one is drawn.
+# The number of records without a key that go to one partition before another partition is drawn.
 STAYS_RECORDS = 500
 
 
@@ -15,23 +15,23 @@ class Partitioner:
     """
     Chooses the partitions of one producer's records.
 
-    Records without a key share a partition for a while, as with Apache Kafka's producers (KIP-480). Each of them in any partition would
-    leave a few in each batch, and a batch of a few small dead letters takes four times the bytes of one that holds them all.
+    Records without a key share a partition for a while, as with Apache Kafka's producers (KIP-480). If each went to a random partition,
+    each batch would have only a few of them. Small batches of small dead letters take four times the bytes of one batch of all.
     """
 
     def __init__(self) -> None:
-        """Begin with no partition chosen."""
+        """No partition is chosen yet."""
         self._chosen = -1
         self._left = 0
 
     def __call__(self, key: bytes | None, partitions: Sequence[int], available: Sequence[int]) -> int:
         """
-        The partition of a record; by a key it is that of `aiokafka.partitioner.DefaultPartitioner`.
+        The partition of a record. For a key it is the same as `aiokafka.partitioner.DefaultPartitioner` chooses.
 
         Args:
-            key: Of the record.
+            key: The record's key.
             partitions: All partitions of the topic, in order.
-            available: Those of them that have a leader.
+            available: The partitions that have a leader.
 
         >>> Partitioner()(b"event-1", [0, 1, 2, 3], [])
         2

@@ -1,4 +1,4 @@
-"""Questions to the brokers that the admin client cannot ask: may this user join the group, are there producer ids.
+"""Requests that the admin client cannot send: whether this user may join the group, and whether the brokers hand out producer ids.
 
 A probe does not change the cluster. It uses aiokafka, which can send a single request of the protocol.
 """
@@ -28,14 +28,14 @@ from tagstream.stream.kafka.errors import translated
 from tagstream.stream.kafka.rights import Resource, Role, missing, rights, transactional_prefix
 from tagstream.stream.settings.settings import Settings
 
-# Between two requests to a broker that answers "later".
+# The pause before the next request to a broker that answers "later".
 RETRY_SECONDS = 0.2
 REQUEST_SECONDS = 10
 
 
 async def group_denied(settings: Settings) -> str | None:
     """
-    Why this user may not be a member of the consumer group; None if it may, or if no coordinator can say yet.
+    Why this user may not be a member of the consumer group; None if the user may, or if no coordinator can answer yet.
 
     Sends the heartbeat of a member that does not exist: the brokers check the right to READ the group before the member.
 
@@ -60,13 +60,13 @@ async def group_denied(settings: Settings) -> str | None:
 
 async def transactions_denied(settings: Settings, topic: str | None = None) -> str | None:
     """
-    Why this user may not use the transactional ids of `delivery = exactly_once`; None if it may, or needs none.
+    Why this user may not use the transactional ids of `delivery = exactly_once`; None if the user may, or needs no ids.
 
-    Looks up the coordinator of partition 0's id, since one right covers the ids of all partitions. That fences no producer.
+    Looks up the coordinator of partition 0's id, since one right covers the ids of all partitions. The lookup fences no producer.
 
     Args:
         settings: Brokers and user.
-        topic: A topic that workers read, `content` unless given; the ids of each have a prefix of their own.
+        topic: A topic that workers read, by default `content`. The ids of each topic have a prefix of their own.
 
     Raises:
         BrokerUnreachableError: No broker answered.
@@ -100,7 +100,7 @@ def use_idempotent_producer(settings: Settings) -> bool:
 
 async def has_producer_ids(settings: Settings) -> bool:
     """
-    Does the broker hand out producer ids, so that a retried send is written once? Apache Kafka does, Tansu 0.6 does not.
+    True if the broker hands out producer ids, so that a retried send is written once. Apache Kafka does, Tansu 0.6 does not.
 
     The user needs the right to WRITE to any topic.
 
@@ -110,17 +110,17 @@ async def has_producer_ids(settings: Settings) -> bool:
     async with _client(settings) as client:
         while True:
             code = await _producer_id_code(client)
-            # A broker without producer ids does not check rights: one that refuses this user has them.
+            # A broker without producer ids does not check rights: a broker that refuses this user has producer ids.
             if code in {0, ClusterAuthorizationFailedError.errno}:
                 return True
-            # A broker that starts or stops answers "later". Taken for "never", the worker would go without ids to its end.
+            # A broker that starts or stops answers "later". If this were taken for "never", the worker would run without ids to its end.
             if not for_code(code).retriable:
                 return False
             await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _producer_id_code(client: AIOKafkaClient) -> int:
-    """The error code of the answer, 0 for success; a retriable one if the node is down, since the next may be up."""
+    """The error code of the answer, 0 for success; a retriable code if the node is down, since the next node may be up."""
     try:
         return int((await client.send(client.get_random_node(), InitProducerIdRequest(None, 60_000))).error_code)
     except (NodeNotReadyError, KafkaConnectionError):
@@ -129,7 +129,7 @@ async def _producer_id_code(client: AIOKafkaClient) -> int:
 
 @contextlib.asynccontextmanager
 async def _client(settings: Settings) -> AsyncIterator[AIOKafkaClient]:
-    """A client for the block, which must end within `startup_timeout_seconds`; its errors become ours."""
+    """A client for the block, which must end within `startup_timeout_seconds`. The client's errors become ours."""
     client = AIOKafkaClient(**client_options(settings), client_id="tagstream-probe", request_timeout_ms=REQUEST_SECONDS * 1000)
     try:
         with translated(settings, (KafkaError, TimeoutError)):

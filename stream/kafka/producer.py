@@ -1,4 +1,4 @@
-"""Producers of the commands: one that counts what the broker confirmed, and one that sends records byte for byte. kafka-python."""
+"""Producers of the commands: one counts the records that the broker confirmed, and one sends records byte for byte. kafka-python."""
 
 import contextlib
 import math
@@ -24,35 +24,35 @@ from tagstream.stream.kafka.errors import CONNECT_FAILURES, summary_of, translat
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
 
-# A producer gives a record up after the first of each pair; we wait for the result a little longer, for the second.
+# The producer gives a record up after `SEND_SECONDS`. We wait for its result a little longer, for `WAIT_SECONDS`.
 SEND_SECONDS, WAIT_SECONDS = 30, 35
-# Of records whose sender waits for the result of each: a replay, a saved answer, an event of `serve`.
+# The same two bounds of a sender that waits for the result of each record: a replay, a saved answer, an event of `serve`.
 DELIVERY_SECONDS, CONFIRM_SECONDS = 15, 20
 REQUEST_SECONDS = 10
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
-# The producer queues without bound, and a record's time runs in its queue: no more than this waits for confirmation.
+# The most bytes that wait for confirmation: the producer queues without bound, and a record's time runs while it is queued.
 UNCONFIRMED_BYTES, RECORD_BYTES = 4 * 1024 * 1024, 100
 UNANSWERED = (KafkaTimeoutError, KafkaConnectionError, NodeNotReadyError)
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class SendError(Exception):
-    """The broker refused a record: the message says how many it confirmed before, and why it refused."""
+    """The broker refused a record. The message has the number of records confirmed before, and the reason."""
 
     exit_code = 1
 
 
 class UnansweredError(SendError):
-    """The broker did not confirm a record in time: the message says how many it confirmed before."""
+    """The broker did not confirm a record in time. The message has the number of records confirmed before."""
 
     exit_code = 3
 
 
 class CountingSender:
-    """Sends records and counts those that the broker has confirmed, in `acknowledged`."""
+    """Sends records. `acknowledged` is the number of records that the broker has confirmed."""
 
     def __init__(self, producer: KafkaProducer) -> None:
-        """Wrap a producer."""
+        """Send with this producer."""
         self._producer = producer
         self._error: BaseException | None = None
         self._unconfirmed: deque[tuple[Any, int]] = deque()
@@ -61,18 +61,18 @@ class CountingSender:
 
     @property
     def failed(self) -> bool:
-        """Was a record refused, or not confirmed in time?"""
+        """True if a record was refused, or not confirmed in time."""
         return self._error is not None
 
     def send(self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
         """
-        Queue one record; first wait until at most `UNCONFIRMED_BYTES` are not confirmed.
+        Queue one record, then wait until at most `UNCONFIRMED_BYTES` are not confirmed.
 
         Args:
-            topic: Its name.
-            key: Chooses the partition; None: any.
+            topic: The topic's name.
+            key: Chooses the partition; None for any partition.
             value: The bytes; None is a tombstone.
-            headers: Name and value of each.
+            headers: Name and value of each header.
 
         Raises:
             SendError: This record or an earlier one was refused, or not confirmed in time.
@@ -131,7 +131,7 @@ def sender(settings: Settings) -> Iterator[CountingSender]:
     A `CountingSender` whose records are confirmed by all replicas, each within `SEND_SECONDS`.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     options = _options(settings, SEND_SECONDS)
     with translated(settings, CONNECT_FAILURES):
@@ -141,7 +141,7 @@ def sender(settings: Settings) -> Iterator[CountingSender]:
         yield made
     finally:
         if made.failed:
-            # The first error is being raised already; closing at once fails the records behind it and raises another.
+            # The first error is being raised already. A close at once fails the records after it, and raises another error.
             with contextlib.suppress(KafkaError):
                 producer.close(timeout=0)
         else:
@@ -163,7 +163,7 @@ def _options(settings: Settings, delivery_seconds: int) -> dict[str, Any]:
 
 
 def pace(values: Iterable[Any], per_second: float | None) -> Iterator[Any]:
-    """The values at a steady rate (values/s), or without a rate as fast as they are taken."""
+    """Yield the values at a steady rate (values/s); without a rate, as fast as the caller takes them."""
     started = time.monotonic()
     for number, value in enumerate(values):
         if per_second:
@@ -172,15 +172,15 @@ def pace(values: Iterable[Any], per_second: float | None) -> Iterator[Any]:
 
 
 class UndeliveredError(Exception):
-    """It is not known that the broker has a record; the client's own error is the cause."""
+    """The broker may lack a record. The client's own error is the cause."""
 
 
 class TooLateError(UndeliveredError):
-    """The time for a record was over before it was handed to the producer: it will not arrive."""
+    """The record's time was over before it was handed to the producer: the record will not arrive."""
 
 
 class RecordTooLargeError(UndeliveredError):
-    """The broker will never take this record, because of its size."""
+    """The broker will never accept this record, because of its size."""
 
 
 _NO_VALUE = object()
@@ -197,28 +197,28 @@ class VerbatimSender:
     """Sends records exactly as they are, each to the partition that it names, and waits for the result of each."""
 
     def __init__(self, make: Callable[[], KafkaProducer]) -> None:
-        """`make` gives a producer that serialises with `_Verbatim`; it is called again at the first record after a failure."""
+        """`make` gives a producer that serialises with `_Verbatim`. It is called again for the first record after a failure."""
         self._make = make
         self._producer: KafkaProducer | None = make()
 
     def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[UndeliveredError | None]:
         """
-        Send records and wait for the results, at most `CONFIRM_SECONDS` after the last was handed to the producer.
+        Send records and wait for the results, at most `CONFIRM_SECONDS` after the last record was handed to the producer.
 
-        An idempotent producer of kafka-python that gets an error fails all its records with that error. So of several records
-        sent together, an error only says that this record is not known to have arrived.
+        If kafka-python's idempotent producer gets an error, it fails all its records with that error. So if several records are sent
+        together, a record's error only means that the record may not have arrived.
 
         Args:
             records: A record whose partition does not exist goes to the partition of its key.
-            until: On the clock of `time.monotonic`; after it no record is handed to the producer. Asking for the partitions of
-                a topic can take longer than the caller may wait.
+            until: The time, by `time.monotonic`, after which no record is handed to the producer. A request for a topic's partitions can
+                take longer than the caller may wait.
 
         Returns:
-            For each record None, when all replicas have it, or the error: `TooLateError` if it was not handed over in time,
+            For each record None if all replicas have it, else the error: `TooLateError` if it was not handed over in time,
             `RecordTooLargeError` if it is too large for the broker.
 
         Raises:
-            BrokerUnreachableError: After an earlier failure no producer can be made; no record was handed over.
+            BrokerUnreachableError: No producer can be made after an earlier failure, and no record was handed over.
         """
         if self._producer is None:
             self._producer = self._make()
@@ -272,10 +272,10 @@ def verbatim_sender(settings: Settings, *, idempotent: bool) -> Iterator[Verbati
 
     Args:
         settings: Brokers and bounds.
-        idempotent: The producer asks for producer ids, so that a retried send is written once.
+        idempotent: True if the producer asks for producer ids, so that a retried send is written once.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     options = _options(settings, DELIVERY_SECONDS)
 

@@ -14,7 +14,7 @@ from tagstream.stream.settings.settings import Settings
 TOPICS_SECONDS = 30
 GROUP_SECONDS = 30.0
 POLL_SECONDS = 0.2
-# As the client reports that a group is deleted, or that there is none.
+# The client's answers for a group that is deleted, or that does not exist.
 _GROUP_GONE = {"OK", GroupIdNotFoundError.__name__}
 
 
@@ -26,12 +26,12 @@ class NotRemovedError(Exception):
 
 def remove(settings: Settings) -> None:
     """
-    Remove the topics and the consumer groups of these settings, those of a rollout too; those that do not exist count as removed.
+    Remove the topics and the consumer groups of these settings, with the topics of a rollout. What does not exist counts as removed.
 
     Members are first removed from the group: a worker that was killed stays a member until its session times out.
 
     Raises:
-        NotRemovedError: A broker refused, or none answered.
+        NotRemovedError: A broker refused, or no broker answered.
     """
     named = settings.topic_names
     names = (*named.values(), settings.rollout.topic, settings.rollout.workers_topic)
@@ -50,7 +50,7 @@ def remove(settings: Settings) -> None:
 
 
 def _remove_topics(client: KafkaAdminClient, names: Collection[str]) -> list[str]:
-    """Delete topics. Returns those that are still there, each with the reason."""
+    """Delete topics. Returns the topics that are still there, each with the reason."""
     answer = client.delete_topics(list(names), timeout_ms=TOPICS_SECONDS * 1000, raise_errors=False)
     gone = {0, UnknownTopicOrPartitionError.errno}
     return [

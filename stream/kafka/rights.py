@@ -1,6 +1,6 @@
-"""The least rights on the cluster: those that each role needs, the commands that grant them, and the message on a missing one.
+"""The least rights of each role on the cluster, the commands that grant them, and the message on a missing right.
 
-Pure: settings in, text out. The names come from the settings, so that the commands grant exactly what a worker will ask for.
+Pure: settings in, text out. The names come from the settings, so the commands grant exactly the rights that a worker needs.
 """
 
 import shlex
@@ -27,7 +27,7 @@ class Resource(StrEnum):
 
     TOPIC = "topic"
     GROUP = "group"
-    # A prefix: one id for each partition of `content`, however many there are.
+    # Granted on a prefix: each partition of `content` has an id of its own.
     TRANSACTIONAL_ID = "transactional-id"
 
 
@@ -67,7 +67,7 @@ USED_TOPICS = {"audit": Operation.WRITE, "reviewed": Operation.READ, "drift": Op
 
 
 def needed_topics(settings: Settings) -> dict[str, Operation]:
-    """As `NEEDED_TOPICS`, with further topics of events; by their names in `Settings.topic_names`."""
+    """`NEEDED_TOPICS` and the further topics of events, by their names in `Settings.topic_names`."""
     return NEEDED_TOPICS | {f"contents.{name}": Operation.READ for name in settings.contents}
 
 
@@ -76,7 +76,7 @@ _WRITE = (Operation.WRITE, Operation.DESCRIBE)
 
 
 def rights(settings: Settings, role: Role) -> list[Right]:
-    """The rights that a role needs, and no more. READ and WRITE imply DESCRIBE; it is listed so that the list is complete."""
+    """The rights that a role needs, and no more. READ and WRITE imply DESCRIBE, which is listed all the same."""
     topics = settings.topics
     every = list(settings.topic_names.values())
     contents = settings.content_topics
@@ -84,7 +84,7 @@ def rights(settings: Settings, role: Role) -> list[Right]:
     match role:
         case Role.WORKER:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.READ,))
-            # How large a record each outcome's topic takes is part of its configuration.
+            # The largest record of a topic is part of its configuration.
             out = _topics((*_WRITE, Operation.DESCRIBE_CONFIGS), topics.tagged, topics.review, topics.dlq)
             found = [
                 *_topics(_READ, *contents, topics.reviewed),
@@ -104,7 +104,7 @@ def rights(settings: Settings, role: Role) -> list[Right]:
         case Role.CONSUMER | Role.TAGS:
             found = _topics(_READ, topics.tagged, *([topics.review] if role is Role.TAGS else []))
         case Role.REVIEWER:
-            # The console's store is rebuilt from all that it reads; the form of a report is served by the console.
+            # The console rebuilds its store from all topics that it reads, and it serves the form of a report.
             read = (topics.tagged, topics.review, topics.audit, topics.reviewed, topics.reports)
             found = [*_topics(_READ, *read), *_topics(_WRITE, topics.reviewed, topics.reports)]
         case Role.OPERATOR:
@@ -125,12 +125,12 @@ def rights(settings: Settings, role: Role) -> list[Right]:
 
 
 def shadow_group(settings: Settings) -> str:
-    """The consumer group in which a bundle is tried beside the stream; it takes no partition of the workers' group."""
+    """The consumer group of a shadow, which tries a bundle beside the stream. It takes no partition from the workers' group."""
     return f"{settings.group}.shadow"
 
 
 def _of_a_shadow(settings: Settings) -> list[Right]:
-    """It reads what workers read and what they publish, and writes neither decisions nor what chooses the model; `audit` is what people are asked."""
+    """A shadow reads the workers' topics, `audit` for people's questions included. It writes no decisions and not the topic of rollouts."""
     topics = settings.topics
     return [
         *_topics(_READ, *settings.content_topics, topics.tagged, topics.review, settings.rollout.topic),
@@ -143,13 +143,13 @@ def _of_the_controller(settings: Settings) -> list[Right]:
     """WRITE on the topic of rollouts chooses the model of the stream."""
     rollout, group, topics = settings.rollout, settings.group, settings.topics
     return [
-        # It removes the words of workers that are gone.
+        # The controller removes the records of workers that are gone.
         *_topics((Operation.READ, *_WRITE), rollout.topic, rollout.workers_topic),
         *_topics((Operation.DESCRIBE,), *settings.content_topics),
         Right(resource=Resource.GROUP, name=group, operations=(Operation.DESCRIBE,)),
         Right(resource=Resource.TRANSACTIONAL_ID, name=rollout.topic, operations=_WRITE),
-        # A verdict is made of these (`tagstream rollout watch`), and a canary's share is counted on events. The last: a change needs none of them, and the
-        # first right that lacks is named.
+        # A verdict (`tagstream rollout watch`) reads these topics, and a canary's share is counted on events. These rights come last: a
+        # change of the model needs none of them, and the message names the first missing right.
         *_topics(
             _READ,
             topics.shadow,
@@ -203,12 +203,12 @@ def command(settings: Settings, rights: Sequence[Right], user: str) -> str:
 
 def missing(settings: Settings, right: Right, allowed: Collection[str] | None) -> str | None:
     """
-    The message on operations that this user lacks, with the command that grants them; None if it lacks none.
+    The message on operations that this user lacks, with the command that grants them; None if no operation is missing.
 
     Args:
         settings: Brokers and user.
-        right: The operations that are needed, and on which resource.
-        allowed: The operations that the brokers allow this user; None where the brokers do not say.
+        right: The needed operations and their resource.
+        allowed: The operations that the brokers allow this user; None if the brokers do not tell.
     """
     if allowed is None:
         return None

@@ -1,11 +1,11 @@
 """Sessions of the Kafka clients: how a token signs in, and how an open connection signs in again before its session ends (KIP-368).
 
-A broker bounds a session by the token's life and by its `connections.max.reauth.ms`, says so as a client signs in, and closes a connection
-at its first other request after that. kafka-python signs in again in time. aiokafka does not, so each of its connections is a
-`LastingConnection` here. Both take a password again too.
+A broker bounds a session by the token's life and by its `connections.max.reauth.ms`, and tells the bound when a client signs in. After the
+bound it closes the connection at the next request that is not a sign-in. kafka-python signs in again in time. aiokafka does not, so each of
+its connections is a `LastingConnection` here. Users with a password sign in again too.
 
-A request that meets the end of a session was not carried out. So whenever signing in again fails, the connection is closed and made anew
-as after any other loss, with nothing lost and nothing done twice.
+A request after the end of a session is not carried out. So if signing in again fails, the connection is closed and made anew, as after any
+other loss, and nothing is lost or done twice.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from tagstream.stream.logs import logger
 if TYPE_CHECKING:
     from tagstream.stream.kafka.tokens import Tokens
 
-# The share of a session after which a connection signs in again, as Java's client has it: not all at the same time.
+# A connection signs in again after a random share of its session, as in Java's client, so that not all sign in at the same time.
 EARLIEST, LATEST = 0.85, 0.95
-# A broker takes no second sign-in within a second.
+# A broker refuses a second sign-in within a second.
 LEAST_SECONDS = 1.1
 SIGNING_IN = (SaslHandShakeRequest, SaslAuthenticateRequest)
 # What ends a refused OAUTHBEARER exchange (RFC 7628, 3.2.3).
@@ -38,10 +38,10 @@ log = logger("tagstream.sessions")
 
 
 class TokenProvider(AbstractTokenProvider, BlockingTokenProvider):  # type: ignore[misc]
-    """Gives both clients their tokens: kafka-python, which waits for one, and the `LastingConnection` of aiokafka, which does not."""
+    """Gives both clients their tokens: kafka-python, which waits for a token, and aiokafka's `LastingConnection`, which does not block."""
 
     def __init__(self, tokens: "Tokens") -> None:
-        """Give the tokens of one source."""
+        """`tokens` has one source."""
         self.tokens = tokens
 
     def token(self) -> str:
@@ -49,13 +49,13 @@ class TokenProvider(AbstractTokenProvider, BlockingTokenProvider):  # type: igno
         A token that has not ended; kafka-python asks for it.
 
         Raises:
-            TokenError: None can be had.
+            TokenError: The source gives no token.
         """
         return self.tokens.current()
 
 
 class _Bearer(OAuthAuthenticator):  # type: ignore[misc]
-    """aiokafka's exchange, with a broker's refusal read: aiokafka takes it for an acceptance, and is cut off at its next request."""
+    """aiokafka's exchange, which also reads a broker's refusal: aiokafka takes it for an acceptance, and is cut off at its next request."""
 
     def __init__(self, tokens: "Tokens") -> None:
         super().__init__(sasl_oauth_token_provider=self)
@@ -68,7 +68,7 @@ class _Bearer(OAuthAuthenticator):  # type: ignore[misc]
         return self._sent
 
     def extensions(self) -> dict[str, str]:
-        """None, which aiokafka asks its provider for."""
+        """No extensions; aiokafka asks its provider for them."""
         return {}
 
     async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
@@ -84,14 +84,14 @@ class LastingConnection(AIOKafkaConnection):  # type: ignore[misc]
     """
     aiokafka's connection, which signs in again before the first request towards the end of its session.
 
-    As Java's client does it: a broker takes a sign-in after the session's end too, and nothing else. While a client signs in the broker
-    takes no other request, so the connection waits for the answers to those that it has sent, and holds new ones. Each wait has the bound
-    of a request.
+    This follows Java's client. After the session's end a broker accepts only a sign-in. While a client signs in, the broker accepts no other
+    request. So the connection first waits for the answers to the requests that it has sent, and holds new requests back. Each wait has the
+    bound of a request.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._session_seconds = 0.0
-        # On the loop's clock: when a request is held until the connection has signed in again.
+        # The time, by the loop's clock, from which a request first makes the connection sign in again.
         self._due = math.inf
         self._signing_in: asyncio.Task[None] | None = None
         super().__init__(*args, **options)
@@ -147,5 +147,5 @@ class LastingConnection(AIOKafkaConnection):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Let every client of aiokafka make its connections so."""
+    """Let every client of aiokafka use `LastingConnection`."""
     aiokafka.conn.AIOKafkaConnection = LastingConnection

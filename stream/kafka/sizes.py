@@ -10,14 +10,14 @@ from tagstream.stream.settings.settings import Settings
 
 # Kafka's default `max.message.bytes`, also assumed for a topic whose limit the brokers do not tell.
 KAFKA_DEFAULT_BYTES = 1_048_588
-# More than a reference to a dead letter takes: place, reason, SHA-256, and 256 bytes each of value, key and headers.
+# More than a dead letter without its value takes: place, reason, SHA-256, and 256 bytes each of value, key and headers.
 LEAST_BYTES = 8 * 1024
 ANSWER_SECONDS = 5.0
 log = logger("tagstream.app")
 
 
 class TopicTakesTooLittleError(Exception):
-    """The topic of dead letters does not even take a reference: the message names its limit and the next step."""
+    """The topic of dead letters is too small for a dead letter without its value: the message names its limit and the next step."""
 
     exit_code = 2
 
@@ -28,11 +28,11 @@ class Shortfall:
     A topic that takes smaller records than a setting allows.
 
     Attributes:
-        topic: Its name.
+        topic: The topic's name.
         setting: The setting's key.
         allowed: The setting's value, bytes.
         taken: The topic's `max.message.bytes`, or Kafka's default if `known` is false.
-        known: Did the brokers say? They say it to users who may DESCRIBE_CONFIGS on the topic.
+        known: True if the brokers told `taken`. They tell it to users who may DESCRIBE_CONFIGS on the topic.
     """
 
     topic: str
@@ -66,7 +66,7 @@ class Shortfall:
 
 
 def shortfalls(settings: Settings, taken: Mapping[str, int]) -> Iterator[Shortfall]:
-    """The topics of `taken` (`max.message.bytes` by name, where it is known) that take less than the settings allow."""
+    """The topics that accept smaller records than the settings allow, by `taken`: `max.message.bytes` by name, if it is known."""
     for key, setting in (("tagged", "max_outcome_bytes"), ("review", "max_outcome_bytes"), ("dlq", "max_dead_letter_bytes")):
         topic, allowed = getattr(settings.topics, key), getattr(settings, setting)
         limit = taken.get(topic, KAFKA_DEFAULT_BYTES)
@@ -76,9 +76,9 @@ def shortfalls(settings: Settings, taken: Mapping[str, int]) -> Iterator[Shortfa
 
 def read(settings: Settings, topics: Sequence[str] = ()) -> dict[str, int]:
     """
-    `max.message.bytes` of these topics, by default those of the outcomes, by name; a topic of which the brokers do not say it is left out.
+    `max.message.bytes` by topic name, of these topics or the topics of outcomes.
 
-    No answer within `ANSWER_SECONDS` means that they do not say.
+    A topic is left out if the brokers do not tell its limit. If they do not answer within `ANSWER_SECONDS`, all topics are left out.
     """
     names = topics or [settings.topics.tagged, settings.topics.review, settings.topics.dlq]
     quick = settings.model_copy(update={"startup_timeout_seconds": min(ANSWER_SECONDS, settings.startup_timeout_seconds)})
@@ -91,10 +91,10 @@ def read(settings: Settings, topics: Sequence[str] = ()) -> dict[str, int]:
 
 def fitted(settings: Settings, found: list[Shortfall]) -> Settings:
     """
-    The settings, with limits that the topics take.
+    The settings, with limits lowered to the topics' limits.
 
     Raises:
-        TopicTakesTooLittleError: The topic of dead letters does not take a reference.
+        TopicTakesTooLittleError: The topic of dead letters is too small for a dead letter without its value.
     """
     lowered: dict[str, int] = {}
     for one in found:

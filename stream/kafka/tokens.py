@@ -1,6 +1,7 @@
-"""Access tokens for OAUTHBEARER: had from a program or from a token endpoint, and kept until shortly before they end.
+"""Access tokens for OAUTHBEARER: they come from a program or from a token endpoint, and are kept until shortly before they end.
 
-A token is a secret. No error and no log line has one, nor anything else that the program or the endpoint said: of its errors the names of RFC 6749 alone are repeated.
+A token is a secret. No error and no log line quotes a token, or any other output of the program or the endpoint. Only an endpoint's error
+names of RFC 6749 are repeated.
 """
 
 import asyncio
@@ -31,17 +32,17 @@ from tagstream.stream.settings.security import Security
 MOST_BYTES = 256 * 1024
 # The share of a token's life after which another one is fetched. The source may be away for the rest, and no session is shorter.
 REFRESHED_AT = 0.5
-# A token with less than this left is not sent: the session that it gives would end before the first request.
+# A token with less than this left is not sent: its session would end before the first request.
 LEAST_SECONDS = 0.5
-# How long a token is kept whose end neither it nor its source says.
+# The life of a token, if neither the token nor its source states one.
 UNTOLD_SECONDS = 60.0
-# While a token is alive, nobody waits longer for the next one: a source that is slow or hangs holds no connection up.
+# The longest wait for the next token while the current token is alive: a slow source does not hold up a connection.
 PATIENT_SECONDS = 0.5
-# After a failure the source is not asked again for so long, however many connections want a token.
+# The pause before the source is asked again after a failure, however many connections want a token.
 PAUSE_SECONDS = 1.0
-# A token that a broker has refused is replaced, at most once in so long.
+# The least time between two replacements of a token that a broker has refused.
 REPLACED_SECONDS = 5.0
-# For a program that was killed.
+# The wait for the end of a program that was killed.
 END_SECONDS = 5.0
 # RFC 6750, `b64token`.
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -65,9 +66,9 @@ class Token:
     An access token.
 
     Attributes:
-        text: As it is sent.
-        seconds: How long it lives from now on; None where nothing says so.
-        claims: Of a JWT, not verified; empty for a token of another kind.
+        text: The token as it is sent.
+        seconds: The token's life from now on; None if it is not known.
+        claims: The claims of a JWT, not verified; empty for a token of another kind.
     """
 
     text: str = field(repr=False)
@@ -77,14 +78,14 @@ class Token:
 
 class Tokens:
     """
-    The token of this process, from one source: one at a time is fetched, by a thread of its own, and all connections share it.
+    The token of this process, from one source. A thread fetches one token at a time, and all connections share the token.
 
-    While the source fails or does not answer, the token that is there is used to its end.
+    While the source fails or does not answer, the current token is used to its end.
     """
 
     def __init__(self, fetch: Callable[[], Token], monotonic: Callable[[], float] = time.monotonic) -> None:
         """
-        Begin without a token.
+        The first `current` fetches the first token.
 
         Args:
             fetch: Gets a token from its source; raises TokenError.
@@ -94,7 +95,7 @@ class Tokens:
         self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="token")
         self._fetcher = ThreadPoolExecutor(1, thread_name_prefix="token-source")
-        # When it was asked for, and the token to come.
+        # The token that is being fetched, with the time of the request.
         self._coming: tuple[float, Future[Token]] | None = None
         self._text = ""
         self._came = self._ends = self._next_fetch = -math.inf
@@ -105,16 +106,16 @@ class Tokens:
         A token that has not ended.
 
         Raises:
-            TokenError: There is none, and none can be had.
+            TokenError: There is no token, and the source gives none.
         """
         return self._thread.submit(self._current).result()
 
     async def soon(self) -> str:
-        """As `current`, without blocking the event loop."""
+        """`current`, without blocking the event loop."""
         return await asyncio.wrap_future(self._thread.submit(self._current))
 
     def refused(self, text: str) -> None:
-        """Take note that a broker does not take this token: it is replaced before it ends."""
+        """A broker has refused this token: replace it before its end."""
         self._thread.submit(self._replace, text)
 
     def _replace(self, text: str) -> None:
@@ -124,7 +125,7 @@ class Tokens:
     def _current(self) -> str:
         self._renew()
         if not self._lives:
-            # The token that came was asked for so long ago that it has ended too.
+            # The new token was requested long ago and has ended, too.
             self._renew()
         if not self._lives:
             raise TokenError(
@@ -137,7 +138,7 @@ class Tokens:
         return self._monotonic() < self._ends - LEAST_SECONDS
 
     def _renew(self) -> None:
-        """Ask the source if it is time, and take what has come; without a token that lives, wait for it, which has the source's own bound."""
+        """Ask the source if it is time, and take its answer. Without a live token, wait for the answer; the source bounds this wait."""
         asks = self._coming is None and self._monotonic() >= self._next_fetch
         if asks:
             self._coming = self._monotonic(), self._fetcher.submit(self._fetch)
@@ -145,7 +146,7 @@ class Tokens:
             return
         asked, coming = self._coming
         if self._lives:
-            # The caller that has asked waits a moment, and later ones do not.
+            # The caller that has asked the source waits a moment, and later callers do not wait.
             wait([coming], timeout=PATIENT_SECONDS if asks else 0)
             if not coming.done():
                 return
@@ -156,7 +157,7 @@ class Tokens:
         try:
             token = coming.result()
         except TokenError as error:
-            # Without a token there is nothing to go on with: the caller gets the error.
+            # Without a token, the caller gets the error.
             if self._text and not self._failure:
                 left = max(0.0, self._ends - self._monotonic())
                 log.warning("token_not_refreshed", why=str(error), seconds_left=round(left, 1))
@@ -166,7 +167,7 @@ class Tokens:
             log.info("token_refreshed_again")
         self._failure = ""
         seconds = UNTOLD_SECONDS if token.seconds is None else token.seconds
-        # From before the request, so that a slow answer is not counted as life.
+        # The life counts from the request, so that a slow answer does not prolong it.
         self._text, self._came, self._ends = token.text, asked, asked + seconds
         self._next_fetch = asked + seconds * REFRESHED_AT
 
@@ -182,7 +183,7 @@ def fetched(security: Security) -> Token:
     A new token from the source that the settings name.
 
     Raises:
-        TokenError: The source does not answer in time, refuses us, or gives no token that lives; with the reason and the next step.
+        TokenError: The source does not answer in time, refuses the request, or gives no live token; the message has the next step.
     """
     until = time.monotonic() + security.token_timeout_seconds
     if security.token_command is not None:
@@ -190,7 +191,7 @@ def fetched(security: Security) -> Token:
     try:
         return _of_endpoint(security, until)
     except SecurityError as error:
-        # The file was there when the client was made.
+        # The file was readable when the client was made.
         raise TokenError(str(error)) from error
 
 
@@ -229,11 +230,11 @@ def _printed(security: Security, command: str) -> Token:
 
 async def _output(words: list[str], seconds: float) -> tuple[bytes, int | None]:
     """
-    What a program prints, up to a little over `MOST_BYTES`, and its exit code.
+    A program's output, up to a little over `MOST_BYTES`, and its exit code.
 
     Raises:
-        OSError: It cannot be started.
-        TimeoutError: It did not end in time, and was killed with all that it had started.
+        OSError: The program cannot be started.
+        TimeoutError: The program did not end in time, and was killed with its process group.
     """
     nowhere = asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
@@ -274,10 +275,10 @@ def _of_endpoint(security: Security, until: float) -> Token:
     bounds = Bounds(seconds=security.token_timeout_seconds, until=until, most_bytes=MOST_BYTES)
     try:
         answer = ask(url, headers, bounds, tls=tls, body=urlencode(form).encode("ascii"))
-    # A host's name that cannot be encoded is no OSError.
+    # A host name that cannot be encoded raises UnicodeError and not OSError.
     except (OSError, HTTPException, UnicodeError) as error:
         late = isinstance(error, TimeoutError)
-        # Python's words on an answer that is no HTTP quote the answer.
+        # For an answer that is not HTTP, Python's message quotes the answer.
         quotes = not isinstance(error, OSError | UnicodeError)
         why = type(error).__name__ if quotes else summary_of(error)
         msg = (
@@ -332,7 +333,7 @@ def _alive(token: Token, source: str) -> Token:
 
 
 def _token_in(output: bytes) -> Token | None:
-    """The token that bytes are, alone or in a token endpoint's answer; None if they are neither."""
+    """The token in `output`, which is a token alone or a token endpoint's answer; None if it is neither."""
     if len(output) > MOST_BYTES:
         return None
     text: object = output.strip().decode("ascii", "replace")
@@ -343,7 +344,7 @@ def _token_in(output: bytes) -> Token | None:
     if not isinstance(text, str) or not TOKEN.fullmatch(text):
         return None
     claims = _claims(text)
-    # An endpoint counts from its answer, so that this machine's clock does not matter; a claim is a time of day.
+    # `expires_in` counts from the endpoint's answer, so this machine's clock does not matter; the claim `exp` is a time of day.
     seconds = _number(answer.get("expires_in"))
     ends = _number(claims.get("exp"))
     if seconds is None and ends is not None:
@@ -364,7 +365,7 @@ def _claims(token: str) -> dict[str, Any]:
 
 
 def _object_in(text: bytes) -> dict[str, Any]:
-    """The JSON object that bytes are; empty if they are none."""
+    """The JSON object in `text`; empty if the text is not a JSON object."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -373,7 +374,7 @@ def _object_in(text: bytes) -> dict[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    """A finite number, also one in a text, as some endpoints give it; None for anything else."""
+    """A finite number. Some endpoints give it as a string, which is read, too. None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

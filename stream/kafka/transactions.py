@@ -8,8 +8,8 @@ belongs to one partition of `content`. A worker that takes over a partition
 2. then reads the group's offset, waiting until no transaction can still move it;
 3. sends no outcome of an event before that offset.
 
-So of all workers that believe to hold a partition only one can commit, and it goes on where the last commit ended. Faust cannot break
-this by what it remembers, where it seeks, or by handing over an event twice. A fenced worker ends itself.
+So of all workers that believe that they hold a partition, only one can commit, and it goes on where the last commit ended. Neither Faust's
+notes nor its seeks can break this, nor an event that Faust hands over twice. A fenced worker ends itself.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class TransactionsUnavailableError(Exception):
 
 
 def no_transactions(settings: Settings, *, idempotent: bool) -> TransactionsUnavailableError | None:
-    """The error of a worker that was asked for exactly once and whose producers are not idempotent; otherwise None."""
+    """The error if the settings ask for exactly once and the producers are not idempotent; otherwise None."""
     if settings.delivery != "exactly_once" or idempotent:
         return None
     return TransactionsUnavailableError(
@@ -59,11 +59,11 @@ Lost = Callable[[TopicPartition, int | None, Sequence[int]], int | None]
 
 
 class NotHeldError(Exception):
-    """An event is to be delivered whose partition this worker does not hold."""
+    """The worker was asked to deliver an event of a partition that it does not hold."""
 
 
 class LostError(Exception):
-    """An event was taken and never delivered, and a later event of its partition is to be."""
+    """An event was taken and never delivered, and the worker was asked to deliver a later event of its partition."""
 
 
 class TakenOverError(Exception):
@@ -84,7 +84,7 @@ class EventPlace(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class _Held:
-    """An assigned partition: its producer, and the first offset that is not committed yet; None before the first commit."""
+    """An assigned partition. `first` is the first offset that is not committed yet; None before the first commit."""
 
     producer: Any
     first: int | None
@@ -92,17 +92,17 @@ class _Held:
 
 
 class Transactions:
-    """The producers of the partitions that this worker holds. For one event loop."""
+    """The producers of the partitions that this worker holds. Not thread-safe."""
 
     def __init__(self, settings: Settings, lost: Lost = lambda *_: None, memory: GroupMemory | None = None) -> None:
         """
-        Begin with no partitions.
+        No partition is held yet.
 
         Args:
             settings: Topics, group and bounds.
-            lost: Called with a partition, an offset and the offsets of a batch; returns the first record, from that offset to the last of
-                the batch, that was taken and is not in the batch, else None.
-            memory: Of the group, which commits carry; None for none.
+            lost: Called with a partition, an offset and a batch's offsets. Returns the first offset, from the given offset to the last
+                of the batch, whose record was taken and is not in the batch; None if there is no such record.
+            memory: The group's memory, which commits carry; None for no memory.
         """
         self._settings = settings
         self._memory = memory or GroupMemory()
@@ -114,7 +114,7 @@ class Transactions:
         """
         Take over newly assigned partitions, and release those that are not assigned any more.
 
-        A partition that stays keeps its producer. Had another worker held it in between, that producer would be fenced.
+        A partition that stays keeps its producer. If another worker held the partition in between, that producer is fenced.
 
         Raises:
             TimeoutError: The brokers did not answer within `startup_timeout_seconds`.
@@ -137,15 +137,15 @@ class Transactions:
         Commit outcomes with the offsets after their events, in one transaction for each partition, all at the same time.
 
         Args:
-            sources: The places of the events; those of one partition in offset order.
+            sources: The places of the events, in offset order within a partition.
             publications: Their outcomes, in the same order.
 
         Returns:
-            The publications that were sent: all but those whose events were committed before.
+            The publications that were sent. The publications of events that were committed before are left out.
 
         Raises:
             NotHeldError: An event belongs to a partition that is not held.
-            LostError: An event was taken before the last of these, and is not among them.
+            LostError: An event before the last of these was taken, and is not among them.
             TakenOverError: The transaction ended while it was being filled.
             KafkaError: Another worker has taken the partition over (`ProducerFenced`), or the brokers refused.
         """
@@ -169,7 +169,7 @@ class Transactions:
         after = part[-1][0] + 1
         missing = self._lost(partition, first, [offset for offset, _ in part])
         if missing is not None:
-            # Once the offset after it is committed, it would never be read again.
+            # Once a later offset is committed, the missing event would never be read again.
             msg = f"{partition.topic}/{partition.partition}: offset {missing} was taken and never delivered, but a later one was to be"
             raise LostError(msg)
         async with held.busy:
@@ -178,11 +178,11 @@ class Transactions:
 
     async def remember(self, partitions: Iterable[Any]) -> None:
         """
-        Commit once more what was committed under an earlier epoch than that of now, so that the group remembers the epoch.
+        Commit an offset again if it was committed under an earlier epoch, so that the group remembers the present epoch.
 
         Raises:
             KafkaError: Another worker has taken the partition over, or the brokers refused.
-            TimeoutError: They did not answer within `produce_timeout_seconds`.
+            TimeoutError: The brokers did not answer within `produce_timeout_seconds`.
         """
         for partition in self._memory.lacking({TopicPartition(tp.topic, tp.partition) for tp in partitions}):
             held = self._held.get(partition)
@@ -228,7 +228,7 @@ class Transactions:
             **options,
             client_id=f"tagstream-{partition.topic}-{partition.partition}",
             transactional_id=f"{transactional_prefix(self._settings.group, partition.topic)}{partition.partition}",
-            # Not longer than a worker waits for a transaction before it ends itself: an open one blocks readers.
+            # As long as a worker waits for a transaction before it ends itself: an open transaction blocks readers.
             transaction_timeout_ms=int(self._settings.produce_timeout_seconds * 1000),
             acks="all",
             request_timeout_ms=int(self._settings.produce_timeout_seconds * 1000),
@@ -245,7 +245,7 @@ class Transactions:
         return producer
 
     def _committed(self, partitions: Sequence[TopicPartition]) -> list[int | None]:
-        """The group's offsets. By kafka-python, because aiokafka cannot ask for offsets that no open transaction will move."""
+        """The group's offsets, by kafka-python: aiokafka cannot ask for offsets that no open transaction will move."""
         timeout_ms = int(self._settings.startup_timeout_seconds * 1000)
         options = client_options(self._settings)
         consumer = KafkaConsumer(

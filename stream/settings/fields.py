@@ -1,4 +1,4 @@
-"""The `fields.*` and `contents` settings: JSON pointers to the parts of an event, for producers whose events have a shape of their own."""
+"""The `fields.*` and `contents` settings: JSON pointers to the fields of an event, for events of another shape than the contract's."""
 
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from tagstream.stream.settings.topics import Name
 
 
 def _checked(value: Any) -> str | tuple[str, ...]:
-    """One pointer, or several; each is looked at."""
+    """Check one pointer, or each of several pointers."""
     found = tuple(value) if isinstance(value, list | tuple) else value
     if not (isinstance(found, str) or (isinstance(found, tuple) and all(isinstance(text, str) for text in found))):
         msg = "it is neither a JSON pointer nor a list of pointers"
@@ -20,7 +20,7 @@ def _checked(value: Any) -> str | tuple[str, ...]:
     return found
 
 
-# A text, or a list: as such a union, a variable that is no JSON is taken for one pointer.
+# A text or a list: with this union, an environment variable that is not JSON is taken for one pointer.
 Pointers = Annotated[str | tuple[str, ...], BeforeValidator(_checked)]
 
 
@@ -29,7 +29,7 @@ def read(pointers: str | tuple[str, ...]) -> tuple[Pointer, ...]:
     One pointer, or several, in their order.
 
     Raises:
-        PointerError: One is none.
+        PointerError: A text is not a pointer.
 
     >>> read("/payload/subject"), read(("/a", "/b"))
     ((('payload', 'subject'),), (('a',), ('b',)))
@@ -68,7 +68,7 @@ class Fields(BaseModel):
 
     @property
     def shape(self) -> Shape:
-        """The same, read; `PLAIN` itself where all are the contract's own."""
+        """The shape of these pointers; `PLAIN` itself if all pointers are the contract's own."""
         places = {name: read(getattr(self, name)) for name in NAMES}
         if self.text:
             places |= {"title": (), "description": (), "text": read(self.text)}
@@ -77,7 +77,7 @@ class Fields(BaseModel):
 
 
 def _table(value: Any) -> Any:
-    """A variable of the environment has the table as JSON."""
+    """The table; an environment variable has it as JSON."""
     try:
         found = object_of(value.encode() if value.strip() else b"{}") if isinstance(value, str) else value
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""Where settings come from. The only reader of the environment and of `tagstream.toml`.
+"""Loads the settings. Only this module reads the environment and `tagstream.toml`.
 
-Flags win over the environment (`TAGSTREAM_*`, nested with `__`), the environment over `tagstream.toml`, the file over the
-defaults. An unknown key is an error that names the known one that it resembles, so that a misspelt setting is not silently its default.
+Flags win over the environment (`TAGSTREAM_*`, nested with `__`), the environment over `tagstream.toml`, and the file over the defaults. An
+unknown key is an error that names the most similar known key, so that a misspelt setting does not silently keep its default.
 """
 
 import difflib
@@ -22,14 +22,14 @@ from tagstream.stream.settings.settings import PREFIX, Settings
 from tagstream.stream.settings.topics import SameNameError
 
 CONFIG_FILE = "tagstream.toml"
-# Variables with our prefix that are not settings: they choose where settings are read from.
+# Variables with our prefix that are not settings: they name the file from which settings are read.
 CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
-# Of a Service: its host and ports, and for each port its parts.
+# The variables that Kubernetes makes for a Service: its host and ports, and the parts of each port.
 SERVICE_LINK = re.compile(PREFIX + r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
-# A user in one of these is refused, and what may be a password is not printed.
+# Settings that refuse a user in an address. Their value is not printed if it may hold a password.
 ADDRESSES = frozenset({"brokers", "schema_registry.url", "security.token_url", "tracing.endpoint"})
 
-# Kinds of pydantic's errors: texts that are no number, and numbers out of range with the name and the words of the bound.
+# Kinds of pydantic's errors: a text that is not a number, and a number out of range, with the bound's name and words.
 NUMBERS = {"int_parsing": "a whole number", "float_parsing": "a number"}
 BOUNDS = {
     "greater_than_equal": ("ge", "at least"),
@@ -40,7 +40,7 @@ BOUNDS = {
 
 
 class SettingsError(Exception):
-    """A setting is unknown or cannot be used: the message says which, why, where it was set, and the next step."""
+    """A setting is unknown or cannot be used: the message names the setting, why, where it was set, and the next step."""
 
     exit_code = 2
 
@@ -74,7 +74,7 @@ def load(
         environ: The environment's variables.
         flags: Values of command-line flags by setting name; None means that the flag was not given.
         folder: The folder of `tagstream.toml`, by default the working directory. `TAGSTREAM_CONFIG` names another file.
-        given_by: The word for the origin of `flags`.
+        given_by: The name of the origin of `flags`.
 
     Raises:
         SettingsError: A key is unknown, a value cannot be used, or the file cannot be read.
@@ -126,12 +126,12 @@ def _field(key: str) -> FieldInfo:
 
 
 def _without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables without those that Kubernetes sets in every pod of a namespace with a Service whose name begins with `tagstream`."""
+    """The variables, without the variables that Kubernetes sets in a namespace with a Service whose name begins with `tagstream`."""
     return {name: value for name, value in environ.items() if not (SERVICE_LINK.fullmatch(name) or _is_address(name, value))}
 
 
 def _is_address(name: str, value: str) -> bool:
-    """`TAGSTREAM_PORT=tcp://10.0.0.1:9108`, of a Service called `tagstream`: no setting has such a value."""
+    """True for `TAGSTREAM_PORT=tcp://10.0.0.1:9108`, which a Service called `tagstream` makes: no setting has such a value."""
     return name.startswith(PREFIX) and name.endswith("PORT") and value.startswith(("tcp://", "udp://", "sctp://"))
 
 
@@ -141,7 +141,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     for name in environ:
         own = name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and own not in known:
-            # Compared without the prefix, which would make every two names alike.
+            # Compared without the prefix, which would make all names similar.
             nearest = _nearest(own.upper(), known)
             said = f" The nearest one is {PREFIX}{nearest}." if nearest else ""
             if own.startswith("CONTENTS__"):
@@ -151,7 +151,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
 
 
 def _nearest(given: str, known: Iterable[str]) -> str | None:
-    """The known name that this one is probably a misspelling of; None if no name is that close."""
+    """The known name that the given name probably misspells; None if no known name is close enough."""
     return next(iter(difflib.get_close_matches(given, sorted(known), n=1)), None)
 
 
@@ -173,14 +173,14 @@ def _file(environ: Mapping[str, str], folder: Path) -> tuple[Path, dict[str, Any
 
 
 def _refuse_unknown_keys(path: Path, table: Mapping[str, Any]) -> None:
-    """Called before the sources are merged: pydantic-settings ignores case, and such a key would win over the environment."""
+    """Call this before the sources are merged: pydantic-settings ignores case, and a key in another case would win over the environment."""
     known = {*known_keys(), "topics.content_dlq"}
     tables = {key.partition(".")[0] for key in known if "." in key}
     for key in _keys(table):
         if key in known | tables:
             continue
         first, _, rest = key.partition(".")
-        # A table named after the program, as in files that several programs share, with our keys in it.
+        # Perhaps the file has our keys in a table named after the program, as in files that several programs share.
         nearest = rest if rest in known else _nearest(key.lower(), known)
         step = (
             f"write it above every table, without [{first}]"
@@ -204,7 +204,7 @@ def _keys(table: Mapping[str, Any], above: str = "") -> Iterator[str]:
     for name, value in table.items():
         # A dot inside a quoted name does not separate two names.
         key = above + (f'"{name}"' if "." in name else name)
-        # The names in this table are the user's, and what is below them is checked when it is read.
+        # The names in `contents` are the user's, and their tables are checked when they are read.
         if isinstance(value, Mapping) and value and key != "contents":
             yield from _keys(value, f"{key}.")
         else:
@@ -212,7 +212,7 @@ def _keys(table: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 
 def _merged(*tables: Mapping[str, Any]) -> dict[str, Any]:
-    """One table of all: a later one wins, key by key within nested tables."""
+    """All tables merged into one: a later table wins, key by key within nested tables."""
     result: dict[str, Any] = {}
     for table in tables:
         for name, value in table.items():
@@ -270,7 +270,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
 
 
 def _reason(key: str, problem: Mapping[str, Any]) -> str:
-    """Why a value cannot be used: in our words where it is no number or out of range, else as the check says."""
+    """Why a value cannot be used: in our words if it is not a number or out of range, else in the validator's words."""
     kind = NUMBERS.get(problem["type"])
     if kind is not None:
         return f"it is empty; unset it, or give {kind}" if problem["input"] == "" else f"it is not {kind}"
@@ -287,6 +287,6 @@ def _reason(key: str, problem: Mapping[str, Any]) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    """The refused value as the error prints it; not the value where it may hold a password."""
+    """The refused value for the error's message; hidden if it may hold a password."""
     secret = key in {*FILES_OF_SECRETS, COMMAND} or (key in ADDRESSES and "@" in str(value))
     return " (its value is not shown)" if secret else f" = {value!r}"

@@ -1,4 +1,4 @@
-"""The address of the metrics endpoint, and what to do when it cannot be bound. Worker and doctor give the same advice."""
+"""The address of the metrics endpoint, and the advice if it cannot be bound. Worker and doctor give the same advice."""
 
 import errno
 import socket
@@ -10,7 +10,7 @@ EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104
 
 
 class NoPortError(Exception):
-    """The settings name no port of the metrics, since each worker takes a free one; the message says where to find it."""
+    """The settings have no fixed port of the metrics: each worker takes a free port. The message says where to find it."""
 
     exit_code = 2
 
@@ -37,7 +37,7 @@ def own_address(settings: Settings) -> str:
 
 
 def is_taken(error: BaseException | None) -> bool:
-    """Does another process hold the port? Every other error of binding means that the settings are wrong."""
+    """True if another process holds the port. Every other error of binding means that the settings are wrong."""
     return isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno == errno.EADDRINUSE
 
 

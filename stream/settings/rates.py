@@ -27,7 +27,7 @@ def rates(text: str) -> dict[str, float]:
 
 
 def can_be_drawn(share: float) -> bool:
-    """Whether decisions can be drawn with this probability, or none are: the estimates of quality use no smaller one."""
+    """True if decisions can be drawn with this probability: 0, or at least the smallest probability that the estimates of quality use."""
     return share == 0 or LEAST_INCLUSION <= share <= 1
 
 

@@ -10,7 +10,7 @@ from tagstream.stream.settings.fields import Fields
 from tagstream.stream.settings.loading import known_keys
 from tagstream.stream.settings.settings import PREFIX, Settings
 
-# The subjects in their order, each with its settings; the name of a table (`topics`) stands for all in it.
+# The subjects in their order, each with its settings. The name of a table (`topics`) stands for all settings in the table.
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "Brokers and group": ("brokers", "group", "group_instance_id", "session_timeout_seconds"),
     "Events": ("fields", "contents"),
@@ -57,7 +57,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Metrics and logs": ("metrics_host", "metrics_port", "metrics_names", "log_level", "log_format"),
     "Tracing": ("tracing",),
 }
-# Ranges that a validator checks and JSON Schema cannot say.
+# Ranges that a validator checks and JSON Schema cannot express.
 RANGES = {
     "brokers": "HOST:PORT, comma-separated",
     "metrics_host": "an address of this machine",
@@ -78,11 +78,11 @@ class Entry:
     One setting.
 
     Attributes:
-        key: Its dotted name, as in `tagstream.toml`.
-        subject: The heading that it stands under.
-        meaning: Its description.
-        allowed: The values that it takes, as a JSON Schema.
-        range: The same in words; empty where any text is allowed.
+        key: The setting's dotted name, as in `tagstream.toml`.
+        subject: The setting's heading.
+        meaning: The setting's description.
+        allowed: The allowed values, as a JSON Schema.
+        range: The allowed values in words; empty if any text is allowed.
     """
 
     key: str
@@ -94,7 +94,7 @@ class Entry:
     @property
     def variable(self) -> str:
         """
-        The environment variable that sets it.
+        The environment variable of the setting.
 
         >>> next(entry.variable for entry in entries() if entry.key == "topics.dlq")
         'TAGSTREAM_TOPICS__DLQ'
@@ -103,7 +103,7 @@ class Entry:
 
     def value_in(self, settings: Settings) -> Any:
         """
-        Its value in some settings.
+        The setting's value in `settings`.
 
         >>> next(entry.value_in(Settings()) for entry in entries() if entry.key == "topics.dlq")
         'content.dlq'
@@ -136,14 +136,14 @@ def _schema_of(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _allowed(described: Mapping[str, Any]) -> dict[str, Any]:
-    """The bounds in a setting's schema; those of its value where it may also be unset."""
+    """The bounds in a setting's schema. For a setting that may be unset, the bounds of its value."""
     set_to = next((option for option in described.get("anyOf", ()) if option.get("type") != "null"), described)
     return {name: set_to[name] for name in BOUNDS if name in set_to}
 
 
 def in_words(allowed: Mapping[str, Any]) -> str:
     """
-    The range of a JSON Schema in words; empty where it allows any text.
+    The range of a JSON Schema in words; empty if the schema allows any text.
 
     >>> in_words({"type": "integer", "minimum": 1, "maximum": 4096}), in_words({"type": "number", "exclusiveMinimum": 0})
     ('1 to 4096', 'above 0')

@@ -11,7 +11,7 @@ from tagstream.stream.settings.topics import TOPIC_NAME
 # The pattern is for the reference of settings; the validator below checks it.
 _Name = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^({TOPIC_NAME.pattern})?$"})]
 SCHEMES = ("s3", "gs", "az")
-# A group may have any name, a topic may not. The start of a rollout bears the group's whole name, so that no other one follows it.
+# A group may have any name, and a topic may not. The record that starts a rollout has the group's whole name, so no other group follows it.
 _FOREIGN = re.compile(r"[^a-zA-Z0-9._-]")
 MOST_OF_GROUP = 200
 
@@ -64,7 +64,7 @@ class Rollout(BaseModel):
 
     def of_group(self, group: str) -> "Rollout":
         """
-        The same with the names of the topics, which are those of the group unless they are set.
+        These settings with the names of the topics, which are made from the group's name unless they are set.
 
         >>> Rollout().of_group("tagstream").workers_topic, Rollout(topic="changes").of_group("g").workers_topic
         ('tagstream.rollout.workers', 'changes.workers')

@@ -1,6 +1,6 @@
-"""The `schema_registry.*` settings: where the schemas of producers' values are read, and by which user.
+"""The `schema_registry.*` settings: the registry with the schemas of producers' values, and the registry's user.
 
-As with the brokers, a password is never a setting: only the name of its file is.
+A password is never a setting, only the name of its file.
 """
 
 import ipaddress
@@ -87,16 +87,16 @@ class SchemaRegistry(BaseModel):
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address of HTTP: a host, perhaps a port and a path, and nothing after it."""
+    """True if a text is an HTTP address: a host, perhaps a port and a path, and nothing after it."""
     try:
         found = urlsplit(text)
-        # The port is checked as it is read.
+        # Reading the port checks it.
         return (
             found.scheme in {"http", "https"}
             and bool(found.hostname)
             and found.port != 0
             and not (found.query or found.fragment)
-            # As it goes into a request.
+            # The address goes into a request as it is.
             and text.isascii()
             and text.isprintable()
             and " " not in text
@@ -106,7 +106,7 @@ def is_address(text: str) -> bool:
 
 
 def is_loopback(address: SplitResult) -> bool:
-    """Whether an address is this machine's own."""
+    """True if an address is this machine's own."""
     if address.hostname == "localhost":
         return True
     try:

@@ -8,7 +8,7 @@ from tagstream.stream.contract.answers import AnswerKeys
 from tagstream.stream.settings.security import Security, shown_path
 
 MAX_SECRET_BYTES = 4096
-# A key that could be guessed is none. `openssl rand -hex 32` gives 64 characters.
+# The least length keeps a key from being guessed. `openssl rand -hex 32` gives 64 characters.
 LEAST_KEY_CHARACTERS, MOST_KEYS = 32, 8
 
 
@@ -24,10 +24,10 @@ def secret_in(path: Path, key: str) -> str:
 
     Args:
         path: The file.
-        key: The setting that names it, for messages.
+        key: The setting that names the file, for messages.
 
     Raises:
-        SecurityError: It is missing or unreadable, others may write to it, or it holds something else.
+        SecurityError: The file is missing or unreadable, others may write to it, or it holds something else.
     """
     text = _text_in(path, key, "write the password alone into it, as text")
     if not text or not text.isprintable():
@@ -38,10 +38,10 @@ def secret_in(path: Path, key: str) -> str:
 
 def answer_keys(security: Security) -> AnswerKeys:
     """
-    The keys of answers in the file that the settings name, one a line: the first signs. None where they name no file.
+    The keys of answers in the file that the settings name, one key a line: the first key signs. No keys if the settings name no file.
 
     Raises:
-        SecurityError: It is missing or unreadable, others may write to it, or it holds something else.
+        SecurityError: The file is missing or unreadable, others may write to it, or it holds something else.
     """
     path, key = security.answer_keys_file, "security.answer_keys_file"
     if path is None:
@@ -61,7 +61,7 @@ def _text_in(path: Path, key: str, advice: str) -> str:
     The text of a file of secrets without the newline at its end.
 
     Raises:
-        SecurityError: It is missing, unreadable, too large or not UTF-8, or others may write to it.
+        SecurityError: The file is missing, unreadable, too large or not UTF-8, or others may write to it.
     """
     check_file(path, key, secret=True)
     try:
@@ -70,7 +70,7 @@ def _text_in(path: Path, key: str, advice: str) -> str:
     except OSError as error:
         raise unusable(key, path, f"it cannot be read: {error.strerror}", "let the worker's user read it") from error
     except UnicodeDecodeError:
-        # Not `from error`: that exception holds the bytes.
+        # Not `from error`, since that exception holds the bytes.
         raise unusable(key, path, "it is not UTF-8", advice) from None
     if len(content) > MAX_SECRET_BYTES:
         raise unusable(key, path, f"it has more than {MAX_SECRET_BYTES} bytes", advice)
@@ -80,15 +80,15 @@ def _text_in(path: Path, key: str, advice: str) -> str:
 
 def check_file(path: Path, key: str, *, secret: bool = False) -> None:
     """
-    Check that there is such a file, and that no stranger may replace its content.
+    Check that the file exists, and that no other user may replace its content.
 
     Args:
         path: The file.
-        key: The setting that names it, for messages.
-        secret: Its group may not write to it either.
+        key: The setting that names the file, for messages.
+        secret: True if the file's group may not write to it either.
 
     Raises:
-        SecurityError: There is none, or one may.
+        SecurityError: The file does not exist, or another user may write to it.
     """
     try:
         mode = path.stat().st_mode
@@ -107,8 +107,8 @@ def verifying_context(ca_file: Path | None, key: str) -> ssl.SSLContext:
     A context for TLS 1.2 or newer that verifies a server's certificate and host name.
 
     Args:
-        ca_file: The trusted authorities, as PEM; None for those of the system.
-        key: The setting that names it, for messages.
+        ca_file: The trusted authorities, as PEM; None for the system's authorities.
+        key: The setting that names the file, for messages.
 
     Raises:
         SecurityError: The file cannot be used.
@@ -126,11 +126,11 @@ def verifying_context(ca_file: Path | None, key: str) -> ssl.SSLContext:
 
 def unusable(key: str, path: Path | None, problem: str, advice: str) -> SecurityError:
     """
-    The error on a file that a setting names; a secret's file is named only if it exists.
+    The error on a file that a setting names. A secret's file is named only if it exists.
 
     Args:
-        key: The setting's.
-        path: The file; None names none.
+        key: The name of the setting.
+        path: The file; None to name no file.
         problem: The predicate of a sentence whose subject is the file.
         advice: The next step, as an order.
     """

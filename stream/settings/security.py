@@ -1,6 +1,6 @@
-"""The `security.*` settings: protocol, user or token and certificate for the brokers, and which combinations make no sense.
+"""The `security.*` settings: protocol, user or token, and certificate for the brokers, with checks of their combinations.
 
-A password is never a setting, only the name of its file is. `tagstream.stream.kafka.credentials` reads the files, and
+A password is never a setting, only the name of its file. `tagstream.stream.kafka.credentials` reads the files, and
 `tagstream.stream.kafka.tokens` gets tokens.
 """
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tagstream.stream.settings.schema_registry import is_address, is_loopback
 
 DEFAULT_MECHANISM, BY_TOKEN = "SCRAM-SHA-512", "OAUTHBEARER"
-# `config show` and errors print the value of these only if there is such a file: a password set here by mistake is not shown.
+# Settings whose value `config show` and errors print only if there is such a file: a password set here by mistake is not shown.
 FILES_OF_SECRETS = frozenset(
     {
         "security.password_file",
@@ -24,7 +24,7 @@ FILES_OF_SECRETS = frozenset(
         "schema_registry.password_file",
     }
 )
-# An argument of the command may be a secret.
+# The setting of a command, whose arguments may be secret.
 COMMAND = "security.token_command"
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
@@ -78,17 +78,17 @@ class Security(BaseModel):
 
     @property
     def tls(self) -> bool:
-        """Is the connection encrypted?"""
+        """True if the connection is encrypted."""
         return self.protocol in {"SSL", "SASL_SSL"}
 
     @property
     def sasl(self) -> bool:
-        """Does a user sign in?"""
+        """True if a user signs in."""
         return self.protocol in {"SASL_SSL", "SASL_PLAINTEXT"}
 
     @property
     def by_token(self) -> bool:
-        """Does a token sign in, and no user with a password?"""
+        """True if the client signs in by a token, and not by a user with a password."""
         return self.mechanism == BY_TOKEN
 
     @field_validator("token_command")
@@ -129,7 +129,7 @@ class Security(BaseModel):
         return self
 
     def _listed(self, *names: str) -> str:
-        """Those of the settings `names` that are set, for a message; empty if none is."""
+        """The settings among `names` that are set, for a message; empty if no setting is set."""
         return ", ".join(f"security.{name}" for name in names if getattr(self, name) is not None)
 
     def _token_problem(self) -> str | None:
@@ -146,7 +146,7 @@ class Security(BaseModel):
         return None
 
     def _source_problem(self, at_endpoint: str) -> str | None:
-        """The same of a client that signs in by a token; `at_endpoint`: the settings of an endpoint that are set."""
+        """Why the source of tokens does not fit, for a client that signs in by a token. `at_endpoint` lists an endpoint's set settings."""
         if self.password_file is not None:
             return f"security.password_file has no effect with security.mechanism = {BY_TOKEN}. Next: remove it."
         if (self.token_command is None) == (self.token_url is None):
@@ -202,7 +202,7 @@ class Security(BaseModel):
 
 def shown_path(key: str, path: Path) -> str:
     """
-    The name of a file for people. A file of secrets is named only if it exists: else the name may be the secret itself.
+    The name of a file for people. A file of secrets is named only if it exists: otherwise the name may be the secret itself.
 
     >>> shown_path("security.password_file", Path("hunter2"))
     '(not shown: there is no such file)'
@@ -214,7 +214,7 @@ def shown_path(key: str, path: Path) -> str:
 
 def shown_command(command: str) -> str:
     """
-    The program of a command for people: an argument may be a secret.
+    The program of a command for people, without the arguments: an argument may be a secret.
 
     >>> shown_command("/usr/bin/get-token --secret hunter2"), shown_command("get-token")
     ('/usr/bin/get-token (its arguments are not shown)', 'get-token')

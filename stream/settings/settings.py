@@ -32,7 +32,7 @@ PREFIX = "TAGSTREAM_"
 LEAST_WINDOW_EVENTS = 100
 LEAST_DEATHS = 2
 MAX_PORT = 65535
-# The least: a dead letter without its value. The most: below the limit of the worker's producer (stream/worker/faust_app.py).
+# The least is enough for a dead letter without its value. The most is below the limit of the worker's producer (stream/worker/faust_app.py).
 LEAST_RECORD_BYTES, MOST_RECORD_BYTES = 256 * 1024, 4_000_000
 
 
@@ -306,7 +306,7 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> Limits:
-        """What a value must be to be read as an event: bounds on it and on its outcome, and where its fields are."""
+        """The bounds on an event and on its outcome, and the places of the event's fields."""
         return Limits(
             shape=self.fields.shape,
             shapes=self.shapes,
@@ -317,32 +317,32 @@ class Settings(BaseSettings):
 
     @property
     def with_columns(self) -> "Settings":
-        """The same for rows whose columns have the contract's names, whatever shape the events of the topic have."""
+        """These settings for rows, whose columns have the contract's names, whatever the shape of the topic's events."""
         return self.model_copy(update={"fields": Fields()})
 
     @property
     def content_topics(self) -> tuple[str, ...]:
-        """The topics of events, that of `topics.content` first."""
+        """The topics of events, `topics.content` first."""
         return self.topics.content, *self.contents
 
     @property
     def shapes(self) -> dict[str, Shape]:
-        """By topic, where its events have their fields; empty where there is one topic of events."""
+        """The shape of events by topic; empty if there is only one topic of events."""
         further = {name: fields.shape for name, fields in self.contents.items()}
         return {self.topics.content: self.fields.shape, **further} if further else {}
 
     @property
     def topic_names(self) -> dict[str, str]:
-        """The name of every topic by its setting without `topics.`; that of a further topic of events is `contents.NAME`."""
+        """The name of every topic by its setting without `topics.`. A further topic of events has the setting `contents.NAME`."""
         names: dict[str, str] = self.topics.model_dump()
         return names | {f"contents.{name}": name for name in self.contents}
 
     def of_content(self, topic: str) -> "Settings":
         """
-        The settings of one topic of events alone: as if `topics.content` and `fields.*` named it, and no other were read.
+        The settings of one topic of events: `topics.content` and `fields.*` name this topic, and no other topic is read.
 
         Args:
-            topic: One of `content_topics`; for any other name `topics.content` and `fields.*` stay as they are.
+            topic: One of `content_topics`. For any other name `topics.content` and `fields.*` stay as they are.
         """
         if topic not in self.contents:
             return self.model_copy(update={"contents": {}})
@@ -387,5 +387,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from the constructor alone: the process's environment is not read here. Arguments are those of pydantic's method."""
+        """Take values only from the constructor: the process's environment is not read here. Arguments as for pydantic's method."""
         return (init_settings,)

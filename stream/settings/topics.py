@@ -16,7 +16,7 @@ def _name(value: str) -> str:
     return value
 
 
-# The pattern is for the reference of settings; the check says in words what a name is.
+# The pattern is for the reference of settings. The check has a message in words.
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{TOPIC_NAME.pattern}$"})]
 
 
@@ -24,7 +24,7 @@ class SameNameError(ValueError):
     """Two topics have one name: `keys` are the two settings, `name` is their value."""
 
     def __init__(self, keys: tuple[str, str], name: str) -> None:
-        """Keep both, so that the error can be told with the origins of the settings."""
+        """Keep both, so that the message can name the origins of the settings."""
         super().__init__(f"{' and '.join(keys)} name the same topic, {name!r}")
         self.keys, self.name = keys, name
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-# Where an OTLP/HTTP receiver takes spans, if the address names no path.
+# The path of an OTLP/HTTP receiver if the address names no path.
 TRACES_PATH = "/v1/traces"
 
 
@@ -31,7 +31,7 @@ class Tracing(BaseModel):
             return None
         try:
             parts = urlsplit(value)
-            # Raises if it is no number, or too large for a port.
+            # Raises if the port is not a number, or too large.
             port = parts.port
         except ValueError as error:
             msg = f"it is no address: {error}"
@@ -56,7 +56,7 @@ class Tracing(BaseModel):
     @property
     def url(self) -> str:
         """
-        Where spans are posted; empty where tracing is off.
+        The address to which spans are posted; empty if tracing is off.
 
         >>> Tracing(endpoint="http://127.0.0.1:4318").url, Tracing(endpoint="https://collector/otlp/v1/traces").url
         ('http://127.0.0.1:4318/v1/traces', 'https://collector/otlp/v1/traces')

@@ -19,7 +19,7 @@ def limit_fragmentation() -> bool:
     call for each large block, and a lock for which threads rarely wait, because they hold Python's own.
 
     Returns:
-        Whether the C library has these settings; libraries other than glibc do not need them.
+        True if the C library has these settings. Libraries other than glibc do not need them.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -1,7 +1,7 @@
 """
-The worker's application: an agent over `content` and one over `reviewed`, a task that reports the position, and one that watches for drift.
+The worker's application: an agent on `content`, an agent on `reviewed`, a task that reports the position, and a task that watches drift.
 
-Both agents are the same delivery over another topic. docs/decisions/0015-one-worker-two-agents.md says why they share a process.
+Both agents run the same delivery on different topics. docs/decisions/0015-one-worker-two-agents.md says why they share a process.
 """
 
 import asyncio
@@ -44,12 +44,12 @@ EXIT_BREAKER_OPEN = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswersAgent:
     """
-    The second agent, which turns reviewers' answers on `reviewed` into decisions on `tagged`: the parts that are its own.
+    The second agent's own parts. It turns reviewers' answers on `reviewed` into decisions on `tagged`.
 
     Attributes:
-        decide: Returns one publication for each record of `reviewed`; see `Answering.publications`.
-        observer: Counts them.
-        progress: That on the topic of answers.
+        decide: Returns one publication for each record of `reviewed`, as `Answering.publications` does.
+        observer: Counts the answers.
+        progress: The progress on the topic of answers.
     """
 
     decide: Decide
@@ -60,15 +60,15 @@ class AnswersAgent:
         self, settings: Settings, *, tracing: TracingHooks, guard: Guard, send: Send, transact: Transact | None
     ) -> Delivery:
         """
-        The delivery of answers: the engine of the events, with one thread, and without the two parts that are about a model.
+        The delivery of answers, with one thread, without a crash guard and without a circuit breaker.
 
-        No crash guard: no native code that could abort reads an answer, and a model that dies with an event must not make a suspect of
-        an answer that was in hand beside it. No circuit breaker: a tool that writes bad answers must not stop the events.
+        It needs no crash guard: no native code that could abort reads an answer, and a model that dies with an event must not make a
+        suspect of an answer that was in hand too. It has no circuit breaker: a tool that writes bad answers must not stop the events.
 
         Args:
             settings: Batch size and bounds.
             tracing: Puts traces around deciding and observing.
-            guard: That of the events. When this delivery ends the process, none of them is to blame.
+            guard: The guard of the events. If this delivery ends the process, no event is to blame.
             send: Hands one publication to the producer.
             transact: Delivers a batch in transactions instead of `send`.
         """
@@ -109,16 +109,16 @@ def build(  # noqa: PLR0913 - parts are named arguments
     Args:
         settings: Topics, group, sizes and bounds.
         pipeline: Decides events.
-        metrics: Counts them.
+        metrics: Counts events and outcomes.
         progress: Answers /readyz.
-        idempotent: Does the broker hand out producer ids?
+        idempotent: True if the broker hands out producer ids.
         watch: Looks for drift; None for no drift.
-        drift_topic: Is there a topic for drift findings? Without it they are only logged.
-        references_topic: Is there a topic for what the group has learned? Without it each worker learns for itself.
-        guard: Remembers which events killed a worker; None for no such memory.
-        answers: Turns reviewers' answers into decisions; None where there is no topic of answers.
+        drift_topic: True if there is a topic for drift findings. Without it findings are only logged.
+        references_topic: True if there is a topic for the group's drift reference. Without it each worker learns its own.
+        guard: Finds events that kill the worker; None for no guard.
+        answers: Turns reviewers' answers into decisions; None if there is no topic of answers.
         tracing: Puts traces around deciding and observing.
-        parts: What the worker does beside the delivery, and before an event begins.
+        parts: The worker's parts beside the delivery.
     """
     app = faust_app(settings, idempotent=idempotent)
     app.group_memory = memory = GroupMemory(told=metrics.group_began)
@@ -181,7 +181,7 @@ def _left(part: WorkerPart) -> Callable[..., Awaitable[None]]:
 
 
 def _admission(parts: Sequence[WorkerPart]) -> Admit | None:
-    """Events begin once every part lets them."""
+    """Holds events until every part admits them; None if there are no parts."""
     if not parts:
         return None
     if len(parts) == 1:
@@ -204,7 +204,7 @@ def _drift(
     published: bool,
     shared: bool,
 ) -> DriftObserver:
-    """The watch beside the delivery. `published`: there is a topic of findings; `shared`: one of what the group learns."""
+    """The watch beside the delivery. `published` is true if findings have a topic, `shared` if the group's reference has a topic."""
     drift = DriftObserver(
         watch,
         recorder=metrics,
@@ -223,7 +223,7 @@ def _renew(drift: DriftObserver, settings: Settings, decider: Decider) -> None:
 
 
 def breaker_file(settings: Settings, pipeline: Pipeline) -> BreakerFile:
-    """The file of the group's circuit breaker, which always bears the release of the decider in force."""
+    """The file of the group's circuit breaker. Its release always follows the decider in force."""
     file = BreakerFile(settings, release=pipeline.decider.release)
     pipeline.follow(lambda decider: setattr(file, "release", decider.release), told=True)
     return file
@@ -284,7 +284,7 @@ def _declare_agent(app: App, name: str, delivery: Delivery, *topics: str) -> Non
 
 
 def _report_position(app: App, position: PositionReporter) -> None:
-    # Not a timer of Faust's: that warns of an overlap whenever a rebalance makes the broker slow to answer.
+    # A loop and not Faust's timer, which warns of an overlap whenever a rebalance makes the broker slow to answer.
     @app.task
     async def report_position() -> None:
         while True:

@@ -22,17 +22,17 @@ from tagstream.stream.contract.event import memory_bytes
 from tagstream.stream.deliver.fatal import DeliveryError, die
 from tagstream.stream.worker.inner_consumer import InnerConsumer
 
-# Faust takes a seek that lasts as long as a request may (30 s and more) for a stop, and never reads again.
+# Shorter than a request's timeout (30 s or more): after a seek that long, Faust believes that it is stopping, and never reads again.
 SEEK_SECONDS = 20.0
 # aiokafka retries a commit without end. The group waits no longer than this for a member to give up partitions (`faust_app.py`).
 COMMIT_SECONDS = 60.0
 # Longer than the bounds of model, producer and commit, each of which ends the process first.
 GIVING_UP_SECONDS = 60.0
-# Acknowledgements come in order, so none is ever this late.
+# A record is lost if later records have been acknowledged for this long: acknowledgements come in order.
 LOST_SECONDS = 10.0
-# No more is read while records of so many bytes are not acknowledged. Faust counts events alone: 4,096 of 700 KB are 2.9 GB.
+# Reading pauses while this many bytes are not acknowledged. Faust bounds only the number of events: 4,096 of 700 KB are 2.9 GB.
 HELD_BYTES = 32 * 1024 * 1024
-# A record that is in its agent's queue already, and what Faust is told of the wait that was not needed.
+# `HANDED` stands for a record that is in its agent's queue already, and `AT_ONCE` for the result of waiting for it.
 HANDED = object()
 AT_ONCE = WaitResults([], [], stopped=False)
 
@@ -43,9 +43,9 @@ class Committable:
 
     A partition may be committed up to the first record that was handed out and is not acknowledged.
 
-    Offsets that are never handed out (transaction markers, records removed by compaction or retention) are no gap and cost nothing,
-    however many they are. Faust instead adds each of them, as a number in a list, to what was acknowledged: ten million of them,
-    after an outage longer than the retention, need more memory than a worker has.
+    Offsets that are never handed out (transaction markers, records removed by compaction or retention) do not hold up a commit and cost
+    nothing. Faust instead appends each of these offsets to its list of acknowledged offsets. Ten million of them, after an outage longer
+    than the retention, need more memory than a worker has.
 
     >>> committable = Committable()
     >>> for offset in (0, 4, 5, 9_000_000):
@@ -58,7 +58,7 @@ class Committable:
     """
 
     def __init__(self) -> None:
-        """Begin with no record handed out."""
+        """No record is handed out yet."""
         self._open: deque[int] = deque()
         self._sizes: dict[int, int] = {}
         self.unacknowledged_bytes = 0
@@ -91,9 +91,9 @@ class Committable:
 
     def hand_out(self, offset: int, size: int = 0) -> None:
         """
-        Note that a record of so many bytes is handed out.
+        Note that a record of `size` bytes is handed out.
 
-        If it was before, the reader has gone back to it and will be handed all later ones again.
+        If the record was handed out before, the reader has gone back to it, and will get all later records again.
         """
         while self._open and self._open[-1] >= offset:
             self.acknowledge(self._open.pop())
@@ -103,7 +103,7 @@ class Committable:
 
     def acknowledge(self, offset: int) -> None:
         """
-        Note that a record is done with; it may still be open, until `advance` has passed it.
+        Note that a record is acknowledged. It stays open until `advance` has passed it.
 
         >>> committable = Committable()
         >>> committable.hand_out(7, 100)
@@ -115,14 +115,14 @@ class Committable:
 
     def advance(self, acknowledged: Container[int], committed: int | None) -> int | None:
         """
-        Forget the offsets that are acknowledged, from the first on, up to the first that is not.
+        Forget the acknowledged offsets at the front, up to the first offset that is not acknowledged.
 
         Args:
             acknowledged: The acknowledged offsets.
-            committed: The group's offset; a record before it is done, even if another member has done it.
+            committed: The group's offset. Records before it are done, even if another member has done them.
 
         Returns:
-            The offset to commit: the one after the last acknowledged offset that was forgotten; None if there is none.
+            The offset to commit: the last acknowledged offset that was forgotten, plus one; None if no such offset was forgotten.
         """
         behind = None
         while self._open:
@@ -139,8 +139,8 @@ class Stepped:
     """
     A coroutine that is run at once, up to the first future that it waits for.
 
-    Faust makes four tasks for each record that it hands to an agent, although the handing waits for nothing unless the agent's queue is
-    full. Awaiting this object goes on where the coroutine stands. It must not depend on its task before it first waits.
+    Faust makes four tasks for each record that it hands to an agent, although the coroutine only waits if the agent's queue is full.
+    Awaiting this object resumes the coroutine. The coroutine must not depend on its task before it first waits.
 
     >>> async def double(number):
     ...     return 2 * number
@@ -153,7 +153,7 @@ class Stepped:
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Begin; an exception of the coroutine is raised here."""
+        """Run the coroutine to its first wait. An exception of the coroutine is raised here."""
         self._coroutine = coroutine
         self._waits_for: Any = None
         self.is_done = False
@@ -167,7 +167,7 @@ class Stepped:
         while not self.is_done:
             try:
                 answer = yield self._waits_for
-            # All that is thrown in, a cancellation above all, is for the coroutine.
+            # Any exception that is thrown in, a cancellation above all, belongs to the coroutine.
             except BaseException as error:  # noqa: BLE001
                 self._step(self._coroutine.throw, error)
             else:
@@ -183,11 +183,11 @@ class Stepped:
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """
-    Commits by the records that it has handed out, and remembers the gaps between them, so that expired events can be counted.
+    Faust's consumer. It commits by the records that it has handed out, and remembers gaps between them, to count expired events.
 
     Attributes:
         resumed_at: The offset at which each partition was taken up.
-        skipped: Of each partition the widest gap between two records: the first offset in it, and the first after it.
+        skipped: By partition, the widest gap between two records: the first offset in the gap, and the first offset after it.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -196,16 +196,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.skipped: dict[TP, tuple[int, int]] = {}
         self._committable: defaultdict[TP, Committable] = defaultdict(Committable)
         self._acknowledged = asyncio.Event()
-        # Between a revocation and the next assignment; and how many revocations there were.
+        # True between a revocation and the next assignment; and the number of revocations so far.
         self._between = False
         self._revocations = 0
-        # Since when partitions are being given up.
+        # The time at which the current revocation began; None outside a revocation.
         self._giving_up: float | None = None
-        # Faust's task that reads, and that seeks if the flow was stopped meanwhile.
+        # Faust's task that reads. It also seeks, after the flow was stopped.
         self._reader: asyncio.Task[Any] | None = None
         self._conductor: Any = self.callback
         self.callback: Any = self._hand_over
-        # The record at which a partition stands while later ones are acknowledged, and since when.
+        # By partition, the record at which commits stand while later records are acknowledged, and since when.
         self._passed_over: dict[TP, tuple[int, float]] = {}
 
     # Faust's own properties look their values up at each call.
@@ -218,16 +218,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return self.app.flow_control
 
     def _to_message(self, tp: TP, record: Any) -> Any:
-        """Faust's message of a record, with the budget of its batch if there is one."""
+        """Faust's message of a record, with the batch's budget of dead letters if there is one."""
         message = super()._to_message(tp, record)
         message.budget = getattr(record, "budget", None)
         return message
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's name for it
         """
-        As Faust does, once there is room; notes each record, but for those that Faust will drop because they were read before.
+        Yield records, once there is room (`_room`), and note each record that Faust will not drop as read before.
 
-        Written out, without the figures of Faust's monitor, which it sets anew for each record.
+        This is Faust's loop written out, without the figures of Faust's monitor, which Faust sets for each record.
         """
         self._reader = asyncio.current_task()
         await self._room()
@@ -237,7 +237,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if not self.flow_active:
             try:
                 await self.perform_seek()
-            # As Faust does: the next assignment seeks again, and a seek that must not fail ends the process (`perform_seek`).
+            # Faust, too, only logs the error. The next assignment seeks again, and a seek that fails then ends the process (`perform_seek`).
             except Exception as error:  # noqa: BLE001
                 self.log.warning("no seek while nothing is read: %s", type(error).__name__)
             return
@@ -253,7 +253,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 yield tp, message
 
     def _hand_over(self, message: Any) -> Any:
-        """`HANDED`, and the record is in its agent's queue, where Faust would wait for nothing; else the coroutine by which Faust waits."""
+        """Put the record into its agent's queue and return `HANDED`, if Faust would not wait; else return Faust's coroutine, which waits."""
         conductor = self._topics
         channels = conductor._tp_index.get(message.tp, ())  # noqa: SLF001
         if (
@@ -268,13 +268,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if not getattr(channel.schema, "takes_bytes", False) or queue.qsize() >= queue.pressure_high_size:
             # Faust decodes the record, or stops fetching the partition until the queue has room.
             return self._conductor(message)
-        # Nobody else has it yet, so that Faust's lock is not needed.
+        # No other code has the message yet, so Faust's lock is not needed.
         message.refcount += 1
         queue.force_put_nowait(Event(self.app, message.key, message.value, message.headers, message))
         return HANDED
 
     async def wait_first(self, *waited: Any, timeout: Any = None) -> Any:  # noqa: ASYNC109 - Faust's name for it
-        """As Faust does, but without tasks where the first of two coroutines waits for nothing: handing a record to its agent."""
+        """Overrides Faust's method: no tasks are made if the first coroutine, which hands a record to its agent, need not wait."""
         first, *others = waited
         if first is HANDED:
             for other in others:
@@ -295,7 +295,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return WaitResults([first], [stepped.result], stopped=False)
 
     async def sleep(self, n: Any) -> None:
-        """As Faust does; a turn of the event loop, which Faust takes before each poll, without the tasks that a stop would end."""
+        """Overrides Faust's method: a sleep of 0 s, which Faust takes before each poll, makes no tasks for a stop to end."""
         if n:
             await super().sleep(n)
         else:
@@ -307,20 +307,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return sum(committable.unacknowledged_bytes for committable in self._committable.values())
 
     async def _room(self) -> None:
-        """Wait while `HELD_BYTES` are not acknowledged. Partitions that are taken away end the wait, and so does a stop."""
+        """Wait while `HELD_BYTES` are not acknowledged. A revocation or a stop ends the wait."""
         while self.held_bytes >= HELD_BYTES and self.flow_active and not self.should_stop:
             self._acknowledged.clear()
             await self.wait_first(self._acknowledged, self.suspend_flow)
 
     def ack(self, message: Any) -> bool:
-        """As Faust does; makes room for further records."""
+        """Acknowledge as Faust does, which makes room for further records."""
         if message.tp in self._committable:
             self._committable[message.tp].acknowledge(message.offset)
         self._acknowledged.set()
         return cast("bool", super().ack(message))
 
     def ack_all(self, messages: Sequence[Any]) -> None:
-        """As Faust's acknowledgement of each, in order, with its lock taken once and not twice for each record."""
+        """Acknowledge each message in order as Faust does, but take Faust's lock once, and not twice for each record."""
         acking, unacked = self._topics._acking_topics, self._unacked_messages  # noqa: SLF001
         with ack_lock:
             for message in messages:
@@ -337,7 +337,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 if message.topic in acking and (committed is None or offset >= committed):
                     index = self._acked_index[tp]
                     if offset not in index:
-                        # Faust tracks the first event of several alone.
+                        # Faust tracks only the first event of several.
                         if unacked.data:
                             unacked.discard(message)
                         index.add(offset)
@@ -348,21 +348,21 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def lost(self, tp: TP, after: int | None, offsets: Sequence[int]) -> int | None:
         """
-        Look for a record that was handed out and is left out of a batch.
+        Look for a record that was handed out and is missing from a batch.
 
         Args:
             tp: The partition of the batch.
-            after: The offset from which on records are looked at; None: the first.
-            offsets: Those of the batch, in order.
+            after: The first offset to look at; None for the first record that is open.
+            offsets: The offsets of the batch, in order.
 
         Returns:
-            The offset of the first record up to the last of `offsets` that is not among them; None if there is none.
+            The first missing offset below the last of `offsets`; None if no record is missing.
         """
         return self._committable[tp].missing(after or 0, offsets) if tp in self._committable else None
 
     def standstill(self) -> str | None:
         """
-        Why no record will be read any more although nothing has crashed; None if that is not so.
+        Why no record will be read any more, although nothing has crashed; None while records can be read.
 
         aiokafka keeps the error that ended one of its routines and raises it from its public methods, which Faust does not call.
         """
@@ -380,7 +380,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     @property
     def member_id(self) -> str:
-        """This worker's id in the group, which each join may change; empty while it is in none."""
+        """This worker's member id, which each join may change; empty outside the group."""
         inner = self._thread._consumer  # noqa: SLF001
         coordinator = None if inner is None else inner._coordinator  # noqa: SLF001
         return "" if coordinator is None else str(getattr(coordinator, "member_id", "") or "")
@@ -390,21 +390,21 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return COMMIT_SECONDS + bounds + GIVING_UP_SECONDS
 
     def handed_out(self, tp: TP) -> int:
-        """The number of records of a partition that were handed out and may not be committed yet."""
+        """The number of records of a partition that were handed out and may not be committed yet, acknowledged or not."""
         return len(self._committable[tp]) if tp in self._committable else 0
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """
-        Remember the widest gap. Commits need no gaps, because they go by the records that were handed out.
+        Remember the widest gap. Commits do not need gaps, because they follow the records that were handed out.
 
-        Faust adds all offsets of a gap to what was acknowledged, and overlooks a gap after offset 0, at which commits then stand still.
+        Faust adds all offsets of a gap to the acknowledged offsets. It overlooks a gap after offset 0, and commits then stand still there.
         """
         before = self.skipped.get(tp, (0, 0))
         if offset_to - offset_from > before[1] - before[0]:
             self.skipped[tp] = (offset_from, offset_to)
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The offset to commit, by the records that were handed out and not by counting offsets; None if it has not moved."""
+        """The offset to commit, found by the records that were handed out and not by counting offsets; None if it has not moved."""
         acknowledged: set[int] = self._acked_index[tp]
         behind = self._committable[tp].advance(acknowledged, self._committed_offset[tp])
         self._look_for_a_lost_one(tp, acknowledged)
@@ -414,7 +414,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return behind
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """As Faust does; and what is committed already where an epoch has begun since, which the group must remember also if no event comes."""
+        """
+        The offsets to commit.
+
+        If an epoch has begun since a partition's last commit, the committed offset is committed again: the commit carries the epoch, which
+        the group must remember even if no event comes.
+        """
         found: dict[TP, int] = super()._filter_committable_offsets(tps)
         memory = self.app.group_memory
         if memory is not None and not self._between:
@@ -426,8 +431,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """
         End the process if a record was handed out and never reached the agent; the next process reads it.
 
-        Faust can drop queued records in a rebalance that begins while it still seeks for the one before. The partition's commits would
-        stand at such a record, unnoticed, while later records are decided.
+        Faust can drop queued records if a rebalance begins while Faust still seeks for the previous rebalance. The partition's commits
+        would stand at such a record, unnoticed, while later records are decided.
         """
         first = self._committable[tp].first_open
         if self.app.delivery is None or first is None or first in acknowledged or max(acknowledged, default=-1) < first:
@@ -443,11 +448,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def wait_empty(self) -> None:
         """
-        Finish what is under way and commit it; called before partitions are revoked, and before a stop.
+        Finish the batches under way and commit them; called before partitions are revoked, and before a stop.
 
-        Faust waits until agents have processed all that they have taken, and collects garbage at each acknowledgement. For events that
-        are decided one at a time that is half a minute, while the group waits. This begins no new batch and hands back what has not
-        begun.
+        Faust waits until agents have processed all events that they have taken, and collects garbage at each acknowledgement. If events
+        are decided one at a time, this takes half a minute, while the group waits. This method begins no new batch, and hands back the
+        events whose batch has not begun.
         """
         delivery = self.app.delivery
         if delivery is None:
@@ -455,12 +460,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             return
         if not self.should_stop:
             await delivery.hand_back()
-        # Two steps: a commit that is asked for while another is under way only waits for that one.
+        # Two steps: during a commit, a request for another commit only waits for the first.
         await self.maybe_wait_for_commit_to_finish()
         await self.commit_and_end_transactions()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """As Faust does, but after all is committed, because Faust begins by forgetting the acknowledgements."""
+        """Commit everything, then do as Faust does: Faust begins by forgetting the acknowledgements."""
         self._between = True
         self._revocations += 1
         self._giving_up = time.monotonic()
@@ -468,7 +473,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             if self.app.delivery is not None:
                 self.stop_flow()
                 await self.wait_empty()
-            # Should a partition come back, another member may have worked on it, and these notes would be out of date.
+            # If a partition comes back, another member may have worked on it, and these notes would be out of date.
             for notes in (self._committable, self.skipped, self._passed_over):
                 for tp in revoked:
                     notes.pop(tp, None)
@@ -477,14 +482,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self._giving_up = None
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """As Faust does; events that were handed back are read again if they are still ours. A worker that stops takes no more."""
+        """Let the delivery take events again, then do as Faust does. A worker that stops takes no more events."""
         if self.app.delivery is not None and not self.app.should_stop:
             self.app.delivery.take_again()
         self._between = False
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """As Faust does, within a bound: a commit that never ends would block the stream, and then a rebalance."""
+        """Commit as Faust does, within a bound: a commit that never ends would block the stream, and then a rebalance."""
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 return cast("bool", await super()._commit(offsets))
@@ -495,16 +500,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return InnerConsumer(self, loop=self.loop, beacon=self.beacon)
 
     def resume_flow(self) -> None:
-        """As Faust does, but not between a revocation and the next assignment: Faust would drop the records that it reads then."""
+        """Resume as Faust does, but not between a revocation and the next assignment: Faust would drop the records that it reads then."""
         if not self._between:
             super().resume_flow()
 
     async def perform_seek(self) -> None:
         """
-        As Faust does after every assignment; if the seek fails or takes too long, the process ends.
+        Seek to the committed offsets after an assignment. If the seek fails or takes too long, the process ends.
 
         Raises:
-            RebalanceAgain: Partitions were revoked meanwhile; the caller must not let records flow before the next seek.
+            RebalanceAgain: Partitions were revoked during the seek; the caller must not let records flow before the next seek.
         """
         revocations = self._revocations
         try:
@@ -516,7 +521,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         # The consumer has ended or holds no partitions any more: the next owner seeks for itself.
         except (IllegalStateError, ConsumerStoppedError, ConsumerNotStarted):
             raise
-        # In one of the two places where Faust seeks, it logs any error and goes on from where it is.
+        # Faust seeks in two places. In one of them it would log any error and read on from the current offset.
         except Exception as error:  # noqa: BLE001
             self._cannot_seek(f"{type(error).__name__}: {error}")
         if self._between or revocations != self._revocations:
@@ -540,7 +545,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
 class PartitionByPartition(SchedulingStrategyT):  # type: ignore[misc]
     """
-    Keeps the records of a partition together, so that a batch needs one transaction or two and not one for each partition.
+    Keeps the records of a partition together, so that a batch needs one or two transactions, and not one for each partition.
 
     >>> list(PartitionByPartition().iterate({TP("content", 0): ["a", "b"], TP("content", 1): ["c"]}))[1:]
     [(TP(topic='content', partition=0), 'b'), (TP(topic='content', partition=1), 'c')]
@@ -552,12 +557,12 @@ class PartitionByPartition(SchedulingStrategyT):  # type: ignore[misc]
 
 
 class TransactedConsumer(Consumer):
-    """Takes partitions over before it reads any record of them, and commits no offsets, since the transactions do."""
+    """Fences the previous owners of its partitions before it reads them. It commits no offsets: the transactions commit them."""
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Fence the previous owners; then as Faust does, which seeks to the offsets as they are after the fencing."""
+        """Fence the previous owners, then do as Faust does: Faust seeks to the offsets that are committed after the fencing."""
         try:
-            # A worker that stops reads no more records and need not fence anyone.
+            # A worker that stops reads no more records, and need not fence the previous owners.
             if not self.app.should_stop:
                 await self.app.transactions.hold(assigned)
         except Exception as error:  # noqa: BLE001 - Faust would stop gracefully, and go on until that is done
@@ -568,7 +573,7 @@ class TransactedConsumer(Consumer):
         """
         Report success, so that Faust clears its notes: under exactly once an acknowledged event is already committed.
 
-        Where the last transaction was one of an earlier epoch, the same offset is committed once more.
+        If an epoch has begun since the last transaction, the same offset is committed once more, with the new epoch.
         """
         try:
             await self.app.transactions.remember(offsets)

@@ -31,7 +31,7 @@ from tagstream.stream.worker.references import References
 TICK_SECONDS = 1.0
 PUBLISH_SECONDS = 5.0
 MOST_WAITING = 20_000
-# The event loop waits while the thread computes, and gets its turn after so many events.
+# The event loop waits while the thread computes, and gets its turn after this many events.
 EVENTS_AT_ONCE = 1_000
 
 log = logger("tagstream.drift")
@@ -53,7 +53,7 @@ class Recorder(Observer, Protocol):
 
         Args:
             window_events: The decisions in it.
-            scores: By name, how far each figure is from what is ordinary.
+            scores: By name, the distance of each figure from the reference.
             now: Unix seconds.
         """
         ...
@@ -67,15 +67,15 @@ class Recorder(Observer, Protocol):
         ...
 
     def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
-        """The size of a window in decisions, and the scores from which on a window is a finding."""
+        """The size of a window in decisions, and by score the threshold from which a window is a finding."""
         ...
 
     def drift_reference(self, reference: Mapping[str, Any]) -> None:
-        """The figures that are compared with from now on; empty while the group learns them."""
+        """The reference with which windows are compared from now on; empty while the group learns it."""
         ...
 
     def drift_learned(self, ratio: float) -> None:
-        """How far the group has learned them, 0 to 1."""
+        """The share of the reference that the group has learned, 0 to 1."""
         ...
 
 
@@ -83,7 +83,7 @@ class DriftObserver:
     """
     Implements `Observer`: passes everything on to the recorder, and every decision to the watch.
 
-    The worker runs `run` as a task; without it no decision is looked at.
+    The worker runs `run` as a task. Without that task, no decision is looked at.
     """
 
     def __init__(
@@ -101,10 +101,10 @@ class DriftObserver:
 
         Args:
             watch: The detectors; only the task touches them.
-            recorder: Counts everything.
-            send: Queues one record (key, value) on the topic `drift`; None without such a topic, and then findings are only logged.
-            note: The same for the topic `references`; None: what this worker learns is its own.
-            references: Reads that topic.
+            recorder: Counts decisions and drift.
+            send: Queues one record (key, value) on the topic `drift`; None if there is no such topic, and findings are then only logged.
+            note: Queues one record (key, value) on the topic `references`; None if this worker keeps its notes to itself.
+            references: Reads the topic `references`.
             clock: Gives Unix seconds.
         """
         self._watch = watch
@@ -121,7 +121,7 @@ class DriftObserver:
         self._begin()
 
     def _begin(self) -> None:
-        """Report what the watch begins with: before the first window is full, so that people can see how long that takes."""
+        """Report the watch's reference and plan at once, so that people can see how long the first window takes."""
         watch = self._watch
         self._baseline = watch.baseline
         self._recorder.drift_reference(self._reference())
@@ -130,27 +130,27 @@ class DriftObserver:
         self._recorder.drift_plan(watch.plan.window_events, thresholds)
 
     def renew(self, watch: DriftWatch) -> None:
-        """Go on with other detectors from the next turn on, since another decider decides. From any thread."""
+        """Replace the detectors at the next turn, because another decider decides. Any thread may call this."""
         self._renewed = watch
 
     def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
-        """See `Observer`."""
+        """Pass the call on to the recorder."""
         self._recorder.received(events, repeated, topics)
 
     def stage(self, name: str, seconds: float) -> None:
-        """See `Observer`."""
+        """Pass the call on to the recorder."""
         self._recorder.stage(name, seconds)
 
     def model_raised(self) -> None:
-        """See `Observer`."""
+        """Pass the call on to the recorder."""
         self._recorder.model_raised()
 
     def remembered(self, texts: int, seconds: float) -> None:
-        """See `Observer`."""
+        """Pass the call on to the recorder."""
         self._recorder.remembered(texts, seconds)
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
-        """See `Observer`; called on the event loop."""
+        """Pass the call on to the recorder, and keep the decisions for the next turn. Called on the event loop."""
         self._recorder.published(observations, now_ms)
         if self._broken:
             return
@@ -161,7 +161,7 @@ class DriftObserver:
         self._waiting_events += len(observations)
 
     def assigned(self, partitions: Collection[Any]) -> None:
-        """The group has assigned these partitions to this worker; if others were assigned before, forget what was seen of them."""
+        """The group has assigned these partitions to this worker. If the assignment has changed, the detectors begin anew."""
         now = frozenset(partitions)
         if self._partitions is not None and now != self._partitions:
             self._reset_due = True
@@ -176,10 +176,10 @@ class DriftObserver:
                 await asyncio.sleep(TICK_SECONDS)
                 await self.turn(executor)
         finally:
-            # In its own thread, which may be reading.
+            # Closed in the drift thread, which may be reading.
             if self._references is not None:
                 executor.submit(self._references.close)
-            # No wait: the thread has at most a thousand events in hand, a matter of milliseconds, or waits for a broker.
+            # No wait: the thread has at most a thousand events in hand, which take milliseconds, or waits for a broker.
             executor.shutdown(wait=False)
 
     async def turn(self, executor: ThreadPoolExecutor) -> None:
@@ -190,7 +190,7 @@ class DriftObserver:
             self._passed_over = 0
         try:
             if self._renewed is not None:
-                # Decisions of the model before, which waited for this turn, say nothing of the new one.
+                # The waiting decisions are the old model's, and say nothing of the new model.
                 waiting, self._watch, self._renewed = [], self._renewed, None
                 if self._references is not None:
                     self._references.again()
@@ -223,7 +223,7 @@ class DriftObserver:
             log.info("drift_reference_learned", source="the first healthy windows of the group", events=baseline.events)
 
     def _reference(self) -> Mapping[str, Any]:
-        """The figures to compare with; empty while there are none."""
+        """The reference of the baseline; empty while there is no baseline."""
         return {} if self._baseline is None else self._baseline.reference
 
     async def _tell(self, report: Noticed) -> None:
@@ -235,7 +235,7 @@ class DriftObserver:
         for note in report.notes:
             await self._keep(note)
         for finding in report.findings:
-            # Without its words: they come from events, whose text is never logged.
+            # The finding's words are not logged: they come from the text of events.
             log.info("drift_found", kind=finding.kind.value, signal=finding.signal, score=finding.score)
             await self._publish(finding)
 
@@ -245,7 +245,7 @@ class DriftObserver:
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await (await self._note(note.key, msgspec.json.encode(note)))
-        # As in `_publish`. The worker has the note itself; the others and its next start do without it.
+        # Any class of error, as in `_publish`. This worker has the note; other workers, and this one after a restart, lack it.
         except Exception as error:  # noqa: BLE001
             log.warning("drift_note_unpublished", why=f"{type(error).__name__}: {error}")
 
@@ -266,7 +266,7 @@ class DriftObserver:
 
 def watch_of(settings: Settings, decider: Decider) -> DriftWatch | None:
     """
-    The detectors of the settings; None if the settings switch drift off, and for the rules, which do not drift.
+    The detectors of the settings; None if the settings switch drift off, or if rules decide, because rules do not drift.
 
     Raises:
         BaselineError: The file `drift_reference` is not a drift reference.

@@ -23,10 +23,11 @@ EXIT_SHUTDOWN_TIMED_OUT = 1
 # From the last commit to the end: leave the group, close the connections.
 LEAVE_SECONDS = 4.0
 LOOK_SECONDS = 1.0
-# So many looks in a row at a loop that has not answered. Looks are counted and not seconds, since a process that was stopped (SIGSTOP) or
-# starved of its processor is not blocked. A loop at work stood still for 0.6 s at most (20,000 events and 300 of 500 KB, two busy cores).
+# A loop that has not answered at this many looks in a row is blocked. Looks are counted and not seconds, since a process that was stopped
+# (SIGSTOP) or starved of its processor is not blocked. The longest standstill measured in a working loop is 0.6 s (20,000 events and 300
+# of 500 KB, two busy cores).
 BLOCKED_LOOKS = 30
-# The alarm runs out when this thread has not run for so long: code that holds Python's lock, or a stop by SIGSTOP.
+# The alarm runs out if this thread does not run for this long: code holds Python's lock, or SIGSTOP has stopped the process.
 SILENT_SECONDS = 45.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SHOWN_FRAMES = 8
@@ -38,8 +39,8 @@ class Watchdog:
 
     Faust's heartbeats come from a thread of their own. A worker whose event loop is blocked would keep its partitions and read none of
     their events, and it would not hear SIGTERM, which the event loop handles. So this thread hears the signals and asks the loop for an
-    answer every second. It exists from the start, since a process in trouble may not be able to make one, and needs no lock but Python's
-    own. Should it not get that one, the kernel ends the process (`KernelAlarm`).
+    answer every second. The thread exists from the start, since a process in trouble may be unable to start a thread. It needs no lock
+    but Python's own. If it does not get Python's lock, the kernel ends the process (`KernelAlarm`).
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Watchdog:
 
         Args:
             loop: The loop of the main thread.
-            stop_seconds: The process ends within so long after its stop began.
+            stop_seconds: The most seconds from the beginning of a stop to the end of the process.
             on_signal: Called on the loop after SIGTERM or SIGINT.
             on_end: Called before this thread ends the process.
         """
@@ -85,7 +86,7 @@ class Watchdog:
             signal.signal(number, lambda *_: None)
 
     def stops(self, *, asked: bool) -> None:
-        """A stop has begun: from now on it is bounded. `asked`: by a signal, and not by Faust itself."""
+        """A stop has begun, and its time is bounded from now on. `asked` is true for a signal and false for a stop by Faust itself."""
         if self._stops_since is None:
             self._asked = asked
             self._stops_since = time.monotonic()
@@ -117,7 +118,7 @@ class Watchdog:
                     self._loop.call_soon_threadsafe(self._on_signal, signal.Signals(number))
 
     def _look(self) -> None:
-        """Ask the loop for an answer, or end the process if it owes one for too long. A closed loop gives none."""
+        """Ask the loop for an answer, or end the process if the last answer is overdue. A closed loop gives no answer."""
         if self._answered:
             self._answered, self._unanswered = False, 0
             with contextlib.suppress(RuntimeError):
@@ -180,9 +181,9 @@ class Worker(faust.Worker):  # type: ignore[misc]
         Args:
             app: The app.
             loop: The event loop that it runs on.
-            shutdown_seconds: The process ends within so long after its shutdown began.
+            shutdown_seconds: The most seconds from the beginning of the shutdown to the end of the process.
             on_stopping: Called when the shutdown begins, whether a signal or Faust itself began it, and before the watchdog ends the
-                process. May be called by another thread.
+                process. Another thread may call it.
         """
         super().__init__(app, quiet=True, override_logging=False, redirect_stdouts=False, loop=loop)
         self.spinner = None
@@ -201,7 +202,7 @@ class Worker(faust.Worker):  # type: ignore[misc]
         """
         Start the watchdog, which hears the signals; from now on SIGTERM and SIGINT start a graceful stop.
 
-        Faust's own handlers run on the event loop, which may be blocked. That for SIGUSR2 opens a debugger, which blocks it.
+        Faust's own handlers run on the event loop, which may be blocked. Faust's handler of SIGUSR2 opens a debugger, which blocks the loop.
         """
         self._watchdog.start()
         self._hears = True
@@ -219,7 +220,7 @@ class Worker(faust.Worker):  # type: ignore[misc]
         super()._schedule_shutdown(received)
 
     def on_worker_shutdown(self) -> None:
-        """As Faust does; a stop without a signal gets the same deadline and ends with another exit code."""
+        """Overrides Faust's method: a stop without a signal gets the same deadline, and ends with another exit code."""
         if not self._signal_stop_time:
             self._watchdog.stops(asked=False)
             log.error("worker_stopping_by_itself", why=repr(self.crash_reason), at_most_seconds=self._shutdown_seconds)
@@ -232,7 +233,7 @@ class Worker(faust.Worker):  # type: ignore[misc]
         Run until a signal or Faust itself stops the worker.
 
         Raises:
-            SystemExit: Code 0 after a signal; `EXIT_BROKEN` if Faust stopped by itself, for which its own code could be any.
+            SystemExit: Code 0 after a signal. `EXIT_BROKEN` if Faust stopped by itself, whatever code Faust would exit with.
         """
         try:
             self.execute_from_commandline()
@@ -248,7 +249,7 @@ def exit_on_early_stop() -> None:
     """
     End the process at once on SIGTERM, until Faust installs its own handlers; no event is in hand before that.
 
-    A process without a handler that runs as process 1 of a container ignores SIGTERM. The handler calls `os._exit` and does not raise
-    SystemExit, because Python prints an exception that a handler raises inside a finalizer and goes on.
+    Process 1 of a container ignores SIGTERM if it has no handler. The handler calls `os._exit` and does not raise SystemExit: Python
+    would only print an exception that a handler raises inside a finalizer, and go on.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

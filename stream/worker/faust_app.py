@@ -1,4 +1,4 @@
-"""A Faust app under the settings with which Faust loses no events. Each setting that differs from Faust's default has its reason here."""
+"""A Faust app with the settings under which Faust loses no events. A comment gives the reason for each non-default setting."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -29,12 +29,12 @@ from tagstream.stream.worker.consumer import Consumer, PartitionByPartition, Tra
 from tagstream.stream.worker.inner_consumer import Coordinator, OwnBuffer, PacedFetcher
 
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
-# So many events are taken at a time, while other tasks of the event loop wait.
+# The most events that are taken at a time, while other tasks of the event loop wait.
 EVENTS_AT_ONCE = 64
 
 
 class App(faust.App):  # type: ignore[misc]
-    """A Faust app without tables, so without the folders that Faust would make in the working directory."""
+    """A Faust app without tables, and so without the folders that Faust would make in the working directory."""
 
     transactions: Transactions | None = None
     delivery: Deliveries | None = None
@@ -42,7 +42,7 @@ class App(faust.App):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Told by the delivery of the events, asked by the fetches.
+        # The delivery of events updates the pace, and the fetches read it.
         self.pace = Pace()
 
     def _create_directories(self) -> None:
@@ -50,30 +50,30 @@ class App(faust.App):  # type: ignore[misc]
 
     def task(self, fun: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         """
-        Run `fun` with the app, as Faust does, without Faust's note of where `fun` stands.
+        Run `fun` with the app, as Faust does, without Faust's note of the place where `fun` is defined.
 
-        The note is for a search of decorated functions, which is off here. To write it, `inspect` resolves the path of every loaded
-        module: 0.1 s of the start.
+        The note is for a search of decorated functions, which is off here. For the note, `inspect` resolves the path of every loaded
+        module, which takes 0.1 s of the start.
         """
         self._app_tasks.append(fun)
         return fun
 
     def declare(self, name: str, fun: Callable[[Any], Awaitable[None]], channel: Any) -> None:
-        """An agent as `faust.App.agent` makes it, without the note (see `task`)."""
+        """Add an agent as `faust.App.agent` does, without the note of its place (`task`)."""
         agent = self.conf.Agent(fun, name=name, app=self, channel=channel, on_error=self._on_agent_error)
         self.agents[agent.name] = agent
 
     def on_init_dependencies(self) -> Any:
-        """As Faust does, but without its monitor, which counts each event several times in figures that nothing here reads."""
+        """Faust's services without its monitor, which counts each event several times in figures that nothing here reads."""
         services = super().on_init_dependencies()
         self.sensors.remove(self.monitor)
-        # It counts nothing. Without any sensor, Faust logs a warning at each rebalance.
+        # A plain sensor counts nothing. Without any sensor, Faust logs a warning at each rebalance.
         self.sensors.add(faust.Sensor())
         return services
 
     def _on_rebalance_when_stopped(self) -> None:
         """
-        Leave a rebalance during a stop to the consumer, which finishes what is in hand.
+        Do nothing: during a stop, the consumer itself finishes the events in hand before a rebalance.
 
         Faust closes the client here, on another event loop than the client's. Events in hand could then not be committed, and the
         coordinator would retry for ever on the closed client while the stop waits for it.
@@ -81,10 +81,10 @@ class App(faust.App):  # type: ignore[misc]
 
 
 class NoTables(faust.tables.TableManager):  # type: ignore[misc]
-    """Faust's manager of tables, without the second that it gives tables to be declared before the consumer subscribes: there are none."""
+    """Faust's manager of tables. Faust waits a second for tables to be declared before the consumer subscribes; there are none here."""
 
     async def on_start(self) -> None:
-        """As Faust does, at once."""
+        """Start as Faust does, without the wait."""
         await self._update_channels()
         await self.recovery.start()
 
@@ -123,14 +123,14 @@ class Producer(driver.Producer):  # type: ignore[misc]
         *,
         transactional_id: str | None = None,  # noqa: ARG002 - Faust's exactly-once mode, which we do not use
     ) -> Awaitable[Any]:
-        """As Faust does, without the signal that nothing here listens to, and without asking typing what the headers are."""
+        """Send as Faust does, without Faust's signal, to which nothing listens here, and without Faust's slow check of the headers' type."""
         stamp = None if timestamp is None else int(1000 * timestamp)
         sent = self._ensure_producer().send(topic, value, key=key, partition=partition, timestamp_ms=stamp, headers=headers)
         return cast("Awaitable[Any]", await sent)
 
     async def flush(self) -> None:
         """
-        Return at once: an event is acknowledged only after the broker has confirmed its outcome, so none is left to flush.
+        Return at once: an event is acknowledged only after the broker has confirmed its outcome, so there is nothing left to flush.
 
         Faust awaits this without a bound before each commit and when partitions are revoked. Only a drift finding can still be in
         the producer then, and a finding that its topic does not take would stop the stream.
@@ -144,7 +144,7 @@ class PlainProducer(Producer):
 
 
 def has_c_extension() -> bool:
-    """Whether Faust runs with its C extension; its Python twin acknowledges stale messages without processing them."""
+    """True if Faust runs with its C extension. Faust's pure Python version acknowledges stale messages without processing them."""
     return getattr(faust.streams, "_CStreamIterator", None) is not None
 
 
@@ -205,8 +205,8 @@ def _consumer_options(settings: Settings) -> dict[str, Any]:
         "broker_session_timeout": settings.session_timeout_seconds,
         "broker_heartbeat_interval": min(3.0, settings.session_timeout_seconds / 3),
         "broker_rebalance_timeout": 60.0,
-        # A check of aiokafka's alone: a member that has not fetched for so long (a full buffer before a slow model, an outage during
-        # a rebalance) leaves the group, or does not join it again, without a word.
+        # Only aiokafka checks this. A member that has not fetched for this long (a full buffer before a slow model, an outage during a
+        # rebalance) silently leaves the group, or does not join it again.
         "broker_max_poll_interval": TEN_YEARS_SECONDS,
         # Faust refuses to start if the session is longer than a request.
         "broker_request_timeout": max(30.0, settings.session_timeout_seconds + 5),
@@ -229,10 +229,10 @@ def _producer_options(settings: Settings) -> dict[str, Any]:
 
 def credentials(options: Mapping[str, Any]) -> faust.auth.Credentials | None:
     """
-    Faust's form of the security options that every client gets; None, which means PLAINTEXT to Faust.
+    Faust's form of the security options that every client gets; None means PLAINTEXT to Faust.
 
-    Faust accepts SASL without a TLS context and then uses SASL_PLAINTEXT. The context is made elsewhere from validated settings,
-    so the protocol that Faust derives is compared with the one that was asked for.
+    Faust accepts SASL without a TLS context, and then uses SASL_PLAINTEXT. So the protocol that Faust derives from the options is compared
+    with the protocol of the settings.
 
     Raises:
         RuntimeError: Faust would use another protocol.
@@ -263,13 +263,13 @@ def source(app: faust.App, settings: Settings) -> Any:
 
 
 class RawSchema(faust.Schema):  # type: ignore[misc]
-    """Events with the bytes as they came. A typed topic acknowledges a record that it cannot decode, then throws it into the agent."""
+    """Events with the bytes as they came. A typed topic acknowledges a record that it cannot decode, then raises its error in the agent."""
 
-    # An event is made of the record's own bytes, by whoever hands it over (`Consumer._hand_over`).
+    # `Consumer._hand_over` then makes the event of the record's own bytes.
     takes_bytes = True
 
     def compile(self, app: faust.App, **_: Any) -> Callable[..., Awaitable[faust.Event]]:
-        """The function that makes an event of a message; Faust's looks a codec up for each key and value."""
+        """The function that makes an event of a message. Faust's own function looks up a codec for each key and value."""
 
         async def event_of(message: Any, *, propagate: bool = False) -> faust.Event:  # noqa: ARG001 - there is nothing to raise
             return faust.Event(app, message.key, message.value, message.headers, message)
@@ -278,16 +278,16 @@ class RawSchema(faust.Schema):  # type: ignore[misc]
 
 
 def raw_topic(app: faust.App, *names: str) -> Any:
-    """Topics as raw bytes, which one agent reads."""
+    """A channel of raw bytes over these topics, for one agent."""
     return app.topic(*names, schema=RawSchema())
 
 
 def sender(app: faust.App, settings: Settings) -> Callable[[Publication], Awaitable[Awaitable[Any]]]:
     """
-    A function that hands a publication to Faust's producer, and its copy for `audit` if it has one.
+    A function that hands a publication to Faust's producer, with its copy for `audit` if it has one.
 
-    Await its result once to queue the record and a second time for the broker's confirmation. Faust's topic objects are bypassed:
-    they would encode the bytes again, at 20 times the cost.
+    Await the function's result once to queue the record, and a second time for the broker's confirmation. Faust's topic objects are
+    bypassed: they would encode the bytes again, at 20 times the cost.
     """
     names = settings.topic_names
 
@@ -298,7 +298,7 @@ def sender(app: faust.App, settings: Settings) -> Callable[[Publication], Awaita
         )
 
     async def with_copy(publication: Publication) -> Awaitable[Any]:
-        # The event is acknowledged after both are confirmed. The copy comes second: a process that ends in between sends both again.
+        # The event is acknowledged after outcome and copy are confirmed. A process that ends in between sends both again.
         return asyncio.gather(*[await queue(publication, topic, value) for topic, value in publication.records])
 
     def send(publication: Publication) -> Awaitable[Awaitable[Any]]:
@@ -311,9 +311,9 @@ def sender(app: faust.App, settings: Settings) -> Callable[[Publication], Awaita
 
 def plain_sender(app: faust.App, topic: str) -> Callable[[bytes, bytes | None], Awaitable[Awaitable[Any]]]:
     """
-    A function that hands a key and a value, or None, for this topic to Faust's producer; two awaits, as for `sender`.
+    A function that hands a key and a value (or None) for this topic to Faust's producer; two awaits, as for `sender`.
 
-    Whoever gives up waiting for one confirmation leaves those alone that share it (`one_confirmation.py`).
+    Records of one batch share a confirmation (`one_confirmation.py`). A caller that stops waiting does not cancel it for the others.
     """
 
     async def send(key: bytes, value: bytes | None) -> Awaitable[Any]:
@@ -327,7 +327,7 @@ class QueuedStream:
     Implements `delivery.Stream` over a stream of Faust's.
 
     Faust's stream gives the event loop a turn before each event, which costs more than the event. Here only the first event comes that
-    way. Those that are in the stream's queue already follow at once, under the same two conditions: the flow is not stopped, and the
+    way. The events that are in the stream's queue already follow at once, under Faust's two conditions: the flow is not stopped, and the
     record was read since the last rebalance.
     """
 
@@ -345,7 +345,7 @@ class QueuedStream:
                 # While the agent waits, a rebalance may clear the queue.
                 if not waiting or stream.should_stop:
                     break
-                # Where nobody waits for room and Faust has no error for the agent, taking an event is no more than this.
+                # If no task waits for room and Faust has no error for the agent, `popleft` does all that `get_nowait` would do.
                 plain = not (queue._putters or queue._errors or queue._pending_pressure_drop_callbacks)  # noqa: SLF001
                 event = waiting.popleft() if plain else queue.get_nowait()
                 if flow.is_active() and event.message.generation_id == app.consumer_generation_id:

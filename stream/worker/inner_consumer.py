@@ -1,8 +1,8 @@
 """
 aiokafka's consumer inside Faust's: how it seeks after a rebalance, shares fetches among partitions, and asks for offsets.
 
-`InnerConsumer` takes the place of Faust's thread and runs on the worker's event loop, `Coordinator` is aiokafka's member of the group in
-it, and `offsets_of` a question of the position's.
+`InnerConsumer` replaces Faust's consumer thread and runs on the worker's event loop. `Coordinator` replaces aiokafka's member of the
+group. `offsets_of` asks the brokers for the offsets that `PositionReporter` reports.
 """
 
 import asyncio
@@ -36,30 +36,33 @@ from tagstream.stream.kafka.batches.poll import Poll, polling
 from tagstream.stream.kafka.group_memory import GroupMemory
 
 LEAST_RECORDS = 64
-# Faust's fetch of a topic in which nothing comes is answered after 1.5 s.
+# The brokers answer a fetch of an idle topic after 1.5 s.
 FRESH_SECONDS = 3.0
 # A coordinator may not know yet of a partition that was just added.
 UNKNOWN_SECONDS = 5.0
 READ_BYTES = 64 * 1024
-# The id that a consumer sends where a follower of a partition sends its own.
+# The replica id that a consumer sends; a follower of a partition sends its own id there.
 CONSUMER = -1
 
 
 class Coordinator(GroupCoordinator):  # type: ignore[misc]
     """
-    Raises when the broker cannot tell a group's offsets, when the partition to commit no longer exists, and when it is no member to commit.
+    Raises an error in three cases that aiokafka misses: the broker cannot tell the group's offsets, a partition to commit no longer exists,
+    or this worker is not a member of the group when it commits.
 
-    aiokafka reads an answer partition by partition and misses the error of the whole answer, which lists no partitions. While a new
-    coordinator still loads, every partition would look as if it had never been committed, and the whole log would be decided again.
+    aiokafka reads the answer to an offset request partition by partition, and misses the error of the whole answer, which lists no
+    partitions. While a new coordinator still loads, every partition would look as if it had never been committed, and the whole log would
+    be decided again.
 
-    aiokafka repeats a commit for a deleted topic for ever. Meanwhile the partitions could not be revoked; and once the topic was
-    made anew, the offset of the old log would be committed in the new one, so that the events below it would never be read.
+    aiokafka repeats a commit for a deleted topic for ever. Meanwhile the partitions could not be revoked. Once the topic was made anew, the
+    offset of the old log would be committed in the new log, and the events below that offset would never be read.
 
-    aiokafka commits without a generation once the group has thrown it out, as a program does that is in no group. A broker refuses that as long as
-    the group has members, and takes it when the last one has left: a worker that was frozen would then take back what others have committed.
+    After the group has removed it, aiokafka commits without a generation, like a program outside any group. A broker refuses such a commit
+    while the group has members, and accepts it once the last member has left. A worker that was frozen would then set back the offsets that
+    other workers have committed.
     """
 
-    # That of the worker, set when it seeks: every commit carries it.
+    # The worker's memory, set when the worker seeks: every commit carries it.
     memory: GroupMemory | None = None
     _unknown_since: float | None = None
 
@@ -99,10 +102,10 @@ class Offsets:
     The brokers' answer.
 
     Attributes:
-        ends: The end of what may be read (the last stable offset), for each partition that has a leader.
-        high: The end of the log (the high watermark), likewise; read before `ends`.
-        begins: The first offset that is still in the log, for each partition that this was asked of.
-        found: For each partition that is still assigned, the group's offset (None before the first commit), and the offset up to which
+        ends: The last stable offset, up to which records may be read, of each partition that has a leader.
+        high: The high watermark, the end of the log, of each partition that has a leader; read before `ends`.
+        begins: The first offset that is still in the log, of each partition in `unknown` that has a leader.
+        found: Of each partition that is still assigned, the group's offset (None before the first commit), and the offset up to which
             records were fetched (None if it is not known).
     """
 
@@ -113,9 +116,9 @@ class Offsets:
 
 
 class PacedFetcher(Fetcher):  # type: ignore[misc]
-    """aiokafka's fetches, each to a broker a `Pace` after the one before."""
+    """aiokafka's fetcher, which waits for `Pace.seconds` between two fetches to one broker."""
 
-    # That of the worker, set when it seeks, which it does before its first fetch.
+    # The worker's pace, set when the worker seeks, which is before its first fetch.
     pace: Pace | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -129,17 +132,17 @@ class PacedFetcher(Fetcher):  # type: ignore[misc]
             waits = {node: wait for node, _ in fetches if (wait := self._sent.get(node, -math.inf) + pause - now) > 0}
             fetches = [(node, request) for node, request in fetches if node not in waits]
             self._sent.update((node, now) for node, _ in fetches)
-            # aiokafka looks again after so long, and makes the requests anew.
+            # After these seconds aiokafka looks again, and makes the requests anew.
             seconds = min([seconds, *waits.values()])
         return fetches, resets, seconds, *rest
 
 
 class OwnBuffer(AIOKafkaProtocol, asyncio.BufferedProtocol):  # type: ignore[misc]
     """
-    aiokafka's side of a connection, reading into a buffer that stays.
+    aiokafka's side of a connection, which reads into one buffer for its whole life.
 
-    Otherwise asyncio allocates 256 KiB for each read and gives back all but the little that came; with the allocator's settings of a
-    worker these are system calls and pages.
+    Otherwise asyncio allocates 256 KiB for each read, and frees all but the few bytes that came. With a worker's allocator settings
+    (`allocator.py`), each of these allocations costs system calls and new pages.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -147,11 +150,11 @@ class OwnBuffer(AIOKafkaProtocol, asyncio.BufferedProtocol):  # type: ignore[mis
         self._buffer = memoryview(bytearray(READ_BYTES))
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name; a hint
-        """Where the next bytes are to lie."""
+        """The buffer for the next bytes."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So many have come."""
+        """`nbytes` have arrived in the buffer."""
         self.data_received(self._buffer[:nbytes])
 
 
@@ -159,12 +162,12 @@ class OnThisLoop:
     """Takes the place of the thread that Faust starts for its consumer: a task of the loop that starts it."""
 
     def __init__(self, service: Any) -> None:
-        """`service` is Faust's, with the loop of its caller as the loop of its thread."""
+        """`service` is Faust's service, with its caller's loop as its thread's loop."""
         self._service = service
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start the task."""
         self._task = asyncio.get_running_loop().create_task(self._service._serve())  # noqa: SLF001
         self._task.add_done_callback(self._ended)
 
@@ -172,7 +175,7 @@ class OnThisLoop:
         """Return at once: Faust calls this when the service has shut down."""
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        # An exception has crashed the service, which tells of it; a stop must not wait for ever for one that failed while it shut down.
+        # The service reports an exception that has crashed it. A stop must not wait for ever for a service that failed while it shut down.
         if not task.cancelled():
             task.exception()
         self._service.set_shutdown()
@@ -180,10 +183,10 @@ class OnThisLoop:
 
 class InnerConsumer(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """
-    Reads only what a transactional producer has committed; Faust does so in its own exactly-once mode alone.
+    Reads only committed records of transactions, which Faust does only in its own exactly-once mode, and runs on the worker's loop.
 
-    Faust runs this in a thread with a loop of its own, so that heartbeats go out while the agents keep theirs busy. Ours keep no loop
-    busy, and each record would wake both loops twice.
+    Faust runs its consumer in a thread with a loop of its own, so that heartbeats go out while agents keep the app's loop busy. Our agents
+    keep no loop busy, and with two loops each record would wake both loops twice.
     """
 
     Worker = OnThisLoop
@@ -192,32 +195,32 @@ class InnerConsumer(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         super().__init__(consumer, loop=loop, thread_loop=loop, **options)
 
     async def _gather_remaining_tasks(self) -> None:
-        """Do nothing: Faust cancels here all tasks of its thread's loop, and this loop is the worker's."""
+        """Do nothing: Faust would cancel all tasks of its thread's loop here, and this loop is the worker's loop."""
 
     async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, Any]:  # noqa: ASYNC109
-        """As Faust does, without its queue of calls to another thread."""
+        """Fetch as Faust does, without Faust's queue of calls to another thread."""
         consumer = self._ensure_consumer()
         most = consumer._max_poll_records  # noqa: SLF001
         return await self._fetch_records(consumer, active_partitions or set(), timeout=timeout, max_records=most)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # Faust has no setting for it; aiokafka reads it when the consumer starts.
+        # Faust has no setting for the isolation level; aiokafka reads it when the consumer starts.
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """
-        Seek to the commits, and to the beginning where there is none.
+        Seek to each partition's committed offset, or to its beginning if it has no commit.
 
         During a rebalance Faust drops records that it has already taken from aiokafka, and relies on this seek to read them again. But
-        aiokafka seeks only where there is a commit. Without one its position stays after the dropped records, and the partition's
-        events stay unread until the worker is restarted. aiokafka would also ask for each commit by itself, and its
-        `seek_to_beginning` waits for the leaders of all partitions; this sends one request and waits for no new position. The request
-        asks for the partitions of other workers too, because all commits together tell when the group began.
+        aiokafka seeks only in partitions with a commit. In a partition without a commit its position stays after the dropped records, and
+        these events stay unread until the worker is restarted. aiokafka would also ask for each commit by itself, and its
+        `seek_to_beginning` waits for the leaders of all partitions. This method sends one request and waits for no new position. The
+        request asks for the partitions of other workers too, because all commits together tell when the group began.
 
         Returns:
-            The commit of each partition; None where there is none.
+            The committed offset of each partition; None if it has no commit.
         """
         return cast("Mapping[TP, int]", await self.call_thread(self._seek_to_committed))
 
@@ -230,7 +233,8 @@ class InnerConsumer(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             raise IllegalStateError(msg)
         commits = await consumer._coordinator.fetch_committed_offsets(sorted(_whole_topics(consumer, assignment.tps)))  # noqa: SLF001
         if consumer._subscription.subscription.assignment is not assignment:  # noqa: SLF001
-            # A new partition in it was not asked for and would look as if it had never been committed. The new assignment seeks itself.
+            # The request did not name the partitions of a new assignment: they would look as if they had never been committed. The new
+            # assignment seeks again.
             msg = "a rebalance came in between"
             raise IllegalStateError(msg)
         fetcher.pace = self.consumer.app.pace
@@ -255,10 +259,10 @@ class InnerConsumer(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         max_records: int | None = None,
     ) -> Mapping[TP, Any]:
         """
-        As Faust does, but with the same share for each partition that has records.
+        Hand out fetched records, the same share of each partition that has records.
 
-        aiokafka hands out all that it has fetched of one partition, up to a megabyte, before it turns to the next. While one partition
-        has a backlog, those of a dead worker would wait for minutes although they have a new owner.
+        aiokafka hands out all records that it has fetched from one partition, up to a megabyte, before it turns to the next partition.
+        While one partition has a backlog, the partitions that a dead worker left would wait for minutes although they have a new owner.
         """
         fetcher = consumer._fetcher  # noqa: SLF001
         found = {tp: fetched for tp, fetched in fetcher._records.items() if tp in active_partitions}  # noqa: SLF001
@@ -273,21 +277,21 @@ class InnerConsumer(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 # A partition may hold an error instead of records; aiokafka decides when to raise it.
                 or not all(isinstance(fetched, FetchResult) for fetched in found.values())
             ):
-                # Take no more of the first partition that answers than its share, but enough to be worth the call.
+                # Take at most a share from the first partition that answers, but enough records to be worth the call.
                 most = max_records and min(max_records, max(LEAST_RECORDS, -(-max_records // max(1, len(active_partitions)))))
                 return cast("Mapping[TP, Any]", await super()._fetch_records(consumer, active_partitions, timeout, most))
             return _shares(fetcher, found, max_records, poll)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """
-        Do nothing: `Consumer.standstill` and the position report a partition that stands still.
+        Do nothing: `Consumer.standstill` and `PositionReporter` report a partition that stands still.
 
-        Faust counts from the start of the process: after five minutes it would report each newly assigned partition as an error.
+        Faust counts from the start of the process. After five minutes it would report each newly assigned partition as an error.
         """
 
 
 def _whole_topics(consumer: Any, assigned: Collection[Any]) -> set[Any]:
-    """All partitions of the topics of which some are assigned."""
+    """All partitions of each topic that has an assigned partition."""
     cluster = consumer._client.cluster  # noqa: SLF001
     topics = {tp.topic for tp in assigned}
     others = {TopicPartition(topic, number) for topic in topics for number in cluster.partitions_for_topic(topic) or ()}
@@ -311,7 +315,7 @@ def _shares(fetcher: Any, found: Mapping[TP, Any], max_records: int, poll: Poll)
             if records:
                 taken[tp] = records
             if fetched.has_more():
-                # To the end of the order, so that the other partitions come first next time.
+                # Move the partition to the end of the order, so that the other partitions come first next time.
                 fetcher._records.move_to_end(tp)  # noqa: SLF001
             else:
                 del fetcher._records[tp]  # noqa: SLF001
@@ -321,19 +325,19 @@ def _shares(fetcher: Any, found: Mapping[TP, Any], max_records: int, poll: Poll)
 
 async def offsets_of(consumer: InnerConsumer, assigned: list[TP], unknown: list[TP]) -> Offsets:
     """
-    Ask for the offsets of the assigned partitions, and for the beginnings of those in `unknown`.
+    Ask for the offsets of the assigned partitions, and for the beginnings of the partitions in `unknown`.
 
-    Without partitions it asks only whether a broker answers.
+    If no partition is assigned, ask only whether a broker answers.
 
     Args:
-        consumer: aiokafka's, inside Faust's.
+        consumer: The worker's consumer.
         assigned: The partitions of this worker.
-        unknown: Those of them whose beginning is not known.
+        unknown: The assigned partitions whose beginning is not known.
 
     Raises:
         ConnectionError: No broker answers.
-        KafkaError: A broker refused.
-        ConsumerNotStarted: It has not started.
+        KafkaError: A broker refused the request.
+        ConsumerNotStarted: The consumer has not started.
     """
     inner = consumer._ensure_consumer()  # noqa: SLF001
     if not assigned:
@@ -344,16 +348,16 @@ async def offsets_of(consumer: InnerConsumer, assigned: list[TP], unknown: list[
     cluster = inner._client.cluster  # noqa: SLF001
     # A partition without a leader has no known end, and aiokafka would repeat the question for all partitions until it has one.
     led = [tp for tp in assigned if cluster.leader_for_partition(tp) not in {None, -1}]
-    # One request: aiokafka's own `committed` asks for each partition by itself, which takes over a second for two hundred.
+    # One request: aiokafka's own `committed` asks for each partition by itself, which takes over a second for two hundred partitions.
     commits = await inner._coordinator.fetch_committed_offsets(assigned)  # noqa: SLF001
     asked = [tp for tp in unknown if tp in led]
     begins = await inner.beginning_offsets(asked) if asked else {}
-    # After the commits: an end that is older than the commit would look like a log that has lost its end.
+    # Ask for the ends after the commits: an end that is older than the commit would look like a log that has lost its end.
     told = {tp: by_fetch for tp in led if (by_fetch := _told_by_fetch(inner, tp)) is not None}
     silent = [tp for tp in led if tp not in told]
     high = {tp: high for tp, (high, _) in told.items()} | (await _high_watermarks(inner, silent) if silent else {})
     ends = {tp: end for tp, (_, end) in told.items()} | (await consumer._highwaters(silent) if silent else {})  # noqa: SLF001
-    # A rebalance may have taken some of them away meanwhile.
+    # A rebalance may have revoked some partitions meanwhile.
     held = [tp for tp in assigned if tp in inner.assignment()]
     return Offsets(
         ends=ends,
@@ -364,7 +368,7 @@ async def offsets_of(consumer: InnerConsumer, assigned: list[TP], unknown: list[
 
 
 async def _high_watermarks(inner: Any, partitions: list[TP]) -> dict[TP, int]:
-    """The ends of the logs, uncommitted records included: aiokafka asks with the consumer's own isolation alone."""
+    """The ends of the logs, uncommitted records included. aiokafka itself asks only with the consumer's isolation level."""
     asked: defaultdict[int, defaultdict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for tp in partitions:
         asked[inner._client.cluster.leader_for_partition(tp)][tp.topic].append((tp.partition, OffsetResetStrategy.LATEST))  # noqa: SLF001
@@ -372,7 +376,7 @@ async def _high_watermarks(inner: Any, partitions: list[TP]) -> dict[TP, int]:
         inner._client.send(node, OffsetRequest(CONSUMER, READ_UNCOMMITTED, list(topics.items())))  # noqa: SLF001
         for node, topics in asked.items()
     ]
-    # A partition with an error is left out: the question for the last stable offset, which follows, meets it too and raises.
+    # A partition with an error is left out: the next request, for the last stable offset, gets the same error and raises it.
     return {
         TP(topic, partition): offset
         for answer in await asyncio.gather(*requests)
@@ -384,9 +388,9 @@ async def _high_watermarks(inner: Any, partitions: list[TP]) -> dict[TP, int]:
 
 def _told_by_fetch(inner: Any, tp: TP) -> tuple[int, int] | None:
     """
-    The end of a partition's log and of what may be read, by the last answer to a fetch; None if that is older than `FRESH_SECONDS`.
+    A partition's high watermark and last stable offset from the last answer to a fetch; None if the answer is older than `FRESH_SECONDS`.
 
-    Every such answer has both, also one without records. A rebalance may have taken the partition away meanwhile.
+    Every answer to a fetch has both offsets, even without records. None, too, if a rebalance has revoked the partition meanwhile.
     """
     if tp not in inner.assignment():
         return None
@@ -397,6 +401,6 @@ def _told_by_fetch(inner: Any, tp: TP) -> tuple[int, int] | None:
 
 
 def _fetched(inner: Any, tp: TP) -> int | None:
-    """The offset up to which records were fetched; aiokafka's own `position` waits, while there is no leader, until it is known."""
+    """The offset up to which records were fetched; None if it is not known. aiokafka's own `position` would wait for a leader."""
     state = inner._subscription.subscription.assignment.state_value(tp)  # noqa: SLF001
     return state.position if state is not None and state.has_valid_position else None

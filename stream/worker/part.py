@@ -1,4 +1,4 @@
-"""The seam for what a worker does beside the delivery: `cli` hands a worker its parts, and the core knows none by name."""
+"""The seam for a worker's work beside the delivery: `cli` hands a worker its parts, and the core knows no part by name."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ Say = Callable[[bytes, bytes | None], Awaitable[Awaitable[Any]]]
 
 class WorkerPart:
     """
-    One part: by default it does nothing at any of these moments. For the worker's event loop.
+    One part of a worker. By default it does nothing. All methods are called on the worker's event loop.
 
-    An error of `run` or `published` ends the worker with 70. No event is lost.
+    An exception from `run` or `published` ends the worker with exit code 70. No event is lost.
     """
 
     async def run(self) -> None:
@@ -26,11 +26,11 @@ class WorkerPart:
         Wait until these events may begin. Return early once `given_up()` is true, because their partition is being revoked.
 
         Raises:
-            DeliveryError: They may not begin, and no event is to blame; the worker ends.
+            DeliveryError: The events may not begin, and no event is to blame; the worker ends.
         """
 
     def assigned(self) -> None:
-        """The worker has got other partitions."""
+        """The group has assigned other partitions to the worker."""
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """The broker has acknowledged these outcomes; `now_ms` is Unix milliseconds. Must neither raise nor block."""
@@ -46,8 +46,8 @@ class Membership:
 
     Attributes:
         member: Gives the member id; empty outside the group.
-        sender: Of a topic, that which sends records to it.
-        memory: What the group's commits carry from one worker to the next.
+        sender: Makes the function that sends records to a topic.
+        memory: The notes that the group's commits carry from one worker to the next.
     """
 
     member: Callable[[], str]
@@ -60,7 +60,7 @@ MakePart = Callable[[Membership], WorkerPart]
 
 
 def told(observer: Observer, parts: Sequence[WorkerPart]) -> Observer:
-    """The observer, and behind it the parts that listen to what is published; the observer itself where none does."""
+    """An observer that also tells the parts what is published; the observer itself if no part listens."""
     listening = [part for part in parts if type(part).published is not WorkerPart.published]
     return _Told(observer, listening) if listening else observer
 

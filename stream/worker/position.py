@@ -22,7 +22,7 @@ from tagstream.stream.worker.faust_app import App
 from tagstream.stream.worker.inner_consumer import Offsets, offsets_of
 
 POSITION_TIMEOUT_SECONDS = 5.0
-# Longer than a new leader takes to know the end of its log.
+# The time for which a log must end short before that is reported: longer than a new leader takes to know its log's end.
 SHORT_SECONDS = 60.0
 SETTLED_SECONDS = 10.0
 SAY_SECONDS = 60.0
@@ -31,7 +31,7 @@ log = logger("tagstream.position")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswersTopic:
-    """The topic of reviewers' answers, and the progress on it, apart from that on the events."""
+    """The topic of reviewers' answers, with a `Progress` of its own."""
 
     name: str
     progress: Progress
@@ -44,13 +44,13 @@ class PartitionPosition:
 
     Attributes:
         begin: The first offset that is still in the log.
-        end: The end of what may be read.
+        end: The last stable offset, up to which records may be read.
         committed: The group's offset; None before the first commit.
         fetched: The offset up to which records were fetched; None if it is not known.
-        waiting: Does the delivery hold an event of it that is not acknowledged yet?
-        handed_out: Records that were handed out, to Faust's buffer or further, and may not be committed yet.
-        acknowledged: The offset after the last event that this process has acknowledged; None if there was none.
-        settled: Has it been quiet for so long that every fetched record would have been handed out?
+        waiting: True if the delivery holds an event of the partition that is not acknowledged yet.
+        handed_out: The number of records that were handed out, to Faust's buffer or further, and may not be committed yet.
+        acknowledged: The offset after the last event that this process has acknowledged; None if it has acknowledged no event.
+        settled: True if the partition has been quiet for long enough that every fetched record would have been handed out.
     """
 
     begin: int
@@ -64,17 +64,17 @@ class PartitionPosition:
 
     @property
     def quiet(self) -> bool:
-        """Was everything fetched up to the end, and is none of it waiting?"""
+        """True if everything was fetched up to the end, and no record of it waits."""
         return self.fetched is not None and self.fetched >= self.end and not self.handed_out and not self.waiting
 
     @property
     def done(self) -> int:
-        """The offset up to which events were committed or acknowledged; 0 if none were."""
+        """The offset up to which events were committed or acknowledged; 0 if there are no such events."""
         return max(self.committed or 0, self.acknowledged or 0)
 
     @property
     def ends_short(self) -> bool:
-        """Does the log end before the events that were already processed? Then it is another log than before."""
+        """True if the log ends before events that were already processed: then it is another log than before."""
         return self.end < self.done
 
     @property
@@ -84,7 +84,7 @@ class PartitionPosition:
 
         Offsets are not events: a transaction leaves markers in the log that are never handed out. In a quiet partition only the
         acknowledged events are still to be committed, and the markers after them do not count. If no event was ever acknowledged or
-        committed, they count until the partition is settled, because a fetched record may not have been handed out yet.
+        committed, the markers count until the partition is settled, because a fetched record may not have been handed out yet.
 
         >>> PartitionPosition(begin=0, end=10, committed=4, fetched=10, waiting=True).lag
         6
@@ -111,8 +111,8 @@ class UnreadableTail:
 
     Attributes:
         stable: The last stable offset: the first record of the oldest open transaction.
-        events: Offsets from there to the end of the log; markers of transactions among them are counted too.
-        since: When this worker first saw the last stable offset stand there, Unix seconds.
+        events: The number of offsets from `stable` to the end of the log, markers of transactions included.
+        since: When this worker first saw the last stable offset at `stable`, Unix seconds.
     """
 
     stable: int
@@ -122,10 +122,10 @@ class UnreadableTail:
 
 class OpenTransactions:
     """
-    Notices where the last stable offset stands still before the end of the log (KIP-98), and logs it once a minute.
+    Notices a last stable offset that stands still before the end of the log (KIP-98), and logs it once a minute.
 
-    Consumers of committed records read up to the last stable offset. All events after it wait, also those of other producers and those
-    without a transaction, until the transaction ends or the broker aborts it.
+    Consumers of committed records read up to the last stable offset. All events after it wait until the open transaction ends or the
+    broker aborts it, even events of other producers and events without a transaction.
     """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
@@ -136,14 +136,14 @@ class OpenTransactions:
 
     def see(self, ends: Mapping[TP, int], stable: Mapping[TP, int]) -> Mapping[TP, UnreadableTail]:
         """
-        Look at the partitions of this worker; one that is not among them is forgotten.
+        Look at the partitions of this worker, and forget all others.
 
         Args:
             ends: The end of each log, read before `stable`, so that records that are committed meanwhile are not counted.
-            stable: The last stable offset of each.
+            stable: The last stable offset of each partition.
 
         Returns:
-            The partitions with events behind the last stable offset.
+            The partitions with events after the last stable offset.
         """
         now, before = self._now(), self._open
         self._open = {}
@@ -173,7 +173,7 @@ class OpenTransactions:
 
 
 class PositionReporter:
-    """Asks the brokers and does not trust Faust's own notes, which forget failed commits."""
+    """Reports the position. It asks the brokers, because Faust's own notes forget failed commits."""
 
     def __init__(
         self,
@@ -187,16 +187,16 @@ class PositionReporter:
         topics: Collection[str] = (),
     ) -> None:
         """
-        Begin with no partitions.
+        Join the parts.
 
         Args:
-            app: Its consumer says which partitions are assigned.
-            delivery: Says what is in hand and what is acknowledged; ends the process if the consumer stands still.
+            app: Its consumer knows the assigned partitions.
+            delivery: Knows the events in hand and the acknowledged offsets; ends the process if the consumer stands still.
             metrics: Gets the figures.
             progress: Is told of each tick and of each commit of events.
             guard: Is told of the commits, so that it forgets suspects before them.
-            answers: The topic of answers with its progress, which is told likewise; None where the worker takes none.
-            topics: Those of events; where there are several, a partition is named with its topic.
+            answers: The topic of answers, whose progress is told of each tick and commit of answers; None if the worker takes no answers.
+            topics: The topics of events. If there are several, a partition is named with its topic.
         """
         self._names_topics = len(topics) > 1
         self._guard = guard or Unguarded()
@@ -206,9 +206,9 @@ class PositionReporter:
         self._progress = progress
         self._answers = answers
         self._committed: dict[TP, int] = {}
-        # Up to where expired events are counted: if no new event comes, the commit stays where it was at every assignment.
+        # The offset up to which expired events are counted: without new events, every assignment finds the same commit and the same gap.
         self._expired: dict[TP, int] = {}
-        # The end of each quiet partition and since when it is quiet there; and since when a log ends short.
+        # The end of each quiet partition, and since when it is quiet at that end; and since when a log ends short.
         self._quiet: dict[TP, tuple[int, float]] = {}
         self._short: dict[TP, float] = {}
         self._ends: dict[TP, int] = {}
@@ -222,7 +222,7 @@ class PositionReporter:
         self._open: Mapping[TP, UnreadableTail] = {}
 
     async def tick(self) -> None:
-        """Read the position once and report it; while the brokers do not answer, the lag is reported as unknown."""
+        """Read the position once and report it. If the brokers do not answer, the lag is reported as unknown."""
         why = None
         try:
             async with asyncio.timeout(POSITION_TIMEOUT_SECONDS):
@@ -232,7 +232,7 @@ class PositionReporter:
         except (ConnectionError, KafkaError, ConsumerNotStarted) as error:
             why = f"{type(error).__name__}: {error}"
         self._note(why)
-        # A worker that cannot read what lies behind an open transaction makes all the progress that there is to make.
+        # Events behind an open transaction cannot be read, so the worker's progress is not measured by them.
         readable = self._lag if why is None else None
         behind = sum(found.events for tp, found in self._open.items() if not self._is_of_answers(tp))
         self._metrics.position(
@@ -258,14 +258,14 @@ class PositionReporter:
             self._answers.progress.ticked(lag=lag)
 
     def _named(self, tp: TP) -> str:
-        """A partition by its number; by its topic too where several topics of events are read."""
+        """The partition's number, after its topic if several topics of events are read."""
         return f"{tp.topic}/{tp.partition}" if self._names_topics else str(tp.partition)
 
     def _is_of_answers(self, tp: TP) -> bool:
         return self._answers is not None and tp.topic == self._answers.name
 
     def _note(self, why: str | None) -> None:
-        """Remember whether the brokers have answered; log an outage once a minute, and its end."""
+        """Note whether the brokers have answered. Log an outage once a minute, and its end."""
         now = time.time()
         if why is None:
             if self._said_at is not None:
@@ -286,9 +286,9 @@ class PositionReporter:
         if (why := consumer.standstill()) is not None:
             self._delivery.broken(DeliveryError(f"no event will be read any more: {why}"))
         assigned = sorted(consumer.assignment())
-        # The beginning of the log is needed for partitions that were just taken up, never committed, or have missing records.
+        # The log's beginning is needed for a partition that was just taken up, was never committed, or has missing records.
         unknown = [tp for tp in assigned if tp not in self._committed or tp in consumer.resumed_at or tp in consumer.skipped]
-        # Copied before the question: events acknowledged meanwhile may lie after the ends in the answer.
+        # Copied before the request: events that are acknowledged meanwhile may lie after the ends in the answer.
         acknowledged = dict(self._delivery.acknowledged)
         # Faust passes neither `committed` nor `position` through.
         answer = await offsets_of(consumer._thread, assigned, unknown)  # noqa: SLF001
@@ -311,10 +311,10 @@ class PositionReporter:
 
     def _count_expired(self, consumer: Any, begins: Mapping[TP, int]) -> None:
         """
-        Count and log the events after the commit that retention has deleted; they are lost.
+        Count and log the events after the commit that retention has deleted: these events are lost.
 
         They expired before a partition was taken up, or before a slow worker reached them. In the second case the gap may also contain
-        offsets that were no events.
+        offsets that were not events.
         """
         missed = [(tp, consumer.resumed_at.pop(tp), begins[tp]) for tp in begins if tp in consumer.resumed_at]
         for tp in [tp for tp in consumer.skipped if tp in begins]:
@@ -346,8 +346,8 @@ class PositionReporter:
         """
         Notice a topic that was made anew, or that lost its end with a broker.
 
-        Faust drops every event below the offsets that it knows, without a log line. A new process knows only the commit, which is
-        deleted with the topic, so this process ends. If the commit itself lies after the end, a restart does not help, and a person
+        Faust silently drops every event below the offsets that it knows. A new process knows only the commit, which is deleted with the
+        topic, so this process ends. If the commit itself lies after the end, a restart does not help: the error is logged, and a person
         must decide. A new leader may not know the end of its log yet, hence `SHORT_SECONDS`.
         """
         now = time.monotonic()
@@ -377,7 +377,7 @@ class PositionReporter:
         places = {
             tp: PartitionPosition(
                 begin=answer.begins.get(tp, 0),
-                # For a partition without a leader, the last known end.
+                # A partition without a leader has its last known end.
                 end=answer.ends[tp]
                 if tp in answer.ends
                 else max(self._ends.get(tp, 0), committed or 0, acknowledged.get(tp, 0)),
@@ -392,7 +392,7 @@ class PositionReporter:
         return self._settled(places)
 
     def _settled(self, places: Mapping[TP, PartitionPosition]) -> dict[TP, PartitionPosition]:
-        """Mark the places that have been quiet at the same end for long enough; forget partitions that are not assigned any more."""
+        """Mark the partitions that have been quiet at the same end for `SETTLED_SECONDS`. Forget partitions that are no longer assigned."""
         now = time.monotonic()
         quiet: dict[TP, tuple[int, float]] = {}
         for tp, place in places.items():

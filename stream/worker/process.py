@@ -1,4 +1,4 @@
-"""A worker's process: check what it needs, serve its metrics, wait while the circuit breaker is open, then run until it is stopped."""
+"""A worker's process: check topics and rights, serve metrics, wait while the circuit breaker is open, then run until it is stopped."""
 
 import asyncio
 import contextlib
@@ -62,26 +62,26 @@ def run(  # noqa: PLR0913 - parts are named arguments
     Run a worker until it is told to stop; does not return normally.
 
     Args:
-        settings: All of them.
+        settings: The worker's settings.
         pipeline: Decides events.
         make: Makes the same pipeline in another process, for trials; a function of a module.
-        metrics: Counts them.
-        registry: Is served at the metrics address.
+        metrics: Counts events and outcomes.
+        registry: The metrics that the metrics address serves.
         watch: Looks for drift; None for no drift.
         answering: Makes the function that turns reviewers' answers into decisions; None for `Answering`.
         tracing: Puts traces around deciding and observing.
-        warm: Returns when the model has the memory that its largest batches need; called before the group is joined.
+        warm: Takes the memory that the model's largest batches need; called before the worker joins the group.
         page: Loads the worker's page at the first request for it; None for no page.
-        parts: What the worker does beside the delivery, and before an event begins.
+        parts: The worker's parts beside the delivery.
 
     Raises:
         SystemExit: The worker has stopped.
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused the worker.
         NotAuthorizedError: The worker's user lacks a right; the message has the ACL that is missing.
         TopicsMissingError: A topic does not exist.
         TransactionsUnavailableError: Exactly once was asked for, and there are no transactions.
         MetricsPortError: The metrics address cannot be bound.
-        TopicTakesTooLittleError: The topic of dead letters does not take a reference.
+        TopicTakesTooLittleError: The topic of dead letters is too small for a dead letter without its value.
         StateFolderError: `state_folder` was named and cannot be used.
         UnknownLabelError: `audit_rates` names a label that the bundle does not have.
     """
@@ -128,7 +128,7 @@ def _answering(settings: Settings, pipeline: Pipeline) -> Callable[[Limits], Dec
 def _answers(
     settings: Settings, found: Surroundings, metrics: Metrics, answering: Callable[[Limits], Decide]
 ) -> AnswersAgent | None:
-    """The parts of the second agent; None where there is no topic of answers that may be read."""
+    """The parts of the second agent; None if there is no topic of answers, or the worker may not read it."""
     if not takes_answers(settings, found.seen):
         return None
     metrics.answers.taken()
@@ -137,7 +137,7 @@ def _answers(
 
 
 def _trials(settings: Settings, pipeline: Pipeline, make: Callable[[Settings], Pipeline]) -> ChildTrials:
-    """The trials of suspects, each by what decides it."""
+    """The trials of suspects, each with the decider of its event."""
     recipe = TrialRecipe(make=make, settings=settings, draw=pipeline.draw, model=pipeline.decider.model)
     return ChildTrials(recipe, decider_for=pipeline.decider_for, distrust=pipeline.distrust)
 
@@ -150,7 +150,7 @@ def _work(app: App, settings: Settings, progress: Progress, guard: Guard) -> Non
         # From now on the process ends because it was told to, so no event is to blame for its end.
         guard.excuse()
 
-    # What the start left in circles: without this it would be kept for ever, sockets among it.
+    # Collect the reference cycles that the start left, sockets among them: `_keep` would keep them for ever.
     gc.collect()
     _keep()
     loop = asyncio.new_event_loop()
@@ -159,7 +159,7 @@ def _work(app: App, settings: Settings, progress: Progress, guard: Guard) -> Non
 
 
 def _keep() -> None:
-    """Leave objects made so far out of collections: they stay to the end, and to visit them all stops the event loop for some 70 ms."""
+    """Exempt the objects made so far from garbage collection: they live to the end, and a visit stops the event loop for some 70 ms."""
     gc.freeze()
 
 
@@ -179,7 +179,7 @@ def _say_starting(found: Surroundings, port: int) -> None:
 
 
 def _say_if_decided_again(settings: Settings) -> None:
-    """A group without a commit reads `content` from its first event on. Where outcomes lie there already, that may be nobody's wish."""
+    """Warn if the group has no commit, and so reads `content` from the first event, although outcomes exist already."""
     if (outcomes := decided_without_a_commit(settings)) > 0:
         log.warning(
             "group_has_no_commit",
@@ -217,11 +217,11 @@ def metrics_server(
     settings: Settings, registry: CollectorRegistry, ready: Progress | Readiness, page: Callable[[], Page] | None = None
 ) -> Iterator[int]:
     """
-    Serve /metrics, /healthz and /readyz meanwhile, and the page; yields the port.
+    Serve /metrics, /healthz, /readyz and the page during the block; yields the port.
 
     Args:
         settings: The address, and the host names that requests may have.
-        registry: Has the metrics.
+        registry: The metrics.
         ready: Answers /readyz.
         page: Loads the page at the first request for it; None for no page.
 

@@ -1,4 +1,4 @@
-"""The topic `references`: what the group has learned of its ordinary stream. Read beside the delivery, in the thread of the watch for drift."""
+"""The topic `references`: the group's notes on its ordinary stream. The drift thread reads them beside the delivery."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -12,14 +12,14 @@ from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
 READ_SECONDS = 5.0
-# After a failure the brokers are left alone for so long.
+# The wait after a failure of the brokers.
 PAUSE_SECONDS = 30.0
 
 log = logger("tagstream.drift")
 
 
 def fold(records: Iterable[Record], take: Callable[[ReferenceNote], None]) -> None:
-    """Give the notes in some records to `take`, one by one: all at once could take all memory. Those that are refused are logged in one line."""
+    """Give the notes in the records to `take`, one by one, to save memory. All refused notes are logged in one line."""
     now_ms, skipped, last = int(time.time() * 1000), 0, {}
     for record in records:
         try:
@@ -31,10 +31,10 @@ def fold(records: Iterable[Record], take: Callable[[ReferenceNote], None]) -> No
 
 
 class References:
-    """Reads the topic from its beginning on. Its methods are called from one thread at a time, and wait for brokers within a bound."""
+    """Reads the topic from its beginning on. Only one thread may call its methods at a time. Each wait for brokers has a bound."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connect at the first `read`."""
+        """The first `read` connects."""
         self._settings = settings
         self._stack = ExitStack()
         self._log: Log | None = None
@@ -43,9 +43,10 @@ class References:
 
     def read(self, take: Callable[[ReferenceNote], None]) -> None:
         """
-        Give the notes that came since the last call to `take`; none within `READ_SECONDS` of it, or while the brokers do not answer.
+        Give the notes that came since the last call to `take`.
 
-        Where the brokers fail in the middle, the next call gives the same notes again.
+        Does nothing within `READ_SECONDS` of the last call, or while the brokers do not answer. If the brokers fail in the middle, the
+        next call gives the same notes again.
         """
         now = time.monotonic()
         if now < self._due:
@@ -64,10 +65,10 @@ class References:
             self.close()
 
     def again(self) -> None:
-        """Let the next `read` begin at the topic's beginning: another watch needs what the group has learned for its model."""
+        """Let the next `read` start at the topic's beginning, because another watch needs the group's notes on its own model."""
         self._next, self._due = {}, 0.0
 
     def close(self) -> None:
-        """Give the connection back; a later `read` makes another."""
+        """Close the connection; a later `read` opens another."""
         self._stack.close()
         self._log = None

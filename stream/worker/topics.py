@@ -1,8 +1,8 @@
 """
-The topics of a worker, as the brokers show them at its start: whether it may run, what it sends at most, and which topics it does without.
+A worker's topics, as the brokers show them at its start: whether the worker may run, the largest records, and the optional topics.
 
-It cannot run without `content`, `tagged`, `review` and the dead letters. It can without `audit`, `reviewed`, `drift` and `references`, and
-says once which of them it lacks.
+A worker cannot run without `content`, `tagged`, `review` and the dead letters. It runs without `audit`, `reviewed`, `drift` or
+`references`, and logs once which of these topics are missing.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ class Surroundings:
     The brokers, as a worker with these settings finds them.
 
     Attributes:
-        settings: With limits that the topics take.
+        settings: The settings, with their limits lowered to the topics' limits.
         partitions: The number of partitions of all topics of events.
         seen: By topic, whether it exists and what this user may do with it.
-        most_bytes: By topic, its `max.message.bytes`, where it is known.
-        idempotent: Do the brokers hand out producer ids?
+        most_bytes: By topic, its `max.message.bytes`, if it is known.
+        idempotent: True if the brokers hand out producer ids.
     """
 
     settings: Settings
@@ -49,10 +49,10 @@ def look(settings: Settings) -> Surroundings:
     Wait for the brokers, and look at topics and rights.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused the worker.
         NotAuthorizedError: The worker's user lacks a right; the message has the ACL that is missing.
         TopicsMissingError: A topic that a worker needs does not exist.
-        TopicTakesTooLittleError: The topic of dead letters does not take a reference.
+        TopicTakesTooLittleError: The topic of dead letters is too small for a dead letter without its value.
         TransactionsUnavailableError: Exactly once was asked for, and there are no transactions.
     """
     # Worker and broker are often started together, so a worker waits for a listener as long as for an answer.
@@ -73,7 +73,7 @@ def look(settings: Settings) -> Surroundings:
             raise NotAuthorizedError(denied)
     most_bytes = sizes.read(settings)
     settings = _fitted(settings, most_bytes)
-    # Asked apart: a user who may not see the configuration of this one topic would get no answer on the others either.
+    # A request of its own: if the user may not see this topic's configuration, one request for all topics would give no answer at all.
     if most_bytes and seen[topics.audit].partitions is not None:
         most_bytes |= sizes.read(settings, [topics.audit])
     idempotent = probes.use_idempotent_producer(settings)
@@ -89,7 +89,7 @@ def look(settings: Settings) -> Surroundings:
 
 
 def _fitted(settings: Settings, most_bytes: Mapping[str, int]) -> Settings:
-    """The settings with limits that the topics of the outcomes take, or a record that one of them refuses would end every worker."""
+    """The settings, with limits lowered to the topics of outcomes: a record that its topic refuses would end every worker."""
     found = list(sizes.shortfalls(settings, most_bytes))
     for one in found:
         log.warning("topic_takes_less", topic=one.topic, why=one.why, consequence=one.consequence, next=one.next)
@@ -100,18 +100,18 @@ def draw_for(
     settings: Settings, decider: Decider, seen: Mapping[str, admin.TopicDescription], most_bytes: Mapping[str, int]
 ) -> Draw | None:
     """
-    The draw of the copies for `audit`; None where the rates are 0, rules decide, or the topic cannot be written.
+    The draw of the copies for `audit`; None if the rates are 0, rules decide, or the topic cannot be written.
 
     Args:
         settings: Rates and topics.
         decider: Has the labels.
         seen: By topic, whether it exists and what this user may do with it.
-        most_bytes: By topic, its `max.message.bytes`, where it is known.
+        most_bytes: By topic, its `max.message.bytes`, if it is known.
 
     Raises:
         UnknownLabelError: `audit_rates` names a label that the decider does not have.
-        TopicsMissingError: The rates were set, and there is no topic to copy to.
-        NotAuthorizedError: The rates were set, and this user may not write there.
+        TopicsMissingError: The rates were set, and the topic `audit` does not exist.
+        NotAuthorizedError: The rates were set, and this user may not write to `audit`.
     """
     topic = settings.topics.audit
     if decider.kind == "rules":
@@ -143,7 +143,7 @@ def draw_for(
 
 
 def takes_answers(settings: Settings, seen: Mapping[str, admin.TopicDescription]) -> bool:
-    """Whether this worker turns reviewers' answers into decisions: `reviewed` exists, may be read, and may be delivered from."""
+    """True if this worker turns reviewers' answers into decisions: `reviewed` exists, and the user has the rights to read and deliver it."""
     topic = settings.topics.reviewed
     why = _lacking(settings, topic, Operation.READ, seen) or asyncio.run(probes.transactions_denied(settings, topic))
     if why is not None:
@@ -158,7 +158,7 @@ def takes_answers(settings: Settings, seen: Mapping[str, admin.TopicDescription]
 
 
 def _lacking(settings: Settings, topic: str, operation: Operation, seen: Mapping[str, admin.TopicDescription]) -> str | None:
-    """Why this topic cannot be used; None if it can."""
+    """Why this topic cannot be used; None if it can be used."""
     found = seen[topic]
     if (
         refused := missing(settings, Right(resource=Resource.TOPIC, name=topic, operations=(operation,)), found.operations)
@@ -168,7 +168,7 @@ def _lacking(settings: Settings, topic: str, operation: Operation, seen: Mapping
 
 
 def has_drift_topic(settings: Settings, seen: Mapping[str, admin.TopicDescription]) -> bool:
-    """Whether findings can be published. Without their topic a worker runs all the same; it says so and logs them."""
+    """True if drift findings can be published. Without their topic a worker runs too; it logs a warning, and logs the findings."""
     found = seen[settings.topics.drift].partitions is not None
     if not found:
         log.warning(
@@ -181,7 +181,7 @@ def has_drift_topic(settings: Settings, seen: Mapping[str, admin.TopicDescriptio
 
 
 def has_references(settings: Settings, seen: Mapping[str, admin.TopicDescription]) -> bool:
-    """Whether the group can keep its reference. Without the topic each worker learns for itself, and again after a restart."""
+    """True if the group can keep its drift reference. Without the topic each worker learns its own, and again after a restart."""
     found = seen[settings.topics.references]
     allowed = found.operations is None or {Operation.READ, Operation.WRITE} <= found.operations
     if found.partitions is None or not allowed:

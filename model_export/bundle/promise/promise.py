@@ -10,7 +10,7 @@ import msgspec
 ALWAYS_ASK = 1.0001
 # A certificate that needs more labelled rows than this is out of reach.
 MOST_LABELS = 100_000
-# The precision below which no label may be seen, unless the maker says otherwise, where the promise is about all labels together.
+# The default of `Promise.floor`, for a promise about all labels together.
 FLOOR = 0.90
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -19,13 +19,13 @@ PromiseKind = Literal["per-label", "overall", "both"]
 PriorSource = Literal["balanced", "rows", "given", "labels", "decisions"]
 
 
-# No promise is about other texts: a confidence says which label a text is about if it is about one of them.
+# The limit of every promise: a confidence says which of the labels a text is about, provided that it is about one of them.
 FOR_TEXTS = "for texts about these labels"
 
 
 def certainty(level: float) -> str:
     """
-    A level of certainty, rounded down, so that none is said to be complete.
+    A level of certainty as a text, rounded down, so that it never reads 100 %.
 
     >>> certainty(0.95), certainty(0.959459), certainty(0.999999), certainty(1.0)
     ('95.00%', '95.94%', '99.99%', '99.99%')
@@ -36,14 +36,14 @@ def certainty(level: float) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """
-    The promise that is asked of a bundle.
+    The promise that a bundle must prove.
 
     Attributes:
-        kind: About each label (`per-label`), about all published decisions together (`overall`), or about both.
-        precision: The share right that is to be proved, 0 to 1.
-        floor: The share right below which no label may be seen where the promise is `overall`; `both` takes `precision`.
-        review_budget: The share of events that people can look at, 0 to 1. It chooses one confidence for all labels, and the
-            precision follows; None where the precision chooses.
+        kind: `per-label` for a promise about each label, `overall` about all published decisions together, or `both`.
+        precision: The share of right decisions to prove, 0 to 1.
+        floor: The least observed precision of each label, if the promise is `overall`; `both` takes `precision`.
+        review_budget: The share of events that people can look at, 0 to 1. It determines one confidence for all labels, and so the precision.
+            None if `precision` determines the confidence.
     """
 
     kind: PromiseKind = "overall"
@@ -53,29 +53,29 @@ class Promise:
 
     @property
     def least(self) -> float:
-        """The precision below which no label may be seen."""
+        """The least observed precision of each label."""
         return self.precision if self.kind == "both" else min(self.floor, self.precision)
 
 
 # Defaults are not written: a new option leaves the bytes of bundles without it.
 class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """
-    One confidence for all labels together and the evidence for it. A bundle without `thresholds` routes by it.
+    One confidence for all labels together and the evidence for it. A bundle without `thresholds` routes by this confidence.
 
     Attributes:
-        confidence: At and above it the model decides, 0 to 1.
+        confidence: The confidence from which the model decides, 0 to 1.
         target_precision: The share of right decisions that was asked for.
-        precision: The share of right decisions among the calibration rows at `confidence` or more; where `certified`, among
-            those that the `thresholds` publish, weighted to the bundle's prior.
-        precision_lower_bound: The one-sided bound of that share, at `bound_level`.
+        precision: The share of right decisions among the calibration rows at `confidence` or more. If `certified`, the share among the rows
+            that the `thresholds` publish, weighted to the bundle's prior.
+        precision_lower_bound: The one-sided bound of `precision`, at `bound_level`.
         bound_level: The level of the bound, 0 to 1.
-        coverage: The share of the same rows, of all calibration rows.
+        coverage: The share of the calibration rows over which `precision` is computed.
         rows: The number of calibration rows.
-        promise: The precision is promised of all published decisions together (`overall`), or of each label too (`both`); None where
-            it is promised of each label alone.
-        certified: The bound of all published decisions together reaches the target.
-        floor: The precision that no label may be seen to miss, where the promise is about all of them; None otherwise.
-        review_budget: The share of events for people, 0 to 1, that chose the confidence; None where the target chose it.
+        promise: `overall` if the precision is promised of all published decisions together, `both` if it is promised of each label too;
+            None if it is promised only of each label.
+        certified: True if the bound for all published decisions together reaches the target.
+        floor: The least observed precision of each label, if the promise is about all labels together; None otherwise.
+        review_budget: The share of events for people, 0 to 1, that determined the confidence; None if the target determined it.
     """
 
     confidence: float
@@ -112,17 +112,17 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     The threshold of one predicted label and its certificate.
 
     Attributes:
-        confidence: At and above it the model decides, below it a person is asked; `ALWAYS_ASK` where a person is always asked.
+        confidence: The confidence from which the model decides; below it a person is asked. `ALWAYS_ASK` if a person is always asked.
         target_precision: The share of right decisions that was asked for.
-        precision: The share of right decisions among the `rows`; None if there are none.
-        precision_lower_bound: The one-sided exact binomial bound of that share.
+        precision: The share of right decisions among the `rows`; None if there are no rows.
+        precision_lower_bound: The one-sided exact binomial bound of `precision`.
         bound_level: The level of the bound, for this label alone. The certificates of all labels hold together at the level
             `1 - labels * (1 - bound_level)`.
         rows: The number of calibration rows with this predicted label at `confidence` or more.
         label_rows: The number of calibration rows with this predicted label at any confidence.
-        certified: The bound reaches the target. If not, `confidence` promises nothing for this label.
-        labels_needed: How many more rows with this predicted label must be labelled to certify the target, if their precision
-            stays as it is; None where it is certified, or where `MOST_LABELS` rows would not be enough.
+        certified: True if the bound reaches the target. If not, `confidence` promises nothing for this label.
+        labels_needed: The number of further rows with this predicted label that must be labelled to certify the target, if their precision
+            stays the same; None if the target is certified, or if `MOST_LABELS` rows would not be enough.
     """
 
     confidence: Annotated[float, msgspec.Meta(ge=0, le=ALWAYS_ASK)]
@@ -168,10 +168,10 @@ class Prior(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     Attributes:
         shares: The expected share of each label; together 1.
-        offsets: The number that is added to each label's logit after the division by the temperature, in natural logarithms. It
-            takes out what the network learned about shares from its training rows, and puts `shares` in.
-        source: Where the shares come from: every label alike (`balanced`), the training rows or, of an imported classifier, the calibration rows (`rows`), given ones, other labelled
-            rows (`labels`), unlabelled decisions.
+        offsets: The number that is added to each label's logit after the division by the temperature, in natural logarithms. It replaces the
+            shares that the network learned from its training rows by `shares`.
+        source: The source of the shares: equal shares (`balanced`), the training rows, or the calibration rows of an imported classifier
+            (`rows`), given shares, other labelled rows (`labels`), or unlabelled decisions.
         record: The evidence for shares that were estimated.
     """
 
@@ -187,7 +187,7 @@ class Trade(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     Attributes:
         target_precision: The precision.
-        confidence: The confidence from which decisions would be published; None where it cannot be certified.
+        confidence: The confidence from which decisions would be published; None if the precision cannot be certified.
         published: The share of calibration rows, weighted to the bundle's prior, that would be published.
     """
 
@@ -197,7 +197,7 @@ class Trade(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 def is_sound(found: LabelThreshold) -> bool:
-    """There is a precision only if there are rows, and a certificate only if the bound reaches the target."""
+    """True if there is a precision only with rows, and a certificate only with a bound that reaches the target."""
     if (found.precision is None) != (found.rows == 0) or found.rows > found.label_rows:
         return False
     reached = found.rows > 0 and reaches(found)
@@ -205,5 +205,5 @@ def is_sound(found: LabelThreshold) -> bool:
 
 
 def reaches(found: LabelThreshold | Threshold) -> bool:
-    """The bound reaches the target."""
+    """True if the bound reaches the target."""
     return found.precision_lower_bound >= round(found.target_precision, 6)

@@ -19,13 +19,13 @@ class Topic:
     One channel.
 
     Attributes:
-        role: Its name among the settings `topics.*`.
-        address: The topic's name unless the settings give another one.
-        description: The records on it.
+        role: The topic's name among the settings `topics.*`.
+        address: The topic's name, unless the settings give another name.
+        description: The records on the topic.
         key: The key of a record.
-        actions: The operations of tagstream on it: `receive`, `send`.
-        value: The name of the value's schema; None where any bytes may come.
-        headers: The headers' schema, or its name.
+        actions: tagstream's operations on the topic: `receive`, `send`.
+        value: The name of the value's schema; None if a value may be any bytes.
+        headers: The headers' schema, or the name of that schema.
     """
 
     role: str
@@ -38,7 +38,7 @@ class Topic:
 
     @property
     def to_write(self) -> str:
-        """The name of the schema by which a record is written: of its headers where any value may come."""
+        """The name of the schema by which a record is written: the headers' schema if a value may be any bytes."""
         return "content.write" if self.role == "content" else self.value or str(self.headers)
 
 
@@ -61,7 +61,7 @@ TOPICS = (
     Topic(
         role="tagged",
         address="tagged",
-        description="The decisions that the model is sure of, and those of people.",
+        description="The decisions of which the model is sure, and people's decisions.",
         key=_PRODUCERS_KEY,
         actions=("send",),
         value="tagged",
@@ -120,13 +120,13 @@ TOPICS = (
     Topic(
         role="shadow",
         address="shadow",
-        description="What another bundle would have decided (`tagstream rollout shadow`); no decision, and without a text.",
+        description="What another bundle would have decided (`tagstream rollout shadow`); not a decision, and without a text.",
         key="The event's id.",
         actions=("send",),
         value="shadow",
     ),
 )
-# The topics of which a record that cannot be read becomes a dead letter.
+# The topics whose unreadable records become dead letters.
 _WITH_DEAD_LETTERS = frozenset({"content", "reviewed"})
 
 
@@ -135,9 +135,9 @@ def document(names: Mapping[str, str] | None = None, *, only: str | None = None,
     The AsyncAPI document.
 
     Args:
-        names: The topics' names by their role, as the settings give them; None for the defaults.
-        only: The role of the one topic that is shown; None for all.
-        shape: Of the events on `content`.
+        names: The topics' names by role, from the settings; None for the defaults.
+        only: The role of a topic, to show only that topic; None for all topics.
+        shape: The shape of the events on `content`.
 
     >>> document({"content": "papers"}, only="content")["channels"]["content"]["address"]
     'papers'
@@ -186,7 +186,7 @@ def _operation(topic: Topic, action: str) -> dict[str, Any]:
         "channel": {"$ref": f"#/channels/{topic.role}"},
         "messages": [{"$ref": f"#/channels/{topic.role}/messages/{topic.role}"}],
     }
-    # AsyncAPI has no word for it yet.
+    # AsyncAPI has no field for dead letters yet.
     return found | {"x-dead-letters": "dlq"} if action == "receive" and topic.role in _WITH_DEAD_LETTERS else found
 
 
@@ -205,5 +205,5 @@ def _message(topic: Topic) -> dict[str, Any]:
 
 
 def _part(schema: Schema) -> Schema:
-    """A schema as a part of the document, which has the dialect and a name for all."""
+    """A schema as a part of the document, without `$schema` and `$id`, which the document has once for all."""
     return {name: content for name, content in schema.items() if name not in {"$schema", "$id"}}

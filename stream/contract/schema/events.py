@@ -1,4 +1,4 @@
-"""The schemas of `content`: a closed one to write by, an open one to read by; and of an event's fields as they lie on the other topics."""
+"""The schemas of `content`: a closed schema for producers, an open schema for readers; and the schema of an event's fields on other topics."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tagstream.stream.contract.schema.structs import Schema
 from tagstream.stream.contract.shape import NAMES, PLAIN, Pointer, Shape, is_place
 
 NOT_BLANK = r"\S"
-# Beyond it, programs that hold numbers as floats change an integer.
+# The largest integer that programs with floats for all numbers keep unchanged.
 MOST_EXACT = 2**53 - 1
 
 _STRICT = (
@@ -43,7 +43,7 @@ def _event(whole_numbers: Schema, shape: Shape) -> Schema:
     leaves = {"id": ids, "title": title, **_OTHERS}
     event: Schema = {"type": "object"}
     for name in NAMES:
-        # Of several pointers the first that finds something counts, and what a later one finds may be anything.
+        # The first pointer that finds a value counts, so a later pointer may find any value.
         for parts in getattr(shape, name)[:1]:
             _place(event, parts, leaves[name])
     for parts in shape.text:
@@ -52,7 +52,7 @@ def _event(whole_numbers: Schema, shape: Shape) -> Schema:
 
 
 def _place(event: Schema, parts: Pointer, leaf: Schema) -> None:
-    """Say what lies at a pointer, where it leads through members alone: no schema says it of an array or an object at once."""
+    """Add `leaf` at a pointer that leads through members only: no schema can describe an array or an object at the same place."""
     if any(map(is_place, parts)):
         return
     for part in parts[:-1]:
@@ -61,14 +61,14 @@ def _place(event: Schema, parts: Pointer, leaf: Schema) -> None:
 
 
 def _holds(parts: Pointer, leaf: Schema) -> Schema:
-    """An object in which a pointer finds such a value."""
+    """The schema of an object in which a pointer finds a value of `leaf`."""
     if not parts or is_place(parts[0]):
         return {} if parts else leaf
     return {"type": "object", "required": [parts[0]], "properties": {parts[0]: _holds(parts[1:], leaf)}}
 
 
 def written(shape: Shape = PLAIN) -> Schema:
-    """An event as a producer should write it: of the plain shape it has no other fields, so that a misspelt name is found."""
+    """An event as a producer should write it. In the plain shape it has no other fields, so that a misspelt name is found."""
     exact = {"type": "integer", "minimum": -MOST_EXACT, "maximum": MOST_EXACT}
     return {
         "title": "content, for writing",
@@ -79,12 +79,12 @@ def written(shape: Shape = PLAIN) -> Schema:
 
 
 def of_shape(shape: Shape) -> Schema:
-    """An event that lies in no envelope, with any other fields."""
+    """An event without an envelope, with any further fields."""
     return _event({"type": "integer"}, shape)
 
 
 def read(shape: Shape = PLAIN) -> Schema:
-    """The values that a worker reads as events: any other field passes through, and the event may lie in a CloudEvents envelope."""
+    """The values that a worker reads as events. Any further field passes through, and the event may lie in a CloudEvents envelope."""
     event = of_shape(shape)
     data = {"data": event, "data_base64": False}
     encoded = {"data_base64": {"description": "The bytes of the data, an event in JSON, as base64.", "type": "string"}}
@@ -101,7 +101,7 @@ def read(shape: Shape = PLAIN) -> Schema:
 
 
 def _envelope(title: str, data: Schema, required: str, shape: Shape) -> Schema:
-    """A CloudEvents 1.0 envelope in structured mode. As for the decoder, it has nothing where a title is."""
+    """A CloudEvents 1.0 envelope in structured mode. As in the decoder, an envelope has no title."""
     attribute = {"type": "string", "minLength": 1}
     attributes = {"specversion": {"const": "1.0"}, "id": attribute, "source": attribute, "type": attribute}
     return {
@@ -114,7 +114,7 @@ def _envelope(title: str, data: Schema, required: str, shape: Shape) -> Schema:
 
 
 def carried() -> Schema:
-    """The event's own fields as they lie on every other topic: with an id, which is a string."""
+    """The event's own fields on every other topic: they always have an id, which is a string."""
     return {
         "type": "object",
         "properties": {"id": {"description": _ID, **_ID_TEXT}, "title": _TITLE, **_OTHERS},

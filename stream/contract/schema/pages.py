@@ -26,7 +26,7 @@ def rendered(value: Any) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the files into the folder that is named, and remove those of schemas that are gone."""
+    """Write the files into the folder of the first argument, and remove the files of schemas that are gone."""
     [folder] = map(Path, arguments)
     folder.mkdir(parents=True, exist_ok=True)
     made = pages()

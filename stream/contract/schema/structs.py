@@ -1,4 +1,4 @@
-"""A record's struct as JSON Schema: the fields and bounds by which tagstream itself reads the record, and the words of its docstring."""
+"""A record's struct as JSON Schema: the fields and bounds by which tagstream itself reads the record, and the text of its docstring."""
 
 import inspect
 import re
@@ -8,16 +8,16 @@ from typing import Any, Literal
 import msgspec
 
 Schema = dict[str, Any]
-"""JSON Schema, draft-07, which is the dialect of AsyncAPI 3 too; without references, so that each can be used alone."""
+"""JSON Schema, draft-07, which is also the dialect of AsyncAPI 3; without references, so that each schema can be used alone."""
 
 _REFERENCE = "#/"
-# `name: words`, in the part "Attributes" of a docstring; a line that is indented further goes on.
+# `name: text` in the part "Attributes" of a docstring. A line with a deeper indent continues the text.
 _ATTRIBUTE = re.compile(r"^(\w+): (.+(?:\n {2,}.+)*)$", re.MULTILINE)
 
 
 def schema_of(struct: type[msgspec.Struct]) -> Schema:
     """
-    The schema of a struct: the values that msgspec reads as this struct; fields that it does not name are let through.
+    The schema of the values that msgspec reads as this struct. Fields that the struct does not name are allowed.
 
     >>> class Made(msgspec.Struct):
     ...     '''Made for this example.'''
@@ -35,7 +35,7 @@ def schema_of(struct: type[msgspec.Struct]) -> Schema:
 
 
 def described(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """The words of a docstring, and of those of its base classes, on each attribute that they describe."""
+    """The text on each attribute in the docstrings of a struct and its base classes."""
     found: dict[str, str] = {}
     for one in reversed(struct.__mro__):
         _, _, attributes = inspect.cleandoc(one.__doc__ or "").partition("Attributes:\n")
@@ -45,7 +45,7 @@ def described(struct: type[msgspec.Struct]) -> dict[str, str]:
 
 def required(schema: Schema) -> Schema:
     """
-    The schema of an optional field where it is there and not null.
+    The schema of an optional field when it is present and not null.
 
     >>> required({"description": "Why.", "anyOf": [{"type": "number"}, {"type": "null"}]})
     {'description': 'Why.', 'type': 'number'}
@@ -57,12 +57,12 @@ def required(schema: Schema) -> Schema:
 
 def known(values: type[StrEnum], description: str, *, form: Literal["each", "whole"] = "whole") -> Schema:
     """
-    A string of a closed list of this version, to which new versions may add: a reader must expect one that it does not know.
+    A string of a list that is closed in this version. New versions may add values, so a reader must expect values that it does not know.
 
     Args:
         values: The list, an enumeration of strings.
-        description: Of the field.
-        form: `each` for an array of them, one or more.
+        description: The description of the field.
+        form: `each` for an array of one or more such strings.
     """
     item: Schema = {"type": "string", "x-known-values": [str(value) for value in values]}
     if form == "whole":
@@ -71,7 +71,7 @@ def known(values: type[StrEnum], description: str, *, form: Literal["each", "who
 
 
 def _whole(schema: Any, parts: dict[str, Any]) -> Any:
-    """The schema with each reference replaced by what it names, and without the names and docstrings of Python's classes."""
+    """The schema with each reference replaced by its target, and without the names and docstrings of Python's classes."""
     if isinstance(schema, list):
         return [_whole(item, parts) for item in schema]
     if not isinstance(schema, dict):

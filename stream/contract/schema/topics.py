@@ -14,12 +14,12 @@ from tagstream.stream.contract.shadow import Shadowed
 from tagstream.stream.contract.shape import PLAIN, Shape
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
-# Ours on every decision, so an event's own field of such a name is in `overridden`.
+# Our fields on decisions. An event's own field of such a name is in `overridden`, so these are absent where a decision lacks them.
 _ABSENT: Schema = dict.fromkeys(("reasons", "inclusion_probability", "text_flags", "destination"), False)
 
 
 def _joined(event: Schema, ours: Schema, **head: Any) -> Schema:
-    """An event's own fields and ours, in one object."""
+    """The schema of an object with an event's own fields and our fields."""
     overridden = {
         "description": "Fields of the event that have a name of ours, with their values byte for byte.",
         "type": "object",
@@ -38,14 +38,14 @@ def _decided(*, by: list[str], asked: tuple[str, ...] = (), may: tuple[str, ...]
 
     Args:
         by: The deciders.
-        asked: Fields on why a person is asked that are always there.
-        may: Such fields that are there where they are not empty.
+        asked: The fields on why a person is asked that are always present.
+        may: The fields on why a person is asked that are present if they are not empty.
         head: Title and description.
     """
     ours = schema_of(ModelDecision)
     fields = ours["properties"]
     fields["decider"] = {"description": "Who decided.", "enum": by}
-    # A field of ours only where the bundle gives it; else a producer's of this name passes through.
+    # The field is ours only if the bundle gives it; otherwise a producer's field of this name passes through.
     fields["tags"] = {"description": fields["tags"]["description"]}
     fields["reasons"] = known(ReviewReason, "Why a person is asked.", form="each")
     fields["text_flags"] = known(TextFlag, "The kinds of hidden characters in the text.", form="each")
@@ -56,7 +56,7 @@ def _decided(*, by: list[str], asked: tuple[str, ...] = (), may: tuple[str, ...]
 
 
 def tagged() -> Schema:
-    """A decision: of the model, which was sure, or of a person."""
+    """A decision of the model, which was sure, or of a person."""
     by_person = schema_of(ReviewerDecision)
     own = {name: schema for name, schema in by_person["properties"].items() if name not in ASKED_FIELDS}
     by_person["properties"] = {**_ABSENT, **own}
@@ -71,7 +71,7 @@ def tagged() -> Schema:
 
 
 def review() -> Schema:
-    """A decision on which a person is asked."""
+    """A decision about which a person is asked."""
     return _decided(
         by=["model", "rules"],
         asked=("reasons", "inclusion_probability"),
@@ -87,7 +87,7 @@ def audit() -> Schema:
         by=["model"],
         asked=("inclusion_probability",),
         title="audit",
-        description="A copy of a decision on `tagged`, drawn for a blind review. It is no outcome of the event.",
+        description="A copy of a decision on `tagged`, drawn for a blind review. It is not an outcome of the event.",
     )
 
 
@@ -98,7 +98,7 @@ def reviewed() -> Schema:
         events.carried(),
         answer,
         title="reviewed",
-        description="What a person answered about one event, complete in itself. Workers make a decision on `tagged` of it.",
+        description="A person's answer about one event, complete in itself. Workers turn it into a decision on `tagged`.",
     )
 
 
@@ -106,27 +106,27 @@ def reports() -> Schema:
     """A reader's complaint."""
     return {
         "title": "reports",
-        "description": "A reader holds a tag wrong. It brings the event before a reviewer and changes no tag.",
+        "description": "A reader's report of a wrong tag. It brings the event before a reviewer and changes no tag.",
         **schema_of(Report),
     }
 
 
 def drift() -> Schema:
     """A drift finding."""
-    return {"title": "drift", "description": "What has moved in the stream.", **schema_of(Finding)}
+    return {"title": "drift", "description": "A change in the stream.", **schema_of(Finding)}
 
 
 def shadow() -> Schema:
     """A comparison of two bundles."""
     return {
         "title": "shadow",
-        "description": "What another bundle would have decided on an event. It is no decision, and has no text of the event.",
+        "description": "What another bundle would have decided on an event. It is not a decision, and has no text of the event.",
         **schema_of(Shadowed),
     }
 
 
 def dead_letter_headers() -> Schema:
-    """The headers of a dead letter; its value is whatever bytes came."""
+    """The headers of a dead letter. Its value is the original bytes."""
     number = {"type": "string", "pattern": r"^\d+$"}
     true = {"const": "true"}
     return {
@@ -142,10 +142,10 @@ def dead_letter_headers() -> Schema:
             },
             "__streams.errors.message": {"description": "The fault, without any text of the event.", "type": "string"},
             "__streams.errors.topic": {"description": "The topic on which the event was read.", "type": "string"},
-            "__streams.errors.partition": {"description": "Its partition there.", **number},
-            "__streams.errors.offset": {"description": "Its offset there.", **number},
-            "x-dlq-stage": known(Stage, "The step at which it failed."),
-            "x-dlq-code": known(Reason, "Why it failed; take one that you do not know for `invalid`."),
+            "__streams.errors.partition": {"description": "The event's partition of that topic.", **number},
+            "__streams.errors.offset": {"description": "The event's offset in that partition.", **number},
+            "x-dlq-stage": known(Stage, "The step at which the event failed."),
+            "x-dlq-code": known(Reason, "Why the event failed. Treat an unknown code like `invalid`."),
             "x-dlq-attempts": {"description": "How often the event was tried.", **number},
             "x-dlq-null-key": {"description": "The key was null, though the record's is empty.", **true},
             "x-dlq-dropped": {"description": "The parts that were too large to keep: value, key, headers.", "type": "string"},
@@ -182,7 +182,7 @@ def classified() -> Schema:
             "error": {
                 "type": "object",
                 "properties": {
-                    "stage": known(Stage, "The step at which it failed."),
+                    "stage": known(Stage, "The step at which the event failed."),
                     "code": known(Reason, "Why it failed."),
                     "message": {"description": "The fault, without any text of the event.", "type": "string"},
                 },
@@ -201,7 +201,7 @@ def classified() -> Schema:
 
 
 def _towards(decision: Schema, destination: str) -> Schema:
-    # An event's own field of this name passes through, so it is not bound.
+    # An event's own field of this name passes through, so its type is not bound.
     cached = {"description": "`true`, as the last field, where `serve --table` answers from its table."}
     fields = {**decision["properties"], "destination": {"const": destination}, "cached": cached}
     return {**decision, "properties": fields, "required": [*decision["required"], "destination"]}
@@ -209,10 +209,10 @@ def _towards(decision: Schema, destination: str) -> Schema:
 
 def schemas(shape: Shape = PLAIN) -> dict[str, Schema]:
     """
-    Every schema by its name: that of its topic, and which part or use where there are two.
+    Every schema by its name: the topic's name, with the part or use if a topic has two schemas.
 
     Args:
-        shape: Of the events on `content`.
+        shape: The shape of the events on `content`.
 
     >>> list(schemas())[:3]
     ['content.write', 'content.read', 'tagged']

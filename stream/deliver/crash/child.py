@@ -1,9 +1,9 @@
 """
 The process of a trial (`trial.py`): loads the worker's model, and decides the events that the worker sends, one at a time.
 
-Run as `python -m tagstream.stream.deliver.crash.child DESCRIPTOR PARENT`, with the descriptor of a socket and the process id of the worker. It dies
-with the worker, and ends by itself when no event comes for a while. It is the first that the kernel ends when memory runs out, and gets
-little more of it than the loaded model has: an event that asks for any amount ends this process, and neither the worker nor the machine.
+Run as `python -m tagstream.stream.deliver.crash.child DESCRIPTOR PARENT`, with the descriptor of a socket and the worker's process id.
+The process dies with the worker, and ends by itself when no event comes for a while. When memory runs out, the kernel ends this process
+first. Its memory is bounded to little more than the loaded model needs, so an event that allocates too much ends only this process.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver.crash.trial import Begun, Died, NotHeld, Ready, TrialRecipe
 
 IDLE_SECONDS = 10.0
-# An event may take so much beside the loaded and warm model. The largest event of the contract takes a tenth of it.
+# The memory for one event beside the loaded and warm model. The largest event of the contract takes a tenth of it.
 EVENT_BYTES = 128 * 1024 * 1024
 
 
@@ -48,12 +48,12 @@ def _made(connection: Connection) -> Pipeline | NotHeld:
         pipeline = recipe.make(settings)
         pipeline.draw = recipe.draw
         pipeline.decider.warm_up(1)
-    # Anything at all: a bundle that is gone, a module that cannot be found, no memory. The worker says it and goes on.
+    # Anything may fail here: a bundle is gone, a module cannot be found, memory is short. The worker logs the reason and goes on.
     except Exception as error:  # noqa: BLE001
         return NotHeld(f"the trial's process cannot load the model: {type(error).__name__}: {error}")
     if pipeline.decider.model.identity != recipe.model.identity:
         return NotHeld("the trial's process finds another model than the worker has loaded: the bundle was exchanged since")
-    # With the epoch of the worker's.
+    # The worker's model carries its epoch.
     pipeline.replace(replace(pipeline.decider, model=recipe.model))
     return pipeline
 
@@ -63,7 +63,7 @@ def _tried(pipeline: Pipeline, event: Record) -> Publication | Died | NotHeld:
         return pipeline.publications([event])[0]
     except MemoryError:
         return Died(f"more than {EVENT_BYTES // 1024 // 1024} MiB of memory")
-    # A broken machine, or a registry that does not answer. The class alone: the message may quote the event.
+    # A broken machine, or a registry that does not answer. Only the class is told, because the message may quote the event.
     except Exception as error:  # noqa: BLE001
         return NotHeld(f"the trial's process raised {type(error).__name__}")
 

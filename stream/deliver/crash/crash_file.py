@@ -1,12 +1,12 @@
 """
-A small file with the state of a process, which outlives the process. Knows files and locks, not the content.
+A small file with the state of a process, which outlives the process. This module handles files and locks; the content is opaque bytes.
 
-A process holds its file by `flock` until it ends, in whatever way: if another process can take the lock, the owner is dead. The file
+A process holds a `flock` on its file until it ends, in whatever way: if another process can take the lock, the owner is dead. The file
 has two slots that are written in turn, each with a sequence number and a checksum. A crash can tear one slot; the other is whole.
 
-There is no fsync. A process that dies loses nothing it has written, because that is in the page cache. A machine that dies may lose it,
-and then no event is suspected. Writes go by `pwrite` into space that was allocated at the start, so that a disk that fills up later
-cannot refuse them. `mmap` would answer a full disk with SIGBUS. `os.replace` would need no slots, but new space for every write, and a
+There is no fsync. If the process dies, its writes survive in the page cache. If the machine dies, the last writes may be lost, and then
+no event is suspected. Writes go by `pwrite` into space that was allocated at the start, so a disk that fills up later cannot refuse
+them. With `mmap`, a full disk would raise SIGBUS. `os.replace` would need no slots, but it would need new space for every write, and a
 millisecond instead of microseconds on ext4, which flushes a file that replaces another.
 """
 
@@ -31,7 +31,7 @@ FORGOTTEN_SECONDS = 30 * 24 * 3600.0
 
 
 class CrashFile:
-    """This process's own file. Not safe to be used by several threads at once."""
+    """This process's own file. Not thread-safe."""
 
     def __init__(self, folder: Path, *, stem: str, payload_bytes: int) -> None:
         """
@@ -48,7 +48,7 @@ class CrashFile:
         self._slot_bytes = _HEADER.size + payload_bytes
         self._sequence = 0
         self.path = folder / f"{stem}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
-        # Under another name until it is locked, or another process could take it for a dead one's.
+        # Until the file is locked it has another name, or another process could take it for a dead process's file.
         new = self.path.with_suffix(".new")
         self._descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -65,7 +65,7 @@ class CrashFile:
         Replace the payload.
 
         Raises:
-            OSError: It cannot be written, or is larger than a slot. The file may still hold the payload before it.
+            OSError: The payload cannot be written, or is larger than a slot. The file may still hold the previous payload.
         """
         slot = _slot(self._sequence + 1, payload)
         if len(slot) > self._slot_bytes:
@@ -82,7 +82,7 @@ class CrashFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """The file of a dead process, locked by this one. `payload` is its last whole payload; None if there is none."""
+    """The file of a dead process, locked by this process. `payload` is its last whole payload, or None."""
 
     path: Path
     payload: bytes | None
@@ -94,13 +94,13 @@ class Left:
         os.close(self.file)
 
     def release(self) -> None:
-        """Leave the file for whoever looks next."""
+        """Unlock the file and leave it for the next process."""
         os.close(self.file)
 
 
 def left_behind(folder: Path, *, stem: str) -> Iterator[Left]:
     """
-    The files of dead processes with this stem. Those with another stem are deleted after `FORGOTTEN_SECONDS`.
+    The files of dead processes with this stem. Files with another stem are deleted after `FORGOTTEN_SECONDS`.
 
     Raises:
         OSError: The folder cannot be read.
@@ -135,7 +135,7 @@ def newest(content: bytes) -> bytes | None:
 
 
 def _held(path: Path) -> int | None:
-    """A descriptor with the lock; None if another process holds it, if the file is gone, or if it belongs to another user."""
+    """A descriptor with the lock. None if another process holds the lock, the file is gone, or it belongs to another user."""
     try:
         file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except (FileNotFoundError, PermissionError):
@@ -171,5 +171,5 @@ def _read(slot: bytes) -> tuple[int, bytes] | None:
 
 
 def _checksum(sequence: int, payload: bytes) -> int:
-    # Not zero for zeros, so that a slot of which only the magic was written is not valid.
+    # The checksum of zeros is not zero, so a slot with only the magic written is not valid.
     return zlib.crc32(payload, zlib.crc32(struct.pack("<QI", sequence, len(payload))))

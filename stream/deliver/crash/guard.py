@@ -1,16 +1,17 @@
-"""Finds the event that kills the worker: writes down which events are in the model, so that the next process can tell.
+"""Finds the event that kills the worker: a file names the events in the model, and the next process reads it.
 
 A native abort, a kill for lack of memory and a model that hangs raise no exception. The same event would be read again and kill the
-worker again, for ever. So the places of the events in the model are kept in a file (`crash_file.py`), and those that a dead process has
-left there are suspects for the next one. A worker's death proves nothing, since anyone can end a worker. Each suspect is tried, alone in
-a process of its own (`trial.py`). If it ends that process too, and again, until `crash_deaths` deaths are counted with that of the
-worker, it becomes a dead letter without being read again. If it does not, it gets the outcome of its trial, and is no longer a suspect.
+worker again, for ever. So a file (`crash_file.py`) holds the places of the events in the model. The events that a dead process left in
+its file are suspects for the next process. A worker's death alone proves nothing, since anyone can end a worker. So each suspect is tried
+alone, in a process of its own (`trial.py`). A suspect that ends its trial's process is tried again. Once `crash_deaths` deaths are
+counted, the worker's included, the event becomes a dead letter without being read again. A suspect that survives gets the outcome of its
+trial, and is no longer a suspect.
 
-No event is suspected for an end that has another cause. A worker that is told to stop, or that ends itself because the broker does not
-answer or the machine raised, first takes back what it wrote down. After a model has exceeded its time, its events are suspects.
+An end with another cause makes no suspects. A worker that is told to stop, or that ends itself because the broker does not answer or the
+machine raised, first removes the events from its file. If a model exceeds its time, its events stay suspects.
 docs/decisions/0006-poison.md has the reasons.
 
-`Guard` is what the delivery uses, `Unguarded` stands in for a worker without one, and `CrashGuard` is the guard with a file.
+The delivery uses `Guard`. `CrashGuard` is the guard with a file, and `Unguarded` does nothing, for a worker without a guard.
 """
 
 import hashlib
@@ -37,13 +38,13 @@ log = logger("tagstream.crashguard")
 
 # The most that one event takes in the file: partition, offset, deaths, fingerprint, topic.
 _EVENT_BYTES = 52
-# Trials in a row of one event that were not held, or were ended from outside.
+# The most trials in a row of one event that may fail to be held, or be ended from outside.
 MOST_NOT_HELD = 3
 CONSEQUENCE = "an event that kills the worker will do so again and again; delivery goes on"
 
 
 class DecideOrRefuse(Protocol):
-    """One publication for each event, in their order; see `Pipeline.publications`."""
+    """One publication for each event, in their order, such as `Pipeline.publications`."""
 
     def __call__(self, events: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
         """Decide the events; given a refusal, read none of them and make a dead letter of each."""
@@ -54,7 +55,7 @@ class GuardReport(Protocol):
     """Is told of the guard's state; never raises."""
 
     def __call__(self, *, active: bool, suspects: int) -> None:
-        """Whether it works, and how many suspects it knows."""
+        """`active` is true while the guard works; `suspects` is the number of suspects."""
         ...
 
 
@@ -66,7 +67,7 @@ class Guard(Protocol):
     """The part of a crash guard that the delivery uses."""
 
     def suspects(self, topic: str, partition: int, offset: int) -> bool:
-        """Must this event be tried, with no other event in the model?"""
+        """True if this event must be tried, with no other event in the model."""
         ...
 
     def tried(self, event: Record, goes_on: Callable[[], bool]) -> bool:
@@ -75,27 +76,27 @@ class Guard(Protocol):
 
         Args:
             event: The suspect.
-            goes_on: Asked about ten times a second; once it says no, the trial is given up and counts for nothing.
+            goes_on: Called about ten times a second. Once it returns False, the trial is given up and counts for nothing.
 
         Returns:
-            Whether its batch may begin; not if the trial was given up, because of `goes_on` or because this process ends.
+            True if the event's batch may begin. False if the trial was given up, because of `goes_on` or because this process ends.
         """
         ...
 
     def outcome(self, events: Sequence[Record]) -> Publication | Refusal | None:
-        """Take the outcome of a suspect's trial; a refusal makes a dead letter. None for events that were not tried."""
+        """Take the outcome of a suspect's trial; a refusal makes a dead letter. None if the events were not tried."""
         ...
 
     def in_hand(self, events: Sequence[Record]) -> AbstractContextManager[None]:
-        """Write these events down while the block decides them. For several threads at once."""
+        """Name these events in the file while the block decides them. Several threads may do this at once."""
         ...
 
     def excuse(self) -> None:
-        """The process ends, and no event is to blame. From now on no event is written down."""
+        """The process ends, and no event is to blame. From now on the file names no event."""
         ...
 
     def committed(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """The group's offsets by topic and partition: events before them are suspects no longer."""
+        """The group has committed `offsets`, by topic and partition: events before them are no longer suspects."""
         ...
 
     def close(self) -> None:
@@ -105,12 +106,12 @@ class Guard(Protocol):
 
 def decided(guard: Guard, decide: DecideOrRefuse, events: Sequence[Record]) -> list[Publication]:
     """
-    The publications of a batch, in a thread of the model: those of a trial, or else the pipeline's, with the events written down meanwhile.
+    The publications of a batch: the outcome of its trial, or else the pipeline's. Runs in a thread of the model.
 
     Args:
-        guard: Knows the trials.
+        guard: Knows the outcomes of trials, and names the events in its file while the pipeline decides them.
         decide: The pipeline's `publications`.
-        events: A batch; a suspect is alone in its own.
+        events: A batch. The batch of a suspect has no other event.
     """
     known = guard.outcome(events)
     if isinstance(known, Refusal):
@@ -122,22 +123,22 @@ def decided(guard: Guard, decide: DecideOrRefuse, events: Sequence[Record]) -> l
 
 
 class Unguarded:
-    """Implements `Guard` without a file: no event is written down, and none is a suspect."""
+    """Implements `Guard` without a file: no event is a suspect."""
 
     def suspects(self, topic: str, partition: int, offset: int) -> bool:  # noqa: ARG002
-        """No."""
+        """No event is a suspect."""
         return False
 
     def tried(self, event: Record, goes_on: Callable[[], bool]) -> bool:  # noqa: ARG002
-        """Yes."""
+        """Every batch may begin without a trial."""
         return True
 
     def outcome(self, events: Sequence[Record]) -> Publication | Refusal | None:  # noqa: ARG002
-        """None was tried."""
+        """No event was tried."""
         return None
 
     def in_hand(self, events: Sequence[Record]) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Write nothing down."""
+        """There is no file to name the events in."""
         return nullcontext()
 
     def excuse(self) -> None:
@@ -151,11 +152,11 @@ class Unguarded:
 
 
 Place = tuple[int, int, int]
-"""The topic's number among those that are read, partition and offset."""
+"""The topic's number among the topics that the worker reads, the partition and the offset."""
 
 
 class InHand(msgspec.Struct, array_like=True, frozen=True):
-    """An event in the model. `topic` is its topic's number among those that are read."""
+    """An event in the model. `topic` is the topic's number among the topics that the worker reads."""
 
     partition: int
     offset: int
@@ -167,11 +168,11 @@ class Suspect(msgspec.Struct, array_like=True, frozen=True):
     An event that was in the model when a worker died.
 
     Attributes:
-        partition: Its partition of `content`.
-        offset: Its offset.
-        deaths: How many processes died with it: a worker, which counts once however often, and those of its trials.
-        fingerprint: Of its bytes, once it was tried.
-        topic: The number of its topic among those that are read.
+        partition: The event's partition.
+        offset: The event's offset.
+        deaths: The number of processes that died with it: all workers together count once, and each trial's process counts once.
+        fingerprint: The hash of the event (`fingerprint`), once it was tried; empty before.
+        topic: The number of its topic among the topics that the worker reads.
     """
 
     partition: int
@@ -182,7 +183,7 @@ class Suspect(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def place(self) -> Place:
-        """Where it lies."""
+        """Where the event lies in Kafka."""
         return self.topic, self.partition, self.offset
 
 
@@ -191,7 +192,7 @@ class CrashState(msgspec.Struct, array_like=True, frozen=True):
     The content of a crash file.
 
     Attributes:
-        suspects: Those that earlier processes left.
+        suspects: The suspects that earlier processes left.
         in_hand: The events that are in the model now, one list for each thread.
     """
 
@@ -216,7 +217,7 @@ def inherited(states: Iterable[CrashState]) -> dict[Place, Suspect]:
 
 
 def fingerprint(event: Record) -> str:
-    """A hash of an event's bytes and time. A topic that is made anew reuses offsets, and its events must not be blamed for old ones."""
+    """A hash of an event's bytes and time. A topic that is made anew reuses offsets, so an offset alone could blame the wrong event."""
     head = f"{event.timestamp_ms}:{-1 if event.key is None else len(event.key)}:".encode()
     return hashlib.blake2b(b"".join((head, event.key or b"", event.value or b"")), digest_size=8).hexdigest()
 
@@ -247,10 +248,10 @@ class CrashGuard:
         Args:
             file: This process's file.
             suspects: The events to try.
-            topics: The topics of events that are read, in the order in which the file numbers them.
+            topics: The topics that the worker reads, in the order in which the file numbers them.
             trials: Holds the trials.
-            deaths: After so many deaths an event is given up.
-            report: Is told after every change.
+            deaths: The number of deaths after which an event becomes a dead letter.
+            report: Is told of every change.
         """
         self._file = file
         self._suspects = dict(suspects)
@@ -258,7 +259,7 @@ class CrashGuard:
         self._order = {name: number for number, name in enumerate(topics)}
         self._trials = trials
         self._deaths = deaths
-        # Of suspects whose trials are over. A refusal makes a dead letter.
+        # The outcomes of the trials that are over. A refusal makes a dead letter.
         self._outcomes: dict[Place, Publication | Refusal] = {}
         self._report = report
         self._numbers = itertools.count()
@@ -272,15 +273,15 @@ class CrashGuard:
 
     @property
     def known(self) -> list[Suspect]:
-        """The suspects, in order."""
+        """The suspects in the order of their places."""
         return [self._suspects[place] for place in sorted(self._suspects)]
 
     def suspects(self, topic: str, partition: int, offset: int) -> bool:
-        """See `Guard`."""
+        """True if the file of a dead process named this event."""
         return bool(self._suspects) and (self._order.get(topic, 0), partition, offset) in self._suspects
 
     def outcome(self, events: Sequence[Record]) -> Publication | Refusal | None:
-        """See `Guard`. Unless it was given up, the event is no suspect any more."""
+        """The outcome of the trial, once. The event is then no longer a suspect, unless it crashes the worker."""
         if not self._outcomes or len(events) != 1:
             return None
         place = self._place(events[0])
@@ -293,7 +294,7 @@ class CrashGuard:
 
     @contextmanager
     def in_hand(self, events: Sequence[Record]) -> Iterator[None]:
-        """See `Guard`."""
+        """Name the events in the file during the block. A suspect that survives the block alone is no longer a suspect."""
         number = next(self._numbers)
         alone = len(events) == 1
         marks = [InHand(event.partition, event.offset, self._order.get(event.topic, 0)) for event in events]
@@ -312,7 +313,7 @@ class CrashGuard:
                 self._write()
 
     def tried(self, event: Record, goes_on: Callable[[], bool]) -> bool:
-        """See `Guard`."""
+        """Try the event; after the last suspect, end the process of trials."""
         with self._trying:
             may_begin = self._try(event, goes_on)
             with self._lock:
@@ -322,14 +323,14 @@ class CrashGuard:
             return may_begin
 
     def excuse(self) -> None:
-        """See `Guard`."""
+        """Remove the events in the model from the file, and write the file no more."""
         with self._lock:
             self._in_hand.clear()
             self._write()
             self._excused = True
 
     def committed(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """See `Guard`."""
+        """Forget the suspects before these offsets, and their outcomes."""
         if not self._suspects:
             return
         with self._lock:
@@ -341,8 +342,8 @@ class CrashGuard:
                 self._write()
 
     def close(self) -> None:
-        """See `Guard`."""
-        # Events may still be in the model, but this process ends in good order, so none of them has killed it.
+        """End the process of trials and close the file. The file stays only if there are suspects."""
+        # Events may still be in the model, but this process ends in good order, so none of these events has killed it.
         self.excuse()
         with self._trying:
             self._trials.end()
@@ -352,7 +353,7 @@ class CrashGuard:
             self._works = False
 
     def _try(self, event: Record, goes_on: Callable[[], bool]) -> bool:
-        """Hold trials until the outcome of a suspect is known, or none can be held; False if they were given up."""
+        """Hold trials until a suspect's outcome is known, or no trial can be held. False if the trials were given up."""
         place = self._place(event)
         not_held = 0
         while (suspect := self._suspects.get(place)) is not None:
@@ -365,7 +366,7 @@ class CrashGuard:
             if found is None:
                 return False
             if isinstance(found, Publication):
-                # A dead letter is made anew, since the room that its batch has for them is known here.
+                # A dead letter is made anew: only this process knows the batch's budget for dead letters.
                 self._outcomes[place] = found.outcome if isinstance(found.outcome, Refusal) else found
                 return True
             if isinstance(found, Died):
@@ -387,7 +388,7 @@ class CrashGuard:
     def _blame(self, event: Record, suspect: Suspect, how: str) -> None:
         """Count the death of a trial's process."""
         mark = fingerprint(event)
-        # Another event's trials are counted at the place of this one if the topic was made anew.
+        # If the topic was made anew, the trials counted at this place are another event's.
         deaths = 1 + (suspect.deaths if suspect.fingerprint in {"", mark} else 1)
         with self._lock:
             place = self._place(event)
@@ -401,7 +402,7 @@ class CrashGuard:
         return self._order.get(event.topic, 0), event.partition, event.offset
 
     def _write(self) -> None:
-        """Must be called under the lock."""
+        """The caller holds the lock."""
         if not self._works or self._excused:
             return
         try:
@@ -443,8 +444,8 @@ def open_guard(settings: Settings, trials: Trials, report: GuardReport = unrepor
         report: Is told of every change.
 
     Raises:
-        StateFolderError: The folder was named and cannot be used. If it was not named, or its disk is full, the guard is off, and the
-            worker logs that and works.
+        StateFolderError: The settings name the folder, and it cannot be used. If the settings do not name it, or its disk is full, the
+            worker logs a warning and works without a guard.
     """
     if not settings.crash_deaths:
         report(active=False, suspects=0)
@@ -468,14 +469,14 @@ def open_guard(settings: Settings, trials: Trials, report: GuardReport = unrepor
 def _opened(settings: Settings, folder: Path, trials: Trials, report: GuardReport) -> CrashGuard:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stem = stem_of(settings)
-    # As many events as can be in the model at once, and the suspects of two processes that died so.
+    # Room for the events that can be in the model at once, and for the suspects of two processes that died with a full model.
     most = settings.inference_threads * settings.batch_max_events
     file = CrashFile(folder, stem=stem, payload_bytes=4096 + 3 * most * _EVENT_BYTES)
     dead = list(left_behind(folder, stem=stem))
     suspects = inherited(filter(None, map(_state, dead)))
     kept = dict(sorted(suspects.items(), key=lambda item: -item[1].deaths)[: 2 * most])
     guard = CrashGuard(file, kept, topics=settings.content_topics, trials=trials, deaths=settings.crash_deaths, report=report)
-    # Only now: had this process died a moment ago, the next one would still find the files.
+    # Only now that the new file has the suspects: if this process had died before, the next one would still find the old files.
     for left in dead:
         left.remove()
     if suspects:

@@ -1,16 +1,16 @@
 """
 The trial of a suspect: a process of its own decides the event, and the worker looks on.
 
-A worker may die for any reason, whatever is in its model. So its death proves nothing against an event. A trial's process has one event
-in its model and no other work, and the worker sees how it ends. Only an end that the event itself brings about counts against it: a
-signal that the kernel or the C library raises for a process's own code, an exit, more memory than it may have, or no answer within
-`inference_timeout_seconds`. SIGKILL, SIGTERM and the like come from outside and count for nothing, however often they come; neither
-does the end of a process that the worker itself has ended.
+A worker may die for any reason, whatever is in its model. So a worker's death proves nothing against an event. A trial's process has one
+event in its model and no other work, and the worker sees how the process ends. Only an end that the event causes counts against it: a
+signal that the kernel or the C library raises for a process's own code, an exit, too much memory, or no answer within
+`inference_timeout_seconds`. SIGKILL, SIGTERM and the like come from outside and count for nothing, however often they come. If the
+worker itself ends the process, that counts for nothing, too.
 
 An event that survives its trial gets the outcome of the trial. It is never again in the model of a worker.
 
-The trial is that of the model that decides the event. One that has a stand-in, a challenger, blames no event: where it ends its trial, or cannot be had there,
-the stand-in decides the event from then on, in the next trial as in the worker.
+The trial uses the model that decides the event. A challenger has a stand-in, the champion, and blames no event: if the challenger's trial
+dies, or its model cannot be loaded there, the champion decides the event from then on, in the next trial and in the worker.
 """
 
 import math
@@ -36,7 +36,7 @@ CHILD = "tagstream.stream.deliver.crash.child"
 LOOK_SECONDS = 0.1
 # Ten times what a process needs to load a bundle on two busy cores.
 START_SECONDS = 60.0
-# A process that is ready takes an event at once, and one that has closed its end is about to end.
+# The most time for what takes a moment: a ready process accepts an event, and a process that has closed its socket ends.
 PROMPT_SECONDS = 10
 # Signals that are raised for a process's own code. A person or a system that ends processes sends others.
 OWN_FAULTS = frozenset(
@@ -50,10 +50,10 @@ class TrialRecipe:
     Makes the worker's pipeline in another process. It can be pickled, which a loaded network cannot.
 
     Attributes:
-        make: Makes the pipeline. A function of a module, by whose name the other process finds it.
-        settings: Its argument, with the limits that the worker has.
-        draw: The worker's.
-        model: The model that must be found.
+        make: Makes the pipeline. It is a function of a module, so that the other process finds it by its name.
+        settings: The argument of `make`, with the worker's limits.
+        draw: The worker's draw.
+        model: The model that the other process must find.
     """
 
     make: Callable[[Settings], Pipeline]
@@ -64,20 +64,20 @@ class TrialRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The event ended its trial's process; `how` says by what."""
+    """The event ended its trial's process. `how` names the signal, exit code or bound."""
 
     how: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotHeld:
-    """There was no trial, or something outside ended it: nothing is known of the event. `why` has no word of it."""
+    """There was no trial, or it was ended from outside: nothing is known of the event. `why` never quotes the event."""
 
     why: str
 
 
 class _Unready(NotHeld):
-    """There is no process with the model."""
+    """No process with the model could be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +99,15 @@ class Trials(Protocol):
 
         Args:
             event: The suspect.
-            goes_on: Asked about ten times a second; once it says no, the trial is given up.
+            goes_on: Called about ten times a second. Once it returns False, the trial is given up.
 
         Returns:
-            Its outcome, why there is none, or None if the trial was given up.
+            The event's outcome, or why it has no outcome (`Died`, `NotHeld`); None if the trial was given up.
         """
         ...
 
     def end(self) -> None:
-        """End the process, if there is one. Not while a trial is held."""
+        """End the process, if there is one. Must not be called during a trial."""
         ...
 
 
@@ -144,9 +144,9 @@ class ChildTrials:
         Start nothing yet.
 
         Args:
-            recipe: Makes the pipeline, but for the bundle.
-            decider_for: Gives what decides an event; None: the model of the recipe.
-            distrust: Called with an event whose decider has a stand-in, which is to decide it from now on.
+            recipe: Makes the pipeline. Its bundle is replaced by the bundle of `decider_for`.
+            decider_for: Gives the decider of an event; None for the model of the recipe.
+            distrust: Called with an event that its decider's stand-in must decide from now on.
         """
         self._recipe = recipe
         self._decider_for = decider_for
@@ -155,7 +155,7 @@ class ChildTrials:
         self._child: _Child | None = None
 
     def hold(self, event: Record, goes_on: Callable[[], bool]) -> Publication | Died | NotHeld | None:
-        """See `Trials`."""
+        """Decide the event in the child process. If the event's decider has a stand-in, its death gives `NotHeld`, never `Died`."""
         decider = self._decider_for(event)
         recipe = self._recipe if decider is None else _recipe_for(decider, self._recipe)
         found = self._held(recipe, event, goes_on)
@@ -169,7 +169,7 @@ class ChildTrials:
         begun = False
         try:
             child = self._ready(recipe, goes_on)
-            # The budget of its batch stays here, where dead letters are made.
+            # The batch's budget stays in this process, which makes the dead letters.
             child.connection.send(msgspec.structs.replace(event, budget=None))
             _received(child, PROMPT_SECONDS, goes_on)
             begun = True
@@ -192,7 +192,7 @@ class ChildTrials:
         return found
 
     def end(self) -> None:
-        """See `Trials`."""
+        """Kill the child process, if there is one, and wait for its end."""
         child, self._child = self._child, None
         if child is not None:
             child.process.kill()
@@ -200,7 +200,7 @@ class ChildTrials:
             child.connection.close()
 
     def _ended(self, error: Exception, *, begun: bool) -> Died | NotHeld:
-        """The process has closed its end, or could not be started or spoken to."""
+        """Why the process has closed its socket, or could not be started or written to."""
         child = self._child
         if child is None:
             return _Unready(f"the trial's process cannot be started: {error}")
@@ -216,7 +216,7 @@ class ChildTrials:
         return NotHeld(why) if begun else _Unready(why)
 
     def _ready(self, recipe: TrialRecipe, goes_on: Callable[[], bool]) -> _Child:
-        """The process, with its model loaded."""
+        """The process with this model loaded; a new process if there is none."""
         if self._child is not None and self._child.process.poll() is None and self._child.model == recipe.model:
             return self._child
         self.end()
@@ -233,14 +233,14 @@ def _recipe_for(decider: Decider, recipe: TrialRecipe) -> TrialRecipe:
     if decider.bundle is not None:
         settings = settings.model_copy(update={"bundle": decider.bundle.path})
     if decider.threshold == ALWAYS_ASK:
-        # Of an epoch in which people are asked about every event, whatever the bundle's thresholds say.
+        # In this decider's epoch people are asked about every event, whatever the bundle's thresholds say.
         settings = settings.model_copy(update={"confidence_threshold": ALWAYS_ASK})
     return replace(recipe, settings=settings, model=decider.model)
 
 
 def _started(model: ModelRef) -> _Child:
     ours, theirs = socket.socketpair()
-    # A process that is stopped (SIGSTOP) takes nothing and gives nothing.
+    # A process that is stopped (SIGSTOP) neither reads nor writes.
     for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
         ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", PROMPT_SECONDS, 0))
     with theirs, ours:
@@ -250,9 +250,9 @@ def _started(model: ModelRef) -> _Child:
 
 def _received(child: _Child, seconds: float, goes_on: Callable[[], bool]) -> Any:
     """
-    The next message. It is unpickled: the other process runs the code of this one, and is trusted as the worker's own model is.
+    The next message. It is unpickled: the child runs the same code as this process, and is trusted like the worker's own model.
 
-    Looks are counted and not seconds, since a worker that was stopped for a while must not take its child for late.
+    The bound counts looks and not seconds: a worker that was stopped for a while must not take its child for late.
     """
     for _ in range(math.ceil(seconds / LOOK_SECONDS)):
         if not goes_on():

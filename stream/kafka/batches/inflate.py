@@ -1,9 +1,9 @@
 """
 The compressed bytes of a record batch as a stream of chunks, read as Apache Kafka's own clients read them.
 
-A broker inflates a batch before it takes it, so every batch that a consumer meets could be inflated by Java. The readers here accept
-what Java's streams accept and look at nothing behind it: bytes after a gzip trailer, an LZ4 frame or a Zstandard frame, and Snappy
-with another header version, repeated headers, or up to three bytes too many. Whole-buffer decoders raise on all of these.
+A broker inflates a batch before it accepts it, so Java can inflate every batch that a consumer meets. The readers here accept what Java's
+streams accept, and ignore the rest: bytes after a gzip trailer, an LZ4 frame or a Zstandard frame, and Snappy with another header version,
+repeated headers, or up to three bytes too many. Whole-buffer decoders raise on all of these.
 
 Formats: RFC 1951 and RFC 1952 (gzip), SnappyInputStream of snappy-java (Snappy), Lz4BlockInputStream of Apache Kafka with the LZ4 frame
 format 1.6.1, RFC 8878 (Zstandard).
@@ -18,7 +18,8 @@ from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 NAMES = ("none", "gzip", "snappy", "lz4", "zstd")
-# cramjam inflates a Zstandard frame as a whole: the part of a frame beyond this is not read. A worker holds one for each partition.
+# cramjam inflates a Zstandard frame as a whole: the part of a frame beyond this size is not read. A worker holds one inflated frame for
+# each partition.
 AT_ONCE_BYTES = 16 * 1024 * 1024
 _CHUNK = 256 * 1024
 _PIECE = 32 * 1024
@@ -70,7 +71,7 @@ def missing_codecs() -> list[str]:
 
 
 def is_of_the_machine(error: Exception) -> bool:
-    """Whether an error while a batch is read is no property of the batch: memory or a library is missing."""
+    """True if an error while reading a batch is the machine's and not the batch's: memory or a library is missing."""
     return isinstance(error, MemoryError) or (isinstance(error, UnsupportedCodecError) and bool(missing_codecs()))
 
 
@@ -93,7 +94,7 @@ def _stored(data: memoryview) -> Iterator[memoryview]:
 
 
 def _gzip(data: memoryview) -> Iterator[bytes]:
-    """All members; bytes behind a trailer that do not begin another member end the stream."""
+    """Inflate all members. The stream ends at bytes after a trailer that do not begin another member."""
     begins: int | None = _deflated_at(data, 0)
     while begins is not None:
         ends = yield from _deflated(data, begins)
@@ -173,7 +174,7 @@ def _snappy_block(block: memoryview) -> memoryview:
 
 
 def _lz4(data: memoryview) -> Iterator[memoryview]:
-    """The blocks of the first frame; like Java, without a look at its checksums and at what follows."""
+    """The blocks of the first frame. Like Java, this ignores checksums and everything after the frame."""
     magic, flags, descriptor = struct.unpack_from("<IBB", data)
     if magic != _LZ4_MAGIC:
         msg = "no LZ4 frame"
@@ -196,13 +197,13 @@ def _lz4(data: memoryview) -> Iterator[memoryview]:
         else:
             # Without `output_len` cramjam takes the first four bytes for a size, if they look like one.
             inflated = aiokafka.codec.cramjam.lz4.decompress_block_into(bytes(block), buffer, output_len=most)
-            # A copy, because the next block is written over it.
+            # A copy, because the next block overwrites the buffer.
             yield memoryview(bytes(memoryview(buffer)[:inflated]))
         at += size + (4 if flags & _LZ4_BLOCK_CHECKSUM else 0)
 
 
 def _zstd(data: memoryview) -> Iterator[memoryview]:
-    """All frames; bytes behind a frame that do not begin another one end the stream."""
+    """Inflate all frames. The stream ends at bytes after a frame that do not begin another frame."""
     at = 0
     while at == 0 or _begins_frame(data, at):
         (magic,) = struct.unpack_from("<I", data, at)
@@ -231,7 +232,7 @@ def _begins_frame(data: memoryview, at: int) -> bool:
 
 
 def _zstd_frame(data: memoryview, at: int) -> tuple[int, int]:
-    """Where the frame at `at` ends, and how many blocks it has; nothing is inflated for it."""
+    """The end of the frame at `at`, and the number of its blocks. Nothing is inflated."""
     magic, descriptor = struct.unpack_from("<IB", data, at)
     if magic != _ZSTD_MAGIC:
         msg = "no Zstandard frame"

@@ -1,8 +1,8 @@
 """
 The records of a batch, read one after the other from its inflated chunks, as Apache Kafka's broker reads them.
 
-The format is that of KIP-98 (message format 2). Numbers are cut to 32 and 64 bits as Java cuts them. The length before a record is not
-compared with the record: the broker does not do so either when a batch is compressed.
+The format is message format 2 (KIP-98). Numbers are cut to 32 and 64 bits as in Java. The length before a record is not compared with the
+record: the broker does not compare it either if the batch is compressed.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from aiokafka.errors import CorruptRecordException
 from tagstream.stream.contract.event import Budget
 
 BATCH_HEADER = struct.Struct(">qiibIhiqqqhii")
-# A header costs so much memory beside its bytes; a flood of empty headers reaches a limit by it.
+# The memory of a header beside its bytes; it counts, so that a flood of empty headers reaches the limit.
 HEADER_OVERHEAD = 32
 _CODEC, _LOG_APPEND_TIME = 0x07, 0x08
 _INT_BYTES, _LONG_BYTES = 5, 10
@@ -36,7 +36,7 @@ class BatchHeader:
 
     @property
     def gapless(self) -> bool:
-        """Whether each offset of the batch has its record. Only a batch from which compaction has removed some has gaps."""
+        """True if each offset of the batch has a record. A batch has gaps only if compaction has removed records from it."""
         return self.count == self.last_delta + 1
 
 
@@ -61,7 +61,7 @@ class FetchedRecord:
 
     Attributes:
         checksum: Format 2 has none.
-        budget: Bounds the dead letters of its batch; None where nothing has to be bounded.
+        budget: Bounds the dead letters of the record's batch; None if no bound is needed.
     """
 
     offset: int
@@ -76,7 +76,7 @@ class FetchedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """A record whose fields are cut to `kept` bytes; `size` is that of key, value and headers, `digest` the value's SHA-256."""
+    """A record whose fields are cut to `kept` bytes. `size` is the full size of key, value and headers, `digest` the value's SHA-256."""
 
     record: FetchedRecord
     size: int
@@ -85,11 +85,11 @@ class Parsed:
 
 def parse(chunks: Iterable[bytes | memoryview], header: BatchHeader, kept: int) -> Iterator[Parsed]:
     """
-    Exactly as many records as the batch says that it has; what follows them is not looked at.
+    The records of a batch, exactly as many as its header states. Bytes after them are ignored.
 
     Args:
         chunks: The inflated records.
-        header: Of the batch.
+        header: The batch's header.
         kept: The most bytes of a key, of a value, and of all headers together that are kept in memory.
 
     Raises:
@@ -115,7 +115,7 @@ def parse(chunks: Iterable[bytes | memoryview], header: BatchHeader, kept: int) 
 
 
 def _headers(source: "_Source", kept: int, ends: int) -> tuple[list[tuple[str, bytes | None]], int]:
-    """The first headers, up to `kept` bytes, and the size of all that were read; the record's length says where a flood ends."""
+    """The first headers, up to `kept` bytes, and the size of all headers that were read. Headers beyond `kept` bytes are skipped."""
     found: list[tuple[str, bytes | None]] = []
     size = 0
     for _ in range(source.int32()):
@@ -130,7 +130,7 @@ def _headers(source: "_Source", kept: int, ends: int) -> tuple[list[tuple[str, b
 
 @dataclass(frozen=True, slots=True)
 class _Blob:
-    """The beginning of a field and its full size; `head` is None where it is null; `cut` has hashed all of it where it was cut."""
+    """The beginning of a field and its full size. `head` is None for null. If the field was cut, `cut` has hashed all its bytes."""
 
     head: bytes | None
     size: int
@@ -149,16 +149,16 @@ class _Source:
         self._chunks = iter(chunks)
         self._chunk = memoryview(b"")
         self._at = 0
-        # Of the chunks before this one.
+        # The number of bytes in the chunks before this one.
         self._before = 0
 
     @property
     def position(self) -> int:
-        """How many bytes were read."""
+        """The number of bytes that were read."""
         return self._before + self._at
 
     def take(self, count: int) -> bytes:
-        """The next bytes, exactly so many."""
+        """The next `count` bytes."""
         ends = self._at + count
         if ends <= len(self._chunk):
             found = bytes(self._chunk[self._at : ends])
@@ -186,7 +186,7 @@ class _Source:
         self._chunk = memoryview(chunk)
 
     def skip_to(self, position: int) -> None:
-        """Go on to a position, which must not lie behind."""
+        """Go on to `position`, which must not lie before the current position."""
         if position < self.position:
             msg = "a record is longer than it says"
             raise CorruptRecordException(msg)
@@ -232,7 +232,7 @@ class _Source:
 
 def _signed(number: int, bits: int) -> int:
     """
-    The number as Java computes it, where a sum runs over.
+    The number as Java computes it after an overflow.
 
     >>> _signed(2**63, 64) == -(2**63), _signed(-1, 64)
     (True, -1)

@@ -1,4 +1,4 @@
-"""Bounds what the worker takes from the fetched batches at once: in records, in bytes and in time."""
+"""Bounds the records that the worker takes from the fetched batches at once: in number, in bytes and in time."""
 
 import time
 from collections.abc import Iterator
@@ -10,23 +10,23 @@ from aiokafka.consumer.fetcher import FetchResult
 
 from tagstream.stream.contract.event import memory_bytes
 
-# Inflated records are held from here on, so they are counted by their own size and not by that of their batch.
+# Bounds the size of the inflated records, which are held from here on, and not of their compressed batches.
 POLL_BYTES = 4 * 1024 * 1024
 # The group's heartbeats run on the same event loop.
 POLL_SECONDS = 0.5
 
 
 class Poll:
-    """The bytes and the time that are left for the records of one poll; its time begins with its first record."""
+    """The bytes and the time that are left for the records of one poll. The time starts with `begin`."""
 
     def __init__(self) -> None:
-        """Begin with all of both."""
+        """All bytes and all time are left."""
         self._bytes_left = POLL_BYTES
         self._until: float | None = None
 
     @property
     def is_over(self) -> bool:
-        """Must no record be taken any more?"""
+        """True if no more records may be taken."""
         return self._bytes_left <= 0 or (self._until is not None and time.monotonic() > self._until)
 
     def begin(self) -> None:
@@ -38,13 +38,14 @@ class Poll:
         self._bytes_left -= memory_bytes(record.key, record.value, record.headers)
 
 
-# Other consumers of this process, as the reader of `rollout`, read beside it: to them a poll that is over would be over for ever.
+# A context variable, because other consumers of this process, such as the reader of `rollout`, must not see the worker's poll: once over,
+# it would be over for them for ever.
 _POLL: ContextVar[Poll | None] = ContextVar("poll", default=None)
 
 
 @contextmanager
 def polling() -> Iterator[Poll]:
-    """One poll for all partitions that this task takes records of in the context."""
+    """One poll for all partitions from which this task takes records during the block."""
     poll = Poll()
     token = _POLL.set(poll)
     try:
@@ -55,7 +56,7 @@ def polling() -> Iterator[Poll]:
 
 class BoundedFetchResult(FetchResult):  # type: ignore[misc]
     """
-    Replaces aiokafka's: the rest of a batch stays compressed, or is not read yet, until the next poll.
+    Replaces aiokafka's `FetchResult`: the rest of a batch stays compressed or unread until the next poll.
 
     Outside of `polling` each call is a poll of its own.
     """
@@ -63,7 +64,7 @@ class BoundedFetchResult(FetchResult):  # type: ignore[misc]
     _partition_records: Any
 
     def getall(self, max_records: int | None = None) -> list[Any]:
-        """The next records: as many as the bounds allow, and at least one if there is any and the poll is not over."""
+        """The next records within the bounds: at least one record, if there is one and the poll is not over."""
         poll = _POLL.get() or Poll()
         if poll.is_over or not self.check_assignment(self._topic_partition) or not self.has_more():
             return []

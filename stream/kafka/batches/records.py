@@ -1,18 +1,18 @@
 """
-aiokafka's record batches, read so that no batch that a broker takes can stop the stream.
+aiokafka's record batches, read so that no batch that a broker accepts can stop the stream.
 
-aiokafka inflates a batch as a whole and raises on some that Java reads: junk behind the compressed data, another header version of
-Snappy, a header whose name is not UTF-8, a record whose length is not true. The partition would stand still for ever. And 1 MB may
+aiokafka inflates a batch as a whole, and raises on some batches that Java reads: junk behind the compressed data, another header version
+of Snappy, a header whose name is not UTF-8, a record with a wrong length. The partition would then stand still for ever. And 1 MB may
 inflate to 1 GB.
 
-Here a batch is inflated by `inflate.py` and read three ways, each for what the one before it cannot do:
+Here `inflate.py` inflates a batch, and three readers follow each other, each for the batches that the previous reader cannot read:
 
-1. Up to `INFLATED_BYTES`, aiokafka's C reader takes the inflated records apart.
-2. Where that raises, and beyond that size, `parse.py` reads one record at a time.
-3. Records that cannot be read at all leave as dead letters with the batch's bytes (`unreadable_records`).
+1. aiokafka's C reader takes apart up to `INFLATED_BYTES` of inflated records.
+2. If it raises, or beyond that size, `parse.py` reads one record at a time.
+3. Records that cannot be read at all become dead letters with the batch's bytes (`unreadable_records`).
 
-Of a batch without gaps the offsets are counted, because a broker does not check those in an uncompressed batch, and aiokafka drops a
-record whose offset is not above the one before it.
+In a batch without gaps the offsets are counted: a broker does not check the offsets in an uncompressed batch, and aiokafka drops a record
+whose offset is not above the previous record's offset.
 """
 
 import hashlib
@@ -37,8 +37,8 @@ from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
 log = logger("tagstream.records")
-# More than most batches inflate to. A worker holds one for each partition; and one record in it may have half a million headers, which
-# are 32 MiB once aiokafka has read them.
+# More than most batches inflate to. A worker holds one inflated batch for each partition. One record of that size may have half a million
+# headers, which take 32 MiB once aiokafka has read them.
 INFLATED_BYTES = 1024 * 1024
 # A record that is cut keeps at most this much of its key, and of all its headers together.
 KEPT_KEY_BYTES = 64 * 1024
@@ -54,8 +54,8 @@ def install(settings: Settings) -> None:
     Make aiokafka's consumers in this process read with `Records`, a bounded number of bytes at a time.
 
     Args:
-        settings: A record beyond the size of a dead letter is cut to fit; an event beyond its own limit is refused for certain, so its
-            bytes count against its batch's budget at once.
+        settings: A record beyond the size of a dead letter is cut to fit. An event beyond its own limit will be refused, so its bytes
+            count against its batch's budget at once.
     """
 
     class Installed(Records):
@@ -76,7 +76,7 @@ class BudgetedRecord(ConsumerRecord):  # type: ignore[misc]
 
 
 class BudgetedRecords(PartitionRecords):  # type: ignore[misc]
-    """Replaces aiokafka's `PartitionRecords`: hands the budget of a record on."""
+    """Replaces aiokafka's `PartitionRecords`: passes the budget of a record on."""
 
     def _consumer_record(self, tp: Any, record: Any) -> Any:
         made = super()._consumer_record(tp, record)
@@ -91,17 +91,17 @@ class Records:
     event = 900_000
 
     def __init__(self, data: bytes) -> None:
-        """Read the bytes of a fetch response."""
+        """`data` is the bytes of a fetch response."""
         self._data = data
         self._position = 0
         self._records = MemoryRecords(data)
 
     def size_in_bytes(self) -> int:
-        """Size of all batches, compressed."""
+        """The compressed size of all batches."""
         return int(self._records.size_in_bytes())
 
     def has_next(self) -> bool:
-        """Is there another whole batch?"""
+        """True if there is another whole batch."""
         return bool(self._records.has_next())
 
     def next_batch(self) -> Any:
@@ -119,16 +119,16 @@ class Records:
 
 
 class OldBatch:
-    """Replaces aiokafka's `LegacyRecordBatch`: formats 0 and 1, which brokers before Kafka 4 have taken and today's hand out."""
+    """Replaces aiokafka's `LegacyRecordBatch`: formats 0 and 1, which brokers before Kafka 4 accepted and newer brokers still hand out."""
 
     def __init__(self, batch: Any, raw: memoryview, kept: int) -> None:
         """
         Wrap a batch.
 
         Args:
-            batch: aiokafka's reader of it.
-            raw: Its bytes.
-            kept: A dead letter keeps at most so many of them.
+            batch: aiokafka's reader of the batch.
+            raw: The batch's bytes.
+            kept: The most bytes of the batch that a dead letter keeps.
         """
         self._batch = batch
         self._raw = raw
@@ -147,7 +147,7 @@ class OldBatch:
         except Exception as error:
             if is_of_the_machine(error):
                 raise
-            # How many records the wrapper has is not known; its offset is that of the last one.
+            # The number of records in the wrapper is not known. The wrapper's offset is the offset of its last record.
             if latest < last:
                 yield from unreadable_records(self._raw, range(last, last + 1), 0, error, self._kept)
 
@@ -160,15 +160,15 @@ class Batch:
         Wrap a batch.
 
         Args:
-            batch: aiokafka's reader of it.
-            raw: Its bytes.
-            kept: A record beyond so many bytes is cut, if the batch is compressed.
-            event: An event beyond so many bytes is a dead letter.
+            batch: aiokafka's reader of the batch.
+            raw: The batch's bytes.
+            kept: The size in bytes beyond which a record of a compressed batch is cut.
+            event: The size in bytes beyond which an event becomes a dead letter.
         """
         self._batch = batch
         self._raw = raw
         self._header = batch_header(raw)
-        # The broker checks the compressed size alone; an uncompressed record is no larger than the topic allows.
+        # The broker checks only the compressed size of a batch. An uncompressed record is never larger than the topic allows.
         self._kept = kept
         self._event = event
 
@@ -187,7 +187,7 @@ class Batch:
                 offset = following if header.gapless else record.offset
                 if not following <= offset < ends:
                     msg = "the offsets of a batch are out of order"
-                    raise CorruptRecordException(msg)  # noqa: TRY301 - as any other error of the batch
+                    raise CorruptRecordException(msg)  # noqa: TRY301 - handled below like any other error of the batch
                 yield record if record.offset == offset else moved(record, offset)
                 following, left = offset + 1, left - 1
         # An error is a property of the batch, and the next reader would meet it again.
@@ -198,7 +198,7 @@ class Batch:
             yield from unreadable_records(self._raw, offsets, header.latest_ms, error, self._kept)
 
     def _read(self) -> Iterator[Any]:
-        """The records, cut where they are too large, with the offsets that they say."""
+        """The records with their stated offsets; a record that is too large is cut."""
         done = 0
         whole, budget = self._inflated()
         if whole is not None:
@@ -206,7 +206,7 @@ class Batch:
                 for record in itertools.islice(whole, self._header.count):
                     yield self._fitting(record, budget)
                     done += 1
-            # `parse` tells whether any error lies in the batch or in aiokafka.
+            # `parse` shows whether the error lies in the batch or in aiokafka.
             except Exception as error:  # noqa: BLE001
                 log.debug("batch_read_slowly", base_offset=self._header.base_offset, why=type(error).__name__)
             else:
@@ -217,9 +217,9 @@ class Batch:
 
     def _inflated(self) -> tuple[Any, Budget | None]:
         """
-        The batch for aiokafka's reader, inflated, and a budget if it needs one.
+        The inflated batch for aiokafka's reader, and a budget if the batch needs one.
 
-        It is None if it inflates too far, or if the data breaks off: the records before that can be read one at a time.
+        The batch is None if it inflates too far, or if the data breaks off: the records before the break can be read one at a time.
         """
         if self._header.codec == NONE:
             return self._batch, None
@@ -236,13 +236,13 @@ class Batch:
         return DefaultRecordBatch(inflated), Budget(len(self._raw)) if needs_budget else None
 
     def _fitting(self, record: Any, budget: Budget | None) -> Any:
-        """A record of aiokafka's. Its headers do not count: they are part of at most `INFLATED_BYTES`, and no reason to cut a valid event."""
+        """Bound a record of aiokafka's. Its headers do not count: they are within `INFLATED_BYTES`, and must not cut a valid event."""
         if self._header.codec == NONE:
             return record
         return self._bounded(record, len(record.key or b"") + len(record.value or b""), budget)
 
     def _bounded(self, record: Any, size: int, budget: Budget | None, digest: str | None = None) -> Any:
-        """The record as it is if it may be kept whole, else its beginning; with the budget if it may become a dead letter."""
+        """The record if it may be kept whole, else its beginning; with the budget if it may become a dead letter."""
         if size <= FIRST_BYTES or (size <= self._kept and budget is None):
             return record
         if size <= self._kept and budget is not None and len(record.value or b"") <= self._event:
@@ -260,9 +260,9 @@ def moved(record: Any, offset: int, budget: Budget | None = None) -> FetchedReco
     The record at another offset.
 
     Args:
-        record: As `parse` or aiokafka has it.
-        offset: The new one.
-        budget: Bounds the dead letters of its batch; None: that of the record, if it has one.
+        record: A record of `parse` or of aiokafka.
+        offset: The new offset.
+        budget: Bounds the dead letters of the record's batch; None to keep the record's own budget.
     """
     return FetchedRecord(
         offset=offset,
@@ -280,11 +280,11 @@ def cut(record: Any, value_bytes: int, key_bytes: int, *, size: int, digest: str
     The beginning of a record.
 
     Args:
-        record: One that is too large.
-        value_bytes: Of the value so many bytes are kept.
-        key_bytes: Of the key so many bytes are kept, and as many of all headers together.
-        size: Of the whole record.
-        digest: The SHA-256 of its whole value.
+        record: A record that is too large.
+        value_bytes: The number of bytes to keep of the value.
+        key_bytes: The number of bytes to keep of the key, and of all headers together.
+        size: The size of the whole record in bytes.
+        digest: The SHA-256 of the whole value.
     """
     headers: list[tuple[str, bytes | None]] = [(CUT_HEADERS[0], str(size).encode()), (CUT_HEADERS[1], digest.encode())]
     left = key_bytes
@@ -307,15 +307,15 @@ def unreadable_records(
     raw: memoryview, offsets: range, timestamp_ms: int, error: Exception, kept: int
 ) -> Iterator[FetchedRecord]:
     """
-    One record for each offset that cannot be read; the first has the bytes of the batch for its value.
+    One record for each offset that cannot be read. The value of the first record is the bytes of the batch.
 
-    Of a batch that compaction has thinned out, the offsets are those that follow the last record that was read.
+    If compaction has removed records from the batch, the offsets are the ones after the last record that was read.
 
     Args:
         raw: The batch.
-        offsets: Those of its records that cannot be read.
-        timestamp_ms: The time of the batch.
-        error: Why; its text comes from our own code if it is a CorruptRecordException, and may quote the batch if not.
+        offsets: The offsets of the records that cannot be read.
+        timestamp_ms: The time of the batch in Unix milliseconds.
+        error: The cause. The text of a CorruptRecordException is our own; the text of any other error may quote the batch.
         kept: The most bytes of the batch that fit into a dead letter.
     """
     why = str(error.args[0]) if isinstance(error, CorruptRecordException) and error.args else type(error).__name__

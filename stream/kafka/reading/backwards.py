@@ -1,4 +1,4 @@
-"""Reads partitions of a topic from their ends back, so that a search with a bound of time sees the newest records first. kafka-python."""
+"""Reads partitions of a topic backwards from their ends, so that a search within a time limit sees the newest records first. kafka-python."""
 
 from collections.abc import Collection, Iterator
 
@@ -21,27 +21,27 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 class Backwards:
-    """Some partitions of one topic, between the offsets that they have now; every `chunk` is older than those before it."""
+    """Some partitions of one topic, up to their present ends. Every `chunk` is older than the previous chunk."""
 
     def __init__(self, log: Log) -> None:
-        """Ask where the partitions begin and end."""
+        """Ask for the first and last offsets of all partitions."""
         self._log = log
         self._starts, self._ends = log.starts(), log.ends()
         self._read_from: dict[int, int] = {}
 
     @property
     def partitions(self) -> int:
-        """How many the topic has."""
+        """The number of partitions of the topic."""
         return len(self._ends)
 
     def take(self, partitions: Collection[int]) -> None:
-        """Also read these; those that were read already are not read again."""
+        """Read these partitions too. Partitions that were taken before go on where they are."""
         for number in partitions:
             self._read_from.setdefault(number, self._ends[number])
 
     @property
     def is_done(self) -> bool:
-        """Are the partitions that were taken read to their beginnings?"""
+        """True if the partitions that were taken are read to their beginnings."""
         return all(offset <= self._starts[number] for number, offset in self._read_from.items())
 
     def chunk(self) -> Iterator[Record]:

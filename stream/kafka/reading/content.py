@@ -1,7 +1,7 @@
 """
-`content` read as a worker reads it, without a worker: a range of a partition in no group, or on and on as a member of a group. aiokafka.
+Reads `content` as a worker does: a range of a partition without a group, or without end as a member of a group. aiokafka.
 
-No batch that a producer wrote can stop it, and no more than a bounded part of one is in memory (`tagstream.stream.kafka.batches`).
+No batch of a producer can stop the reader, and only a bounded part of a batch is in memory (`tagstream.stream.kafka.batches`).
 """
 
 import asyncio
@@ -22,23 +22,23 @@ from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
 POLL_MS, POLL_RECORDS = 500, 256
-# A member that decides a batch for longer than this leaves its group, and reads its events again.
+# A member whose batch takes longer than this leaves its group, and the batch's events are read again.
 MOST_POLL_SECONDS = 600
 
 log = logger("tagstream.content")
 
 
 class ContentRange:
-    """Ranges of the topic `content`, in no group."""
+    """Reads ranges of the topic `content`, in no group."""
 
     def __init__(self, consumer: AIOKafkaConsumer, settings: Settings) -> None:
-        """See `content_range`."""
+        """`content_range` makes the consumer."""
         self._consumer = consumer
         self._settings = settings
 
     async def read(self, partition: int, first: int, last: int) -> AsyncIterator[tuple[list[Record], int]]:
         """
-        Records of a partition from offset `first` on and before offset `last`, and the offset behind each batch.
+        Batches of a partition's records from offset `first` up to but not including `last`, each with the offset after the batch.
 
         Raises:
             BrokerUnreachableError: Records are outstanding, and the broker sends none for `startup_timeout_seconds`.
@@ -50,7 +50,7 @@ class ContentRange:
             self._consumer.assign([place])
             self._consumer.seek(place, first)
         position, moved = first, time.monotonic()
-        # The last offset of a partition may be a transaction marker: no record has it.
+        # The last offset of a partition may belong to a transaction marker and not to a record.
         while position < last:
             with translated(self._settings):
                 polled = await self._consumer.getmany(place, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
@@ -65,21 +65,21 @@ class ContentRange:
 
 
 class ContentMember:
-    """The topics of events, read by a member of a group that commits when it is told to."""
+    """A member of a group, which reads the topics of events and commits only by `commit`."""
 
     def __init__(self, consumer: AIOKafkaConsumer, settings: Settings) -> None:
-        """See `content_member`."""
+        """`content_member` makes the consumer."""
         self._consumer = consumer
         self._settings = settings
 
     @property
     def is_assigned(self) -> bool:
-        """Does it hold partitions?"""
+        """True if this member holds partitions."""
         return bool(self._consumer.assignment())
 
     async def next(self) -> list[Record]:
         """
-        The next records, at most `POLL_RECORDS`; none if none comes within `POLL_MS`.
+        The next records, at most `POLL_RECORDS`; an empty list if no record comes within `POLL_MS`.
 
         Raises:
             BrokerUnreachableError: The client has given up.
@@ -93,7 +93,7 @@ class ContentMember:
         Commit that these records, and all before them, are done.
 
         Returns:
-            False where their partitions are another member's by now; it reads them again.
+            False if another member holds some of their partitions by now; that member reads the records again.
         """
         offsets: dict[TopicPartition, int] = {}
         for record in done:
@@ -118,7 +118,7 @@ async def content_range(settings: Settings) -> AsyncIterator[ContentRange]:
     Read ranges of `content`, which must exist.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     async with _consumer(settings) as consumer:
         yield ContentRange(consumer, settings)
@@ -131,11 +131,11 @@ async def content_member(settings: Settings, group: str, *, from_beginning: bool
 
     Args:
         settings: Brokers, topic and bounds.
-        group: Its name.
-        from_beginning: Where the group has no commit, begin with the oldest event; else behind the newest.
+        group: The group's name.
+        from_beginning: True to begin with the oldest event of a partition without a commit; False to begin after its newest event.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     reset = "earliest" if from_beginning else "latest"
     async with _consumer(settings, *settings.content_topics, group=group, reset=reset) as consumer:
@@ -163,7 +163,7 @@ async def _consumer(
         with translated(settings, (KafkaError, OSError, TimeoutError)):
             async with asyncio.timeout(seconds):
                 await made.start()
-                # A task of the client that has not begun when it is stopped raises its own end to us.
+                # Let the client's tasks begin: a task that is stopped before it has begun raises its cancellation to us.
                 await asyncio.sleep(0)
         yield made
     finally:

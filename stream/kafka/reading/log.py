@@ -24,14 +24,14 @@ class Log:
         Ask for the partitions of the topic.
 
         Args:
-            client: In no group; the log seeks with it.
+            client: A consumer in no group; the log seeks with it.
             settings: Has the bound of every wait.
             topic: The name of a topic that exists.
         """
         self._reader = Reader(client, settings, [topic])
         self._places = self._reader.partitions()
         if not self._places:
-            # No answer must not be taken for an empty topic.
+            # A missing answer must not be taken for an empty topic.
             raise unreachable(settings, KafkaTimeoutError(f"it did not say which partitions {topic} has"))
 
     def starts(self) -> dict[int, int]:
@@ -43,22 +43,22 @@ class Log:
         return {number: offset for (_, number), offset in self._reader.ends(self._places).items()}
 
     def offsets_since(self, moment_ms: int) -> dict[int, int]:
-        """The offset of the first record at or after a moment (Unix milliseconds), by partition; the end where there is none."""
+        """By partition, the offset of the first record at or after a moment (Unix milliseconds); the end if there is no such record."""
         ends = self.ends()
         return {number: ends[number] if at is None else at[0] for number, at in self.first_since(moment_ms).items()}
 
     def first_since(self, moment_ms: int) -> dict[int, tuple[int, int] | None]:
-        """Offset and time (Unix milliseconds) of the first record at or after a moment, by partition; None where there is none."""
+        """By partition, offset and time (Unix milliseconds) of the first record at or after a moment; None if there is no such record."""
         found = self._reader.first_since(self._places, moment_ms)
         return {place[1]: found.get(place) for place in self._places}
 
     def read(self, first: Mapping[int, int] | None = None, last: Mapping[int, int] | None = None) -> Iterator[Record]:
         """
-        Records from offset `first` on and before offset `last`, one partition after the other, in the order of offsets.
+        Records from offset `first` up to but not including `last`, one partition after the other, in the order of offsets.
 
         Args:
-            first: Offset by partition; a partition without one is not read. None: all from their beginnings.
-            last: Offset by partition, likewise. None: to their ends as they are now.
+            first: Offset by partition; a partition that is not in it is not read. None to read all partitions from their beginnings.
+            last: Offset by partition; a partition that is not in it is not read. None to read up to the present ends.
 
         Raises:
             BrokerUnreachableError: Records are outstanding, and the broker does not send them.
@@ -80,7 +80,7 @@ def log_of(settings: Settings, topic: str) -> Iterator[Log]:
     The log of a topic, read by a consumer of its own that is in no group.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     with consumer(settings) as client:
         yield Log(client, settings, topic)

@@ -1,4 +1,4 @@
-"""Reads topics on from offsets that the caller keeps, in no consumer group. kafka-python."""
+"""Reads topics from offsets that the caller keeps, in no consumer group. kafka-python."""
 
 import contextlib
 import time
@@ -25,15 +25,15 @@ def consumer(
     settings: Settings, *, partition_bytes: int = PARTITION_BYTES, isolation_level: str = "read_committed"
 ) -> Iterator[KafkaConsumer]:
     """
-    A consumer in no group, which sees committed records alone unless `isolation_level` says otherwise.
+    A consumer in no group, which sees only committed records by default.
 
     Args:
         settings: Brokers and bounds.
-        partition_bytes: About how much of a partition one answer brings.
-        isolation_level: `read_uncommitted` shows the records of transactions that are open or were aborted too.
+        partition_bytes: The approximate bytes of a partition in one answer.
+        isolation_level: `read_uncommitted` also shows the records of open and of aborted transactions.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     options, seconds = admitted(settings)
     timeout_ms = int(seconds * 1000)
@@ -44,7 +44,7 @@ def consumer(
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            # A record of an aborted transaction is no outcome; see docs/exactly-once.md.
+            # A record of an aborted transaction does not count as an outcome (docs/exactly-once.md).
             isolation_level=isolation_level,
             bootstrap_timeout_ms=timeout_ms,
             fetch_max_wait_ms=100,
@@ -58,7 +58,7 @@ def consumer(
 
 class Reader:
     """
-    Some topics, read on. All methods raise `BrokerUnreachableError` if the brokers do not answer within `startup_timeout_seconds`.
+    Reads some topics. All methods raise `BrokerUnreachableError` if the brokers do not answer within `startup_timeout_seconds`.
 
     Attributes:
         positions: The next offset of every partition.
@@ -67,10 +67,10 @@ class Reader:
 
     def __init__(self, client: KafkaConsumer, settings: Settings, topics: Collection[str]) -> None:
         """
-        Read nothing before `begin`.
+        Nothing is read before `begin`.
 
         Args:
-            client: In no group.
+            client: A consumer in no group.
             settings: Has the bound of every wait.
             topics: Names of topics that exist.
         """
@@ -83,52 +83,52 @@ class Reader:
         self.moved: dict[Place, int] = {}
 
     def partitions(self) -> list[Place]:
-        """The partitions of the topics now: some may have been added."""
+        """The present partitions of the topics: partitions may have been added."""
         with translated(self._settings):
             return [
                 (topic, number) for topic in self._topics for number in sorted(self._client.partitions_for_topic(topic) or ())
             ]
 
     def starts(self, places: Collection[Place] | None = None, *, seconds: float | None = None) -> dict[Place, int]:
-        """The oldest offset that is still there, by partition, of these or all; `seconds` is another bound of the wait."""
+        """By partition, the oldest offset that is still there. Asks for `places` or all partitions, and waits `seconds` or the default."""
         return self._offsets(self._client.beginning_offsets, places, seconds)
 
     def ends(self, places: Collection[Place] | None = None, *, seconds: float | None = None) -> dict[Place, int]:
-        """The offset that the next record will get, likewise."""
+        """By partition, the offset that the next record will get. Arguments as for `starts`."""
         return self._offsets(self._client.end_offsets, places, seconds)
 
     def first_since(self, places: Collection[Place], moment_ms: int) -> dict[Place, tuple[int, int]]:
-        """Offset and time of the first record at or after a moment (Unix milliseconds), by partition; one without such a record is left out."""
+        """By partition, offset and time of the first record at or after a moment (Unix milliseconds), if there is such a record."""
         moments = dict.fromkeys((TopicPartition(*place) for place in places), moment_ms)
         with translated(self._settings):
             found = self._client.offsets_for_times(moments, timeout_ms=int(self._seconds * 1000))
         return {(at.topic, at.partition): (first.offset, first.timestamp) for at, first in found.items() if first is not None}
 
     def begin(self, positions: Mapping[Place, int]) -> None:
-        """Read on from these offsets."""
+        """Let the next `poll` read from these offsets."""
         self.positions = dict(positions)
         self._assigned = set()
 
     def outstanding(self, ends: Mapping[Place, int]) -> dict[Place, int]:
-        """How many offsets before these ends are to be read, by partition; a partition that is not read is left out."""
+        """By partition, the number of offsets to read before these ends; partitions without such offsets are left out."""
         return {place: end - at for place, end in ends.items() if (at := self.positions.get(place, end)) < end}
 
     def poll(self, places: Collection[Place] | None = None) -> list[Record]:
-        """The records that have come in these partitions, after twice `POLL_MS` at most, and the others stand still; None: all."""
+        """The next records of these partitions (None: of all), after twice `POLL_MS` at most. The other partitions stand still."""
         reading = self.positions.keys() & set(self.positions if places is None else places)
         moved: dict[Place, int] = {}
         with translated(self._settings):
             if reading != self._assigned:
-                # Not paused: kafka-python 3.0.12 may lose what it had fetched of a partition that is resumed.
+                # Assigned and not paused: after a pause, kafka-python 3.0.12 may lose records that it had fetched.
                 self._client.assign([TopicPartition(*place) for place in sorted(reading)])
                 for place in sorted(reading):
                     self._client.seek(TopicPartition(*place), self.positions[place])
                 self._assigned = reading
             polled = self._client.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-            # One bound for all partitions: one without a leader may hold up the positions of the others.
+            # One bound for all partitions: a partition without a leader may delay the positions of the others.
             until = time.monotonic() + POLL_MS / 1000
             for place in reading:
-                # Not the records' own offsets: the last of a partition may be a transaction marker, which no record has.
+                # The client's position and not the records' offsets: the last offset of a partition may belong to a transaction marker.
                 left_ms = max(1, int(1000 * (until - time.monotonic())))
                 at = self._client.position(TopicPartition(*place), timeout_ms=left_ms)
                 if at is not None and at != self.positions[place]:
@@ -139,7 +139,7 @@ class Reader:
 
     def read_to(self, ends: Mapping[Place, int]) -> Iterator[list[Record]]:
         """
-        What each poll brings of these partitions, perhaps nothing, until they are read to these offsets; the last may bring more.
+        Yield each poll's records of these partitions, perhaps none, until the partitions are read to `ends`. The last poll may read beyond.
 
         Raises:
             BrokerUnreachableError: Records are outstanding, and the brokers do not send them.
@@ -167,22 +167,22 @@ class Reader:
 @contextlib.contextmanager
 def reader_of(settings: Settings, topics: Collection[str]) -> Iterator[Reader]:
     """
-    Topics that exist, read by a consumer of its own that is in no group and sees committed records alone.
+    A reader of topics that exist, with a consumer of its own that is in no group and sees only committed records.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     with consumer(settings) as client:
         yield Reader(client, settings, topics)
 
 
 def record_of(found: Any) -> Record:
-    """A record of kafka-python or of aiokafka, as ours; with `budget` where the fetch bounds the dead letters of its batch."""
+    """Our record of a record of kafka-python or aiokafka; with `budget` if the fetch bounds the dead letters of its batch."""
     return Record(
         topic=found.topic,
         partition=found.partition,
         offset=found.offset,
-        # A record of an old format has none: None, or -1.
+        # A record of an old format has no timestamp: None, or -1.
         timestamp_ms=max(0, found.timestamp or 0),
         key=found.key,
         value=found.value,

@@ -13,45 +13,45 @@ from tagstream.stream.kafka.errors import BrokerUnreachableError, unreachable
 from tagstream.stream.kafka.reading.reader import Place, Reader, reader_of
 from tagstream.stream.settings.settings import Settings
 
-# After so long without progress a partition is no longer waited for, though records of it are outstanding.
+# The others no longer wait for a partition without progress for this long, though its records are outstanding.
 NO_PROGRESS_SECONDS = 5.0
-# After so long without a record the brokers are asked whether they are up.
+# The time without a record after which the brokers are asked whether they are up.
 QUIET_SECONDS = 2.0
 
 
 class Backlog:
     """
-    Merges partitions by time. A record is held back as long as a partition without held records may still bring an older one.
+    Merges partitions by time. A record is held back while an open partition without held records may still bring an older record.
 
-    A caller that reads only the partitions in `awaited` bounds the memory: of each partition, what one read brought is held.
+    A caller that reads only the partitions in `awaited` bounds the memory: for each partition, the records of one read are held.
     """
 
     def __init__(self, partitions: Iterable[Place]) -> None:
-        """Expect records of these partitions."""
+        """All these partitions are open."""
         self._held: dict[Place, deque[Record]] = {partition: deque() for partition in partitions}
         self._open = set(self._held)
 
     @property
     def awaited(self) -> list[Place]:
-        """The open partitions without held records: the others wait for these."""
+        """The open partitions without held records: the other partitions wait for them."""
         return [partition for partition, held in self._held.items() if not held and partition in self._open]
 
     @property
     def finished(self) -> bool:
-        """Are all partitions ended, and all records taken?"""
+        """True if all partitions have ended and all records are taken."""
         return not self._open and not any(self._held.values())
 
     def add(self, records: Iterable[Record]) -> None:
-        """Hold records, those of each partition in its order."""
+        """Hold records. The records of a partition must come in their order."""
         for record in records:
             self._held[record.topic, record.partition].append(record)
 
     def end(self, partition: Place) -> None:
-        """Wait for this partition no longer; records of it that come later are still taken in their turn."""
+        """Wait for this partition no longer. Its later records are still taken in their turn."""
         self._open.discard(partition)
 
     def take(self) -> list[Record]:
-        """The held records before which no older one can come, the oldest first."""
+        """Take the held records that are surely the oldest, in the order of time."""
         if self.awaited:
             return []
         heads = [(held[0].timestamp_ms, partition) for partition, held in self._held.items() if held]
@@ -79,16 +79,16 @@ def read(
     Args:
         settings: Brokers and bounds.
         topics: Names of topics that exist.
-        from_beginning: Start at the oldest record, in the order of time over all partitions; else after the newest, for which every
-            partition needs a leader.
-        quiet_seconds: After so long without a record the brokers are asked whether they are up.
+        from_beginning: True to start at the oldest record, in the order of time over all partitions. False to start after the newest
+            record, for which every partition needs a leader.
+        quiet_seconds: The time without a record after which the brokers are asked whether they are up.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us; also later, when all have gone.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us; also later, when all brokers have gone.
     """
     with reader_of(settings, topics) as reader:
         if not reader.partitions():
-            # No answer must not be taken for an empty topic: nothing would ever come.
+            # A missing answer must not be taken for an empty topic: no record would ever come.
             raise unreachable(settings, KafkaTimeoutError(f"it did not say which partitions {', '.join(topics)} have"))
         if from_beginning:
             yield from backlog_by_time(reader)
@@ -106,7 +106,7 @@ def read(
 
 
 def _require_brokers(reader: Reader, settings: Settings) -> None:
-    """An empty poll can mean an idle topic or an unreachable broker, so ask. One partition without a leader is no reason to stop."""
+    """Ask whether the topic is idle or the brokers are unreachable. A partition without a leader does not end the reading."""
     try:
         reader.ends(seconds=NO_PROGRESS_SECONDS)
     except BrokerUnreachableError:
@@ -115,15 +115,15 @@ def _require_brokers(reader: Reader, settings: Settings) -> None:
 
 def backlog_by_time(reader: Reader) -> Iterator[list[Record]]:
     """
-    The records that the topics hold now, oldest first; the reader then stands behind them.
+    The records that the topics hold now, oldest first. Afterwards the reader stands after these records.
 
-    Only partitions that the others wait for are polled, so that at most one poll of each partition is in memory. A partition
-    without progress for `NO_PROGRESS_SECONDS` is not waited for. Without an answer on where partitions end there is no backlog.
+    Only partitions that the others wait for are polled, so at most one poll of each partition is in memory. The others do not wait for a
+    partition without progress for `NO_PROGRESS_SECONDS`. If the brokers do not tell the partitions' ends, there is no backlog.
     """
     try:
         starts, ends = reader.starts(seconds=NO_PROGRESS_SECONDS), reader.ends(seconds=NO_PROGRESS_SECONDS)
     except BrokerUnreachableError:
-        # Partitions that can be read are worth more than their order: the caller reads them as they come.
+        # Reading is worth more than order: the caller reads the records as they come.
         reader.begin(dict.fromkeys(reader.partitions(), 0))
         return
     reader.begin(starts)
@@ -132,7 +132,7 @@ def backlog_by_time(reader: Reader) -> Iterator[list[Record]]:
     while not backlog.finished:
         if awaited := backlog.awaited:
             backlog.add(reader.poll(awaited))
-            # Positions, not records: a partition may begin with records of an aborted transaction.
+            # Progress is measured by positions and not by records: a partition may begin with records of an aborted transaction.
             if reader.moved:
                 moved = time.monotonic()
         late = time.monotonic() - moved > NO_PROGRESS_SECONDS
