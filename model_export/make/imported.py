@@ -20,8 +20,8 @@ from tagstream.model_export.bundle.model import open_session, padded_length
 from tagstream.model_export.calibrate.temperature import Floats
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
+from tagstream.model_export.make.label_order import better_order
 from tagstream.model_export.make.network import IMPORTED, INVARIANCE_SEED, PARITY_ROWS, Compared, Network, own_rows
-from tagstream.model_export.make.permuted import better_order
 from tagstream.model_export.onnx import classifier_file, export, operators, parity, quantize
 from tagstream.model_export.onnx.classifier_file import ClassifierFile
 from tagstream.model_export.onnx.export import ExportError

@@ -16,7 +16,7 @@ from tagstream.model_export.bundle.text import known_words as known_words_of
 from tagstream.model_export.calibrate import prior as priors
 from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.calibrate.joint import DecidedRows
-from tagstream.model_export.calibrate.promised import promised
+from tagstream.model_export.calibrate.promised_thresholds import promised
 from tagstream.model_export.calibrate.temperature import Floats, Ints, fit_temperature, level_sources
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.make import multilabel, progress, reference, strangers

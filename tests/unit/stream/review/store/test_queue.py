@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tagstream.model_export.data import lot
+from tagstream.model_export.data import random_half
 from tagstream.stream.review.store import queue
 from tagstream.stream.review.store.queue import LEASE_MS, SAVING_MS, SKIP_MS
 from tagstream.stream.review.store.records import Claim, Door, Lapsed
@@ -60,7 +60,7 @@ def test_what_nothing_certifies_is_asked_by_lot_and_by_doubt_in_turn(
     """A turn by lot takes the least place of the lot, one by doubt the closest labels; audits come first, and nothing is left over."""
     monkeypatch.setattr(queue.secrets, "randbelow", lambda _: by_doubt)
     ids = [f"e{number}" for number in range(12)]
-    drawn = sorted(filter(lot.is_drawn, ids), key=lot.place)
+    drawn = sorted(filter(random_half.is_drawn, ids), key=random_half.place)
     others = [one for one in ids if one not in drawn]
     sure = {one: {"mlops": 0.5 + place / 100, "other": 0.5 - place / 100} for place, one in enumerate(reversed(ids))}
     asked = [review(one, probabilities=sure[one], threshold=1.0001) for one in ids]

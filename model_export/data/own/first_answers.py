@@ -1,7 +1,7 @@
 """
 The first answers of people about a stream whose labels are known in words alone: which of them prove, and which only teach.
 
-    by lot       an event that its id drew (`data.lot`): learned from, and certificates, figures and the drift reference rest on it
+    by lot       an event that its id drew (`data.random_half`): learned from, and certificates, figures and the drift reference rest on it
     by doubt     any other: learned from, and nothing rests on it, since a model chose it
     left out     answers of none of the labels, repeats, texts on which answers differ, and texts that the words of a label nearly say
 """
@@ -9,7 +9,7 @@ The first answers of people about a stream whose labels are known in words alone
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tagstream.model_export.data import lot
+from tagstream.model_export.data import random_half
 from tagstream.model_export.data.duplicates import split_near_duplicates
 from tagstream.model_export.data.own.answers import stand
 from tagstream.model_export.data.own.labels import LabelsInWords
@@ -76,7 +76,7 @@ def _by_source(answers: Sequence[OwnRow]) -> tuple[Row, ...]:
     rows: list[Row] = []
     drawn: set[str] = set()
     for answer in answers:
-        by_lot = lot.is_drawn(answer.id) and answer.row.topic not in drawn
+        by_lot = random_half.is_drawn(answer.id) and answer.row.topic not in drawn
         if by_lot:
             drawn.add(answer.row.topic)
         rows.append(replace(answer.row, answered=False, source=BY_LOT if by_lot else BY_DOUBT))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tagstream.model_export.data import lot
-from tagstream.model_export.data.own import answers, asked, labels
-from tagstream.model_export.data.own.asked import BY_DOUBT, BY_LOT, FirstAnswers
+from tagstream.model_export.data import random_half
+from tagstream.model_export.data.own import answers, first_answers, labels
+from tagstream.model_export.data.own.first_answers import BY_DOUBT, BY_LOT, FirstAnswers
 from tagstream.model_export.data.reader import RowsError
 
 LABELS = """
@@ -18,8 +18,8 @@ examples = ["I was charged two times for the very same month"]
 [labels.access]
 about = "Who may get in."
 """
-DRAWN = [f"e{number}" for number in range(99) if lot.is_drawn(f"e{number}")]
-OTHERS = [f"e{number}" for number in range(99) if not lot.is_drawn(f"e{number}")]
+DRAWN = [f"e{number}" for number in range(99) if random_half.is_drawn(f"e{number}")]
+OTHERS = [f"e{number}" for number in range(99) if not random_half.is_drawn(f"e{number}")]
 
 
 def sorted_out(folder: Path, said: Sequence[tuple[str, str, str]]) -> FirstAnswers:
@@ -27,12 +27,12 @@ def sorted_out(folder: Path, said: Sequence[tuple[str, str, str]]) -> FirstAnswe
     (folder / "labels.toml").write_text(LABELS, encoding="utf-8")
     lines = [json.dumps({"id": one, "title": title, "tag": tag}) for one, title, tag in said]
     (folder / "answers.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    return asked.sort_out(labels.read(folder / "labels.toml"), answers.read(folder / "answers.jsonl"))
+    return first_answers.sort_out(labels.read(folder / "labels.toml"), answers.read(folder / "answers.jsonl"))
 
 
 def test_the_lot_is_half_of_all_events() -> None:
     """The id alone says who is in it, whatever ids look like."""
-    drawn = sum(lot.is_drawn(f"order-{number:08}") for number in range(4000))
+    drawn = sum(random_half.is_drawn(f"order-{number:08}") for number in range(4000))
     assert 1900 < drawn < 2100
 
 

@@ -10,7 +10,7 @@ import torch
 from tagstream.model_export.bundle.bundle import Bundle, BundleError
 from tagstream.model_export.bundle.manifest import LabelThreshold
 from tagstream.model_export.bundle.model import OodLimits, Prediction
-from tagstream.model_export.compare import contestants, evaluation, measured, measuring
+from tagstream.model_export.compare import contestants, evaluation, evaluation_record, measurement
 from tagstream.model_export.compare.contestants import Contestant
 from tagstream.model_export.data.madewithml import LABELS, DataError
 from tagstream.model_export.data.row import Row
@@ -58,16 +58,16 @@ def model(name: str, *, wrong: int = 0, kind: str = contestants.RIVAL, threshold
     )
 
 
-def record(*models: Contestant) -> measured.Measured:
+def record(*models: Contestant) -> evaluation_record.Measured:
     """Everything of these models on `ROWS`."""
     said: list[str] = []
-    return measuring.measure(
+    return measurement.measure(
         models, {"corpus_test": ROWS, "holdout": []}, digest="d" * 64, target_precision=0.95, rounds=1, say=said.append
     )
 
 
 @pytest.fixture(scope="module")
-def found() -> measured.Measured:
+def found() -> evaluation_record.Measured:
     """A bundle with four errors, beside a worse model, a better one and one as good."""
     return record(
         model("ours", wrong=4, kind=contestants.BUNDLE), model("worse", wrong=30), model("perfect"), model("alike", wrong=5)
@@ -77,7 +77,7 @@ def found() -> measured.Measured:
 def test_every_step_is_said_before_it_begins() -> None:
     """An evaluation takes minutes: each part of the rows, each model and each round of the clock is a sentence."""
     said: list[str] = []
-    measuring.measure(
+    measurement.measure(
         [replace(model("ours"), limits=OodLimits(energy=0.0)), model("other")],
         {"corpus_test": ROWS, "holdout": ROWS[:8]},
         calibration=ROWS[:4],
@@ -102,13 +102,13 @@ def test_every_step_is_said_before_it_begins() -> None:
     ]
 
 
-def test_others_are_judged_on_the_rows_that_part_them(found: measured.Measured) -> None:
+def test_others_are_judged_on_the_rows_that_part_them(found: evaluation_record.Measured) -> None:
     """Twenty-six rows that one model alone has right are a difference, one is not; correction lowers no p-value."""
     versus = {other.name: other.parts["corpus_test"].versus for other in found.others}
     assert {name: each.verdict for name, each in versus.items() if each is not None} == {
-        "worse": measured.BETTER,
-        "perfect": measured.UNDECIDED,
-        "alike": measured.UNDECIDED,
+        "worse": evaluation_record.BETTER,
+        "perfect": evaluation_record.UNDECIDED,
+        "alike": evaluation_record.UNDECIDED,
     }
     assert versus["worse"] is not None
     assert (versus["worse"].test.only_ours, versus["worse"].test.only_theirs) == (26, 0)
@@ -148,17 +148,17 @@ def test_a_better_model_is_said_to_be_better() -> None:
     beaten = record(model("ours", wrong=30, kind=contestants.BUNDLE), model("perfect"))
     versus = beaten.others[0].parts["corpus_test"].versus
     assert versus is not None
-    assert versus.verdict == measured.WORSE
+    assert versus.verdict == evaluation_record.WORSE
 
 
-def test_parts_without_rows_are_left_out_and_none_at_all_is_an_error(found: measured.Measured) -> None:
+def test_parts_without_rows_are_left_out_and_none_at_all_is_an_error(found: evaluation_record.Measured) -> None:
     """A part without rows has no figures, and an evaluation without any rows is refused."""
     assert list(found.bundle.parts) == ["corpus_test"]
     with pytest.raises(ValueError, match="no part of the data has rows"):
-        measuring.measure([model("ours")], {"holdout": []}, digest="d", target_precision=0.9, say=print)
+        measurement.measure([model("ours")], {"holdout": []}, digest="d", target_precision=0.9, say=print)
 
 
-def test_records_say_everything_in_lines_of_json(found: measured.Measured) -> None:
+def test_records_say_everything_in_lines_of_json(found: evaluation_record.Measured) -> None:
     """Every kind of record is there for every model, with the figures of the evaluation."""
     lines = [msgspec.json.decode(msgspec.json.encode(each)) for each in found.records()]
     kinds = {line["record"] for line in lines}
@@ -185,7 +185,7 @@ def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> 
     """The gate is measured on parts, calibration rows and foreign rows; a model without a gate has no such record."""
     ours = replace(model("ours", wrong=4, kind=contestants.BUNDLE), limits=OodLimits(energy=-2.0))
     strangers = [replace(row, tag="not-ml") for row in ROWS[:8:2]]
-    said = measuring.measure(
+    said = measurement.measure(
         [ours, model("rival")],
         {"corpus_test": ROWS},
         calibration=ROWS[:10],
@@ -204,7 +204,7 @@ def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> 
     assert (calm.false_rejection, calm.not_ml_rows) == ({"corpus_test": 0.0}, 0)
 
 
-def test_text_has_every_model_and_says_how_many_threads(found: measured.Measured) -> None:
+def test_text_has_every_model_and_says_how_many_threads(found: evaluation_record.Measured) -> None:
     """The text for the terminal names every model and the number of threads."""
     text = terminal.as_text(found)
     assert all(text.count(other.name) >= 2 for other in found.models)
@@ -232,8 +232,8 @@ def test_published_goes_by_the_threshold_of_the_label_that_was_given() -> None:
 
 def test_speed_is_of_texts_from_all_over_the_rows() -> None:
     """Speed is measured on texts spread over all rows, no more of them than there are rows."""
-    assert {text.split(" text")[0] for text in measuring.speed_texts(ROWS, 8)} == set(LABELS)
-    assert len(measuring.speed_texts(ROWS, 1000)) == len(ROWS)
+    assert {text.split(" text")[0] for text in measurement.speed_texts(ROWS, 8)} == set(LABELS)
+    assert len(measurement.speed_texts(ROWS, 1000)) == len(ROWS)
 
 
 def test_two_models_of_one_name_are_an_error() -> None:
@@ -329,7 +329,7 @@ def test_the_command_measures_a_bundle_beside_a_bundle_and_a_checkpoint(
     assert again is not None
     assert net is not None
     assert (again.test.only_ours, again.test.only_theirs, again.test.difference) == (0, 0, 0.0)
-    assert net.verdict == measured.BETTER
+    assert net.verdict == evaluation_record.BETTER
     # Each long step is said before it begins.
     steps = [f"measuring {name}: 1896 rows of corpus_test" for name in ("tiny 1", "the same again", "net")]
     assert [line for line in said if line in steps] == steps

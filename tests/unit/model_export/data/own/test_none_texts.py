@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tagstream.model_export.data.own.none import gather, read_none
+from tagstream.model_export.data.own.none_texts import gather, read_none
 from tagstream.model_export.data.own.read import OwnColumns
 from tagstream.model_export.data.own.rows import OwnRow, OwnRows
 from tagstream.model_export.data.reader import RowsError

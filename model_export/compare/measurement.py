@@ -9,7 +9,7 @@ from tagstream.model_export.bundle.promise.promise import Trade
 from tagstream.model_export.calibrate import intervals
 from tagstream.model_export.compare.comparison import Comparison, Decided, figures_of
 from tagstream.model_export.compare.contestants import BUNDLE, Contestant
-from tagstream.model_export.compare.measured import Measured, ModelReport, PartReport, PublishedRows, Versus
+from tagstream.model_export.compare.evaluation_record import Measured, ModelReport, PartReport, PublishedRows, Versus
 from tagstream.model_export.data.madewithml import LABELS
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.measure import curves, gate, paired, slices, speed, suites

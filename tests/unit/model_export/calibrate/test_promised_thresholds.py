@@ -9,7 +9,7 @@ from scipy.special import bdtr
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK
 from tagstream.model_export.bundle.promise.promise import Promise, PromiseKind
 from tagstream.model_export.calibrate.joint import DecidedRows
-from tagstream.model_export.calibrate.promised import RISK, promised
+from tagstream.model_export.calibrate.promised_thresholds import RISK, promised
 
 LABELS = ("a", "b", "c")
 ROWS = st.lists(st.tuples(st.integers(0, 2), st.floats(0.3, 1.0), st.integers(0, 9)), max_size=120)
