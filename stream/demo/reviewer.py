@@ -9,7 +9,7 @@ from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.demo.account import SavedAnswer
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.producer import verbatim_sender
-from tagstream.stream.review.saving import Saved, Saving
+from tagstream.stream.review.answer_saver import Saved, Saving
 from tagstream.stream.review.store.records import Claim
 from tagstream.stream.review.store.store import Store, open_store
 from tagstream.stream.settings.secret_files import answer_keys

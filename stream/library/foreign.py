@@ -19,7 +19,7 @@ from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.from_settings import draw_of
 from tagstream.stream.decide.pipeline import Decider
-from tagstream.stream.library.given import settings_of
+from tagstream.stream.library.program_settings import settings_of
 from tagstream.stream.library.results import Event, Result, in_batches, record_of, result_of
 from tagstream.stream.settings.secret_files import answer_keys
 

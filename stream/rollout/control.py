@@ -17,12 +17,12 @@ from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.kafka.rights import Role, missing, rights
+from tagstream.stream.rollout.abandoned_close import FINISH_SECONDS
 from tagstream.stream.rollout.content_ends import ContentOnKafka
 from tagstream.stream.rollout.controller import Controller, FencedError, LeftClosingError
 from tagstream.stream.rollout.controller_rights import denied, explained
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.errors import RolloutError
-from tagstream.stream.rollout.left_closing import FINISH_SECONDS
 from tagstream.stream.rollout.members import WorkersOnKafka, require_known_group
 from tagstream.stream.rollout.presence import require_never_begun, rollout_topic
 from tagstream.stream.rollout.topic import OPTIONS_OF_WORKERS, RolloutReader, make_topic, rollout_reader

@@ -20,9 +20,9 @@ from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError
 from tagstream.stream.logs import logger
+from tagstream.stream.rollout.abandoned_close import FINISH_SECONDS, LeftClosing
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.follower import EpochNotReadyError, RolloutFollower
-from tagstream.stream.rollout.left_closing import FINISH_SECONDS, LeftClosing
 from tagstream.stream.rollout.presence import LOOK_SECONDS
 from tagstream.stream.rollout.reach import SaidReach
 from tagstream.stream.rollout.search import RolloutPart, lost, seconds_to_begin, unknown

@@ -12,6 +12,7 @@ from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout import Guards, Plan
 from tagstream.stream.contract.rollout import Verdict as VerdictRecord
 from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.rollout.abandoned_close import LeftClosing
 from tagstream.stream.rollout.change import finish
 from tagstream.stream.rollout.control import Begun, controlling, name_here
 from tagstream.stream.rollout.controller import ControllerError, LeftClosingError
@@ -19,10 +20,9 @@ from tagstream.stream.rollout.deciders import depot_of
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.errors import RolloutError
 from tagstream.stream.rollout.evidence import Evidence
+from tagstream.stream.rollout.evidence_reader import Watched
 from tagstream.stream.rollout.history import history
-from tagstream.stream.rollout.left_closing import LeftClosing
 from tagstream.stream.rollout.verdict import ENDING, RolloutStep, Verdict, judge, tries_of
-from tagstream.stream.rollout.watched import Watched
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
 

@@ -16,11 +16,11 @@ from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.logs import logger
 from tagstream.stream.serve.access import token_in
-from tagstream.stream.serve.answering import AnswerTable, RowAnswering
 from tagstream.stream.serve.app import Service, application
-from tagstream.stream.serve.deciding import Deciding
+from tagstream.stream.serve.micro_batches import Deciding
 from tagstream.stream.serve.publishing import Publishing, Sender
-from tagstream.stream.serve.rollout import ServeRollout
+from tagstream.stream.serve.rollout_models import ServeRollout
+from tagstream.stream.serve.row_answers import AnswerTable, RowAnswering
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.tracing import tracing_of
 from tagstream.stream.web.serving import HEALTH_CONNECTIONS, STOP_SECONDS, listen, serve, url
@@ -170,7 +170,7 @@ async def _queues(deciding: Deciding, publishing: Publishing) -> AsyncIterator[N
 @contextlib.contextmanager
 def _cached(table: str, pipeline: Pipeline) -> Iterator[AnswerTable]:
     """The table that is asked first. Imported here: a service without one does without the extra `batch` or `review`."""
-    from tagstream.stream.serve.cached import Cached
+    from tagstream.stream.serve.table_answers import Cached
     from tagstream.stream.tables.predictions import open_predictions
 
     with open_predictions(table, read_only=True) as predictions:

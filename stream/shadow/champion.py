@@ -18,7 +18,7 @@ from tagstream.stream.rollout.history import require_group
 from tagstream.stream.rollout.presence import SEARCH_SECONDS, rollout_topic
 from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.shadow.ends import EndError
+from tagstream.stream.shadow.decision_sources import EndError
 
 
 class ShadowError(Exception):

@@ -13,10 +13,10 @@ from tagstream.stream.contract.outcome import ModelRef, prediction_id, timestamp
 from tagstream.stream.contract.published import DecidedEvent, ModelDecision
 from tagstream.stream.contract.reports import Report
 from tagstream.stream.kafka.producer import UndeliveredError
+from tagstream.stream.review.answer_saver import Saving
 from tagstream.stream.review.bundles import Bundles
 from tagstream.stream.review.console.measuring import Measuring
 from tagstream.stream.review.follower import StoreFollower
-from tagstream.stream.review.saving import Saving
 from tagstream.stream.review.store.records import AskedDecision, Claim, Door, Fact, Given, TimedReport
 from tagstream.stream.review.store.schema import answers
 from tagstream.stream.review.store.store import Store, open_store

@@ -10,11 +10,11 @@ import jinja2
 from fastapi.responses import HTMLResponse, Response
 
 from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.review.answer_saver import Saving
 from tagstream.stream.review.console import views, words
 from tagstream.stream.review.console.access import Access, Remembered
 from tagstream.stream.review.console.guidelines import NONE, Guidelines
 from tagstream.stream.review.console.measuring import Measuring
-from tagstream.stream.review.saving import Saving
 from tagstream.stream.review.store.records import Claim, Lapsed, unix_ms
 from tagstream.stream.review.store.store import Store
 

@@ -8,6 +8,7 @@ from tagstream.stream.kafka.admin import require
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.logs import logger
+from tagstream.stream.review.answer_saver import Saving
 from tagstream.stream.review.bundles import Bundles
 from tagstream.stream.review.console.access import Access
 from tagstream.stream.review.console.app import application
@@ -15,7 +16,6 @@ from tagstream.stream.review.console.guidelines import NONE, Guidelines
 from tagstream.stream.review.console.measuring import Measuring
 from tagstream.stream.review.console.pages import ReviewConsole
 from tagstream.stream.review.follower import StoreFollower
-from tagstream.stream.review.saving import Saving
 from tagstream.stream.review.store.store import open_store
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings

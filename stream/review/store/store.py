@@ -9,11 +9,11 @@ from typing import Self
 from sqlalchemy import select
 
 from tagstream.stream.database.database import Database, Purpose, open_database
-from tagstream.stream.review.store.filling import Filling
 from tagstream.stream.review.store.queue import Queue
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.review.store.sampling import Samples
 from tagstream.stream.review.store.schema import METADATA, SCHEMA_VERSION, about
+from tagstream.stream.review.store.store_writer import Filling
 
 SECOND_OPINION_RATE = 0.05
 # One filler at a time: what follows from answers and reports is computed from all of them.

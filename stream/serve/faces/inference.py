@@ -15,14 +15,14 @@ from fastapi.responses import Response
 
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.shape import PLAIN, Shape, placed
-from tagstream.stream.serve.answering import RowAnswering
 from tagstream.stream.serve.errors import RequestError
 from tagstream.stream.serve.faces import tensors
 from tagstream.stream.serve.faces.answers import Model, ModelReady, Server, TensorMetadata
 from tagstream.stream.serve.faces.bodies import bounded
-from tagstream.stream.serve.faces.described import OCTETS, describe
+from tagstream.stream.serve.faces.descriptions import OCTETS, describe
 from tagstream.stream.serve.faces.problems import json_response
 from tagstream.stream.serve.faces.tensors import NUMBER, TEXT, Output
+from tagstream.stream.serve.row_answers import RowAnswering
 
 TITLE, OPTIONAL = "title", ("description", "id")
 

@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 from tagstream.stream.kafka.producer import verbatim_sender
-from tagstream.stream.review.saving import Saving
+from tagstream.stream.review.answer_saver import Saving
 from tagstream.stream.review.store.store import open_store
 from tagstream.stream.settings.loading import load
 from tests.faults.worker.fleet import ROOT

@@ -10,8 +10,8 @@ from tagstream.stream.contract.answers import AnsweredEvent, read_answer
 from tagstream.stream.kafka.errors import TopicsMissingError
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.review.answer_saver import Saved, Saving
 from tagstream.stream.review.follower import StoreFollower
-from tagstream.stream.review.saving import Saved, Saving
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.review.store.store import open_store
 from tagstream.stream.settings.settings import Settings

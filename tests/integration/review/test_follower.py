@@ -15,8 +15,8 @@ from tagstream.stream.contract.reports import Report, write_report
 from tagstream.stream.follower import MismatchError
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.review.answer_saver import Saved, Saving
 from tagstream.stream.review.follower import StoreFollower
-from tagstream.stream.review.saving import Saved, Saving
 from tagstream.stream.review.store.records import Claim, Door, unix_ms
 from tagstream.stream.review.store.store import Store, open_store
 from tagstream.stream.settings.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 
 from tagstream.stream.contract.event import Record
 from tagstream.stream.kafka.producer import CONFIRM_SECONDS, UndeliveredError
-from tagstream.stream.review.saving import Saving
+from tagstream.stream.review.answer_saver import Saving
 from tagstream.stream.review.store.queue import SAVING_MS
 from tagstream.stream.review.store.store import Store, open_store
 from tagstream.stream.settings.topics import Topics

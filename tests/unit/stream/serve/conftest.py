@@ -15,11 +15,11 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.kafka.producer import UndeliveredError
-from tagstream.stream.serve.answering import RowAnswering
 from tagstream.stream.serve.app import Service, application
-from tagstream.stream.serve.cached import Cached
-from tagstream.stream.serve.deciding import Deciding
+from tagstream.stream.serve.micro_batches import Deciding
 from tagstream.stream.serve.publishing import Publishing
+from tagstream.stream.serve.row_answers import RowAnswering
+from tagstream.stream.serve.table_answers import Cached
 from tagstream.stream.settings.settings import Settings
 from tests.fakes import deciding
 from tests.waiting import HANG_SECONDS

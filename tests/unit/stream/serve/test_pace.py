@@ -2,7 +2,7 @@
 
 import pytest
 
-from tagstream.stream.serve.deciding import LAST_ROWS, Pace
+from tagstream.stream.serve.micro_batches import LAST_ROWS, Pace
 
 
 def test_nothing_is_estimated_from_a_few_rows() -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from tagstream.model_export.data.reader import InputRow
-from tagstream.stream.batch import look
-from tagstream.stream.batch.look import BadRow, RowSurvey
+from tagstream.stream.batch import row_survey
+from tagstream.stream.batch.row_survey import BadRow, RowSurvey
 from tagstream.stream.contract.event import DEFAULT_LIMITS
 
 
@@ -32,7 +32,7 @@ def test_rows_that_would_be_dead_letters_are_found_with_the_workers_codes() -> N
 def test_all_faults_are_counted_and_the_first_are_listed() -> None:
     """A file of another kind has as many faults as lines, and the message stays short."""
     found = looked(*[b"{"] * 90, *[b'{"title":1}'] * 10)
-    assert len(found.faults) == look.SHOWN
+    assert len(found.faults) == row_survey.SHOWN
     assert found.listed.splitlines()[-1] == "  and 95 more; of all: 90 invalid_json, 10 wrong_type"
 
 
@@ -65,7 +65,7 @@ def test_rows_that_repeat_an_id_are_named_with_the_earlier_line() -> None:
 
 def test_the_memory_for_ids_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids further back than `REMEMBER` are forgotten, and no more than that are held."""
-    monkeypatch.setattr(look, "REMEMBER", 3)
+    monkeypatch.setattr(row_survey, "REMEMBER", 3)
     found = looked(*(b'{"id":"%d","title":"a"}' % number for number in (1, 2, 3, 3, 4, 1)))
     assert found.repeats == [(4, 3)]
     assert len(found._lines) == 3

@@ -14,10 +14,10 @@ from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.decide.answer import answer_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.logs import logger
-from tagstream.stream.serve.answering import FoundAnswers, nothing
-from tagstream.stream.tables.cached import decided_before
+from tagstream.stream.serve.row_answers import FoundAnswers, nothing
 from tagstream.stream.tables.predictions import Predictions
 from tagstream.stream.tables.row import hash_of_text
+from tagstream.stream.tables.stored_decisions import decided_before
 
 # A table that did not answer is not asked again for so long, or each request would wait for it.
 PAUSE_SECONDS = 10.0

@@ -9,7 +9,7 @@ from tagstream.stream.contract.reports import Report, read_report
 from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.kafka.errors import BrokerSilentError
 from tagstream.stream.kafka.producer import TooLateError, UndeliveredError
-from tagstream.stream.review.saving import Saved, Saving, Unsaved
+from tagstream.stream.review.answer_saver import Saved, Saving, Unsaved
 from tagstream.stream.review.store.queue import OF_A_CALLER, SAVING_MS
 from tagstream.stream.review.store.records import AskedDecision, Claim, Lapsed, TooMany
 from tagstream.stream.review.store.store import Store

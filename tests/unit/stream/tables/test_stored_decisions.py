@@ -9,9 +9,9 @@ from tagstream.stream.contract.event import ContentEvent, decode
 from tagstream.stream.contract.outcome import ModelRef, NeedsReview, Tagged, publish_all
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.pipeline import Decider, Pipeline
-from tagstream.stream.tables.cached import decided_before
 from tagstream.stream.tables.predictions import Predictions
 from tagstream.stream.tables.row import PredictionRow, hash_of_text, row_of, row_of_record
+from tagstream.stream.tables.stored_decisions import decided_before
 from tests.answering import MODEL, NOW_MS, decided, published
 from tests.fakes import deciding, raw
 from tests.replacing import replace

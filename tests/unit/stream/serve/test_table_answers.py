@@ -17,7 +17,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.decide.pipeline import Pipeline
-from tagstream.stream.serve.cached import PAUSE_SECONDS, Cached
+from tagstream.stream.serve.table_answers import PAUSE_SECONDS, Cached
 from tagstream.stream.tables.predictions import Predictions, open_predictions
 from tagstream.stream.tables.row import PredictionRow, row_of
 from tests.fakes import deciding

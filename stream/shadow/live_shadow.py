@@ -3,7 +3,7 @@
 
 It takes no partition of the workers' group and writes no decision, so a challenger that is slow, raises or eats memory costs the
 stream nothing. The champion is the model that decides each event's place in the log, as a worker finds it. Its decision here must be the one
-that was published, to the byte (`tagstream.stream.shadow.published`).
+that was published, to the byte (`tagstream.stream.shadow.published_check`).
 
 People are asked about disagreements: a drawn one is copied to `audit`, as workers copy what they draw, so that a person answers who sees neither
 tag. The hash that draws is the workers' own, at a greater rate. So of an event's copies the greater probability is that of being asked at all.
@@ -39,8 +39,8 @@ from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.shadow.champion import Batch, Champion, ShadowError, timed
 from tagstream.stream.shadow.comparison import add, decided_of, slices_of
-from tagstream.stream.shadow.ends import Sample, as_workers_decide, require_same_labels
-from tagstream.stream.shadow.published import PublishedBeside
+from tagstream.stream.shadow.decision_sources import Sample, as_workers_decide, require_same_labels
+from tagstream.stream.shadow.published_check import PublishedBeside
 
 # After so long without an event the brokers are asked whether they are up.
 QUIET_SECONDS = 30.0

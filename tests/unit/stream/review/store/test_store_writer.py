@@ -10,11 +10,11 @@ from sqlalchemy import select
 
 from tagstream.monitoring.quality.sample import NO_ANSWER
 from tagstream.stream.contract.outcome import ModelRef
-from tagstream.stream.review.store.filling import MOST_NAMES, OTHERS
 from tagstream.stream.review.store.queue import LISTED_CHARACTERS, MOST_TWIN_BYTES, MOST_TWINS
 from tagstream.stream.review.store.records import AskedDecision, Claim, Door, Fact, Neighbour
 from tagstream.stream.review.store.schema import bundles, reports
 from tagstream.stream.review.store.store import Store, open_store
+from tagstream.stream.review.store.store_writer import MOST_NAMES, OTHERS
 from tests.console.real_console import answers_in
 from tests.replacing import replace
 from tests.unit.stream.review.store.conftest import Open

@@ -11,8 +11,8 @@ from tagstream.monitoring.observer import NullObserver
 from tagstream.stream.contract.event import Record
 from tagstream.stream.decide.answer import answer_of
 from tagstream.stream.decide.pipeline import Pipeline
-from tagstream.stream.serve import answering
-from tagstream.stream.serve.answering import BESIDE_LABEL_BYTES, DECISION_BYTES
+from tagstream.stream.serve import row_answers
+from tagstream.stream.serve.row_answers import BESIDE_LABEL_BYTES, DECISION_BYTES
 from tests.fakes import LABELS, deciding
 from tests.unit.stream.serve.conftest import ask
 
@@ -34,7 +34,7 @@ def test_no_answer_is_larger_than_its_event_and_the_labels_allow(fields: dict[st
 
 def test_answers_that_could_be_too_large_are_refused_before_the_model_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     """413 on both faces, with the next step; fewer events are answered."""
-    monkeypatch.setattr(answering, "MOST_ANSWER_BYTES", 4_000)
+    monkeypatch.setattr(row_answers, "MOST_ANSWER_BYTES", 4_000)
     title = {"name": "title", "datatype": "BYTES", "shape": [4], "data": ["An image"] * 4}
 
     def undecided(_: object) -> list[object]:

@@ -9,8 +9,8 @@ from typing import Protocol
 from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.stream.contract.event import Headers, Record
 from tagstream.stream.decide.answer import answer_of
-from tagstream.stream.serve.deciding import Deciding
 from tagstream.stream.serve.errors import RequestError
+from tagstream.stream.serve.micro_batches import Deciding
 from tagstream.stream.serve.publishing import Publishing
 
 REJECTED = b'{"destination":"dlq"'
@@ -40,7 +40,7 @@ class FoundAnswers:
 
 
 class AnswerTable(Protocol):
-    """A table that is asked before the model (`tagstream.stream.serve.cached.Cached`). Safe for threads."""
+    """A table that is asked before the model (`tagstream.stream.serve.table_answers.Cached`). Safe for threads."""
 
     @property
     def is_paused(self) -> bool:

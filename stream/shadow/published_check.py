@@ -17,7 +17,7 @@ from tagstream.stream.contract.outcome import NeedsReview, Publication, Tagged
 from tagstream.stream.contract.published import DecidedEvent, read_decision
 from tagstream.stream.kafka.reading.reader import Reader, reader_of
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.shadow.ends import Sample
+from tagstream.stream.shadow.decision_sources import Sample
 
 # Of each side; some 200 bytes each.
 MOST_KEPT = 20_000
