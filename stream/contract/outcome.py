@@ -28,8 +28,8 @@ from tagstream.stream.contract.event import (
     Record,
     weight,
 )
+from tagstream.stream.contract.field_types import Asked, Moment, Share, Uuid, Version
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.contract.typed import Asked, Moment, Share, Uuid, Version
 
 CONTRACT_VERSION = 1
 PREDICTION_NAMESPACE = uuid.UUID("6d0f7c3e-5b0a-5d57-9c53-4a7c1c0f5a1e")

@@ -16,9 +16,9 @@ from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, OFF
 from tagstream.stream.contract.event import Record, decode
 from tagstream.stream.contract.outcome import ModelRef, Outcome, publish_all
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.from_settings import draw_of
 from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.decide.reviewer_answers import Answering
 from tagstream.stream.library.program_settings import settings_of
 from tagstream.stream.library.results import Event, Result, in_batches, record_of, result_of
 from tagstream.stream.settings.secret_files import answer_keys

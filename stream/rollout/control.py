@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import Mark, Marks, RolloutRecord
+from tagstream.stream.contract.rollout_records import Mark, Marks, RolloutRecord
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.reading.log import log_of

@@ -24,7 +24,8 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Any, Protocol
 
-from tagstream.stream.contract.rollout import (
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.rollout_records import (
     Abort,
     BundleName,
     Challenger,
@@ -39,7 +40,6 @@ from tagstream.stream.contract.rollout import (
     Verdict,
     WorkerReach,
 )
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.rollout.epochs import Epochs, Models
 
 

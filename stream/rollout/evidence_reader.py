@@ -11,8 +11,8 @@ from tagstream.stream.contract.answers import AnsweredEvent, AnswerKeys, order, 
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.reports import Report, read_report
-from tagstream.stream.contract.shadow import Shadowed as ShadowRecord
-from tagstream.stream.contract.shadow import read_shadowed, slice_name
+from tagstream.stream.contract.shadow_records import Shadowed as ShadowRecord
+from tagstream.stream.contract.shadow_records import read_shadowed, slice_name
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.rollout.epochs import Models

@@ -13,9 +13,9 @@ from aiokafka.errors import KafkaError
 
 from tagstream.monitoring.metrics.rollout import RolloutMetrics
 from tagstream.monitoring.vocabulary import PlanState
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import RolloutRecord, WorkerState
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.rollout_records import RolloutRecord, WorkerState
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError

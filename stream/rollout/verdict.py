@@ -35,9 +35,9 @@ import numpy as np
 
 from tagstream.model_export.calibrate.martingale import log_wealth_of
 from tagstream.monitoring.quality.sample import Floats, Ints
-from tagstream.stream.contract.rollout import BundleName, GateReading, Guards
-from tagstream.stream.contract.rollout import Verdict as VerdictRecord
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.rollout_records import BundleName, GateReading, Guards
+from tagstream.stream.contract.rollout_records import Verdict as VerdictRecord
 from tagstream.stream.rollout import proof
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import SLOW_TIMES, Evidence, Tally

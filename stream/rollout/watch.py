@@ -9,8 +9,8 @@ from itertools import takewhile
 from tagstream.model_export.bundle.bundle import BundleError
 from tagstream.model_export.bundle.depot import DepotError
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import Guards, Plan
-from tagstream.stream.contract.rollout import Verdict as VerdictRecord
+from tagstream.stream.contract.rollout_records import Guards, Plan
+from tagstream.stream.contract.rollout_records import Verdict as VerdictRecord
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.rollout.abandoned_close import LeftClosing
 from tagstream.stream.rollout.change import finish

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tagstream.stream.contract.event import ContentEvent, Record
 from tagstream.stream.contract.outcome import ModelRef, Publication
-from tagstream.stream.contract.rollout import Guards
+from tagstream.stream.contract.rollout_records import Guards
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.registry.unframing import unframing_of

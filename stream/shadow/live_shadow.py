@@ -27,7 +27,7 @@ from tagstream.monitoring.vocabulary import Arm, ShadowFailure, Stage
 from tagstream.stream.contract.event import ContentEvent, Record
 from tagstream.stream.contract.outcome import NeedsReview, Outcome, Publication, Tagged, timestamp
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.contract.shadow import BatchTimes, Shadowed, ShadowSide, shadow_side, slice_name, write_shadowed
+from tagstream.stream.contract.shadow_records import BatchTimes, Shadowed, ShadowSide, shadow_side, slice_name, write_shadowed
 from tagstream.stream.decide.from_settings import draw_of, pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Draw
 from tagstream.stream.kafka import admin, sizes

@@ -15,8 +15,8 @@ from tagstream.monitoring.server.application import Page, application
 from tagstream.monitoring.server.server import serve
 from tagstream.stream.contract.event import Limits
 from tagstream.stream.contract.outcome import Decide
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.decide.reviewer_answers import Answering
 from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import Guard, open_guard
 from tagstream.stream.deliver.crash.trial import ChildTrials, TrialRecipe

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse,
 
 from tagstream.monitoring.metrics.http import CONTENT_TYPE
 from tagstream.stream.contract.answers import OFF_SUBJECT
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
 from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.review.answer_saver import Saved, Unsaved
 from tagstream.stream.review.console import reports, views

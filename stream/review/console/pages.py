@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 from fastapi.responses import HTMLResponse, Response
 
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
 from tagstream.stream.review.answer_saver import Saving
 from tagstream.stream.review.console import views, words
 from tagstream.stream.review.console.access import Access, Remembered

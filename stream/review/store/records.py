@@ -16,9 +16,9 @@ import msgspec
 from tagstream.model_export.data import random_half
 from tagstream.stream.contract.answers import AnsweredEvent, AskedBy, Before
 from tagstream.stream.contract.event import Fields, Record
+from tagstream.stream.contract.field_types import Share
 from tagstream.stream.contract.published import DecidedEvent, Order, milliseconds, order_of_person
 from tagstream.stream.contract.reports import Report
-from tagstream.stream.contract.typed import Share
 
 # At most this many words: the slice "short" of `tagstream model evaluate`.
 SHORT_WORDS = 6

@@ -18,8 +18,8 @@ from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.answers import AnsweredEvent, answer_id, read_answer
 from tagstream.stream.contract.event import Headers, Record, weight
 from tagstream.stream.contract.outcome import Publication, audit_copy
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.pipeline import Draw
+from tagstream.stream.decide.reviewer_answers import Answering
 from tests.faults.inputs import STRANGER, Input
 from tests.faults.verdict.evidence import Evidence, Finding
 from tests.faults.verdict.matching import Matched, is_intact, origin, place, without_clock

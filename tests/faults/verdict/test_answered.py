@@ -6,8 +6,8 @@ import pytest
 
 from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.event import Record
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.pipeline import Draw, Pipeline
+from tagstream.stream.decide.reviewer_answers import Answering
 from tests.fakes import RecordingObserver
 from tests.faults.answers.planned import answers_to
 from tests.faults.inputs import STRANGER, Input, plant

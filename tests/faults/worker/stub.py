@@ -24,9 +24,9 @@ from tagstream.monitoring.observer import Observation, Observer
 from tagstream.stream.contract.event import ContentEvent, Limits, Record
 from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Draw
+from tagstream.stream.decide.reviewer_answers import Answering
 from tagstream.stream.settings.settings import Settings
 from tests.faults.worker.failpoints import Arms, Point
 from tests.replacing import replace

@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import BundleName, Challenger, Partition, WorkerState
+from tagstream.stream.contract.rollout_records import BundleName, Challenger, Partition, WorkerState
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError, unreachable
 from tagstream.stream.rollout.content_ends import ContentOnKafka

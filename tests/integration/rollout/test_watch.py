@@ -19,8 +19,8 @@ from tagstream.stream.broker.processes import Processes
 from tagstream.stream.contract.answers import Said, answer_to, write_answer
 from tagstream.stream.contract.outcome import ModelRef, timestamp
 from tagstream.stream.contract.published import DecidedEvent, read_decision
-from tagstream.stream.contract.rollout import Verdict
-from tagstream.stream.contract.shadow import Shadowed, ShadowSide, read_shadowed, write_shadowed
+from tagstream.stream.contract.rollout_records import Verdict
+from tagstream.stream.contract.shadow_records import Shadowed, ShadowSide, read_shadowed, write_shadowed
 from tagstream.stream.decide.pipeline import Draw
 from tagstream.stream.rollout import evidence_reader
 from tagstream.stream.rollout.control import Begun

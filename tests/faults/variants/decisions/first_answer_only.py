@@ -8,7 +8,7 @@ import msgspec
 import tagstream.stream.worker.faust_app
 from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.outcome import Publication
-from tagstream.stream.decide.answering import Answering
+from tagstream.stream.decide.reviewer_answers import Answering
 from tagstream.stream.worker.faust_app import QueuedStream
 from tests.faults.variants.bad_worker import Parts, run
 

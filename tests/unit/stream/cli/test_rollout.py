@@ -8,7 +8,7 @@ import pytest
 
 from tagstream.stream.cli import rollout
 from tagstream.stream.cli.rollout import _moment
-from tagstream.stream.contract.rollout import GateReading
+from tagstream.stream.contract.rollout_records import GateReading
 from tagstream.stream.rollout import verdict as verdicts
 from tagstream.stream.rollout import watch as watching
 from tagstream.stream.rollout.control import Begun

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from tagstream.stream.contract.rollout import Abort, BundleName, Mark, Marks, Partition, RolloutRecord, WorkerReach
+from tagstream.stream.contract.rollout_records import Abort, BundleName, Mark, Marks, Partition, RolloutRecord, WorkerReach
 from tagstream.stream.rollout.controller import (
     Controller,
     FencedError,

@@ -7,11 +7,11 @@ import msgspec
 
 from tagstream.monitoring.vocabulary import MAX_NAME_CHARACTERS, Reason
 from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record
+from tagstream.stream.contract.field_types import Asked, EventId, Label, Moment, Share, Uuid
 from tagstream.stream.contract.outcome import Decision, ModelRef
 from tagstream.stream.contract.published import check_moments, opened, typed
 from tagstream.stream.contract.refusal import Refusal, Refused, UnwritableError, invalid
-from tagstream.stream.contract.rollout import Digest
-from tagstream.stream.contract.typed import Asked, EventId, Label, Moment, Share, Uuid
+from tagstream.stream.contract.rollout_records import Digest
 
 # Several times the longest record: fields of a later version fit in too.
 MAX_SHADOW_BYTES = 64 * 1024

@@ -12,8 +12,8 @@ from typing import Annotated
 import msgspec
 
 from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS, Asked, Moment, PersonName, Share
 from tagstream.stream.contract.published import fault
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS, Asked, Moment, PersonName, Share
 
 MAX_EPOCH = 1_000_000_000
 # More would be so few answers for each that none could be proved.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.refusal import Refusal, UnwritableError
-from tagstream.stream.contract.shadow import BatchTimes, Shadowed, ShadowSide, read_shadowed, write_shadowed
+from tagstream.stream.contract.shadow_records import BatchTimes, Shadowed, ShadowSide, read_shadowed, write_shadowed
 
 SIDE = ShadowSide(
     tag="mlops",

@@ -13,8 +13,8 @@ from tagstream.stream.contract.answers import Answer, AnswerKeys, Said, answer_t
 from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.published import PublishedDecision, read_decision
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.decide.reviewer_answers import Answering
 from tests.fakes import RecordingObserver, deciding, raw
 from tests.replacing import replace
 
