@@ -90,7 +90,7 @@ class _Written(NamedTuple):
     record: Record
 
 
-class Saving:
+class AnswerSaver:
     """Saves answers and reports. Its methods may be called from several threads; each ends within a minute."""
 
     def __init__(
@@ -243,7 +243,7 @@ class Saving:
                 self._release(claim)
         try:
             # All replicas have these answers: their items are no longer open.
-            self._store.filling.fill(saved, {})
+            self._store.writer.fill(saved, {})
         except DatabaseUnavailableError as error:
             # The brokers have the answers, and the follower marks them when the store is back.
             log.warning("answers_not_marked", answers=len(saved), error=str(error))

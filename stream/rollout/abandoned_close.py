@@ -4,7 +4,7 @@
 FINISH_SECONDS = 5.0
 
 
-class LeftClosing:
+class AbandonedClose:
     """Notices an epoch that stays closing: whoever closed it is gone. Time is this process's own, from when it first saw the close."""
 
     def __init__(self, seconds: float = FINISH_SECONDS) -> None:
@@ -20,7 +20,7 @@ class LeftClosing:
             closing: The epoch that is closing; None if none is.
             now: Seconds of a clock that does not go back.
 
-        >>> left = LeftClosing(5.0)
+        >>> left = AbandonedClose(5.0)
         >>> [left.at(7, now) for now in (0.0, 4.0, 5.0, 6.0, 10.0)]
         [False, False, True, False, True]
         """

@@ -74,7 +74,7 @@ class NothingToDecideError(ControllerError):
         )
 
 
-class LeftClosingError(ControllerError):
+class AbandonedCloseError(ControllerError):
     """The controller could not go on between a close and its marks: the stream is held until a controller writes them."""
 
     def __init__(self, epoch: int, *, is_read: bool, error: Exception) -> None:

@@ -43,7 +43,7 @@ class _Outcome(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class Watched:
+class EvidenceReader:
     """
     What the topics say of the challenger of the newest epoch. One thread reads.
 

@@ -53,7 +53,7 @@ class Reach(Protocol):
         ...
 
 
-class Gate:
+class EpochGate:
     """Where batches wait for their epochs. For one event loop."""
 
     def __init__(self, topic: RolloutEnd, reach: Reach | None = None) -> None:

@@ -20,7 +20,7 @@ from tagstream.stream.serve.faces.answers import Live, Ready
 from tagstream.stream.serve.faces.bodies import bounded, check_elements, check_rows
 from tagstream.stream.serve.faces.descriptions import completed, describe
 from tagstream.stream.serve.faces.problems import answer_errors, json_response, refusal
-from tagstream.stream.serve.row_answers import REJECTED, RowAnswering
+from tagstream.stream.serve.row_answers import REJECTED, RowAnswers
 from tagstream.stream.tracing.trace_headers import carried
 from tagstream.stream.web.guard import RequestGuard, RequestRules
 from tagstream.stream.web.serving import ASGIApp, Message, Receive, Scope, Send
@@ -52,7 +52,7 @@ class Service:
         shape: Where an event has its fields.
     """
 
-    answering: RowAnswering
+    answering: RowAnswers
     metrics: HttpMetrics
     model: Callable[[], ModelRef]
     labels: Sequence[str]

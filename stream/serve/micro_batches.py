@@ -34,11 +34,11 @@ class QueueCounts(Protocol):
         ...
 
 
-class Pace:
+class QueueEstimate:
     """
     Estimates how long rows that wait will wait, in seconds. Before a full batch of rows the estimate is 0: nothing is refused on a guess.
 
-    >>> pace = Pace(threads=2, least_rows=64)
+    >>> pace = QueueEstimate(threads=2, least_rows=64)
     >>> pace.took(0.1, rows=1)
     >>> pace.wait_seconds(100)
     0.0
@@ -70,7 +70,7 @@ class Pace:
         return self._seconds / self._rows / self._threads * rows if self._rows >= self._least_rows else 0.0
 
 
-class Deciding:
+class MicroBatches:
     """The queue of rows before the model and what empties it, for one event loop."""
 
     def __init__(
@@ -99,7 +99,7 @@ class Deciding:
         self._deadline_seconds = deadline_seconds
         self._counts = counts
         self._clock = clock
-        self._pace = Pace(threads=settings.inference_threads, least_rows=settings.batch_max_events)
+        self._pace = QueueEstimate(threads=settings.inference_threads, least_rows=settings.batch_max_events)
         self._queue: RowQueue[Publication] = RowQueue(
             most=most_waiting, at_once=settings.batch_max_events, changed=counts.waiting
         )

@@ -10,7 +10,7 @@ from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.stream.contract.event import Headers, Record
 from tagstream.stream.decide.answer import answer_of
 from tagstream.stream.serve.errors import RequestError
-from tagstream.stream.serve.micro_batches import Deciding
+from tagstream.stream.serve.micro_batches import MicroBatches
 from tagstream.stream.serve.publishing import Publishing
 
 REJECTED = b'{"destination":"dlq"'
@@ -40,7 +40,7 @@ class FoundAnswers:
 
 
 class AnswerTable(Protocol):
-    """A table that is asked before the model (`tagstream.stream.serve.table_answers.Cached`). Safe for threads."""
+    """A table that is asked before the model (`tagstream.stream.serve.table_answers.TableAnswers`). Safe for threads."""
 
     @property
     def is_paused(self) -> bool:
@@ -61,12 +61,12 @@ def nothing(records: Sequence[Record]) -> FoundAnswers:
     return FoundAnswers(answers=[None] * len(records), failed=True)
 
 
-class RowAnswering:
+class RowAnswers:
     """One for the process."""
 
     def __init__(
         self,
-        deciding: Deciding,
+        deciding: MicroBatches,
         publishing: Publishing,
         metrics: HttpMetrics,
         cached: AnswerTable | None = None,

@@ -25,7 +25,7 @@ MARK = "cached"
 log = logger("tagstream.serve")
 
 
-class Cached:
+class TableAnswers:
     """Asks a table. Blocks; call it in a thread."""
 
     def __init__(self, predictions: Predictions, pipeline: Pipeline, *, clock: Callable[[], float] = time.monotonic) -> None:

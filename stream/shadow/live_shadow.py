@@ -40,7 +40,7 @@ from tagstream.stream.settings.settings import Settings
 from tagstream.stream.shadow.champion import Batch, Champion, ShadowError, timed
 from tagstream.stream.shadow.comparison import add, decided_of, slices_of
 from tagstream.stream.shadow.decision_sources import Sample, as_workers_decide, require_same_labels
-from tagstream.stream.shadow.published_check import PublishedBeside
+from tagstream.stream.shadow.published_check import PublishedCheck
 
 # After so long without an event the brokers are asked whether they are up.
 QUIET_SECONDS = 30.0
@@ -175,7 +175,7 @@ class Shadow:
         self._metrics = metrics
         self.tally = ShadowTally()
 
-    async def run(self, member: ContentMember, sender: VerbatimSender, beside: PublishedBeside, stop: threading.Event) -> None:
+    async def run(self, member: ContentMember, sender: VerbatimSender, beside: PublishedCheck, stop: threading.Event) -> None:
         """
         Follow until `stop` is set, or the order is done.
 
@@ -206,7 +206,7 @@ class Shadow:
         self._unchecked(beside.give_up())
 
     async def _take(
-        self, records: Sequence[Record], sender: VerbatimSender, beside: PublishedBeside, stop: threading.Event
+        self, records: Sequence[Record], sender: VerbatimSender, beside: PublishedCheck, stop: threading.Event
     ) -> bool:
         """Compare a poll, and write it; False where `stop` was set before the challenger had decided."""
         drawn = await asyncio.to_thread(self._sample.of, records)
@@ -297,7 +297,7 @@ class Shadow:
         self._metrics.compared((old.tag, new.tag), (old.destination, new.destination))
         return msgspec.structs.replace(found, challenger=_side(theirs))
 
-    async def _check(self, beside: PublishedBeside) -> None:
+    async def _check(self, beside: PublishedCheck) -> None:
         """Compare what has been published meanwhile."""
         if not beside.waits:
             return
@@ -360,7 +360,7 @@ async def follow(
         opened.enter_context(serve(metrics))
         # A record that a retry writes twice is the same comparison: no right to an idempotent producer is needed.
         sender = opened.enter_context(verbatim_sender(settings, idempotent=False))
-        beside = opened.enter_context(PublishedBeside.opened(settings, Sample(settings, order.sample)))
+        beside = opened.enter_context(PublishedCheck.opened(settings, Sample(settings, order.sample)))
         group = shadow_group(settings)
         member = await opened.enter_async_context(content_member(settings, group, from_beginning=order.from_beginning))
         draw = replace(draw_of(settings, challenger.labels), most_bytes=most.get(topics.audit, sizes.KAFKA_DEFAULT_BYTES))

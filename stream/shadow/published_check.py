@@ -26,7 +26,7 @@ BEFORE_MS = 60_000
 CLOCK = b',"tagged_at":'
 
 
-class PublishedBeside:
+class PublishedCheck:
     """Decisions that wait for what was published, and the other way round. For one thread at a time."""
 
     def __init__(self, topics: Reader, names: tuple[str, str], sample: Sample) -> None:
@@ -43,7 +43,7 @@ class PublishedBeside:
 
     @classmethod
     @contextlib.contextmanager
-    def opened(cls, settings: Settings, sample: Sample) -> Iterator["PublishedBeside"]:
+    def opened(cls, settings: Settings, sample: Sample) -> Iterator["PublishedCheck"]:
         """
         Follow `tagged` and `review`, which exist.
 

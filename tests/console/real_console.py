@@ -13,7 +13,7 @@ from tagstream.stream.contract.outcome import ModelRef, prediction_id, timestamp
 from tagstream.stream.contract.published import DecidedEvent, ModelDecision
 from tagstream.stream.contract.reports import Report
 from tagstream.stream.kafka.producer import UndeliveredError
-from tagstream.stream.review.answer_saver import Saving
+from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.bundles import Bundles
 from tagstream.stream.review.console.measuring import Measuring
 from tagstream.stream.review.follower import StoreFollower
@@ -103,7 +103,7 @@ class ReviewDesk:
         self.records: list[Record] = []
         # Without second opinions, which depend on chance.
         self.store = open_store(f"sqlite:///{folder}/review.db", clock=self.clock, second_opinion_rate=0.0)
-        self.saving = Saving(self.store, self, Topics(), clock=self.clock)
+        self.saving = AnswerSaver(self.store, self, Topics(), clock=self.clock)
         self.measuring = Measuring(self.store, QualityMetrics.alone(), bundles=Bundles(DEFAULT_BUNDLE), clock=self.clock)
         self._added = 0
 
@@ -135,7 +135,7 @@ class ReviewDesk:
         else:
             asked = AskedDecision(item=replace(item, decision=decision, door="tagged"))
             facts = [TimedReport(report=report, reported_ms=self.now_ms), asked]
-        self.store.filling.fill(facts, {})
+        self.store.writer.fill(facts, {})
 
     def claim(self, reviewer: str) -> Claim:
         """The item of a reviewer; there must be one."""

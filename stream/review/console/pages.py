@@ -10,7 +10,7 @@ import jinja2
 from fastapi.responses import HTMLResponse, Response
 
 from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
-from tagstream.stream.review.answer_saver import Saving
+from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.console import views, words
 from tagstream.stream.review.console.access import Access, Remembered
 from tagstream.stream.review.console.guidelines import NONE, Guidelines
@@ -90,7 +90,7 @@ class ReviewConsole:
     """
 
     store: Store
-    saving: Saving
+    saving: AnswerSaver
     access: Access
     measuring: Measuring
     filled: Callable[[], bool]

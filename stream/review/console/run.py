@@ -8,7 +8,7 @@ from tagstream.stream.kafka.admin import require
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.logs import logger
-from tagstream.stream.review.answer_saver import Saving
+from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.bundles import Bundles
 from tagstream.stream.review.console.access import Access
 from tagstream.stream.review.console.app import application
@@ -88,7 +88,7 @@ def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) ->
 
             console = ReviewConsole(
                 store=store,
-                saving=Saving(store, sender, topics, keys=answer_keys(settings.security)),
+                saving=AnswerSaver(store, sender, topics, keys=answer_keys(settings.security)),
                 access=plan.access,
                 measuring=measuring,
                 filled=follower.ready.is_set,

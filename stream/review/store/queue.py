@@ -172,7 +172,7 @@ class Queue:
                     return Lapsed(reason="taken", message=_taken())
             return _take(connection, row, reviewer, Door.CORRECTION, now_ms)
 
-    # Leases of what is being saved. The mark of an answer in the store ends them (`Filling.fill`), `not_saved`, `release`, or a minute.
+    # Leases of what is being saved. The mark of an answer in the store ends them (`StoreWriter.fill`), `not_saved`, `release`, or a minute.
 
     def hold_for_saving(self, event_id: str, token: str) -> Claim | Lapsed:
         """Keep the item from everybody, its holder too, while its answer is under way."""

@@ -92,7 +92,7 @@ _ANSWER = tuple(name for name in Answer.__struct_fields__ if name in answers.c)
 _STANDING = tuple(EventStanding.__dataclass_fields__)
 
 
-class Filling:
+class StoreWriter:
     """
     Adds to the store what the topics say, for their follower and for what saves answers.
 

@@ -9,7 +9,7 @@ from tagstream.stream.contract.reports import Report, read_report
 from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.kafka.errors import BrokerSilentError
 from tagstream.stream.kafka.producer import TooLateError, UndeliveredError
-from tagstream.stream.review.answer_saver import Saved, Saving, Unsaved
+from tagstream.stream.review.answer_saver import AnswerSaver, Saved, Unsaved
 from tagstream.stream.review.store.queue import OF_A_CALLER, SAVING_MS
 from tagstream.stream.review.store.records import AskedDecision, Claim, Lapsed, TooMany
 from tagstream.stream.review.store.store import Store
@@ -26,7 +26,7 @@ def ask(store: Store, event_id: str = "a", title: str = "maybe deployment", **ev
     rest = "".join(f',"{name}":"{text}"' for name, text in event.items())
     value = f'{{"id":"{event_id}","title":"{title}"{rest},"big":1e400000}}'.replace("1e400000", "12345678901234567890").encode()
     record = record_of(value, key=b"k", headers=TRACE)
-    store.filling.fill([AskedDecision(item=shown(record))], {})
+    store.writer.fill([AskedDecision(item=shown(record))], {})
     return record
 
 
@@ -37,7 +37,7 @@ def said(record: Record) -> Answer:
     return found.answer
 
 
-def test_an_answer_is_sent_then_marked(store: Store, saving: Saving, brokers: Brokers) -> None:
+def test_an_answer_is_sent_then_marked(store: Store, saving: AnswerSaver, brokers: Brokers) -> None:
     """The record is complete in itself, with the key and the headers of the decision and the event's own bytes."""
     ask(store, link="https://example.com/a")
     claim = claimed(store)
@@ -54,7 +54,9 @@ def test_an_answer_is_sent_then_marked(store: Store, saving: Saving, brokers: Br
     assert [given.answer_id for given in store.queue.own("ann")] == [answer_id(saved.answer)]
 
 
-def test_a_correction_names_the_answer_that_it_replaces(store: Store, saving: Saving, brokers: Brokers, clock: Clock) -> None:
+def test_a_correction_names_the_answer_that_it_replaces(
+    store: Store, saving: AnswerSaver, brokers: Brokers, clock: Clock
+) -> None:
     """Undo, then answer anew: version 2, and the order says that it holds."""
     ask(store)
     first = saving.save("a", claimed(store).token, "other")
@@ -69,18 +71,18 @@ def test_a_correction_names_the_answer_that_it_replaces(store: Store, saving: Sa
     assert [given.tag for given in store.queue.own("ann")] == [OFF_SUBJECT]
 
 
-def test_an_audit_is_blind(store: Store, saving: Saving, brokers: Brokers) -> None:
+def test_an_audit_is_blind(store: Store, saving: AnswerSaver, brokers: Brokers) -> None:
     """The record says that the prediction was hidden, and with which probability the event was drawn."""
-    store.filling.fill([AskedDecision(item=shown(audited(record_of(), 0.02)))], {})
+    store.writer.fill([AskedDecision(item=shown(audited(record_of(), 0.02)))], {})
     saving.save("e-1", claimed(store).token, "mlops")
     answer = said(brokers.records[0])
     assert (answer.blind, answer.asked_by, answer.before.inclusion_probability) == (True, "audit", 0.02)
     assert answer.before.destination == "tagged"
 
 
-def test_a_second_opinion_is_blind_and_has_the_door_of_the_first(store: Store, saving: Saving, brokers: Brokers) -> None:
+def test_a_second_opinion_is_blind_and_has_the_door_of_the_first(store: Store, saving: AnswerSaver, brokers: Brokers) -> None:
     """An audit answer that contradicts the model is asked of another person, who sees neither."""
-    store.filling.fill([AskedDecision(item=shown(audited(record_of())))], {})
+    store.writer.fill([AskedDecision(item=shown(audited(record_of())))], {})
     first = claimed(store)
     contradiction = next(label for label in first.item.decision.probabilities if label != first.item.decision.tag)
     saving.save("e-1", first.token, contradiction)
@@ -93,7 +95,7 @@ def test_a_second_opinion_is_blind_and_has_the_door_of_the_first(store: Store, s
     assert store.queue.figures().length == 0
 
 
-def test_a_wrong_tag_leaves_the_item_with_its_holder(store: Store, saving: Saving, brokers: Brokers) -> None:
+def test_a_wrong_tag_leaves_the_item_with_its_holder(store: Store, saving: AnswerSaver, brokers: Brokers) -> None:
     """A label of another bundle is refused before anything is written, and the next answer is taken at once."""
     ask(store)
     claim = claimed(store)
@@ -103,7 +105,7 @@ def test_a_wrong_tag_leaves_the_item_with_its_holder(store: Store, saving: Savin
     assert isinstance(saving.save("a", claim.token, "other"), Saved)
 
 
-def test_a_note_that_is_too_long_is_told(store: Store, saving: Saving, brokers: Brokers) -> None:
+def test_a_note_that_is_too_long_is_told(store: Store, saving: AnswerSaver, brokers: Brokers) -> None:
     """The item stays, so that the note can be made shorter."""
     ask(store)
     claim = claimed(store)
@@ -114,7 +116,7 @@ def test_a_note_that_is_too_long_is_told(store: Store, saving: Saving, brokers: 
     assert isinstance(saving.save("a", claim.token, "other"), Saved)
 
 
-def test_a_lapsed_token_saves_nothing(store: Store, saving: Saving, brokers: Brokers) -> None:
+def test_a_lapsed_token_saves_nothing(store: Store, saving: AnswerSaver, brokers: Brokers) -> None:
     """The page gets the refusal with its sentence."""
     ask(store)
     claim = claimed(store)
@@ -123,7 +125,7 @@ def test_a_lapsed_token_saves_nothing(store: Store, saving: Saving, brokers: Bro
     assert brokers.records == []
 
 
-def test_brokers_that_are_away_wrote_nothing(store: Store, saving: Saving, brokers: Brokers) -> None:
+def test_brokers_that_are_away_wrote_nothing(store: Store, saving: AnswerSaver, brokers: Brokers) -> None:
     """The same answer can be sent again at once, by the same page."""
     ask(store)
     claim = claimed(store)
@@ -137,7 +139,9 @@ def test_brokers_that_are_away_wrote_nothing(store: Store, saving: Saving, broke
     assert isinstance(saving.save("a", claim.token, "other"), Saved)
 
 
-def test_a_record_that_may_have_arrived_is_not_sent_again(store: Store, saving: Saving, brokers: Brokers, clock: Clock) -> None:
+def test_a_record_that_may_have_arrived_is_not_sent_again(
+    store: Store, saving: AnswerSaver, brokers: Brokers, clock: Clock
+) -> None:
     """The item is shown to nobody until the topic has told, or the time of the send is over."""
     ask(store)
     claim = claimed(store)
@@ -153,7 +157,7 @@ def test_a_record_that_may_have_arrived_is_not_sent_again(store: Store, saving: 
     assert claimed(store).token == claim.token
 
 
-def test_near_duplicates_get_the_same_answer(store: Store, saving: Saving, brokers: Brokers) -> None:
+def test_near_duplicates_get_the_same_answer(store: Store, saving: AnswerSaver, brokers: Brokers) -> None:
     """One decision settles them; an event with another text is left out, whatever the page sends."""
     text = {"description": "a note about rolling out the same thing again and again to all of the users"}
     for event_id in ("a", "b", "c"):
@@ -173,7 +177,7 @@ def test_near_duplicates_get_the_same_answer(store: Store, saving: Saving, broke
 
 
 def test_a_store_that_fails_after_the_brokers_word_loses_nothing(
-    store: Store, saving: Saving, brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+    store: Store, saving: AnswerSaver, brokers: Brokers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is saved, because the topic has it; the item is not shown again meanwhile."""
     ask(store)
@@ -184,13 +188,13 @@ def test_a_store_that_fails_after_the_brokers_word_loses_nothing(
             msg = "the disk is full"
             raise DatabaseUnavailableError(msg)
 
-        broken.setattr(store.filling, "fill", fail)
+        broken.setattr(store.writer, "fill", fail)
         assert isinstance(saving.save("a", claim.token, "other"), Saved)
     assert len(brokers.records) == 1
     assert store.queue.claim("ann") is None
 
 
-def test_a_report_is_sent(saving: Saving, brokers: Brokers) -> None:
+def test_a_report_is_sent(saving: AnswerSaver, brokers: Brokers) -> None:
     """The key is the event's id; what was not given is absent."""
     assert saving.report("10.0.0.1", "a", tag="other", note="wrong") is None
     [record] = brokers.records
@@ -200,7 +204,7 @@ def test_a_report_is_sent(saving: Saving, brokers: Brokers) -> None:
     assert (found.event_id, found.suggested_tag, found.note, found.reporter) == ("a", "other", "wrong", None)
 
 
-def test_a_flood_of_reports_is_refused(saving: Saving, brokers: Brokers) -> None:
+def test_a_flood_of_reports_is_refused(saving: AnswerSaver, brokers: Brokers) -> None:
     """One caller fills no queue; the refusal says when to come again."""
     for number in range(OF_A_CALLER):
         assert saving.report("10.0.0.1", str(number)) is None
@@ -214,7 +218,7 @@ def test_a_flood_of_reports_is_refused(saving: Saving, brokers: Brokers) -> None
 @pytest.mark.parametrize(
     "given", [{"event_id": " "}, {"event_id": "a", "note": "x" * 3000}, {"event_id": "a", "tag": "\ud800"}]
 )
-def test_a_report_that_no_one_could_read_is_refused(saving: Saving, brokers: Brokers, given: dict[str, str]) -> None:
+def test_a_report_that_no_one_could_read_is_refused(saving: AnswerSaver, brokers: Brokers, given: dict[str, str]) -> None:
     """It is a sentence for the reader, and nothing is sent or counted."""
     with pytest.raises(ValueError, match=r"\w+ "):
         saving.report("10.0.0.1", **given)

@@ -41,7 +41,7 @@ def said(asked: AskedDecision, tag: str, reviewer: str = "ann", at_ms: int = STA
 
 def fill(store: Store, *changes: Fact) -> None:
     """Add facts to the store."""
-    store.filling.fill(changes, {})
+    store.writer.fill(changes, {})
 
 
 def kinds(store: Store) -> list[tuple[Any, ...]]:

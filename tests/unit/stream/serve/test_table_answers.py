@@ -17,7 +17,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.decide.pipeline import Pipeline
-from tagstream.stream.serve.table_answers import PAUSE_SECONDS, Cached
+from tagstream.stream.serve.table_answers import PAUSE_SECONDS, TableAnswers
 from tagstream.stream.tables.predictions import Predictions, open_predictions
 from tagstream.stream.tables.row import PredictionRow, row_of
 from tests.fakes import deciding
@@ -48,7 +48,7 @@ def row_of_event(event: bytes, pipeline: Pipeline = PIPELINE) -> PredictionRow:
 
 def asked(table: Predictions, *events: bytes, pipeline: Pipeline = PIPELINE) -> list[dict[str, Any]]:
     """The answers."""
-    parts = {"pipeline": pipeline, "cached": Cached(table, pipeline)}
+    parts = {"pipeline": pipeline, "cached": TableAnswers(table, pipeline)}
     answers: list[dict[str, Any]] = ask("POST", "/classify", parts, content=b"[%b]" % b",".join(events)).json()
     return answers
 
@@ -56,7 +56,7 @@ def asked(table: Predictions, *events: bytes, pipeline: Pipeline = PIPELINE) -> 
 @pytest.mark.parametrize("event", [EVENT, SAME_TEXT, b'{"title":"An image","description":""}'])
 def test_the_same_text_is_answered_from_the_table(table: Predictions, event: bytes) -> None:
     """By the id or by the text: the very bytes that the model's answer would have, and word that they are from the table."""
-    found = ask("POST", "/classify", {"cached": Cached(table, PIPELINE)}, content=event)
+    found = ask("POST", "/classify", {"cached": TableAnswers(table, PIPELINE)}, content=event)
     fresh = ask("POST", "/classify", content=event)
     assert found.content.endswith(b',"cached":true}')
     assert without_clock(found.content) == without_clock(fresh.content)
@@ -142,7 +142,7 @@ def test_a_table_that_is_away_costs_the_table_alone(table: Predictions, monkeypa
         msg = "away"
         raise DatabaseUnavailableError(msg)
 
-    cached = Cached(table, PIPELINE, clock=lambda: now[0])
+    cached = TableAnswers(table, PIPELINE, clock=lambda: now[0])
     with monkeypatch.context() as patched:
         patched.setattr(Predictions, "by_persons", away)
 
@@ -181,7 +181,7 @@ def test_a_table_that_says_nothing_holds_up_nobody(table: Predictions, monkeypat
             pass
         return found, last
 
-    found, last = run(scenario, cached=Cached(table, PIPELINE, clock=lambda: now[0]), table_seconds=0.05)
+    found, last = run(scenario, cached=TableAnswers(table, PIPELINE, clock=lambda: now[0]), table_seconds=0.05)
     assert [(one.status_code, "cached" in one.json()) for one in found] == [(200, False)] * 3
     assert last["cached"] is True
     # One was stuck, and one was asked when it was over.

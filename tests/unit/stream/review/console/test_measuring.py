@@ -80,7 +80,7 @@ def test_records_that_are_not_used_are_shown_and_counted(client: Client, queue: 
     """An answer on a decision that no topic has is on the page and in the metrics."""
     ghost = item("ghost", "Ghost", confidence=0.97, reasons=())
     ghost = replace(ghost, decision=msgspec.structs.replace(ghost.decision, inclusion_probability=5e-324))
-    queue.store.filling.fill([answer("ghost", of=ghost, tag="other", asked_by="audit")], {})
+    queue.store.writer.fill([answer("ghost", of=ghost, tag="other", asked_by="audit")], {})
     queue.measuring.measure()
     assert "Left out: 1 answers that follow from no decision which this console has read." in client.get("/quality").text
     assert 'tagstream_quality_unused_records{kind="answers"} 1.0' in client.get("/metrics").text

@@ -40,9 +40,9 @@ SENTENCE = "a talk about rolling out recommendation models to many users without
 
 def test_an_answer_may_come_before_its_item(store: Store) -> None:
     """Topics are read side by side: an event with an answer is never shown as open."""
-    store.filling.fill([answer("a")], {})
+    store.writer.fill([answer("a")], {})
     assert store.queue.claim("ann") is None
-    store.filling.fill([review("a")], {})
+    store.writer.fill([review("a")], {})
     assert store.queue.claim("ann") is None
     assert store.queue.figures().answered == 1
 
@@ -50,8 +50,8 @@ def test_an_answer_may_come_before_its_item(store: Store) -> None:
 def test_a_newer_decision_replaces_the_older_one(store: Store) -> None:
     """What is asked is the newest decision, whichever was read first; both topics of one decision count."""
     newer = review("a", prediction_id="new", tag="other", tagged_ms=START_MS + 1)
-    store.filling.fill([newer], {})
-    store.filling.fill([review("a", prediction_id="old"), audit("a", prediction_id="old")], {})
+    store.writer.fill([newer], {})
+    store.writer.fill([review("a", prediction_id="old"), audit("a", prediction_id="old")], {})
     claim = claimed(store)
     assert (claim.item, claim.door) == (newer.item, Door.REVIEW)
 
@@ -62,7 +62,7 @@ def test_of_two_copies_for_an_audit_the_greater_probability_holds(store: Store, 
     """One hash draws them, so it is that of being drawn at all; it is one question, and one row of the sample, whichever was read first."""
     copies = [audit("a", inclusion_probability=0.02), audit("a", inclusion_probability=0.5, tagged_ms=START_MS + later_ms)]
     for copy in reversed(copies) if backwards else copies:
-        store.filling.fill([copy], {})
+        store.writer.fill([copy], {})
     assert store.queue.figures().open == {Door.AUDIT: 1}
     sample = store.samples.drawn(START_MS, START_MS + HOUR_MS).sample
     assert (sample.inclusion.tolist(), len(sample)) == ([0.5], 1)
@@ -80,8 +80,8 @@ def test_a_late_decision_of_an_earlier_epoch_undoes_nothing(store: Store) -> Non
         )
         for epoch, at in (("9", START_MS + 5), ("10", START_MS))
     )
-    store.filling.fill([later], {})
-    store.filling.fill([earlier], {})
+    store.writer.fill([later], {})
+    store.writer.fill([earlier], {})
     assert decision_of(store, "a") == "epoch 10"
 
 
@@ -89,9 +89,9 @@ def test_bundles_are_known_as_long_as_their_decisions(store: Store, clock: Clock
     """A digest of which nothing is kept any more goes."""
     other = ModelRef(name="tiny", version="2", digest="e" * 64)
     later = START_MS + 3 * HOUR_MS
-    store.filling.fill([review("a"), published("b", 1), review("c", model=other, tagged_ms=later)], {})
+    store.writer.fill([review("a"), published("b", 1), review("c", model=other, tagged_ms=later)], {})
     clock.pass_ms(4 * HOUR_MS)
-    store.filling.prune(2 * HOUR_MS)
+    store.writer.prune(2 * HOUR_MS)
     with store.database.reading() as connection:
         assert connection.execute(select(bundles.c.digest)).scalars().all() == ["e" * 64]
 
@@ -99,28 +99,28 @@ def test_bundles_are_known_as_long_as_their_decisions(store: Store, clock: Clock
 def test_the_greatest_answer_holds(store: Store) -> None:
     """By version, then time, then id; a repetition changes nothing."""
     old, new = answer("a", START_MS + 5, tag="other"), answer("a", START_MS + 1, version=2, tag="mlops", asked_by="correction")
-    store.filling.fill([new, old, new], {})
-    store.filling.fill([old], {})
+    store.writer.fill([new, old, new], {})
+    store.writer.fill([old], {})
     assert [given.version for given in answers_in(store)] == [1, 2]
     assert [given.tag for given in store.queue.own("ann")] == ["mlops"]
 
 
 def test_a_report_after_an_answer_opens_the_event_again(store: Store) -> None:
     """A report from before changes nothing; the reviewer sees the answer and what the reader said."""
-    store.filling.fill([review("a"), answer("a", START_MS), report("a", START_MS - 1)], {})
+    store.writer.fill([review("a"), answer("a", START_MS), report("a", START_MS - 1)], {})
     assert store.queue.claim("ann") is None
-    store.filling.fill([report("a", START_MS + 1, note="it is about other things")], {})
+    store.writer.fill([report("a", START_MS + 1, note="it is about other things")], {})
     claim = claimed(store)
     assert (claim.door, claim.version) == (Door.USER_REPORT, 2)
     assert claim.before is not None
     assert [complaint.note for complaint in claim.reports] == ["it is about other things", None]
-    store.filling.fill([answer_to(claim, START_MS + 2)], {})
+    store.writer.fill([answer_to(claim, START_MS + 2)], {})
     assert store.queue.claim("ann") is None
 
 
 def test_reports_change_no_tag(store: Store) -> None:
     """A hundred readers who say the same bring the event before one person, and nothing else."""
-    store.filling.fill(
+    store.writer.fill(
         [answer("a", START_MS, tag="mlops"), *(report("a", START_MS + 1, reporter=str(n)) for n in range(100))], {}
     )
     assert store.queue.figures().open == {Door.USER_REPORT: 1}
@@ -129,21 +129,21 @@ def test_reports_change_no_tag(store: Store) -> None:
 
 def test_an_audit_that_is_reported_stays_blind(store: Store) -> None:
     """What the reader said would tell the reviewer the tag."""
-    store.filling.fill([audit("a"), report("a")], {})
+    store.writer.fill([audit("a"), report("a")], {})
     claim = claimed(store)
     assert (claim.door, claim.reports) == (Door.AUDIT, ())
 
 
 def test_a_contradicted_audit_is_asked_of_another_person(store: Store) -> None:
     """The first reviewer is not asked again; the second one decides, and does not see the first answer."""
-    store.filling.fill([audit("a", tag="mlops")], {})
-    store.filling.fill([answer_to(claimed(store, "ann"), START_MS, tag="other")], {})
+    store.writer.fill([audit("a", tag="mlops")], {})
+    store.writer.fill([answer_to(claimed(store, "ann"), START_MS, tag="other")], {})
     assert store.queue.figures().open == {Door.SECOND_OPINION: 1}
     assert store.queue.figures().oldest_ms is None
     assert store.queue.claim("ann") is None
     second = claimed(store, "bob")
     assert (second.door, second.before, second.version) == (Door.SECOND_OPINION, None, 2)
-    store.filling.fill([answer_to(second, START_MS + 1, tag="mlops")], {})
+    store.writer.fill([answer_to(second, START_MS + 1, tag="mlops")], {})
     assert store.queue.figures().length == 0
     assert (store.queue.pace("ann").compared, store.queue.pace("ann").agrees) == (1, 0)
     assert store.queue.pace("bob") == replace(store.queue.pace("ann"), total=1)
@@ -151,25 +151,25 @@ def test_a_contradicted_audit_is_asked_of_another_person(store: Store) -> None:
 
 def test_an_audit_that_agrees_is_done(store: Store) -> None:
     """Only a drawn part of these is asked twice."""
-    store.filling.fill([audit("a", tag="mlops")], {})
-    store.filling.fill([answer_to(claimed(store), START_MS, tag="mlops")], {})
+    store.writer.fill([audit("a", tag="mlops")], {})
+    store.writer.fill([answer_to(claimed(store), START_MS, tag="mlops")], {})
     assert store.queue.figures().length == 0
 
 
 def test_a_drawn_part_is_asked_twice(opened: Open) -> None:
     """With a rate of 1 every item is; a third opinion is not asked for, and two that agree are counted."""
     store = opened(second_opinion_rate=1.0)
-    store.filling.fill([review("a")], {})
+    store.writer.fill([review("a")], {})
     for reviewer in ("ann", "bob"):
-        store.filling.fill([answer_to(claimed(store, reviewer), START_MS)], {})
+        store.writer.fill([answer_to(claimed(store, reviewer), START_MS)], {})
     assert store.queue.figures().length == 0
     assert (store.queue.pace("ann").compared, store.queue.pace("ann").agrees) == (1, 1)
 
 
 def test_a_corrected_answer_asks_no_second_person(store: Store) -> None:
     """The person has looked twice already."""
-    store.filling.fill([audit("a"), answer("a", tag="other", asked_by="audit")], {})
-    store.filling.fill([answer("a", START_MS + 1, version=2, tag="other", asked_by="correction")], {})
+    store.writer.fill([audit("a"), answer("a", tag="other", asked_by="audit")], {})
+    store.writer.fill([answer("a", START_MS + 1, version=2, tag="other", asked_by="correction")], {})
     assert store.queue.figures().length == 0
 
 
@@ -213,20 +213,20 @@ def filled(path: Path, batches: list[list[Fact]]) -> Store:
     """A store with these facts."""
     store = open_store(str(path), clock=Clock(), second_opinion_rate=0.0)
     for batch in batches:
-        store.filling.fill(batch, {})
+        store.writer.fill(batch, {})
     return store
 
 
 def test_positions_only_grow(store: Store, opened: Open) -> None:
     """Of two consoles that follow, the one that is behind does not set the other back."""
-    store.filling.fill([], {("review", 0): 5, ("review", 1): 1})
-    opened().filling.fill([], {("review", 0): 3})
-    assert store.filling.positions() == {("review", 0): 5, ("review", 1): 1}
+    store.writer.fill([], {("review", 0): 5, ("review", 1): 1})
+    opened().writer.fill([], {("review", 0): 3})
+    assert store.writer.positions() == {("review", 0): 5, ("review", 1): 1}
 
 
 def test_nearly_equal_open_items_are_found(store: Store) -> None:
     """Those that someone holds, that are audits, that have an answer or other labels are left out."""
-    store.filling.fill(
+    store.writer.fill(
         [
             review("a", title=SENTENCE),
             review("copy", title=f"{SENTENCE}!"),
@@ -246,10 +246,10 @@ def test_nearly_equal_open_items_are_found(store: Store) -> None:
 def test_one_answer_settles_a_bounded_number_of_near_duplicates(store: Store) -> None:
     """As many, and of as many bytes, as can be written at once; the title in the list is a beginning."""
     large = "a" * (MOST_TWIN_BYTES // 3)
-    store.filling.fill([review(f"small {number:02}", title=SENTENCE) for number in range(MOST_TWINS + 5)], {})
+    store.writer.fill([review(f"small {number:02}", title=SENTENCE) for number in range(MOST_TWINS + 5)], {})
     assert len(store.queue.duplicates("small 00")) == MOST_TWINS
     text = "another text that many people write about in long words " * 10
-    store.filling.fill(
+    store.writer.fill(
         [review(f"large {number}", title=text, body=large, tagged_ms=START_MS + number) for number in range(5)], {}
     )
     found = store.queue.duplicates("large 0")
@@ -265,11 +265,11 @@ def test_decided_neighbours_are_shown(store: Store) -> None:
         "open": SENTENCE,
         **{f"filler {number}": f"a talk about subject{number}" for number in range(20)},
     }
-    store.filling.fill([review(name, title=title) for name, title in texts.items()], {})
-    store.filling.fill([review("a", title=SENTENCE)], {})
+    store.writer.fill([review(name, title=title) for name, title in texts.items()], {})
+    store.writer.fill([review("a", title=SENTENCE)], {})
     assert list(store.queue.neighbours("a")) == []
     decided = [answer(name, of=item(name, title=title), tag="other") for name, title in texts.items() if name != "open"]
-    store.filling.fill(decided, {})
+    store.writer.fill(decided, {})
     found = store.queue.neighbours("a")
     assert (found[0].event_id, found[0].tag) == ("near", "other")
     assert all(isinstance(one, Neighbour) and 0 < one.likeness < 1 for one in found)
@@ -279,24 +279,24 @@ def test_decided_neighbours_are_shown(store: Store) -> None:
 def test_a_neighbour_of_other_labels_is_not_shown(store: Store) -> None:
     """Its tag, `off_subject` included, says nothing about an item whose model has other labels."""
     intents = {"tag": "login", "confidence": 0.5, "probabilities": {"billing": 0.4, "login": 0.5, "other": 0.1}}
-    store.filling.fill([review("a", title=SENTENCE), review("near", title=SENTENCE, **intents)], {})
-    store.filling.fill([answer("near", of=item("near", title=SENTENCE, **intents), tag="other")], {})
+    store.writer.fill([review("a", title=SENTENCE), review("near", title=SENTENCE, **intents)], {})
+    store.writer.fill([answer("near", of=item("near", title=SENTENCE, **intents), tag="other")], {})
     assert list(store.queue.neighbours("a")) == []
-    store.filling.fill([review("b", title=SENTENCE, **intents)], {})
+    store.writer.fill([review("b", title=SENTENCE, **intents)], {})
     assert [one.event_id for one in store.queue.neighbours("b")] == ["near"]
 
 
 def test_each_published_decision_is_counted_once(store: Store) -> None:
     """A redelivery is known; another hour, tag, source or model has a total of its own; a new decision on the event counts again."""
-    store.filling.fill([published("a"), published("b", confidence=0.7), published("a", 7)], {})
-    store.filling.fill(
+    store.writer.fill([published("a"), published("b", confidence=0.7), published("a", 7)], {})
+    store.writer.fill(
         [
             published("a", 9),
             published("a", 11, prediction_id="new model", model=ModelRef(name="tiny", version="2", digest="e" * 64)),
         ],
         {},
     )
-    store.filling.fill([published("c", tagged_ms=START_MS + HOUR_MS, source="blog")], {})
+    store.writer.fill([published("c", tagged_ms=START_MS + HOUR_MS, source="blog")], {})
     first, *rest = store.samples.totals(START_MS - HOUR_MS, START_MS + 2 * HOUR_MS)
     assert (first.decisions, first.confidence_sum, first.short) == (2, 1.2, True)
     assert first.probability_sums["mlops"] == 1.0
@@ -306,7 +306,7 @@ def test_each_published_decision_is_counted_once(store: Store) -> None:
 
 def test_a_producer_cannot_make_totals_without_end(store: Store) -> None:
     """After fifty names of sources the rest are one."""
-    store.filling.fill([published(str(number), number, source=f"source {number}") for number in range(120)], {})
+    store.writer.fill([published(str(number), number, source=f"source {number}") for number in range(120)], {})
     totals = list(store.samples.totals(0, START_MS + HOUR_MS))
     assert len(totals) == MOST_NAMES + 1
     assert {total.source: total.decisions for total in totals}[OTHERS] == 70
@@ -314,17 +314,17 @@ def test_a_producer_cannot_make_totals_without_end(store: Store) -> None:
 
 def test_a_report_on_a_tagged_event_says_where_its_decision_lies(store: Store) -> None:
     """An event in `review` needs no look, and a place that was wrong is not looked at again."""
-    store.filling.fill([published("a", 4), published("b", 5, door="review"), report("a"), report("b"), report("unknown")], {})
-    assert store.filling.unmatched() == [("a", 0, 4)]
+    store.writer.fill([published("a", 4), published("b", 5, door="review"), report("a"), report("b"), report("unknown")], {})
+    assert store.writer.unmatched() == [("a", 0, 4)]
     assert store.queue.figures().unmatched_reports == 3
-    store.filling.forget_place("a")
-    assert store.filling.unmatched() == []
+    store.writer.forget_place("a")
+    assert store.writer.unmatched() == []
 
 
 def test_what_was_drawn_is_counted_with_its_answers(store: Store, clock: Clock) -> None:
     """Answered or not: quality is estimated from both; slices are of what was published."""
-    store.filling.fill([audit("a", tagged_ms=START_MS), review("b", tagged_ms=START_MS + 1), answer("a", asked_by="audit")], {})
-    store.filling.fill([review("c"), review("later", tagged_ms=START_MS + HOUR_MS), published("d")], {})
+    store.writer.fill([audit("a", tagged_ms=START_MS), review("b", tagged_ms=START_MS + 1), answer("a", asked_by="audit")], {})
+    store.writer.fill([review("c"), review("later", tagged_ms=START_MS + HOUR_MS), published("d")], {})
     found = store.samples.drawn(START_MS, START_MS + HOUR_MS)
     assert sorted(zip(found.sample.published, found.sample.truth, found.sample.count, found.movable, strict=True)) == [
         (False, NO_ANSWER, 2, True),
@@ -336,25 +336,25 @@ def test_what_was_drawn_is_counted_with_its_answers(store: Store, clock: Clock) 
         "length": 1,
     }
     clock.pass_ms(2 * HOUR_MS)
-    store.filling.prune(HOUR_MS - 2)
+    store.writer.prune(HOUR_MS - 2)
     assert len(store.samples.drawn(START_MS, START_MS + HOUR_MS).sample) == 0
 
 
 def test_what_an_answer_carries_does_not_replace_what_was_read(store: Store) -> None:
     """A forged answer with a newer decision of other labels leaves the item as its topic has it, in any order."""
     forged = answer("a", of=item("a", prediction_id="forged", probabilities={"pwned": 1.0}, tagged_ms=START_MS + 9))
-    store.filling.fill([forged, review("a")], {})
-    store.filling.fill([forged], {})
+    store.writer.fill([forged, review("a")], {})
+    store.writer.fill([forged], {})
     assert decision_of(store, "a") == item("a").decision.prediction_id
     assert store.samples.drawn(START_MS, START_MS + HOUR_MS).left_out.strays == 1
 
 
 def test_what_is_old_is_forgotten(store: Store, clock: Clock) -> None:
     """Answers stay: they are the only thing that people made. A clock that runs years ahead of the newest decision forgets no more."""
-    store.filling.fill([review("old"), answer("answered"), published("old"), report("unknown", START_MS)], {})
-    store.filling.fill([review("new", tagged_ms=START_MS + HOUR_MS)], {})
+    store.writer.fill([review("old"), answer("answered"), published("old"), report("unknown", START_MS)], {})
+    store.writer.fill([review("new", tagged_ms=START_MS + HOUR_MS)], {})
     clock.pass_ms(10 * 365 * 24 * HOUR_MS)
-    assert store.filling.prune(HOUR_MS - MINUTE_MS) == 2
+    assert store.writer.prune(HOUR_MS - MINUTE_MS) == 2
     assert served(store) == ["new"]
     assert [given.event_id for given in answers_in(store)] == ["answered"]
     assert store.queue.figures().unmatched_reports == 0
@@ -362,13 +362,13 @@ def test_what_is_old_is_forgotten(store: Store, clock: Clock) -> None:
 
 def test_the_figures_of_queue_and_reviewer(store: Store, clock: Clock) -> None:
     """Open by door, held now, the oldest, and the answers of the last minute and hour."""
-    store.filling.fill([review("a", tagged_ms=START_MS - 5), review("b"), audit("c"), answer("d", START_MS)], {})
+    store.writer.fill([review("a", tagged_ms=START_MS - 5), review("b"), audit("c"), answer("d", START_MS)], {})
     claim = claimed(store)
     queue = store.queue.figures()
     assert (queue.open, queue.length, queue.held) == ({Door.AUDIT: 1, Door.REVIEW: 2}, 3, 1)
     assert (queue.oldest_ms, queue.answered) == (START_MS - 5, 1)
     clock.pass_ms(MINUTE_MS)
-    store.filling.fill([answer_to(claim, clock.now_ms)], {})
+    store.writer.fill([answer_to(claim, clock.now_ms)], {})
     pace = store.queue.pace("ann")
     assert (pace.last_minute, pace.last_hour, pace.total, pace.compared) == (1, 2, 2, 0)
 
@@ -387,7 +387,7 @@ def test_the_claim_says_what_the_topic_has(store: Store) -> None:
     record = replace(odd.event.record, key=None, headers=(("h", b"\x00\xff"), ("h", b"")))
     event = replace(odd.event, record=record, fields=odd.event.fields | {"n": msgspec.Raw(b"1e400")})
     odd = replace(odd, event=event)
-    store.filling.fill([AskedDecision(item=odd)], {})
+    store.writer.fill([AskedDecision(item=odd)], {})
     assert claimed(store).item == odd
     assert isinstance(store.queue.renew("a", claimed(store).token), Claim)
 
@@ -395,5 +395,5 @@ def test_the_claim_says_what_the_topic_has(store: Store) -> None:
 @pytest.mark.parametrize("labels", [{}, {"": 1.0}])
 def test_a_decision_with_labels_that_no_answer_may_have_stops_nothing(store: Store, labels: dict[str, float]) -> None:
     """Anyone may write to `review`: such an item is kept and shown, and the others with it."""
-    store.filling.fill([review("odd", probabilities=labels), review("a", tagged_ms=START_MS + 1)], {})
+    store.writer.fill([review("odd", probabilities=labels), review("a", tagged_ms=START_MS + 1)], {})
     assert sorted(served(store)) == ["a", "odd"]
