@@ -30,7 +30,7 @@ from tagstream.model_export.calibrate.temperature import Floats, Ints
 # The part of a label's level for the walk, and for the look at the whole grid.
 WALK_PART = 0.9
 
-Verdict = Literal["earned", "withdrawn", "kept"]
+ThresholdVerdict = Literal["earned", "withdrawn", "kept"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class Earned:
         times_needed: How many times as many answers like these would begin the walk; None if that is done or out of reach.
     """
 
-    verdict: Verdict
+    verdict: ThresholdVerdict
     threshold: LabelThreshold
     answers: int
     times_needed: float | None = None
@@ -174,7 +174,9 @@ def _earn(given: Sorted, *, present: LabelThreshold, start: float, target: float
     return Earned(verdict=verdict, answers=given.rows, threshold=present, times_needed=times)
 
 
-def _reached(given: Sorted, *, present: LabelThreshold, start: float, target: float, risk: float) -> tuple[Verdict, float]:
+def _reached(
+    given: Sorted, *, present: LabelThreshold, start: float, target: float, risk: float
+) -> tuple[ThresholdVerdict, float]:
     found = _walked(given, start=start, target=target, risk=WALK_PART * risk)
     if found is not None:
         return "earned", found

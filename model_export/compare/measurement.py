@@ -7,7 +7,7 @@ from pathlib import Path
 from tagstream.model_export.bundle.model import NO_LIMITS, Prediction
 from tagstream.model_export.bundle.promise.promise import Trade
 from tagstream.model_export.calibrate import intervals
-from tagstream.model_export.compare.comparison import Comparison, Decided, figures_of
+from tagstream.model_export.compare.comparison import Comparison, RowDecision, figures_of
 from tagstream.model_export.compare.contestants import BUNDLE, Contestant
 from tagstream.model_export.compare.evaluation_record import Measured, ModelReport, PartReport, PublishedRows, Versus
 from tagstream.model_export.data.madewithml import LABELS
@@ -190,17 +190,19 @@ def _versus(
     return found
 
 
-def _compared(rows: Sequence[Row], old: Sequence[Decided], new: Sequence[Decided], kinds: Sequence[Slice]) -> Comparison:
+def _compared(
+    rows: Sequence[Row], old: Sequence[RowDecision], new: Sequence[RowDecision], kinds: Sequence[Slice]
+) -> Comparison:
     found = Comparison(events=len(rows), drawn=len(rows))
     for row, before, after in zip(rows, old, new, strict=True):
         found.add(before, after, [(kind.group, kind.name) for kind in kinds if kind.holds(row)], answer=row.tag)
     return found
 
 
-def _decided(said: Prediction, contestant: Contestant) -> Decided:
+def _decided(said: Prediction, contestant: Contestant) -> RowDecision:
     """What a bundle says of a row; the door is that of the thresholds alone, as in `PublishedRows`."""
     threshold = contestant.asked_below[said.label]
-    return Decided(
+    return RowDecision(
         tag=said.label,
         confidence=said.confidence,
         destination="tagged" if said.confidence >= threshold else "review",

@@ -19,7 +19,7 @@ from tagstream.stream.logs import logger
 log = logger("tagstream.app")
 
 
-class Answering:
+class ReviewerAnswers:
     """Makes the decisions of reviewers' answers, for one topic after the other or for several threads at once."""
 
     def __init__(

@@ -18,7 +18,7 @@ from tagstream.stream.contract.outcome import ModelRef, Outcome, publish_all
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.from_settings import draw_of
 from tagstream.stream.decide.pipeline import Decider
-from tagstream.stream.decide.reviewer_answers import Answering
+from tagstream.stream.decide.reviewer_answers import ReviewerAnswers
 from tagstream.stream.library.program_settings import settings_of
 from tagstream.stream.library.results import Event, Result, in_batches, record_of, result_of
 from tagstream.stream.settings.secret_files import answer_keys
@@ -215,7 +215,7 @@ class Answers:
         """
         self._settings = settings_of(settings, environment=environment)
         self._clock = clock
-        self._answering = Answering(self._settings.limits, keys=answer_keys(self._settings.security))
+        self._answering = ReviewerAnswers(self._settings.limits, keys=answer_keys(self._settings.security))
 
     def decide(self, records: Iterable[Record]) -> list[Result]:
         """

@@ -9,8 +9,7 @@ from itertools import takewhile
 from tagstream.model_export.bundle.bundle import BundleError
 from tagstream.model_export.bundle.depot import DepotError
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout_records import Guards, Plan
-from tagstream.stream.contract.rollout_records import Verdict as VerdictRecord
+from tagstream.stream.contract.rollout_records import Guards, Plan, Verdict
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.rollout.abandoned_close import AbandonedClose
 from tagstream.stream.rollout.change import finish
@@ -22,7 +21,7 @@ from tagstream.stream.rollout.errors import RolloutError
 from tagstream.stream.rollout.evidence import Evidence
 from tagstream.stream.rollout.evidence_reader import EvidenceReader
 from tagstream.stream.rollout.history import history
-from tagstream.stream.rollout.verdict import ENDING, RolloutStep, Verdict, judge, tries_of
+from tagstream.stream.rollout.verdict import ENDING, ChallengerVerdict, RolloutStep, judge, tries_of
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
 
@@ -49,8 +48,8 @@ class Judged:
     """
 
     models: Models
-    verdict: Verdict
-    last: VerdictRecord | None
+    verdict: ChallengerVerdict
+    last: Verdict | None
     unread: int
     unseen: tuple[str, ...]
 
@@ -104,7 +103,7 @@ class Watch:
             msg = "no challenger decides anything now. Next: `tagstream rollout canary BUNDLE --share 0.05`."
             raise NothingWatchedError(msg)
         counted = [entry.record for entry in entries if entry.counts]
-        verdicts = [one for one in counted if isinstance(one, VerdictRecord)]
+        verdicts = [one for one in counted if isinstance(one, Verdict)]
         if self._watched is None or self._watched.models != models:
             plans = {one.record.epoch: one.written_ms for one in entries if one.counts and isinstance(one.record, Plan)}
             line = line_of(epochs.begun())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tagstream.model_export.bundle.bundle import Bundle, read
-from tagstream.model_export.compare.comparison import Decided
+from tagstream.model_export.compare.comparison import RowDecision
 from tagstream.monitoring.record_time import AHEAD_MS
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.answers import AnsweredEvent, order, read_answer
@@ -61,7 +61,7 @@ class End(Protocol):
     name: str
     identity: str
 
-    def decide(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> list[Decided | Refusal | None]:
+    def decide(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> list[RowDecision | Refusal | None]:
         """
         What it has decided on each of these records; None where it knows of no decision.
 
@@ -167,7 +167,7 @@ class BundleEnd:
         self.name = named_model(decider)
         self.identity = decider.model.identity
 
-    def decide(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> list[Decided | Refusal | None]:
+    def decide(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> list[RowDecision | Refusal | None]:
         """See the protocol."""
         del outcomes
         found = [publication.outcome for publication in self._pipeline.publications(records)]
@@ -188,7 +188,7 @@ class RecordedEnd:
     name: str = "what was published"
     identity: str = RECORDED
     unreadable: int = 0
-    _kept: dict[bytes, tuple[Order, Decided]] = field(default_factory=dict)
+    _kept: dict[bytes, tuple[Order, RowDecision]] = field(default_factory=dict)
 
     def take(self, record: Record, sample: Sample) -> None:
         """
@@ -209,12 +209,12 @@ class RecordedEnd:
             self._kept[key] = (standing, decided(found.decision, found.door))
             _bound(len(self._kept), "decisions are published on the events of this range and after it")
 
-    def decide(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> list[Decided | Refusal | None]:
+    def decide(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> list[RowDecision | Refusal | None]:
         """See the protocol. Where the newer end refuses an event, its id is not known here."""
         del records
         return [None if isinstance(one, Refusal) else self._of(one.event.id) for one in outcomes]
 
-    def _of(self, event_id: str) -> Decided | None:
+    def _of(self, event_id: str) -> RowDecision | None:
         found = self._kept.get(key_of(event_id))
         return None if found is None else found[1]
 

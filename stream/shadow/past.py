@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from tagstream.model_export.compare.comparison import Comparison, Decided
+from tagstream.model_export.compare.comparison import Comparison, RowDecision
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Outcome
 from tagstream.stream.contract.refusal import Refusal
@@ -227,7 +227,7 @@ class Past:
         for outcome, before in zip(outcomes, old, strict=True):
             after = decided_of(outcome)
             if isinstance(outcome, Refusal) or after is None:
-                counts.refuse(by_new=True, by_old=not isinstance(before, Decided))
+                counts.refuse(by_new=True, by_old=not isinstance(before, RowDecision))
             elif isinstance(before, Refusal):
                 counts.refuse(by_new=False, by_old=True)
             elif before is None:
@@ -240,7 +240,7 @@ class Past:
             with _writing(self._order.rows):
                 state.rows_bytes += rows.write(b"".join(written))
 
-    def _decided(self, records: Sequence[Record]) -> tuple[list[Outcome], list[Decided | Refusal | None]]:
+    def _decided(self, records: Sequence[Record]) -> tuple[list[Outcome], list[RowDecision | Refusal | None]]:
         try:
             outcomes = [publication.outcome for publication in self._new.publications(records)] if records else []
             return outcomes, self._old.decide(records, outcomes) if records else []

@@ -47,7 +47,7 @@ class AnswersAgent:
     The second agent, which turns reviewers' answers on `reviewed` into decisions on `tagged`: the parts that are its own.
 
     Attributes:
-        decide: Returns one publication for each record of `reviewed`; see `Answering.publications`.
+        decide: Returns one publication for each record of `reviewed`; see `ReviewerAnswers.publications`.
         observer: Counts them.
         progress: That on the topic of answers.
     """

@@ -14,7 +14,7 @@ from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.published import PublishedDecision, read_decision
 from tagstream.stream.decide.pipeline import Pipeline
-from tagstream.stream.decide.reviewer_answers import Answering
+from tagstream.stream.decide.reviewer_answers import ReviewerAnswers
 from tests.fakes import RecordingObserver, deciding, raw
 from tests.replacing import replace
 
@@ -50,7 +50,7 @@ def reviewed(answer: Answer | None = None, *, value: bytes | None = None, offset
 
 def test_an_answer_becomes_a_decision_of_a_reviewer() -> None:
     """It goes to `tagged` under the key of the event, with the person's tag, and without the person's name and note."""
-    (made,) = Answering().publications([reviewed()], clock=lambda: NOW)
+    (made,) = ReviewerAnswers().publications([reviewed()], clock=lambda: NOW)
     assert (made.destination, made.key, made.headers) == (Destination.TAGGED, b"k", (("h", b"1"),))
     assert made.records == (("tagged", made.value),)
     value = json.loads(made.value or b"")
@@ -64,7 +64,7 @@ def test_an_answer_becomes_a_decision_of_a_reviewer() -> None:
 
 def test_an_answer_that_is_delivered_again_repeats_its_bytes() -> None:
     """All but the time of the clock depends on the record alone."""
-    first, second = (Answering().publications([reviewed()], clock=lambda at=at: at)[0] for at in (NOW, NOW + 9))
+    first, second = (ReviewerAnswers().publications([reviewed()], clock=lambda at=at: at)[0] for at in (NOW, NOW + 9))
     assert (first.value or b"").rpartition(b',"tagged_at"')[0] == (second.value or b"").rpartition(b',"tagged_at"')[0]
     assert (first.key, first.headers) == (second.key, second.headers)
 
@@ -79,7 +79,7 @@ def test_a_record_that_is_no_answer_is_a_dead_letter_with_its_bytes() -> None:
         reviewed(value=json.dumps(value | {"prediction_id": value["prediction_id"][:-1] + "x"}).encode()),
         reviewed(value=json.dumps(value | {"id": "b", "event_id": "b"}).encode()),
     ]
-    found = Answering().publications([good, *bad, good], clock=lambda: NOW)
+    found = ReviewerAnswers().publications([good, *bad, good], clock=lambda: NOW)
     assert [one.destination for one in found] == [Destination.TAGGED, *[Destination.DLQ] * 4, Destination.TAGGED]
     for record, one in zip(bad, found[1:-1], strict=True):
         letter = dead_letter.read(Record(topic="content.dlq", key=one.key, value=one.value, headers=one.headers))
@@ -96,7 +96,7 @@ def test_a_record_that_is_no_answer_is_a_dead_letter_with_its_bytes() -> None:
 
 def test_a_decision_that_is_too_large_for_its_topic_is_a_dead_letter() -> None:
     """The broker would refuse it at every delivery."""
-    (made,) = Answering(Limits(max_outcome_bytes=300)).publications([reviewed()])
+    (made,) = ReviewerAnswers(Limits(max_outcome_bytes=300)).publications([reviewed()])
     assert made.observation.rejection is Reason.OUTCOME_TOO_LARGE
 
 
@@ -106,10 +106,10 @@ def test_labels_that_the_bundle_in_force_does_not_have_are_refused_under_its_dig
     value = json.loads(good.value or b"")
     value["before"]["probabilities"]["pwned"] = 0.0
     foreign = reviewed(value=json.dumps(value | {"tag": "pwned"}).encode())
-    answering = Answering(decider=deciding)
+    answering = ReviewerAnswers(decider=deciding)
     assert [one.observation.rejection for one in answering.publications([good, foreign])] == [None, Reason.UNKNOWN_LABEL]
     another = replace(deciding(), model=ModelRef(name="m", version="2", digest="e" * 64))
-    assert Answering(decider=lambda: another).publications([foreign])[0].observation.rejection is None
+    assert ReviewerAnswers(decider=lambda: another).publications([foreign])[0].observation.rejection is None
 
 
 def test_with_keys_an_unsigned_answer_is_a_dead_letter_and_said() -> None:
@@ -117,7 +117,7 @@ def test_with_keys_an_unsigned_answer_is_a_dead_letter_and_said() -> None:
     keys = AnswerKeys((b"k" * 32,))
     records = [keys.signed(reviewed()), reviewed(offset=8), reviewed(offset=9)]
     with capture_logs() as told:
-        found = Answering(keys=keys).publications(records, clock=lambda: NOW)
+        found = ReviewerAnswers(keys=keys).publications(records, clock=lambda: NOW)
     assert [one.destination for one in found] == [Destination.TAGGED, Destination.DLQ, Destination.DLQ]
     assert [(one["event"], one["answers"], one["first_offset"]) for one in told] == [("answers_not_signed", 2, 8)]
 
@@ -134,12 +134,12 @@ ANY_JSON = st.recursive(
 def test_any_change_of_an_answer_is_an_outcome_and_never_an_exception(changes: dict[str, object], without: set[str]) -> None:
     """A worker that raises for an answer would meet it again after each restart."""
     value = {name: content for name, content in {**GOOD, **changes}.items() if name not in without}
-    (made,) = Answering().publications([reviewed(value=json.dumps(value).encode())])
+    (made,) = ReviewerAnswers().publications([reviewed(value=json.dumps(value).encode())])
     assert made.destination in {Destination.TAGGED, Destination.DLQ}
 
 
 @given(st.binary())
 def test_any_bytes_are_an_outcome_and_never_an_exception(value: bytes) -> None:
     """Likewise."""
-    (made,) = Answering(DEFAULT_LIMITS).publications([reviewed(value=value)])
+    (made,) = ReviewerAnswers(DEFAULT_LIMITS).publications([reviewed(value=value)])
     assert made.destination is Destination.DLQ
