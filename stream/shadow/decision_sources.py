@@ -1,5 +1,5 @@
 """
-The two ends of a comparison: a bundle that decides here and now, or what was published; and what people answered.
+Where the decisions of a comparison come from: a bundle that decides here and now, or what was published; and what people answered.
 
 Decisions and answers are read from their topics into memory, each as one short record, up to a bound.
 """
@@ -38,8 +38,8 @@ MOST_KEPT = 1_000_000
 KEY_BYTES = 16
 
 
-class EndError(Exception):
-    """An end of the comparison cannot be had: the message says which, why, and the next step."""
+class DecisionSourceError(Exception):
+    """A source of decisions cannot be had: the message says which, why, and the next step."""
 
     exit_code = 2
 
@@ -49,7 +49,7 @@ def as_workers_decide(settings: Settings) -> Settings:
     return sizes.fitted(settings, list(sizes.shortfalls(settings, sizes.read(settings))))
 
 
-class End(Protocol):
+class DecisionSource(Protocol):
     """
     The older end of a comparison.
 
@@ -77,7 +77,7 @@ def bundle_of(settings: Settings, named: str) -> Bundle:
     The bundle in a folder, or the one of this digest in the place of bundles.
 
     Raises:
-        EndError: There is no such folder, and it is no digest.
+        DecisionSourceError: There is no such folder, and it is no digest.
         BundleError: It is no bundle that can be trusted.
         DepotError: The settings name no place of bundles, or it does not have this one.
     """
@@ -86,7 +86,7 @@ def bundle_of(settings: Settings, named: str) -> Bundle:
     if DIGEST.fullmatch(named):
         return depot_of(settings).read(named)
     msg = f"there is no folder {named}, and it is no digest of a bundle (64 hexadecimal digits). Next: correct it."
-    raise EndError(msg)
+    raise DecisionSourceError(msg)
 
 
 def decider_named(settings: Settings, named: str) -> Decider:
@@ -104,14 +104,14 @@ def require_same_labels(new: Decider, old: Decider) -> None:
     Can their decisions be compared?
 
     Raises:
-        EndError: They have other labels.
+        DecisionSourceError: They have other labels.
     """
     if set(new.labels) != set(old.labels):
         msg = (
             f"{named_model(new)} has the labels {few(sorted(new.labels))}, and {named_model(old)} has {few(sorted(old.labels))}: "
             "none of their tags means the same. Next: give two bundles with the same labels."
         )
-        raise EndError(msg)
+        raise DecisionSourceError(msg)
 
 
 def named_model(decider: Decider) -> str:
@@ -158,7 +158,7 @@ class Sample:
         return isinstance(event, Refusal) or self.has(event.id)
 
 
-class BundleEnd:
+class BundleSource:
     """A bundle that decides the same records."""
 
     def __init__(self, settings: Settings, decider: Decider) -> None:
@@ -175,11 +175,11 @@ class BundleEnd:
 
 
 @dataclass(slots=True)
-class RecordedEnd:
+class RecordedSource:
     """
     What was published on `tagged` and `review`: of the models' decisions on an event the one that holds.
 
-    A person's decision is an answer and not of this end.
+    A person's decision is an answer, and does not count here.
 
     Attributes:
         unreadable: Records that are no decision.
@@ -195,7 +195,7 @@ class RecordedEnd:
         Keep the decision in a record, if it stands above the one that is kept.
 
         Raises:
-            EndError: There are too many.
+            DecisionSourceError: There are too many.
         """
         found = read_decision(record)
         if isinstance(found, Refusal):
@@ -219,7 +219,7 @@ class RecordedEnd:
         return None if found is None else found[1]
 
 
-def recorded(settings: Settings, since_ms: int | None, sample: Sample) -> RecordedEnd:
+def recorded(settings: Settings, since_ms: int | None, sample: Sample) -> RecordedSource:
     """
     Read what was published.
 
@@ -231,11 +231,11 @@ def recorded(settings: Settings, since_ms: int | None, sample: Sample) -> Record
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
         TopicsMissingError: A topic does not exist.
-        EndError: There are too many decisions.
+        DecisionSourceError: There are too many decisions.
     """
     topics = {"tagged": settings.topics.tagged, "review": settings.topics.review}
     admin.require(settings, topics, operations=dict.fromkeys(topics, Operation.READ))
-    found = RecordedEnd()
+    found = RecordedSource()
     for topic in topics.values():
         for record in _records(settings, topic, None if since_ms is None else since_ms - AHEAD_MS):
             found.take(record, sample)
@@ -243,7 +243,7 @@ def recorded(settings: Settings, since_ms: int | None, sample: Sample) -> Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class KnownAnswers:
     """
     What people answered.
 
@@ -260,21 +260,21 @@ class Answers:
         return None if found is None else found[1]
 
 
-def answers(settings: Settings) -> Answers:
+def answers(settings: Settings) -> KnownAnswers:
     """
     Read what people answered, where that topic is there and may be read.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
         SecurityError: The file of the keys cannot be used.
-        EndError: There are too many answers.
+        DecisionSourceError: There are too many answers.
     """
     topic = settings.topics.reviewed
     found = admin.describe(settings, [topic])[topic]
     if found.partitions is None:
-        return Answers(why=f"there is no topic {topic}")
+        return KnownAnswers(why=f"there is no topic {topic}")
     if found.operations is not None and Operation.READ not in found.operations:
-        return Answers(why=f"this user may not read {topic}")
+        return KnownAnswers(why=f"this user may not read {topic}")
     keys = answer_keys(settings.security)
     tags: dict[bytes, tuple[Order, str]] = {}
     for record in _records(settings, topic, None):
@@ -284,7 +284,7 @@ def answers(settings: Settings) -> Answers:
             if key not in tags or above > tags[key][0]:
                 tags[key] = (above, answered.answer.tag)
                 _bound(len(tags), "events have an answer")
-    return Answers(_tags=tags)
+    return KnownAnswers(_tags=tags)
 
 
 def key_of(event_id: str) -> bytes:
@@ -300,4 +300,4 @@ def _records(settings: Settings, topic: str, since_ms: int | None) -> Iterator[R
 def _bound(kept: int, what: str) -> None:
     if kept > MOST_KEPT:
         msg = f"more than {MOST_KEPT:,} {what}, and so many are not kept in memory. Next: give a later --since, or a --sample."
-        raise EndError(msg)
+        raise DecisionSourceError(msg)

@@ -340,7 +340,7 @@ async def follow(
         The follower, with its tally.
 
     Raises:
-        EndError: The bundles have other labels.
+        DecisionSourceError: The bundles have other labels.
         UnknownLabelError: `audit_rates` names a label that they do not have.
         TopicsMissingError: A topic does not exist.
         NotAuthorizedError: This user lacks a right.

@@ -27,7 +27,7 @@ from tagstream.stream.kafka.reading.content import content_range
 from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.shadow.comparison import add, decided_of
-from tagstream.stream.shadow.decision_sources import Answers, End, Sample, named_model
+from tagstream.stream.shadow.decision_sources import DecisionSource, KnownAnswers, Sample, named_model
 from tagstream.stream.shadow.span import Span
 
 STATE_SECONDS = 5.0
@@ -148,7 +148,7 @@ class Past:
     """One run. Deciding is done in a thread, one batch at a time."""
 
     def __init__(
-        self, settings: Settings, order: PastOrder, *, new: Decider, old: End, sample: Sample, answers: Answers
+        self, settings: Settings, order: PastOrder, *, new: Decider, old: DecisionSource, sample: Sample, answers: KnownAnswers
     ) -> None:
         """
         Join the parts.

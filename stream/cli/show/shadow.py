@@ -23,7 +23,7 @@ from tagstream.stream.deliver import fatal
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.shadow import decision_sources
-from tagstream.stream.shadow.decision_sources import BundleEnd, End
+from tagstream.stream.shadow.decision_sources import BundleSource, DecisionSource
 from tagstream.stream.shadow.live_shadow import Shadow, ShadowOrder, follow
 from tagstream.stream.shadow.past import Past, PastOrder, PastState, begun, fresh
 from tagstream.stream.shadow.span import Span, bound_of, span_of
@@ -52,7 +52,7 @@ def past(settings: Settings, order: PastOrder, *, html: Path | None, as_json: bo
             f"{span.gone:,} offsets of --since are not in {settings.topics.content} any more: the range begins with the oldest event"
         )
     new = decision_sources.decider_named(settings, order.bundle)
-    old = _old_end(settings, order, new, span)
+    old = _old_source(settings, order, new, span)
     asked = _asked(settings, order, new, old)
     state = begun(order.state, asked) or fresh(span, asked)
     known = decision_sources.answers(settings)
@@ -67,7 +67,7 @@ def past(settings: Settings, order: PastOrder, *, html: Path | None, as_json: bo
         fail(f"{STOPPED}; {goes_on}.", EXIT_FAILED)
 
 
-def _old_end(settings: Settings, order: PastOrder, new: Decider, span: Span) -> End:
+def _old_source(settings: Settings, order: PastOrder, new: Decider, span: Span) -> DecisionSource:
     if order.against == decision_sources.RECORDED:
         found = decision_sources.recorded(settings, span.since_ms, decision_sources.Sample(settings, order.sample))
         if found.unreadable:
@@ -78,10 +78,10 @@ def _old_end(settings: Settings, order: PastOrder, new: Decider, span: Span) -> 
     chosen = settings.model_copy(update={"decider": "model"})
     old = decider_of(chosen) if order.against is None else decision_sources.decider_named(settings, order.against)
     decision_sources.require_same_labels(new, old)
-    return BundleEnd(settings, old)
+    return BundleSource(settings, old)
 
 
-def _asked(settings: Settings, order: PastOrder, new: Decider, old: End) -> dict[str, str]:
+def _asked(settings: Settings, order: PastOrder, new: Decider, old: DecisionSource) -> dict[str, str]:
     given: dict[str, Any] = {
         "brokers": settings.brokers,
         "topics.content": settings.topics.content,
@@ -97,7 +97,7 @@ def _asked(settings: Settings, order: PastOrder, new: Decider, old: End) -> dict
     return {name: str(value) for name, value in given.items() if value is not None}
 
 
-def _show_past(state: PastState, new: Decider, old: End, *, html: Path | None, as_json: bool) -> None:
+def _show_past(state: PastState, new: Decider, old: DecisionSource, *, html: Path | None, as_json: bool) -> None:
     found = state.comparison
     said = comparison.sentences(found, new=decision_sources.named_model(new), old=old.name)
     if not state.is_finished:
@@ -119,7 +119,7 @@ def _print(tables: Sequence[QualityTable], sentences: Sequence[str]) -> None:
         console.show(sentence)
 
 
-def _record(state: PastState, found: Comparison, new: Decider, old: End) -> dict[str, Any]:
+def _record(state: PastState, found: Comparison, new: Decider, old: DecisionSource) -> dict[str, Any]:
     return {
         "new": new.model,
         "old": old.identity,
