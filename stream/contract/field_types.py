@@ -4,10 +4,12 @@ from typing import Annotated
 
 import msgspec
 
-from tagstream.monitoring.vocabulary import MAX_NAME_CHARACTERS
+from tagstream.model_export.bundle.limits import MAX_NAME_CHARACTERS
 from tagstream.stream.contract.event import DEFAULT_LIMITS
 
 MAX_NOTE_CHARACTERS = 2_000
+# Longer names of producers are cut to this length before they are compared.
+MAX_SOURCE_CHARACTERS = 100
 MAX_VERSION = 1_000_000
 # The published schema takes more. So many answers on one event no people give, and whoever reads one takes no more.
 MOST_ANSWERS = 10_000

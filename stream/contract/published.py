@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, Reason
+from tagstream.model_export.bundle.limits import MAX_LABELS, MAX_NAME_CHARACTERS
+from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.contract.event import (
     DEFAULT_LIMITS,
     ContentEvent,

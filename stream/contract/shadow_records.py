@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tagstream.monitoring.vocabulary import MAX_NAME_CHARACTERS, Reason
+from tagstream.model_export.bundle.limits import MAX_NAME_CHARACTERS
+from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record
 from tagstream.stream.contract.field_types import Asked, EventId, Label, Moment, Share, Uuid
 from tagstream.stream.contract.outcome import Decision, ModelRef

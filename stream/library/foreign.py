@@ -9,10 +9,11 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from tagstream.model_export.bundle.limits import MAX_LABELS, MAX_NAME_CHARACTERS
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK
 from tagstream.model_export.bundle.model import SCORE_DECIMALS, OodLimits, Prediction
 from tagstream.model_export.bundle.text import read
-from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, OFF_SUBJECT, few
+from tagstream.monitoring.vocabulary import OFF_SUBJECT, few
 from tagstream.stream.contract.event import Record, decode
 from tagstream.stream.contract.outcome import ModelRef, Outcome, publish_all
 from tagstream.stream.contract.refusal import Refusal

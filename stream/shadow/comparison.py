@@ -7,8 +7,8 @@ from tagstream.model_export.bundle.text import compose, is_described
 from tagstream.model_export.compare.comparison import SOURCE, Comparison, DifferingRow, Door, RowDecision, figures_of
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.measure.slices import TEXT_SLICES
-from tagstream.monitoring.vocabulary import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.event import ContentEvent
+from tagstream.stream.contract.field_types import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.outcome import Decision, NeedsReview, Outcome, Tagged
 
 # Other bundles have other ids and names, and the draw says nothing of the model. Probabilities are compared by label.

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagstream.monitoring.vocabulary import MOST_WINDOWS, few
+from tagstream.model_export.bundle.limits import MOST_WINDOWS
+from tagstream.monitoring.vocabulary import few
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.models.options import ColumnOptions, NameOptions, PromiseOptions
 from tagstream.stream.cli.options import not_empty, path, verb

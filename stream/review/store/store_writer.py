@@ -10,8 +10,9 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
 
 from tagstream.model_export.data import duplicates
-from tagstream.monitoring.vocabulary import MAX_SOURCE_CHARACTERS, OFF_SUBJECT
+from tagstream.monitoring.vocabulary import OFF_SUBJECT
 from tagstream.stream.contract.answers import Answer, AnsweredEvent, answer_id, before_of
+from tagstream.stream.contract.field_types import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.published import DecidedEvent, milliseconds
 from tagstream.stream.database.database import Database, Row, insert_new, upsert
 from tagstream.stream.review.store.records import (
