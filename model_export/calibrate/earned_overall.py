@@ -14,7 +14,7 @@ import numpy as np
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
 from tagstream.model_export.calibrate import martingale
 from tagstream.model_export.calibrate.certificate import BOUND_LEVEL
-from tagstream.model_export.calibrate.earned import Earned, Evidence, always_ask, earn, of_label
+from tagstream.model_export.calibrate.earned_thresholds import Earned, Evidence, always_ask, earn, of_label
 
 # The name of all labels among verdicts.
 ALL = "all labels"

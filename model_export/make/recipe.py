@@ -13,7 +13,7 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import NAME, VERSION, Prior
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.calibrate import prior as priors
-from tagstream.model_export.calibrate.earned import Evidence
+from tagstream.model_export.calibrate.earned_thresholds import Evidence
 from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.data.own import none_texts
 from tagstream.model_export.data.own.first_answers import BY_LOT, FirstAnswers
@@ -23,7 +23,7 @@ from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make import reference
 from tagstream.model_export.make.earn import Earning
-from tagstream.model_export.make.imported import Imported
+from tagstream.model_export.make.imported_classifier import Imported
 from tagstream.model_export.make.multilabel import LabelHeadRecipe
 from tagstream.model_export.make.network import Checkpoint, NetworkSource, NewHead, NewNgrams, SameNetwork
 from tagstream.model_export.make.quick import Quick, QuickRecipe

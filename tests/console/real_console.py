@@ -15,7 +15,7 @@ from tagstream.stream.contract.reports import Report
 from tagstream.stream.kafka.producer import UndeliveredError
 from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.bundles import Bundles
-from tagstream.stream.review.console.measuring import Measuring
+from tagstream.stream.review.console.quality_thread import Measuring
 from tagstream.stream.review.follower import StoreFollower
 from tagstream.stream.review.store.records import AskedDecision, Claim, Door, Fact, Given, TimedReport
 from tagstream.stream.review.store.schema import answers

@@ -38,7 +38,7 @@ def train(options: TrainOptions) -> None:
     _refuse_options_of_others(options, of_a_file=of_a_file)
     _refuse_contradictions(options)
     if options.begun is not None:
-        from tagstream.stream.cli.models.further import train_further
+        from tagstream.stream.cli.models.further_training import train_further
 
         train_further(options, options.begun)
     elif options.data is None or not of_a_file:

@@ -13,8 +13,8 @@ from tagstream.stream.review.bundles import Bundles
 from tagstream.stream.review.console.access import Access
 from tagstream.stream.review.console.app import application
 from tagstream.stream.review.console.guidelines import NONE, Guidelines
-from tagstream.stream.review.console.measuring import Measuring
 from tagstream.stream.review.console.pages import ReviewConsole
+from tagstream.stream.review.console.quality_thread import Measuring
 from tagstream.stream.review.follower import StoreFollower
 from tagstream.stream.review.store.store import open_store
 from tagstream.stream.settings.secret_files import answer_keys

@@ -17,7 +17,7 @@ from tagstream.model_export.bundle.model import OnnxClassifier
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make import recipe, steps
-from tagstream.model_export.make.imported import EIGHT, FULL, Form, Imported, neighbours_move
+from tagstream.model_export.make.imported_classifier import EIGHT, FULL, Form, Imported, neighbours_move
 from tagstream.model_export.onnx import export
 from tagstream.model_export.train import base_model, batches, pretrained
 from tagstream.model_export.train.head import HeadRecipe, fit_head

@@ -7,9 +7,9 @@ import pytest
 from scipy.special import bdtr
 
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
-from tagstream.model_export.calibrate import earned, martingale
+from tagstream.model_export.calibrate import earned_thresholds, martingale
 from tagstream.model_export.calibrate.certificate import GRID
-from tagstream.model_export.calibrate.earned import Earned, Evidence
+from tagstream.model_export.calibrate.earned_thresholds import Earned, Evidence
 from tagstream.model_export.calibrate.martingale import WeightedAnswers
 from tests.replacing import replace
 
@@ -49,7 +49,7 @@ def earn(found: Evidence, *, confidence: float = 0.98, certified: bool = True) -
     """The verdict on the label `other`, whose threshold is at this confidence; other labels have no answers."""
     present = {label: threshold(confidence, certified=certified) for label in LABELS}
     start = dict.fromkeys(LABELS, confidence)
-    return earned.earn(found, present=present, start=start, target_precision=TARGET)["other"]
+    return earned_thresholds.earn(found, present=present, start=start, target_precision=TARGET)["other"]
 
 
 def answers(right: int, wrong: int, *, weight: float = 1.0, largest: float | None = None) -> WeightedAnswers:
@@ -107,7 +107,7 @@ def proved_on_some_day(world: Callable[[np.ndarray], np.ndarray], *, per_day: in
             count=seen[cells, agreed, doors],
         )
         present = {"other": threshold(0.98)}
-        reached = earned.reached(found, present=present, start={"other": 0.98}, target_precision=TARGET)["other"]
+        reached = earned_thresholds.reached(found, present=present, start={"other": 0.98}, target_precision=TARGET)["other"]
         if reached in GRID and reached < 0.98 and truth[GRID.index(reached)] < TARGET:
             return True
     return False

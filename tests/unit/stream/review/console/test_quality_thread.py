@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from tagstream.stream.review.console import measuring
-from tagstream.stream.review.console.measuring import Measuring
+from tagstream.stream.review.console import quality_thread
+from tagstream.stream.review.console.quality_thread import Measuring
 from tagstream.stream.review.store.records import Door
 from tests.console.real_console import ReviewDesk, item
 from tests.replacing import replace
@@ -59,20 +59,20 @@ def test_a_failing_estimate_ends_nothing(client: Client, queue: ReviewDesk, monk
     """The page says that the figures are old and why, a counter grows, the last figures stay, and it goes on trying."""
     queue.measuring.measure()
     last = queue.measuring.latest
-    monkeypatch.setattr("tagstream.stream.review.console.measuring.EVERY_SECONDS", 0.01)
-    working = measuring.live_quality
+    monkeypatch.setattr("tagstream.stream.review.console.quality_thread.EVERY_SECONDS", 0.01)
+    working = quality_thread.live_quality
 
     def broken(*_: object, **__: object) -> None:
         float("inf").as_integer_ratio()
 
-    monkeypatch.setattr("tagstream.stream.review.console.measuring.live_quality", broken)
+    monkeypatch.setattr("tagstream.stream.review.console.quality_thread.live_quality", broken)
     with queue.measuring:
         until(lambda: queue.measuring.failure is not None, "the failure is known")
         said = client.get("/quality").text
         assert "The last estimate failed (OverflowError: cannot convert Infinity to integer ratio)" in said
         assert queue.measuring.latest is last
         assert "tagstream_quality_failures_total 0.0" not in client.get("/metrics").text
-        monkeypatch.setattr("tagstream.stream.review.console.measuring.live_quality", working)
+        monkeypatch.setattr("tagstream.stream.review.console.quality_thread.live_quality", working)
         until(lambda: queue.measuring.failure is None, "it estimates again")
 
 
