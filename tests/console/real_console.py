@@ -15,7 +15,7 @@ from tagstream.stream.contract.reports import Report
 from tagstream.stream.kafka.producer import UndeliveredError
 from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.bundles import Bundles
-from tagstream.stream.review.console.quality_thread import Measuring
+from tagstream.stream.review.console.quality_thread import QualityThread
 from tagstream.stream.review.follower import StoreFollower
 from tagstream.stream.review.store.records import AskedDecision, Claim, Door, Fact, Given, TimedReport
 from tagstream.stream.review.store.schema import answers
@@ -104,7 +104,7 @@ class ReviewDesk:
         # Without second opinions, which depend on chance.
         self.store = open_store(f"sqlite:///{folder}/review.db", clock=self.clock, second_opinion_rate=0.0)
         self.saving = AnswerSaver(self.store, self, Topics(), clock=self.clock)
-        self.measuring = Measuring(self.store, QualityMetrics.alone(), bundles=Bundles(DEFAULT_BUNDLE), clock=self.clock)
+        self.measuring = QualityThread(self.store, QualityMetrics.alone(), bundles=Bundles(DEFAULT_BUNDLE), clock=self.clock)
         self._added = 0
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.console import views, words
 from tagstream.stream.review.console.access import Access, Remembered
 from tagstream.stream.review.console.guidelines import NONE, Guidelines
-from tagstream.stream.review.console.quality_thread import Measuring
+from tagstream.stream.review.console.quality_thread import QualityThread
 from tagstream.stream.review.store.records import Claim, Lapsed, unix_ms
 from tagstream.stream.review.store.store import Store
 
@@ -92,7 +92,7 @@ class ReviewConsole:
     store: Store
     saving: AnswerSaver
     access: Access
-    measuring: Measuring
+    measuring: QualityThread
     filled: Callable[[], bool]
     not_ready: Callable[[], str | None]
     templates: Templates = field(default_factory=Templates)

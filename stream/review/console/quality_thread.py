@@ -23,7 +23,7 @@ STOP_SECONDS = 30.0
 log = logger("tagstream.review")
 
 
-class Measuring:
+class QualityThread:
     """
     The newest estimate of a store.
 

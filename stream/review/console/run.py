@@ -14,7 +14,7 @@ from tagstream.stream.review.console.access import Access
 from tagstream.stream.review.console.app import application
 from tagstream.stream.review.console.guidelines import NONE, Guidelines
 from tagstream.stream.review.console.pages import ReviewConsole
-from tagstream.stream.review.console.quality_thread import Measuring
+from tagstream.stream.review.console.quality_thread import QualityThread
 from tagstream.stream.review.follower import StoreFollower
 from tagstream.stream.review.store.store import open_store
 from tagstream.stream.settings.secret_files import answer_keys
@@ -80,7 +80,7 @@ def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) ->
             store.database.of_one("console"),
             verbatim_sender(settings, idempotent=False) as sender,
             StoreFollower(store, settings) as follower,
-            Measuring(store, QualityMetrics.alone(), bundles=Bundles.of(settings)) as measuring,
+            QualityThread(store, QualityMetrics.alone(), bundles=Bundles.of(settings)) as measuring,
         ):
 
             def not_ready() -> str | None:

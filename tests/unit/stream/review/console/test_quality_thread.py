@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tagstream.stream.review.console import quality_thread
-from tagstream.stream.review.console.quality_thread import Measuring
+from tagstream.stream.review.console.quality_thread import QualityThread
 from tagstream.stream.review.store.records import Door
 from tests.console.real_console import ReviewDesk, item
 from tests.replacing import replace
@@ -50,7 +50,7 @@ def test_the_metrics_have_what_waits_now(client: Client, queue: ReviewDesk) -> N
 
 def test_it_estimates_by_itself(queue: ReviewDesk) -> None:
     """The thread makes the first estimate at once, and ends with the console."""
-    thread: Measuring = queue.measuring
+    thread: QualityThread = queue.measuring
     with thread:
         until(lambda: thread.latest is not None, "an estimate is made")
 
