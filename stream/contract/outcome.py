@@ -36,7 +36,7 @@ PREDICTION_NAMESPACE = uuid.UUID("6d0f7c3e-5b0a-5d57-9c53-4a7c1c0f5a1e")
 _NAMESPACE_BYTES = PREDICTION_NAMESPACE.bytes
 
 
-# As a worker writes it, at most `contract.rollout.MAX_EPOCH`.
+# As a worker writes it, at most `contract.rollout_records.MAX_EPOCH`.
 _EPOCH = re.compile("[1-9][0-9]{0,9}")
 
 
