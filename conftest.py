@@ -37,7 +37,7 @@ LEARNING = frozenset(
         "tests/unit/model_export/train",
         "tests/unit/stream/cli/models/test_adapt.py",
         "tests/unit/stream/cli/models/test_evaluate.py",
-        "tests/unit/stream/cli/models/test_further.py",
+        "tests/unit/stream/cli/models/test_further_training.py",
         "tests/unit/stream/cli/models/test_importing.py",
         "tests/unit/stream/cli/models/test_training.py",
         "tests/unit/stream/cli/people/test_answers_in_files.py",

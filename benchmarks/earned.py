@@ -2,7 +2,7 @@
 
 `python -m benchmarks.earned` prints the tables of docs/error-rates.md; `--picture FILE` draws its picture. Events are drawn from
 the shipped bundle's decisions on the corpus test, whose labels are known and chose no threshold. Of the published events a
-share is drawn for an audit, all others are answered, and every night `model_export/calibrate/earned.py`, the very code of
+share is drawn for an audit, all others are answered, and every night `model_export/calibrate/earned_thresholds.py`, the very code of
 `tagstream model calibrate --reviewed`, gives the thresholds of the next day. The answers of all days are kept.
 """
 
@@ -19,7 +19,7 @@ from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from tagstream.model_export.bundle.manifest import LabelThreshold
 from tagstream.model_export.bundle.model import OnnxClassifier, limits_in
 from tagstream.model_export.calibrate.certificate import GRID
-from tagstream.model_export.calibrate.earned import Evidence, reached
+from tagstream.model_export.calibrate.earned_thresholds import Evidence, reached
 from tagstream.model_export.data.splits import load
 
 TARGET = 0.95

@@ -23,7 +23,7 @@ from sklearn.model_selection import GridSearchCV
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.model import OnnxClassifier, limits_in
 from tagstream.model_export.bundle.promise.promise import Promise
-from tagstream.model_export.data.own.none import gather
+from tagstream.model_export.data.own.none_texts import gather
 from tagstream.model_export.data.own.read import read_own
 from tagstream.model_export.data.own.split import divide
 from tagstream.model_export.data.row import Row

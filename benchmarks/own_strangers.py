@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.real_strangers import Asked, share
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.bundle.text import compose
-from tagstream.model_export.data.own.none import gather
+from tagstream.model_export.data.own.none_texts import gather
 from tagstream.model_export.data.own.read import read_own
 from tagstream.model_export.data.own.split import divide
 from tagstream.model_export.data.row import Row

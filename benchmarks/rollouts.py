@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import norm
 
 from tagstream.monitoring.quality.sample import Bools, Floats, Ints
-from tagstream.stream.contract.rollout import GuardedSlice, Guards
+from tagstream.stream.contract.rollout_records import GuardedSlice, Guards
 from tagstream.stream.rollout import proof
 from tagstream.stream.rollout.verdict import LEAST_ANSWERED, LEAST_ANSWERS, SENDING_BACK
 

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from benchmarks.peers.figures import span_of
 from tagstream.stream.broker import broker
-from tagstream.stream.contract.rollout import BundleName
+from tagstream.stream.contract.rollout_records import BundleName
 from tagstream.stream.kafka import admin, producer
 from tagstream.stream.kafka.reading import tail
 from tagstream.stream.rollout.control import controlling

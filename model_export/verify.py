@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from tagstream.model_export.bundle import bundle
-from tagstream.model_export.bundle.apart import belong_to, bound_memory, started
+from tagstream.model_export.bundle.child_process import belong_to, bound_memory, started
 from tagstream.model_export.bundle.invariance import Invariance, ParityError, check_invariance
 from tagstream.model_export.bundle.model import OnnxClassifier
 

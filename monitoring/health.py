@@ -17,7 +17,7 @@ STOPPING = "the worker is stopping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class HealthVerdict:
     """`ready` is true if the worker is ready; `why` has the reason in words."""
 
     ready: bool
@@ -33,7 +33,7 @@ class Progress:
     >>> progress.assigned(4)
     >>> progress.ticked(lag=7)
     >>> progress.verdict()
-    Verdict(ready=False, why='the event loop has not run for 28 s')
+    HealthVerdict(ready=False, why='the event loop has not run for 28 s')
     """
 
     def __init__(self, *, stall_seconds: float, monotonic: Callable[[], float]) -> None:
@@ -93,13 +93,13 @@ class Progress:
         with self._lock:
             self._refused = why
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> HealthVerdict:
         """The worker's readiness now."""
         with self._lock:
             why_not = self._why_not(self._now())
             if why_not is not None:
-                return Verdict(ready=False, why=why_not)
-            return Verdict(ready=True, why=f"{self._partitions} partitions, {self._lag_in_words()}")
+                return HealthVerdict(ready=False, why=why_not)
+            return HealthVerdict(ready=True, why=f"{self._partitions} partitions, {self._lag_in_words()}")
 
     def _lag_in_words(self) -> str:
         if self._known != self._tick:
@@ -137,20 +137,20 @@ class Readiness:
     >>> events, answers = (Progress(stall_seconds=20, monotonic=lambda: 1.0) for _ in range(2))
     >>> events.assigned(4)
     >>> Readiness({"content": events, "reviewed": answers}).verdict()
-    Verdict(ready=False, why='reviewed: the group has not given this worker its partitions yet')
+    HealthVerdict(ready=False, why='reviewed: the group has not given this worker its partitions yet')
     """
 
     def __init__(self, topics: Mapping[str, Progress]) -> None:
         """`topics` is the progress on each topic, by its name."""
         self._topics = topics
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> HealthVerdict:
         """The worker's readiness now."""
         (_, first), *others = [(topic, progress.verdict()) for topic, progress in self._topics.items()]
         if not first.ready:
             return first
         waiting = ((topic, verdict) for topic, verdict in others if not verdict.ready)
-        return next((Verdict(ready=False, why=f"{topic}: {verdict.why}") for topic, verdict in waiting), first)
+        return next((HealthVerdict(ready=False, why=f"{topic}: {verdict.why}") for topic, verdict in waiting), first)
 
 
 def events_wait(count: int) -> str:

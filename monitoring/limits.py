@@ -13,3 +13,6 @@ OPEN_TRANSACTION_SECONDS = 20.0
 
 # Workers take over an epoch's model, which they have loaded before, within a second.
 SETTLING_SECONDS = 60.0
+
+# The smallest probability with which a decision is drawn for people, so that one answer stands for at most a million decisions.
+LEAST_INCLUSION = 1e-6

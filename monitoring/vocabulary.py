@@ -5,17 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-# Longer names of producers are cut to this length before they are compared.
-MAX_SOURCE_CHARACTERS = 100
-# The most labels that a bundle or a file of rules has, and the most characters of a label. Readers of foreign decisions and answers accept no
-# more, since the memory of the console, its estimates and its pages grow with the labels.
-MAX_LABELS, MAX_NAME_CHARACTERS = 1_000, 256
-# The most windows in which a bundle reads a text. A text has at most 4,000 characters, which are some eight windows of 128 tokens.
-MOST_WINDOWS = 16
 # A reviewer's tag of an event that fits no label. Only a person gives it, so no bundle may have a label of this name.
 OFF_SUBJECT = "off_subject"
-# The smallest probability with which a decision is drawn for people, so that one answer stands for at most a million decisions.
-LEAST_INCLUSION = 1e-6
 
 
 class Destination(StrEnum):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tagstream.model_export.bundle.model import NO_LIMITS, OodLimits, Prediction
 from tagstream.model_export.bundle.promise.promise import Trade
-from tagstream.model_export.compare import contestants, measured, measuring
+from tagstream.model_export.compare import contestants, evaluation_record, measurement
 from tagstream.model_export.compare.contestants import Contestant
 from tagstream.model_export.data.corpus import REGISTERS
 from tagstream.model_export.data.madewithml import LABELS
@@ -58,7 +58,7 @@ def model(name: str, *, every: int, kind: str = contestants.RIVAL) -> Contestant
     )
 
 
-def of_many_labels(count: int) -> measured.Measured:
+def of_many_labels(count: int) -> evaluation_record.Measured:
     """A bundle of so many foreign labels, with every fifth row of a label given as the next one."""
     labels = tuple(f"queue {number:03}" for number in range(count))
     rows = [
@@ -80,7 +80,7 @@ def of_many_labels(count: int) -> measured.Measured:
         asked_below=dict.fromkeys(labels, 0.8),
         limits=OodLimits(energy=-0.5),
     )
-    return measuring.measure(
+    return measurement.measure(
         [bundle],
         {"gold": rows},
         digest="0123456789abcdef" * 4,
@@ -98,12 +98,12 @@ TRADE = (
 )
 
 
-def evaluation(*, others: bool = True) -> measured.Measured:
+def evaluation(*, others: bool = True) -> evaluation_record.Measured:
     """A bundle, with a much worse model and a bundle called `NASTY` beside it unless told otherwise."""
     models = [model("tagstream-test 1", every=9, kind=contestants.BUNDLE)]
     if others:
         models += [model("worse", every=2), model(NASTY, every=8, kind=contestants.BUNDLE)]
-    return measuring.measure(
+    return measurement.measure(
         models,
         {"corpus_test": ROWS},
         foreign=ROWS[:7],

@@ -26,7 +26,7 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.model import OnnxClassifier, Prediction, limits_in
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.bundle.text import compose
-from tagstream.model_export.data.own import answers, asked, labels
+from tagstream.model_export.data.own import answers, first_answers, labels
 from tagstream.model_export.data.own.read import read_own
 from tagstream.model_export.data.own.split import divide
 from tagstream.model_export.make import progress, recipe, steps
@@ -215,7 +215,7 @@ def curve(folder: Path, of: ColdSet, begun: Begun, promise: Promise, seed: int) 
         open_ = sorted({*open_, *by_lot, *by_doubt})
         path = folder / f"{until}.jsonl"
         path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-        said = asked.sort_out(words, answers.read(path))
+        said = first_answers.sort_out(words, answers.read(path))
         bundle = steps.make(folder / str(until), recipe.grown(bundle, words, said, promise, name="cold")).bundle
         given = [person.tag(of.events[place]) for place in at_random[:until]]
         found = LogisticRegression(max_iter=2000).fit(events[at_random[:until]], given).predict(tests)

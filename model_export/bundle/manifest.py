@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tagstream.model_export.bundle.limits import MAX_LABELS, MAX_NAME_CHARACTERS, MOST_WINDOWS
 from tagstream.model_export.bundle.promise.promise import (
     ALWAYS_ASK,
     MOST_LABELS,
@@ -19,7 +20,7 @@ from tagstream.model_export.bundle.promise.promise import (
     reaches,
 )
 from tagstream.monitoring.signals import DISTRIBUTIONS
-from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, MOST_WINDOWS, OFF_SUBJECT
+from tagstream.monitoring.vocabulary import OFF_SUBJECT
 
 # Thresholds are part of the manifest, so other modules import them from here.
 __all__ = [

@@ -22,9 +22,10 @@ import msgspec
 
 from tagstream.model_export.bundle.bundle import BundleError
 from tagstream.model_export.bundle.files import read_whole
+from tagstream.model_export.bundle.limits import MAX_LABELS, MAX_NAME_CHARACTERS
 from tagstream.model_export.bundle.model import SCORE_DECIMALS, Prediction
 from tagstream.model_export.bundle.text import MOST_CHARACTERS
-from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, few
+from tagstream.monitoring.vocabulary import few
 
 RULES = Path(__file__).parent / "rules.toml"
 NAME = "keyword-rules"

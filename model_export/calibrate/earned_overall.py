@@ -1,4 +1,4 @@
-"""Earned thresholds where the promise is about all published decisions together: one walk for all labels, by the bets of `earned`.
+"""Earned thresholds where the promise is about all published decisions together: one walk for all labels, by the bets of `earned_thresholds`.
 
 All labels share a confidence, but for those that are stricter: these keep their own. The walk begins at the shared confidence of
 the bundle that the first answers were about. A label that the answers prove to be below the floor is left to people; it is right
@@ -14,7 +14,7 @@ import numpy as np
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
 from tagstream.model_export.calibrate import martingale
 from tagstream.model_export.calibrate.certificate import BOUND_LEVEL
-from tagstream.model_export.calibrate.earned import Earned, Evidence, always_ask, earn, of_label
+from tagstream.model_export.calibrate.earned_thresholds import Earned, Evidence, always_ask, earn, of_label
 
 # The name of all labels among verdicts.
 ALL = "all labels"

@@ -24,7 +24,7 @@ Counts = dict[str, dict[str, int]]
 """How often one value became another: by the old one, then by the new one."""
 
 
-class Decided(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class RowDecision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     What one bundle says of an event or a row.
 
@@ -42,7 +42,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     figures: bytes
     digest: str = ""
 
-    def differs_from(self, other: "Decided") -> bool:
+    def differs_from(self, other: "RowDecision") -> bool:
         """Whether tag or door are other ones."""
         return self.tag != other.tag or self.destination != other.destination
 
@@ -165,7 +165,7 @@ class Comparison(SliceCount, kw_only=True):
         """Answered discordant events to which the person gave a third tag."""
         return self.answered - self.new_right - self.old_right
 
-    def add(self, old: Decided, new: Decided, slices: Iterable[tuple[str, str]], *, answer: str | None = None) -> None:
+    def add(self, old: RowDecision, new: RowDecision, slices: Iterable[tuple[str, str]], *, answer: str | None = None) -> None:
         """
         Count an event on which both ends have decided.
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagstream.model_export.bundle import bundle
-from tagstream.model_export.compare import contestants, measuring
-from tagstream.model_export.compare.measured import Measured
+from tagstream.model_export.compare import contestants, measurement
+from tagstream.model_export.compare.evaluation_record import Measured
 from tagstream.model_export.data import splits
 from tagstream.model_export.data.own.rows import OwnRows, refuse_learned, refuse_unusable
 from tagstream.model_export.data.splits import Folders
@@ -63,7 +63,7 @@ def evaluate(
     if baselines:
         say(f"training the simpler rivals on {len(rows.train)} rows")
         models += contestants.of_rivals(rows.train, read)
-    return measuring.measure(
+    return measurement.measure(
         contestants.distinct(models),
         {"holdout": rows.holdout, "corpus_test": rows.corpus_test},
         calibration=rows.calibration,
@@ -107,7 +107,7 @@ def evaluate_own(
     models = [contestants.of_bundle(read, read.manifest.labels)]
     models += [contestants.of_bundle(other, read.manifest.labels, name) for other, name in others]
     rows = [own.row for own in gold.rows]
-    return measuring.measure(
+    return measurement.measure(
         contestants.distinct(models),
         {GOLD: rows},
         digest=read.digest,

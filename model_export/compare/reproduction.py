@@ -6,7 +6,7 @@ seeds.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tagstream.model_export.compare.measured import Measured
+from tagstream.model_export.compare.evaluation_record import Measured
 from tagstream.model_export.onnx import ngrams
 
 # Twice the difference of weighted F1 between two draws of one recipe (docs/evaluation.md).

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tagstream.model_export.compare.measured import Measured, ModelReport, Versus
+    from tagstream.model_export.compare.evaluation_record import Measured, ModelReport, Versus
 
 NOT_WORSE = "not-worse"
 EXAMPLE = "--at-least f1=0.93"
@@ -275,7 +275,7 @@ def _checked(asked: AtLeast, model: "ModelReport", part: str, *, against: str | 
 
 
 def _not_worse(other: "ModelReport", part: str) -> Check:
-    from tagstream.model_export.compare.measured import WORSE
+    from tagstream.model_export.compare.evaluation_record import WORSE
 
     versus = _versus(other, part)
     return Check(

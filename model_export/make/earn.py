@@ -10,8 +10,8 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Manifest, Threshold
 from tagstream.model_export.bundle.model import OnnxClassifier, limits_in
 from tagstream.model_export.bundle.promise.promise import FOR_TEXTS, certainty
-from tagstream.model_export.calibrate.earned import Earned, Evidence, earn
 from tagstream.model_export.calibrate.earned_overall import ALL, earn_overall
+from tagstream.model_export.calibrate.earned_thresholds import Earned, Evidence, earn
 from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make.draft import Draft, Finished

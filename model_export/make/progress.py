@@ -11,8 +11,8 @@ from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, M
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.calibrate import joint
 from tagstream.model_export.calibrate.joint import DecidedRows
-from tagstream.model_export.calibrate.promised import RISK
-from tagstream.model_export.data import lot
+from tagstream.model_export.calibrate.promised_thresholds import RISK
+from tagstream.model_export.data import random_half
 from tagstream.model_export.data.own.labels import RECORD as LABELS
 from tagstream.model_export.data.row import Row
 from tagstream.monitoring.quality.words import QualityTable
@@ -71,7 +71,7 @@ def missing(decided: DecidedRows, labels: int, asked: Promise) -> int | None:
     for times in (1.0, *TIMES) if rows else ():
         more = decided.take(np.arange(round(rows * times)) % rows)
         if joint.choose(more, labels, target=asked.precision, floor=asked.least, risk=RISK) is not None:
-            return None if times == 1.0 else math.ceil((times - 1.0) * rows / lot.SHARE)
+            return None if times == 1.0 else math.ceil((times - 1.0) * rows / random_half.SHARE)
     return None
 
 
@@ -121,4 +121,4 @@ def _own(own: LabelThreshold) -> str:
     if own.labels_needed is None:
         return f"no: too few of its decisions are right for {own.target_precision}"
     # A label's own walk counts answers by lot that the model gives this label.
-    return f"no: about {math.ceil(own.labels_needed / lot.SHARE):,} more answers about it for {own.target_precision}"
+    return f"no: about {math.ceil(own.labels_needed / random_half.SHARE):,} more answers about it for {own.target_precision}"

@@ -13,17 +13,17 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import NAME, VERSION, Prior
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.calibrate import prior as priors
-from tagstream.model_export.calibrate.earned import Evidence
+from tagstream.model_export.calibrate.earned_thresholds import Evidence
 from tagstream.model_export.calibrate.errors import CalibrationError
-from tagstream.model_export.data.own import none
-from tagstream.model_export.data.own.asked import BY_LOT, FirstAnswers
+from tagstream.model_export.data.own import none_texts
+from tagstream.model_export.data.own.first_answers import BY_LOT, FirstAnswers
 from tagstream.model_export.data.own.labels import LabelsInWords
 from tagstream.model_export.data.real import REAL
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make import reference
 from tagstream.model_export.make.earn import Earning
-from tagstream.model_export.make.imported import Imported
+from tagstream.model_export.make.imported_classifier import Imported
 from tagstream.model_export.make.multilabel import LabelHeadRecipe
 from tagstream.model_export.make.network import Checkpoint, NetworkSource, NewHead, NewNgrams, SameNetwork
 from tagstream.model_export.make.quick import Quick, QuickRecipe
@@ -219,7 +219,9 @@ def started(
     rows = tuple(said.row for said in own.rows)
     return BundleRecipe(
         rows=_learned(rows, own.digests),
-        network=Quick(recipe=QuickRecipe(), multilingual=multilingual, texts=tuple(texts) or none.gather(None, (), rows).rows),
+        network=Quick(
+            recipe=QuickRecipe(), multilingual=multilingual, texts=tuple(texts) or none_texts.gather(None, (), rows).rows
+        ),
         promise=promise,
         name=name,
         version=OWN_VERSION,
@@ -248,7 +250,7 @@ def grown(begun: Bundle, words: LabelsInWords, answers: FirstAnswers, promise: P
     labels = tuple(sorted(words.labels))
     by_lot = [row for row in answers.rows if row.source == BY_LOT]
     shares = priors.shares_of(np.array([labels.index(row.tag) for row in by_lot or said], dtype=np.int64), len(labels))
-    everyday = none.gather(None, (), (*answers.rows, *answers.none))
+    everyday = none_texts.gather(None, (), (*answers.rows, *answers.none))
     before = begun.manifest.version
     return BundleRecipe(
         rows=_learned(answers.rows, words.digests | answers.digests),

@@ -16,7 +16,7 @@ from tagstream.model_export.bundle.text import known_words as known_words_of
 from tagstream.model_export.calibrate import prior as priors
 from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.calibrate.joint import DecidedRows
-from tagstream.model_export.calibrate.promised import promised
+from tagstream.model_export.calibrate.promised_thresholds import promised
 from tagstream.model_export.calibrate.temperature import Floats, Ints, fit_temperature, level_sources
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.make import multilabel, progress, reference, strangers
@@ -25,7 +25,7 @@ from tagstream.model_export.make.earn import Earning, Gain
 from tagstream.model_export.make.network import INVARIANCE_SEED, PARITY_ROWS, Network
 from tagstream.model_export.make.recipe import LEVELS_SOURCES, BundleRecipe
 from tagstream.model_export.make.shares import prior_of
-from tagstream.model_export.make.strangers import Gate
+from tagstream.model_export.make.strangers import StrangersGate
 from tagstream.model_export.measure import bundle_metrics
 from tagstream.model_export.measure.bundle_metrics import BundleMetrics
 from tagstream.model_export.onnx import parity
@@ -115,7 +115,7 @@ def make(folder: Path, recipe: BundleRecipe, work: Work = NO_WORK) -> Made:
     return Made(bundle=bundle, metrics=finished.metrics, gain=gain, seconds=time.monotonic() - started)
 
 
-def calibrated(network: Network, recipe: BundleRecipe, gate: Gate | None = None) -> Finished:
+def calibrated(network: Network, recipe: BundleRecipe, gate: StrangersGate | None = None) -> Finished:
     """
     Calibrate, measure and prove a network that exists as a file.
 

@@ -78,7 +78,7 @@ class Strangers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class StrangersGate:
     """
     A fitted gate.
 
@@ -125,7 +125,7 @@ class Limit:
     record: dict[str, object]
 
 
-def fitted(network: Network, given: Strangers) -> Gate:
+def fitted(network: Network, given: Strangers) -> StrangersGate:
     """
     Fit a gate to a network, and put it into its file.
 
@@ -176,7 +176,7 @@ def fitted(network: Network, given: Strangers) -> Gate:
         "max_gap_of_rounding": round(float(rounding), SCORE_DECIMALS),
     }
     logger.info("strangers_learned ours=%d none=%d", len(ours), len(none))
-    return Gate(
+    return StrangersGate(
         network=replace(network, model=model, second_head=second),
         ours=ours,
         none=none,
@@ -250,7 +250,7 @@ def of_own(
 
 
 def limited(
-    gate: Gate,
+    gate: StrangersGate,
     classifier: Classifier,
     calibration: Sequence[Prediction],
     *,

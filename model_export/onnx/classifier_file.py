@@ -21,8 +21,8 @@ from tagstream.model_export.bundle.model import open_session
 from tagstream.model_export.calibrate.temperature import Floats
 from tagstream.model_export.onnx import export
 from tagstream.model_export.train import batches
-from tagstream.model_export.train.copied import CONFIG, MOST_JSON_BYTES, MOST_SIZE, MOST_WEIGHT_BYTES, TOKENIZER
 from tagstream.model_export.train.pretrained import MOST_TOKENS, ModelRefusedError, in_order, labels_of, refused
+from tagstream.model_export.train.private_copy import CONFIG, MOST_JSON_BYTES, MOST_SIZE, MOST_WEIGHT_BYTES, TOKENIZER
 
 IDS, MASK, TYPES, POSITIONS = "input_ids", "attention_mask", "token_type_ids", "position_ids"
 OUTPUT = "logits"

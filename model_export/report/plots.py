@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tagstream.model_export.bundle.promise.promise import FOR_TEXTS
-from tagstream.model_export.compare.measured import Measured, PartReport, title
+from tagstream.model_export.compare.evaluation_record import Measured, PartReport, title
 from tagstream.model_export.measure.evaluate import MOST_COLUMNS, mistakes
 from tagstream.model_export.measure.slices import FEW_ROWS
 from tagstream.model_export.report.picture import (

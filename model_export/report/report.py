@@ -10,7 +10,16 @@ from markupsafe import Markup
 
 from tagstream.model_export.calibrate.intervals import Interval
 from tagstream.model_export.compare.contestants import BUNDLE, NETWORK, RIVAL
-from tagstream.model_export.compare.measured import BETTER, PARTS, UNDECIDED, WORSE, Measured, ModelReport, PublishedRows, title
+from tagstream.model_export.compare.evaluation_record import (
+    BETTER,
+    PARTS,
+    UNDECIDED,
+    WORSE,
+    Measured,
+    ModelReport,
+    PublishedRows,
+    title,
+)
 from tagstream.model_export.compare.requirements import Judged
 from tagstream.model_export.measure import speed, suites
 from tagstream.model_export.measure.paired import SIGNIFICANT

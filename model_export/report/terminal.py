@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tagstream.model_export.compare.measured import Measured, title
+from tagstream.model_export.compare.evaluation_record import Measured, title
 from tagstream.model_export.measure import slices, speed, suites
 from tagstream.model_export.report import comparison
 from tagstream.monitoring.quality.words import QualityTable

@@ -23,7 +23,7 @@ from transformers.utils import logging
 from tagstream.model_export import extras
 from tagstream.model_export.calibrate.temperature import Floats
 from tagstream.model_export.train import batches
-from tagstream.model_export.train.copied import (
+from tagstream.model_export.train.private_copy import (
     CONFIG,
     INDEX,
     TOKENIZER,

@@ -6,7 +6,7 @@ from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
-from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.health import HealthVerdict
 
 LOOKS = ("judged", "no_challenger", "failed")
 # By kind of event, the figure of the gate `answers` that counts such events.
@@ -29,7 +29,7 @@ class ControllerMetrics:
         self.registry = registry
         self._clock = clock
         self._decisions = tuple(decisions)
-        self._ready = Verdict(ready=False, why=STARTING)
+        self._ready = HealthVerdict(ready=False, why=STARTING)
         self._looks = Counter("tagstream_controller_looks", "Looks at the rollout.", ["result"], registry=registry)
         self._looked = Gauge(
             "tagstream_controller_look_timestamp_seconds",
@@ -84,17 +84,17 @@ class ControllerMetrics:
             answers: The figures of the gate `answers`.
         """
         self._seen("judged", epoch, decision, answers)
-        self._ready = Verdict(ready=True, why=f"epoch {epoch}: {decision}")
+        self._ready = HealthVerdict(ready=True, why=f"epoch {epoch}: {decision}")
 
     def no_challenger(self, why: str) -> None:
         """A look has found no challenger; `why` is a sentence."""
         self._seen("no_challenger", 0, None, {})
-        self._ready = Verdict(ready=True, why=why)
+        self._ready = HealthVerdict(ready=True, why=why)
 
     def failed(self, why: str) -> None:
         """A look has failed. The figures of the previous look stay."""
         self._looks.labels("failed").inc()
-        self._ready = Verdict(ready=False, why=why)
+        self._ready = HealthVerdict(ready=False, why=why)
 
     def changed(self, decision: str) -> None:
         """An epoch was begun by this verdict."""
@@ -103,9 +103,9 @@ class ControllerMetrics:
     def change_failed(self, why: str) -> None:
         """A change of the model has failed."""
         self._failed_changes.inc()
-        self._ready = Verdict(ready=False, why=why)
+        self._ready = HealthVerdict(ready=False, why=why)
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> HealthVerdict:
         """Ready if the last turn succeeded, with its result."""
         return self._ready
 

@@ -5,7 +5,7 @@ from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 
-from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.health import HealthVerdict
 from tagstream.monitoring.vocabulary import Destination, ShadowFailure
 
 # The number of series is the square of this number. Labels beyond it, at the end of the bundle's list, are counted as one label.
@@ -14,8 +14,8 @@ OTHER_LABELS = "(other)"
 DOORS = (Destination.TAGGED.value, Destination.REVIEW.value)
 RESULTS = ("agreed", "disagreed", "failed", "dead_letter")
 PUBLISHED = ("equal", "different", "unchecked")
-READING = Verdict(ready=True, why="it follows the stream")
-WAITING = Verdict(
+READING = HealthVerdict(ready=True, why="it follows the stream")
+WAITING = HealthVerdict(
     ready=False, why="its group has not given it partitions; one follower of a group reads, and another one may have them"
 )
 
@@ -85,7 +85,7 @@ class ShadowMetrics:
         """A turn of reading has ended. `partitions` is true if the follower holds partitions."""
         self._ready = READING if partitions else WAITING
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> HealthVerdict:
         """Ready if the follower holds partitions, with the reason."""
         return self._ready
 

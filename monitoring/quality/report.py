@@ -11,7 +11,7 @@ from tagstream.monitoring.quality.sample import Bools, Population, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class DecisionGroup:
     """
     The decisions of a window that one model made, or one arm of it.
 
@@ -50,8 +50,8 @@ class Window:
     population: Population | None
     slices: Mapping[str, Mapping[str, Sample]]
     movable: Bools
-    models: Sequence[Decided] = ()
-    arms: Sequence[Decided] = ()
+    models: Sequence[DecisionGroup] = ()
+    arms: Sequence[DecisionGroup] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class PromisedAccuracy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredModel:
     """
-    How right one model is, or one arm; name, bundles, epochs and fallback as in `Decided`.
+    How right one model is, or one arm; name, bundles, epochs and fallback as in `DecisionGroup`.
 
     Attributes:
         published: Its decisions that consumers got without a person.
@@ -146,7 +146,7 @@ def measure(window: Window, *, promise: PromisedAccuracy | None) -> QualityRepor
     )
 
 
-def _measured(one: Decided, people: Reviewers) -> MeasuredModel:
+def _measured(one: DecisionGroup, people: Reviewers) -> MeasuredModel:
     """With the slips of all answers: people do not know which model they look at, and one model's audits may be few."""
     return MeasuredModel(
         name=one.name,

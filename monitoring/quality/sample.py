@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tagstream.monitoring.vocabulary import LEAST_INCLUSION
+from tagstream.monitoring.limits import LEAST_INCLUSION
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from tagstream.monitoring.figures.history import History, Look
 from tagstream.monitoring.figures.scrape import of_families
-from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.health import HealthVerdict
 from tagstream.monitoring.server.hosts import Hosts
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ class Page(Protocol):
     def document(self) -> Document:
         """The page as one response."""
 
-    def seen(self, look: Look, found: Verdict) -> bytes:
+    def seen(self, look: Look, found: HealthVerdict) -> bytes:
         """Figures, alarms and screen of now, as JSON."""
 
 
 def application(
     registry: CollectorRegistry,
-    verdict: Callable[[], Verdict],
+    verdict: Callable[[], HealthVerdict],
     *,
     names: Iterable[str] = (),
     page: Callable[[], Page] | None = None,
@@ -112,7 +112,7 @@ def _root(environ: "WSGIEnvironment", start_response: "StartResponse", page: Cal
     return [document.body]
 
 
-def _readiness(start_response: "StartResponse", found: Verdict) -> list[bytes]:
+def _readiness(start_response: "StartResponse", found: HealthVerdict) -> list[bytes]:
     return _text(start_response, "200 OK" if found.ready else "503 Service Unavailable", found.why)
 
 

@@ -10,7 +10,7 @@ import msgspec
 from tagstream.monitoring.alarms import alarms
 from tagstream.monitoring.figures.compute import figures, trouble_of
 from tagstream.monitoring.figures.history import Look
-from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.health import HealthVerdict
 from tagstream.monitoring.screen import screen
 from tagstream.monitoring.server.application import WORKER, Document
 
@@ -25,7 +25,7 @@ class WorkerPage:
         """The page as one response."""
         return document()
 
-    def seen(self, look: Look, found: Verdict) -> bytes:
+    def seen(self, look: Look, found: HealthVerdict) -> bytes:
         """Figures, alarms and screen of now, as JSON."""
         trouble = trouble_of(WORKER, look.now[WORKER], ready=found.ready, why=found.why)
         seen = figures(look, () if trouble is None else (trouble,))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tagstream.model_export.data.reader import Columns, RowsError, can_be_read_twice, name_of, rows_of
-from tagstream.stream.batch.look import RowSurvey
+from tagstream.stream.batch.row_survey import RowSurvey
 from tagstream.stream.kafka import producer
 from tagstream.stream.kafka.admin import require
 from tagstream.stream.kafka.producer import CountingSender

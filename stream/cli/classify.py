@@ -39,7 +39,7 @@ def classify(
     chosen = of_content(settings(bundle=bundle, confidence_threshold=threshold, decider=decider), topic)
     from tagstream.model_export.data.reader import Columns, InputRow, open_lines
     from tagstream.stream.batch.classify import is_file, looks_like_a_path, of_text, print_outcome
-    from tagstream.stream.batch.look import EXPECTED, form
+    from tagstream.stream.batch.row_survey import EXPECTED, form
     from tagstream.stream.batch.run import Rejected, decided
     from tagstream.stream.decide.from_settings import pipeline_of
     from tagstream.stream.terminal import console

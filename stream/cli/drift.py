@@ -76,6 +76,6 @@ def drift(options: DriftOptions) -> None:
 
         reference(chosen, options.events, out=options.out, allow_few=options.allow_few, run_events=options.run)
         return
-    from tagstream.stream.cli.show import learned
+    from tagstream.stream.cli.show import drift_reference
 
-    (learned.confirm if options.confirm else learned.learn)(chosen)
+    (drift_reference.confirm if options.confirm else drift_reference.learn)(chosen)

@@ -14,8 +14,8 @@ VERBS = {
     "calibrate": f"{_MODELS}remake:calibrate",
     "adapt": f"{_MODELS}remake:adapt",
     "evaluate": f"{_MODELS}evaluate:evaluate",
-    "verify": f"{_MODELS}made:verify",
-    "inspect": f"{_MODELS}made:inspect",
+    "verify": f"{_MODELS}bundle_verbs:verify",
+    "inspect": f"{_MODELS}bundle_verbs:inspect",
 }
 app = typer.Typer(
     cls=verbs_at({"Commands": VERBS}), help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None

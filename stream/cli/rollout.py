@@ -14,7 +14,7 @@ from tagstream.stream.cli import shadow
 from tagstream.stream.cli.options import Brokers, Json, path, settings
 
 if TYPE_CHECKING:
-    from tagstream.stream.contract.rollout import GuardedSlice
+    from tagstream.stream.contract.rollout_records import GuardedSlice
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ def _guarded(named: Sequence[str]) -> "tuple[GuardedSlice, ...]":
     """
     import msgspec
 
-    from tagstream.stream.contract.rollout import GuardedSlice
+    from tagstream.stream.contract.rollout_records import GuardedSlice
     from tagstream.stream.rollout.errors import RolloutError
 
     found: dict[str, GuardedSlice] = {}
@@ -181,7 +181,7 @@ def canary(
     import msgspec
 
     from tagstream.stream.cli.show import rollout as shown
-    from tagstream.stream.contract.rollout import Guards
+    from tagstream.stream.contract.rollout_records import Guards
     from tagstream.stream.rollout import change
     from tagstream.stream.rollout.errors import RolloutError
 

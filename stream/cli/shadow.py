@@ -180,7 +180,7 @@ def _past(options: ShadowOptions) -> None:
 
 def _beside(options: ShadowOptions) -> None:
     from tagstream.stream.cli.show import shadow as shown
-    from tagstream.stream.shadow.beside import ShadowOrder
+    from tagstream.stream.shadow.live_shadow import ShadowOrder
 
     if wrong := given_of(options, PAST):
         fail(

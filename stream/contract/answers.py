@@ -20,6 +20,18 @@ from tagstream.monitoring import vocabulary
 from tagstream.monitoring.record_time import AHEAD_MS
 from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.contract.event import DEFAULT_LIMITS, ContentEvent, Fields, Headers, Limits, Record
+from tagstream.stream.contract.field_types import (
+    MOST_ANSWERS,
+    Asked,
+    EventId,
+    Label,
+    Moment,
+    Note,
+    PersonName,
+    Share,
+    Uuid,
+    Version,
+)
 from tagstream.stream.contract.outcome import (
     ASKED_FIELDS,
     DECISION_FIELDS,
@@ -46,18 +58,6 @@ from tagstream.stream.contract.published import (
     typed,
 )
 from tagstream.stream.contract.refusal import Refusal, Refused, UnwritableError, invalid
-from tagstream.stream.contract.typed import (
-    MOST_ANSWERS,
-    Asked,
-    EventId,
-    Label,
-    Moment,
-    Note,
-    PersonName,
-    Share,
-    Uuid,
-    Version,
-)
 
 OFF_SUBJECT = vocabulary.OFF_SUBJECT
 """The tag of an event that fits no label. Only a person gives it."""

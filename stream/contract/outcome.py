@@ -28,15 +28,15 @@ from tagstream.stream.contract.event import (
     Record,
     weight,
 )
+from tagstream.stream.contract.field_types import Asked, Moment, Share, Uuid, Version
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.contract.typed import Asked, Moment, Share, Uuid, Version
 
 CONTRACT_VERSION = 1
 PREDICTION_NAMESPACE = uuid.UUID("6d0f7c3e-5b0a-5d57-9c53-4a7c1c0f5a1e")
 _NAMESPACE_BYTES = PREDICTION_NAMESPACE.bytes
 
 
-# The form in which a worker writes an epoch, at most `contract.rollout.MAX_EPOCH`.
+# The form in which a worker writes an epoch, at most `contract.rollout_records.MAX_EPOCH`.
 _EPOCH = re.compile("[1-9][0-9]{0,9}")
 
 

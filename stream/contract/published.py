@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, Reason
+from tagstream.model_export.bundle.limits import MAX_LABELS, MAX_NAME_CHARACTERS
+from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.contract.event import (
     DEFAULT_LIMITS,
     ContentEvent,
@@ -24,6 +25,7 @@ from tagstream.stream.contract.event import (
     validated,
     whole_value,
 )
+from tagstream.stream.contract.field_types import MOST_ANSWERS, Moment
 from tagstream.stream.contract.outcome import (
     ASKED_FIELDS,
     DECISION_FIELDS,
@@ -33,7 +35,6 @@ from tagstream.stream.contract.outcome import (
     prediction_id,
 )
 from tagstream.stream.contract.refusal import Refusal, Refused, invalid
-from tagstream.stream.contract.typed import MOST_ANSWERS, Moment
 
 HIDDEN = "overridden"
 # The fields of a reviewer's decision on `tagged` that no other decision has.

@@ -7,10 +7,10 @@ import msgspec
 
 from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record
+from tagstream.stream.contract.field_types import EventId, Label, Moment, Note, PersonName
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import check_moments, opened, typed
 from tagstream.stream.contract.refusal import Refusal, Refused, UnwritableError, invalid, undecodable
-from tagstream.stream.contract.typed import EventId, Label, Moment, Note, PersonName
 
 # Several times the longest report with all characters escaped, so that fields of a later version fit too.
 MAX_REPORT_BYTES = 64 * 1024

@@ -20,8 +20,9 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.model import NO_LIMITS, Classifier, OodLimits, Prediction
 from tagstream.model_export.bundle.text import Reading, is_described, read, signals_of
 from tagstream.monitoring.observer import Observer
-from tagstream.monitoring.vocabulary import MAX_SOURCE_CHARACTERS, Reason, ReviewReason, Stage
+from tagstream.monitoring.vocabulary import Reason, ReviewReason, Stage
 from tagstream.stream.contract.event import DEFAULT_LIMITS, ContentEvent, Limits, Record, decode, weight
+from tagstream.stream.contract.field_types import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.outcome import (
     Decision,
     ModelRef,

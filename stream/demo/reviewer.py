@@ -9,7 +9,7 @@ from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.demo.account import SavedAnswer
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.producer import verbatim_sender
-from tagstream.stream.review.saving import Saved, Saving
+from tagstream.stream.review.answer_saver import AnswerSaver, Saved
 from tagstream.stream.review.store.records import Claim
 from tagstream.stream.review.store.store import Store, open_store
 from tagstream.stream.settings.secret_files import answer_keys
@@ -70,18 +70,18 @@ class Reviewer:
         # A sender that is not idempotent may write an answer twice: the same bytes, which the stream takes once.
         try:
             with open_store(url) as store, verbatim_sender(settings, idempotent=False) as sender:
-                self.answer(store, Saving(store, sender, settings.topics, keys=answer_keys(settings.security)))
+                self.answer(store, AnswerSaver(store, sender, settings.topics, keys=answer_keys(settings.security)))
         except (BrokerUnreachableError, DatabaseUnavailableError) as error:
             self.troubles.append(str(error))
 
-    def answer(self, store: Store, saving: Saving) -> None:
+    def answer(self, store: Store, saving: AnswerSaver) -> None:
         """Answer the items of a store until it is over."""
         wait = 0.0
         while not self._over.wait(wait):
             claim = store.queue.claim(NAME)
             wait = AGAIN_SECONDS if claim is None else self._one(store, saving, claim)
 
-    def _one(self, store: Store, saving: Saving, claim: Claim) -> float:
+    def _one(self, store: Store, saving: AnswerSaver, claim: Claim) -> float:
         """Answer or skip one item; seconds until the next."""
         event = claim.item.event
         tags = (*claim.item.decision.probabilities, OFF_SUBJECT)

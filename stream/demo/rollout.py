@@ -21,7 +21,7 @@ from tagstream.model_export.bundle import manifest as manifests
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.stream.broker.ports import free_ports
 from tagstream.stream.broker.processes import Processes, tail
-from tagstream.stream.contract.rollout import Verdict
+from tagstream.stream.contract.rollout_records import Verdict
 from tagstream.stream.demo.program import COMMAND, Program, ProgramError, environment
 from tagstream.stream.rollout.history import history
 from tagstream.stream.rollout.verdict import RolloutStep

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tagstream.stream.contract.published import milliseconds
-from tagstream.stream.contract.rollout import Plan, RolloutRecord, RolloutRecordError
+from tagstream.stream.contract.rollout_records import Plan, RolloutRecord, RolloutRecordError
 from tagstream.stream.doctor.findings import CheckFinding, Status, finding_of
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError

@@ -22,7 +22,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from tagstream.stream.asking import OK, REDIRECTS, Bounds, HttpAnswer, ask
+from tagstream.stream.http_request import OK, REDIRECTS, Bounds, HttpAnswer, ask
 from tagstream.stream.kafka.errors import TokenError, summary_of
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.secret_files import SecurityError, secret_in, verifying_context

@@ -9,17 +9,18 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from tagstream.model_export.bundle.limits import MAX_LABELS, MAX_NAME_CHARACTERS
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK
 from tagstream.model_export.bundle.model import SCORE_DECIMALS, OodLimits, Prediction
 from tagstream.model_export.bundle.text import read
-from tagstream.monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, OFF_SUBJECT, few
+from tagstream.monitoring.vocabulary import OFF_SUBJECT, few
 from tagstream.stream.contract.event import Record, decode
 from tagstream.stream.contract.outcome import ModelRef, Outcome, publish_all
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.from_settings import draw_of
 from tagstream.stream.decide.pipeline import Decider
-from tagstream.stream.library.given import settings_of
+from tagstream.stream.decide.reviewer_answers import ReviewerAnswers
+from tagstream.stream.library.program_settings import settings_of
 from tagstream.stream.library.results import Event, Result, in_batches, record_of, result_of
 from tagstream.stream.settings.secret_files import answer_keys
 
@@ -215,7 +216,7 @@ class Answers:
         """
         self._settings = settings_of(settings, environment=environment)
         self._clock = clock
-        self._answering = Answering(self._settings.limits, keys=answer_keys(self._settings.security))
+        self._answering = ReviewerAnswers(self._settings.limits, keys=answer_keys(self._settings.security))
 
     def decide(self, records: Iterable[Record]) -> list[Result]:
         """

@@ -14,7 +14,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.decide.from_settings import decider_of, draw_of, pipeline_of
 from tagstream.stream.library.gathering import Gathering
-from tagstream.stream.library.given import settings_of
+from tagstream.stream.library.program_settings import settings_of
 from tagstream.stream.library.results import Decided, Event, Result, decided, in_batches, records_of, result_of
 from tagstream.stream.registry.unframing import unframing_of
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
-from tagstream.stream.asking import OK, REDIRECTS, Bounds, HttpAnswer, ask
+from tagstream.stream.http_request import OK, REDIRECTS, Bounds, HttpAnswer, ask
 from tagstream.stream.settings.schema_registry import SchemaRegistry
 from tagstream.stream.settings.secret_files import secret_in, verifying_context
 

@@ -136,7 +136,7 @@ class StoreFollower(Follower):
 
     def positions(self) -> Mapping[Place, int]:
         """Where the store stands."""
-        return self._store.filling.positions()
+        return self._store.writer.positions()
 
     def caught_up(self) -> None:
         """All answers are known that were given before the start."""
@@ -150,13 +150,13 @@ class StoreFollower(Follower):
     def take(self, records: Sequence[Record], reached: Mapping[Place, int]) -> None:
         """Add the facts of the records; look up the events that readers complain of, and forget what is old."""
         if records or reached:
-            self._store.filling.fill([fact for record in records for fact in self._facts(record)], reached)
+            self._store.writer.fill([fact for record in records for fact in self._facts(record)], reached)
         now = time.monotonic()
         if self.ready.is_set() and now - self._matched > MATCH_SECONDS:
             self._match()
             self._matched = now
         if self.ready.is_set() and now - self._pruned > PRUNE_SECONDS:
-            self._store.filling.prune(self._keep_ms)
+            self._store.writer.prune(self._keep_ms)
             self._pruned = now
 
     def _facts(self, record: Record) -> list[Fact]:
@@ -185,16 +185,16 @@ class StoreFollower(Follower):
 
     def _match(self) -> None:
         """Bring tagged decisions that readers complain of before a reviewer."""
-        unmatched = self._store.filling.unmatched()
+        unmatched = self._store.writer.unmatched()
         if not unmatched:
             return
         with log_of(self._settings, self._settings.topics.tagged) as tagged:
             for event_id, partition, offset in unmatched:
                 decided = _looked_up(tagged.read({partition: offset}, {partition: offset + 1}), event_id)
                 if decided is None:
-                    self._store.filling.forget_place(event_id)
+                    self._store.writer.forget_place(event_id)
                 else:
-                    self._store.filling.fill([AskedDecision(item=decided)], {})
+                    self._store.writer.fill([AskedDecision(item=decided)], {})
 
 
 def _looked_up(records: Iterable[Record], event_id: str) -> DecidedEvent | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tagstream.monitoring.quality.report import Decided, PromisedAccuracy, QualityReport, Window, measure
+from tagstream.monitoring.quality.report import DecisionGroup, PromisedAccuracy, QualityReport, Window, measure
 from tagstream.monitoring.quality.sample import Population
 from tagstream.monitoring.quality.words import QualityTable
 from tagstream.monitoring.vocabulary import Arm
@@ -73,11 +73,11 @@ def live_quality(
     models, arms = _models(drawn.decided_by, known), _arms(drawn.decided_by, known)
     whole, *counted = counts(store.samples.totals(since_ms, now_ms), drawn, [*models, *arms])
 
-    def decided(groups: Sequence[Group], counts: Sequence[Counted]) -> list[Decided]:
+    def decided(groups: Sequence[Group], counts: Sequence[Counted]) -> list[DecisionGroup]:
         made = [[one for one in drawn.decided_by if group.has(one)] for group in groups]
         found = store.samples.of_each(since_ms, now_ms, drawn.labels, made)
         return [
-            Decided(
+            DecisionGroup(
                 name=group.name,
                 bundles=tuple(dict.fromkeys(one.digest for one in by)),
                 epochs=tuple(sorted({one.epoch for one in by})),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tagstream.stream.contract.event import decode
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.contract.rollout import Challenger
+from tagstream.stream.contract.rollout_records import Challenger
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError
 from tagstream.stream.kafka.reading.log import log_of

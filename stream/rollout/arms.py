@@ -2,7 +2,7 @@
 
 import hashlib
 
-from tagstream.stream.contract.rollout import Challenger
+from tagstream.stream.contract.rollout_records import Challenger
 
 _NUMBERS = 1 << 64
 
@@ -20,7 +20,7 @@ def is_challengers(challenger: Challenger, *, key: bytes | None, event_id: str, 
         event_id: The event's id.
         source: The event's source.
 
-    >>> from tagstream.stream.contract.rollout import BundleName
+    >>> from tagstream.stream.contract.rollout_records import BundleName
     >>> bundle = BundleName(digest="0" * 64, name="b", version="1")
     >>> half = Challenger(bundle=bundle, share=0.5, unit="key", salt="s")
     >>> [is_challengers(half, key=key, event_id="1", source=None) for key in (b"a", b"b", b"c", b"d")]

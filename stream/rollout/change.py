@@ -16,8 +16,8 @@ from tagstream.model_export.bundle.manifest import Manifest
 from tagstream.model_export.measure.slices import TEXT_SLICES
 from tagstream.model_export.verify import TRIAL_SECONDS, verify
 from tagstream.monitoring.vocabulary import few
-from tagstream.stream.contract.rollout import BundleName, Challenger, Guards
-from tagstream.stream.contract.shadow import slice_name
+from tagstream.stream.contract.rollout_records import BundleName, Challenger, Guards
+from tagstream.stream.contract.shadow_records import slice_name
 from tagstream.stream.rollout.arm_size import ArmSize, arm_size
 from tagstream.stream.rollout.control import Begun, Control, controlling, epochs_now, name_here, require_change
 from tagstream.stream.rollout.deciders import NotReadyError, depot_of, require_labels

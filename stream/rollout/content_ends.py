@@ -8,7 +8,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 from kafka import TopicPartition as PlainTopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 
-from tagstream.stream.contract.rollout import Partition
+from tagstream.stream.contract.rollout_records import Partition
 from tagstream.stream.kafka.errors import translated, unreachable
 from tagstream.stream.settings.settings import Settings
 

@@ -12,17 +12,17 @@ from typing import Any
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import Mark, Marks, RolloutRecord
+from tagstream.stream.contract.rollout_records import Mark, Marks, RolloutRecord
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.kafka.rights import Role, missing, rights
+from tagstream.stream.rollout.abandoned_close import FINISH_SECONDS
 from tagstream.stream.rollout.content_ends import ContentOnKafka
-from tagstream.stream.rollout.controller import Controller, FencedError, LeftClosingError
+from tagstream.stream.rollout.controller import AbandonedCloseError, Controller, FencedError
 from tagstream.stream.rollout.controller_rights import denied, explained
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.errors import RolloutError
-from tagstream.stream.rollout.left_closing import FINISH_SECONDS
 from tagstream.stream.rollout.members import WorkersOnKafka, require_known_group
 from tagstream.stream.rollout.presence import require_never_begun, rollout_topic
 from tagstream.stream.rollout.topic import OPTIONS_OF_WORKERS, RolloutReader, make_topic, rollout_reader
@@ -195,7 +195,7 @@ async def controlling(settings: Settings, *, by: str) -> AsyncIterator[Control]:
         NotAuthorizedError: This user lacks a right; the message names it.
         TopicsRefusedError: The brokers did not make the topics.
         NoGroupError: There is neither a topic of a rollout nor such a group.
-        LeftClosingError: One of the first two, between the close of an epoch and its marks.
+        AbandonedCloseError: One of the first two, between the close of an epoch and its marks.
     """
     one: Controller | None = None
     try:
@@ -215,7 +215,7 @@ async def controlling(settings: Settings, *, by: str) -> AsyncIterator[Control]:
     except BrokerUnreachableError as error:
         why = await asyncio.to_thread(explained, settings, error)
         if one is not None and one.closing is not None:
-            raise LeftClosingError(one.closing, is_read=reader.epochs.closing == one.closing, error=why) from error
+            raise AbandonedCloseError(one.closing, is_read=reader.epochs.closing == one.closing, error=why) from error
         raise why from error.__cause__
 
 

@@ -24,7 +24,8 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Any, Protocol
 
-from tagstream.stream.contract.rollout import (
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.rollout_records import (
     Abort,
     BundleName,
     Challenger,
@@ -39,7 +40,6 @@ from tagstream.stream.contract.rollout import (
     Verdict,
     WorkerReach,
 )
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
 from tagstream.stream.rollout.epochs import Epochs, Models
 
 
@@ -74,7 +74,7 @@ class NothingToDecideError(ControllerError):
         )
 
 
-class LeftClosingError(ControllerError):
+class AbandonedCloseError(ControllerError):
     """The controller could not go on between a close and its marks: the stream is held until a controller writes them."""
 
     def __init__(self, epoch: int, *, is_read: bool, error: Exception) -> None:

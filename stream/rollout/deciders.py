@@ -15,7 +15,7 @@ from tagstream.model_export.bundle.signature import keys_in
 from tagstream.model_export.verify import TRIAL_SECONDS, verify
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.event import ContentEvent
-from tagstream.stream.contract.rollout import BundleName, Partition
+from tagstream.stream.contract.rollout_records import BundleName, Partition
 from tagstream.stream.decide.from_settings import decider_of_bundle, remembering, table_of
 from tagstream.stream.decide.memory import free_bytes, tried_bytes
 from tagstream.stream.decide.pipeline import Decider

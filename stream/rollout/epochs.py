@@ -19,7 +19,7 @@ late, or that a mistaken program wrote, means the same to all:
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from tagstream.stream.contract.rollout import (
+from tagstream.stream.contract.rollout_records import (
     Abort,
     BundleName,
     Challenger,

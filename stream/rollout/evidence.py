@@ -25,7 +25,7 @@ import msgspec
 
 from tagstream.model_export.compare.comparison import SliceCount
 from tagstream.stream.contract.published import Order
-from tagstream.stream.contract.rollout import Guards
+from tagstream.stream.contract.rollout_records import Guards
 
 # Of an event that is counted an 8-byte digest is kept, about 80 bytes in all. The share of disagreements is well known by then.
 MOST_EVENTS = 500_000

@@ -9,7 +9,7 @@ from tagstream.stream.contract.event import ContentEvent
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.rollout.deciders import NotReadyError, RolledDeciders
 from tagstream.stream.rollout.epochs import Epochs, Models
-from tagstream.stream.rollout.gate import Gate, Reach
+from tagstream.stream.rollout.gate import EpochGate, Reach
 from tagstream.stream.rollout.presence import LOOK_SECONDS, SEARCH_SECONDS, rollout_topic
 from tagstream.stream.rollout.topic import RolloutReader
 from tagstream.stream.settings.settings import Settings
@@ -60,7 +60,7 @@ class RolloutFollower:
         self._pipeline = pipeline
         self._reader = reader
         self._topic_ids = topic_ids
-        self._gate = Gate(reader, reach)
+        self._gate = EpochGate(reader, reach)
         self._looked = time.monotonic()
         self.epochs = reader.epochs
         self.deciders = RolledDeciders(settings, own, reader.epochs, topic_ids)
@@ -111,7 +111,7 @@ class RolloutFollower:
         return why
 
     async def hold(self, places: Sequence[tuple[str, int, int]], given_up: Callable[[], bool]) -> Epochs | None:
-        """Wait at the gate (`Gate.admit`) with events (topic, partition, offset), all of them fetched before."""
+        """Wait at the gate (`EpochGate.admit`) with events (topic, partition, offset), all of them fetched before."""
         ends = {self.deciders.partition(topic, number): offset + 1 for topic, number, offset in sorted(places)}
         return await self._gate.admit(ends, given_up)
 

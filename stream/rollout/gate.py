@@ -15,7 +15,7 @@ has begun, and the events that wait in the log follow the next model (`controlle
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from tagstream.stream.contract.rollout import Partition
+from tagstream.stream.contract.rollout_records import Partition
 from tagstream.stream.rollout.epochs import Epochs
 
 
@@ -53,7 +53,7 @@ class Reach(Protocol):
         ...
 
 
-class Gate:
+class EpochGate:
     """Where batches wait for their epochs. For one event loop."""
 
     def __init__(self, topic: RolloutEnd, reach: Reach | None = None) -> None:

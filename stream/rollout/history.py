@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
-from tagstream.stream.contract.rollout import Marks, Partition, RolloutRecord, Start
+from tagstream.stream.contract.rollout_records import Marks, Partition, RolloutRecord, Start
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.errors import NoRolloutError, RolloutError

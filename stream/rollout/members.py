@@ -16,7 +16,7 @@ from kafka.errors import (
 
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import (
+from tagstream.stream.contract.rollout_records import (
     Partition,
     WorkerReach,
     WorkerState,

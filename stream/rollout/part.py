@@ -13,16 +13,16 @@ from aiokafka.errors import KafkaError
 
 from tagstream.monitoring.metrics.rollout import RolloutMetrics
 from tagstream.monitoring.vocabulary import PlanState
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import RolloutRecord, WorkerState
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.rollout_records import RolloutRecord, WorkerState
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsRefusedError
 from tagstream.stream.logs import logger
+from tagstream.stream.rollout.abandoned_close import FINISH_SECONDS, AbandonedClose
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.follower import EpochNotReadyError, RolloutFollower
-from tagstream.stream.rollout.left_closing import FINISH_SECONDS, LeftClosing
 from tagstream.stream.rollout.presence import LOOK_SECONDS
 from tagstream.stream.rollout.reach import SaidReach
 from tagstream.stream.rollout.search import RolloutPart, lost, seconds_to_begin, unknown
@@ -72,7 +72,7 @@ class WorkerRollout(RolloutPart):
         self._topic_ids = topic_ids
         self._reach = SaidReach(say, self._load, settings.produce_timeout_seconds)
         # Workers that hold the same events do not all begin to finish at once.
-        self._left_closing = LeftClosing(FINISH_SECONDS * (1 + random.random()))  # noqa: S311 - no secret
+        self._left_closing = AbandonedClose(FINISH_SECONDS * (1 + random.random()))  # noqa: S311 - no secret
         self._follower: RolloutFollower | None = None
         self._ending = False
         # The last word to the controller, and its confirmation.

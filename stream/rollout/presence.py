@@ -3,7 +3,7 @@
 from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError, for_code
 from kafka.admin import KafkaAdminClient
 
-from tagstream.stream.contract.rollout import RolloutRecordError
+from tagstream.stream.contract.rollout_records import RolloutRecordError
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import unreachable
 from tagstream.stream.kafka.group_memory import remembered_epoch

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from aiokafka.errors import KafkaError
 
-from tagstream.stream.contract.rollout import Mark, Partition, WorkerReach
+from tagstream.stream.contract.rollout_records import Mark, Partition, WorkerReach
 from tagstream.stream.deliver.fatal import DeliveryError
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.worker.part import Say

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from tagstream.model_export.verify import TRIAL_SECONDS
-from tagstream.stream.contract.rollout import RolloutRecordError
+from tagstream.stream.contract.rollout_records import RolloutRecordError
 from tagstream.stream.deliver.fatal import DeliveryError, NotStartedError, die
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.logs import logger

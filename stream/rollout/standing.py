@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tagstream.stream.contract.rollout import Close, Partition, WorkerState
+from tagstream.stream.contract.rollout_records import Close, Partition, WorkerState
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.consumer_group import look
 from tagstream.stream.kafka.errors import NotAuthorizedError

@@ -20,7 +20,7 @@ from kafka.errors import (
     TopicAlreadyExistsError,
 )
 
-from tagstream.stream.contract.rollout import (
+from tagstream.stream.contract.rollout_records import (
     RolloutRecord,
     RolloutRecordError,
     read_rollout,

@@ -35,9 +35,8 @@ import numpy as np
 
 from tagstream.model_export.calibrate.martingale import log_wealth_of
 from tagstream.monitoring.quality.sample import Floats, Ints
-from tagstream.stream.contract.rollout import BundleName, GateReading, Guards
-from tagstream.stream.contract.rollout import Verdict as VerdictRecord
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.rollout_records import BundleName, GateReading, Guards, Verdict
 from tagstream.stream.rollout import proof
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import SLOW_TIMES, Evidence, Tally
@@ -75,7 +74,7 @@ ENDING = frozenset({RolloutStep.PROMOTE, RolloutStep.ROLL_BACK, RolloutStep.NOT_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ChallengerVerdict:
     """
     What the evidence comes to.
 
@@ -91,9 +90,9 @@ class Verdict:
     days: float
     gates: tuple[GateReading, ...]
 
-    def record(self, epoch: int, challenger: BundleName, *, at: str, by: str) -> VerdictRecord:
+    def record(self, epoch: int, challenger: BundleName, *, at: str, by: str) -> Verdict:
         """The record for the topic `rollout`: found in this epoch, on this bundle, at this time, by this controller."""
-        return VerdictRecord(
+        return Verdict(
             epoch=epoch,
             at=at,
             by=by,
@@ -105,7 +104,7 @@ class Verdict:
         )
 
 
-def judge(evidence: Evidence, *, days: float) -> Verdict:
+def judge(evidence: Evidence, *, days: float) -> ChallengerVerdict:
     """
     Judge a challenger by what is known now. One may ask as often as one likes, and act on the first answer that is not `wait`.
 
@@ -126,10 +125,10 @@ def judge(evidence: Evidence, *, days: float) -> Verdict:
         _promise(evidence),
     )
     decision = _decision([gate.state for gate in gates], over=days >= guards.max_days)
-    return Verdict(decision=decision, says=_says(decision, gates, guards), days=days, gates=gates)
+    return ChallengerVerdict(decision=decision, says=_says(decision, gates, guards), days=days, gates=gates)
 
 
-def tries_of(begun: Sequence[Models], verdicts: Iterable[VerdictRecord], challenger: str) -> int:
+def tries_of(begun: Sequence[Models], verdicts: Iterable[Verdict], challenger: str) -> int:
     """
     Which try against the present champion a challenger is, from 1.
 

@@ -9,20 +9,19 @@ from itertools import takewhile
 from tagstream.model_export.bundle.bundle import BundleError
 from tagstream.model_export.bundle.depot import DepotError
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import Guards, Plan
-from tagstream.stream.contract.rollout import Verdict as VerdictRecord
+from tagstream.stream.contract.rollout_records import Guards, Plan, Verdict
 from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.rollout.abandoned_close import AbandonedClose
 from tagstream.stream.rollout.change import finish
 from tagstream.stream.rollout.control import Begun, controlling, name_here
-from tagstream.stream.rollout.controller import ControllerError, LeftClosingError
+from tagstream.stream.rollout.controller import AbandonedCloseError, ControllerError
 from tagstream.stream.rollout.deciders import depot_of
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.errors import RolloutError
 from tagstream.stream.rollout.evidence import Evidence
+from tagstream.stream.rollout.evidence_reader import EvidenceReader
 from tagstream.stream.rollout.history import history
-from tagstream.stream.rollout.left_closing import LeftClosing
-from tagstream.stream.rollout.verdict import ENDING, RolloutStep, Verdict, judge, tries_of
-from tagstream.stream.rollout.watched import Watched
+from tagstream.stream.rollout.verdict import ENDING, ChallengerVerdict, RolloutStep, judge, tries_of
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
 
@@ -49,8 +48,8 @@ class Judged:
     """
 
     models: Models
-    verdict: Verdict
-    last: VerdictRecord | None
+    verdict: ChallengerVerdict
+    last: Verdict | None
     unread: int
     unseen: tuple[str, ...]
 
@@ -68,8 +67,8 @@ class Watch:
         """
         self._settings = settings
         self._clock = clock
-        self._watched: Watched | None = None
-        self._left_closing = LeftClosing()
+        self._watched: EvidenceReader | None = None
+        self._left_closing = AbandonedClose()
 
     async def finish(self) -> int | None:
         """
@@ -104,7 +103,7 @@ class Watch:
             msg = "no challenger decides anything now. Next: `tagstream rollout canary BUNDLE --share 0.05`."
             raise NothingWatchedError(msg)
         counted = [entry.record for entry in entries if entry.counts]
-        verdicts = [one for one in counted if isinstance(one, VerdictRecord)]
+        verdicts = [one for one in counted if isinstance(one, Verdict)]
         if self._watched is None or self._watched.models != models:
             plans = {one.record.epoch: one.written_ms for one in entries if one.counts and isinstance(one.record, Plan)}
             line = line_of(epochs.begun())
@@ -123,12 +122,12 @@ class Watch:
             models=models, verdict=verdict, last=last, unread=self._watched.unread.total(), unseen=self._watched.unseen
         )
 
-    def _begun(self, models: Models, epochs: frozenset[str], since_ms: int, tries: int) -> Watched:
+    def _begun(self, models: Models, epochs: frozenset[str], since_ms: int, tries: int) -> EvidenceReader:
         assert models.challenger is not None
         labels = depot_of(self._settings).read(models.challenger.bundle.digest).manifest.labels
         # Of an audience the share among all units is not known.
         share = None if models.challenger.sources else models.challenger.share
-        return Watched(
+        return EvidenceReader(
             settings=self._settings,
             models=models,
             epochs=epochs,
@@ -217,7 +216,7 @@ async def watch(
             if (begun := await watching.act(judged)) is not None:
                 began(begun)
             pause = every_seconds
-        except LeftClosingError as error:
+        except AbandonedCloseError as error:
             # The stream is held until a controller writes the marks.
             pause = HELD_PAUSE_SECONDS
             failed(error)

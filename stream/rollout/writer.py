@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from tagstream.stream.contract.rollout import RolloutRecord, write_rollout
+from tagstream.stream.contract.rollout_records import RolloutRecord, write_rollout
 from tagstream.stream.kafka.credentials import client_options
 from tagstream.stream.kafka.errors import unreachable
 from tagstream.stream.rollout.controller import FencedError

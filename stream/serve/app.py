@@ -14,14 +14,14 @@ from tagstream.monitoring.vocabulary import HttpFace
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.shape import PLAIN, Shape
 from tagstream.stream.serve.access import Token
-from tagstream.stream.serve.answering import REJECTED, RowAnswering
 from tagstream.stream.serve.errors import RequestError
 from tagstream.stream.serve.faces import inference, page
 from tagstream.stream.serve.faces.answers import Live, Ready
 from tagstream.stream.serve.faces.bodies import bounded, check_elements, check_rows
-from tagstream.stream.serve.faces.described import completed, describe
+from tagstream.stream.serve.faces.descriptions import completed, describe
 from tagstream.stream.serve.faces.problems import answer_errors, json_response, refusal
-from tagstream.stream.tracing.carried import carried
+from tagstream.stream.serve.row_answers import REJECTED, RowAnswers
+from tagstream.stream.tracing.trace_headers import carried
 from tagstream.stream.web.guard import RequestGuard, RequestRules
 from tagstream.stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 
@@ -52,7 +52,7 @@ class Service:
         shape: Where an event has its fields.
     """
 
-    answering: RowAnswering
+    answering: RowAnswers
     metrics: HttpMetrics
     model: Callable[[], ModelRef]
     labels: Sequence[str]

@@ -16,11 +16,11 @@ from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.logs import logger
 from tagstream.stream.serve.access import token_in
-from tagstream.stream.serve.answering import AnswerTable, RowAnswering
 from tagstream.stream.serve.app import Service, application
-from tagstream.stream.serve.deciding import Deciding
+from tagstream.stream.serve.micro_batches import MicroBatches
 from tagstream.stream.serve.publishing import Publishing, Sender
-from tagstream.stream.serve.rollout import ServeRollout
+from tagstream.stream.serve.rollout_models import ServeRollout
+from tagstream.stream.serve.row_answers import AnswerTable, RowAnswers
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.tracing import tracing_of
 from tagstream.stream.web.serving import HEALTH_CONNECTIONS, STOP_SECONDS, listen, serve, url
@@ -90,7 +90,7 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
         tracing = opened.enter_context(tracing_of(settings, service="tagstream-serve", counted=metrics.traces.counted))
         cached = None if options.table is None else opened.enter_context(_cached(options.table, pipeline))
         metrics.started(most_waiting=options.most_waiting)
-        deciding = Deciding(
+        deciding = MicroBatches(
             pipeline.publications,
             settings,
             most_waiting=options.most_waiting,
@@ -100,7 +100,7 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
         publishing = Publishing(
             lambda: _sender(settings), settings.topics.content, wait_seconds=settings.startup_timeout_seconds
         )
-        answering = RowAnswering(deciding, publishing, metrics, cached, labels=decider.labels)
+        answering = RowAnswers(deciding, publishing, metrics, cached, labels=decider.labels)
         opened.callback(answering.close)
         health = _Health(answering)
         connections = _connections()
@@ -139,7 +139,7 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
 class _Health:
     """Whether the service stops or is broken."""
 
-    def __init__(self, answering: RowAnswering) -> None:
+    def __init__(self, answering: RowAnswers) -> None:
         self._answering = answering
         self._is_stopping = False
 
@@ -162,7 +162,7 @@ class _Health:
 
 
 @contextlib.asynccontextmanager
-async def _queues(deciding: Deciding, publishing: Publishing) -> AsyncIterator[None]:
+async def _queues(deciding: MicroBatches, publishing: Publishing) -> AsyncIterator[None]:
     async with deciding, publishing:
         yield
 
@@ -170,11 +170,11 @@ async def _queues(deciding: Deciding, publishing: Publishing) -> AsyncIterator[N
 @contextlib.contextmanager
 def _cached(table: str, pipeline: Pipeline) -> Iterator[AnswerTable]:
     """The table that is asked first. Imported here: a service without one does without the extra `batch` or `review`."""
-    from tagstream.stream.serve.cached import Cached
+    from tagstream.stream.serve.table_answers import TableAnswers
     from tagstream.stream.tables.predictions import open_predictions
 
     with open_predictions(table, read_only=True) as predictions:
-        yield Cached(predictions, pipeline)
+        yield TableAnswers(predictions, pipeline)
 
 
 @contextlib.contextmanager

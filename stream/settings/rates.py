@@ -1,6 +1,6 @@
 """The form of `audit_rates`: shares by label in one text."""
 
-from tagstream.monitoring.vocabulary import LEAST_INCLUSION
+from tagstream.monitoring.limits import LEAST_INCLUSION
 
 
 def rates(text: str) -> dict[str, float]:

@@ -17,8 +17,9 @@ from tagstream.monitoring.drift.thresholds import (
     DriftPlan,
     Thresholds,
 )
-from tagstream.monitoring.vocabulary import LEAST_INCLUSION, MAX_SOURCE_CHARACTERS
+from tagstream.monitoring.limits import LEAST_INCLUSION
 from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits
+from tagstream.stream.contract.field_types import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.shape import Shape
 from tagstream.stream.settings.fields import Contents, Fields
 from tagstream.stream.settings.rates import can_be_drawn, rates

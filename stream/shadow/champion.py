@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tagstream.stream.contract.event import ContentEvent, Record
 from tagstream.stream.contract.outcome import ModelRef, Publication
-from tagstream.stream.contract.rollout import Guards
+from tagstream.stream.contract.rollout_records import Guards
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.registry.unframing import unframing_of
@@ -18,7 +18,7 @@ from tagstream.stream.rollout.history import require_group
 from tagstream.stream.rollout.presence import SEARCH_SECONDS, rollout_topic
 from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.shadow.ends import EndError
+from tagstream.stream.shadow.decision_sources import DecisionSourceError
 
 
 class ShadowError(Exception):
@@ -48,11 +48,11 @@ class Champion:
 
         Raises:
             BundleError: The bundle is refused.
-            EndError: The settings name the keyword rules.
+            DecisionSourceError: The settings name the keyword rules.
         """
         if settings.decider == "rules":
             msg = "the stream decides by the keyword rules (decider), and a bundle cannot be compared with them. Next: set TAGSTREAM_DECIDER=model."
-            raise EndError(msg)
+            raise DecisionSourceError(msg)
         self._settings = settings
         self._opened = opened
         self._pipeline = pipeline_of(settings, unframe=unframing_of(settings))

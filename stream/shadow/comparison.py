@@ -4,11 +4,11 @@ import sys
 from collections.abc import Callable
 
 from tagstream.model_export.bundle.text import compose, is_described
-from tagstream.model_export.compare.comparison import SOURCE, Comparison, Decided, DifferingRow, Door, figures_of
+from tagstream.model_export.compare.comparison import SOURCE, Comparison, DifferingRow, Door, RowDecision, figures_of
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.measure.slices import TEXT_SLICES
-from tagstream.monitoring.vocabulary import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.event import ContentEvent
+from tagstream.stream.contract.field_types import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.outcome import Decision, NeedsReview, Outcome, Tagged
 
 # Other bundles have other ids and names, and the draw says nothing of the model. Probabilities are compared by label.
@@ -18,8 +18,8 @@ _APART = frozenset({"probabilities", "prediction_id", "decider", "model", "inclu
 def add(
     counts: Comparison,
     event: ContentEvent,
-    old: Decided,
-    new: Decided,
+    old: RowDecision,
+    new: RowDecision,
     *,
     answer: Callable[[str], str | None] = lambda _: None,
     with_text: bool = False,
@@ -71,13 +71,13 @@ def slices_of(event: ContentEvent) -> list[tuple[str, str]]:
     return [(kind.group, kind.name) for kind in TEXT_SLICES if kind.holds(row)] + ([(SOURCE, source)] if source else [])
 
 
-def decided(decision: Decision, destination: Door) -> Decided:
+def decided(decision: Decision, destination: Door) -> RowDecision:
     """A decision as it is compared."""
     figures = figures_of(
         sorted(decision.probabilities.items()),
         *(getattr(decision, name) for name in Decision.__struct_fields__ if name not in _APART),
     )
-    return Decided(
+    return RowDecision(
         # A few names in a million decisions.
         tag=sys.intern(decision.tag),
         confidence=decision.confidence,
@@ -87,7 +87,7 @@ def decided(decision: Decision, destination: Door) -> Decided:
     )
 
 
-def decided_of(outcome: Outcome) -> Decided | None:
+def decided_of(outcome: Outcome) -> RowDecision | None:
     """The decision of an outcome; None for a dead letter."""
     match outcome:
         case Tagged():
@@ -98,7 +98,7 @@ def decided_of(outcome: Outcome) -> Decided | None:
             return None
 
 
-def _side(found: Decided) -> dict[str, str | float]:
+def _side(found: RowDecision) -> dict[str, str | float]:
     return {
         "tag": found.tag,
         "confidence": found.confidence,

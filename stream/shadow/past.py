@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from tagstream.model_export.compare.comparison import Comparison, Decided
+from tagstream.model_export.compare.comparison import Comparison, RowDecision
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Outcome
 from tagstream.stream.contract.refusal import Refusal
@@ -27,7 +27,7 @@ from tagstream.stream.kafka.reading.content import content_range
 from tagstream.stream.registry.unframing import unframing_of
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.shadow.comparison import add, decided_of
-from tagstream.stream.shadow.ends import Answers, End, Sample, named_model
+from tagstream.stream.shadow.decision_sources import DecisionSource, KnownAnswers, Sample, named_model
 from tagstream.stream.shadow.span import Span
 
 STATE_SECONDS = 5.0
@@ -148,7 +148,7 @@ class Past:
     """One run. Deciding is done in a thread, one batch at a time."""
 
     def __init__(
-        self, settings: Settings, order: PastOrder, *, new: Decider, old: End, sample: Sample, answers: Answers
+        self, settings: Settings, order: PastOrder, *, new: Decider, old: DecisionSource, sample: Sample, answers: KnownAnswers
     ) -> None:
         """
         Join the parts.
@@ -227,7 +227,7 @@ class Past:
         for outcome, before in zip(outcomes, old, strict=True):
             after = decided_of(outcome)
             if isinstance(outcome, Refusal) or after is None:
-                counts.refuse(by_new=True, by_old=not isinstance(before, Decided))
+                counts.refuse(by_new=True, by_old=not isinstance(before, RowDecision))
             elif isinstance(before, Refusal):
                 counts.refuse(by_new=False, by_old=True)
             elif before is None:
@@ -240,7 +240,7 @@ class Past:
             with _writing(self._order.rows):
                 state.rows_bytes += rows.write(b"".join(written))
 
-    def _decided(self, records: Sequence[Record]) -> tuple[list[Outcome], list[Decided | Refusal | None]]:
+    def _decided(self, records: Sequence[Record]) -> tuple[list[Outcome], list[RowDecision | Refusal | None]]:
         try:
             outcomes = [publication.outcome for publication in self._new.publications(records)] if records else []
             return outcomes, self._old.decide(records, outcomes) if records else []

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanContext, TraceFlags, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tagstream.stream.contract.event import Headers
-from tagstream.stream.tracing.carried import TRACEPARENT, TRACESTATE
+from tagstream.stream.tracing.trace_headers import TRACEPARENT, TRACESTATE
 
 SPAN_ID_BYTES = 8
 # A flag that the standard does not know yet must not be passed on.

@@ -5,9 +5,9 @@ from typing import Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from tagstream.stream.tracing.carried import TRACEPARENT, carried
 from tagstream.stream.tracing.context import context_of, traceparent
 from tagstream.stream.tracing.spans import Spans
+from tagstream.stream.tracing.trace_headers import TRACEPARENT, carried
 
 # Asked every few seconds by machines; a trace of them says nothing.
 UNTRACED_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})

@@ -47,7 +47,7 @@ class AnswersAgent:
     The second agent's own parts. It turns reviewers' answers on `reviewed` into decisions on `tagged`.
 
     Attributes:
-        decide: Returns one publication for each record of `reviewed`, as `Answering.publications` does.
+        decide: Returns one publication for each record of `reviewed`, as `ReviewerAnswers.publications` does.
         observer: Counts the answers.
         progress: The progress on the topic of answers.
     """

@@ -15,8 +15,8 @@ from tagstream.monitoring.server.application import Page, application
 from tagstream.monitoring.server.server import serve
 from tagstream.stream.contract.event import Limits
 from tagstream.stream.contract.outcome import Decide
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.decide.reviewer_answers import ReviewerAnswers
 from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import Guard, open_guard
 from tagstream.stream.deliver.crash.trial import ChildTrials, TrialRecipe
@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
         metrics: Counts events and outcomes.
         registry: The metrics that the metrics address serves.
         watch: Looks for drift; None for no drift.
-        answering: Makes the function that turns reviewers' answers into decisions; None for `Answering`.
+        answering: Makes the function that turns reviewers' answers into decisions; None for `ReviewerAnswers`.
         tracing: Puts traces around deciding and observing.
         warm: Takes the memory that the model's largest batches need; called before the worker joins the group.
         page: Loads the worker's page at the first request for it; None for no page.
@@ -122,7 +122,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
 
 def _answering(settings: Settings, pipeline: Pipeline) -> Callable[[Limits], Decide]:
     keys = answer_keys(settings.security)
-    return lambda limits: Answering(limits, keys=keys, decider=lambda: pipeline.decider).publications
+    return lambda limits: ReviewerAnswers(limits, keys=keys, decider=lambda: pipeline.decider).publications
 
 
 def _answers(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.health import HealthVerdict
 from tagstream.monitoring.server.server import serve
 from tests.foreign.labels import MANY
 from tests.hostile.markup import FOREIGN, HOSTILE
@@ -22,7 +22,7 @@ from tests.worker_page import application
 
 pytestmark = pytest.mark.browser
 
-READY = Verdict(ready=True, why="6 partitions, 0 events wait")
+READY = HealthVerdict(ready=True, why="6 partitions, 0 events wait")
 POLL_MS = 2000
 # Most that anything may take: the machine may be busy.
 SECONDS = 600
@@ -179,7 +179,7 @@ def test_a_worker_without_events_says_so(page: Page, address: str, worker: Worke
 
 def test_a_worker_that_is_not_ready_says_why(page: Page, address: str, worker: Worker) -> None:
     """A worker that is not ready is shown with its own reason."""
-    worker.verdict = Verdict(ready=False, why="the group has not given this worker its partitions yet")
+    worker.verdict = HealthVerdict(ready=False, why="the group has not given this worker its partitions yet")
     look(page, address)
     assert text(page, "#state") == "Not ready"
     assert "is not ready, which is no alarm: the group has not given this worker" in text(page, "#alarms")
@@ -190,7 +190,9 @@ def test_a_long_path_stays_within_its_alarm(page: Page, address: str, worker: Wo
     """A long path wraps within its alarm, also on a phone."""
     width, height = SIZES["narrow"]
     page.set_viewport_size({"width": width, "height": height})
-    worker.verdict = Verdict(ready=False, why=f"the breaker is open: remove /var/lib/{'tagstream_state' * 6}/breaker.json")
+    worker.verdict = HealthVerdict(
+        ready=False, why=f"the breaker is open: remove /var/lib/{'tagstream_state' * 6}/breaker.json"
+    )
     look(page, address)
     assert "breaker.json" in text(page, "#alarms")
     assert page.evaluate("[...document.querySelectorAll('.alarm')].map((one) => one.scrollWidth - one.clientWidth)") == [0]
@@ -286,7 +288,7 @@ def test_a_strangers_text_is_text(page: Page, address: str, worker: Worker, widt
     """Markup in labels, in the model's name and in the reason why a worker is not ready: no script runs, nothing is asked for, all fits."""
     everything = " ".join(HOSTILE)
     labels = [one[:256] for one in HOSTILE]
-    worker.verdict = Verdict(ready=False, why=everything)
+    worker.verdict = HealthVerdict(ready=False, why=everything)
     worker.stream.metrics.model_loaded(
         name=everything,
         version=HOSTILE[0],

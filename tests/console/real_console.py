@@ -13,10 +13,10 @@ from tagstream.stream.contract.outcome import ModelRef, prediction_id, timestamp
 from tagstream.stream.contract.published import DecidedEvent, ModelDecision
 from tagstream.stream.contract.reports import Report
 from tagstream.stream.kafka.producer import UndeliveredError
+from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.bundles import Bundles
-from tagstream.stream.review.console.measuring import Measuring
+from tagstream.stream.review.console.quality_thread import QualityThread
 from tagstream.stream.review.follower import StoreFollower
-from tagstream.stream.review.saving import Saving
 from tagstream.stream.review.store.records import AskedDecision, Claim, Door, Fact, Given, TimedReport
 from tagstream.stream.review.store.schema import answers
 from tagstream.stream.review.store.store import Store, open_store
@@ -103,8 +103,8 @@ class ReviewDesk:
         self.records: list[Record] = []
         # Without second opinions, which depend on chance.
         self.store = open_store(f"sqlite:///{folder}/review.db", clock=self.clock, second_opinion_rate=0.0)
-        self.saving = Saving(self.store, self, Topics(), clock=self.clock)
-        self.measuring = Measuring(self.store, QualityMetrics.alone(), bundles=Bundles(DEFAULT_BUNDLE), clock=self.clock)
+        self.saving = AnswerSaver(self.store, self, Topics(), clock=self.clock)
+        self.measuring = QualityThread(self.store, QualityMetrics.alone(), bundles=Bundles(DEFAULT_BUNDLE), clock=self.clock)
         self._added = 0
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class ReviewDesk:
         else:
             asked = AskedDecision(item=replace(item, decision=decision, door="tagged"))
             facts = [TimedReport(report=report, reported_ms=self.now_ms), asked]
-        self.store.filling.fill(facts, {})
+        self.store.writer.fill(facts, {})
 
     def claim(self, reviewer: str) -> Claim:
         """The item of a reviewer; there must be one."""

@@ -35,9 +35,9 @@ from prometheus_client import CollectorRegistry
 from tagstream.monitoring.health import Progress
 from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.monitoring.observer import NullObserver
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Draw
+from tagstream.stream.decide.reviewer_answers import ReviewerAnswers
 from tagstream.stream.deliver.delivery import Delivery
 from tagstream.stream.deliver.fatal import EXIT_BROKEN, DeliveryError
 from tagstream.stream.deliver.hooks import UNTRACED
@@ -117,7 +117,7 @@ class Worker:
             progress=Progress(stall_seconds=20, monotonic=Clock()),
             idempotent=True,
             answers=AnswersAgent(
-                decide=Answering().publications,
+                decide=ReviewerAnswers().publications,
                 observer=metrics.answers,
                 progress=Progress(stall_seconds=20, monotonic=Clock()),
             ),

@@ -9,8 +9,8 @@ import pytest
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
 from tagstream.model_export.bundle.model import OnnxClassifier
-from tagstream.model_export.calibrate.earned import Evidence
 from tagstream.model_export.calibrate.earned_overall import ALL
+from tagstream.model_export.calibrate.earned_thresholds import Evidence
 from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.data.corpus import CORPUS, read_corpus
 from tagstream.model_export.data.splits import Splits

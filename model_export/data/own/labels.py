@@ -17,11 +17,12 @@ from typing import Annotated, Any
 import msgspec
 
 from tagstream.model_export.bundle.files import read_whole
+from tagstream.model_export.bundle.limits import MAX_NAME_CHARACTERS
 from tagstream.model_export.data.own.rows import LEAST_LABELS, MOST_LABELS, OwnRow, OwnRows
 from tagstream.model_export.data.own.split import folded
 from tagstream.model_export.data.reader import RowsError
 from tagstream.model_export.data.row import Row
-from tagstream.monitoring.vocabulary import MAX_NAME_CHARACTERS, OFF_SUBJECT
+from tagstream.monitoring.vocabulary import OFF_SUBJECT
 
 # The source of rows that are a label's own words, and the part of `training` in a manifest that keeps them.
 WORDS = "words"

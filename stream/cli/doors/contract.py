@@ -74,8 +74,8 @@ def check(
     """
     limits = of_content(settings(), topic).limits
     from tagstream.model_export.data.reader import Columns, name_of, rows_of
-    from tagstream.stream.batch.look import RowSurvey
-    from tagstream.stream.batch.look import check as checked_rows
+    from tagstream.stream.batch.row_survey import RowSurvey
+    from tagstream.stream.batch.row_survey import check as checked_rows
     from tagstream.stream.terminal import console
 
     look = RowSurvey(limits)

@@ -24,7 +24,7 @@ from tagstream.stream.terminal import console
 
 if TYPE_CHECKING:
     from tagstream.model_export.compare.evaluation import Named
-    from tagstream.model_export.compare.measured import Measured
+    from tagstream.model_export.compare.evaluation_record import Measured
     from tagstream.stream.settings.settings import Settings
 
 # Marks of options that a file of rows alone has, and of those that the shipped rows alone have.

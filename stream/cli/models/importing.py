@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagstream.monitoring.vocabulary import MOST_WINDOWS, few
+from tagstream.model_export.bundle.limits import MOST_WINDOWS
+from tagstream.monitoring.vocabulary import few
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.models.options import ColumnOptions, NameOptions, PromiseOptions
 from tagstream.stream.cli.options import not_empty, path, verb
@@ -16,7 +17,7 @@ from tagstream.stream.terminal import console
 if TYPE_CHECKING:
     from tagstream.model_export.data.own.rows import OwnRow, OwnRows
     from tagstream.model_export.data.splits import Splits
-    from tagstream.model_export.make.imported import Imported, Original
+    from tagstream.model_export.make.imported_classifier import Imported, Original
     from tagstream.model_export.make.steps import Made
 
 
@@ -96,7 +97,7 @@ def import_model(options: ImportOptions) -> None:
     note_replaced(options.out)
     given = _read(options)
     require_export(level="warning")
-    from tagstream.model_export.make.imported import Imported
+    from tagstream.model_export.make.imported_classifier import Imported
     from tagstream.model_export.onnx.parity import FlipsError
 
     source = Imported(

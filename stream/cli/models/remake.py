@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagstream.monitoring.vocabulary import MOST_WINDOWS
+from tagstream.model_export.bundle.limits import MOST_WINDOWS
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.models.options import (
     BundleArgument,

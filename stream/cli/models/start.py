@@ -116,11 +116,11 @@ def grow(options: GrowOptions) -> None:
         fail(f"{options.out} is the bundle itself. Next: name another folder to write the new one to.", EXIT_USAGE)
     note_replaced(options.out)
     from tagstream.model_export.bundle import bundle
-    from tagstream.model_export.data.own import answers, asked, labels
+    from tagstream.model_export.data.own import answers, first_answers, labels
 
     begun = bundle.read(options.begun)
     words = labels.of_record(begun.manifest.training, options.begun)
-    said = asked.sort_out(words, answers.read(options.answers))
+    said = first_answers.sort_out(words, answers.read(options.answers))
     require_export(level="warning")
     from tagstream.model_export.make import progress, recipe
 
@@ -141,7 +141,7 @@ def grow(options: GrowOptions) -> None:
 
 
 def _texts(options: StartOptions) -> "tuple[Row, ...]":
-    from tagstream.model_export.data.own.none import read_none
+    from tagstream.model_export.data.own.none_texts import read_none
     from tagstream.model_export.data.own.read import OwnColumns
 
     if options.texts is None:

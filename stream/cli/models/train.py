@@ -13,7 +13,7 @@ from tagstream.stream.terminal import console
 if TYPE_CHECKING:
     from tagstream.model_export.bundle.promise.promise import Promise
     from tagstream.model_export.data.own.look import RowsReport
-    from tagstream.model_export.data.own.none import NoneTexts
+    from tagstream.model_export.data.own.none_texts import NoneTexts
     from tagstream.model_export.data.own.rows import OwnRows
     from tagstream.model_export.data.splits import Folders, Splits
 
@@ -38,7 +38,7 @@ def train(options: TrainOptions) -> None:
     _refuse_options_of_others(options, of_a_file=of_a_file)
     _refuse_contradictions(options)
     if options.begun is not None:
-        from tagstream.stream.cli.models.further import train_further
+        from tagstream.stream.cli.models.further_training import train_further
 
         train_further(options, options.begun)
     elif options.data is None or not of_a_file:
@@ -176,7 +176,7 @@ def _read(options: TrainOptions, file: Path, promise: "Promise") -> _ReadRows:
     """Read the rows, and look at them."""
     from tagstream.model_export.data import splits
     from tagstream.model_export.data.own import answers
-    from tagstream.model_export.data.own.none import read_none
+    from tagstream.model_export.data.own.none_texts import read_none
     from tagstream.model_export.data.own.read import read_own
     from tagstream.model_export.data.own.texts import multilingual_encoder
     from tagstream.model_export.measure.own import look_at
@@ -203,7 +203,7 @@ def _read(options: TrainOptions, file: Path, promise: "Promise") -> _ReadRows:
 
 def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Splits, NoneTexts]":
     """The rows of a file in their parts, and texts of none of the labels, after everything that is wrong with them was said."""
-    from tagstream.model_export.data.own.none import gather
+    from tagstream.model_export.data.own.none_texts import gather
 
     read = _read(options, file, promise)
     found, given = read.report, read.none

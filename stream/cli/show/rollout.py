@@ -11,7 +11,7 @@ from tagstream.model_export.verify import TRIAL_SECONDS
 from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
-from tagstream.stream.contract.rollout import (
+from tagstream.stream.contract.rollout_records import (
     Abort,
     BundleName,
     Challenger,

@@ -22,9 +22,9 @@ from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.deliver import fatal
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.shadow import ends
-from tagstream.stream.shadow.beside import Shadow, ShadowOrder, follow
-from tagstream.stream.shadow.ends import BundleEnd, End
+from tagstream.stream.shadow import decision_sources
+from tagstream.stream.shadow.decision_sources import BundleSource, DecisionSource
+from tagstream.stream.shadow.live_shadow import Shadow, ShadowOrder, follow
 from tagstream.stream.shadow.past import Past, PastOrder, PastState, begun, fresh
 from tagstream.stream.shadow.span import Span, bound_of, span_of
 from tagstream.stream.terminal import console, progress
@@ -37,11 +37,11 @@ log = logger("tagstream.shadow")
 
 
 def past(settings: Settings, order: PastOrder, *, html: Path | None, as_json: bool) -> None:
-    """Raises as `span_of`, `ends.bundle_of`, `ends.recorded` and `Past.run`."""
+    """Raises as `span_of`, `decision_sources.bundle_of`, `decision_sources.recorded` and `Past.run`."""
     if html is not None:
         _require_pages()
-    if order.against == ends.RECORDED:
-        settings = ends.as_workers_decide(settings)
+    if order.against == decision_sources.RECORDED:
+        settings = decision_sources.as_workers_decide(settings)
     span = span_of(
         settings,
         None if order.since in {None, BEGINNING} else bound_of(order.since, "--since"),
@@ -51,14 +51,14 @@ def past(settings: Settings, order: PastOrder, *, html: Path | None, as_json: bo
         note(
             f"{span.gone:,} offsets of --since are not in {settings.topics.content} any more: the range begins with the oldest event"
         )
-    new = ends.decider_named(settings, order.bundle)
-    old = _old_end(settings, order, new, span)
+    new = decision_sources.decider_named(settings, order.bundle)
+    old = _old_source(settings, order, new, span)
     asked = _asked(settings, order, new, old)
     state = begun(order.state, asked) or fresh(span, asked)
-    known = ends.answers(settings)
+    known = decision_sources.answers(settings)
     if known.why:
         note(f"no answers of people are counted: {known.why}")
-    run = Past(settings, order, new=new, old=old, sample=ends.Sample(settings, order.sample), answers=known)
+    run = Past(settings, order, new=new, old=old, sample=decision_sources.Sample(settings, order.sample), answers=known)
     with stopping() as stop, progress.rows("shadow", size=float(span.offsets)) as told:
         asyncio.run(run.run(state, stop, told=told))
     _show_past(state, new, old, html=html, as_json=as_json)
@@ -67,21 +67,21 @@ def past(settings: Settings, order: PastOrder, *, html: Path | None, as_json: bo
         fail(f"{STOPPED}; {goes_on}.", EXIT_FAILED)
 
 
-def _old_end(settings: Settings, order: PastOrder, new: Decider, span: Span) -> End:
-    if order.against == ends.RECORDED:
-        found = ends.recorded(settings, span.since_ms, ends.Sample(settings, order.sample))
+def _old_source(settings: Settings, order: PastOrder, new: Decider, span: Span) -> DecisionSource:
+    if order.against == decision_sources.RECORDED:
+        found = decision_sources.recorded(settings, span.since_ms, decision_sources.Sample(settings, order.sample))
         if found.unreadable:
             note(
                 f"{counted(found.unreadable, 'record')} of the topics of decisions cannot be read as decisions, and are left out"
             )
         return found
     chosen = settings.model_copy(update={"decider": "model"})
-    old = decider_of(chosen) if order.against is None else ends.decider_named(settings, order.against)
-    ends.require_same_labels(new, old)
-    return BundleEnd(settings, old)
+    old = decider_of(chosen) if order.against is None else decision_sources.decider_named(settings, order.against)
+    decision_sources.require_same_labels(new, old)
+    return BundleSource(settings, old)
 
 
-def _asked(settings: Settings, order: PastOrder, new: Decider, old: End) -> dict[str, str]:
+def _asked(settings: Settings, order: PastOrder, new: Decider, old: DecisionSource) -> dict[str, str]:
     given: dict[str, Any] = {
         "brokers": settings.brokers,
         "topics.content": settings.topics.content,
@@ -97,9 +97,9 @@ def _asked(settings: Settings, order: PastOrder, new: Decider, old: End) -> dict
     return {name: str(value) for name, value in given.items() if value is not None}
 
 
-def _show_past(state: PastState, new: Decider, old: End, *, html: Path | None, as_json: bool) -> None:
+def _show_past(state: PastState, new: Decider, old: DecisionSource, *, html: Path | None, as_json: bool) -> None:
     found = state.comparison
-    said = comparison.sentences(found, new=ends.named_model(new), old=old.name)
+    said = comparison.sentences(found, new=decision_sources.named_model(new), old=old.name)
     if not state.is_finished:
         said = [f"{STOPPED[0].upper()}{STOPPED[1:]}.", *said]
     made = comparison.tables(found)
@@ -119,7 +119,7 @@ def _print(tables: Sequence[QualityTable], sentences: Sequence[str]) -> None:
         console.show(sentence)
 
 
-def _record(state: PastState, found: Comparison, new: Decider, old: End) -> dict[str, Any]:
+def _record(state: PastState, found: Comparison, new: Decider, old: DecisionSource) -> dict[str, Any]:
     return {
         "new": new.model,
         "old": old.identity,
@@ -149,9 +149,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def beside(settings: Settings, bundle: str, order: ShadowOrder, *, metrics_port: int, as_json: bool) -> None:
-    """Raises as `follow` and `ends.decider_named`."""
+    """Raises as `follow` and `decision_sources.decider_named`."""
     logs.configure(level=settings.log_level, form=settings.log_format)
-    challenger = ends.decider_named(settings, bundle)
+    challenger = decision_sources.decider_named(settings, bundle)
 
     @contextlib.contextmanager
     def served(metrics: ShadowMetrics) -> Iterator[None]:
@@ -161,7 +161,7 @@ def beside(settings: Settings, bundle: str, order: ShadowOrder, *, metrics_port:
 
     with stopping() as stop:
         found = asyncio.run(follow(settings, order, challenger, stop, serve=served))
-    _show_beside(found, new=ends.named_model(challenger), as_json=as_json)
+    _show_beside(found, new=decision_sources.named_model(challenger), as_json=as_json)
     different = found.tally.different
     if different:
         note(

@@ -10,7 +10,7 @@ from tagstream.stream.contract.published import HIDDEN, ModelDecision
 from tagstream.stream.contract.reports import Report
 from tagstream.stream.contract.schema import events
 from tagstream.stream.contract.schema.structs import Schema, known, required, schema_of
-from tagstream.stream.contract.shadow import Shadowed
+from tagstream.stream.contract.shadow_records import Shadowed
 from tagstream.stream.contract.shape import PLAIN, Shape
 
 DIALECT = "http://json-schema.org/draft-07/schema#"

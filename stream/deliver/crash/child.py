@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
-from tagstream.model_export.bundle.apart import belong_to, bound_memory
+from tagstream.model_export.bundle.child_process import belong_to, bound_memory
 from tagstream.stream import logs
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Publication

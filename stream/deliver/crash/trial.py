@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tagstream.model_export.bundle.apart import started
+from tagstream.model_export.bundle.child_process import started
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef, Publication

@@ -14,12 +14,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse,
 
 from tagstream.monitoring.metrics.http import CONTENT_TYPE
 from tagstream.stream.contract.answers import OFF_SUBJECT
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
 from tagstream.stream.database.database import DatabaseUnavailableError
+from tagstream.stream.review.answer_saver import Saved, Unsaved
 from tagstream.stream.review.console import reports, views
 from tagstream.stream.review.console.access import COOKIE, MAX_NAME_CHARACTERS, AccessError, clean_name, quoted
 from tagstream.stream.review.console.pages import ReviewConsole
-from tagstream.stream.review.saving import Saved, Unsaved
 from tagstream.stream.review.store.queue import Queue
 from tagstream.stream.review.store.records import Claim, Lapsed
 from tagstream.stream.web.guard import RequestGuard, RequestRules

@@ -9,12 +9,12 @@ from pathlib import Path
 import jinja2
 from fastapi.responses import HTMLResponse, Response
 
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
+from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.console import views, words
 from tagstream.stream.review.console.access import Access, Remembered
 from tagstream.stream.review.console.guidelines import NONE, Guidelines
-from tagstream.stream.review.console.measuring import Measuring
-from tagstream.stream.review.saving import Saving
+from tagstream.stream.review.console.quality_thread import QualityThread
 from tagstream.stream.review.store.records import Claim, Lapsed, unix_ms
 from tagstream.stream.review.store.store import Store
 
@@ -90,9 +90,9 @@ class ReviewConsole:
     """
 
     store: Store
-    saving: Saving
+    saving: AnswerSaver
     access: Access
-    measuring: Measuring
+    measuring: QualityThread
     filled: Callable[[], bool]
     not_ready: Callable[[], str | None]
     templates: Templates = field(default_factory=Templates)

@@ -10,9 +10,9 @@ from fastapi.responses import JSONResponse, Response
 
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.contract.reports import Report, report_of
+from tagstream.stream.review.answer_saver import Unsaved
 from tagstream.stream.review.console.access import AccessError
 from tagstream.stream.review.console.pages import ReviewConsole
-from tagstream.stream.review.saving import Unsaved
 from tagstream.stream.review.store.records import TooMany
 
 PATH = "/reports"

@@ -8,14 +8,14 @@ from tagstream.stream.kafka.admin import require
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.logs import logger
+from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.bundles import Bundles
 from tagstream.stream.review.console.access import Access
 from tagstream.stream.review.console.app import application
 from tagstream.stream.review.console.guidelines import NONE, Guidelines
-from tagstream.stream.review.console.measuring import Measuring
 from tagstream.stream.review.console.pages import ReviewConsole
+from tagstream.stream.review.console.quality_thread import QualityThread
 from tagstream.stream.review.follower import StoreFollower
-from tagstream.stream.review.saving import Saving
 from tagstream.stream.review.store.store import open_store
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
@@ -80,7 +80,7 @@ def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) ->
             store.database.of_one("console"),
             verbatim_sender(settings, idempotent=False) as sender,
             StoreFollower(store, settings) as follower,
-            Measuring(store, QualityMetrics.alone(), bundles=Bundles.of(settings)) as measuring,
+            QualityThread(store, QualityMetrics.alone(), bundles=Bundles.of(settings)) as measuring,
         ):
 
             def not_ready() -> str | None:
@@ -88,7 +88,7 @@ def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) ->
 
             console = ReviewConsole(
                 store=store,
-                saving=Saving(store, sender, topics, keys=answer_keys(settings.security)),
+                saving=AnswerSaver(store, sender, topics, keys=answer_keys(settings.security)),
                 access=plan.access,
                 measuring=measuring,
                 filled=follower.ready.is_set,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tagstream.model_export.calibrate.earned import Evidence
+from tagstream.model_export.calibrate.earned_thresholds import Evidence
 from tagstream.monitoring.vocabulary import OF_CONFIDENCE
 from tagstream.stream.contract.answers import Answer, AnsweredEvent, order
 from tagstream.stream.contract.published import PublishedDecision

@@ -21,7 +21,6 @@ from tagstream.stream.contract.event import ContentEvent, Fields, Headers, Recor
 from tagstream.stream.contract.published import DecidedEvent
 from tagstream.stream.contract.reports import Report
 from tagstream.stream.database.database import Database, lock, upsert
-from tagstream.stream.review.store.filling import GIVEN_COLUMNS, ITEM
 from tagstream.stream.review.store.records import (
     INDEPENDENT,
     Claim,
@@ -36,6 +35,7 @@ from tagstream.stream.review.store.records import (
     Twin,
 )
 from tagstream.stream.review.store.schema import LISTED_CHARACTERS, allowances, answers, items, prints, reports, skips, terms
+from tagstream.stream.review.store.store_writer import GIVEN_COLUMNS, ITEM
 
 # How long an item stays with a reviewer who is silent: reading a long text, a call. Every request of the page begins it anew.
 LEASE_MS = 10 * 60 * 1000
@@ -172,7 +172,7 @@ class Queue:
                     return Lapsed(reason="taken", message=_taken())
             return _take(connection, row, reviewer, Door.CORRECTION, now_ms)
 
-    # Leases of what is being saved. The mark of an answer in the store ends them (`Filling.fill`), `not_saved`, `release`, or a minute.
+    # Leases of what is being saved. The mark of an answer in the store ends them (`StoreWriter.fill`), `not_saved`, `release`, or a minute.
 
     def hold_for_saving(self, event_id: str, token: str) -> Claim | Lapsed:
         """Keep the item from everybody, its holder too, while its answer is under way."""

@@ -13,12 +13,12 @@ from typing import Literal
 
 import msgspec
 
-from tagstream.model_export.data import lot
+from tagstream.model_export.data import random_half
 from tagstream.stream.contract.answers import AnsweredEvent, AskedBy, Before
 from tagstream.stream.contract.event import Fields, Record
+from tagstream.stream.contract.field_types import Share
 from tagstream.stream.contract.published import DecidedEvent, Order, milliseconds, order_of_person
 from tagstream.stream.contract.reports import Report
-from tagstream.stream.contract.typed import Share
 
 # At most this many words: the slice "short" of `tagstream model evaluate`.
 SHORT_WORDS = 6
@@ -387,9 +387,9 @@ def _unanswered(event_id: str, decision: Known, reported_ms: Sequence[int]) -> E
         return EventStanding(door=Door.USER_REPORT, urgency=min(reported_ms))
     if decision.in_review:
         age = decision.tagged_ms / AGE_MS
-        if decision.threshold > 1 and lot.is_drawn(event_id):
+        if decision.threshold > 1 and random_half.is_drawn(event_id):
             # Of a label that nothing certifies: an order by doubt alone would leave nothing to certify it by.
-            return EventStanding(door=Door.REVIEW, urgency=lot.place(event_id) + age + BY_LOT)
+            return EventStanding(door=Door.REVIEW, urgency=random_half.place(event_id) + age + BY_LOT)
         return EventStanding(door=Door.REVIEW, urgency=margin(decision.probabilities) + age)
     return EventStanding(door=None, urgency=0.0)
 

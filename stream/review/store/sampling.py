@@ -12,8 +12,10 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select, tuple_
 
 from tagstream.model_export.data.duplicates import digest
+from tagstream.monitoring.limits import LEAST_INCLUSION
 from tagstream.monitoring.quality.sample import NO_ANSWER, Bools, Sample
-from tagstream.monitoring.vocabulary import LEAST_INCLUSION, MAX_SOURCE_CHARACTERS, OF_CONFIDENCE, OFF_SUBJECT, Arm
+from tagstream.monitoring.vocabulary import OF_CONFIDENCE, OFF_SUBJECT, Arm
+from tagstream.stream.contract.field_types import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.database.database import Database, Row
 from tagstream.stream.review.store.records import KeptBefore, is_short

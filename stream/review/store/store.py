@@ -9,11 +9,11 @@ from typing import Self
 from sqlalchemy import select
 
 from tagstream.stream.database.database import Database, Purpose, open_database
-from tagstream.stream.review.store.filling import Filling
 from tagstream.stream.review.store.queue import Queue
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.review.store.sampling import Samples
 from tagstream.stream.review.store.schema import METADATA, SCHEMA_VERSION, about
+from tagstream.stream.review.store.store_writer import StoreWriter
 
 SECOND_OPINION_RATE = 0.05
 # One filler at a time: what follows from answers and reports is computed from all of them.
@@ -39,13 +39,13 @@ class Store:
     Attributes:
         database: It has the tables of the store.
         queue: For reviewers, and for what saves their answers.
-        filling: Takes what the topics say.
+        writer: Takes what the topics say.
         samples: For estimates.
     """
 
     database: Database
     queue: Queue
-    filling: Filling
+    writer: StoreWriter
     samples: Samples
 
     @property
@@ -87,7 +87,7 @@ def open_store(url: str, *, clock: Callable[[], int] = unix_ms, second_opinion_r
     return Store(
         database=database,
         queue=Queue(database, clock),
-        filling=Filling(database, clock, second_opinion_rate),
+        writer=StoreWriter(database, clock, second_opinion_rate),
         samples=Samples(database),
     )
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from tagstream.stream.contract.field_types import Moment
 from tagstream.stream.contract.outcome import Decision, ModelRef
-from tagstream.stream.contract.typed import Moment
 from tagstream.stream.decide.answer import Rejection
 
 Count = Annotated[int, msgspec.Meta(ge=0)]

@@ -15,14 +15,14 @@ from fastapi.responses import Response
 
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.shape import PLAIN, Shape, placed
-from tagstream.stream.serve.answering import RowAnswering
 from tagstream.stream.serve.errors import RequestError
 from tagstream.stream.serve.faces import tensors
 from tagstream.stream.serve.faces.answers import Model, ModelReady, Server, TensorMetadata
 from tagstream.stream.serve.faces.bodies import bounded
-from tagstream.stream.serve.faces.described import OCTETS, describe
+from tagstream.stream.serve.faces.descriptions import OCTETS, describe
 from tagstream.stream.serve.faces.problems import json_response
 from tagstream.stream.serve.faces.tensors import NUMBER, TEXT, Output
+from tagstream.stream.serve.row_answers import RowAnswers
 
 TITLE, OPTIONAL = "title", ("description", "id")
 
@@ -41,7 +41,7 @@ class _Asked:
     """The one model of the service, as requests ask for it. It may be another one from one request to the next, so none asks twice."""
 
     def __init__(
-        self, answering: RowAnswering, model: Callable[[], ModelRef], labels: Sequence[str], most_rows: int, shape: Shape
+        self, answering: RowAnswers, model: Callable[[], ModelRef], labels: Sequence[str], most_rows: int, shape: Shape
     ) -> None:
         """See `routes`."""
         self._answering = answering
@@ -94,7 +94,7 @@ class _Asked:
 
 
 def routes(
-    answering: RowAnswering, model: Callable[[], ModelRef], labels: Sequence[str], *, most_rows: int, shape: Shape = PLAIN
+    answering: RowAnswers, model: Callable[[], ModelRef], labels: Sequence[str], *, most_rows: int, shape: Shape = PLAIN
 ) -> APIRouter:
     """
     The paths below `/v2`, but those of health.

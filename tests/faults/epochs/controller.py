@@ -10,7 +10,7 @@ import sys
 
 import tagstream.stream.rollout.control
 from tagstream.stream.cli.main import main as command
-from tagstream.stream.contract.rollout import RolloutRecord
+from tagstream.stream.contract.rollout_records import RolloutRecord
 from tagstream.stream.rollout.writer import RolloutWriter
 
 # A signal and a point, as "SIGKILL after close": before or after fencing, and before a record is sent, within its transaction, or

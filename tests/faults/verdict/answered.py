@@ -18,8 +18,8 @@ from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.answers import AnsweredEvent, answer_id, read_answer
 from tagstream.stream.contract.event import Headers, Record, weight
 from tagstream.stream.contract.outcome import Publication, audit_copy
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.pipeline import Draw
+from tagstream.stream.decide.reviewer_answers import ReviewerAnswers
 from tests.faults.inputs import STRANGER, Input
 from tests.faults.verdict.evidence import Evidence, Finding
 from tests.faults.verdict.matching import Matched, is_intact, origin, place, without_clock
@@ -124,7 +124,7 @@ def _expected(answers: Sequence[Input], reviewed: str, found: Mapping[Content, S
 
     A worker may know more of who has written than is known here: a stranger's record may be a dead letter for a reason of the worker's.
     """
-    made = map(_of, Answering().publications([_record(one, reviewed) for one in answers], clock=lambda: 0.0))
+    made = map(_of, ReviewerAnswers().publications([_record(one, reviewed) for one in answers], clock=lambda: 0.0))
     refused = {origin(records[0]): content for content, records in found.items() if content[0] is Destination.DLQ}
 
     def told(one: Input, content: Content) -> Content:

@@ -6,8 +6,8 @@ import pytest
 
 from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.event import Record
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.pipeline import Draw, Pipeline
+from tagstream.stream.decide.reviewer_answers import ReviewerAnswers
 from tests.fakes import RecordingObserver
 from tests.faults.answers.planned import answers_to
 from tests.faults.inputs import STRANGER, Input, plant
@@ -33,7 +33,7 @@ def good_run() -> Evidence:
         Record(topic="reviewed", partition=0, offset=at, key=one.key, value=one.value, headers=one.headers)
         for at, one in enumerate(planted)
     ]
-    for made in Answering().publications(records, clock=lambda: 1_800_000_000.0):
+    for made in ReviewerAnswers().publications(records, clock=lambda: 1_800_000_000.0):
         outcomes[made.destination].append(
             Record(
                 topic=made.destination.value,

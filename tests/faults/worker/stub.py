@@ -24,9 +24,9 @@ from tagstream.monitoring.observer import Observation, Observer
 from tagstream.stream.contract.event import ContentEvent, Limits, Record
 from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.decide.answering import Answering
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Decider, Draw
+from tagstream.stream.decide.reviewer_answers import ReviewerAnswers
 from tagstream.stream.settings.settings import Settings
 from tests.faults.worker.failpoints import Arms, Point
 from tests.replacing import replace
@@ -228,7 +228,7 @@ class FaultyAnswering:
 
     def __init__(self, arms: Arms, limits: Limits, *, seconds_per_batch: float, full_batch: int) -> None:
         """Break where it is armed; a call with at least `full_batch` answers takes `seconds_per_batch`, a smaller one its share."""
-        self._real = Answering(limits)
+        self._real = ReviewerAnswers(limits)
         self._arms = arms
         self._seconds = seconds_per_batch
         self._full_batch = full_batch

@@ -16,7 +16,7 @@ from kafka.structs import OffsetAndMetadata
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.stream.broker import BrokerUnavailable
 from tagstream.stream.broker.processes import Process, Processes
-from tagstream.stream.contract.rollout import RolloutRecordError
+from tagstream.stream.contract.rollout_records import RolloutRecordError
 from tagstream.stream.kafka import admin, errors
 from tagstream.stream.kafka.credentials import client_options
 from tagstream.stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, Role, lines, rights

@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from tagstream.model_export.make.imported import Imported
+from tagstream.model_export.make.imported_classifier import Imported
 from tagstream.model_export.train.pretrained import ModelRefusedError
 from tests.faults.worker.fleet import ROOT
 from tests.unit.model_export.make import foreign

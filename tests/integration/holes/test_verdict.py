@@ -19,7 +19,7 @@ from tagstream.stream.contract.answers import Answer, Said, answer_to, write_ans
 from tagstream.stream.contract.outcome import ModelRef, timestamp
 from tagstream.stream.contract.published import DecidedEvent, read_decision
 from tagstream.stream.contract.reports import Report, write_report
-from tagstream.stream.contract.shadow import Shadowed, ShadowSide, write_shadowed
+from tagstream.stream.contract.shadow_records import Shadowed, ShadowSide, write_shadowed
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.settings.loading import load
 from tagstream.stream.settings.settings import Settings

@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 from tagstream.stream.kafka.producer import verbatim_sender
-from tagstream.stream.review.saving import Saving
+from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.store.store import open_store
 from tagstream.stream.settings.loading import load
 from tests.faults.worker.fleet import ROOT
@@ -24,8 +24,8 @@ def main(url: str, reviewer: str, tag: str) -> None:
     with open_store(url, second_opinion_rate=0.0) as store, verbatim_sender(settings, idempotent=True) as sender:
         claim = store.queue.claim(reviewer)
         assert claim is not None
-        store.filling.fill = killed  # type: ignore[method-assign]
-        Saving(store, sender, settings.topics).save(claim.item.event.id, claim.token, tag)
+        store.writer.fill = killed  # type: ignore[method-assign]
+        AnswerSaver(store, sender, settings.topics).save(claim.item.event.id, claim.token, tag)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from tagstream.stream.contract.answers import AnsweredEvent, read_answer
 from tagstream.stream.kafka.errors import TopicsMissingError
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.review.answer_saver import AnswerSaver, Saved
 from tagstream.stream.review.follower import StoreFollower
-from tagstream.stream.review.saving import Saved, Saving
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.review.store.store import open_store
 from tagstream.stream.settings.settings import Settings
@@ -54,7 +54,7 @@ def test_two_consoles_share_a_queue(settings: Settings, server: Postgres) -> Non
         until(lambda: is_ready(first), "the answers are read")
         until(lambda: is_ready(second), "the answers are read")
         until(lambda: one.queue.figures().length == EVENTS, "all items are open", state=one.queue.figures)
-        consoles = [(one, Saving(one, here, settings.topics)), (other, Saving(other, there, settings.topics))]
+        consoles = [(one, AnswerSaver(one, here, settings.topics)), (other, AnswerSaver(other, there, settings.topics))]
 
         def work(number: int) -> int:
             store, saving = consoles[number % 2]

@@ -15,8 +15,8 @@ from tagstream.stream.contract.reports import Report, write_report
 from tagstream.stream.follower import MismatchError
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.review.answer_saver import AnswerSaver, Saved
 from tagstream.stream.review.follower import StoreFollower
-from tagstream.stream.review.saving import Saved, Saving
 from tagstream.stream.review.store.records import Claim, Door, unix_ms
 from tagstream.stream.review.store.store import Store, open_store
 from tagstream.stream.settings.settings import Settings
@@ -110,7 +110,7 @@ def test_a_store_reads_on_where_it_stands(settings: Settings, tmp_path: Path, se
             until(lambda: store.queue.figures().length == count, "the items are there", state=store.queue.figures)  # noqa: B023
         send(unsure(name))
     with opened(tmp_path) as store:
-        assert sum(store.filling.positions().values()) == 2
+        assert sum(store.writer.positions().values()) == 2
 
 
 def test_a_console_that_is_killed_before_the_mark_loses_nothing(
@@ -156,12 +156,12 @@ def test_an_answer_of_one_console_is_seen_by_the_other(settings: Settings, tmp_p
         until(lambda: is_ready(second), "the answers are read")
         claim = until(lambda: one.queue.claim("ann"), "the item is there", state=one.queue.figures)
         assert claim is not None
-        first = Saving(one, sender, settings.topics).save("a", claim.token, "other")
+        first = AnswerSaver(one, sender, settings.topics).save("a", claim.token, "other")
         assert isinstance(first, Saved)
         until(lambda: answers_in(other), "the answer is there", state=other.queue.figures)
         undone = other.queue.reopen("a", "bob")
         assert isinstance(undone, Claim)
-        second_answer = Saving(other, sender, settings.topics).save("a", undone.token, "mlops")
+        second_answer = AnswerSaver(other, sender, settings.topics).save("a", undone.token, "mlops")
         assert isinstance(second_answer, Saved)
         until(lambda: len(answers_in(one)) == 2, "the correction is there", state=one.queue.figures)
         assert answers_in(one) == answers_in(other)
@@ -185,6 +185,6 @@ def test_a_report_brings_a_tagged_event_before_a_reviewer(settings: Settings, tm
 def test_a_store_of_another_cluster_is_refused(settings: Settings, tmp_path: Path) -> None:
     """It stands behind the end of a topic, so it would miss what comes next."""
     with opened(tmp_path) as store:
-        store.filling.fill([], {(settings.topics.reviewed, 0): 1000})
+        store.writer.fill([], {(settings.topics.reviewed, 0): 1000})
         with StoreFollower(store, settings) as follower, pytest.raises(MismatchError, match="delete the store"):
             until(lambda: is_ready(follower), "the answers are read")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tagstream.model_export.bundle.model import Classifier, Prediction
 from tagstream.stream.cli.main import app
 from tagstream.stream.decide.pipeline import Decider
-from tagstream.stream.shadow import ends
+from tagstream.stream.shadow import decision_sources
 from tests.replacing import replace
 
 SLEEP_SECONDS = 0.2
@@ -36,12 +36,12 @@ class Bad:
 
 if __name__ == "__main__":
     _, kind, *words = sys.argv
-    good = ends.decider_named
+    good = decision_sources.decider_named
 
     def bad(*arguments: object) -> Decider:
         """The decider with the fault."""
         found = good(*arguments)  # type: ignore[arg-type]
         return replace(found, classifier=Bad(found.classifier, kind))
 
-    ends.decider_named = bad
+    decision_sources.decider_named = bad
     app(["rollout", "shadow", *words])

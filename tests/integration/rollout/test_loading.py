@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.stream.broker.processes import Process, Processes
-from tagstream.stream.contract.rollout import (
+from tagstream.stream.contract.rollout_records import (
     BundleName,
     Close,
     Mark,

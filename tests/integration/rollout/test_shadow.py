@@ -14,10 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.stream.broker.processes import Process, Processes
 from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.contract.shadow import Shadowed, read_shadowed
+from tagstream.stream.contract.shadow_records import Shadowed, read_shadowed
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.shadow.ends import Sample
+from tagstream.stream.shadow.decision_sources import Sample
 from tests.hostile.corpus import corpus
 from tests.integration.command_line import Command
 from tests.integration.delivery.test_hostile import send, sendable

@@ -12,20 +12,20 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout import BundleName, Challenger, Partition, WorkerState
+from tagstream.stream.contract.rollout_records import BundleName, Challenger, Partition, WorkerState
 from tagstream.stream.kafka.admin import admin
 from tagstream.stream.kafka.errors import BrokerUnreachableError, unreachable
 from tagstream.stream.rollout.content_ends import ContentOnKafka
 from tagstream.stream.rollout.control import controlling
 from tagstream.stream.rollout.controller import (
+    AbandonedCloseError,
     Controller,
     FencedError,
-    LeftClosingError,
     NotCountedError,
     PlanGivenUpError,
     Readiness,
 )
-from tagstream.stream.rollout.gate import Gate
+from tagstream.stream.rollout.gate import EpochGate
 from tagstream.stream.rollout.standing import standing_of
 from tagstream.stream.rollout.topic import rollout_reader
 from tagstream.stream.rollout.writer import RolloutWriter
@@ -107,10 +107,10 @@ def test_an_epoch_begins_at_the_end_of_each_partition(rollout: Settings) -> None
             epochs = await one.start(OLD, settings.group)
             first = min(epochs.partitions, key=lambda at: at.partition)
             assert len(epochs.partitions) == settings.topic_partitions
-            assert await Gate(reader).admit({first}) is reader.epochs
+            assert await EpochGate(reader).admit({first}) is reader.epochs
             assert {reader.epochs.epoch_of(first, offset) for offset in range(10)} == {0}
             await one.change(NEW)
-            found = await Gate(reader).admit({first})
+            found = await EpochGate(reader).admit({first})
             assert found is not None
             assert [found.epoch_of(first, offset) for offset in range(5)] == [0, 0, 0, 1, 1]
             assert found.models(1).champion == NEW
@@ -153,10 +153,10 @@ def test_a_controller_that_ends_before_the_marks_holds_the_stream_until_the_next
                     await one.change(NEW)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
-                    await Gate(reader).admit({first})
+                    await EpochGate(reader).admit({first})
             async with controller(settings) as two:
                 assert (await two.begin()).newest == 1
-            assert await Gate(reader).admit({first}) is reader.epochs
+            assert await EpochGate(reader).admit({first}) is reader.epochs
             assert reader.epochs.epoch_of(first, 0) == 1
 
     run(test, rollout)
@@ -180,7 +180,7 @@ def test_a_broker_that_is_lost_between_close_and_marks_leaves_words_for_the_nigh
                     await control.controller.change(NEW)
         with monkeypatch.context() as patched:
             patched.setattr(ContentOnKafka, "_ends", lost)
-            with pytest.raises(LeftClosingError, match=r"its ends.*Epoch 1 is closing.*hold.*Next:.*rollout finish") as said:
+            with pytest.raises(AbandonedCloseError, match=r"its ends.*Epoch 1 is closing.*hold.*Next:.*rollout finish") as said:
                 async with controlling(settings, by="test") as control:
                     await control.controller.begin()
         assert said.value.exit_code == BrokerUnreachableError.exit_code
@@ -322,7 +322,7 @@ def test_new_partitions_and_a_topic_that_is_made_again_are_listed_from_their_beg
             add_partition(settings)
             added = (await one.list_new_partitions()).partitions - old
             assert [at.partition for at in added] == [settings.topic_partitions]
-            assert await Gate(reader).admit(added) is reader.epochs
+            assert await EpochGate(reader).admit(added) is reader.epochs
             assert reader.epochs.epoch_of(next(iter(added)), 0) == 1
             with admin(settings) as client:
                 client.delete_topics([topic])

@@ -19,10 +19,10 @@ from tagstream.stream.broker.processes import Processes
 from tagstream.stream.contract.answers import Said, answer_to, write_answer
 from tagstream.stream.contract.outcome import ModelRef, timestamp
 from tagstream.stream.contract.published import DecidedEvent, read_decision
-from tagstream.stream.contract.rollout import Verdict
-from tagstream.stream.contract.shadow import Shadowed, ShadowSide, read_shadowed, write_shadowed
+from tagstream.stream.contract.rollout_records import Verdict
+from tagstream.stream.contract.shadow_records import Shadowed, ShadowSide, read_shadowed, write_shadowed
 from tagstream.stream.decide.pipeline import Draw
-from tagstream.stream.rollout import watched
+from tagstream.stream.rollout import evidence_reader
 from tagstream.stream.rollout.control import Begun
 from tagstream.stream.rollout.history import history
 from tagstream.stream.rollout.verdict import RolloutStep
@@ -43,7 +43,7 @@ DISAGREEMENTS = 600
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records of `shadow` count at once: the outcomes are in the topics before these tests write them."""
-    monkeypatch.setattr(watched, "SETTLED_MS", 0)
+    monkeypatch.setattr(evidence_reader, "SETTLED_MS", 0)
 
 
 class Crowd:

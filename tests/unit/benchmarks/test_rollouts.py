@@ -21,7 +21,7 @@ from benchmarks.rollouts import (
     skipping,
     two_arms,
 )
-from tagstream.stream.contract.rollout import Guards
+from tagstream.stream.contract.rollout_records import Guards
 from tagstream.stream.rollout.evidence import Evidence, Shadowed
 from tagstream.stream.rollout.verdict import judge
 from tests.replacing import replace

@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.monitoring.health import STARTING, Progress, Readiness, Verdict
+from tagstream.monitoring.health import STARTING, HealthVerdict, Progress, Readiness
 from tests.fakes import Clock
 from tests.waiting import HANG_SECONDS
 
@@ -52,7 +52,7 @@ def test_a_worker_whose_brokers_are_silent_is_not_ready_within_the_bound() -> No
     assert progress.verdict().ready
     clock.now += 1
     progress.ticked(lag=None)
-    assert progress.verdict() == Verdict(ready=False, why="the brokers have not answered for 21 s, so the lag is unknown")
+    assert progress.verdict() == HealthVerdict(ready=False, why="the brokers have not answered for 21 s, so the lag is unknown")
     progress.ticked(lag=0)
     assert progress.verdict().ready
 
@@ -85,11 +85,11 @@ def test_a_wait_for_the_group_counts_neither_as_a_stall_nor_as_a_loop_that_has_s
     clock = Clock()
     progress = Progress(stall_seconds=STALL, monotonic=clock)
     clock.now += 300
-    assert progress.verdict() == Verdict(ready=False, why=STARTING)
+    assert progress.verdict() == HealthVerdict(ready=False, why=STARTING)
     progress.assigned(4)
-    assert progress.verdict() == Verdict(ready=True, why="4 partitions, the lag is not known yet")
+    assert progress.verdict() == HealthVerdict(ready=True, why="4 partitions, the lag is not known yet")
     lives(progress, clock, 20, lag=7)
-    assert progress.verdict() == Verdict(ready=True, why="4 partitions, 7 events wait")
+    assert progress.verdict() == HealthVerdict(ready=True, why="4 partitions, 7 events wait")
 
 
 def test_an_unknown_lag_is_no_stall() -> None:
@@ -99,13 +99,13 @@ def test_an_unknown_lag_is_no_stall() -> None:
     for _ in range(15):
         clock.now += 1
         progress.ticked(lag=None)
-        assert progress.verdict() == Verdict(
+        assert progress.verdict() == HealthVerdict(
             ready=True, why="4 partitions, the brokers have not answered the last question, so the lag is unknown"
         )
     lives(progress, clock, 11, lag=7)
-    assert progress.verdict() == Verdict(ready=True, why="4 partitions, 7 events wait")
+    assert progress.verdict() == HealthVerdict(ready=True, why="4 partitions, 7 events wait")
     lives(progress, clock, 1, lag=7)
-    assert progress.verdict() == Verdict(ready=False, why="7 events wait and none has moved for 21 s")
+    assert progress.verdict() == HealthVerdict(ready=False, why="7 events wait and none has moved for 21 s")
     clock.now += 6
     progress.ticked(lag=None)
     assert progress.verdict().why == "7 events wait and none has moved for 21 s, as of the brokers' last answer"
@@ -216,7 +216,7 @@ def test_a_worker_that_waits_for_a_person_says_so_before_all_else() -> None:
     """A wait for a person comes before all other reasons until it ends."""
     progress = Progress(stall_seconds=20, monotonic=Clock())
     progress.refuse("the circuit breaker is open")
-    assert progress.verdict() == Verdict(ready=False, why="the circuit breaker is open")
+    assert progress.verdict() == HealthVerdict(ready=False, why="the circuit breaker is open")
     progress.assigned(1)
     progress.refuse(None)
     assert progress.verdict().ready
@@ -228,7 +228,7 @@ def test_a_worker_whose_answers_stand_still_is_not_ready_though_its_events_move(
     ready = Readiness({"content": events, "reviewed": answers})
     assert ready.verdict() == events.verdict()
     lives(answers, other_clock, 30, lag=2)
-    assert ready.verdict() == Verdict(ready=False, why="reviewed: 2 events wait and none has moved for 29 s")
+    assert ready.verdict() == HealthVerdict(ready=False, why="reviewed: 2 events wait and none has moved for 29 s")
     answers.moved()
     assert ready.verdict().ready
     lives(events, clock, 30, lag=7)

@@ -8,7 +8,7 @@ import msgspec
 import tagstream.stream.worker.faust_app
 from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.outcome import Publication
-from tagstream.stream.decide.answering import Answering
+from tagstream.stream.decide.reviewer_answers import ReviewerAnswers
 from tagstream.stream.worker.faust_app import QueuedStream
 from tests.faults.variants.bad_worker import Parts, run
 
@@ -41,7 +41,7 @@ def define(parts: Parts) -> None:
         tagstream.stream.worker.faust_app.raw_topic(parts.app, parts.settings.topics.reviewed), name="answer"
     )
     async def answer(stream: Any) -> None:
-        await parts.delivery(decide=Answering().publications, send=send).run(QueuedStream(stream.noack()))
+        await parts.delivery(decide=ReviewerAnswers().publications, send=send).run(QueuedStream(stream.noack()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Known bad: a worker that decides each event by the newest epoch at that time, wherever the event lies in the log."""
 
-from tagstream.stream.contract.rollout import Partition
+from tagstream.stream.contract.rollout_records import Partition
 from tagstream.stream.rollout.epochs import Epochs
 from tests.faults.worker.faulty import in_a_sentence, main
 

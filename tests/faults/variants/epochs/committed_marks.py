@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
-from tagstream.stream.contract.rollout import Partition
+from tagstream.stream.contract.rollout_records import Partition
 from tagstream.stream.kafka.consumer_group import look
 from tagstream.stream.rollout.content_ends import ContentOnKafka
 from tests.faults.epochs.controller import main

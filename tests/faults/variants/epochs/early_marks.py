@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from tagstream.stream.contract.rollout import Partition
+from tagstream.stream.contract.rollout_records import Partition
 from tagstream.stream.rollout.controller import Controller
 from tests.faults.epochs.controller import main
 from tests.faults.worker.faulty import in_a_sentence

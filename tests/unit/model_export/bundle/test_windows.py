@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.limits import MOST_WINDOWS
 from tagstream.model_export.bundle.manifest import parse, render
 from tagstream.model_export.bundle.model import Logits, OnnxClassifier
-from tagstream.monitoring.vocabulary import MOST_WINDOWS
 
 WORDS = ("images", "translation", "deploying", "games", "attention", "walk", "river", "pixels", "notes", "graph")
 

@@ -13,7 +13,7 @@ from tagstream.model_export.calibrate import certificate, thresholds
 from tagstream.model_export.calibrate.certificate import GRID, lowest_seen
 from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.calibrate.joint import DecidedRows
-from tagstream.model_export.calibrate.promised import promised
+from tagstream.model_export.calibrate.promised_thresholds import promised
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 RISK = 0.05 / 4

@@ -12,7 +12,7 @@ from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.calibrate import joint
 from tagstream.model_export.calibrate.joint import FACTORS, GRID, DecidedRows
 from tagstream.model_export.calibrate.prior import row_weights
-from tagstream.model_export.calibrate.promised import promised
+from tagstream.model_export.calibrate.promised_thresholds import promised
 from tagstream.model_export.calibrate.thresholds import choose_thresholds
 
 TARGET, RISK, SETS = 0.95, 0.05, 1000

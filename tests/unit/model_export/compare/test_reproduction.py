@@ -5,7 +5,7 @@ import pytest
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from tagstream.model_export.compare import contestants, reproduction
 from tagstream.model_export.onnx import ngrams
-from tests.unit.model_export.compare.test_measured import model, record
+from tests.unit.model_export.compare.test_evaluation_record import model, record
 
 
 @pytest.mark.parametrize(("wrong", "says", "holds"), [(5, "within", True), (30, "worse than", False), (0, "better than", True)])

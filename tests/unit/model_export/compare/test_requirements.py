@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from tagstream.model_export.compare import contestants, measured, requirements
-from tagstream.model_export.compare.measured import Measured, Versus
+from tagstream.model_export.compare import contestants, evaluation_record, requirements
+from tagstream.model_export.compare.evaluation_record import Measured, Versus
 from tagstream.model_export.compare.requirements import FIGURES, AtLeast, RequirementError, judge, parse
 from tagstream.model_export.measure.paired import Paired, mcnemar
 from tests.evaluations import evaluation
@@ -160,7 +160,7 @@ def test_the_gold_part_is_judged_where_there_are_two(found: Measured) -> None:
     """The first part of the record, by which it says the figures first."""
     parts = {"holdout": found.bundle.parts["corpus_test"], "corpus_test": found.bundle.parts["corpus_test"]}
     assert judge(replace(found, models=(replace(found.bundle, parts=parts),)), [], bars=0).part == "holdout"
-    assert next(iter(measured.PARTS)) == "holdout"
+    assert next(iter(evaluation_record.PARTS)) == "holdout"
 
 
 def test_the_page_has_the_table_of_figures() -> None:

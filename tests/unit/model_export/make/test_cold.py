@@ -12,8 +12,8 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK
 from tagstream.model_export.bundle.model import NO_LIMITS, OnnxClassifier, limits_in
 from tagstream.model_export.bundle.promise.promise import Promise
-from tagstream.model_export.data import lot
-from tagstream.model_export.data.own.asked import FirstAnswers, sort_out
+from tagstream.model_export.data import random_half
+from tagstream.model_export.data.own.first_answers import FirstAnswers, sort_out
 from tagstream.model_export.data.own.labels import LabelInWords, LabelsInWords, of_record
 from tagstream.model_export.data.own.rows import OwnRow, OwnRows
 from tagstream.model_export.data.row import Row
@@ -133,7 +133,7 @@ def test_answers_that_agree_with_nothing_certify_nothing(started: Bundle, tmp_pa
 
 def test_without_answers_by_lot_nothing_is_published(started: Bundle, tmp_path: Path) -> None:
     """All were chosen by doubt, however right the model is on them."""
-    ids = [one for one in (f"event {place}" for place in range(999)) if not lot.is_drawn(one)][:60]
+    ids = [one for one in (f"event {place}" for place in range(999)) if not random_half.is_drawn(one)][:60]
     found = grown(tmp_path / "cold", started, said(COMING[:60], ids=ids)).manifest
     assert set(found.asked_below().values()) == {ALWAYS_ASK}
     assert found.metrics == {}

@@ -10,7 +10,7 @@ from tagstream.model_export.bundle.bundle import read
 from tagstream.model_export.bundle.model import OnnxClassifier, limits_in
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.data import multilingual as multilingual_file
-from tagstream.model_export.data.own.none import gather
+from tagstream.model_export.data.own.none_texts import gather
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make import recipe, steps, strangers

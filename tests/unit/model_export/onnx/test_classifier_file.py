@@ -16,7 +16,7 @@ from tagstream.model_export.bundle.manifest import MODEL
 from tagstream.model_export.bundle.model import open_session
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
-from tagstream.model_export.make.imported import Imported
+from tagstream.model_export.make.imported_classifier import Imported
 from tagstream.model_export.onnx import classifier_file, parity
 from tagstream.model_export.onnx.parity import GateLimits
 from tagstream.model_export.train.pretrained import ModelRefusedError

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from tagstream.model_export.compare import measured, requirements
+from tagstream.model_export.compare import evaluation_record, requirements
 from tagstream.model_export.report import plots, report, terminal
 from tagstream.stream.cli.main import app
 from tagstream.stream.cli.models import needs
@@ -60,19 +60,19 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def found() -> measured.Measured:
+def found() -> evaluation_record.Measured:
     """A bundle beside a worse model and one whose name is markup."""
     return evaluation()
 
 
 @pytest.fixture(scope="module")
-def judged(found: measured.Measured) -> requirements.Judged:
+def judged(found: evaluation_record.Measured) -> requirements.Judged:
     """A requirement that it misses, and one that holds."""
     return requirements.judge(found, [requirements.parse(each, beside=False) for each in ("f1=0.99", "accuracy=0.1")], bars=0)
 
 
 @pytest.fixture(scope="module")
-def folder(found: measured.Measured, judged: requirements.Judged, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(found: evaluation_record.Measured, judged: requirements.Judged, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its report."""
     place = tmp_path_factory.mktemp("report") / "of" / "today"
     written = report.write(found, place, judged)
@@ -91,7 +91,7 @@ def test_page_is_well_formed_and_asks_nobody(folder: Path) -> None:
     assert "url(http" not in (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_page_says_what_the_record_says(folder: Path, found: measured.Measured) -> None:
+def test_page_says_what_the_record_says(folder: Path, found: evaluation_record.Measured) -> None:
     """The page has the figures of all models and the verdict on each."""
     text = Page((folder / "report.html").read_text(encoding="utf-8")).text
     for model in found.models:
@@ -106,7 +106,7 @@ def test_page_says_what_the_record_says(folder: Path, found: measured.Measured) 
     assert re.search(rf"1 of 2 hold.*f1>=0\.99: it is {figure}\s*missed", text, re.DOTALL)
 
 
-def test_the_report_has_the_comparison_with_another_bundle(folder: Path, found: measured.Measured) -> None:
+def test_the_report_has_the_comparison_with_another_bundle(folder: Path, found: evaluation_record.Measured) -> None:
     """Beside a bundle, and not beside the rival: the sentences and tables of the terminal, in the page and in the Markdown, and the record."""
     versus = found.others[1].parts["corpus_test"].versus
     assert versus is not None
@@ -157,7 +157,7 @@ def test_pictures_are_files_of_their_own_that_follow_light_and_dark(folder: Path
         assert "<text" in drawn
 
 
-def test_the_price_of_a_promise_is_drawn_where_the_rows_certify_one(found: measured.Measured, folder: Path) -> None:
+def test_the_price_of_a_promise_is_drawn_where_the_rows_certify_one(found: evaluation_record.Measured, folder: Path) -> None:
     """The picture shows what people would see; a bundle whose rows certify nothing has none."""
     assert "90.0% costs 25%; 95.0% costs 50%. The filled dot" in plots.draw(found)["trade"].sentence
     assert "99.0%" not in plots.draw(found)["trade"].sentence
@@ -167,12 +167,12 @@ def test_the_price_of_a_promise_is_drawn_where_the_rows_certify_one(found: measu
     assert "The price of a promise" not in report.as_markdown(bare, plots.draw(bare))
 
 
-def test_the_same_record_gives_the_same_bytes(found: measured.Measured) -> None:
+def test_the_same_record_gives_the_same_bytes(found: evaluation_record.Measured) -> None:
     """The same record gives the same pictures, to the byte."""
     assert plots.draw(found) == plots.draw(found)
 
 
-def test_record_lies_beside_the_report(folder: Path, found: measured.Measured, judged: requirements.Judged) -> None:
+def test_record_lies_beside_the_report(folder: Path, found: evaluation_record.Measured, judged: requirements.Judged) -> None:
     """The record is one JSON object a line, as `--json` prints it."""
     lines = [json.loads(line) for line in (folder / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()]
     assert lines == [json.loads(msgspec.json.encode(each)) for each in (*found.records(), *judged.records())]

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.health import HealthVerdict
 from tagstream.monitoring.metrics.controller import STARTING, ControllerMetrics
 from tests.unit.monitoring.metrics.test_shadow import series
 
@@ -60,16 +60,16 @@ def test_without_a_challenger_there_is_no_verdict_and_all_is_well(metrics: Contr
     metrics.no_challenger("no challenger decides anything now")
     assert [value(metrics, "verdict", decision=one) for one in DECISIONS] == [0, 0]
     assert (value(metrics, "challenger_epoch"), value(metrics, "evidence_events", kind="answered")) == (0, 0)
-    assert metrics.verdict() == Verdict(ready=True, why="no challenger decides anything now")
+    assert metrics.verdict() == HealthVerdict(ready=True, why="no challenger decides anything now")
 
 
 def test_it_is_not_ready_before_its_first_look_and_while_turns_fail(metrics: ControllerMetrics) -> None:
     """The reason is said; the time of the last look stays, and so do its figures."""
-    assert metrics.verdict() == Verdict(ready=False, why=STARTING)
+    assert metrics.verdict() == HealthVerdict(ready=False, why=STARTING)
     metrics.judged(3, "promote", FIGURES)
     metrics.change_failed("a worker refused")
-    assert metrics.verdict() == Verdict(ready=False, why="a worker refused")
+    assert metrics.verdict() == HealthVerdict(ready=False, why="a worker refused")
     metrics.failed("the brokers are away")
-    assert metrics.verdict() == Verdict(ready=False, why="the brokers are away")
+    assert metrics.verdict() == HealthVerdict(ready=False, why="the brokers are away")
     assert value(metrics, "verdict", decision="promote") == 1
     assert (value(metrics, "looks_total", result="failed"), value(metrics, "failed_changes_total")) == (1, 1)

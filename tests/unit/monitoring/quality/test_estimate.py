@@ -8,10 +8,10 @@ import pytest
 from benchmarks.quality.__main__ import Coverage
 from benchmarks.quality.estimators import KNOWN_BAD, NAMES, ours_everything, ours_published, truths
 from benchmarks.quality.streams import stream
+from tagstream.monitoring.limits import LEAST_INCLUSION
 from tagstream.monitoring.quality.estimate import LEAST_ANSWERS, accuracy, everything, published
 from tagstream.monitoring.quality.reviewers import Slips, reviewers, without_slips
 from tagstream.monitoring.quality.sample import NO_ANSWER, Population, Sample
-from tagstream.monitoring.vocabulary import LEAST_INCLUSION
 from tests.replacing import replace
 
 STREAMS = 40

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from tagstream.monitoring.health import Verdict
+from tagstream.monitoring.health import HealthVerdict
 from tagstream.monitoring.server import application as without_page
 from tagstream.monitoring.server import server
 from tagstream.monitoring.server.server import serve
@@ -24,7 +24,10 @@ from tests.waiting import HANG_SECONDS, until
 from tests.worker_page import application
 
 SLOW, FILES = 1_000, 2_500
-READY, STALLED = Verdict(ready=True, why="4 partitions"), Verdict(ready=False, why="7 events wait and none has moved for 21 s")
+READY, STALLED = (
+    HealthVerdict(ready=True, why="4 partitions"),
+    HealthVerdict(ready=False, why="7 events wait and none has moved for 21 s"),
+)
 
 
 class Worker:

@@ -15,7 +15,7 @@ from tagstream.monitoring.figures.compute import figures
 from tagstream.monitoring.figures.figures import LabelFigures, leading
 from tagstream.monitoring.figures.history import History
 from tagstream.monitoring.figures.scrape import of_families
-from tagstream.monitoring.health import STARTING, Verdict
+from tagstream.monitoring.health import STARTING, HealthVerdict
 from tagstream.monitoring.screen import DASH, screen
 from tagstream.monitoring.server.server import serve
 from tagstream.monitoring.top import panel, top
@@ -31,12 +31,12 @@ from tests.observations import LABELS, Stream
 from tests.replacing import replace
 from tests.worker_page import application
 
-READY = Verdict(ready=True, why="6 partitions")
+READY = HealthVerdict(ready=True, why="6 partitions")
 NOBODY = "127.0.0.1:9"
 
 
 @contextlib.contextmanager
-def served(stream: Stream, verdict: Verdict = READY) -> Iterator[str]:
+def served(stream: Stream, verdict: HealthVerdict = READY) -> Iterator[str]:
     """A worker's server with the stream behind it; yields host:port."""
     with serve(application(stream.registry, lambda: verdict), host="127.0.0.1", port=0) as port:
         yield f"127.0.0.1:{port}"
@@ -125,14 +125,14 @@ def test_a_worker_that_does_not_answer_is_an_alarm_beside_those_that_do(stream: 
 
 def test_a_worker_that_is_not_ready_says_why(stream: Stream) -> None:
     """A worker that is not ready is shown with the reason of its readiness."""
-    with served(stream, Verdict(ready=False, why="7 events wait and none has moved")) as one:
+    with served(stream, HealthVerdict(ready=False, why="7 events wait and none has moved")) as one:
         found = Watcher([address(one)]).look()
     assert [trouble.why for trouble in found.troubles] == ["7 events wait and none has moved"]
 
 
 def test_a_worker_that_starts_is_shown_without_an_alarm(stream: Stream) -> None:
     """The wait for the first partitions is said in a quiet line, and no alarm."""
-    with served(stream, Verdict(ready=False, why=STARTING)) as one:
+    with served(stream, HealthVerdict(ready=False, why=STARTING)) as one:
         frame = " ".join(" ".join(drawn(Frame(Watcher([address(one)]).look(), whole=True), 120)).split())
     assert f"is not ready, which is no alarm: {STARTING}" in frame
     assert "Stalled" not in frame
@@ -152,7 +152,7 @@ def test_a_worker_whose_breaker_is_open_is_not_called_stalled_in_a_frame_and_on_
     """An open breaker has its own alarm with the worker's next step, in the terminal and on the page."""
     stream.metrics.circuit_breaker(is_open=True)
     why = "the circuit breaker is open: 30 of 100. Next: docs/runbooks/CircuitBreakerOpen.md, then remove /state/a.breaker"
-    with served(stream, Verdict(ready=False, why=why)) as one:
+    with served(stream, HealthVerdict(ready=False, why=why)) as one:
         frame = "\n".join(drawn(Frame(Watcher([address(one)]).look(), whole=True), 100))
         page = json.loads(get(address(one), "/snapshot.json")[1])
     assert "CircuitBreakerOpen" in frame

@@ -8,7 +8,7 @@ import pytest
 
 from tagstream.model_export.data.reader import InputRow
 from tagstream.monitoring.vocabulary import Destination
-from tagstream.stream.batch.look import Checked, RowSurvey, check
+from tagstream.stream.batch.row_survey import Checked, RowSurvey, check
 from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record
 from tagstream.stream.decide.answer import answer_of
 from tests.answering import PIPELINE

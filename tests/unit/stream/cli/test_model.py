@@ -21,7 +21,7 @@ from tagstream.model_export.make.recipe import BundleRecipe
 from tagstream.model_export.make.training import Training, teacher_path
 from tagstream.stream.cli import model
 from tagstream.stream.cli.models import needs, remake, train
-from tagstream.stream.cli.models.made import inspect as inspect_bundle
+from tagstream.stream.cli.models.bundle_verbs import inspect as inspect_bundle
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
 from tests.foreign import bundles as foreign

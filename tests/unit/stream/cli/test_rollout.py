@@ -8,7 +8,7 @@ import pytest
 
 from tagstream.stream.cli import rollout
 from tagstream.stream.cli.rollout import _moment
-from tagstream.stream.contract.rollout import GateReading
+from tagstream.stream.contract.rollout_records import GateReading
 from tagstream.stream.rollout import verdict as verdicts
 from tagstream.stream.rollout import watch as watching
 from tagstream.stream.rollout.control import Begun
@@ -37,7 +37,7 @@ def test_a_controller_serves_what_it_finds_and_does(
     """Each turn is counted by what came of it: no challenger, a verdict, a change that a worker refuses, one that comes about, an error."""
     models = folded(start(A, B), *change(1, {A: 5, B: 9})).models(1)
     gates = (GateReading(name="answers", state="passes", says="", figures={"events": 90.0, "answers": 40.0}),)
-    found = verdicts.Verdict(decision=RolloutStep.PROMOTE, says="it is promoted", days=1.0, gates=gates)
+    found = verdicts.ChallengerVerdict(decision=RolloutStep.PROMOTE, says="it is promoted", days=1.0, gates=gates)
     scraped: list[str] = []
 
     async def turns(

@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tagstream.model_export.data.reader import RowsError
-from tagstream.stream.batch import look
+from tagstream.stream.batch import row_survey
 from tagstream.stream.batch.sending import ContractError
 from tagstream.stream.cli import main
 
@@ -202,15 +202,15 @@ def test_an_empty_name_is_refused(option: str) -> None:
 
 def test_the_memory_for_a_large_input_is_bounded(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a long input neither rows nor faults nor ids are kept."""
-    monkeypatch.setattr(look, "REMEMBER", 10)
-    seen: list[look.RowSurvey] = []
+    monkeypatch.setattr(row_survey, "REMEMBER", 10)
+    seen: list[row_survey.RowSurvey] = []
     monkeypatch.setattr(
-        "tagstream.stream.batch.sending.RowSurvey", lambda *given: seen.append(look.RowSurvey(*given)) or seen[-1]
+        "tagstream.stream.batch.sending.RowSurvey", lambda *given: seen.append(row_survey.RowSurvey(*given)) or seen[-1]
     )
     lines = io.BytesIO()
     for number in range(500):
         lines.write(b'{"id":"%d","title":"a"}\nx\n' % number)
     assert send("-", "--as-is", given=lines.getvalue()).exit_code == 0
     (found,) = seen
-    assert (found.rows, found.codes.total(), len(found.faults), len(found._lines)) == (1000, 500, look.SHOWN, 10)
+    assert (found.rows, found.codes.total(), len(found.faults), len(found._lines)) == (1000, 500, row_survey.SHOWN, 10)
     assert sent.acknowledged == 1000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tagstream.monitoring.health import Progress, Verdict
+from tagstream.monitoring.health import HealthVerdict, Progress
 from tagstream.monitoring.server.server import serve
 from tagstream.stream.deliver.crash import guard as crash_guard
 from tagstream.stream.deliver.crash.guard import open_guard
@@ -136,7 +136,7 @@ def test_a_worker_says_what_is_wrong_with_the_address_of_its_metrics(
 def test_while_a_worker_runs_no_other_port_is_advised(why: str) -> None:
     """The port is held by the worker that the settings mean; one that is not ready says why in its own words."""
     stream = Stream()
-    served = application(stream.registry, lambda: Verdict(ready=not why, why=why))
+    served = application(stream.registry, lambda: HealthVerdict(ready=not why, why=why))
     with serve(served, host="127.0.0.1", port=0) as port:
         found = local.metrics_port(Settings(metrics_port=port))
     at = f"a worker answers at http://127.0.0.1:{port}/metrics"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tagstream.stream.contract.rollout import RolloutRecordError, WorkerState
+from tagstream.stream.contract.rollout_records import RolloutRecordError, WorkerState
 from tagstream.stream.doctor import rollout as checks
 from tagstream.stream.doctor.findings import Status
 from tagstream.stream.doctor.rollout import RolloutRecords

@@ -14,7 +14,7 @@ from kafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from tagstream.stream.contract.rollout import RolloutRecordError
+from tagstream.stream.contract.rollout_records import RolloutRecordError
 from tagstream.stream.kafka import group_memory
 from tagstream.stream.kafka.group_memory import GroupMemory, remembered_epoch
 from tagstream.stream.rollout import presence

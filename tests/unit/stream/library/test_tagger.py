@@ -27,7 +27,7 @@ from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.decide.from_settings import draw_of, pipeline_of
 from tagstream.stream.library import tagger as module
 from tagstream.stream.library.gathering import Gathering
-from tagstream.stream.library.given import settings_of
+from tagstream.stream.library.program_settings import settings_of
 from tagstream.stream.registry.client import RegistryError
 from tagstream.stream.settings.loading import load
 from tagstream.stream.settings.schema_registry import SchemaRegistry

@@ -8,7 +8,7 @@ import pytest
 
 from tagstream.stream.contract.event import Record
 from tagstream.stream.kafka.producer import CONFIRM_SECONDS, UndeliveredError
-from tagstream.stream.review.saving import Saving
+from tagstream.stream.review.answer_saver import AnswerSaver
 from tagstream.stream.review.store.queue import SAVING_MS
 from tagstream.stream.review.store.store import Store, open_store
 from tagstream.stream.settings.topics import Topics
@@ -60,6 +60,6 @@ def brokers() -> Brokers:
 
 
 @pytest.fixture
-def saving(store: Store, brokers: Brokers, clock: Clock) -> Saving:
-    """Saving between the two."""
-    return Saving(store, brokers, Topics(), clock=clock)
+def saving(store: Store, brokers: Brokers, clock: Clock) -> AnswerSaver:
+    """Saves answers of the store by the brokers."""
+    return AnswerSaver(store, brokers, Topics(), clock=clock)

@@ -8,10 +8,10 @@ import pytest
 
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, write
 from tagstream.model_export.bundle.depot import Depot
+from tagstream.monitoring.limits import LEAST_INCLUSION
 from tagstream.monitoring.quality.report import QualityReport
 from tagstream.monitoring.quality.sample import NO_ANSWER
 from tagstream.monitoring.quality.words import tables
-from tagstream.monitoring.vocabulary import LEAST_INCLUSION
 from tagstream.stream.contract.answers import AnsweredEvent
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.decide.pipeline import Draw
@@ -41,7 +41,7 @@ def said(asked: AskedDecision, tag: str, reviewer: str = "ann", at_ms: int = STA
 
 def fill(store: Store, *changes: Fact) -> None:
     """Add facts to the store."""
-    store.filling.fill(changes, {})
+    store.writer.fill(changes, {})
 
 
 def kinds(store: Store) -> list[tuple[Any, ...]]:

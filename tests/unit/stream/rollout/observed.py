@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tagstream.stream.contract.rollout import Guards
+from tagstream.stream.contract.rollout_records import Guards
 from tagstream.stream.rollout.evidence import Answered, Evidence, Observation, Shadowed
 
 GUARDS = Guards(asked_at_least=0.5)

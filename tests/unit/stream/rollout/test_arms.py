@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.stream.contract.rollout import BundleName, Challenger
+from tagstream.stream.contract.rollout_records import BundleName, Challenger
 from tagstream.stream.decide.pipeline import Draw
 from tagstream.stream.rollout.arms import is_challengers
 

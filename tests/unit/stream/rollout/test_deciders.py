@@ -12,7 +12,7 @@ from tagstream.model_export.bundle.depot import Depot
 from tagstream.model_export.bundle.model import Classifier, Prediction
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import NeedsReview, Tagged
-from tagstream.stream.contract.rollout import BundleName, Challenger, Partition
+from tagstream.stream.contract.rollout_records import BundleName, Challenger, Partition
 from tagstream.stream.decide.from_settings import pipeline_of, table_of
 from tagstream.stream.decide.memory import needed_bytes
 from tagstream.stream.decide.pipeline import Decider, Pipeline

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.rollout import (
+from tagstream.stream.contract.rollout_records import (
     MAX_EPOCH,
     Abort,
     BundleName,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.stream.contract.rollout import GuardedSlice, Guards
+from tagstream.stream.contract.rollout_records import GuardedSlice, Guards
 from tagstream.stream.rollout import evidence as module
 from tagstream.stream.rollout.evidence import (
     Arms,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tagstream.stream.contract.rollout import Partition
+from tagstream.stream.contract.rollout_records import Partition
 from tagstream.stream.rollout import history
 from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.rollout.errors import NoRolloutError, RolloutError

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from tagstream.stream.contract.rollout import BundleName, WorkerState
+from tagstream.stream.contract.rollout_records import BundleName, WorkerState
 from tagstream.stream.rollout.controller import Readiness
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.members import readiness_of

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.monitoring.metrics.rollout import RolloutMetrics
 from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.rollout import (
+from tagstream.stream.contract.rollout_records import (
     BundleName,
     Partition,
     RolloutRecord,

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from tagstream.stream.contract.rollout import Abort, BundleName, Mark, Marks, Partition, RolloutRecord, WorkerReach
+from tagstream.stream.contract.rollout_records import Abort, BundleName, Mark, Marks, Partition, RolloutRecord, WorkerReach
 from tagstream.stream.rollout.controller import (
     Controller,
     FencedError,
@@ -30,7 +30,7 @@ from tagstream.stream.rollout.controller import (
     unbegun,
 )
 from tagstream.stream.rollout.epochs import Epochs, Models
-from tagstream.stream.rollout.gate import Gate
+from tagstream.stream.rollout.gate import EpochGate
 
 MOMENT = "2026-01-01T00:00:00.000Z"
 CHAMPION = BundleName(digest="0" * 64, name="champion", version="1")
@@ -256,7 +256,7 @@ class Brokers(RuleBasedStateMachine):
 
     epochs: ClassVar[type[Epochs]] = Epochs
     controller: ClassVar[type[Controller]] = Controller
-    gate: ClassVar[type[Gate]] = Gate
+    gate: ClassVar[type[EpochGate]] = EpochGate
     content: ClassVar[type[Content]] = Content
     said: ClassVar[type[Said]] = Said
     group: ClassVar[type[Group]] = Group
@@ -705,10 +705,10 @@ class ConfirmedIsRead(Brokers):
     confirmed_is_read = True
 
 
-class _SaysLate(Gate):
+class _SaysLate(EpochGate):
     async def admit(self, ends: Mapping[Partition, int], given_up: Callable[[], bool] = lambda: False) -> Epochs | None:
         assert self._reach is not None
-        epochs = await Gate(self._topic).admit(ends, given_up)
+        epochs = await EpochGate(self._topic).admit(ends, given_up)
         if epochs is not None and (lacking := self._reach.lacking(epochs, ends)):
             await self._reach.extend(epochs, lacking)
         return epochs

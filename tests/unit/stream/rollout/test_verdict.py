@@ -5,8 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.rollout import BundleName, Challenger, GuardedSlice, Guards, Verdict, read_rollout, write_rollout
-from tagstream.stream.contract.typed import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
+from tagstream.stream.contract.rollout_records import (
+    BundleName,
+    Challenger,
+    GuardedSlice,
+    Guards,
+    Verdict,
+    read_rollout,
+    write_rollout,
+)
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import Arms, Evidence, Failures, Observation, Reported
 from tagstream.stream.rollout.verdict import RolloutStep, judge, tries_of

@@ -15,11 +15,11 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.kafka.producer import UndeliveredError
-from tagstream.stream.serve.answering import RowAnswering
 from tagstream.stream.serve.app import Service, application
-from tagstream.stream.serve.cached import Cached
-from tagstream.stream.serve.deciding import Deciding
+from tagstream.stream.serve.micro_batches import MicroBatches
 from tagstream.stream.serve.publishing import Publishing
+from tagstream.stream.serve.row_answers import RowAnswers
+from tagstream.stream.serve.table_answers import TableAnswers
 from tagstream.stream.settings.settings import Settings
 from tests.fakes import deciding
 from tests.waiting import HANG_SECONDS
@@ -57,7 +57,7 @@ class Served:
     client: httpx.AsyncClient
     metrics: HttpMetrics
     broker: Broker
-    answering: RowAnswering
+    answering: RowAnswers
 
 
 @contextlib.asynccontextmanager
@@ -66,7 +66,7 @@ async def served(
     pipeline: Pipeline | None = None,
     decide: Callable[[Sequence[Record]], list[Publication]] | None = None,
     broker: Broker | None = None,
-    cached: Cached | None = None,
+    cached: TableAnswers | None = None,
     token: str | None = None,
     deadline_seconds: float = HANG_SECONDS,
     most_waiting: int = MOST_WAITING,
@@ -80,7 +80,7 @@ async def served(
     metrics = HttpMetrics.alone()
     made = Pipeline(decider=deciding(), observer=NullObserver()) if pipeline is None else pipeline
     settings = Settings(inference_threads=1, batch_max_events=4, inference_timeout_seconds=inference_timeout_seconds)
-    queue = Deciding(
+    queue = MicroBatches(
         decide or made.publications,
         settings,
         most_waiting=most_waiting,
@@ -91,7 +91,7 @@ async def served(
     kept = Broker() if broker is None else broker
     sender: Callable[[], AbstractContextManager[Broker]] = kept.sender
     publishing = Publishing(sender, "content", wait_seconds=HANG_SECONDS)
-    answering = RowAnswering(queue, publishing, metrics, cached, labels=made.decider.labels, table_seconds=table_seconds)
+    answering = RowAnswers(queue, publishing, metrics, cached, labels=made.decider.labels, table_seconds=table_seconds)
     service = Service(
         answering=answering,
         metrics=metrics,

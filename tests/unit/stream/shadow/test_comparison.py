@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagstream.model_export.compare.comparison import MOST_SHOWN, OTHER_SOURCES, SOURCE, Comparison, Decided
+from tagstream.model_export.compare.comparison import MOST_SHOWN, OTHER_SOURCES, SOURCE, Comparison, RowDecision
 from tagstream.model_export.measure.slices import MOST_VALUES
 from tagstream.model_export.report import comparison as words
 from tagstream.stream.contract.event import ContentEvent, Record, decode
@@ -18,7 +18,7 @@ from tagstream.stream.shadow.comparison import add, decided_of
 
 TAGS = ("mlops", "other", "computer-vision")
 SIDES = st.builds(
-    Decided,
+    RowDecision,
     tag=st.sampled_from(TAGS),
     confidence=st.floats(0, 1),
     destination=st.sampled_from(("tagged", "review")),
@@ -42,7 +42,7 @@ def outcomes(pipeline: Pipeline, *titles: str) -> list[Outcome]:
 
 
 @given(st.lists(st.tuples(SIDES, SIDES, ANSWERS), max_size=60))
-def test_every_figure_adds_up(pairs: list[tuple[Decided, Decided, str | None]]) -> None:
+def test_every_figure_adds_up(pairs: list[tuple[RowDecision, RowDecision, str | None]]) -> None:
     """Matrix, doors, labels and slices have each event once; what differs is a row; answers count where tags differ."""
     found = Comparison()
     rows = [add(found, event(number), old, new, answer=_always(said)) for number, (old, new, said) in enumerate(pairs)]
@@ -68,7 +68,7 @@ def test_every_figure_adds_up(pairs: list[tuple[Decided, Decided, str | None]]) 
 
 
 @given(st.lists(st.tuples(SIDES, SIDES, ANSWERS), max_size=30), st.integers(0, 30))
-def test_a_comparison_that_json_kept_goes_on(pairs: list[tuple[Decided, Decided, str | None]], cut: int) -> None:
+def test_a_comparison_that_json_kept_goes_on(pairs: list[tuple[RowDecision, RowDecision, str | None]], cut: int) -> None:
     """Written down in the middle and read again, it comes to the same."""
     whole, parted = Comparison(), Comparison()
     for number, (old, new, said) in enumerate(pairs):
@@ -126,7 +126,7 @@ def test_each_field_of_a_decision_is_compared_or_belongs_to_no_text(pipeline: Pi
 def test_no_row_has_a_text_unless_it_is_asked_for() -> None:
     """Titles and descriptions of events are in no row, in no count and in no sentence."""
     old, new = (
-        Decided(tag=tag, confidence=0.5, destination="tagged", digest="a" * 64, figures=tag.encode()) for tag in TAGS[:2]
+        RowDecision(tag=tag, confidence=0.5, destination="tagged", digest="a" * 64, figures=tag.encode()) for tag in TAGS[:2]
     )
     found = Comparison()
     row = add(found, event(1, description="Their words"), old, new)
@@ -141,7 +141,7 @@ def test_no_row_has_a_text_unless_it_is_asked_for() -> None:
 
 def test_sources_are_told_apart_up_to_a_bound() -> None:
     """A producer that gives each event a source of its own makes no slice of each."""
-    side = Decided(tag="other", confidence=0.5, destination="tagged", digest="a" * 64, figures=b"a")
+    side = RowDecision(tag="other", confidence=0.5, destination="tagged", digest="a" * 64, figures=b"a")
     found = Comparison()
     for number in range(3 * MOST_VALUES):
         add(found, event(number, source=f"s-{number}"), side, side)
@@ -150,7 +150,7 @@ def test_sources_are_told_apart_up_to_a_bound() -> None:
 
 
 @given(st.lists(st.tuples(SIDES, SIDES, ANSWERS), max_size=40))
-def test_the_words_hold_for_any_comparison(pairs: list[tuple[Decided, Decided, str | None]]) -> None:
+def test_the_words_hold_for_any_comparison(pairs: list[tuple[RowDecision, RowDecision, str | None]]) -> None:
     """Tables are rectangular, and the page shows every sentence without a script."""
     found = Comparison()
     for number, (old, new, said) in enumerate(pairs):

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from tagstream.stream.contract.event import Headers
-from tagstream.stream.tracing.carried import MOST_BYTES, carried
 from tagstream.stream.tracing.context import child_id, context_of, continued, traceparent
+from tagstream.stream.tracing.trace_headers import MOST_BYTES, carried
 
 TRACE = 0x0AF7651916CD43DD8448EB211C80319C
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

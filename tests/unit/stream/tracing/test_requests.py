@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tagstream.stream.tracing.carried import carried
 from tagstream.stream.tracing.requests import UNTRACED_PATHS, TracedRequests
 from tagstream.stream.tracing.spans import Spans
+from tagstream.stream.tracing.trace_headers import carried
 from tests.otlp.receiver import Receiver, attributes_of
 
 CLOSE_SECONDS = 60.0

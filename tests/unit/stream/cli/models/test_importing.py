@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tagstream.model_export.bundle.bundle import read
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK
-from tagstream.model_export.make import imported
+from tagstream.model_export.make import imported_classifier
 from tagstream.model_export.onnx import parity
 from tagstream.model_export.verify import verify
 from tagstream.stream.cli import main
@@ -162,7 +162,7 @@ def test_an_eight_bit_form_that_moves_too_many_rows_is_left(
 ) -> None:
     """It is said, the network is kept in full precision, and the manifest has the reason."""
     monkeypatch.setattr(parity, "routing_flips", lambda one, other, **_: 0.0 if np.array_equal(one, other) else 0.2)
-    monkeypatch.setattr(imported, "LEAST_AGREEMENT", 0.0)
+    monkeypatch.setattr(imported_classifier, "LEAST_AGREEMENT", 0.0)
     found = import_model(model, tmp_path / "out", "--calibrate", rows(tmp_path / "rows.csv"))
     assert found.exit_code == 0, found.output
     source = read(tmp_path / "out").manifest.training["imported"]

@@ -40,7 +40,7 @@ def url(tmp_path: Path) -> str:
         for place in range(60)
     ]
     with open_store(found) as store:
-        store.filling.fill(asked, {})
+        store.writer.fill(asked, {})
         for place, one in enumerate(asked):
             tag = "other" if place < 3 else "mlops"
             given = [answer(one.item.event.id, now_ms, of=one.item, tag=tag, asked_by="audit", blind=True)]
@@ -57,7 +57,7 @@ def url(tmp_path: Path) -> str:
                         version=2,
                     )
                 )
-            store.filling.fill(given, {})
+            store.writer.fill(given, {})
     return found
 
 

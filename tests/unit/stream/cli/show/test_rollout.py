@@ -7,7 +7,7 @@ import pytest
 from tagstream.stream.cli.show import rollout
 from tagstream.stream.cli.show.rollout import _line_of
 from tagstream.stream.contract.published import milliseconds
-from tagstream.stream.contract.rollout import BundleName, Partition, Verdict
+from tagstream.stream.contract.rollout_records import BundleName, Partition, Verdict
 from tagstream.stream.rollout.history import Entry
 from tagstream.stream.rollout.standing import Standing
 from tagstream.stream.settings.settings import Settings

@@ -20,12 +20,12 @@ from tagstream.stream.contract.reports import Report, report_of, write_report
 from tagstream.stream.contract.schema.events import NOT_BLANK
 from tagstream.stream.contract.schema.pages import main, pages
 from tagstream.stream.contract.schema.topics import schemas
-from tagstream.stream.contract.shadow import write_shadowed
+from tagstream.stream.contract.shadow_records import write_shadowed
 from tagstream.stream.decide.answer import answer_of
 from tagstream.stream.demo.samples import load_events
 from tests.answering import MODEL, NOW_MS, PIPELINE, SURE, UNSURE, answer, audited, decided, reviewed
 from tests.hostile.corpus import corpus
-from tests.unit.stream.contract.test_shadow import WHOLE as COMPARED
+from tests.unit.stream.contract.test_shadow_records import WHOLE as COMPARED
 from tests.unit.stream.demo.demo_records import found_words
 from tests.unit.stream.serve.conftest import ask
 

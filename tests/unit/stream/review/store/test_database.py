@@ -67,7 +67,7 @@ def test_a_database_that_is_not_there_is_told(server: Postgres) -> None:
 def test_a_store_of_another_version_is_refused_and_keeps_what_it_has(opened: Open, version: str) -> None:
     """The message says both versions and the next step; the tagstream that made the store opens it as before."""
     store = opened()
-    store.filling.fill([review("a")], {("review", 0): 1})
+    store.writer.fill([review("a")], {("review", 0): 1})
     with store.database.writing() as connection:
         connection.execute(update(about).values(value=version))
     with pytest.raises(
@@ -78,7 +78,7 @@ def test_a_store_of_another_version_is_refused_and_keeps_what_it_has(opened: Ope
     with store.database.writing() as connection:
         assert connection.execute(select(about.c.value)).scalars().all() == [version]
         connection.execute(update(about).values(value=str(SCHEMA_VERSION)))
-    assert opened().filling.positions() == {("review", 0): 1}
+    assert opened().writer.positions() == {("review", 0): 1}
     assert served(opened()) == ["a"]
 
 
@@ -100,7 +100,7 @@ def test_followers_that_fill_side_by_side_agree(opened: Open) -> None:
     def follow(number: int) -> None:
         for at in range(0, len(facts), 7):
             part = facts[at : at + 7]
-            consoles[number].filling.fill(part[::-1] if number % 2 else part, {("review", 0): at})
+            consoles[number].writer.fill(part[::-1] if number % 2 else part, {("review", 0): at})
 
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(follow, range(3)))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tagstream.model_export.data import lot
+from tagstream.model_export.data import random_half
 from tagstream.stream.review.store.records import BY_LOT, Door, EventStanding, Given, Known, standing
 
 HOUR_MS = 3_600_000
@@ -57,10 +57,10 @@ def test_a_week_of_waiting_outweighs_any_margin() -> None:
 @pytest.mark.parametrize("sure", [{"a": 1.0, "b": 0.0}, {"a": 0.5, "b": 0.5}])
 def test_half_of_what_nothing_certifies_is_asked_by_lot(sure: dict[str, float]) -> None:
     """Its id alone, and how long it has waited, say when; the other half, and all of a label with a threshold, go by doubt."""
-    drawn = next(f"e{n}" for n in range(99) if lot.is_drawn(f"e{n}"))
-    other = next(f"e{n}" for n in range(99) if not lot.is_drawn(f"e{n}"))
+    drawn = next(f"e{n}" for n in range(99) if random_half.is_drawn(f"e{n}"))
+    other = next(f"e{n}" for n in range(99) if not random_half.is_drawn(f"e{n}"))
     uncertain = asked(threshold=1.0001, probabilities=sure, tagged_ms=WEEK_MS)
-    assert standing(drawn, uncertain, (), (), 0.0).urgency == lot.place(drawn) + 1 + BY_LOT < 0
+    assert standing(drawn, uncertain, (), (), 0.0).urgency == random_half.place(drawn) + 1 + BY_LOT < 0
     assert standing(other, uncertain, (), (), 0.0).urgency == 1 + sure["a"] - sure["b"]
     assert standing(drawn, asked(probabilities=sure), (), (), 0.0).urgency == sure["a"] - sure["b"]
 

@@ -1,0 +1,265 @@
+"""An answer's way from a person to the topics: produce with the word of all replicas, then mark in the store, then say "saved".
+
+A console that dies in between has lost nothing: the follower of another one, or of the next one, reads the record and marks the item.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from tagstream.stream.contract.answers import (
+    OFF_SUBJECT,
+    UNSIGNED,
+    Answer,
+    AnsweredEvent,
+    AnswerKeys,
+    Said,
+    answer_to,
+    write_answer,
+)
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.refusal import Refusal, UnwritableError
+from tagstream.stream.contract.reports import report_of, write_report
+from tagstream.stream.database.database import DatabaseUnavailableError
+from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.kafka.producer import RecordTooLargeError, TooLateError, UndeliveredError
+from tagstream.stream.logs import logger
+from tagstream.stream.review.store.queue import MOST_TWIN_BYTES, MOST_TWINS, nearly_equal
+from tagstream.stream.review.store.records import Claim, Lapsed, TooMany, unix_ms
+from tagstream.stream.review.store.store import Store
+from tagstream.stream.settings.topics import Topics
+
+# One answer is sent at a time. An answer that was not handed over after so long is given up: its confirmation takes 20 s more at
+# most, and the item is kept from everybody for longer than both (`SAVING_MS`).
+TURN_SECONDS = 30.0
+NOT_WRITTEN = "The brokers took no record ({why}), so nothing was written. Next: send the same answer again when they are back; what you typed is kept."
+NOT_KNOWN = (
+    "The brokers did not confirm the record in time ({why}), so it is not known whether they have it. Next: go on with the next item; "
+    "this one comes back within a minute if the answer did not arrive."
+)
+NOT_TAKEN = "This answer cannot be written: {why}. Next: shorten the note; if that does not help, skip the item and report this sentence."
+
+log = logger("tagstream.review")
+
+
+class AnswerSender(Protocol):
+    """Sends records; `VerbatimSender` implements it."""
+
+    def deliver(self, records: Sequence[Record], *, until: float) -> list[UndeliveredError | None]:
+        """None for each record that all replicas have, else why not; after `until` (`time.monotonic`) none is handed over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """
+    All replicas have the answers.
+
+    Attributes:
+        answer: The one on the item that was shown.
+        also: Those on its near-duplicates.
+    """
+
+    answer: Answer
+    also: tuple[Answer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsaved:
+    """
+    The broker did not confirm the record within the bound. The page keeps what was typed.
+
+    Attributes:
+        message: A sentence for the reviewer, with the next step.
+        arrived: False: it is sure that nothing was written, so the same answer can be sent again. None: it is not known; the
+            item comes back by itself if the answer did not arrive.
+    """
+
+    message: str
+    arrived: bool | None
+
+
+class _Written(NamedTuple):
+    """An answer under way: whose item it is on, and its record, which `write_answer` has read as every worker will."""
+
+    claim: Claim
+    answer: Answer
+    record: Record
+
+
+class AnswerSaver:
+    """Saves answers and reports. Its methods may be called from several threads; each ends within a minute."""
+
+    def __init__(
+        self,
+        store: Store,
+        sender: AnswerSender,
+        topics: Topics,
+        *,
+        keys: AnswerKeys = UNSIGNED,
+        clock: Callable[[], int] = unix_ms,
+    ) -> None:
+        """
+        Join the parts.
+
+        Args:
+            store: Leases, and the marks of what is saved.
+            sender: Its records are confirmed by all replicas.
+            topics: Their names.
+            keys: The first signs the answers; without one they are not signed.
+            clock: Unix milliseconds: `decided_at` and `reported_at`.
+        """
+        self._store = store
+        self._sender = sender
+        self._topics = topics
+        self._keys = keys
+        self._clock = clock
+        self._turn = threading.Lock()
+
+    def save(
+        self, event_id: str, token: str, tag: str, *, note: str | None = None, also: Sequence[str] = ()
+    ) -> Saved | Lapsed | Unsaved:
+        """
+        Save the answer of the reviewer who holds the item by this token.
+
+        Args:
+            event_id: Of the claim.
+            token: Of the claim.
+            tag: A label of the decision's `probabilities`, or `OFF_SUBJECT`.
+            note: The reviewer's words, if any.
+            also: Near-duplicates (`Queue.duplicates`) that get the same answer. Those that were taken meanwhile are left out, and
+                those behind the bounds of `Queue.duplicates`.
+
+        Raises:
+            ValueError: The tag is no label of the decision; the message is a sentence.
+            DatabaseUnavailableError: The store does not answer; nothing was written.
+        """
+        until = time.monotonic() + TURN_SECONDS
+        claim = self._store.queue.hold_for_saving(event_id, token)
+        if isinstance(claim, Lapsed):
+            return claim
+        try:
+            _check(tag, claim.item.decision.probabilities)
+            written = [self._write(claim, tag, note)]
+        except UnwritableError as error:
+            self._store.queue.not_saved(claim)
+            return Unsaved(message=NOT_TAKEN.format(why=error), arrived=False)
+        except ValueError:
+            self._store.queue.not_saved(claim)
+            raise
+        for other in self._others(claim, also):
+            try:
+                written.append(self._write(other, tag, note))
+            except UnwritableError:
+                # The event is so large that the note does not fit beside it: a person answers it by itself.
+                self._release(other)
+        return self._outcome(written, self._deliver([one.record for one in written], until))
+
+    def report(
+        self, caller: str, event_id: str, *, tag: str | None = None, note: str | None = None, reporter: str | None = None
+    ) -> TooMany | Unsaved | None:
+        """
+        Send a reader's report to the topic `reports`. None: all replicas have it.
+
+        Args:
+            caller: Whose rate is counted: an address, or the name of a site.
+            event_id: Of the event; whether anybody knows it is not asked here.
+            tag: The label that the reader suggests.
+            note: The reader's words.
+            reporter: The reader's name, if it is given.
+
+        Raises:
+            ValueError: A field is too long, or the id is blank; the message is a sentence.
+            DatabaseUnavailableError: The store does not answer; nothing was written.
+        """
+        given = {"event_id": event_id, "suggested_tag": tag, "note": note, "reporter": reporter}
+        report = report_of({name: text for name, text in given.items() if text is not None}, self._clock())
+        if isinstance(report, Refusal):
+            raise ValueError(report.message)  # noqa: TRY004 - the type is right, the value is not
+        refused = self._store.queue.admit_report(caller, event_id)
+        if refused is not None:
+            return refused
+        record = Record(topic=self._topics.reports, key=event_id.encode(), value=write_report(report))
+        [error] = self._deliver([record], time.monotonic() + TURN_SECONDS)
+        return None if error is None else _unsaved(error)
+
+    def _others(self, claim: Claim, also: Sequence[str]) -> list[Claim]:
+        """Hold the near-duplicates that are still free. The page is not believed: texts and sizes are looked at again."""
+        others, left = [], MOST_TWIN_BYTES
+        for event_id in [one for one in dict.fromkeys(also) if one != claim.item.event.id][:MOST_TWINS]:
+            one = self._store.queue.take_for_saving(event_id, claim.reviewer)
+            if one is None:
+                continue
+            size = len(msgspec.json.encode(one.item.event.fields))
+            if size <= left and nearly_equal(claim.item, one.item):
+                others.append(one)
+                left -= size
+            else:
+                self._release(one)
+        return others
+
+    def _release(self, claim: Claim) -> None:
+        self._store.queue.release(claim.item.event.id, claim.token)
+
+    def _write(self, claim: Claim, tag: str, note: str | None) -> _Written:
+        """
+        The answer and its record.
+
+        Raises:
+            UnwritableError: The answer would be refused by whoever reads it; the message says why.
+        """
+        event = claim.item.event
+        said = Said(tag=tag, reviewer=claim.reviewer, blind=claim.door.blind, asked_by=claim.asked_by, note=note)
+        first = answer_to(claim.item, said, now_ms=self._clock())
+        answer = msgspec.structs.replace(first, version=claim.version, supersedes=claim.supersedes)
+        value = write_answer(event.fields, answer)
+        record = Record(topic=self._topics.reviewed, key=event.record.key, value=value, headers=event.record.headers)
+        return _Written(claim, answer, self._keys.signed(record))
+
+    def _deliver(self, records: Sequence[Record], until: float) -> list[UndeliveredError | None]:
+        if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
+            return [TooLateError("another answer is waiting for the brokers")] * len(records)
+        try:
+            return self._sender.deliver(records, until=until)
+        except BrokerUnreachableError as error:
+            log.warning("brokers_unreachable", error=str(error))
+            return [TooLateError("no broker answers")] * len(records)
+        finally:
+            self._turn.release()
+
+    def _outcome(self, written: Sequence[_Written], results: Sequence[UndeliveredError | None]) -> Saved | Unsaved:
+        saved = []
+        for (claim, answer, _), error in zip(written, results, strict=True):
+            if error is None:
+                saved.append(AnsweredEvent(event=claim.item.event, answer=answer))
+            elif not isinstance(error, TooLateError | RecordTooLargeError):
+                continue
+            elif claim is written[0].claim:
+                self._store.queue.not_saved(claim)
+            else:
+                self._release(claim)
+        try:
+            # All replicas have these answers: their items are no longer open.
+            self._store.writer.fill(saved, {})
+        except DatabaseUnavailableError as error:
+            # The brokers have the answers, and the follower marks them when the store is back.
+            log.warning("answers_not_marked", answers=len(saved), error=str(error))
+        first = results[0]
+        if first is not None:
+            return _unsaved(first)
+        return Saved(answer=saved[0].answer, also=tuple(one.answer for one in saved[1:]))
+
+
+def _check(tag: str, labels: Collection[str]) -> None:
+    if tag != OFF_SUBJECT and tag not in labels:
+        msg = f"this is no label of the decision. Next: choose one of {', '.join(labels)}, or {OFF_SUBJECT}"
+        raise ValueError(msg)
+
+
+def _unsaved(error: UndeliveredError) -> Unsaved:
+    if isinstance(error, TooLateError | RecordTooLargeError):
+        return Unsaved(message=NOT_WRITTEN.format(why=error), arrived=False)
+    return Unsaved(message=NOT_KNOWN.format(why=error), arrived=None)

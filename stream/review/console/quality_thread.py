@@ -1,0 +1,116 @@
+"""Live quality beside the console: estimated once a minute in a thread of its own, for the page and for Prometheus."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from tagstream.monitoring.quality.metrics import QualityMetrics
+from tagstream.stream.database.database import DatabaseUnavailableError
+from tagstream.stream.logs import logger
+from tagstream.stream.review.bundles import Bundles
+from tagstream.stream.review.live_quality import LiveQuality, live_quality
+from tagstream.stream.review.store.records import unix_ms
+from tagstream.stream.review.store.store import Store
+
+EVERY_SECONDS = 60.0
+# A large store takes some time to be summed: an estimate rests so many times as long as it took.
+REST = 10
+# The thread may be in the middle of an estimate.
+STOP_SECONDS = 30.0
+
+log = logger("tagstream.review")
+
+
+class QualityThread:
+    """
+    The newest estimate of a store.
+
+    Attributes:
+        latest: None until the first one is made.
+        failure: Why the last look made none; None where it did.
+    """
+
+    def __init__(self, store: Store, metrics: QualityMetrics, *, bundles: Bundles, clock: Callable[[], int] = unix_ms) -> None:
+        """
+        Estimate nothing yet.
+
+        Args:
+            store: Is estimated.
+            metrics: Get each estimate.
+            bundles: What is known of those that decide.
+            clock: Unix milliseconds.
+        """
+        self._bundles = bundles
+        self._clock = clock
+        self._store = store
+        self._metrics = metrics
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="measuring", daemon=True)
+        self._text = threading.Lock()
+        self.latest: LiveQuality | None = None
+        self.failure: str | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End, within `STOP_SECONDS`."""
+        self._stop.set()
+        self._thread.join(timeout=STOP_SECONDS)
+
+    def measure(self) -> None:
+        """
+        Estimate now.
+
+        Raises:
+            DatabaseUnavailableError: The store does not answer.
+        """
+        now_ms = self._clock()
+        found = live_quality(self._store, now_ms=now_ms, bundles=self._bundles)
+        with self._text:
+            self._metrics.left_out(decisions=found.left_out.unsound, answers=found.left_out.strays)
+            if found.report is not None:
+                self._metrics.report(found.report, now=now_ms / 1000)
+        self.latest = found
+
+    def metrics(self) -> bytes:
+        """
+        The text of `/metrics`: what waits now, and the newest estimate.
+
+        Raises:
+            DatabaseUnavailableError: The store does not answer.
+        """
+        queue = self._store.queue.figures()
+        with self._text:
+            self._metrics.queue(
+                waiting={door.value: count for door, count in queue.open.items()},
+                held=queue.held,
+                oldest_ms=queue.oldest_ms,
+                answered=queue.answered,
+                unmatched_reports=queue.unmatched_reports,
+            )
+            return self._metrics.text()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                self.measure()
+                self.failure = None
+            except DatabaseUnavailableError as error:
+                self._failed(str(error))
+                log.warning("quality_not_measured", error=str(error))
+            # People go on answering: an estimate that fails ends nothing but itself.
+            except Exception as error:
+                self._failed(f"{type(error).__name__}: {error}")
+                log.exception("quality_not_measured")
+            self._stop.wait(max(EVERY_SECONDS, REST * (time.monotonic() - began)))
+
+    def _failed(self, why: str) -> None:
+        self.failure = why
+        with self._text:
+            self._metrics.failed()

@@ -1,0 +1,235 @@
+"""The evidence on a challenger, read from the topics of the stream as they grow."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from tagstream.stream.contract.answers import AnsweredEvent, AnswerKeys, order, read_answer
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.contract.reports import Report, read_report
+from tagstream.stream.contract.shadow_records import Shadowed as ShadowRecord
+from tagstream.stream.contract.shadow_records import read_shadowed, slice_name
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.rollout.epochs import Models
+from tagstream.stream.rollout.evidence import SLOW_TIMES, Answered, Arms, Evidence, Failures, Reported, Shadowed
+from tagstream.stream.settings.settings import Settings
+
+# Outcomes are read once they are so old: their copies for an audit are written by then, so it is known whether people are asked.
+SETTLED_MS = 30_000
+# Of events whose unit, arm or draw is kept: 8 bytes and the dictionary's share each; the oldest go.
+MOST_EVENTS = 500_000
+# Records of `shadow` whose events have no outcome yet.
+MOST_AHEAD = 100_000
+# Events on which one model failed: more than any plan lets pass.
+MOST_FAILING = 20_000
+ASKED = frozenset({"review", "audit"})
+# The group of slices that have one tag of the champion.
+LABEL = "label"
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    """The fields of an outcome that are counted here."""
+
+    id: str
+    decider: str
+    model: ModelRef
+    reasons: tuple[str, ...] = ()
+    inclusion_probability: float | None = None
+
+
+@dataclass(slots=True)
+class EvidenceReader:
+    """
+    What the topics say of the challenger of the newest epoch. One thread reads.
+
+    Attributes:
+        settings: Brokers and topics.
+        models: Those of the newest epoch.
+        epochs: Its number and those of the epochs before it with the same two models, of smaller shares.
+        since_ms: When the first of them was planned, Unix milliseconds.
+        keys: Of answers.
+        evidence: As far as it was read.
+        unread: Records that are none of this contract, by topic; they count for nothing.
+        unseen: Topics that are not there, or that this user may not see.
+    """
+
+    settings: Settings
+    models: Models
+    epochs: frozenset[str]
+    since_ms: int
+    keys: AnswerKeys
+    evidence: Evidence
+    unread: Counter[str] = field(default_factory=Counter)
+    unseen: tuple[str, ...] = ()
+    _positions: dict[str, dict[int, int]] = field(default_factory=dict)
+    # By event: the probability with which people are asked about it, and its unit with the arm that decided it.
+    _drawn: dict[bytes, float] = field(default_factory=dict)
+    _arms: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)
+    _units: dict[bytes, bool] = field(default_factory=dict)
+    # Events on which one of the two failed, and the batches of the shadow in which it did, by the moment of their comparison.
+    _failing: set[bytes] = field(default_factory=set)
+    _failed: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
+    _fallbacks: int = 0
+    # Events with an outcome, the oldest first, and records of `shadow` on events that have none yet.
+    _decided: dict[bytes, None] = field(default_factory=dict)
+    _ahead: dict[bytes, Shadowed] = field(default_factory=dict)
+
+    def read(self, *, now_ms: int) -> Evidence:
+        """
+        Read what has come since the last call.
+
+        Args:
+            now_ms: Outcomes and reports of the last half minute are left for the next call.
+
+        Raises:
+            BrokerUnreachableError: No broker answered in time.
+        """
+        topics = self.settings.topics
+        there = admin.partitions(self.settings)
+        # What a record refers to is read before it, up to an end that is asked for after its own: draws before shadows, shadows before answers,
+        # outcomes before reports.
+        ways: tuple[tuple[str, Callable[[Record], None]], ...] = (
+            (topics.audit, self._outcome),
+            (topics.tagged, self._outcome),
+            (topics.review, self._outcome),
+            (topics.shadow, self._shadowed),
+            (topics.reviewed, self._answered),
+            (topics.reports, self._reported),
+        )
+        self.unseen = tuple(topic for topic, _ in ways if not there.get(topic))
+        ends = {topic: self._ends(topic, now_ms) for topic, _ in reversed(ways) if there.get(topic)}
+        for topic, take in ways:
+            if topic in ends:
+                self._read(topic, ends[topic], take)
+            if topic == topics.review:
+                self._catch_up()
+        units = Counter(self._units.values())
+        self.evidence.take(Arms(challenger=units[True], champion=units[False]))
+        challenger, champion = map(len, self._failed)
+        self.evidence.take(Failures(challenger=challenger, champion=champion, fallbacks=self._fallbacks))
+        return self.evidence
+
+    def _ends(self, topic: str, now_ms: int) -> dict[int, int]:
+        """Where reading ends this time: outcomes are left until their copies for audits are there, and reports until their outcomes are read."""
+        topics = self.settings.topics
+        settling = {topics.tagged, topics.review, topics.reports}
+        with log_of(self.settings, topic) as log:
+            # A partition that is new is read from its first record of the time on.
+            self._positions[topic] = log.offsets_since(self.since_ms) | self._positions.get(topic, {})
+            return log.offsets_since(now_ms - SETTLED_MS) if topic in settling else log.ends()
+
+    def _read(self, topic: str, ends: Mapping[int, int], take: Callable[[Record], None]) -> None:
+        with log_of(self.settings, topic) as log:
+            for record in log.read(self._positions[topic], ends):
+                take(record)
+        self._positions[topic].update(ends)
+
+    def _outcome(self, record: Record) -> None:
+        try:
+            found = msgspec.json.decode(record.value or b"", type=_Outcome)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        # A person's decision names the model before it, under whatever key it was answered.
+        if found.decider == "reviewer" or found.model.epoch not in self.epochs:
+            return
+        event = _short(found.id.encode())
+        if found.inclusion_probability is not None and not found.reasons:
+            if len(self._drawn) < MOST_EVENTS:
+                self._drawn[event] = max(found.inclusion_probability, self._drawn.get(event, 0.0))
+            return
+        self._decided[event] = None
+        if len(self._decided) > MOST_EVENTS:
+            del self._decided[next(iter(self._decided))]
+        # Each share has arms of its own.
+        if found.model.epoch != str(self.models.epoch):
+            return
+        if found.model.arm == "fallback":
+            self._fallbacks += self._fails(event)
+        if len(self._arms) >= MOST_EVENTS:
+            return
+        challenger = self.models.challenger
+        by_key = challenger is not None and challenger.unit == "key" and record.key is not None
+        unit = _short(record.key or b"") if by_key else event
+        its = found.model.arm in {"challenger", "fallback"}
+        self._arms[event], self._units[unit] = (unit, its), its
+
+    def _shadowed(self, record: Record) -> None:
+        found = read_shadowed(record)
+        if not isinstance(found, ShadowRecord):
+            self.unread[record.topic] += 1
+            return
+        champion, challenger, times = found.champion, found.challenger, found.times
+        digests = tuple(found.failed if side is None else side.model.digest for side in (champion, challenger))
+        if self.models.challenger is None or digests != (self.models.champion.digest, self.models.challenger.bundle.digest):
+            return
+        event = _short(found.event_id.encode())
+        if champion is None or challenger is None:
+            # What fails with its batch is one failure, and a batch that is written twice has other moments.
+            if self._fails(event):
+                self._failed[champion is None].add(found.compared_at)
+            return
+        self._ahead[event] = Shadowed(
+            event_id=found.event_id,
+            champion=champion.tag,
+            challenger=challenger.tag,
+            champion_asks=champion.destination == "review",
+            challenger_asks=challenger.destination == "review",
+            probability=None,
+            slices=frozenset({*found.slices, slice_name(LABEL, champion.tag)}),
+            slow=None if times is None else times.challenger > SLOW_TIMES * times.champion,
+        )
+        self._take(event)
+        if len(self._ahead) > MOST_AHEAD:
+            del self._ahead[next(iter(self._ahead))]
+
+    def _fails(self, event: bytes) -> bool:
+        """Whether a failure on this event is the first that is told of."""
+        if event in self._failing or len(self._failing) >= MOST_FAILING:
+            return False
+        self._failing.add(event)
+        return True
+
+    def _catch_up(self) -> None:
+        """Take the records of `shadow` whose events have an outcome now."""
+        for event in list(self._ahead):
+            self._take(event)
+
+    def _take(self, event: bytes) -> None:
+        """Take the record of `shadow` on this event, if it is known whether people are asked about it."""
+        if event not in self._decided:
+            return
+        seen = self._ahead.pop(event)
+        self.evidence.take(replace(seen, probability=1.0 if seen.champion_asks else self._drawn.get(event)))
+
+    def _answered(self, record: Record) -> None:
+        found = read_answer(record, keys=self.keys)
+        if not isinstance(found, AnsweredEvent):
+            self.unread[record.topic] += 1
+            return
+        answer = found.answer
+        self.evidence.take(
+            Answered(
+                event_id=answer.event_id,
+                tag=answer.tag,
+                denies=answer.tag != answer.model_tag,
+                order=order(answer),
+                drawn=answer.asked_by in ASKED,
+            )
+        )
+
+    def _reported(self, record: Record) -> None:
+        found = read_report(record)
+        if not isinstance(found, Report):
+            self.unread[record.topic] += 1
+        elif (known := self._arms.get(_short(found.event_id.encode()))) is not None:
+            unit, its = known
+            self.evidence.take(Reported(event_id=found.event_id, unit=unit.hex(), challenger=its))
+
+
+def _short(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=8).digest()

@@ -1,0 +1,144 @@
+"""
+What workers publish, followed beside: is a decision that was made again the one that was published, to the byte?
+
+Both sides are kept as short hashes until they meet, and each side is bounded. Topics are read only as long as a decision waits for what
+was published, so that they are not read far ahead.
+"""
+
+import contextlib
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import msgspec
+
+from tagstream.stream.contract.event import ContentEvent
+from tagstream.stream.contract.outcome import NeedsReview, Publication, Tagged
+from tagstream.stream.contract.published import DecidedEvent, read_decision
+from tagstream.stream.kafka.reading.reader import Reader, reader_of
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.shadow.decision_sources import Sample
+
+# Of each side; some 200 bytes each.
+MOST_KEPT = 20_000
+# An event is published after it was written; clocks of producers and workers differ by less.
+BEFORE_MS = 60_000
+CLOCK = b',"tagged_at":'
+
+
+class PublishedCheck:
+    """Decisions that wait for what was published, and the other way round. For one thread at a time."""
+
+    def __init__(self, topics: Reader, names: tuple[str, str], sample: Sample) -> None:
+        """See `opened`."""
+        self._topics = topics
+        self._names = names
+        self._sample = sample
+        self._begun = False
+        self._decided: OrderedDict[bytes, bytes] = OrderedDict()
+        # With the place of each.
+        self._published: OrderedDict[bytes, tuple[bytes, str]] = OrderedDict()
+        # Decisions that were published before they were made here: the place, where the two differ.
+        self._met: list[str | None] = []
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, settings: Settings, sample: Sample) -> Iterator["PublishedCheck"]:
+        """
+        Follow `tagged` and `review`, which exist.
+
+        Raises:
+            BrokerUnreachableError: No broker answered in time, or one refused us.
+        """
+        names = (settings.topics.tagged, settings.topics.review)
+        with reader_of(settings, names) as topics:
+            yield cls(topics, names, sample)
+
+    @property
+    def waits(self) -> bool:
+        """Is a decision not found yet, or found and not told yet?"""
+        return bool(self._decided or self._met)
+
+    def decided(self, publication: Publication, written_ms: int) -> int:
+        """
+        Expect this decision on its topic.
+
+        Args:
+            publication: A decision that was made here.
+            written_ms: When its event was written, Unix milliseconds.
+
+        Returns:
+            How many earlier ones are given up for it.
+        """
+        outcome = publication.outcome
+        assert isinstance(outcome, Tagged | NeedsReview)
+        if not self._begun:
+            self._begin(written_ms)
+        name = _name(outcome.decision.prediction_id, outcome.event)
+        content = _content(publication.value or b"", publication.destination.value)
+        before = self._published.pop(name, None)
+        if before is not None:
+            self._met.append(None if before[0] == content else before[1])
+            return 0
+        self._decided[name] = content
+        if len(self._decided) <= MOST_KEPT:
+            return 0
+        self._decided.popitem(last=False)
+        return 1
+
+    def look(self) -> tuple[int, list[str]]:
+        """
+        Read on.
+
+        Returns:
+            How many decisions were found as they were made here, and where those lie that differ.
+
+        Raises:
+            BrokerUnreachableError: The brokers do not answer.
+        """
+        equal, different = self._met.count(None), [place for place in self._met if place is not None]
+        self._met.clear()
+        for record in self._topics.poll() if self._decided else ():
+            found = read_decision(record)
+            if not isinstance(found, DecidedEvent) or not self._sample.has(found.event.id):
+                continue
+            name = _name(found.decision.prediction_id, found.event)
+            content = _content(record.value or b"", "tagged" if record.topic == self._names[0] else "review")
+            place = f"{record.topic}/{record.partition}:{record.offset}"
+            expected = self._decided.pop(name, None)
+            if expected is None:
+                self._published[name] = (content, place)
+                if len(self._published) > MOST_KEPT:
+                    self._published.popitem(last=False)
+            elif expected == content:
+                equal += 1
+            else:
+                different.append(place)
+        return equal, different
+
+    def give_up(self) -> int:
+        """Expect nothing any more; returns how many decisions were not found."""
+        left = len(self._decided)
+        self._decided.clear()
+        return left
+
+    def _begin(self, written_ms: int) -> None:
+        """Begin a little before the first event was written; a topic without later records at its end."""
+        ends = self._topics.ends()
+        first = self._topics.first_since(ends, max(0, written_ms - BEFORE_MS))
+        self._topics.begin(ends | {place: offset for place, (offset, _) in first.items()})
+        self._begun = True
+
+
+def _name(prediction_id: str, event: ContentEvent) -> bytes:
+    """Of a decision on these fields: a producer may give one id to events of several texts."""
+    digest = hashlib.blake2b(prediction_id.encode(), digest_size=16)
+    for field, raw in sorted((field, bytes(raw)) for field, raw in event.fields.items()):
+        digest.update(msgspec.json.encode((field, len(raw))) + raw)
+    return digest.digest()
+
+
+def _content(value: bytes, door: str) -> bytes:
+    """Of all that a redelivery repeats."""
+    kept = value.rpartition(CLOCK)[0] or value
+    return hashlib.blake2b(door.encode() + b":" + kept, digest_size=16).digest()

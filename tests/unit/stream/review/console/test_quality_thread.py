@@ -1,0 +1,86 @@
+"""Live quality in the console: the page and the metrics of what people answered."""
+
+import msgspec
+import pytest
+
+from tagstream.stream.review.console import quality_thread
+from tagstream.stream.review.console.quality_thread import QualityThread
+from tagstream.stream.review.store.records import Door
+from tests.console.real_console import ReviewDesk, item
+from tests.replacing import replace
+from tests.unit.stream.review.console.conftest import Client
+from tests.unit.stream.review.store.making import answer
+from tests.waiting import until
+
+
+def test_before_the_first_estimate_the_page_says_so(client: Client) -> None:
+    """Nothing is invented."""
+    assert "The first estimate is being made." in client.get("/quality").text
+
+
+def test_a_store_without_drawn_decisions_is_said(client: Client, queue: ReviewDesk) -> None:
+    """There is nothing to measure, and a next step."""
+    queue.measuring.measure()
+    assert "nothing can be measured" in client.get("/quality").text
+
+
+def test_the_page_has_the_tables_of_the_command(client: Client, queue: ReviewDesk) -> None:
+    """Headline, labels and the advice on thresholds, from answers of this store."""
+    for number in range(3):
+        queue.add(item(f"a-{number}", f"Audit {number}", confidence=0.97, reasons=()), Door.AUDIT)
+        queue.answer(f"a-{number}", "mlops", "ada")
+    queue.measuring.measure()
+    text = client.get("/quality").text
+    assert queue.measuring.latest is not None
+    assert queue.measuring.latest.report is not None
+    for said in ("Published without a person", "Too few audits", "computer-vision", "New thresholds are not worth doing yet"):
+        assert said in text
+
+
+def test_the_metrics_have_what_waits_now(client: Client, queue: ReviewDesk) -> None:
+    """A scrape looks at the queue of its moment, and needs no name."""
+    queue.add(item("a", "First"))
+    assert 'tagstream_queue_open_items{door="review"} 1.0' in client.get("/metrics").text
+    queue.answer("a", "other", "ada")
+    found = client.get("/metrics")
+    assert 'tagstream_queue_open_items{door="review"} 0.0' in found.text
+    assert "tagstream_queue_answered_events 1.0" in found.text
+    assert found.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+def test_it_estimates_by_itself(queue: ReviewDesk) -> None:
+    """The thread makes the first estimate at once, and ends with the console."""
+    thread: QualityThread = queue.measuring
+    with thread:
+        until(lambda: thread.latest is not None, "an estimate is made")
+
+
+def test_a_failing_estimate_ends_nothing(client: Client, queue: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says that the figures are old and why, a counter grows, the last figures stay, and it goes on trying."""
+    queue.measuring.measure()
+    last = queue.measuring.latest
+    monkeypatch.setattr("tagstream.stream.review.console.quality_thread.EVERY_SECONDS", 0.01)
+    working = quality_thread.live_quality
+
+    def broken(*_: object, **__: object) -> None:
+        float("inf").as_integer_ratio()
+
+    monkeypatch.setattr("tagstream.stream.review.console.quality_thread.live_quality", broken)
+    with queue.measuring:
+        until(lambda: queue.measuring.failure is not None, "the failure is known")
+        said = client.get("/quality").text
+        assert "The last estimate failed (OverflowError: cannot convert Infinity to integer ratio)" in said
+        assert queue.measuring.latest is last
+        assert "tagstream_quality_failures_total 0.0" not in client.get("/metrics").text
+        monkeypatch.setattr("tagstream.stream.review.console.quality_thread.live_quality", working)
+        until(lambda: queue.measuring.failure is None, "it estimates again")
+
+
+def test_records_that_are_not_used_are_shown_and_counted(client: Client, queue: ReviewDesk) -> None:
+    """An answer on a decision that no topic has is on the page and in the metrics."""
+    ghost = item("ghost", "Ghost", confidence=0.97, reasons=())
+    ghost = replace(ghost, decision=msgspec.structs.replace(ghost.decision, inclusion_probability=5e-324))
+    queue.store.writer.fill([answer("ghost", of=ghost, tag="other", asked_by="audit")], {})
+    queue.measuring.measure()
+    assert "Left out: 1 answers that follow from no decision which this console has read." in client.get("/quality").text
+    assert 'tagstream_quality_unused_records{kind="answers"} 1.0' in client.get("/metrics").text
