@@ -200,6 +200,7 @@ def test_a_worker_that_ends_gives_a_trial_up_and_begins_nothing_until_it_hands_t
 
 def test_a_trial_is_given_up_when_the_delivery_ends() -> None:
     """The thread of the model does not stay behind with it."""
+    earlier = set(threading.enumerate())
 
     async def scenario() -> None:
         guard = FakeGuard(0)
@@ -207,7 +208,7 @@ def test_a_trial_is_given_up_when_the_delivery_ends() -> None:
         async with Rig(Model(), guard) as rig:
             rig.stream.feed(0)
             await until(lambda: guard.trials == [0])
-        await until(lambda: not any(thread.name.startswith("inference") for thread in threading.enumerate()))
+        await until(lambda: not any(thread.name.startswith("inference") for thread in set(threading.enumerate()) - earlier))
 
     drive(scenario)
 
