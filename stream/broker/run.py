@@ -21,7 +21,7 @@ class BrokerLostError(Exception):
 
 def until_stopped(kind: str | None, show: Callable[[str], None]) -> None:
     """
-    Start the broker that a demo would start, and keep it until SIGINT, SIGTERM or SIGHUP.
+    Start a broker, and keep it until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         kind: The only kind of broker to try: `docker`, `kafka` or `tansu`; None tries all, in this order.

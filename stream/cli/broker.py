@@ -14,7 +14,7 @@ def broker(
     """
     Start a broker for trying and print its address; it runs until stopped, and its records end with it.
 
-    It is the broker that `demo` would start: Apache Kafka in Docker, Apache Kafka on Java 17 with Maven, or the embedded one.
+    It is Apache Kafka in Docker, Apache Kafka on Java 17 with Maven, or the embedded one, which has no transactions.
     TAGSTREAM_BROKERS is not used.
     """
     from tagstream.stream.broker.run import until_stopped

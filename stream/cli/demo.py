@@ -31,7 +31,7 @@ def demo(
         bool,
         typer.Option(
             "--rollout",
-            help="Change the model of the running stream: a better bundle is tried and promoted, a worse one goes back. It ends by itself, and nothing drifts.",
+            help="Change the model of the running stream, on Apache Kafka: a better bundle is tried and promoted, a worse one goes back. It ends by itself, and nothing drifts.",
         ),
     ] = False,
     on_broker: Annotated[

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from tagstream.stream.broker import BrokerUnavailable, broker
-from tagstream.stream.broker.ladder import STARTED
+from tagstream.stream.broker.ladder import QUICKEST, STARTED
 from tagstream.stream.demo.view import StartupLines, command
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.removal import NotRemovedError, remove
@@ -36,7 +36,7 @@ class DemoBroker:
 
 
 @contextmanager
-def started(given: Settings, opening: StartupLines, *, prefer: str | None) -> Iterator[DemoBroker]:
+def started(given: Settings, opening: StartupLines, *, prefer: str | None, rollout: bool) -> Iterator[DemoBroker]:
     """
     A broker that is started here and ends on exit. `TAGSTREAM_BROKERS` and the settings' brokers are not asked.
 
@@ -44,6 +44,7 @@ def started(given: Settings, opening: StartupLines, *, prefer: str | None) -> It
         given: The other settings.
         opening: Shows the start.
         prefer: The only kind of broker to try; see `tagstream.stream.broker.broker`.
+        rollout: Try a broker with transactions first, else the one that starts soonest.
 
     Raises:
         BrokerUnavailable: No broker could be started.
@@ -51,7 +52,7 @@ def started(given: Settings, opening: StartupLines, *, prefer: str | None) -> It
     with ExitStack() as stack:
         try:
             with opening.step("starting a broker") as say:
-                found = stack.enter_context(broker(prefer=prefer, providers=STARTED, log=say))
+                found = stack.enter_context(broker(prefer=prefer, providers=STARTED if rollout else QUICKEST, log=say))
         except BrokerUnavailable as error:
             msg = f"{error}, or name a running one: `{command()} demo --on-broker HOST:PORT`"
             raise BrokerUnavailable(msg) from error

@@ -106,7 +106,7 @@ def demo(  # noqa: PLR0913 - the options of the command
             opening, left = running.opening, running.problems.append
             if on_broker:
                 return running.run(place.named(given, opening, removing=interrupt.postpone, left=left))
-            return running.run(place.started(given, opening, prefer=prefer))
+            return running.run(place.started(given, opening, prefer=prefer, rollout=rollout))
         except KeyboardInterrupt:
             console.print("stopped before anything was sent")
             return 1
@@ -194,11 +194,11 @@ class _Demo:
 
     def _more(self, found: DemoBroker) -> str:
         """A line on the rollout, before the figures."""
+        if not self._rollout:
+            return f"Change the model of a running stream, and let answers decide which one stays: `{command()} demo --rollout` (some minutes)"
         if not found.has_transactions:
             return "A rollout of another model is left out: this broker has no transactions. It needs Apache Kafka, by Java 17 or Docker."
-        if self._rollout:
-            return "docs/rollout.md has each of these commands, and docs/verdict.md what a verdict rests on."
-        return f"Change the model of a running stream, and let answers decide which one stays: `{command()} demo --rollout` (some minutes)"
+        return "docs/rollout.md has each of these commands, and docs/verdict.md what a verdict rests on."
 
     def _worker(self, settings: Settings, folder: Path, processes: Processes) -> Program:
         settings = settings.model_copy(update={"metrics_port": port(settings.metrics_port)})

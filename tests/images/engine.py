@@ -30,6 +30,8 @@ RUN_ROOT = Path("/run/tagstream-images")
 BASES_SECONDS, SERVICE_SECONDS = 7200.0, 600.0
 DOWN_SECONDS = 900.0
 LOOK_SECONDS = 2.0
+# The image whose scripts testcontainers' KafkaContainer calls.
+CONFLUENT_KAFKA = "confluentinc/cp-kafka:7.6.0"
 
 
 class NoEngineError(Exception):
@@ -193,7 +195,8 @@ def _bases(cache: Path, environ: Mapping[str, str]) -> None:
         *(_named("docker-compose.yml", f"image: {name}:") for name in ("apache/kafka", "prom/prometheus", "postgres")),
     ]
     full = [_full(name) for name in names]
-    run_to_end((str(Path(__file__).parent / "bases" / "make"), str(cache), *full, str(jars.folder)), environ, BASES_SECONDS)
+    words = (str(Path(__file__).parent / "bases" / "make"), str(cache), *full, _full(CONFLUENT_KAFKA), str(jars.folder))
+    run_to_end(words, environ, BASES_SECONDS)
 
 
 def _full(name: str) -> str:

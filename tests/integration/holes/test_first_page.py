@@ -78,6 +78,7 @@ def test_the_first_two_commands_install_and_show_it(reader: Reader) -> None:
     assert reader.run(".venv/bin/tagstream --version", code=0).startswith("tagstream ")
     shown = reader.run(demo.command, code=0)
     assert "Tansu" in shown
+    assert "demo --rollout`" in shown
     assert re.search(r"^All [1-9]\d* events are accounted for: each is on exactly one topic\.", shown, re.MULTILINE), shown
 
 

@@ -13,6 +13,7 @@ from tagstream.stream.broker import BrokerUnavailable
 from tagstream.stream.broker.provider import Provider
 from tagstream.stream.demo import place
 from tagstream.stream.demo.interrupt import interrupts
+from tagstream.stream.demo.run import demo
 from tagstream.stream.demo.view import StartupLines
 from tagstream.stream.kafka.removal import NotRemovedError
 from tagstream.stream.settings.rollout import Rollout
@@ -33,8 +34,15 @@ def removed(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     return found
 
 
-def test_the_brokers_of_the_environment_are_not_among_those_of_a_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ladder of a demo has no provider that uses TAGSTREAM_BROKERS, and the error names the flag instead."""
+@pytest.mark.parametrize(
+    ("rollout", "order"),
+    [(False, ["tansu", "docker", "kafka"]), (True, ["docker", "kafka", "tansu"])],
+    ids=["plain", "rollout"],
+)
+def test_a_demo_asks_for_the_quickest_broker_and_a_rollout_for_transactions(
+    monkeypatch: pytest.MonkeyPatch, *, rollout: bool, order: list[str]
+) -> None:
+    """No ladder of a demo has the provider that uses TAGSTREAM_BROKERS, and the error names the flag instead."""
     asked: list[str] = []
 
     def nowhere(*, providers: Sequence[Provider], **_: object) -> NoReturn:
@@ -43,10 +51,10 @@ def test_the_brokers_of_the_environment_are_not_among_those_of_a_demo(monkeypatc
         raise BrokerUnavailable(msg)
 
     monkeypatch.setattr(place, "broker", nowhere)
-    given = Settings(brokers="prod:9092")
-    with pytest.raises(BrokerUnavailable, match="demo --on-broker HOST:PORT"), place.started(given, opening(), prefer=None):
-        pass
-    assert asked == ["docker", "kafka", "tansu"]
+    given, console = Settings(brokers="prod:9092"), Console(file=io.StringIO())
+    with pytest.raises(BrokerUnavailable, match="demo --on-broker HOST:PORT"):
+        demo(seconds=1, rate=1, settings=given, console=console, rollout=rollout)
+    assert asked == order
 
 
 def test_topics_and_group_on_a_named_broker_are_the_demos_own(removed: list[Settings]) -> None:
