@@ -2,7 +2,7 @@
 Micro-batches over requests: the rows of all requests go to the model together, as the events of a worker do.
 
 Rows are counted, never requests: a request of a thousand rows waits and weighs as a thousand of one row. Rows that do not fit into the
-bounded queue, or would not be decided before its deadline at the present pace, is refused at once.
+bounded queue, or would not be decided before their deadline at the present pace, are refused at once.
 """
 
 import asyncio
