@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from tagstream.stream.contract.published import DecidedEvent, ModelDecision, PublishedDecision
     from tagstream.stream.contract.refusal import Refusal
     from tagstream.stream.library.foreign import Answers, ForeignModel
-    from tagstream.stream.library.gathering import ModelTimeoutError
     from tagstream.stream.library.readers import read_answer, read_dead_letter, read_decision
     from tagstream.stream.library.results import Decided, Event, Rejected, RejectedError, Result
-    from tagstream.stream.library.tagger import AsyncTagger, Tagger
+    from tagstream.stream.library.tagger import AsyncTagger, ModelTimeoutError, Tagger
     from tagstream.stream.settings.loading import SettingsError
     from tagstream.stream.settings.secret_files import SecurityError
 
@@ -39,10 +38,9 @@ _HOMES = {
     "stream.contract.published": ("DecidedEvent", "ModelDecision", "PublishedDecision"),
     "stream.contract.refusal": ("Refusal",),
     "stream.library.foreign": ("Answers", "ForeignModel"),
-    "stream.library.gathering": ("ModelTimeoutError",),
     "stream.library.readers": ("read_answer", "read_dead_letter", "read_decision"),
     "stream.library.results": ("Decided", "Event", "Rejected", "RejectedError", "Result"),
-    "stream.library.tagger": ("AsyncTagger", "Tagger"),
+    "stream.library.tagger": ("AsyncTagger", "ModelTimeoutError", "Tagger"),
     "stream.settings.loading": ("SettingsError",),
     "stream.settings.secret_files": ("SecurityError",),
 }

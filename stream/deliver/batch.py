@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.outcome import Decide, Publication
+from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.deliver.fatal import DeliveryError, InferenceTimeoutError
 from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.settings.settings import Settings
@@ -44,18 +44,17 @@ class Batcher(Generic[T]):
     (2, 0.76)
     """
 
-    def __init__(self, *, limit: int, batch_bytes: int = BATCH_BYTES, waiting: int | None = None) -> None:
+    def __init__(self, *, limit: int, batch_bytes: int = BATCH_BYTES) -> None:
         """
         Begin with an empty queue.
 
         Args:
-            limit: The most events of a batch.
+            limit: The most events of a batch, and of the queue.
             batch_bytes: A batch gets no further event once it has this many bytes.
-            waiting: The most events of the queue; `limit` unless given.
         """
         self._limit = limit
         self._batch_bytes = batch_bytes
-        self._queue: asyncio.Queue[tuple[T, int]] = asyncio.Queue(maxsize=limit if waiting is None else waiting)
+        self._queue: asyncio.Queue[tuple[T, int]] = asyncio.Queue(maxsize=limit)
         self._cleared = 0
 
     async def put(self, event: T, size: int) -> bool:
@@ -107,10 +106,12 @@ class Batcher(Generic[T]):
 THREADS_START_SECONDS = 10.0
 
 
-class Inference:
-    """A pool of threads that decides batches."""
+class Inference(Generic[T]):
+    """A pool of threads that decides batches, of records or of what else `decide` takes."""
 
-    def __init__(self, decide: Decide, settings: Settings, *, pace: Pace | None = None) -> None:
+    def __init__(
+        self, decide: Callable[[Sequence[T]], list[Publication]], settings: Settings, *, pace: Pace | None = None
+    ) -> None:
         """
         Start the threads.
 
@@ -124,23 +125,14 @@ class Inference:
         self._seconds = settings.inference_timeout_seconds
         self._executor = _started(settings.inference_threads)
 
-    async def decided(self, batch: Sequence[Any]) -> list[Publication]:
+    async def publications(self, batch: Sequence[T]) -> list[Publication]:
         """
-        The publications of a batch of Faust events.
+        The publications of a batch, in order.
 
         Raises:
             InferenceTimeoutError: The model did not answer in time.
             DeliveryError: There are not as many publications as events.
-        """
-        return await self.publications([record_of(event.message) for event in batch])
-
-    async def publications(self, records: Sequence[Record]) -> list[Publication]:
-        """
-        The publications of records.
-
-        Raises:
-            InferenceTimeoutError: The model did not answer in time.
-            DeliveryError: There are not as many publications as records.
+            Exception: `decide` raised it.
         """
         seconds = self._seconds
         loop = asyncio.get_running_loop()
@@ -153,7 +145,7 @@ class Inference:
             # Until now this batch has waited for a thread. Other batches were in the model, and each of them has this bound too.
             begun = loop.time()
             began, processor = time.perf_counter(), time.thread_time()
-            decided = self._decide(records)
+            decided = self._decide(batch)
             took, had = time.perf_counter() - began, time.thread_time() - processor
             return decided
 
@@ -171,13 +163,18 @@ class Inference:
             async with asyncio.timeout(None) as bound:
                 publications = await loop.run_in_executor(self._executor, decide)
         except TimeoutError as error:
-            msg = f"the model did not answer for a batch of {len(records)} events within {seconds:g} s (inference_timeout_seconds)"
+            if not bound.expired():
+                # Of `decide` itself.
+                raise
+            msg = (
+                f"the model did not answer for a batch of {len(batch)} events within {seconds:g} s (inference_timeout_seconds)"
+            )
             raise InferenceTimeoutError(msg) from error
         finally:
             timer.cancel()
         self._pace.decided(took, had)
-        if len(publications) != len(records):
-            msg = f"{len(records)} events became {len(publications)} outcomes; every event must become exactly one"
+        if len(publications) != len(batch):
+            msg = f"{len(batch)} events became {len(publications)} outcomes; every event must become exactly one"
             raise DeliveryError(msg)
         return publications
 

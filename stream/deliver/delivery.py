@@ -32,7 +32,7 @@ from typing import Any, NoReturn, Protocol
 from tagstream.monitoring.health import Progress
 from tagstream.monitoring.observer import NO_TOPICS, Observer
 from tagstream.monitoring.record_time import can_be_true
-from tagstream.stream.contract.event import memory_bytes
+from tagstream.stream.contract.event import Record, memory_bytes
 from tagstream.stream.contract.outcome import Decide, Publication
 from tagstream.stream.deliver.batch import Batcher, Inference, record_of
 from tagstream.stream.deliver.breaker import Breaker
@@ -459,7 +459,7 @@ class Delivery:
             await asyncio.wait({dispatcher})
             inference.stop()
 
-    async def _dispatch(self, stream: Stream, inference: Inference) -> None:
+    async def _dispatch(self, stream: Stream, inference: Inference[Record]) -> None:
         under_way = UnderWay(threads=self._settings.inference_threads)
         try:
             with fatal(self._die):
@@ -475,7 +475,9 @@ class Delivery:
     async def _room(self, under_way: UnderWay) -> None:
         await under_way.room(transacted=self._transact is not None)
 
-    async def _begin(self, stream: Stream, taken: list[Any], share: float, inference: Inference, under_way: UnderWay) -> None:
+    async def _begin(
+        self, stream: Stream, taken: list[Any], share: float, inference: Inference[Record], under_way: UnderWay
+    ) -> None:
         """
         Begin one batch from the events taken; several if suspects are among them, because a suspect is a batch of its own.
 
@@ -510,7 +512,7 @@ class Delivery:
             if taken:
                 await self._room(under_way)
 
-    async def _try(self, event: Any, inference: Inference) -> None:
+    async def _try(self, event: Any, inference: Inference[Record]) -> None:
         """Let the guard try a suspect before its batch begins. If the trial is given up, the event waits to be handed back."""
         is_trying = True
         self._none_held.clear()
@@ -538,7 +540,7 @@ class Delivery:
         under_way.changed()
 
     async def _deliver(
-        self, stream: Stream, batch: Sequence[Any], inference: Inference, under_way: UnderWay, before: Turn, turn: Turn
+        self, stream: Stream, batch: Sequence[Any], inference: Inference[Record], under_way: UnderWay, before: Turn, turn: Turn
     ) -> None:
         try:
             with fatal(self._die):
@@ -546,7 +548,7 @@ class Delivery:
                 repeated = self._taken.again(map(_place, batch))
                 topics = Counter(event.message.topic for event in batch) if self._settings.contents else NO_TOPICS
                 self._observer.received(len(batch), repeated, topics)
-                publications = await inference.decided(batch)
+                publications = await inference.publications([record_of(message) for message in messages])
                 turn.decided.set()
                 under_way.changed()
                 started = time.perf_counter()

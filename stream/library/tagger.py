@@ -10,10 +10,12 @@ from typing import Any, NoReturn, Self, TypeVar
 import msgspec
 
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError
-from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.event import Record, memory_bytes
 from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.decide.from_settings import decider_of, draw_of, pipeline_of
-from tagstream.stream.library.gathering import Gathering
+from tagstream.stream.deliver.batch import Inference
+from tagstream.stream.deliver.fatal import InferenceTimeoutError
+from tagstream.stream.gathering import Gathering
 from tagstream.stream.library.program_settings import settings_of
 from tagstream.stream.library.results import Decided, Event, Result, decided, in_batches, records_of, result_of
 from tagstream.stream.registry.unframing import unframing_of
@@ -45,6 +47,14 @@ SENT = frozenset(
         "audit_salt",
     }
 )
+
+
+class ModelTimeoutError(TimeoutError):
+    """
+    The model did not answer in time, and its thread cannot be taken out of it: nothing more is decided.
+
+    End the process by `os._exit`, since any other exit waits for the thread.
+    """
 
 
 class OfBundle:
@@ -224,7 +234,7 @@ class AsyncTagger(OfBundle):
     ['computer-vision', 'mlops']
     """
 
-    _gathering: Gathering[Asked] | None = None
+    _gathering: Gathering[Asked, Publication] | None = None
 
     def __getstate__(self) -> NoReturn:
         """
@@ -247,11 +257,14 @@ class AsyncTagger(OfBundle):
             msg = "this AsyncTagger is open already; its `async with` stands once, around all that uses it"
             raise RuntimeError(msg)
         settings = self._settings
+        self._inference = Inference(self._publications, settings)
         self._gathering = Gathering(
-            self._publications,
-            threads=settings.inference_threads,
+            self._inference.publications,
+            slots=settings.inference_threads,
             at_once=settings.batch_max_events,
-            seconds=settings.inference_timeout_seconds,
+            size=lambda asked: memory_bytes(asked[0].key, asked[0].value, asked[0].headers),
+            fatal=InferenceTimeoutError,
+            refusal=self._timed_out,
         )
         return self
 
@@ -260,7 +273,8 @@ class AsyncTagger(OfBundle):
     ) -> None:
         """Decide no more. A batch that is in the model ends in its thread, which is not waited for."""
         if self._gathering is not None:
-            self._gathering.stop()
+            self._gathering.stop(lambda: RuntimeError("the tagger was closed while this waited for the model"))
+            self._inference.stop()
             self._gathering = None
 
     async def tag(self, title: str, description: str | None = None, *, id: str | None = None) -> Decided:  # noqa: A002 - the contract's name
@@ -281,6 +295,12 @@ class AsyncTagger(OfBundle):
             msg = "an AsyncTagger decides inside `async with AsyncTagger(...) as tagger:` only"
             raise RuntimeError(msg)
         return [self._result(one) for one in await self._gathering.found(list(records_of(events)))]
+
+    def _timed_out(self) -> ModelTimeoutError:
+        seconds = self._settings.inference_timeout_seconds
+        return ModelTimeoutError(
+            f"the model did not answer within {seconds:g} s (inference_timeout_seconds). Next: end the process, by os._exit"
+        )
 
 
 @lru_cache(maxsize=4)

@@ -2,7 +2,7 @@
 Micro-batches over requests: the rows of all requests go to the model together, as the events of a worker do.
 
 Rows are counted, never requests: a request of a thousand rows waits and weighs as a thousand of one row. Rows that do not fit into the
-bounded queue, or would not be decided before its deadline at the present pace, is refused at once.
+bounded queue, or would not be decided before their deadline at the present pace, are refused at once.
 """
 
 import asyncio
@@ -11,19 +11,16 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.outcome import Publication
+from tagstream.stream.contract.event import Record, memory_bytes
+from tagstream.stream.contract.outcome import Decide, Publication
 from tagstream.stream.deliver.batch import Inference
-from tagstream.stream.serve.errors import BusyError, LateError
-from tagstream.stream.serve.row_queue import RowQueue, WaitingRow, answer
+from tagstream.stream.gathering import Gathering
+from tagstream.stream.serve.errors import BrokenError, BusyError, LateError
 from tagstream.stream.settings.settings import Settings
 
 # The estimate is that of about so many rows that were decided last. It is kept by rows: by batches, many small ones, whose rows are
 # dear, would outweigh the large ones that a full queue becomes.
 LAST_ROWS = 512
-
-Decide = Callable[[Sequence[Record]], list[Publication]]
-"""One publication for each record, in their order. Runs in several threads at once."""
 
 
 class QueueCounts(Protocol):
@@ -87,7 +84,7 @@ class MicroBatches:
         Begin with an empty queue.
 
         Args:
-            decide: The pipeline's `publications`.
+            decide: The pipeline's `publications`. Runs in several threads at once.
             settings: Rows of a batch, threads, and the bound of one batch in the model.
             most_waiting: The most rows that wait for the model.
             deadline_seconds: The most that a request waits for its decisions.
@@ -96,14 +93,20 @@ class MicroBatches:
         """
         self._decide = decide
         self._settings = settings
+        self._most_waiting = most_waiting
         self._deadline_seconds = deadline_seconds
-        self._counts = counts
         self._clock = clock
         self._pace = QueueEstimate(threads=settings.inference_threads, least_rows=settings.batch_max_events)
-        self._queue: RowQueue[Publication] = RowQueue(
-            most=most_waiting, at_once=settings.batch_max_events, changed=counts.waiting
+        self._gathering: Gathering[Record, Publication] = Gathering(
+            self._publications,
+            slots=settings.inference_threads,
+            at_once=settings.batch_max_events,
+            size=lambda record: memory_bytes(record.key, record.value, record.headers),
+            # Whatever it is, the machine is broken: the owner ends the process with it.
+            fatal=BaseException,
+            refusal=BrokenError,
+            changed=counts.waiting,
         )
-        self._running: set[asyncio.Task[None]] = set()
 
     @property
     def broken(self) -> BaseException | None:
@@ -112,23 +115,18 @@ class MicroBatches:
 
         Then the process must end: a model that does not answer cannot be taken out of its thread.
         """
-        return self._queue.broken
+        return self._gathering.broken
 
     async def __aenter__(self) -> Self:
         """Start the threads of the model."""
         self._inference = Inference(self._decide, self._settings)
-        self._free = asyncio.Semaphore(self._settings.inference_threads)
-        self._dispatcher = asyncio.create_task(self._dispatch())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Decide no more; the threads are not waited for."""
-        tasks = {self._dispatcher, *self._running}
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        self._gathering.stop(BrokenError)
         self._inference.stop()
 
     async def decided(self, records: Sequence[Record]) -> list[Publication]:
@@ -140,35 +138,19 @@ class MicroBatches:
             LateError: They were not decided within the deadline.
             BrokenError: The model does not decide any more.
         """
-        waiting = self._queue.waiting
+        waiting = self._gathering.waiting
         wait_seconds = self._pace.wait_seconds(waiting)
-        if not self._queue.has_room(len(records)) or wait_seconds > self._deadline_seconds:
+        has_room = waiting + len(records) <= self._most_waiting
+        if self.broken is None and (not has_room or wait_seconds > self._deadline_seconds):
             raise BusyError(waiting, wait_seconds)
         try:
-            return await self._queue.found(records, seconds=self._deadline_seconds)
+            async with asyncio.timeout(self._deadline_seconds):
+                return await self._gathering.found(records)
         except TimeoutError as error:
             raise LateError(self._deadline_seconds) from error
 
-    async def _dispatch(self) -> None:
-        while True:
-            await self._free.acquire()
-            rows = await self._queue.taken()
-            if not rows:
-                self._free.release()
-                continue
-            task = asyncio.create_task(self._answer(rows))
-            self._running.add(task)
-            task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._free.release()
-
-    async def _answer(self, rows: Sequence[WaitingRow[Publication]]) -> None:
+    async def _publications(self, records: Sequence[Record]) -> list[Publication]:
         begun = self._clock()
-        try:
-            answer(rows, await self._inference.publications([row.record for row in rows]))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the machine is broken: the owner ends the process with it
-            self._queue.end(rows, error)
-        else:
-            self._pace.took(self._clock() - begun, rows=len(rows))
+        publications = await self._inference.publications(records)
+        self._pace.took(self._clock() - begun, rows=len(records))
+        return publications

@@ -13,12 +13,12 @@ from typing import Protocol, Self
 
 import msgspec
 
-from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.event import Record, memory_bytes
+from tagstream.stream.gathering import Gathering
 from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
 from tagstream.stream.kafka.producer import CONFIRM_SECONDS, RecordTooLargeError, UndeliveredError
 from tagstream.stream.logs import logger
-from tagstream.stream.serve.errors import RETRY_SECONDS, RequestError
-from tagstream.stream.serve.row_queue import RowQueue, answer
+from tagstream.stream.serve.errors import RETRY_SECONDS, BrokenError, RequestError
 from tagstream.stream.settings.secret_files import SecurityError
 
 MOST_WAITING = 1024
@@ -58,27 +58,33 @@ class Publishing:
         self._topic = topic
         # One delivery may be under way, and one waits for it.
         self.most_seconds = 2 * (2 * wait_seconds + CONFIRM_SECONDS + MARGIN_SECONDS)
-        self._queue: RowQueue[UndeliveredError | None] = RowQueue(most=MOST_WAITING, at_once=MOST_AT_ONCE)
+        self._gathering: Gathering[Record, UndeliveredError | None] = Gathering(
+            self._words,
+            slots=1,
+            at_once=MOST_AT_ONCE,
+            size=lambda record: memory_bytes(record.key, record.value, record.headers),
+            # A failure of the broker is a word (`_deliver`). Any other one breaks the client: the owner ends the process with it.
+            fatal=BaseException,
+            refusal=BrokenError,
+        )
         self._sender: Sender | None = None
         self._opened = ExitStack()
 
     @property
     def broken(self) -> BaseException | None:
         """Why nothing is sent any more; None while all is well. Then the process must end."""
-        return self._queue.broken
+        return self._gathering.broken
 
     async def __aenter__(self) -> Self:
-        """Begin to wait for events."""
+        """Begin to take events."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publishing")
-        self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connection; what is under way is over, since every request has its answer."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        self._gathering.stop(BrokenError)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._opened.close)
         self._thread.shutdown(wait=False)
 
@@ -90,11 +96,13 @@ class Publishing:
             RequestError: An event is too large for the topic, or the broker has not confirmed it in time.
             BrokenError: The broker's client does not send any more.
         """
-        if not self._queue.has_room(len(records)):
-            raise RequestError(503, BUSY.format(waiting=self._queue.waiting), RETRY)
+        waiting = self._gathering.waiting
+        if self.broken is None and waiting + len(records) > MOST_WAITING:
+            raise RequestError(503, BUSY.format(waiting=waiting), RETRY)
         addressed = [msgspec.structs.replace(record, topic=self._topic) for record in records]
         try:
-            found = await self._queue.found(addressed, seconds=self.most_seconds)
+            async with asyncio.timeout(self.most_seconds):
+                found = await self._gathering.found(addressed)
         except TimeoutError as error:
             sentence = UNCONFIRMED.format(count="some", all=len(records), why=f"no word within {self.most_seconds:g} s")
             raise RequestError(503, sentence, RETRY) from error
@@ -105,16 +113,8 @@ class Publishing:
         if failures:
             raise RequestError(503, UNCONFIRMED.format(count=len(failures), all=len(records), why=failures[0]), RETRY)
 
-    async def _run(self) -> None:
-        while self.broken is None:
-            rows = await self._queue.taken()
-            if not rows:
-                continue
-            try:
-                loop = asyncio.get_running_loop()
-                answer(rows, await loop.run_in_executor(self._thread, self._deliver, [row.record for row in rows]))
-            except Exception as error:  # noqa: BLE001 - no error of a broker: the owner ends the process with it
-                self._queue.end(rows, error)
+    async def _words(self, records: Sequence[Record]) -> Sequence[UndeliveredError | None]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._deliver, records)
 
     def _deliver(self, records: Sequence[Record]) -> Sequence[UndeliveredError | None]:
         try:

@@ -26,7 +26,6 @@ from tagstream import (
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.decide.from_settings import draw_of, pipeline_of
 from tagstream.stream.library import tagger as module
-from tagstream.stream.library.gathering import Gathering
 from tagstream.stream.library.program_settings import settings_of
 from tagstream.stream.registry.client import RegistryError
 from tagstream.stream.settings.loading import load
@@ -344,100 +343,64 @@ def test_an_async_tagger_decides_inside_its_block_only(tiny_bundle_folder: Path)
     asyncio.run(outside())
 
 
-class Deciding:
-    """Stands for a pipeline: gives each number back once it is let go, and notes the batches."""
+class Held(AsyncTagger):
+    """Decides once it is let go, or raises where one asks for it; notes the batches."""
 
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        super().__init__(folder, settings={**NONE_DRAWN, "inference_threads": 1, **settings}, clock=at)
+        self.batches: list[int] = []
         self.go = threading.Event()
 
-    def __call__(self, batch: Sequence[int]) -> list[Publication]:
-        """The numbers, or an error where 13 is among them."""
-        self.batches.append(list(batch))
-        if not self.go.wait(HANG_SECONDS):
-            raise TimeoutError
-        if 13 in batch:
+    def _publications(self, batch: Sequence[module.Asked]) -> list[Publication]:
+        self.batches.append(len(batch))
+        assert self.go.wait(HANG_SECONDS)
+        if any(b"no memory" in (record.value or b"") for record, _ in batch):
             raise MemoryError
-        return list(batch)  # type: ignore[arg-type]
+        return super()._publications(batch)
 
 
-def test_what_waits_while_the_model_is_busy_goes_together() -> None:
-    """The first call goes alone and at once; those behind it fill batches; a caller that has given up takes no place."""
-    decide = Deciding()
-
-    async def run() -> list[Any]:
-        gathering = Gathering[int](decide, threads=1, at_once=4, seconds=HANG_SECONDS)
-        calls = [asyncio.create_task(gathering.found([number])) for number in range(8)]
-        await asyncio.sleep(0)
-        calls[2].cancel()
-        await asyncio.sleep(0)
-        decide.go.set()
-        found = await asyncio.gather(*calls, return_exceptions=True)
-        gathering.stop()
-        return found
-
-    found = asyncio.run(run())
-    assert isinstance(found.pop(2), asyncio.CancelledError)
-    assert found == [[0], [1], [3], [4], [5], [6], [7]]
-    assert decide.batches == [[0], [1, 3, 4, 5], [6, 7]]
-
-
-def test_a_batch_that_raises_is_the_error_of_those_in_it_alone() -> None:
+def test_a_batch_that_raises_is_the_error_of_those_in_it_alone(tiny_bundle_folder: Path) -> None:
     """The next batch is decided."""
-    decide = Deciding()
-    decide.go.set()
 
     async def run() -> list[Any]:
-        gathering = Gathering[int](decide, threads=1, at_once=2, seconds=HANG_SECONDS)
-        found = await asyncio.gather(gathering.found([1, 13]), gathering.found([2]), return_exceptions=True)
-        gathering.stop()
-        return found
+        tagger = Held(tiny_bundle_folder, batch_max_events=2)
+        tagger.go.set()
+        async with tagger:
+            return await asyncio.gather(
+                tagger.decide(["images", "no memory"]), tagger.decide(["images"]), return_exceptions=True
+            )
 
     first, second = asyncio.run(run())
     assert isinstance(first, MemoryError)
-    assert second == [2]
+    assert second == Tagger(tiny_bundle_folder, settings=NONE_DRAWN, clock=at).decide(["images"])
 
 
-def test_a_batch_with_too_few_results_leaves_nobody_waiting() -> None:
-    """Each of its callers gets the error."""
-
-    async def run() -> list[Any]:
-        gathering = Gathering[int](lambda _: [], threads=1, at_once=2, seconds=HANG_SECONDS)
-        found = await asyncio.gather(gathering.found([1]), gathering.found([2]), return_exceptions=True)
-        gathering.stop()
-        return found
-
-    assert [type(error) for error in asyncio.run(run())] == [ValueError, ValueError]
-
-
-def test_a_model_that_hangs_ends_every_wait() -> None:
+def test_a_model_that_hangs_ends_every_wait(tiny_bundle_folder: Path) -> None:
     """Of the batch, of those behind it, and of those who come later: the thread cannot be had back."""
-    decide = Deciding()
+    tagger = Held(tiny_bundle_folder, batch_max_events=1, inference_timeout_seconds=0.05)
 
     async def run() -> list[Any]:
-        gathering = Gathering[int](decide, threads=1, at_once=1, seconds=0.05)
-        found = await asyncio.gather(gathering.found([1]), gathering.found([2]), return_exceptions=True)
-        found += await asyncio.gather(gathering.found([3]), return_exceptions=True)
-        decide.go.set()
-        gathering.stop()
+        async with tagger:
+            found = await asyncio.gather(tagger.tag("images"), tagger.tag("images"), return_exceptions=True)
+            found += await asyncio.gather(tagger.tag("images"), return_exceptions=True)
+        tagger.go.set()
         return found
 
     for error in asyncio.run(run()):
         assert isinstance(error, ModelTimeoutError)
         assert "inference_timeout_seconds" in str(error)
-    assert decide.batches == [[1]]
+    assert tagger.batches == [1]
 
 
-def test_those_who_wait_as_a_tagger_is_closed_are_told_so() -> None:
+def test_those_who_wait_as_a_tagger_is_closed_are_told_so(tiny_bundle_folder: Path) -> None:
     """It is no time-out of the model."""
-    decide = Deciding()
 
     async def run() -> list[Any]:
-        gathering = Gathering[int](decide, threads=1, at_once=1, seconds=HANG_SECONDS)
-        calls = [asyncio.create_task(gathering.found([number])) for number in range(2)]
-        await asyncio.sleep(0)
-        gathering.stop()
-        decide.go.set()
+        tagger = Held(tiny_bundle_folder, batch_max_events=1)
+        async with tagger:
+            calls = [asyncio.create_task(tagger.tag("images")) for _ in range(2)]
+            await asyncio.sleep(0)
+        tagger.go.set()
         return await asyncio.gather(*calls, return_exceptions=True)
 
     assert [(type(error), "closed" in str(error)) for error in asyncio.run(run())] == [(RuntimeError, True)] * 2
