@@ -274,7 +274,7 @@ async def finish(settings: Settings) -> Epochs:
 async def _begin(settings: Settings, control: Control, *, without_workers: bool) -> Models:
     """Become the controller, and write the start record if there is none. Return the models that decide now."""
     if not without_workers:
-        # Before another controller is fenced.
+        # Checked before another controller is fenced.
         await control.workers.require_any()
     epochs = await control.begin()
     if not epochs.started:
