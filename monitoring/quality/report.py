@@ -36,7 +36,7 @@ class DecisionGroup:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """
-    The decisions of one stretch of time, closed by the time of the decision.
+    The decisions of one time span, selected by the time of the decision.
 
     Attributes:
         sample: The decisions that were drawn for people, answered or not.
