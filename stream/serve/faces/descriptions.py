@@ -52,7 +52,7 @@ def _named(name: str) -> Schema:
 
 
 def _answers(*structs: type[msgspec.Struct]) -> dict[str, Schema]:
-    """The schemas of answers, and of the structs in them, by name. A field without a value is absent in an answer, and never null."""
+    """Return the schemas of answers and of their nested structs, by name. A field without a value is absent from an answer, never null."""
     _, found = msgspec.json.schema_components(structs, ref_template=_named("{name}")["$ref"])
     return {
         name: _object({field: _there(schema) for field, schema in one["properties"].items()}, *one["required"])
@@ -62,7 +62,7 @@ def _answers(*structs: type[msgspec.Struct]) -> dict[str, Schema]:
 
 def _there(schema: Schema) -> Schema:
     kept = {name: content for name, content in required(schema).items() if name != "default"}
-    # Generators of clients want the type of a closed list too.
+    # Client generators need the type of an enum too.
     return {"type": "string", **kept} if "enum" in kept else kept
 
 
@@ -77,8 +77,8 @@ _MADE = _answers(
     answers.Model,
     answers.InferResponse,
 )
-# Those of paths refer to these names, which generators of clients give to their types. An answer is an event's own fields and a decision,
-# or a rejection. Requests are described as they should be sent, which is narrower than what is read.
+# The schemas of paths refer to these names, and client generators use the names for their types. An answer has the event's own fields
+# and a decision or a rejection. The schemas of requests describe the recommended form; the service accepts more.
 COMPONENTS: dict[str, Schema] = {
     **_MADE,
     "Answer": {**_MADE["Answer"], "required": ["destination"]},
@@ -210,16 +210,16 @@ _PATHS: dict[str, dict[str, Any]] = {
     "metrics": {"summary": "Metrics for Prometheus", "responses": {200: _text("The metrics."), **_problems(421)}},
 }
 _VERSION = "_version"
-# Beside those of the document, in which one alone stands: a generator would make every answer either of two.
+# Content types of answers that the document leaves out: with two types, a client generator would make each answer a union of both.
 _MORE_KINDS = {"infer": (OCTETS,)}
 _FASTAPIS_OWN = "#/components/schemas/HTTPValidationError"
 
 
 def describe(name: str) -> dict[str, Any]:
     """
-    Arguments of a route of FastAPI: its name for clients, summary, answers and examples.
+    Return the arguments of a FastAPI route: its operation id, summary, answers and examples.
 
-    `NAME_version` is described as NAME. Where a client can be refused because of its `Accept` (406), the route looks at it.
+    `NAME_version` gets the description of NAME. If the answers of a route include 406, the route checks the `Accept` header.
     """
     path = name.removesuffix(_VERSION)
     described = _PATHS[path]
@@ -230,7 +230,11 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def completed(document: dict[str, Any], shape: Shape = PLAIN) -> dict[str, Any]:
-    """The document of FastAPI with `COMPONENTS` alone, since its own error is never answered here, and with events of this shape."""
+    """
+    Return FastAPI's document with `COMPONENTS` as its only schemas and with events of this shape.
+
+    FastAPI's own answer 422 is left out, because the service never sends it.
+    """
     for methods in document["paths"].values():
         for operation in methods.values():
             if _FASTAPIS_OWN in str(operation["responses"].get("422")):
