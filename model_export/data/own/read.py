@@ -74,7 +74,11 @@ class OwnColumns:
     labelled: bool = True
 
     def of_gold(self) -> "OwnColumns":
-        """Return the columns for other rows than the training file, such as a gold set. Ids, sources and `tags` are optional there."""
+        """
+        Return the columns for rows outside the training file, such as a gold set.
+
+        These rows have no parts and no groups. Their ids, sources and `tags` are optional.
+        """
         return replace(self, split=None, group=None, optional=("id", "source", "tags"))
 
     def of_none(self) -> "OwnColumns":
