@@ -1,4 +1,4 @@
-"""`tagstream broker`: a broker for trying."""
+"""`tagstream broker`: starts a broker for trials."""
 
 from typing import Annotated, Literal
 
@@ -12,9 +12,9 @@ def broker(
     ] = None,
 ) -> None:
     """
-    Start a broker for trying and print its address; it runs until stopped, and its records end with it.
+    Start a broker for trials and print its address; it runs until stopped, and its records are then lost.
 
-    It is the broker that `demo` would start: Apache Kafka in Docker, Apache Kafka on Java 17 with Maven, or the embedded one.
+    It is the broker that `demo` would start: Apache Kafka in Docker, Apache Kafka on Java 17 with Maven, or the embedded broker.
     TAGSTREAM_BROKERS is not used.
     """
     from tagstream.stream.broker.run import until_stopped

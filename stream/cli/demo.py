@@ -1,4 +1,4 @@
-"""`tagstream demo`: sample events through a whole system."""
+"""`tagstream demo`: sends sample events through a whole system."""
 
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +45,7 @@ def demo(
     """
     Run a broker, a worker and a producer of sample events, and watch them. After a while the events drift.
 
-    TAGSTREAM_BROKERS is not used: a demo touches no broker that it has not started, unless --on-broker names one.
+    TAGSTREAM_BROKERS is not used: a demo uses only the broker that it starts, or the broker that --on-broker names.
     """
     from tagstream.monitoring.vocabulary import few
     from tagstream.stream.demo.run import demo as run

@@ -1,4 +1,4 @@
-"""`tagstream drift`: what is ordinary on a stream, as its group learned it or as a file of events has it."""
+"""`tagstream drift`: sets the drift reference of a stream, learned by its group or made from a file of events."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +56,9 @@ class DriftOptions:
 @verb(DriftOptions)
 def drift(options: DriftOptions) -> None:
     """
-    Say what is ordinary on the stream: learn it anew, confirm what is learned, or take it from a file of events.
+    Set the drift reference of the stream: learn it again, confirm the learned reference, or make one from a file of events.
 
-    `tagstream tail drift` shows what has moved. Without this verb the group learns until its time is over (drift_learning_seconds).
+    `tagstream tail drift` shows the drift. Without this verb, the group learns its reference for drift_learning_seconds.
     """
     if sum((options.confirm, options.learn, options.events is not None)) != 1:
         fail(

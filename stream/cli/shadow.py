@@ -1,4 +1,4 @@
-"""`tagstream rollout shadow`: another bundle decides what lies on the stream, or what passes on it, and no decision of it is published."""
+"""`tagstream rollout shadow`: lets another bundle decide past or live events of the stream, without publishing its decisions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ from tagstream.stream.cli.options import (
     verb,
 )
 
-# The options that only the past has, and those that only the running stream has.
+# Marks of options that apply only to the past, and of options that apply only to the running stream.
 PAST, BESIDE = "past", "beside"
-# Of the running stream: the challenger's work costs as much as a worker's.
+# The default share of events beside the running stream. It is small, because a challenger's decision costs as much as a worker's.
 SAMPLE_BESIDE = 0.1
 METRICS_PORT = 9109
 
@@ -140,11 +140,11 @@ class ShadowOptions:
 @verb(ShadowOptions)
 def shadow(options: ShadowOptions) -> None:
     """
-    Let another bundle decide what passes on the stream, or with --since or --until what has passed; no decision of it is published.
+    Let another bundle decide the live events, or with --since or --until past events, without publishing its decisions.
 
-    Beside the stream it runs until it is stopped, in a group of its own, and writes what both bundles say to the topic shadow, without texts.
-    People may be asked where the two disagree. Over the past it reads one topic of events in no group, writes to no topic, and shows what would
-    differ; with the same bundle no event does.
+    Beside the stream, the command runs until it is stopped, in its own consumer group, and writes the decisions of both bundles to the
+    topic shadow, without texts. People may be asked about disagreements of the two bundles. Over the past, the command reads one topic of
+    events without a group, writes to no topic, and shows which decisions would differ. With the same bundle, no decision differs.
     """
     if options.since is not None or options.until is not None:
         _past(options)

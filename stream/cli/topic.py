@@ -1,4 +1,4 @@
-"""`tagstream send` and `tail`: events into a topic, and the records of a topic as they come."""
+"""`tagstream send` and `tail`: send events to a topic, and show the records of a topic as they come."""
 
 from typing import Annotated, Literal
 
@@ -52,10 +52,10 @@ def send(
     drift_after: DriftAfter = 0.0,
 ) -> None:
     """
-    Send the rows of a file as events. It ends when the broker has confirmed all.
+    Send the rows of a file as events. The command ends when the broker has confirmed all events.
 
-    A file is looked at first: if a row would become a dead letter, nothing is sent (exit code 4). Standard input is looked at
-    row by row, and the first such row ends the sending.
+    A file is checked first: if a row would become a dead letter, nothing is sent (exit code 4). Standard input is checked row by row, and
+    the first row that would become a dead letter ends the command.
     """
     chosen = settings(brokers=brokers)
     from tagstream.stream.terminal import console

@@ -1,4 +1,4 @@
-"""`tagstream worker`, `doctor` and `top`: run a worker, check its surroundings, watch it."""
+"""`tagstream worker`, `doctor` and `top`: run a worker, check everything that it needs, and watch running workers."""
 
 import gc
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ import typer
 from tagstream.stream.cli.exits import EXIT_BROKER, EXIT_FAILED
 from tagstream.stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, not_empty, settings
 
-# The values of tagstream.stream.kafka.rights.Role, whose import would slow `--help` down.
+# The values of tagstream.stream.kafka.rights.Role, which is not imported, so that `--help` stays fast.
 Role = Literal["worker", "producer", "consumer", "reviewer", "reporter", "tags", "operator", "shadow", "controller", "creator"]
 
 
@@ -21,7 +21,8 @@ def worker(
     decider: Decider = None,
 ) -> None:
     """Read events, tag them, publish; run until stopped."""
-    # Nearly all that a start makes stays, so a collection finds little: collections are a sixth of the start. `process.run` ends this.
+    # Garbage collections would take a sixth of the start and free little, because most objects of the start stay. `process.run` enables
+    # collection again.
     gc.disable()
     chosen = settings(
         brokers=brokers,
@@ -52,7 +53,7 @@ def doctor(
     role: Annotated[Role, typer.Option("--role", help="Role of the user of --acls.")] = "worker",
     json: Json = False,
 ) -> None:
-    """Check all that a worker needs; say the next step."""
+    """Check everything that a worker needs; say the next step."""
     chosen = settings(brokers=brokers, bundle=bundle)
     from tagstream.stream.doctor.examine import examine
     from tagstream.stream.doctor.show import printer

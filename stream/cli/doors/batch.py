@@ -1,4 +1,4 @@
-"""`tagstream batch`: a finite set of rows, from files or a table, into files or a table."""
+"""`tagstream batch`: tags all rows of files or of a table, and writes files or a table."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +52,7 @@ def batch(
     description: DescriptionColumn = None,
     event_id: IdColumn = None,
 ) -> None:
-    """Tag all rows of files or of a table, without Kafka. The same command goes on where it was stopped."""
+    """Tag all rows of files or of a table, without Kafka. After a stop, the same command goes on where it stopped."""
     chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
     from tagstream.model_export.data.reader import Columns
     from tagstream.stream.batch.order import Order, run_order, shown

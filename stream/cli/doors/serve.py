@@ -1,4 +1,4 @@
-"""`tagstream serve`: decisions by HTTP."""
+"""`tagstream serve`: answers requests for decisions by HTTP."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +47,7 @@ def serve(
     """
     Decide by HTTP until stopped: POST /classify, and the Open Inference Protocol v2.
 
-    The address that it says has a page with examples. It needs no broker, unless a request says ?publish=true.
+    The service prints its address, which has a page with examples. It needs a broker only for requests with ?publish=true.
     """
     chosen = settings(brokers=brokers, bundle=bundle, confidence_threshold=threshold, decider=decider)
     try:

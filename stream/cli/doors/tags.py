@@ -1,4 +1,4 @@
-"""`tagstream tags`: a table with the newest decision of every event."""
+"""`tagstream tags`: keeps a database table of all decisions."""
 
 from typing import Annotated
 
@@ -24,9 +24,9 @@ def tags(
     once: Annotated[bool, typer.Option("--once", help="End when the topics are read to their ends as they are now.")] = False,
 ) -> None:
     """
-    Keep a table of all decisions as new as the topics tagged and review, until it is stopped.
+    Write the decisions on the topics tagged and review into a table as they come, until stopped.
 
-    The view NAME_newest has one row an event: the decision that holds. `tagstream lookup EVENT_ID --table URL` reads it.
+    The view NAME_newest has one row for each event: the decision that holds. `tagstream lookup EVENT_ID --table URL` reads the table.
     """
     chosen = settings(brokers=brokers)
     try:

@@ -1,4 +1,4 @@
-"""`tagstream model verify` and `inspect`: what one does with a bundle that is made."""
+"""`tagstream model verify` and `inspect`: check and show a finished bundle."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,7 +33,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """
-    Check a bundle: its files, its known predictions, that no prediction depends on its batch, and its signature; or sign it.
+    Check a bundle: its files, its golden predictions, that no prediction depends on its batch, and its signature; or sign the bundle.
 
     Signatures have the format of OpenSSF Model Signing.
     """
@@ -73,9 +73,9 @@ def inspect(
     json: Json = False,
 ) -> None:
     """
-    Show a bundle: labels, training data, thresholds, limits and their price; with --json the whole manifest.
+    Show a bundle: labels, training data, thresholds, and limits with their cost; with --json the whole manifest.
 
-    Or keyword rules for its labels, which guess where no model can be used.
+    With --rules or --draft-rules, show keyword rules for the bundle's labels instead. Such rules guess tags while no model can be used.
     """
     import msgspec
 

@@ -1,4 +1,4 @@
-"""`tagstream model import`: a bundle of a classifier that somebody else tuned."""
+"""`tagstream model import`: makes a bundle of a classifier that was trained elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -86,10 +86,10 @@ class ImportOptions:
 @verb(ImportOptions)
 def import_model(options: ImportOptions) -> None:
     """
-    Make a bundle of a classifier that somebody else tuned. Needs the extra `export`.
+    Make a bundle of a classifier that was trained elsewhere. Needs the extra `export`.
 
-    It is a folder of transformers (BERT, DistilBERT, RoBERTa, DeBERTa, ...) or an ONNX file. Its network is kept; its thresholds are
-    certified on rows that it has not seen, and it is measured beside its own runtime.
+    The classifier is a folder of transformers (BERT, DistilBERT, RoBERTa, DeBERTa, ...) or an ONNX file. Its network is kept. Its
+    thresholds are certified on rows that it was not trained on, and its predictions are compared with its own runtime's.
     """
     from tagstream.stream.cli.models.needs import note_replaced, require_export
 
@@ -123,7 +123,7 @@ def import_model(options: ImportOptions) -> None:
 
 
 def _refuse_itself(options: ImportOptions) -> None:
-    """A bundle has files of the same names as a model: one in the model's place would replace parts of it."""
+    """Refuse to write the bundle into the model's folder. Some files of both have the same names, so the bundle would replace them."""
     model = Path(options.place)
     if model.exists() and options.out.resolve() in {model.resolve(), model.resolve().parent}:
         fail(f"{options.out} holds the model itself. Next: name another folder to write the bundle to.", EXIT_USAGE)
@@ -141,7 +141,7 @@ def _make(options: ImportOptions, source: "Imported", rows: "Splits", labels: tu
     from tagstream.model_export.train.work import Work
     from tagstream.stream.terminal import progress
 
-    # The bundle's name is that of its folder, and `.` has none.
+    # The bundle has its folder's name, so the path is resolved: `.` has no name.
     name = options.out.resolve().name
     of = recipe.imported(source, rows, options.promise.asked(), labels=labels, name=name, windows=options.windows)
     with progress.stages() as tell:
@@ -150,7 +150,7 @@ def _make(options: ImportOptions, source: "Imported", rows: "Splits", labels: tu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Given:
-    """The files of rows as they were read."""
+    """The rows of each file, before repeats and unusable rows are left out."""
 
     rows: "OwnRows"
     gold: "OwnRows | None"
@@ -170,10 +170,10 @@ def _read(options: ImportOptions) -> _Given:
 
 def _rows(given: _Given, original: "Original") -> "Splits":
     """
-    The rows to calibrate on and to measure on, of which the model has learned none as far as is known.
+    Return the rows to calibrate on and to measure on, without the rows that the model is known to have learned from.
 
     Raises:
-        RowsError: A row cannot be used, or none is left.
+        RowsError: A row cannot be used, or no row is left to calibrate on.
     """
     from tagstream.model_export.data.own.rows import refuse_unusable
     from tagstream.model_export.data.own.split import Why, divide, unlearned
@@ -204,7 +204,7 @@ def _rows(given: _Given, original: "Original") -> "Splits":
     if given.learned is None:
         console.talk("whether the model has learned from these rows is not known: --trained-on FILE finds it out")
         return splits
-    # A file to calibrate on may have the same name.
+    # The prefix keeps a training file apart from a calibration file of the same name.
     sums = {f"trained-on/{name}": found for name, found in given.learned.digests.items()}
     return replace(splits, train=tuple(own.row for own in given.learned.rows), digests=splits.digests | sums)
 

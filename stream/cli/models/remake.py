@@ -1,4 +1,4 @@
-"""Verbs that make a bundle of a network that exists: `tagstream model export`, `calibrate` and `adapt`."""
+"""Verbs that make a bundle of an existing network: `tagstream model export`, `calibrate` and `adapt`."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tagstream.model_export.make.steps import Made
     from tagstream.stream.settings.settings import Settings
 
-# Where answers come from, beside a file.
+# The value of --reviewed that reads answers from the topic and not from a file.
 TOPIC = "topic"
 Windows = Annotated[
     int | None,
@@ -98,11 +98,11 @@ class CalibrateOptions:
 @verb(CalibrateOptions)
 def calibrate(options: CalibrateOptions) -> None:
     """
-    Make a bundle with the network of another one and new thresholds. Needs the extra `export`.
+    Make a bundle with the network of an existing bundle and new thresholds. Needs the extra `export`.
 
-    The temperature, the drift reference and the metrics are computed again too, and the gate for texts of none of the labels where
-    the setting `real` names the folder with such texts. With --reviewed the thresholds come from
-    people's answers, and the temperature and the reference stay.
+    The temperature, the drift reference and the metrics are computed again too. The gate for texts of none of the labels is computed again
+    if the setting `real` names a folder with such texts. With --reviewed, the thresholds come from people's answers, and the temperature
+    and the drift reference do not change.
     """
     from tagstream.model_export.bundle import bundle
     from tagstream.stream.cli.models import needs
@@ -127,14 +127,14 @@ def calibrate(options: CalibrateOptions) -> None:
 
 
 def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle") -> "Made":
-    """Calibrate on the shipped rows; other labels than theirs are refused before these are downloaded."""
+    """Calibrate on the shipped rows. Refuse a bundle with other labels than the shipped rows before the rows are downloaded."""
     from tagstream.model_export.data import madewithml, splits
     from tagstream.model_export.make import recipe, steps, strangers
     from tagstream.stream.cli.models import needs
 
     recipe.refuse_other_labels(madewithml.LABELS, kept.manifest.labels)
     rows = splits.load(needs.data_folder(chosen), real_folder=chosen.real)
-    # Without the real texts a new gate would know less than the one that the bundle may have.
+    # Without real texts, a new gate would be weaker than a gate that the bundle may have.
     gate = None if chosen.real is None else strangers.of_shipped(rows, chosen.real)
     of = recipe.calibrated(
         kept,
@@ -149,10 +149,10 @@ def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle") -> "
 
 def _on_answers(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", reviewed: str) -> "Made":
     """
-    Earn the thresholds from the answers on a topic or in a file of records of `reviewed`.
+    Compute the thresholds from the answers on the topic `reviewed`, or in a file of its records.
 
     Raises:
-        ExchangeError: The file has a line that is no answer.
+        ExchangeError: A line of the file is not an answer.
         BrokerUnreachableError: No broker answered in time, or one refused us.
         CalibrationError: The answers change no threshold.
     """
@@ -218,11 +218,11 @@ class AdaptOptions:
 @verb(AdaptOptions)
 def adapt(options: AdaptOptions) -> None:
     """
-    Make a bundle for a stream whose labels come with other shares. Needs the extra `export`.
+    Make a bundle for a stream with other shares of the labels. Needs the extra `export`.
 
-    Give the shares, or labelled rows of the stream, or the bundle's decisions on it. Temperature and thresholds are computed
-    again, and the certificate is earned on rows weighted to the new shares. The promise is the bundle's, unless --precision
-    asks for another. The options of columns are about the files of labelled rows.
+    Give the shares, labelled rows of the stream, or the bundle's decisions on the stream. Temperature and thresholds are computed again,
+    and the precision is certified on rows weighted to the new shares. The promise is the bundle's, unless --precision sets another
+    precision. The options of columns apply to the files of labelled rows.
     """
     from tagstream.stream.cli.models import needs
 
@@ -265,7 +265,7 @@ def adapt(options: AdaptOptions) -> None:
 
 
 def promise_of(threshold: "Threshold", precision: float | None) -> "Promise":
-    """The promise that a bundle makes; with a precision, that one in place of its own or of its budget of reviews."""
+    """Return a bundle's promise. A given `precision` replaces the bundle's precision and its review budget."""
     from tagstream.model_export.bundle.promise.promise import FLOOR, Promise
 
     return Promise(
@@ -277,7 +277,7 @@ def promise_of(threshold: "Threshold", precision: float | None) -> "Promise":
 
 
 def _tags(file: Path, named: "OwnColumns", bundle: "Bundle") -> list[str]:
-    """The labels of labelled rows of the stream."""
+    """Return the labels of the stream's labelled rows."""
     from tagstream.model_export.data.own.read import read_own
     from tagstream.model_export.data.own.rows import refuse_unknown
 
@@ -290,7 +290,7 @@ def _tags(file: Path, named: "OwnColumns", bundle: "Bundle") -> list[str]:
 
 
 def _rows(data: Path | None, named: "OwnColumns", bundle: "Bundle") -> "Splits":
-    """The rows to calibrate on: a file of the user's, or the project's own."""
+    """Return the rows to calibrate on: the user's file, or the project's own rows."""
     from tagstream.model_export.data import splits
     from tagstream.model_export.data.own.read import read_own
     from tagstream.model_export.data.own.rows import refuse_learned, refuse_unusable

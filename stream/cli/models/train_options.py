@@ -1,4 +1,4 @@
-"""The options of `tagstream model train`, which its three trainings share."""
+"""The options of `tagstream model train`, for its three kinds of training."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from tagstream.stream.cli.models.options import (
 from tagstream.stream.cli.options import IdColumn, Json, finite, not_empty, path
 
 DEFAULT_FOLDER = "trained"
-# Marks of options that one of the trainings alone has, in the words of a sentence.
+# Marks of options that apply to one kind of training. Error messages quote a mark.
 OWN, SHIPPED, FURTHER = "a file of your own rows", "the shipped model", "the encoder of another bundle"
 
 

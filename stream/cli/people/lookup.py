@@ -1,4 +1,4 @@
-"""`tagstream lookup`: what was decided about one event, by whom, and which decision holds."""
+"""`tagstream lookup`: shows the decisions on one event, their authors, and which decision holds."""
 
 from typing import Annotated
 
@@ -33,7 +33,7 @@ def lookup(
     """
     Show the decisions, answers and dead letters of one event, and which decision holds.
 
-    It reads tagged, review, the dead letters and reviewed; or a table, which has the decisions alone, at once.
+    It reads tagged, review, the dead letters and reviewed. With --table it reads a table instead, which is faster and has only decisions.
     """
     if table is not None:
         if key is not None or brokers is not None:

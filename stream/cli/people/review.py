@@ -1,4 +1,4 @@
-"""`tagstream review`: the console in which people answer; and their answers into a file, or from a file onto the topic."""
+"""`tagstream review`: serves the console in which people answer, writes answers to a file, or sends answers from a file to the topic."""
 
 import getpass
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tagstream.stream.cli.options import Brokers, given_of, not_empty, path, set
 
 MOST_PORT = 65535
 HOST, PORT = "127.0.0.1", 8090
-# Marks of options that the console alone has, and of those that --export and --import alone have.
+# Marks of options that apply only to the console, and of options that apply only to --export and --import.
 CONSOLE, FILE = "console", "file"
 
 
@@ -108,10 +108,10 @@ class ReviewOptions:
 @verb(ReviewOptions)
 def review(options: ReviewOptions) -> None:
     """
-    Answer what waits for a person: a page in the browser; or write answers into a file, or bring them from one.
+    Serve a page on which people answer the events that wait for them; or write answers to a file, or send answers from a file.
 
-    The page is served until it is stopped. It reads review, audit, reviewed and reports, and writes answers to reviewed. It listens on this
-    machine alone, unless a proxy signs people in.
+    The page is served until the command is stopped. It reads review, audit, reviewed and reports, and writes answers to reviewed. It
+    listens on this machine alone, unless a proxy signs people in.
     """
     if options.export is None and options.bring is None:
         if wrong := given_of(options, FILE):
@@ -202,7 +202,7 @@ def _serve(options: ReviewOptions) -> None:
 
 
 def _made(folder: Path) -> Path:
-    """The same path, made if it is not there."""
+    """Return the folder, and create it if it does not exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
