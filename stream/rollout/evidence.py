@@ -7,7 +7,7 @@ in any order. Totals come in order, and a new total replaces the old one:
 | observation | source | counted once per |
 |---|---|---|
 | `Shadowed` | a record of `shadow` with a challenger's side: both tags, and whether each `destination` is `review` | event id |
-| `Answered` | an answer on `reviewed`: the person's tag for an event | event id: the answer that holds (`contract/answers.py`), in any order |
+| `Answered` | an answer on `reviewed`: the person's tag for an event | event id: the answer that holds (`contract/answers.py`) |
 | `Reported` | a report on `reports`, with the event's key and its decision's arm | unit, once a person has found the tag wrong |
 | `Failures` | totals: shadow batches in which only one model failed; in a canary, decisions with the arm `fallback` | as a new total |
 | `Arms` | totals: the units that were seen in each arm | as a new total |

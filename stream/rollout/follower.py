@@ -98,7 +98,7 @@ class RolloutFollower:
         self.decides = models
 
     def try_plan(self, planned: Models, goes_on: Callable[[], bool]) -> str | None:
-        """Load a plan's models before it begins. Return why they are refused; empty if they are ready, None if `goes_on` ended the trial."""
+        """Load a plan's models before it begins. Return why they are refused; empty if they are ready, None if `goes_on` said no."""
         why: str | None = ""
         try:
             self.deciders.prepare(planned, bounded=True, goes_on=goes_on)
