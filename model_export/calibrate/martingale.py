@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# This module must not import scipy: a process that judges a rollout may not have it installed.
+# These types come from a module without scipy, because a process that judges a rollout may not have scipy.
 from tagstream.monitoring.quality.sample import Bools, Floats, Ints
 
 # The sizes of bets, as shares of the bet with which one wrong answer of the largest weight would take all wealth.
