@@ -1,4 +1,4 @@
-"""Limits without a figure. `monitoring/figures/limited.py` has the limits of figures, `monitoring/signals.py` the limits of distributions."""
+"""Limits without a figure. `monitoring/figures/limited.py` has the limits of figures, `monitoring/signals.py` those of distributions."""
 
 # With fewer decisions, a distance between distributions is mostly chance.
 LEAST_DECISIONS = 500
