@@ -95,7 +95,7 @@ def look_up(settings: Settings, event_id: str, *, key: bytes | None, seconds: fl
         say: Called with a sentence before all partitions are read.
 
     Raises:
-        BrokerUnreachableError: No broker answered, or one refused us.
+        BrokerUnreachableError: No broker answered, or a broker refused us.
         TopicsMissingError: `tagged`, `review` or the dead letters' topic does not exist. `reviewed` may be absent.
     """
     names = settings.topic_names

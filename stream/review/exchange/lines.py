@@ -69,7 +69,7 @@ def answers_on_topic(settings: Settings, keys: AnswerKeys) -> tuple[list[Answere
         keys: An answer must be signed by one of these keys; without keys every answer counts.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     return readable(records_of(settings, settings.topics.reviewed), keys)
 
@@ -79,7 +79,7 @@ def records_of(settings: Settings, topic: str) -> Iterator[Record]:
     Yield the records that a topic holds now, one partition after another.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     with log_of(settings, topic) as log:
         yield from log.read()
