@@ -8,7 +8,7 @@ import typer
 def broker(
     kind: Annotated[
         Literal["docker", "kafka", "tansu"] | None,
-        typer.Option(help="The only kind to try; unless given, the first that can be had."),
+        typer.Option(help="The only kind to try; unless given, the first kind that is available."),
     ] = None,
 ) -> None:
     """

@@ -27,10 +27,10 @@ class LetterFilters:
     ] = None
     since: Annotated[
         str | None,
-        typer.Option(help="Only dead letters since then: 90s, 15m, 2h, 7d ago, or an RFC 3339 time.", metavar="WHEN"),
+        typer.Option(help="Only dead letters since this moment: 90s, 15m, 2h, 7d ago, or an RFC 3339 time.", metavar="WHEN"),
     ] = None
     partition: Annotated[int | None, typer.Option(help="Only this partition of the dead letters' topic.", min=0)] = None
-    max: Annotated[int | None, typer.Option(help="At most so many dead letters, by partition and offset.", min=1)] = None
+    max: Annotated[int | None, typer.Option(help="The most dead letters to take, by partition and offset.", min=1)] = None
 
     def selection(self, places: Sequence[str] = ()) -> "Selection":
         """
@@ -97,7 +97,7 @@ def show_letter(
 ) -> None:
     """Show one dead letter: its headers, key and bytes, escaped."""
     if raw and json:
-        fail("--raw writes the value's own bytes, which are no JSON. Next: give one of --raw and --json.", EXIT_USAGE)
+        fail("--raw writes the value's own bytes, which are not JSON. Next: give one of --raw and --json.", EXIT_USAGE)
     chosen = settings(brokers=brokers)
     from tagstream.stream.dead_letters import selection, show
 
@@ -120,7 +120,9 @@ class ReplayOptions:
         typer.Option(help="Topic to send to; unless given, each goes to the topic that it came from.", metavar="TOPIC"),
     ] = None
     filters: LetterFilters = field(default_factory=LetterFilters)
-    most_replays: Annotated[int, typer.Option(help="Refuse a dead letter that was replayed so often.", min=1, max=9999)] = 3
+    most_replays: Annotated[
+        int, typer.Option(help="Refuse a dead letter that was replayed this number of times.", min=1, max=9999)
+    ] = 3
     again: Annotated[bool, typer.Option("--again", help="Send dead letters again that were replayed before; needs places.")] = (
         False
     )

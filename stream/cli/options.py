@@ -139,7 +139,7 @@ Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, com
 BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER", parser=path)]
 ContentTopic = Annotated[
     str | None,
-    typer.Option("--topic", help="The topic of events, where several are read; topics.content unless given.", metavar="NAME"),
+    typer.Option("--topic", help="Topic of events, if workers read several; topics.content unless given.", metavar="NAME"),
 ]
 Decider = Annotated[
     Literal["model", "rules"] | None,
@@ -149,7 +149,9 @@ Threshold = Annotated[
     float | None,
     typer.Option(help="Confidence below which a person is asked; the bundle's thresholds unless given.", metavar="0..1"),
 ]
-Idle = Annotated[float | None, typer.Option(help="Stop after so many seconds without a record.", min=0.1, callback=finite)]
+Idle = Annotated[
+    float | None, typer.Option(help="Stop after this number of seconds without a record.", min=0.1, callback=finite)
+]
 TitleColumn = Annotated[str | None, typer.Option("--title", help="Column or field of the title.", metavar="NAME")]
 DescriptionColumn = Annotated[
     str | None, typer.Option("--description", help="Column or field of the description.", metavar="NAME")

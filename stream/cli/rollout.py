@@ -29,7 +29,7 @@ WithoutWorkers = Annotated[
         "--without-workers", help="Change the model though the group has no worker that says whether it can load the bundle."
     ),
 ]
-Why = Annotated[str, typer.Option(help="A reason, for people; it stands in the topic.")]
+Why = Annotated[str, typer.Option(help="A reason, for people; it is written to the topic.")]
 
 
 class Unit(StrEnum):
@@ -140,32 +140,39 @@ def promote(
 @app.command("canary")
 def canary(
     bundle: NewBundle,
-    share: Annotated[float, typer.Option(help="The share that it decides: 0.05 is one in twenty.", min=0.0, max=1.0)],
+    share: Annotated[
+        float, typer.Option(help="Share of the events that the bundle decides: 0.05 is one in twenty.", min=0.0, max=1.0)
+    ],
     brokers: Brokers = None,
     unit: Annotated[
         Unit | None,
-        typer.Option(help="All events of a record's key, or each event by its id; key, or as the canary that goes on has it."),
+        typer.Option(
+            help="Draw all events of a record's key, or each event by its id. Unless given: key, or the running canary's unit."
+        ),
     ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of events of this source alone; may be given several times. All, or those that the canary that goes on has."
+            help="Only events of this source; may be given several times. Unless given: all sources, or the running canary's."
         ),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(help="It may be right in so much less of all events, 0.01 unless set.", min=0.0, max=0.5)
+        float | None,
+        typer.Option(help="By how much less often the bundle may be right, of all events, 0.01 unless set.", min=0.0, max=0.5),
     ] = None,
-    days: Annotated[float | None, typer.Option(help="After so many days it is not proven, 14 unless set.", max=365.0)] = None,
+    days: Annotated[
+        float | None, typer.Option(help="Days after which the bundle is not proven, 14 unless set.", max=365.0)
+    ] = None,
     ask: Annotated[
         float | None,
         typer.Option(
-            help="People are asked about this share of the disagreements at least, 0.02 unless set.", min=0.001, max=1.0
+            help="Least share of the disagreements about which people are asked, 0.02 unless set.", min=0.001, max=1.0
         ),
     ] = None,
     guard: Annotated[
         list[str] | None,
         typer.Option(
-            help="A slice in which it must not be worse either, and by how much it may, 0.03 unless set; may be given several times.",
+            help="A slice in which the bundle must not be worse either, and its margin, 0.03 unless set; may be given several times.",
             metavar="SLICE[=MARGIN]",
         ),
     ] = None,
@@ -212,7 +219,9 @@ def canary(
 def watch(
     brokers: Brokers = None,
     every: Annotated[float, typer.Option(help="Seconds between two looks.", min=1.0)] = 60.0,
-    metrics_port: Annotated[int, typer.Option(help="Port of its own /metrics; 0 takes a free one.", min=0, max=65535)] = 9110,
+    metrics_port: Annotated[
+        int, typer.Option(help="Port of the watch's own /metrics; 0 takes a free one.", min=0, max=65535)
+    ] = 9110,
 ) -> None:
     """
     Promote the challenger once it is proved to be as good as the champion; roll it back once it is proved to be worse, or does harm.
@@ -273,7 +282,8 @@ def status(
         bool,
         typer.Option(
             "--verdict",
-            help="Judge the challenger by what the topics say now: people's answers on what the two models disagree about, and the other gates.",
+            help="Judge the challenger by the present records of the topics: people's answers on the models' disagreements, and "
+            "the other gates.",
         ),
     ] = False,
     json: Json = False,
@@ -300,10 +310,13 @@ def log(
     at: Annotated[
         str | None,
         typer.Option(
-            help="Say which epoch had begun last at this time, such as 2026-01-31T12:00Z, and the first events from then on. UTC, unless it names a zone."
+            help="Show the newest epoch at this time, such as 2026-01-31T12:00Z, and the first events from then on. A time "
+            "without a zone is UTC."
         ),
     ] = None,
-    partition: Annotated[int | None, typer.Option(help="The first event of this partition; of all unless set.", min=0)] = None,
+    partition: Annotated[
+        int | None, typer.Option(help="Show the first event of this partition; of all unless set.", min=0)
+    ] = None,
     json: Json = False,
 ) -> None:
     """

@@ -51,7 +51,7 @@ class ShadowOptions:
         PAST,
         typer.Option(
             help="Over the past: begin at this time, such as 2026-01-31T12:00Z, at an offset of each partition, as 0:1200,1:1350, or at the "
-            "`beginning`, as without it.",
+            "`beginning`, which is the default.",
             metavar="TIME|OFFSETS|beginning",
             callback=not_empty,
         ),
@@ -60,7 +60,7 @@ class ShadowOptions:
         str | None,
         PAST,
         typer.Option(
-            help="Over the past: end before this time or these offsets; the ends of now unless given.",
+            help="Over the past: end before this time or these offsets; the present ends unless given.",
             metavar="TIME|OFFSETS",
             callback=not_empty,
         ),
@@ -69,7 +69,8 @@ class ShadowOptions:
         str | None,
         PAST,
         typer.Option(
-            help="Over the past: the old end, a folder or a digest, or `recorded` for what was published; the bundle of the settings unless given.",
+            help="Over the past: compare with this bundle, a folder or a digest, or `recorded` for the published decisions; the "
+            "settings' bundle unless given.",
             metavar="FOLDER|DIGEST|recorded",
             callback=not_empty,
         ),
@@ -83,7 +84,7 @@ class ShadowOptions:
         Path | None,
         PAST,
         typer.Option(
-            help="Over the past: write each event that differs in tag or door there, JSON Lines.", metavar="FILE", parser=path
+            help="Over the past: file for the events that differ in tag or door, JSON Lines.", metavar="FILE", parser=path
         ),
     ] = None
     with_text: Annotated[
@@ -93,7 +94,7 @@ class ShadowOptions:
         Path | None,
         PAST,
         typer.Option(
-            help="Over the past: keep counts and positions there; the same command goes on after it was stopped.",
+            help="Over the past: file for counts and positions; after a stop, the same command goes on.",
             metavar="FILE",
             parser=path,
         ),
@@ -101,15 +102,16 @@ class ShadowOptions:
     html: Annotated[
         Path | None,
         PAST,
-        typer.Option(help="Over the past: write the comparison there, as a page.", metavar="FILE", parser=path),
+        typer.Option(help="Over the past: file to write the comparison to, as a page.", metavar="FILE", parser=path),
     ] = None
     topic: Annotated[ContentTopic, PAST] = None
     ask: Annotated[
         float | None,
         BESIDE,
         typer.Option(
-            help="Beside the stream: share of the disagreements about which people are asked, by audit, 0 unless given; of a canary at least the "
-            "share of its plan.",
+            help="Beside the stream: share of the disagreements about which people are asked, by audit, 0 unless given; with a "
+            "canary, at least "
+            "the share of its plan.",
             min=0,
             max=1,
             callback=finite,
@@ -120,15 +122,17 @@ class ShadowOptions:
         BESIDE,
         typer.Option(
             "--from-beginning",
-            help="Beside the stream: at the first start, begin with the oldest event, not behind the newest.",
+            help="Beside the stream: at the first start, begin with the oldest event, not after the newest.",
         ),
     ] = False
-    max: Annotated[int | None, BESIDE, typer.Option(help="Beside the stream: end after so many drawn events.", min=1)] = None
+    max: Annotated[
+        int | None, BESIDE, typer.Option(help="Beside the stream: end after this number of drawn events.", min=1)
+    ] = None
     metrics_port: Annotated[
         int | None,
         BESIDE,
         typer.Option(
-            help=f"Beside the stream: port of its own /metrics, {METRICS_PORT} unless given; 0 takes a free one.",
+            help=f"Beside the stream: port of the command's own /metrics, {METRICS_PORT} unless given; 0 takes a free one.",
             min=0,
             max=65535,
         ),

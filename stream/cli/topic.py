@@ -96,7 +96,7 @@ def tail(
     brokers: Brokers = None,
     json: Json = False,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest record.")] = False,
-    max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many records.", min=1)] = None,
+    max_records: Annotated[int | None, typer.Option("--max", help="Stop after this number of records.", min=1)] = None,
     idle: Idle = None,
     at_least: Annotated[int, typer.Option(help="Exit with 1 if fewer records came.", min=0)] = 0,
     distinct: Annotated[
@@ -134,6 +134,6 @@ def tail(
     )
     if shown < at_least:
         fail(
-            f"{counted(shown, 'record')} of {topic} came, {at_least} were to come. Next: does anything send to it?",
+            f"{counted(shown, 'record')} of {topic} came, {at_least} were to come. Next: check that a program sends to it.",
             EXIT_FAILED,
         )

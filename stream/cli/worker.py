@@ -45,7 +45,7 @@ def doctor(
         str | None,
         typer.Option(
             "--acls",
-            help="Only print the commands that give this user the rights of a role, and no more.",
+            help="Only print the commands that give this user the rights of a role, and no further rights.",
             metavar="USER",
             callback=not_empty,
         ),
@@ -74,7 +74,7 @@ def top(
     urls: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Addresses of the workers' metrics; unless given, that of the settings.", metavar="[HOST:PORT|URL]..."
+            help="Addresses of the workers' metrics; the settings' address unless given.", metavar="[HOST:PORT|URL]..."
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,

@@ -11,7 +11,7 @@ Table = Annotated[
     str,
     typer.Option(
         "--table",
-        help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME; #NAME behind it for another table than `predictions`.",
+        help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME; append #NAME for a table other than `predictions`.",
         metavar="URL",
         callback=not_empty,
     ),
@@ -21,7 +21,7 @@ Table = Annotated[
 def tags(
     table: Table,
     brokers: Brokers = None,
-    once: Annotated[bool, typer.Option("--once", help="End when the topics are read to their ends as they are now.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End once the topics are read to their present ends.")] = False,
 ) -> None:
     """
     Write the decisions on the topics tagged and review into a table as they come, until stopped.

@@ -62,7 +62,7 @@ class EvaluateOptions:
     at_least: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"End with 1 where this figure of the bundle is lower; can be repeated. The figures: {requirements.names()}.",
+            help=f"End with exit code 1 if this figure of the bundle is lower; can be repeated. The figures: {requirements.names()}.",
             metavar="FIGURE=NUMBER",
             parser=not_empty,
         ),
@@ -70,7 +70,7 @@ class EvaluateOptions:
     not_worse_than: Annotated[
         list[str] | None,
         typer.Option(
-            help="Measure this bundle too, and end with 1 where the first one is worse by more than chance; can be repeated.",
+            help="Measure this bundle too, and end with exit code 1 if FOLDER is worse by more than chance; can be repeated.",
             metavar="[NAME=]FOLDER",
             parser=not_empty,
         ),
@@ -91,7 +91,7 @@ class EvaluateOptions:
         ),
     ] = None
     report: Annotated[
-        Path | None, typer.Option(help="Write a report there, in Markdown and in HTML.", metavar="FOLDER", parser=path)
+        Path | None, typer.Option(help="Folder to write a report to, in Markdown and HTML.", metavar="FOLDER", parser=path)
     ] = None
     slice: Annotated[
         list[str] | None,

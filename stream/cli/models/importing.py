@@ -42,11 +42,11 @@ class ImportOptions:
             parser=path,
         ),
     ]
-    gold: Annotated[Path | None, typer.Option(help="Rows that are only measured on.", metavar="FILE", parser=path)] = None
+    gold: Annotated[Path | None, typer.Option(help="Rows that are used only to measure.", metavar="FILE", parser=path)] = None
     trained_on: Annotated[
         Path | None,
         typer.Option(
-            help="The rows that the model has learned from: repeats of them are left out of the others, and their words are familiar.",
+            help="The rows that the model was trained on: their repeats are left out of the other files, and their words are familiar.",
             metavar="FILE",
             parser=path,
         ),
@@ -54,28 +54,30 @@ class ImportOptions:
     labels: Annotated[
         str | None,
         typer.Option(
-            help="The labels in the order of the model's scores; those of its config.json unless given.",
+            help="The labels in the order of the model's scores; the labels in its config.json unless given.",
             metavar="A,B,...",
             parser=not_empty,
         ),
     ] = None
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="The tokenizer.json of an ONNX file; the one beside it unless given.", metavar="FILE", parser=path),
+        typer.Option(
+            help="The tokenizer.json of an ONNX file; the file beside the model unless given.", metavar="FILE", parser=path
+        ),
     ] = None
     max_length: Annotated[
         int | None,
-        typer.Option(help="Read so many tokens of a text; as many as the model can unless given.", min=8, max=512),
+        typer.Option(help="Most tokens of a text that are read; the model's own limit unless given.", min=8, max=512),
     ] = None
     full_precision: Annotated[
-        bool, typer.Option("--full-precision", help="Keep the network as it is, and try no form in eight bits.")
+        bool, typer.Option("--full-precision", help="Keep the network in full precision, and do not try eight bits.")
     ] = False
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     promise: PromiseOptions = field(default_factory=PromiseOptions)
     windows: Annotated[
         int,
         typer.Option(
-            help="Read a long text in at most so many windows of --max-length, and take the mean of their scores.",
+            help="Most windows of --max-length in which a long text is read; the mean of their scores counts.",
             min=1,
             max=MOST_WINDOWS,
         ),

@@ -21,7 +21,7 @@ MOST_NAME = 100
 
 BundleArgument = Annotated[
     Path | None,
-    typer.Argument(help="Folder of the bundle; that of the settings unless given.", metavar="FOLDER", parser=path),
+    typer.Argument(help="Folder of the bundle; the settings' bundle unless given.", metavar="FOLDER", parser=path),
 ]
 OutFolder = Annotated[Path, typer.Argument(help="Folder to write the bundle to.", metavar="FOLDER", parser=path)]
 DataFolder = Annotated[
@@ -54,7 +54,10 @@ def _of_base(given: int | None) -> int | None:
         BadParameter: The number is below 1, or the base encoder has fewer layers.
     """
     if given is not None and not 1 <= given <= MOST_LAYERS:
-        msg = f"a network of {given} cannot be cut from the base encoder, all-MiniLM-L6-v2, which has {MOST_LAYERS}. Next: give 1 to {MOST_LAYERS}."
+        msg = (
+            f"a network of {given} layers cannot be cut from the base encoder, all-MiniLM-L6-v2, which has {MOST_LAYERS}. "
+            f"Next: give 1 to {MOST_LAYERS}."
+        )
         raise typer.BadParameter(msg)
     return given
 
@@ -62,11 +65,12 @@ def _of_base(given: int | None) -> int | None:
 Layers = Annotated[
     int | None,
     typer.Option(
-        help=f"Layers of the network, 1 to {MOST_LAYERS}: more are slower and more often right. Three, or as the bundle has, unless given.",
+        help=f"Layers of the network, 1 to {MOST_LAYERS}: more layers are slower and more often right. Unless given, three or "
+        "the bundle's number.",
         callback=_of_base,
     ),
 ]
-Gold = Annotated[Path | None, typer.Option(help="Rows that will only be measured on.", metavar="FILE", parser=path)]
+Gold = Annotated[Path | None, typer.Option(help="Rows that are used only to measure.", metavar="FILE", parser=path)]
 Base = Annotated[
     Literal["english", "multilingual"] | None,
     typer.Option(
@@ -135,7 +139,7 @@ class NameOptions:
         str | None,
         typer.Option(
             "--name",
-            help="Name of the bundle; its folder's, or the shipped model's, unless given.",
+            help="Name of the bundle; the folder's name, or the shipped model's, unless given.",
             metavar="NAME",
             parser=_short,
         ),

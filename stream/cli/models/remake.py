@@ -34,7 +34,8 @@ TOPIC = "topic"
 Windows = Annotated[
     int | None,
     typer.Option(
-        help="Read a long text in at most so many windows of the network's length, and take the mean of their logits; as the bundle does unless given.",
+        help="Most windows of the network's length in which a long text is read; the mean of their logits counts. The "
+        "bundle's number unless given.",
         min=1,
         max=MOST_WINDOWS,
     ),
@@ -81,7 +82,7 @@ class CalibrateOptions:
     reviewed: Annotated[
         str | None,
         typer.Option(
-            help="Earn the thresholds from people's answers: a file of `tagstream review --export`, or `topic`.",
+            help="Compute the thresholds from people's answers: a file of `tagstream review --export`, or `topic`.",
             metavar="FILE|topic",
             parser=not_empty,
         ),
@@ -90,7 +91,7 @@ class CalibrateOptions:
     windows: Windows = None
     version: Annotated[
         str | None,
-        typer.Option(help="Version of the new bundle; the old one's with -calibrated unless given.", parser=not_empty),
+        typer.Option(help="Version of the new bundle; the old version with -calibrated unless given.", parser=not_empty),
     ] = None
     json: Json = False
 
@@ -111,11 +112,12 @@ def calibrate(options: CalibrateOptions) -> None:
     kept = bundle.read(chosen.bundle)
     needs.note_replaced(options.out)
     if options.json and options.reviewed is None:
-        fail("--json shows what answers have earned. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
+        fail("--json prints the effect of answers on the thresholds. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
     if options.windows is not None and options.reviewed is not None:
         fail(
-            "answers are about decisions by the windows of the bundle, so they earn nothing for others. Next: give --windows alone, and let the new bundle "
-            "be answered.",
+            "answers are about decisions with the bundle's windows, so they certify nothing for other windows. Next: give "
+            "--windows alone, and "
+            "collect answers on the new bundle.",
             EXIT_USAGE,
         )
     needs.require_export(level="info")
@@ -205,7 +207,7 @@ class AdaptOptions:
     precision: Annotated[
         float | None,
         typer.Option(
-            help="Share of published decisions that must be right; what the bundle promises unless given.",
+            help="Share of published decisions that must be right; the bundle's promise unless given.",
             min=0.5,
             max=1.0,
             callback=finite,

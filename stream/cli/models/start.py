@@ -33,7 +33,7 @@ class StartOptions:
     texts: Annotated[
         Path | None,
         typer.Option(
-            help="Texts of the stream without labels (CSV, JSON Lines or Parquet): what the live stream is compared with.",
+            help="Texts of the stream without labels (CSV, JSON Lines or Parquet): the live stream is compared with them.",
             metavar="FILE",
             parser=path,
         ),

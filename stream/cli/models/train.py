@@ -114,7 +114,7 @@ def train_own(options: TrainOptions, file: Path) -> None:
 
     work = options.work or folder.with_name(f"{folder.name}.work")
     if work.is_dir():
-        console.talk(f"{work} keeps a training that was stopped: what it has of these rows is not computed again")
+        console.talk(f"{work} holds a stopped training: its results on these rows are not computed again")
     lose = strangers.MOST_LOST if options.lose is None else options.lose
     gate = strangers.of_own(none.rows, none.digests, neighbours=options.quick, most_lost=lose)
     of = recipe.own(
@@ -210,16 +210,16 @@ def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Split
     console.talk(found.as_text())
     found.refuse(strict=options.strict, allowed=options.allow or ())
     if not found.division.splits.holdout:
-        console.talk("there is no gold set and no test part: no figure will be of rows that the model has not seen")
+        console.talk("there is no gold set and no test part: no figure will be measured on unseen rows")
     parts = found.division.splits
     said = [own for own in (*read.own.rows, *(read.answered.rows if read.answered else ())) if own.is_off_subject]
     none = gather(given, said, (*parts.train, *parts.calibration, *parts.holdout))
     if given is not None and none.labelled:
         console.talk(
-            f"{given.at(none.labelled)}: a labelled row has this text, so it is not learned as one of none of the labels"
+            f"{given.at(none.labelled)}: a labelled row has this text, so it is not learned as a text of none of the labels"
         )
     if none.generic:
-        console.talk("texts of none of your labels: tagstream's own, as --none gives no others")
+        console.talk("texts of none of your labels: tagstream's own texts, since --none gives no others")
     return parts, none
 
 

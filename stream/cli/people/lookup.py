@@ -14,11 +14,11 @@ def lookup(
     key: Annotated[
         str | None,
         typer.Option(
-            help="The record key that its producer gave; all partitions are read if it had one and this is not given."
+            help="Record key that the producer gave the event; if it gave one and --key is missing, all partitions are read."
         ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(help="Read for so many seconds at most, the newest records first.", min=1, callback=finite)
+        float, typer.Option(help="Most seconds to read, the newest records first.", min=1, callback=finite)
     ] = 60.0,
     table: Annotated[
         str | None,
@@ -53,7 +53,8 @@ def lookup(
         )
     if found.is_empty:
         fail(
-            f"no record of the event {event_id!r} was found. Next: is the id right, has the event been sent, and has retention left it?",
+            f"no record of the event {event_id!r} was found. Next: check the id, that the event was sent, and that retention "
+            "has not deleted its records.",
             EXIT_FAILED,
         )
 
@@ -72,7 +73,7 @@ def _in_table(table: str, event_id: str, *, as_json: bool) -> None:
     print_kept(event_id, rows, as_json=as_json)
     if not rows:
         fail(
-            f"{name} has no decision on the event {event_id!r}. Next: is the id right, and is the table as new as the topics? "
-            f"`tagstream lookup` without --table asks these.",
+            f"{name} has no decision on the event {event_id!r}. Next: check the id, and that the table is as new as the topics. "
+            f"`tagstream lookup` without --table reads the topics.",
             EXIT_FAILED,
         )

@@ -23,12 +23,13 @@ def quality(
         ),
     ] = None,
     days: Annotated[
-        float, typer.Option(help="Decisions of the last so many days.", min=0.1, max=MOST_DAYS, callback=finite)
+        float,
+        typer.Option(help="Measure the decisions of this number of days, up to now.", min=0.1, max=MOST_DAYS, callback=finite),
     ] = 30.0,
     promise: Annotated[
         float | None,
         typer.Option(
-            help="Precision that consumers are promised, of all and of each label; as the bundle certifies it unless given.",
+            help="Precision that consumers are promised, of all and of each label; the bundle's certified precision unless given.",
             min=0.5,
             max=0.9999,
             metavar="0..1",

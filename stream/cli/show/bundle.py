@@ -26,7 +26,7 @@ USES = {
 PRIORS = {
     "balanced": "every label equally often",
     "rows": "as often as its rows have them",
-    "given": "as somebody said",
+    "given": "as the user has given them",
     "labels": "by labelled rows of a stream",
     "decisions": "by decisions on a stream",
 }
@@ -161,9 +161,9 @@ def published(manifest: Manifest) -> str:
     if len(asked) == len(below):
         return "it publishes nothing, since no row or answer has certified a label: all events go to people, each with a suggestion"
     if not asked:
-        return "it publishes decisions of every label from the confidence on that is certified; the others go to people"
+        return "it publishes decisions of every label from its certified confidence on; the others go to people"
     others = [label for label in below if label not in asked]
-    return f"it publishes decisions of {few(others)} that are sure enough; all events of {few(asked)} go to people, and so do those that are less sure"
+    return f"it publishes decisions of {few(others)} that are sure enough; less sure decisions, and all of {few(asked)}, go to people"
 
 
 def _made(training: Mapping[str, Any]) -> Iterator[str]:

@@ -40,7 +40,7 @@ def confirm(settings: Settings) -> None:
     except ValueError as error:
         msg = (
             f"the group {settings.group} has learned no window of {settings.drift_window_events} decisions with this bundle yet. "
-            f"Next: let its workers decide so many events, or give --bundle the bundle that they have."
+            f"Next: let its workers decide that number of events, or give the workers' bundle by --bundle."
         )
         raise NotLearnedError(msg) from error
     _send(settings, note)

@@ -40,7 +40,7 @@ DIGITS = 12
 CLOCK_SECONDS = 60.0
 NOT_BEGUN = "no rollout has begun: the workers decide by the bundle of their settings"
 SILENT = (
-    "without a word on the rollout: one of an older version, or that decides by rules, takes its own model for every event. "
+    "without a word on the rollout: a worker of an older version, or one that decides by rules, uses its own model for every event. "
     "Next: run this version on all of them, or end them"
 )
 
@@ -54,9 +54,9 @@ def arm(challenger: Challenger, size: ArmSize) -> None:
     """Print how many of the newest events would have been in the challenger's arm."""
     what = f"{challenger.share:.4g}{_of_sources(challenger)} by {challenger.unit}"
     if size.unknown:
-        console.talk(f"{what}: how many events that is, is not known: {size.unknown}")
+        console.talk(f"{what}: the number of events is not known: {size.unknown}")
     elif not size.events:
-        console.talk(f"{what}: how many events that is, is not known: there are none yet")
+        console.talk(f"{what}: the number of events is not known: there are none yet")
     else:
         heaviest = (
             f"; one key alone has {size.heaviest / size.events:.1%}" if challenger.unit == "key" and size.heaviest else ""
@@ -75,8 +75,9 @@ def begun(epoch: Begun) -> None:
         console.talk("  a worker or a `rollout watch` began it, since this command was late")
     if abs(epoch.ahead_seconds) > CLOCK_SECONDS:
         console.talk(
-            f"  this machine's clock is wrong, or that of the brokers: it is {_off(epoch.ahead_seconds)} theirs. The topic has their time; `at` and tokens "
-            "are by this one. Next: set the clock of this machine by a time server"
+            f"  this machine's clock is wrong, or the brokers' clock is: it is {_off(epoch.ahead_seconds)} theirs. The topic "
+            "has the brokers' time; "
+            "`at` and tokens have this machine's time. Next: set the clock of this machine by a time server"
         )
     if not epoch.workers:
         console.talk("  the group has no worker now, so none was asked whether it is ready")
@@ -215,7 +216,7 @@ def _standing(found: Standing) -> Iterator[str]:
 
 def _waiting(found: Standing) -> str:
     return (
-        "how many wait, this user may not know"
+        "this user may not see how many wait"
         if found.waiting is None
         else f"{counted(sum(found.waiting.values()), 'event')} of the group wait"
     )
@@ -250,7 +251,9 @@ def decided_at(found: DecidedAt, *, as_json: bool) -> None:
 def _line_of_event(event: FirstEvent) -> str:
     place = f"  {_place(event.partition)}"
     if not event.is_there:
-        return f"{place} of the topic {event.partition.topic_id}: that topic is gone, and no event of it can be asked for; its marks are in the log"
+        return (
+            f"{place} of the topic {event.partition.topic_id}: that topic was deleted with its events; its marks are in the log"
+        )
     if event.models is None or event.written_ms is None:
         return f"{place}: no event from then on"
     return f"{place}: the first event from then on has offset {event.offset}, {timestamp(event.written_ms)}: epoch {event.models.epoch}, {_decides(event.models)}"
