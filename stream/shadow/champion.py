@@ -103,7 +103,7 @@ class Champion:
         return self._pipeline.decider_of(event).model.digest
 
     def asked_at_least(self, decided_by: ModelRef, challenger: str) -> float:
-        """Return `asked_at_least` in the plan of the decision's epoch, a share of disagreements; 0 if the plan is not for this challenger."""
+        """Return `asked_at_least` (a share of disagreements) in the plan of the decision's epoch; 0 if it does not plan this challenger."""
         if self._follower is None or not decided_by.epoch_number:
             return 0.0
         models = self._follower.epochs.models(decided_by.epoch_number)

@@ -89,7 +89,7 @@ def bundle_of(settings: Settings, named: str) -> Bundle:
         return read(Path(named))
     if DIGEST.fullmatch(named):
         return depot_of(settings).read(named)
-    msg = f"there is no folder {named}, and it is no digest of a bundle (64 hexadecimal digits). Next: correct it."
+    msg = f"{named} is neither a folder nor the digest of a bundle (64 hexadecimal digits). Next: correct it."
     raise DecisionSourceError(msg)
 
 
@@ -113,7 +113,7 @@ def require_same_labels(new: Decider, old: Decider) -> None:
     if set(new.labels) != set(old.labels):
         msg = (
             f"{named_model(new)} has the labels {few(sorted(new.labels))}, and {named_model(old)} has {few(sorted(old.labels))}: "
-            "none of their tags means the same. Next: give two bundles with the same labels."
+            "their tags cannot be compared. Next: give two bundles with the same labels."
         )
         raise DecisionSourceError(msg)
 
@@ -229,8 +229,8 @@ def recorded(settings: Settings, since_ms: int | None, sample: Sample) -> Record
 
     Args:
         settings: Brokers and topics.
-        since_ms: No event of the range is older, Unix milliseconds. Reading starts with decisions of one hour before, because clocks
-            differ. None reads all decisions.
+        since_ms: No event of the range is older than this time, Unix milliseconds. Decisions are read from one hour before it, because
+            clocks differ. None reads all decisions.
         sample: Only the decisions on events of this sample are kept.
 
     Raises:
@@ -304,5 +304,7 @@ def _records(settings: Settings, topic: str, since_ms: int | None) -> Iterator[R
 
 def _bound(kept: int, what: str) -> None:
     if kept > MOST_KEPT:
-        msg = f"more than {MOST_KEPT:,} {what}, and so many are not kept in memory. Next: give a later --since, or a --sample."
+        msg = (
+            f"more than {MOST_KEPT:,} {what}, which is more than is kept in memory. Next: give a later --since, or a --sample."
+        )
         raise DecisionSourceError(msg)

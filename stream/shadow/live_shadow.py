@@ -113,7 +113,7 @@ class Challenger:
 
     @property
     def hangs(self) -> bool:
-        """True while a batch is still in the model."""
+        """True if a batch is still in the model, after the time for it."""
         return self._under_way is not None and not self._under_way.done()
 
     async def decide(self, records: Sequence[Record], stop: threading.Event) -> Batch | Failed | None:

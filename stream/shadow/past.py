@@ -126,7 +126,7 @@ def begun(path: Path | None, asked: dict[str, str]) -> PastState | None:
         msg = f"the state {path} cannot be read: {error.strerror}. Next: give the right to read it, or name another file by --state."
         raise PastError(msg) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"{path} is no state of `rollout shadow` of this version. Next: name another file by --state, or move it away."
+        msg = f"{path} is not a state of `rollout shadow` of this version. Next: name another file by --state, or move it away."
         raise ChangedError(msg) from error
     for name in asked.keys() | found.asked.keys():
         before, now = found.asked.get(name, "none"), asked.get(name, "none")

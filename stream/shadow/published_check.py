@@ -27,7 +27,7 @@ CLOCK = b',"tagged_at":'
 
 
 class PublishedCheck:
-    """Decisions that wait for published ones, and published decisions that wait for decisions made here. For one thread at a time."""
+    """Pairs the decisions made here with the published decisions. For one thread at a time."""
 
     def __init__(self, topics: Reader, names: tuple[str, str], sample: Sample) -> None:
         """See `opened`."""

@@ -30,7 +30,7 @@ class Span:
     Attributes:
         first: The first offset of each partition.
         last: The end of each partition: the offset after the last one.
-        since_ms: No record in the range has an earlier time, Unix milliseconds; None if the range does not begin with a time.
+        since_ms: No record in the range is older than this time, Unix milliseconds; None if the range does not begin with a time.
         gone: The number of requested offsets that are not in the log any more.
     """
 

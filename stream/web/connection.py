@@ -27,10 +27,10 @@ WRITE_SECONDS = 30.0
 # The most bytes of answers that clients have not taken, over all connections.
 MOST_UNREAD_BYTES = 64 * 1024 * 1024
 REFUSALS = {
-    400: "This is no request of HTTP/1.1, so nothing was changed. Next: correct it.",
+    400: "This is not an HTTP/1.1 request, so nothing was changed. Next: correct it.",
     413: f"The body comes in chunks too small for its size, so nothing was changed. Next: send it with Content-Length, or in chunks of {BYTES_A_CHUNK} bytes and more.",
     431: f"The first line and the headers have more than {MOST_HEAD_BYTES} bytes, so nothing was changed. Next: send fewer.",
-    501: "The body has an encoding that is not known here, so nothing was changed. Next: send it with Content-Length.",
+    501: "The body has an encoding that this server does not know, so nothing was changed. Next: send it with Content-Length.",
 }
 _HeadEvent = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 

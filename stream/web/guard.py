@@ -35,7 +35,7 @@ HEADERS = tuple(
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-        # A page shows the state at one moment, so the button Back must load it again. An answer with this header of its own keeps it.
+        # A page shows the state at one moment, so the button Back must load it again. An answer may set another value.
         "Cache-Control": "no-store",
     }.items()
 )
@@ -47,7 +47,7 @@ OTHER_SITE = (
     "This request came from another site, or its browser does not say from where, so nothing was changed. "
     "Next: open this server's own page and send it from there."
 )
-TOO_MANY = "As many requests are under way as this server takes, so nothing was changed. Next: send it again later."
+TOO_MANY = "This server takes no more requests at the moment, so nothing was changed. Next: send it again later."
 TOO_SLOW = f"The request did not arrive within {BODY_SECONDS:g} s, so nothing was changed. Next: send it again."
 
 
@@ -163,7 +163,7 @@ class RequestGuard:
             await self._refusal(scope, 413, sentence, close)(scope, receive, send)
         except FullError:
             sentence = (
-                "The requests that are under way fill the memory for them, so nothing was changed. Next: send it again later."
+                "The requests under way use all memory for request bodies, so nothing was changed. Next: send it again later."
             )
             await self._refusal(scope, 503, sentence, close | {"Retry-After": str(RETRY_SECONDS)})(scope, receive, send)
         except TimeoutError:
@@ -195,8 +195,9 @@ def _same_site(headers: Headers) -> bool:
     """
     Return True if a page of this server sent the request.
 
-    Current browsers send `Sec-Fetch-Site`, with `none` for an address that the user typed. An older browser sends `Origin` with a form. Only
-    its host is compared, because its scheme differs behind a proxy that ends TLS. A request with neither header is refused.
+    Current browsers send `Sec-Fetch-Site`, with `none` for an address that the user typed. An older browser sends `Origin` with a form.
+    Only the host of `Origin` is compared, because the scheme differs behind a proxy that ends TLS. A request with neither header is
+    refused.
     """
     fetched = headers.get("sec-fetch-site")
     if fetched is not None:

@@ -71,7 +71,10 @@ class Proxy:
 
     def _check(self, request: HTTPConnection) -> None:
         if not self._trusts(_peer(request)):
-            sentence = f"{_peer(request)} is no trusted proxy. Next: open the console by its proxy, or add the address with --trusted-proxy."
+            sentence = (
+                f"{_peer(request)} is not a trusted proxy. Next: open the console through its proxy, or add the address "
+                "with --trusted-proxy."
+            )
             raise AccessError(403, sentence)
 
     def _trusts(self, peer: str) -> bool:

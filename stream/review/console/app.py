@@ -259,7 +259,9 @@ def _answer_errors(app: FastAPI, console: ReviewConsole) -> None:
         return page(HTTPStatus.NOT_FOUND, "There is no such page", "Next: go on with the next item.")
 
     async def other_method(_: Request, _error: Exception) -> Response:
-        return page(HTTPStatus.METHOD_NOT_ALLOWED, "This does not work so", "Next: go on with the next item.")
+        return page(
+            HTTPStatus.METHOD_NOT_ALLOWED, "This page does not take that kind of request", "Next: go on with the next item."
+        )
 
     async def incomplete(_: Request, _error: RequestValidationError) -> Response:
         return page(400, "Something is missing", "The form came without a field that it needs, so nothing was changed.")

@@ -41,7 +41,7 @@ def checked_origin(given: str) -> str:
     """
     parts = urlsplit(given)
     if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"} or parts.query:
-        msg = f"--report-origin {given!r} is no origin. Next: give scheme and host, such as https://news.example."
+        msg = f"--report-origin {given!r} is not an origin. Next: give scheme and host, such as https://news.example."
         raise OriginError(msg)
     return f"{parts.scheme}://{parts.netloc.lower()}"
 

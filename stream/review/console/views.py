@@ -219,12 +219,12 @@ class Quality:
 
 def header(queue: QueueFigures, pace: ReviewerFigures, now_ms: int) -> HeaderFigures:
     """
-    The header of one reviewer.
+    Return the figures of the header for one reviewer.
 
     Args:
-        queue: Of all reviewers.
-        pace: Of this one.
-        now_ms: Unix milliseconds.
+        queue: The figures of the queue of all reviewers.
+        pace: The figures of this reviewer.
+        now_ms: The current time, Unix milliseconds.
     """
     return HeaderFigures(
         waiting=f"{queue.length:,}",

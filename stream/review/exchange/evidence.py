@@ -14,7 +14,7 @@ from tagstream.stream.contract.published import PublishedDecision
 # The doors whose answers are about drawn events. A reader's report is not drawn: it selects what looks wrong. An imported answer on an
 # event that was not drawn has no inclusion probability, so it is left out.
 DRAWN = frozenset({"review", "audit", "import"})
-# Below this share of answered events, the answers may be the easy ones only. The share of fewer than `LEAST_ASKED` events does not count.
+# Below this share of answered events, only the easy events may be answered. For fewer than `LEAST_ASKED` events the share does not count.
 LEAST_ANSWERED, LEAST_ASKED = 0.5, 20
 
 
@@ -139,7 +139,7 @@ def _is_below(strip: Strip, starved: Strip) -> bool:
 
 
 def _is_publishable(answer: Answer) -> bool:
-    """True if only the confidence decided whether the event was published."""
+    """True if only the model's confidence decided whether the event was published."""
     return set(answer.before.reasons) <= OF_CONFIDENCE
 
 

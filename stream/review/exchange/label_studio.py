@@ -199,7 +199,7 @@ def _read(record: Record, *, reviewed: bool) -> tuple[DecidedEvent, Answer | Non
         case Refusal():
             raise TaskError(found.message)
         case PublishedDecision():
-            msg = "it has a reviewer's decision, and neither the model's nor an answer"
+            msg = "its record is a reviewer's decision, not the model's decision or an answer"
             raise TaskError(msg)
 
 
@@ -238,7 +238,7 @@ def _moment(given: Annotation) -> int:
     try:
         moment = datetime.fromisoformat(at) if at is not None else datetime.now(UTC)
     except ValueError as error:
-        msg = "the annotation's time is no ISO 8601"
+        msg = "the annotation's time is not an ISO 8601 time"
         raise TaskError(msg) from error
     found_ms = int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     if found_ms > datetime.now(UTC).timestamp() * 1000 + AHEAD_MS:

@@ -62,7 +62,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def answers_on_topic(settings: Settings, keys: AnswerKeys) -> tuple[list[AnsweredEvent], int]:
     """
-    Return the answers on `reviewed`, and the number of its records that are not answers. Workers have made dead letters of these records.
+    Return the answers on `reviewed`, and the number of its records that are not answers. These records are in the dead letters.
 
     Args:
         settings: The brokers and the topic.

@@ -42,8 +42,8 @@ LEASE_MS = 10 * 60 * 1000
 # How long an item is withheld from all reviewers while its answer is being saved: longer than the producer may take.
 SAVING_MS = 60 * 1000
 SKIP_MS = 60 * 60 * 1000
-# A lease whose end is later than the end of a new lease was given before the clock was set back, and counts as over. The clocks of two
-# consoles may differ by this much.
+# A lease or skip that ends later than a new one was given before the clock was set back, and counts as over. The clocks of two consoles
+# may differ by this much.
 SKEW_MS = LEASE_MS
 
 TAKEN = "Another reviewer took this item after {minutes} minutes of silence. Next: copy what you typed, if you need it, and take the next item."
@@ -93,7 +93,7 @@ _ROW = select(*(items.c[name] for name in (*ITEM, "door", "version", "answer_id"
 
 class Queue:
     """
-    The items that wait for an answer. Reviewers use it, and so does the saver of their answers.
+    The items that wait for an answer, for reviewers and for `AnswerSaver`.
 
     Several threads and several processes may call all methods. Each method raises `DatabaseUnavailableError` when the database does not
     answer in time.
@@ -265,7 +265,7 @@ class Queue:
             if one is None:
                 return []
             own, labels = duplicates.unpacked(one.words), _labels(one.probabilities)
-            # Two statements, because a database without statistics may look at every open item if there is only one.
+            # Two statements: with a single statement, a database without statistics may look at every open item.
             alike = select(prints.c.event_id).where(prints.c.print.in_(duplicates.prints(own)), prints.c.event_id != event_id)
             ids = connection.execute(alike.distinct().limit(MOST_ALIKE)).scalars().all()
             size = func.length(items.c.fields).label("size")

@@ -1,4 +1,4 @@
-"""The sample for the estimates, and the totals. The database keeps them beside the items and sums them, so a million take little memory."""
+"""The sample for the estimates, and the totals. The database keeps both and sums them, so a million rows take little memory."""
 
 import json
 from array import array

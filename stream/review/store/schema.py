@@ -182,7 +182,7 @@ skips = Table(
     Column("until_ms", BigInteger, nullable=False),
 )
 
-# The partition and offset of each published decision, so that a report finds a tagged one: by digests of the event's and the decision's id.
+# The partition and offset of each published decision, by a digest of the event's id. With them a reported event's decision is found.
 places = Table(
     "review_places",
     METADATA,

@@ -16,7 +16,7 @@ from tagstream.stream.review.store.schema import METADATA, SCHEMA_VERSION, about
 from tagstream.stream.review.store.store_writer import StoreWriter
 
 SECOND_OPINION_RATE = 0.05
-# Only one process fills the store at a time, because an event's state is computed from all of its answers and reports.
+# Only one transaction fills the store at a time, because an event's state is computed from all of its answers and reports.
 STORE = Purpose(
     noun="store",
     option="--store",

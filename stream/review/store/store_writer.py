@@ -95,7 +95,7 @@ _STANDING = tuple(EventStanding.__dataclass_fields__)
 
 class StoreWriter:
     """
-    Adds facts to the store, for the follower of the topics and for the saver of answers.
+    Adds facts to the store, for `StoreFollower` and for `AnswerSaver`.
 
     Several threads and several processes may call all methods. Only one at a time adds facts, because an event's state is computed from
     all of its answers and reports. Each method raises `DatabaseUnavailableError` when the database does not answer in time.
