@@ -222,7 +222,7 @@ class FileOut:
             if before.get(name) != identity.get(name):
                 msg = (
                     f"{self._paths.out} was begun with another {name} ({before.get(name)}, now {identity.get(name)}), and one output has "
-                    f"one. Next: run with the same, or give --fresh to begin anew."
+                    f"one {name}. Next: run with the same {name}, or give --fresh to begin anew."
                 )
                 raise ChangedError(msg)
         for number in range(0 if self.complete else state.parts):
@@ -330,7 +330,7 @@ def read_state(path: Path) -> OutputState | None:
     try:
         state = msgspec.json.decode(content, type=OutputState)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"{path} is no state of a batch ({error}). Next: move it away, or give --fresh to begin anew."
+        msg = f"{path} is not the state of a batch ({error}). Next: move it away, or give --fresh to begin anew."
         raise ChangedError(msg) from error
     if state.version != VERSION:
         msg = (

@@ -127,7 +127,7 @@ def run_order(settings: Settings, order: Order) -> Tally:
         files = [] if is_url(order.source) else files_of(order.source)
         form, is_folder = ("", False) if is_url(order.out) else form_of(order)
         if order.escape_formulas and form != "csv":
-            msg = f"--escape-formulas is for CSV, and {shown(order.out)} is none. Next: leave it out, or give a .csv file."
+            msg = f"--escape-formulas is for CSV, and {shown(order.out)} is not CSV. Next: leave the option out, or give a .csv file."
             raise OrderError(msg)
         check_places(order, files, f".{form}" if is_folder else None)
         source = stack.enter_context(_source(order, files))
@@ -318,7 +318,7 @@ def _check_side_file(order: Order, files: list[Path], side: Path, taken: list[Pa
     # The folder of OUT is made together with OUT.
     is_made = not is_url(order.out) and folder == Path(order.out).absolute().parent and not folder.exists()
     if not is_made and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        msg = f"the side file {side} cannot be written: {folder} is no folder, or one that you may not write in. Next: make it, or name another."
+        msg = f"the side file {side} cannot be written: {folder} is not a folder in which you may write. Next: make that folder, or name another side file."
         raise OrderError(msg)
 
 

@@ -109,5 +109,5 @@ def _bytes(file: Path) -> int:
     except OSError as error:
         msg = f"{file} cannot be read: {error.strerror}. Next: give a file that exists and may be read."
         raise RowsError(msg) from error
-    msg = f"{file} is no file, and a batch that was stopped reads its input again. Next: write it into a file first."
+    msg = f"{file} is not a regular file, and a batch that was stopped must read its input again. Next: write the rows into a file first."
     raise RowsError(msg)

@@ -391,5 +391,5 @@ class _ValueReader:
         """Read the index of a union's branch or an enum's symbol, and return that option."""
         number = self._cursor.long()
         if not 0 <= number < len(options):
-            raise wrong(len(options), "choices there are, and the value names another one")
+            raise wrong(len(options), "choices exist, and the value names another one")
         return options[number]

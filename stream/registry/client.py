@@ -171,8 +171,8 @@ class Client:
             return RegistryError(f"the Schema Registry at {where} refuses {user} (status {status}). Next: {step}.")
         if status in REDIRECTS:
             return RegistryError(
-                f"{where} answers {path} with status {status}, a redirect to {answer.moved_to!r}, and not as a Schema Registry does. None is "
-                f"followed, so that no password goes to another host. Next: set schema_registry.url to the registry's own address."
+                f"{where} answers {path} with status {status}, a redirect to {answer.moved_to!r}, and not as a Schema Registry does. Redirects are "
+                f"not followed, so that no password goes to another host. Next: set schema_registry.url to the registry's own address."
             )
         return RegistryError(
             f"{where} answers {path} with status {status}, and not as a Schema Registry does. Next: check schema_registry.url, its path too."

@@ -174,7 +174,7 @@ async def canary(
         DepotError: The depot refuses the bundle.
     """
     if not 0 < audience.share <= 1:
-        msg = f"a challenger decides a share above 0, to 1, and not {audience.share:g}. Next: give such a share; `tagstream rollout rollback` ends a canary."
+        msg = f"the share of a challenger must be above 0 and at most 1, and it is {audience.share:g}. Next: give another share; `tagstream rollout rollback` ends a canary."
         raise RolloutError(msg)
     name = await _tried(settings, bundle)
     async with controlling(settings, by=name_here()) as control:

@@ -177,7 +177,7 @@ def require_change(epochs: Epochs, wanted: Models) -> None:
     """
     if epochs.models(epochs.newest).decides_as(wanted):
         champion = wanted.champion
-        msg = f"bundle {champion.digest[:12]} ({champion.name} {champion.version}) decides so already, in epoch {epochs.newest}; nothing was to be done."
+        msg = f"bundle {champion.digest[:12]} ({champion.name} {champion.version}) decides so already, in epoch {epochs.newest}; nothing has changed."
         raise RolloutError(msg)
 
 

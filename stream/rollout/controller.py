@@ -57,8 +57,8 @@ class FencedError(ControllerError):
     def __init__(self) -> None:
         """Write the message."""
         super().__init__(
-            "another command has begun to change the model meanwhile: what this one had planned is given up, and it can write no more. "
-            "Next: `tagstream rollout log` says whose command it was."
+            "another command has begun to change the model meanwhile: the plan of this command is given up, and this command can no longer write. "
+            "Next: `tagstream rollout log` shows whose command it was."
         )
 
 

@@ -105,7 +105,7 @@ def require_group(settings: Settings, epochs: Epochs) -> None:
     """
     if epochs.started and epochs.group != settings.group:
         msg = (
-            f"the topic {settings.rollout.topic} is that of the group {epochs.group!r}, and the settings name {settings.group!r}. "
+            f"the topic {settings.rollout.topic} belongs to the group {epochs.group!r}, and the settings name {settings.group!r}. "
             "Next: set TAGSTREAM_GROUP, or give each group a topic of its own by TAGSTREAM_ROLLOUT__TOPIC."
         )
         raise RolloutError(msg)

@@ -83,7 +83,7 @@ class WorkersOnKafka:
         while not await self.look():
             if time.monotonic() > until:
                 msg = (
-                    f"the group {self._settings.group} has no worker now, so none says whether it can load the bundle, and nothing has changed. "
+                    f"the group {self._settings.group} has no worker now, so it is not known whether workers can load the bundle; nothing has changed. "
                     "Next: start the workers, then try again; --without-workers changes the model all the same."
                 )
                 raise RolloutError(msg)

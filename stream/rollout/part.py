@@ -189,7 +189,7 @@ class WorkerRollout(RolloutPart):
         if epochs is None or not epochs.started:
             return
         if epochs.group != self._settings.group:
-            msg = f"the topic {self._settings.rollout.topic} is that of the group {epochs.group!r}. Next: give each group a topic of its own by rollout.topic"
+            msg = f"the topic {self._settings.rollout.topic} belongs to the group {epochs.group!r}. Next: give each group a topic of its own by rollout.topic"
             raise DeliveryError(msg)
         # The following task decides too, but it may have other work first.
         if follower.decides is None:

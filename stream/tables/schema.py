@@ -136,7 +136,7 @@ def check(connection: Connection, table: Table) -> None:
             *([f"its key is {', '.join(key) or 'none'}"] if columns == ours else []),
         ]
     )
-    msg = f"the table {table.name} has not the columns that tagstream writes ({differ}). Next: give another name behind the URL: URL#NAME."
+    msg = f"the table {table.name} does not have the columns that tagstream writes ({differ}). Next: give another name behind the URL: URL#NAME."
     raise TableError(msg)
 
 
