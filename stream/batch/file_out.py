@@ -75,7 +75,7 @@ class Paths:
         return self.work / "answers" / f"part-{number:06d}{suffix}"
 
     def rejects(self, number: int) -> Path:
-        """Return the file of a part's rejected rows. It does not exist if there are none."""
+        """Return the path of a part's rejected rows. The file does not exist if the part has none."""
         return self.work / "rejected" / f"part-{number:06d}.jsonl"
 
 

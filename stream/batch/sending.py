@@ -76,7 +76,7 @@ def send(settings: Settings, what: str, plan: SendPlan, *, say: Callable[[str], 
     """
     surveyed = can_be_read_twice(what)
     if surveyed:
-        # The survey comes first: it is quick, and waiting for a broker may not be.
+        # The survey comes first: it is quick, while waiting for a broker can be slow.
         _survey(what, plan, plan.look(settings), say)
     with _said_when_slow(say, f"waiting for the brokers at {settings.brokers}, {settings.startup_timeout_seconds:g} s at most"):
         key = next((key for key, name in settings.topic_names.items() if name == plan.topic), "content")

@@ -85,7 +85,7 @@ class AbandonedCloseError(ControllerError):
 
         Args:
             epoch: The epoch that was being closed.
-            is_read: True if the close was read back. False if the brokers may not have the close.
+            is_read: True if the close was read back. False if it is unknown whether the brokers have the close.
             error: Why the controller failed. Its message has the next step after `Next: `.
         """
         self.exit_code = int(getattr(error, "exit_code", self.exit_code))
@@ -98,7 +98,7 @@ class AbandonedCloseError(ControllerError):
 
 
 class PlanGivenUpError(ControllerError):
-    """The plan is given up before it began; the message says why."""
+    """The plan was given up before it began; the message says why."""
 
 
 class Readiness(Enum):
@@ -125,7 +125,7 @@ class RolloutTopic(Protocol):
         Write a record in a transaction of its own.
 
         Returns:
-            The record's offset. The brokers have confirmed the record, but readers may not see it yet.
+            The record's offset. The brokers have confirmed the record; readers may see it only later.
 
         Raises:
             FencedError: Another controller has begun.
@@ -351,7 +351,7 @@ class Controller:
         await self._write(Marks(epoch=epoch, at=self._clock(), by=self._by, marks=marks))
 
     async def _write(self, record: RolloutRecord) -> Epochs:
-        """Append a record, read the topic up to it, and require that it counts. It does not if another program wrote to the topic."""
+        """Append a record, read the topic up to it, and require that it counts. Only a foreign writer to the topic can prevent that."""
         return await self._whole(self._written(record))
 
     async def _written(self, record: RolloutRecord) -> Epochs:

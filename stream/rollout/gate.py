@@ -51,7 +51,7 @@ class Reach(Protocol):
         ...
 
     async def extend(self, epochs: Epochs, ends: Mapping[Partition, int]) -> None:
-        """Load the newest epoch's models, and write that its events below these offsets may begin. Returns once the broker has it."""
+        """Load the newest epoch's models, extend the reach to these offsets, and wait for the broker's confirmation."""
         ...
 
 

@@ -67,7 +67,7 @@ class WorkersOnKafka:
         self._reach: dict[bytes, WorkerReach] = {}
 
     async def look(self) -> list[tuple[str, WorkerState | None]]:
-        """Return host and state of each member of the group. The state is None if the member has written none (an older version)."""
+        """Return host and state of each member of the group. A member of an older version writes no state: None."""
         found = await asyncio.to_thread(_members, self._settings, self._client)
         await asyncio.to_thread(self._read)
         return [(host, self._states.get(member)) for member, host in found]

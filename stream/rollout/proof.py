@@ -17,9 +17,9 @@ does not ruin a bet.
 spends `RATE_PART` of its risk on the bounds.
 
 **Unanswered questions.** In the first bet, unanswered questions beyond a share of `UNANSWERED` count as answers for the champion: people
-may skip just the questions on which the champion is right. The evidence is then at most the evidence with these questions answered. So
-the proof errs no more often, whichever questions people skip, and missing answers promote nothing. The second bet does not count
-unanswered questions.
+may skip just the questions on which the champion is right. The evidence is then at most the evidence that
+people's answers to these questions would give. So the risk stays the same, whichever questions people skip, and missing answers promote
+nothing. The second bet does not count unanswered questions.
 
 **Slips.** A person who names a wrong label with probability `s`, each of `labels - 1` labels alike, shrinks the mean of `z` by the factor
 `1 - s * labels / (labels - 1)`. The margin of the first bet shrinks by the same factor. The second bet needs no correction: a smaller

@@ -16,8 +16,8 @@ The verdict on a challenger, from a table of gates. Each gate is a test that may
 **Risk of error.** A promotion needs every proof at once. So each proof may have the whole risk: a false promotion is no likelier than
 the error of the weakest proof. The risk is `alpha / (k * (k + 1))` for the k-th try against one champion, so that all tries together
 have the risk `alpha`. With a fixed risk per try, a challenger that is tried often enough would be promoted by luck. The proofs that
-cause a rollback share `alpha` in equal parts, in each plan anew: there, further tries do no harm. The time gate has a small risk of its
-own, since times are known at once. `fallbacks` failures need no proof: the harm has been seen.
+cause a rollback share `alpha` in equal parts, anew in each plan: for a rollback, further tries do no harm. The time gate has a small
+risk of its own, since times are known at once. `fallbacks` failures need no proof: the harm has been seen.
 
 **Missing answers promote nothing.** With fewer than `LEAST_ANSWERS` answers, or with fewer than half of the questions answered, there is no
 promotion, whatever else is proved. Beyond a twentieth, each unanswered question counts for the champion (`proof.py`). After `max_days` the
@@ -298,7 +298,7 @@ def _not_worse(evidence: Evidence, tally: Tally, margin: float) -> float:
 
 
 def _proved(evidence: Evidence, tally: Tally, found: float, margin: float) -> tuple[str, str]:
-    """Return the state of a proof that promotion requires, and its words for people."""
+    """Return the state of a proof that promotion requires, and its sentence for people."""
     what = f"worse by {_part(margin)} or more" if margin else "no better"
     if tally.answered < LEAST_ANSWERS:
         return "waits", f"{LEAST_ANSWERS} answers are needed"

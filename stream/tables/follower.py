@@ -21,7 +21,7 @@ ROLES = ("tagged", "review")
 
 class TableFollower(Follower):
     """
-    Reads decisions into a table until `stop` is set. With `once`, it ends at the topics' ends of its start.
+    Reads decisions into a table until `stop` is set. With `once`, it stops at the ends that the topics had when it began.
 
     A failure of the brokers or the database after the start is logged, and the follower tries again. With `once`, or at the start, the
     failure is raised.
@@ -44,7 +44,7 @@ class TableFollower(Follower):
             settings: Brokers and topics.
             predictions: The table, opened as `followed`.
             stop: Ends the follower when set.
-            once: End at the ends that the topics have at the start.
+            once: Stop at the ends that the topics have at the start.
         """
         own = [getattr(settings.topics, role) for role in ROLES]
         super().__init__(settings, predictions.name, log="tagstream.tags", stop=stop, first=own if once else ())

@@ -176,7 +176,7 @@ def open_predictions(url: str, *, table: str | None = None, followed: bool = Fal
 
 def split(url: str) -> tuple[str, str | None]:
     """
-    Split a URL into the database's URL and the table's name. The name is not checked; it is None if there is none.
+    Split a URL into the database's URL and the table's name. The name is None if the URL has none; it is not checked.
 
     >>> split("sqlite:///tags.db#mine"), split("postgresql://u@h/d"), split("a#b/c.db")
     (('sqlite:///tags.db', 'mine'), ('postgresql://u@h/d', None), ('a#b/c.db', None))
