@@ -63,13 +63,13 @@ def drift(options: DriftOptions) -> None:
     """
     if sum((options.confirm, options.learn, options.events is not None)) != 1:
         fail(
-            "`drift` needs one source of the reference. Next: give one of --confirm, --learn and --from FILE; `tagstream "
+            "`drift` needs one source of the reference. Next: give --confirm, --learn or --from FILE, one of them; `tagstream "
             "tail drift` shows the drift.",
             EXIT_USAGE,
         )
     wrong = given_of(options, FILE) if options.events is None else []
     if wrong:
-        fail(f"{', '.join(wrong)}: only for a reference made from a file. Next: give --from FILE, or leave it out.", EXIT_USAGE)
+        fail(f"{', '.join(wrong)}: only for a reference of a file. Next: give --from FILE, or leave it out.", EXIT_USAGE)
     chosen = settings(brokers=options.brokers, bundle=options.bundle)
     if options.events is not None:
         if options.out is None:

@@ -113,7 +113,7 @@ def note_replaced(folder: Path) -> None:
     """Refuse a path that cannot be a folder. Name the bundle that will be replaced, so that the user can stop."""
     exists = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not exists.is_dir():
-        fail(f"{exists} is not a folder, so no bundle can be written to {folder}. Next: name another folder.", EXIT_USAGE)
+        fail(f"{exists} is no folder, so no bundle can be written to {folder}. Next: name another folder.", EXIT_USAGE)
     if not (folder / MANIFEST).exists():
         return
     try:
