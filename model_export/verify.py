@@ -1,8 +1,8 @@
 """
 Checks a bundle as the worker does, in a child process that can be killed.
 
-A network may compute for hours, take all memory, or crash its process, and the runtime cannot be interrupted. The child process protects the
-calling process from these faults.
+A network may compute for hours, take all memory, or crash its process, and the runtime cannot be interrupted. The child process protects
+the calling process from these faults.
 
 The child process is `python -m tagstream.model_export.verify PARENT`, with an order on its standard input. It answers in JSON.
 """
@@ -79,7 +79,7 @@ def verify(
     Args:
         folder: The bundle.
         seconds: The time after which the process is killed.
-        threads: The number of largest batches that are decided at once.
+        threads: The number of batches of the largest size that are decided at the same time.
         texts: Texts to decide in addition to the golden texts.
         most_bytes: The memory that the process may take in addition to its memory without a bundle; None for no bound.
         goes_on: Called about ten times a second. Once it returns false, the process is killed.

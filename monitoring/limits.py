@@ -1,4 +1,4 @@
-"""Limits without a figure. `monitoring/figures/limited.py` has the limits of figures, `monitoring/signals.py` those of distributions."""
+"""Limits that are not in a figure's record (`monitoring/figures/limited.py`) or in a distribution's (`monitoring/signals.py`)."""
 
 # With fewer decisions, a distance between distributions is mostly chance.
 LEAST_DECISIONS = 500

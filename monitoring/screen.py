@@ -30,7 +30,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownAlarm:
-    """An alarm. Its sentence also names the other alerts of the same cause. `urgency` is the tier in words for people."""
+    """An alarm. `what` is its sentence, which also names other alerts of the same cause; `urgency` is the tier in words."""
 
     name: str
     tier: Tier

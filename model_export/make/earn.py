@@ -183,8 +183,8 @@ def sentence(label: str, found: Earned) -> str:
             )
         case "withdrawn":
             return (
-                f"{label}: the answers disprove a precision of {threshold.target_precision}: a person is asked about all of it "
-                "until they prove a part of it"
+                f"{label}: the answers disprove a precision of {threshold.target_precision}: a person is asked about every "
+                "decision for this label until the answers prove a part of them"
             )
         case "kept":
             at = "a person is always asked" if threshold.confidence == ALWAYS_ASK else f"it stays at {threshold.confidence}"

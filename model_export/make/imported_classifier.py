@@ -336,5 +336,5 @@ def _refuse_unmasked(original: Original, plain: bytes, tokens: Sequence[Sequence
         (padded,) = running.run(["logits"], dict(zip(export.INPUTS, (ids, mask), strict=True)))
         moved = max(moved, float(np.abs(padded[0] - expected).max()))
     if not moved <= PADDING_LOGIT:
-        why = f"a logit moves by {moved:.3g} when a text is padded, so it ignores its attention mask, and its word on a text depends on others"
+        why = f"a logit moves by {moved:.3g} when a text is padded, so it ignores its attention mask, and its scores of a text depend on other texts"
         raise refused(original.name, why, "tune a model that masks padding, as those of transformers do")

@@ -83,7 +83,7 @@ def fitted(draft: Draft, rows: Splits, recipe: LabelHeadRecipe) -> SecondHead:
 
 def promised(draft: Draft, second: SecondHead, rows: Splits, unseen: Sequence[Prediction] | None = None) -> Draft:
     """
-    Choose the thresholds of a second head, and measure the head. It keeps its own thresholds if no calibration row has several labels.
+    Choose the thresholds of a second head, and measure the head. An old head keeps its thresholds if no calibration row has several labels.
 
     Args:
         draft: A finished bundle with the first head only.

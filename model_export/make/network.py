@@ -147,7 +147,7 @@ class Network:
 
 
 class NetworkSource(Protocol):
-    """The source of a network. It is a plain value: source and rows together identify the kept stages of a stopped training."""
+    """The source of a network, as a plain value: source and rows together identify the kept stages of a stopped training."""
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """

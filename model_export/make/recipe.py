@@ -43,7 +43,7 @@ OWN_VERSION = "1"
 # The weight of a sentence about a label, in answers, when it is used with the first answers: some answers are slips.
 WORDS_COUNT = 3.0
 CALIBRATED, ADAPTED = "-calibrated", "-adapted"
-# The entry of `training` in a manifest that is false if sources were not levelled. It is left out if they were levelled.
+# An entry of `training` in a manifest: false if the sources were not levelled, and missing if they were.
 LEVELS_SOURCES = "level_sources"
 # The most golden texts: every start of a worker classifies them, so their number does not grow with the number of labels.
 MOST_GOLDEN = 16
@@ -205,7 +205,7 @@ def started(
     words: LabelsInWords, texts: Sequence[Row], promise: Promise, *, name: str, multilingual: bool = False
 ) -> BundleRecipe:
     """
-    Return the recipe of a first bundle for labels without any row. Its head learns from the labels' words, and it publishes nothing.
+    Return the recipe of a first bundle for labels without any row: the head learns from the labels' words, and nothing is published.
 
     Args:
         words: The words about each label.
@@ -236,7 +236,9 @@ def started(
 
 def grown(begun: Bundle, words: LabelsInWords, answers: FirstAnswers, promise: Promise, *, name: str) -> BundleRecipe:
     """
-    Return the recipe of a bundle from labels in words and people's answers. It publishes only what answers about drawn events certify.
+    Return the recipe of a bundle from labels in words and people's answers.
+
+    The bundle publishes only decisions that are certified by answers about drawn events (the random half).
 
     Args:
         begun: The bundle whose encoder is used, and whose version is counted up.

@@ -58,13 +58,13 @@ class KnownStream:
         manifest, labels = bundle.manifest, bundle.manifest.labels
         if "quick" in manifest.training and learned_files(manifest) & set(rows.digests.values()):
             msg = (
-                "these rows were learned from: `train --quick` fits its head to all of them, so the network's word on them proves "
-                "nothing. Next: give --data with labelled rows that it has not seen."
+                "these rows were learned from: `train --quick` fits its head to all of them, so the network's decisions on them "
+                "prove nothing. Next: give --data with labelled rows that it has not seen."
             )
             raise CalibrationError(msg)
         if manifest.prior is None and not rows.train:
             msg = (
-                "the bundle does not say which shares of labels it expects, and its training rows are not there to count. Next: give "
+                "the bundle does not record the shares of labels that it expects, and there are no training rows to count. Next: give "
                 "--data with the folder that it was trained on, or calibrate it first (`tagstream model calibrate`)."
             )
             raise CalibrationError(msg)

@@ -122,7 +122,7 @@ def calibrated(network: Network, recipe: BundleRecipe, gate: StrangersGate | Non
     Args:
         network: The network.
         recipe: The recipe of the bundle.
-        gate: The new gate in the network's file. None if there is no new gate: an older gate in the file keeps its limit.
+        gate: The new gate in the network's file. Without a new gate (None), an older gate in the file keeps its limit.
 
     Raises:
         ParityError, CalibrationError: As `make`.

@@ -1,8 +1,8 @@
 """
 The strangeness gate of a bundle: it detects texts with none of the labels. It is fitted to the network's vectors and tokens.
 
-The limit of the gate is certified on texts of the labels: of those that would be published, at most `MOST_LOST` exceed the limit, with
-95 % certainty, in each group of texts that is large enough. Texts that the gate has learned from are judged by fits without their topic.
+The limit of the gate is certified on the labels' publishable texts: with 95 % certainty, at most a share `MOST_LOST` of them exceeds the
+limit, in each group of texts that is large enough. Texts that the gate has learned from are judged by fits without their topic.
 
 A fit without a label shows how the gate judges close subjects ("neighbours"): every label is left out of one fit, and its rows are judged
 by this fit. These figures do not change the gate; the record says how many of these neighbours are within the limit.

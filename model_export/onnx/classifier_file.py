@@ -85,7 +85,7 @@ class ClassifierFile:
             found.append(running.run([_output(self.name, self.graph).name], feed)[0][0])
         scores = np.asarray(found, dtype=np.float64)
         if len(scores) and scores.min() >= 0 and np.abs(scores.sum(axis=1) - 1).max() < SUM_TOLERANCE:
-            why = "its output adds up to 1 for every text: these are probabilities, of which no temperature and no energy can be measured"
+            why = "its output adds up to 1 for every text: these are probabilities, and temperature and energy need logits"
             raise refused(self.name, why, "export it again without the softmax at its end")
         return scores
 
@@ -262,7 +262,7 @@ def _refuse_inputs(name: str, model: onnx.ModelProto) -> None:
         why = f"it has the input {', '.join(unknown)}, and a bundle has token ids and their mask alone"
         raise refused(name, why, EXPORT_AGAIN)
     if missing := [each for each in (IDS, MASK) if each not in inputs]:
-        why = f"it has no input {' and no '.join(missing)}, so its word on a text would depend on the padding"
+        why = f"it has no input {' and no '.join(missing)}, so its scores of a text would depend on the padding"
         raise refused(name, why, EXPORT_AGAIN)
     for each, kind in inputs.items():
         sizes = kind.shape.dim

@@ -50,7 +50,7 @@ def to_onnx(network: nn.Module, labels: Sequence[str], *, longest: int) -> bytes
             program, dynamo=True, opset_version=OPSET, input_names=list(INPUTS), output_names=[OUTPUT], verbose=False
         )
     if exported is None:
-        msg = "the exporter returned nothing. Next: `pip check` says whether the versions of torch and onnxscript are those that the extra export asks for."
+        msg = "the exporter returned nothing. Next: check with `pip check` that torch and onnxscript have the versions that the extra export needs."
         raise ExportError(msg)
     return finish(exported.model_proto, labels)
 

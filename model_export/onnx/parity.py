@@ -1,4 +1,4 @@
-"""The gates of an export: the logits of the float32 file must equal the trained network's, those of the int8 file nearly.
+"""The gates of an export: the float32 file must give the trained network's logits, and the int8 file nearly the same logits.
 
 Every gate measures, records and can refuse. The manifest of a bundle has the numbers of the passed gates. `invariance` is the only gate
 that does not need torch.

@@ -61,7 +61,7 @@ def restore(model: bytes, shape: Shape) -> TagNetwork:
         network = TagNetwork(shape)
         network.load_state_dict({name: torch.tensor(value, dtype=torch.float32) for name, value in state.items()})
     except (KeyError, ValueError, IndexError, StopIteration, RuntimeError) as error:
-        msg = f"the file is no network that can be tuned further: {error}. Next: train anew (`tagstream model train`)."
+        msg = f"the file is not a network that can be tuned further: {error}. Next: train anew (`tagstream model train`)."
         raise RestoreError(msg) from error
     network.eval()
     return network

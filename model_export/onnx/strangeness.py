@@ -10,8 +10,8 @@ The vector is the input of the network's head, and the lines are rounded as the 
 token has a row in a table: a weight for each column, and the squared rarity. All sums over tokens are sums of integers, so a text's
 strangeness depends neither on the other texts of the batch nor on padding.
 
-A line separates the texts of a label from the others, but does not bound their region. The centres do. Each column has some: the means of
-groups of its texts (k-means), as further lines of the vector.
+A line separates the texts of a label from all other texts, but does not bound the region of the label. Centres bound it: each column has
+some, the means of groups of its texts (k-means), as further lines of the vector.
 """
 
 from collections.abc import Sequence

@@ -47,7 +47,7 @@ class SoftExamples:
     others: tuple[str, ...] = ()
 
     def sources(self, train: Examples) -> list[str]:
-        """Return the source of each text: first the labelled texts `train`, then the others. An unknown source is empty."""
+        """Return the source of each text: first the labelled texts `train`, then the unlabelled texts. An unknown source is empty."""
         return [*train.sources, *(self.others or [""] * (len(self.rows) - self.labelled))]
 
 
@@ -103,7 +103,7 @@ def soft_weights(
     train: Examples, texts: SoftExamples, shares: Mapping[str, float], levelling: float, unlabelled: float
 ) -> Tensor:
     """
-    Return the weight with which each text is drawn. Labelled texts have the weights of `drawing_weights`; the others have equal weights.
+    Return the weight with which each text is drawn: `drawing_weights` for labelled texts, and equal weights for unlabelled texts.
 
     Args:
         train: The labelled texts.
@@ -113,7 +113,7 @@ def soft_weights(
         unlabelled: The share of all draws for unlabelled texts, at least 0 and below 1.
 
     Returns:
-        The weights, [texts], in the order of `texts`. Their sum has no meaning.
+        The relative weights, [texts], in the order of `texts`.
     """
     known = drawing_weights(train, shares, levelling)
     rest = len(texts.rows) - texts.labelled

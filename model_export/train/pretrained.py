@@ -135,7 +135,7 @@ def load(place: str, *, labels: Sequence[str] | None = None, max_length: int | N
     """
     folder = _from_hub(place) if place.startswith(HUB) else Path(place)
     if not folder.is_dir():
-        why = "there is no such folder" if not folder.exists() else "it is no folder, and its name does not end in .onnx"
+        why = "there is no such folder" if not folder.exists() else "it is not a folder, and its name does not end in .onnx"
         raise refused(place, why, "give a folder that `save_pretrained` of transformers wrote, or an ONNX file")
     # In the hub's cache, the files of a revision are links to a folder with the files of all revisions.
     root = folder.parents[1] if place.startswith(HUB) else folder
@@ -208,7 +208,7 @@ def _from_hub(place: str) -> Path:
 
     name, _, revision = place.removeprefix(HUB).partition("@")
     if not name or not revision:
-        why = "a model of the hub is named by its revision too, since a name alone may mean another model tomorrow"
+        why = "a model of the hub needs a revision, because the model behind a name may change"
         raise refused(place, why, f"give {HUB}NAME@REVISION, with the commit that the hub shows")
     try:
         folder = snapshot_download(name, revision=revision, allow_patterns=HUB_FILES, etag_timeout=HUB_TIMEOUT_SECONDS)
@@ -282,7 +282,7 @@ def _tokenizer(name: str, folder: Path) -> tuple[Tokenizer, int | None]:
         why = f"its tokenizer cannot be loaded: {_first_line(error)}"
         raise refused(name, why, f"save its tokenizer in its fast form ({TOKENIZER}) beside it") from error
     if not getattr(found, "is_fast", False):
-        why = f"its tokenizer ({type(found).__name__}) has no fast form, and a bundle holds no other"
+        why = f"its tokenizer ({type(found).__name__}) has no fast form, which a bundle needs"
         raise refused(name, why, f"convert it to {TOKENIZER}, or tune a model whose tokenizer has that form")
     backend = found.backend_tokenizer
     if any(backend.encode("two words").type_ids):
@@ -320,7 +320,7 @@ def _model(name: str, folder: Path) -> PreTrainedModel:
         raise refused(name, why, "give the folder of a classifier that was tuned, with its head")
     found: PreTrainedModel = model.eval()
     if "attention_mask" not in inspect.signature(found.forward).parameters:
-        why = f"{type(found).__name__} takes no attention mask, so its word on a text depends on its padding"
+        why = f"{type(found).__name__} takes no attention mask, so its scores of a text depend on the padding"
         raise refused(name, why, "tune a model that masks padding")
     return found
 

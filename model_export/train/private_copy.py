@@ -126,7 +126,7 @@ def read_json(folder: Path, root: Path, name: str) -> Config:
         why = f"its {name} cannot be read: {error}"
         raise CopyError(why) from error
     if not isinstance(found, dict):
-        why = f"its {name} is no object"
+        why = f"its {name} is not a JSON object"
         raise CopyError(why)
     return found
 
@@ -187,7 +187,7 @@ def bounded() -> Iterator[None]:
     def count(what: str, more: int) -> None:
         built[what] += more
         if built[what] > most[what]:
-            why = f"its {CONFIG} says sizes of a network of more than {most[what]:,} {what}, and a bundle holds no such network"
+            why = f"its {CONFIG} describes a network of more than {most[what]:,} {what}, and a bundle holds no such network"
             raise CopyError(why, "import a smaller model")
 
     def module(_: object, __: str, ___: object) -> None:

@@ -82,7 +82,7 @@ class Work:
         return Work(self.folder / digest, self.tell)
 
     def forget(self, done: "Work") -> None:
-        """Remove the kept stages of `done`, and remove the folder if it has no stages of other trainings."""
+        """Remove the kept stages of `done`, and remove the folder if it is empty then."""
         if self.folder is None or done.folder is None:
             return
         shutil.rmtree(done.folder, ignore_errors=True)

@@ -90,7 +90,7 @@ class Histogram:
         return None
 
     def share_above(self, edge: float) -> float | None:
-        """Return the share of values above an edge; None without values, or if there is no such edge."""
+        """Return the share of values above an edge; None without values or without this edge."""
         for name, share in self.cdf.items():
             if float(name) == edge:
                 return 1 - share
@@ -104,30 +104,30 @@ class Snapshot(Scrape):
     workers: int
 
     def counter(self, name: str, **labels: str) -> float | None:
-        """The sum of a counter's series with these labels; None if there is no such series."""
+        """Return the sum of a counter's series with these labels; None without such a series."""
         selected = set(labels.items())
         found = [value for key, value in self.counters.get(name, {}).items() if selected <= set(key)]
         return sum(found) if found else None
 
     def counter_by(self, name: str, label: str) -> dict[str, float]:
-        """A counter, added up by the values of a label."""
+        """Return the sums of a counter by the values of a label."""
         sums: defaultdict[str, float] = defaultdict(float)
         for key, value in self.counters.get(name, {}).items():
             sums[dict(key).get(label, "")] += value
         return dict(sums)
 
     def rate(self, name: str, **labels: str) -> float | None:
-        """A counter per second."""
+        """Return a counter's events per second; None without the counter or the length of the span."""
         count = self.counter(name, **labels)
         return None if count is None or not self.seconds else count / self.seconds
 
     def ratio(self, name: str, of: str) -> float | None:
-        """One counter as a share of another."""
+        """Return the counter `name` as a share of the counter `of`; None without `name`, or if `of` is 0."""
         part, whole = self.counter(name), self.counter(of)
         return None if part is None or not whole else part / whole
 
     def histogram(self, name: str, **labels: str) -> Histogram | None:
-        """A histogram's series with these labels, added up; None if there is no such series."""
+        """Return the sum of a histogram's series with these labels; None without such a series."""
         selected = set(labels.items())
         below: defaultdict[str, float] = defaultdict(float)
         for key, value in self.counters.get(f"{name}_bucket", {}).items():
@@ -168,7 +168,7 @@ class Snapshot(Scrape):
 
 def bins(cdf: Mapping[str, float]) -> list[HistogramBin]:
     """
-    The shares between neighbouring edges of an ascending cdf, without an empty last bin up to infinity.
+    Return the shares between adjacent edges of an ascending cdf, without an empty last bin up to infinity.
 
     >>> bins({"0.5": 0.25, "1.0": 1.0, "+Inf": 1.0})
     [HistogramBin(low=-inf, high=0.5, share=0.25), HistogramBin(low=0.5, high=1.0, share=0.75)]

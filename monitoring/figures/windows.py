@@ -95,7 +95,7 @@ def _since(now: Mapping[str, Scrape], then: Mapping[str, Scrape], seconds: float
     spans = []
     for name, one in now.items():
         began_within = one.seconds is not None and one.seconds <= seconds
-        # A worker may have run for longer without having been seen at the start. Its events in this span are unknown and count as 0.
+        # A worker may have run for longer than the span without a look at its start: its events in the span are unknown and count as 0.
         before = then.get(name, None if began_within else one)
         span = difference(one, before)
         if before is not None and MODEL in before.gauges:

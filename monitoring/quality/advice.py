@@ -71,7 +71,7 @@ def advise(
     elif then - now >= WORTH_SHARE:
         worth, reason = True, f"about {then:.0%} could be published instead of {now:.0%}, at a precision of {promise:.0%}"
     else:
-        worth, reason = False, f"{answers} answers support no threshold that publishes {WORTH_SHARE:.0%} more"
+        worth, reason = False, f"{answers} answers do not support a threshold that publishes {WORTH_SHARE:.0%} more"
     return ThresholdAdvice(worth=worth, reason=reason, share_now=now, share_then=then, below=below)
 
 

@@ -28,15 +28,15 @@ class Totals:
         return self.accuracy() if figure == ACCURACY else BY_LABEL[figure](self, label)
 
     def accuracy(self) -> Floats:
-        """Share of the decisions that are right, [draws]."""
+        """Return the share of right decisions, [draws]."""
         return _ratio(self._right().sum(axis=-1), self.cells.sum(axis=(-2, -1)))
 
     def precision(self, label: int) -> Floats:
-        """Of the decisions for a label, the share that is right, [draws]."""
+        """Return the share of right decisions among the decisions for a label, [draws]."""
         return _ratio(self._hits(label), self._named(label))
 
     def recall(self, label: int) -> Floats:
-        """Of the decisions whose truth is a label, the share that got this label, [draws]."""
+        """Return the share of the decisions for a label among the decisions whose truth is this label, [draws]."""
         return _ratio(self._hits(label), self._true(label))
 
     def f1(self, label: int) -> Floats:

@@ -1,4 +1,4 @@
-"""How often reviewers slip, estimated from audits with a second opinion.
+"""Slips of reviewers: the rate of wrong first answers, estimated from audits with a second opinion.
 
 An audit is blind. If the first answer contradicts the model, a second person is asked. If the second person agrees with the
 model, the first answer was a slip. So among decisions that the model got right, slips are counted and not guessed. A slip that

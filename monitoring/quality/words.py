@@ -19,7 +19,7 @@ class QualityTable:
     One table.
 
     Attributes:
-        title: Its heading.
+        title: The heading of the table.
         head: The names of the columns.
         rows: The cells of each row, one for each column.
         note: One or more sentences below the table; may be empty.

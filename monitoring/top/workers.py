@@ -77,7 +77,7 @@ def ask(at: Address) -> tuple[Scrape | None, Trouble | None]:
 
 
 def _readiness(at: Address) -> tuple[bool, str]:
-    """Ask the readiness. Only a 503 means "not ready": a proxy may pass on the metrics alone, and answer otherwise here."""
+    """Ask for the readiness. Only a 503 means "not ready": a proxy that serves only the metrics may answer with another status."""
     if at.readiness is None:
         return True, ""
     status, text = get(at, at.readiness)
