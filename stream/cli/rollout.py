@@ -58,7 +58,7 @@ def _guarded(named: Sequence[str]) -> "tuple[GuardedSlice, ...]":
             wanted = {"name": name, "margin": float(margin)} if given else {"name": one}
             guard = msgspec.convert(wanted, GuardedSlice)
         except (ValueError, msgspec.ValidationError) as error:
-            msg = f"--guard {one} is no slice with a margin from 0 to 0.5: {error}. Next: give it as in --guard 'source: web=0.02'."
+            msg = f"--guard {one} is not a slice with a margin from 0 to 0.5: {error}. Next: give it as in --guard 'source: web=0.02'."
             raise RolloutError(msg) from error
         if guard.name in found:
             msg = f"--guard names {guard.name!r} twice. Next: leave one out."

@@ -137,7 +137,7 @@ def not_replayed(letter: DeadLetter, *, most_replays: int) -> tuple[NotReplayed,
         parts = " and ".join(letter.dropped)
         return (
             NotReplayed.INCOMPLETE,
-            f"{parts} did not fit into the topic and could not be kept; the producer must send it again",
+            f"{parts} did not fit into the topic and could not be kept; the producer must send the event again",
         )
     if letter.replays >= most_replays:
         return NotReplayed.TOO_OFTEN, f"it was replayed {letter.replays} times already, and the limit is {most_replays}"
@@ -145,7 +145,7 @@ def not_replayed(letter: DeadLetter, *, most_replays: int) -> tuple[NotReplayed,
     if nulls:
         return (
             NotReplayed.NULL_HEADER,
-            f"{len(nulls)} of its headers have no value, which kafka-python cannot send; its producer can",
+            f"{len(nulls)} of its headers have no value: kafka-python cannot send such headers, but the event's producer can",
         )
     return None
 
@@ -259,7 +259,7 @@ class _Run:
         sent = sum(report.sent for report in self._reports.values())
         return ReplayError(
             f"the broker did not confirm {subject}: {error}; {counted(sent, 'dead letter')} replayed. Next: `tagstream doctor`; then run "
-            f"the replay again: it leaves out those that have a note, and an event that comes again gets the same id and the same decision."
+            f"the replay again: it leaves out letters with a note, and an event that comes again gets the same id and the same decision."
         )
 
 

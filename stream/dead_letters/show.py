@@ -117,7 +117,7 @@ def print_events(found: Iterable[FoundRecord], *, content: str) -> None:
         elif not (letter.value or b"").strip():
             left_out["without a value"] += 1
         elif (line := _line(letter.value or b"")) is None:
-            left_out["no text (`tagstream dlq show --raw` has the bytes)"] += 1
+            left_out["not text (`tagstream dlq show --raw` has the bytes)"] += 1
         else:
             sys.stdout.buffer.write(line + b"\n")
             written += 1
@@ -244,7 +244,7 @@ def _ours(found: Iterable[FoundRecord]) -> Iterator[DeadLetter]:
         else:
             others += 1
     if others:
-        console.talk(f"{others} more records of the topic are no dead letters of tagstream; `tagstream tail dlq` shows them")
+        console.talk(f"{others} more records of the topic are not dead letters of tagstream; `tagstream tail dlq` shows them")
 
 
 def _row(letter: DeadLetter) -> dict[str, object]:

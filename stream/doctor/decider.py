@@ -162,7 +162,7 @@ def circuit_breaker(settings: Settings, *, opened: Status) -> Iterator[CheckFind
             check="circuit breaker",
             status=Status.WARN,
             detail=f"{file.path}: was open{since} under another release, bundle or limit: {found.why}",
-            fix="start a worker with these settings: it removes the file, and workers that wait go on",
+            fix="start a worker with these settings: it removes the file, and the waiting workers go on",
         )
         return
     yield CheckFinding(

@@ -106,7 +106,7 @@ def in_a_sentence(settings: Settings) -> str:
         standings = [look(one) for one in quick.each_content]
     except (BrokerUnreachableError, NotAuthorizedError, TopicsMissingError, SecurityError) as error:
         why, _, _ = str(error).partition(" Next: ")
-        return f"Whether events wait is not known: {why}"
+        return f"It is not known whether events wait: {why}"
     now = time.time()
     said = [f"{waiting(one, absent=Status.FAIL, now=now).detail}; {members(one).detail}" for one in standings]
     return f"The brokers at {settings.brokers} say: {'; '.join(said)}."
@@ -145,7 +145,7 @@ def waiting(standing: GroupStanding, *, absent: Status, now: float) -> CheckFind
     detail = f"{counted(count, 'event')} of {standing.topic} (by partition {by_partition}{more}); {_oldest(standing, now)}"
     if not standing.deserted:
         return StandingFinding(check="waiting", status=Status.OK, detail=detail, standing=standing)
-    why = "no worker runs" if not standing.members else "no member of the group holds a partition of it"
+    why = "no worker runs" if not standing.members else "no member of the group holds a partition of the topic"
     step = (
         "restart the workers, if the topic was added to the settings after they started"
         if standing.members

@@ -188,7 +188,7 @@ def _token(given: Security) -> Iterator[CheckFinding]:
         yield CheckFinding(
             check="token",
             status=Status.WARN,
-            detail=f"{source} took {took:.1f} s of the {given.token_timeout_seconds:g} s that it has",
+            detail=f"{source} took {took:.1f} s of the {given.token_timeout_seconds:g} s that are allowed",
             fix="see why it is slow, or set a larger TAGSTREAM_SECURITY__TOKEN_TIMEOUT_SECONDS",
         )
     if found.seconds is not None and found.seconds < SHORT_LIFE_SECONDS:

@@ -139,7 +139,7 @@ def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[CheckF
         yield CheckFinding(
             check="sizes",
             status=Status.WARN,
-            detail="the brokers do not say how large records may be, or not to this user: not compared with the settings",
+            detail="the brokers do not say how large records may be, or not to this user: the settings cannot be compared",
             fix="nothing to do with the embedded broker; elsewhere grant DESCRIBE_CONFIGS: tagstream doctor --acls USER --role worker",
         )
     for one in sizes.shortfalls(settings, taken):

@@ -136,7 +136,7 @@ def _records(settings: Settings, found: RolloutRecords, *, now: float) -> Iterat
             status=Status.WARN,
             detail=f"{counted(found.skipped, 'record')} that no version of tagstream has written, and {found.uncounted} out of place, "
             "which have no effect: another program writes to the topic, and may choose the model",
-            fix="tagstream rollout log shows those that can be read; take WRITE on the topic from everyone but the controller",
+            fix="tagstream rollout log shows the records that can be read; take WRITE on the topic from everyone but the controller",
         )
     if well:
         yield CheckFinding(check=check, status=Status.OK, detail="complete, and every record counts")

@@ -36,7 +36,7 @@ def tracing(settings: Settings) -> Iterator[CheckFinding]:
     yield CheckFinding(
         check="tracing",
         status=Status.WARN,
-        detail=f"{settings.tracing.url} does not take spans, and events go on without: {said.first or 'no reason was given'}",
+        detail=f"{settings.tracing.url} does not take spans, and events go on without traces: {said.first or 'no reason was given'}",
         fix="start the receiver, correct TAGSTREAM_TRACING__ENDPOINT or OTEL_EXPORTER_OTLP_HEADERS, or unset the former",
     )
 

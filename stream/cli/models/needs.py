@@ -42,7 +42,7 @@ def require_export(level: Literal["info", "warning"] | None = None) -> None:
         ExtraMissingError: PyTorch or scikit-learn is not installed.
     """
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
-        of_torch = f"On Linux pip then takes PyTorch's build for CUDA, {TORCH_TAKES}; {pages.folder() / 'install.md'} says how to take the one for the CPU alone."
+        of_torch = f"On Linux pip then takes PyTorch's build for CUDA, {TORCH_TAKES}; {pages.folder() / 'install.md'} says how to take its build for the CPU alone."
         msg = f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}. {of_torch}"
         raise ExtraMissingError(msg)
     if level is not None:

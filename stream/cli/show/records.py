@@ -118,7 +118,7 @@ class _Sieve:
             msg = (
                 f"{counted(self._known.conflicts, 'conflict')}: outcomes of one id that differ in more than the time; of each id "
                 f"the first one was shown. Next: did two events have one id, or did settings change between two deliveries? "
-                f"docs/consumers.md says what follows."
+                f"docs/consumers.md says what to do."
             )
             raise ConflictError(msg)
 

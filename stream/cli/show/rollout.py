@@ -118,7 +118,7 @@ def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
             f"{settings.topics.shadow}; grant READ on the others"
         )
     if judged.unread:
-        console.talk(f"{counted(judged.unread, 'record')} of shadow, reviewed or reports cannot be read, and count for nothing")
+        console.talk(f"{counted(judged.unread, 'record')} of shadow, reviewed or reports cannot be read, and do not count")
 
 
 def metrics(address: str) -> None:
