@@ -330,7 +330,7 @@ def read_state(path: Path) -> OutputState | None:
     try:
         state = msgspec.json.decode(content, type=OutputState)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"{path} is not the state of a batch ({error}). Next: move it away, or give --fresh to begin anew."
+        msg = f"{path} is no state of a batch ({error}). Next: move it away, or give --fresh to begin anew."
         raise ChangedError(msg) from error
     if state.version != VERSION:
         msg = (
