@@ -132,7 +132,7 @@ class FileOut:
         self._rows = self._bytes = 0
 
     def missing(self, chunk: Chunk) -> Chunk | None:
-        """As of `Sink`."""
+        """See `Sink`."""
         held = self._state.tally.rows
         known, new = chunk.rows[: held - self._seen] if self._seen < held else [], chunk
         if known:
@@ -149,7 +149,7 @@ class FileOut:
         return new
 
     def put(self, chunk: Chunk, outcomes: Outcomes) -> None:
-        """As of `Sink`."""
+        """See `Sink`."""
         self._pieces.append(self._form.piece(chunk, [found for found in outcomes if isinstance(found, DecidedRow)]))
         self._rejects += [rejected_line(chunk.source, found) for found in outcomes if isinstance(found, Rejected)]
         self.tally.count(outcomes)
@@ -159,7 +159,7 @@ class FileOut:
             self._commit()
 
     def finish(self) -> None:
-        """As of `Sink`."""
+        """See `Sink`."""
         held = self._state.tally.rows
         if self._seen < held:
             msg = f"the output holds {held} rows, and the input has {self._seen}. {AGAIN}"

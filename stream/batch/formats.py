@@ -68,16 +68,16 @@ class JsonLines:
     suffix = ".jsonl"
 
     def piece(self, chunk: Chunk, decided: list[DecidedRow]) -> bytes:
-        """As of `Format`."""
+        """See `Format`."""
         del chunk
         return b"".join(found.answer + b"\n" for found in decided)
 
     def write(self, part: Path, pieces: list[bytes]) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         part.write_bytes(b"".join(pieces))
 
     def join(self, parts: list[Path], out: Path) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         with out.open("wb") as whole:
             append(parts, whole)
 
@@ -107,16 +107,16 @@ class Csv:
         self._header = self._csv([[*kept, *COLUMNS]])
 
     def piece(self, chunk: Chunk, decided: list[DecidedRow]) -> bytes:
-        """As of `Format`."""
+        """See `Format`."""
         del chunk
         return self._csv(self._cells(found) for found in decided)
 
     def write(self, part: Path, pieces: list[bytes]) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         part.write_bytes(b"".join([self._header, *pieces]))
 
     def join(self, parts: list[Path], out: Path) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         with out.open("wb") as whole:
             whole.write(self._header)
             append(parts, whole, skip=len(self._header))

@@ -40,7 +40,7 @@ class ParquetFiles:
         output_schema(self.schema, columns)
 
     def chunks(self) -> Iterator[Chunk]:
-        """As of `RowSource`. A row's line is its number in the file, from 1."""
+        """See `RowSource`. A row's line is its number in the file, from 1."""
         done = 0
         for file in self._files:
             line = 1
@@ -75,18 +75,18 @@ class Parquet:
         self._schema = output_schema(self._kept, columns)
 
     def piece(self, chunk: Chunk, decided: list[DecidedRow]) -> pa.Table:
-        """As of `Format`."""
+        """See `Format`."""
         rows = (answer_row(one.publication, line=one.row.line, row=one.number, at=one.at) for one in decided)
         ours = pa.Table.from_batches([answers(rows)])
         kept = self._columns(chunk, decided)
         return pa.Table.from_arrays([*kept.columns, *ours.columns], schema=self._schema)
 
     def write(self, part: Path, pieces: list[pa.Table]) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         pq.write_table(pa.concat_tables(pieces).combine_chunks(), part, compression=COMPRESSION)
 
     def join(self, parts: list[Path], out: Path) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         with pq.ParquetWriter(out, self._schema, compression=COMPRESSION) as whole:
             for part in parts:
                 whole.write_table(pq.read_table(part))

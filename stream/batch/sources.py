@@ -93,7 +93,7 @@ class LineFiles:
         self.as_in_topic = all(header is None for header in headers) and not columns.of_file
 
     def chunks(self) -> Iterator[Chunk]:
-        """As of `RowSource`."""
+        """See `RowSource`."""
         before = 0
         for file in self._files:
             with open_lines(str(file), self._columns) as lines:

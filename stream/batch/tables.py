@@ -39,7 +39,7 @@ class TableIn:
         self.size = float(table.count() or 0)
 
     def chunks(self) -> Iterator[Chunk]:
-        """As of `RowSource`. A row's line is its number in the order of the key, from 1."""
+        """See `RowSource`. A row's line is its number in the order of the key, from 1."""
         done = 0
         rows = (InputRow(number, found.value) for number, found in enumerate(self._table.rows(self._names), start=1))
         for chunk in in_chunks(rows):
@@ -78,7 +78,7 @@ class TableOut:
         self.tally = Tally()
 
     def missing(self, chunk: Chunk) -> Chunk | None:
-        """As of `Sink`."""
+        """See `Sink`."""
         texts: dict[int, tuple[str, str]] = {}
         # Of several rows with one id, the last row stays; of rows with one id and one text, the first. It is the same across chunks.
         holding: dict[str, int] = {}
@@ -98,7 +98,7 @@ class TableOut:
 
     def put(self, chunk: Chunk, outcomes: Outcomes) -> None:
         """
-        As of `Sink`.
+        See `Sink`.
 
         Raises:
             DatabaseUnavailableError: The database does not answer within its bound.
@@ -110,7 +110,7 @@ class TableOut:
             self._lines.writelines(rejected_line(chunk.source, found) for found in outcomes if isinstance(found, Rejected))
 
     def finish(self) -> None:
-        """As of `Sink`."""
+        """See `Sink`."""
         with writing(self._rejected):
             if self.tally.rejected:
                 side_file.put(self._rejected, self._lines)

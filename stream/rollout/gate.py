@@ -33,7 +33,7 @@ class RolloutEnd(Protocol):
         ...
 
     async def wait_for_more(self) -> None:
-        """Return when a record was read since the last call, or after a while."""
+        """Wait until a record is read, for a bounded time."""
         ...
 
 

@@ -33,7 +33,7 @@ def champion_before(begun: Sequence[Models]) -> Models | None:
     """
     stack: list[Models] = []
     for one in begun:
-        # A challenger comes and goes beside the champion.
+        # Epochs with a challenger, and epochs that decide as the epoch before, do not change the stack.
         if one.challenger is not None or (stack and stack[-1].decides_as(one)):
             continue
         if len(stack) > 1 and stack[-2].decides_as(one):

@@ -19,7 +19,7 @@ from tagstream.stream.rollout.presence import LOOK_SECONDS, SEARCH_SECONDS, roll
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.part import WorkerPart
 
-# A worker fetches a bundle, tries it in a process of its own, loads it and takes its memory before it says that it is ready.
+# A worker fetches a bundle, tries it in a process of its own, loads it and takes its memory before it reports that it is ready.
 LOADING_SECONDS = TRIAL_SECONDS + 60.0
 # The number of files of a bundle. Each file is fetched within `rollout.fetch_seconds`.
 FILES = 3

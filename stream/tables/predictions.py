@@ -154,7 +154,7 @@ def open_predictions(url: str, *, table: str | None = None, followed: bool = Fal
         read_only: Make and write nothing; the table must exist.
 
     Raises:
-        DatabaseUrlError: The URL is of another kind.
+        DatabaseUrlError: The URL does not have one of these forms.
         DatabaseUnavailableError: The database cannot be reached or opened.
         TableError: A table of this name belongs to another program, or a table to read does not exist.
     """

@@ -127,7 +127,7 @@ def open_source(url: str, name: str) -> TableSource:
         name: The table's name, optionally with a schema before it: `news.articles`.
 
     Raises:
-        DatabaseUrlError: The URL is of another kind.
+        DatabaseUrlError: The URL does not have one of these forms.
         DatabaseUnavailableError: The database cannot be reached or opened.
         TableError: There is no such table, or it has no primary key.
     """
