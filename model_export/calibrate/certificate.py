@@ -2,7 +2,7 @@
 
 A walk tests the confidences of a fixed grid, from the strictest down. At each confidence, an exact binomial test examines the null
 hypothesis "the share right of the rows at or above this confidence is below the target". The walk ends at the first confidence where the
-hypothesis cannot be rejected. The confidence before is certified. Fixed-sequence testing spends the error level of a label once, for a
+hypothesis cannot be rejected. The previous confidence is certified. Fixed-sequence testing spends the error level of a label once, for a
 walk of any length. The level is split evenly over the labels, so all certificates hold simultaneously.
 
 The walk begins at the first confidence with enough rows (`first_rows`). With fewer rows, no outcome could pass, or one mistake would
@@ -72,7 +72,7 @@ def grid_counts(confidence: Floats, right: Bools, grid: Sequence[float] = GRID) 
 
     Args:
         confidence: The confidence of each row, 0 to 1, shape (rows,).
-        right: Whether each row's label is right, shape (rows,).
+        right: True for each row whose predicted label is right, shape (rows,).
         grid: The confidences to count at, 0 to 1.
 
     Returns:

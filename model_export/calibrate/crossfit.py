@@ -1,8 +1,9 @@
 """Cross-fitting: calibrate on all training rows, with logits from models that were not trained on the row or its group.
 
 The shipped model is trained on all rows, so no row is new to the shipped model. The temperature, the thresholds and the certificate are
-computed from the logits of the fold models instead. A fold model has fewer training rows. So the shipped model is assumed to be right at
-least as often at the same confidence. The certificate depends on this assumption; a simulation in the tests checks the assumption.
+computed from the logits of the fold models instead. A fold model has fewer training rows than the shipped model. So, at the same
+confidence, the shipped model is assumed to be right at least as often. The certificate depends on this assumption; a simulation in the
+tests checks the assumption.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
 
 All labels share one threshold, except labels with a stricter threshold, which keep their own. The walk begins at the shared threshold of
 the bundle that the first answers were about. If the answers prove that a label is below the floor, people decide all its events. Such a
-label is right less often than the target, so the share right of the other labels does not fall without it.
+label is right less often than the target, so without this label the share right of the other labels is at least as large.
 """
 
 import math

@@ -2,8 +2,8 @@
 
 The null hypothesis is that the share right of all events is at most the target. A gambler bets on every answer against the hypothesis.
 An answer pays `weight * (right - target)`. The weight is the inverse of the sampling probability, so a sampled answer represents all
-events like it. If the hypothesis is true, the bets are not to the gambler's advantage. Then the wealth ever reaches `1 / risk` with a
-probability of at most `risk`, for any number of looks (Ville's inequality). So a calibration may be repeated every day without spending
+events like it. If the hypothesis is true, the bets are not to the gambler's advantage. Then the probability that the wealth ever reaches
+`1 / risk` is at most `risk`, for any number of looks (Ville's inequality). So a calibration may be repeated every day without spending
 the level again. The sampling probabilities may change from day to day, for example when a calibration moves the thresholds. A weight only
 has to be fixed before its answer is known.
 

@@ -179,8 +179,8 @@ def _em(
             return found, done
         shares = found
     msg = (
-        f"the shares did not settle within {MOST_ROUNDS} rounds: the decisions fit many shares about as well. Next: give more "
-        "decisions, or labelled rows (--from-labels)."
+        f"the shares did not converge within {MOST_ROUNDS} rounds: many different shares fit the decisions about equally well. Next: "
+        "give more decisions, or labelled rows (--from-labels)."
     )
     raise CalibrationError(msg)
 
@@ -190,7 +190,7 @@ def _condition(rows: Floats, targets: Ints, labels: int) -> float:
     counts = np.bincount(targets, minlength=labels)
     if not counts.all():
         msg = (
-            f"label number {int(counts.argmin()) + 1} has no calibration row, so it is unknown with which it is confused. Next: give "
+            f"label number {int(counts.argmin()) + 1} has no calibration row, so its confusion with other labels is unknown. Next: give "
             "--data with rows of every label, or the shares themselves (--prior)."
         )
         raise CalibrationError(msg)
@@ -219,7 +219,7 @@ def checked(shares: Mapping[str, float], labels: Sequence[str]) -> Floats:
     missing, foreign = sorted(set(labels) - set(shares)), sorted(set(shares) - set(labels))
     if missing or foreign:
         msg = (
-            f"the shares are not one a label: {', '.join(missing) or 'none'} missing, {', '.join(foreign) or 'none'} unknown. Next: give "
+            f"the shares do not fit the labels: {', '.join(missing) or 'none'} missing, {', '.join(foreign) or 'none'} unknown. Next: give "
             f"a share for each of {', '.join(labels)}."
         )
         raise CalibrationError(msg)

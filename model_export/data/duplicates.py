@@ -133,7 +133,8 @@ def _prefix(words: frozenset[str], frequency: Mapping[str, int], limit: float) -
     """
     Return the rarest words of a set, its prefix. Two sets with similarity `limit` share a word of their prefixes (Chaudhuri et al. 2006).
 
-    A set with similarity `limit` contains at least the fraction `limit` of this set. So it lacks fewer words than the prefix has.
+    A second set with similarity `limit` contains at least the fraction `limit` of this set's words. So the number of this set's words that
+    the second set lacks is smaller than the length of the prefix.
     """
     ordered = sorted(words, key=lambda word: (frequency.get(word, 0), word))
     # The small constant keeps rounding errors of `limit * len(words)` from raising the result of ceil.

@@ -114,7 +114,7 @@ def _check(raw: bytes, name: str, where: str) -> None:
     if found != SHA256[name]:
         msg = (
             f"{where} has SHA-256 {found[:12]}…, expected {SHA256[name][:12]}… (Made-With-ML at {COMMIT}). "
-            f"Next: restore the file; figures on another one could not be compared."
+            f"Next: restore the file; figures on another file could not be compared."
         )
         raise DataError(msg)
 

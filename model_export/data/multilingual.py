@@ -2,7 +2,7 @@
 
 The encoder is intfloat/multilingual-e5-small (MIT), a BERT with 12 layers and the 250,000 pieces of XLM-R. Its weights are quantised to
 4 bits. This module reads one file of the package and runs none of the package's code. The encoder was trained on texts with the prefix
-`query: `. The tokenizer adds this prefix, so a worker need not.
+`query: `. The tokenizer adds this prefix, so a worker does not have to.
 """
 
 import hashlib

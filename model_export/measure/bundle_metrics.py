@@ -15,7 +15,13 @@ PARTS = ("holdout", "corpus_test", "calibration")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleMetrics:
-    """The evaluations of the parts that have rows, by part, and the evaluation of the gate. None if the bundle has no gate."""
+    """
+    The metrics of a bundle.
+
+    Attributes:
+        evaluations: The evaluations of the parts that have rows, by part.
+        gate: The evaluation of the gate for foreign texts; None if the bundle has no gate.
+    """
 
     evaluations: dict[str, RowsEvaluation]
     gate: OodGate | None

@@ -57,8 +57,8 @@ class RiskCoverage:
     """
     A risk-coverage curve, from the most confident rows to all rows.
 
-    `area` is the mean risk over all coverages (AURC of Geifman and El-Yaniv). It is small if a model is mostly right and has low confidence
-    in its mistakes.
+    `area` is the mean risk over all coverages (AURC of Geifman and El-Yaniv). The area is small if a model is mostly right and its mistakes
+    have low confidence.
     """
 
     points: tuple[Point, ...]

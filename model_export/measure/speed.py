@@ -119,9 +119,7 @@ def _speed(times: Sequence[tuple[float, float]], texts: int) -> Speed:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """
-    Limit PyTorch, NumPy's linear algebra and the tokenizer to one thread. The runtime of a bundle always has one thread.
-    """
+    """Limit PyTorch, NumPy's linear algebra and the tokenizer to one thread. The runtime of a bundle always has one thread."""
     threads, tokenizers = torch.get_num_threads(), os.environ.get(_TOKENIZERS)
     torch.set_num_threads(THREADS)
     os.environ[_TOKENIZERS] = "false"

@@ -217,7 +217,7 @@ def as_table(reports: Sequence[GroupReport]) -> str:
     """Return the suites as a table, with the titles of the cases that do not hold."""
     if not reports:
         return (
-            "behaviour: not measured; the suites of tagstream are about its own labels, and --suite FILE has cases for others"
+            "behaviour: not measured; tagstream's suites are about its own labels. For other labels, give cases: --suite FILE"
         )
     lines = [f"  {'suite':<12} {'group':<27} {'holds':>10}  95 %"]
     for report in reports:

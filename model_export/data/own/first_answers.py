@@ -58,8 +58,8 @@ def sort_out(words: LabelsInWords, given: OwnRows) -> FirstAnswers:
     fresh, _ = split_near_duplicates(found.fresh.rows, own.rows, key=lambda answer: answer.row.text)
     if len(fresh) < LEAST_ANSWERS:
         msg = (
-            f"{given.name} has {len(fresh)} answers to learn from, and {LEAST_ANSWERS} are the least. Next: answer some sixty events in the "
-            "console, `tagstream review`, and export again."
+            f"{given.name} has {len(fresh)} answers to learn from; it needs at least {LEAST_ANSWERS}. Next: answer some sixty events in "
+            "the console, `tagstream review`, and export again."
         )
         raise RowsError(msg)
     rows = _by_source(together(fresh))

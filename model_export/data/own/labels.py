@@ -144,7 +144,10 @@ def _check(path: Path, labels: Mapping[str, LabelInWords]) -> None:
     names: dict[str, str] = {}
     for label, words in labels.items():
         if not label.strip() or len(label) > MAX_NAME_CHARACTERS or label == OFF_SUBJECT:
-            fault = f"a label cannot be called {label!r}: a name has 1 to {MAX_NAME_CHARACTERS} characters, and {OFF_SUBJECT} is kept for texts of none"
+            fault = (
+                f"a label cannot be called {label!r}: a name has 1 to {MAX_NAME_CHARACTERS} characters, and {OFF_SUBJECT} is reserved "
+                "for texts of none of the labels"
+            )
             raise _refused(path, fault)
         if not words.about.strip():
             raise _refused(path, f"`about` of {label!r} is empty")

@@ -356,8 +356,8 @@ def _part_checks(rows: OwnRows, division: Division, certificate_rows: int | None
             kind="certificate",
             severity=Severity.NOTE,
             sentence=f"{_counted(len(uncertified), 'label')} with fewer than {certificate_rows} rows: a certificate of a label's own needs at "
-            f"least so many, all of them right, and more where labels are weighted; until then its decisions are covered by a "
-            f"certificate of all labels together, or go to people.",
+            f"least {certificate_rows} rows, all of them right, and more where labels are weighted; until then a certificate of all "
+            f"labels together covers the label's decisions, or its events go to people.",
             details=tuple(
                 f"{label}: {_counted(usable[label], 'row')}, at least {certificate_rows - usable[label]} more needed"
                 for label in uncertified
@@ -375,8 +375,8 @@ def _unknown_in_gold(rows: OwnRows, gold: OwnRows | None) -> Iterator[RowsFindin
         yield RowsFinding(
             kind="gold-label",
             severity=Severity.ERROR,
-            sentence=f"{gold.at(unknown)}: labels that {rows.name} does not have: {', '.join(names)}. A model can only be wrong there. Next: "
-            f"correct the label, leave the row out, or add rows of that label to learn from.",
+            sentence=f"{gold.at(unknown)}: labels that {rows.name} does not have: {', '.join(names)}. A model is always wrong "
+            f"there. Next: correct the label, leave the row out, or add rows of that label to learn from.",
             lines=tuple(own.line for own in unknown),
         )
 
@@ -484,7 +484,8 @@ def _answer_checks(answered: Answered, division: Division) -> Iterator[RowsFindi
         yield RowsFinding(
             kind="corrected",
             severity=Severity.NOTE,
-            sentence=f"{rows.at([own for own, _ in answered.corrected])}: people gave another label or none, and their answer stands.",
+            sentence=f"{rows.at([own for own, _ in answered.corrected])}: people gave another label, or none of the "
+            f"labels. Their answers replace the labels.",
             details=tuple(
                 f"{rows.unit} {own.line}: {own.row.tag or 'no label'}, answered {tag}" for own, tag in answered.corrected
             ),
@@ -530,10 +531,10 @@ def _further_labels(rows: OwnRows, gold: OwnRows | None, division: Division) -> 
         yield RowsFinding(
             kind="few-several",
             severity=Severity.ERROR if lacking else Severity.WARNING,
-            sentence=f"{_counted(known, 'row')} of several labels to learn from and {judging:,} to calibrate on, and a second head needs "
-            f"{FEW_ROWS} or more of the first and some of the second. {'' if lacking else 'Kept, and further labels are rarely found. '}"
-            f"Next: name all labels of a text in the column `tags` (`--tags NAME`), as `billing; bug` or as a JSON list, or leave "
-            f"--multilabel out.",
+            sentence=f"{_counted(known, 'row')} of several labels to learn from and {judging:,} to calibrate on; a second head needs "
+            f"{FEW_ROWS} or more to learn from, and at least one to calibrate on. "
+            f"{'' if lacking else 'Kept, and further labels are rarely found. '}Next: name all labels of a text in the column `tags` "
+            f"(`--tags NAME`), as `billing; bug` or as a JSON list, or leave --multilabel out.",
         )
     same = [label for label in rows.labels if len({label in (row.tag, *row.tags) for row in learned}) == 1]
     if same:

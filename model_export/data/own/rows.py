@@ -124,7 +124,7 @@ def refuse_unknown(rows: OwnRows, of_these: Iterable[OwnRow], labels: Sequence[s
     if unknown:
         names = ", ".join(sorted({repr(own.row.tag) for own in unknown}))
         msg = (
-            f"{rows.at(unknown)}: {folder} does not have the label {names}, so that it can only be wrong there. Its labels are "
+            f"{rows.at(unknown)}: {folder} does not have the label {names}, so it is always wrong on these rows. Its labels are "
             f"{few(labels)}. Next: correct the label, or delete the row."
         )
         raise RowsError(msg)
@@ -152,7 +152,7 @@ def refuse_learned(rows: OwnRows, manifest: Manifest, folder: str) -> None:
     """
     if learned_files(manifest) & set(rows.digests.values()):
         msg = (
-            f"{rows.name} is a file that {folder} has learned from, so its word on these rows proves nothing. Next: give "
-            "labelled rows that it has not seen."
+            f"{rows.name} is a file that {folder} has learned from, so figures on these rows prove nothing. Next: give labelled "
+            "rows that the bundle has not learned from."
         )
         raise RowsError(msg)

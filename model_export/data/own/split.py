@@ -70,7 +70,7 @@ def divide(
     Args:
         rows: The user's rows.
         gold: The gold set, only for measurement. It becomes `holdout`.
-        base: Tagstream's own rows. Those rows whose label the user's rows also have join the parts.
+        base: Tagstream's own rows. The rows of `base` with one of the user's labels join the parts.
         answers: People's answers about texts that are not in `rows`, with labels of `rows` (`own.answers`).
 
     Raises:
