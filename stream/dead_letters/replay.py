@@ -127,7 +127,7 @@ def topic_named(settings: Settings, to: str) -> str:
 
 
 def key_of(letter: DeadLetter, target: str) -> bytes:
-    """Return the key of the note for a dead letter and a target. The key has the target: a letter may be sent to several topics."""
+    """Return the key of the note for a dead letter and a target. The key names the target, because each target is a replay of its own."""
     return f"{letter.identity}>{target}".encode()
 
 

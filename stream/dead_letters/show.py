@@ -117,7 +117,7 @@ def print_events(found: Iterable[FoundRecord], *, content: str) -> None:
         elif not (letter.value or b"").strip():
             left_out["without a value"] += 1
         elif (line := _line(letter.value or b"")) is None:
-            left_out["not text (`tagstream dlq show --raw` has the bytes)"] += 1
+            left_out["no text (`tagstream dlq show --raw` has the bytes)"] += 1
         else:
             sys.stdout.buffer.write(line + b"\n")
             written += 1

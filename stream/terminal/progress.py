@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from tagstream.stream.terminal.console import err, talk
 
-# The time between two lines if standard error is not a terminal. Shorter would fill a log.
+# The time between two lines if standard error is not a terminal. A shorter time would fill a log.
 LINE_SECONDS = 10.0
 # A rate is measured over the last `RATE_SECONDS`, or a little more.
 RATE_SECONDS = 20.0
