@@ -71,7 +71,7 @@ class Saved:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsaved:
     """
-    The broker did not confirm the record within the bound. The page keeps what was typed.
+    The record was not written, or the brokers did not confirm it in time. The page keeps the typed text.
 
     Attributes:
         message: A sentence for the reviewer, with the next step.

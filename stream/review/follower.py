@@ -33,7 +33,7 @@ DAY_MS = 24 * 3600 * 1000
 # The pauses between two lookups of reports without a decision, and between two deletions of old rows.
 MATCH_SECONDS, PRUNE_SECONDS = 1.0, 3600.0
 NEEDED = ("review", "reviewed")
-# The follower looks again for the topics of these that are missing.
+# Topics that may be missing. The follower looks for a missing topic again.
 OPTIONAL = ("audit", "reports", "tagged")
 MISSING = "the console works without them; `tagstream doctor --create-topics` makes them"
 

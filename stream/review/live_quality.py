@@ -1,4 +1,4 @@
-"""Estimates live quality over a time window: the database counts the store's decisions, and `monitoring/quality` estimates."""
+"""Estimates live quality over a time window. The database counts the store's decisions, and `monitoring/quality` makes the estimates."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -184,7 +184,7 @@ class Counted:
         self.fallback = 0
 
     def add(self, total: Total, label: int, probabilities: Sequence[float]) -> None:
-        """Add the decisions in `total`. `label` is the number of their tag, and `probabilities` are their sums by label."""
+        """Add the decisions in `total`. `label` is the number of their tag; `probabilities` are the sums of their probabilities, by label."""
         cell = 0 if total.destination == "tagged" else 1, label
         self.population.decisions[cell] += total.decisions
         self.population.probabilities[cell] += probabilities

@@ -6,7 +6,8 @@ does not affect the stream. The champion is the model that decides at each event
 decision must equal the published decision to the byte (`tagstream.stream.shadow.published_check`).
 
 People are asked about disagreements: a drawn disagreement is copied to `audit`, as workers copy their audits, so a person sees neither tag.
-The draw uses the workers' hash at a greater rate. So the greatest probability of an event's copies is the probability of any question.
+The draw uses the workers' hash at a greater rate. So the greatest probability among an event's copies is the probability that people are
+asked about the event.
 
 Records are written before the offsets are committed. After a kill some records are written again, with the same event and bundles.
 """

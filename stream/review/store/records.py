@@ -157,7 +157,7 @@ class Claim:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lapsed:
     """
-    The token does not hold the item any more, so nothing was saved. The page keeps what was typed and shows `message`.
+    The token does not hold the item any more, so nothing was saved. The page keeps the typed text and shows `message`.
 
     Attributes:
         reason: `taken` by another reviewer, `answered` meanwhile, `unknown` to the store, or `saving`: an answer to the item is being
