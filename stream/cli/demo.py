@@ -64,8 +64,7 @@ def demo(
     if events is None and (labels := other_labels(chosen)):
         note(
             f"the sample events are about machine learning, and the bundle {chosen.bundle} has the labels {few(labels)}: each "
-            "sample still gets "
-            "one of these labels, and most samples go to a person. To see your own events: `tagstream demo --events FILE`"
+            "sample still gets one of these labels, and most samples go to a person. To see your own events: `tagstream demo --events FILE`"
         )
     moves = Drift(shift=Shift(drift), after_seconds=drift_after)
     raise typer.Exit(

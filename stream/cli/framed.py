@@ -1,4 +1,4 @@
-"""Makes a worker's pipeline. A process that tries a suspect event makes the pipeline too, so this module does not import delivery code."""
+"""Makes a worker's pipeline. A process that tries a suspect event makes it too, so this module imports no code of serving or delivery."""
 
 from tagstream.monitoring.observer import Observer
 from tagstream.stream.decide.from_settings import pipeline_of

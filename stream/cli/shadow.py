@@ -110,8 +110,7 @@ class ShadowOptions:
         BESIDE,
         typer.Option(
             help="Beside the stream: share of the disagreements about which people are asked, by audit, 0 unless given; with a "
-            "canary, at least "
-            "the share of its plan.",
+            "canary, at least the share of its plan.",
             min=0,
             max=1,
             callback=finite,

@@ -116,8 +116,7 @@ def calibrate(options: CalibrateOptions) -> None:
     if options.windows is not None and options.reviewed is not None:
         fail(
             "answers are about decisions with the bundle's windows, so they certify nothing for other windows. Next: give "
-            "--windows alone, and "
-            "collect answers on the new bundle.",
+            "--windows alone, and collect answers on the new bundle.",
             EXIT_USAGE,
         )
     needs.require_export(level="info")

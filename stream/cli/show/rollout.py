@@ -76,8 +76,7 @@ def begun(epoch: Begun) -> None:
     if abs(epoch.ahead_seconds) > CLOCK_SECONDS:
         console.talk(
             f"  this machine's clock is wrong, or the brokers' clock is: it is {_off(epoch.ahead_seconds)} theirs. The topic "
-            "has the brokers' time; "
-            "`at` and tokens have this machine's time. Next: set the clock of this machine by a time server"
+            "has the brokers' time; `at` and tokens have this machine's time. Next: set the clock of this machine by a time server"
         )
     if not epoch.workers:
         console.talk("  the group has no worker now, so none was asked whether it is ready")
