@@ -184,7 +184,7 @@ class Counted:
         self.fallback = 0
 
     def add(self, total: Total, label: int, probabilities: Sequence[float]) -> None:
-        """Add the decisions in `total`. `label` is the number of their tag; `probabilities` has the sums of their probabilities by label."""
+        """Add the decisions in `total`, with the number of their tag (`label`) and the sums of their probabilities by label."""
         cell = 0 if total.destination == "tagged" else 1, label
         self.population.decisions[cell] += total.decisions
         self.population.probabilities[cell] += probabilities
