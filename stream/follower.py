@@ -162,8 +162,8 @@ class Follower(ABC):
             if position > ends[place]:
                 topic, number = place
                 msg = (
-                    f"the {self.noun} {self._name} has read {topic} {number} up to {position}, and the topic ends at {ends[place]}: it was "
-                    f"made anew, or the {self.noun} belongs to another cluster. Next: {self.remedy}; the topics fill it."
+                    f"the {self.noun} {self._name} has read {topic} {number} up to {position}, and the topic ends at {ends[place]}: "
+                    f"the topic was made anew, or the {self.noun} belongs to another cluster. Next: {self.remedy}; the topics fill it."
                 )
                 raise MismatchError(msg)
             if position < start:

@@ -17,7 +17,7 @@ from tagstream.stream.web.serving import ASGIApp, Receive, Scope, Send
 # The orchestrator and Prometheus have no token. These paths show no text of an event.
 OPEN_PATHS = HEALTH_PATHS | {"/metrics"}
 LEAST_TOKEN_CHARACTERS = 16
-UNKNOWN = "This request has no token, or another one. Next: send the header `Authorization: Bearer TOKEN`, with the token of --token-file."
+UNKNOWN = "This request has no token, or a wrong token. Next: send the header `Authorization: Bearer TOKEN`, with the token of --token-file."
 
 
 class TokenError(ValueError):

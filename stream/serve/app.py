@@ -30,7 +30,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_HELD_BYTES = 32 * 1024 * 1024
 PUBLISHED_HEADER = "Tagstream-Published"
 TITLE = "tagstream serve"
-ABOUT = "Tags machine-learning content by the model of the stream: the same decision, for whoever cannot wait for a topic."
+ABOUT = "Tags machine-learning content with the model of the stream, for clients that cannot wait for a topic. The decisions are the same."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,9 @@ def _classify(app: FastAPI, service: Service) -> None:
         request: Request,
         publish: Annotated[  # noqa: FBT002 - a parameter of the query
             bool,
-            Query(description="Send the events that are not rejected to the stream too, and answer when the broker has them."),
+            Query(
+                description="Also send the events that are not rejected to the stream, and answer after the broker has confirmed them."
+            ),
         ] = False,
     ) -> Response:
         body = await bounded(request)
@@ -131,7 +133,7 @@ def _events(body: bytes, most: int) -> tuple[list[bytes], bool]:
         return [bytes(event) for event in msgspec.json.decode(body, type=list[msgspec.Raw])], True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(
-            400, f"The body begins like an array and is no JSON ({error}), so nothing was decided. Next: correct it."
+            400, f"The body begins like a JSON array and is not valid JSON ({error}), so nothing was decided. Next: correct it."
         ) from error
 
 

@@ -112,7 +112,7 @@ class ServeRollout:
         """Decide by the newest epoch, and load the planned models before their epoch begins."""
         group = follower.epochs.group
         if follower.epochs.started and group != self._settings.group:
-            msg = f"the topic {self._settings.rollout.topic} is that of the group {group!r}. Next: set TAGSTREAM_GROUP to the group of the workers."
+            msg = f"the topic {self._settings.rollout.topic} belongs to the group {group!r}. Next: set TAGSTREAM_GROUP to the group of the workers."
             raise NotReadyError(msg)
         if (models := follower.new_epoch) is not None:
             pair = follower.load(models)

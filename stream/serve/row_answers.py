@@ -135,7 +135,7 @@ class RowAnswers:
             len(value) + self._row_bytes if answer is None else len(answer) for value, answer in zip(values, known, strict=True)
         )
         if most > MOST_ANSWER_BYTES:
-            sentence = f"The answers could have {most} bytes, {MOST_ANSWER_BYTES} are the most. Next: send several requests, or use tagstream batch."
+            sentence = f"The answers could have {most} bytes, and at most {MOST_ANSWER_BYTES} are allowed. Next: send several requests, or use tagstream batch."
             raise RequestError(413, sentence)
 
     async def _known(self, records: Sequence[Record]) -> list[bytes | None]:

@@ -103,4 +103,4 @@ def _behind_blanks(text: str, at: int) -> int:
 
 
 def _too_many(rows: str, most: int) -> str:
-    return f"The request has {rows} rows, {most} are the most. Next: send several requests, or use tagstream batch."
+    return f"The request has {rows} rows, and at most {most} are allowed. Next: send several requests, or use tagstream batch."

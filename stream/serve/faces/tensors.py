@@ -97,12 +97,12 @@ def split(body: bytes, length: str | None) -> tuple[TensorRequest, bytes]:
     size = len(body)
     if length is not None:
         if not (len(length) <= MOST_DIGITS and length.isascii() and length.isdigit() and int(length) <= size):
-            bad(f"The header {LENGTH_HEADER} is no length within the body")
+            bad(f"The header {LENGTH_HEADER} is not a length within the body")
         size = int(length)
     try:
         return msgspec.json.decode(body[:size], type=TensorRequest), body[size:]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        bad(f"The body is no request of the Open Inference Protocol ({error})")
+        bad(f"The body is not a request of the Open Inference Protocol ({error})")
 
 
 def texts(given: Sequence[Input], binary: bytes, *, most: int) -> dict[str, list[str]]:
@@ -147,7 +147,7 @@ def _flat(tensor: Input) -> list[str]:
         # In a tensor of shape [rows, 1], each element may be a list of one.
         (one,) = element if isinstance(element, list) and len(element) == 1 else (element,)
         if not isinstance(one, str):
-            bad(f"The tensor {tensor.name!r} has an element that is no string")
+            bad(f"The tensor {tensor.name!r} has an element that is not a string")
         found.append(one)
     return found
 
@@ -195,7 +195,7 @@ def response(request: TensorRequest, made: Sequence[Output], *, model: str, vers
         if output is None:
             bad(f"There is no output {one.name!r}; there are {', '.join(by_name)}")
         if one.parameters.get("classification"):
-            bad("The extension for classification is not here; the output `probabilities` has all of them")
+            bad("The classification extension is not supported; the output `probabilities` has the probability of each label")
         data: list[str | float] | UnsetType = UNSET
         parameters: dict[str, int] | UnsetType = UNSET
         if one.parameters.get("binary_data", all_binary) is True:
