@@ -71,7 +71,7 @@ class _Asked:
         return json_response(msgspec.json.encode(known))
 
     def ready(self, name: str, version: str | None = None) -> Response:
-        """Return ready if the named model is the one that decides."""
+        """Return ready if the named model decides; otherwise refuse the request."""
         return json_response(msgspec.json.encode(ModelReady(name=self._now(name, version).name, ready=True)))
 
     async def infer(self, request: Request, name: str, version: str | None = None) -> Response:

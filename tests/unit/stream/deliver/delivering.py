@@ -91,7 +91,7 @@ async def rig(
 
 
 def drive(scenario: Callable[[], Coroutine[Any, Any, None]], *, seconds: float = SECONDS) -> None:
-    """Run a scenario on a fresh event loop for at most so many seconds of its clock."""
+    """Run a scenario on a fresh event loop for at most `seconds` of the loop's clock."""
     asyncio.run(asyncio.wait_for(scenario(), seconds))
 
 

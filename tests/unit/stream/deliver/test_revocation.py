@@ -108,7 +108,7 @@ def test_a_suspect_that_waits_for_the_batch_before_it_is_handed_back() -> None:
 
 
 def test_a_revocation_waits_for_one_suspect_and_not_for_all() -> None:
-    """Suspects are decided one at a time, and the group waits only for the one in the model."""
+    """Suspects are decided one at a time, and the group waits only for the suspect that the model is deciding."""
 
     async def scenario() -> None:
         gate = Gate(decided, 0)
