@@ -110,7 +110,7 @@ class TrainOptions:
         FURTHER,
     ] = False
     base_corpus: Annotated[
-        bool, typer.Option("--base-corpus", help="Learn from tagstream's own rows too, for the labels that both have."), OWN
+        bool, typer.Option("--base-corpus", help="Also learn from tagstream's own rows that have one of your labels."), OWN
     ] = False
     work: Annotated[
         Path | None,

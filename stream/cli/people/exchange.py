@@ -49,8 +49,8 @@ def bring(settings: Settings, *, form: Form, file: Path, reviewer: str) -> None:
     """
     Send the answers in a file to the topic `reviewed`. Skip answers that the topic has already, so that an import can be repeated.
 
-    The answers are signed, if the settings have a key. An unsigned answer on the topic is then sent again, signed, with its old key and
-    headers.
+    The answers are signed, if the settings have a key. If the topic has an answer of the file without a signature, the answer is then sent
+    again, signed, with its old key and headers.
 
     Args:
         settings: The brokers and topics.
