@@ -258,7 +258,7 @@ def limited(
     limits: OodLimits,
 ) -> Limit:
     """
-    Choose the limit of a gate, and measure both errors: lost texts of the labels, and published texts with none of the labels.
+    Choose the limit of a gate, and bound both errors: lost texts of the labels, and published texts with none of the labels.
 
     Args:
         gate: The gate.

@@ -106,7 +106,7 @@ class Slips:
     Plausible slip rates.
 
     Attributes:
-        toward: By label, the share of the people who mean another label and name this label, [draws, K].
+        toward: By label, the probability that a person who means another label names this label, [draws, K].
     """
 
     toward: Floats
