@@ -1,4 +1,4 @@
-"""The command that installs an extra of this project, which is on no package index."""
+"""The command that installs an extra of this project. The project is not on a package index."""
 
 import shlex
 import sys
@@ -16,7 +16,7 @@ class _Origin(msgspec.Struct):
 
 def install(extra: str) -> str:
     """
-    The installation of an extra, as part of a sentence: from the checkout, or from the wheel that was installed.
+    Return the command that installs an extra, as part of a sentence: from the checkout, or from the installed wheel.
 
     >>> install("export").startswith("in the project's folder ")
     True
@@ -31,7 +31,7 @@ def install(extra: str) -> str:
 
 def install_package(requirement: str) -> str:
     """
-    The installation of one package, as part of a sentence.
+    Return the command that installs a package, as part of a sentence.
 
     >>> install_package("numpy").endswith(" -m pip install numpy")
     True
@@ -40,7 +40,7 @@ def install_package(requirement: str) -> str:
 
 
 def _wheel() -> str:
-    """The address of the wheel that this package came from, as pip kept it; a word in its place if pip kept none."""
+    """Return the address of this package's wheel from pip's record; a placeholder without such a record."""
     try:
         kept = distribution("tagstream").read_text("direct_url.json")
     except PackageNotFoundError:

@@ -1,9 +1,10 @@
 """
-Check a bundle as the worker does, in a process that can be ended.
+Checks a bundle as the worker does, in a child process that can be killed.
 
-A network may compute for hours, take all memory, or end its process, and the runtime cannot be interrupted. So nothing of that happens to the process that asks.
+A network may compute for hours, take all memory, or crash its process, and the runtime cannot be interrupted. The child process protects
+the calling process from these faults.
 
-The process is run as `python -m tagstream.model_export.verify PARENT`, with an order on its standard input, and answers in JSON.
+The child process is `python -m tagstream.model_export.verify PARENT`, with an order on its standard input. It answers in JSON.
 """
 
 import contextlib
@@ -27,19 +28,19 @@ MODULE = "tagstream.model_export.verify"
 VERIFY_SEED = 23
 # The shipped bundle takes eleven seconds on two busy cores.
 VERIFY_SECONDS = 120.0
-# Of a bundle that is to decide in a running stream: in the command that changes the model, and in each worker.
+# For a bundle of a rollout to a running stream: in the command that changes the model, and in each worker.
 TRIAL_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 END_SECONDS = 10.0
 
 
 class GivenUpError(Exception):
-    """The verification was given up by the one who asked for it."""
+    """The caller gave the verification up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A bundle that passed every check: the folder's, the golden texts, batch invariance on them, and the largest batches."""
+    """A bundle that passed all checks: the folder, the golden texts, batch invariance on these texts, and the largest batches."""
 
     digest: str
     labels: tuple[str, ...]
@@ -56,7 +57,7 @@ class _Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """`verified`, or why not; `parity`: since a prediction depends on its neighbours."""
+    """The answer: `verified`, or the reason in `refused`. `parity` is true if a prediction depends on the other texts of its batch."""
 
     verified: Verified | None = None
     refused: str = ""
@@ -77,16 +78,16 @@ def verify(
 
     Args:
         folder: The bundle.
-        seconds: The process is ended after so long.
-        threads: So many of the largest batches are decided at once.
-        texts: Decided beside the golden texts.
-        most_bytes: The memory that the process may take beside what it takes without a bundle; None for no bound.
-        goes_on: Asked about ten times a second; once it says no, the process is ended.
+        seconds: The time after which the process is killed.
+        threads: The number of batches of the largest size that are decided at the same time.
+        texts: Texts to decide in addition to the golden texts.
+        most_bytes: The memory that the process may take in addition to its memory without a bundle; None for no bound.
+        goes_on: Called about ten times a second. Once it returns false, the process is killed.
 
     Raises:
-        BundleError: The folder, the network or the golden texts are refused, or the network did not end in time, or ended its process.
-        ParityError: A prediction depends on its neighbours.
-        GivenUpError: `goes_on` said no.
+        BundleError: The folder, the network or the golden texts are refused; or the network did not finish in time, or crashed its process.
+        ParityError: A prediction depends on the other texts of its batch.
+        GivenUpError: `goes_on` returned false.
     """
     order = _Order(folder=str(folder), threads=threads, texts=tuple(texts), most_bytes=most_bytes)
     try:
@@ -104,7 +105,7 @@ def verify(
         raise _refused(folder, f"the process that runs its network was ended by {how} {last}".rstrip()) from None
     finally:
         process.kill()
-        # A process that waits for a file system cannot be ended before that answers.
+        # A process that waits for a file system ends only when the file system answers.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_SECONDS)
         for pipe in (process.stdin, process.stdout, process.stderr):
@@ -119,9 +120,9 @@ def _ended(
     process: "subprocess.Popen[bytes]", order: bytes, seconds: float, goes_on: Callable[[], bool]
 ) -> tuple[bytes, bytes]:
     """
-    What it wrote, once it has ended by itself.
+    Return the output of the process once it has ended by itself.
 
-    Looks are counted and not seconds, since a process that was stopped for a while must not take this one for late.
+    Looks are counted instead of seconds: a calling process that was suspended for a while must not judge the child process late.
     """
     looks = math.ceil(seconds / LOOK_SECONDS)
     for given in itertools.islice(itertools.chain([order], itertools.repeat(None)), looks):
@@ -133,7 +134,7 @@ def _ended(
 
 
 def main() -> None:
-    """Carry out the order on the standard input."""
+    """Execute the order on the standard input."""
     belong_to(int(sys.argv[-1]))
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
     folder = Path(order.folder)
@@ -149,7 +150,7 @@ def main() -> None:
         answer = _Answer(
             refused=str(_refused(folder, f"it needs more memory than the {order.most_bytes or 0:,} bytes that are left for it"))
         )
-    # Whatever the runtime raises for it is a refusal: its exceptions share no base class but `Exception`.
+    # Any exception of the runtime refuses the bundle: the runtime's exceptions have only `Exception` as a common base class.
     except Exception as error:  # noqa: BLE001
         answer = _Answer(refused=str(_refused(folder, f"it raised {type(error).__name__}: {error}")))
     sys.stdout.buffer.write(msgspec.json.encode(answer))

@@ -1,10 +1,10 @@
-"""Alarms, one record each. From them are made: the alerts of Prometheus, the list on the page and in `top`, the lines and links of
+"""The alarms, one record each. These records make the alerts of Prometheus, the list on the page and in `top`, the lines and links of
 the boards, the head of each runbook and the index of the runbooks.
 
-An alert of Prometheus looks at an hour and waits before it fires. The page and `top` describe the present, over the span that their
-figures name, by the same records of figures and limits (`figures.limited`). They judge a figure that does not change alike:
-`tests/unit/monitoring/prometheus/test_judgements.py`. `python -m docs.generate` writes the files; `make check` fails where one is
-not current, or where an alarm has no case in `monitoring/prometheus/tests`.
+An alert of Prometheus looks at an hour and waits before it fires. The page and `top` judge the present, over the span that their figures
+name. Both use the same figures and limits (`figures.limited`), and both judge a constant figure in the same way:
+`tests/unit/monitoring/prometheus/test_judgements.py`. `python -m docs.generate` writes the files. `make check` fails if a file is not
+current, or if an alarm has no case in `monitoring/prometheus/tests`.
 """
 
 import re
@@ -62,7 +62,7 @@ class BoardName(StrEnum):
 
 
 class Line(NamedTuple):
-    """A threshold drawn across a panel, in the panel's unit; with `below`, values under it are the bad ones."""
+    """A threshold drawn across a panel, in the panel's unit. Values above it are bad; with `below`, values under it are bad."""
 
     value: float
     colour: str = "red"
@@ -71,13 +71,13 @@ class Line(NamedTuple):
 
 class Told(NamedTuple):
     """
-    What page and `top` add to the headline of an alarm.
+    The present details of an alarm, for the page and `top`.
 
     Attributes:
-        figures: The figures of the moment, behind the headline; empty for the headline alone.
-        next: The next step, where the figures know a nearer one than the record.
-        labels: The labels in the headline.
-        headline: Takes the headline's place, where one worker of several is meant.
+        figures: The current figures, shown after the headline; empty for the headline alone.
+        next: A next step that replaces the record's next step; empty for the record's next step.
+        labels: The values of the labels in the headline.
+        headline: A headline that replaces the record's headline, for example to name one worker; empty for the record's headline.
     """
 
     figures: str = ""
@@ -90,7 +90,7 @@ Judge: TypeAlias = Callable[[Figures], Iterable[Told]]
 
 
 class Unseen(NamedTuple):
-    """Why page and `top` do not judge an alarm of Prometheus."""
+    """The reason why the page and `top` do not judge an alarm of Prometheus."""
 
     because: str
 
@@ -101,23 +101,24 @@ class Alert:
     The record of one alarm.
 
     Attributes:
-        name: Its name, and that of its runbook.
-        tier: Its urgency.
-        because: The ground of its limits, and why it is made so; above it in alerts.yml.
-        expr: PromQL; a series is an alert.
-        wait: How long `expr` must hold before the alert fires, as a duration of Prometheus; empty: not at all.
-        labels: Labels beside the tier, for an `expr` that has none.
+        name: The name of the alarm and of its runbook.
+        tier: The urgency.
+        because: The reason for the limits and for the form of the expression; a comment above the alert in alerts.yml.
+        expr: A PromQL expression. Each series of its result is an alert.
+        wait: How long `expr` must hold before the alert fires, as a duration of Prometheus; empty to fire at once.
+        labels: Labels beside the tier, for an `expr` without labels.
         summary: A headline under 80 characters; a template of Prometheus.
-        says: The fact that it reports, a template of Prometheus.
+        says: The fact that the alert reports; a template of Prometheus.
         next: The next step, with commands in backticks.
-        board: The board with its panel.
-        panel: The title of that panel.
-        lines: Where it fires, drawn across the panel.
-        symptom: 0, unless it sees a change of the stream. One such change moves many figures: of its alarms the one with the least
-            number is told, since it is nearest to the cause, and names the others. The numbers have gaps for alarms to come.
-        of_model: Whether a change of the model can cause it; its runbook asks for that first.
-        told: Judges the figures of page and terminal, once for each worker or figure that is over the limit; or why they do not.
-        apart: Why page and terminal judge something else than Prometheus; empty: they judge alike a figure that does not change.
+        board: The board that has the panel of the alarm.
+        panel: The title of the panel.
+        lines: The limits of the alarm, drawn across the panel.
+        symptom: A rank for an alarm about a change of the stream; 0 for every other alarm. One change of the stream moves many figures.
+            Of several such alarms, the alarm with the least rank is shown, because it is nearest to the cause, and it names the other
+            alarms. The ranks have gaps for future alarms.
+        of_model: True if a change of the model can cause the alarm. Its runbook then asks for a change of the model first.
+        told: Judges the figures of the page and `top`, once for each worker or figure over the limit; or the reason why they do not.
+        apart: Why the page and `top` judge another figure than Prometheus; empty if they judge a constant figure in the same way.
     """
 
     name: str
@@ -139,7 +140,7 @@ class Alert:
 
     @property
     def description(self) -> str:
-        """The fact and the next step, a template of Prometheus."""
+        """The fact and the next step; a template of Prometheus."""
         return f"{self.says} Next: {self.next}"
 
     @property
@@ -148,7 +149,7 @@ class Alert:
         return f"docs/runbooks/{self.name}.md"
 
     def alarms(self, figures: Figures) -> Iterator["Alarm"]:
-        """This alarm at a moment, as page and `top` tell it: the headline with the figures, and the next step."""
+        """Yield this alarm for the page and `top` if these figures raise it: the headline with the figures, and the next step."""
         for told in () if isinstance(self.told, Unseen) else self.told(figures):
             headline = told.headline or _filled(self.summary, told.labels)
             what = f"{headline}: {told.figures}." if told.figures else f"{headline}."
@@ -157,7 +158,7 @@ class Alert:
 
 def _filled(template: str, labels: Mapping[str, str]) -> str:
     """
-    A template of Prometheus with these labels.
+    Fill these labels into a template of Prometheus.
 
     >>> _filled("The {{ $labels.signal }} of the events have changed", {"signal": "words"})
     'The words of the events have changed'
@@ -167,7 +168,7 @@ def _filled(template: str, labels: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Alerts that Prometheus evaluates together, one after the other, every `interval`."""
+    """Alerts that Prometheus evaluates in order, every `interval`."""
 
     name: str
     interval: str = "1m"
@@ -178,14 +179,14 @@ class Group:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
     """
-    An alarm of this moment.
+    An alarm that the current figures raise.
 
     Attributes:
-        name: The alert's name.
-        tier: Its urgency.
+        name: The name of the alert.
+        tier: The urgency.
         what: A sentence with the figures.
         next: The next step.
-        also: The other alerts on the same cause.
+        also: The names of other alerts with the same cause.
     """
 
     name: str
@@ -195,12 +196,12 @@ class Alarm:
     also: tuple[str, ...] = ()
 
 
-# A jump of a worker's figure this long ago at most has the same cause as what is judged now.
+# A jump of a worker's figure within this time counts as the cause of the present alarms.
 ONE_CAUSE_SECONDS = 3600.0
 
 
 def alarms(figures: Figures) -> list[Alarm]:
-    """All alarms of a moment, pages before tickets."""
+    """Return all alarms that these figures raise, pages before tickets."""
     found: list[Alarm] = []
     moved: list[tuple[int, Alarm]] = []
     for alert in ALERTS:
@@ -214,26 +215,26 @@ def alarms(figures: Figures) -> list[Alarm]:
 
 
 def _one_cause(figures: Figures, found: list[Alarm]) -> list[Alarm]:
-    """The changes of the stream as one alarm: the sentence nearest to the cause, since when, and the names of the others."""
+    """Merge the alarms about a change of the stream into the one nearest to the cause, with the time of the change and the other names."""
     if not found:
         return []
     first, *others = found
     since = figures.detectors.last_change
     clock = datetime.fromtimestamp(since, UTC).strftime("%H:%M UTC") if since is not None else ""
-    # A jump from before the judged span may be another one.
+    # An older jump may have another cause.
     recent = since is not None and figures.at - since < ONE_CAUSE_SECONDS
     what = f"{first.what.removesuffix('.')}, since {clock}." if recent else first.what
     return [replace(first, what=what, also=tuple(dict.fromkeys(other.name for other in others if other.name != first.name)))]
 
 
-# How the page and the terminal judge.
+# The judgements of the page and `top`.
 
 
 def _workers(which: Callable[[Trouble], bool], so: str) -> Judge:
     """
-    Tells of each such worker that is not as it should be. A next step that the worker names itself is better informed than ours.
+    Return a judge that reports each worker in this kind of trouble. The worker's own next step, if there is one, replaces the record's.
 
-    Its readiness judges it, by the worker's own settings: Prometheus has the series of a job alone.
+    The worker's readiness decides, by the worker's own settings. Prometheus has only series of the whole job.
     """
 
     def judge(figures: Figures) -> Iterator[Told]:
@@ -247,7 +248,7 @@ def _workers(which: Callable[[Trouble], bool], so: str) -> Judge:
 
 
 def _over(figure: Limited, said: Callable[[Figures, Measure], str], step: Callable[[Figures], str] = lambda _: "") -> Judge:
-    """Tells of a measure that is over the limit of this figure, where there are enough events to judge it."""
+    """Return a judge that reports measures over the limit of this figure, if there are enough events to judge them."""
 
     def judge(figures: Figures) -> Iterator[Told]:
         for one in (*figures.distances, *figures.shares):
@@ -267,7 +268,7 @@ def _ks(_: Figures, one: Measure) -> str:
 
 
 def _what_moved(figures: Figures) -> str:
-    """The next step of a drift alarm. Before its first full window a worker has compared nothing, so it has no finding to read."""
+    """Return the next step of a drift alarm. Before its first full window, a worker has no finding to read."""
     found = figures.detectors
     if found.compared_seconds_ago is not None or not found.window_events:
         return DRIFT
@@ -277,13 +278,12 @@ def _what_moved(figures: Figures) -> str:
     )
 
 
-# The finding names words, labels, sources and example events. Whether a worker has learnt its words and sources yet is in none of its
-# metrics.
+# A finding names words, labels, sources and example events. No metric says whether a worker has learnt a reference for words and sources.
 DRIFT = (
     "tagstream tail drift --from-beginning says which labels and events moved, and which words and sources, if the worker has a "
     "reference for them (docs/drift.md)."
 )
-# Where no model decides: drift is no cause, and no drift is looked for.
+# The next step if the keyword rules decide. Drift is not the cause then, and no worker looks for drift.
 RULES = "find out why the model does not decide, then set TAGSTREAM_DECIDER=model."
 
 
@@ -296,7 +296,7 @@ def _open_transactions(figures: Figures) -> Iterator[Told]:
 
 def _most_frequent(reasons: Mapping[str, int]) -> str:
     """
-    The most frequent reason with its count, so that a reason of few is not taken for that of most.
+    Return the most frequent reason with its count, so that a rare reason is not taken for the main reason.
 
     >>> _most_frequent({"invalid_json": 3, "wrong_type": 2, "empty": 9})
     '; most frequent reason: empty (9 of 14)'
@@ -319,7 +319,7 @@ def _models(figures: Figures) -> Iterator[Told]:
 
 
 def _rollout_hangs(figures: Figures) -> Iterator[Told]:
-    # Prometheus also sees that an epoch has been closing for minutes. A look at one moment sees every change close one.
+    # Prometheus also fires if an epoch has been closing for minutes. The page and `top` do not: every change closes an epoch for a moment.
     found = figures.rollout
     if found is not None and found.held_seconds > HELD.limit:
         why = "no epoch lists their partition" if found.closing is None else f"epoch {found.closing} does not begin"
@@ -371,7 +371,7 @@ def _jumps(figures: Figures) -> Iterator[Told]:
         yield Told(next=DRIFT, labels={"signal": called})
 
 
-# The mix of labels is judged over all workers, by a recorded figure. New producers bring new words, so they are told first.
+# The label mix is left out, because a recording rule judges it over all workers. Sources come before words: new producers bring new words.
 WINDOW_SCORES = sorted(set(DriftScore) - {DriftScore.LABELS}, key=lambda score: (score is not DriftScore.SOURCES, score))
 
 
@@ -399,7 +399,7 @@ COMPARED_WINDOWS, COMPARED_LEAST = 3, 1000
 
 
 def _unwatched(figures: Figures) -> Iterator[Told]:
-    # Prometheus judges each worker, as its page does; `top` judges all of its workers together.
+    # Prometheus and a worker's page judge one worker; `top` judges all its workers together.
     silent, window = figures.detectors.silent_seconds or 0.0, figures.window
     if silent > COMPARED_HOURS * 3600 and window.seconds:
         meanwhile = window.decisions / window.seconds * COMPARED_HOURS * 3600
@@ -422,14 +422,14 @@ UNANSWERED_SECONDS = 60
 CONTROLLERS = Unseen("A series of the controller of a rollout, which page and `top` do not ask.")
 CONSOLES = Unseen("A series of the review console, which page and `top` do not ask.")
 STOPPED = "has stopped and waits for a person"
-# Of the outcomes, so many may be later than STALE_SECONDS.
+# The share of outcomes that may be later than STALE_SECONDS.
 STALE_BUDGET = 0.01
-# Uses up 5 % of a month's budget in six hours.
+# At this multiple of the allowed share, 5 % of a month's budget is used up in six hours.
 SLOW_BURN = 6
 OLDEST_ITEM_SECONDS = 259200
 GAP_RATIO, SLIP_RATIO = 0.02, 0.1
 FAILED_ESTIMATES = 10
-# `rollout watch` looks once a minute, and once an hour while a worker refuses what it wants to change.
+# `rollout watch` looks once a minute, and once an hour while a worker refuses a change.
 UNWATCHED_SECONDS = 5400
 
 PAGES = (
@@ -447,7 +447,7 @@ PAGES = (
         panel="Workers up",
         lines=(Line(1, below=True),),
         told=_workers(lambda one: not (one.answers or one.breaker_open or one.brokers_silent), "does not answer"),
-        apart="`top` tells of each worker that does not answer beside others that do; where none does, it has no figures and says so.",
+        apart="`top` reports each worker that does not answer while others answer. If no worker answers, `top` has no figures and says so.",
     ),
     Alert(
         name="Stalled",
@@ -508,11 +508,11 @@ max_over_time(job:tagstream_readable_lag:sum[5m]) > 0
         name="FreshnessBurn",
         tier=Tier.PAGE,
         because=(
-            "Promise: 99 % of outcomes within 60 s. 14.4 times the allowed share uses up 2 % of a month's budget in an hour, 6 times 5 % "
-            "in six hours (SRE workbook, chapter 5). Each pair needs a long window and a short one, and the slower pair also the last "
-            "five minutes, so that the alert forgets an outage as soon as it is over. An outage that is over leaves its late outcomes "
-            "in the last five minutes at once, so eight minutes of waiting need at least three minutes of late outcomes. Fewer than ten "
-            "late events do not wake a person. Events from before the group began have no age."
+            "Promise: 99 % of outcomes within 60 s. 14.4 times the allowed share uses up 2 % of a month's budget in an hour; 6 times the "
+            "allowed share uses up 5 % in six hours (SRE workbook, chapter 5). Each pair needs a long window and a short window. The "
+            "slower pair also needs the last five minutes, so that the alert ends soon after an outage. After an outage, the backlog's "
+            "late outcomes stay in the last five minutes; with the wait of eight minutes, the alert fires only if late outcomes come for "
+            "at least three minutes. Fewer than ten late events do not wake a person. Events from before the group began have no age."
         ),
         expr=f"""
 (
@@ -543,7 +543,7 @@ max_over_time(job:tagstream_readable_lag:sum[5m]) > 0
         board=BoardName.OVERVIEW,
         panel="Freshness burn",
         lines=(Line(SLOW_BURN, "orange"), Line(round(LATE.limit / STALE_BUDGET, 3))),
-        # The fast pair alone: a worker keeps ten minutes, and the other one looks at six hours.
+        # Only the fast pair is judged: a worker keeps ten minutes of figures, and the slow pair needs six hours.
         told=_over(
             LATE,
             lambda _, one: f"{one.value:.1%} came more than {limits.STALE_SECONDS:.0f} s after their event, and it continues",
@@ -569,7 +569,7 @@ sum by (job) (increase(tagstream_events_published_total{{destination="dlq"}}[10m
         told=_over(
             DEAD_LETTERS,
             lambda figures, one: f"{one.value:.1%}{_most_frequent(figures.dead_letters)}",
-            # The letters are there already.
+            # `tail` shows later dead letters; these dead letters already exist.
             lambda _: "tagstream dlq list --since 1h shows each with its reason.",
         ),
     ),
@@ -592,9 +592,9 @@ sum by (job) (increase(tagstream_events_published_total{{destination="dlq"}}[10m
         name="RolloutHangs",
         tier=Tier.PAGE,
         because=(
-            "A change closes an epoch for tens of milliseconds, so a scrape sees that once at most, and two minutes of memory are over "
-            "before the wait of three. Workers that hold events end after 30 s and start again: the memory bridges that. A partition "
-            "that no epoch lists is held without one that is closing."
+            "An ordinary change closes an epoch for tens of milliseconds, so at most one scrape sees it, and the window of two minutes "
+            "is over before the wait of three. Workers that hold events end after 30 s and start again; the window bridges the restart. "
+            "Events of a partition that no epoch lists are held although no epoch is closing."
         ),
         expr=f"""
 max by (job) (max_over_time(tagstream_rollout_closing_epoch[2m])) > 0
@@ -618,7 +618,7 @@ FLOW = (
     Alert(
         name="FreshnessSlow",
         tier=Tier.TICKET,
-        because="The promise of FreshnessBurn.",
+        because="The promise is the same as for FreshnessBurn.",
         expr=(
             f"job:tagstream_event_age:stale_ratio3d > {STALE_BUDGET} and on (job) "
             f"job:tagstream_event_age:stale_ratio6h > {STALE_BUDGET}"
@@ -633,7 +633,9 @@ FLOW = (
         board=BoardName.OVERVIEW,
         panel="Freshness burn",
         lines=(Line(1, "yellow"),),
-        told=Unseen("Three days, and a worker keeps ten minutes. FreshnessBurn tells of outcomes that are late now."),
+        told=Unseen(
+            "The alert looks at three days, and a worker keeps ten minutes. FreshnessBurn reports outcomes that are late now."
+        ),
     ),
     Alert(
         name="ReviewShareOverBudget",
@@ -646,7 +648,7 @@ job:tagstream_decisions:count1h >= {limits.LEAST_DECISIONS}
 """,
         wait="30m",
         summary="More decisions go to people than the budget allows",
-        # Two ends, of which Prometheus takes one: that of `says`, or that of `next`.
+        # The template has two endings: Prometheus prints the end of `says` if the rules decide, otherwise `next`.
         says=(
             "{{ $value | humanizePercentage }} of the decisions of {{ $labels.job }} in an hour went to `review`, over the budget in "
             "recording.yml.{{ if printf \"tagstream_model_info{job='%s', name='keyword-rules'}\" $labels.job | query }} The keyword "
@@ -680,9 +682,9 @@ job:tagstream_decisions:count1h >= {limits.LEAST_DECISIONS}
         name="RolloutVersionsDiffer",
         tier=Tier.TICKET,
         because=(
-            "Workers take over an epoch within a second. One that starts loads its models first, which may take four minutes; it is "
-            "judged alone, since a roll-out replaces one worker after the other. One without partitions decides nothing, and one of "
-            "an older version has no series of a rollout."
+            "Workers take over an epoch within a second. A worker that starts loads its models first, which may take four minutes. Each "
+            "worker is judged alone, because a roll-out replaces one worker after the other. A worker without partitions decides "
+            "nothing, and a worker of an older version has no series of a rollout."
         ),
         expr="""
 max by (job, instance) (tagstream_rollout_epoch and on (job, instance) (tagstream_rollout_followed == 1))
@@ -712,7 +714,7 @@ max by (job, instance) (tagstream_assigned_partitions > 0)
     Alert(
         name="RolloutRefused",
         tier=Tier.TICKET,
-        because="A plan that one worker refuses is given up, so its state is gone before the next scrape; the count stays.",
+        because="A plan is given up as soon as one worker refuses it, so the plan's state is gone before the next scrape. The count stays.",
         expr=REFUSALS.exceeded,
         summary="A worker refused the model of a planned epoch",
         says=("In an hour workers of {{ $labels.job }} refused planned epochs. Nothing has changed: the model before decides."),
@@ -725,8 +727,9 @@ max by (job, instance) (tagstream_assigned_partitions > 0)
         name="RolloutUnwatched",
         tier=Tier.TICKET,
         because=(
-            "A controller that was never there is not missed: who decides by hand needs none. It looks once a minute, and once an hour "
-            "while a worker refuses a change; the memory of a week is for one that has ended. Workers and controller are two jobs."
+            "A controller that never ran does not fire the alert: a rollout by hand needs no controller. A controller looks once a "
+            "minute, and once an hour while a worker refuses a change. The window of a week finds a controller that has ended. Workers "
+            "and controller are two jobs."
         ),
         expr=f"""
 time() - max by (job) (max_over_time(tagstream_controller_look_timestamp_seconds[7d])) > {UNWATCHED_SECONDS}
@@ -749,8 +752,8 @@ sum(increase(tagstream_rollout_decisions_total{{arm=~"challenger|fallback"}}[15m
         name="RolloutVerdictWaits",
         tier=Tier.TICKET,
         because=(
-            "A verdict that ends a canary is carried out within a look. Most verdicts wait for answers, which is no fault while answers "
-            "come: a day without one that counts is. The canary is a day old then, by the epoch of a day ago."
+            "A verdict that ends a canary is carried out within one look. Most verdicts wait for answers, which is normal while answers "
+            "come. A day without an answer that counts is a fault. The last condition makes sure that the canary is a day old."
         ),
         expr="""
 max by (job, decision) (tagstream_controller_verdict{decision=~"promote|roll_back|not_proven|frozen"}) > 0
@@ -781,7 +784,7 @@ max by (job) (tagstream_controller_challenger_epoch offset 1d) > 0
     Alert(
         name="EventBreaksModel",
         tier=Tier.TICKET,
-        because="A single event fires it: each is a defect of tagstream or an attack.",
+        because="A single event fires the alert: each such event shows a defect of tagstream or is an attack.",
         expr='sum by (job) (increase(tagstream_events_dead_lettered_total{reason=~"model_raised|crashes_worker"}[1h])) > 0',
         summary="Events break the model",
         says=(
@@ -794,12 +797,14 @@ max by (job) (tagstream_controller_challenger_epoch offset 1d) > 0
         ),
         board=BoardName.OVERVIEW,
         panel="Dead letters by reason",
-        told=Unseen("One event in an hour, and a worker keeps ten minutes; the page lists dead letters by reason."),
+        told=Unseen(
+            "The alert counts single events in an hour, and a worker keeps ten minutes. The page lists dead letters by reason."
+        ),
     ),
     Alert(
         name="UnsignedAnswers",
         tier=Tier.TICKET,
-        because="Only where workers have keys of answers (docs/security.md).",
+        because="Fires only if workers have keys that sign answers (docs/security.md).",
         expr='sum by (job) (increase(tagstream_answers_dead_lettered_total{reason="unsigned_answer"}[1h])) > 0',
         summary="Answers came that no console has signed",
         says=(
@@ -809,7 +814,9 @@ max by (job) (tagstream_controller_challenger_epoch offset 1d) > 0
         next=("`tagstream dlq list --since 1h --code unsigned_answer` lists them; find out who may write the topic reviewed."),
         board=BoardName.OVERVIEW,
         panel="Dead letters by reason",
-        told=Unseen("One answer in an hour, and a worker keeps ten minutes; the page has figures of events alone."),
+        told=Unseen(
+            "The alert counts single answers in an hour, and a worker keeps ten minutes. The page has no figures of answers."
+        ),
     ),
 )
 
@@ -819,7 +826,7 @@ CHANCE = "How often chance alone exceeds the limit: docs/error-rates.md."
 
 
 def _compared(figure: Limited, enough: str = ENOUGH) -> str:
-    """A figure over a limit that rests on the reference of a bundle: on enough decisions, and unless two bundles decided within the hour."""
+    """Return PromQL for a figure over a limit from a bundle's reference: only with enough decisions and one bundle within the hour."""
     return f"""
 {figure.exceeded}
   and on (job)
@@ -954,7 +961,7 @@ DRIFTS = (
     Alert(
         name="UnseenSourceShare",
         tier=Tier.TICKET,
-        because="Held against a list, not a distribution, so it does not matter which bundle decides.",
+        because="The sources are compared with a list and not with a distribution, so it does not matter which bundle decides.",
         expr=f"""
 {UNSEEN_SOURCES.exceeded}
   and on (job)
@@ -1049,8 +1056,8 @@ sum by (job, instance) (tagstream_predictions_total)
         name="ReviewShareRise",
         tier=Tier.TICKET,
         because=(
-            "ReviewShareOverBudget looks at the capacity of the reviewers; a share that was 31 % an hour ago and is 54 % now is news "
-            "below it, and is found after 39 minutes and the wait."
+            "ReviewShareOverBudget compares with the capacity of the reviewers. A rise from 31 % to 54 % in an hour may stay below that "
+            "budget and must be reported; this alert finds it after 39 minutes plus the wait."
         ),
         expr=_compared(REVIEW_RISE, ENOUGH_DECIDED),
         wait="15m",
@@ -1070,8 +1077,8 @@ sum by (job, instance) (tagstream_predictions_total)
         name="StreamUnlikeBundle",
         tier=Tier.INFO,
         because=(
-            "No drift: the stream is as it was when the group learned it, and another one than the bundle was tuned on. The distance "
-            "is that at which ConfidenceDrift and EnergyDrift fire."
+            "This is not drift: the stream has not changed since the group learned its reference, but it differs from the rows that the "
+            "bundle was tuned on. The limit is the distance at which ConfidenceDrift and EnergyDrift fire."
         ),
         expr=UNLIKE_BUNDLE.exceeded,
         summary="The stream is unlike the texts that the model was tuned on",
@@ -1091,7 +1098,10 @@ PEOPLE = (
     Alert(
         name="AccuracyBelowPromise",
         tier=Tier.TICKET,
-        because="The upper end of the 95 % interval, so that chance alone seldom fires it; NaN under 50 answers compares as false.",
+        because=(
+            "Judged by the upper end of the 95 % interval, so that chance alone seldom fires it. Under 50 answers the value is NaN, which "
+            "compares as false."
+        ),
         expr="""
 max by (job) (tagstream_quality_accuracy_ratio{scope="published", bound="high"})
   < on (job)
@@ -1112,7 +1122,7 @@ max by (job) (tagstream_quality_promise_ratio)
     Alert(
         name="ConfidenceGap",
         tier=Tier.TICKET,
-        because="The lower end: the model is surer of itself than people find it right, by two points at the least.",
+        because="Judged by the lower end of the 95 % interval: the confidence is above the accuracy that people found by at least two points.",
         expr=f'max by (job) (tagstream_quality_gap_ratio{{bound="low"}}) > {GAP_RATIO}',
         wait="1h",
         summary="The model expects more of itself than people find",
@@ -1148,7 +1158,7 @@ max by (job) (tagstream_quality_promise_ratio)
         name="ReviewersDisagree",
         tier=Tier.TICKET,
         because=(
-            "At a slip in ten, one audit of a right decision in ten contradicts it, and second opinions are most of the work."
+            "If one answer in ten is a slip, one in ten audits of a right decision contradicts it, and second opinions are most of the work."
         ),
         expr=f'max by (job) (tagstream_quality_slip_ratio{{bound="low"}}) > {SLIP_RATIO}',
         wait="1h",
@@ -1166,8 +1176,8 @@ max by (job) (tagstream_quality_promise_ratio)
         name="QualityRecordsUnused",
         tier=Tier.TICKET,
         because=(
-            "An answer may be read a moment before its decision; an hour is longer. Fired by a record as well as by many: who writes "
-            "one such record can write more."
+            "An answer may be read a moment before its decision, and an hour is long enough for that. One record is enough to fire the "
+            "alert: a writer of one such record can write more."
         ),
         expr="sum by (job) (max by (job, kind) (tagstream_quality_unused_records)) > 0",
         wait="1h",
@@ -1199,7 +1209,7 @@ max by (job) (tagstream_quality_promise_ratio)
     Alert(
         name="ReviewConsoleDown",
         tier=Tier.TICKET,
-        because="A deployment without a console never had the target up, and hears nothing.",
+        because="The alert needs a console that ran within the last day, so it never fires in a deployment without a console.",
         expr="""
 max by (job) (max_over_time(up{job="tagstream-review"}[1d])) == 1
   unless on (job)

@@ -1,15 +1,15 @@
-"""Distances between a live distribution and its reference: the same two as in the recording rules of Prometheus."""
+"""The two distances between a live distribution and its reference, as in the recording rules of Prometheus."""
 
 import math
 from collections.abc import Mapping
 
-# Keeps the logarithm finite where a share is 0. The recording rules use the same value.
+# Keeps the logarithm finite if a share is 0. The recording rules use the same value.
 EPSILON = 0.0001
 
 
 def psi_terms(share: Mapping[str, float], reference: Mapping[str, float]) -> dict[str, float]:
     """
-    The term of each label in the population stability index. Labels that one side lacks have none, as in PromQL.
+    Return the term of each label in the population stability index. A label that is missing on one side has no term, as in PromQL.
 
     >>> psi_terms({"a": 0.5, "b": 0.5}, {"a": 0.5, "b": 0.5})
     {'a': 0.0, 'b': 0.0}
@@ -23,7 +23,7 @@ def psi_terms(share: Mapping[str, float], reference: Mapping[str, float]) -> dic
 
 def psi(share: Mapping[str, float], reference: Mapping[str, float]) -> float | None:
     """
-    Population stability index: 0 for the same mix, above 0.2 for a clearly different one. None if the sides share no label.
+    Return the population stability index: 0 for equal mixes, above 0.2 for clearly different mixes; None without a common label.
 
     >>> round(psi({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.4}, {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}), 2)
     0.83
@@ -34,7 +34,7 @@ def psi(share: Mapping[str, float], reference: Mapping[str, float]) -> float | N
 
 def ks(cdf: Mapping[str, float], reference: Mapping[str, float]) -> float | None:
     """
-    Kolmogorov-Smirnov distance at the edges that both sides have, a lower bound of the true one. None if they share none.
+    Return the Kolmogorov-Smirnov distance at the common edges, a lower bound of the true distance; None without a common edge.
 
     >>> ks({"0.5": 0.2, "+Inf": 1.0}, {"0.5": 0.5, "+Inf": 1.0})
     0.3

@@ -1,4 +1,4 @@
-"""Records that show no text of an event: an exception, a log line or a traceback may quote any object."""
+"""Records whose `repr` does not show an event's text: an exception, a log line or a traceback may quote any object."""
 
 from typing import Any, ClassVar
 
@@ -17,15 +17,15 @@ class Hiding(msgspec.Struct, frozen=True, kw_only=True):
     Secret(id='a')
 
     Attributes:
-        hidden: Their names.
+        hidden: The names of the fields that are left out.
     """
 
     hidden: ClassVar[frozenset[str]] = frozenset()
 
     def __repr__(self) -> str:
-        """The fields that are shown."""
+        """Return the record without its hidden fields."""
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """As `__repr__`, for Rich."""
+        """Return the fields that are shown, for Rich."""
         return [(name, getattr(self, name)) for name in self.__struct_fields__ if name not in self.hidden]

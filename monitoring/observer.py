@@ -1,4 +1,4 @@
-"""One outcome in numbers, and the protocol through which the stream reports it; Prometheus is not known here."""
+"""One outcome in numbers, and the protocol through which the stream reports it. This module does not depend on Prometheus."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -12,23 +12,23 @@ from tagstream.monitoring.vocabulary import Arm, Destination, Reason, ReviewReas
 NO_TOPICS: Mapping[str, int] = MappingProxyType({})
 
 
-# A struct and no dataclass: one is made for every event, at an eighth of the time.
+# A struct and not a dataclass: an observation is made for every event, and a struct takes an eighth of the time.
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """
     One outcome in numbers.
 
     Attributes:
-        destination: Where the outcome went.
+        destination: The destination of the outcome.
         created_ms: When the record was written to `content`, Unix milliseconds.
-        label: The predicted label; None for a dead letter, and where no model decided.
-        confidence: Calibrated probability of the label, 0 to 1; None where `label` is None.
+        label: The predicted label; None for a dead letter, and if no model decided.
+        confidence: Calibrated probability of the label, 0 to 1; None if `label` is None.
         truncated: The text did not fit into the network.
         rejection: The reason of a dead letter, else None.
-        review_reasons: Why a person is asked; empty otherwise.
+        review_reasons: The reasons to ask a person; empty if no person is asked.
         text_flags: Hidden or misleading characters in the text; empty for a dead letter.
-        signals: Inputs of drift detection; None for a dead letter, and where no model decided.
+        signals: Inputs of drift detection; None for a dead letter, and if no model decided.
         audited: A copy of the decision went to `audit`.
-        arm: The model of its epoch that decided; None before the first change of the model.
+        arm: The arm of the epoch that decided; None before the first change of the model.
     """
 
     destination: Destination
@@ -49,17 +49,17 @@ class Observer(Protocol):
 
     def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """
-        The stream has taken a batch.
+        The stream has received a batch.
 
         Args:
-            events: How many events are in it.
-            repeated: So many of them had been taken by the same process before.
-            topics: How many are of which topic; empty where one topic of events is read.
+            events: The number of events in the batch.
+            repeated: The number of these events that this process had received before.
+            topics: The number of events by topic; empty if only one topic of events is read.
         """
         ...
 
     def stage(self, name: str, seconds: float) -> None:
-        """One batch took `seconds` in `decode`, `inference` (tokenising included), `encode` or `publish`."""
+        """A batch took `seconds` in the stage `name`: `decode`, `inference` (tokenising included), `encode` or `publish`."""
         ...
 
     def model_raised(self) -> None:
@@ -67,7 +67,7 @@ class Observer(Protocol):
         ...
 
     def remembered(self, texts: int, seconds: float) -> None:
-        """So many texts of a batch had come before and cost no call of the model, which would have taken about so many seconds."""
+        """`texts` of a batch had come before and needed no call of the model; the call would have taken about `seconds`."""
         ...
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
@@ -76,7 +76,7 @@ class Observer(Protocol):
 
 
 class NullObserver:
-    """Ignores everything: monitoring is off."""
+    """An observer that ignores everything: monitoring is off."""
 
     def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """Do nothing."""

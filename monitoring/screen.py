@@ -1,8 +1,8 @@
 """
-The words that people see of running workers, in their order: the same in a terminal, in the demo and on a worker's page.
+The words about running workers, in their order: the same in a terminal, in the demo and on a worker's page.
 
-`figures` has the numbers, and `alarms` judges them. This file says which of them are shown, by which name and in which sentence. A
-renderer for each medium, `top.panel` and `server/page`, adds shape and colour alone.
+`figures` has the numbers, and `alarms` judges them. This file decides which numbers and alarms are shown, by which name and in which
+sentence. The renderers `top.panel` (terminal) and `server/page` (browser) add only shape and colour.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ MOST_ALWAYS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """One of the numbers of this moment. `kind` is its colour: a destination, `latency`, or empty."""
+    """A number of this moment. `kind` selects its colour: a destination, `latency`, or empty."""
 
     name: str
     value: str
@@ -30,7 +30,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownAlarm:
-    """An alarm with the other alerts of its cause in its sentence. `urgency` is its tier as people call it."""
+    """An alarm. `what` is its sentence, which also names other alerts of the same cause; `urgency` is the tier in words."""
 
     name: str
     tier: Tier
@@ -41,21 +41,21 @@ class ShownAlarm:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
     """
-    The words of a moment.
+    The words of one moment.
 
     Attributes:
         models: The bundles that decide.
         numbers: Flow, latency and position.
-        rollout: The change of the model of the running stream; empty where no worker follows one.
+        rollout: The rollout of a model; empty if no worker follows a rollout.
         span: The time that the rates and latencies cover.
-        notes: Facts that are no alarm and must be known: a worker that waits, a reference that is being learned.
+        notes: Facts that people must know although they are not alarms: a worker that waits, a reference that is being learned.
         alarms: The alarms.
-        steps: Their next steps, each once.
-        calm: A sentence where there is no alarm.
-        tags: The tags of the list, with one line for those that are left out.
+        steps: The next steps of the alarms, each step once.
+        calm: A sentence if there is no alarm; empty otherwise.
+        tags: The tags of the list, with one line for the tags that are left out.
         asked: The thresholds below which a person is asked.
         judged: The decisions on which drift is judged.
-        changes: Sudden changes in that span, one a signal.
+        changes: Sudden changes in the judged span, one entry for each signal.
         compared: When words, tags and sources were last compared.
         dead_letters: Reasons of dead letters with their counts, the most frequent first.
         totals: Events since the start, by destination.
@@ -79,7 +79,7 @@ class Screen:
 
 
 def screen(figures: Figures) -> Screen:
-    """The words of these figures."""
+    """Return the words for these figures."""
     found, detectors, totals = alarms(figures), figures.detectors, figures.totals
     changed = [f"{signal.replace('_', ' ')} {times}" for signal, times in detectors.changes.items() if times]
     looked = detectors.compared_seconds_ago
@@ -157,7 +157,7 @@ def _told(alarm: Alarm) -> ShownAlarm:
 
 def asked_below(thresholds: Mapping[str, float]) -> str:
     """
-    The thresholds below which a person is asked, in a few words.
+    Return, in a few words, the thresholds below which a person is asked.
 
     >>> asked_below({"mlops": 0.865, "other": 0.95, "nlp": 1.0001})
     'a person below 0.865 to 0.95, always: nlp'
@@ -170,7 +170,7 @@ def asked_below(thresholds: Mapping[str, float]) -> str:
 
 def seconds(value: float | None) -> str:
     """
-    A duration in its largest fitting unit.
+    Write a duration in its largest fitting unit.
 
     >>> seconds(0.0405), seconds(3.21), seconds(90), seconds(600)
     ('40 ms', '3.2 s', '90 s', '10 min')
@@ -185,15 +185,15 @@ def seconds(value: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A number of events a second."""
+    """Write a number of events a second."""
     return DASH if value is None else f"{value:.1f}"
 
 
 def percent(value: float | None) -> str:
-    """A share, 0 to 1, in hundredths."""
+    """Write a share, 0 to 1, in percent."""
     return DASH if value is None else f"{value:.1%}"
 
 
 def score(value: float | None, digits: int = 2) -> str:
-    """A figure between 0 and 1 that is no share."""
+    """Write a figure between 0 and 1 that is not a share."""
     return DASH if value is None else f"{value:.{digits}f}"

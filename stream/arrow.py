@@ -1,8 +1,8 @@
 """
-Arrow tables through the pipeline: rows to events, and decisions to columns. `Tagger.tag_table` and the Parquet files of `batch` share them.
+Conversion of Arrow tables: rows to events, and decisions to columns. `Tagger.tag_table` and the Parquet files of `batch` share this module.
 
-A row is an event: a JSON object with the fields that its columns hold, in their order. So the same content has the same bytes of
-decision here as in the stream and in `classify`. A null is no field, since a table cannot say whether a field was null or absent.
+A row becomes an event: a JSON object whose fields are the table's columns, in their order. So a row and an event of the stream with the
+same content get byte-identical decisions. A null becomes an absent field, because a table cannot distinguish null from absent.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,9 +23,9 @@ from tagstream.stream.decide.pipeline import Pipeline
 
 Table = TypeVar("Table", pa.Table, pa.RecordBatch)
 
-# As of a database's rows.
+# Encodes decimals in the same way as the rows of a database are encoded.
 ENCODER = msgspec.json.Encoder(decimal_format="number")
-# The fields in which the decoder expects text.
+# The fields that the event decoder reads as text.
 TEXT_FIELDS = ("title", "description", "id")
 
 
@@ -38,7 +38,7 @@ _PLAIN: dict[type[inspect.Type], pa.DataType] = {
 
 
 def _type_of(kind: inspect.Type) -> pa.DataType:
-    """The column of a decision's field."""
+    """Return the column type for the type of a decision's field."""
     match kind:
         case inspect.StrType() | inspect.LiteralType() | inspect.FloatType() | inspect.BoolType():
             return _PLAIN[type(kind)]
@@ -57,7 +57,7 @@ def _type_of(kind: inspect.Type) -> pa.DataType:
 
 
 def _cell_of(value: object) -> object:
-    """A decision's field as Arrow takes it; None for an empty list."""
+    """Return the value of a decision's field in the form that Arrow accepts. An empty list becomes None."""
     match value:
         case ModelRef():
             return {name: getattr(value, name) for name in MODEL_PARTS}
@@ -69,7 +69,8 @@ def _cell_of(value: object) -> object:
             return value
 
 
-# One row an answer. A rejected row has `destination` dlq, `error` and `answer`, and nulls else; `answer` is the line of `classify --json`.
+# One row per answer. `answer` is the line of `classify --json`. A rejected row has `destination` dlq, `error` and `answer`; its other
+# columns are null.
 _DECISION = inspect.type_info(Decision)
 ANSWER_SCHEMA = pa.schema(
     [
@@ -85,46 +86,46 @@ ANSWER_SCHEMA = pa.schema(
 
 def tag_table(pipeline: Pipeline, table: Table, columns: Columns, *, clock: Callable[[], float]) -> Table:
     """
-    Decide every row of a table or of a record batch.
+    Decide every row of a table or record batch.
 
     Args:
-        pipeline: As of `pipeline_of`, for fields with the contract's names.
-        table: Columns title, and mostly description and id; the others are the event's further fields.
-        columns: The names of the table for fields of the event.
-        clock: Gives Unix seconds.
+        pipeline: A pipeline from `pipeline_of`, for fields with the contract's names.
+        table: Has the column title, and usually description and id. Other columns become further fields of the event.
+        columns: The table's column names for the fields of an event.
+        clock: Returns Unix seconds.
 
     Returns:
-        The same number of rows in the same order: the columns of the table, then those of `ANSWER_SCHEMA`; see `output_schema`. The answer
-        of a rejected row has its place in the table.
+        The same rows in the same order: the columns of the table, then the columns of `ANSWER_SCHEMA`; see `output_schema`. The answer
+        of a rejected row contains the row's number.
 
     Raises:
-        TypeError: It is neither a table nor a record batch.
-        RowsError: The columns cannot be read as events; no row is decided.
+        TypeError: `table` is neither a table nor a record batch.
+        RowsError: The columns cannot be read as events. No row is decided.
         Exception: The machine is broken; see `Pipeline.decide`.
     """
     if not isinstance(table, pa.Table | pa.RecordBatch):
         msg = f"tag_table takes a pyarrow Table or RecordBatch, and this is {type(table).__name__}"
         raise TypeError(msg)
     schema = output_schema(table.schema, columns)
-    # One time for the whole table.
+    # All rows get the same time.
     now = clock()
     parts: list[pa.RecordBatch] = []
-    # An empty table has one part too, for its columns.
+    # An empty table also has one part, which gives the columns.
     for start in range(0, max(1, table.num_rows), ROWS_AT_ONCE):
         events = [Record(key=None, value=value) for value in events_of(table.slice(start, ROWS_AT_ONCE), columns)]
         publications = enumerate(pipeline.publications(events, clock=lambda: now), start=start)
         parts.append(answers(answer_row(one, line=row + 1, row=row, at=now) for row, one in publications))
-    # A table keeps the parts apart: one column of text holds 2 GiB at most.
+    # A table keeps the parts as chunks, because one array of text holds at most 2 GiB.
     ours: Any = pa.Table.from_batches(parts) if isinstance(table, pa.Table) else pa.concat_batches(parts)
     return type(table).from_arrays([*table.columns, *ours.columns], schema=schema)
 
 
 def output_schema(schema: pa.Schema, columns: Columns = AS_THEY_ARE) -> pa.Schema:
     """
-    The columns that `tag_table` gives for a table of this schema.
+    Return the schema of `tag_table`'s result for a table of this schema.
 
-    A column whose name is one of the answer's is kept as `overridden_` and its name; upper and lower case count as the same, as they do
-    in SQL.
+    An input column that has the name of an answer column is kept under the prefix `overridden_`. Names are compared without case, as in
+    SQL.
 
     Raises:
         RowsError: The columns cannot be read as events.
@@ -139,13 +140,13 @@ def output_schema(schema: pa.Schema, columns: Columns = AS_THEY_ARE) -> pa.Schem
         if names.count(field.name.lower()) > 1:
             msg = f"the table would have two columns {field.name!r} in the output. Next: rename or drop one of them."
             raise RowsError(msg)
-    # The schema's own metadata (pandas' index, for one) describes columns by their old names.
+    # The metadata of the input schema is dropped: it refers to columns by their old names, for example pandas' index.
     return pa.schema([*kept, *ANSWER_SCHEMA])
 
 
 def kept_name(name: str) -> str:
     """
-    The name under which a column of the input is found in the output.
+    Return the output's name of an input column.
 
     >>> kept_name("year"), kept_name("tag")
     ('year', 'overridden_tag')
@@ -155,14 +156,14 @@ def kept_name(name: str) -> str:
 
 def events_of(batch: pa.Table | pa.RecordBatch, columns: Columns = AS_THEY_ARE) -> Iterator[bytes]:
     """
-    The rows of a table or of a record batch as event values, in order.
+    Yield the rows of a table or record batch as event values, in order.
 
-    Text, whole numbers, truth values, lists, structs and maps are JSON's own; a float that JSON has no form for (NaN, an infinity) is
-    null. Dates and times are text by RFC 3339, in UTC if they have a zone. Decimals are numbers with their digits, bytes are base64, and
-    a duration is the number that the column holds.
+    Text, integers, booleans, lists, structs and maps become the same types of JSON. A float without a JSON form (NaN or an infinity)
+    becomes null. Dates and times become text by RFC 3339, in UTC if they have a time zone. Decimals become numbers with all their digits,
+    bytes become base64, and a duration becomes the integer that the column stores.
 
     Raises:
-        RowsError: A column is missing or there twice, or has a type that has no form in JSON.
+        RowsError: A column is missing, appears twice, or has a type without a JSON form.
 
     >>> list(events_of(pa.RecordBatch.from_pydict({"title": ["Hi", None], "id": [6, None], "n": [0.5, float("nan")]})))
     [b'{"title":"Hi","id":6,"n":0.5}', b'{"n":null}']
@@ -176,19 +177,19 @@ def events_of(batch: pa.Table | pa.RecordBatch, columns: Columns = AS_THEY_ARE) 
 
 
 def answers(rows: Iterable[dict[str, object]]) -> pa.RecordBatch:
-    """Rows of `answer_row` as columns of `ANSWER_SCHEMA`."""
+    """Return rows of `answer_row` as a record batch of `ANSWER_SCHEMA`."""
     return pa.RecordBatch.from_pylist(list(rows), schema=ANSWER_SCHEMA)
 
 
 def answer_row(publication: Publication, *, line: int, row: int, at: float) -> dict[str, object]:
     """
-    An outcome by the names of `ANSWER_SCHEMA`.
+    Return the row of an outcome, by the column names of `ANSWER_SCHEMA`.
 
     Args:
-        publication: The outcome as the pipeline gives it.
-        line: As of `answer_of`.
-        row: As of `answer_of`.
-        at: Unix seconds, published as `tagged_at`.
+        publication: The pipeline's result for the event.
+        line: The line number; see `answer_of`.
+        row: The row number; see `answer_of`.
+        at: The time of the decision in Unix seconds, published as `tagged_at`.
     """
     outcome = publication.outcome
     shared: dict[str, object] = {
@@ -201,19 +202,19 @@ def answer_row(publication: Publication, *, line: int, row: int, at: float) -> d
         **shared,
         "event_id": outcome.event.id,
         **{name: _cell_of(getattr(outcome.decision, name)) for name in Decision.__struct_fields__},
-        # Milliseconds, as they are published.
+        # Microseconds, cut to the milliseconds that the topics have.
         "tagged_at": int(at * 1000) * 1000,
     }
 
 
 def _cells(column: pa.Array, name: str) -> list[msgspec.Raw | None]:
-    """The column's values as JSON, dates and times as text: Python's own hold neither nanoseconds nor far years."""
+    """Return the column's values as JSON. Arrow writes dates and times as text, because Python's types lack nanoseconds and far years."""
     try:
         if pa.types.is_duration(column.type):
             column = column.cast(pa.int64())
         elif pa.types.is_temporal(column.type):
             if getattr(column.type, "tz", None) is not None:
-                # The same moment, and no rules of time zones, which change and are not everywhere the same.
+                # UTC is the same moment, and does not depend on the machine's time zone database.
                 column = column.cast(pa.timestamp(column.type.unit, "UTC"))
             column = _rfc3339(column.cast(pa.string()))
         values = column.to_pylist(maps_as_pydicts="strict")
@@ -225,8 +226,9 @@ def _cells(column: pa.Array, name: str) -> list[msgspec.Raw | None]:
 
 def _rfc3339(times: pa.Array) -> pa.Array:
     """
-    Arrow's text of times as RFC 3339, with microseconds or no fraction: engines keep the same time in other units, and its text must be
-    the same, also where it comes from a database.
+    Return Arrow's text of times as RFC 3339, with microseconds or without a fraction.
+
+    Engines and databases store the same time in different units. The text of the time must not depend on the unit.
 
     >>> _rfc3339(pa.array(["2020-03-03 13:54:31.250", "2020-03-03 13:54:31.000Z"])).to_pylist()
     ['2020-03-03T13:54:31.250000', '2020-03-03T13:54:31Z']
@@ -243,7 +245,7 @@ def _rfc3339(times: pa.Array) -> pa.Array:
 
 
 def _names(schema: pa.Schema, columns: Columns) -> list[str]:
-    """The event's field of each column, in order."""
+    """Return the event's field name for each column, in order."""
     shown = ", ".join(schema.names) or "none"
     for field in fields(columns):
         named = getattr(columns, field.name) or ("title" if field.name == "title" else None)
@@ -252,11 +254,11 @@ def _names(schema: pa.Schema, columns: Columns) -> list[str]:
             raise RowsError(msg)
     names = columns.header("the table", schema.names)
     for field, name in zip(schema, names, strict=True):
-        # As base64, bytes would be tagged as if they were words.
+        # Bytes would become base64, and the model would read the base64 as words.
         if name in TEXT_FIELDS and _holds_bytes(field.type):
             msg = f"column {field.name!r} holds bytes ({field.type}), and text is expected. Next: cast it to string."
             raise RowsError(msg)
-        # Python has no such time, and what Arrow gives instead depends on whether pandas is installed.
+        # Python has no time with nanoseconds. Arrow's replacement depends on whether pandas is installed.
         if any(pa.types.is_temporal(kind) and getattr(kind, "unit", "") == "ns" for kind in _nested(field.type)):
             msg = f"column {field.name!r} ({field.type}) has nanoseconds within a list, struct or map. Next: cast them to microseconds."
             raise RowsError(msg)

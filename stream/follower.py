@@ -1,8 +1,8 @@
 """
-Keeps a database as new as topics: whoever follows them says what becomes of a record, and where they are read on.
+The base of followers: a follower reads topics into a database and keeps the database up to date. A subclass writes the records.
 
-Where they are read on is kept in the database, in the same transaction as what was read. A follower that is killed at any moment reads on
-from there; what it reads twice is written once.
+The database stores the offsets in the same transaction as the records. So a follower that is killed at any moment continues at the stored
+offsets, and a record that is read twice is written once.
 """
 
 import threading
@@ -17,28 +17,28 @@ from tagstream.stream.kafka.reading.reader import Place, Reader, reader_of
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
-# After a failure of brokers or database.
+# The pause after a failure of the brokers or the database.
 AGAIN_SECONDS = 2.0
-# How often partitions and topics are counted, and how far the database is behind.
+# The time between two checks for new topics, new partitions and the database's lag.
 LOOK_SECONDS = 15.0
 
 
 class MismatchError(Exception):
-    """The database was filled from other topics than these: the message says which, and the next step."""
+    """The database was filled from other topics. The message names the topic and the next step."""
 
     exit_code = 2
 
 
 class Follower(ABC):
     """
-    Follows topics into one database, until it is stopped.
+    Reads topics into one database until it is stopped.
 
     Attributes:
-        noun: Its kind of database, as messages say it: "store".
-        remedy: The next step where the database was filled from other topics.
-        stop: Set, it ends the follower, within the bounds of an answer of the brokers and of the database.
-        started: It is known where the topics are read on.
-        unreadable: Records that were left out because they are not of the contract, or the database does not take them.
+        noun: The kind of database in messages, for example "store".
+        remedy: The next step in the message of a MismatchError.
+        stop: Setting this event ends the follower, within the timeouts of the brokers and the database.
+        started: True once the offsets to start from are known.
+        unreadable: The number of records that were left out: they violate the contract, or the database refused them.
     """
 
     noun: str
@@ -55,15 +55,16 @@ class Follower(ABC):
         begin_at: Mapping[str, Callable[[], int]] | None = None,
     ) -> None:
         """
-        Read nothing yet.
+        Store the parts; `run` starts reading.
 
         Args:
             settings: Brokers and bounds.
-            name: The database's.
-            log: The logger's name.
-            stop: Ends the follower.
-            first: Topics that are read to their ends, as they are at the start, before any other.
-            begin_at: Topics that are begun at a moment, Unix milliseconds, where they were never read; all others at their start.
+            name: The name of the database.
+            log: The name of the logger.
+            stop: Ends the follower when set; None makes a new event.
+            first: Topics that are read before all others, up to the ends that they have at the start.
+            begin_at: By topic, returns the time in Unix milliseconds from which a partition without a stored offset is read. Partitions
+                of all other topics are read from their start.
         """
         self._settings = settings
         self._name = name
@@ -78,42 +79,42 @@ class Follower(ABC):
     @abstractmethod
     def topics(self) -> list[str]:
         """
-        The topics that are to be followed now.
+        Return the topics to follow now.
 
         Raises:
-            TopicsMissingError: One that is needed does not exist.
-            NotAuthorizedError: This user may not read one; the message has the missing ACL.
+            TopicsMissingError: A required topic does not exist.
+            NotAuthorizedError: This user may not read a topic. The message has the missing ACL.
         """
 
     @abstractmethod
     def positions(self) -> Mapping[Place, int]:
-        """The next offset of each partition that was read before."""
+        """Return the stored offsets: the next offset of each partition that was read before."""
 
     @abstractmethod
     def take(self, records: Sequence[Record], reached: Mapping[Place, int]) -> None:
         """
-        Write what a poll has brought, perhaps nothing, and how far the topics are read, in one transaction.
+        Write the records of a poll and the new offsets in one transaction.
 
         Args:
-            records: In the order of their partitions.
-            reached: The next offset of the partitions that have moved.
+            records: The records in the order of their partitions; may be empty.
+            reached: The next offset of each partition whose offset has changed.
         """
 
     @abstractmethod
     def failed(self, error: BrokerUnreachableError | DatabaseUnavailableError) -> None:
-        """Called where brokers or database do not answer; unless it raises, they are asked again after `AGAIN_SECONDS`."""
+        """React to brokers or a database that do not answer. If this returns, the follower tries again after `AGAIN_SECONDS`."""
 
     @abstractmethod
     def caught_up(self) -> None:
-        """Called when the `first` topics are read."""
+        """React to the end of the `first` topics: they are read up to their ends."""
 
     def run(self) -> None:
         """
         Read until `stop` is set.
 
         Raises:
-            MismatchError: The database stands behind the end of a partition.
-            Exception: From `topics` or `failed`.
+            MismatchError: A stored offset is greater than the end of its partition.
+            Exception: `topics` or `failed` raised it.
         """
         while not self.stop.is_set():
             try:
@@ -124,12 +125,12 @@ class Follower(ABC):
                 self.stop.wait(AGAIN_SECONDS)
 
     def left_out(self, record: Record, why: str) -> None:
-        """Count a record that is not written, and log where it lies."""
+        """Count a record that is not written, and log its topic, partition and offset."""
         self.unreadable += 1
         self._log.warning("record_left_out", topic=record.topic, partition=record.partition, offset=record.offset, why=why)
 
     def _follow(self) -> None:
-        """Read until a topic or a partition is new, or the end."""
+        """Read until the topics or partitions have changed, or until `stop` is set."""
         names = self.topics()
         with reader_of(self._settings, names) as topics:
             self._begin(topics)
@@ -161,12 +162,12 @@ class Follower(ABC):
             if position > ends[place]:
                 topic, number = place
                 msg = (
-                    f"the {self.noun} {self._name} has read {topic} {number} up to {position}, and the topic ends at {ends[place]}: it was "
-                    f"made anew, or the {self.noun} belongs to another cluster. Next: {self.remedy}; the topics fill it."
+                    f"the {self.noun} {self._name} has read {topic} {number} up to {position}, and the topic ends at {ends[place]}: "
+                    f"the topic was made anew, or the {self.noun} belongs to another cluster. Next: {self.remedy}; the topics fill it."
                 )
                 raise MismatchError(msg)
             if position < start:
-                # Retention was faster than the follower: the database lacks what those records said.
+                # Retention has deleted records before the follower read them, so the database lacks them.
                 self._log.warning("records_gone", topic=place[0], partition=place[1], records=start - position)
             positions[place] = max(position, start)
         topics.begin(positions)
@@ -175,7 +176,7 @@ class Follower(ABC):
         self._log.info("topics_followed", brokers=self._settings.brokers, behind=behind, **{self.noun: self._name})
 
     def _tell(self, behind: int) -> None:
-        """Log changes of state alone: a busy stream is always a few records behind."""
+        """Log only changes between level and behind. `behind` is the number of records that are not read yet."""
         if (behind == 0) != self._level:
             self._level = behind == 0
             self._log.info(f"{self.noun}_is_{'level' if self._level else 'behind'}", behind=behind)

@@ -1,4 +1,4 @@
-"""One request over HTTP within bounds of time and of bytes. No redirect is followed, so that a secret goes to its own address alone."""
+"""One HTTP request with bounds on time and size. Redirects are not followed, so that a secret is sent only to its own address."""
 
 import contextlib
 import socket
@@ -12,13 +12,20 @@ from urllib.parse import urlsplit, urlunsplit
 
 OK, MANY_REQUESTS, REQUEST_TIMEOUT, SERVER_ERROR = 200, 429, 408, 500
 REDIRECTS = range(300, 400)
-# Of the address that a redirect names, in a message.
+# The maximum length of a redirect's address in a message.
 MOST_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
-    """The status, the body, and the address that a redirect names; empty without one."""
+    """
+    The answer to a request.
+
+    Attributes:
+        status: The HTTP status.
+        body: The body, in bytes.
+        moved_to: The address that a redirect names, without its query; empty if there is no redirect.
+    """
 
     status: int
     body: bytes
@@ -26,7 +33,7 @@ class HttpAnswer:
 
     @property
     def is_passing(self) -> bool:
-        """Does the status say that another answer may come later?"""
+        """True if the status means that the same request may succeed later."""
         return self.status in {REQUEST_TIMEOUT, MANY_REQUESTS} or self.status >= SERVER_ERROR
 
 
@@ -36,9 +43,9 @@ class Bounds:
     The bounds of a request.
 
     Attributes:
-        seconds: For the connection, and for each read from it.
-        until: On `time.monotonic`: when the answer must have ended.
-        most_bytes: Of the body. One that is larger is read a little further and then left.
+        seconds: The timeout of the connection attempt and of each read, in seconds.
+        until: The deadline for the whole answer, as a time of `time.monotonic`.
+        most_bytes: The maximum size of the body. Of a larger body, up to 64 KiB more are read, and the rest is not.
     """
 
     seconds: float
@@ -50,18 +57,18 @@ def ask(
     url: str, headers: Mapping[str, str], bounds: Bounds, *, tls: ssl.SSLContext | None = None, body: bytes | None = None
 ) -> HttpAnswer:
     """
-    The answer to a GET, or to a POST of a body.
+    Send a GET, or a POST if there is a body, and return the answer.
 
     Args:
-        url: Begins with http:// or https://, and has a host.
-        headers: Of the request.
-        bounds: Of time and bytes.
-        tls: How an https address is verified.
-        body: Sent by POST; None for a GET.
+        url: An address that begins with http:// or https:// and has a host.
+        headers: The headers of the request.
+        bounds: The bounds on time and size.
+        tls: The TLS context for an https address.
+        body: The body of a POST; None for a GET.
 
     Raises:
         OSError: The address does not answer in time.
-        HTTPException: It answers, and not as HTTP has it, or breaks off.
+        HTTPException: The answer is not valid HTTP, or ends too early.
     """
     address = urlsplit(url)
     assert address.hostname is not None, "the settings refuse an address without a host"
@@ -79,7 +86,7 @@ def ask(
             received = b""
             while len(received) <= bounds.most_bytes and (part := response.read1(64 * 1024)):
                 received += part
-            # `read1` does not say that an answer broke off.
+            # `read1` does not report that an answer ended too early.
             if response.length and len(received) <= bounds.most_bytes:
                 raise IncompleteRead(received, response.length)
         moved_to = response.getheader("Location", "").partition("?")[0]
@@ -89,16 +96,18 @@ def ask(
 @contextlib.contextmanager
 def _ended_at(until: float, connected: socket.socket) -> Iterator[None]:
     """
-    End a connection at a time on `time.monotonic`. Its own bound begins anew with each byte, and an answer may send one a second for ever.
+    Shut a connection down at a time of `time.monotonic`.
+
+    The socket's timeout restarts with each byte, so a slow answer of one byte a second would never time out.
 
     Raises:
-        TimeoutError: The time came.
+        TimeoutError: The connection was still open at `until`.
     """
     late = threading.Event()
 
     def end() -> None:
         late.set()
-        # It may have ended by itself meanwhile.
+        # The connection may already be closed.
         with contextlib.suppress(OSError):
             connected.shutdown(socket.SHUT_RDWR)
 
@@ -108,7 +117,7 @@ def _ended_at(until: float, connected: socket.socket) -> Iterator[None]:
     try:
         yield
     except (OSError, HTTPException):
-        # An end that we made looks like one of the other side.
+        # After our own shutdown, the read fails as if the server had closed the connection.
         if not late.is_set():
             raise
     finally:

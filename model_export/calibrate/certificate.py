@@ -1,14 +1,14 @@
-"""Certify that predictions above a confidence are right often enough: learn, then test (Angelopoulos et al. 2021).
+"""Certify that the predictions at or above a confidence reach a target precision: Learn Then Test (Angelopoulos et al. 2021).
 
-From the strictest confidence of a fixed grid downward, the hypothesis "the share right of the rows above is below the
-target" is tested with an exact binomial p-value. The walk ends at the first confidence where the hypothesis cannot be
-rejected; the confidence before it is certified. Fixed-sequence testing spends a label's error level once, however long
-the walk is. The level is split evenly over the labels, so that all certificates hold together.
+A walk tests the confidences of a fixed grid, from the strictest down. At each confidence, an exact binomial test examines the null
+hypothesis "the share right of the rows at or above this confidence is below the target". The walk ends at the first confidence where the
+hypothesis cannot be rejected. The previous confidence is certified. Fixed-sequence testing spends the error level of a label once, for a
+walk of any length. The level is split evenly over the labels, so all certificates hold simultaneously.
 
-The walk begins where there are enough rows (`first_rows`): with fewer, no outcome could pass, or one mistake would end
-it. The start depends on the number of rows alone, not on how many of them are right, so the tests stay valid. Two
-assumptions remain: rows are independent and like the traffic, and once the share right has fallen below the target it
-does not rise above it again further down.
+The walk begins at the first confidence with enough rows (`first_rows`). With fewer rows, no outcome could pass, or one mistake would
+end the walk. The start depends only on the number of rows and not on their correctness, so the tests stay valid. Two assumptions remain.
+First, the rows are independent and have the distribution of the stream. Second, the share right does not rise above the target again
+after it has fallen below the target further up the walk.
 """
 
 import math
@@ -26,24 +26,24 @@ from tagstream.model_export.calibrate.temperature import Floats, Ints
 Bools = npt.NDArray[np.bool_]
 
 BOUND_LEVEL = 0.95
-# Coarse: every step is one more chance to end the walk by bad luck.
+# The grid is coarse: every further step can end the walk by chance.
 GRID = (0.999, 0.995, *(cent / 100 for cent in range(99, 29, -1)))
-# A walk begins at a fifth of the label's rows, or at as many rows as prove the target with three mistakes, if those are
-# fewer. Simulated on the confidences of the calibration rows, this start certified about as often as the best one at
-# every target and number of rows.
+# A walk begins at a fifth of the label's rows, or at the number of rows that proves the target with three mistakes, whichever is less. In
+# simulations with the confidences of the calibration rows, this start certified about as often as the best start, for every target and
+# number of rows.
 START_SHARE, START_MISTAKES = 0.2, 3
-# A certificate speaks of confidences that its rows had, so no threshold lies below this quantile of theirs. Where the rows are easy, every
-# confidence would pass down to 0, and a text about none of the labels has one that no row had.
+# No threshold is below this quantile of the rows' confidences, because a certificate is only about confidences that occurred in its rows.
+# If the rows are easy, every confidence down to 0 would pass, and a text of none of the labels has a confidence below all rows'.
 LEAST_SEEN = 0.01
 
 
 def lowest_seen(confidence: Floats, count: Ints | None = None) -> float:
     """
-    The lowest confidence at which a threshold may lie: 99 % of the rows have it at least; 0 without rows.
+    Return the lowest confidence that a threshold may have: 99 % of the rows have at least this confidence. 0 without rows.
 
     Args:
-        confidence: Of the rows, in any order.
-        count: How many rows are like each; 1 by default.
+        confidence: The confidences of the rows, in any order.
+        count: The number of rows that each confidence stands for; None: 1 each.
 
     >>> lowest_seen(np.array([0.3, 0.9, 0.8])), lowest_seen(np.array([0.3, 0.9, 0.8]), np.array([1, 100, 100]))
     (0.3, 0.8)
@@ -57,7 +57,7 @@ def lowest_seen(confidence: Floats, count: Ints | None = None) -> float:
 
 def down_to(lowest: float, grid: Sequence[float]) -> tuple[float, ...]:
     """
-    A grid of confidences, the strictest first, that ends at `lowest` and not below. It looks at no label, so tests along it stay valid.
+    Return a grid of confidences, the strictest first, cut off at `lowest`. The cut does not use labels, so tests along the grid stay valid.
 
     >>> down_to(0.93, (0.99, 0.95, 0.9, 0.8)), down_to(0.1, (0.99, 0.9))
     ((0.99, 0.95, 0.93), (0.99, 0.9))
@@ -72,11 +72,11 @@ def grid_counts(confidence: Floats, right: Bools, grid: Sequence[float] = GRID) 
 
     Args:
         confidence: The confidence of each row, 0 to 1, shape (rows,).
-        right: Whether each row's label is right, shape (rows,).
+        right: True for each row whose predicted label is right, shape (rows,).
         grid: The confidences to count at, 0 to 1.
 
     Returns:
-        The rows at or above each confidence, and those of them that are wrong; both of shape (len(grid),).
+        The number of rows at or above each confidence, and the number of wrong rows among them. Both have the shape (len(grid),).
     """
     kept = confidence[None, :] >= np.asarray(grid)[:, None]
     return kept.sum(axis=1), (kept & ~right[None, :]).sum(axis=1)
@@ -86,14 +86,14 @@ def lowest_certified(
     rows: Ints, wrong: Ints, label_rows: int, *, target: float, risk: float, grid: Sequence[float] = GRID
 ) -> float | None:
     """
-    The lowest confidence of a grid that fixed-sequence testing reaches; None where it ends at once.
+    Return the lowest confidence of a grid that fixed-sequence testing reaches. None if the first test does not pass.
 
     Args:
-        rows: Rows at or above each confidence of the grid.
-        wrong: How many of them are wrong.
-        label_rows: Rows of the label at any confidence.
-        target: The share right that is to be proved.
-        risk: The probability with which a confidence may be returned whose share right is below the target.
+        rows: The number of rows at or above each confidence of the grid.
+        wrong: The number of wrong rows among `rows`.
+        label_rows: The number of rows of the label at any confidence.
+        target: The share right to prove, 0 to 1.
+        risk: The largest probability that the share right at the returned confidence is below the target.
         grid: The confidences, the strictest first.
     """
     found = None
@@ -109,12 +109,12 @@ def lowest_certified(
 
 def p_value(wrong: int, rows: int, target: float) -> float:
     """
-    How probable so few mistakes are where the share right is no more than the target: exact, binomial.
+    Return the probability of at most `wrong` mistakes if the share right is the target: the exact binomial p-value.
 
     Args:
-        wrong: Rows that are wrong.
-        rows: All rows.
-        target: The share right that is doubted, 0 to 1.
+        wrong: The number of wrong rows.
+        rows: The number of all rows.
+        target: The share right of the null hypothesis, 0 to 1.
 
     >>> round(p_value(0, 59, 0.95), 4)
     0.0485
@@ -124,12 +124,12 @@ def p_value(wrong: int, rows: int, target: float) -> float:
 
 def least_rows(target: float, risk: float, mistakes: int = 0) -> float:
     """
-    How many rows with so many mistakes prove the target; infinity for a target of 1, which no number of rows proves.
+    Return the least number of rows that prove the target with `mistakes` wrong rows. Infinity for a target of 1, which cannot be proved.
 
     Args:
-        target: The share right that is to be proved, 0 to 1.
-        risk: The probability of a false proof, over 0 and under 1.
-        mistakes: Rows that are wrong.
+        target: The share right to prove, 0 to 1.
+        risk: The probability of a false proof, above 0 and below 1.
+        mistakes: The number of wrong rows.
 
     >>> least_rows(0.95, 0.05), least_rows(0.98, 0.0125), least_rows(0.98, 0.0125, 3)
     (59, 217, 484)
@@ -144,15 +144,15 @@ def least_rows(target: float, risk: float, mistakes: int = 0) -> float:
 
 def first_rows(label_rows: Ints, *, target: float, risk: float) -> Floats:
     """
-    How many rows the first test of a walk needs, by how many rows the label has.
+    Return the number of rows that the first test of a walk needs.
 
     Args:
-        label_rows: Rows of each label, of any shape.
-        target: The share right that is to be proved, 0 to 1.
-        risk: The probability of a false proof, over 0 and under 1.
+        label_rows: The number of rows of each label, of any shape.
+        target: The share right to prove, 0 to 1.
+        risk: The probability of a false proof, above 0 and below 1.
 
     Returns:
-        Rows of the first test, in the shape of `label_rows`.
+        The number of rows of the first test, in the shape of `label_rows`.
     """
     share = np.minimum(START_SHARE * label_rows, least_rows(target, risk, START_MISTAKES))
     first: Floats = np.maximum(share, least_rows(target, risk))
@@ -161,20 +161,20 @@ def first_rows(label_rows: Ints, *, target: float, risk: float) -> Floats:
 
 def labels_needed(rows: Ints, wrong: Ints, label_rows: int, *, target: float, risk: float) -> int | None:
     """
-    The number of further rows of a label with which its walk passes the first test.
+    Return the number of further rows that a label needs for its walk to pass the first test.
 
-    The further rows are taken to be as sure and as often wrong as the present ones; a label without mistakes stays
-    without. With more rows the walk begins at a stricter confidence, and it is that test which must pass.
+    The further rows are assumed to have the confidences and the error rate of the present rows. A label without mistakes is assumed to stay
+    without mistakes. With more rows, the walk begins at a stricter confidence, so the test at this confidence must pass.
 
     Args:
-        rows: Rows at or above each confidence of the grid.
-        wrong: How many of them are wrong.
-        label_rows: Rows of the label at any confidence.
-        target: The share right that is to be proved.
+        rows: The number of rows at or above each confidence of the grid.
+        wrong: The number of wrong rows among `rows`.
+        label_rows: The number of rows of the label at any confidence.
+        target: The share right to prove, 0 to 1.
         risk: As in `lowest_certified`.
 
     Returns:
-        The number, or None where no number up to `MOST_LABELS` does.
+        The number of further rows; None if `MOST_LABELS` further rows are not enough.
     """
     least = least_rows(target, risk)
     if not label_rows or math.isinf(least):
@@ -192,12 +192,12 @@ def labels_needed(rows: Ints, wrong: Ints, label_rows: int, *, target: float, ri
 
 def lower_bound(hits: int, rows: int, level: float = BOUND_LEVEL) -> float:
     """
-    One-sided Clopper-Pearson lower bound of a share: exact for any number of rows.
+    Return the one-sided Clopper-Pearson lower bound of a share, which is exact for any number of rows.
 
     Args:
-        hits: Rows that are right.
-        rows: All rows.
-        level: The probability with which the share is at least the bound, 0 to 1.
+        hits: The number of rows that are right.
+        rows: The number of all rows.
+        level: The confidence level of the bound, 0 to 1.
 
     >>> round(lower_bound(100, 100), 4)
     0.9705

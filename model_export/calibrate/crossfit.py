@@ -1,8 +1,9 @@
-"""Every training row calibrates: its logits come from a model that has not seen it, nor any row of its group (cross-fitting).
+"""Cross-fitting: calibrate on all training rows, with logits from models that were not trained on the row or its group.
 
-The model that is shipped learns from all rows, so no row is new to it. The logits of the folds stand in for its own: temperature,
-thresholds and certificate rest on them. A fold learns from fewer rows, so what is shipped is, as a rule, right at least as often
-at the same confidence. This is an assumption of the certificate; the simulation in the tests holds it.
+The shipped model is trained on all rows, so no row is new to the shipped model. The temperature, the thresholds and the certificate are
+computed from the logits of the fold models instead. A fold model has fewer training rows than the shipped model. So, at the same
+confidence, the shipped model is assumed to be right at least as often. The certificate depends on this assumption; a simulation in the
+tests checks the assumption.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ Model = TypeVar("Model")
 
 FOLDS = 10
 SEED = 5
-# One to learn from, one to score.
+# One group for training and one group to score.
 LEAST_GROUPS = 2
 
 
@@ -33,26 +34,27 @@ def cross_fit(
     always: int = 0,
 ) -> Floats:
     """
-    The logits of every row, from a model that was fitted without its group; shape (rows, labels), in the order of the rows.
+    Return the logits of all rows, shape (rows, labels), in the order of the rows. Each row's logits are from a model fitted without the
+    row's group.
 
-    The last `always` rows are learned from by every model, have every label, and get no logits.
+    Every model is fitted on the last `always` rows. These rows have all labels and get no logits.
 
     Args:
-        groups: The group of each row: rows of one group resemble each other, and never stand on both sides of a fold.
-        targets: The index of each row's label, shape (rows,): every fold gets its part of each.
-        fit: Fits a model to the rows at these places.
-        score: The logits of the rows at these places, shape (places, labels).
-        folds: The largest number of parts; fewer where a label has fewer groups.
-        seed: Of the drawing of folds.
-        always: How many rows at the end no fold leaves out.
+        groups: The group of each row. Rows of one group resemble each other and are never on both sides of a fold.
+        targets: The index of each row's label, shape (rows,). The folds are stratified by label.
+        fit: Fits a model to the rows at the given indices.
+        score: Returns the logits of the rows at the given indices, shape (indices, labels).
+        folds: The largest number of folds. There are fewer folds if a label has fewer groups.
+        seed: The seed for drawing the folds.
+        always: The number of rows at the end that are in the training part of every fold.
 
     Raises:
-        CalibrationError: A label has rows of one group alone, so that no model can be fitted without it.
+        CalibrationError: All rows of a label are in one group, so no model can be fitted without this group.
     """
     rows = len(targets) - always
     kept = np.arange(rows, len(targets))
     names, places = np.unique(np.asarray(groups[:rows]), return_inverse=True)
-    # With rows that no fold leaves out, no label is without rows to learn from.
+    # If `always` is over 0, every label has training rows in every fold.
     of = (
         {0: np.ones(rows, dtype=np.bool_)}
         if always and rows

@@ -1,8 +1,8 @@
-"""Earned thresholds where the promise is about all published decisions together: one walk for all labels, by the bets of `earned_thresholds`.
+"""Earned thresholds for a promise about all published decisions together: one walk for all labels, with the bets of `earned_thresholds`.
 
-All labels share a confidence, but for those that are stricter: these keep their own. The walk begins at the shared confidence of
-the bundle that the first answers were about. A label that the answers prove to be below the floor is left to people; it is right
-less often than the target, so the others' share right is no smaller without it.
+All labels share one threshold, except labels with a stricter threshold, which keep their own. The walk begins at the shared threshold of
+the bundle that the first answers were about. If the answers prove that a label is below the floor, people decide all its events. Such a
+label is right less often than the target, so without this label the share right of the other labels is at least as large.
 """
 
 import math
@@ -22,7 +22,7 @@ ALL = "all labels"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverallEarned:
-    """The verdict on all labels, and the thresholds with their evidence; for `kept` the present ones."""
+    """The verdict on all labels together, and the thresholds with their evidence. For `kept`, the thresholds are the present thresholds."""
 
     verdict: Earned
     threshold: Threshold
@@ -38,14 +38,14 @@ def earn_overall(
     target_precision: float,
 ) -> OverallEarned:
     """
-    The verdict on all published decisions together.
+    Return the verdict on all published decisions together.
 
     Args:
         evidence: The answers.
-        threshold: The bundle's promise about all labels.
-        present: The bundle's thresholds by label.
+        threshold: The bundle's threshold for all labels together.
+        present: The bundle's thresholds, by label.
         start: The shared confidence at which the walk begins, fixed before the first answer.
-        target_precision: The share right that is asked for, over 0 and under 1.
+        target_precision: The requested share right, above 0 and below 1.
     """
     stricter = {label: found.confidence for label, found in present.items() if found.confidence > threshold.confidence}
     below = np.array([stricter.get(label, 0.0) for label in evidence.said.tolist()])
@@ -93,11 +93,11 @@ def earn_overall(
 
 
 def _label(evidence: Evidence, label: str, *, confidence: float, floor: float, labels: int) -> LabelThreshold:
-    """The record of a label at its threshold; a person is always asked about one that is proved to be below the floor."""
+    """Return the record of a label at its threshold. If the label is proved to be below the floor, a person is always asked."""
     risk = (1.0 - BOUND_LEVEL) / labels
     own = of_label(evidence, label)
     above = own.above(confidence)
-    # A bet needs a target over 0.
+    # A bet needs a target above 0.
     refuted = floor > 0.0 and martingale.log_wealth_against(above, target=floor) >= -math.log(risk)
     if refuted or confidence == ALWAYS_ASK:
         return always_ask(own, target=floor, risk=risk)

@@ -1,16 +1,16 @@
-"""Thresholds that are earned: where people's answers prove that less sure decisions are right often enough, fewer are asked.
+"""Earned thresholds: if people's answers prove that less confident decisions reach the target precision, fewer events go to people.
 
 For each predicted label, with an equal part of the error level:
 
-1. The walk begins at the label's threshold in the bundle that the first answers were about, and goes down the grid while the
-   bets of `martingale` disprove "the share right from here on is no more than the target". The last such confidence is the new
-   threshold. A false one can only be reached through the first false one, so the level is spent once, without assuming that
-   the share right falls with the confidence, and on all days together.
-2. A label whose walk does not begin may still prove a stricter confidence, if the answers prove it although every confidence
-   of the grid is looked at. A tenth of the level is for this.
-3. Where the answers prove the opposite, that the share right at the present threshold is below the target, and no stricter
-   confidence is proved, a person is asked about every event of the label.
-4. Otherwise the label keeps its threshold and its certificate: too few answers are no reason to change either.
+1. A walk begins at the label's threshold in the bundle that the first answers were about. The walk goes down the grid while the bets of
+   `martingale` reject the hypothesis "the share right at or above this confidence is at most the target". The last rejected confidence is
+   the new threshold. A false threshold can only be reached through the first false step. So the level is spent once, for all days
+   together. The walk does not assume that the share right falls with the confidence.
+2. If the walk's first step fails, a stricter confidence may still be proved. This test looks at every confidence of the grid, corrects for
+   their number, and has a tenth of the level.
+3. If the answers prove that the share right at the present threshold is below the target, and no stricter confidence is proved, a person
+   is asked about every event of the label.
+4. Otherwise the label keeps its threshold and its certificate. Too few answers change neither.
 """
 
 import math
@@ -27,7 +27,7 @@ from tagstream.model_export.calibrate.certificate import BOUND_LEVEL, GRID, Bool
 from tagstream.model_export.calibrate.martingale import WeightedAnswers
 from tagstream.model_export.calibrate.temperature import Floats, Ints
 
-# The part of a label's level for the walk, and for the look at the whole grid.
+# The part of a label's level for the walk. The rest is for the test of the whole grid.
 WALK_PART = 0.9
 
 ThresholdVerdict = Literal["earned", "withdrawn", "kept"]
@@ -36,16 +36,16 @@ ThresholdVerdict = Literal["earned", "withdrawn", "kept"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """
-    People's answers about decisions of the model; the arrays have one length.
+    People's answers about decisions of the model. All arrays have the same length.
 
     Attributes:
-        said: The label that the model gave.
-        confidence: Its published, rounded confidence.
-        right: A person gave the same label.
-        weight: One over the probability with which the event was asked about, 1 or more.
-        publishable: A threshold decides about the event. Some go to a person whatever their confidence is; they count for the
-            share that is published, and for no threshold.
-        count: How many answers are like this one.
+        said: The label that the model predicted.
+        confidence: The published, rounded confidence of the label.
+        right: True if the person gave the same label.
+        weight: The inverse of the probability that the event was sampled for a question, 1 or more.
+        publishable: True if a threshold decides about the event. Other events go to a person at any confidence. They count for the
+            published share, and for no threshold.
+        count: The number of identical answers.
     """
 
     said: npt.NDArray[np.str_]
@@ -61,7 +61,7 @@ class Evidence:
         return int(self.count.sum())
 
     def published(self, thresholds: Mapping[str, float]) -> float:
-        """The share of all events, 0 to 1, that these thresholds publish: every answer by its weight."""
+        """Return the weighted share of events, 0 to 1, that the thresholds publish."""
         mass = self.weight * self.count
         below = np.array([thresholds[label] for label in self.said.tolist()])
         kept = self.publishable & (self.confidence >= below)
@@ -75,10 +75,11 @@ class Earned:
     The verdict on one label.
 
     Attributes:
-        verdict: `earned`: certified from answers; `withdrawn`: a person is always asked; `kept`: nothing is proved.
-        threshold: The new threshold with its certificate; for `kept` the present one.
-        answers: How many answers there are about the label, of those that a threshold decides about.
-        times_needed: How many times as many answers like these would begin the walk; None if that is done or out of reach.
+        verdict: `earned`: answers certify the threshold. `withdrawn`: a person is always asked. `kept`: nothing is proved.
+        threshold: The new threshold with its certificate; for `kept`, the present threshold.
+        answers: The number of answers about the label, for events that a threshold decides about.
+        times_needed: The factor by which the number of answers must grow for the first step of the walk, if further answers are like these.
+            None if the first step is done or out of reach.
     """
 
     verdict: ThresholdVerdict
@@ -90,7 +91,7 @@ class Earned:
 def reached(
     evidence: Evidence, *, present: Mapping[str, LabelThreshold], start: Mapping[str, float], target_precision: float
 ) -> dict[str, float]:
-    """The threshold of every label after `earn`, without its certificate: quick, for simulations. Arguments are those of `earn`."""
+    """Return the threshold of every label as `earn` does, without certificates. This is fast, for simulations. Arguments as of `earn`."""
     risk = (1.0 - BOUND_LEVEL) / len(present)
     return {
         label: _reached(of_label(evidence, label), present=kept, start=start[label], target=target_precision, risk=risk)[1]
@@ -106,13 +107,13 @@ def earn(
     target_precision: float,
 ) -> dict[str, Earned]:
     """
-    The verdict on every label.
+    Return the verdict on every label.
 
     Args:
         evidence: The answers.
-        present: The thresholds of the bundle, by label; each label gets an equal part of the error level, 1 - `BOUND_LEVEL`.
-        start: Where each label's walk begins, fixed before the first answer.
-        target_precision: The share right that is asked for, over 0 and under 1.
+        present: The thresholds of the bundle, by label. Each label gets an equal part of the error level, 1 - `BOUND_LEVEL`.
+        start: The confidence at which each label's walk begins, fixed before the first answer.
+        target_precision: The requested share right, above 0 and below 1.
     """
     risk = (1.0 - BOUND_LEVEL) / len(present)
     return {
@@ -123,34 +124,34 @@ def earn(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sorted:
-    """The answers on one predicted label that a threshold decides about, the surest first."""
+    """The answers about one predicted label, for events that a threshold decides about. The highest confidence comes first."""
 
     confidence: Floats
     answers: WeightedAnswers
 
     def places(self, candidates: Sequence[float]) -> Ints:
-        """How many are at or above each confidence."""
+        """Return the number of array entries at or above each confidence."""
         found: Ints = np.searchsorted(-self.confidence, -np.asarray(candidates), side="right").astype(np.int64)
         return found
 
     def grid(self) -> tuple[float, ...]:
-        """The confidences of the grid that answers had: below them there is nothing to learn from."""
+        """Return the confidences of the grid, cut off at the lowest confidence of the answers (`lowest_seen`)."""
         return down_to(lowest_seen(self.confidence, self.answers.count), GRID) if len(self.confidence) else ()
 
     def above(self, confidence: float) -> WeightedAnswers:
-        """The answers at or above a confidence."""
+        """Return the answers at or above a confidence."""
         end = int(self.places([confidence])[0])
         all_ = self.answers
         return replace(all_, right=all_.right[:end], weight=all_.weight[:end], count=all_.count[:end])
 
     @property
     def rows(self) -> int:
-        """How many answers these are."""
+        """The number of answers."""
         return int(self.answers.count.sum())
 
 
 def of_label(evidence: Evidence, label: str) -> Sorted:
-    """The answers about one predicted label."""
+    """Return the answers about one predicted label, sorted by confidence."""
     chosen = np.flatnonzero((evidence.said == label) & evidence.publishable)
     order = chosen[np.argsort(-evidence.confidence[chosen], kind="stable")]
     return Sorted(
@@ -189,7 +190,7 @@ def _reached(
 
 
 def _walked(given: Sorted, *, start: float, target: float, risk: float) -> float | None:
-    """The confidence that the walk reaches from `start` downward; None where it does not begin."""
+    """Return the lowest confidence that the walk from `start` reaches. None if the first step fails."""
     steps = [start, *(confidence for confidence in given.grid() if confidence < start)]
     wealth = martingale.log_wealth(given.answers, target=target, places=given.places(steps))
     reached = np.append(wealth >= -math.log(risk), False).argmin()
@@ -197,7 +198,7 @@ def _walked(given: Sorted, *, start: float, target: float, risk: float) -> float
 
 
 def _anywhere(given: Sorted, *, target: float, risk: float) -> float | None:
-    """The lowest confidence of the grid that is proved although all are looked at."""
+    """Return the lowest confidence of the grid that is proved after a correction for the grid's size."""
     grid = given.grid()
     wealth = martingale.log_wealth(given.answers, target=target, places=given.places(grid))
     proved = np.flatnonzero(wealth >= math.log(len(GRID) / risk))
@@ -221,11 +222,11 @@ def _certified(given: Sorted, confidence: float, *, target: float, risk: float) 
 
 def always_ask(given: Sorted, *, target: float, risk: float) -> LabelThreshold:
     """
-    The record of a label about which a person is always asked.
+    Return the record of a label about which a person is always asked.
 
     Args:
         given: The answers about the label.
-        target: The share right that was not proved, 0 to 1.
+        target: The share right that is not proved, 0 to 1.
         risk: The label's part of the error level, 0 to 1.
     """
     return LabelThreshold(

@@ -1,7 +1,7 @@
-"""The refusal of a calibration."""
+"""The error of a calibration."""
 
 
 class CalibrationError(Exception):
-    """The calibration rows do not support the temperature or the precision that was asked for."""
+    """The calibration rows do not suffice for the temperature or the requested precision."""
 
     exit_code = 1

@@ -1,8 +1,8 @@
-"""Intervals of figures: Wilson's for a share, bootstrap intervals for F1 and for differences of F1 (Efron 1979).
+"""Intervals of figures: Wilson intervals for shares, bootstrap intervals for F1 and for differences of F1 (Efron 1979).
 
-A row drawn again with replacement only moves the counts of the confusion matrix, so redrawing n rows is the same as
-drawing n times from its cells. A thousand redraws of any number of rows take milliseconds. Draws are seeded: the same
-counts give the same interval.
+F1 depends on the rows only by the counts of the confusion matrix. So resampling n rows with replacement equals n draws from the cells of
+the matrix, and a thousand resamples of any number of rows take milliseconds. The draws are seeded, so the same counts give the same
+interval.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,15 +23,15 @@ DECIMALS = 6
 
 def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
     """
-    Wilson's score interval of the share `hits / rows`; it is fair for few rows, and where all or none are right.
+    Return the Wilson score interval of the share `hits / rows`. It is accurate for few rows, and for shares of 0 or 1.
 
     Args:
-        hits: Rows that are right.
-        rows: All rows; for no rows the interval is (0, 1).
-        level: The share of such intervals that hold the truth.
+        hits: The number of rows that are right.
+        rows: The number of all rows. For 0 rows, the interval is (0, 1).
+        level: The confidence level, 0 to 1.
 
     Raises:
-        ValueError: There are more hits than rows, or fewer than none.
+        ValueError: `hits` is negative or larger than `rows`.
 
     >>> [round(bound, 3) for bound in wilson(9, 10)]
     [0.596, 0.982]
@@ -46,7 +46,7 @@ def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
     middle = share + z * z / (2 * rows)
     reach = z * float(np.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows)))
     scale = 1 + z * z / rows
-    # At the ends the bound is exact, and only the arithmetic is a hair off.
+    # For 0 hits or all hits, the bound is exactly 0 or 1, but the arithmetic has a rounding error.
     low = 0.0 if hits == 0 else max(0.0, (middle - reach) / scale)
     high = 1.0 if hits == rows else min(1.0, (middle + reach) / scale)
     return round(low, DECIMALS), round(high, DECIMALS)
@@ -54,11 +54,11 @@ def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
 
 def confusion(truth: Ints, found: Ints, labels: int) -> Ints:
     """
-    Rows of label i that were given label j, [labels, labels].
+    Return the confusion matrix, shape (labels, labels): the number of rows of label i with predicted label j.
 
     Args:
         truth: The index of each row's label, shape (rows,).
-        found: The index of the label that each row was given, shape (rows,).
+        found: The index of each row's predicted label, shape (rows,).
         labels: The number of labels.
     """
     counts = np.zeros((labels, labels), dtype=np.int64)
@@ -67,7 +67,7 @@ def confusion(truth: Ints, found: Ints, labels: int) -> Ints:
 
 
 def class_f1(counts: Floats | Ints) -> Floats:
-    """F1 of every label from confusion matrices [..., labels, labels]; 0 for a label without rows and without predictions."""
+    """Return F1 of every label from confusion matrices [..., labels, labels]. F1 of a label without rows and predictions is 0."""
     hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(np.float64)
     both = counts.sum(axis=-1) + counts.sum(axis=-2)
     found: Floats = np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
@@ -75,7 +75,7 @@ def class_f1(counts: Floats | Ints) -> Floats:
 
 
 def weighted_f1(counts: Floats | Ints) -> Floats:
-    """The mean of `class_f1`, every label by the rows that carry it."""
+    """Return the mean of `class_f1`. Each label is weighted by its number of rows."""
     members = counts.sum(axis=-1)
     found: Floats = (class_f1(counts) * members).sum(axis=-1) / members.sum(axis=-1)
     return found
@@ -83,25 +83,25 @@ def weighted_f1(counts: Floats | Ints) -> Floats:
 
 def bootstrap(cells: Ints, figure: Callable[[Ints], Floats]) -> Interval:
     """
-    The 95 % percentile interval of a figure over redrawn rows.
+    Return the 95 % bootstrap percentile interval of a figure.
 
     Args:
-        cells: How many rows fell into each cell, of any shape; not all zero.
-        figure: Maps redrawn cells [draws, *shape] to a figure a draw.
+        cells: The number of rows in each cell, of any shape; not all zero.
+        figure: Maps resampled cells [draws, *shape] to one figure per draw.
     """
     low, high = np.percentile(figure(redrawn(cells)), _percentiles())
     return round(float(low), DECIMALS), round(float(high), DECIMALS)
 
 
 def class_intervals(counts: Ints) -> tuple[Interval, ...]:
-    """The bootstrap interval of every label's F1."""
+    """Return the bootstrap interval of every label's F1."""
     bounds = np.percentile(class_f1(redrawn(counts)), _percentiles(), axis=0)
     return tuple((round(float(low), DECIMALS), round(float(high), DECIMALS)) for low, high in bounds.T)
 
 
 def redrawn(cells: Ints) -> Ints:
     """
-    The cells of `DRAWS` redraws of all rows, [draws, *shape].
+    Return the cells of `DRAWS` resamples of all rows, shape [draws, *shape].
 
     Raises:
         ValueError: There are no rows.
@@ -117,7 +117,7 @@ def redrawn(cells: Ints) -> Ints:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """
-    Holm's correction: the p-values of several tests on the same rows, corrected for their number, in the order given.
+    Return the p-values of several tests on the same rows after Holm's correction, in the given order.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

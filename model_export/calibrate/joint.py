@@ -1,14 +1,14 @@
-"""One promise about all published decisions together, with thresholds that trade between the labels.
+"""One promise about all published decisions together, with thresholds that trade precision between the labels.
 
-A path of threshold vectors is walked from strict to loose, and the hypothesis "of the decisions that the vector publishes, a
-smaller share than the target is right" is tested at each step, as in `certificate`. All labels have the same confidence on the
-first path: where confidences are probabilities, no other choice publishes more at a precision. A label may be stricter by a
-fixed `FACTORS` of the doubt that the others may have, which gives another path. A path is fixed by its factors alone, so any may
-be chosen after looking: each has a part of the level (`level_of`), nine tenths of it the first. All certificates of all paths
-hold together.
+A path is a sequence of threshold vectors, from strict to loose. Each step tests the null hypothesis "the share right of the decisions
+that this vector publishes is below the target", as in `certificate`. On the first path, all labels have the same threshold: if
+confidences are probabilities, no other choice publishes more decisions at the same precision. On another path, a label may be stricter:
+the doubt (1 - confidence) that it may have is the other labels' doubt times one of `FACTORS`. The factors alone determine a path. Each
+path has a part of the level (`level_of`), and the first path has nine tenths. So all certificates of all paths hold simultaneously, and a
+path may be chosen after all results are seen.
 
-A label whose published rows are seen below the floor is made stricter, until it is not, or a person is always asked about it.
-The floor is certified by the label's own walk, where its rows prove it; that is a second statement, with a level of its own.
+If the observed precision of a label's published rows is below the floor, the label becomes stricter, until its precision reaches the floor
+or a person is always asked. The label's own walk certifies the floor if the rows prove it. This is a second statement with its own level.
 """
 
 import math
@@ -24,27 +24,30 @@ from tagstream.model_export.calibrate import martingale
 from tagstream.model_export.calibrate.certificate import Bools, down_to, first_rows, lower_bound, lowest_seen
 from tagstream.model_export.calibrate.temperature import Floats, Ints
 
-# Fine: the confidences are fixed before a label is looked at, and the walk's start is where they expect the strongest proof.
+# The grid is fine, because the walk does not begin at its strictest step: the walk begins where the confidences predict the strongest
+# proof, without looking at labels.
 GRID = (0.999, *(place / 200 for place in range(199, -1, -1)))
-# The doubt, one less the confidence, that a label may have as a part of the others'; 0: a person is always asked.
+# The doubt (1 - confidence) that a label may have, relative to the other labels' doubt. 0: a person is always asked.
 FACTORS = (1.0, 0.5, 0.25, 0.0)
-# The part of the level for the path without stricter labels, and for the walk from the strongest place of a path. The rest of the
-# latter begins at the strictest place with enough rows, for confidences that promise too much.
+# PLAIN_PART: the part of the level for the path without stricter labels. STRONGEST_PART: the part of a path's level for the walk from the
+# step with the strongest predicted proof. The rest is for a second walk from the strictest step with enough rows, in case the confidences
+# are too high.
 PLAIN_PART, STRONGEST_PART = 0.9, 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedRows:
     """
-    Calibration rows with their predictions; the arrays have one length.
+    Calibration rows with their predictions. All arrays have the same length.
 
     Attributes:
         said: The index of the predicted label.
-        confidence: Its published, rounded confidence.
-        right: The row carries that label.
-        weight: How often a row like this is expected, beside how often the rows have it; all 1 where these are as expected.
-        every: The weights of all calibration rows, where these are some of them. A weight goes by the row's own label, so rows with
-            one prediction weigh the same as soon as all are right: the test must be chosen before looking at what is right.
+        confidence: The published, rounded confidence of the predicted label.
+        right: True if the prediction is right.
+        weight: The expected frequency of the row's label divided by its frequency in the rows; all 1 if these are the same.
+        every: The weights of all calibration rows, if these rows are a subset. The choice between the exact test and bets depends on all
+            weights. A weight depends on the row's true label, so the weights of a subset could reveal which predictions are right, and
+            the choice must not depend on that. None: these rows are all calibration rows.
     """
 
     said: Ints
@@ -55,17 +58,17 @@ class DecidedRows:
 
     @property
     def weighted(self) -> bool:
-        """Calibration rows count differently, though these may count alike."""
+        """True if the weights of all calibration rows differ, even if the weights of this subset are equal."""
         every = self.weight if self.every is None else self.every
         return bool(len(every)) and float(np.ptp(every)) > 0.0
 
     @property
     def largest(self) -> float:
-        """The largest weight of any calibration row, not of these alone."""
+        """The largest weight among all calibration rows, not only this subset."""
         return float((self.weight if self.every is None else self.every).max(initial=1.0))
 
     def take(self, chosen: Bools | Ints) -> "DecidedRows":
-        """Some of the rows, in the order given."""
+        """Return a subset of the rows, in the given order."""
         return DecidedRows(
             said=self.said[chosen],
             confidence=self.confidence[chosen],
@@ -75,17 +78,17 @@ class DecidedRows:
         )
 
     def precision(self) -> float | None:
-        """The share right, every row by its weight; None without rows."""
+        """Return the weighted share right, 0 to 1. None without rows."""
         return float(np.average(self.right, weights=self.weight)) if len(self.right) else None
 
     def answers(self) -> martingale.WeightedAnswers:
-        """The rows as answers to bet on."""
+        """Return the rows as answers for the bets of `martingale`."""
         return martingale.WeightedAnswers(
             right=self.right, weight=self.weight, count=np.ones(len(self.right), np.int64), largest=self.largest
         )
 
     def bound(self, risk: float) -> float:
-        """The lower bound of the share right that is too high with a probability of `risk`: exact, or by bets on weighted rows."""
+        """Return the lower bound of the share right at the level 1 - `risk`: exact, or by bets for weighted rows."""
         if self.weighted:
             return martingale.share_at_least(self.answers(), risk=risk)
         return lower_bound(int(self.right.sum()), len(self.right), 1.0 - risk)
@@ -97,9 +100,9 @@ class Joint:
     A certified vector of thresholds.
 
     Attributes:
-        confidence: The confidence that labels without a stricter path share.
-        thresholds: One a label, in their order.
-        published: The share of the rows, by weight, that is published.
+        confidence: The common threshold of the labels that are not stricter.
+        thresholds: One threshold per label, in label order.
+        published: The published share of the rows, by weight, 0 to 1.
         risk: The part of the level that this walk spends.
     """
 
@@ -111,16 +114,17 @@ class Joint:
 
 def choose(decided: DecidedRows, labels: int, *, target: float, floor: float, risk: float) -> Joint | None:
     """
-    The certified thresholds that publish most, no label seen below the floor; None where nothing can be certified.
+    Return the certified thresholds that publish the largest share. None if no thresholds can be certified.
 
-    No threshold lies below the confidences that the rows had (`lowest_seen`). It looks at no label, so the tests stay valid.
+    Each label's observed precision is at least the floor. No threshold is below `lowest_seen` of the rows; this limit does not use labels,
+    so the tests stay valid.
 
     Args:
         decided: The calibration rows.
         labels: The number of labels.
-        target: The share right of all published decisions that is to be proved.
-        floor: The share right below which no label may be seen.
-        risk: The probability with which thresholds may be returned whose share right is below the target.
+        target: The share right of all published decisions to prove, 0 to 1.
+        floor: The least observed share right of each label, 0 to 1.
+        risk: The largest probability that the share right at the returned thresholds is below the target.
     """
     places = np.zeros(labels, dtype=np.int64)
     best: Joint | None = None
@@ -131,7 +135,7 @@ def choose(decided: DecidedRows, labels: int, *, target: float, floor: float, ri
         spent = _walked(decided, entry, len(path), target=target, risk=risk * level_of(places))
         passed = np.flatnonzero(spent)
         short, published = _seen(decided, entry, path.shape, floor)
-        # Where the walk does not begin, the labels that spoil it are looked for where it would have.
+        # If no step is proved, look for the labels below the floor at the step where the walk began.
         end = int(passed[-1]) if len(passed) else _strongest(decided, entry, len(path), target)
         whole = passed[~short[passed].any(axis=1)]
         if len(whole) and (best is None or published[whole[-1]] > best.published):
@@ -150,17 +154,23 @@ def choose(decided: DecidedRows, labels: int, *, target: float, floor: float, ri
 
 
 def grid_of(decided: DecidedRows) -> tuple[float, ...]:
-    """The confidences of `GRID` that these rows had, the strictest first."""
+    """Return `GRID`, cut off at the lowest confidence of the rows (`lowest_seen`), the strictest confidence first."""
     return down_to(lowest_seen(decided.confidence), GRID)
 
 
 def path_of(places: Ints, confidences: Sequence[float] = GRID) -> Floats:
-    """The thresholds of every step and label, [steps, labels], where each label has the place of its factor."""
+    """
+    Return the thresholds of a path, shape (steps, labels).
+
+    Args:
+        places: The index into `FACTORS` of each label, shape (labels,).
+        confidences: The common thresholds of the steps, the strictest first.
+    """
     grid = np.asarray(confidences)
     found = np.empty((len(grid), len(places)))
     for label, factor in enumerate(np.asarray(FACTORS)[places].tolist()):
         confidences_of_label = 1.0 - (1.0 - grid) * factor
-        # The next stricter confidence of the grid, so that a label's own walk has looked at each.
+        # Round to the next stricter confidence of the grid: a label's own walk has tested each of these.
         nearest = np.searchsorted(-grid, -(confidences_of_label - 1e-9), side="right") - 1
         found[:, label] = grid[np.maximum(nearest, 0)] if factor else ALWAYS_ASK
     return found
@@ -168,7 +178,7 @@ def path_of(places: Ints, confidences: Sequence[float] = GRID) -> Floats:
 
 def level_of(places: Ints) -> float:
     """
-    The part of the level that a path has; over all paths it is at most 1.
+    Return the part of the level that a path has. The parts of all paths sum to at most 1.
 
     >>> level_of(np.array([0, 0])), round(level_of(np.array([1, 0])), 6)
     (0.9, 0.008333)
@@ -182,12 +192,12 @@ def level_of(places: Ints) -> float:
 
 def walk(decided: DecidedRows, path: Floats, *, target: float, risk: float) -> Floats:
     """
-    The part of the level that the proof of each step spends, [steps]; 0 where a step is not proved.
+    Return the part of the level that the proof of each step spends, shape (steps,). 0 if a step is not proved.
 
     Args:
         decided: The rows.
-        path: The thresholds of every step and label, [steps, labels]; no label's rise from step to step.
-        target: The share right that is to be proved.
+        path: The thresholds, shape (steps, labels). A label's threshold never rises from step to step.
+        target: The share right to prove, 0 to 1.
         risk: The level of the walk.
     """
     return _walked(decided, _entry(decided, path), len(path), target=target, risk=risk)
@@ -212,15 +222,18 @@ def _walked(decided: DecidedRows, entry: Ints, steps: int, *, target: float, ris
 
 def proofs(entered: DecidedRows, ends: Ints, *, target: float) -> Floats:
     """
-    How strongly the first rows, up to each end, speak against a share right of no more than the target: -log(level), [ends].
+    Return the strength of the evidence, at each step, against the hypothesis "the share right is at most the target": -log(level).
 
-    Rows that count alike are tested exactly, by the binomial distribution. Weighted ones are bet on (`martingale`): a weight
-    depends on the row's own label alone, so a bet is fair also where the number of rows of each label was fixed.
+    Rows of equal weight have an exact binomial test. Weighted rows have a test by bets (`martingale`). A weight depends only on the row's
+    true label, so a bet is also fair if the number of rows of each label was fixed in advance.
 
     Args:
         entered: The rows, in the order in which the path publishes them.
-        ends: How many rows each step publishes, shape (ends,).
-        target: The share right that is doubted, over 0 and under 1.
+        ends: The number of rows that each step publishes, shape (ends,).
+        target: The share right of the null hypothesis, above 0 and below 1.
+
+    Returns:
+        The evidence at each step, shape (ends,).
     """
     if entered.weighted:
         return martingale.log_wealth(entered.answers(), target=target, places=ends)
@@ -232,13 +245,13 @@ def proofs(entered: DecidedRows, ends: Ints, *, target: float) -> Floats:
 
 def budgeted(decided: DecidedRows, *, reviews: float, labels: int) -> tuple[float, ...]:
     """
-    One confidence for every label by which people see at most this share of the rows, chosen without looking at what is right.
+    Return one threshold for all labels, at which at most the share `reviews` of the rows goes to people. Correctness is not used.
 
-    It is not below the confidences that the rows had (`lowest_seen`), so people see about a hundredth at least.
+    The threshold is not below `lowest_seen` of the rows, so people get at least about 1 % of the rows.
 
     Args:
         decided: The rows.
-        reviews: The share of events that people can look at, 0 to 1.
+        reviews: The share of events that people can review, 0 to 1.
         labels: The number of labels.
     """
     grid = np.asarray(grid_of(decided))
@@ -249,13 +262,13 @@ def budgeted(decided: DecidedRows, *, reviews: float, labels: int) -> tuple[floa
 
 
 def kept(decided: DecidedRows, thresholds: Sequence[float] | Floats) -> Bools:
-    """Which rows the thresholds publish."""
+    """Return True for each row that the thresholds publish."""
     found: Bools = decided.confidence >= np.asarray(thresholds)[decided.said]
     return found
 
 
 def _entry(decided: DecidedRows, path: Floats) -> Ints:
-    """The step at which the path begins to publish each row; the number of steps for a row that it never publishes."""
+    """Return the first step that publishes each row. For a row that no step publishes, return the number of steps."""
     found = np.full(len(decided.said), len(path), dtype=np.int64)
     for label in range(path.shape[1]):
         own = decided.said == label
@@ -264,13 +277,13 @@ def _entry(decided: DecidedRows, path: Floats) -> Ints:
 
 
 def _ends(entry: Ints, steps: int) -> Ints:
-    """How many rows are published at each step."""
+    """Return the number of rows that each step publishes."""
     found: Ints = np.cumsum(np.bincount(entry, minlength=steps + 1)[:steps]).astype(np.int64)
     return found
 
 
 def _strongest(decided: DecidedRows, entry: Ints, steps: int, target: float) -> int:
-    """The step at which the proof would be strongest if the confidences were true: it looks at no label."""
+    """Return the step with the strongest proof under the assumption that confidences are probabilities. Labels are not used."""
     ends = _ends(entry, steps)
     sure = np.cumsum(np.bincount(entry, weights=decided.confidence, minlength=steps + 1)[:steps]) / np.maximum(ends, 1)
     sure = np.clip(sure, 0.0, 1.0)
@@ -281,7 +294,7 @@ def _strongest(decided: DecidedRows, entry: Ints, steps: int, target: float) -> 
 
 
 def _seen(decided: DecidedRows, entry: Ints, shape: tuple[int, ...], floor: float) -> tuple[Bools, Floats]:
-    """Which labels are seen below the floor at each step, [steps, labels], and the share of the rows that is published, [steps]."""
+    """Return, at each step, the labels with an observed precision below the floor, [steps, labels], and the published share, [steps]."""
     steps, labels = shape
     cells = entry * labels + decided.said
     total, hits = (

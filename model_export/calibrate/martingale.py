@@ -1,16 +1,18 @@
-"""A bet against "too few are right", on answers that were asked for with known probabilities (Waudby-Smith and Ramdas 2024).
+"""A test by betting on the share right, from answers that were sampled with known probabilities (Waudby-Smith and Ramdas 2024).
 
-A gambler who doubts the hypothesis bets on every answer. The answer pays `weight * (right - target)`: the weight is one over
-the probability with which the event was asked about, so that a sampled answer speaks for all events like it. If the share
-right of all events is no more than the target, the bets are not to the gambler's advantage, and the wealth grows to
-`1 / risk` with a probability of at most `risk`, on however many days one looks (Ville's inequality). So a calibration may be
-repeated every day without spending the level again, and the probabilities may change from day to day, as they do when a
-calibration moves the thresholds: a weight only has to be fixed before its answer is known.
+The null hypothesis is that the share right of all events is at most the target. A gambler bets on every answer against the hypothesis.
+An answer pays `weight * (right - target)`. The weight is the inverse of the sampling probability, so a sampled answer represents all
+events like it. If the hypothesis is true, the bets are not to the gambler's advantage. Then the probability that the wealth ever reaches
+`1 / risk` is at most `risk`, for any number of looks (Ville's inequality). So a calibration may be repeated every day without spending
+the level again. The sampling probabilities may change from day to day, for example when a calibration moves the thresholds. A weight only
+has to be fixed before its answer is known.
 
-The best size of a bet depends on the truth. The gambler starts with equal money on each size of `BETS`; the sum is a fair game too.
+The best size of a bet depends on the true share. So the gambler starts with equal wealth on each size of `BETS`. The mean over the sizes
+is a fair game too.
 
-The sizes are fixed before the first answer, so the wealth does not depend on the order of the answers. It is a function of their counts, and
-`log_wealth_of` computes it from these, for one stream or for many at once. `stream/rollout/proof.py` judges a challenger by it.
+The sizes are fixed before the first answer, so the wealth does not depend on the order of the answers. The wealth is a function of their
+counts. `log_wealth_of` computes the wealth from the counts, for one stream or for many streams at once. `stream/rollout/proof.py` uses it
+to judge a challenger.
 """
 
 import math
@@ -18,12 +20,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Of a module without scipy, which whoever judges a rollout may lack.
+# These types come from a module without scipy, because a process that judges a rollout may not have scipy.
 from tagstream.monitoring.quality.sample import Bools, Floats, Ints
 
-# Shares of the largest bet after which one bad answer of the largest weight does not ruin the gambler.
+# The sizes of bets, as shares of the bet with which one wrong answer of the largest weight would take all wealth.
 BETS = np.array([0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
-# A bound of a share is found to this, and a multiple of the answers to a hundredth.
+# The absolute precision of a bound. (`times_needed` has a relative precision of 0.01.)
 PRECISE = 1e-6
 MOST_TIMES = 1000.0
 
@@ -31,14 +33,14 @@ MOST_TIMES = 1000.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightedAnswers:
     """
-    Answers about one kind of decision; the arrays have one length.
+    Answers about one kind of decision. All arrays have the same length.
 
     Attributes:
-        right: The answer agrees with the model.
-        weight: One over the probability with which the event was asked about, 1 or more.
-        count: How many answers are like this one.
-        largest: The largest weight that an answer of this stream can have: the bets keep clear of ruin by it, so it is of the
-            design and no matter of chance.
+        right: True if the answer agrees with the model.
+        weight: The inverse of the event's sampling probability, 1 or more.
+        count: The number of identical answers.
+        largest: The largest weight that an answer of this stream can have. The sizes of the bets depend on it, so that no answer takes all
+            wealth. So it must be a constant of the sampling design and not the largest weight that occurred.
     """
 
     right: Bools
@@ -49,12 +51,12 @@ class WeightedAnswers:
 
 def log_wealth(answers: WeightedAnswers, *, target: float, places: Ints | None = None) -> Floats:
     """
-    The logarithm of the wealth of a gambler who doubts that the share right is no more than the target.
+    Return the log wealth of a gambler who bets against the hypothesis "the share right is at most the target".
 
     Args:
         answers: The answers to bet on.
-        target: The share right that is to be proved, over 0 and under 1.
-        places: Give the wealth after so many answers, shape (places,); after all unless given, shape (1,).
+        target: The share right to prove, above 0 and below 1.
+        places: Return the wealth after these numbers of array entries, shape (places,). None: after all entries, shape (1,).
 
     >>> all_right = WeightedAnswers(right=np.ones(1, dtype=np.bool_), weight=np.ones(1), count=np.array([200]), largest=1.0)
     >>> bool(np.exp(log_wealth(all_right, target=0.95)[0]) > 80)
@@ -67,7 +69,7 @@ def log_wealth(answers: WeightedAnswers, *, target: float, places: Ints | None =
 
 
 def log_wealth_against(answers: WeightedAnswers, *, target: float) -> float:
-    """As `log_wealth`, for a gambler who doubts that the share right is the target or more; after all answers."""
+    """Return the log wealth after all answers, for bets against the hypothesis "the share right is at least the target"."""
     return float(
         log_wealth_of(
             (~answers.right).astype(np.float64),
@@ -81,17 +83,17 @@ def log_wealth_against(answers: WeightedAnswers, *, target: float) -> float:
 
 def log_wealth_of(hit: Floats, weight: Floats, count: Ints, *, target: Floats | np.float64, largest: float) -> Floats:
     """
-    The logarithm of the wealth of a gambler who doubts that the weighted mean of `hit` is no more than the target.
+    Return the log wealth of a gambler who bets against the hypothesis "the weighted mean of `hit` is at most the target".
 
     Args:
         hit: The value of each kind of answer, 0 to 1, shape (kinds,).
-        weight: One over the probability of each kind, shape (kinds,).
-        count: How many answers are of each kind, shape (..., kinds).
-        target: The mean that is doubted, over 0 and under 1, shape (...).
+        weight: The inverse of the sampling probability of each kind, shape (kinds,).
+        count: The number of answers of each kind, shape (..., kinds).
+        target: The mean of the null hypothesis, above 0 and below 1, shape (...).
         largest: As in `WeightedAnswers`.
 
     Returns:
-        Shape (...).
+        The log wealth, shape (...).
 
     >>> bool(log_wealth_of(np.array([1.0, 0.5]), np.ones(2), np.array([20, 10]), target=np.float64(0.5), largest=1.0) > np.log(80))
     True
@@ -102,11 +104,11 @@ def log_wealth_of(hit: Floats, weight: Floats, count: Ints, *, target: Floats | 
 
 def share_at_least(answers: WeightedAnswers, *, risk: float) -> float:
     """
-    The lower bound of the share right: the largest target that the bets disprove, rounded down; 0 where there is none.
+    Return the lower bound of the share right: the largest target that the bets reject, rounded down. 0 if the bets reject no target.
 
     Args:
         answers: The answers to bet on.
-        risk: The probability with which the bound may be too high on any day.
+        risk: The largest probability that the bound is ever too high, on any day.
     """
     found = means_at_least(answers.right.astype(np.float64), answers.weight, answers.count, largest=answers.largest, risk=risk)
     return math.floor(float(found) / PRECISE) * PRECISE
@@ -114,20 +116,20 @@ def share_at_least(answers: WeightedAnswers, *, risk: float) -> float:
 
 def means_at_least(hit: Floats, weight: Floats, count: Ints, *, largest: float, risk: float) -> Floats:
     """
-    The lower bound of the weighted mean of `hit`, within `PRECISE` below the largest target that the bets disprove; 0 where there is none.
+    Return the lower bound of the weighted mean of `hit`. It is at most `PRECISE` below the largest target that the bets reject.
 
     Args:
         hit: As in `log_wealth_of`.
-        weight: As there.
-        count: As there, shape (..., kinds).
-        largest: As there.
-        risk: The probability with which the bound may be too high on any day.
+        weight: As in `log_wealth_of`.
+        count: As in `log_wealth_of`, shape (..., kinds).
+        largest: As in `log_wealth_of`.
+        risk: The largest probability that the bound is ever too high, on any day.
 
     Returns:
-        Shape (...).
+        The bound, shape (...). 0 if the bets reject no target.
     """
     low, high = np.zeros(count.shape[:-1]), np.ones(count.shape[:-1])
-    # Halving an interval of 1: after these steps it is no longer than PRECISE.
+    # Bisect an interval of length 1. After these steps, the interval is at most PRECISE long.
     for _ in range(math.ceil(-math.log2(PRECISE))):
         middle = (low + high) / 2
         disproved = log_wealth_of(hit, weight, count, target=middle, largest=largest) >= -math.log(risk)
@@ -137,11 +139,11 @@ def means_at_least(hit: Floats, weight: Floats, count: Ints, *, largest: float, 
 
 def times_needed(answers: WeightedAnswers, *, target: float, risk: float) -> float | None:
     """
-    How many times as many answers like these prove the target; None where `MOST_TIMES` would not.
+    Return the factor by which the number of answers must grow to prove the target. None if a factor of `MOST_TIMES` is not enough.
 
     Args:
-        answers: The answers to bet on.
-        target: The share right that is to be proved.
+        answers: The answers to bet on. Further answers are assumed to be like these.
+        target: The share right to prove, above 0 and below 1.
         risk: The probability of a false proof.
     """
     gain = _gain(answers.right.astype(np.float64), answers.weight, target=target, largest=answers.largest)
@@ -162,7 +164,7 @@ def times_needed(answers: WeightedAnswers, *, target: float, risk: float) -> flo
 
 
 def _gain(hit: Floats, weight: Floats, *, target: Floats | float, largest: float) -> Floats:
-    """The gain of the logarithm of the wealth by each answer, for every size of bet: shape (..., answers, bets)."""
+    """Return the gain in log wealth by each answer, for each size of bet: shape (..., answers, bets)."""
     pays: Floats = weight * (hit - target)
     against = np.asarray(target * largest)
     found: Floats = np.log1p(BETS * pays[..., None] / against[..., None])
@@ -170,8 +172,8 @@ def _gain(hit: Floats, weight: Floats, *, target: Floats | float, largest: float
 
 
 def _log_mean(logged: Floats) -> Floats:
-    """The logarithm of the mean wealth over the sizes of bets, the last axis."""
-    # As logaddexp.reduce, in a tenth of the time. Many streams are next to each other in memory then, and not the few bets of one.
+    """Return the log of the mean wealth over the sizes of bets, which are the last axis."""
+    # The result equals logaddexp.reduce, in a tenth of the time: with the bets as first axis, the streams are contiguous in memory.
     by_bet = np.ascontiguousarray(np.moveaxis(logged, -1, 0))
     top = by_bet.max(axis=0)
     found: Floats = top + np.log(np.exp(by_bet - top).mean(axis=0))

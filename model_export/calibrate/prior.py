@@ -1,9 +1,10 @@
 """
-The shares of labels that a bundle expects, and their estimate for a stream.
+The shares of labels that a bundle expects (its prior), and their estimate for a stream.
 
-A network learns how often its training rows have each label. `offsets` takes this out of its log probabilities and puts other
-shares in (Saerens, Latinne and Decaestecker 2002); the temperature is fitted with them. The same paper's EM estimates the shares
-of a stream from decisions alone, which works as far as the decisions tell the labels apart: `estimate` refuses where they do not.
+A network learns the label shares of its training rows. The offsets of a `Prior` replace these shares by other shares in the log
+probabilities (Saerens, Latinne and Decaestecker 2002). The temperature is fitted with the offsets. The EM algorithm of the same paper
+estimates the shares of a stream from unlabelled decisions. This only works if the decisions separate the labels; otherwise `estimate`
+raises an error.
 """
 
 import math
@@ -17,20 +18,29 @@ from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.calibrate.temperature import Floats, Ints
 
 DECIMALS = 6
-# An offset in a manifest: one log unit is a factor of e.
+# The least share of a label, so that the logarithms of shares are bounded.
 LEAST_SHARE = 1e-4
 
-# EM: where it counts as converged, and how long it may take.
+# EM: the largest change of a share at convergence, and the most rounds.
 STEP, MOST_ROUNDS = 1e-7, 5000
-# The fewest decisions, the widest 95 % interval of a share, and the largest condition number of the confusion matrix with which
-# shares count as identified. A condition number of 20 multiplies the noise of the shares by as much.
+# Shares count as identified within these limits: the fewest decisions, the widest 95 % interval of a share, and the largest condition
+# number of the confusion matrix. A condition number of 20 multiplies the noise of the shares by 20.
 LEAST_DECISIONS, WIDEST, WORST_CONDITION = 200, 0.15, 20.0
 REDRAWS, SEED = 200, 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimated:
-    """Shares that were estimated from decisions, in label order, with their 95 % bootstrap intervals."""
+    """
+    Shares of labels, estimated from decisions.
+
+    Attributes:
+        shares: The shares, 0 to 1, in label order.
+        intervals: The 95 % bootstrap intervals of the shares.
+        decisions: The number of decisions.
+        rounds: The rounds of EM.
+        condition: The condition number of the confusion matrix.
+    """
 
     shares: Floats
     intervals: tuple[tuple[float, float], ...]
@@ -43,14 +53,14 @@ def make(
     labels: Sequence[str], *, learned: Floats, expected: Floats, source: PriorSource, record: Mapping[str, object]
 ) -> Prior:
     """
-    The prior of a manifest.
+    Return the prior for a manifest.
 
     Args:
         labels: The labels.
-        learned: How often the training rows have each, in label order; the network's logits hold these shares.
-        expected: The shares that the bundle shall expect, in the same order.
-        source: Where `expected` comes from.
-        record: The evidence for it.
+        learned: The label shares of the training rows, in label order. The logits of the network contain these shares.
+        expected: The shares that the bundle is to expect, in label order.
+        source: The source of `expected`.
+        record: The evidence for `expected`.
     """
     shares = positive(expected)
     offsets = np.log(shares) - np.log(positive(learned))
@@ -63,19 +73,19 @@ def make(
 
 
 def learned_by(prior: Prior, labels: Sequence[str]) -> Floats:
-    """The shares that the network learned, from a prior that `make` made: what its offsets took out."""
+    """Return the label shares that the network learned, computed back from a prior that `make` returned."""
     logged = np.array([math.log(prior.shares[label]) - prior.offsets[label] for label in labels])
     return _proportions(np.exp(logged - logged.max()))
 
 
 def in_order(values: Mapping[str, float], labels: Sequence[str]) -> Floats:
-    """Numbers by label as an array in label order."""
+    """Return the numbers as an array in label order."""
     return np.array([values[label] for label in labels])
 
 
 def shares_of(targets: Ints, labels: int) -> Floats:
     """
-    The share of each label among rows, one row more of each: a label that no row has stays possible.
+    Return the share of each label among the rows plus one row per label. So a label without rows has a share above 0.
 
     >>> shares_of(np.array([0, 0, 1]), 2).tolist()
     [0.6, 0.4]
@@ -86,12 +96,12 @@ def shares_of(targets: Ints, labels: int) -> Floats:
 
 def row_weights(targets: Ints, shares: Floats, base: Floats | None = None) -> Floats:
     """
-    Weights by which rows have the given shares of labels; their mean is 1.
+    Return row weights with which the rows have the given label shares. The mean weight is 1.
 
     Args:
         targets: The index of each row's label, shape (rows,).
-        shares: The share of each label. One that no row has is left out, and the others keep their proportions.
-        base: Weights that rows of one label keep among each other; all alike by default.
+        shares: The share of each label. A label without rows is left out, and the other shares keep their proportions.
+        base: The relative weights among rows of the same label, shape (rows,); None: all equal.
     """
     weights = np.ones(len(targets)) if base is None else base
     mass = np.bincount(targets, weights=weights, minlength=len(shares))
@@ -100,23 +110,23 @@ def row_weights(targets: Ints, shares: Floats, base: Floats | None = None) -> Fl
 
 
 def positive(shares: Floats) -> Floats:
-    """The shares as proportions that sum to 1, none below `LEAST_SHARE`: a label is never impossible."""
+    """Return the shares, raised to at least `LEAST_SHARE` and normalised to the sum 1. So no label is impossible."""
     return _proportions(np.maximum(shares / shares.sum(), LEAST_SHARE))
 
 
 def estimate(probabilities: Floats, assumed: Floats, *, rows: Floats, targets: Ints) -> Estimated:
     """
-    The shares of labels in a stream, from the calibrated probabilities of its decisions (EM).
+    Estimate the label shares of a stream from the calibrated probabilities of its decisions, by EM.
 
     Args:
-        probabilities: Of the stream's decisions, shape (decisions, labels).
-        assumed: The shares that these probabilities expect, in label order.
-        rows: The probabilities of calibration rows, shape (rows, labels).
+        probabilities: The probabilities of the stream's decisions, shape (decisions, labels).
+        assumed: The label shares that `probabilities` were computed with, in label order.
+        rows: The probabilities of the calibration rows, shape (rows, labels).
         targets: The index of each calibration row's label, shape (rows,).
 
     Raises:
-        CalibrationError: The shares are not identified: too few decisions, labels that the network confuses, no convergence, or an
-            interval that is too wide.
+        CalibrationError: The shares are not identified: there are too few decisions, the network confuses labels, EM does not converge, or
+            an interval is too wide.
     """
     labels = probabilities.shape[1]
     if len(probabilities) < LEAST_DECISIONS:
@@ -158,7 +168,7 @@ def estimate(probabilities: Floats, assumed: Floats, *, rows: Floats, targets: I
 def _em(
     probabilities: Floats, assumed: Floats, counts: Floats | None = None, start: Floats | None = None
 ) -> tuple[Floats, int]:
-    """The shares under which the probabilities are likeliest, and the number of rounds until they stayed."""
+    """Return the maximum likelihood shares and the number of rounds until convergence."""
     likely = probabilities / assumed
     weights = np.ones(len(likely)) if counts is None else counts
     shares = assumed if start is None else start
@@ -169,18 +179,18 @@ def _em(
             return found, done
         shares = found
     msg = (
-        f"the shares did not settle within {MOST_ROUNDS} rounds: the decisions fit many shares about as well. Next: give more "
-        "decisions, or labelled rows (--from-labels)."
+        f"the shares did not converge within {MOST_ROUNDS} rounds: many different shares fit the decisions about equally well. Next: "
+        "give more decisions, or labelled rows (--from-labels)."
     )
     raise CalibrationError(msg)
 
 
 def _condition(rows: Floats, targets: Ints, labels: int) -> float:
-    """The condition number of the soft confusion matrix: the mean probabilities of the rows of each label."""
+    """Return the condition number of the soft confusion matrix, which has the mean probabilities of each label's rows."""
     counts = np.bincount(targets, minlength=labels)
     if not counts.all():
         msg = (
-            f"label number {int(counts.argmin()) + 1} has no calibration row, so it is unknown with which it is confused. Next: give "
+            f"label number {int(counts.argmin()) + 1} has no calibration row, so its confusion with other labels is unknown. Next: give "
             "--data with rows of every label, or the shares themselves (--prior)."
         )
         raise CalibrationError(msg)
@@ -190,7 +200,7 @@ def _condition(rows: Floats, targets: Ints, labels: int) -> float:
 
 
 def as_record(found: Estimated, labels: Sequence[str]) -> dict[str, object]:
-    """The evidence of an estimate for the manifest."""
+    """Return the evidence of an estimate, for the manifest."""
     return {
         "decisions": found.decisions,
         "rounds": found.rounds,
@@ -201,15 +211,15 @@ def as_record(found: Estimated, labels: Sequence[str]) -> dict[str, object]:
 
 def checked(shares: Mapping[str, float], labels: Sequence[str]) -> Floats:
     """
-    Given shares in label order, as proportions.
+    Return given shares in label order, normalised to the sum 1.
 
     Raises:
-        CalibrationError: A label lacks a share or a share lacks a label, a share is no positive number.
+        CalibrationError: A label has no share, a share has an unknown label, or a share is not a positive number.
     """
     missing, foreign = sorted(set(labels) - set(shares)), sorted(set(shares) - set(labels))
     if missing or foreign:
         msg = (
-            f"the shares are not one a label: {', '.join(missing) or 'none'} missing, {', '.join(foreign) or 'none'} unknown. Next: give "
+            f"the shares do not fit the labels: {', '.join(missing) or 'none'} missing, {', '.join(foreign) or 'none'} unknown. Next: give "
             f"a share for each of {', '.join(labels)}."
         )
         raise CalibrationError(msg)

@@ -1,4 +1,4 @@
-"""The thresholds of a bundle by the kind of its promise: of each label, of all published decisions together, or by a budget."""
+"""Choose the thresholds of a bundle for its promise: about each label, about all published decisions together, or a review budget."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,21 @@ from tagstream.model_export.calibrate.joint import DecidedRows
 from tagstream.model_export.calibrate.temperature import Floats
 from tagstream.model_export.calibrate.thresholds import choose_threshold, choose_thresholds, label_threshold
 
-# The precisions whose price is listed beside that of the promised one.
+# The precisions, besides the promised precision, for which the published share is listed.
 TRADE_TARGETS = (0.80, 0.85, 0.90, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99)
 RISK = 1.0 - BOUND_LEVEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promised:
-    """The thresholds that keep a promise as well as the rows allow, and what other promises would cost."""
+    """
+    The thresholds for a promise.
+
+    Attributes:
+        threshold: The threshold of all labels together.
+        thresholds: The threshold of each label.
+        trade: The published share at other target precisions.
+    """
 
     threshold: Threshold
     thresholds: dict[str, LabelThreshold]
@@ -33,13 +40,13 @@ def promised(decided: DecidedRows, labels: Sequence[str], asked: Promise, *, cer
     Choose and certify the thresholds of a bundle.
 
     Args:
-        decided: The calibration rows, of which no network that scored them has seen one.
-        labels: The labels, in the order of the numbers in `decided`.
+        decided: The calibration rows. Each row was scored by a network that was not trained on the row.
+        labels: The labels, in the order of the indices in `decided`.
         asked: The promise.
-        certified_only: Let people see everything that the rows do not certify; else the precision that is seen decides there.
+        certified_only: If True, all uncertified events go to people. If False, an uncertified threshold is set by the observed precision.
 
     Raises:
-        CalibrationError: No confidence reaches the precision, not even to the eye, and nothing else is asked for.
+        CalibrationError: `certified_only` is False, and no threshold reaches the precision, neither certified nor observed.
     """
     trade = _trade(decided, labels, asked)
     if asked.review_budget is not None:
@@ -85,10 +92,10 @@ def _of_vector(
     *,
     certified: bool = True,
 ) -> Promised:
-    """The record of one threshold a label, fixed or found by the joint walk."""
+    """Return the record of one threshold per label. The thresholds are fixed or come from the joint walk."""
     shown = decided.take(joint.kept(decided, vector))
     bound = shown.bound(risk) if len(shown.right) else 0.0
-    # A budget buys the precision that its own bound proves.
+    # With a review budget, the target is the lower bound that the budget's threshold proves.
     target = asked.precision if asked.review_budget is None else int(bound * 1e4) / 1e4
     shared = [confidence for confidence in vector if confidence != ALWAYS_ASK]
     total = float(decided.weight.sum())
@@ -101,11 +108,11 @@ def _of_vector(
         bound_level=round(1.0 - risk, 6),
         coverage=coverage,
         rows=len(decided.right),
-        # A budget is about all decisions together.
+        # A review budget is about all decisions together.
         promise="both" if asked.kind == "both" else "overall",
         certified=certified and bool(len(shown.right)),
         floor=asked.least if asked.review_budget is None else None,
-        # The least confidence that the rows had may take more than was asked for.
+        # The lowest allowed threshold (`lowest_seen`) may send a larger share to people than the budget.
         review_budget=None if asked.review_budget is None else max(asked.review_budget, round(1.0 - coverage, 6)),
     )
     grid = joint.grid_of(decided)
@@ -130,7 +137,7 @@ def _of_vector(
 def _uncertified(
     decided: DecidedRows, labels: Sequence[str], asked: Promise, confidence: float, trade: tuple[Trade, ...]
 ) -> Promised:
-    """The confidence at which the target is seen; a person is asked about all of a label that is seen below the floor there."""
+    """Return uncertified thresholds: `confidence`, or always a person for a label whose observed precision is below the floor."""
     vector = []
     for number in range(len(labels)):
         seen = decided.take((decided.said == number) & (decided.confidence >= confidence)).precision()

@@ -1,4 +1,4 @@
-"""The temperature that makes a confidence a probability (Guo et al. 2017), and how far confidences are from one."""
+"""Temperature scaling, which calibrates confidences (Guo et al. 2017), and the calibration error of confidences."""
 
 from collections.abc import Sequence
 
@@ -18,13 +18,13 @@ ECE_BINS = 15
 
 def fit_temperature(logits: Floats, targets: Ints, weights: Floats | None = None, offsets: Floats | None = None) -> float:
     """
-    The temperature whose softmax(logits / temperature + offsets) has the smallest log loss (Guo et al. 2017), to four decimals.
+    Return the temperature with the least log loss of softmax(logits / temperature + offsets) (Guo et al. 2017), to four decimals.
 
     Args:
-        logits: Shape (rows, labels).
+        logits: The logits, shape (rows, labels).
         targets: The index of each row's label, shape (rows,).
-        weights: The weight of each row, shape (rows,); all alike by default.
-        offsets: Of a prior (`prior.Prior`), shape (labels,); none by default.
+        weights: The weight of each row, shape (rows,); None: all equal.
+        offsets: The offsets of a prior (`prior.Prior`), shape (labels,); None: all 0.
 
     Raises:
         CalibrationError: There are no rows.
@@ -43,14 +43,14 @@ def log_loss(
     logits: Floats, targets: Ints, temperature: float, weights: Floats | None = None, offsets: Floats | None = None
 ) -> float:
     """
-    Mean negative log probability of the right label.
+    Return the mean negative log probability of the right label.
 
     Args:
-        logits: Shape (rows, labels).
+        logits: The logits, shape (rows, labels).
         targets: The index of each row's label, shape (rows,).
-        temperature: The divisor of the logits, over 0.
-        weights: How much each row counts, shape (rows,); all alike unless given.
-        offsets: Added to the scaled logits, shape (labels,): those of a prior.
+        temperature: The divisor of the logits, above 0.
+        weights: The weight of each row, shape (rows,); None: all equal.
+        offsets: The offsets of a prior, shape (labels,), added to the scaled logits; None: all 0.
     """
     logged = log_softmax(logits / temperature + (0.0 if offsets is None else offsets), axis=1)
     return float(-np.average(logged[np.arange(len(targets)), targets], weights=weights))
@@ -58,7 +58,7 @@ def log_loss(
 
 def level_sources(sources: Sequence[str]) -> Floats:
     """
-    Weights by which every source counts the same, however many rows it has; their mean is 1.
+    Return row weights with which every source has the same total weight. The mean weight is 1.
 
     >>> level_sources(["a", "a", "a", "b"]).round(2).tolist()
     [0.67, 0.67, 0.67, 2.0]
@@ -70,11 +70,11 @@ def level_sources(sources: Sequence[str]) -> Floats:
 
 def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = ECE_BINS) -> float:
     """
-    Expected calibration error over bins of equal width: the mean gap between confidence and share right.
+    Return the expected calibration error: the mean difference between confidence and share right, over bins of equal width.
 
     Args:
-        confidences: One a row, 0 to 1.
-        correct: Whether each row's label is right.
+        confidences: One confidence per row, 0 to 1.
+        correct: True for each row whose predicted label is right.
         bins: The number of bins.
 
     >>> round(calibration_error([0.9, 0.9], [True, False]), 4)

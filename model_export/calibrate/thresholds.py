@@ -1,7 +1,7 @@
-"""The confidence below which a person is asked: one for all labels together, and one of each label's own.
+"""Thresholds (the confidence below which a person is asked): one for all labels together, and one for each label.
 
-Confidences depend on the temperature, whose fit weighs the sources of rows; here a row counts by how often rows of its label are
-expected, and once where the rows are as expected.
+The fit of the temperature weighs rows by source. The thresholds weigh rows by the expected share of their label; a row has weight 1 if
+the rows have the expected shares.
 """
 
 import math
@@ -25,8 +25,8 @@ from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.calibrate.joint import DecidedRows, proofs
 from tagstream.model_export.calibrate.temperature import Floats
 
-# A label without a certificate goes by the threshold of all labels together, unless its own share right there is short
-# of the target by more than this: the other labels' hits would hide its mistakes.
+# A label without a certificate has the threshold of all labels together. But if its own share right at this threshold is below the target
+# by more than this, a person is always asked: otherwise the other labels would hide its mistakes.
 MOST_SHORT = 0.05
 
 
@@ -34,13 +34,13 @@ def choose_threshold(
     confidences: Sequence[float], correct: Sequence[bool], *, target_precision: float, weights: Floats | None = None
 ) -> Threshold:
     """
-    The smallest confidence, of those that the rows had, at and above which the share right reaches the target, with its evidence.
+    Return the lowest confidence of a row at which the share right reaches the target, with its evidence.
 
     Args:
-        confidences: Published, rounded confidences of the calibration rows.
-        correct: Whether each row's label was right.
-        target_precision: The share right that is asked for, 0 to 1.
-        weights: How much each row counts; all alike by default.
+        confidences: The published, rounded confidences of the calibration rows.
+        correct: True for each row whose predicted label is right.
+        target_precision: The requested share right, 0 to 1.
+        weights: The weight of each row; None: all equal.
 
     Raises:
         CalibrationError: No confidence reaches the target.
@@ -79,19 +79,19 @@ def choose_thresholds(
     weights: Floats | None = None,
 ) -> dict[str, LabelThreshold]:
     """
-    The threshold of every predicted label, certified where the rows allow it.
+    Return the threshold of every predicted label, certified if the rows suffice.
 
-    A label that cannot be certified gets `pooled`, marked as not certified. If even its rows at `pooled` or more fall
-    short of the target by more than `MOST_SHORT`, a person is asked about every event of the label.
+    A label that cannot be certified has the threshold `pooled`, marked as not certified. But if the share right of its rows at or above
+    `pooled` is below the target by more than `MOST_SHORT`, a person is asked about every event of the label.
 
     Args:
         said: The predicted label of each calibration row.
-        confidences: Published, rounded confidences.
-        correct: Whether each row's label was right.
-        labels: All labels; each gets an equal part of the error level, 1 - `BOUND_LEVEL`.
-        target_precision: The share right that is asked for, 0 to 1.
-        pooled: The confidence that keeps the target on all labels together.
-        weights: How much each row counts; all alike by default. Weighted rows are bet on (`martingale`), the others tested exactly.
+        confidences: The published, rounded confidences.
+        correct: True for each row whose predicted label is right.
+        labels: All labels. Each label gets an equal part of the error level, 1 - `BOUND_LEVEL`.
+        target_precision: The requested share right, 0 to 1.
+        pooled: The threshold that reaches the target for all labels together.
+        weights: The weight of each row; None: all equal. Weighted rows have a test by bets (`martingale`), other rows an exact test.
     """
     numbers = {label: number for number, label in enumerate(labels)}
     decided = _decided([numbers[label] for label in said], confidences, correct, weights)
@@ -104,14 +104,14 @@ def choose_thresholds(
 
 def label_threshold(own: DecidedRows, confidence: float, *, target: float, risk: float, certified: bool) -> LabelThreshold:
     """
-    The record of a label's threshold with its evidence.
+    Return the record of a label's threshold with its evidence.
 
     Args:
         own: The calibration rows with this predicted label.
         confidence: The threshold.
-        target: The share right that is asked for.
-        risk: The probability with which the bound may be too high.
-        certified: The rows prove the target there.
+        target: The requested share right, 0 to 1.
+        risk: The probability that the bound is too high.
+        certified: True if the rows prove the target at the threshold.
     """
     kept = own.take(own.confidence >= confidence)
     seen = kept.precision()
@@ -121,7 +121,7 @@ def label_threshold(own: DecidedRows, confidence: float, *, target: float, risk:
         confidence=confidence,
         target_precision=target,
         precision=None if seen is None else round(seen, 6),
-        # The search for a bound by bets stops a hair below a target that is proved.
+        # The search for a bound by bets is rounded down, so it may end just below a target that is proved.
         precision_lower_bound=round(max(bound, target) if certified else bound, 6),
         bound_level=round(1.0 - risk, 6),
         rows=len(kept.right),
@@ -138,7 +138,7 @@ def _label_threshold(own: DecidedRows, *, target: float, risk: float, pooled: fl
 
 
 def _needed(own: DecidedRows, kept: DecidedRows, *, target: float, risk: float) -> int | None:
-    """How many further rows of the label would certify it, if they are like these."""
+    """Return the number of further rows that would certify the label, if they are like the present rows. None if out of reach."""
     if own.weighted and len(kept.right):
         times = martingale.times_needed(kept.answers(), target=target, risk=risk)
         return None if times is None else max(1, math.ceil((times - 1.0) * len(own.right)))
@@ -147,7 +147,7 @@ def _needed(own: DecidedRows, kept: DecidedRows, *, target: float, risk: float) 
 
 
 def _lowest(own: DecidedRows, *, target: float, risk: float) -> float | None:
-    """The lowest confidence that the label's walk reaches, none of them below those of its rows."""
+    """Return the lowest confidence that the label's walk reaches, at least `lowest_seen` of its rows. None if the first test fails."""
     grid = down_to(lowest_seen(own.confidence), GRID)
     rows, wrong = grid_counts(own.confidence, own.right, grid)
     if not own.weighted:
@@ -160,7 +160,7 @@ def _lowest(own: DecidedRows, *, target: float, risk: float) -> float | None:
 
 def _uncertified(own: DecidedRows, *, target: float, pooled: float) -> float:
     seen = own.take(own.confidence >= pooled).precision()
-    # Rounded, so that 18 of 20 are not less than 0.95 less 0.05.
+    # Round, so that 18 of 20 is not below 0.95 - 0.05.
     hides = seen is not None and seen < round(target - MOST_SHORT, 6)
     return ALWAYS_ASK if hides else pooled
 

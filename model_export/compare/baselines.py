@@ -1,7 +1,7 @@
-"""The simpler rivals of a bundle, on the same rows: keyword rules, TF-IDF, and a head on the frozen base model.
+"""The baselines (rivals) of a bundle: keyword rules, TF-IDF, and a head on the frozen base model.
 
-A network must beat them to be worth its milliseconds. They learn from the same training rows, drawn in the same shares,
-and none is tuned on the rows that measure it.
+A network must beat the rivals to be worth its latency. The rivals are trained on the same rows with the same sampling shares as the
+bundle. No rival is tuned on the rows that measure it.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,18 +28,18 @@ Rival = Callable[[Sequence[str]], list[Prediction]]
 
 def rivals(train: Sequence[Row], labels: Sequence[str]) -> dict[str, Rival]:
     """
-    Every rival, ready to predict, by name.
+    Return the trained rivals, by name.
 
     Args:
-        train: The rows that a bundle learns from.
-        labels: Their labels, in the order of the probabilities that a rival gives.
+        train: The training rows of a bundle.
+        labels: The labels of the rows, in the order of the probabilities that a rival returns.
 
     Raises:
         BaseModelError: The base model of the frozen head is missing.
     """
     rules = RulesClassifier()
     return {
-        # Rules for other labels would be wrong about every row.
+        # Rules for other labels would be wrong on every row, so they are left out.
         **({"rules": rules.classify} if set(rules.labels) == set(labels) else {}),
         "tfidf": tfidf(train, labels),
         "frozen head": frozen_head(train, labels),
@@ -47,7 +47,7 @@ def rivals(train: Sequence[Row], labels: Sequence[str]) -> dict[str, Rival]:
 
 
 def tfidf(train: Sequence[Row], labels: Sequence[str]) -> Rival:
-    """Logistic regression on words and pairs of words, weighted by how rare they are (TF-IDF)."""
+    """Return a logistic regression on TF-IDF features of words and word pairs."""
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, strip_accents="unicode")
     model = make_pipeline(vectorizer, LogisticRegression(C=TFIDF_STRENGTH, max_iter=1000))
     targets = [labels.index(row.tag) for row in train]
@@ -57,7 +57,7 @@ def tfidf(train: Sequence[Row], labels: Sequence[str]) -> Rival:
 
 def frozen_head(train: Sequence[Row], labels: Sequence[str]) -> Rival:
     """
-    Logistic regression on the vectors of the base model, which is not tuned.
+    Return a logistic regression on the embeddings of the base model, which is not fine-tuned.
 
     Raises:
         BaseModelError: The base model is missing.
@@ -85,7 +85,7 @@ def _weights(train: Sequence[Row], targets: list[int]) -> Floats:
 
 
 def _prediction(shares: Floats, labels: Sequence[str]) -> Prediction:
-    """A prediction without tokens and energy, which a comparison does not read."""
+    """Return a prediction without the number of tokens and the energy, because a comparison does not read them."""
     probabilities = {label: round(float(share), SCORE_DECIMALS) for label, share in zip(labels, shares, strict=True)}
     best = max(probabilities, key=lambda label: probabilities[label])
     return Prediction(

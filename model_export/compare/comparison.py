@@ -1,8 +1,8 @@
 """
-Two bundles on the same events or rows, compared and counted: which tag became which, which door, how many go to people, and who was right.
+Compare an old and a new bundle (the two ends) on the same events or rows: count changed tags, changed doors, reviews and right tags.
 
-Pure: no model, no broker, no file, no clock. `rollout shadow` fills it from the stream and its past, `model evaluate --against` from labelled rows, and
-the verdict on a challenger counts with its `SliceCount`. A comparison is a value that JSON can keep, so that a run can be continued.
+The code is pure: it uses no model, broker, file or clock. `rollout shadow` compares events of the stream, and `model evaluate --against`
+compares labelled rows. The verdict on a challenger uses `SliceCount`. A comparison can be stored as JSON, so a run can be continued.
 """
 
 import hashlib
@@ -14,26 +14,26 @@ import msgspec
 from tagstream.model_export.measure.slices import MOST_VALUES
 
 SOURCE = "source"
-# Rows that a summary shows; all others are in the file of rows.
+# The most rows in a summary. The file of rows has all of them.
 MOST_SHOWN = 20
 OTHER_SOURCES = "(other)"
 FIGURES_BYTES = 16
 
 Door = Literal["tagged", "review"]
 Counts = dict[str, dict[str, int]]
-"""How often one value became another: by the old one, then by the new one."""
+"""The number of changes from an old value to a new value: by the old value, then by the new value."""
 
 
 class RowDecision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
-    What one bundle says of an event or a row.
+    The decision of one bundle about an event or a row.
 
     Attributes:
-        tag: Its tag.
-        confidence: That of the tag.
-        destination: The topic of the outcome.
-        figures: See `figures_of`: two decisions with the same ones are the same.
-        digest: The bundle's; empty where one bundle has made all decisions of its end.
+        tag: The predicted tag.
+        confidence: The confidence of the tag.
+        destination: The topic of the decision (the door).
+        figures: The hash by `figures_of`. Two decisions with the same hash are the same.
+        digest: The digest of the bundle; empty if one bundle made all decisions of this end.
     """
 
     tag: str
@@ -43,17 +43,26 @@ class RowDecision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     digest: str = ""
 
     def differs_from(self, other: "RowDecision") -> bool:
-        """Whether tag or door are other ones."""
+        """Return True if the tags or the doors differ."""
         return self.tag != other.tag or self.destination != other.destination
 
 
 def figures_of(*said: object) -> bytes:
-    """A hash of all that the model and the thresholds made of a text."""
+    """Return a hash of everything that the model and the thresholds said about a text."""
     return hashlib.blake2b(msgspec.json.encode(said), digest_size=FIGURES_BYTES).digest()
 
 
 class SliceCount(msgspec.Struct, kw_only=True):
-    """Events, of one slice or all: compared, with another tag, with another door, and those for people by either end."""
+    """
+    The counts of events in one slice, or of all events.
+
+    Attributes:
+        compared: The compared events.
+        discordant: The events with different tags.
+        moved: The events with different doors.
+        old_review: The events that the old end sends to people.
+        new_review: The events that the new end sends to people.
+    """
 
     compared: int = 0
     discordant: int = 0
@@ -62,7 +71,14 @@ class SliceCount(msgspec.Struct, kw_only=True):
     new_review: int = 0
 
     def count(self, *, discordant: bool, old_review: bool, new_review: bool) -> None:
-        """Count an event: whether the tags differ, and whether each end sends it to people."""
+        """
+        Count an event.
+
+        Args:
+            discordant: The tags differ.
+            old_review: The old end sends the event to people.
+            new_review: The new end sends the event to people.
+        """
         self.compared += 1
         self.discordant += discordant
         self.moved += old_review != new_review
@@ -70,22 +86,30 @@ class SliceCount(msgspec.Struct, kw_only=True):
         self.new_review += new_review
 
     def share(self, events: int) -> float | None:
-        """The part of the compared events that these are, 0 to 1; None without any."""
+        """Return `events` as a share of the compared events. None if there are no compared events."""
         return events / self.compared if self.compared else None
 
     @property
     def agreement(self) -> float | None:
-        """The share of compared events with the same tag; None without any."""
+        """The share of compared events with the same tag, 0 to 1. None if there are no compared events."""
         return self.share(self.compared - self.discordant)
 
     @property
     def more_review(self) -> float:
-        """So much more of the events the new end sends to people, -1 to 1; 0 without any."""
+        """The share of events that the new end sends to people less the old end's share, -1 to 1. 0 if there are no compared events."""
         return self.share(self.new_review - self.old_review) or 0.0
 
 
 class LabelCount(msgspec.Struct, kw_only=True):
-    """Events that either end calls by one label, and those of them for people."""
+    """
+    The counts of events with one label.
+
+    Attributes:
+        old: The events to which the old end gives the label.
+        old_review: The events among `old` that the old end sends to people.
+        new: The events to which the new end gives the label.
+        new_review: The events among `new` that the new end sends to people.
+    """
 
     old: int = 0
     old_review: int = 0
@@ -95,18 +119,18 @@ class LabelCount(msgspec.Struct, kw_only=True):
 
 class DifferingRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    An event on which the ends differ in the tag or in the door.
+    An event for which the two ends have different tags or doors.
 
     Attributes:
-        id: The event's.
-        topic: Where it lies.
-        partition: Its partition there.
-        offset: Its offset there.
-        old: The decision of the older end; `figures` is left out.
-        new: That of the newer end.
-        answer: The tag that a person gave; None where nobody was asked.
-        title: Only where texts were asked for.
-        description: Likewise.
+        id: The id of the event.
+        topic: The topic of the event.
+        partition: The partition of the event.
+        offset: The offset of the event in the partition.
+        old: The decision of the old end, without `figures`.
+        new: The decision of the new end, without `figures`.
+        answer: The tag that a person gave; None if no person was asked.
+        title: The title of the event; None unless texts were requested.
+        description: The description of the event; None unless texts were requested.
     """
 
     id: str
@@ -122,25 +146,25 @@ class DifferingRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 class Comparison(SliceCount, kw_only=True):
     """
-    All that is counted of one run.
+    All counts of one run.
 
     Attributes:
-        events: Records that were read; labelled rows.
-        drawn: Of these, the ones that belong to the sample; dead letters that have no id are among them.
-        dead_letters: Of the drawn ones, those that either end refuses: they are not compared.
-        refused_by_new: Of these, the ones that the new end alone refuses.
-        refused_by_old: Of these, the ones that the old end alone refuses.
-        unrecorded: Drawn events of which the old end knows no decision.
-        same: Of the compared ones, those whose decisions are equal in every figure.
-        tags: The old tag, and what became of it.
-        doors: The old door, and what became of it.
-        labels: By tag.
-        slices: By the name of a group of slices, and of the slice.
-        answered: Discordant events that a person has answered.
-        new_right: Of these, the ones to which the person gave the new tag.
-        old_right: Of these, the ones to which the person gave the old tag.
-        old_digests: How many compared decisions of the old end each bundle made.
-        shown: The first rows that differ in tag or door.
+        events: The records or labelled rows that were read.
+        drawn: The events in the sample, including dead letters without an id.
+        dead_letters: The events in the sample that at least one end refuses. These events are not compared.
+        refused_by_new: The dead letters that only the new end refuses.
+        refused_by_old: The dead letters that only the old end refuses.
+        unrecorded: The events in the sample for which no decision of the old end is known.
+        same: The compared events whose decisions are equal in every figure.
+        tags: The compared events by old tag, then by new tag.
+        doors: The compared events by old door, then by new door.
+        labels: The counts by tag.
+        slices: The counts by group of slices, then by slice.
+        answered: The discordant events that a person has answered.
+        new_right: The answered discordant events to which the person gave the new tag.
+        old_right: The answered discordant events to which the person gave the old tag.
+        old_digests: The number of compared decisions of the old end, by the digest of the bundle.
+        shown: The first rows with different tags or doors.
     """
 
     events: int = 0
@@ -162,18 +186,18 @@ class Comparison(SliceCount, kw_only=True):
 
     @property
     def neither_right(self) -> int:
-        """Answered discordant events to which the person gave a third tag."""
+        """The answered discordant events to which the person gave a third tag."""
         return self.answered - self.new_right - self.old_right
 
     def add(self, old: RowDecision, new: RowDecision, slices: Iterable[tuple[str, str]], *, answer: str | None = None) -> None:
         """
-        Count an event on which both ends have decided.
+        Count an event that both ends have decided.
 
         Args:
-            old: Of the older end.
-            new: Of the newer end.
-            slices: Those that it is in, each by its group and its name.
-            answer: The tag that a person gave; None where nobody was asked.
+            old: The decision of the old end.
+            new: The decision of the new end.
+            slices: The group and the name of each slice that contains the event.
+            answer: The tag that a person gave; None if no person was asked.
         """
         seen = {
             "discordant": old.tag != new.tag,
@@ -194,7 +218,7 @@ class Comparison(SliceCount, kw_only=True):
         after.new_review += seen["new_review"]
         for group, name in slices:
             known = self.slices.setdefault(group, {})
-            # Names of sources come from events: the first ones are told apart.
+            # Events set the names of sources, so their number is bounded: further sources count as `(other)`.
             told = group != SOURCE or name in known or len(known) < MOST_VALUES
             known.setdefault(name if told else OTHER_SOURCES, SliceCount()).count(**seen)
         if seen["discordant"] and answer is not None:
@@ -203,7 +227,7 @@ class Comparison(SliceCount, kw_only=True):
             self.old_right += answer == old.tag
 
     def show(self, row: DifferingRow) -> None:
-        """Keep a row that differs, if it is one of the first."""
+        """Keep a differing row if fewer than `MOST_SHOWN` rows are kept."""
         if len(self.shown) < MOST_SHOWN:
             self.shown.append(row)
 
@@ -214,9 +238,9 @@ class Comparison(SliceCount, kw_only=True):
         self.refused_by_old += by_old and not by_new
 
     def as_json(self) -> dict[str, object]:
-        """The counts and what follows from them, as plain values."""
+        """Return the counts and derived figures as plain values."""
         counted: dict[str, object] = msgspec.to_builtins(self)
-        # First what was read.
+        # `events` comes first in the output.
         return {"events": self.events, **counted, "agreement": self.agreement, "neither_right": self.neither_right}
 
 

@@ -1,4 +1,4 @@
-"""The models of an evaluation: bundles, networks in full precision and simpler rivals, behind one interface."""
+"""The models of an evaluation (bundles, full-precision networks and simpler rivals) with a common interface."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ BUNDLE, NETWORK, RIVAL = "bundle", "network", "rival"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
     """
-    One model that can be asked.
+    One model of an evaluation.
 
     Attributes:
-        name: Its name in tables; no two have the same.
+        name: The unique name of the model in tables.
         kind: `bundle` (int8, as in production), `network` (a checkpoint in full precision) or `rival`.
-        labels: The labels that it chooses from; all contestants have the same, each in its own order.
-        predict: Texts to predictions.
+        labels: The labels of the model. All contestants have the same labels, but each may have its own order.
+        predict: Maps texts to predictions.
         asked_below: The confidence below which a person would be asked, by predicted label.
-        limits: The figures above which a text is strange to it; none for a network or a rival.
-        megabytes: The size of its file, where it is one.
+        limits: The limits above which a text is out of distribution; none for a network or a rival.
+        megabytes: The size of the model's file; None if the model has no file.
     """
 
     name: str
@@ -46,21 +46,21 @@ class Contestant:
     megabytes: float | None = None
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
-        """Predict every text, as the behaviour suites ask a classifier."""
+        """Return the predictions of texts. The behaviour suites call this method."""
         return self.predict(texts)
 
 
 def of_bundle(bundle: Bundle, labels: Collection[str], name: str | None = None) -> Contestant:
     """
-    A bundle, run by the classifier that production uses.
+    Return a bundle as a contestant, with the same classifier as in production.
 
     Args:
-        bundle: A bundle that was read and verified.
-        labels: The labels of the rows that it will be measured on.
-        name: Its name in tables; the manifest's name and version by default.
+        bundle: A verified bundle.
+        labels: The labels of the rows to measure on.
+        name: The name in tables; None: the name and the version in the manifest.
 
     Raises:
-        BundleError: The bundle has other labels than the rows.
+        BundleError: The labels of the bundle differ from `labels`.
     """
     manifest = bundle.manifest
     if set(manifest.labels) != set(labels):
@@ -82,17 +82,16 @@ def of_bundle(bundle: Bundle, labels: Collection[str], name: str | None = None) 
 
 def of_checkpoint(name: str, path: Path, *, bundle: Bundle, calibration: Sequence[Row]) -> Contestant:
     """
-    A trained network in full precision, with a temperature of its own, fitted as for a bundle.
+    Return a full-precision network as a contestant. Its temperature is fitted as for a bundle.
 
     Args:
-        name: Its name in tables.
-        path: The file that `train --checkpoint` kept.
-        bundle: Its tokenizer cuts the texts, and its thresholds are used, since a checkpoint has none.
-        calibration: The rows that the temperature is fitted to.
+        name: The name in tables.
+        path: The file that `train --checkpoint` wrote.
+        bundle: The bundle whose tokenizer and thresholds are used. A checkpoint has no thresholds.
+        calibration: The rows for fitting the temperature.
 
     Raises:
-        CheckpointError: The file is not a checkpoint, has other labels, or another vocabulary than the bundle's
-            tokenizer.
+        CheckpointError: The file is not a checkpoint, or its labels or its vocabulary do not fit the bundle.
         CalibrationError: There are no calibration rows.
     """
     network, trained = checkpoint.load(path)
@@ -131,13 +130,14 @@ def of_checkpoint(name: str, path: Path, *, bundle: Bundle, calibration: Sequenc
 
 
 def asked_below(bundle: Bundle) -> dict[str, float]:
-    """The confidence below which the stream asks a person, by predicted label."""
+    """Return the confidence below which the stream asks a person, by predicted label."""
     return bundle.manifest.asked_below()
 
 
 def of_rivals(train: Sequence[Row], bundle: Bundle) -> list[Contestant]:
     """
-    Keyword rules, TF-IDF and a frozen head, trained on `train` in a minute or two; their thresholds are those of the bundle beside them.
+    Return keyword rules, TF-IDF and a frozen head as contestants with the thresholds of the bundle. The training on `train` takes a minute
+    or two.
 
     Raises:
         BaseModelError: The base model of the frozen head is missing.
@@ -159,10 +159,10 @@ def of_rivals(train: Sequence[Row], bundle: Bundle) -> list[Contestant]:
 
 def distinct(contestants: Sequence[Contestant]) -> list[Contestant]:
     """
-    The same contestants, provided that each has a name of its own.
+    Return the contestants if their names are distinct.
 
     Raises:
-        DataError: Two have the same name.
+        DataError: Two contestants have the same name.
     """
     names = [contestant.name for contestant in contestants]
     twice = sorted({name for name in names if names.count(name) > 1})

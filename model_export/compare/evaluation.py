@@ -1,4 +1,4 @@
-"""Measure a bundle on rows that it has not learned from: the gold parts of the shipped rows, or a user's own."""
+"""Measure a bundle on rows that are not its training rows: the gold parts of the shipped rows, or a user's own rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ GOLD = "gold"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A model on disk to measure beside the bundle; without a name it is called by its manifest or its file."""
+    """A model on disk to compare with the bundle. If the name is None, the name comes from the manifest or the file."""
 
     path: Path
     name: str | None = None
@@ -34,21 +34,22 @@ def evaluate(
     say: Callable[[str], None],
 ) -> Measured:
     """
-    Measure a bundle on the gold parts (`holdout` if there is a data folder, and `corpus_test`), the behaviour suites and the clock.
+    Measure a bundle on the gold parts (`corpus_test`, and `holdout` if there is a data folder), on the behaviour suites, and its speed.
 
-    The gate for foreign texts is also measured on the calibration rows, which chose it, and on rows not about machine learning.
+    The gate for foreign texts is also measured on the calibration rows, which set its limits, and on rows that are not about machine
+    learning.
 
     Args:
         folder: The bundle.
-        folders: Where rows are: the gold parts are of Made With ML's, and the rivals learn all of them.
-        baselines: Train the simpler rivals, in a minute or two, and measure them too.
+        folders: The folders of the rows. The holdout is in Made With ML's folder. The rivals are trained on the rows of all folders.
+        baselines: Also train and measure the simpler rivals. The training takes a minute or two.
         against: Other bundles to measure on the same rows.
-        checkpoints: Networks in full precision, as `train` keeps them, to measure on the same rows.
-        suite: A file of behaviour cases of one's own, in place of the project's suites.
+        checkpoints: Full-precision networks, as `train` writes them, to measure on the same rows.
+        suite: A user's file of behaviour cases, which replaces the project's suites.
         say: Called with a sentence before each long step.
 
     Raises:
-        BundleError: A bundle is refused, or has other labels than the rows.
+        BundleError: A bundle is refused, or its labels differ from the labels of the rows.
         CheckpointError: A file is not a checkpoint, or its network does not fit the bundle's tokenizer.
         DataError: The data or a suite cannot be read, or two models have the same name.
     """
@@ -85,18 +86,18 @@ def evaluate_own(
     say: Callable[[str], None],
 ) -> Measured:
     """
-    Measure a bundle on rows of the user's; their kinds of text, their sources and their further columns are the slices.
+    Measure a bundle on a user's rows. The slices are the kinds of text, the sources and the further columns of the rows.
 
     Args:
         folder: The bundle.
-        gold: The rows, which the bundle has not learned from.
+        gold: The rows. They must not be training rows of the bundle.
         against: Other bundles to measure on the same rows.
-        suite: A file of behaviour cases of one's own.
+        suite: A user's file of behaviour cases.
         say: Called with a sentence before each long step.
 
     Raises:
-        BundleError: A bundle is refused, or another bundle has other labels.
-        RowsError: A row has no text, or a label that the bundle does not have; or a bundle has learned from this file.
+        BundleError: A bundle is refused, or the labels of two bundles differ.
+        RowsError: A row has no text, the bundle lacks the label of a row, or a bundle was trained on this file.
         DataError: Two bundles have the same name, or the suite cannot be read.
     """
     read = bundle.read(folder)

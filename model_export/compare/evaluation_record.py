@@ -1,4 +1,4 @@
-"""The record of an evaluation: a bundle, and the other models that were measured on the same rows."""
+"""The record of an evaluation of a bundle and of other models on the same rows."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from tagstream.model_export.measure.slices import SliceReport
 from tagstream.model_export.measure.speed import Speed
 from tagstream.model_export.measure.suites import GroupReport
 
-# The parts of the data that are measured on, by their name in the record: the name in a report, and a description.
+# The measured parts of the data, by their name in the record: the name in a report, and a description.
 PARTS = {
     "holdout": ("holdout", "Made With ML's gold rows, never learned from and never used to choose"),
     "gold": ("gold set", "labelled rows of your own"),
@@ -28,12 +28,12 @@ BETTER, WORSE, UNDECIDED = "better", "worse", "not told apart"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versus:
     """
-    The bundle against one other model.
+    The comparison of the bundle with one other model.
 
     Attributes:
         test: The paired test on the same rows.
-        corrected_p: Its p-value, corrected for the number of models compared on these rows.
-        comparison: What becomes of the rows where the bundle takes the place of another bundle; None beside a model that is none.
+        corrected_p: The p-value of the test, corrected for the number of models compared on these rows.
+        comparison: The changes of the rows' decisions if the bundle replaces the other bundle. None if the other model is not a bundle.
     """
 
     test: Paired
@@ -42,7 +42,7 @@ class Versus:
 
     @property
     def verdict(self) -> str:
-        """`better` or `worse` than the other model where chance is unlikely, else `not told apart`."""
+        """`better` or `worse` if the bundle differs significantly from the other model, else `not told apart`."""
         if self.corrected_p >= SIGNIFICANT:
             return UNDECIDED
         return BETTER if self.test.only_ours > self.test.only_theirs else WORSE
@@ -58,9 +58,9 @@ class PublishedRows:
     The rows that would be published without asking a person.
 
     Attributes:
-        rows: All rows of the part.
-        kept: Those at or above the threshold of their predicted label.
-        right: Those of `kept` whose label is right.
+        rows: The number of all rows of the part.
+        kept: The number of rows at or above the threshold of their predicted label.
+        right: The number of rows in `kept` with a right label.
         interval: Wilson's 95 % interval of `right / kept`.
         asked_below: The thresholds, by predicted label.
     """
@@ -78,7 +78,7 @@ class PublishedRows:
 
     @property
     def precision(self) -> float | None:
-        """The share right of the published rows, 0 to 1; None if none is published."""
+        """The share right of the published rows, 0 to 1. None if no row is published."""
         return self.right / self.kept if self.kept else None
 
     def as_json(self) -> dict[str, object]:
@@ -88,7 +88,7 @@ class PublishedRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartReport:
-    """One model on one part of the data; `versus` is the bundle against it, and None for the bundle itself."""
+    """The results of one model on one part of the data. `versus` compares the bundle with this model; None for the bundle itself."""
 
     evaluation: RowsEvaluation
     published: PublishedRows
@@ -100,7 +100,7 @@ class PartReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
-    """One model on everything; `kind` as in `contestants.Contestant`, `gate` of a bundle that has one."""
+    """All results of one model. `kind` is as in `contestants.Contestant`; `gate` is None for a model without a gate."""
 
     name: str
     kind: str
@@ -117,11 +117,11 @@ class Measured:
     The whole record.
 
     Attributes:
-        digest: Of the bundle.
-        labels: Of all models, in the order of every confusion matrix.
-        target_precision: The share right that the bundle's thresholds promise.
-        models: The bundle first, then the others as they were given.
-        trade: The shares that other promises of the bundle would publish.
+        digest: The digest of the bundle.
+        labels: The labels of all models, in the order of all confusion matrices.
+        target_precision: The share right that the bundle's thresholds promise, 0 to 1.
+        models: The bundle, then the other models in the given order.
+        trade: The shares that the bundle would publish at other target precisions.
     """
 
     digest: str
@@ -132,21 +132,21 @@ class Measured:
 
     @property
     def certified_trade(self) -> tuple[Trade, ...]:
-        """The promises that the calibration rows can certify, from the least to the most precise."""
+        """The target precisions that the calibration rows can certify, in ascending order, with their published shares."""
         return tuple(each for each in self.trade if each.confidence is not None)
 
     @property
     def bundle(self) -> ModelReport:
-        """The bundle that the evaluation is about."""
+        """The results of the evaluated bundle."""
         return self.models[0]
 
     @property
     def others(self) -> tuple[ModelReport, ...]:
-        """The models that it was compared with."""
+        """The results of the other models."""
         return self.models[1:]
 
     def records(self) -> Iterator[dict[str, object]]:
-        """The record as plain values in pieces, each with the name of its kind under `record`."""
+        """Yield the record in pieces of plain values. The key `record` of a piece names its kind."""
         yield {
             "record": "bundle",
             "name": self.bundle.name,
@@ -174,5 +174,5 @@ class Measured:
 
 
 def title(part: str) -> str:
-    """The name of a part of the data in a report; an unknown part keeps its own."""
+    """Return the name of a part of the data in a report. An unknown part keeps its name."""
     return PARTS[part][0] if part in PARTS else part

@@ -1,4 +1,4 @@
-"""Measure a bundle and the models beside it: the same rows, the same suites, the same texts for the clock."""
+"""Measure a bundle and other models on the same rows, the same behaviour suites, and the same texts for speed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -34,20 +34,20 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
     say: Callable[[str], None],
 ) -> Measured:
     """
-    Measure all models on the same rows, the same suites and the same texts.
+    Measure all models on the same rows, the same behaviour suites, and the same texts for speed.
 
     Args:
-        contestants: The bundle first; its labels, in its order, are those of all confusion matrices.
-        parts: Rows by the name of their part; a part without rows is left out.
-        calibration: The rows that chose a bundle's thresholds; only the gate is measured on them, which they chose too.
+        contestants: The bundle, then the other models. The bundle's labels, in their order, are the labels of all confusion matrices.
+        parts: The rows by the name of their part. A part without rows is left out.
+        calibration: The rows that set the bundle's thresholds and the gate's limits. Only the gate is measured on these rows.
         foreign: Rows that are not about machine learning, for the gate.
-        digest: Of the bundle.
-        target_precision: The share right that its thresholds promise.
-        trade: The other promises that it could make.
-        suite: Behaviour cases of one's own, in place of the project's; these are about the shipped labels, and others are not asked them.
-        rounds: Rounds of the measurement of speed.
-        kinds: The slices that every part is cut into.
-        say: Called with a sentence before each step, since the whole takes minutes.
+        digest: The digest of the bundle.
+        target_precision: The share right that the bundle's thresholds promise, 0 to 1.
+        trade: The shares that the bundle would publish at other target precisions.
+        suite: A user's file of behaviour cases; None: the project's suites, which only models with the shipped labels run.
+        rounds: The rounds of the measurement of speed.
+        kinds: The slices of every part.
+        say: Called with a sentence before each step, because the measurement takes minutes.
 
     Raises:
         ValueError: No part has rows.
@@ -99,7 +99,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
 
 def speed_texts(rows: Sequence[Row], texts: int = speed.TEXTS) -> list[str]:
     """
-    The texts of rows spread evenly over all of them, so that every source and length is among them.
+    Return the texts of evenly spaced rows, so that every source and length occurs.
 
     >>> speed_texts([Row(text=str(n), tag="other", source="", topic="") for n in range(10)], 3)
     ['0', '3', '6']
@@ -167,7 +167,7 @@ def _versus(
     parts: Mapping[str, Sequence[Row]],
     kinds: Sequence[Slice],
 ) -> dict[str, dict[str, Versus]]:
-    """The bundle, the first of the contestants, against each of the others, by part; corrected within the part."""
+    """Compare the bundle (the first contestant) with each other contestant, by part. The p-values are corrected within each part."""
     ours, others = contestants[0], contestants[1:]
     found = {}
     for part, rows in parts.items():
@@ -200,7 +200,7 @@ def _compared(
 
 
 def _decided(said: Prediction, contestant: Contestant) -> RowDecision:
-    """What a bundle says of a row; the door is that of the thresholds alone, as in `PublishedRows`."""
+    """Return the decision of a bundle about a row. Only the thresholds set the door, as in `PublishedRows`."""
     threshold = contestant.asked_below[said.label]
     return RowDecision(
         tag=said.label,

@@ -1,7 +1,4 @@
-"""
-Compare a rebuilt model with the shipped one: their difference on the same rows, against the difference between two
-seeds.
-"""
+"""Compare a rebuilt model with the shipped model: is their difference on the same rows larger than the difference between two seeds?"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,14 +6,14 @@ from dataclasses import dataclass
 from tagstream.model_export.compare.evaluation_record import Measured
 from tagstream.model_export.onnx import ngrams
 
-# Twice the difference of weighted F1 between two draws of one recipe (docs/evaluation.md).
+# Twice the difference in weighted F1 between two seeds of one recipe (docs/evaluation.md).
 SEED_NOISE = {"holdout": 0.01, "corpus_test": 0.01}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduced:
     """
-    Weighted F1 on one part of the data, of the rebuilt model and of the shipped one.
+    The weighted F1 of the rebuilt model and of the shipped model, on one part of the data.
 
     >>> print(Reproduced(part="holdout", rebuilt=0.921, shipped=0.93, noise=0.01))
     holdout: 0.921 rebuilt, 0.930 shipped, -0.009: within what seeds alone move (0.010)
@@ -29,7 +26,7 @@ class Reproduced:
 
     @property
     def holds(self) -> bool:
-        """Whether the rebuilt model is not worse by more than a seed explains."""
+        """True if the rebuilt model is at most `noise` worse than the shipped model."""
         return self.rebuilt >= self.shipped - self.noise
 
     def __str__(self) -> str:
@@ -43,12 +40,12 @@ class Reproduced:
 
 def same_file(rebuilt: bytes, shipped: bytes, labels: Sequence[str]) -> str:
     """
-    Compare two model files. Another linear algebra library may round the n-grams differently.
+    Compare two model files. A different linear algebra library may round the n-grams differently.
 
     Args:
-        rebuilt: The ONNX file that was made now.
-        shipped: The ONNX file of the bundle.
-        labels: Those of both, in their order.
+        rebuilt: The ONNX file of the rebuilt model.
+        shipped: The ONNX file of the shipped bundle.
+        labels: The labels of both models, in order.
 
     Returns:
         A sentence for people.
@@ -62,14 +59,14 @@ def same_file(rebuilt: bytes, shipped: bytes, labels: Sequence[str]) -> str:
 
 def reproduced(measured: Measured, shipped: str) -> Iterator[Reproduced]:
     """
-    Compare the bundle of a record with another of its models, part by part.
+    Compare the bundle of a record with the shipped bundle, part by part.
 
     Args:
         measured: The record.
-        shipped: The name of the shipped bundle in it.
+        shipped: The name of the shipped bundle in the record.
 
     Raises:
-        StopIteration: No model of the record has that name.
+        StopIteration: No model of the record has this name.
     """
     other = next(model for model in measured.others if model.name == shipped)
     for part, found in measured.bundle.parts.items():

@@ -1,8 +1,8 @@
 """
-What `tagstream model evaluate` requires of a bundle: the least values of figures, and other bundles that it must not be worse than.
+The requirements that `tagstream model evaluate` checks: least values of figures, and verdicts against other bundles.
 
-`FIGURES` is the one table of the figures that can be asked for: help, errors, pages and the reading follow it. The command's help needs it
-at once, so the records of an evaluation, which bring PyTorch, are imported for their types alone.
+`FIGURES` lists all figures that can be required. The help, the errors, the documentation and the parser use this table. The command's help
+must start fast, so the records of an evaluation, which import PyTorch, are only imported for type checking.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 NOT_WORSE = "not-worse"
 EXAMPLE = "--at-least f1=0.93"
-# As the other figures of `--json`.
+# The same number of decimals as for the other figures of `--json`.
 DECIMALS = 6
 
 
 class RequirementError(Exception):
-    """A requirement cannot be read, or can never be judged: the message says why, and the next step."""
+    """A requirement cannot be parsed or can never be judged. The message names the reason and the next step."""
 
     exit_code = 2
 
@@ -27,13 +27,13 @@ class RequirementError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """
-    A figure of a bundle that can be asked for.
+    A figure of a bundle that can be required.
 
     Attributes:
         meaning: The figure in words.
-        place: The record of `--json` that has it, and the field; or of what it is made.
-        read: From the bundle and the name of the part of the rows; None where there is no such figure.
-        beside: Whether it compares the bundle with another one; then it is read from the record of that one.
+        place: The field and the record of `--json` that contain the figure, or the fields from which the figure is computed.
+        read: Returns the figure for the results of the bundle and the name of the part of the rows. None: the figure does not exist.
+        beside: True if the figure compares the bundle with another bundle. Then `read` takes the results of the other bundle.
     """
 
     meaning: str
@@ -43,7 +43,7 @@ class Figure:
 
     @property
     def least(self) -> float:
-        """The least value that it can have; the greatest is 1."""
+        """The least possible value of the figure. The greatest is 1."""
         return -1.0 if self.beside else 0.0
 
 
@@ -115,7 +115,7 @@ class AtLeast:
     least: float
 
     def holds(self, found: float | None) -> bool:
-        """Whether this value reaches it; None, no figure, does not."""
+        """Return True if the value is at least `least`. None (no figure) returns False."""
         return found is not None and found >= self.least
 
     def __str__(self) -> str:
@@ -125,14 +125,14 @@ class AtLeast:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """
-    One requirement, judged.
+    One judged requirement.
 
     Attributes:
-        asked: The least value; None for `not-worse`.
-        found: The figure, or the verdict beside the other bundle; None where there is no such figure.
-        held: Whether it holds.
-        against: The other bundle, where the requirement is about two.
-        note: The counts that the verdict rests on.
+        asked: The least value of the figure; None for `not-worse`.
+        found: The figure, or the verdict against the other bundle. None if the figure does not exist.
+        held: True if the requirement holds.
+        against: The name of the other bundle; None if the requirement is about one bundle.
+        note: The counts behind the verdict.
     """
 
     asked: AtLeast | None
@@ -144,7 +144,7 @@ class Check:
     @property
     def said(self) -> str:
         """
-        The requirement, and what was found, in words.
+        The requirement and the result, in words.
 
         >>> Check(asked=AtLeast(name="f1", least=0.93), found=0.9, held=False).said
         'f1>=0.93: it is 0.9'
@@ -170,7 +170,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """All requirements of a bundle, judged on one part of the rows."""
+    """All judged requirements of a bundle on one part of the rows."""
 
     model: str
     part: str
@@ -183,18 +183,18 @@ class Judged:
         return tuple(check for check in self.checks if not check.held)
 
     def records(self) -> Iterator[dict[str, object]]:
-        """All as plain values, a piece for each requirement."""
+        """Yield one record of plain values for each requirement."""
         where = {"record": "requirement", "model": self.model, "part": self.part, "rows": self.rows}
         yield from ({**where, **check.as_json()} for check in self.checks)
 
     def as_text(self) -> str:
-        """A line for each requirement."""
+        """Return the requirements as text, one line each."""
         lines = [f"required of {self.model}, judged on {self.part}: {self.rows} rows"]
         lines += [f"  {'holds' if check.held else 'MISSED':<6}  {check.said}" for check in self.checks]
         return "\n".join(lines)
 
     def refusal(self) -> str:
-        """The requirements that are missed, as a sentence."""
+        """Return a sentence about the missed requirements."""
         return (
             f"{self.model} misses {len(self.missed)} of {len(self.checks)} requirements, judged on {self.part}, {self.rows} rows: "
             f"{'; '.join(check.said for check in self.missed)}. Next: keep the bundle that decides now; slices and mistakes above, or "
@@ -204,14 +204,14 @@ class Judged:
 
 def parse(given: str, *, beside: bool) -> AtLeast:
     """
-    Read `FIGURE=NUMBER`.
+    Parse `FIGURE=NUMBER`.
 
     Args:
         given: The value of the option.
-        beside: Whether there is another bundle that this one must not be worse than.
+        beside: True if `--not-worse-than` gives another bundle.
 
     Raises:
-        RequirementError: It cannot be read, names no figure, or is beyond what the figure can be.
+        RequirementError: The value cannot be parsed, the figure is unknown, or the number is outside the range of the figure.
 
     >>> parse("f1=0.930", beside=False)
     AtLeast(name='f1', least=0.93)
@@ -226,7 +226,7 @@ def parse(given: str, *, beside: bool) -> AtLeast:
         least = float(number)
     except ValueError:
         raise _refused(given, f"{number!r} is no number") from None
-    # `nan` is not between them either.
+    # This condition also refuses `nan`.
     if not figure.least <= least <= 1:
         raise _refused(given, f"{name} is between {figure.least:g} and 1")
     return AtLeast(name=name, least=least)
@@ -239,7 +239,7 @@ def _refused(given: str, why: str) -> RequirementError:
 
 
 def names() -> str:
-    """The names of all figures, as a sentence lists them."""
+    """Return the names of all figures, for a sentence."""
     alone = ", ".join(name for name, figure in FIGURES.items() if not figure.beside)
     beside = ", ".join(name for name, figure in FIGURES.items() if figure.beside)
     return f"{alone}; with --not-worse-than also {beside}"
@@ -247,14 +247,14 @@ def names() -> str:
 
 def judge(measured: "Measured", asked: Sequence[AtLeast], *, bars: int) -> Judged:
     """
-    Judge a bundle on the first part of the rows: the gold set or the holdout where there is one.
+    Judge a bundle on the first part of the rows: the gold set or the holdout, if there is one.
 
-    Worse than a bar is the verdict of the record, so that chance alone refuses no bundle.
+    "Worse" is the verdict of the paired test in the record, so an insignificant difference does not refuse a bundle.
 
     Args:
         measured: The record of the evaluation.
-        asked: The least values of its figures; of a figure that compares, beside each bar.
-        bars: So many of the other models, the first ones, are bundles that this one must not be worse than.
+        asked: The least values of figures. A figure that compares two bundles is checked against each bar.
+        bars: The number of bars. Bars are the first of the other models; the bundle must not be worse than a bar.
     """
     part, found = next(iter(measured.bundle.parts.items()))
     others = measured.others[:bars]
@@ -288,7 +288,7 @@ def _not_worse(other: "ModelReport", part: str) -> Check:
 
 
 def _versus(other: "ModelReport", part: str) -> "Versus":
-    """The bundle against this other one."""
+    """Return the comparison of the bundle with the other model."""
     found = other.parts[part].versus
     assert found is not None, "the bundle itself is not beside itself"
     return found

@@ -1,4 +1,4 @@
-"""Rows to train on that people's answers gave: the file that `tagstream review --export FILE --form rows` writes."""
+"""Training rows from people's answers, in the file that `tagstream review --export FILE --form rows` writes."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ from tagstream.monitoring.vocabulary import OFF_SUBJECT
 
 
 class AnswerLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One line: an event's text, and what a person said that it is about."""
+    """One line of the file: the text of an event and the label that a person gave."""
 
     id: str
     title: str
@@ -24,10 +24,10 @@ class AnswerLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 def read_answers(path: Path) -> list[Row]:
     """
-    Read the rows for the shipped model, in the order of lines.
+    Read the training rows for the shipped model, in the order of the lines.
 
     Raises:
-        DataError: As `read_lines`, or a line has none of the shipped labels.
+        DataError: As `read_lines`, or the tag of a line is not a shipped label.
     """
     rows = []
     for number, line in read_lines(path):
@@ -40,10 +40,10 @@ def read_answers(path: Path) -> list[Row]:
 
 def read_lines(path: Path) -> list[tuple[int, AnswerLine]]:
     """
-    Read the lines with their numbers, whatever their labels are.
+    Read the lines and their line numbers. Any label is accepted.
 
     Raises:
-        DataError: The file cannot be read or is empty, or a line is no row; the message names the line.
+        DataError: The file cannot be read or is empty, or a line is not a row. The message names the line.
     """
     try:
         raw = read_whole(path)
@@ -58,7 +58,7 @@ def read_lines(path: Path) -> list[tuple[int, AnswerLine]]:
 
 
 def row_of(line: AnswerLine, *, tag: str, source: str) -> Row:
-    """The row of a line, with this tag and this source."""
+    """Return the training row of a line, with the given tag and source."""
     return Row(
         text=compose(line.title, line.description),
         tag=tag,
@@ -71,7 +71,7 @@ def row_of(line: AnswerLine, *, tag: str, source: str) -> Row:
 
 
 def digest(path: Path) -> dict[str, str]:
-    """The SHA-256 of the file, by its name; a manifest keeps it."""
+    """Return the SHA-256 of the file, by file name, for a manifest."""
     return {path.name: hashlib.sha256(read_whole(path)).hexdigest()}
 
 

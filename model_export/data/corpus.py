@@ -1,7 +1,4 @@
-"""
-The authored corpus: the project's own labelled texts, as `*.jsonl` files beside the guidelines that they were written
-by.
-"""
+"""The authored corpus: the project's own labelled texts, in `*.jsonl` files. Their labelling guidelines are in the same folder."""
 
 import hashlib
 from pathlib import Path
@@ -15,10 +12,10 @@ from tagstream.model_export.data.row import Row
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 NOT_ML = "not-ml"
-# The sources of authored rows: borderline on purpose, and plain as a stream has them (files `plain-*.jsonl`).
+# The sources of authored rows. Rows of `corpus` are borderline on purpose; rows of `plain` are like a stream's (files `plain-*.jsonl`).
 AUTHORED, PLAIN = "corpus", "plain"
-# Rows for the option of several labels alone, in a folder of that name: no first head is trained, calibrated or
-# measured on them.
+# The folder of the rows with several labels. Only the second head uses these rows: a first head is not trained, calibrated or measured on
+# them.
 PAIRS = "pairs"
 REGISTERS = (
     "paper", "repository", "blog", "course", "announcement", "release", "question", "terse", "long", "noisy",
@@ -26,7 +23,7 @@ REGISTERS = (
 
 
 class CorpusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One line of a corpus file; `DATASHEET.md` beside the files explains the fields."""
+    """One line of a corpus file. `DATASHEET.md` in the corpus folder explains the fields."""
 
     title: str
     tag: str
@@ -41,7 +38,7 @@ def read_corpus(folder: Path) -> list[Row]:
     Read the authored rows, in the order of file names and lines.
 
     Raises:
-        DataError: There are no rows, or a line breaks the rules; the message names file and line.
+        DataError: The folder has no rows, or a line breaks the rules. The message names the file and the line.
     """
     rows = [
         _row(_corpus_line(raw, f"{path.name}:{number}"), PLAIN if path.name.startswith(PLAIN) else AUTHORED)
@@ -56,7 +53,7 @@ def read_corpus(folder: Path) -> list[Row]:
 
 def read_pairs(folder: Path) -> list[Row]:
     """
-    Read the rows of the folder `pairs` in a corpus, of which most carry two labels; empty where there is no such folder.
+    Read the rows of the folder `pairs` in a corpus. Most of these rows have two labels. Empty if the folder does not exist.
 
     Raises:
         DataError: As `read_corpus`.
@@ -66,7 +63,7 @@ def read_pairs(folder: Path) -> list[Row]:
 
 def read_lexicon(folder: Path) -> list[Row]:
     """
-    Make the rows of the lexicon in a corpus; empty where the corpus has none.
+    Generate the rows of a corpus's lexicon. Empty if the corpus has no lexicon.
 
     Raises:
         DataError: The file is not a lexicon.
@@ -92,7 +89,7 @@ def read_lexicon(folder: Path) -> list[Row]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every corpus file, by its name; a manifest keeps them."""
+    """Return the SHA-256 of every corpus file, by file name, for a manifest."""
     paths = sorted([*folder.glob("*.jsonl"), *folder.glob("*.toml")])
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 

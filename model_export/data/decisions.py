@@ -1,4 +1,4 @@
-"""Probabilities of a stream's decisions from a file: lines of `tagstream classify --json`, or the values of records of `tagged`."""
+"""Read the probabilities of decisions from a file with lines of `tagstream classify --json` or record values of `tagged`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ class _ModelRef(msgspec.Struct, frozen=True):
 
 
 class _DecisionLine(msgspec.Struct, frozen=True):
-    """The fields of a decision that say how probable each label was, and by whose word."""
+    """The fields of a decision that have the probabilities of the labels and the decider."""
 
     probabilities: dict[str, float]
     model: _ModelRef
@@ -31,18 +31,18 @@ class _DecisionLine(msgspec.Struct, frozen=True):
 
 def read_decisions(path: Path, labels: Sequence[str], digest: str) -> Floats:
     """
-    The probabilities of every decision that a threshold decides about, shape (decisions, labels).
+    Return the probabilities of all decisions that depend on a threshold, shape (decisions, labels).
 
-    Lines that hold no decision (rejected events) are left out, and so are decisions with a reason beside the confidence, such as texts
-    that are out of distribution: no threshold decides about them.
+    Rejected events have no decision and are left out. A decision with a reason other than confidence is left out too: for example, a text
+    that is out of distribution goes to a person at any confidence.
 
     Args:
         path: The file, JSON Lines.
-        labels: The bundle's labels.
-        digest: The bundle's digest.
+        labels: The labels of the bundle.
+        digest: The digest of the bundle.
 
     Raises:
-        RowsError: The file cannot be read, a line is no JSON object, or a decision is another bundle's or the rules'.
+        RowsError: The file cannot be read, a line is not a JSON object, or another bundle or the rules made a decision.
     """
     try:
         lines = read_whole(path).splitlines()
@@ -68,7 +68,7 @@ def read_decisions(path: Path, labels: Sequence[str], digest: str) -> Floats:
 
 
 def _decision(path: Path, number: int, line: bytes) -> _DecisionLine | None:
-    """The decision on a line; None where the line has an event that was not decided."""
+    """Return the decision of a line, or None if the line's event has no decision."""
     try:
         given = msgspec.json.decode(line, type=dict[str, Any])
         return msgspec.convert(given, type=_DecisionLine) if "probabilities" in given else None
@@ -79,10 +79,10 @@ def _decision(path: Path, number: int, line: bytes) -> _DecisionLine | None:
 
 def read_shares(path: Path) -> dict[str, float]:
     """
-    Shares by label from a TOML or JSON file, at its top or under `shares`.
+    Read shares by label from a TOML or JSON file. The shares are at the top level or under `shares`.
 
     Raises:
-        RowsError: The file cannot be read, or holds something else.
+        RowsError: The file cannot be read, or does not hold shares.
     """
     decode = msgspec.toml.decode if path.suffix == ".toml" else msgspec.json.decode
     try:

@@ -1,11 +1,11 @@
 """
-How alike two texts are by their words, the near-duplicates among rows, and the digests by which a database finds them.
+The word similarity of two texts, the near-duplicates among rows, and the digests by which a database finds near-duplicates.
 
-A test row does not test a model that has read its paraphrase; in the review console one answer may settle an event and its
-near-duplicates. There a word is its digest, so that a text is read once and its words are kept beside it.
+If a model was trained on a paraphrase of a test row, the row does not test the model. In the review console, one answer may settle an
+event and its near-duplicates. The console stores words as digests, so each text is read once and its words are kept with it.
 
-Of two texts that share a part J of their words, the smallest of the words' hashes is the same with probability J (MinHash). Six
-digests of four such hashes each find 96 % of the pairs with J = 0.8, and nearly all with J = 0.9.
+If two texts share a fraction J of their words, then a hash function has its minimum at the same word with probability J (MinHash). Six
+digests, each of four such minima, find 96 % of the pairs with J = 0.8 and nearly all pairs with J = 0.9.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ import numpy.typing as npt
 SIMILARITY_LIMIT = 0.8
 _WORD = re.compile(r"\w+")
 BANDS, ROWS = 6, 4
-# A longer text is compared by the first words of its first characters.
+# Of a longer text, only the first words within the first characters are compared.
 MOST_WORDS = 400
 MOST_CHARACTERS = 4_000
 _generator = np.random.default_rng(1)
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 def word_list(text: str) -> list[str]:
     """
-    The words of a text in their order, without case and punctuation.
+    Return the words of a text in order, without case and punctuation.
 
     >>> word_list("Show, attend and STRAẞE")
     ['show', 'attend', 'and', 'strasse']
@@ -45,7 +45,7 @@ def word_list(text: str) -> list[str]:
 
 def word_set(text: str) -> frozenset[str]:
     """
-    The different words of a text.
+    Return the distinct words of a text.
 
     >>> sorted(word_set("Show, Attend and Tell: show!"))
     ['and', 'attend', 'show', 'tell']
@@ -55,7 +55,7 @@ def word_set(text: str) -> frozenset[str]:
 
 def similarity(left: frozenset[T], right: frozenset[T]) -> float:
     """
-    Jaccard similarity of two sets of words, or of their digests, 0 to 1; two empty sets are the same.
+    Return the Jaccard similarity of two sets of words or word digests, 0 to 1. Two empty sets have similarity 1.
 
     >>> similarity(frozenset("ab"), frozenset("bc"))
     0.3333333333333333
@@ -69,16 +69,16 @@ def split_near_duplicates(
     rows: Sequence[T], guarded: Iterable[T], *, key: Callable[[T], str], limit: float = SIMILARITY_LIMIT
 ) -> tuple[list[T], list[T]]:
     """
-    Separate the rows that nearly repeat a guarded one from the rest.
+    Split rows into rows to keep and near-duplicates of guarded rows.
 
     Args:
-        rows: The rows to separate.
-        guarded: The rows that may not be repeated.
-        key: Gives the text of a row.
-        limit: The similarity of two sets of words from which on one repeats the other, 0 to 1.
+        rows: The rows to split.
+        guarded: The rows that `rows` must not repeat.
+        key: Returns the text of a row.
+        limit: The least similarity of a near-duplicate, 0 to 1.
 
     Returns:
-        The rows to keep and the rows that repeat a guarded one, both in order.
+        The rows to keep and the near-duplicates, both in order.
     """
     sets = {word_set(key(other)) for other in guarded}
     frequency = Counter(word for words in sets for word in words)
@@ -99,10 +99,10 @@ def split_near_duplicates(
 
 def similar_pairs(texts: Sequence[str], limit: float = SIMILARITY_LIMIT) -> Iterator[tuple[int, int]]:
     """
-    Pairs of texts of which one is at least `limit` similar (0 to 1) to the other, as places, the earlier one first.
+    Yield the pairs of texts whose similarity is at least `limit` (0 to 1). A pair holds two indices, the smaller index first.
 
-    Of texts with the same words only the first is compared with others, and the rest are paired with it: every text still
-    hangs together with all that it repeats.
+    If several texts have the same words, only the first text is compared with other texts, and each further text is paired with the
+    first. So all near-duplicates are still connected by pairs.
 
     >>> list(similar_pairs(["my card is lost", "is my card lost?", "I lost my phone"]))
     [(0, 1)]
@@ -131,18 +131,19 @@ def similar_pairs(texts: Sequence[str], limit: float = SIMILARITY_LIMIT) -> Iter
 
 def _prefix(words: frozenset[str], frequency: Mapping[str, int], limit: float) -> list[str]:
     """
-    The rarest words of a set, of which two sets that are `limit` similar share at least one (Chaudhuri et al. 2006).
+    Return the rarest words of a set, its prefix. Two sets with similarity `limit` share a word of their prefixes (Chaudhuri et al. 2006).
 
-    Both sets must hold `limit` of each other, so they cannot differ in more words than the prefix has, less one.
+    A second set with similarity `limit` contains at least the fraction `limit` of this set's words. So the number of this set's words that
+    the second set lacks is smaller than the length of the prefix.
     """
     ordered = sorted(words, key=lambda word: (frequency.get(word, 0), word))
-    # Less a hair, since 0.8 * 5 must not be rounded up to 5.
+    # The small constant keeps rounding errors of `limit * len(words)` from raising the result of ceil.
     return ordered[: len(words) - math.ceil(limit * len(words) - 1e-9) + 1]
 
 
 def word_digests(title: str, description: str | None) -> frozenset[int]:
     """
-    The digests of a text's different words, in the same time for a text of any length.
+    Return the digests of a text's distinct words. The time is bounded for a text of any length.
 
     >>> word_digests("Fast vision, fast!", "On GPUs") == frozenset(map(digest, ("fast", "gpus", "on", "vision")))
     True
@@ -153,7 +154,7 @@ def word_digests(title: str, description: str | None) -> frozenset[int]:
 
 def packed(found: Collection[int]) -> bytes:
     """
-    Words as a database keeps them, eight bytes each.
+    Return word digests as a database stores them, eight bytes each.
 
     >>> unpacked(packed({-1, 2**63 - 1})) == frozenset({-1, 2**63 - 1})
     True
@@ -162,17 +163,17 @@ def packed(found: Collection[int]) -> bytes:
 
 
 def unpacked(kept: bytes) -> frozenset[int]:
-    """The words that `packed` has made bytes of."""
+    """Return the word digests that `packed` encoded."""
     return frozenset(np.frombuffer(kept, dtype="<i8").tolist())
 
 
 def digest(text: str) -> int:
-    """64 bits of a text, as the signed number that databases keep."""
+    """Return a 64-bit hash of a text as a signed integer, which databases can store."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def prints(found: Collection[int]) -> tuple[int, ...]:
-    """Digests of a set of words: texts with nearly the same words share one or more. Empty for no words."""
+    """Return the MinHash digests of a set of words. Near-duplicates share one or more digests. Empty if there are no words."""
     hashes = np.array(list(found), dtype=np.int64).view(np.uint64)
     if not hashes.size:
         return ()
@@ -184,7 +185,7 @@ def prints(found: Collection[int]) -> tuple[int, ...]:
 
 def shared(one: frozenset[int], other: frozenset[int]) -> float:
     """
-    The part of both texts' words that they share, 0 to 1; a text without words is like no other.
+    Return the Jaccard similarity of two texts' words, 0 to 1. The similarity of a text without words is 0.
 
     >>> shared(frozenset({1, 2, 3}), frozenset({2, 3, 4}))
     0.5
@@ -194,13 +195,13 @@ def shared(one: frozenset[int], other: frozenset[int]) -> float:
 
 def weighed(one: frozenset[int], other: frozenset[int], known: Mapping[int, int], texts: int) -> float:
     """
-    The same with rare words counting more.
+    Return the similarity as in `shared`, with a larger weight for rare words.
 
     Args:
-        one: The words of a text.
-        other: Those of another.
-        known: In how many of the texts a word is; a word that is not named is in none.
-        texts: How many texts there are.
+        one: The words of the first text.
+        other: The words of the second text.
+        known: The number of texts that contain a word, by word. A word that is missing is in 0 texts.
+        texts: The number of all texts.
     """
 
     def weight(some: Iterable[int]) -> float:

@@ -1,8 +1,8 @@
-"""Plain training titles from a lexicon of subjects, as repositories, surveys and tutorials are usually called.
+"""Plain training titles, generated from a lexicon of subjects. The titles look like usual names of repositories, surveys and tutorials.
 
-The authored rows are varied and borderline on purpose; real streams are mostly plain. `corpus/lexicon.toml` names the
-subjects of each class as noun phrases, and frames ("{C}: a survey") that all classes share: only the subject tells the
-class. The same file gives the same rows each time, and they are only ever learned from.
+The authored rows are varied and borderline on purpose, but real streams are mostly plain. `corpus/lexicon.toml` has the subjects of
+each class as noun phrases, and templates ("{C}: a survey"). All classes share the templates, so only the subject tells the class. The
+same file always gives the same rows. The rows are only used for training.
 """
 
 import random
@@ -15,7 +15,7 @@ import msgspec
 LEXICON = Path(__file__).parents[1] / "corpus" / "lexicon.toml"
 SEED = 5
 ROWS_PER_SUBJECT = 3
-# The share of rows that are a title alone.
+# The share of rows without a description.
 BARE = 0.45
 
 
@@ -33,7 +33,15 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainRow:
-    """One made title, perhaps with a description, the class of its subject and the group that the subject is in."""
+    """
+    One generated title.
+
+    Attributes:
+        title: The title.
+        description: The description; None if the row has only a title.
+        tag: The class of the subject.
+        topic: `lexicon:` and the group of the subject.
+    """
 
     title: str
     description: str | None
@@ -43,11 +51,11 @@ class PlainRow:
 
 def rows(path: Path = LEXICON, *, per_subject: int = ROWS_PER_SUBJECT) -> list[PlainRow]:
     """
-    Every subject in a few frames; the first is always the bare subject as a title.
+    Generate `per_subject` rows for each subject. The title of the first row is always the bare subject.
 
     Raises:
         OSError: The file cannot be read.
-        msgspec.ValidationError: It has another shape, or a group has fewer than two subjects.
+        msgspec.ValidationError: The file is not a lexicon, or a group has fewer than two distinct subjects.
     """
     lexicon = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
     made = []
@@ -57,7 +65,7 @@ def rows(path: Path = LEXICON, *, per_subject: int = ROWS_PER_SUBJECT) -> list[P
             msg = f"group {group.topic!r} needs two subjects or more, each once"
             raise msgspec.ValidationError(msg)
         for subject in subjects:
-            # A seed of the subject's own: a new subject changes only the rows that name it.
+            # Each subject has its own seed, so a new subject does not change the rows of other groups.
             chance = random.Random(f"{SEED}:{group.tag}:{subject}")  # noqa: S311 - a draw that repeats, not a secret
             others = [other for other in subjects if other != subject]
             for number in range(per_subject):

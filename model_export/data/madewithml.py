@@ -1,7 +1,7 @@
-"""Made With ML's labelled items, from a folder or downloaded once, and always checked against their SHA-256.
+"""Made With ML's labelled items, from a folder or from one download. Each file is verified by its SHA-256.
 
-The files are not the project's own (MIT, GokuMohandas/Made-With-ML), so they are not shipped, nor copied into a file
-that is. `dataset.csv` may be learned from; `holdout.csv` is gold and only ever measured on.
+The files belong to another project (MIT, GokuMohandas/Made-With-ML). So the files are not shipped, and no shipped file contains their
+text. Models may be trained on `dataset.csv`. `holdout.csv` is a gold set and is only used for measurements.
 """
 
 import csv
@@ -24,8 +24,8 @@ SHA256 = {
     HOLDOUT: "05dd130ff16cbf0cdb05871547f869be096b757052cbc46f8c1e981089a6a474",
 }
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
-# Rows of dataset.csv, by their topic, that are learned as `other`: speech synthesis and generated music, which the file
-# calls language and the guidelines do not. Calibration rows and the holdout keep the labels that they carry.
+# The topics of rows of dataset.csv that are relabelled `other` for training. These rows are about speech synthesis and generated music.
+# The file labels them as language; the guidelines do not. Calibration rows and the holdout keep their labels.
 SOUND_ROWS = frozenset(f"{DATASET}:{row}" for row in (403, 529, 686, 920, 1181, 1255, 1721))
 TIMEOUT_SECONDS = 20
 MAX_BYTES = 4 * 1024 * 1024
@@ -39,10 +39,10 @@ class DataError(Exception):
 
 def records(folder: Path, name: str) -> list[dict[str, str]]:
     """
-    The rows of one checked file, as dictionaries with at least `title`, `description` and `tag`.
+    Return the rows of one verified file, as dictionaries with at least `title`, `description` and `tag`.
 
     Raises:
-        DataError: The file is missing or its sum differs.
+        DataError: The file is missing, or its SHA-256 differs.
     """
     path = folder / name
     try:
@@ -56,10 +56,10 @@ def records(folder: Path, name: str) -> list[dict[str, str]]:
 
 def rows(folder: Path, name: str) -> list[Row]:
     """
-    The rows of one checked file, each a topic of its own.
+    Return the rows of one verified file. Each row is its own topic.
 
     Raises:
-        DataError: The file is missing or its sum differs.
+        DataError: The file is missing, or its SHA-256 differs.
     """
     return [
         Row(
@@ -76,13 +76,13 @@ def rows(folder: Path, name: str) -> list[Row]:
 
 def download(cache: Path | None = None) -> Path:
     """
-    Fetch both files unless they are there, and return their folder.
+    Download both files unless the folder has them, and return the folder.
 
     Args:
-        cache: Where to keep them; the user's cache directory by default.
+        cache: The folder for the files; None: a folder in the user's cache directory.
 
     Raises:
-        DataError: A file cannot be had within the time limit, or its sum differs; a wrong file is not kept.
+        DataError: A file cannot be downloaded within the time limit, or its SHA-256 differs. A wrong file is not kept.
     """
     folder = cache or _cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def download(cache: Path | None = None) -> Path:
             continue
         partial = path.with_suffix(".partial")
         partial.write_bytes(_fetch(name))
-        # A rename is atomic, so that a reader beside us sees a whole file or none.
+        # A rename is atomic, so a concurrent reader sees a complete file or no file.
         partial.replace(path)
     return folder
 
@@ -114,7 +114,7 @@ def _check(raw: bytes, name: str, where: str) -> None:
     if found != SHA256[name]:
         msg = (
             f"{where} has SHA-256 {found[:12]}…, expected {SHA256[name][:12]}… (Made-With-ML at {COMMIT}). "
-            f"Next: restore the file; figures on another one could not be compared."
+            f"Next: restore the file; figures on another file could not be compared."
         )
         raise DataError(msg)
 

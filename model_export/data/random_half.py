@@ -1,8 +1,9 @@
 """
-The lot: half of all events, drawn by a hash of their ids. People are asked about these in an order that no model has chosen.
+The random half (the lot): half of all events, drawn by a hash of the event id. No model influences the order of these questions.
 
-Where nothing of a label is certified, the console asks by lot and by doubt in turn (`stream/review/store`). Answers by doubt teach most, and
-answers by lot are like the stream: certificates rest on these alone. The id says which is which, wherever an answer comes from.
+While no certificate covers a label, the console alternates between drawn events and uncertain events (`stream/review/store`).
+Answers about uncertain events improve the model most. Answers about drawn events represent the stream, and certificates use these
+answers alone. The event id tells whether an event was drawn, whatever the source of the answer.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ SHARE = 0.5
 
 def place(event_id: str) -> float:
     """
-    The place of an event in the lot, 0 to 1: the least comes first.
+    Return the place of an event in the order of the draw, at least 0 and below 1. The smallest place comes first.
 
     >>> place("T-3001") == place("T-3001"), 0 <= place("T-3001") < 1
     (True, True)
@@ -21,5 +22,5 @@ def place(event_id: str) -> float:
 
 
 def is_drawn(event_id: str) -> bool:
-    """Whether an event is one of the lot."""
+    """Return True if an event is in the random half."""
     return place(event_id) < SHARE

@@ -1,9 +1,10 @@
 """
-The reader of rows: CSV with a header, JSON Lines, standard input, and Parquet.
+The reader of rows from CSV with a header, JSON Lines, standard input and Parquet.
 
-All commands read rows through here: `batch`, `classify`, `send` and `contract check` as events, `model train --data` and its
-neighbours as labelled texts. So a file has the same rows, lines and faults for all of them. Of CSV and JSON Lines a row is a JSON object
-as bytes; Parquet gives record batches, since its columns have types. pyarrow comes with the extra `batch`, and is loaded where it is used.
+All commands read rows with this module. `batch`, `classify`, `send` and `contract check` read events; `model train --data` and related
+commands read labelled texts. So a file has the same rows, line numbers and errors in every command. A row of CSV or JSON Lines is a JSON
+object as bytes. Parquet has typed columns, so its reader returns record batches. pyarrow comes with the extra `batch`, and is imported
+only for Parquet.
 """
 
 import contextlib
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 CSV_SUFFIXES = frozenset({".csv"})
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
-# So many rows are used at once, or fewer where they are large: this bounds the memory, whatever the input's size.
+# The largest chunk in rows and in bytes. This bounds the memory for an input of any size.
 ROWS_AT_ONCE = 256
 BYTES_AT_ONCE = 4 * 1024 * 1024
-# A quote that is never closed makes one row of the rest of the file, which must not fill the memory; nor must a line without an end.
+# The largest row and the largest line. An unclosed quote joins the rest of a file to one row, and this row must not fill the memory.
 MOST_BYTES = 64 * 1024 * 1024
-# A cell cannot be null: an event without an id has an empty cell, and spreadsheets write columns without a name.
+# Columns whose empty cells count as missing. CSV has no null, so an event without an id has an empty cell. "" is a column without a
+# name, as spreadsheets write it.
 NONE_IF_EMPTY = frozenset({"", "id", "description"})
 NOT_CSV = "not_csv"
 
@@ -41,13 +43,20 @@ csv.field_size_limit(2**31 - 1)
 
 
 class RowsError(Exception):
-    """A file cannot be read as rows, or its rows cannot be used: the message has the file, the place, the reason and the next step."""
+    """A file cannot be read as rows, or its rows cannot be used. The message names the file, the place, the reason and the next step."""
 
     exit_code = 2
 
 
 class Fault(NamedTuple):
-    """Why some lines of a file are no row: the code of a dead letter, or `not_csv`, the reason without their text, and the next step."""
+    """
+    An invalid row of a file.
+
+    Attributes:
+        code: The code of a dead letter, or `not_csv`.
+        why: The reason, without the row's text.
+        step: The next step.
+    """
 
     code: str
     why: str
@@ -55,7 +64,7 @@ class Fault(NamedTuple):
 
     @property
     def message(self) -> str:
-        """Reason and next step as sentences."""
+        """The reason and the next step as sentences."""
         return f"{self.why}. Next: {self.step}"
 
 
@@ -65,9 +74,11 @@ class InputRow:
     One row of an input.
 
     Attributes:
-        line: The line on which it begins, from 1, blank ones counted: where an editor finds it. Of a table the number of the row.
-        value: A JSON object as bytes. A line of JSON Lines is passed on as it is, also where it is none.
-        fault: Why it is no row, where the reader was told to go on behind such lines; `value` then is the lines as they came.
+        line: The number of the row's first line, from 1. Blank lines count, so an editor shows the same number. Of Parquet, the number of
+            the row.
+        value: A JSON object as bytes. A line of JSON Lines is passed on unchanged, even if it is not a JSON object.
+        fault: The reason why the row is invalid; `value` is then the raw lines. None for a valid row. Set only if the reader continues
+            after invalid rows.
     """
 
     line: int
@@ -78,7 +89,7 @@ class InputRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
     """
-    The name that each field of an event has in a file (`--title`, `--description`, `--id`), None where it is the field's own.
+    The column name of each event field in a file (`--title`, `--description`, `--id`). None: the column has the field's name.
 
     >>> Columns(title="Title", description="Body").of_file
     {'Title': 'title', 'Body': 'description'}
@@ -90,10 +101,10 @@ class Columns:
 
     def __post_init__(self) -> None:
         """
-        Refuse one name for two fields.
+        Check that the column names are distinct.
 
         Raises:
-            RowsError: The same name is given twice, or an empty one.
+            RowsError: A name is given for two fields, or a name is empty.
         """
         given = [name for field in fields(self) if (name := getattr(self, field.name)) is not None]
         for name in given:
@@ -103,20 +114,20 @@ class Columns:
 
     @property
     def of_file(self) -> dict[str, str]:
-        """The event's field by its name in the file, of those that have another one there."""
+        """The field of each renamed column, by column name. Columns that have the field's own name are not included."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: field for field, name in given.items() if name not in {None, field}}
 
     def header(self, name: str, header: Sequence[str]) -> list[str]:
         """
-        The columns of a file with the event's names.
+        Return the columns of a file, renamed to event fields.
 
         Args:
-            name: The file's name, for the error.
-            header: Its columns.
+            name: The name of the file, for the error.
+            header: The columns of the file.
 
         Raises:
-            RowsError: A column is missing, or there are two for one field.
+            RowsError: A column is missing, or two columns have the same field.
 
         >>> Columns(title="Headline").header("a.csv", ["id", "Headline"])
         ['id', 'title']
@@ -133,9 +144,10 @@ class Columns:
 
     def row(self, name: str, row: InputRow) -> InputRow:
         """
-        A JSON row with the event's names, its values byte for byte; a fault where an object has two fields for one.
+        Return a JSON row with its keys renamed to event fields. The values keep their bytes.
 
-        A row that is no strict JSON object is left to the decoder.
+        The row gets a fault if its object has both a renamed column and the field of that column. A row that is not a strict JSON object
+        is returned unchanged: the decoder rejects it later.
 
         >>> Columns(title="Headline").row("a.jsonl", InputRow(1, b'{"Headline": "Hi", "n": 1.10}')).value
         b'{"title":"Hi","n":1.10}'
@@ -160,13 +172,13 @@ AS_THEY_ARE = Columns()
 
 def no_column(name: str, column: str, field: str, there: Sequence[str]) -> RowsError:
     """
-    The error for a column that a file lacks.
+    Return the error for a missing column.
 
     Args:
-        name: The file's.
-        column: The column that is missing.
-        field: The option that names the column, without its hyphens.
-        there: The columns that the file has.
+        name: The name of the file.
+        column: The missing column.
+        field: The option that names the column, without hyphens.
+        there: The columns of the file.
 
     >>> str(no_column("a.csv", "title", "title", ["id;title"]))
     "a.csv has no column 'title' (columns: id;title). Next: separate the columns by commas, not by ';'."
@@ -180,10 +192,10 @@ def no_column(name: str, column: str, field: str, there: Sequence[str]) -> RowsE
 
 def refuse_twice(name: str, header: Sequence[str]) -> None:
     """
-    Refuse two columns of one name. Spreadsheets write columns without a name, and mostly without a cell.
+    Check that no two columns have the same name. Columns without a name are allowed: spreadsheets write them, mostly without cells.
 
     Raises:
-        RowsError: A name is there twice.
+        RowsError: Two columns have the same name.
     """
     twice = sorted({column for column in header if column and header.count(column) > 1})
     if twice:
@@ -193,11 +205,12 @@ def refuse_twice(name: str, header: Sequence[str]) -> None:
 
 class LineFile:
     """
-    An open file of lines: CSV if its suffix says so or its first line that is not blank is a header with the title, else JSON Lines.
+    An open CSV or JSON Lines file. The suffix sets the format. Without a known suffix, the file is CSV if its first non-blank line is a
+    header with the title column, else JSON Lines.
 
     Attributes:
-        header: The columns as the file has them; None of JSON Lines.
-        done: How many bytes the rows so far have, and the header.
+        header: The columns as in the file; None for JSON Lines.
+        done: The bytes read so far, including the header.
     """
 
     def __init__(self, name: str, stream: BinaryIO, columns: Columns | None = AS_THEY_ARE, *, strict: bool = False) -> None:
@@ -205,36 +218,37 @@ class LineFile:
         Read the header.
 
         Args:
-            name: The file's, or `standard input`; its suffix says the form.
-            stream: Its bytes.
-            columns: The file's names for fields of the event; None: rows are no events, and keep the file's names.
-            strict: CSV has a cell for each column and no text behind a closing quote, and a file without a known suffix is CSV unless
-                it begins like an object. So labelled rows are read: no cell of theirs is guessed.
+            name: The name of the file, or `standard input`. Its suffix sets the format.
+            stream: The bytes of the file.
+            columns: The column names of the event fields. None: the rows are not events, and the columns keep their names.
+            strict: A CSV row must have one cell for each column, and no text may follow a closing quote. A file without a known suffix is CSV
+                unless it begins like a JSON object. Labelled rows are read with `strict`, so no cell is guessed.
 
         Raises:
-            RowsError: The header is no CSV, not UTF-8 or too long.
+            RowsError: The header is not CSV, not UTF-8 or too long.
         """
         self._name, self._stream, self._columns, self._strict = name, stream, columns, strict
-        # Blank lines occur above both forms.
+        # Skip blank lines above the first row, in both formats.
         self._above, self._first = 0, self._line(1)
         while self._first and not self._first.strip():
             self._above, self._first = self._above + 1, self._line(1)
         self.done = 0
         self._begin()
-        # The reader has asked for one more line than there is; a line that is not UTF-8 is a fault of its row and not the end.
+        # `_ended`: the CSV reader has asked for a line after the last one. `_goes_on`: a line that is not UTF-8 is a fault of its row and
+        # does not end the reading.
         self._ended = self._goes_on = False
         self._csv = csv.reader(self._text(), strict=strict)
         self.header = self._header() if self._is_csv() else None
 
     def rows(self, *, go_on: bool = False) -> Iterator[InputRow]:
         """
-        The rows, in order. Blank lines are none.
+        Yield the rows, in order. Blank lines are skipped.
 
         Args:
-            go_on: Lines that are no row are given as a row with a fault, and the reading goes on behind them.
+            go_on: Yield an invalid row as a row with a fault, and continue with the next row.
 
         Raises:
-            RowsError: A column is missing or there twice, a quote is not closed, or a row is no CSV, too long or not UTF-8.
+            RowsError: A column is missing or occurs twice, a quote is not closed, or a row is not CSV, too long or not UTF-8.
         """
         columns = self._columns
         if self.header is not None:
@@ -253,7 +267,7 @@ class LineFile:
     def _csv_rows(self, names: Sequence[str], *, go_on: bool) -> Iterator[InputRow]:
         self._goes_on = go_on
         while True:
-            # A row goes over several lines where a quoted cell holds line ends; a blank line is no row.
+            # A row spans several lines if a quoted cell contains line breaks.
             line = self._above + self._csv.line_num + 1
             self._begin()
             try:
@@ -264,7 +278,7 @@ class LineFile:
             if cells is None:
                 return
             if self._ended:
-                # The reader looks for the closing quote, so the rest of the file would be one cell.
+                # The quote was not closed before the end of the file: the rest of the file is one cell.
                 fault = Fault(NOT_CSV, "not CSV (a quote is opened and not closed)", "correct that line.")
             if fault is not None:
                 if not go_on or (self._ended and not self._strict):
@@ -272,7 +286,7 @@ class LineFile:
                     raise RowsError(msg)
                 yield InputRow(line, b"".join(self._row), fault)
             elif cells:
-                # A row shorter than the header lacks its last fields; an empty cell is an empty string, in these columns no field.
+                # A row that is shorter than the header lacks its last fields. An empty cell is an empty string, except in `NONE_IF_EMPTY`.
                 present = {name: cell for name, cell in zip(names, cells, strict=False) if cell or name not in NONE_IF_EMPTY}
                 yield InputRow(line, json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode())
 
@@ -307,17 +321,17 @@ class LineFile:
         try:
             return title.lower() in next(csv.reader([header]), [])
         except csv.Error:
-            # Line ends of old Macs, for one.
+            # For example, a file with the line ends of old Macs.
             return False
 
     def _begin(self) -> None:
-        """Begin a row of CSV: its lines as they came, and why they are not text."""
+        """Begin a CSV row: clear the raw lines of the row, their size and the fault."""
         self._row: list[bytes] = []
         self._row_bytes = 0
         self._fault: Fault | None = None
 
     def _text(self) -> Iterator[str]:
-        """The lines of CSV as text."""
+        """Yield the lines of CSV as text."""
         for number, line in enumerate(self._lines(), start=self._above + 1):
             self._row.append(line)
             self._row_bytes += len(line)
@@ -330,7 +344,7 @@ class LineFile:
             text = self._decoded(number, line)
             text = text.removeprefix("\ufeff") if number == self._above + 1 else text
             if self._strict:
-                # With the line ends of old Macs.
+                # StringIO also splits at the line ends of old Macs.
                 yield from io.StringIO(text, newline="")
             else:
                 yield text
@@ -369,14 +383,14 @@ class LineFile:
 @contextlib.contextmanager
 def open_lines(argument: str, columns: Columns = AS_THEY_ARE) -> Iterator[LineFile]:
     """
-    A file of lines, `-` for standard input, whose rows are events.
+    Open a CSV or JSON Lines file of events.
 
     Args:
-        argument: The file, or `-`.
-        columns: The file's names for fields of the event.
+        argument: The file, or `-` for standard input.
+        columns: The column names of the event fields.
 
     Raises:
-        RowsError: The file cannot be opened or read; and as of `LineFile`.
+        RowsError: The file cannot be opened or read, or `LineFile` refuses the file.
     """
     name = name_of(argument)
     if argument == "-":
@@ -400,28 +414,28 @@ def _unreadable(name: str, error: OSError) -> RowsError:
 
 
 def rows_of(argument: str, columns: Columns = AS_THEY_ARE) -> Iterator[InputRow]:
-    """The rows of a file of lines as events; arguments and errors as of `open_lines` and `LineFile.rows`."""
+    """Yield the rows of a CSV or JSON Lines file of events; arguments and errors as of `open_lines` and `LineFile.rows`."""
     with open_lines(argument, columns) as file:
         yield from file.rows()
 
 
 def name_of(argument: str) -> str:
-    """The name of the input in sentences."""
+    """Return the name of the input for messages."""
     return "standard input" if argument == "-" else argument
 
 
 def can_be_read_twice(argument: str) -> bool:
-    """Is it no standard input, pipe or device? A file that does not exist is none of these."""
+    """Return False for standard input, a pipe or a device. Return True for a file or folder, and for a path that does not exist."""
     path = Path(argument)
     return argument != "-" and (path.is_file() or path.is_dir() or not path.exists())
 
 
 def in_chunks(rows: Iterable[InputRow]) -> Iterator[list[InputRow]]:
     """
-    The rows in lists of a bounded number and of about a bounded number of bytes.
+    Yield the rows in lists. A list has at most `ROWS_AT_ONCE` rows and about `BYTES_AT_ONCE` bytes.
 
     Raises:
-        RowsError: The rows end in one; it is raised behind the rows before it.
+        RowsError: `rows` raised the error. The rows before the error are yielded first.
     """
     chunk: list[InputRow] = []
     weight = 0
@@ -445,8 +459,8 @@ class ParquetFile:
     An open Parquet file.
 
     Attributes:
-        schema: Its columns with their types, a `pyarrow.Schema`.
-        rows: How many there are.
+        schema: The columns with their types, a `pyarrow.Schema`.
+        rows: The number of rows.
     """
 
     def __init__(self, name: str, source: Path | BinaryIO) -> None:
@@ -454,7 +468,7 @@ class ParquetFile:
         Read the footer.
 
         Raises:
-            RowsError: pyarrow is not installed, or it is no Parquet.
+            RowsError: pyarrow is not installed, or the file is not Parquet.
         """
         try:
             import pyarrow as pa
@@ -476,18 +490,18 @@ class ParquetFile:
 
     def batches(self, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
         """
-        All rows, in order, in record batches of a bounded number of rows and of about a bounded number of bytes; none is empty.
+        Yield all rows, in order, in record batches. A batch has 1 to `ROWS_AT_ONCE` rows and about `BYTES_AT_ONCE` bytes or less.
 
         Args:
-            columns: Those that are read; all if None.
+            columns: The columns to read; None: all columns.
 
         Raises:
-            RowsError: It cannot be read on; raised behind the batches before the fault.
+            RowsError: The file cannot be read further. The batches before the fault are yielded first.
         """
         metadata = self._file.metadata
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         largest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
-        # Few rows at a time where they are large: the file says the size of compressed rows, so that each batch is looked at too.
+        # Read fewer rows at once if the rows are large. The metadata has only the encoded size, so each batch is measured and halved, too.
         at_once = min(ROWS_AT_ONCE, max(1, BYTES_AT_ONCE // max(largest, 1)))
         with self._reading():
             for read in self._file.iter_batches(batch_size=at_once, columns=columns):
@@ -505,7 +519,7 @@ class ParquetFile:
 
 
 def _in_bounds(batch: "pa.RecordBatch") -> "Iterator[pa.RecordBatch]":
-    """The batch, or its halves, until each has no more than the bytes that are used at once."""
+    """Yield the batch, halved until each piece has at most `BYTES_AT_ONCE` bytes or one row."""
     if batch.num_rows < 2 or sum(map(_bytes, batch.columns)) <= BYTES_AT_ONCE:  # noqa: PLR2004 - a half has a row
         yield batch
         return
@@ -515,5 +529,5 @@ def _in_bounds(batch: "pa.RecordBatch") -> "Iterator[pa.RecordBatch]":
 
 
 def _bytes(column: "pa.Array") -> int:
-    # The values of a dictionary are in memory once, however few rows there are.
+    # The values of a dictionary column are in memory once, for any number of rows. So only the indices count.
     return int(getattr(column, "indices", column).nbytes)

@@ -1,4 +1,4 @@
-"""One labelled text, from whichever file it was read."""
+"""One labelled text from any file."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ class Row:
 
     Attributes:
         text: The composed text that a model reads.
-        tag: Its label; `corpus.NOT_ML` for a text that is not about machine learning, empty for one that nobody labelled.
-        source: The kind of file that it comes from; recipes set the share of draws by source.
-        topic: The subject; all rows of one topic fall into the same part of the data.
-        described: The text is more than a title.
+        tag: The label. `corpus.NOT_ML` for a text that is not about machine learning; empty for an unlabelled text.
+        source: The kind of file that the text comes from. Recipes set the sampling share of each source.
+        topic: The subject. All rows of one topic are in the same part of the data.
+        described: The text has a description beside its title.
         title: The title alone.
         register: One of `corpus.REGISTERS`, for authored rows only.
-        tags: Every label that it carries, `tag` among them; empty where it carries `tag` alone.
-        answered: It is a person's answer about an event, which says one label of it and nothing of others. It is learned from, and
-            nothing is calibrated or measured on it: a model chose which events people were asked about.
-        columns: Further columns of a user's file, as name and value; figures can be sliced by them.
+        tags: All labels of the text, including `tag`. Empty if `tag` is the only label.
+        answered: The label is a person's answer about an event. The answer names one label and does not exclude others. Models are
+            trained on such a row but not calibrated or measured on it, because a model chose the events that people answer.
+        columns: Further columns of a user's file, as name and value. Figures can be sliced by these columns.
     """
 
     text: str

@@ -1,9 +1,9 @@
 """
-Texts that are not about machine learning: some of the project's own, and real ones from a folder that the setting `real` names.
+Texts that are not about machine learning: the project's own texts, and real texts from the folder that the setting `real` names.
 
-The real texts are other people's and are never copied into the project. `corpus/real/strangers.toml` says which sources are learned from,
-and which are only measured on. The project's own, in `corpus/strangers`, are neighbours of the subject: servers, databases, tools,
-photographs, robots' hardware, languages and their study.
+The real texts belong to other people and are never copied into the project. `corpus/real/strangers.toml` lists the sources for training
+and the sources that are only for measurement. The project's own texts, in `corpus/strangers`, are about subjects near machine learning:
+servers, databases, tools, photographs, robot hardware, languages and linguistics.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ AUTHORED = "neighbours"
 
 class StrangerSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
-    The permitted use of a source; each is named by the beginning of the `source` of its rows.
+    The permitted uses of the sources. A source is named by the beginning of the `source` field of its rows.
 
     Attributes:
-        held_out: No row of it is learned from, and none chooses anything.
-        title_only: Descriptions are not learned from.
+        held_out: Sources that are not used for training or for any choice.
+        title_only: Sources whose descriptions are not used for training.
     """
 
     held_out: tuple[str, ...]
@@ -41,7 +41,7 @@ class StrangerSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     def is_held_out(self, source: str) -> bool:
         """
-        Are the texts of this source kept for measuring?
+        Return True if the texts of a source are only for measurement.
 
         >>> StrangerSources(held_out=("a/b:texts/news",), title_only=()).is_held_out("a/b:texts/news_one.txt")
         True
@@ -50,7 +50,7 @@ class StrangerSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class Neighbour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One line of the project's own texts: a title and its kind."""
+    """One line of the project's own texts: a title and the kind of text."""
 
     title: str
     kind: str
@@ -58,13 +58,13 @@ class Neighbour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 def read_neighbours(folder: Path = NEIGHBOURS) -> list[Row]:
     """
-    The project's own texts, in the order of file names and lines.
+    Read the project's own texts, in the order of file names and lines.
 
     Args:
         folder: The folder with the `*.jsonl` files.
 
     Raises:
-        DataError: There are none, or a line is none; the message names file and line.
+        DataError: The folder has no texts, or a line is invalid. The message names the file and the line.
     """
     found = []
     for path in sorted(folder.glob("*.jsonl")):
@@ -92,12 +92,12 @@ def read_neighbours(folder: Path = NEIGHBOURS) -> list[Row]:
 
 def read_strangers(folder: Path | None, sheets: Path = SHEETS, *, held_out: bool) -> list[Row]:
     """
-    The texts of the sources that are learned from, or those of the others; each with its kind as a column.
+    Read the real texts for training or the real texts for measurement. Each row has the columns `kind` and `source`.
 
     Args:
-        folder: The folder with `not_ml.csv.gz`; without it there are no rows.
+        folder: The folder with `not_ml.csv.gz`; None: return no rows.
         sheets: The folder with the list of sources.
-        held_out: The texts that are only measured on.
+        held_out: True: the texts for measurement; False: the texts for training.
 
     Raises:
         DataError: A file cannot be read, or lacks a column or a list.
@@ -127,10 +127,10 @@ def read_strangers(folder: Path | None, sheets: Path = SHEETS, *, held_out: bool
 
 def digests(folder: Path | None) -> dict[str, str]:
     """
-    The SHA-256 of the project's own files and of the real texts, by name; a manifest keeps them.
+    Return the SHA-256 of the project's own files and of the real texts, by file name, for a manifest.
 
     Args:
-        folder: The folder with `not_ml.csv.gz`, if there is one.
+        folder: The folder with `not_ml.csv.gz`; None: only the project's own files.
     """
     files = [*sorted(NEIGHBOURS.glob("*.jsonl")), *([] if folder is None else [folder / TEXTS])]
     return {path.name: hashlib.sha256(read_whole(path)).hexdigest() for path in files}

@@ -1,4 +1,4 @@
-"""A bundle before it has its place: it can be asked and changed, and reaches its folder whole."""
+"""A bundle in memory, before it is written: it can classify and be changed, and its folder appears complete."""
 
 import shutil
 import tempfile
@@ -24,29 +24,29 @@ class Draft:
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Draft":
-        """The contents of a bundle that exists."""
+        """Return the contents of a bundle that exists."""
         return cls(manifest=bundle.manifest, model=bundle.model, tokenizer=bundle.tokenizer)
 
     def saying(self, **of_manifest: object) -> "Draft":
-        """The same with other values of these parts of the manifest."""
+        """Return a copy with these fields of the manifest replaced."""
         return replace(self, manifest=msgspec.structs.replace(self.manifest, **of_manifest))
 
     def loaded(self) -> OnnxClassifier:
         """
-        The classifier of the bundle, as production runs it.
+        Return the classifier of the bundle, as production runs it.
 
         Raises:
-            BundleError: It does not verify.
+            BundleError: The bundle does not verify.
         """
         with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
             return OnnxClassifier(self._write(Path(name)))
 
     def put(self, folder: Path) -> Bundle:
         """
-        Write the bundle and give it its place: a new folder appears at once; in one that is there the manifest comes last.
+        Verify the bundle and write it to `folder`. A new folder appears at once; in an existing folder the manifest is written last.
 
         Raises:
-            BundleError: It does not verify; the folder keeps what it had.
+            BundleError: The bundle does not verify; the folder keeps its contents.
         """
         place = folder.resolve()
         there = place.exists()
@@ -70,11 +70,11 @@ class Draft:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """
-    A bundle that is only to be written, and its measurements.
+    A bundle that is ready to be written, and its measurements.
 
     Attributes:
         draft: The bundle.
-        metrics: None where the rows have labels that the bundle lacks: it then has the figures of before.
+        metrics: The measurements; None if they could not be made on these rows. With `Earning` the bundle then keeps its old figures.
     """
 
     draft: Draft

@@ -1,4 +1,4 @@
-"""The thresholds of a bundle earned from people's answers: network, tokenizer and temperature stay to the byte."""
+"""New thresholds of a bundle, earned from people's answers. Network, tokenizer and temperature do not change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make.draft import Draft, Finished
 from tagstream.model_export.measure import bundle_metrics
 
-# The part of `training` in a manifest that says what was earned.
+# The entry of `training` in a manifest with the record of the earned thresholds.
 EARNED = "earned"
 SUFFIX = "-earned."
 
@@ -28,10 +28,10 @@ class Gain:
     The reviews that earned thresholds save.
 
     Attributes:
-        verdicts: By label; one on `earned_overall.ALL` where the promise is about all published decisions together.
+        verdicts: The verdicts by label. A promise about all published decisions together has one verdict, on `earned_overall.ALL`.
         before: The share of events, 0 to 1, that the old thresholds publish; an estimate from the answers.
-        after: The same for the new thresholds.
-        answers: How many answers it rests on.
+        after: The share of events, 0 to 1, that the new thresholds publish; an estimate from the answers.
+        answers: Number of answers behind the estimates.
     """
 
     verdicts: Mapping[str, Earned]
@@ -40,14 +40,14 @@ class Gain:
     answers: int
 
     def lines(self) -> list[str]:
-        """The figures as lines of text."""
+        """Return the figures as lines of text."""
         return [
             f"published without asking: {self.after:.1%} of events, {self.before:.1%} before, by {self.answers:,} answers",
             *(sentence(label, found) for label, found in self.verdicts.items()),
         ]
 
     def as_record(self) -> dict[str, object]:
-        """The figures for programs."""
+        """Return the figures for programs."""
         return {
             "answers": self.answers,
             "published_before": round(self.before, 6),
@@ -60,19 +60,19 @@ class Gain:
 
 
 def lineage(manifest: Manifest, digest: str) -> tuple[str, ...]:
-    """The digests of the bundles whose answers this one can use: its own, and those that its thresholds were earned from."""
+    """Return the digests of the bundles whose answers this bundle can use: its predecessors in earning thresholds, and itself."""
     return (*_record(manifest).get("lineage", ()), digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earning:
     """
-    A bundle whose thresholds people's answers change; its network, tokenizer, temperature and reference stay to the byte.
+    The change of a bundle's thresholds by people's answers. Network, tokenizer, temperature and reference do not change.
 
     Attributes:
         bundle: The bundle.
-        evidence: The answers about decisions of its network.
-        precision: The share right that the thresholds shall reach.
+        evidence: The answers about decisions of the bundle's network.
+        precision: The target precision of the thresholds, over 0 and below 1.
     """
 
     bundle: Bundle
@@ -81,13 +81,14 @@ class Earning:
 
     def finished(self, rows: Splits) -> tuple[Finished, Gain]:
         """
-        The bundle with the thresholds that the answers prove, and what they buy.
+        Return the bundle with the thresholds that the answers prove, and the reviews that they save.
 
         Args:
-            rows: The rows on which the new thresholds are measured too.
+            rows: Rows on which the new thresholds are measured.
 
         Raises:
-            CalibrationError: The answers change no threshold, or the bundle has none by label; the message says what is missing.
+            CalibrationError: The answers change no threshold, or the bundle does not have a threshold for each label. The message names
+                what is missing.
         """
         manifest, evidence = self.bundle.manifest, self.evidence
         walk = self._walk()
@@ -121,7 +122,7 @@ class Earning:
             thresholds=walk.thresholds,
             metrics=manifest.metrics if metrics is None else metrics.as_json(),
             training={**manifest.training, EARNED: earned},
-            # How many texts rounding sends to another topic depends on the thresholds, and the network before rounding is gone.
+            # "routing_flips" depends on the thresholds. It cannot be measured again, because the network before rounding is gone.
             parity={name: found for name, found in manifest.parity.items() if name != "routing_flips"},
         )
         return Finished(draft=draft, metrics=metrics), gain
@@ -134,7 +135,7 @@ class Earning:
                 "Next: `tagstream model calibrate` without --reviewed gives each label its own."
             )
             raise CalibrationError(msg)
-        # Where a walk begins is fixed once, before the first answer: the thresholds of the first bundle.
+        # The start of a walk is fixed before the first answer: the thresholds of the first bundle.
         fixed = _record(manifest).get("start") or {}
         if threshold.promise is None:
             start = {label: fixed.get(label, found.confidence) for label, found in manifest.thresholds.items()}
@@ -150,7 +151,7 @@ class Earning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Walk:
-    """Where a walk over the answers began, and the verdicts and thresholds that it came to."""
+    """The start of a walk over the answers, and its results: verdicts and thresholds."""
 
     start: Mapping[str, float]
     verdicts: Mapping[str, Earned]
@@ -171,7 +172,7 @@ def _refuse_less(verdicts: Mapping[str, Earned], precision: float) -> None:
 
 
 def sentence(label: str, found: Earned) -> str:
-    """The verdict on a label in words."""
+    """Return the verdict on a label in words."""
     threshold = found.threshold
     match found.verdict:
         case "earned":
@@ -182,8 +183,8 @@ def sentence(label: str, found: Earned) -> str:
             )
         case "withdrawn":
             return (
-                f"{label}: the answers disprove a precision of {threshold.target_precision}: a person is asked about all of it "
-                "until they prove a part of it"
+                f"{label}: the answers disprove a precision of {threshold.target_precision}: a person is asked about every "
+                "decision for this label until the answers prove a part of them"
             )
         case "kept":
             at = "a person is always asked" if threshold.confidence == ALWAYS_ASK else f"it stays at {threshold.confidence}"

@@ -1,7 +1,8 @@
-"""A classifier that somebody else tuned: its network in eight bits where that changes next to nothing, else as it came.
+"""A classifier that was trained elsewhere: its network in eight bits if that changes next to nothing, else in full precision.
 
-A bundle's decision on a text must not depend on the texts beside it. A foreign network need not be built for that, so each form of it is
-asked: every text alone, and among others. The first form that gives the same bits, and nearly always the label of the network as it came, is taken.
+A bundle's decision on a text must not depend on the other texts of the batch. An imported network may not be built for that. So each
+form of the network classifies every text alone and in batches. The first form is taken that gives the same bits in both cases, and
+nearly always the label of the original network.
 """
 
 import logging
@@ -36,14 +37,14 @@ logger = logging.getLogger(__name__)
 EIGHT, FULL = "int8", "float32"
 # The least share of labels that an eight-bit form keeps.
 LEAST_AGREEMENT = 0.995
-# Of a text beside a longer one: the difference of a logit that is rounding.
+# The number of texts that are padded, and the largest difference of a logit that counts as rounding.
 PADDING_ROWS, PADDING_LOGIT = 32, 1e-3
 RUN_SIZES = (2, 3, 8, 32)
 SHARE_DECIMALS = 4
 ONNX_SUFFIX = ".onnx"
 
 
-# A classifier as it came.
+# A classifier before any conversion.
 Original = Pretrained | ClassifierFile
 
 
@@ -53,10 +54,10 @@ class Form:
     A network in one of the forms that a bundle can hold.
 
     Attributes:
-        model: The file.
+        model: The ONNX file.
         name: `EIGHT` or `FULL`.
-        rewritten: It has the operators of `operators`.
-        alone: It reads one text at a time.
+        rewritten: The file has the operators of `operators`.
+        alone: The network reads one text at a time.
     """
 
     model: bytes
@@ -65,12 +66,12 @@ class Form:
     alone: bool = False
 
     def __str__(self) -> str:
-        """The form in words."""
+        """Return the form in words."""
         own = f"{self.name} with operators of its own" if self.rewritten else self.name
         return f"{own}, one text at a time" if self.alone else own
 
     def any_padding(self) -> bool:
-        """Whether its file says that a text's logits do not depend on its padding."""
+        """Whether the metadata of the file say that a text's logits do not depend on padding."""
         return onnx_graph.summarise(self.model).metadata.get(PADDING_METADATA_KEY) == ANY_PADDING
 
 
@@ -81,10 +82,10 @@ class Imported:
 
     Attributes:
         place: The folder, the file, or `hf://NAME@REVISION`.
-        tokenizer: Of an ONNX file: its `tokenizer.json`; None: the one beside it.
-        labels: Its labels in the order of its logits; None: those that it names itself.
-        max_length: The longest text that it reads, in tokens; None: as it can.
-        against_eight_bits: The reason to try no form in eight bits; None: try it.
+        tokenizer: The `tokenizer.json` of an ONNX file; None for the one in the file's folder.
+        labels: The labels in the order of the logits; None for the labels that the classifier names itself.
+        max_length: The longest text, in tokens; None for the longest that the classifier can read.
+        against_eight_bits: The reason not to try eight bits; None to try them.
     """
 
     place: str
@@ -95,10 +96,10 @@ class Imported:
 
     def original(self) -> Original:
         """
-        The classifier as it came.
+        Load the classifier without any conversion.
 
         Raises:
-            ModelRefusedError: It is none that a bundle can hold.
+            ModelRefusedError: A bundle cannot hold this classifier.
         """
         if not self.place.startswith(HUB) and Path(self.place).suffix == ONNX_SUFFIX:
             return classifier_file.load(
@@ -108,15 +109,15 @@ class Imported:
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """
-        Bring it into a form of a bundle. Arguments are those of `NetworkSource.network`.
+        Bring the classifier into a form of a bundle. Arguments are those of `NetworkSource.network`.
 
         Raises:
-            ModelRefusedError: It is no classifier that a bundle can hold.
-            ParityError: Its file in full precision is another network.
-            ExportError: Its graph is not one that a bundle may hold.
+            ModelRefusedError: A bundle cannot hold this classifier.
+            ParityError: The logits of the file in full precision differ from the original network's.
+            ExportError: A bundle may not hold the graph.
         """
         original = self.original()
-        # Labels are not looked at here, so the gold rows are asked about too.
+        # The labels of the rows are not used here, so the gold rows may be classified, too.
         tokens = batches.encode(original.tokenizer, [row.text for row in (*rows.calibration, *rows.holdout)])
         with work.told("its file in full precision"):
             plain = _plain(original)
@@ -164,7 +165,7 @@ class Imported:
     def _form(
         self, original: Original, plain: bytes, ranges: Sequence[Sequence[int]], asked: "_Asked"
     ) -> tuple[Form, list[str]]:
-        """The fastest form that holds, and the reasons against those before it."""
+        """Return the fastest form that passes, and the reasons against the faster forms."""
         why: list[str] = []
         for form in self._forms(original, plain, ranges, why):
             against = asked.against(form)
@@ -174,7 +175,7 @@ class Imported:
         return Form(model=plain, name=FULL, alone=True), why
 
     def _forms(self, original: Original, plain: bytes, ranges: Sequence[Sequence[int]], why: list[str]) -> Iterator[Form]:
-        """The forms of a network, the fastest first."""
+        """Yield the forms of a network, the fastest first. Reasons against a form that cannot be made are added to `why`."""
         if self.against_eight_bits is not None:
             why.append(f"{EIGHT}: {self.against_eight_bits}")
         else:
@@ -191,12 +192,12 @@ class Imported:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
     """
-    The texts that each form of a network is asked.
+    The texts that each form of a network classifies.
 
     Attributes:
         before: The logits of the network in full precision, [texts, labels].
-        tokens: The texts' tokens.
-        longest: The longest text that it reads, in tokens.
+        tokens: The tokens of the texts.
+        longest: The longest text that the network reads, in tokens.
     """
 
     before: Floats
@@ -204,7 +205,7 @@ class _Asked:
     longest: int
 
     def against(self, form: Form) -> str | None:
-        """The reason against a form; None: it holds."""
+        """Return the reason against a form; None if the form passes."""
         if form.name == EIGHT:
             agreement = parity.compare(self.before, parity.run(form.model, self.tokens)).agreement
             if agreement < LEAST_AGREEMENT:
@@ -219,12 +220,12 @@ class _Asked:
 
 def neighbours_move(form: Form, tokens: Sequence[Sequence[int]], longest: int) -> int:
     """
-    Count the texts whose logits are not the same to the last bit alone and beside others.
+    Count the texts whose logits differ, in any bit, between a run of the text alone and a run in a batch.
 
     Args:
         form: The network.
-        tokens: The texts' tokens.
-        longest: The longest text that it reads, in tokens.
+        tokens: The tokens of the texts.
+        longest: The longest text that the network reads, in tokens.
     """
     running, any_padding = open_session(form.model), form.any_padding()
 
@@ -245,7 +246,7 @@ def neighbours_move(form: Form, tokens: Sequence[Sequence[int]], longest: int) -
 
 
 def _runs(lengths: Sequence[int], longest: int, *, any_padding: bool) -> Iterator[list[int]]:
-    """Each text among others in runs of several sizes: of any length, or of those that a worker pads to the same one."""
+    """Yield batches of several sizes, with each text in one batch of each size: of any lengths, or of one padded length as in a worker."""
     shuffler = random.Random(INVARIANCE_SEED)  # noqa: S311 - a shuffle that repeats, not a secret
     groups: defaultdict[int, list[int]] = defaultdict(list)
     for place, length in enumerate(lengths):
@@ -255,12 +256,12 @@ def _runs(lengths: Sequence[int], longest: int, *, any_padding: bool) -> Iterato
             order = shuffler.sample(places, len(places))
             for start in range(0, len(order), size):
                 few = order[start : start + size]
-                # A text that has too few of its length beside it is put beside itself.
+                # With too few texts of a length, a batch is filled with copies of its own texts.
                 yield [few[turn % len(few)] for turn in range(size)]
 
 
 def _beside(part: str, rows: Sequence[Row], labels: Sequence[str], own: Floats, after: Floats) -> dict[str, object]:
-    """The share of rows that the classifier gets right as it came and in the bundle, and on which both agree."""
+    """Return the accuracy of the original classifier and of the bundle, and the share of rows on which both agree."""
     targets = np.array([labels.index(row.tag) for row in rows])
     shares = {
         "as_it_came": (own.argmax(axis=1) == targets).mean(),
@@ -271,14 +272,14 @@ def _beside(part: str, rows: Sequence[Row], labels: Sequence[str], own: Floats, 
 
 
 def _plain(original: Original) -> bytes:
-    """The network as a file in full precision with the inputs and the output of a bundle."""
+    """Return the network as a file in full precision, with the inputs and the output of a bundle."""
     if isinstance(original, ClassifierFile):
         return original.plain()
     try:
         return export.to_onnx(original.network, original.labels, longest=original.max_length)
     except ExportError:
         raise
-    # The exporter's errors for code that it cannot trace are many, and have no base class of their own.
+    # The exporter raises many errors for code that it cannot trace, and they have no common base class.
     except Exception as error:
         why = f"it cannot be exported to ONNX: {str(error).splitlines()[0]}"
         raise refused(original.name, why, "export it by its own tools, and import the ONNX file") from error
@@ -286,15 +287,15 @@ def _plain(original: Original) -> bytes:
 
 def _refuse_short(original: Original, plain: bytes) -> None:
     """
-    Refuse a classifier that does not read as many tokens as it is said to.
+    Refuse a classifier that cannot read `max_length` tokens.
 
     Raises:
-        ModelRefusedError: It fails on a text of that length.
+        ModelRefusedError: The classifier fails on a text of this length.
     """
     longest, start = original.max_length, original.tokenizer.encode("two words").ids[:1]
     try:
         parity.run(plain, [start * longest])
-    # The runtime's exceptions share no base class but `Exception`.
+    # The runtime's exceptions have only `Exception` as a common base class.
     except Exception as error:
         why = f"it fails on a text of {longest} tokens: {str(error).splitlines()[0]}"
         raise refused(original.name, why, "say how many tokens it reads, --max-length N") from error
@@ -302,10 +303,10 @@ def _refuse_short(original: Original, plain: bytes) -> None:
 
 def _refuse_permuted(original: Original, logits: Floats, rows: Sequence[Row]) -> None:
     """
-    Refuse a classifier whose labels stand in another order than its scores.
+    Refuse a classifier whose labels are in another order than its scores.
 
     Raises:
-        ModelRefusedError: With its labels in another order it is much more often right.
+        ModelRefusedError: With the labels in another order, the classifier is right much more often.
     """
     targets = np.array([original.labels.index(row.tag) for row in rows], dtype=np.int64)
     found = better_order(logits, targets, original.labels)
@@ -324,7 +325,7 @@ def _refuse_unmasked(original: Original, plain: bytes, tokens: Sequence[Sequence
     Refuse a classifier that reads padding.
 
     Raises:
-        ModelRefusedError: A logit of a text moves when the text is padded.
+        ModelRefusedError: A logit of a text changes when the text is padded.
     """
     running, first = open_session(plain), [list(row) for row in tokens[:PADDING_ROWS]]
     alone = parity.run(plain, first)
@@ -335,5 +336,5 @@ def _refuse_unmasked(original: Original, plain: bytes, tokens: Sequence[Sequence
         (padded,) = running.run(["logits"], dict(zip(export.INPUTS, (ids, mask), strict=True)))
         moved = max(moved, float(np.abs(padded[0] - expected).max()))
     if not moved <= PADDING_LOGIT:
-        why = f"a logit moves by {moved:.3g} when a text is padded, so it ignores its attention mask, and its word on a text depends on others"
+        why = f"a logit moves by {moved:.3g} when a text is padded, so it ignores its attention mask, and its scores of a text depend on other texts"
         raise refused(original.name, why, "tune a model that masks padding, as those of transformers do")

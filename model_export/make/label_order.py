@@ -1,4 +1,4 @@
-"""Labels of an imported classifier in another order than its scores: found from labelled rows, since no file can tell."""
+"""Detects labels of an imported classifier that are in another order than its scores. Only labelled rows show this, not the file."""
 
 from collections.abc import Sequence
 
@@ -8,25 +8,25 @@ from scipy.stats import binomtest
 
 from tagstream.model_export.calibrate.temperature import Floats, Ints
 
-# The other order is right so much more often, as a share of rows; by chance it is once in ten thousand imports.
+# The least gain of the other order in accuracy, and the largest probability of such a gain by chance: once in ten thousand imports.
 LEAST_GAIN, MOST_CHANCE = 0.2, 1e-4
-# A tie keeps a label where it is.
+# Added to the counts of the present order, so that a tie keeps a label in its place.
 STAYS = 1e-6
 
 
 def better_order(logits: Floats, targets: Ints, labels: Sequence[str]) -> tuple[tuple[str, ...], float, float] | None:
     """
-    The order of the labels that makes a classifier much more often right than the one that it has; None: there is none.
+    Return an order of the labels with a much higher accuracy than the present order; None if there is no such order.
 
-    The order is chosen on every second row and judged on the others, so that it does not fit the rows by chance.
+    The new order is chosen on every second row and judged on the other rows, so that it does not fit the rows by chance.
 
     Args:
-        logits: Of the rows, [rows, labels].
-        targets: The place of each row's label in the order that it has.
-        labels: The labels in that order.
+        logits: The logits of the rows, [rows, labels].
+        targets: The place of each row's label in the present order.
+        labels: The labels in the present order.
 
     Returns:
-        The other order, and the shares of rows that are right by the order that it has and by the other.
+        The new order, the accuracy of the present order, and the accuracy of the new order.
 
     >>> targets = np.arange(200) % 2
     >>> better_order(np.eye(2)[1 - targets], targets, ("bug", "wish"))

@@ -1,11 +1,11 @@
 """
 The option `multilabel` of a bundle: a second head on the same vector finds further labels of a text.
 
-It is added to a finished bundle, and changes only the file's second output and the manifest's `multilabel`: the first
-head's logits stay the same to the last bit, and so do its calibration and its measurements. One label against all
-others, by logistic regression on the vectors of the training rows; a row that carries two labels is an example of both.
-In the published `tags` the decision's own tag always stands, even where the second head disagrees. People's answers teach it nothing:
-they name one label of a text, and say nothing of the others.
+The second head is added to a finished bundle. It changes only the file's second output and the manifest's `multilabel`: the first head's
+logits stay the same to the last bit, and so do calibration and measurements. The head is a logistic regression of each label against
+all others, fitted to the vectors of the training rows. A row with two labels is an example of both. The published `tags` always contain
+the decision's own tag, even if the second head disagrees. The head does not learn from people's answers: an answer names one label of a
+text, and leaves the other labels unknown.
 """
 
 import logging
@@ -37,8 +37,7 @@ logger = logging.getLogger(__name__)
 
 Flags = npt.NDArray[np.bool_]
 
-# The threshold of a label before one is chosen, and where no score helps: only the decision's own tag is then
-# published.
+# The threshold of a label before one is chosen, and if no threshold helps: only the decision's own tag is then published.
 NEVER = 1.0
 METRIC_DECIMALS = 6
 
@@ -46,7 +45,7 @@ METRIC_DECIMALS = 6
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelHeadRecipe(HeadRecipe):
     """
-    The fit of the second head: as the first, but for its strength and the rows of `pairs`.
+    The fit of the second head. It differs from the first head's fit in the strength and in the rows of `pairs`.
 
     Strength and share were chosen by the log loss on the calibration rows; decision 9 has the figures.
     """
@@ -60,12 +59,12 @@ def fitted(draft: Draft, rows: Splits, recipe: LabelHeadRecipe) -> SecondHead:
     Fit a second head.
 
     Args:
-        draft: A finished bundle of the first head alone.
+        draft: A finished bundle with the first head only.
         rows: Training rows for the head.
-        recipe: Every number of the fit.
+        recipe: The numbers of the fit.
 
     Raises:
-        HeadError: The bundle's file has another head than `quantize` writes.
+        HeadError: The head in the bundle's file is not one that `quantize` writes.
     """
     labels = draft.manifest.labels
     tokenizer = batches.load_tokenizer(draft.tokenizer, draft.manifest.max_length)
@@ -84,20 +83,20 @@ def fitted(draft: Draft, rows: Splits, recipe: LabelHeadRecipe) -> SecondHead:
 
 def promised(draft: Draft, second: SecondHead, rows: Splits, unseen: Sequence[Prediction] | None = None) -> Draft:
     """
-    Choose the thresholds of a second head, and measure it; one that has some keeps them where no calibration row carries several labels.
+    Choose the thresholds of a second head, and measure the head. An old head keeps its thresholds if no calibration row has several labels.
 
     Args:
-        draft: A finished bundle of the first head alone.
+        draft: A finished bundle with the first head only.
         second: The second head.
-        rows: Calibration rows for its thresholds, and gold.
-        unseen: Predictions of `rows.calibration` by networks that have not seen the rows, where that of the draft has: a decision's own
-            tag must not be surer there than on the stream.
+        rows: Calibration rows for the thresholds, and gold rows.
+        unseen: Predictions of `rows.calibration` by networks that have not seen the rows; None if the draft's network has not seen them.
+            A network is right more often on rows that it has seen than on the stream.
 
     Returns:
         The bundle with both heads.
 
     Raises:
-        ParityError: The option changes a decision, or a decision depends on its neighbours.
+        ParityError: The option changes a decision, or a decision depends on the other texts of its batch.
     """
     labels = draft.manifest.labels
     tokenizer = batches.load_tokenizer(draft.tokenizer, draft.manifest.max_length)
@@ -120,7 +119,7 @@ def promised(draft: Draft, second: SecondHead, rows: Splits, unseen: Sequence[Pr
         honest = [msgspec.structs.replace(found, label=one.label) for found, one in zip(predictions, unseen, strict=False)]
         predictions = honest + predictions[len(honest) :]
     carried = truth(calibration, labels)
-    # Rows that name one label alone would say that no text has another one.
+    # If every row names one label only, thresholds chosen on the rows would never add a label.
     kept = second.thresholds if not (carried.sum(axis=1) > 1).any() else None
     thresholds = choose_thresholds(predictions, carried) if kept is None else kept
     logger.info("label_thresholds_chosen %s", thresholds)
@@ -134,19 +133,19 @@ def promised(draft: Draft, second: SecondHead, rows: Splits, unseen: Sequence[Pr
 
 
 def truth(rows: Sequence[Row], labels: Sequence[str]) -> Flags:
-    """Which labels each row carries, [rows, labels]."""
+    """Return which labels each row carries, [rows, labels]."""
     return np.array([[label in (row.tag, *row.tags) for label in labels] for row in rows], dtype=np.bool_)
 
 
 def fit(vectors: Floats, train: Examples, carried: Flags, recipe: HeadRecipe) -> Head:
     """
-    Each label against all others, on the same weighted rows as the first head.
+    Fit each label against all others, with the row weights of the first head.
 
     Args:
         vectors: The inputs of the head, [rows, width].
-        train: The rows, with the labels and sources that their drawing weights depend on.
+        train: The rows, with the labels and sources that determine their weights.
         carried: Which labels each row carries, [rows, labels].
-        recipe: Every number of the procedure.
+        recipe: The numbers of the fit.
     """
     weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
     counted = (weights / weights.mean()).double().numpy()
@@ -159,13 +158,13 @@ def fit(vectors: Floats, train: Examples, carried: Flags, recipe: HeadRecipe) ->
 
 def choose_thresholds(predictions: Sequence[Prediction], carried: Flags) -> dict[str, float]:
     """
-    For every label, the score from which the F1 of the published tags is best; the decision's own tag is always published.
+    Choose, for every label, the threshold with the best F1 of the published tags. The decision's own tag is always published.
 
-    Of equally good scores the highest is taken, so that no tag is added without a gain. `NEVER` is one of the
-    candidates: it means that adding this label by its score does not help.
+    Of equally good thresholds, the highest is taken, so that a tag is added only if it improves F1. `NEVER` is one of the candidates:
+    it means that adding this label by its score does not help.
 
     Args:
-        predictions: Of the calibration rows, with label scores.
+        predictions: The predictions of the calibration rows, with label scores.
         carried: Which labels each row carries, [rows, labels].
     """
     chosen: dict[str, float] = {}
@@ -173,25 +172,25 @@ def choose_thresholds(predictions: Sequence[Prediction], carried: Flags) -> dict
         scores = np.array([found.label_scores[label] for found in predictions])
         decided = np.array([found.label == label for found in predictions])
         candidates = sorted({NEVER, *scores.tolist()}, reverse=True)
-        # The first of equals: `max` keeps it.
+        # Of equal candidates, `max` keeps the first, which is the highest.
         chosen[label] = max(candidates, key=lambda at: _f1(carried[:, place], decided | (scores >= at)))
     return chosen
 
 
 def measure(said: Flags, decided: Flags, carried: Flags) -> dict[str, Any]:
     """
-    Measure the published sets of labels, beside the decision's own tag alone.
+    Measure the published sets of labels, and for comparison the decision's own tag alone.
 
     Args:
         said: The published `tags`, [rows, labels].
-        decided: The published `tag`, likewise.
-        carried: The labels that each row carries, likewise.
+        decided: The published `tag`, [rows, labels].
+        carried: The labels that each row carries, [rows, labels].
 
     Returns:
-        `rows`; `two_label_rows`, those that carry more than one, and `two_label_subset_right`, so many of these have
-        exactly their labels; `tags_added` beside `tag`, and `tags_added_right`, so many of these the row carries;
-        `micro_f1`, `macro_f1` and `subset_accuracy`, the share of rows that have exactly their labels, and each of the
-        three `_of_tag_alone`.
+        `rows`: number of rows; `two_label_rows`: number of rows with more than one label; `two_label_subset_right`: number of these whose
+        `tags` are exactly the row's labels; `tags_added`: number of tags in addition to `tag`; `tags_added_right`: number of these that
+        the row carries; `micro_f1`, `macro_f1` and `subset_accuracy`, the share of rows whose `tags` are exactly the row's labels; and
+        these three for `tag` alone, with the suffix `_of_tag_alone`.
     """
     several = carried.sum(axis=1) > 1
     added = said & ~decided
@@ -211,7 +210,7 @@ def measure(said: Flags, decided: Flags, carried: Flags) -> dict[str, Any]:
 
 
 def as_text(option: Multilabel) -> str:
-    """The figures as text."""
+    """Return the figures as text."""
     shown = ", ".join(f"{label} {threshold:.4f}" for label, threshold in option.thresholds.items())
     lines = [f"multilabel, from a score of: {shown}"]
     for part, found in option.metrics.items():
@@ -243,13 +242,13 @@ def _golden_scores(model: bytes, texts: Sequence[Sequence[Sequence[int]]]) -> tu
 
 
 def _gap(model: bytes, fitted: Head, rows: Sequence[Sequence[int]], vectors: Floats) -> float:
-    """The largest distance, in logit units, between a label logit of the file and the one before rounding."""
+    """Return the largest difference, in logit units, between a label logit of the file and the same logit before rounding."""
     exact = vectors[: len(rows)] @ fitted.weight.T + fitted.bias
     return round(float(np.abs(parity.run(model, rows, output=LABEL_LOGITS) - exact).max()), SCORE_DECIMALS)
 
 
 def _check_same(before: Sequence[Prediction], after: Sequence[Prediction]) -> None:
-    """Refuse a second head that changes a decision; it may only add to one."""
+    """Refuse a second head that changes a decision: it may only add tags and label scores."""
     changed = sum(
         msgspec.structs.replace(found, tags=(), label_scores={}) != one for one, found in zip(before, after, strict=True)
     )

@@ -1,4 +1,4 @@
-"""A network as the file that a bundle holds: where it can come from, and how far it is from what was trained."""
+"""A network as the file of a bundle: the sources of a network, and the distance of the file from the trained network."""
 
 import logging
 from collections.abc import Sequence
@@ -28,20 +28,20 @@ logger = logging.getLogger(__name__)
 PARITY_ROWS = 256
 INVARIANCE_SEED = 11
 QUANTISE_SEED = 11
-# The part of `training` in a manifest that says where a network came from that was trained elsewhere.
+# The entry of `training` in a manifest with the origin of a network that was trained elsewhere.
 IMPORTED = "imported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfFold:
     """
-    The logits of calibration rows by networks that have not seen their labels, where the bundle's own network has: one entry a row.
+    Logits of calibration rows by networks that have not seen the rows' labels, for a bundle whose own network has seen them.
 
     Attributes:
-        logits: Shape (rows, labels).
-        tokens: The number of tokens that the network reads.
-        truncated: Whether the text has more.
-        unfamiliar: The share of words, 0 to 1, that none of the texts has which the row's network has seen.
+        logits: The logits, [rows, labels].
+        tokens: By row, the number of tokens that the network reads.
+        truncated: By row, whether the text has more tokens.
+        unfamiliar: By row, the share of its words, 0 to 1, that do not occur in the training texts of the row's network.
     """
 
     logits: Floats
@@ -51,12 +51,12 @@ class OutOfFold:
 
     def predictions(self, labels: Sequence[str], temperature: float, offsets: Sequence[float] = ()) -> list[Prediction]:
         """
-        The rows as a bundle with this temperature, and these offsets of a prior, would predict them.
+        Return the predictions of a bundle with this temperature and these offsets.
 
         Args:
-            labels: Those of the bundle, in its order.
+            labels: The bundle's labels, in its order.
             temperature: The divisor of the logits, over 0.
-            offsets: Added to the scaled logits, one a label: those of a prior.
+            offsets: The offsets of a prior, one for each label; added to the divided logits.
         """
         return [
             predict(
@@ -80,10 +80,10 @@ class Compared:
     The distances between a trained network, its float32 file and its int8 file.
 
     Attributes:
-        logits: Of the float32 and of the int8 file for the same rows, each [rows, labels]; None where only the int8
-            file is left, so that the effect of rounding at another threshold cannot be measured.
-        export: The trained network against the float32 file.
-        quantisation: The float32 file against the int8 file.
+        logits: The logits of the float32 and of the int8 file for the same rows, each [rows, labels]. None if only the int8 file is left:
+            then the effect of rounding at another threshold cannot be measured.
+        export: The distance between the trained network and the float32 file.
+        quantisation: The distance between the float32 file and the int8 file.
     """
 
     logits: tuple[Floats, Floats] | None
@@ -92,7 +92,7 @@ class Compared:
 
 
 def compared_before(manifest: Manifest) -> Compared:
-    """The distances that were measured when the network of this bundle was exported."""
+    """Return the distances that were measured when the network of this bundle was exported."""
     return Compared(
         logits=None,
         export=parity.Difference(**manifest.parity["export"]),
@@ -108,7 +108,7 @@ class SecondHead:
     Attributes:
         model: The file.
         training: The record of how the head was fitted.
-        thresholds: Those of the bundle that it comes from, 0 to 1, one a label; None: it is new.
+        thresholds: By label, the threshold in the bundle that the head comes from, 0 to 1; None for a new head.
     """
 
     model: bytes
@@ -122,16 +122,16 @@ class Network:
     A network that is ready to calibrate.
 
     Attributes:
-        model: Its int8 file, with the first head alone.
-        tokenizer: Its tokenizer, which truncates at `max_length` tokens.
-        trained: Its labels and the record of its training.
-        compared: Its distance from the trained network.
-        rows: The rows in the parts that it has used them as, and calibrates on.
-        out_of_fold: Other networks' logits of the calibration rows, where this network has learned from these rows.
-        second_head: The second head that it has; None: it has none.
-        max_length: In tokens.
-        alone: It reads one text at a time; see `Manifest`.
-        strangeness_limit: The limit of the gate that its file has from the bundle that it comes from; None: it has none.
+        model: The network's file, with the first head only.
+        tokenizer: The network's tokenizer, which truncates at `max_length` tokens.
+        trained: The network's labels and the record of its training.
+        compared: The distance of the file from the trained network.
+        rows: The rows in their parts: the rows that the network has learned from, and the rows to calibrate on.
+        out_of_fold: Other networks' logits of the calibration rows; None if this network has not learned from these rows.
+        second_head: The network's second head; None without a second head.
+        max_length: The longest text, in tokens.
+        alone: The network reads one text at a time; see `Manifest`.
+        strangeness_limit: The limit of the strangeness gate that came with the file from another bundle; None without a gate.
     """
 
     model: bytes
@@ -147,32 +147,32 @@ class Network:
 
 
 class NetworkSource(Protocol):
-    """Something that a network comes from. A source is a plain value: with the rows it names the work that a stopped training keeps."""
+    """The source of a network, as a plain value: source and rows together identify the kept stages of a stopped training."""
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """
-        The network.
+        Return the network.
 
         Args:
-            rows: The rows that it may learn from.
+            rows: The rows that the network may learn from.
             limits: The limits of the gates.
-            work: Keeps finished stages, and is told how far they are.
+            work: Keeps finished stages, and is told their progress.
 
         Raises:
-            ParityError: A gate refuses it.
+            ParityError: A gate refuses the network.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A network that was trained before, in full precision, as a file."""
+    """The file of a network that was trained before, in full precision."""
 
     path: Path
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """
-        Export it. Arguments are those of `NetworkSource.network`.
+        Export the network. Arguments are those of `NetworkSource.network`.
 
         Raises:
             CheckpointError: The file is not a checkpoint.
@@ -186,10 +186,10 @@ class Checkpoint:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewHead:
     """
-    The encoder of a bundle, with a new head and a new reader of n-grams: minutes where training takes an hour.
+    The encoder of a bundle, with a new head and a new reader of n-grams. This takes minutes; training takes an hour.
 
-    An encoder often outlives its head, which was fitted to the labels of its day. The int8 file gives the vector of every
-    training text, as production computes it, and logistic regression fits a head to them.
+    An encoder often stays useful longer than its head, which was fitted to earlier labels. The int8 file gives the vector of every
+    training text, as production computes it, and logistic regression fits a head to these vectors.
     """
 
     bundle: Bundle
@@ -197,11 +197,11 @@ class NewHead:
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """
-        Fit both. Arguments are those of `NetworkSource.network`.
+        Fit the head and the reader. Arguments are those of `NetworkSource.network`.
 
         Raises:
-            HeadError: The bundle's file has another head than `quantize` writes.
-            ParityError: The head in seven bits is not the one that was fitted.
+            HeadError: The head in the bundle's file is not one that `quantize` writes.
+            ParityError: The head in seven bits differs too much from the fitted head.
         """
         del work
         old, labels = self.bundle.manifest, self.bundle.manifest.labels
@@ -213,7 +213,7 @@ class NewHead:
         exact = heads.embed(self.bundle.model, first) @ fitted.weight.T + fitted.bias
         compared = Compared(
             logits=(exact, found := parity.run(model, first)),
-            # The encoder passed its own gates when it was exported; only the head is new.
+            # The encoder passed the gates when it was exported; only the head is new.
             export=compared_before(old).export,
             quantisation=parity.check_quantised(exact, found, limits),
         )
@@ -236,16 +236,16 @@ class NewHead:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewNgrams:
     """
-    The network of a bundle with its head, and a reader of n-grams that is learned anew, or for the first time.
+    The network and the head of a bundle, with a new reader of n-grams.
 
-    The proofs from the network's export are kept, but for the share of texts that rounding sends to another topic: it
-    depends on the thresholds, and the network before rounding is gone.
+    The proofs from the network's export are kept, except the share of texts that rounding sends to another topic. This share depends on
+    the thresholds, and cannot be measured again, because the network before rounding is gone.
     """
 
     bundle: Bundle
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
-        """Fit the reader, and choose its share by the calibration rows. Arguments are those of `NetworkSource.network`."""
+        """Fit the reader, and choose its share on the calibration rows. Arguments are those of `NetworkSource.network`."""
         del limits, work
         labels = self.bundle.manifest.labels
         graph = export.load(self.bundle.model)
@@ -255,7 +255,7 @@ class NewNgrams:
         tokenizer = batches.load_tokenizer(self.bundle.tokenizer)
         train, calibration = (examples(tokenizer, part, labels) for part in (rows.train, rows.calibration))
         learned = ngrams.learn(model, train=train, calibration=calibration, vocabulary=tokenizer.get_vocab_size())
-        # The rows of the network itself stand in its own record.
+        # The record of the network names the network's own rows.
         learned = replace(learned, record=learned.record | {"data": rows.as_record()})
         return Network(
             model=ngrams.add(model, learned, labels),
@@ -270,20 +270,20 @@ class NewNgrams:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SameNetwork:
     """
-    The network of a bundle to calibrate anew: its weights and its tokenizer stay to the byte, its second head too.
+    The network of a bundle, to be calibrated anew. Weights, tokenizer and second head do not change.
 
-    A network with older operators gets those of `operators`: its decisions depend neither on the width of the processor nor on
-    the padding of a text. One that was imported has the form that held, and keeps it. The proofs are kept as by `NewNgrams`.
+    A network with older operators gets the operators of `operators`: with them, decisions depend neither on the width of the processor nor
+    on the padding of a text. An imported network keeps its form, which has passed the checks. The proofs are kept as by `NewNgrams`.
     """
 
     bundle: Bundle
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """
-        Take it over. Arguments are those of `NetworkSource.network`.
+        Return the bundle's network. Arguments are those of `NetworkSource.network`.
 
         Raises:
-            ParityError: Other operators change too many labels.
+            ParityError: The new operators change too many labels.
         """
         del work
         old = self.bundle.manifest
@@ -318,18 +318,18 @@ class SameNetwork:
 
 def exported(network: TagNetwork, trained: Trained, tokenizer: bytes, rows: Splits, limits: parity.GateLimits) -> Network:
     """
-    A trained network as an int8 file, with a reader of n-grams beside it.
+    Export a trained network to an int8 file, and add a reader of n-grams.
 
     Args:
         network: The trained network.
-        trained: Its labels and the record of its training.
-        tokenizer: The tokenizer file of its base.
+        trained: The network's labels and the record of its training.
+        tokenizer: The tokenizer file of the base model.
         rows: Training rows to measure activations on, and calibration rows.
         limits: The limits of the gates.
 
     Raises:
-        ParityError: The file is not the trained network.
-        ExportError: The graph is not one that a bundle may hold.
+        ParityError: The logits of the file differ too much from the trained network's.
+        ExportError: A bundle may not hold the graph.
     """
     own = batches.load_tokenizer(tokenizer)
     files = two_files(network, own_rows(rows.train, own), trained.labels)
@@ -352,7 +352,7 @@ def exported(network: TagNetwork, trained: Trained, tokenizer: bytes, rows: Spli
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """The same network three times: as trained, and as the float32 and the int8 file."""
+    """One network in three forms: as trained, as a float32 file, and as an int8 file."""
 
     trained: TagNetwork
     plain: bytes
@@ -360,10 +360,10 @@ class Files:
 
     def check(self, tokens: Sequence[Sequence[int]], limits: parity.GateLimits) -> parity.Difference:
         """
-        The distance of the float32 file from the trained network on tokenised texts.
+        Return the distance of the float32 file from the trained network on tokenised texts.
 
         Raises:
-            ParityError: The file is another network.
+            ParityError: The distance is above the limits.
         """
         trained = batches.logits(self.trained, tokens).double().numpy()
         return parity.check_export(trained, parity.run(self.plain, tokens), limits)
@@ -379,7 +379,7 @@ def two_files(network: TagNetwork, rows: Sequence[Sequence[int]], labels: Sequen
         labels: The labels in the order of the logits.
 
     Raises:
-        ExportError: The graph is not one that a bundle may hold.
+        ExportError: A bundle may not hold the graph.
     """
     final = network.for_export()
     plain = export.to_onnx(final, labels, longest=final.shape.positions)
@@ -390,7 +390,7 @@ def two_files(network: TagNetwork, rows: Sequence[Sequence[int]], labels: Sequen
 
 
 def own_rows(rows: Sequence[Row], tokenizer: Tokenizer) -> list[list[int]]:
-    """Tokenised training texts to measure activation ranges on: the same ones each time, drawn from all rows."""
+    """Return tokenised texts to measure activation ranges on, drawn from all rows. The draw is the same each time."""
     generator = np.random.default_rng(QUANTISE_SEED)
     places = generator.permutation(len(rows))[: quantize.CALIBRATION_TEXTS]
     return batches.encode(tokenizer, [rows[place].text for place in places])

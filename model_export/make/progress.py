@@ -1,4 +1,4 @@
-"""How far a bundle is that was begun with labels in words: answers, what they certify, and how many more would."""
+"""The progress of a bundle that was started from labels in words: its answers, their certificates, and the missing answers."""
 
 import math
 from collections import Counter
@@ -17,21 +17,21 @@ from tagstream.model_export.data.own.labels import RECORD as LABELS
 from tagstream.model_export.data.row import Row
 from tagstream.monitoring.quality.words import QualityTable
 
-# The part of `training` in a manifest.
+# The entry of `training` in a manifest.
 RECORD = "answered"
-# So many times as many answers as there are may be missing; more is no estimate.
+# The multiples of the present answers that are tried. With more than the largest, there is no estimate.
 TIMES = (1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Answers behind a bundle.
+    The answers behind a bundle.
 
     Attributes:
-        answers: How many people gave, by label.
-        by_lot: How many of them were asked by lot.
-        missing: About how many more, by lot or by doubt, would certify all published decisions together; None where it is done, or no
-            estimate can be made.
+        answers: Number of people's answers, by label.
+        by_lot: Number of answers about drawn events (the random half).
+        missing: The estimated number of further answers, drawn or not, that would certify all published decisions together. None if they
+            are certified, or if there is no estimate.
     """
 
     answers: dict[str, int]
@@ -41,12 +41,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 def record(rows: Sequence[Row], decided: DecidedRows, labels: Sequence[str], asked: Promise) -> dict[str, object]:
     """
-    The entry of a manifest.
+    Return the entry of a manifest.
 
     Args:
         rows: The answers.
-        decided: Those by lot, by heads that have not seen them.
-        labels: Those of the bundle.
+        decided: The answers about drawn events, with predictions by heads that have not seen them.
+        labels: The bundle's labels.
         asked: The promise.
     """
     counts = Counter(row.tag for row in rows)
@@ -60,10 +60,12 @@ def record(rows: Sequence[Row], decided: DecidedRows, labels: Sequence[str], ask
 
 def missing(decided: DecidedRows, labels: int, asked: Promise) -> int | None:
     """
-    About how many further answers would certify the promise of all published decisions, if they are like these; the half of them by lot.
+    Estimate the number of further answers that would certify the promise of all published decisions, if they are like the present answers.
+
+    `random_half.SHARE` of the further answers is taken to be about drawn events.
 
     Args:
-        decided: The answers by lot.
+        decided: The answers about drawn events.
         labels: The number of labels.
         asked: The promise.
     """
@@ -77,10 +79,10 @@ def missing(decided: DecidedRows, labels: int, asked: Promise) -> int | None:
 
 def table(manifest: Manifest) -> QualityTable | None:
     """
-    How far a bundle is, label by label; None for a bundle that was not begun with labels in words.
+    Return the progress of a bundle, label by label; None for a bundle that was not started from labels in words.
 
     Args:
-        manifest: Of the bundle.
+        manifest: The bundle's manifest.
     """
     if LABELS not in manifest.training:
         return None
@@ -103,7 +105,7 @@ def table(manifest: Manifest) -> QualityTable | None:
 
 
 def _whole(manifest: Manifest, progress: Progress) -> str:
-    """The certificate of all published decisions together, or what it lacks."""
+    """Return the certificate of all published decisions together, or what is missing for it."""
     whole = manifest.threshold
     if whole.certified or whole.promise is None:
         return f"{whole.sentence()}."
@@ -120,5 +122,5 @@ def _own(own: LabelThreshold) -> str:
         return f"{own.target_precision}, from {own.confidence} on"
     if own.labels_needed is None:
         return f"no: too few of its decisions are right for {own.target_precision}"
-    # A label's own walk counts answers by lot that the model gives this label.
+    # `labels_needed` counts answers about drawn events to which the model gives this label.
     return f"no: about {math.ceil(own.labels_needed / random_half.SHARE):,} more answers about it for {own.target_precision}"

@@ -1,11 +1,12 @@
-"""A bundle of a user's labels in minutes: the base encoder as it is, a head for its vectors, and every row of the user's calibrates.
+"""A bundle for a user's labels in minutes: the unchanged base encoder, a head on its vectors, and calibration on every row of the user.
 
-The encoder has seen no label, so a head that has not seen a row gives it an honest score. Heads and readers of n-grams are fitted in
-folds, each without a part of the topics; their logits stand for those of the shipped ones, which learn from all rows. The temperature,
-the thresholds with their certificates and the drift reference rest on them. People's answers are learned from, by heads of folds too,
-and calibrate nothing.
+The encoder has not seen a label, so a head scores a row without bias if it has not learned from the row. Heads and readers of n-grams are
+fitted in folds, each fold without a part of the topics. The logits of the folds stand for the logits of the shipped head and reader, which
+learn from all rows. Temperature, thresholds, certificates and drift reference rest on the logits of the folds. All heads, those of the
+folds too, learn from people's answers, but nothing is calibrated on these.
 
-Rows of `always` are learned from by every head and judged by none: labels in words, beside the first answers of people.
+All heads learn from the rows of `always`, and no head is judged on them: these rows are labels in words, used with the first answers of
+people.
 """
 
 import logging
@@ -46,10 +47,10 @@ Vectors = npt.NDArray[np.float32]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuickRecipe:
     """
-    Every number of the procedure.
+    The numbers of the procedure.
 
-    The head is fitted harder than that of `HeadRecipe`: this encoder has not memorised the labels. Few buckets keep the file small
-    where labels are many.
+    The fit of the head is stronger than with `HeadRecipe`, because this encoder has not memorised the labels. Few buckets keep the file
+    small if there are many labels.
     """
 
     seed: int = 20261103
@@ -60,7 +61,7 @@ class QuickRecipe:
 
 
 class EncoderFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The int8 file of the base encoder, with a head that nobody fitted, and the distance of its float32 file from the network."""
+    """The int8 file of the base encoder with an unfitted head, and the distance of the float32 file from the network."""
 
     model: bytes
     export: parity.Difference
@@ -69,15 +70,15 @@ class EncoderFile(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quick:
     """
-    An encoder as it is, with a head and a reader of n-grams that are fitted to every training and calibration row.
+    An unchanged encoder, with a head and a reader of n-grams that are fitted to every training and calibration row.
 
     Attributes:
-        recipe: Every number.
-        multilingual: The base encoder is the one that reads many languages; see `data.multilingual`.
-        always: Further rows to learn from, on which nothing is calibrated; every label has some.
-        counts: As how many rows each of these counts.
-        texts: Further texts to measure the ranges of activations on, where the rows are too few.
-        encoder: The bundle whose encoder is taken; None: the base encoder.
+        recipe: The numbers of the procedure.
+        multilingual: Use the base encoder that reads many languages; see `data.multilingual`.
+        always: Further rows to learn from, on which nothing is calibrated. If there are any, every label has some.
+        counts: The weight of each row of `always`, in rows.
+        texts: Further texts to measure activation ranges on, if there are too few rows.
+        encoder: The bundle whose encoder is used; None for the base encoder.
     """
 
     recipe: QuickRecipe
@@ -89,13 +90,13 @@ class Quick:
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """
-        Fit both. Arguments are those of `NetworkSource.network`.
+        Fit the head and the reader. Arguments are those of `NetworkSource.network`.
 
         Raises:
-            BaseModelError: The pretrained encoder is missing or differs from its sum.
-            EncoderFileError: Likewise, of the multilingual one.
-            CalibrationError: A label has rows of a single topic.
-            ParityError: The exported encoder is not the given one.
+            BaseModelError: The pretrained encoder is missing or differs from its checksum.
+            EncoderFileError: The multilingual encoder is missing or differs from its checksum.
+            CalibrationError: A label has rows of one topic only.
+            ParityError: The exported encoder differs too much from the given encoder.
         """
         recipe, base = self.recipe, self._encoder()
         torch.set_num_threads(recipe.threads)
@@ -106,7 +107,7 @@ class Quick:
         judged = tuple(pool[place] for place in counted)
         tokenizer = batches.load_tokenizer(base.tokenizer)
         seen = examples(tokenizer, pool, labels)
-        # This refuses rows that cannot be judged, before minutes of work.
+        # This call refuses rows that cannot be judged, before minutes of work.
         unfamiliar = _unfamiliar(pool, np.array(seen.targets), recipe, len(self.always))
         if isinstance(base, BaseModel):
             encoder = _encoder(base, own_rows((*pool, *self.texts), tokenizer), seen, labels, limits, recipe, work)
@@ -158,7 +159,7 @@ class Quick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fitting:
-    """The rows and settings that head and reader are fitted to: to some of the rows, to be judged by others, or to all."""
+    """Rows and settings for fitting head and reader: to some rows, in order to be judged on other rows, or to all rows."""
 
     seen: Examples
     vectors: Vectors
@@ -191,7 +192,7 @@ class _Fitting:
 
 
 def _of_all(fitting: _Fitting, share: float, record: dict[str, object], work: Work) -> tuple[Head, Learned]:
-    """The head and the reader that ship: they learn from every row."""
+    """Fit the shipped head and reader: they learn from every row."""
     every = np.arange(len(fitting.seen.rows))
     work.tell("head and n-grams of all rows", 0, 1)
     learned = Learned(ngrams=fitting.reader(every), share=share, record=record)
@@ -201,7 +202,7 @@ def _of_all(fitting: _Fitting, share: float, record: dict[str, object], work: Wo
 
 
 def _compared(fitting: _Fitting, head: Head, plain: bytes, export: parity.Difference, limits: parity.GateLimits) -> Compared:
-    """The head was fitted to the vectors of the int8 file: only its own rounding is left to compare."""
+    """Measure the rounding of the head. The head was fitted to the vectors of the int8 file, so nothing else can differ."""
     first = fitting.seen.rows[:PARITY_ROWS]
     exact = fitting.by_lines(head, np.arange(len(first)))
     found = parity.run(plain, first)
@@ -211,7 +212,7 @@ def _compared(fitting: _Fitting, head: Head, plain: bytes, export: parity.Differ
 def _judged(
     fitting: _Fitting, pool: Sequence[Row], counted: Ints, recipe: QuickRecipe, work: Work
 ) -> tuple[Floats, float, dict[str, object]]:
-    """The honest logits of the rows that count, the share of the reader in them that loses least, and the loss at every share."""
+    """Return the out-of-fold logits of the `counted` rows, the reader's share with the least log loss, and the loss at every share."""
     topics, targets = [row.topic for row in pool], np.array(fitting.seen.targets)
 
     def judged(what: str, fit: Callable[[Ints], Model], score: Callable[[Model, Ints], Floats]) -> Floats:
@@ -241,7 +242,7 @@ def _judged(
 
 
 def _unfamiliar(pool: Sequence[Row], targets: Ints, recipe: QuickRecipe, always: int) -> list[float]:
-    """The share of words of each text, 0 to 1, that the texts of the other folds do not have."""
+    """Return, by text, the share of its words, 0 to 1, that do not occur in the texts of the other folds."""
     texts = [row.text for row in pool]
 
     def known(places: Ints) -> frozenset[str]:
@@ -284,7 +285,7 @@ def _encoder(
 def _embed(model: bytes, seen: Examples, recipe: QuickRecipe, work: Work) -> Vectors:
     total = len(seen.rows)
     found = heads.embed(model, seen.rows, threads=recipe.threads, progress=lambda done: work.tell("vectors", done, total))
-    # The runtime computed single precision, so no bit is lost.
+    # The runtime computed in single precision, so no bit is lost.
     return found.astype(np.float32)
 
 

@@ -40,18 +40,18 @@ from tagstream.model_export.train.tuning import TeacherRecipe
 from tagstream.monitoring.vocabulary import few
 
 OWN_VERSION = "1"
-# Beside the first answers, some of which are slips, a sentence about a label counts as so many of them.
+# The weight of a sentence about a label, in answers, when it is used with the first answers: some answers are slips.
 WORDS_COUNT = 3.0
 CALIBRATED, ADAPTED = "-calibrated", "-adapted"
-# The part of `training` in a manifest that says that sources were not levelled; it is left out where they were.
+# An entry of `training` in a manifest: false if the sources were not levelled, and missing if they were.
 LEVELS_SOURCES = "level_sources"
-# Every start of a worker reads them, so they are few where labels are many.
+# The most golden texts: every start of a worker classifies them, so their number does not grow with the number of labels.
 MOST_GOLDEN = 16
-# A few hundred rows are read more often than the recipes say: a network that took so few steps has hardly moved.
+# The least number of training steps, and the most epochs to reach it: with few rows, the recipes' epochs would hardly change the network.
 LEAST_STEPS, MOST_EPOCHS = 400, 20
 
 
-# Two passes move a network that has learned before; half of the labelled draws go to what is new to it.
+# Two epochs are enough for a network that has been trained before. Half of the labelled draws are from sources that are new to it.
 FURTHER = StudentRecipe(
     seed=20261130,
     learning_rate=1.5e-4,
@@ -61,7 +61,7 @@ FURTHER = StudentRecipe(
     vector_weight=4.0,
     new_sources=(REAL,),
 )
-# The base encoder's layers have learned nothing yet.
+# The layers of the base encoder have not been trained on the labels yet.
 DEEPER = replace(FURTHER, epochs=3)
 
 
@@ -72,24 +72,23 @@ class BundleRecipe:
 
     Attributes:
         rows: Rows to learn from, to calibrate on and to measure on.
-        network: Where the network comes from. With `Earning` everything but the thresholds comes from a bundle, and only `rows` is
-            looked at of what follows.
+        network: The source of the network. With `Earning`, everything except the thresholds comes from a bundle, and only `rows` is used.
         promise: The promise that the thresholds keep.
-        prior: How often labels are expected; None: every label equally often.
+        prior: The expected frequencies of the labels; None if every label is expected equally often.
         name: The bundle's name.
-        version: Its version.
-        golden: Texts of which every machine that loads the bundle must see nearly the same probabilities.
-        known_words: The words of the texts that the network learned from; those of the training rows unless given.
-        level_sources: Every source of calibration rows counts the same for the temperature, however many rows it has.
+        version: The bundle's version.
+        golden: Texts for which every machine that loads the bundle must get nearly the same probabilities.
+        known_words: The words of the texts that the network learned from; None for the words of the training rows.
+        level_sources: Every source of calibration rows has the same weight for the temperature, however many rows it has.
         windows: The most windows in which a long text is read.
-        certified_only: Let people see everything that the calibration rows do not certify.
-        proving: The sources of calibration rows that certificates, figures and limits rest on; None: all of them. Where no row has one of
-            them, nothing is certified or measured, and the confidence alone sends texts to people.
-        seen: Texts of the stream, which the drift reference is of; the rows that prove unless given.
+        certified_only: Send every decision to people that the calibration rows do not certify.
+        proving: The sources of calibration rows on which certificates, figures and limits rest; None for all sources. Without a row of
+            these sources, nothing is certified or measured, and low confidence is the only reason to send a text to people.
+        seen: Texts of the stream for the drift reference; without them, the rows of `proving` are used.
         record: Further entries of the manifest's `training`.
-        second_head: Fit a second head, which finds further labels of a text; None: the bundle has the one that its network has.
-        strangers: Fit a gate that knows texts of none of the labels; None: the bundle has the one that its network has.
-        limits: The limits of the gates.
+        second_head: Fit a second head, which finds further labels of a text; None to keep the network's second head, if it has one.
+        strangers: Fit a gate that detects texts with none of the labels; None to keep the network's gate, if it has one.
+        limits: The limits of the parity gates.
     """
 
     rows: Splits
@@ -100,7 +99,7 @@ class BundleRecipe:
     version: str = VERSION
     golden: tuple[str, ...] = reference.GOLDEN_TEXTS
     known_words: tuple[str, ...] | None = None
-    # The authored rows are harder and many more: unweighted, a temperature for them would be too modest for plain ones.
+    # The authored rows are harder than plain rows, and far more. Without weights, the temperature would make plain rows underconfident.
     level_sources: bool = True
     windows: int = 1
     certified_only: bool = False
@@ -127,13 +126,13 @@ def shipped(
     strangers: Strangers | None = None,
 ) -> BundleRecipe:
     """
-    The shipped model: a teacher is tuned, and a student of three layers imitates it.
+    Return the recipe of the shipped model: a teacher is tuned, and a student of three layers imitates it.
 
     Args:
         rows: The rows.
         promise: The promise that the thresholds keep.
-        seed: The teacher's seed; the student's is the next number. The recipes' own seeds by default.
-        layers: Of the student, 1 to those of the base encoder; three unless given.
+        seed: The teacher's seed; the student's seed is the next number. None for the seeds of the recipes.
+        layers: The number of the student's layers, from 1 to the base encoder's number; None for three.
         checkpoint: Keep the trained network in this file, for `exported`.
         multilabel: Add a second head, which gives a decision its `tags`.
         strangers: The texts that the gate learns from.
@@ -153,12 +152,12 @@ def shipped(
 
 def exported(checkpoint: Path, rows: Splits, promise: Promise, strangers: Strangers | None = None) -> BundleRecipe:
     """
-    The shipped model of a network that was trained before and kept in the file `checkpoint`.
+    Return the recipe of the shipped model for a network that was trained before and kept in a file.
 
     Args:
-        checkpoint: The file of a trained network.
+        checkpoint: The file of the trained network.
         rows: The rows, in their parts.
-        promise: The promise that thresholds are chosen by.
+        promise: The promise that the thresholds keep.
         strangers: The texts that the gate learns from.
     """
     return BundleRecipe(rows=rows, network=Checkpoint(path=checkpoint), promise=promise, strangers=strangers)
@@ -176,17 +175,17 @@ def own(  # noqa: PLR0913 - every choice by its name
     strangers: Strangers | None = None,
 ) -> BundleRecipe:
     """
-    A model of a user's rows and labels: nothing of it depends on tagstream's own labels or on its corpus.
+    Return the recipe of a model for a user's rows and labels. The model does not depend on tagstream's own labels or corpus.
 
     Args:
         rows: The rows.
         promise: The promise that the thresholds keep.
         name: The bundle's name.
-        quick: Keep the base encoder as it is, and fit a head alone; else it is tuned as the shipped model is.
-        layers: Of the tuned network, as of `shipped`.
-        multilingual: Its encoder is the one that reads many languages; with `quick` alone.
-        multilabel: Add a second head, which learns from the training rows and has its thresholds from the calibration rows.
-        strangers: The texts of none of the labels that the gate learns from.
+        quick: Keep the base encoder unchanged, and fit only a head; else tune the encoder as for the shipped model.
+        layers: The number of layers of the tuned network, as for `shipped`.
+        multilingual: Use the encoder that reads many languages; only with `quick`.
+        multilabel: Add a second head. It learns from the training rows, and its thresholds are chosen on the calibration rows.
+        strangers: Texts with none of the labels, from which the gate learns.
     """
     shares = {source: float(count) for source, count in Counter(row.source for row in rows.train if not row.answered).items()}
     return BundleRecipe(
@@ -206,14 +205,14 @@ def started(
     words: LabelsInWords, texts: Sequence[Row], promise: Promise, *, name: str, multilingual: bool = False
 ) -> BundleRecipe:
     """
-    A first bundle of labels of which no row is known: a head of their words, which are judged by each other. It publishes nothing.
+    Return the recipe of a first bundle for labels without any row: the head learns from the labels' words, and nothing is published.
 
     Args:
-        words: What is said of each label.
-        texts: Texts of the stream, for the drift reference; everyday texts stand for them where the encoder is rounded.
+        words: The words about each label.
+        texts: Texts of the stream, for the drift reference and the activation ranges; without them, everyday texts give the ranges.
         promise: The promise that answers shall certify.
         name: The bundle's name.
-        multilingual: Its encoder is the one that reads many languages, and so are those of the bundles that grow from it.
+        multilingual: Use the encoder that reads many languages, here and in the bundles that grow from this one.
     """
     own = words.rows()
     rows = tuple(said.row for said in own.rows)
@@ -237,11 +236,13 @@ def started(
 
 def grown(begun: Bundle, words: LabelsInWords, answers: FirstAnswers, promise: Promise, *, name: str) -> BundleRecipe:
     """
-    A bundle of labels in words and of people's answers. Only what answers by lot certify is published.
+    Return the recipe of a bundle from labels in words and people's answers.
+
+    The bundle publishes only decisions that are certified by answers about drawn events (the random half).
 
     Args:
-        begun: The bundle whose encoder is taken, and whose version is counted up.
-        words: What is said of each label.
+        begun: The bundle whose encoder is used, and whose version is counted up.
+        words: The words about each label.
         answers: The answers.
         promise: The promise that the thresholds keep.
         name: The bundle's name.
@@ -256,7 +257,7 @@ def grown(begun: Bundle, words: LabelsInWords, answers: FirstAnswers, promise: P
         rows=_learned(answers.rows, words.digests | answers.digests),
         network=Quick(recipe=QuickRecipe(), always=said, counts=WORDS_COUNT, encoder=begun),
         promise=promise,
-        # As of `imported`: the answers by lot have the labels as often as the stream.
+        # As for `imported`: the labels are as frequent in the answers about drawn events as in the stream.
         prior=priors.make(labels, learned=shares, expected=shares, source="rows", record={}),
         name=name,
         version=f"{int(before) + 1}" if before.isdecimal() else OWN_VERSION,
@@ -285,16 +286,16 @@ def imported(
     source: Imported, rows: Splits, promise: Promise, *, labels: Sequence[str], name: str, windows: int = 1
 ) -> BundleRecipe:
     """
-    A classifier that somebody else tuned, with thresholds of rows that it has not seen.
+    Return the recipe of a classifier that was trained elsewhere, with thresholds from rows that it has not seen.
 
-    It keeps the labels that it gives: they are expected as often as the calibration rows have them, and no logit is moved.
+    The classifier keeps its decisions: labels are expected as often as the calibration rows have them, so no logit is moved.
 
     Args:
-        source: Where it is.
-        rows: Rows to calibrate on and to measure on. Those of `train` are the ones that it has learned from, as far as they are known: their
-            words are familiar.
+        source: The place of the classifier.
+        rows: Rows to calibrate on and to measure on. `train` has the rows that the classifier has learned from, as far as they are known:
+            the words in these rows are familiar.
         promise: The promise that the thresholds keep.
-        labels: Its labels in the order of its logits.
+        labels: The classifier's labels in the order of its logits.
         name: The bundle's name.
         windows: The most windows in which a long text is read.
     """
@@ -323,15 +324,15 @@ def refitted(
     strangers: Strangers | None = None,
 ) -> BundleRecipe:
     """
-    The shipped model with the encoder of a bundle.
+    Return the recipe of the shipped model with the encoder of a bundle.
 
     Args:
         bundle: The bundle.
-        rows: The rows, of its labels.
+        rows: Rows with the bundle's labels.
         promise: The promise that the thresholds keep.
-        keep_head: Keep its head too, and fit the n-grams alone.
+        keep_head: Keep the bundle's head, too, and fit only the n-grams.
         multilabel: Add a second head.
-        strangers: The texts that a new gate learns from; without them the bundle's stays.
+        strangers: The texts that a new gate learns from; None to keep the bundle's gate.
     """
     return BundleRecipe(
         rows=rows,
@@ -353,17 +354,19 @@ def tuned_further(
     strangers: Strangers | None = None,
 ) -> BundleRecipe:
     """
-    The shipped model from the network of a bundle: it learns real titles, and its own vectors hold it to what it knows.
+    Return the recipe of the shipped model, tuned further from the network of a bundle.
+
+    The network learns real titles. A loss on the distance from its old vectors keeps what it has learned before.
 
     Args:
         bundle: The bundle.
-        rows: The rows, of its labels.
+        rows: Rows with the bundle's labels.
         promise: The promise that the thresholds keep.
-        layers: Of the tuned network, as of `shipped`; as many as the bundle's unless given. Where the bundle has fewer, it begins as the
-            base encoder's.
+        layers: The number of layers of the tuned network; None for the bundle's number. With more layers than the bundle has, the network
+            starts from the layers of the base encoder.
         checkpoint: Keep the tuned network in this file, for `exported`.
         multilabel: Add a second head.
-        strangers: As of `BundleRecipe`.
+        strangers: As for `BundleRecipe`.
 
     Raises:
         CalibrationError: The rows have labels that the bundle lacks.
@@ -398,16 +401,16 @@ def calibrated(
     strangers: Strangers | None = None,
 ) -> BundleRecipe:
     """
-    A bundle with its network, and temperature, thresholds, reference and figures of the rows of today.
+    Return the recipe of a bundle with an old bundle's network, and with temperature, thresholds, reference and figures from new rows.
 
     Args:
-        bundle: The bundle. Its second head is kept too, with new thresholds.
-        rows: The rows.
+        bundle: The old bundle. Its second head is kept, too, with new thresholds.
+        rows: The new rows.
         promise: The promise that the thresholds keep.
-        version: The new bundle's version; the old one's with `CALIBRATED` unless given.
-        prior: How often labels are expected; as the bundle expects them unless given.
-        windows: The most windows in which a long text is read; as the bundle reads it unless given.
-        strangers: As of `refitted`.
+        version: The new bundle's version; None for the old version with `CALIBRATED`.
+        prior: The expected frequencies of the labels; None for the old bundle's prior.
+        windows: The most windows in which a long text is read; None for the old bundle's number.
+        strangers: As for `refitted`.
 
     Raises:
         CalibrationError: The rows have labels that the bundle lacks.
@@ -422,7 +425,7 @@ def calibrated(
         name=old.name,
         version=version or old.version.removesuffix(CALIBRATED) + CALIBRATED,
         golden=tuple(text.text for text in old.golden),
-        # Rows that were only given to calibrate do not say which words the network has learned from.
+        # Without training rows, the words that the network has learned from are known from the old bundle only.
         known_words=None if rows.train else tuple(old.reference.get("known_words", ())),
         level_sources=bool(old.training.get(LEVELS_SOURCES, True)),
         windows=windows or old.windows,
@@ -432,14 +435,14 @@ def calibrated(
 
 def adapted(bundle: Bundle, rows: Splits, promise: Promise, stream: KnownStream, *, windows: int | None = None) -> BundleRecipe:
     """
-    As `calibrated`, for a stream whose labels come as often as `stream` says: its certificate is earned on rows weighted to these shares.
+    Return the recipe of `calibrated` for a stream with known shares of labels. The certificate rests on rows weighted to these shares.
 
     Args:
-        bundle: The bundle whose network stays.
+        bundle: The bundle whose network is kept.
         rows: The rows, in their parts.
-        promise: The promise that thresholds are chosen by.
-        stream: How often each label comes.
-        windows: As `calibrated`.
+        promise: The promise that the thresholds keep.
+        stream: The shares of the labels.
+        windows: As for `calibrated`.
 
     Raises:
         CalibrationError: As `calibrated` and `KnownStream.prior`.
@@ -453,19 +456,19 @@ def adapted(bundle: Bundle, rows: Splits, promise: Promise, stream: KnownStream,
 
 def earned(bundle: Bundle, rows: Splits, evidence: Evidence, precision: float) -> BundleRecipe:
     """
-    A bundle with the thresholds that people's answers prove.
+    Return the recipe of a bundle with the thresholds that people's answers prove.
 
     Args:
         bundle: The bundle.
-        rows: The rows on which the new thresholds are measured too. The old figures stay where they have other labels.
-        evidence: The answers about decisions of its network.
-        precision: The share right that the thresholds shall reach.
+        rows: Rows on which the new thresholds are measured. If the rows have labels that the bundle lacks, the old figures stay.
+        evidence: The answers about decisions of the bundle's network.
+        precision: The target precision of the thresholds, over 0 and below 1.
     """
     return BundleRecipe(rows=rows, network=Earning(bundle=bundle, evidence=evidence, precision=precision))
 
 
 def unseen(rows: Splits) -> Splits:
-    """Rows of a file that the network has not learned from: those that a training would learn from calibrate too."""
+    """Return rows that the network has not learned from, with all training rows moved to the calibration rows."""
     return replace(rows, train=(), calibration=(*rows.train, *rows.calibration))
 
 
@@ -478,7 +481,7 @@ def refuse_other_labels(found: Sequence[str], labels: Sequence[str]) -> None:
         labels: The labels of the bundle.
 
     Raises:
-        CalibrationError: The rows have others.
+        CalibrationError: The rows have labels that the bundle lacks.
     """
     unknown = [label for label in found if label not in labels]
     if unknown:
@@ -492,7 +495,7 @@ def refuse_other_labels(found: Sequence[str], labels: Sequence[str]) -> None:
 
 def version_of(layers: int | None) -> str:
     """
-    The version of the shipped model with so many layers; its own unless they are given.
+    Return the version of the shipped model with this number of layers; without a number, `VERSION`.
 
     >>> version_of(6).removeprefix(VERSION)
     '-6-layers'
@@ -501,14 +504,14 @@ def version_of(layers: int | None) -> str:
 
 
 def with_layers(training: Training, layers: int | None) -> Training:
-    """The same with a student of so many layers of the base encoder, which the teacher has; its own unless they are given."""
+    """Return the training with a student of this number of layers, taken from the teacher's; without a number, return it unchanged."""
     if layers is None or training.student is None:
         return training
     return replace(training, student=replace(training.student, layers=spread(layers, base_model.LAYERS)))
 
 
 def training_of(rows: Splits) -> Training:
-    """The project's training for other rows: every row counts the same, whatever its source, and few rows are read more often."""
+    """Return the project's training for other rows: every row has the same weight, and small sets of rows get more epochs."""
     shares = {source: float(count) for source, count in sorted(Counter(row.source for row in rows.train).items())}
     teacher, student = TeacherRecipe(), StudentRecipe()
     known = len(rows.train)
@@ -534,7 +537,9 @@ def training_of(rows: Splits) -> Training:
 
 def golden_texts(rows: Sequence[Row]) -> tuple[str, ...]:
     """
-    Texts of a user's rows that every machine must give nearly the same probabilities: one of each label in turn, by a hash.
+    Return the golden texts from a user's rows: one text of each label in turn, in the order of a hash.
+
+    Every machine must give these texts nearly the same probabilities.
 
     >>> rows = [Row(text=text, tag=text[0], source="own", topic=text) for text in ("a 1", "a 2", "b 1")]
     >>> sorted(golden_texts(rows))

@@ -11,13 +11,13 @@ from tagstream.model_export.bundle.model import SCORE_DECIMALS, OodLimits, Predi
 from tagstream.model_export.bundle.text import signals_of
 from tagstream.monitoring.signals import DISTRIBUTIONS
 
-# The share of ordinary texts that are not above a limit of `OodLimits`.
+# The share of ordinary texts that do not exceed a limit of `OodLimits`.
 ORDINARY = 0.995
-# A word of a single row is not typical of ordinary traffic, and would make the bundle a list of rare words.
+# A word of only one row is not typical of ordinary traffic, and such words would fill the bundle.
 LEAST_ROWS_PER_WORD = 2
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995)
 
-# The project's own sentences, two a label: every machine that loads the bundle must see nearly the same probabilities.
+# The project's own sentences, two for each label: every machine that loads the bundle must get nearly the same probabilities for them.
 GOLDEN_TEXTS = (
     "Dense trackers for crowded scenes A detector and a re-identification head share one backbone and follow people through occlusion.",
     "Segmenting roofs in aerial photographs",
@@ -40,25 +40,25 @@ def describe(
     known_words: Sequence[str] = (),
 ) -> dict[str, object]:
     """
-    The reference part of a manifest; `manifest.Reference` is its shape.
+    Return the reference part of a manifest, in the form of `manifest.Reference`.
 
     Args:
         predictions: The finished bundle's predictions of the rows.
         labels: The bundle's labels.
         texts: The composed text of each row.
-        described: Whether the row has a description beside its title.
-        limits: The figures above which a text is strange; those of `limits_of` unless given.
-        known_words: The words of the training texts, which the predictions' `unfamiliar` was found with; none: no text is
-            strange by its words.
+        described: By row, whether it has a description in addition to its title.
+        limits: The limits above which a text is out of distribution; None for the limits of `limits_of`.
+        known_words: The words of the training texts, from which the predictions' `unfamiliar` was computed. Without them, a text cannot be
+            out of distribution by its words.
 
     Returns:
-        `rows`; `label_ratio`, the share of each predicted label; for each distribution of `monitoring.signals`, such as
-        `confidence_cdf`, the share of values at most each of its edges; `energy_quantiles`, by quantile; the limits `ood_energy`,
-        `ood_unfamiliar` and `ood_strangeness`, and `ood_ratio`, the share of rows that exceeds one of them; `known_words`; `tokens`, the length of texts; `truncated_ratio`; `without_description_ratio`; `words`, the number
-        of rows that contain each word.
+        `rows`, the number of rows; `label_ratio`, the share of each predicted label; for each distribution of `monitoring.signals`, such as
+        `confidence_cdf`, the share of values up to each edge; `energy_quantiles`, by quantile; the limits `ood_energy`, `ood_unfamiliar`
+        and `ood_strangeness`; `ood_ratio`, the share of rows that exceed a limit; `known_words`; `tokens`, the length of texts;
+        `truncated_ratio`; `without_description_ratio`; `words`, by word, the number of rows that contain it.
 
     Raises:
-        ValueError: There are no predictions, or not one text and one description flag for each.
+        ValueError: There are no predictions, or the numbers of predictions, texts and description flags differ.
     """
     if not predictions:
         msg = "a reference needs predictions: the calibration part of the data is empty"
@@ -108,11 +108,13 @@ def limits_of(
     predictions: Sequence[Prediction], *, known_words: Sequence[str] = (), strangeness: float | None = None
 ) -> OodLimits:
     """
-    The figures above which a text is out of distribution: all but `1 - ORDINARY` of these do not exceed energy and unfamiliar words.
+    Return the limits above which a text is out of distribution.
+
+    Energy and unfamiliar words each have a limit that a share `ORDINARY` of the rows does not exceed.
 
     Args:
-        predictions: Of the calibration rows.
-        known_words: As of `describe`.
+        predictions: The predictions of the calibration rows.
+        known_words: As for `describe`.
         strangeness: The limit on the strangeness, in logit units; None without a gate.
     """
     unfamiliar = _ordinary([found.unfamiliar for found in predictions]) if known_words else None

@@ -1,4 +1,4 @@
-"""How often the labels of a stream come: somebody says it, labelled rows say it, or decisions on the stream do."""
+"""The shares of the labels in a stream: given by a person, counted in labelled rows, or estimated from decisions on the stream."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from tagstream.model_export.data.splits import Splits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """Shares in label order, where they come from, and the evidence for a manifest."""
+    """Shares in label order, the source of the shares, and the evidence for a manifest."""
 
     shares: Floats
     source: PriorSource
@@ -30,11 +30,11 @@ class Shares:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownStream:
     """
-    The labels of a stream as far as they are known; one of the three.
+    The knowledge about the labels of a stream. One of the three fields is given.
 
     Attributes:
         given: The share of each label.
-        tags: The labels of rows that were drawn from the stream.
+        tags: The labels of rows that were drawn at random from the stream.
         decisions: A file of the bundle's decisions on the stream.
     """
 
@@ -44,26 +44,27 @@ class KnownStream:
 
     def prior(self, bundle: Bundle, rows: Splits) -> Prior:
         """
-        The prior of a bundle for this stream.
+        Return the prior of a bundle for this stream.
 
         Args:
-            bundle: The bundle that decided. Without a prior, `rows.train` says which shares its network learned.
-            rows: The network has not seen those of `calibration`, which show which labels it confuses.
+            bundle: The bundle that decided. If it has no prior, `rows.train` gives the shares that its network learned.
+            rows: The rows. The network has not seen the calibration rows, which show the labels that it confuses.
 
         Raises:
-            CalibrationError: The shares are not identified, or the rows were learned from, or a row has a label that the bundle lacks.
-            RowsError: The file is no file of the bundle's decisions.
+            CalibrationError: The shares are not identified, or the network has learned from the rows, or a row has a label that the bundle
+                lacks.
+            RowsError: The file does not contain decisions of the bundle.
         """
         manifest, labels = bundle.manifest, bundle.manifest.labels
         if "quick" in manifest.training and learned_files(manifest) & set(rows.digests.values()):
             msg = (
-                "these rows were learned from: `train --quick` fits its head to all of them, so the network's word on them proves "
-                "nothing. Next: give --data with labelled rows that it has not seen."
+                "these rows were learned from: `train --quick` fits its head to all of them, so the network's decisions on them "
+                "prove nothing. Next: give --data with labelled rows that it has not seen."
             )
             raise CalibrationError(msg)
         if manifest.prior is None and not rows.train:
             msg = (
-                "the bundle does not say which shares of labels it expects, and its training rows are not there to count. Next: give "
+                "the bundle does not record the shares of labels that it expects, and there are no training rows to count. Next: give "
                 "--data with the folder that it was trained on, or calibrate it first (`tagstream model calibrate`)."
             )
             raise CalibrationError(msg)
@@ -74,16 +75,16 @@ class KnownStream:
 
     def shares(self, bundle: Bundle, rows: Splits, assumed: Floats) -> Shares:
         """
-        The shares of the stream.
+        Return the shares of the stream.
 
         Args:
             bundle: The bundle that decided.
-            rows: The calibration rows show which labels its network confuses.
-            assumed: The shares that its probabilities expect, in label order.
+            rows: The rows. The calibration rows show the labels that the network confuses.
+            assumed: The shares that the bundle's probabilities assume, in label order.
 
         Raises:
             CalibrationError: The shares are not identified, or a row has a label that the bundle lacks.
-            RowsError: The file is no file of the bundle's decisions.
+            RowsError: The file does not contain decisions of the bundle.
         """
         labels = bundle.manifest.labels
         if self.given is not None:
@@ -111,12 +112,12 @@ class KnownStream:
 
 def prior_of(rows: Splits, labels: Sequence[str], *, balanced: bool) -> Prior:
     """
-    The prior of a network that learned from the training rows.
+    Return the prior of a network that has learned from the training rows.
 
     Args:
         rows: The rows.
         labels: The labels.
-        balanced: Expect every label equally often; else as often as the training rows have it.
+        balanced: Expect every label equally often; else as often as in the training rows.
     """
     learned = priors.shares_of(np.array([labels.index(row.tag) for row in rows.train], dtype=np.int64), len(labels))
     expected = np.full(len(labels), 1.0 / len(labels)) if balanced else learned

@@ -1,4 +1,4 @@
-"""From a recipe to a bundle, step by step: network, gate, temperature, thresholds, limits, figures, proofs. Any step can refuse."""
+"""Makes a bundle from a recipe, step by step: network, gate, temperature, thresholds, limits, figures, proofs. Any step can refuse."""
 
 import time
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from tagstream.model_export.onnx import parity
 from tagstream.model_export.train import batches
 from tagstream.model_export.train.work import NO_WORK, Work
 
-# The threshold of a bundle that is only loaded to be asked.
+# The threshold of a bundle that is loaded only to classify the rows.
 NO_THRESHOLD = Threshold(
     confidence=0.0,
     target_precision=0.0,
@@ -51,9 +51,9 @@ class Made:
 
     Attributes:
         bundle: The bundle.
-        metrics: Its measurements; None where it has none of these rows.
-        gain: The reviews that its thresholds save, where they were earned from answers.
-        seconds: How long it took.
+        metrics: The bundle's measurements on the rows; None if it was not measured.
+        gain: The reviews that the thresholds save; None unless they were earned from answers.
+        seconds: The time that it took to make the bundle.
     """
 
     bundle: Bundle
@@ -62,7 +62,7 @@ class Made:
     seconds: float
 
     def as_text(self) -> str:
-        """The figures as lines of text."""
+        """Return the figures as lines of text."""
         manifest = self.bundle.manifest
         lines = [f"{manifest.name} {manifest.version}, digest {self.bundle.digest[:12]}, in {self.bundle.path}"]
         if self.gain is not None:
@@ -83,20 +83,20 @@ class Made:
 
 def make(folder: Path, recipe: BundleRecipe, work: Work = NO_WORK) -> Made:
     """
-    Make a bundle, and write it to `folder` once every gate is passed.
+    Make a bundle, and write it to `folder` once all gates have passed.
 
     Args:
-        folder: Where the bundle goes.
-        recipe: Its rows, network and promise.
-        work: Keeps the stages, and is told how far they are. Other rows, recipes or code than before start anew.
+        folder: The folder of the bundle.
+        recipe: The bundle's rows, network and promise.
+        work: Keeps finished stages, and is told their progress. With other rows, another recipe or other code, the stages start anew.
 
     Raises:
-        BaseModelError: The pretrained encoder is missing or differs from its sum.
-        ParityError: The file is not the trained network, or a prediction depends on its batch.
-        CalibrationError: The promise cannot be kept on the calibration rows, or the answers prove nothing.
-        HeadError: A kept network has another head than `quantize` writes.
-        ExportError: The graph is not one that a bundle may hold.
-        BundleError: The result does not verify.
+        BaseModelError: The pretrained encoder is missing or differs from its checksum.
+        ParityError: The file differs too much from the trained network, or a prediction depends on its batch.
+        CalibrationError: The promise cannot be kept on the calibration rows, or the answers do not prove anything new.
+        HeadError: The head of a kept network is not one that `quantize` writes.
+        ExportError: A bundle may not hold the graph.
+        BundleError: The bundle does not verify.
     """
     started = time.monotonic()
     stages = work.within(recipe.network, recipe.rows)
@@ -117,12 +117,12 @@ def make(folder: Path, recipe: BundleRecipe, work: Work = NO_WORK) -> Made:
 
 def calibrated(network: Network, recipe: BundleRecipe, gate: StrangersGate | None = None) -> Finished:
     """
-    Calibrate, measure and prove a network that exists as a file.
+    Calibrate and measure a network that exists as a file, and add its proofs.
 
     Args:
         network: The network.
         recipe: The recipe of the bundle.
-        gate: The gate that was fitted to the network and is in its file; without it, one that the file has keeps its limit.
+        gate: The new gate in the network's file. Without a new gate (None), an older gate in the file keeps its limit.
 
     Raises:
         ParityError, CalibrationError: As `make`.
@@ -147,7 +147,7 @@ def calibrated(network: Network, recipe: BundleRecipe, gate: StrangersGate | Non
         predictions = gate.judged(rows.calibration, predictions)
     answered, proof = rows.calibration, [recipe.proves(row) for row in rows.calibration]
     rows, predictions = replace(rows, calibration=tuple(compress(answered, proof))), list(compress(predictions, proof))
-    # A budget would publish what no row proves.
+    # Without proving rows, a review budget would publish decisions that no row proves.
     asked = recipe.promise if predictions else replace(recipe.promise, review_budget=None)
     tested = decided(predictions, rows.calibration, labels, prior)
     found = promised(tested, labels, asked, certified_only=recipe.certified_only)
@@ -194,11 +194,11 @@ def calibrated(network: Network, recipe: BundleRecipe, gate: StrangersGate | Non
 
 def with_second_head(finished: Finished, network: Network, recipe: BundleRecipe) -> Finished:
     """
-    The bundle with the second head that the recipe asks for, or that its network has; the same if there is none.
+    Return the bundle with the second head of the recipe, or of its network; without either, return it unchanged.
 
     Args:
         finished: The bundle with one label for a text.
-        network: The network that it is of.
+        network: The bundle's network.
         recipe: The recipe of the bundle.
     """
     second, draft, rows = network.second_head, finished.draft, recipe.rows
@@ -210,7 +210,7 @@ def with_second_head(finished: Finished, network: Network, recipe: BundleRecipe)
     if network.out_of_fold is not None:
         manifest = draft.manifest
         judged = network.out_of_fold.predictions(manifest.labels, manifest.temperature, manifest.offsets())
-        # The network has learned from training rows and calibration rows, in this order, and is judged on both.
+        # `judged` has the training rows first, then the calibration rows: the network has learned from both.
         unseen = judged[-len(rows.calibration) :]
     return Finished(draft=multilabel.promised(draft, second, rows, unseen), metrics=finished.metrics)
 
@@ -219,14 +219,14 @@ def first_draft(
     network: Network, recipe: BundleRecipe, *, temperature: float, prior: Prior, known_words: Sequence[str]
 ) -> Draft:
     """
-    A bundle that can be loaded, with an empty threshold and without measurements.
+    Return a bundle that can be loaded, with an empty threshold and without measurements.
 
     Args:
         network: The network.
         recipe: The recipe of the bundle.
         temperature: The divisor of the logits, over 0.
-        prior: How often each label is expected.
-        known_words: The words that are familiar, for the bundle's reference.
+        prior: The expected shares of the labels.
+        known_words: The familiar words, for the bundle's reference.
     """
     raw, labels = network.tokenizer.to_str().encode(), network.trained.labels
     rows = batches.windows(batches.load_tokenizer(raw, network.max_length), recipe.golden, recipe.windows)
@@ -259,17 +259,17 @@ def fitted_temperature(logits: Floats, rows: Sequence[Row], labels: Sequence[str
     """
     Fit the temperature, with the offsets of the prior.
 
-    Every label counts as the prior says, unless that is how often the rows have it.
+    Rows are weighted to the shares of the prior, unless the prior was counted in these rows.
 
     Args:
-        logits: Of the calibration rows, shape (rows, labels), from networks that have not seen them.
+        logits: Logits of the calibration rows, [rows, labels], from networks that have not seen the rows.
         rows: The calibration rows.
         labels: The labels.
         prior: The prior.
-        level: Every source of rows counts the same, however many rows it has.
+        level: Give every source of rows the same weight, however many rows it has.
 
     Raises:
-        CalibrationError: There are no rows, or a label that the prior expects has none.
+        CalibrationError: There are no rows, or there is no row of a label that the prior expects.
     """
     targets = _targets(rows, labels)
     weights = level_sources([row.source for row in rows]) if level else None
@@ -280,13 +280,13 @@ def fitted_temperature(logits: Floats, rows: Sequence[Row], labels: Sequence[str
 
 def decided(predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequence[str], prior: Prior) -> DecidedRows:
     """
-    Calibration rows with their predictions, weighted to the prior; all alike where the prior is the rows' own.
+    Return calibration rows with their predictions, weighted to the prior. All weights are 1 if the prior was counted in these rows.
 
     Args:
-        predictions: One a row, by a network that has not seen the row.
+        predictions: The prediction of each row, by a network that has not seen the row.
         rows: The calibration rows.
-        labels: Those of the bundle, in its order.
-        prior: How often each label is expected.
+        labels: The bundle's labels, in its order.
+        prior: The expected shares of the labels.
 
     Raises:
         CalibrationError: A label that the prior expects has no row.
@@ -301,7 +301,7 @@ def decided(predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequ
 
 
 def _weighted(targets: Ints, prior: Prior, labels: Sequence[str], base: Floats | None = None) -> Floats:
-    """The weights of rows by a prior, which must not expect a label that they lack: its part of the stream would be certified untested."""
+    """Return the weights of rows by a prior. Refuse a prior that expects a label without rows: this label would be certified untested."""
     lacking = [label for label, count in zip(labels, np.bincount(targets, minlength=len(labels)), strict=True) if not count]
     if lacking and len(targets):
         named = ", ".join(f"{label} ({prior.shares[label]:.1%} of the stream)" for label in lacking)
@@ -323,7 +323,7 @@ def _proofs(network: Network, classifier: Classifier, manifest: Manifest, limits
     flips: dict[str, object] = {}
     if compared.logits is not None:
         below = list(manifest.asked_below().values())
-        # The offsets come after the division by the temperature.
+        # Offsets are added after the division by the temperature, so they are multiplied by it here.
         moved = np.array(manifest.offsets()) * manifest.temperature
         before, after = (logits + moved for logits in compared.logits)
         share = parity.routing_flips(before, after, temperature=manifest.temperature, thresholds=below)

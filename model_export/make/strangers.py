@@ -1,11 +1,11 @@
 """
-The part of a bundle that knows texts of none of its labels: fitted to its network's vectors and tokens, with a limit certified on texts of the labels.
+The strangeness gate of a bundle: it detects texts with none of the labels. It is fitted to the network's vectors and tokens.
 
-The limit is the figure that few ordinary texts exceed: of the texts of the labels that would be published, at most `MOST_LOST` are above
-it, with 95 % certainty, in each group of texts that is large enough. Texts that were learned from are judged by fits without their topic.
+The limit of the gate is certified on the labels' publishable texts: with 95 % certainty, at most a share `MOST_LOST` of them exceeds the
+limit, in each group of texts that is large enough. Texts that the gate has learned from are judged by fits without their topic.
 
-How far a neighbour of own labels is, their rows say: each label is a stranger to the others, so every label is left out of a fit once, and
-its rows are judged by that fit. It chooses nothing, and the record says how many of these neighbours are within the limit.
+A fit without a label shows how the gate judges close subjects ("neighbours"): every label is left out of one fit, and its rows are judged
+by this fit. These figures do not change the gate; the record says how many of these neighbours are within the limit.
 """
 
 import logging
@@ -35,37 +35,37 @@ logger = logging.getLogger(__name__)
 
 Ints = npt.NDArray[np.int64]
 
-# Of the texts of the labels that would be published, the largest share that the limit may send to people.
+# The largest share of the labels' publishable texts that the limit may send to people.
 MOST_LOST = 0.01
 LEVEL = 0.95
-# Texts that show how far the file's figure is from the one before rounding.
+# The number of texts on which the effect of rounding on the file's strangeness is measured.
 ROUNDED_TEXTS = 256
 DECIMALS = 6
 FOLDS = 4
-# Labels are left out in so many groups, since a fit for each of a hundred takes too long.
+# Labels are left out in this many groups: a fit for each of a hundred labels would take too long.
 GROUPS = 5
-# The gate of an encoder that has seen no label.
+# The gate of an encoder that has not seen a label.
 NEAR = StrangenessRecipe(rare_count=True, centres=12)
-# The part of `training` in a manifest that is the record of the gate.
+# The entry of `training` in a manifest with the record of the gate.
 RECORD = "strangers"
 CALIBRATION = "calibration"
-# The part of it about labels that were left out.
+# The entry of this record about labels that were left out.
 NEIGHBOURS = "neighbours"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strangers:
     """
-    The texts that a gate learns from, beside the training rows.
+    The texts that a gate learns from, in addition to the training rows.
 
     Attributes:
-        none: Texts of none of the labels.
+        none: Texts with none of the labels.
         ours: Further texts of the labels.
-        by_label: A column for each label, which knows its texts from all others; one column of all labels unless set.
-        neighbours: Each label is left out in turn, and its texts are judged as a neighbour's. The encoder must have seen no label.
-        most_lost: Of the texts of the labels that would be published, the largest share that the limit may send to people, 0 to 1.
-        fit: Every number of the fit.
-        digests: The SHA-256 of the files that they are from, by name.
+        by_label: Fit a column for each label, which separates the label's texts from all others; else one column for all labels together.
+        neighbours: Leave each label out of one fit, and judge its texts by this fit. The encoder must not have seen a label.
+        most_lost: The largest share of the labels' publishable texts that the limit may send to people, 0 to 1.
+        fit: The numbers of the fit.
+        digests: The SHA-256 of the texts' files, by name.
     """
 
     none: tuple[Row, ...]
@@ -83,13 +83,13 @@ class StrangersGate:
     A fitted gate.
 
     Attributes:
-        network: The network with it.
-        ours: The texts of the labels that it has learned from, training rows first.
-        none: The texts of none of the labels that it has learned from.
-        unseen: The strangeness of both, in this order, by fits without their topics, in logit units.
-        left_out: That of the texts of the labels by fits without their label; empty where no label was left out.
-        most_lost: The largest share that the limit may lose.
-        record: How it was fitted.
+        network: The network with the gate in its file.
+        ours: The texts of the labels that the gate has learned from, training rows first.
+        none: The texts with none of the labels that the gate has learned from.
+        unseen: The strangeness of `ours` and then `none`, in logit units, by fits without the text's topic.
+        left_out: The strangeness of `ours`, in logit units, by fits without the text's label; empty if no label was left out.
+        most_lost: The largest share of the labels' publishable texts that the limit may send to people, 0 to 1.
+        record: The record of the fit.
     """
 
     network: Network
@@ -102,11 +102,11 @@ class StrangersGate:
 
     def judged(self, rows: Sequence[Row], predictions: Sequence[Prediction]) -> list[Prediction]:
         """
-        Predictions with the strangeness that a fit gives which has not learned from the row.
+        Return predictions with the strangeness by a fit that has not learned from the row.
 
         Args:
             rows: The rows.
-            predictions: One a row.
+            predictions: The prediction of each row.
         """
         by_text = dict(zip((row.text for row in (*self.ours, *self.none)), self.unseen.tolist(), strict=True))
         return [
@@ -127,15 +127,15 @@ class Limit:
 
 def fitted(network: Network, given: Strangers) -> StrangersGate:
     """
-    Fit a gate to a network, and put it into its file.
+    Fit a gate to a network, and add it to the network's file.
 
     Args:
-        network: The network; a gate that it has is replaced.
+        network: The network. An older gate in its file is replaced.
         given: The texts to learn from.
 
     Raises:
-        HeadError: The network's file has another head than `quantize` writes.
-        CalibrationError: There are texts of one topic alone.
+        HeadError: The head in the network's file is not one that `quantize` writes.
+        CalibrationError: There are texts of one topic only.
     """
     labels = network.trained.labels
     known = {row.text for row in network.rows.train}
@@ -158,7 +158,7 @@ def fitted(network: Network, given: Strangers) -> StrangersGate:
 
     topics = [row.topic for row in rows]
     if len({row.topic for row in none}) == 1:
-        # Of one group: its rows are judged by each other, or by none.
+        # With one group only, a fit without the group would have no such texts: each text becomes its own group.
         topics[len(ours) :] = [row.text for row in none]
     unseen = cross_fit(topics, (of_label == len(labels)).astype(np.int64), fit=fit, score=judge, folds=FOLDS)
     left_out = _left_out(of_label[: len(ours)], len(none), fit=fit, judge=judge) if given.neighbours else np.empty(0)
@@ -189,13 +189,13 @@ def fitted(network: Network, given: Strangers) -> StrangersGate:
 
 def _left_out(labels: Ints, none: int, *, fit: Callable[[Ints], Columns], judge: Callable[[Columns, Ints], Floats]) -> Floats:
     """
-    The strangeness of the texts of each label for fits without the label.
+    Return the strangeness of each label's texts by a fit without the label.
 
     Args:
-        labels: The number of each text's label, shape (texts,).
-        none: How many texts of none of the labels come after them; every fit has them.
+        labels: The number of each text's label, [texts].
+        none: The number of texts with none of the labels, which follow these texts. Every fit learns from them.
         fit: Fits columns to the texts at these places.
-        judge: The strangeness of the texts at these places, shape (places, 1).
+        judge: Returns the strangeness of the texts at these places, [places, 1].
     """
     there, others = np.unique(labels), np.arange(len(labels), len(labels) + none)
     found = np.empty(len(labels))
@@ -209,14 +209,14 @@ def _left_out(labels: Ints, none: int, *, fit: Callable[[Ints], Columns], judge:
 
 def of_shipped(rows: Splits, folder: Path | None) -> Strangers:
     """
-    The texts that the shipped model's gate learns from.
+    Return the texts that the shipped model's gate learns from.
 
     Args:
-        rows: The project's own rows. Those that are not about machine learning count, and so do people's answers that say so.
-        folder: The folder with real texts; without it the gate learns from the project's own alone.
+        rows: The project's own rows. Used are the rows that are not about machine learning, by the project or by a person's answer.
+        folder: The folder with real texts; without it, the gate learns only from the project's own texts.
 
     Raises:
-        DataError: A text that the project names is not in the folder.
+        DataError: The folder does not have a text that the project names.
     """
     titles = real.read_real(real.LEARNED, folder)
     none = (
@@ -236,14 +236,14 @@ def of_own(
     texts: Sequence[Row], digests: dict[str, str], *, neighbours: bool = False, most_lost: float = MOST_LOST
 ) -> Strangers:
     """
-    The texts that the gate of a user's labels learns from: each label knows its texts from those of all others.
+    Return the texts that the gate of a user's labels learns from. The gate has a column for each label.
 
     Args:
-        texts: Texts of none of the labels.
-        digests: The SHA-256 of their files, by name.
-        neighbours: The encoder has seen no label, so that words and centres find neighbours, and labels that are left out say how many.
-            Else the vector alone is read.
-        most_lost: As of `Strangers`.
+        texts: Texts with none of the labels.
+        digests: The SHA-256 of the texts' files, by name.
+        neighbours: The encoder has not seen a label. Then words and centres detect neighbours, and labels that are left out show how many.
+            If false, only the vector is used.
+        most_lost: As for `Strangers`.
     """
     fit = NEAR if neighbours else StrangenessRecipe(words=False)
     return Strangers(none=tuple(texts), by_label=True, neighbours=neighbours, most_lost=most_lost, fit=fit, digests=digests)
@@ -258,14 +258,14 @@ def limited(
     limits: OodLimits,
 ) -> Limit:
     """
-    Choose the limit of a gate, and certify it on both sides: how much of the labels it loses, and how much of what is none of them is published.
+    Choose the limit of a gate, and bound both errors: lost texts of the labels, and published texts with none of the labels.
 
     Args:
         gate: The gate.
-        classifier: That of the bundle with it.
-        calibration: The predictions of the calibration rows, with a strangeness of fits that have not seen them.
+        classifier: The classifier of the bundle with the gate.
+        calibration: The predictions of the calibration rows, with a strangeness by fits that have not seen the rows.
         thresholds: By predicted label, the confidence from which a prediction is published.
-        limits: The other figures above which a text is strange.
+        limits: The other limits above which a text is out of distribution.
     """
 
     def published(found: Sequence[Prediction]) -> Flags:
@@ -303,14 +303,14 @@ def limited(
 
 def limit_of(published: Flags, figures: Floats, most: float = MOST_LOST, level: float = LEVEL) -> float:
     """
-    The lowest limit of which the texts prove that at most a share `most` of such texts is published without it and lost by it.
+    Return the lowest limit that provably loses at most a share `most` of texts. A text is lost if only the limit keeps it from publication.
 
-    An order statistic: how often new texts exceed the (k + 1)-th largest of n figures has a known distribution, whatever that of the
-    figures is. Too few texts prove nothing: then none of them is lost.
+    The limit is an order statistic: the share of new texts that exceed the (k + 1)-th largest of n figures has a known distribution,
+    whatever the distribution of the figures is. Too few texts do not prove a limit: then the limit loses none of them.
 
     Args:
-        published: Whether each text is published without the limit, shape (texts,).
-        figures: Their strangeness, shape (texts,).
+        published: Whether each text is published without the limit, [texts].
+        figures: The strangeness of each text, [texts].
         most: The share, 0 to 1.
         level: The certainty, 0 to 1.
 
@@ -322,16 +322,16 @@ def limit_of(published: Flags, figures: Floats, most: float = MOST_LOST, level: 
     while may + 1 < len(counted) and beta.ppf(level, may + 2, len(counted) - may - 1) <= most:
         may += 1
     found = float(counted[may])
-    # Of texts that are hardly ever published, none would be lost by any limit that a published one sets.
+    # The value is not finite if very few texts are published. Then the largest figure is the limit, which loses none of the texts.
     return round(found if np.isfinite(found) else float(figures.max()), SCORE_DECIMALS)
 
 
 def as_text(training: Mapping[str, Any]) -> list[str]:
     """
-    The record of a gate as lines of text; none without one.
+    Return the record of a gate as lines of text; no line without a gate.
 
     Args:
-        training: The part of a manifest.
+        training: The manifest's `training`.
     """
     found = training.get(RECORD)
     if not isinstance(found, dict):
@@ -356,7 +356,7 @@ def _strangeness(predictions: Sequence[Prediction]) -> Floats:
 
 
 def _counted(flags: Flags) -> dict[str, float]:
-    """How many texts, how many of them are counted, and the upper bound of that share."""
+    """Return the number of texts, the number of set flags, and the upper bound of the share of set flags."""
     rows, hits = len(flags), int(flags.sum())
     bound = 1.0 if hits == rows else float(beta.ppf(LEVEL, hits + 1, rows - hits))
     return {"rows": rows, "hits": hits, "upper": round(bound, DECIMALS)}

@@ -1,4 +1,4 @@
-"""A network that is trained: a teacher that is tuned on the rows, and a student that imitates it."""
+"""Trains a network: a teacher is tuned on the rows, and a student imitates the teacher."""
 
 import dataclasses
 import logging
@@ -31,17 +31,17 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     """
-    The base encoder, tuned: every number of the procedure.
+    The tuning of the base encoder: the numbers of the procedure.
 
     Attributes:
-        advice: Of the adviser; None: labels alone are learned.
-        teacher: Of the network that is tuned.
-        student: Of the smaller one that imitates it; None: the teacher is the result.
-        start: The network of this bundle in the place of the teacher: the student begins as its layers, or as the base encoder's where it
-            has more, imitates it on what it has learned from, and learns labels and opinions of its `new_sources`.
-        head: Of a head that is fitted anew at the end; None: it stays as it was tuned.
+        advice: The recipe of the adviser; None to learn from labels only.
+        teacher: The recipe of the teacher, which is tuned.
+        student: The recipe of the smaller student, which imitates the teacher; None if the teacher is the result.
+        start: The bundle whose network replaces the teacher. The student starts with the layers of this network, or with the base encoder's
+            layers if it has more layers. It imitates the network on known sources, and learns labels and opinions of its `new_sources`.
+        head: The recipe of a head that is fitted anew at the end; None to keep the tuned head.
         threads: The number of cores.
-        checkpoint: Keep the trained network here, for `Checkpoint`, and its teacher beside it (`teacher_path`): before the first gate.
+        checkpoint: Write the trained network to this file, for `Checkpoint`, and its teacher to `teacher_path`, before the first gate.
     """
 
     advice: advisor.AdviceRecipe | None = field(default_factory=advisor.AdviceRecipe)
@@ -53,16 +53,16 @@ class Training:
     checkpoint: Path | None = None
 
     def is_taught(self, row: Row) -> bool:
-        """Is this row new to the network that the training starts from?"""
+        """Whether this row is new to the network from which the training starts."""
         return self.start is None or self.student is None or row.source in self.student.new_sources
 
     def network(self, rows: Splits, limits: parity.GateLimits, work: Work) -> Network:
         """
-        Train it, and export it. Arguments are those of `NetworkSource.network`.
+        Train and export the network. Arguments are those of `NetworkSource.network`.
 
         Raises:
-            BaseModelError: The pretrained encoder is missing or differs from its sum.
-            RestoreError: The bundle to start from has no network of this project.
+            BaseModelError: The pretrained encoder is missing or differs from its checksum.
+            RestoreError: The network of the bundle to start from is not one of this project.
             ParityError: As `exported`.
         """
         base = base_model.load()
@@ -79,7 +79,7 @@ class Training:
 
 def teacher_path(checkpoint_path: Path) -> Path:
     """
-    The file that keeps the teacher of a student.
+    Return the path of the file that keeps the teacher of a student.
 
     >>> str(teacher_path(Path("kept/network.safetensors")))
     'kept/network-teacher.safetensors'
@@ -95,7 +95,7 @@ def fit(base: BaseModel, splits: Splits, plan: Training, work: Work) -> tuple[Ta
         base: The pretrained encoder.
         splits: The rows, in their parts.
         plan: The recipe of teacher, student and head.
-        work: Keeps finished stages, so that a training that was cut off goes on.
+        work: Keeps finished stages, so that an interrupted training can resume.
 
     Returns:
         The network that was trained last, and its record.
@@ -144,7 +144,7 @@ def _load_teacher(path: Path) -> Tuned:
 
 
 class _Teacher(msgspec.Struct, frozen=True, kw_only=True):
-    """The record of a teacher that is kept between two runs."""
+    """The record of a teacher, as it is kept between two runs."""
 
     tuned_share: float
     losses: dict[str, float]
@@ -153,7 +153,7 @@ class _Teacher(msgspec.Struct, frozen=True, kw_only=True):
 def _soft_examples(
     splits: Splits, train: Examples, silent: list[Row], unlabelled: list[list[int]], plan: Training
 ) -> tuple[SoftExamples, bool]:
-    """The soft examples of all texts, and whether the adviser took part: it speaks about the texts that are taught anew."""
+    """Return the soft examples of all texts, and whether the adviser took part. The adviser gives opinions on new texts only."""
     count, others = len(splits.labels), [row.source for row in silent]
     if plan.advice is None:
         return soft_examples(train, unlabelled, labels=count, others=others), False

@@ -1,4 +1,4 @@
-"""The metrics in a bundle's manifest: an evaluation of every labelled part, and of the gate for foreign texts."""
+"""The metrics in a bundle's manifest: evaluations of the labelled parts and of the gate for foreign texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,13 @@ PARTS = ("holdout", "corpus_test", "calibration")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleMetrics:
-    """The evaluation of every part that has rows, by its name; the gate where the bundle has one."""
+    """
+    The metrics of a bundle.
+
+    Attributes:
+        evaluations: The evaluations of the parts that have rows, by part.
+        gate: The evaluation of the gate for foreign texts; None if the bundle has no gate.
+    """
 
     evaluations: dict[str, RowsEvaluation]
     gate: OodGate | None
@@ -35,14 +41,14 @@ def measure(
     limits: OodLimits,
 ) -> BundleMetrics:
     """
-    Ask the classifier about every row of the labelled parts and about the rows that are not about machine learning.
+    Evaluate a classifier on all rows of the labelled parts and on the rows that are not about machine learning.
 
     Args:
-        classifier: The bundle's, as production runs it.
+        classifier: The classifier of the bundle, as in production.
         splits: The rows.
-        calibration: Predictions of the calibration rows where they are known; the classifier is asked unless given.
-        thresholds: By predicted label, the confidence from which a prediction is published without asking.
-        limits: The figures above which a text is strange; without any, the bundle has no gate.
+        calibration: The predictions of the calibration rows; None: the classifier predicts them.
+        thresholds: The least confidence of a published prediction, by predicted label.
+        limits: The limits above which a text is out of distribution. If there are no limits, the bundle has no gate.
     """
     parts: dict[str, Sequence[Row]] = {part: getattr(splits, part) for part in PARTS if getattr(splits, part)}
     found = {

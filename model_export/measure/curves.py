@@ -1,4 +1,4 @@
-"""Reliability (share right by confidence) and risk by coverage (share wrong if only the surest rows are answered)."""
+"""Reliability (the share right by confidence) and risk by coverage (the share wrong among the most confident rows)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,22 @@ import numpy as np
 from tagstream.model_export.calibrate.intervals import DECIMALS, Floats, Interval, Ints, wilson
 
 BINS = 10
-# Points of a curve: the eye cannot tell more than one at every hundredth of coverage apart.
+# The points of a curve, one per hundredth of coverage. In a plot, more points are not distinguishable.
 POINTS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReliabilityBin:
     """
-    Rows whose confidence is in [`low`, `high`), the last bin's in [`low`, 1]: their mean confidence and the share
-    right.
+    The rows with a confidence in [`low`, `high`); in the last bin, in [`low`, 1].
+
+    Attributes:
+        low: The lower end of the bin.
+        high: The upper end of the bin.
+        rows: The number of rows.
+        confidence: The mean confidence, 0 to 1.
+        right: The share right, 0 to 1.
+        interval: Wilson's 95 % interval of the share right.
     """
 
     low: float
@@ -29,7 +36,15 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The rows at or above `confidence` are answered: their share `coverage`, and the share `risk` of them that is wrong."""
+    """
+    A point of a risk-coverage curve. The model decides the rows at or above `confidence`.
+
+    Attributes:
+        confidence: The threshold, 0 to 1.
+        coverage: The share of the rows that the model decides, 0 to 1.
+        risk: The share of wrong rows among the decided rows, 0 to 1.
+        interval: Wilson's 95 % interval of the risk.
+    """
 
     confidence: float
     coverage: float
@@ -40,10 +55,10 @@ class Point:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskCoverage:
     """
-    Risk by coverage, from the surest rows to all rows.
+    A risk-coverage curve, from the most confident rows to all rows.
 
-    `area` is the mean risk over all coverages (Geifman and El-Yaniv's AURC): small where a model is right and knows
-    when it is not.
+    `area` is the mean risk over all coverages (AURC of Geifman and El-Yaniv). The area is small if a model is mostly right and its mistakes
+    have low confidence.
     """
 
     points: tuple[Point, ...]
@@ -52,18 +67,18 @@ class RiskCoverage:
 
 def reliability(confidences: Sequence[float], correct: Sequence[bool], bins: int = BINS) -> tuple[ReliabilityBin, ...]:
     """
-    Confidence against the share right, in bins of equal width; bins without rows are left out.
+    Return the mean confidence and the share right in bins of equal width. Bins without rows are left out.
 
     Args:
-        confidences: One a row, 0 to 1.
-        correct: Whether each row's label is right.
+        confidences: One confidence per row, 0 to 1.
+        correct: True for each row whose predicted label is right.
         bins: The number of bins.
 
     >>> [(found.rows, found.right) for found in reliability([0.91, 0.99, 1.0, 0.35], [True, False, True, False])]
     [(1, 0.0), (3, 0.666667)]
     """
     confidence, right = np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.bool_)
-    # A published confidence has four decimals; the sum keeps 0.3 in the bin that begins there.
+    # The small constant keeps a confidence of 0.3 in the bin that begins at 0.3. Published confidences have only four decimals.
     places = np.minimum((confidence * bins + 1e-9).astype(np.int64), bins - 1)
     found = []
     for place in np.unique(places):
@@ -84,15 +99,15 @@ def reliability(confidences: Sequence[float], correct: Sequence[bool], bins: int
 
 def risk_coverage(confidences: Sequence[float], correct: Sequence[bool], points: int = POINTS) -> RiskCoverage:
     """
-    Risk at every coverage that a threshold can give; rows of equal confidence are answered together or not at all.
+    Return the risk at every coverage that a threshold can have. Rows of equal confidence are decided together.
 
     Args:
-        confidences: One a row.
-        correct: Whether each row's label was right.
-        points: How many points to keep at most; `area` is of all of them.
+        confidences: One confidence per row, 0 to 1.
+        correct: True for each row whose predicted label is right.
+        points: The most points to return. `area` is computed from all coverages.
 
     Raises:
-        ValueError: There are no rows, or not one answer a row.
+        ValueError: There are no rows, or the numbers of confidences and rows differ.
 
     >>> curve = risk_coverage([0.9, 0.8, 0.7, 0.7], [True, False, True, True])
     >>> [(point.coverage, point.risk) for point in curve.points]
@@ -111,7 +126,7 @@ def risk_coverage(confidences: Sequence[float], correct: Sequence[bool], points:
     kept = last + 1
     shares = np.diff(np.concatenate(([0], kept))) / rows
     area = float((shares * wrong[last] / kept).sum())
-    # The first threshold that reaches each hundredth of coverage.
+    # Keep the first threshold that reaches each hundredth of coverage.
     shown = np.unique(np.searchsorted(kept, np.linspace(1, rows, points)))
     return RiskCoverage(
         points=tuple(_point(confidence, wrong, int(last[place])) for place in shown), area=round(area, DECIMALS)

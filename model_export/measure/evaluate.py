@@ -1,4 +1,4 @@
-"""The figures of a classifier on labelled rows: one frozen record, as text and as JSON."""
+"""The figures of a classifier on labelled rows, as one frozen record with a text form and a JSON form."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from tagstream.model_export.measure.curves import risk_coverage
 BOOTSTRAP_DRAWS = 1000
 BOOTSTRAP_SEED = 7
 INTERVAL = (2.5, 97.5)
-# A row of more counts is not read: the most frequent mistakes of each label are named in its place.
+# With more labels, the text names the most frequent mistakes of each label instead of the row of the confusion matrix.
 MOST_COLUMNS, MISTAKES_NAMED = 12, 3
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -24,10 +24,18 @@ COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassReport:
     """
-    One label: precision, recall, F1 with its 95 % bootstrap interval, and how many rows carry it.
+    The figures of one label.
 
-    `published` counts the rows that were given the label with at least its `threshold`; `published_precision` is the
-    share of them that is right, None if there are none.
+    Attributes:
+        label: The label.
+        precision: The precision, 0 to 1.
+        recall: The recall, 0 to 1.
+        f1: F1, 0 to 1.
+        rows: The number of rows with this label.
+        f1_interval: The 95 % bootstrap interval of F1.
+        threshold: The least confidence of a published prediction.
+        published: The number of rows with this predicted label at or above `threshold`.
+        published_precision: The share right of the published rows, 0 to 1. None if no row is published.
     """
 
     label: str
@@ -46,12 +54,21 @@ class RowsEvaluation:
     """
     The figures of a classifier on one set of rows.
 
-    `weighted_f1_interval` is a 95 % bootstrap interval over rows. `confusion[i][j]` counts rows of label i that were
-    given label j. `precision_at_threshold` and `coverage` are of the rows whose confidence reaches the threshold of
-    their predicted label. `precision_at_coverage` is the share right of the surest half of the rows, and so on, by
-    coverage in percent; `risk_area` the mean, over all coverages, of the share wrong (AURC, as `curves.risk_coverage`
-    has it). Both go by published confidences, and rows that tie are one group; where a share of the rows ends within
-    one, a part of it counts as that part of its hits.
+    Attributes:
+        rows: The number of rows.
+        weighted_f1: The mean F1 of the labels, weighted by rows, 0 to 1.
+        weighted_f1_interval: The 95 % bootstrap interval of `weighted_f1`, over rows.
+        macro_f1: The unweighted mean F1 of the labels, 0 to 1.
+        accuracy: The share right, 0 to 1.
+        calibration_error: The expected calibration error, 0 to 1.
+        precision_at_threshold: The share right of the rows whose confidence reaches the threshold of their predicted label.
+        coverage: The share of the rows whose confidence reaches the threshold of their predicted label.
+        precision_at_coverage: The share right of the most confident rows, by coverage in percent: `50` is the most confident half. Rows
+            with equal published confidence are one group; if a coverage ends within a group, each of its rows counts with the group's
+            share right.
+        risk_area: The mean share wrong over all coverages (AURC, as in `curves.risk_coverage`), by published confidences.
+        classes: The figures of each label.
+        confusion: `confusion[i][j]` is the number of rows of label i with predicted label j.
     """
 
     rows: int
@@ -72,7 +89,7 @@ class RowsEvaluation:
         return asdict(self)
 
     def as_text(self, title: str) -> str:
-        """The record as a few lines of text."""
+        """Return the record as a few lines of text."""
         low, high = self.weighted_f1_interval
         curve = "  ".join(f"{coverage} % {precision:.4f}" for coverage, precision in self.precision_at_coverage.items())
         lines = [
@@ -103,12 +120,12 @@ class RowsEvaluation:
 
 def mistakes(label: str, labels: Sequence[str], given: Sequence[int]) -> list[tuple[int, str]]:
     """
-    The labels that rows of `label` were given in error, with how many, the most frequent first.
+    Return the wrong predicted labels of the rows of `label`, each with its number of rows. The most frequent comes first.
 
     Args:
-        label: The rows' own label.
+        label: The true label of the rows.
         labels: All labels.
-        given: How many of the rows were given each label, in the order of `labels`.
+        given: The number of rows for each predicted label, in the order of `labels`.
 
     >>> mistakes("b", ["a", "b", "c", "d"], [1, 9, 4, 0])
     [(4, 'c'), (1, 'a')]
@@ -121,16 +138,16 @@ def evaluate(
     predictions: Sequence[Prediction], tags: Sequence[str], *, labels: Sequence[str], thresholds: Mapping[str, float]
 ) -> RowsEvaluation:
     """
-    Measure predictions against labels given by people.
+    Evaluate predictions against the labels of people.
 
     Args:
-        predictions: One a row.
+        predictions: One prediction per row.
         tags: The right label of each row.
-        labels: All labels, in the bundle's order.
-        thresholds: By predicted label, the confidence from which a prediction is published without asking.
+        labels: All labels, in the order of the bundle.
+        thresholds: The least confidence of a published prediction, by predicted label.
 
     Raises:
-        ValueError: There are no rows, or not one tag a prediction.
+        ValueError: There are no rows, or the numbers of tags and predictions differ.
     """
     if not tags or len(tags) != len(predictions):
         msg = f"{len(predictions)} predictions cannot be measured against {len(tags)} tags: give one tag a prediction"
@@ -163,7 +180,7 @@ def evaluate(
 
 def precision_by_rows(confidence: Floats, right: Bools) -> Floats:
     """
-    The share right of the surest row, of the surest two, and so on to all; a row of a tie counts as the mean of the tie.
+    Return the share right of the n most confident rows, for n from 1 to all. Rows of equal confidence count with their mean.
 
     >>> precision_by_rows(np.array([0.5, 0.9, 0.5]), np.array([False, True, True])).round(4).tolist()
     [1.0, 0.75, 0.6667]
@@ -175,7 +192,7 @@ def precision_by_rows(confidence: Floats, right: Bools) -> Floats:
 
 
 def bootstrap_interval(truth: Ints, found: Ints) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the weighted F1, from seeded redraws of rows."""
+    """Return the 95 % bootstrap interval of the weighted F1, from seeded resamples of rows."""
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     draws = generator.integers(0, len(truth), size=(BOOTSTRAP_DRAWS, len(truth)))
     low, high = np.percentile([_weighted_f1(truth[rows], found[rows]) for rows in draws], INTERVAL)
@@ -183,7 +200,7 @@ def bootstrap_interval(truth: Ints, found: Ints) -> tuple[float, float]:
 
 
 def _weighted_f1(truth: Ints, found: Ints) -> float:
-    # scikit-learn's own costs milliseconds a call, too much for a thousand redraws.
+    # scikit-learn's function takes milliseconds per call, which is too slow for a thousand resamples.
     labels = int(max(truth.max(), found.max())) + 1
     members, given = (np.bincount(each, minlength=labels) for each in (truth, found))
     hits = np.bincount(truth[truth == found], minlength=labels)

@@ -1,8 +1,8 @@
 """
-Texts that a bundle should not decide alone: other languages, code, news and goods on sale, and the shares that it publishes.
+Foreign texts, which a bundle should not decide alone (other languages, code, news, shopping), and the share that a bundle publishes.
 
-They were written for the project (`suites/foreign.jsonl`), and no model is trained or calibrated on them. The rule of
-`strangeness` was chosen on one half; the other half measures it.
+The texts were written for the project (`suites/foreign.jsonl`). No model is trained or calibrated on them. The rule of `strangeness` was
+chosen on one half of the texts; the other half measures the rule.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,15 @@ FOREIGN = SUITES / "foreign.jsonl"
 
 class ForeignText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
-    One text.
+    One foreign text.
 
     Attributes:
-        title: Its title.
-        description: Its description, if it has one.
-        kind: `latin-script` and `other-scripts` (everyday texts in other languages), `ml-in-another-language`, `code`,
+        title: The title.
+        description: The description; None if there is none.
+        kind: `latin-script` or `other-scripts` (everyday texts in other languages), `ml-in-another-language`, `code`,
             `news` or `shopping`.
-        group: The language, or the subject.
-        half: Whether the rule was chosen with it or is measured on it.
+        group: The language or the subject.
+        half: `chosen` if the rule was chosen on the text, `measured` if the rule is measured on the text.
     """
 
     title: str
@@ -46,17 +46,24 @@ class ForeignText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 def read_foreign(path: Path = FOREIGN) -> list[ForeignText]:
     """
-    The texts, in the order of the file.
+    Read the foreign texts, in the order of the file.
 
     Raises:
-        DataError: The file cannot be read, or a line of it is no such text.
+        DataError: The file cannot be read or is empty, or a line is not a foreign text.
     """
     return read_cases(path, ForeignText)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """How many of some texts are out of distribution, and how many are published without asking a person."""
+    """
+    The outcome of texts.
+
+    Attributes:
+        texts: The number of texts.
+        strange: The number of texts that are out of distribution.
+        published: The number of texts that are published without asking a person.
+    """
 
     texts: int
     strange: int
@@ -65,12 +72,12 @@ class Fate:
 
 def fate(predictions: Sequence[Prediction], *, thresholds: Mapping[str, float], limits: OodLimits) -> Fate:
     """
-    Count where texts go.
+    Count the texts that are out of distribution and the texts that are published.
 
     Args:
-        predictions: Of the texts.
-        thresholds: By predicted label, the confidence from which a prediction is published without asking.
-        limits: The figures above which a text is out of distribution.
+        predictions: The predictions of the texts.
+        thresholds: The least confidence of a published prediction, by predicted label.
+        limits: The limits above which a text is out of distribution.
     """
     strange = [limits.is_strange(one) for one in predictions]
     sure = [one.confidence >= thresholds[one.label] for one in predictions]

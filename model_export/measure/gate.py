@@ -1,4 +1,4 @@
-"""The gate for foreign texts, measured on rows about machine learning and on rows that are not."""
+"""Measure the gate for foreign texts on ordinary rows (about machine learning) and on foreign rows (about other subjects)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,18 +12,18 @@ from tagstream.model_export.data.splits import Splits
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OodGate:
     """
-    The gate for foreign texts: the shares of ordinary and of foreign rows that it sends to a person.
+    The measured gate for foreign texts: the shares of ordinary and of foreign rows that the gate sends to a person.
 
     Attributes:
-        ood_energy: The energy above which a text is strange; None where the bundle does not say.
-        ood_unfamiliar: The share of unfamiliar words above which it is; None likewise.
-        ood_strangeness: The strangeness above which it is; None likewise.
-        false_rejection: The share of ordinary rows that are called strange, by part. `calibration` chose both limits,
-            each for the share that was asked for; the other parts measure them.
-        not_ml_rows: Rows of the corpus that are not about machine learning. A student was distilled on them, without
-            labels, and a gate may have learned them as strange.
-        not_ml_rejection: The share of them that is called strange.
-        not_ml_review: The share of them about which a person is asked, for this reason or because of low confidence.
+        ood_energy: The energy above which a text is strange; None if the bundle has no such limit.
+        ood_unfamiliar: The share of unfamiliar words above which a text is strange; None if the bundle has no such limit.
+        ood_strangeness: The strangeness above which a text is strange; None if the bundle has no such limit.
+        false_rejection: The share of ordinary rows that the gate calls strange, by part. The limits were set on `calibration`, each
+            for a requested share; the other parts measure the limits.
+        not_ml_rows: The number of corpus rows that are not about machine learning. A student was distilled on these rows, without labels,
+            and a gate may have been trained on them as strange rows.
+        not_ml_rejection: The share of these rows that the gate calls strange.
+        not_ml_review: The share of these rows that go to a person, because of the gate or low confidence.
     """
 
     ood_energy: float | None
@@ -39,7 +39,7 @@ class OodGate:
         return asdict(self)
 
     def as_text(self) -> str:
-        """The record as a few lines of text."""
+        """Return the record as a few lines of text."""
         wrongly = ", ".join(f"{share:.2%} of {part}" for part, share in self.false_rejection.items())
         limits = {
             "energy": self.ood_energy,
@@ -57,7 +57,7 @@ class OodGate:
 
 
 def foreign(splits: Splits) -> list[Row]:
-    """The rows that are not about machine learning; the titles that are unlabelled beside them are."""
+    """Return the rows that are not about machine learning. The other unlabelled rows are titles about machine learning."""
     return [row for row in splits.unlabelled if row.tag == NOT_ML]
 
 
@@ -72,10 +72,10 @@ def count(
     Count the rows that the gate sends to a person.
 
     Args:
-        ordinary: Predictions of rows about machine learning, by part; no part is empty.
-        foreign: Predictions of rows that are not.
-        thresholds: By predicted label, the confidence from which a prediction is published without asking.
-        limits: The figures above which a text is strange.
+        ordinary: The predictions of rows about machine learning, by part. Each part has rows.
+        foreign: The predictions of rows that are not about machine learning.
+        thresholds: The least confidence of a published prediction, by predicted label.
+        limits: The limits above which a text is strange.
     """
     strange = [limits.is_strange(one) for one in foreign]
     unsure = [one.confidence < thresholds[one.label] for one in foreign]

@@ -1,4 +1,4 @@
-"""Look at a user's rows with the figures of the certificate that they are for."""
+"""Check a user's rows, including the number of rows that a certificate needs."""
 
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.calibrate.certificate import BOUND_LEVEL, least_rows
@@ -19,22 +19,22 @@ def look_at(
     encoder: TokenCounter | None = None,
 ) -> RowsReport:
     """
-    Run every check of `look`, and say which labels have too few rows for a certificate of their own.
+    Run all checks of `look`, and report the labels with too few rows for their own certificate.
 
     Args:
-        rows: The rows to learn from.
-        gold: The rows that are only measured on.
-        base: Rows of tagstream's own that are learned from too.
-        answers: People's answers, as of `look`.
-        multilabel: As of `look`.
-        promise: The promise of a bundle of these rows; the default one unless given.
-        encoder: The encoder that learns from them; that of the shipped bundle unless given.
+        rows: The user's rows.
+        gold: The gold set, only for measurement.
+        base: Tagstream's own rows, which are used for training too.
+        answers: People's answers, as in `look`.
+        multilabel: As in `look`.
+        promise: The promise of the bundle; None: the default promise.
+        encoder: The encoder to train; None: the encoder of the shipped bundle.
 
     Raises:
         RowsError: As `look`.
     """
     asked = promise or Promise()
-    # A label has its own certificate at the floor where the precision is about all labels together.
+    # If the promise is about all labels together, a label's own certificate is about the floor.
     target = asked.precision if asked.kind == "per-label" else asked.least
     needed = least_rows(target, (1.0 - BOUND_LEVEL) / max(len(rows.labels), 1))
     return look(

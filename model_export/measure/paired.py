@@ -1,7 +1,7 @@
-"""A paired test of two models on the same rows: McNemar's exact test, and the difference of F1 with its interval.
+"""Paired tests of two models on the same rows: McNemar's exact test, and the difference in F1 with its interval.
 
-Separate intervals of two models can overlap although one is clearly better, because both depend on the same draw of
-rows. A paired test removes that: it counts only the rows that one model alone has right.
+The separate intervals of two models can overlap although one model is clearly better, because both depend on the same sample of rows. A
+paired test removes this common variation: it uses only the rows on which exactly one model is right.
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ from scipy.stats import binomtest
 from tagstream.model_export.bundle.model import Prediction
 from tagstream.model_export.calibrate.intervals import DECIMALS, Floats, Interval, Ints, bootstrap, weighted_f1
 
-# A smaller p-value is called a difference.
+# A difference is significant if the p-value is smaller.
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
     """
-    One model against another.
+    The paired comparison of our model with another model.
 
     Attributes:
-        rows: The rows that both were asked.
-        only_ours: Rows that our model alone has right.
-        only_theirs: Rows that the other alone has right.
-        p_value: McNemar's exact test, two-sided: how often a fair coin would split those rows at least so unevenly.
-        difference: Our weighted F1 less theirs.
-        interval: Its 95 % bootstrap interval; both are measured on the same redrawn rows.
+        rows: The number of rows.
+        only_ours: The number of rows on which only our model is right.
+        only_theirs: The number of rows on which only the other model is right.
+        p_value: The two-sided p-value of McNemar's exact test: the probability that a fair coin splits these rows at least as unevenly.
+        difference: The weighted F1 of our model less the weighted F1 of the other model.
+        interval: The 95 % bootstrap interval of `difference`. Both models are measured on the same resampled rows.
     """
 
     rows: int
@@ -45,16 +45,16 @@ class Paired:
 
 def compare(ours: Sequence[Prediction], theirs: Sequence[Prediction], tags: Sequence[str], *, labels: Sequence[str]) -> Paired:
     """
-    Test two models against each other.
+    Compare two models by paired tests.
 
     Args:
-        ours: One prediction a row.
-        theirs: The other model's, of the same rows.
+        ours: The predictions of our model, one per row.
+        theirs: The predictions of the other model, one per row.
         tags: The right label of each row.
         labels: All labels.
 
     Raises:
-        ValueError: There are no rows, or the three do not have one entry a row.
+        ValueError: There are no rows, or the lengths of `ours`, `theirs` and `tags` differ.
     """
     if not tags or not len(ours) == len(theirs) == len(tags):
         msg = f"{len(ours)} and {len(theirs)} predictions of {len(tags)} rows cannot be paired: give one of each a row"
@@ -75,7 +75,7 @@ def compare(ours: Sequence[Prediction], theirs: Sequence[Prediction], tags: Sequ
 
 def mcnemar(only_ours: int, only_theirs: int) -> float:
     """
-    McNemar's exact test on the rows that one model alone has right.
+    Return the p-value of McNemar's exact test on the rows on which exactly one model is right.
 
     >>> mcnemar(8, 1)
     0.039062
@@ -96,6 +96,6 @@ def _discordant(cells: Ints) -> tuple[int, int]:
 
 
 def _difference(cells: Ints) -> Floats:
-    """Ours less theirs, from counts by truth, ours, theirs [..., labels, labels, labels]."""
+    """Return our weighted F1 less theirs, from counts by true label, our label and their label, [..., labels, labels, labels]."""
     found: Floats = weighted_f1(cells.sum(axis=-1)) - weighted_f1(cells.sum(axis=-2))
     return found

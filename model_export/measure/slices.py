@@ -1,4 +1,4 @@
-"""Slices: kinds of rows that an average hides, as named predicates, and the figures of a classifier on each."""
+"""Slices (named kinds of rows, whose differences an average hides), and the figures of a classifier on each slice."""
 
 import re
 from collections import Counter
@@ -12,10 +12,10 @@ from tagstream.model_export.calibrate.intervals import Interval, bootstrap, conf
 from tagstream.model_export.data.corpus import AUTHORED, PLAIN, REGISTERS
 from tagstream.model_export.data.row import Row
 
-# Below this many rows an interval is wider than most differences that would change a decision.
+# With fewer rows, an interval is wider than most differences that matter for a decision.
 FEW_ROWS = 30
 SHORT_WORDS = 6
-# A column of more values is cut into the most frequent ones; a table of more rows is not read.
+# The most slices of one column: the most frequent values. A longer table is not readable.
 MOST_VALUES = 20
 LENGTHS = ((1, 6), (7, 15), (16, 25), (26, 40), (41, None))
 LLM_TERMS = re.compile(
@@ -27,7 +27,14 @@ LLM_TERMS = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """A kind of row: `group` is the question that it answers, `name` one answer, `holds` whether a row is of the kind."""
+    """
+    One kind of row.
+
+    Attributes:
+        group: The property by which rows are sliced.
+        name: One value of the property.
+        holds: Returns True if a row is in the slice.
+    """
 
     group: str
     name: str
@@ -39,8 +46,15 @@ class SliceReport:
     """
     The figures of a classifier on one slice.
 
-    `interval` is Wilson's of `accuracy`, `f1_interval` a bootstrap interval of `weighted_f1`, both at 95 %. `few`:
-    there are fewer than `FEW_ROWS` rows, so a figure is uncertain.
+    Attributes:
+        group: The group of the slice.
+        name: The name of the slice.
+        rows: The number of rows.
+        right: The number of rows with a right predicted label.
+        accuracy: The share right, 0 to 1.
+        interval: Wilson's 95 % interval of `accuracy`.
+        weighted_f1: The weighted F1, 0 to 1.
+        f1_interval: The 95 % bootstrap interval of `weighted_f1`.
     """
 
     group: str
@@ -54,7 +68,7 @@ class SliceReport:
 
     @property
     def few(self) -> bool:
-        """Whether there are fewer than `FEW_ROWS` rows."""
+        """True if there are fewer than `FEW_ROWS` rows, so the figures are uncertain."""
         return self.rows < FEW_ROWS
 
     def as_json(self) -> dict[str, object]:
@@ -63,12 +77,12 @@ class SliceReport:
 
 
 def words(row: Row) -> int:
-    """Words of a row's text, as white space parts them."""
+    """Return the number of words in a row's text, separated by white space."""
     return len(row.text.split())
 
 
 def has_llm_terms(row: Row) -> bool:
-    """Whether a row names language models by one of today's terms."""
+    """Return True if a row contains a current term for language models."""
     return LLM_TERMS.search(row.text) is not None
 
 
@@ -96,18 +110,18 @@ SLICES = (
         )
         for least, most in LENGTHS
     ),
-    # Made With ML's rows are a part of their own.
+    # Made With ML's rows have no slice here, because they are a separate part.
     Slice(group="authored", name="borderline", holds=_of_source(AUTHORED)),
     Slice(group="authored", name="plain", holds=_of_source(PLAIN)),
     *(Slice(group="register", name=register, holds=_of_register(register)) for register in REGISTERS),
 )
 
-# The kinds of text that any rows can have; the others are about machine learning or the project's own corpus.
+# The slices that fit any rows. The other slices are about machine learning or the project's own corpus.
 TEXT_SLICES = tuple(kind for kind in SLICES if kind.group in {"text", "length"} and kind.holds is not has_llm_terms)
 
 
 def of_own(rows: Sequence[Row]) -> tuple[Slice, ...]:
-    """The slices of a user's rows: kinds of text, sources where there are two or more, and the values of further columns."""
+    """Return the slices of a user's rows: kinds of text, sources if there are two or more, and the values of further columns."""
     sources = tuple(row.source for row in rows)
     kinds = list(TEXT_SLICES)
     if len(set(sources)) > 1:
@@ -137,13 +151,13 @@ def measure(
     Measure every slice that has rows.
 
     Args:
-        rows: Labelled rows.
-        predictions: One a row, in order.
+        rows: The labelled rows.
+        predictions: One prediction per row, in order.
         labels: All labels.
         slices: The slices to measure.
 
     Raises:
-        ValueError: There is not one prediction a row.
+        ValueError: The numbers of rows and predictions differ.
     """
     if len(rows) != len(predictions):
         msg = f"{len(predictions)} predictions of {len(rows)} rows cannot be sliced: give one a row"
@@ -174,7 +188,7 @@ def _measure(kind: Slice, rows: Sequence[Row], predictions: Sequence[Prediction]
 
 
 def as_table(title: str, reports: Sequence[SliceReport]) -> str:
-    """The slices of one part as a table; slices of few rows are marked."""
+    """Return the slices of one part as a table. Slices with few rows are marked."""
     group = max([10, *(len(report.group) for report in reports)])
     name = max([26, *(len(report.name) for report in reports)])
     lines = [

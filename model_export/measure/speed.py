@@ -1,4 +1,4 @@
-"""Texts a second on one core, of several models in turn, so that a host that slows down slows all of them alike."""
+"""Measure texts per second on one core. The models run in turn, so if the host slows down, it slows all models equally."""
 
 import os
 import statistics
@@ -16,7 +16,7 @@ Predict = Callable[[Sequence[str]], list[Prediction]]
 
 THREADS = 1
 ROUNDS = 5
-# Below this share of a core, others had the processor for so long that every figure is too low.
+# Below this share of a core, other processes used the processor, and all figures are too low.
 SHARED = 0.9
 TEXTS = 128
 _TOKENIZERS = "TOKENIZERS_PARALLELISM"
@@ -25,15 +25,17 @@ _TOKENIZERS = "TOKENIZERS_PARALLELISM"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
     """
-    How fast one model is, from a text to its prediction, tokenisation included.
+    The speed of one model, from a text to its prediction, including tokenisation.
 
     Attributes:
-        texts_per_second: The median over rounds; `slowest` and `fastest` are its extremes.
-        rounds: How often all texts were asked, after one round that was not counted.
-        texts: Texts a round, the same for all models.
-        threads: Cores that a model was allowed.
-        cores: Processor time over wall time in the median: more than about 1 means that the limit was not kept, much
-            less that others had the processor.
+        texts_per_second: The median over the rounds.
+        slowest: The texts per second of the slowest round.
+        fastest: The texts per second of the fastest round.
+        rounds: The number of measured rounds, after one warm-up round.
+        texts: The number of texts per round, the same for all models.
+        threads: The number of threads that a model may use.
+        cores: The median ratio of processor time to wall time. A ratio above about 1 means that the model used more threads. A ratio
+            much below 1 means that other processes used the processor.
     """
 
     texts_per_second: float
@@ -50,7 +52,7 @@ class Speed:
 
 
 def shared(speeds: Sequence[Speed]) -> str:
-    """A warning if other processes used the processor during the measurement, else an empty string."""
+    """Return a warning if other processes used the processor during the measurement, else an empty string."""
     least = min(speed.cores for speed in speeds)
     if least >= SHARED:
         return ""
@@ -70,14 +72,14 @@ def measure(
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Speed]:
     """
-    Measure models in turn, round by round; each round begins with another one.
+    Measure models in turn, round by round. Each round begins with the next model.
 
     Args:
         models: The functions to measure, by name.
-        texts: The texts that each predicts, in one call.
-        rounds: How often; before them each is asked once, uncounted.
-        clock: Wall time in seconds.
-        processor: This process's time on processors, in seconds.
+        texts: The texts of one call.
+        rounds: The number of measured rounds. One warm-up round runs before them.
+        clock: Returns the wall time in seconds.
+        processor: Returns the processor time of this process in seconds.
         say: Called with a sentence before each round.
 
     Raises:
@@ -102,7 +104,7 @@ def measure(
 
 
 def _speed(times: Sequence[tuple[float, float]], texts: int) -> Speed:
-    # A clock that stood still would divide by zero.
+    # Avoid a division by zero if the clock did not advance.
     walls = [max(wall, 1e-9) for wall, _ in times]
     return Speed(
         texts_per_second=round(texts / statistics.median(walls), 1),
@@ -117,10 +119,7 @@ def _speed(times: Sequence[tuple[float, float]], texts: int) -> Speed:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """
-    Hold PyTorch, the linear algebra under NumPy and the tokenizer to one thread; the runtime of a bundle has one
-    anyway.
-    """
+    """Limit PyTorch, NumPy's linear algebra and the tokenizer to one thread. The runtime of a bundle always has one thread."""
     threads, tokenizers = torch.get_num_threads(), os.environ.get(_TOKENIZERS)
     torch.set_num_threads(THREADS)
     os.environ[_TOKENIZERS] = "false"

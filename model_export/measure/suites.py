@@ -1,15 +1,15 @@
-"""Behaviour suites: small files of texts, each with its expected label, after CheckList (Ribeiro et al., ACL 2020).
+"""Behaviour suites: small files of texts with their expected labels, after CheckList (Ribeiro et al., ACL 2020).
 
-    minimum      the plainest titles of every class, a group a class; a model that misses these does not know the class
-    breadth      plain titles of every territory, whose label is not in dispute
+    minimum      the plainest titles of every class, one group per class; a model that misses these titles does not know the class
+    breadth      plain titles of every subject, with an undisputed label
     direction    the same title with another decisive word: the label must follow the word
     invariance   the same title with a typo, other case or spelling, synonyms, an address, reordered, decorated: the label must stay
 
-The texts were written for the project. No model is trained or calibrated on them. They are about the shipped labels; for labels of
-one's own `run_own` reads one file, whose lines are of two kinds:
+The texts were written for the project. No model is trained or calibrated on them. Their labels are the shipped labels. For a user's own
+labels, `run_own` reads one file with two kinds of lines:
 
-    {"title": "I forgot my password", "tag": "access", "group": "plain"}             it must get this label; may have a description
-    {"title": "Refund, please", "change": "REFUND, PLEASE", "group": "case"}         the change must not change the label
+    {"title": "I forgot my password", "tag": "access", "group": "plain"}         the text must get this label; a description is optional
+    {"title": "Refund, please", "change": "REFUND, PLEASE", "group": "case"}     the changed title must get the same label as the title
 """
 
 from collections import defaultdict
@@ -33,12 +33,12 @@ INVARIANCE = "invariance"
 
 
 Case = TypeVar("Case", bound=msgspec.Struct)
-# By suite and group: each case in words, and whether it holds.
+# The cases by suite and group: each case in words, and True if the case holds.
 Outcomes = dict[tuple[str, str], list[tuple[str, bool]]]
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A text and the label that it must get."""
+    """A text and its expected label."""
 
     title: str
     tag: str
@@ -47,7 +47,7 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class ChangedTitle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A title and a change of it that must not change its label."""
+    """A title and a changed title that must get the same label."""
 
     title: str
     change: str
@@ -55,7 +55,7 @@ class ChangedTitle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class OwnCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A line of a user's suite: an expectation where it has a `tag`, a change where it has a `change`."""
+    """A line of a user's suite. A line with `tag` is an expectation; a line with `change` is a changed title."""
 
     title: str
     group: str = "all"
@@ -72,8 +72,13 @@ class OwnCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupReport:
     """
-    How many cases of one group of a suite hold. `failed` are the titles of those that do not, each with the label that
-    was given.
+    The results of one group of a suite.
+
+    Attributes:
+        suite: The name of the suite.
+        group: The name of the group.
+        cases: The number of cases.
+        failed: The titles of the cases that do not hold, each with the predicted label.
     """
 
     suite: str
@@ -83,12 +88,12 @@ class GroupReport:
 
     @property
     def passed(self) -> int:
-        """The cases that hold."""
+        """The number of cases that hold."""
         return self.cases - len(self.failed)
 
     @property
     def interval(self) -> Interval:
-        """Wilson's 95 % interval of the share that holds."""
+        """Wilson's 95 % interval of the share of cases that hold."""
         return wilson(self.passed, self.cases)
 
     def as_json(self) -> dict[str, object]:
@@ -98,14 +103,14 @@ class GroupReport:
 
 def run_own(classifier: Classifier, path: Path) -> tuple[GroupReport, ...]:
     """
-    Put every case of a file of one's own to a classifier.
+    Run all cases of a user's file on a classifier.
 
     Args:
         classifier: A loaded model.
-        path: JSON Lines of the two kinds.
+        path: The file, JSON Lines of the two kinds.
 
     Raises:
-        DataError: The file cannot be read, a line of it is no case, or a case expects a label that the classifier lacks.
+        DataError: The file cannot be read, a line is not a case, or a case expects a label that the classifier lacks.
     """
     cases = read_cases(path, OwnCase)
     expected = [
@@ -121,14 +126,14 @@ def run_own(classifier: Classifier, path: Path) -> tuple[GroupReport, ...]:
 
 def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...]:
     """
-    Put every case of every suite to a classifier.
+    Run all cases of all suites on a classifier.
 
     Args:
         classifier: A loaded model.
-        folder: The folder with the suites' files.
+        folder: The folder with the files of the suites.
 
     Raises:
-        DataError: A file is missing, a line of it is no case, or a case expects a label that the classifier lacks.
+        DataError: A file is missing, a line is not a case, or a case expects a label that the classifier lacks.
     """
     outcomes: Outcomes = {}
     for suite in EXPECTATIONS:
@@ -139,7 +144,7 @@ def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...
 
 
 def _outcomes(classifier: Classifier, suite: str, cases: Sequence[Expectation], path: Path) -> Outcomes:
-    """Whether each text gets its label."""
+    """Return, for each text, True if the predicted label is the expected label."""
     outcomes: defaultdict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
     found = classifier.classify([compose(case.title, case.description) for case in cases])
     for case, prediction in zip(cases, found, strict=True):
@@ -152,7 +157,7 @@ def _outcomes(classifier: Classifier, suite: str, cases: Sequence[Expectation], 
 
 
 def _kept(classifier: Classifier, changes: Sequence[ChangedTitle]) -> Outcomes:
-    """Whether each title keeps its label when it is changed."""
+    """Return, for each title, True if the changed title gets the same label."""
     outcomes: defaultdict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
     before = classifier.classify([compose(case.title, None) for case in changes])
     after = classifier.classify([compose(case.change, None) for case in changes])
@@ -171,10 +176,10 @@ def _reports(outcomes: Outcomes) -> tuple[GroupReport, ...]:
 
 def read_cases(path: Path, kind: type[Case]) -> list[Case]:
     """
-    The cases of one file.
+    Read the cases of one file.
 
     Raises:
-        DataError: The file cannot be read, is empty, or a line of it is no case; the message names the line.
+        DataError: The file cannot be read or is empty, or a line is not a case. The message names the line.
     """
     try:
         lines = read_whole(path).splitlines()
@@ -195,7 +200,7 @@ def read_cases(path: Path, kind: type[Case]) -> list[Case]:
 
 
 def totals(reports: Sequence[GroupReport]) -> tuple[GroupReport, ...]:
-    """The groups of each suite as one, in order."""
+    """Return one report per suite, which combines its groups, in order."""
     names = dict.fromkeys(report.suite for report in reports)
     return tuple(
         GroupReport(
@@ -209,10 +214,10 @@ def totals(reports: Sequence[GroupReport]) -> tuple[GroupReport, ...]:
 
 
 def as_table(reports: Sequence[GroupReport]) -> str:
-    """The suites as a table, and the titles of the cases that do not hold."""
+    """Return the suites as a table, with the titles of the cases that do not hold."""
     if not reports:
         return (
-            "behaviour: not measured; the suites of tagstream are about its own labels, and --suite FILE has cases for others"
+            "behaviour: not measured; tagstream's suites are about its own labels. For other labels, give cases: --suite FILE"
         )
     lines = [f"  {'suite':<12} {'group':<27} {'holds':>10}  95 %"]
     for report in reports:

@@ -1,9 +1,8 @@
 """Attention with the keys along the rows: the same numbers in a layout that the runtime computes in less time.
 
-The exporter writes scores as [batch, heads, queries, keys]. A number for each query, the largest score or the sum, is then a
-column, and the runtime subtracts a column row by row, in rows of a few tokens. As [batch, heads, keys, queries] it is a row,
-which `Expand` copies in blocks, and two of the four transposed copies become cheaper ones. Every number is the same, except for the
-order in which the softmax adds.
+The exporter writes scores as [batch, heads, queries, keys]. The largest score and the sum of each query then form a column. The runtime
+subtracts a column row by row, in rows of a few tokens. With [batch, heads, keys, queries] they form a row, which `Expand` copies in
+blocks. Two of the four transposed copies become cheaper, too. Every number is the same; only the softmax adds in another order.
 """
 
 from dataclasses import dataclass
@@ -14,16 +13,16 @@ from onnx import helper
 
 from tagstream.model_export.onnx.graph import Graph
 
-# The names of the nodes and constants of this module begin with it.
+# The names of this module's nodes and constants begin with this prefix.
 PREFIX = "turned."
 KEYS = f"{PREFIX}keys"
-# From [batch, tokens, heads, width]: a head's vectors as rows, or as columns.
+# Permutations of [batch, tokens, heads, width]: the vectors of a head as rows, or as columns.
 ROWS, COLUMNS = (0, 2, 1, 3), (0, 2, 3, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Head:
-    """The nodes of one attention."""
+    """The nodes of one attention layer."""
 
     queries: onnx.NodeProto
     keys: onnx.NodeProto
@@ -39,7 +38,7 @@ class _Head:
 
 
 def turn(graph: Graph) -> bool:
-    """Turn each attention whose softmax is in parts and whose queries, keys and values have no other reader."""
+    """Turn each attention whose softmax is written in parts, if no other node reads its queries, keys and values."""
     masks: dict[tuple[str, bool], str] = {}
     shapes: dict[str, str] = {}
     found = False
@@ -61,14 +60,14 @@ def turn(graph: Graph) -> bool:
 
 
 def _turn(graph: Graph, head: _Head) -> None:
-    """Swap the factors of both products, and sum over keys where they are now."""
+    """Swap the factors of both products, and sum over the keys' new axis."""
     axis = graph.keep(KEYS, np.array([-2], dtype=np.int64))
     head.largest.input[1] = head.total.input[1] = axis
     for node, order in (
         (head.queries, COLUMNS),
         (head.keys, ROWS),
         (head.values, COLUMNS),
-        # The mixed values are [batch, heads, width, queries] now.
+        # The mixed values are now [batch, heads, width, queries].
         (head.joined, (0, 3, 1, 2)),
     ):
         node.attribute[0].ints[:] = order
@@ -78,9 +77,9 @@ def _turn(graph: Graph, head: _Head) -> None:
 
 def _shape(graph: Graph, head: _Head, shapes: dict[str, str]) -> str | None:
     """
-    The name of the scores' shape, one for all layers in which each token looks at each.
+    Return the name of the scores' shape, which all layers share in which each token attends to each token.
 
-    None for a layer that computes one token only: its rows hold one number, and there is nothing to gain.
+    None for a layer that computes one token only: a row has one number, so copying it in blocks saves nothing.
     """
     views = [graph.maker(node.input[0], "Reshape") for node in (head.queries, head.keys)]
     names = {view.input[1] if view is not None else None for view in views}
@@ -94,7 +93,7 @@ def _shape(graph: Graph, head: _Head, shapes: dict[str, str]) -> str | None:
 
 
 def _mask(graph: Graph, head: _Head, shape: str | None, masks: dict[tuple[str, bool], str]) -> None:
-    """Let the mask, [batch, 1, 1, keys], hide rows instead of columns; one copy serves all layers."""
+    """Let the mask, [batch, 1, 1, keys], hide rows instead of columns. All layers share one copy of the mask."""
     mask = next(name for name in head.masked.input if name != head.product.output[0])
     known = (mask, shape is not None)
     if known not in masks:
@@ -109,7 +108,7 @@ def _mask(graph: Graph, head: _Head, shape: str | None, masks: dict[tuple[str, b
 
 
 def _head(graph: Graph, power: onnx.NodeProto) -> _Head | None:
-    """The attention around an `Exp`, if it has the structure that the exporter, the quantiser and `operators` write."""
+    """Return the attention around an `Exp`; None unless it has the structure that the exporter, the quantiser and `operators` write."""
     below = graph.maker(power.input[0], "Sub")
     largest = graph.maker(below.input[1], "ReduceMax") if below is not None else None
     masked = graph.maker(below.input[0], "Add") if below is not None else None
@@ -146,7 +145,7 @@ def _head(graph: Graph, power: onnx.NodeProto) -> _Head | None:
 
 
 def _transposed(graph: Graph, value: str) -> onnx.NodeProto | None:
-    """The transposition behind a rounded factor of a product, if this product is its only reader."""
+    """Return the transposition before a rounded factor of a product; None if another node reads its result, too."""
     for operator in ("DequantizeLinear", "QuantizeLinear", "Transpose"):
         made = graph.maker(value, operator)
         if made is None or len(graph.users(value)) != 1:

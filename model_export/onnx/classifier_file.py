@@ -1,7 +1,7 @@
-"""A classifier that somebody exported to ONNX: refused with the reason, or brought to the inputs and output of a bundle.
+"""A classifier that was exported to ONNX elsewhere: refused with the reason, or brought to the inputs and output of a bundle.
 
-A bundle gives token ids, padded with 0, and a mask. Other inputs that such files have follow from these two, inside the graph: the types
-of tokens are 0, positions count the tokens, and padding gets the number that the model was trained with.
+A bundle gives token ids, padded with 0, and a mask. The graph computes the other inputs of such files from these two: the token types are
+0, the positions count the tokens, and the padding is replaced by the token with which the model was trained.
 """
 
 import json
@@ -27,9 +27,9 @@ from tagstream.model_export.train.private_copy import CONFIG, MOST_JSON_BYTES, M
 IDS, MASK, TYPES, POSITIONS = "input_ids", "attention_mask", "token_type_ids", "position_ids"
 OUTPUT = "logits"
 NUMBERS = (TensorProto.INT64, TensorProto.INT32)
-# From this version on an operator of these graphs means what it means in the version of our exports.
+# From this opset on, the operators of these graphs have the same meaning as in the opset of our exports.
 REWRITABLE_OPSET = 18
-# The names of the nodes and constants of this module begin with it.
+# The names of this module's nodes and constants begin with this prefix.
 PREFIX = "inputs."
 EXPORT_AGAIN = "export it again with inputs input_ids and attention_mask of any batch and length, and the output logits"
 SUM_TOLERANCE = 1e-3
@@ -38,15 +38,15 @@ SUM_TOLERANCE = 1e-3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierFile:
     """
-    A file that was read and looked at.
+    An ONNX file that was read and checked.
 
     Attributes:
-        name: The file.
-        graph: Its content, tensors of other files included.
-        tokenizer: Its tokenizer, which cuts at `max_length` tokens and does not pad.
-        labels: Its labels in the order of the logits.
-        max_length: The longest text that it reads, in tokens.
-        pad: The token that it was trained to see as padding.
+        name: The path of the file.
+        graph: The content, with the tensors from other files.
+        tokenizer: The tokenizer, which cuts at `max_length` tokens and does not pad.
+        labels: The labels in the order of the logits.
+        max_length: The longest text, in tokens.
+        pad: The number of the padding token in the model's training.
     """
 
     name: str
@@ -58,24 +58,24 @@ class ClassifierFile:
 
     @property
     def kind(self) -> str:
-        """What it is, in words."""
+        """The kind of the classifier, in words."""
         return "a classifier in ONNX"
 
     @property
     def runtime(self) -> str:
-        """The program that runs it as it came, with its version."""
+        """The program that runs the unchanged file, with the program's version."""
         import onnxruntime
 
         return f"onnxruntime {onnxruntime.__version__}"
 
     @property
     def rewritable(self) -> bool:
-        """Its operators mean what they mean in `operators`."""
+        """Whether the file's operators have the same meaning as in `operators`."""
         versions = [entry.version for entry in self.graph.opset_import if entry.domain in onnx_graph.STANDARD_DOMAINS]
         return max(versions, default=1) >= REWRITABLE_OPSET
 
     def logits(self, rows: Sequence[Sequence[int]]) -> Floats:
-        """Logits of tokenised texts by the file as it came, each alone, [texts, labels]."""
+        """Return the logits of tokenised texts by the unchanged file, each text alone, [texts, labels]."""
         running = open_session(self.graph.SerializeToString())
         kinds = {value.name: helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) for value in _inputs(self.graph)}
         found = []
@@ -85,16 +85,16 @@ class ClassifierFile:
             found.append(running.run([_output(self.name, self.graph).name], feed)[0][0])
         scores = np.asarray(found, dtype=np.float64)
         if len(scores) and scores.min() >= 0 and np.abs(scores.sum(axis=1) - 1).max() < SUM_TOLERANCE:
-            why = "its output adds up to 1 for every text: these are probabilities, of which no temperature and no energy can be measured"
+            why = "its output adds up to 1 for every text: these are probabilities, and temperature and energy need logits"
             raise refused(self.name, why, "export it again without the softmax at its end")
         return scores
 
     def plain(self) -> bytes:
         """
-        The file with the inputs and the output of a bundle, in full precision.
+        Return the file with the inputs and the output of a bundle, in full precision.
 
         Raises:
-            ExportError: The graph is not one that a bundle may hold.
+            ExportError: A bundle may not hold the graph.
         """
         model = onnx.ModelProto()
         model.CopyFrom(self.graph)
@@ -106,7 +106,7 @@ class ClassifierFile:
         nodes = list(graph.node)
         for node in nodes:
             node.input[:] = [made.get(value, value) for value in node.input]
-            # The output may be read inside too.
+            # Nodes of the graph may read the output, too.
             node.input[:] = [OUTPUT if value == output.name else value for value in node.input]
             node.output[:] = [OUTPUT if value == output.name else value for value in node.output]
         del graph.node[:]
@@ -124,16 +124,16 @@ def load(
     file: Path, *, tokenizer: Path | None = None, labels: Sequence[str] | None = None, max_length: int | None = None
 ) -> ClassifierFile:
     """
-    Read a file.
+    Read an ONNX file.
 
     Args:
-        file: The ONNX file. Tensors that it keeps in other files must lie beside it.
-        tokenizer: Its `tokenizer.json`; the one beside it unless given.
-        labels: Its labels in the order of the logits; those of the `config.json` beside it unless given.
-        max_length: Read texts up to so many tokens; 512 unless given.
+        file: The ONNX file. Tensors that are kept in other files must be in the same folder.
+        tokenizer: The `tokenizer.json`; None for the one in the same folder.
+        labels: The labels in the order of the logits; None for the labels in the `config.json` of the same folder.
+        max_length: The longest text, in tokens; None for 512 or the model's own limit, whichever is less.
 
     Raises:
-        ModelRefusedError: It is no classifier that a bundle can hold.
+        ModelRefusedError: A bundle cannot hold this classifier.
     """
     name = str(file)
     graph = _read(name, file)
@@ -154,7 +154,7 @@ def load(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """What the configuration beside a file says, if there is one."""
+    """The values of the `config.json` in the file's folder; the defaults if there is no `config.json`."""
 
     labels: tuple[str, ...] = ()
     pad: int | None = None
@@ -170,7 +170,7 @@ def _config(file: Path) -> _Said:
         said = _Said(
             labels=in_order(found.get("id2label")),
             pad=None if pad is None else int(pad),
-            # Models that pad with another token than 0 do not use their first positions.
+            # Models whose padding token is not 0 do not use their first positions.
             max_length=None if positions is None else int(positions) - (int(pad) + 1 if pad else 0),
         )
     except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -206,7 +206,7 @@ def _read(name: str, file: Path) -> onnx.ModelProto:
     try:
         _refuse_distant(file, graph, len(summary.external_tensors))
         onnx.load_external_data_for_model(graph, str(file.parent))
-    # The library's errors for a missing or a distant file share no base class.
+    # The library's errors for missing files and files outside the folder have no common base class.
     except Exception as error:
         raise refused(name, f"its tensors cannot be read: {error}", "keep the files of its tensors beside it") from error
     _refuse_inputs(name, graph)
@@ -216,15 +216,16 @@ def _read(name: str, file: Path) -> onnx.ModelProto:
 
 def _refuse_distant(file: Path, graph: onnx.ModelProto, count: int) -> None:
     """
-    See that the tensors in other files lie in regular ones in the folder of the file, and that all together fit into memory.
+    Check the tensors in other files: these files must be regular files in the folder of the ONNX file, and must fit into memory.
 
     Args:
         file: The ONNX file.
-        graph: Its content.
-        count: The number of tensors in other files, those in graphs inside of nodes too.
+        graph: The content of the ONNX file.
+        count: The number of tensors in other files, including tensors in graphs inside of nodes.
 
     Raises:
-        BundleFileError: A tensor does not.
+        BundleFileError: A tensor's file is elsewhere or is not a regular file, a tensor is in a graph inside of a node, or the tensors are
+            too large.
     """
     parts = [part for node in graph.graph.node for part in node.attribute]
     tensors = [*graph.graph.initializer, *(part.t for part in parts), *(tensor for part in parts for tensor in part.tensors)]
@@ -243,14 +244,14 @@ def _refuse_distant(file: Path, graph: onnx.ModelProto, count: int) -> None:
 
 
 def _unused(raw: bytes, domains: frozenset[str]) -> frozenset[str]:
-    """The domains that a file imports and has no operator of: exporters name some in every file."""
+    """Return the domains that a file imports but does not use: exporters import some domains in every file."""
     model = onnx.ModelProto.FromString(raw)
     used = {node.domain for node in model.graph.node} | {function.domain for function in model.functions}
     return domains - used
 
 
 def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """The inputs, without constants that older files name among them."""
+    """Return the inputs without the constants, which older files list as inputs."""
     constants = {constant.name for constant in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in constants]
 
@@ -261,7 +262,7 @@ def _refuse_inputs(name: str, model: onnx.ModelProto) -> None:
         why = f"it has the input {', '.join(unknown)}, and a bundle has token ids and their mask alone"
         raise refused(name, why, EXPORT_AGAIN)
     if missing := [each for each in (IDS, MASK) if each not in inputs]:
-        why = f"it has no input {' and no '.join(missing)}, so its word on a text would depend on the padding"
+        why = f"it has no input {' and no '.join(missing)}, so its scores of a text would depend on the padding"
         raise refused(name, why, EXPORT_AGAIN)
     for each, kind in inputs.items():
         sizes = kind.shape.dim
@@ -289,7 +290,7 @@ def _output(name: str, model: onnx.ModelProto) -> onnx.ValueInfoProto:
 def _tokenizer(name: str, file: Path) -> Tokenizer:
     try:
         found = Tokenizer.from_str(files.read_whole(file, MAX_BYTES[TOKENIZER]).decode())
-    # The library raises bare `Exception`, and has no narrower type.
+    # The library raises `Exception` itself, not a narrower type.
     except Exception as error:
         why = f"its tokenizer {file} cannot be read: {error}"
         raise refused(name, why, f"give the tokenizer in its fast form ({TOKENIZER}), --tokenizer FILE") from error
@@ -299,7 +300,7 @@ def _tokenizer(name: str, file: Path) -> Tokenizer:
 
 
 def _made(name: str, kind: int, pad: int) -> list[onnx.NodeProto]:
-    """The nodes that make an input of the file from the two of a bundle."""
+    """Return the nodes that compute an input of the file from the two inputs of a bundle."""
     made = f"{PREFIX}{name}"
     wide = made if kind == TensorProto.INT64 else f"{made}.wide"
     zero, one = f"{PREFIX}zero", f"{PREFIX}one"

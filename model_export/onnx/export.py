@@ -1,4 +1,4 @@
-"""The trained network as one ONNX file: standard operators only, float32, its labels written into it."""
+"""Exports a trained network to one ONNX file: standard operators only, float32, with the labels in the metadata."""
 
 import io
 import warnings
@@ -11,7 +11,7 @@ from torch import nn
 from tagstream.model_export.bundle.bundle import ANY_PADDING, LABELS_METADATA_KEY, PADDING_METADATA_KEY
 from tagstream.model_export.bundle.onnx_graph import STANDARD_DOMAINS
 
-# The first with `Gelu`, see operators.py.
+# The first opset with `Gelu`, see operators.py.
 OPSET = 20
 INPUTS, OUTPUT = ("input_ids", "attention_mask"), "logits"
 MAX_BATCH = 4096
@@ -19,7 +19,7 @@ SAMPLE_SHAPE = (2, 16)
 
 
 class ExportError(Exception):
-    """The exported file is not one that a bundle may hold."""
+    """A bundle may not hold the exported file."""
 
     exit_code = 1
 
@@ -29,40 +29,40 @@ def to_onnx(network: nn.Module, labels: Sequence[str], *, longest: int) -> bytes
     Export a network.
 
     Args:
-        network: A network of token ids and mask to logits, in inference mode.
+        network: A network that computes logits from token ids and mask, in inference mode.
         labels: The labels in the order of the logits; they are written into the file's metadata.
-        longest: The longest text that it reads, in tokens.
+        longest: The longest text that the network reads, in tokens.
 
     Raises:
         ExportError: The graph needs an operator outside the ONNX standard.
     """
-    # Two tensors, not one twice: the exporter takes an object given twice for one input.
+    # Two tensors and not one tensor twice: the exporter takes an object that is given twice for one input.
     samples = (torch.zeros(SAMPLE_SHAPE, dtype=torch.int64), torch.ones(SAMPLE_SHAPE, dtype=torch.int64))
     sizes = {
         0: torch.export.Dim("batch", min=1, max=MAX_BATCH),
         1: torch.export.Dim("length", min=2, max=longest),
     }
     with torch.no_grad(), warnings.catch_warnings():
-        # The exporter warns of its own coming changes, which do not concern this code.
+        # The exporter warns of its own future changes, which do not concern this code.
         warnings.simplefilter("ignore")
         program = torch.export.export(network, samples, dynamic_shapes=dict.fromkeys(INPUTS, sizes), strict=False)
         exported = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, input_names=list(INPUTS), output_names=[OUTPUT], verbose=False
         )
     if exported is None:
-        msg = "the exporter returned nothing. Next: `pip check` says whether the versions of torch and onnxscript are those that the extra export asks for."
+        msg = "the exporter returned nothing. Next: check with `pip check` that torch and onnxscript have the versions that the extra export needs."
         raise ExportError(msg)
     return finish(exported.model_proto, labels)
 
 
 def finish(model: onnx.ModelProto, labels: Sequence[str], *, any_padding: bool = False) -> bytes:
     """
-    Remove all that the runtime does not need from the file, name its axes, and write the labels into it.
+    Remove everything from the file that the runtime does not need, name the axes, and write the labels into the metadata.
 
     Args:
         model: The graph.
         labels: The labels in the order of the logits.
-        any_padding: A text's logits do not depend on its padding, see `sums.py`. A file that says so already goes on to.
+        any_padding: A text's logits do not depend on its padding, see `sums.py`. If the file's metadata already say so, they still do.
 
     Raises:
         ExportError: The graph needs an operator outside the ONNX standard, or is not valid ONNX.
@@ -97,7 +97,7 @@ def _name_axes(model: onnx.ModelProto) -> None:
             axis.dim_param = name
     for value in model.graph.output:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    # Intermediate shapes name the exporter's own axes; the runtime infers them again.
+    # The shapes of intermediate values name the exporter's own axes; the runtime infers these shapes again.
     del model.graph.value_info[:]
 
 
@@ -110,5 +110,5 @@ def _check(model: onnx.ModelProto) -> None:
 
 
 def load(data: bytes) -> onnx.ModelProto:
-    """Parse a file that this module made."""
+    """Parse a file that was written by this module."""
     return onnx.load_model(io.BytesIO(data), load_external_data=False)

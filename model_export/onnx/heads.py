@@ -1,7 +1,7 @@
-"""The heads of an int8 file: read the vectors that enter them, replace the first, add or remove others.
+"""The heads of an int8 file: compute the vectors that enter them, replace the first head, add or remove other heads.
 
-A head is one `Gemm` with constants in seven bits, as `quantize` writes it. The second head, for the option
-`multilabel`, is another product of the same rounded vector; its output is `label_logits`. `strangeness` adds a third.
+A head is one `Gemm` with constants in seven bits, as `quantize` writes it. The second head, for the option `multilabel`, is another
+product of the same rounded vector, with the output `label_logits`. `strangeness` adds a third head.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,35 +20,35 @@ from tagstream.model_export.train.head import Head
 
 Floats = npt.NDArray[np.float64]
 
-# Seven bits, as everywhere in the file: see quantize.py.
+# The largest weight in seven bits, as everywhere in the file: see quantize.py.
 INT_MAX = 64
 BATCH = 16
 
 
 class HeadError(Exception):
-    """The file has no head of the shape that this module can replace."""
+    """The file does not have a head that this module can replace."""
 
     exit_code = 1
 
 
 def _ignored(_rows: int) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""
 
 
 def embed(
     model: bytes, rows: Sequence[Sequence[int]], *, threads: int = 1, progress: Callable[[int], None] = _ignored
 ) -> Floats:
     """
-    The vectors of tokenised texts that enter the head of an int8 file, [rows, width], in order.
+    Return the vectors that enter the head of an int8 file for tokenised texts, [rows, width], in the order of the texts.
 
     Args:
-        model: The file.
-        rows: The texts.
-        threads: How many cores to use.
-        progress: Is told how many texts are done.
+        model: The int8 file.
+        rows: The tokenised texts.
+        threads: The number of cores to use.
+        progress: Is called with the number of finished texts.
 
     Raises:
-        HeadError: The file has no head that this module knows.
+        HeadError: The file does not have a head that this module knows.
     """
     graph = export.load(model)
     name = head_of(graph).input[0]
@@ -77,15 +77,15 @@ def embed(
 
 def with_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
     """
-    The file with another head, in seven bits a weight with a scale a label, as `quantize` writes it.
+    Return the file with another head: weights in seven bits with one scale for each label, as `quantize` writes them.
 
     Args:
         model: The ONNX file.
-        head: Weight of shape (labels, width) and bias of shape (labels,).
-        labels: Those of the head, in its order.
+        head: The new head: weight of shape (labels, width) and bias of shape (labels,).
+        labels: The labels of the new head, in its order.
 
     Raises:
-        HeadError: The file's head is of another shape.
+        HeadError: The head in the file has another shape.
     """
     graph = export.load(model)
     drop_label_head(graph)
@@ -111,14 +111,15 @@ def with_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
 
 def rounded(head: Head, step: float) -> tuple[npt.NDArray[Any], ...]:
     """
-    A head in seven bits, as the file keeps it.
+    Return a head in seven bits, as the file keeps it.
 
     Args:
         head: The fitted head, in full precision.
-        step: The step of the vectors' own rounding.
+        step: The step of the rounding of the vectors.
 
     Returns:
-        Weight (int8, as the head's), its scale a label (float32), bias (int32), its scale a label (float32).
+        Weight (int8, in the shape of the head's weight), the weight's scale by label (float32), bias (int32), and the bias's scale by label
+        (float32).
     """
     scales = np.abs(head.weight).max(axis=1) / INT_MAX
     weight = np.round(head.weight / scales[:, None]).astype(np.int8)
@@ -127,16 +128,16 @@ def rounded(head: Head, step: float) -> tuple[npt.NDArray[Any], ...]:
 
 
 def drop_label_head(graph: onnx.ModelProto) -> None:
-    """Remove the second head from the graph, if there is one: it was fitted beside another first head."""
+    """Remove the second head from the graph, if there is one: it was fitted to complement another first head."""
     for kept in (graph.graph.output, graph.graph.node, graph.graph.initializer):
-        # The names of its nodes and constants begin with that of the output.
+        # The names of the second head's nodes and constants begin with the name of its output.
         ours = [item for item in kept if item.name.startswith(LABEL_LOGITS)]
         for item in ours:
             kept.remove(item)
 
 
 def head_of(graph: onnx.ModelProto) -> onnx.NodeProto:
-    """The product that gives the network's logits."""
+    """Return the product that gives the network's logits."""
     for node in graph.graph.node:
         if node.op_type == "Gemm" and {export.OUTPUT, ngrams.NETWORK_LOGITS} & set(node.output):
             return node
@@ -145,21 +146,21 @@ def head_of(graph: onnx.ModelProto) -> onnx.NodeProto:
 
 
 def foreign(why: str) -> HeadError:
-    """The error for a file whose head has another structure."""
+    """Return the error for a file whose head has another structure."""
     return HeadError(f"the bundle's head cannot be replaced: {why}. Next: train anew, with `tagstream model train`.")
 
 
 def with_label_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
     """
-    The file with a second output `label_logits`: a product like the first one's, of the same rounded vector.
+    Return the file with a second output `label_logits`: a product like the first head's, of the same rounded vector.
 
     Args:
         model: The ONNX file.
-        head: Weight of shape (labels, width) and bias of shape (labels,), as of the first head.
-        labels: Those of the head, in its order.
+        head: The second head: weight of shape (labels, width) and bias of shape (labels,), like the first head.
+        labels: The labels of the second head, in its order.
 
     Raises:
-        HeadError: The file's head has another structure.
+        HeadError: The first head in the file has another structure.
     """
     graph = export.load(model)
     drop_label_head(graph)
@@ -170,15 +171,15 @@ def with_label_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
 
 def add_product(graph: onnx.ModelProto, lines: Head, name: str) -> None:
     """
-    Add a product of the rounded vector that enters the first head, in seven bits like that head.
+    Add a product of the rounded vector that enters the first head, in seven bits like the first head.
 
     Args:
         graph: The graph of the file.
-        lines: Weight of shape (lines, width) and bias of shape (lines,).
-        name: The name of its value; those of its nodes and constants begin with it.
+        lines: The product's weight of shape (lines, width) and bias of shape (lines,).
+        name: The name of the product's value. The names of the new nodes and constants begin with this name.
 
     Raises:
-        HeadError: The file's head has another structure, or takes vectors of another width.
+        HeadError: The first head in the file has another structure, or takes vectors of another width.
     """
     first = head_of(graph)
     producers = {output: node for node in graph.graph.node for output in node.output}
@@ -203,7 +204,7 @@ def add_product(graph: onnx.ModelProto, lines: Head, name: str) -> None:
 
 
 def without_label_head(model: bytes, labels: Sequence[str]) -> bytes:
-    """The file with its first output alone."""
+    """Return the file without the second head."""
     graph = export.load(model)
     drop_label_head(graph)
     return export.finish(graph, labels)

@@ -1,13 +1,13 @@
-"""A second reader in the same file: tokens and pairs of neighbours, as logistic regression on TF-IDF reads them.
+"""The reader of n-grams in a bundle's file: logistic regression on TF-IDF of tokens and of pairs of adjacent tokens.
 
-A small network errs where single words would decide, and words alone err where the sentence matters; a mix of their
-logits is right more often than either. The reader is a table with a row a token and a row a bucket of hashed pairs; a
-row is a weight a label and the squared rarity of its token. For a text
+A small network makes mistakes where single words decide; a model of words makes mistakes where the sentence decides. A mix of both logits
+is right more often than either. The reader is a table with one row for each token and one row for each bucket of hashed pairs. A row has
+a weight for each label, and the squared rarity. For a text
 
-    logits = weights' sum / sqrt(rarities' sum) * step + bias
+    logits = sum of weights / sqrt(sum of squared rarities) * step + bias
 
-All sums are of integers, so that a text's logits depend neither on its neighbours nor on its padding, and no order of
-addition can change them. It costs one lookup a token and a pair beside a network of millions of products.
+All sums are sums of integers. So a text's logits do not depend on the other texts of the batch, on padding, or on the order of addition.
+The reader costs one lookup for each token and each pair; the network costs millions of products.
 """
 
 import logging
@@ -34,12 +34,12 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Table = npt.NDArray[np.int8]
 
-# A pair's bucket is (first * FIRST + second * SECOND) mod buckets: primes, so that neither half decides alone.
+# The bucket of a pair is (first * FIRST + second * SECOND) mod buckets. The factors are primes, so that both tokens matter.
 FIRST, SECOND = 7_919, 104_729
 INT8_MAX = 127
 LOSS_DECIMALS = 6
-# The names of the reader's nodes and constants begin with this; the network's own logits get the second name beside a
-# reader.
+# The names of the reader's nodes and constants begin with PREFIX. In a file with a reader, the network's own logits are called
+# NETWORK_LOGITS.
 PREFIX = "ngrams."
 NETWORK_LOGITS = f"{PREFIX}network_logits"
 
@@ -47,15 +47,14 @@ NETWORK_LOGITS = f"{PREFIX}network_logits"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NgramRecipe:
     """
-    Every number that decides the reader and its share.
+    The numbers that determine the reader and its share.
 
     Attributes:
-        strength: Of the logistic regression, scikit-learn's C.
-        buckets: Rows of the table for pairs.
-        least_texts: A token or bucket that fewer training texts have has no weight.
-        shares: The candidate weights of the reader beside the network, 0 to 1; the calibration rows choose. 0 leaves it
-            out.
-        source_shares: The share of draws by source.
+        strength: The inverse regularisation of the logistic regression, scikit-learn's C.
+        buckets: The number of the table's rows for pairs.
+        least_texts: A token or bucket in fewer training texts has no weight.
+        shares: The candidates for the reader's share in the mixed logits, 0 to 1. The calibration rows choose; 0 leaves the reader out.
+        source_shares: By source, the share of draws.
         class_levelling: See `examples.drawing_weights`.
         iterations: The largest number of iterations of the fit.
     """
@@ -72,10 +71,10 @@ class NgramRecipe:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ngrams:
     """
-    A reader.
+    A fitted reader.
 
     Attributes:
-        table: Shape (vocabulary + buckets, labels + 1); the last column is the rarity, squared.
+        table: The table, of shape (vocabulary + buckets, labels + 1); the last column is the squared rarity.
         vocabulary: The number of rows for tokens, which come first.
         step: The size of one unit of weight, in logit units, after the division.
         bias: A constant logit for each label.
@@ -92,7 +91,7 @@ class Ngrams:
         return len(self.table) - self.vocabulary
 
     def logits(self, rows: Sequence[Sequence[int]]) -> Floats:
-        """The logits of tokenised texts, [rows, labels], as the file computes them, without a runtime."""
+        """Return the logits of tokenised texts, [rows, labels], as the file computes them, without a runtime."""
         sums = np.array([self.table[places(row, self.vocabulary, self.buckets)].sum(axis=0, dtype=np.int64) for row in rows])
         found: Floats = sums[:, :-1] / np.sqrt(np.maximum(sums[:, -1:], 1)) * self.step + np.array(self.bias)
         return found
@@ -100,7 +99,7 @@ class Ngrams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """A reader, its share beside the network (0: it is left out), and the record of both for the manifest."""
+    """A reader, its share in the mixed logits (0 leaves it out), and the record of both for the manifest."""
 
     ngrams: Ngrams
     share: float
@@ -109,12 +108,12 @@ class Learned:
 
 def places(row: Sequence[int], vocabulary: int, buckets: int) -> Ints:
     """
-    The rows of the table for a text: those of its tokens, then those of its pairs.
+    Return the places of a text's rows in the table: first its tokens, then its pairs.
 
     Args:
         row: The numbers of the text's tokens, in their order.
         vocabulary: The number of tokens that the tokenizer has.
-        buckets: The number of rows for pairs, which share them by a hash.
+        buckets: The number of rows for pairs; a hash selects the row of a pair.
 
     >>> places([5, 7], vocabulary=10, buckets=100).tolist()
     [5, 7, 108]
@@ -127,15 +126,14 @@ def learn(
     model: bytes, *, train: Examples, calibration: Examples, vocabulary: int, recipe: NgramRecipe | None = None
 ) -> Learned:
     """
-    Fit a reader, and choose its share beside a network.
+    Fit a reader, and choose its share in the logits that are mixed with a network's.
 
     Args:
-        model: The network's file, which has no reader.
+        model: The network's file, without a reader.
         train: The rows that the reader learns from.
-        calibration: The rows that choose the share, by log loss after temperature scaling; every source counts the
-            same.
+        calibration: The rows on which the share is chosen, by log loss after temperature scaling. Every source has the same weight.
         vocabulary: The number of tokens.
-        recipe: Every number of the procedure.
+        recipe: The numbers of the procedure; None for the defaults.
     """
     recipe = recipe or NgramRecipe()
     theirs = parity.run(model, calibration.rows)
@@ -158,8 +156,7 @@ def learn(
 
 def fit(train: Examples, vocabulary: int, recipe: NgramRecipe, labels: int) -> Ngrams:
     """
-    Logistic regression on the features as the file will compute them, rarities rounded; then its weights are rounded
-    too.
+    Fit a logistic regression to the features as the file computes them, with rounded rarities; then round the weights.
 
     Args:
         train: The training texts.
@@ -189,7 +186,7 @@ def fit(train: Examples, vocabulary: int, recipe: NgramRecipe, labels: int) -> N
 
 
 def _counts(rows: Sequence[Sequence[int]], vocabulary: int, buckets: int) -> sparse.csr_matrix:
-    """How often each text has each row of the table, [texts, table rows]."""
+    """Count how often each text has each row of the table, [texts, table rows]."""
     found = [places(row, vocabulary, buckets) for row in rows]
     where = (np.repeat(np.arange(len(found)), [len(one) for one in found]), np.concatenate(found))
     counts = sparse.csr_matrix((np.ones(len(where[0])), where), shape=(len(rows), vocabulary + buckets))
@@ -199,10 +196,10 @@ def _counts(rows: Sequence[Sequence[int]], vocabulary: int, buckets: int) -> spa
 
 def add(model: bytes, learned: Learned, labels: Sequence[str]) -> bytes:
     """
-    The file with the reader beside its network; with a share of 0, without one.
+    Return the file with the reader added to its network; with a share of 0, without a reader.
 
     Args:
-        model: The network's file; a reader that it has is replaced.
+        model: The network's file. An older reader in it is replaced.
         learned: The reader and its share.
         labels: The labels in the order of the logits.
 
@@ -218,7 +215,7 @@ def add(model: bytes, learned: Learned, labels: Sequence[str]) -> bytes:
 
 
 def without(model: bytes, labels: Sequence[str]) -> bytes:
-    """The file with its network alone."""
+    """Return the file without a reader."""
     graph = export.load(model)
     drop(graph)
     return export.finish(graph, labels)
@@ -269,7 +266,7 @@ def _append(graph: onnx.GraphProto, ngrams: Ngrams, share: float) -> None:
         ("Mod", "hashed buckets", "bucket"),
         ("Add", "bucket vocabulary", "pairs"),
         ("Concat", "input_ids pairs", "places", {"axis": 1}),
-        # The second of a pair hides it: padding comes last.
+        # A pair is padding if its second token is: padding comes last.
         ("Slice", "attention_mask next end along", "pair_mask"),
         ("Concat", "attention_mask pair_mask", "places_mask", {"axis": 1}),
         ("Cast", "places_mask", "seen_flat", {"to": TensorProto.INT32}),
@@ -293,7 +290,7 @@ def _append(graph: onnx.GraphProto, ngrams: Ngrams, share: float) -> None:
 
 
 def _node(kind: str, inputs: str, outputs: str, attributes: dict[str, int] | None = None) -> onnx.NodeProto:
-    """One operator; names are of the reader's own, but for the network's inputs and the output."""
+    """Return one operator. All names get the reader's prefix, except the network's inputs and output."""
 
     def full(name: str) -> str:
         return name if name in {*export.INPUTS, export.OUTPUT} else PREFIX + name
@@ -305,5 +302,5 @@ def _node(kind: str, inputs: str, outputs: str, attributes: dict[str, int] | Non
 
 
 def recorded(training: dict[str, object], learned: Learned) -> dict[str, object]:
-    """The training record of a manifest with the reader's added."""
+    """Return the training record of a manifest with the reader's record added."""
     return training | {"ngrams": learned.record}

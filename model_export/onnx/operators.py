@@ -2,11 +2,11 @@
 
 Integer products are exact on every processor. Floating point differs between processors in two ways:
 
-- A sum of floats depends on its order, and a wider processor adds in another order. The runtime's `Softmax` does so: from 17
-  numbers on, the last bit of a row's sum differs between AVX2 and AVX-512, and the rounding to eight bits behind it turns
-  some of these bits into a whole step. `ReduceSum` adds in one order everywhere, so the softmax is written in its parts.
-- Without fused multiply-add (processors before 2013), nearly every operator differs. No choice of operators repairs that;
-  the worker measures it (`OnnxClassifier.arithmetic`).
+- A sum of floats depends on its order, and a wider processor adds in another order. The runtime's `Softmax` is such a sum: from 17
+  numbers on, the last bit of a row's sum differs between AVX2 and AVX-512. The rounding to eight bits, which follows, can turn this bit
+  into a whole step. `ReduceSum` adds in the same order on every processor, so the softmax is written in its parts.
+- Without fused multiply-add (processors before 2013), nearly every operator differs. A choice of operators cannot repair that; the worker
+  measures the difference (`OnnxClassifier.arithmetic`).
 
 docs/decisions/0013-one-arithmetic.md has the measurements.
 """
@@ -19,18 +19,18 @@ from onnx import helper, numpy_helper
 from tagstream.model_export.onnx import attention, export, products, sums
 from tagstream.model_export.onnx.graph import Graph
 
-# The names of the nodes and constants of this module begin with it.
+# The names of this module's nodes and constants begin with this prefix.
 PREFIX = "attention."
 LAST_AXIS = f"{PREFIX}last_axis"
 
 
 def rewrite(model: bytes, labels: Sequence[str]) -> bytes:
     """
-    The same network with the operators of this module. A file that has them already stays as it is, to the byte.
+    Return the same network with the operators of this module. A file that already has these operators is returned unchanged.
 
     Args:
         model: The file from `quantize.quantize`, with or without n-grams and a second head.
-        labels: The labels, written into the new file as into the old.
+        labels: The labels, which are written into the new file.
 
     Raises:
         ExportError: The result is not valid ONNX.
@@ -51,7 +51,7 @@ def rewrite(model: bytes, labels: Sequence[str]) -> bytes:
 
 
 def _gelu_in_one(graph: Graph) -> bool:
-    """`Gelu` instead of its five nodes: x * (0.5 * (1 + erf(x / sqrt(2))))."""
+    """Replace five nodes by one `Gelu`: x * (0.5 * (1 + erf(x / sqrt(2))))."""
     found = False
     for divide in graph.of("Div"):
         chain = graph.chain(divide, "Erf", "Add", "Mul", "Mul")
@@ -65,7 +65,7 @@ def _gelu_in_one(graph: Graph) -> bool:
 
 
 def _softmax_in_parts(graph: Graph) -> bool:
-    """`Softmax` of the last axis in its parts: powers = exp(scores - largest), powers / sum(powers)."""
+    """Replace `Softmax` of the last axis by its parts: powers = exp(scores - largest), powers / sum(powers)."""
     found = False
     for softmax in graph.of("Softmax"):
         found = True
@@ -84,14 +84,14 @@ def _softmax_in_parts(graph: Graph) -> bool:
 
 
 def _scaled_before_the_product(graph: Graph) -> bool:
-    """The division of the scores by the root of a head's width, as part of the scale of the rounded queries."""
+    """Move the division of the scores by the root of a head's width into the scale of the rounded queries."""
     found = False
     for product in graph.of("MatMul"):
         queries, chain = graph.maker(product.input[0]), graph.chain(product, "Div")
         root = graph.number(chain[0].input[1]) if chain is not None else None
         if queries is None or queries.op_type != "DequantizeLinear" or chain is None or root is None:
             continue
-        # The other readers of this value need it unscaled.
+        # Other readers of this value need it without the division.
         if len(graph.users(queries.output[0])) > 1:
             continue
         found = True

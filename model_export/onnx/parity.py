@@ -1,7 +1,7 @@
-"""The gates of an export: the float32 file must equal the trained network, and the int8 file nearly so.
+"""The gates of an export: the float32 file must give the trained network's logits, and the int8 file nearly the same logits.
 
-Every gate measures, records and can refuse. A bundle that passed has the numbers in its manifest. `invariance` is the
-one gate that needs no torch.
+Every gate measures, records and can refuse. The manifest of a bundle has the numbers of the passed gates. `invariance` is the only gate
+that does not need torch.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLimits:
-    """The largest logit gap, the least agreement and the largest share of flips that the gates accept."""
+    """The limits of the gates: the largest difference of a logit, the least agreement of labels, and the largest share of flips."""
 
     export_logit: float = 1e-3
     quantised_agreement: float = 0.97
@@ -28,7 +28,7 @@ class GateLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Two networks on the same texts: the largest and mean gap of logits, the share of equal labels."""
+    """The difference between two networks on the same texts: the largest and mean difference of logits, and the share of equal labels."""
 
     rows: int
     max_logit: float
@@ -38,16 +38,15 @@ class Difference:
 
 def run(model: bytes, rows: Sequence[Sequence[int]], output: str = "logits") -> Floats:
     """
-    Logits (or another output) of tokenised texts from an ONNX file, each text alone, as the reference for every
-    comparison.
+    Return an output of an ONNX file for tokenised texts, each text alone: the reference for every comparison.
 
     Args:
         model: The ONNX file.
-        rows: The numbers of each text's tokens.
-        output: The name of the output to give.
+        rows: By text, the numbers of its tokens.
+        output: The name of the output.
 
     Returns:
-        Shape (texts, labels) for logits.
+        The output; for logits, [texts, labels].
     """
     running = open_session(model)
     found = []
@@ -60,12 +59,12 @@ def run(model: bytes, rows: Sequence[Sequence[int]], output: str = "logits") -> 
 
 def means(model: bytes, texts: Sequence[Sequence[Sequence[int]]], output: str = "logits") -> Floats:
     """
-    As `run`, of texts in windows: of each the mean over its windows.
+    Return an output as `run`, for texts in windows: by text, the mean over its windows.
 
     Args:
         model: The ONNX file.
-        texts: Of each text its windows, of each window the numbers of its tokens.
-        output: The name of the output to give.
+        texts: By text and window, the numbers of the tokens.
+        output: The name of the output.
     """
     found = run(model, [window for text in texts for window in text], output)
     ends = np.cumsum([len(text) for text in texts])[:-1]
@@ -73,7 +72,7 @@ def means(model: bytes, texts: Sequence[Sequence[Sequence[int]]], output: str = 
 
 
 def compare(left: Floats, right: Floats) -> Difference:
-    """Measure two sets of logits against each other."""
+    """Measure the difference between two sets of logits."""
     gaps = np.abs(left - right)
     return Difference(
         rows=len(left),
@@ -85,13 +84,13 @@ def compare(left: Floats, right: Floats) -> Difference:
 
 def routing_flips(left: Floats, right: Floats, *, temperature: float, thresholds: Sequence[float]) -> float:
     """
-    The share of texts, 0 to 1, that one network sends to a person and the other does not.
+    Return the share of texts, 0 to 1, that only one of two networks sends to a person.
 
     Args:
-        left: Logits of one network, shape (texts, labels).
-        right: Logits of the other network for the same texts.
+        left: Logits of one network, [texts, labels].
+        right: Logits of the other network for the same texts, [texts, labels].
         temperature: The divisor of the logits, over 0.
-        thresholds: The confidence at which a text is published, one a label, in their order.
+        thresholds: By label, in the order of the logits, the confidence from which a text is published.
     """
     one, other = (_is_sure(logits, temperature, np.asarray(thresholds)) for logits in (left, right))
     return round(float((one != other).mean()), 6)
@@ -102,9 +101,9 @@ def check_export(trained: Floats, exported: Floats, limits: GateLimits) -> Diffe
     Compare the trained network with its float32 file.
 
     Args:
-        trained: Logits of the trained network, shape (texts, labels).
-        exported: Logits of the file for the same texts.
-        limits: The largest difference that is rounding.
+        trained: Logits of the trained network, [texts, labels].
+        exported: Logits of the file for the same texts, [texts, labels].
+        limits: The limits; `export_logit` is the largest difference that counts as rounding.
 
     Raises:
         ParityError: Logits differ by more than rounding.
@@ -121,9 +120,9 @@ def check_quantised(exported: Floats, quantised: Floats, limits: GateLimits) -> 
     Compare the float32 file with the int8 file.
 
     Args:
-        exported: Logits of the float32 file, shape (texts, labels).
-        quantised: Logits of the int8 file for the same texts.
-        limits: The least share of labels that must stay.
+        exported: Logits of the float32 file, [texts, labels].
+        quantised: Logits of the int8 file for the same texts, [texts, labels].
+        limits: The limits; `quantised_agreement` is the least share of labels that must stay.
 
     Raises:
         ParityError: Too many labels change.
@@ -163,7 +162,7 @@ def check_flips(flips: float, limits: GateLimits) -> float:
 
 
 def as_record(**found: object) -> dict[str, object]:
-    """The measurements as the manifest keeps them."""
+    """Return the measurements as the manifest keeps them."""
     return {name: asdict(value) if isinstance(value, Difference | Invariance) else value for name, value in found.items()}
 
 

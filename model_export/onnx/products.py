@@ -1,10 +1,10 @@
 """Products whose bias is inside the integer sum: `Gemm` in two dimensions instead of `MatMul` and `Add` in three.
 
-The runtime computes a `Gemm` of rounded numbers with a bias in whole numbers as one product, and rounds its result to eight
-bits in the same pass. It has no such product in three dimensions, so the tokens of all texts become rows. A bias is rounded to
-one unit of the integer sum, some hundred thousandth of a number's range.
+The runtime computes a `Gemm` of rounded numbers with an integer bias as one product, and rounds the result to eight bits in the same pass.
+It does not have such a product in three dimensions, so the tokens of all texts become rows. A bias is rounded to one unit of the integer
+sum, about a hundred thousandth of a number's range.
 
-The kernel for `Gelu` alone is twice as fast as the one with a bias, which the runtime takes where an `Add` precedes it.
+The kernel for `Gelu` alone is twice as fast as the kernel for `Gelu` with a bias, which the runtime uses after an `Add`.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from onnx import helper
 from tagstream.model_export.onnx import export
 from tagstream.model_export.onnx.graph import Graph
 
-# The names of the nodes and constants of this module begin with it.
+# The names of this module's nodes and constants begin with this prefix.
 PREFIX = "rows."
 BATCH = f"{PREFIX}batch"
-# The most units of a bias: the sum that it joins stays inside 32 bits.
+# The most units of a bias: the sum with the bias stays within 32 bits.
 MOST_UNITS = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Product:
-    """A product of a rounded activation and rounded weights, the addition behind it, and the name of the constant that it adds."""
+    """A product of a rounded activation and rounded weights, the addition after it, and the name of the added constant."""
 
     node: onnx.NodeProto
     into: onnx.NodeProto
@@ -36,7 +36,7 @@ class _Product:
 
 
 def with_biases(graph: Graph) -> bool:
-    """Give every product of a rounded activation and rounded weights its bias, where one is added behind it."""
+    """Move a bias that is added after a product of a rounded activation and rounded weights into the product."""
     front: list[onnx.NodeProto] = []
     found = [product for node in graph.of("MatMul") if (product := _product(graph, node)) is not None]
     for product in found:
@@ -53,13 +53,13 @@ def _product(graph: Graph, node: onnx.NodeProto) -> _Product | None:
     (added,) = chain
     bias = next((name for name in added.input if name in graph.constants), None)
     if bias is None or np.abs(graph.array(bias).astype(np.float64) / _units(graph, into, weights)).max() > MOST_UNITS:
-        # A channel whose weights are all next to nothing has units too small for its bias: the addition stays.
+        # A channel with tiny weights has units that are too small for its bias: the addition stays.
         return None
     return _Product(node=node, into=into, weights=weights, added=added, bias=bias)
 
 
 def _units(graph: Graph, into: onnx.NodeProto, weights: onnx.NodeProto) -> npt.NDArray[np.float32]:
-    """The size of one unit of the integer sum, by channel."""
+    """Return the size of one unit of the integer sum, by channel."""
     scales, step = graph.array(weights.input[1]), graph.array(into.input[1])
     units: npt.NDArray[np.float32] = (scales * step).astype(np.float32)
     return units
@@ -86,9 +86,9 @@ def _replace(graph: Graph, product: _Product, front: list[onnx.NodeProto]) -> No
 
 def _bias(graph: Graph, bias: str, name: str, units: npt.NDArray[np.float32]) -> list[onnx.NodeProto]:
     """
-    The bias in units of the integer sum, which is what the runtime adds, and the node that says so in the standard.
+    Keep the bias in units of the integer sum, as the runtime adds it, and return the standard node that reads it.
 
-    It is named after its product: two products may add the same constant, each in units of its own.
+    The node has the name of its product: two products may add the same constant, each in its own units.
     """
     values = graph.array(bias)
     parts = (
@@ -100,7 +100,7 @@ def _bias(graph: Graph, bias: str, name: str, units: npt.NDArray[np.float32]) ->
 
 
 def _rows(graph: Graph, product: _Product) -> str:
-    """The name of an activation as [tokens of all texts, width]; products of the same activation share it."""
+    """Return the name of an activation as [tokens of all texts, width]. Products of the same activation share this value."""
     flat = f"{PREFIX}{product.into.output[0]}"
     if graph.maker(flat) is None:
         width = graph.array(product.weights.input[0]).shape[0]
@@ -115,7 +115,7 @@ def _rows(graph: Graph, product: _Product) -> str:
 
 
 def _reads_rows(graph: Graph, value: str) -> bool:
-    """All readers take the tokens of all texts as rows: they give them a shape of their own, or lead to the next product."""
+    """Whether all readers of a value accept the tokens of all texts as rows: each reshapes the value, or leads to the next product."""
     for user in graph.users(value):
         if user.op_type == "Reshape":
             continue
@@ -126,7 +126,7 @@ def _reads_rows(graph: Graph, value: str) -> bool:
 
 
 def _back(graph: Graph, width: int, front: list[onnx.NodeProto]) -> str:
-    """The name of the shape [batch, tokens, width]."""
+    """Return the name of the shape [batch, tokens, width]."""
     name = f"{PREFIX}back.{width}"
     if not front:
         front.append(helper.make_node("Shape", [export.INPUTS[1]], [BATCH], name=BATCH, start=0, end=1))

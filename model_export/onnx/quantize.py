@@ -1,7 +1,7 @@
-"""Eight-bit arithmetic without a batch's memory: static QDQ, uint8 activations, int8 weights with a scale a channel.
+"""Eight-bit arithmetic that does not depend on the batch: static QDQ, uint8 activations, int8 weights with a scale for each channel.
 
-Dynamic quantisation takes its activation scales from the batch, so a text's logits depend on its neighbours. Here the
-scales are constants, measured once on real training texts: random tokens would more than double the error.
+Dynamic quantisation takes the scales of activations from the batch, so a text's logits depend on the other texts. Here the scales are
+constants, measured once on real training texts: random tokens would more than double the error.
 """
 
 import logging
@@ -26,7 +26,7 @@ Feed = dict[str, npt.NDArray[np.int64]]
 
 
 class _CalibrationTexts(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
-    """The calibration texts in batches of similar length, so that padding does not colour the ranges."""
+    """The calibration texts in batches of similar length, so that padding does not distort the ranges."""
 
     def __init__(self, rows: Sequence[Sequence[int]]) -> None:
         self._feeds = _feeds(rows)
@@ -42,7 +42,7 @@ def quantize(model: bytes, rows: Sequence[Sequence[int]], labels: Sequence[str])
     Args:
         model: The file from `export.to_onnx`.
         rows: Token ids of real training texts, about `CALIBRATION_TEXTS` of them.
-        labels: The labels, written into the new file as into the old.
+        labels: The labels, which are written into the new file.
 
     Raises:
         ExportError: The quantiser does not know the graph, or left operators outside the ONNX standard.
@@ -55,7 +55,7 @@ def quantize(model: bytes, rows: Sequence[Sequence[int]], labels: Sequence[str])
         quiet = logging.getLogger().level
         try:
             _quantize_files(plain, prepared, quantised, rows)
-        # The tool has no error of its own for a graph that it does not know.
+        # The tool does not have a specific error for a graph that it does not know.
         except Exception as error:
             msg = f"it cannot be quantised: {error}. Next: keep it in full precision."
             raise export.ExportError(msg) from error
@@ -74,13 +74,13 @@ def _quantize_files(plain: Path, prepared: Path, quantised: Path, rows: Sequence
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
-        # Seven bits of weight: products of eight by eight saturate on processors without VNNI, silently, and a
-        # bundle would mean one thing here and another there.
+        # Weights have seven bits: products of eight by eight bits saturate silently on processors without VNNI, and the same bundle would
+        # decide differently on different machines.
         reduce_range=True,
         op_types_to_quantize=["MatMul", "Gemm"],
         calibrate_method=CalibrationMethod.MinMax,
-        # The outputs of products stay float32: rounding them too, the tool's default, changes eight labels in a
-        # hundred, where rounding the inputs changes two.
+        # The outputs of products stay float32. Rounding outputs, too, as the tool does by default, changes 8 % of the labels; rounding only
+        # the inputs changes 2 %.
         extra_options={"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
     )
 

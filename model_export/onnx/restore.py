@@ -1,7 +1,7 @@
-"""The network of an int8 file in full precision again, so that it can be tuned further.
+"""Restores the network of an int8 file in full precision, so that it can be tuned further.
 
-The rounding cannot be undone: the vectors of texts have a cosine of 0.997 with those of the file. The network was trained with the
-rounding on, so that it loses nothing by it a second time.
+The rounding cannot be undone: text vectors of the restored network have a cosine of 0.997 with the file's. The network was trained with
+rounding, so a second rounding does not cost accuracy.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from tagstream.model_export.train.network import Shape, TagNetwork
 Floats = npt.NDArray[np.float32]
 
 POSITIONS = "positions.weight"
-# The products and norms of a layer in the order in which `network.Layer` computes them; their names are not in every file.
+# The products and norms of a layer in the order in which `network.Layer` computes them. Not every file has their names.
 PRODUCTS, NORMS = ("key", "value", "query", "attended", "widen", "narrow"), ("attended_norm", "norm")
 
 
@@ -26,26 +26,26 @@ class RestoreError(Exception):
 
 
 def layers_in(model: bytes) -> int:
-    """The number of layers of a file's network."""
+    """Return the number of layers of a file's network."""
     return len(list(Graph(export.load(model)).of("LayerNormalization"))) // len(NORMS)
 
 
 def restore(model: bytes, shape: Shape) -> TagNetwork:
     """
-    The network of a file, ready to be tuned.
+    Return the network of a file, ready to be tuned.
 
     Args:
         model: The file, as `quantize` and `operators` write it.
         shape: The shape of the network.
 
     Raises:
-        RestoreError: The file is no network of this shape.
+        RestoreError: The file does not have a network of this shape.
     """
     norms = ["embedded_norm", *(f"layers.{number}.{norm}" for number in range(shape.layers) for norm in NORMS)]
     names = [*(f"layers.{number}.{product}" for number in range(shape.layers) for product in PRODUCTS), "head"]
     try:
         file = export.load(model)
-        # What reads the network's vector beside its head is fitted anew to a tuned one.
+        # The second head and the strangeness output are dropped: they are fitted anew to the vectors of the tuned network.
         heads.drop_label_head(file)
         strangeness.drop(file)
         graph = Graph(file)
@@ -61,21 +61,21 @@ def restore(model: bytes, shape: Shape) -> TagNetwork:
         network = TagNetwork(shape)
         network.load_state_dict({name: torch.tensor(value, dtype=torch.float32) for name, value in state.items()})
     except (KeyError, ValueError, IndexError, StopIteration, RuntimeError) as error:
-        msg = f"the file is no network that can be tuned further: {error}. Next: train anew (`tagstream model train`)."
+        msg = f"the file is not a network that can be tuned further: {error}. Next: train anew (`tagstream model train`)."
         raise RestoreError(msg) from error
     network.eval()
     return network
 
 
 def _words(graph: Graph) -> Floats:
-    """The word embeddings: int8 rows, each with a scale."""
+    """Return the word embeddings from int8 rows, each with a scale."""
     rows, scales = (graph.array(node.input[0]) for node in graph.of("GatherND"))
     found: Floats = rows.astype(np.float32) * scales
     return found
 
 
 def _whole(graph: Graph, value: str) -> Floats:
-    """What a rounded constant stands for; its channels lie along the axis that the node names."""
+    """Return a rounded constant in full precision. Its channels are along the axis that the node names."""
     node = graph.maker(value, "DequantizeLinear")
     if node is None:
         msg = f"{value} is not rounded"

@@ -1,17 +1,17 @@
-"""A further output of a file, `strangeness`: how unlike the texts of its labels a text is, by its vector and its words.
+"""The output `strangeness` of a file: how unlike the texts of the labels a text is, by its vector and its words.
 
-A column knows some texts from all others: those of one label, or those of all labels. A text is as familiar as its best column finds it,
-and `strangeness` is the negative of that, in logit units:
+A column is a score that separates the texts of one label, or of all labels, from all other texts. The largest column is the familiarity
+of a text, and `strangeness` is its negative, in logit units:
 
-    column       vector @ line + bias, and with words + their weights' sum / sqrt(their rarities' sum) * step
+    column       vector @ line + bias, and with words + sum of weights / sqrt(sum of squared rarities) * step
     strangeness  -max(columns), and with centres - max(vector @ centres)
 
-The vector is the one that enters the network's head, and the lines are rounded as the head is. The words are the network's own tokens,
-each with a row of a table: a weight a column, and its squared rarity. All sums over tokens are of integers, so that a text's strangeness
-depends neither on its neighbours nor on its padding.
+The vector is the input of the network's head, and the lines are rounded as the head is. The words are the network's own tokens. Each
+token has a row in a table: a weight for each column, and the squared rarity. All sums over tokens are sums of integers, so a text's
+strangeness depends neither on the other texts of the batch nor on padding.
 
-A line knows the side on which the texts of its label lie, and not how far they reach. The centres do: some for each column, the means
-of groups of its texts (k-means), as further lines of the vector.
+A line separates the texts of a label from all other texts, but does not bound the region of the label. Centres bound it: each column has
+some, the means of groups of its texts (k-means), as further lines of the vector.
 """
 
 from collections.abc import Sequence
@@ -36,11 +36,11 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 INT8_MAX = 127
-# Where a fit of the columns ends, as in scikit-learn: the steepest slope, and the least gain of a step.
+# The end of a fit of the columns, as in scikit-learn: the largest gradient, and the least gain of a step.
 SLOPE, GAIN = 1e-4, 64 * float(np.finfo(np.float64).eps)
 CENTRE_STEPS = 20
 TINY = float(np.finfo(np.float32).tiny)
-# The names of this module's nodes and constants begin with it.
+# The names of this module's nodes and constants begin with this prefix.
 PREFIX = f"{STRANGENESS}."
 
 
@@ -50,12 +50,12 @@ class StrangenessRecipe:
     The fit of the columns.
 
     Attributes:
-        strength: Of each logistic regression, scikit-learn's C.
-        words: The columns read the words too, beside the vector.
-        least_texts: A token that fewer texts have has no weight.
-        rare_count: Such a token is as rare as any, so that it takes weight from the others; else it counts for nothing.
-        centres: Of each column, at most so many; none without.
-        centre_share: The spread of the centres' part, beside that of the columns, over the texts that a column knows.
+        strength: The inverse regularisation of each logistic regression, scikit-learn's C.
+        words: The columns use the words in addition to the vector.
+        least_texts: A token in fewer texts has no weight.
+        rare_count: A token without weight has the largest rarity, so that it reduces the influence of the other tokens; else it is ignored.
+        centres: The most centres of a column; 0 for none.
+        centre_share: The standard deviation of the centres' part over the familiar texts, as a multiple of the columns'.
         iterations: The largest number of iterations of a fit.
     """
 
@@ -71,10 +71,10 @@ class StrangenessRecipe:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """
-    The part of the columns that reads words.
+    The words' part of the columns.
 
     Attributes:
-        table: Shape (vocabulary, columns + 1); the last column is the rarity, squared.
+        table: The table, of shape (vocabulary, columns + 1); the last column is the squared rarity.
         step: The size of one unit of the table's weights, in logit units, after the division.
     """
 
@@ -82,7 +82,7 @@ class Words:
     step: float
 
     def columns(self, rows: Sequence[Sequence[int]]) -> Floats:
-        """The words' part of each column for tokenised texts, [texts, columns], as the file computes it."""
+        """Return the words' part of each column for tokenised texts, [texts, columns], as the file computes it."""
         sums = np.array([self.table[np.asarray(row, dtype=np.int64)].sum(axis=0, dtype=np.int64) for row in rows])
         found: Floats = sums[:, :-1] / np.sqrt(np.maximum(sums[:, -1:], 1)) * self.step
         return found
@@ -94,9 +94,9 @@ class Columns:
     Fitted columns.
 
     Attributes:
-        lines: Weight of shape (columns, width) and bias of shape (columns,).
-        words: The part that reads words; None where the vector alone is read.
-        centres: The centres in logit units, shape (centres, width); None without.
+        lines: The weight of shape (columns, width) and the bias of shape (columns,).
+        words: The words' part; None if the columns use the vector alone.
+        centres: The centres in logit units, [centres, width]; None without centres.
     """
 
     lines: Head
@@ -105,11 +105,11 @@ class Columns:
 
     def strangeness(self, vectors: Floats, rows: Sequence[Sequence[int]]) -> Floats:
         """
-        As the file computes it, but for the rounding of the lines, without a runtime.
+        Return the strangeness of texts as the file computes it, except for the rounding of the lines, without a runtime.
 
         Args:
-            vectors: Of the texts, as `heads.embed` gives them, shape (texts, width).
-            rows: The numbers of each text's tokens.
+            vectors: The vectors of the texts from `heads.embed`, [texts, width].
+            rows: By text, the numbers of its tokens.
         """
         columns = vectors @ self.lines.weight.T + self.lines.bias
         if self.words is not None:
@@ -122,10 +122,10 @@ class Columns:
 
 def counts(rows: Sequence[Sequence[int]], vocabulary: int) -> sparse.csr_matrix:
     """
-    How often each text has each token, [texts, vocabulary].
+    Count how often each text has each token, [texts, vocabulary].
 
     Args:
-        rows: The numbers of each text's tokens.
+        rows: By text, the numbers of its tokens.
         vocabulary: The number of tokens that the tokenizer has.
 
     >>> counts([[1, 2, 1]], 4).toarray().tolist()
@@ -141,14 +141,14 @@ def fit(
     vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, recipe: StrangenessRecipe, like: Columns | None = None
 ) -> Columns:
     """
-    Fit every column, on the words as the file will compute them, rarities rounded.
+    Fit every column, with the words as the file computes them: with rounded rarities.
 
     Args:
-        vectors: Of the texts, as `heads.embed` gives them, shape (texts, width).
-        tokens: Their tokens, as `counts` gives them.
-        familiar: The texts that each column shall know from all others, shape (texts, columns).
-        recipe: Every number of the procedure.
-        like: The fit to all texts, of which this one has a part: its centres count as much, so that both give figures of one scale.
+        vectors: The vectors of the texts from `heads.embed`, [texts, width].
+        tokens: The tokens of the texts from `counts`.
+        familiar: The texts that each column separates from all others, [texts, columns].
+        recipe: The numbers of the procedure.
+        like: The fit to all texts, if this fit is to a part of them. The centres get the same scale, so that figures of both fits compare.
     """
     if recipe.words:
         found = _with_words(vectors, tokens, familiar, recipe)
@@ -185,9 +185,9 @@ def _with_words(vectors: Floats, tokens: sparse.csr_matrix, familiar: Flags, rec
 
 def _lines(vectors: Floats, familiar: Flags, recipe: StrangenessRecipe, words: sparse.csr_matrix | None = None) -> Head:
     """
-    A line for each column, by logistic regression: its texts against all others. The weights of the words come first.
+    Fit a line for each column, by logistic regression of its texts against all others. In the result, the words' weights come first.
 
-    All columns are fitted at once: a label is left out again and again, and one fit of twenty columns takes a tenth of twenty fits.
+    All columns are fitted at once, because fits are repeated without some labels: a fit of 20 columns takes a tenth of the time of 20 fits.
     """
     spare = 0 if words is None else words.shape[1]
     rows, several = familiar.shape
@@ -212,7 +212,7 @@ def _lines(vectors: Floats, familiar: Flags, recipe: StrangenessRecipe, words: s
         loss, begin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": recipe.iterations, "gtol": SLOPE, "ftol": GAIN}
     )
     found = done.x.reshape(begin.shape)
-    # A column without texts, in a fold that holds all of them back, finds nothing familiar.
+    # If a fold holds back all texts of a column, the column finds no text familiar.
     empty = ~familiar.any(axis=0)
     found[:, empty] = 0
     found[-1, empty] = NEVER
@@ -220,9 +220,9 @@ def _lines(vectors: Floats, familiar: Flags, recipe: StrangenessRecipe, words: s
 
 
 def _centres(vectors: Floats, familiar: Flags, recipe: StrangenessRecipe) -> Floats:
-    """The centres of the texts of each column, of unit length."""
+    """Return the centres of each column's texts, scaled to unit length."""
     found = []
-    # The sums of several threads would come in any order.
+    # Several threads would add in a varying order.
     with threadpool_limits(1):
         for known in familiar.T:
             texts = np.unique(vectors[known], axis=0)
@@ -236,7 +236,7 @@ def _centres(vectors: Floats, familiar: Flags, recipe: StrangenessRecipe) -> Flo
 
 def add(model: bytes, columns: Columns, labels: Sequence[str]) -> bytes:
     """
-    The file with the output `strangeness`, [batch, 1]; one that it has is replaced.
+    Return the file with the output `strangeness`, [batch, 1]. An older output of this name is replaced.
 
     Args:
         model: The network's file.
@@ -244,7 +244,7 @@ def add(model: bytes, columns: Columns, labels: Sequence[str]) -> bytes:
         labels: The labels in the order of the logits.
 
     Raises:
-        HeadError: The file's head has another structure than `quantize` writes.
+        HeadError: The head in the file does not have the structure that `quantize` writes.
         ExportError: The result is not valid ONNX.
     """
     graph = export.load(model)
@@ -258,12 +258,12 @@ def add(model: bytes, columns: Columns, labels: Sequence[str]) -> bytes:
 
 
 def is_in(model: bytes) -> bool:
-    """Has the file this output?"""
+    """Whether the file has the output `strangeness`."""
     return any(output.name == STRANGENESS for output in export.load(model).graph.output)
 
 
 def drop(graph: onnx.ModelProto) -> None:
-    """Remove the output and all that leads to it alone, if it is there."""
+    """Remove the output `strangeness` and the nodes that only it needs, if there are any."""
     for kept in (graph.graph.output, graph.graph.node, graph.graph.initializer):
         for item in [item for item in kept if item.name == STRANGENESS or item.name.startswith(PREFIX)]:
             kept.remove(item)
@@ -308,7 +308,7 @@ def _append(graph: onnx.GraphProto, columns: Columns) -> None:
 
 
 def _node(kind: str, inputs: str, outputs: str, attributes: dict[str, int]) -> onnx.NodeProto:
-    """One operator; names are of this module, but for the network's inputs and the output."""
+    """Return one operator. All names get the prefix of this module, except the network's inputs and the output."""
 
     def full(name: str) -> str:
         return name if name in {*export.INPUTS, STRANGENESS} else PREFIX + name

@@ -1,11 +1,11 @@
-"""Sums over the tokens of a text that no order of addition and no padding can change.
+"""Sums over the tokens of a text that depend neither on the order of addition nor on padding.
 
-A sum of floats depends on its order, and the runtime's order depends on the length to which a text is padded. A sum of whole
-numbers does not. So both sums over tokens, the softmax's and the mean's, are sums of 32-bit whole numbers: each value times a
-power of two, cut off behind the point, so large that the sum of 512 of them still fits. A padded token adds zero.
+A sum of floats depends on its order, and the runtime's order depends on the length to which a text is padded. A sum of integers does not
+depend on the order. So both sums over tokens, in the softmax and in the mean, are sums of 32-bit integers: each value is multiplied by a
+power of two and truncated. The power is the largest with which a sum of 512 values still fits. A padding token adds zero.
 
-A power of a softmax, at most 1, keeps 21 bits behind the point, and its share is rounded to 1/255 afterwards: the cut changes
-next to no share.
+A power of a softmax is at most 1 and keeps 21 bits after the binary point. Its share is rounded to 1/255 afterwards, so the truncation
+changes almost no share.
 """
 
 import math
@@ -17,15 +17,15 @@ from onnx import TensorProto, helper
 from tagstream.model_export.onnx import ngrams
 from tagstream.model_export.onnx.graph import Graph
 
-# The names of the nodes and constants of this module begin with it.
+# The names of this module's nodes and constants begin with this prefix.
 PREFIX = "exact."
-# The longest text of a bundle, in tokens, see `manifest.py`, is 2^9.
+# The longest text of a bundle has 2^9 tokens, see `manifest.py`. A sum has at most 2^30.
 LONGEST_BITS, WHOLE_BITS = 9, 30
 
 
 def scale(bits: int) -> float:
     """
-    The power of two that makes numbers from -2^bits to 2^bits so large that 512 of them add up to 2^30 at most.
+    Return the power of two by which numbers from -2^bits to 2^bits are multiplied: 512 products add up to at most 2^30.
 
     >>> scale(0) * 512 == 2**30
     True
@@ -34,7 +34,7 @@ def scale(bits: int) -> float:
 
 
 def exact_totals(graph: Graph) -> bool:
-    """Add the powers of each softmax, which are at most 1, as whole numbers."""
+    """Add the powers of each softmax, which are at most 1, as integers."""
     found = False
     for power in list(graph.of("Exp")):
         for total in graph.users(power.output[0]):
@@ -45,7 +45,7 @@ def exact_totals(graph: Graph) -> bool:
 
 
 def exact_mean(graph: Graph) -> bool:
-    """Add the vectors of the tokens as whole numbers, whose bound is that of the layer normalisation."""
+    """Add the vectors of the tokens as integers. The layer normalisation bounds the values."""
     found = False
     for total in list(graph.of("ReduceSum")):
         masked = graph.maker(total.input[0], "Mul")
@@ -53,7 +53,7 @@ def exact_mean(graph: Graph) -> bool:
         if masked is None or norm is None:
             continue
         gain, shift = (np.abs(graph.array(name)).max() for name in norm.input[1:3])
-        # A normalised vector of n numbers has length sqrt(n), so none of them is larger.
+        # A normalised vector of n numbers has the length sqrt(n), so each number is at most sqrt(n).
         bound = float(gain) * math.sqrt(graph.array(norm.input[1]).size) + float(shift)
         _in_whole_numbers(graph, total, bits=math.ceil(math.log2(bound)))
         found = True
@@ -61,12 +61,12 @@ def exact_mean(graph: Graph) -> bool:
 
 
 def all_exact(graph: Graph) -> bool:
-    """Every sum over tokens is exact: a text's logits depend neither on its neighbours nor on its padding."""
+    """Whether every sum over tokens is exact. Then a text's logits depend neither on the other texts of the batch nor on padding."""
     return any(graph.of("Exp")) and all(_is_exact(graph, total) for total in graph.of("ReduceSum"))
 
 
 def _is_exact(graph: Graph, total: onnx.NodeProto) -> bool:
-    # The reader's sums are of whole numbers too; a sum along a text's one vector has one length in any batch.
+    # The n-gram reader adds integers, too. A sum along the single vector of a text has the same length in every batch.
     if total.name.startswith(ngrams.PREFIX) or total.input[0].startswith(PREFIX):
         return True
     made = graph.maker(total.input[0], "Mul")
@@ -74,7 +74,7 @@ def _is_exact(graph: Graph, total: onnx.NodeProto) -> bool:
 
 
 def _in_whole_numbers(graph: Graph, total: onnx.NodeProto, *, bits: int) -> None:
-    """Let a sum of numbers between -2^bits and 2^bits be one of whole numbers, and its readers see it as before."""
+    """Compute a sum of numbers between -2^bits and 2^bits with integers. Its readers get the value under the same name as before."""
     up = graph.keep(f"{PREFIX}up.{bits}", np.array(scale(bits), dtype=np.float32))
     down = graph.keep(f"{PREFIX}down.{bits}", np.array(1 / scale(bits), dtype=np.float32))
     value, out = total.input[0], total.output[0]

@@ -1,7 +1,7 @@
-"""The colours of a report, as its pages and its pictures have them; no library is needed for them."""
+"""The colours of a report's pages and pictures. This module does not need a library."""
 
-# The value in light and in dark mode, by the name of the CSS variable. No two light values are the same: they are
-# replaced in the SVG.
+# By the name of the CSS variable, the values in light and in dark mode. The light values must all differ: in the SVG each is replaced by
+# its variable.
 COLOURS = {
     "ink": ("#1b1e22", "#e9ebee"),
     "quiet": ("#58606a", "#a5adb8"),
@@ -18,6 +18,6 @@ COLOURS = {
 
 
 def colour_rules(selector: str) -> str:
-    """The colours as CSS, light and dark."""
+    """Return the colours as CSS, for light and dark mode."""
     light, dark = (";".join(f"--{name}:{pair[place]}" for name, pair in COLOURS.items()) for place in (0, 1))
     return f"{selector}{{{light}}}@media (prefers-color-scheme:dark){{{selector}{{{dark}}}}}"

@@ -1,4 +1,4 @@
-"""A comparison of two bundles in words: sentences and tables, for the terminal, for a report and for a page of its own."""
+"""A comparison of two bundles in words: sentences and tables, for the terminal, for a report and for a separate page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +9,19 @@ from tagstream.model_export.report.colours import colour_rules
 from tagstream.monitoring.quality.words import UNKNOWN, QualityTable
 
 FOLDER = Path(__file__).parent
-# A table of more columns is not read: the most frequent changes are listed in its place.
+# A table with more columns is too wide to read: a list of the most frequent changes replaces it.
 MOST_COLUMNS, MOST_CHANGES = 8, 40
 
 
 def sentences(found: Comparison, *, new: str, old: str, what: str = "events") -> list[str]:
     """
-    The sentences to read first.
+    Return the sentences to read first.
 
     Args:
         found: The comparison.
-        new: Name of the newer end.
-        old: Name of the older end.
-        what: The noun for what both have decided.
+        new: The name of the newer end.
+        old: The name of the older end.
+        what: The noun for the things that both ends have decided.
     """
     if not found.compared:
         return [f"None of the {what} has a decision of both ends ({new}; {old}). {_left_out(found)}"]
@@ -58,7 +58,7 @@ def _counted(number: int, thing: str) -> str:
 
 
 def tables(found: Comparison) -> list[QualityTable]:
-    """The tables in the order in which they are read; none where nothing was compared."""
+    """Return the tables in reading order; none if nothing was compared."""
     if not found.compared:
         return []
     made = [_tags(found), _doors(found), _labels(found), *_slices(found)]
@@ -67,14 +67,14 @@ def tables(found: Comparison) -> list[QualityTable]:
 
 def share(value: float | None) -> str:
     """
-    A share with two decimals of a percent.
+    Write a share in percent, with two decimals.
 
     >>> share(0.99995), share(None)
     ('99.99 %', '-')
     """
     if value is None:
         return UNKNOWN
-    # A few events that differ among a million are not said to be none.
+    # The share is rounded down, so that a few differences among a million events do not give 100 %.
     return f"{int(round(value * 10_000, 6)) / 100:.2f} %"
 
 
@@ -154,13 +154,13 @@ def _side(side: dict[str, str | float]) -> str:
 
 def page(title: str, digest: str, said: Sequence[str], made: Sequence[QualityTable]) -> str:
     """
-    The same as one page of HTML, in the form of an evaluation's report.
+    Return sentences and tables as one page of HTML, in the form of an evaluation's report.
 
     Args:
-        title: Of the page.
-        digest: Of the new bundle.
-        said: As `sentences`.
-        made: As `tables`.
+        title: The title of the page.
+        digest: The digest of the new bundle.
+        said: The result of `sentences`.
+        made: The result of `tables`.
 
     Raises:
         ModuleNotFoundError: Jinja2 is not installed.

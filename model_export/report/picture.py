@@ -1,4 +1,4 @@
-"""A picture of a report as SVG: colours are variables that follow light and dark mode, letters stay letters."""
+"""A picture of a report as SVG: colours are CSS variables that follow light and dark mode, and text stays text."""
 
 import io
 import re
@@ -20,7 +20,7 @@ DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 WIDTH = 4.4
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
-# Matplotlib types its keys as a literal of hundreds.
+# `Any`, because Matplotlib types the keys as a literal of hundreds of names.
 _STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
@@ -38,26 +38,26 @@ LIGHT = {name: light for name, (light, _) in COLOURS.items()}
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Matplotlib's settings for these pictures, while open."""
+    """While the context is open, Matplotlib has the settings of these pictures."""
     with mpl.rc_context(_STYLE):
         yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """One plot: a file name without ending, a sentence for readers who do not see it, and the SVG element."""
+    """One plot: a file name without extension, a sentence for readers who do not see the plot, and the SVG element."""
 
     name: str
     sentence: str
     svg: str
 
     def as_file(self) -> str:
-        """The picture as a file of its own, with the colours that a page would define."""
+        """Return the picture as a separate file, with the colours that a page would define."""
         return self.svg.replace(">", f"><style>{colour_rules('svg')}</style>", 1)
 
 
 def axes_of(height: float, *, grid: bool = True) -> tuple[Figure, Axes]:
-    """A figure of this height, in inches, with one plot."""
+    """Return a figure of this height, in inches, with one plot."""
     figure = figure_of(height)
     axes = figure.add_subplot()
     dress(axes, grid=grid)
@@ -65,14 +65,14 @@ def axes_of(height: float, *, grid: bool = True) -> tuple[Figure, Axes]:
 
 
 def figure_of(height: float) -> Figure:
-    """An empty figure of this height, in inches, and of the width of a phone."""
+    """Return an empty figure of this height, in inches, and of the width of a phone."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="none")
     FigureCanvasSVG(figure)
     return figure
 
 
 def dress(axes: Axes, *, grid: bool = True) -> None:
-    """Give a plot the colours of the style, spines at the left and below alone, and a grid if wanted."""
+    """Give a plot the colours of the style, spines only at the left and the bottom, and a grid if wanted."""
     axes.set_facecolor("none")
     axes.tick_params(colors=LIGHT["quiet"], labelcolor=LIGHT["ink"])
     axes.xaxis.label.set_color(LIGHT["quiet"])
@@ -90,12 +90,12 @@ def dot(axes: Axes, place: float, value: float, interval: Interval, colour: str,
     Draw a value with its interval.
 
     Args:
-        axes: Where it is drawn.
+        axes: The plot.
         place: The row, on the vertical axis.
-        value: On the horizontal axis.
-        interval: Of the value, on the horizontal axis.
-        colour: Of dot and interval.
-        hollow: Whether the figure says little.
+        value: The value, on the horizontal axis.
+        interval: The value's interval, on the horizontal axis.
+        colour: The colour of dot and interval.
+        hollow: Draw a hollow dot: the value rests on few rows.
     """
     axes.plot(interval, [place] * 2, color=colour, linewidth=2, alpha=0.6, solid_capstyle="round")
     face = LIGHT["card"] if hollow else colour
@@ -107,9 +107,9 @@ def name_rows(axes: Axes, names: Sequence[str], places: Sequence[float] | None =
     Name the rows beside the vertical axis.
 
     Args:
-        axes: Where they are drawn.
-        names: One a row, from the top.
-        places: The rows on the vertical axis; numbered from 0 unless given.
+        axes: The plot.
+        names: The names of the rows, from the top.
+        places: The places of the rows on the vertical axis; None to number them from 0.
     """
     at = list(places) if places is not None else [float(place) for place in range(len(names))]
     axes.set_yticks(at, list(names))
@@ -119,7 +119,7 @@ def name_rows(axes: Axes, names: Sequence[str], places: Sequence[float] | None =
 
 
 def series(place: int) -> tuple[str, Any]:
-    """Colour and dashes of a model by its place in the record: the bundle is first."""
+    """Return the colour and the dashes of a model by its place in the record. The bundle has place 0."""
     others = [name for name in COLOURS if name.startswith("other-")]
     if not place:
         return LIGHT["ours"], "-"
@@ -132,18 +132,18 @@ def picture_of(figure: Figure, name: str, sentence: str) -> Picture:
 
     Args:
         figure: The finished figure.
-        name: A file name without ending; it begins every id in the SVG, so that pictures can share a page.
+        name: A file name without extension. Every id in the SVG begins with this name, so that pictures can share a page.
         sentence: A description for readers who do not see the picture.
     """
     written = io.StringIO()
-    # No date and no program version: the same record gives the same bytes.
+    # Without date and program version, the same record gives the same bytes.
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(written, format="svg", transparent=True, metadata=nothing)
     return Picture(name=name, sentence=sentence, svg=_themed(written.getvalue(), name, sentence))
 
 
 def _themed(svg: str, name: str, sentence: str) -> str:
-    """The SVG element alone, with ids of its own, colours as variables, and the reader's font."""
+    """Return only the SVG element, with unique ids, colours as variables, and the reader's font."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)

@@ -1,7 +1,7 @@
 """
 The pictures of a report: rivals, confusion, reliability, risk by coverage, the price of a promise, slices.
 
-They are drawn at the width of a phone, so they need no magnifying. The same record gives the same bytes.
+The pictures have the width of a phone, so they are readable without zoom. The same record gives the same bytes.
 """
 
 from matplotlib.patches import Rectangle
@@ -25,12 +25,12 @@ from tagstream.model_export.report.picture import (
 )
 
 STRONGEST_CELL = 0.45
-# The cells of more labels are too small to read; the most frequent mistakes are drawn in their place.
+# The number of mistakes in the picture that replaces a confusion matrix of too many labels, whose cells would be too small to read.
 MOST_MISTAKES = 15
 
 
 def draw(measured: Measured) -> dict[str, Picture]:
-    """Every picture of a report, by its name."""
+    """Return the pictures of a report by name."""
     with house_style():
         pictures = [picture for part in measured.bundle.parts for picture in _of_part(measured, part)]
         if measured.certified_trade:
@@ -50,7 +50,7 @@ def _of_part(measured: Measured, part: str) -> list[Picture]:
 
 
 def _rivals(measured: Measured, part: str) -> Picture:
-    """Weighted F1 of every model, with its interval."""
+    """Draw the weighted F1 of every model, with its interval."""
     figure, axes = axes_of(0.8 + 0.36 * len(measured.models))
     for place, model in enumerate(measured.models):
         evaluation = model.parts[part].evaluation
@@ -74,7 +74,7 @@ def _rivals(measured: Measured, part: str) -> Picture:
 
 
 def _reliability(found: PartReport, part: str) -> Picture:
-    """Confidence against the share right, and how many rows have which confidence."""
+    """Draw the share of right rows by confidence, and the number of rows by confidence."""
     figure = figure_of(3.9)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     for axes in (upper, lower):
@@ -100,7 +100,7 @@ def _reliability(found: PartReport, part: str) -> Picture:
 
 
 def _risk_coverage(measured: Measured, part: str) -> Picture:
-    """The share wrong of each model if it answers only its surest rows."""
+    """Draw, for each model, the share of wrong rows among its surest rows, by the share of rows that it answers."""
     figure, axes = axes_of(3.9)
     for place, model in enumerate(measured.models):
         points = model.parts[part].risk_coverage.points
@@ -144,7 +144,7 @@ def _risk_coverage(measured: Measured, part: str) -> Picture:
 
 
 def _trade(measured: Measured) -> Picture:
-    """The share of events that people see, by the precision that is certified of the published ones."""
+    """Draw the share of events that people see, by the certified precision of the published events."""
     found = measured.certified_trade
     figure, axes = axes_of(3.4)
     targets, seen = [each.target_precision for each in found], [1.0 - each.published for each in found]
@@ -177,7 +177,7 @@ def _trade(measured: Measured) -> Picture:
 
 
 def _confusion(measured: Measured, part: str) -> Picture:
-    """The labels that the rows of each label were given."""
+    """Draw the confusion matrix: by label of the rows, the labels that the bundle gave."""
     counts, labels = measured.bundle.parts[part].evaluation.confusion, measured.labels
     if len(labels) > MOST_COLUMNS:
         return _mistakes(measured, part)
@@ -212,7 +212,7 @@ def _confusion(measured: Measured, part: str) -> Picture:
 
 
 def _mistakes(measured: Measured, part: str) -> Picture:
-    """The most frequent pairs of a label and the label given in error, as bars."""
+    """Draw the most frequent pairs of a label and a wrongly given label, as bars."""
     counts, labels = measured.bundle.parts[part].evaluation.confusion, measured.labels
     wrong = [
         (count, f"{label}, given as {other}")
@@ -237,7 +237,7 @@ def _mistakes(measured: Measured, part: str) -> Picture:
 
 
 def _slices(found: PartReport, part: str) -> Picture:
-    """The share right on every slice, with its interval; slices of few rows are hollow."""
+    """Draw the share of right rows on every slice, with its interval. Slices with few rows have hollow dots."""
     reports = found.slices
     figure, axes = axes_of(0.9 + 0.27 * (len(reports) + len({report.group for report in reports})))
     axes.axvline(found.evaluation.accuracy, color=LIGHT["quiet"], linewidth=1, linestyle="--")
@@ -260,7 +260,7 @@ def _slices(found: PartReport, part: str) -> Picture:
 
 def broken_label(label: str) -> str:
     r"""
-    A label over several lines, to stand beside an axis.
+    Break a label over several lines, for a place next to an axis.
 
     >>> broken_label("computer-vision")
     'computer-\nvision'
@@ -269,7 +269,7 @@ def broken_label(label: str) -> str:
 
 
 def _headroom(measured: Measured, part: str) -> float:
-    """The highest risk once a tenth of rows is answered: before, one row decides; and room for the legend."""
+    """Return the top of the risk axis: the highest risk, with room for the legend. Below a coverage of 10 % single rows decide the risk."""
     risks = [
         point.risk
         for model in measured.models

@@ -1,4 +1,4 @@
-"""The record of an evaluation as a report: a page of HTML and the same as Markdown, both by the template `report.j2`."""
+"""The record of an evaluation as a report: a page of HTML and the same text as Markdown, both from the template `report.j2`."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ from tagstream.model_export.report.terminal import of_evaluation, shown_p
 FOLDER = Path(__file__).parent
 KINDS = {BUNDLE: "int8, as in production", NETWORK: "network in full precision", RIVAL: "simpler rival"}
 RECORDS, MARKDOWN, PAGE = "evaluation.jsonl", "report.md", "report.html"
-# These characters would be markup in a Markdown cell or sentence.
+# Characters that are markup in a Markdown cell or sentence.
 _ESCAPED = str.maketrans({character: f"\\{character}" for character in "\\|*_`<>[]"})
 
 
@@ -43,12 +43,11 @@ def write(measured: Measured, folder: Path, judged: Judged | None = None) -> lis
 
     Args:
         measured: The record.
-        folder: Where the files go; it is made, and files of the same names are replaced.
-        judged: The requirements on the bundle, where there are any.
+        folder: The folder of the files. It is made if missing, and files of the same names are replaced.
+        judged: The requirements on the bundle; None without requirements.
 
     Returns:
-        The paths of the page, of the Markdown, and of the record itself as JSON lines. The pictures of the Markdown lie
-        beside them.
+        The paths of the page, the Markdown file, and the record as JSON lines. The pictures of the Markdown file are in the same folder.
 
     Raises:
         OSError: The folder cannot be written to.
@@ -65,21 +64,21 @@ def write(measured: Measured, folder: Path, judged: Judged | None = None) -> lis
 
 
 def as_page(measured: Measured, pictures: dict[str, Picture], judged: Judged | None = None) -> str:
-    """The report as one page of HTML, with its pictures and its style inside."""
-    # Both parts of the style are the project's own text.
+    """Return the report as one page of HTML, which contains its pictures and its style."""
+    # Both parts of the style are the project's own text, so they need no escaping.
     style = Markup(f"{colour_rules(':root')}\n{(FOLDER / 'page.css').read_text(encoding='utf-8')}")  # noqa: S704
     return _environment().get_template("report.j2").render(_content(measured, pictures, judged), form="html.j2", style=style)
 
 
 def as_markdown(measured: Measured, pictures: dict[str, Picture], judged: Judged | None = None) -> str:
-    """The report as Markdown, which refers to its pictures by file name."""
+    """Return the report as Markdown, which refers to the pictures by file name."""
     environment = _environment(finalize=_markdown_text)
     text = environment.get_template("report.j2").render(_content(measured, pictures, judged), form="markdown.j2")
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def summary(measured: Measured) -> str:
-    """The main figures in a few sentences."""
+    """Return the main figures in a few sentences."""
     sentences = []
     for part, found in measured.bundle.parts.items():
         evaluation = found.evaluation
@@ -93,8 +92,7 @@ def summary(measured: Measured) -> str:
 
 
 def _environment(finalize: Callable[[object], object] | None = None) -> jinja2.Environment:
-    # Autoescape is on for Markdown too: macros then return markup, which `finalize` lets through and does not escape
-    # again.
+    # Autoescape is on for Markdown, too: macros then return markup, which `finalize` does not escape again.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
@@ -154,12 +152,12 @@ def _beside(measured: Measured, part: str) -> str:
 
 
 def _right(published: PublishedRows) -> str:
-    """The share right of the published rows, with its interval."""
+    """Write the share of right rows among the published rows, with its interval."""
     return "-" if published.precision is None else f"{published.precision:.3f} {_bounds(published.interval)}"
 
 
 def _thresholds(published: PublishedRows) -> str:
-    """One figure, or the least and the most where labels have their own."""
+    """Write the threshold, or the least and the largest threshold if the labels have different thresholds."""
     least, most = (
         "never" if at > 1 else f"{at:.4f}" for at in (min(published.asked_below.values()), max(published.asked_below.values()))
     )
@@ -178,7 +176,7 @@ def _bounds(interval: Interval) -> str:
 
 def _and(names: Sequence[str]) -> str:
     """
-    Names as a sentence lists them.
+    List names as in a sentence.
 
     >>> _and(["rules", "tfidf", "frozen head"])
     'rules, tfidf and frozen head'

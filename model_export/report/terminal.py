@@ -10,7 +10,7 @@ from tagstream.monitoring.quality.words import QualityTable
 
 def shown_p(value: float) -> str:
     """
-    A p-value as it is shown: never as zero.
+    Write a p-value, never as zero.
 
     >>> [shown_p(p) for p in (0.00001, 0.04)]
     ['< 0.0001', '0.0400']
@@ -27,7 +27,7 @@ class Told:
 
 
 def of_evaluation(measured: Measured) -> list[Told]:
-    """The bundle beside each other bundle that was measured, in each part of the data."""
+    """Return the comparisons of the bundle with each other measured bundle, in each part of the data."""
     return [
         Told(
             sentences=comparison.sentences(
@@ -42,7 +42,7 @@ def of_evaluation(measured: Measured) -> list[Told]:
 
 
 def as_text(measured: Measured) -> str:
-    """The bundle's figures in full, the other models beside it in one line each."""
+    """Return the bundle's figures in full, and one line for each other model."""
     blocks = []
     for part, found in measured.bundle.parts.items():
         blocks += [found.evaluation.as_text(part), slices.as_table(part, found.slices)]

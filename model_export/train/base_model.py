@@ -1,7 +1,7 @@
-"""The pretrained encoder that training starts from, found, checked byte for byte, and loaded.
+"""The base model: finds the pretrained encoder that training starts from, checks its files byte for byte, and loads it.
 
-sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0). A pip package carries the same files, so that training needs no
-model hub; where the package is missing the hub is asked for one revision. Either way the files must match their sums.
+sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0). A pip package has the same files, so training works without a model hub. If the
+package is missing, one revision is fetched from the hub. In both cases the files must match their checksums.
 """
 
 import hashlib
@@ -29,19 +29,19 @@ HUB_TIMEOUT_SECONDS = 30
 
 
 class BaseModelError(Exception):
-    """The pretrained files are missing or differ from those that the project was measured with."""
+    """The pretrained files are missing, or differ from the files with which the project was measured."""
 
     exit_code = 1
 
 
 def as_record() -> dict[str, object]:
-    """Its entry in the manifest of a bundle."""
+    """Return the base model's entry in the manifest of a bundle."""
     return {"name": NAME, "revision": REVISION, "sha256": SHA256}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseModel:
-    """An encoder, the tokenizer file that belongs to it, and its entry in the manifest of a bundle."""
+    """An encoder, its tokenizer file, and its entry in the manifest of a bundle."""
 
     bert: BertModel
     tokenizer: bytes
@@ -53,10 +53,10 @@ def load() -> BaseModel:
     Find, check and load the base model.
 
     Raises:
-        BaseModelError: A file is missing or its sum differs.
+        BaseModelError: A file is missing or its checksum differs.
     """
     folder = find()
-    # The weights of a pooling layer, which sentence vectors do not need, are not worth a table on the screen.
+    # Otherwise the library prints a table about unused weights: sentence vectors do not need the pooling layer.
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     bert = BertModel.from_pretrained(folder, local_files_only=True, attn_implementation="eager", add_pooling_layer=False)
@@ -65,10 +65,10 @@ def load() -> BaseModel:
 
 def find() -> Path:
     """
-    The folder of its files, which were checked.
+    Return the folder of the checked files.
 
     Raises:
-        BaseModelError: A file is missing or its sum differs.
+        BaseModelError: A file is missing or its checksum differs.
     """
     folder = _packaged_folder() or _hub_folder()
     verify(folder)
@@ -77,10 +77,10 @@ def find() -> Path:
 
 def verify(folder: Path) -> None:
     """
-    Check the sums of the files in `folder`.
+    Check the checksums of the files in `folder`.
 
     Raises:
-        BaseModelError: A file is missing or its sum differs.
+        BaseModelError: A file is missing or its checksum differs.
     """
     for name, expected in SHA256.items():
         path = folder / name

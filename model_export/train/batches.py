@@ -1,4 +1,4 @@
-"""Texts as tensors: one tokenizer setting and one way to cut batches, for training, distillation and the parity check."""
+"""Texts as tensors: the tokenizer setting and the batches that training, distillation and the parity check share."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,12 +22,12 @@ def load_tokenizer(raw: bytes, max_length: int = MAX_LENGTH) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of every text, special tokens included."""
+    """Return the token ids of every text, special tokens included."""
     return [list(encoding.ids) for encoding in tokenizer.encode_batch(list(texts))]
 
 
 def windows(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[list[list[int]]]:
-    """Token ids of the first windows of every text, at most so many of each; special tokens included."""
+    """Return the token ids of the first windows of every text, at most `most` windows for each; special tokens included."""
     return [
         [list(one.ids) for one in (encoding, *encoding.overflowing[: most - 1])]
         for encoding in tokenizer.encode_batch(list(texts))
@@ -36,22 +36,23 @@ def windows(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[list[
 
 def fast_dtype() -> torch.dtype:
     """
-    The number format in which this processor trains fastest: bfloat16 where it has matrix units for it, else float32.
+    Return the number format in which this processor trains fastest: bfloat16 if it has matrix units for bfloat16, else float32.
 
-    Dot products for bfloat16 alone (AVX512-BF16) are slower than float32: a step of the teacher took 0.63 s of one core and 0.40 s.
+    A processor with only dot products for bfloat16 (AVX512-BF16) is slower with bfloat16: a step of the teacher took 0.63 s of one core,
+    and 0.40 s with float32.
     """
-    # PyTorch has no public function for this.
+    # PyTorch does not have a public function for this check.
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32  # noqa: SLF001
 
 
 def fast() -> torch.autocast:
-    """Matrix products in `fast_dtype` while open."""
+    """Return a context in which matrix products are computed in `fast_dtype`."""
     dtype = fast_dtype()
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16)
 
 
 def pad(rows: Sequence[Sequence[int]], filler: int = 0) -> tuple[Tensor, Tensor]:
-    """Token ids as `input_ids`, filled up with `filler`, and `attention_mask`, [batch, longest]."""
+    """Return `input_ids`, padded with `filler`, and `attention_mask`, each [batch, longest]."""
     longest = max(len(row) for row in rows)
     ids = torch.full((len(rows), longest), filler, dtype=torch.int64)
     mask = torch.zeros(len(rows), longest, dtype=torch.int64)
@@ -62,7 +63,7 @@ def pad(rows: Sequence[Sequence[int]], filler: int = 0) -> tuple[Tensor, Tensor]
 
 
 def by_length(rows: Sequence[Sequence[int]], size: int = EMBED_BATCH) -> Iterator[list[int]]:
-    """Positions in batches of texts of similar length, to pad little."""
+    """Yield the positions of texts in batches of similar length, to save padding."""
     order = sorted(range(len(rows)), key=lambda position: len(rows[position]))
     for start in range(0, len(order), size):
         yield order[start : start + size]
@@ -70,7 +71,7 @@ def by_length(rows: Sequence[Sequence[int]], size: int = EMBED_BATCH) -> Iterato
 
 @torch.no_grad()
 def embed(network: TagNetwork, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Unit vectors of tokenised texts, [rows, width], in order."""
+    """Return unit vectors of tokenised texts, [rows, width], in the order of the texts."""
     network.eval()
     found = torch.empty(len(rows), network.shape.width)
     for positions in by_length(rows):
@@ -80,24 +81,24 @@ def embed(network: TagNetwork, rows: Sequence[Sequence[int]]) -> Tensor:
 
 @torch.no_grad()
 def logits(network: TagNetwork, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Logits of tokenised texts, [rows, labels], in order."""
+    """Return logits of tokenised texts, [rows, labels], in the order of the texts."""
     found: Tensor = network.head(embed(network, rows))
     return found
 
 
 def plan(rows: Sequence[Sequence[int]], weights: Tensor, *, size: int, steps: int, seed: int) -> Iterator[list[int]]:
     """
-    Positions for `steps` training batches, each row drawn in proportion to its weight.
+    Yield the positions of the texts of `steps` training batches. A text is drawn in proportion to its weight.
 
-    Rows are drawn `POOL` batches at a time, sorted by length inside the pool and cut: batches are still random, and
-    hold a third of the padding.
+    Texts are drawn in pools of `POOL` batches, sorted by length inside the pool, and cut into batches. The batches are still random, and
+    have a third of the padding.
 
     Args:
-        rows: The numbers of each text's tokens.
-        weights: How often each text is drawn, in proportion; shape (rows,).
-        size: Texts in a batch.
-        steps: Batches.
-        seed: Of the drawing: the same seed gives the same batches.
+        rows: By text, the numbers of its tokens.
+        weights: By text, the weight of the draw, [rows].
+        size: The number of texts in a batch.
+        steps: The number of batches.
+        seed: The seed of the draw: the same seed gives the same batches.
     """
     generator = torch.Generator().manual_seed(seed)
     left = steps

@@ -11,7 +11,7 @@ from tagstream.model_export.train.network import Shape, TagNetwork
 
 
 class CheckpointError(Exception):
-    """The file is not a network that this program saved."""
+    """The file is not a checkpoint that was saved by this program."""
 
     exit_code = 1
 
@@ -28,9 +28,9 @@ def save(path: Path, network: TagNetwork, trained: Trained) -> None:
     Write a network with its labels and its record.
 
     Args:
-        path: The file; it is overwritten.
+        path: The file; an existing file is overwritten.
         network: The network.
-        trained: Its labels and its record.
+        trained: The network's labels and record.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}

@@ -1,9 +1,8 @@
-"""A shallow student that imitates a teacher: fewer layers, nearly the same judgement, a multiple of the speed.
+"""A shallow student that imitates a teacher: fewer layers, nearly the same decisions, several times the speed.
 
-The student starts as some of the teacher's own layers, or of another network's, and the teacher's head. It learns to reproduce the teacher's vector of
-every text, 384 numbers instead of one label, so texts without a label teach as well as any other; the labels of the
-rest correct the teacher's mistakes. The rounding of the int8 file is on during training, so that quantisation
-afterwards changes very little.
+The student starts with some layers of the teacher, or of another network, and with the teacher's head. It learns to reproduce the teacher's
+vector of every text: 384 numbers instead of one label. So it learns as much from a text without a label. The labels of the other texts
+correct the teacher's mistakes. Training rounds as the int8 file does, so the later quantisation changes very little.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from tagstream.model_export.train.work import NO_WORK, Optimisation, Work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentRecipe:
-    """The parameters of distillation, besides the data and the teacher."""
+    """The parameters of distillation, without the data and the teacher."""
 
     seed: int = 20261102
     layers: tuple[int, ...] = (0, 2, 5)
@@ -48,7 +47,7 @@ class StudentRecipe:
 
 def spread(layers: int, of: int) -> tuple[int, ...]:
     """
-    The layers that a student of a deeper network begins as: the first, the last, and others evenly between them.
+    Return the layers of a network of `of` layers with which a student of `layers` layers starts: the first, the last, and an even spread.
 
     >>> spread(3, 6), spread(6, 6), spread(2, 3), spread(1, 6)
     ((0, 2, 5), (0, 1, 2, 3, 4, 5), (0, 2), (0,))
@@ -71,11 +70,11 @@ def distil(
     Args:
         teacher: The network to imitate; it is not changed.
         train: Labelled texts.
-        texts: Those of `train`, then those without a label, with the label probabilities of each. The teacher is imitated on all but
-            the recipe's `new_sources`, whose texts it does not know.
-        recipe: Every number of the procedure.
-        work: Keeps its steps, and is told of them.
-        deeper: The network whose layers the student begins as, with the teacher's head; None: they are the teacher's.
+        texts: The texts of `train`, then texts without a label, with the label probabilities of each text. The student imitates the teacher
+            on all texts except those of the recipe's `new_sources`, which the teacher does not know.
+        recipe: The numbers of the procedure.
+        work: Keeps the steps of the training, and is told its progress.
+        deeper: The network whose layers the student starts with, with the teacher's head; None for the teacher's layers.
     """
     torch.manual_seed(recipe.seed)
     rows = texts.rows
@@ -93,7 +92,7 @@ def distil(
     weights = soft_weights(train, texts, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share)
     student.train()
     imitated = torch.tensor([source not in recipe.new_sources for source in texts.sources(train)], dtype=torch.float32)
-    # Without an adviser nobody teaches an unlabelled text of a new source.
+    # Without an adviser, an unlabelled text of a new source has no target, so it is not drawn.
     weights = weights * ((imitated + texts.targets.sum(dim=-1)) > 0)
 
     def loss_of(drawn: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The texts that a network learns from: their labels, opinions beside the labels, and how often each text is drawn."""
+"""The texts that a network learns from: labels, the adviser's opinions, and the frequency with which each text is drawn."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from tagstream.model_export.train import batches
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """Tokenised texts, the index of each one's label, and the source that each one came from."""
+    """Tokenised texts, the number of each text's label, and each text's source."""
 
     rows: list[list[int]]
     targets: list[int]
     sources: list[str]
 
     def take(self, places: Sequence[int]) -> "Examples":
-        """The texts at these places, in that order."""
+        """Return the texts at these places, in this order."""
         return Examples(
             rows=[self.rows[place] for place in places],
             targets=[self.targets[place] for place in places],
@@ -36,10 +36,9 @@ class SoftExamples:
 
     Attributes:
         rows: Tokenised texts, the labelled ones first.
-        targets: The probability of every label for each text, [texts, labels]; all zero for a text without label and
-            opinion.
-        labelled: The number of texts that have a label.
-        others: The source of each text without a label; empty where it is not known.
+        targets: By text, the probability of every label, [texts, labels]; all zero for a text without label and opinion.
+        labelled: The number of texts with a label.
+        others: The source of each text without a label; empty if the sources are not known.
     """
 
     rows: list[list[int]]
@@ -48,13 +47,13 @@ class SoftExamples:
     others: tuple[str, ...] = ()
 
     def sources(self, train: Examples) -> list[str]:
-        """The source of each text: those of the labelled ones `train`, then those of the others, empty where it is not known."""
+        """Return the source of each text: first the labelled texts `train`, then the unlabelled texts. An unknown source is empty."""
         return [*train.sources, *(self.others or [""] * (len(self.rows) - self.labelled))]
 
 
 def examples(tokenizer: Tokenizer, rows: Sequence[Row], labels: Sequence[str]) -> Examples:
     """
-    Rows as tokens, label numbers and sources.
+    Return rows as tokens, label numbers and sources.
 
     Args:
         tokenizer: Cuts the texts into tokens.
@@ -62,7 +61,7 @@ def examples(tokenizer: Tokenizer, rows: Sequence[Row], labels: Sequence[str]) -
         labels: All labels, in the bundle's order.
 
     Raises:
-        ValueError: A row carries a label that `labels` lacks.
+        ValueError: `labels` lacks the label of a row.
     """
     return Examples(
         rows=batches.encode(tokenizer, [row.text for row in rows]),
@@ -88,8 +87,8 @@ def soft_examples(
         unlabelled: Tokenised texts without a label.
         labels: The number of labels.
         advice: Probabilities of every label for the labelled and for the unlabelled texts; None without an adviser.
-        advice_share: The weight of an opinion beside a label, 0 to 1.
-        others: The source of each text without a label; none where it does not matter.
+        advice_share: The weight of the opinion in a target of label and opinion, 0 to 1.
+        others: The source of each text without a label; empty if the sources do not matter.
     """
     certain = nn.functional.one_hot(torch.tensor(train.targets), labels).float()
     known, silent = certain, torch.zeros(len(unlabelled), labels)
@@ -104,17 +103,17 @@ def soft_weights(
     train: Examples, texts: SoftExamples, shares: Mapping[str, float], levelling: float, unlabelled: float
 ) -> Tensor:
     """
-    How often each text is drawn: labelled ones by `drawing_weights`, the others alike.
+    Return the weight with which each text is drawn: `drawing_weights` for labelled texts, and equal weights for unlabelled texts.
 
     Args:
         train: The labelled texts.
-        texts: These and the unlabelled texts.
-        shares: The share of draws by source, as of `drawing_weights`.
-        levelling: 0 to 1, as of `drawing_weights`.
-        unlabelled: The share of all draws that goes to unlabelled texts, 0 to under 1.
+        texts: The labelled and the unlabelled texts.
+        shares: The share of draws by source, as for `drawing_weights`.
+        levelling: 0 to 1, as for `drawing_weights`.
+        unlabelled: The share of all draws for unlabelled texts, at least 0 and below 1.
 
     Returns:
-        In proportion, shape (texts,), in the order of `texts`.
+        The relative weights, [texts], in the order of `texts`.
     """
     known = drawing_weights(train, shares, levelling)
     rest = len(texts.rows) - texts.labelled
@@ -124,7 +123,7 @@ def soft_weights(
 
 def natural_shares(train: Examples) -> dict[str, float]:
     """
-    The shares of draws by source with which every row counts the same.
+    Return the shares of draws by source with which every row has the same weight.
 
     >>> natural_shares(Examples(rows=[[1]] * 3, targets=[0, 0, 0], sources=["mail", "mail", "chat"]))
     {'mail': 2.0, 'chat': 1.0}
@@ -134,13 +133,12 @@ def natural_shares(train: Examples) -> dict[str, float]:
 
 def drawing_weights(train: Examples, shares: Mapping[str, float], levelling: float) -> Tensor:
     """
-    A drawing weight a row: every source gets its share of the draws, every class inside a source its part of that
-        share.
+    Return the weight with which each row is drawn, [rows]. Every source gets its share of the draws, split over the source's classes.
 
     Args:
         train: The rows.
-        shares: The share of draws by source, in proportion; a source without an entry counts 1.
-        levelling: 0 draws the classes of a source as often as they occur there, 1 all equally often.
+        shares: The relative share of draws by source; 1 for a source without an entry.
+        levelling: 0 draws the classes of a source as often as they occur there; 1 draws all classes equally often.
     """
     cells = list(zip(train.sources, train.targets, strict=True))
     counts = Counter(cells)
@@ -151,11 +149,11 @@ def drawing_weights(train: Examples, shares: Mapping[str, float], levelling: flo
 
 def soft_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     """
-    Mean cross entropy with target probabilities; a row of zeros adds nothing.
+    Return the mean cross entropy with target probabilities. A row of zeros adds nothing.
 
     Args:
-        logits: Shape (batch, labels).
-        targets: Probabilities of the labels, shape (batch, labels).
+        logits: The logits, [batch, labels].
+        targets: Probabilities of the labels, [batch, labels].
         smoothing: The part of each target that is spread over all labels, 0 to 1.
 
     >>> bool(soft_loss(torch.tensor([[2.0, 0.0]]), torch.zeros(1, 2), 0.1) == 0)

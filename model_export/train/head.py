@@ -19,8 +19,7 @@ class HeadRecipe:
     """
     The fit of a head to a frozen encoder.
 
-    The regression is weak on purpose: the encoder has seen most of these texts, and a strong fit would follow their
-        memorised labels.
+    The fit is weak on purpose: the encoder has seen most of these texts, and a strong fit would follow their memorised labels.
     """
 
     strength: float = 0.3
@@ -33,7 +32,7 @@ class HeadRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """Logits are `vectors @ weight.T + bias`. Shapes: weight (labels, width), bias (labels,)."""
+    """A linear head: logits are `vectors @ weight.T + bias`. Shapes: weight (labels, width), bias (labels,)."""
 
     weight: Floats
     bias: Floats
@@ -41,10 +40,10 @@ class Head:
 
 def fit_head(vectors: npt.NDArray[np.floating[Any]], train: Examples, recipe: HeadRecipe, labels: int) -> Head:
     """
-    Logistic regression on the vectors of the training texts, drawn in the recipe's shares.
+    Fit a head by logistic regression on the vectors of the training texts, weighted to the recipe's shares.
 
     Args:
-        vectors: One for each training text, shape (rows, width).
+        vectors: The vectors of the training texts, [rows, width].
         train: The training texts.
         recipe: The settings of the head.
         labels: The number of labels.
@@ -57,7 +56,9 @@ def fit_head(vectors: npt.NDArray[np.floating[Any]], train: Examples, recipe: He
 
 def every_label(regression: LogisticRegression, labels: int) -> Head:
     """
-    A fitted regression as one line a label: two labels share a line there, and a label without rows has none.
+    Return a fitted regression as a head with one line for each label.
+
+    scikit-learn gives two labels a common line, and does not give a line to a label without rows.
 
     >>> fitted = LogisticRegression().fit([[-1.0], [1.0]], [0, 2])
     >>> every_label(fitted, 3).weight.round(2).ravel().tolist(), float(every_label(fitted, 3).bias[1])

@@ -1,4 +1,4 @@
-"""The multilingual encoder as a network of torch: its four-bit weights in full precision."""
+"""Loads the multilingual encoder as a torch network: its four-bit weights are expanded to full precision."""
 
 from collections.abc import Mapping
 
@@ -34,10 +34,10 @@ _KINDS = {"w": "weight", "b": "bias"}
 
 def load() -> BaseModel:
     """
-    Find, check and load it.
+    Find, check and load the multilingual encoder.
 
     Raises:
-        EncoderFileError: The package is missing, or its file's sum differs.
+        EncoderFileError: The package is missing, or the checksum of its file differs.
     """
     file = multilingual.read()
     sizes = file.sizes

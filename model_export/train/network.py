@@ -1,10 +1,9 @@
-"""The network in training and in export: one plain module, so no conversion can go wrong.
+"""The network in training and in export: the same plain module, so there is no conversion that could fail.
 
-A BERT encoder, mean or first-token pooling, unit length, a linear head. The structure suits the quantiser and the
-runtime: Q, K and V are separate products, GELU is the exact one, layer normalisation is one operator, the one token
-type is added to the positions once and for all. `for_export` stores the word embeddings, two thirds of a small network,
-as int8 rows with a
-scale each: a lookup is no arithmetic, so the only cost is a rounding error of at most 0.4 % of a row's largest value.
+The network is a BERT encoder with mean or first-token pooling, unit length, and a linear head. The structure suits the quantiser and the
+runtime: Q, K and V are separate products, GELU is exact, layer normalisation is one operator, and the embedding of the single token type is
+added to the positions in advance. `for_export` stores the word embeddings, two thirds of a small network, as int8 rows, each with a scale.
+A lookup does not compute with the numbers, so the only cost is a rounding error of at most 0.4 % of a row's largest value.
 """
 
 import math
@@ -17,16 +16,16 @@ from torch import Tensor, nn
 from transformers import BertModel
 
 INT8_MAX = 127.0
-# Far below any score, and far from overflow when summed.
+# The score of padding: far below any score, and far from overflow in a sum.
 MASKED = -10_000.0
-# The vector of a text: the mean of its tokens' vectors, or the first token's alone; then the last layer computes one
-# token only.
+# The vector of a text: the mean of its tokens' vectors, or the first token's vector. For the first token, the last layer computes only this
+# token.
 Pooling = Literal["mean", "first"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """The sizes that make a network."""
+    """The sizes of a network."""
 
     vocabulary: int
     positions: int
@@ -62,9 +61,9 @@ class Layer(nn.Module):
         Map states to states of the same shape.
 
         Args:
-            states: Shape (batch, length, width).
-            bias: Added to the attention's scores, shape (batch, 1, 1, length): it hides the padding.
-            first_only: Give the first token's state alone, shape (batch, 1, width); it still looks at all others.
+            states: The states of the tokens, [batch, length, width].
+            bias: Added to the attention's scores to hide the padding, [batch, 1, 1, length].
+            first_only: Return the first token's state only, [batch, 1, width]. The first token still attends to all tokens.
         """
         key, value = self._split(self.key(states)), self._split(self.value(states))
         states = states[:, :1] if first_only else states
@@ -83,13 +82,13 @@ class Layer(nn.Module):
 
 
 class Int8Embedding(nn.Module):
-    """A frozen embedding whose rows are int8 numbers times a scale of their own."""
+    """A frozen embedding. Each row is int8 numbers times the row's scale."""
 
     rows: Tensor
     scales: Tensor
 
     def __init__(self, weight: Tensor) -> None:
-        """Store `weight` [rows, width] at a quarter of its size."""
+        """Store `weight`, [rows, width], at a quarter of its size."""
         super().__init__()
         scales = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / INT8_MAX
         self.register_buffer("rows", torch.round(weight / scales).to(torch.int8))
@@ -101,7 +100,7 @@ class Int8Embedding(nn.Module):
 
 
 class TagNetwork(nn.Module):
-    """Token ids to logits."""
+    """The network from token ids to logits."""
 
     def __init__(self, shape: Shape) -> None:
         """Make a network with fresh weights."""
@@ -136,7 +135,7 @@ class TagNetwork(nn.Module):
         return network
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Texts as points of the unit sphere, [batch, width]."""
+        """Return the texts as unit vectors, [batch, width]."""
         mask = attention_mask.to(torch.float32)
         bias = ((1.0 - mask) * MASKED)[:, None, None, :]
         positions = self.positions.weight[: input_ids.shape[1]]
@@ -144,18 +143,18 @@ class TagNetwork(nn.Module):
         first = self.shape.pooling == "first"
         for number, layer in enumerate(self.layers, start=1):
             states = layer(states, bias, first_only=first and number == self.shape.layers)
-        # The first token, or the mean over tokens up to a factor that the unit length removes.
+        # The first token, or the sum over tokens: the unit length makes sum and mean equal.
         summed = states[:, 0] if first else (states * mask[:, :, None]).sum(dim=1)
         unit: Tensor = summed / torch.sqrt((summed * summed).sum(dim=-1, keepdim=True))
         return unit
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits, [batch, labels]."""
+        """Return the logits, [batch, labels]."""
         logits: Tensor = self.head(self.embed(input_ids, attention_mask))
         return logits
 
     def shallow(self, keep: Sequence[int], pooling: Pooling = "mean") -> "TagNetwork":
-        """Copy the network with only the layers `keep`, in that order, and with that pooling."""
+        """Copy the network with only the layers `keep`, in this order, and with this pooling."""
         shape = replace(self.shape, layers=len(keep), pooling=pooling)
         network = TagNetwork(shape)
         state = {name: value for name, value in self.state_dict().items() if not name.startswith("layers.")}
@@ -166,7 +165,7 @@ class TagNetwork(nn.Module):
         return network
 
     def for_export(self) -> "TagNetwork":
-        """Copy the network with int8 word embeddings, ready to infer and no longer to be trained."""
+        """Copy the network with int8 word embeddings. The copy is for inference and cannot be trained."""
         network = TagNetwork(self.shape)
         network.load_state_dict(self.state_dict())
         network.words = Int8Embedding(network.state_dict()["words.weight"])

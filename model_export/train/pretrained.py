@@ -1,7 +1,7 @@
-"""A classifier that somebody tuned with transformers, read from its folder: refused with the reason, or loaded to be asked and exported.
+"""A classifier that was tuned elsewhere with transformers: refused with the reason, or loaded from its folder to classify and be exported.
 
-A folder is data. Weights are read from safetensors, never from a pickle, no code of the folder is run, and transformers sees a copy of what
-is read of it (`copied`).
+A folder is treated as data. Weights are read from safetensors, never from a pickle. Code in the folder is not run. transformers sees only a
+copy of the checked files and fields (`copied`).
 """
 
 import inspect
@@ -38,7 +38,7 @@ from tagstream.model_export.train.private_copy import (
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 CLASSIFIES = "ForSequenceClassification"
-# Heads whose scores are no choice of one label.
+# Problem types whose scores do not choose one label.
 OTHER_PROBLEMS = {
     "regression": "it predicts a number",
     "multi_label_classification": "it says yes or no to each label by itself",
@@ -51,38 +51,38 @@ HUB_TIMEOUT_SECONDS = 30
 
 
 class ModelRefusedError(Exception):
-    """A model cannot be imported; the message says why, and the next step."""
+    """A model cannot be imported. The message has the reason and the next step."""
 
     exit_code = 1
 
 
 def refused(name: str, why: str, next_step: str) -> ModelRefusedError:
     """
-    The refusal of a model.
+    Return the refusal of a model.
 
     Args:
         name: The folder or file.
         why: The reason, without a full stop.
-        next_step: What to do.
+        next_step: The next step, without a full stop.
     """
     return ModelRefusedError(f"{name} cannot be imported: {why}. Next: {next_step}.")
 
 
 class ByMask(nn.Module):
     """
-    A classifier of transformers with the two inputs of a bundle: token ids padded with any number, and the mask that says which are padding.
+    A classifier of transformers with the two inputs of a bundle: token ids, padded with any number, and the mask of the padding.
 
-    Models differ in the number that they pad with, and some find positions by it; so padding gets that number here.
+    Models differ in their padding token, and some compute positions from it. So this module replaces the padding by the model's token.
     """
 
     def __init__(self, model: PreTrainedModel, pad: int) -> None:
-        """Wrap a model that pads with this token."""
+        """Wrap a model with the padding token `pad`."""
         super().__init__()
         self.model = model
         self.pad = pad
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits, [batch, labels]."""
+        """Return the logits, [batch, labels]."""
         ids = torch.where(attention_mask > 0, input_ids, self.pad)
         logits: Tensor = self.model(input_ids=ids, attention_mask=attention_mask).logits
         return logits
@@ -91,15 +91,15 @@ class ByMask(nn.Module):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pretrained:
     """
-    A classifier that was loaded.
+    A loaded classifier.
 
     Attributes:
-        name: Its folder, or its address at the hub.
+        name: The classifier's folder, or its address at the hub.
         network: The classifier, in inference mode.
-        tokenizer: Its tokenizer, which cuts at `max_length` tokens and does not pad.
-        labels: Its labels in the order of the logits.
-        max_length: The longest text that it reads, in tokens.
-        runtime: The program that runs it as it came, with its version.
+        tokenizer: The classifier's tokenizer, which cuts at `max_length` tokens and does not pad.
+        labels: The labels in the order of the logits.
+        max_length: The longest text, in tokens.
+        runtime: The program that runs the unchanged classifier, with the program's version.
     """
 
     name: str
@@ -111,11 +111,11 @@ class Pretrained:
 
     @property
     def kind(self) -> str:
-        """Its class in transformers."""
+        """The classifier's class in transformers."""
         return type(self.network.model).__name__
 
     def logits(self, rows: Sequence[Sequence[int]]) -> Floats:
-        """Logits of tokenised texts, each alone, [texts, labels]."""
+        """Return the logits of tokenised texts, each text alone, [texts, labels]."""
         with torch.no_grad():
             found = [self.network(*batches.pad([row]))[0].numpy() for row in rows]
         return np.asarray(found, dtype=np.float64)
@@ -127,17 +127,17 @@ def load(place: str, *, labels: Sequence[str] | None = None, max_length: int | N
 
     Args:
         place: A folder as `save_pretrained` writes it, or `hf://NAME@REVISION`.
-        labels: Its labels in the order of the logits; those of its configuration unless given.
-        max_length: Read texts up to so many tokens; up to its own limit, at most 512, unless given.
+        labels: The labels in the order of the logits; None for the labels in the configuration.
+        max_length: The longest text, in tokens; None for 512 or the model's own limit, whichever is less.
 
     Raises:
-        ModelRefusedError: It is no classifier that a bundle can hold, or the hub does not answer.
+        ModelRefusedError: A bundle cannot hold this classifier, or the hub does not answer.
     """
     folder = _from_hub(place) if place.startswith(HUB) else Path(place)
     if not folder.is_dir():
-        why = "there is no such folder" if not folder.exists() else "it is no folder, and its name does not end in .onnx"
+        why = "there is no such folder" if not folder.exists() else "it is not a folder, and its name does not end in .onnx"
         raise refused(place, why, "give a folder that `save_pretrained` of transformers wrote, or an ONNX file")
-    # At the hub's cache the files of a revision are links to those of all revisions, beside it.
+    # In the hub's cache, the files of a revision are links to a folder with the files of all revisions.
     root = folder.parents[1] if place.startswith(HUB) else folder
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -163,10 +163,10 @@ def load(place: str, *, labels: Sequence[str] | None = None, max_length: int | N
 
 def in_order(id2label: Mapping[Any, str] | None) -> tuple[str, ...]:
     """
-    The labels of a configuration of transformers, in the order of the logits.
+    Return the labels of a configuration of transformers, in the order of the logits.
 
     Raises:
-        ValueError: A place is no number.
+        ValueError: A key is not a number.
 
     >>> in_order({"1": "bug", "0": "wish"}), in_order(None)
     (('wish', 'bug'), ())
@@ -177,16 +177,17 @@ def in_order(id2label: Mapping[Any, str] | None) -> tuple[str, ...]:
 
 def labels_of(name: str, given: Sequence[str] | None, said: Sequence[str], count: int) -> tuple[str, ...]:
     """
-    The labels of a model, in the order of its logits.
+    Return the labels of a model, in the order of its logits.
 
     Args:
         name: The folder or file.
-        given: The user's names; None: what the model says holds.
-        said: The model's own names, in order; empty where it has none.
-        count: The number of its logits.
+        given: The user's names; None to use the model's own names.
+        said: The model's own names, in order; empty if it has no names.
+        count: The number of the model's logits.
 
     Raises:
-        ModelRefusedError: There are not as many names as logits, a name comes twice, or the model has placeholders alone.
+        ModelRefusedError: The numbers of names and logits differ, a name comes twice, the model has only placeholders, or the user's names
+            are the model's names in another order.
     """
     found = tuple(given if given is not None else said)
     placeholders = not found or (given is None and all(label == f"LABEL_{place}" for place, label in enumerate(found)))
@@ -207,11 +208,11 @@ def _from_hub(place: str) -> Path:
 
     name, _, revision = place.removeprefix(HUB).partition("@")
     if not name or not revision:
-        why = "a model of the hub is named by its revision too, since a name alone may mean another model tomorrow"
+        why = "a model of the hub needs a revision, because the model behind a name may change"
         raise refused(place, why, f"give {HUB}NAME@REVISION, with the commit that the hub shows")
     try:
         folder = snapshot_download(name, revision=revision, allow_patterns=HUB_FILES, etag_timeout=HUB_TIMEOUT_SECONDS)
-    # The library raises errors of three packages beside its own, for a name, a connection, a right.
+    # For a wrong name, connection or right, the library raises its own errors and errors of three other packages.
     except Exception as error:
         raise refused(
             place,
@@ -223,10 +224,11 @@ def _from_hub(place: str) -> Path:
 
 def _config(name: str, folder: Path, root: Path) -> dict[str, Any]:
     """
-    The configuration of a folder's model, as it stands there.
+    Return the unchanged configuration of a folder's model.
 
     Raises:
-        CopyError: It is not one that is read.
+        CopyError: The file cannot be read, or is outside the bounds.
+        ModelRefusedError: There is no configuration, or the model needs its own code.
     """
     if not os.path.lexists(folder / CONFIG):
         raise refused(
@@ -269,18 +271,18 @@ def _refuse_pickle(name: str, folder: Path) -> None:
 
 
 def _tokenizer(name: str, folder: Path) -> tuple[Tokenizer, int | None]:
-    """The tokenizer, and the token that it pads with."""
-    # Of a folder without a vocabulary the library makes a tokenizer without words.
+    """Return the tokenizer and its padding token."""
+    # For a folder without a vocabulary, the library would make a tokenizer without words.
     if not any(any(folder.glob(pattern)) for pattern in VOCABULARIES):
         raise refused(name, "it has no tokenizer", f"save its tokenizer in its fast form ({TOKENIZER}) beside it")
     try:
         found = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
-    # Of a folder without a tokenizer the library raises any of five errors, and of a missing package three more.
+    # For a folder without a tokenizer, the library raises one of five errors; for a missing package, one of three more.
     except Exception as error:
         why = f"its tokenizer cannot be loaded: {_first_line(error)}"
         raise refused(name, why, f"save its tokenizer in its fast form ({TOKENIZER}) beside it") from error
     if not getattr(found, "is_fast", False):
-        why = f"its tokenizer ({type(found).__name__}) has no fast form, and a bundle holds no other"
+        why = f"its tokenizer ({type(found).__name__}) has no fast form, which a bundle needs"
         raise refused(name, why, f"convert it to {TOKENIZER}, or tune a model whose tokenizer has that form")
     backend = found.backend_tokenizer
     if any(backend.encode("two words").type_ids):
@@ -293,7 +295,7 @@ def _tokenizer(name: str, folder: Path) -> tuple[Tokenizer, int | None]:
 def _model(name: str, folder: Path) -> PreTrainedModel:
     try:
         with warnings.catch_warnings(), bounded():
-            # Of the library's own coming changes.
+            # The library warns of its own future changes.
             warnings.simplefilter("ignore")
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 folder,
@@ -306,7 +308,7 @@ def _model(name: str, folder: Path) -> PreTrainedModel:
             )
     except CopyError:
         raise
-    # Weights that do not fit, a file that was cut, an architecture that this version lacks: each has an error of its own.
+    # The library raises different errors for weights that do not fit, a truncated file, and an unknown architecture.
     except Exception as error:
         why = f"transformers {version('transformers')} does not load it: {_first_line(error)}"
         raise refused(
@@ -318,13 +320,13 @@ def _model(name: str, folder: Path) -> PreTrainedModel:
         raise refused(name, why, "give the folder of a classifier that was tuned, with its head")
     found: PreTrainedModel = model.eval()
     if "attention_mask" not in inspect.signature(found.forward).parameters:
-        why = f"{type(found).__name__} takes no attention mask, so its word on a text depends on its padding"
+        why = f"{type(found).__name__} takes no attention mask, so its scores of a text depend on the padding"
         raise refused(name, why, "tune a model that masks padding")
     return found
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of an error's message, or its class: some have no message."""
+    """Return the first line of an error's message, or the error's class if it has no message."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
@@ -333,7 +335,7 @@ def _labels(name: str, model: PreTrainedModel, given: Sequence[str] | None) -> t
 
 
 def _length(name: str, model: PreTrainedModel, asked: int | None) -> int:
-    """The longest text that a model reads: it has so many positions, of which some models do not use the first."""
+    """Return the longest text that a model reads, in tokens: the number of its positions, without first positions that it does not use."""
     most = MOST_TOKENS
     for path, module in model.named_modules():
         if path.endswith("position_embeddings") and isinstance(module, nn.Embedding):

@@ -1,8 +1,8 @@
 """
-What is read of a folder of transformers, in a private folder: transformers opens these files and no others, and sees the fields that we know.
+A private copy of a transformers folder: transformers opens only the copied files, and sees only known fields.
 
-The folder is somebody else's. A name in its configuration can make transformers fetch a program, a list of weights can lead to any file, a pipe
-never ends, and a number of layers is written in a moment and built in a year.
+The folder is not trusted. A name in its configuration can make transformers download a program, an index of weights can name any file,
+reading a pipe never ends, and a huge number of layers would take forever to build.
 """
 
 import inspect
@@ -30,17 +30,18 @@ SPECIAL, ADDED = "special_tokens_map.json", "added_tokens.json"
 
 MOST_JSON_BYTES = 16 * 1024 * 1024
 MOST_VOCABULARY_BYTES = 64 * 1024 * 1024
-# Four bytes for each that a bundle's file may have, which holds eight-bit weights.
+# Four times the largest file of a bundle: its weights have eight bits, and the weights that are read have 32.
 MOST_WEIGHT_BYTES = 4 * MAX_BYTES[MODEL]
-# Numbers of a network, those of its file counted twice: it is built, then filled.
+# The most numbers of a network. The numbers in its file count twice: the network is built, then filled.
 MOST_NUMBERS = 4 * MAX_BYTES[MODEL]
 MOST_MODULES = 20_000
-# A number in a configuration: a vocabulary has less. Of layers, heads and the like, the lists of them, and of labels.
+# Bounds of a configuration: the largest number (a vocabulary is smaller); the largest number of layers, heads, labels and the like, and the
+# longest list; the deepest nesting of lists.
 MOST_SIZE, MOST_COUNT, MOST_DEPTH = 2**24, 4_096, 4
 COUNTED = re.compile(r"layer|block|group|repeat|head|expert|label")
-# Those that every configuration has, also in versions of transformers that do not declare them.
+# Fields of every configuration, including versions of transformers that do not declare them.
 ALWAYS = frozenset({"architectures", "id2label", "label2id", "model_type", "num_labels", "pad_token_id", "problem_type"})
-# Those that the code of an architecture reads without declaring them: of transformers 5.17, its `getattr(config, ...)` and `kwargs.get(...)`.
+# Fields that architectures read without declaring them: `getattr(config, ...)` and `kwargs.get(...)` in transformers 5.17.
 UNDECLARED = frozenset(
     {
         "attention_head_size",
@@ -63,7 +64,7 @@ UNDECLARED = frozenset(
     | {"share_att_key", "sliding_window_pattern", "summary_activation", "summary_type", "talking_head", "tie_word_embeddings"}
 )
 OBJECTS = ("id2label", "label2id")
-# Of a tokenizer: a number or a yes names no file. These texts and lists name none either.
+# Text and list fields of a tokenizer that do not name a file. Numbers and booleans cannot name a file, so they are always kept.
 TOKENIZER_FIELDS = frozenset(
     {"added_tokens_decoder", "errors", "model_input_names", "never_split", "padding_side", "sp_model_kwargs"}
     | {"tokenizer_class", "truncation_side", "vocab_type"}
@@ -74,10 +75,10 @@ Config = dict[str, Any]
 
 
 class CopyError(Exception):
-    """A folder is not one that is read; the message says why, without a full stop, and `next_step` what to do."""
+    """A folder is refused. The message has the reason, without a full stop; `next_step` is the next step."""
 
     def __init__(self, why: str, next_step: str = "save the model again with `save_pretrained`") -> None:
-        """Keep both."""
+        """Store the reason and the next step."""
         super().__init__(why)
         self.next_step = next_step
 
@@ -85,15 +86,15 @@ class CopyError(Exception):
 @contextmanager
 def copied(folder: Path, root: Path, config: Config) -> Iterator[Path]:
     """
-    A private folder with what is read of a model's, as long as it is open.
+    Yield a private folder with the checked files of a model's folder. The private folder exists while the context is open.
 
     Args:
-        folder: The model's.
-        root: No link may lead out of it; the folder itself, or for a model of the hub that of all its files.
-        config: Its configuration, of which `reduced` has the fields that are read.
+        folder: The model's folder.
+        root: The folder that links may not leave: the model's folder, or for a model of the hub the folder with all its files.
+        config: The model's configuration, of which `reduced` keeps the known fields.
 
     Raises:
-        CopyError: A file is missing, no regular one, too large, or outside; or a field is beyond its bounds.
+        CopyError: A file is missing, is not a regular file, is too large, or is outside `root`; or a field is outside its bounds.
     """
     folder, root = Path(os.path.realpath(folder)), Path(os.path.realpath(root))
     with tempfile.TemporaryDirectory(prefix="tagstream-import-") as made:
@@ -114,10 +115,10 @@ def copied(folder: Path, root: Path, config: Config) -> Iterator[Path]:
 
 def read_json(folder: Path, root: Path, name: str) -> Config:
     """
-    An object in a file of a model's folder.
+    Return the JSON object in a file of a model's folder.
 
     Raises:
-        CopyError: It is none, or the file is not one that is read.
+        CopyError: The file cannot be read, or does not contain a JSON object.
     """
     try:
         found = json.loads(_inside(folder, root, name, MOST_JSON_BYTES).read_bytes())
@@ -125,17 +126,17 @@ def read_json(folder: Path, root: Path, name: str) -> Config:
         why = f"its {name} cannot be read: {error}"
         raise CopyError(why) from error
     if not isinstance(found, dict):
-        why = f"its {name} is no object"
+        why = f"its {name} is not a JSON object"
         raise CopyError(why)
     return found
 
 
 def reduced(config: Mapping[str, Any]) -> Config:
     """
-    The fields of a configuration that its architecture declares or is known to read; what else it may say is not read.
+    Return the fields of a configuration that its architecture declares or is known to read. All other fields are dropped.
 
     Raises:
-        CopyError: The architecture is unknown, or a field is beyond its bounds.
+        CopyError: The architecture is unknown or cannot be imported, the weights are quantised, or a field is outside its bounds.
     """
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
@@ -149,7 +150,7 @@ def reduced(config: Mapping[str, Any]) -> Config:
         why = f"its architecture {kind} has parts with configurations of their own ({', '.join(declared.sub_configs)})"
         raise CopyError(why, "tune a model of texts alone, or export it to ONNX")
     known = {*ALWAYS, *UNDECLARED, *inspect.signature(declared).parameters, *declared.attribute_map}
-    # Where words stand is said in many ways, which newer versions translate.
+    # Position embeddings ("rope") are configured in many ways, which newer versions of transformers translate.
     kept = {name: value for name, value in config.items() if (name in known or "rope" in name) and not name.startswith("_")}
     for name, value in kept.items():
         _check(name, value, MOST_COUNT if COUNTED.search(name) else MOST_SIZE, MOST_DEPTH)
@@ -158,10 +159,10 @@ def reduced(config: Mapping[str, Any]) -> Config:
 
 def _check(name: str, value: object, most: int, depth: int) -> None:
     """
-    See that a field holds numbers within bounds, names, and few lists of them.
+    Check a field: it may have numbers within bounds, texts, and short lists of these.
 
     Raises:
-        CopyError: It does not.
+        CopyError: The field has an object, a list that is too long or too deep, or a number outside the bounds.
     """
     if isinstance(value, dict) and name not in OBJECTS and "rope" not in name:
         why = f"its {CONFIG} has an object in {name}, which is not read"
@@ -179,14 +180,14 @@ def _check(name: str, value: object, most: int, depth: int) -> None:
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """While it is open, a network of more modules or numbers than a bundle can hold ends with a `CopyError` where it is built."""
+    """While the context is open, building a network with more modules or numbers than a bundle can hold raises `CopyError`."""
     built = {"modules": 0, "numbers": 0}
     most = {"modules": MOST_MODULES, "numbers": MOST_NUMBERS}
 
     def count(what: str, more: int) -> None:
         built[what] += more
         if built[what] > most[what]:
-            why = f"its {CONFIG} says sizes of a network of more than {most[what]:,} {what}, and a bundle holds no such network"
+            why = f"its {CONFIG} describes a network of more than {most[what]:,} {what}, and a bundle holds no such network"
             raise CopyError(why, "import a smaller model")
 
     def module(_: object, __: str, ___: object) -> None:
@@ -208,7 +209,7 @@ def bounded() -> Iterator[None]:
 
 
 def _weights(folder: Path, root: Path, into: Path) -> list[str]:
-    """The files of the weights: one, or those that an index names, which is written anew."""
+    """Return the files of the weights: one file, or the files in an index. A new index is written to `into`."""
     if os.path.lexists(folder / WEIGHTS):
         return [WEIGHTS]
     if not os.path.lexists(folder / INDEX):

@@ -1,10 +1,9 @@
-"""Fine-tune a pretrained encoder into a teacher: a linear probe, then all layers with small steps, then averaging with
-the base.
+"""Fine-tunes a pretrained encoder into a teacher: a linear probe, then all layers with small steps, then an average with the base.
 
-Plain fine-tuning on a thousand titles overfits: features adapt to the words at hand, and the network becomes sure and
-wrong on other texts. Three measures against it: the head is fitted on frozen features before anything moves (LP-FT,
-Kumar et al. 2022), lower layers move less, and the tuned weights are averaged with the base's (WiSE-FT, Wortsman et al.
-2022), with a share that the calibration rows choose.
+Plain fine-tuning on a thousand titles overfits: features adapt to the words of these titles, and the network makes confident mistakes on
+other texts. There are three measures against overfitting. The head is fitted on frozen features before any layer is tuned (LP-FT, Kumar et
+al. 2022). Lower layers have smaller learning rates. The tuned weights are averaged with the base's weights (WiSE-FT, Wortsman et al. 2022),
+with a share that is chosen on the calibration rows.
 """
 
 import logging
@@ -28,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherRecipe:
-    """The parameters of training, besides the data."""
+    """The parameters of training, without the data."""
 
     seed: int = 20261101
     probe_strength: float = 10.0
@@ -51,7 +50,7 @@ class TeacherRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """A trained network, the share of tuning that was kept (0 to 1), and the calibration loss at every share."""
+    """A trained network, the share of the tuned weights in the average (0 to 1), and the calibration loss at every share."""
 
     network: TagNetwork
     tuned_share: float
@@ -67,15 +66,15 @@ def tune(
     work: Work = NO_WORK,
 ) -> Tuned:
     """
-    Fit the head, tune all layers, and choose how much of the tuning to keep.
+    Fit the head, tune all layers, and choose the share of the tuned weights.
 
     Args:
         network: A pretrained encoder with a fresh head; it is changed in place.
         train: The rows to learn from.
-        calibration: The rows that choose the share of tuning.
-        recipe: Every number of the procedure.
+        calibration: The rows on which the share is chosen.
+        recipe: The numbers of the procedure.
         texts: Targets of labelled and unlabelled texts.
-        work: Keeps the steps of tuning, and is told of them.
+        work: Keeps the steps of tuning, and is told their progress.
     """
     torch.manual_seed(recipe.seed)
     first = HeadRecipe(
@@ -100,7 +99,7 @@ def probe(network: TagNetwork, train: Examples, recipe: HeadRecipe) -> None:
     Fit the head of a network in place; the encoder does not change.
 
     Args:
-        network: The network; its encoder is read and its head is set.
+        network: The network whose head is fitted.
         train: The training texts.
         recipe: The settings of the head.
     """
@@ -112,16 +111,16 @@ def probe(network: TagNetwork, train: Examples, recipe: HeadRecipe) -> None:
 
 def run_epochs(network: TagNetwork, train: Examples, texts: SoftExamples, recipe: TeacherRecipe, work: Work = NO_WORK) -> None:
     """
-    Tune every layer but the word embeddings.
+    Tune every layer except the word embeddings.
 
-    The embeddings stay: words that the training texts lack keep their place relative to the others.
+    The embeddings stay, so that words outside the training texts keep their place relative to the other words.
 
     Args:
         network: The network; it is tuned in place.
         train: The labelled texts.
-        texts: Targets of these and of unlabelled texts.
+        texts: Targets of the labelled and the unlabelled texts.
         recipe: The settings of the tuning.
-        work: Keeps the state of the tuning, so that one that was cut off goes on.
+        work: Keeps the state of the tuning, so that an interrupted tuning can resume.
     """
     steps = recipe.epochs * (len(train.rows) // recipe.batch_rows)
     optimiser = torch.optim.AdamW(parameter_groups(network, recipe), weight_decay=recipe.weight_decay, fused=True)
@@ -150,7 +149,7 @@ def run_epochs(network: TagNetwork, train: Examples, texts: SoftExamples, recipe
 
 
 def parameter_groups(network: TagNetwork, recipe: TeacherRecipe) -> list[dict[str, object]]:
-    """The parameters by depth: each layer's rate is `layer_decay` times that of the layer above."""
+    """Return the parameters by depth. The learning rate of a layer is `layer_decay` times the rate of the layer above."""
     depth = network.shape.layers
     groups: list[dict[str, object]] = [{"params": list(network.head.parameters()), "lr": recipe.learning_rate}]
     for number, layer in enumerate(network.layers):
@@ -163,7 +162,7 @@ def parameter_groups(network: TagNetwork, recipe: TeacherRecipe) -> list[dict[st
 
 def interpolate(base: dict[str, Tensor], tuned: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     """
-    Weights on the line between two networks.
+    Interpolate linearly between the weights of two networks.
 
     Args:
         base: The weights at 0, by name.
@@ -174,7 +173,7 @@ def interpolate(base: dict[str, Tensor], tuned: dict[str, Tensor], share: float)
 
 
 def balanced_loss(network: TagNetwork, examples: Examples) -> float:
-    """Log loss after temperature scaling, the mean over sources, so that a large one does not drown a small one."""
+    """Return the log loss after temperature scaling. Every source has the same weight, so a large source does not hide a small one."""
     logits = batches.logits(network, examples.rows).double().numpy()
     targets = np.array(examples.targets)
     level = level_sources(examples.sources)

@@ -1,8 +1,8 @@
-"""The work of a long training: finished stages stay on disk, so that a stopped training goes on; and somebody is told how far it is.
+"""Checkpoints and progress of a long training: finished stages are kept on disk, so that a stopped training can resume.
 
-A stage is a function of the rows, the recipe and the code, and its file lies in a folder that is named after a digest of the three.
-Tuning is one long stage: its weights, the optimiser's state and the random numbers are kept from time to time, and a training that goes
-on from there computes the same bits as one that was never stopped.
+A stage depends on the rows, the recipe and the code. Its file is in a folder that is named after a digest of these three. Tuning is one
+long stage: weights, optimiser state and random state are saved from time to time. A training that resumes there computes the same bits as
+a training that was not stopped.
 """
 
 import contextlib
@@ -35,17 +35,17 @@ Tell = Callable[[str, int, int], None]
 
 
 def _silent(_stage: str, _done: int, _of: int) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimisation:
     """
-    Moves the parameters of a network, a step at a time.
+    The optimisation of a network's parameters, step by step.
 
     Attributes:
-        optimiser: Changes them by their gradients.
-        schedule: Changes the optimiser's rate.
+        optimiser: Changes the parameters by their gradients.
+        schedule: Changes the optimiser's learning rate.
         max_gradient: The largest norm of the gradient.
     """
 
@@ -57,11 +57,11 @@ class Optimisation:
 @dataclass(frozen=True, slots=True)
 class Work:
     """
-    Keeps the finished stages of a training, and says how far it is.
+    Keeps the finished stages of a training, and reports its progress.
 
     Attributes:
-        folder: Where finished stages are kept; None: nowhere.
-        tell: Told how far a stage is.
+        folder: The folder of the finished stages; None to keep nothing.
+        tell: Is told the progress of a stage.
     """
 
     folder: Path | None = None
@@ -69,20 +69,20 @@ class Work:
 
     @contextlib.contextmanager
     def told(self, stage: str) -> Iterator[None]:
-        """Say that a stage of one step begins, and that it is done."""
+        """Report the beginning and the end of a stage of one step."""
         self.tell(stage, 0, 1)
         yield
         self.tell(stage, 1, 1)
 
     def within(self, *parts: object) -> "Work":
-        """The same with a folder of its own for this input: these values, the code and the libraries."""
+        """Return a copy with a subfolder for this input: these values, the code and the versions of the libraries."""
         if self.folder is None:
             return self
         digest = hashlib.sha256(msgspec.json.encode([_code(), *parts], enc_hook=repr)).hexdigest()[:DIGEST_CHARACTERS]
         return Work(self.folder / digest, self.tell)
 
     def forget(self, done: "Work") -> None:
-        """Remove what was kept for this input, and the folder unless other trainings have kept something there."""
+        """Remove the kept stages of `done`, and remove the folder if it is empty then."""
         if self.folder is None or done.folder is None:
             return
         shutil.rmtree(done.folder, ignore_errors=True)
@@ -91,13 +91,13 @@ class Work:
 
     def stage(self, name: str, make: Callable[[], T], *, save: Callable[[Path, T], None], load: Callable[[Path], T]) -> T:
         """
-        The result of a stage, from its file if an earlier run has finished it.
+        Return the result of a stage, from its file if an earlier run has finished the stage.
 
         Args:
-            name: The name of its file.
-            make: Computes it.
-            save: Writes it to a file. The file gets its name once it is whole.
-            load: Reads it back, to the same bits.
+            name: The name of the stage's file.
+            make: Computes the result.
+            save: Writes the result to a file. The file gets its name once it is complete.
+            load: Reads the result back, with the same bits.
         """
         if self.folder is None:
             return make()
@@ -120,14 +120,14 @@ class Work:
         steps: int,
     ) -> None:
         """
-        Tune a network in place, from the last kept step on if an earlier run was stopped.
+        Tune a network in place. If an earlier run was stopped, the tuning resumes after the last kept step.
 
         Args:
             name: The stage's name.
             network: The network.
-            optimisation: Moves its parameters.
-            plan: The rows of every step. It is drawn from its beginning in any case, so that its random numbers are the same.
-            loss_of: The loss of the rows of a step, with its gradient.
+            optimisation: Changes the network's parameters.
+            plan: The rows of every step. The plan is always drawn from its beginning, so that its random numbers are the same.
+            loss_of: Returns the loss of the rows of a step, with its gradient.
             steps: The number of steps of the plan.
         """
         kept = self.folder / f"{name}.steps" if self.folder is not None else None
@@ -149,7 +149,7 @@ class Work:
 
     @staticmethod
     def _write(path: Path, save: Callable[[Path], None]) -> None:
-        """A rename is atomic, so that a stage is whole or not there."""
+        """Write a file and rename it. A rename is atomic, so a stage's file is either complete or missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.partial")
         save(unfinished)
@@ -171,7 +171,7 @@ def _keep(path: Path, done: int, network: nn.Module, optimisation: Optimisation)
 
 
 def _resume(path: Path, network: nn.Module, optimisation: Optimisation) -> int:
-    """Put everything back to the kept step, and return its number; no code of the file is run."""
+    """Restore the state of the kept step, and return the number of finished steps. Code in the file is not run."""
     state = torch.load(path, weights_only=True)
     network.load_state_dict(state["network"])
     optimisation.optimiser.load_state_dict(state["optimiser"])
@@ -182,13 +182,13 @@ def _resume(path: Path, network: nn.Module, optimisation: Optimisation) -> int:
 
 
 def libraries() -> dict[str, str]:
-    """The versions of the libraries that decide what a training computes."""
+    """Return the versions of the libraries that determine the result of a training."""
     return {name: version(name) for name in LIBRARIES}
 
 
 @cache
 def _code() -> str:
-    """A digest of the code that makes bundles, and of the libraries' versions."""
+    """Return a digest of the code that makes bundles and of the libraries' versions."""
     found = hashlib.sha256(repr(libraries()).encode())
     root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):

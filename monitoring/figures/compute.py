@@ -1,4 +1,4 @@
-"""Computes the figures of one moment from the workers' metrics: plain ones, and those with a limit (distances and shares)."""
+"""Computes the figures of one moment from the workers' metrics: plain figures, and figures with a limit (distances and shares)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -48,13 +48,13 @@ AGE = "tagstream_event_age_seconds"
 
 def trouble_of(worker: str, seen: Scrape, *, ready: bool, why: str) -> Trouble | None:
     """
-    The reason why a worker that answers does not decide events; None if it does.
+    Return why a worker that answers does not decide events; None if it decides events.
 
     Args:
         worker: The worker's name.
         seen: The worker's metrics.
-        ready: Its readiness; true if it has no readiness to ask.
-        why: The reason that its readiness gives.
+        ready: Whether the worker is ready; true if its readiness cannot be asked.
+        why: The reason that the readiness gives.
     """
     # Readiness alone cannot tell an open breaker from a stuck worker, so the gauge decides.
     opened = any(value for values in seen.gauges.get(BREAKER, {}).values() for value in values)
@@ -72,7 +72,7 @@ def trouble_of(worker: str, seen: Scrape, *, ready: bool, why: str) -> Trouble |
 
 
 def figures(look: Look, troubles: Sequence[Trouble] = ()) -> Figures:
-    """The figures of a look. `troubles` are the workers that are not ready or do not answer."""
+    """Return the figures of a look. `troubles` are the workers that are not ready or do not answer."""
     spans = windows(look)
     judged, total = spans.judged, spans.total
     return Figures(
@@ -139,7 +139,7 @@ def _position(now: Snapshot) -> LogPosition:
         return round(sum(values)) if values and not now.unknown(name) else None
 
     lag = whole("tagstream_committed_lag_events")
-    # The workers report 0 for "nothing in hand". That is the age of what waits only if nothing waits.
+    # A worker reports 0 if it has no event in hand. Events may still wait in the log: 0 is their age only if the lag is 0.
     oldest = max(now.gauge("tagstream_oldest_unprocessed_seconds"), default=None)
     return LogPosition(
         lag=lag,
@@ -213,14 +213,14 @@ def _detectors(judged: Snapshot, total: Snapshot) -> Detectors:
 
 
 def _rollout(judged: Snapshot, now: Snapshot) -> RolloutFigures | None:
-    # A worker that has one of the three has the others.
+    # A worker exports all three gauges or none.
     own = [now.gauge(f"tagstream_{name}") for name in ("rollout_epoch", "rollout_followed", "assigned_partitions")]
     epochs = [epoch for epoch, followed, _ in zip(*own, strict=False) if followed]
     if not epochs:
         return None
     arms = judged.counter_by("tagstream_rollout_decisions_total", "arm")
     decided = sum(arms.values())
-    # 0 under each state that is not the worker's, and under all of them without a plan.
+    # A worker reports 0 for every state other than its own, and for all states without a plan.
     planned = {state: now.gauge("tagstream_rollout_planned_epoch", state=state.value) for state in PlanState}
     loaded = max(now.gauge("tagstream_model_loaded_timestamp_seconds"), default=0.0)
     return RolloutFigures(
@@ -239,7 +239,7 @@ def _rollout(judged: Snapshot, now: Snapshot) -> RolloutFigures | None:
 
 
 def label_shares(judged: Snapshot) -> tuple[dict[str, float], dict[str, float]]:
-    """The share of each label among the decisions, and its share in the bundle's reference."""
+    """Return the share of each label among the decisions, and the share of each label in the bundle's reference."""
     counts = judged.counter_by(DECISIONS, "label")
     whole = sum(counts.values())
     share = {label: count / whole for label, count in counts.items()} if whole else {}
@@ -247,7 +247,7 @@ def label_shares(judged: Snapshot) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def distances(judged: Snapshot) -> tuple[Measure, ...]:
-    """Distances from the reference: of the labels, and of each distribution that is judged."""
+    """Return the distances from the reference: the distance of the labels, and of each judged distribution."""
     enough = _enough_decisions(judged) and not _skewed(judged)
 
     def distance(signal: Signal, figure: Limited) -> Measure:
@@ -264,11 +264,11 @@ def distances(judged: Snapshot) -> tuple[Measure, ...]:
 
 def shares(judged: Snapshot, minutes: Sequence[Snapshot] = ()) -> tuple[Measure, ...]:
     """
-    Shares of the decisions or of the outcomes, each with its limit.
+    Return shares of the decisions or of the outcomes, each with its limit.
 
     Args:
-        judged: The span that the shares are of.
-        minutes: Each of the last three minutes. Late outcomes are over their limit only if they are so in each of them too.
+        judged: The span of the shares.
+        minutes: Each of the last three minutes. Late outcomes are over their limit only if they are over it in each minute, too.
     """
     return (*_outcome_shares(judged, minutes), *_text_shares(judged))
 
@@ -276,7 +276,7 @@ def shares(judged: Snapshot, minutes: Sequence[Snapshot] = ()) -> tuple[Measure,
 def _outcome_shares(judged: Snapshot, minutes: Sequence[Snapshot]) -> Iterator[Measure]:
     tagged = judged.counter(PUBLISHED, destination=Destination.TAGGED.value)
     reviewed = judged.counter(PUBLISHED, destination=Destination.REVIEW.value)
-    # Decisions of the keyword rules count too, which send everything to a person.
+    # The decisions of the keyword rules count, too. The rules send every event to a person.
     decided = (tagged or 0) + (reviewed or 0)
     usual = None if _skewed(judged) else max(judged.gauge(REVIEW_RISE.reference), default=None)
     yield _measure(
@@ -334,13 +334,13 @@ def _text_shares(judged: Snapshot) -> Iterator[Measure]:
         # Events without a source are not counted: the contract allows them.
         sources.get("unseen", 0.0) / sum(sources.values()) if sum(sources.values()) else None,
         UNSEEN_SOURCES,
-        # Held against a list, so it does not matter which bundle decides.
+        # The sources are compared with a list in the settings, so it does not matter which bundle decides.
         enough=_enough_decisions(judged),
     )
 
 
 def _measure(value: float | None, *figures: Limited, reference: float | None = None, enough: bool) -> Measure:
-    """A figure beside the lowest of its limits; `enough` says whether there are enough events to judge it."""
+    """Return a figure with the lowest of its limits; `enough` says whether there are enough events to judge the figure."""
     found = [limit for figure in figures if (limit := figure.at(reference)) is not None]
     limit = min(found, default=None)
     over = enough and value is not None and limit is not None and value > limit
@@ -352,5 +352,5 @@ def _enough_decisions(judged: Snapshot) -> bool:
 
 
 def _skewed(judged: Snapshot) -> bool:
-    """Whether several bundles decide: their figures together are of none of the references."""
+    """Whether several bundles decide: no bundle's reference fits their pooled figures."""
     return len({info["digest"] for info in judged.infos("tagstream_model_info") if info.get("digest")}) > 1

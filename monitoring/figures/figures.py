@@ -1,7 +1,6 @@
-"""The figures that people look at, on the page and in the terminal alike: flow, latency, confidence, labels, drift.
-Plain records.
+"""Plain records of the figures on the page and in the terminal: flow, latency, confidence, labels, drift.
 
-`compute` fills them. Their field names are those of `/snapshot.json` and of `tagstream top --json`.
+`compute` fills the records. `/snapshot.json` and `tagstream top --json` have the same field names.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,12 +13,12 @@ class Trouble:
     A worker that is not ready or does not answer.
 
     Attributes:
-        worker: Its name.
-        answers: It answers with its metrics.
+        worker: The worker's name.
+        answers: The worker answers with its metrics.
         why: The reason, sometimes with a next step.
-        breaker_open: Its circuit breaker is open.
-        brokers_silent: The brokers do not answer it.
-        no_fault: It waits for its partitions, or it stops; no alarm.
+        breaker_open: The worker's circuit breaker is open.
+        brokers_silent: The brokers do not answer the worker.
+        no_fault: The worker waits for its partitions, or it stops; this is not an alarm.
     """
 
     worker: str
@@ -32,7 +31,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A bundle that a worker decides with; `arithmetic` is there where its processor computes otherwise than the bundle's maker."""
+    """A bundle with which a worker decides. `arithmetic` is empty if the worker's processor computes as the bundle's maker did."""
 
     name: str
     version: str
@@ -63,9 +62,9 @@ class JudgedSpan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
     """
-    Events per second over the last `seconds`, and quantiles of their age at the acknowledged outcome.
+    Events per second over the last `seconds`, and quantiles of the events' age at the acknowledgement of the outcome.
 
-    `seconds` is None until two looks are far enough apart. With `p50_more` or `p99_more` the quantile is more than its figure, and the histogram does not say how much more.
+    `seconds` is None until two looks are far enough apart. `p50_more` or `p99_more`: the figure is only a lower bound of the quantile.
     """
 
     seconds: float | None = None
@@ -91,7 +90,7 @@ class EventTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockedPartition:
-    """A partition whose events wait behind an open transaction: how many, and for how long the workers have seen it open."""
+    """A partition with `events` behind an open transaction; the workers have seen the transaction open for `seconds`."""
 
     partition: str
     events: int
@@ -101,10 +100,10 @@ class BlockedPartition:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPosition:
     """
-    Position of the workers in the log, added up.
+    The position of the workers in the log, added up over the workers.
 
-    `lag` is None, too, while one of the workers gets no answer from the brokers. `oldest_seconds` is the largest of any worker. It is
-    None while no worker has an event in hand but events wait, or may wait: their age is not known.
+    `lag` is None, too, while one worker gets no answer from the brokers. `oldest_seconds` is the largest age of any worker. It is None
+    while events wait, or may wait, and no worker has one in hand: the age of the waiting events is not known.
     """
 
     lag: int | None
@@ -125,16 +124,16 @@ class LabelFigures:
     confidence: float | None
 
 
-# A list of tags is whole up to this number; a longer one is cut to the LEADING ones, since nobody reads 77 bars.
+# A list of up to WHOLE tags is shown whole. A longer list is cut to the LEADING tags, because people do not read 77 bars.
 WHOLE, LEADING = 12, 10
 
 
 def leading(labels: Sequence[LabelFigures]) -> tuple[LabelFigures, ...]:
     """
-    The labels for a list that people read: all of a few, else those with the largest share and one line for the others together.
+    Return the labels for a list that people read: all labels, or those with the largest shares and one line for the rest.
 
-    A share counts whether it is of the decisions or of the reference, so that a label that has vanished is seen. The line of the others
-    has the sum of their shares and of their PSI terms, and no confidence.
+    The larger of a label's two shares counts, of the decisions or of the reference, so that a label that has vanished is seen. The line
+    of the rest has the sum of the shares and the sum of the PSI terms, but no confidence.
     """
     if len(labels) <= WHOLE:
         return tuple(labels)
@@ -172,8 +171,9 @@ class Confidence:
 
     Attributes:
         mean: Mean calibrated confidence. It estimates the accuracy as long as the calibration holds.
-        thresholds: By label, decisions below go to a person (the highest of the workers); above 1, all of them do.
-        bars: The distribution, beside the reference's.
+        thresholds: By label, the confidence below which a decision goes to a person; above 1, every decision of the label does. The highest
+            threshold of the workers.
+        bars: The distribution, and the distribution in the reference.
     """
 
     mean: float | None
@@ -190,8 +190,8 @@ class Measure:
         name: Name in JSON.
         title: Name on the page and in the terminal.
         value: The figure; None if the workers do not export it.
-        reference: The same figure in the reference in force, if it has one.
-        limit: Values above it are an alarm; None: the figure is only shown.
+        reference: The same figure in the reference in force; None if the reference does not have it.
+        limit: The largest value without an alarm; None if the figure is shown only.
         over: The value is above the limit, and there are enough events to judge it. Shown in red.
     """
 
@@ -212,12 +212,12 @@ class Detectors:
         changes: Number of sudden changes in the judged span, by signal.
         scores: Scores of the last windows: words, labels and sources.
         thresholds: Scores from which a window is a finding; empty if the workers do not export them.
-        compared_seconds_ago: Seconds since a window was last compared with the reference; None before the first.
-        silent_seconds: The same; before the first comparison, seconds since the start. None: windows are not compared.
-        window_events: Decisions in a window, the largest of the workers'; 0 if they do not export it.
-        learned: How far the group has learned its reference, 0 to 1; below 1 no figure is compared. The least of the workers.
-        from_bundle: By figure, the distance of the reference from the bundle's; empty where it is the bundle's.
-        last_change: When a signal last jumped in a worker, Unix seconds; None: not since the workers started.
+        compared_seconds_ago: Seconds since a window was last compared with the reference; None before the first comparison.
+        silent_seconds: As `compared_seconds_ago`, but before the first comparison seconds since the start; None: windows are not compared.
+        window_events: Decisions in a window, the largest number of the workers; 0 if the workers do not export it.
+        learned: How far the group has learned its reference, 0 to 1, the least of the workers. Below 1, no figure is compared.
+        from_bundle: By figure, the distance of the reference in force from the bundle's; empty if the bundle's reference is in force.
+        last_change: When a signal last jumped in a worker, Unix seconds; None if no signal has jumped since the workers started.
     """
 
     changes: Mapping[str, int]
@@ -234,19 +234,19 @@ class Detectors:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutFigures:
     """
-    The change of the model of a running stream, as the workers that follow it see it.
+    The rollout of a model, as the workers that follow it see it.
 
     Attributes:
-        workers: Those that follow it.
-        apart: Those that decide events and follow none.
-        epochs: The epochs by whose champions they decide, ascending; one, unless they differ.
-        settled_seconds: Seconds since the last of them took over a model.
-        arms: By arm, its share of the decisions of the judged span; empty before the first change.
-        planned: The epoch that is planned; None without a plan.
-        states: By state before that epoch, the number of workers.
-        closing: The epoch for which events are held; None where none is about to begin.
-        held_events: Events that are held.
-        held_seconds: For how long the oldest is.
+        workers: Number of workers that follow the rollout.
+        apart: Number of workers that decide events but do not follow the rollout.
+        epochs: The epochs of the champions in use, ascending; one epoch, unless the workers differ.
+        settled_seconds: Seconds since a worker last took over a model.
+        arms: By arm, its share of the decisions of the judged span; empty before the first change of the model.
+        planned: The planned epoch; None without a plan.
+        states: By state before the planned epoch, the number of workers.
+        closing: The epoch for which events are held; None if no epoch is about to begin.
+        held_events: Number of held events.
+        held_seconds: Seconds for which the oldest held event is held.
         refusals: Plans that were refused in the judged span.
     """
 
@@ -265,10 +265,7 @@ class RolloutFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """
-    Everything at one moment. `distances` are judged by distributions, `shares` by counting; `rollout` is None where no worker follows
-    one.
-    """
+    """All figures of one moment: `distances` between distributions, `shares` of counts. `rollout` is None if no worker follows one."""
 
     at: float
     workers: int

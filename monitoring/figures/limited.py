@@ -1,4 +1,4 @@
-"""The figures with a limit, one record each: by it page and `top` judge, and Prometheus by the alerts that `alarms` makes of it."""
+"""The figures with a limit, one record each. Page and `top` judge by the records, and `alarms` makes Prometheus' alerts of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ class Limited:
     A figure, and the limit above which it is an alarm.
 
     Attributes:
-        name: Its name in JSON; empty for a figure that is no measure of the page.
-        title: Its name on the page and in the terminal.
+        name: The figure's name in JSON; empty for a figure that the page does not show as a measure.
+        title: The figure's name on the page and in the terminal.
         series: PromQL of the figure for each job, over the span of Prometheus.
-        limit: The limit in the figure's own unit; with a reference: by how much the limit is above the reference's figure.
-        reference: The series of the same figure, a share, in the reference in force; empty: the limit rests on none.
-        times: The reference's figure counts so many times.
-        least: A reference's figure below this one counts as this one; 0: none does.
+        limit: The limit in the figure's own unit. With a reference, it is added to `times` the reference's figure.
+        reference: The series of the same figure, a share, in the reference in force; empty if the limit does not depend on a reference.
+        times: The factor of the reference's figure.
+        least: The least value that counts for the reference's figure; 0 for no least value.
     """
 
     name: str = ""
@@ -33,7 +33,7 @@ class Limited:
 
     def at(self, reference: float | None) -> float | None:
         """
-        The limit beside this figure of the reference; None where the limit rests on a reference and there is none.
+        Return the limit for this figure of the reference; None if the limit depends on a reference that is missing.
 
         >>> strange = Limited(series="ood", reference="usual", times=5, least=0.01)
         >>> strange.at(0.1), strange.at(0.001), strange.at(None)
@@ -48,7 +48,7 @@ class Limited:
 
     def promql(self, where: str = "") -> str:
         """
-        The limit in PromQL; `where` selects series of the reference.
+        Return the limit in PromQL; `where` selects series of the reference.
 
         >>> Limited(series="ood", reference="usual", times=5, least=0.01).promql('{job="a"}')
         '5 * clamp_min(max by (job) (usual{job="a"}), 0.01)'
@@ -66,13 +66,13 @@ class Limited:
         return f"{self.series}\n  > on (job)\n{self.promql()}" if self.reference else f"{self.series} > {self.promql()}"
 
 
-# Of the outcomes with an age; so many burn 2 % of a month's budget in an hour (FreshnessBurn).
+# A share of the outcomes with an age. At this limit, an hour burns 2 % of a month's budget (FreshnessBurn).
 LATE = Limited(
     name="stale", title=f"older than {limits.STALE_SECONDS:.0f} s", series="job:tagstream_event_age:stale_ratio5m", limit=0.144
 )
-# Of all outcomes.
+# A share of all outcomes.
 DEAD_LETTERS = Limited(name="dead_letter", title="dead letters", series="job:tagstream_dead_letter:ratio10m", limit=0.01)
-# Of the decisions: the budget, which is also in recording.yml, and a share that is news although the budget has room for it.
+# Shares of the decisions: the budget, which is also in recording.yml, and a rise above the reference that is reported within the budget.
 REVIEW_BUDGET = Limited(name="review", title="sent to a person", series="job:tagstream_review:ratio1h", limit=0.8)
 REVIEW_RISE = Limited(
     name="review",
@@ -106,19 +106,19 @@ UNDESCRIBED = Limited(
 )
 UNSEEN_SOURCES = Limited(name="unseen_source", title="unknown source", series="job:tagstream_unseen_source:ratio1h", limit=0.1)
 
-# Seconds for which the last stable offset of a partition stands still before the end of the log.
+# Seconds for which the last stable offset of a partition has stood still before the end of the log.
 OPEN_TRANSACTION = Limited(
     series="max by (job, partition) (time() - tagstream_open_transaction_since_timestamp_seconds)",
     limit=limits.OPEN_TRANSACTION_SECONDS,
 )
-# Seconds. A change of the model holds events for tens of milliseconds, and a worker ends after `rollout.hold_seconds`, by default 30.
+# Seconds. A change of the model holds events for tens of milliseconds. A worker ends after `rollout.hold_seconds`, by default 30.
 HELD = Limited(series="max by (job) (max_over_time(tagstream_rollout_held_seconds[2m]))", limit=10.0)
 OPEN_BREAKERS = Limited(series="sum by (job) (tagstream_circuit_breaker_open)")
-# Different bundles, and different ways to compute one.
+# The number of different bundles, and of different arithmetics of one bundle.
 MODELS = Limited(series="count by (job) (count by (job, digest, arithmetic) (tagstream_model_info))", limit=1)
 REFUSALS = Limited(series="sum by (job) (increase(tagstream_rollout_refusals_total[1h]))")
 CHANGES = Limited(series="sum by (job, signal) (increase(tagstream_drift_changes_total[1h]))")
-# The reference in force against the bundle's: the larger distance of confidence and energy.
+# The distance of the reference in force from the bundle's: of confidence or energy, whichever is larger.
 UNLIKE_BUNDLE = Limited(
     series='max by (job) (tagstream_reference_distance_from_bundle{figure=~"confidence|energy"})', limit=0.1
 )

@@ -1,4 +1,4 @@
-"""The metrics of one worker at one moment, as they are kept: all that a worker needs for its page before somebody looks at it."""
+"""The metrics of one worker at one moment. A worker keeps them for its page and loads no more until the page is requested."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ Gauges = Mapping[str, Mapping[Labels, tuple[float, ...]]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrape:
     """
-    Metrics, without a way to read them.
+    Metrics as they were read. `Snapshot` adds the ways to look them up.
 
     Attributes:
         at: Time of reading, Unix seconds.
@@ -36,7 +36,7 @@ class Scrape:
 
 
 def of_families(families: Iterable[Metric], *, at: float) -> Scrape:
-    """The metrics of one worker, from its registry or from a parsed text."""
+    """Return the metrics of one worker, from its registry or from a parsed text."""
     counters: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
     gauges: defaultdict[str, dict[Labels, tuple[float, ...]]] = defaultdict(dict)
     for family in families:
@@ -54,7 +54,7 @@ def of_families(families: Iterable[Metric], *, at: float) -> Scrape:
 def _running(gauges: Gauges, at: float) -> float | None:
     for name in STARTED:
         for values in gauges.get(name, {}).values():
-            # The time of the model is 0 until it is loaded, and may lie ahead if the clocks of two machines differ.
+            # The load time of the model is 0 until the model is loaded. It may lie in the future if the clocks of two machines differ.
             if 0 < values[0] < at:
                 return at - values[0]
     return None

@@ -1,7 +1,7 @@
 """The metrics of one or several workers at one moment. Pure: text or kept metrics in, figures out.
 
-Counters and histograms are cumulative; `difference` gives those of a span, `pool` adds up those of several workers. A
-series that an older worker does not have gives None or an empty result, never an error; it is shown as a dash.
+Counters and histograms are cumulative. `difference` gives the counts of a span; `pool` adds up the counts of several workers. A
+series that an older worker does not have gives None or an empty result, not an error, and is shown as a dash.
 """
 
 import math
@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tagstream.monitoring.figures.scrape import Counts, Labels, Scrape, of_families
 
 INFINITY = "+Inf"
-# A quantile is interpolated within a bucket whose upper edge is at most this multiple of the lower one. In a wider bucket, such as
-# the one from 60 s to 300 s, that would be a guess.
+# A quantile is interpolated within a bucket whose upper edge is at most this multiple of its lower edge. In a wider bucket, such as
+# 60 s to 300 s, the quantile would be a guess.
 WIDEST = 3.0
 
 
@@ -34,7 +34,7 @@ class HistogramBin:
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """A quantile; with `more`, only a lower bound of it is known."""
+    """A quantile. With `more`, `value` is only a lower bound."""
 
     value: float
     more: bool = False
@@ -46,7 +46,7 @@ class Histogram:
     Cumulative counts by upper edge.
 
     Attributes:
-        below: By the text of each edge, ascending, the number of values up to it; the last edge is `+Inf`.
+        below: By the text of each edge, ascending, the number of values up to the edge; the last edge is `+Inf`.
         total: The sum of all values.
     """
 
@@ -70,7 +70,9 @@ class Histogram:
 
     def quantile(self, q: float) -> Quantile | None:
         """
-        Linear within a bucket, as `histogram_quantile` of PromQL; in a bucket wider than `WIDEST` its lower edge. None without values.
+        Return a quantile, linear within a bucket as `histogram_quantile` of PromQL; None without values.
+
+        In a bucket wider than `WIDEST`, the quantile is the bucket's lower edge.
 
         >>> Histogram(below={"1": 50.0, "2": 100.0, "+Inf": 100.0}, total=1.0).quantile(0.75)
         Quantile(value=1.5, more=False)
@@ -88,7 +90,7 @@ class Histogram:
         return None
 
     def share_above(self, edge: float) -> float | None:
-        """The share of values above an edge; None without values, or if there is no such edge."""
+        """Return the share of values above an edge; None without values or without this edge."""
         for name, share in self.cdf.items():
             if float(name) == edge:
                 return 1 - share
@@ -97,35 +99,35 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot(Scrape):
-    """Metrics of one or several workers, so many as `workers` says, and the ways to read them."""
+    """The metrics of one or several workers, with methods to look them up. `workers` is the number of workers."""
 
     workers: int
 
     def counter(self, name: str, **labels: str) -> float | None:
-        """The sum of a counter's series with these labels; None if there is no such series."""
+        """Return the sum of a counter's series with these labels; None without such a series."""
         selected = set(labels.items())
         found = [value for key, value in self.counters.get(name, {}).items() if selected <= set(key)]
         return sum(found) if found else None
 
     def counter_by(self, name: str, label: str) -> dict[str, float]:
-        """A counter, added up by the values of a label."""
+        """Return the sums of a counter by the values of a label."""
         sums: defaultdict[str, float] = defaultdict(float)
         for key, value in self.counters.get(name, {}).items():
             sums[dict(key).get(label, "")] += value
         return dict(sums)
 
     def rate(self, name: str, **labels: str) -> float | None:
-        """A counter per second."""
+        """Return a counter's events per second; None without the counter or the length of the span."""
         count = self.counter(name, **labels)
         return None if count is None or not self.seconds else count / self.seconds
 
     def ratio(self, name: str, of: str) -> float | None:
-        """One counter as a share of another."""
+        """Return the counter `name` as a share of the counter `of`; None without `name`, or if `of` is 0."""
         part, whole = self.counter(name), self.counter(of)
         return None if part is None or not whole else part / whole
 
     def histogram(self, name: str, **labels: str) -> Histogram | None:
-        """A histogram's series with these labels, added up; None if there is no such series."""
+        """Return the sum of a histogram's series with these labels; None without such a series."""
         selected = set(labels.items())
         below: defaultdict[str, float] = defaultdict(float)
         for key, value in self.counters.get(f"{name}_bucket", {}).items():
@@ -136,7 +138,7 @@ class Snapshot(Scrape):
         return Histogram(below=_ascending(below), total=self.counter(f"{name}_sum", **labels) or 0.0)
 
     def gauge(self, name: str, **labels: str) -> tuple[float, ...]:
-        """The values of a gauge's series with these labels over all workers; the caller adds them up or takes the largest."""
+        """Return all workers' values of a gauge's series with these labels; the caller adds up the values or takes the largest."""
         selected = set(labels.items())
         found = (values for key, values in self.gauges.get(name, {}).items() if selected <= set(key))
         return tuple(value for values in found for value in values if not math.isnan(value))
@@ -146,7 +148,7 @@ class Snapshot(Scrape):
         return any(math.isnan(value) for values in self.gauges.get(name, {}).values() for value in values)
 
     def gauge_by(self, name: str, label: str) -> dict[str, float]:
-        """A gauge by the values of a label: the largest over the workers, as `max by` in the recording rules."""
+        """Return a gauge by the values of a label: the largest value over the workers, as `max by` in the recording rules."""
         largest: dict[str, float] = {}
         for key, values in self.gauges.get(name, {}).items():
             own = dict(key).get(label, "")
@@ -156,17 +158,17 @@ class Snapshot(Scrape):
         return largest
 
     def reference_cdf(self, name: str) -> dict[str, float]:
-        """The reference's share of values up to each edge, by the edge's text, ascending."""
+        """Return the reference's share of values up to each edge, by the edge's text, ascending."""
         return _ascending(self.gauge_by(name, "at_most"))
 
     def infos(self, name: str) -> list[dict[str, str]]:
-        """The different label sets of a series that is always 1."""
+        """Return the different label sets of a series whose value is always 1."""
         return [dict(key) for key in sorted(self.gauges.get(name, {}))]
 
 
 def bins(cdf: Mapping[str, float]) -> list[HistogramBin]:
     """
-    The shares between neighbouring edges of an ascending cdf, without an empty last bin up to infinity.
+    Return the shares between adjacent edges of an ascending cdf, without an empty last bin up to infinity.
 
     >>> bins({"0.5": 0.25, "1.0": 1.0, "+Inf": 1.0})
     [HistogramBin(low=-inf, high=0.5, share=0.25), HistogramBin(low=0.5, high=1.0, share=0.75)]
@@ -201,9 +203,9 @@ def parse(text: str, *, at: float) -> Scrape:
 
 def difference(after: Scrape, before: Scrape | None) -> Scrape:
     """
-    One worker's counters over the span between two snapshots; without `before`, its counters since the start.
+    Return one worker's counters over the span between two snapshots; without `before`, the counters since the start.
 
-    If a counter has fallen, the process was restarted within the span; then its counters since the restart are taken.
+    If a counter has fallen, the process was restarted within the span. Then the counters since the restart are returned.
     """
     if before is None:
         return after
@@ -223,7 +225,7 @@ def difference(after: Scrape, before: Scrape | None) -> Scrape:
 
 def pool(scrapes: Sequence[Scrape]) -> Snapshot:
     """
-    Combine workers: counters are added up, gauges kept side by side; the span is the longest one.
+    Combine workers: counters are added up, and gauges are kept side by side. The span is the longest span of the workers.
 
     Raises:
         ValueError: `scrapes` is empty.

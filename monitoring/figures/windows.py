@@ -1,4 +1,4 @@
-"""The spans of a look at the last minutes, from which rates and shares are computed."""
+"""The time spans from which rates and shares are computed."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,14 +7,14 @@ from tagstream.monitoring.figures.history import LONGEST_SECONDS, MODEL, Kept, L
 from tagstream.monitoring.figures.scrape import Scrape
 from tagstream.monitoring.figures.snapshot import Snapshot, difference, pool
 
-# Flow and latency are those of the last seconds.
+# Flow and latency cover this many last seconds. Until then, they need at least LEAST_FLOW_SECONDS.
 FLOW_SECONDS = 10.0
 LEAST_FLOW_SECONDS = 1.0
-# Drift is judged on the shortest span of at least a minute that holds this many decisions; with few, distances are chance.
+# Drift is judged on the shortest span that has at least these seconds and decisions: with few decisions, distances are chance.
 JUDGED_SECONDS = 60.0
 JUDGED_DECISIONS = 1000.0
-# Late outcomes are an alarm if they came in each of the last three minutes. A backlog that is worked off within a minute lies in
-# two of them at most.
+# Late outcomes are an alarm if each of the last three minutes has them. A backlog that is worked off within a minute lies in at most
+# two of these minutes.
 MINUTE_SECONDS = 60.0
 MINUTES = 3
 DECISIONS = "tagstream_predictions_total"
@@ -23,13 +23,13 @@ DECISIONS = "tagstream_predictions_total"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
     """
-    The pooled metrics of several spans.
+    The pooled metrics of several time spans.
 
     Attributes:
-        total: Since the workers started.
-        flow: The last seconds; None at the first look.
-        judged: The span on which drift is judged.
-        minutes: Each of the last three minutes, the newest first; empty until all three are known.
+        total: Metrics since the workers started.
+        flow: Metrics of the last seconds; None at the first look.
+        judged: Metrics of the span on which drift is judged.
+        minutes: Metrics of each of the last three minutes, the newest first; empty until all three are known.
         since_start: `judged` goes back to the start of the workers.
     """
 
@@ -42,7 +42,7 @@ class Windows:
 
 def windows(look: Look) -> Windows:
     """
-    Compare the workers' metrics of now with the earlier ones.
+    Compare the workers' current metrics with the earlier metrics.
 
     Raises:
         ValueError: There is no worker.
@@ -95,11 +95,11 @@ def _since(now: Mapping[str, Scrape], then: Mapping[str, Scrape], seconds: float
     spans = []
     for name, one in now.items():
         began_within = one.seconds is not None and one.seconds <= seconds
-        # A worker that has run for longer but was not seen at the start: its events in this span are unknown and count as 0.
+        # A worker may have run for longer than the span without a look at its start: its events in the span are unknown and count as 0.
         before = then.get(name, None if began_within else one)
         span = difference(one, before)
         if before is not None and MODEL in before.gauges:
-            # The model that decided as the span began has decided in it too.
+            # The model in force at the beginning of the span has decided in the span, too.
             models = {**before.gauges[MODEL], **span.gauges.get(MODEL, {})}
             span = replace(span, gauges={**span.gauges, MODEL: models})
         spans.append(span)

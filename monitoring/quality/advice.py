@@ -1,8 +1,8 @@
-"""When new thresholds are worth the work: what they could publish more, and which labels break the promise.
+"""Advice on new thresholds: how many more decisions they could publish, and which labels break the promise.
 
-This is a look, not a certificate: `tagstream model calibrate --reviewed` decides. Decisions that lie just under a threshold
-went to people, and their answers say how right the model was there. A threshold could fall to the confidence down to which
-the share that is right, published decisions included, stays above the promise with 95 % confidence.
+The advice is an estimate, not a certificate: `tagstream model calibrate --reviewed` decides. Decisions just under a threshold
+went to people, and the answers show how often the model was right there. A threshold could fall to the lowest confidence above
+which the precision, published decisions included, stays above the promise with 95 % confidence.
 """
 
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ import numpy as np
 from tagstream.monitoring.quality.estimate import LEAST_ANSWERS, Estimate
 from tagstream.monitoring.quality.sample import Bools, Floats, Sample, quantiles
 
-# New thresholds are a new bundle, with a roll-out: two decisions in a hundred that people no longer see are worth it.
+# New thresholds need a new bundle and a roll-out. They are worth it if people no longer see this share of the decisions.
 WORTH_SHARE = 0.02
-# Confidences that are tried for each label.
+# The number of confidences that are tried for each label.
 STEPS = 20
-# One-sided 95 %.
+# The normal quantile of one-sided 95 %.
 NORMAL = 1.6448536269514722
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdAdvice:
     """
-    Whether to calibrate anew.
+    The advice whether to set new thresholds.
 
     Attributes:
-        worth: It is worth doing.
+        worth: Whether new thresholds are worth the work.
         reason: One sentence.
-        share_now: Share of the decisions that is published without a person.
-        share_then: That share with the thresholds that the answers seem to support.
-        below: Labels whose precision lies under the promise, by the upper end of its interval.
+        share_now: Share of the decisions that is published without a person, 0 to 1.
+        share_then: Share that would be published with the thresholds that the answers seem to support, 0 to 1.
+        below: Labels whose precision is under the promise: the whole interval lies below it.
     """
 
     worth: bool
@@ -52,9 +52,9 @@ def advise(
     Args:
         sample: The drawn decisions of the window.
         found: The estimate of what is published.
-        movable: Whether low confidence alone sent the decision to people, [n]: no threshold publishes the others.
-        promise: The precision that is promised of all that is published, 0 to 1; what is added must have it too.
-        least: The precision that no label is to lie below, 0 to 1.
+        movable: Whether low confidence alone sent the decision to people, [n]. No threshold can publish other decisions.
+        promise: The promised precision of all published decisions, 0 to 1. It must still hold with the added decisions.
+        least: The least precision that is allowed for a label, 0 to 1.
         decisions: All decisions of the window, published or sent to people.
     """
     now = found.decisions / decisions if decisions else 0.0
@@ -71,12 +71,12 @@ def advise(
     elif then - now >= WORTH_SHARE:
         worth, reason = True, f"about {then:.0%} could be published instead of {now:.0%}, at a precision of {promise:.0%}"
     else:
-        worth, reason = False, f"{answers} answers support no threshold that publishes {WORTH_SHARE:.0%} more"
+        worth, reason = False, f"{answers} answers do not support a threshold that publishes {WORTH_SHARE:.0%} more"
     return ThresholdAdvice(worth=worth, reason=reason, share_now=now, share_then=then, below=below)
 
 
 def _more(sample: Sample, label: int, movable: Bools, found: Estimate, promise: float) -> float:
-    """Decisions of a label that people see today and that could be published."""
+    """Return the number of a label's decisions that people see today and that could be published."""
     inside = (sample.predicted == label) & ~sample.published & movable
     rows = sample.where(inside)
     precision = found.by_label[sample.labels[label]]["precision"]
@@ -84,7 +84,7 @@ def _more(sample: Sample, label: int, movable: Bools, found: Estimate, promise: 
         return 0.0
     published = sample.published & (sample.predicted == label)
     count = float(sample.design[published].sum())
-    # The interval of the published part is not symmetrical; its lower half is what counts here.
+    # The interval of the published precision is not symmetrical; only its lower half counts here.
     error = (precision.value - precision.low) / 1.959963984540054
     best = 0.0
     confidence = rows.confidence
@@ -100,7 +100,7 @@ def _more(sample: Sample, label: int, movable: Bools, found: Estimate, promise: 
 
 
 def _lower(share: float, error: float, count: float, rows: Sample, answers: Bools, added: float) -> float:
-    """The lower confidence bound of the precision of what is published together with what is added."""
+    """Return the lower confidence bound of the precision of the published and the added decisions together."""
     hits, given = rows.decisions(answers & (rows.truth == rows.predicted)), rows.decisions(answers)
     right = (hits + 0.5) / (given + 1)
     variance: Floats | float = (count * error) ** 2 + added**2 * right * (1 - right) / given

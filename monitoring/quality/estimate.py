@@ -1,11 +1,11 @@
 """Live accuracy, precision, recall and F1, with 95 % intervals that hold near 1 and for few mistakes.
 
-Wald's interval fails near 1, and recall and F1 are ratios of two estimates. So the interval of every figure comes from one
-source: 2,000 plausible versions of the stream. For each stratum the shares of the true labels are drawn from the Dirichlet
-distribution that its answers leave open (Jeffreys' half an answer right and half an answer wrong come before them), as if there
-were `worth` plain answers. A figure is computed of each version; the middle 95 % are the interval. For one share
-it is Jeffreys' interval at the effective sample size, the small-sample form that Franco, Little, Louis and Slud 2019 recommend
-for surveys beside that of Korn and Graubard, which is wider than it says.
+Wald's interval fails near 1, and recall and F1 are ratios of two estimates. So the interval of every figure comes from 2,000
+plausible versions of the stream. In each version, the shares of a stratum's true labels are drawn from a Dirichlet posterior:
+Jeffreys' prior (half an answer right and half an answer wrong) and `worth` plain answers. The figure is computed for each
+version, and the middle 95 % of the values are its interval. For one share, this is Jeffreys' interval at the effective sample
+size. Franco, Little, Louis and Slud 2019 recommend this small-sample interval for surveys. They recommend Korn and Graubard's
+interval, too, which is wider than its level says.
 """
 
 from dataclasses import dataclass, replace
@@ -18,16 +18,17 @@ from tagstream.monitoring.quality.sample import Floats, Population, Sample
 from tagstream.monitoring.quality.strata import Stratum, strata
 
 DRAWS = 2000
-# Versions are drawn so many cells at a time: a bundle with many labels takes longer, and no more memory.
+# The most cells that are drawn at once: a bundle with many labels takes more time, but not more memory.
 MOST_CELLS = 1_000_000
 SEED = 7
 LEVEL = 0.95
-# Over both destinations the versions are a little too alike: slips are known from a few overturned answers. Simulated months are covered as
-# promised by the middle 96 % of the versions (`python -m benchmarks.quality`; by the middle 95 %, one recall in 92 % of them).
+# Over both destinations the versions vary a little too little, because slips are known from a few overturned answers only. In
+# simulated months the middle 96 % of the versions covers the truth as promised; the middle 95 % covers one recall in only 92 % of
+# the months (`python -m benchmarks.quality`).
 LEVEL_OF_BOTH_DESTINATIONS = 0.96
-# Under this many answers an interval is honest and says little: the reader is told how many are missing.
+# With fewer answers, an interval is correct but too wide to use: the reader is told how many answers are missing.
 LEAST_ANSWERS = 50
-# Where more than this part of the answers with a label may be slips of people who meant another, recall and F1 are not known.
+# The largest share of a label's answers that may be slips of people who meant another label. Above it, recall and F1 are not known.
 MOST_SLIPPED = 0.25
 
 
@@ -37,11 +38,11 @@ class Figure:
     One figure and its 95 % interval.
 
     Attributes:
-        value: The estimate, 0 to 1; None without an answer it could rest on.
+        value: The estimate, 0 to 1; None without an answer.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        answers: Answers that the figure rests on.
-        slipped: The part of the answers with this label that slips explain, 0 to 1; 0 for a figure that they do not change.
+        answers: Number of answers that the estimate rests on.
+        slipped: Share of the label's answers that are probably slips, 0 to 1; 0 for a figure that slips do not change.
     """
 
     value: float | None
@@ -52,12 +53,12 @@ class Figure:
 
     @property
     def missing(self) -> int:
-        """Answers that are missing before the figure is worth reading; 0 if it is."""
+        """The number of answers that are missing to `LEAST_ANSWERS`; 0 if there are enough."""
         return max(0, LEAST_ANSWERS - self.answers)
 
     @property
     def shown(self) -> bool:
-        """Whether the interval holds what it says."""
+        """Whether the figure may be shown: it has enough answers and few slips."""
         return self.value is not None and not self.missing and self.slipped <= MOST_SLIPPED
 
 
@@ -67,12 +68,12 @@ class Estimate:
     The figures of one scope.
 
     Attributes:
-        decisions: Decisions of the stream that the figures are about.
-        drawn: Of these, the ones drawn for people.
-        answers: Of the drawn ones, those with a settled answer.
-        unanswered: The part of the drawn decisions without an answer, each by what it stands for, 0 to 1.
+        decisions: Number of decisions of the stream in this scope.
+        drawn: Number of decisions that were drawn for people.
+        answers: Number of drawn decisions with a settled answer.
+        unanswered: Share of the drawn decisions without an answer, weighted by the decisions each stands for, 0 to 1.
         accuracy: Share of decisions that are right.
-        by_label: Label to `precision`, `recall` and `f1`.
+        by_label: By label, the figures `precision`, `recall` and `f1`.
     """
 
     decisions: float
@@ -85,9 +86,10 @@ class Estimate:
     @property
     def anyway(self) -> tuple[float, float]:
         """
-        The least and the largest accuracy, whatever the decisions without an answer are.
+        The least and the largest accuracy, whatever the truth of the unanswered decisions is.
 
-        The interval takes them to be like those with an answer. People may leave out what the model got wrong, and no figure shows it.
+        The interval of `accuracy` assumes that unanswered decisions are like answered ones. People may leave out the model's mistakes, and
+        no figure shows that.
         """
         answered = 1 - self.unanswered
         return answered * self.accuracy.low, answered * self.accuracy.high + self.unanswered
@@ -95,14 +97,14 @@ class Estimate:
 
 def published(sample: Sample, population: Population | None = None, *, people: Reviewers | None = None) -> Estimate:
     """
-    How right the published decisions are: the stream that consumers of `tagged` got without a person.
+    Estimate the figures of the published decisions: consumers of `tagged` got these without a person.
 
-    Recall is that among the published: of what is about a label and was published, the share that was published under it.
+    Recall counts published decisions only: of those whose truth is a label, the share that was published under this label.
 
     Args:
-        sample: The drawn decisions of the window; those of `review` are left out.
+        sample: The drawn decisions of the window; decisions in `review` are left out.
         population: All decisions of the window; see `strata`.
-        people: Those who answered, if more is known of them than the sample says.
+        people: The reviewers' slips; estimated from the sample unless given.
     """
     rows = sample.where(sample.published)
     return _estimate(rows, [one for one in strata(rows, population) if one.published], people or reviewers(sample))
@@ -110,20 +112,20 @@ def published(sample: Sample, population: Population | None = None, *, people: R
 
 def everything(sample: Sample, population: Population | None = None, *, people: Reviewers | None = None) -> Estimate:
     """
-    How right the model is over both destinations: what consumers would get if all were published.
+    Estimate the figures of the model over both destinations, as if all decisions were published.
 
-    Answers on decisions in `review` come from one person each; the slips that audits found are taken out of them.
+    Each decision in `review` has the answer of one person. These answers are corrected for the slips that audits have found.
 
     Args:
         sample: The drawn decisions of the window.
         population: All decisions of the window; see `strata`.
-        people: Those who answered, if more is known of them than the sample says.
+        people: The reviewers' slips; estimated from the sample unless given.
     """
     return _estimate(sample, strata(sample, population), people or reviewers(sample), level=LEVEL_OF_BOTH_DESTINATIONS)
 
 
 def accuracy(sample: Sample) -> Figure:
-    """The accuracy of a slice, whose decisions are counted by what was drawn alone."""
+    """Estimate the accuracy of a slice from its drawn decisions alone."""
     window = _Window(strata(sample), reviewers(sample), labels=len(sample.labels))
     return window.figure(ACCURACY, 0, sample.decisions(sample.settled))
 
@@ -151,7 +153,7 @@ def _estimate(sample: Sample, found: list[Stratum], people: Reviewers, level: fl
 
 
 class _Window:
-    """The strata of one scope, and what their answers leave open."""
+    """The strata of one scope, and the uncertainty that their answers leave."""
 
     def __init__(self, found: list[Stratum], people: Reviewers, *, labels: int, level: float = LEVEL) -> None:
         self._people = people
@@ -162,7 +164,7 @@ class _Window:
         self._populations = np.array([one.population for one in found])
         self._shares = np.array([one.shares for one in found]).reshape(len(found), labels + 1)
         worth = np.array([one.worth for one in found])
-        # Where every decision is answered nothing is left open; a number is needed to say so.
+        # If every decision is answered, `worth` is infinite; the draws need a finite number.
         self._worth = np.minimum(worth, 1e12)
         self._doubt = np.array([_doubt(one, labels) for one in found]).reshape(len(found), labels + 1)
         unanswered = np.array([np.append(one.expected, 0.0) for one in found]).reshape(len(found), labels + 1)
@@ -171,8 +173,8 @@ class _Window:
         self.slipped = _slipped(middle[0, self._once], slips(people))
 
     def figure(self, name: str, label: int, answers: int) -> Figure:
-        """A figure, its interval from plausible versions of the stream."""
-        # The same answers give the same interval; others draw anew, so that no two windows share the luck of one draw.
+        """Return a figure with the interval from plausible versions of the stream."""
+        # The same answers give the same interval. Other answers give another seed, so that two windows do not share the luck of one draw.
         generator = np.random.default_rng([SEED, answers, int(self._populations.sum())])
         shapes = self._worth[:, None] * self._shares + self._prior(name, label)
         at_once = max(1, MOST_CELLS // max(1, shapes.size))
@@ -193,14 +195,14 @@ class _Window:
 
     def _prior(self, name: str, label: int) -> Floats:
         """
-        What is held before the answers, in answers: half of one hit and half of one mistake of the figure, [strata, K + 1].
+        The prior of a figure, in answers: half a hit and half a mistake of the figure over all strata, [strata, K + 1].
 
-        A figure over several strata has no more of it than a figure over one; else its interval would lie too low.
+        The prior does not grow with the number of strata; otherwise, the interval would lie too low.
         """
         totals = Totals(self._middle, self._predicted)
         good, bad = totals.good(name, label), totals.bad(name, label)
         hits, mistakes = good * self._populations[:, None], bad * self._populations[:, None] * self._doubt
-        # Cells that the figure does not count need something, so that a stratum without an answer is as open as it is.
+        # Cells that the figure does not count need a prior, too: it keeps a stratum without an answer uncertain.
         rest = 0.5 * (~good & (np.arange(self._labels + 1) == self._predicted[:, None]))
         found: Floats = rest + 0.5 * hits / max(hits.sum(), 1e-12) + 0.5 * mistakes / max(mistakes.sum(), 1e-12)
         return found
@@ -214,7 +216,7 @@ class _Window:
 
 
 def _doubt(one: Stratum, labels: int) -> Floats:
-    """The labels that a mistake of this stratum may have as its truth, half as the model spreads its doubt, half evenly, [K + 1]."""
+    """The distribution of the true label of a mistake in this stratum, [K + 1]: half by the model's probabilities, half uniform."""
     doubt = np.append(one.expected, 0.0)
     doubt[one.predicted] = 0.0
     evenly = np.full(labels + 1, 1 / labels)
@@ -224,7 +226,7 @@ def _doubt(one: Stratum, labels: int) -> Floats:
 
 
 def _slipped(answers: Floats, slip: Slips) -> Floats:
-    """By label, the part of its answers by one person that are slips of people who meant another label, [K]."""
+    """By label, the share of the single answers with this label that are slips of people who meant another label, [K]."""
     labels = answers.shape[-1] - 1
     named = answers.sum(axis=0)
     mistaken = named @ slip.named()[0]
@@ -238,7 +240,7 @@ def _figure(value: Floats, versions: Floats, answers: int, level: float) -> Figu
         return Figure(value=None, low=0.0, high=1.0, answers=answers)
     low, high = np.quantile(versions, ((1 - level) / 2, (1 + level) / 2))
     middle = float(value[0])
-    # All answers right: the truth may be 1, which no plausible version reaches.
+    # If all answers are right, the truth may be 1, which no plausible version reaches.
     return Figure(
         value=middle if answers else None, low=float(min(low, middle)), high=float(max(high, middle)), answers=answers
     )

@@ -1,4 +1,4 @@
-"""Accuracy, precision, recall and F1 from decisions by stratum and truth; one line each, for any number of redraws at once."""
+"""Accuracy, precision, recall and F1 from decisions by stratum and truth, for any number of draws at once."""
 
 from collections.abc import Callable
 
@@ -14,29 +14,29 @@ class Totals:
     Decisions by stratum and truth.
 
     Attributes:
-        cells: Decisions, [draws, strata, K + 1]; the last column is "not about this subject".
+        cells: Numbers of decisions, [draws, strata, K + 1]; the last column is "not about this subject".
         predicted: The label of each stratum, [strata].
     """
 
     def __init__(self, cells: Floats, predicted: Ints) -> None:
-        """Keep them."""
+        """Store the decisions."""
         self.cells = cells
         self.predicted = predicted
 
     def measure(self, figure: str, label: int) -> Floats:
-        """A figure by its name, [draws]; accuracy is of all labels."""
+        """Return a figure by its name, [draws]. Accuracy ignores `label`: it covers all labels."""
         return self.accuracy() if figure == ACCURACY else BY_LABEL[figure](self, label)
 
     def accuracy(self) -> Floats:
-        """Share of the decisions that are right, [draws]."""
+        """Return the share of right decisions, [draws]."""
         return _ratio(self._right().sum(axis=-1), self.cells.sum(axis=(-2, -1)))
 
     def precision(self, label: int) -> Floats:
-        """Of the decisions for a label, the share that is right, [draws]."""
+        """Return the share of right decisions among the decisions for a label, [draws]."""
         return _ratio(self._hits(label), self._named(label))
 
     def recall(self, label: int) -> Floats:
-        """Of the decisions whose truth is a label, the share that was given it, [draws]."""
+        """Return the share of the decisions for a label among the decisions whose truth is this label, [draws]."""
         return _ratio(self._hits(label), self._true(label))
 
     def f1(self, label: int) -> Floats:
@@ -86,6 +86,6 @@ BY_LABEL: dict[str, Callable[[Totals, int], Floats]] = {
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
-    """The share, and NaN where there is no whole."""
+    """Return part / whole; NaN where the whole is 0."""
     found: Floats = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
     return found

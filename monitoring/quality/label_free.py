@@ -1,7 +1,7 @@
-"""The accuracy that the model itself expects, and how far it is from what people found.
+"""The accuracy that the model expects of itself, and the gap between it and the accuracy that people found.
 
-The expectation needs no answer, so it is there at once and for every window. It is blind to labels that change meaning and to
-mistakes that the model is sure of: the gap between it and the measured accuracy is the part that only people can see.
+The expected accuracy needs no answers, so it is known at once and for every window. It misses labels that change meaning, and
+mistakes with a high confidence. Only people see these: they show as the gap between expected and measured accuracy.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from tagstream.monitoring.quality.sample import Population, Sample, expected_sha
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelFree:
     """
-    Expected figures of what is published.
+    Expected figures of the published decisions.
 
     Attributes:
         accuracy: Mean confidence; None without a drawn decision.
-        by_label: Label to `precision`, `recall` and `f1`; None where nothing of the label is expected.
+        by_label: By label, `precision`, `recall` and `f1`; None where no decision counts for the figure.
     """
 
     accuracy: float | None
@@ -29,10 +29,10 @@ class LabelFree:
 
 def expected(sample: Sample, population: Population | None = None) -> LabelFree:
     """
-    The expected figures of what is published, answered or not.
+    Return the expected figures of the published decisions, answered or not.
 
     Args:
-        sample: The drawn decisions; they speak where the population is not known.
+        sample: The drawn decisions. They are used where the population is not known.
         population: All decisions of the window.
     """
     rows = sample.where(sample.published)
@@ -54,9 +54,9 @@ def expected(sample: Sample, population: Population | None = None) -> LabelFree:
 
 def gap(without: LabelFree, measured: Figure) -> Figure:
     """
-    How much more the model expects of itself than people found: above zero it is too sure.
+    Return expected minus measured accuracy: above zero, the model is overconfident.
 
-    The interval is that of the measured accuracy, because the expectation is a mean of all that was published.
+    Only the measured accuracy widens the interval, because the expected accuracy is a mean over all published decisions.
     """
     if without.accuracy is None or measured.value is None:
         return Figure(value=None, low=-1.0, high=1.0, answers=measured.answers)

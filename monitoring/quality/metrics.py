@@ -1,6 +1,6 @@
-"""The metrics of a review console: live quality, and what waits for people. Label sets are closed, units are base units.
+"""The metrics of a review console: live quality, and the items that wait for people. Label sets are closed, units are base units.
 
-A console computes the estimates for its whole store, so several consoles of one job give the same figures: take `max`, never a sum.
+Each console estimates from the whole store, so all consoles of one job report the same figures: take `max`, never a sum.
 """
 
 import math
@@ -18,7 +18,7 @@ BOUNDS = ("value", "low", "high")
 FIGURES = ("precision", "recall", "f1")
 ITEM_KINDS = ("audit", "second_opinion", "user_report", "review", "correction")
 UNUSED = ("decisions", "answers")
-# What decides as fallback is the champion.
+# The fallback is the champion, so it is not an arm of its own.
 ARMS = (Arm.CHAMPION, Arm.CHALLENGER)
 
 
@@ -26,7 +26,7 @@ class QualityMetrics:
     """The gauges of one console on one registry."""
 
     def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str] = ()) -> None:
-        """Register every metric. `labels` are the bundle's; those of a later report are added."""
+        """Register every metric. `labels` are the bundle's labels; a later report may add labels."""
         self._registry = registry
         self._labels = tuple(labels)
 
@@ -107,18 +107,18 @@ class QualityMetrics:
 
     @classmethod
     def alone(cls) -> Self:
-        """On a registry of its own: a console has no other metrics."""
+        """Create the metrics on a new registry: a console has no other metrics."""
         return cls(CollectorRegistry())
 
     def queue(
         self, *, waiting: Mapping[str, int], held: int, oldest_ms: int | None, answered: int, unmatched_reports: int
     ) -> None:
         """
-        The items of the queue now.
+        Set the gauges of the queue.
 
         Args:
-            waiting: Items that wait, by the value of the label `door`; those that are not named are 0.
-            held: Of these, the ones that are in someone's hands.
+            waiting: Number of waiting items, by the value of the label `door`; 0 for a missing value.
+            held: Number of waiting items that a person holds.
             oldest_ms: When the oldest waiting item was decided, Unix milliseconds; None if none waits.
             answered: Events with an answer.
             unmatched_reports: Readers' reports about events that no topic knows.
@@ -131,7 +131,7 @@ class QualityMetrics:
         self._unmatched.set(unmatched_reports)
 
     def left_out(self, *, decisions: int, answers: int) -> None:
-        """Records of the window that the estimates do not use."""
+        """Set the numbers of records in the window that the estimates do not use."""
         for kind, count in zip(UNUSED, (decisions, answers), strict=True):
             self._unused.labels(kind).set(count)
 
@@ -140,7 +140,7 @@ class QualityMetrics:
         self._failures.inc()
 
     def report(self, found: QualityReport, *, now: float) -> None:
-        """An estimate that was made at `now`, Unix seconds."""
+        """Set the gauges from an estimate that was made at `now`, Unix seconds."""
         for scope, estimate in zip(SCOPES, (found.published, found.model), strict=True):
             self._estimate(scope, estimate)
         self._begin_arms()
@@ -161,7 +161,7 @@ class QualityMetrics:
         self._evaluated.set(now)
 
     def text(self) -> bytes:
-        """The body of `/metrics`, of the type `CONTENT_TYPE`."""
+        """Return the body of `/metrics`, in the format `CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
     def _begin(self) -> None:

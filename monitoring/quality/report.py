@@ -1,4 +1,4 @@
-"""Everything that can be said of one window: measured, expected, by slice, of the reviewers, and what to do next."""
+"""The quality report of one window: measured and expected figures, slices, reviewers' slips, and advice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,16 @@ from tagstream.monitoring.quality.sample import Bools, Population, Sample
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionGroup:
     """
-    The decisions of a window that one model made, or one arm of it.
+    The decisions of one model, or of one arm, in a window.
 
     Attributes:
-        name: Of the model, or of the arm.
-        bundles: Digests of the bundles that made them, the newest first. They may differ in thresholds, and in nothing that an accuracy rests on.
-        epochs: Those in which they were made, in their order; 0 is the time before the first change of the model.
-        sample: Those that were drawn for people.
-        population: All of them.
-        fallback: How many of them the champion made in the challenger's place.
+        name: The name of the model or the arm.
+        bundles: Digests of the bundles that made the decisions, the newest first. The bundles may differ in thresholds, but not in
+            anything that changes the accuracy.
+        epochs: The epochs of the decisions, in order; 0 is the time before the first change of the model.
+        sample: The decisions that were drawn for people.
+        population: All decisions of the group.
+        fallback: Number of decisions that the champion made in the challenger's place.
     """
 
     name: str
@@ -35,15 +36,15 @@ class DecisionGroup:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """
-    The decisions of one stretch of time, closed by the time of the decision.
+    The decisions of one time span, selected by the time of the decision.
 
     Attributes:
         sample: The decisions that were drawn for people, answered or not.
         population: All decisions; None if only the drawn ones are known.
-        slices: Name of a slice to its values, each with its drawn decisions that were published.
+        slices: By slice and value, the drawn decisions that were published.
         movable: Whether low confidence alone sent the row to people, [n].
-        models: By model, the newest first; none where there is one bundle.
-        arms: Champion and challenger of the newest canary; none without one.
+        models: The decisions of each model, the newest model first; empty if there is only one bundle.
+        arms: The decisions of champion and challenger of the newest canary; empty without a canary.
     """
 
     sample: Sample
@@ -60,8 +61,8 @@ class PromisedAccuracy:
     The promise to consumers of `tagged`.
 
     Attributes:
-        accuracy: Of all that is published together, 0 to 1.
-        least: The precision below which no label is to lie, 0 to 1.
+        accuracy: The accuracy of all published decisions together, 0 to 1.
+        least: The least precision that is allowed for a label, 0 to 1.
     """
 
     accuracy: float
@@ -71,11 +72,11 @@ class PromisedAccuracy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredModel:
     """
-    How right one model is, or one arm; name, bundles, epochs and fallback as in `DecisionGroup`.
+    The figures of one model or one arm. `name`, `bundles`, `epochs` and `fallback` are as in `DecisionGroup`.
 
     Attributes:
-        published: Its decisions that consumers got without a person.
-        model: Its decisions over both destinations.
+        published: The figures of the decisions that consumers got without a person.
+        model: The figures over both destinations.
     """
 
     name: str
@@ -92,14 +93,14 @@ class QualityReport:
     Live quality of one window.
 
     Attributes:
-        promise: The accuracy that consumers of `tagged` are promised; None where it is not known.
-        published: The decisions that consumers got without a person.
-        model: The model over both destinations, `tagged` and `review`.
+        promise: The accuracy that consumers of `tagged` are promised; None if it is not known.
+        published: The figures of the decisions that consumers got without a person.
+        model: The figures of the model over both destinations, `tagged` and `review`.
         expected: The figures that the model expects of itself, without labels.
-        gap: Expected minus measured accuracy of what is published.
-        slices: Slice to its values to their accuracy, of what is published.
-        reviewers: The slips in first opinions, by the second ones.
-        advice: Whether new thresholds are worth doing.
+        gap: Expected minus measured accuracy of the published decisions.
+        slices: By slice and value, the accuracy of the published decisions.
+        reviewers: The slips in first opinions, found by second opinions.
+        advice: Whether new thresholds are worth the work.
         models: As in `Window`.
         arms: As in `Window`.
     """
@@ -117,7 +118,7 @@ class QualityReport:
 
 
 def measure(window: Window, *, promise: PromisedAccuracy | None) -> QualityReport:
-    """Estimate everything of a window; without a promise nothing is judged by one."""
+    """Estimate all figures of a window. Without a promise, the report has no advice."""
     sample = window.sample
     measured = published(sample, window.population)
     model = everything(sample, window.population)
@@ -147,7 +148,7 @@ def measure(window: Window, *, promise: PromisedAccuracy | None) -> QualityRepor
 
 
 def _measured(one: DecisionGroup, people: Reviewers) -> MeasuredModel:
-    """With the slips of all answers: people do not know which model they look at, and one model's audits may be few."""
+    """Estimate one group, with the slips of all answers: people do not know whose decision they review, and a group may have few audits."""
     return MeasuredModel(
         name=one.name,
         bundles=one.bundles,

@@ -1,8 +1,8 @@
-"""How often reviewers slip, from audits of which a second person was asked.
+"""Slips of reviewers: the rate of wrong first answers, estimated from audits with a second opinion.
 
-An audit is blind, and a second person is asked where the first one contradicts the model. Where the second one takes the
-model's side, the first has slipped. So among decisions that the model got right, slips are counted and not guessed. A slip that
-agrees with a wrong model stays unseen; it is as rare as both together.
+An audit is blind. If the first answer contradicts the model, a second person is asked. If the second person agrees with the
+model, the first answer was a slip. So among decisions that the model got right, slips are counted and not guessed. A slip that
+agrees with a wrong model is not seen; it takes a slip and a mistake of the model at once, so it is rare.
 """
 
 from dataclasses import dataclass
@@ -11,29 +11,30 @@ import numpy as np
 
 from tagstream.monitoring.quality.sample import Floats, Ints, Sample
 
-# More slips than this are not taken out: there would be more of them than of what is true.
+# The largest slip rate that is corrected for: above it, slips could outnumber true answers.
 MOST_SLIPS = 0.25
-# So many slips are taken to have been there before any was seen, over all labels, and as many that could have been and were none.
+# The prior of the slip rate, in answers: this many slips over all labels, and this many answers that are not slips.
 UNSEEN = 0.5
-# Where fewer answers than this could have slipped to a label, the rate of all labels says more of it than its own.
+# With fewer exposed answers than this, the overall slip rate weighs more in a label's rate than the label's own rate.
 LEAST_EXPOSED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reviewers:
     """
-    What second opinions say of first ones.
+    The slips in first opinions, as second opinions show them. K is the number of labels.
 
     Attributes:
         answers: Audit answers.
         contradictions: Audit answers that contradict the model.
         second_opinions: Contradictions that are settled.
         overturned: Settled contradictions in which the model was right after all.
-        slip: Share of first answers that are slips, where the model is right; None without a second opinion.
+        slip: Share of the first answers on right decisions that are slips; None without a second opinion.
         slip_low: Lower end of its 95 % interval.
         slip_high: Upper end of its 95 % interval.
-        toward: Overturned answers by the label that they named, K of them.
-        exposed: First answers that could have been such a slip: on right decisions for another label, K of them.
+        toward: By label, the number of overturned answers that named this label, [K].
+        exposed: By label, the number of first answers that could have been a slip to this label: those on right decisions for another
+            label, [K].
     """
 
     answers: int
@@ -53,7 +54,7 @@ class Reviewers:
 
     @property
     def disagreement(self) -> float | None:
-        """Share of the second opinions that overturned the first; None without one."""
+        """Share of the second opinions that overturned the first opinion; None without a second opinion."""
         return self.overturned / self.second_opinions if self.second_opinions else None
 
 
@@ -102,16 +103,16 @@ def reviewers(sample: Sample) -> Reviewers:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slips:
     """
-    Plausible slips.
+    Plausible slip rates.
 
     Attributes:
-        toward: How often a person who means another label names this one, [draws, K].
+        toward: By label, the probability that a person who means another label names this label, [draws, K].
     """
 
     toward: Floats
 
     def named(self) -> Floats:
-        """By the true label, the share of answers that are a slip and name another one, [draws, K + 1, K]."""
+        """Return, by true label and other label, the share of the answers that slip to the other label, [draws, K + 1, K]."""
         labels = self.toward.shape[-1]
         found: Floats = np.minimum(self.toward, MOST_SLIPS)[:, None] * (
             np.ones((labels + 1, labels)) - np.eye(labels + 1, labels)
@@ -120,7 +121,7 @@ class Slips:
 
 
 def slips(found: Reviewers) -> Slips:
-    """The slips that are seen, [1]."""
+    """Return the slip rates that were counted, as one draw."""
     toward, exposed = np.array([found.toward], dtype=np.float64), np.array([found.exposed])
     own = np.divide(toward, exposed, out=np.zeros_like(toward), where=exposed > 0)
     return _shrunk(own, np.array([found.slip or 0.0]), found)
@@ -128,15 +129,15 @@ def slips(found: Reviewers) -> Slips:
 
 def slip_draws(found: Reviewers, draws: int, generator: np.random.Generator) -> Slips:
     """
-    Plausible slips; none where there is no second opinion.
+    Draw plausible slip rates; all are 0 without a second opinion.
 
     Args:
-        found: The figures of the reviewers, of K labels.
-        draws: The number of versions, n.
-        generator: The source of chance.
+        found: The figures of the reviewers, for K labels.
+        draws: The number of draws, n.
+        generator: The random generator.
 
     Returns:
-        Slips toward each label, [n, K].
+        The slip rate toward each label, [n, K].
     """
     labels = len(found.toward)
     if found.slip is None:
@@ -150,14 +151,14 @@ def slip_draws(found: Reviewers, draws: int, generator: np.random.Generator) -> 
 
 
 def _shrunk(own: Floats, whole: Floats, found: Reviewers) -> Slips:
-    """A label's own rate as far as answers speak of it, else its part of the rate of all."""
+    """Return each label's slip rate: its own rate, shrunk toward its part of the overall rate if few answers are exposed."""
     exposed = np.array(found.exposed)
     share = exposed / (exposed + LEAST_EXPOSED)
     return Slips(toward=share * own + (1 - share) * whole[:, None] / max(1, len(found.toward) - 1))
 
 
 def _slips(answers: int, contradictions: int, second_opinions: int, overturned: int) -> tuple[float, float]:
-    """Slips and the agreements that face them: of the agreements only as many as the share of contradictions that are settled."""
+    """Return the slips and the agreements to compare them with: the agreements times the settled share of the contradictions."""
     settled = second_opinions / contradictions
     return float(overturned), (answers - contradictions) * settled
 
@@ -169,25 +170,25 @@ def _drawn(slips: float, others: float, draws: int, generator: np.random.Generat
 
 def without_slips(totals: Floats, slip: Slips) -> Floats:
     """
-    What was true of the decisions in these totals, where each was answered by one person alone.
+    Return totals by true label, for decisions that one person alone has answered.
 
-    Slips name a label as often as those do that second persons overturned.
+    Slips are taken to name each label as often as the overturned audit answers do.
 
     Args:
-        totals: Decisions by answer, [draws, strata, K + 1]; the last, "not about this subject", is no slip.
-        slip: Plausible slips, as many draws.
+        totals: Decisions by answer, [draws, strata, K + 1]. The last answer, "not about this subject", does not count as a slip.
+        slip: Plausible slip rates, with as many draws.
     """
     labels = totals.shape[-1] - 1
     if labels == 1 or not totals.shape[1]:
         return totals
     named = slip.named()[:, :labels]
-    # answers = true - slips away + slips from others; "not about this subject" slips to labels are left to it.
+    # answers = true - slips to other labels + slips from other labels. Slips from "not about this subject" are not corrected.
     answered = named + np.eye(labels) * (1 - named.sum(axis=-1))[:, :, None]
     named_by_true, given = np.swapaxes(answered, 1, 2)[:, None], totals[..., :labels, None]
     try:
         true = np.linalg.solve(named_by_true, given)
     except np.linalg.LinAlgError:
-        # People who answer by chance say nothing of what is true: of all that fits their answers, the most even.
+        # Answers by chance do not determine the truth: of all solutions that fit them, take the most even one.
         true = np.linalg.pinv(named_by_true) @ given
     true = np.maximum(true[..., 0], 0)
     whole = totals[..., :labels].sum(axis=-1, keepdims=True)
@@ -198,14 +199,14 @@ def without_slips(totals: Floats, slip: Slips) -> Floats:
 
 def with_missed(totals: Floats, slip: Slips, predicted: Ints) -> Floats:
     """
-    What was true of audited decisions in these totals, where two people are asked about every contradiction.
+    Return totals by true label, for audited decisions: a second person is asked about every contradiction.
 
-    A mistake is missed if the first or the second person slips to the model's label, and a right decision is taken for a mistake
-    if both slip to the same other one. Each is rare, and so are mistakes.
+    A mistake is missed if the first or the second person slips to the model's label. A right decision counts as a mistake if both
+    persons slip to the same other label. Both cases are rare, and so are mistakes.
 
     Args:
         totals: Decisions by stratum and settled answer, [draws, strata, K + 1].
-        slip: Plausible slips, as many draws.
+        slip: Plausible slip rates, with as many draws.
         predicted: The label of each stratum, [strata].
     """
     labels = totals.shape[-1] - 1

@@ -1,9 +1,9 @@
-"""The decisions that were drawn for people, the answers, and how much of the stream each answer stands for.
+"""The decisions that were drawn for people, the answers, and the number of decisions of the stream that each answer stands for.
 
-A decision is *published* (it went to `tagged`) or it went to `review`. People see a drawn part of the first kind, the audits,
-and all of the second kind, of which a part is not answered yet. A person slips now and then, and a model that is right more
-often than a person would look worse than it is. So an audit answer that contradicts the model needs a second opinion; until it
-has one, the decision is *unsettled*.
+A decision is *published* (it went to `tagged`), or it went to `review`. People see a drawn part of the published decisions, the
+audits. They see all decisions in `review`, of which some are not answered yet. A person slips now and then, so a model that is
+right more often than a person would look worse than it is. Therefore an audit answer that contradicts the model needs a second
+opinion. Until then, the decision is *unsettled*.
 """
 
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ NO_ANSWER = -1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """
-    The drawn decisions of one window, answered or not. A row stands for decisions that are alike in all of its columns; n rows.
+    The drawn decisions of one window, answered or not, in n rows. A row stands for decisions that are equal in all columns.
 
     Attributes:
         labels: The labels of the bundle, K of them.
         published: Whether the decision went to `tagged`, [n].
         predicted: The label that the model gave, 0 to K - 1, [n].
         confidence: The model's probability of that label, 0 to 1, [n].
-        inclusion: The probability with which the decision was drawn, `LEAST_INCLUSION` to 1, [n].
+        inclusion: The probability that the decision was drawn, `LEAST_INCLUSION` to 1, [n].
         first: The first person's answer: 0 to K - 1, K for "not about this subject", `NO_ANSWER` without one, [n].
-        truth: The settled answer in the same numbers; `NO_ANSWER` without an answer, or where opinions are not settled, [n].
-        count: How many decisions the row stands for, at least 1, [n].
+        truth: The settled answer, with the numbers of `first`; `NO_ANSWER` while the decision is unanswered or unsettled, [n].
+        count: The number of drawn decisions in the row, at least 1, [n].
     """
 
     labels: tuple[str, ...]
@@ -47,7 +47,7 @@ class Sample:
 
     def __post_init__(self) -> None:
         """
-        Look for rows that no estimate could be right about.
+        Check the columns.
 
         Raises:
             ValueError: Columns differ in length, or hold numbers outside their range.
@@ -58,7 +58,7 @@ class Sample:
         if shapes != {(rows,)}:
             msg = f"the columns of a sample differ in length: {sorted(shapes)}"
             raise ValueError(msg)
-        # Each is written so that NaN is refused.
+        # Each condition is written so that NaN is refused.
         if rows and not (self.inclusion.min() >= LEAST_INCLUSION and self.inclusion.max() <= 1):
             msg = f"an inclusion probability lies outside {LEAST_INCLUSION:g} to 1; no draw gives it"
             raise ValueError(msg)
@@ -85,7 +85,7 @@ class Sample:
 
     @property
     def design(self) -> Floats:
-        """The decisions of the stream that each row stands for by its draw, [n]."""
+        """The number of decisions of the stream that each row stands for: `count / inclusion`, [n]."""
         found: Floats = self.count / self.inclusion
         return found
 
@@ -103,12 +103,12 @@ class Sample:
 
     @property
     def contradicted(self) -> Bools:
-        """Whether the first answer is another than the model's, [n]."""
+        """Whether the first answer differs from the model's label, [n]."""
         found: Bools = self.answered & (self.first != self.predicted)
         return found
 
     def where(self, mask: Bools) -> "Sample":
-        """The rows of the mask."""
+        """Return the rows of the mask."""
         return Sample(
             labels=self.labels,
             published=self.published[mask],
@@ -127,8 +127,8 @@ class Population:
     All decisions of the window, drawn for people or not.
 
     Attributes:
-        decisions: By destination (`tagged`, then `review`) and predicted label, [2, K].
-        probabilities: The sums of the model's probabilities of each label over them, [2, K, K].
+        decisions: Number of decisions by destination (`tagged`, then `review`) and predicted label, [2, K].
+        probabilities: The model's probabilities of each label, summed over these decisions, [2, K, K].
     """
 
     decisions: Floats
@@ -136,7 +136,7 @@ class Population:
 
 
 def expected_shares(label: int, rows: Sample) -> Floats:
-    """The shares of the true labels that the model expects of its decisions for a label, as their confidence alone says, [K]."""
+    """Return the shares of the true labels that the model expects among its decisions for a label, by confidence alone, [K]."""
     labels = len(rows.labels)
     design = rows.design
     sure = float(design @ rows.confidence / design.sum()) if len(rows) else 1 / labels
@@ -147,11 +147,11 @@ def expected_shares(label: int, rows: Sample) -> Floats:
 
 def quantiles(values: Floats, counts: Ints, at: Floats) -> Floats:
     """
-    Quantiles of values that occur several times; each is one of the values, the lower of two.
+    Return quantiles of values with counts. Each quantile is one of the values: of two neighbours, the lower one.
 
     Args:
         values: The values, in any order, [n].
-        counts: How often each occurs, at least 1, [n].
+        counts: How often each value occurs, at least 1, [n].
         at: The shares of the values below each quantile, 0 to 1, [q].
 
     Returns:

@@ -1,14 +1,14 @@
-"""How much of the stream each answer stands for, and how many plain answers the answers of a stratum are worth.
+"""The number of decisions that each answer stands for, and the effective sample size of a stratum's answers.
 
 A stratum is a destination (`tagged` or `review`) and a predicted label. Its figures rest on up to three draws, one inside the other:
 
-1. decisions are drawn for people with their inclusion probability;
-2. a part of the drawn ones is answered. People see unsure decisions earlier or later than sure ones, so each band of
-   confidence is weighted up to all that was drawn in it;
-3. a part of the answers that contradict the model has a second opinion; those that have one stand for all of them.
+1. Decisions are drawn for people with their inclusion probability.
+2. Some of the drawn decisions are answered. People see unsure decisions earlier or later than sure ones, so the answers in each
+   band of confidence are weighted up to all drawn decisions in the band.
+3. Some of the answers that contradict the model have a second opinion. These stand for all contradictions.
 
-The variance is that of the three draws. `worth` is the number of answers drawn plainly that would have the same variance
-(Korn and Graubard 1998 call it the effective sample size).
+The variance covers all three draws. `worth` is the number of answers in a simple random sample with the same variance
+(the effective sample size of Korn and Graubard 1998).
 """
 
 from dataclasses import dataclass, replace
@@ -27,11 +27,11 @@ class Stratum:
     One destination and one predicted label.
 
     Attributes:
-        published: The decisions went to `tagged`; else to `review`.
+        published: True if the decisions went to `tagged`, false for `review`.
         predicted: The label's number.
-        population: Decisions of the stream in this stratum.
+        population: Number of decisions of the stream in this stratum.
         shares: Share of each true label, "not about this subject" last, [K + 1]; zeros without an answer.
-        worth: Plain answers that would say as much; 0 without an answer, infinite if all decisions are answered.
+        worth: The effective sample size, in answers; 0 without an answer, infinite if all decisions are answered.
         expected: Mean of the model's probabilities over the stratum, [K].
     """
 
@@ -45,12 +45,12 @@ class Stratum:
 
 def strata(sample: Sample, population: Population | None = None) -> list[Stratum]:
     """
-    The strata of a sample that hold any decision of the stream.
+    Return the strata of a sample that hold any decision of the stream.
 
     Args:
         sample: The drawn decisions.
-        population: All decisions of the stream. Without it, and where it has fewer than were drawn, the drawn ones stand for
-            1 / inclusion probability decisions each.
+        population: All decisions of the stream. Without it, and in a stratum where it has fewer decisions than were drawn, each drawn
+            decision stands for 1 / inclusion probability decisions.
     """
     found = []
     for published in (True, False):
@@ -69,12 +69,12 @@ def strata(sample: Sample, population: Population | None = None) -> list[Stratum
 
 def _stratum(rows: Sample, *, published: bool, label: int, population: float, expected: Floats) -> Stratum:
     if rows.contradicted.any() and not (rows.contradicted & rows.settled).any():
-        # No second opinion yet: the agreements alone would say 100 %, so the first answers count.
+        # Without any second opinion, only the agreements are settled. They alone would give 100 %, so the first answers count.
         rows = replace(rows, truth=rows.first)
     shares = np.zeros(len(rows.labels) + 1)
     worth = 0.0
     if rows.settled.any():
-        # No decision stands for more than all of its stratum.
+        # A decision stands for at most the whole stratum.
         each: Floats = np.minimum(1 / rows.inclusion, population)
         bands = _bands(rows)
         weights = _weights(rows, each * rows.count, bands)
@@ -86,12 +86,12 @@ def _stratum(rows: Sample, *, published: bool, label: int, population: float, ex
 
 
 def _bands(rows: Sample) -> Floats:
-    """The band of confidence of each row, [n]; every band has answers."""
+    """Return the band of confidence of each row, [n]; every band has answers."""
     answered = rows.answered
     count = min(MOST_BANDS, max(1, rows.decisions(answered) // LEAST_IN_BAND))
     edges = np.unique(quantiles(rows.confidence[answered], rows.count[answered], np.arange(1, count) / count))
     bands: Floats = np.searchsorted(edges, rows.confidence, side="left").astype(np.float64)
-    # Equal confidences can leave a band without an answer: it joins the one below, or the lowest that has one.
+    # Equal confidences can leave a band without an answer. Such a band joins the next lower band with an answer, else the lowest one.
     answering = np.unique(bands[answered])
     place = np.maximum(np.searchsorted(answering, bands, side="right") - 1, 0)
     joined: Floats = answering[place]
@@ -99,7 +99,7 @@ def _bands(rows: Sample) -> Floats:
 
 
 def _weights(rows: Sample, design: Floats, bands: Floats) -> Floats:
-    """The weight of the settled answers of each row, [n]; zero for the others."""
+    """Return the weight of each row's settled answers, [n]; 0 for a row without them."""
     weights = np.zeros(len(rows.count))
     for band in np.unique(bands):
         inside = bands == band
@@ -115,9 +115,9 @@ def _weights(rows: Sample, design: Floats, bands: Floats) -> Floats:
 
 def _worth(rows: Sample, each: Floats, bands: Floats, population: float) -> float:
     """
-    Plain answers that are worth as much: the variance of one answer over that of the share.
+    Return the effective sample size: the variance of one answer, divided by the variance of the share.
 
-    The bands count as equally hard. That is a little cautious for the share that is right, and fair for the rare kinds of mistake.
+    All bands count as equally hard. This is slightly cautious for the share of right decisions, and fair for rare kinds of mistake.
     """
     design = rows.count * each
     drawn = design.sum() ** 2 / (rows.count * each**2).sum()
@@ -126,7 +126,7 @@ def _worth(rows: Sample, each: Floats, bands: Floats, population: float) -> floa
         inside = bands == band
         part = float(design[inside].sum() / design.sum())
         variance += part**2 * (1 / rows.decisions(inside & rows.answered) - 1 / rows.decisions(inside))
-    # A kind of mistake is counted among the settled contradictions alone.
+    # Kinds of mistake are known from settled contradictions alone.
     contradicted = rows.decisions(rows.contradicted)
     settled = rows.decisions(rows.contradicted & rows.settled)
     if 0 < settled < contradicted:

@@ -1,4 +1,4 @@
-"""A report as tables of words, for the terminal and for the console's page, and as one JSON object."""
+"""A quality report as text tables, for the terminal and the console's page, and as one JSON object."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tagstream.monitoring.quality.estimate import Estimate, Figure
 from tagstream.monitoring.quality.report import MeasuredModel, QualityReport
 
 UNKNOWN = "-"
-# Of a digest so many characters are shown, and so many digests of one model.
+# The number of characters that are shown of a digest, and the number of digests that are shown of a model.
 SHORT, MOST_BUNDLES = 12, 3
 
 
@@ -19,10 +19,10 @@ class QualityTable:
     One table.
 
     Attributes:
-        title: Its heading.
+        title: The heading of the table.
         head: The names of the columns.
-        rows: The cells of each row, as many as `head` has.
-        note: One or more sentences below it; may be empty.
+        rows: The cells of each row, one for each column.
+        note: One or more sentences below the table; may be empty.
     """
 
     title: str
@@ -33,13 +33,13 @@ class QualityTable:
 
 def headline(report: QualityReport, *, days: float) -> str:
     """
-    The sentences to read first.
+    Return the sentences to read first.
 
     Args:
         report: The estimates.
-        days: The length of their window.
+        days: The length of the window, in days.
     """
-    # A promise is kept or broken only where all of the interval lies on one side of it.
+    # A promise counts as kept or broken only if the whole interval lies on one side of it.
     found = report.published.accuracy
     if found.value is None or found.missing:
         return f"Too few audits are answered to say how right the published decisions are: {found.missing} more are needed. {_pace(found, days)}"
@@ -59,7 +59,7 @@ def headline(report: QualityReport, *, days: float) -> str:
 
 
 def _pace(found: Figure, days: float) -> str:
-    """Where the missing answers come from, and how long that takes."""
+    """Say where the missing answers come from, and in how many days."""
     source = "They come from audits: a drawn share of what is published (audit_rate), which reviewers answer."
     if not found.answers:
         return source
@@ -68,13 +68,13 @@ def _pace(found: Figure, days: float) -> str:
 
 
 def verdict(report: QualityReport) -> str:
-    """Whether new thresholds are worth it, and why: one sentence."""
+    """Say in one sentence whether new thresholds are worth the work, and why."""
     advice = report.advice
     return f"New thresholds are {'worth doing' if advice.worth else 'not worth doing yet'}: {advice.reason}."
 
 
 def tables(report: QualityReport) -> tuple[QualityTable, ...]:
-    """The tables in the order in which they are read."""
+    """Return the tables in reading order."""
     scopes = [
         _estimate(
             "Published without a person",
@@ -98,7 +98,7 @@ def tables(report: QualityReport) -> tuple[QualityTable, ...]:
 
 
 def _arms(report: QualityReport) -> tuple[QualityTable, ...]:
-    """Champion and challenger beside each other; no table where no challenger decided in the window."""
+    """Return tables of champion and challenger side by side; none if no challenger decided in the window."""
     if not report.arms:
         return ()
     said = " ".join(map(_arm, report.arms))
@@ -119,7 +119,7 @@ def _arms(report: QualityReport) -> tuple[QualityTable, ...]:
 
 
 def _beside(title: str, arms: Sequence[MeasuredModel], found: Sequence[Estimate], note: str) -> QualityTable:
-    """A row for each figure, a column for each arm."""
+    """Return a table with a row for each figure and a column for each arm."""
     rows: list[tuple[str, ...]] = [
         ("decisions", *(f"{one.decisions:,.0f}" for one in found)),
         ("settled answers", *(f"{one.answers:,}" for one in found)),
@@ -134,7 +134,7 @@ def _beside(title: str, arms: Sequence[MeasuredModel], found: Sequence[Estimate]
 
 
 def _arm(arm: MeasuredModel) -> str:
-    """Its bundles, and how often it decided for the other."""
+    """Name the arm's bundles, and count its fallback decisions."""
     bundles = f"The {arm.name} is {_bundles(arm.bundles)}."
     if not arm.fallback:
         return bundles
@@ -142,7 +142,7 @@ def _arm(arm: MeasuredModel) -> str:
 
 
 def _models(report: QualityReport) -> tuple[QualityTable, ...]:
-    """Model by model; no table where one bundle made all decisions."""
+    """Return a table with a row for each model; none if one bundle made all decisions."""
     if not report.models:
         return ()
     rows = tuple(
@@ -166,7 +166,7 @@ def _models(report: QualityReport) -> tuple[QualityTable, ...]:
 
 def _bundles(digests: Sequence[str]) -> str:
     """
-    The first characters of the newest.
+    Return the first characters of the newest digests.
 
     >>> _bundles(["a" * 64]), _bundles(["a" * 64, "b" * 64, "c" * 64, "d" * 64])
     ('aaaaaaaaaaaa', 'aaaaaaaaaaaa, bbbbbbbbbbbb, cccccccccccc and 1 more')
@@ -200,7 +200,7 @@ def _estimate(title: str, found: Estimate, meaning: str) -> QualityTable:
 
 
 def _unknown(found: Estimate) -> str:
-    """The part of the accuracy that the answers cannot say."""
+    """Say between which bounds the accuracy lies, whatever the truth of the unanswered decisions is."""
     if not found.drawn:
         return "None was drawn for people yet, so nothing is known of them."
     low, high = found.anyway
@@ -274,5 +274,5 @@ def percent(figure: Figure) -> str:
 
 
 def as_json(report: QualityReport, *, days: float) -> dict[str, Any]:
-    """Every number of a report by its name, and the headline; shares are 0 to 1, `days` is as there."""
+    """Return every number of a report by its name, and the headline. Shares are 0 to 1; `days` is as in `headline`."""
     return {**asdict(report), "headline": headline(report, days=days)}

@@ -1,4 +1,4 @@
-"""The answers of `/metrics`, `/healthz`, `/readyz`, and of a page that is loaded once somebody looks."""
+"""The answers of `/metrics`, `/healthz`, `/readyz`, and of a page that is loaded at its first request."""
 
 import functools
 import time
@@ -27,21 +27,21 @@ WORKER = "of this page"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """The page as one response: its bytes, and the headers that belong to them."""
+    """The page as one response: its body, and the headers of this body."""
 
     body: bytes
     headers: tuple[tuple[str, str], ...]
 
 
 class Page(Protocol):
-    """The page for a browser. The server loads the page at the first request for it; the history of the page is kept from the start."""
+    """The page for a browser. The server loads the page at its first request, but keeps the page's history from the start."""
 
     @property
     def document(self) -> Document:
         """The page as one response."""
 
     def seen(self, look: Look, found: HealthVerdict) -> bytes:
-        """Figures, alarms and screen of now, as JSON."""
+        """Return the current figures, alarms and screen, as JSON."""
 
 
 def application(
@@ -53,13 +53,13 @@ def application(
     now: Callable[[], float] = time.time,
 ) -> "WSGIApplication":
     """
-    The WSGI application behind the paths.
+    Return the WSGI application behind the paths.
 
     Args:
         registry: The metrics of this process.
-        verdict: Asks whether the process is ready, and why not.
-        names: Names that a request may give as `Host`, beside those that `Hosts` always takes.
-        page: Loads the page, called at the first request for it; None for `/metrics`, `/healthz` and `/readyz` alone.
+        verdict: Returns whether the process is ready, and why not.
+        names: Names that a request may give as `Host`, in addition to the names that `Hosts` always accepts.
+        page: Loads the page; called at the first request for the page. None for `/metrics`, `/healthz` and `/readyz` alone.
         now: The clock, Unix seconds.
     """
     metrics = make_wsgi_app(registry)
@@ -104,7 +104,7 @@ def _for_own_names(answer: "WSGIApplication", names: Iterable[str]) -> "WSGIAppl
 
 
 def _root(environ: "WSGIEnvironment", start_response: "StartResponse", page: Callable[[], Page]) -> list[bytes]:
-    """The page for browsers, a list of the paths for other clients."""
+    """Answer a browser with the page, and another client with a list of the paths."""
     if "text/html" not in environ.get("HTTP_ACCEPT", ""):
         return _text(start_response, "200 OK", f"tagstream worker: {PATHS}, and a page for browsers here")
     document = page().document

@@ -1,8 +1,8 @@
 """
-Which `Host` a request may name.
+The check of the `Host` header of requests.
 
 A web page can let its own name point to this server's address and then read the answers as its own (DNS rebinding). The browser sends
-that name as `Host`. An address cannot be pointed elsewhere, so every address is allowed.
+the page's name as `Host`, so an unknown name is refused. An address cannot be pointed elsewhere, so every address is allowed.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ HOST = re.compile(r"(?P<name>\[[^\[\]]+\]|[^\[\]:]+)(:\d*)?")
 
 class Hosts:
     """
-    The names that one server answers to, beside `localhost`, this machine's own name, and every IP address.
+    The hosts that a server answers for: `localhost`, this machine's own name, every IP address, and further names.
 
     >>> hosts = Hosts(["worker"])
     >>> [hosts.know(host) for host in ("127.0.0.1:9108", "[::1]:9108", "LOCALHOST", "worker:9108", "evil.example", "worker@evil.example")]
@@ -27,7 +27,7 @@ class Hosts:
         self._names = frozenset(name.lower() for name in ("localhost", socket.gethostname(), *names))
 
     def know(self, host: str | None) -> bool:
-        """Whether a request with this `Host` is answered. None: it has none, so that it is not a browser's."""
+        """Whether a request with this `Host` is answered. None means no `Host`: the request is not from a browser, and is answered."""
         if host is None:
             return True
         found = HOST.fullmatch(host.strip())

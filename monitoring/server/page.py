@@ -1,4 +1,4 @@
-"""The page of a worker: its document, and what it shows every second."""
+"""The page of a worker: its document, and the data that it fetches every second."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ class WorkerPage:
         return document()
 
     def seen(self, look: Look, found: HealthVerdict) -> bytes:
-        """Figures, alarms and screen of now, as JSON."""
+        """Return the current figures, alarms and screen, as JSON."""
         trouble = trouble_of(WORKER, look.now[WORKER], ready=found.ready, why=found.why)
         seen = figures(look, () if trouble is None else (trouble,))
         return msgspec.json.encode(
@@ -36,12 +36,12 @@ class WorkerPage:
 
 @cache
 def document() -> Document:
-    """Read once: the files do not change while a worker runs."""
+    """Return the page, read once: the files do not change while a worker runs."""
     names = ("page.css", "charts.js", "page.js", "index.html")
     style, charts, page, frame = ((FILES / name).read_text(encoding="utf-8") for name in names)
     script = charts + page
     body = frame.replace("/*style*/", style).replace("/*script*/", script).encode()
-    # The policy has the hashes of the style and the script, so an injected script does not run; requests go to the worker only.
+    # The policy has the hashes of the style and the script, so an injected script does not run. The page sends requests to the worker only.
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; connect-src 'self'; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

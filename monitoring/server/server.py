@@ -1,9 +1,9 @@
 """
-Serves a WSGI application from one thread of its own, within bounds that no client can exceed.
+Serves a WSGI application from a separate thread, within bounds that no client can exceed.
 
-The thread is not that of the worker's event loop, so it answers while that is blocked. It has an event loop of its own: a connection
-costs a few kilobytes and no thread. Each has `SECONDS_PER_REQUEST` from its first byte to the last of its answer, and when there are
-`MOST_CONNECTIONS` the oldest makes room for a new one, so that slow clients do not keep a probe out.
+The thread has its own event loop, so it answers while the worker's event loop is blocked, and a connection costs a few kilobytes but
+not a thread. A connection may take `SECONDS_PER_REQUEST` from its start to the last byte of its answer. With `MOST_CONNECTIONS` open, a
+new connection closes the oldest one, so that slow clients cannot keep a probe out.
 """
 
 import asyncio
@@ -25,20 +25,20 @@ log = logging.getLogger("tagstream.metrics")
 SECONDS_PER_REQUEST = 10.0
 MOST_CONNECTIONS = 64
 MOST_REQUEST_BYTES = 16 * 1024
-# Connections that the kernel keeps until the thread takes them.
+# The length of the kernel's queue of connections that the thread has not accepted yet.
 WAITING_CONNECTIONS = 128
 TOO_LARGE = b"HTTP/1.0 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n"
 
 
 class _Exchange(WSGIRequestHandler):
-    """The answer of the application to one request: bytes in `rfile`, bytes out in `wfile`."""
+    """One request and its answer by the application: `rfile` has the request's bytes, `wfile` the answer's."""
 
     def setup(self) -> None:
         self.rfile, self.wfile = io.BytesIO(self.request), io.BytesIO()
         self.trace = io.StringIO()
 
     def get_stderr(self) -> io.StringIO:
-        """Keep the traceback of a failing application for the log, which no reader can hold up as standard error."""
+        """Keep the traceback of a failing application for the log: a reader of standard error could block the thread."""
         return self.trace
 
     def finish(self) -> None:
@@ -54,7 +54,7 @@ class _MetricsServer:
     def __init__(self, app: "WSGIApplication", port: int) -> None:
         environ = {"SERVER_NAME": "", "SERVER_PORT": str(port), "SCRIPT_NAME": "", "REMOTE_HOST": "", "CONTENT_LENGTH": ""}
         self._site = SimpleNamespace(base_environ={"GATEWAY_INTERFACE": "CGI/1.1", **environ}, get_app=lambda: app)
-        # The oldest first.
+        # The open connections, the oldest first.
         self._open: dict[asyncio.StreamWriter, None] = {}
         self._stopped = asyncio.Event()
 
@@ -77,7 +77,7 @@ class _MetricsServer:
             del self._open[oldest]
             oldest.transport.abort()
         self._open[writer] = None
-        # A client that is too slow, or goes away, is no error of ours.
+        # A slow client, or a client that closes the connection, is not an error of this server.
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(SECONDS_PER_REQUEST):
                 await self._exchange(reader, writer)
@@ -102,7 +102,7 @@ class _MetricsServer:
 
 
 async def _request(reader: asyncio.StreamReader) -> bytes:
-    """The head of a request; empty if the client ended before that, and more than `MOST_REQUEST_BYTES` if it is longer."""
+    """Return the head of a request; empty if the client ended before its end. A head that is too long is cut after `MOST_REQUEST_BYTES`."""
     head = b""
     while b"\r\n\r\n" not in head and b"\n\n" not in head and len(head) <= MOST_REQUEST_BYTES:
         more = await reader.read(MOST_REQUEST_BYTES)
@@ -115,11 +115,11 @@ async def _request(reader: asyncio.StreamReader) -> bytes:
 @contextlib.contextmanager
 def serve(app: "WSGIApplication", *, host: str, port: int) -> Iterator[int]:
     """
-    Serve from a daemon thread while the context lasts; yields the port that was bound.
+    Serve from a daemon thread while the context lasts; yields the bound port.
 
     Args:
         app: Answers the requests, one at a time.
-        host: The address to bind; empty: all of them.
+        host: The address to bind; empty for all addresses.
         port: The port to bind; 0 takes a free one.
 
     Raises:
@@ -138,11 +138,11 @@ def serve(app: "WSGIApplication", *, host: str, port: int) -> Iterator[int]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    # The protocol is named, because asyncio switches Nagle's algorithm off only where it is TCP.
+    # The protocol is given: asyncio switches Nagle's algorithm off only if the socket's protocol is TCP.
     family, kind, protocol, _, address = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    # Not `socket.create_server`: for "::" that would refuse IPv4.
+    # Not `socket.create_server`: for "::", it would refuse IPv4.
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

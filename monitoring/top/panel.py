@@ -1,4 +1,4 @@
-"""Draws what `screen` says of running workers in a terminal: figures in, lines out; two columns from a width of 76 on."""
+"""Draws the words and figures of `screen` in a terminal: figures in, lines out, in two columns from a width of 76 on."""
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -15,17 +15,17 @@ from tagstream.monitoring.figures.figures import Figures, Measure
 from tagstream.monitoring.screen import Number, Screen, ShownAlarm, percent, score, screen
 
 TWO_COLUMNS = 76
-# On a small terminal these lines are left to what stands below the figures.
+# On a small terminal, this many lines are reserved for `Frame.below`.
 LEAST_BELOW = 6
 GAP = 3
-# The least width of a number with its name below.
+# The least width of a number and of the name below it.
 CELL = 10
 TIER_STYLES = {Tier.PAGE: "bold red", Tier.TICKET: "yellow", Tier.INFO: "dim"}
 KIND_STYLES = {"tagged": "bold green", "review": "bold yellow", "dlq": "bold red", "latency": "bold cyan", "": "bold"}
 HEIGHTS = " ▁▂▃▄▅▆▇█"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 FULL, EMPTY, MARK = "━", "─", "┃"
-# Dim rather than bright black, which some colour schemes give the colour of the background.
+# "dim" and not bright black: some colour schemes give bright black the colour of the background.
 QUIET = "dim"
 # Draws a part of the frame in the given number of columns.
 Block = Callable[[Figures, Screen, int], list[Text]]
@@ -40,9 +40,9 @@ class Frame:
         figures: The figures to draw.
         whole: Take as many lines as needed; otherwise exactly the terminal's height.
         lost: Why the figures are old; empty while they are current.
-        title: Of the frame.
-        lead: Further lines of its head.
-        below: Lines under the figures, the newest last: as many as fit, for which the last figures give way.
+        title: The frame's title.
+        lead: Further lines of the frame's head.
+        below: Lines under the figures, the newest last. As many as fit are drawn; the last figures give way to at least `LEAST_BELOW`.
     """
 
     figures: Figures
@@ -53,7 +53,7 @@ class Frame:
     below: Sequence[Text] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Head, figures, alarms, then tags and drift, confidence and shares."""
+        """Draw head, figures and alarms, then tags and drift, confidence and shares."""
         width, figures, said = options.max_width, self.figures, screen(self.figures)
         lines = [
             *_head(self, said, width),
@@ -78,7 +78,7 @@ class Frame:
 
 
 def can_draw(console: Console) -> bool:
-    """Whether lines can be drawn anew. FORCE_COLOR, as CI sets it, makes no terminal of a log."""
+    """Whether lines can be redrawn. With FORCE_COLOR, which CI sets, a log file looks like a terminal, so `isatty` is asked, too."""
     return console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
 
 
@@ -100,7 +100,7 @@ def _numbers(numbers: Sequence[Number], width: int) -> list[Text]:
 
 
 def _rollout(said: Screen, width: int) -> list[Text]:
-    """A line of the rollout; it is made of words, which a cell of a number has no room for."""
+    """Draw the rollout on lines of its own: its words do not fit into the cell of a number."""
     shown = ", ".join(f"{one.name} {one.value}" for one in said.rollout)
     return _wrapped(f"rollout: {shown}", width, "") if shown else []
 
@@ -128,7 +128,7 @@ def _wrapped(text: str, width: int, style: str) -> list[Text]:
 
 
 def _side_by_side(figures: Figures, said: Screen, width: int, left: Block, right: Block) -> list[Text]:
-    """Two blocks beside each other, or one below the other where there is no room."""
+    """Draw two blocks side by side, or one below the other on a narrow terminal."""
     if width < TWO_COLUMNS:
         return [*left(figures, said, width), Text(""), *right(figures, said, width), Text("")]
     half = (width - GAP) // 2
@@ -169,7 +169,7 @@ def _measure(measure: Measure, width: int, write: Callable[[float | None], str])
 
 
 def _named(name: str, columns: int, figures: Text) -> list[Text]:
-    """A line of figures behind its name; a name that is longer than its columns goes on below, whole."""
+    """Draw a name and its figures on one line. A name that is too long goes on below."""
     first, *rest = textwrap.wrap(plain(name), columns) or [""]
     return [Text.assemble(" ", fitted(first, columns), " ", figures), *(Text(f" {part}") for part in rest)]
 
@@ -197,7 +197,7 @@ def _confidence(figures: Figures, said: Screen, width: int) -> list[Text]:
 
 
 def _listed(name: str, parts: Sequence[str], width: int) -> Iterator[Text]:
-    """`name: part, part` over as many lines as it needs; a part is not broken."""
+    """Draw `name: part, part` over as many lines as needed, without a break within a part."""
     # `textwrap` does not break at a no-break space.
     whole = f"{name}: {', '.join(part.replace(' ', NO_BREAK) for part in parts)}"
     for line in textwrap.wrap(whole, width, initial_indent=" ", subsequent_indent="   ", break_on_hyphens=False):
@@ -205,7 +205,7 @@ def _listed(name: str, parts: Sequence[str], width: int) -> Iterator[Text]:
 
 
 def _columns(values: Sequence[float | None], most: float, across: int) -> str:
-    """A distribution as columns, each some cells wide; a share above 0 is never drawn as 0."""
+    """Draw a distribution as columns, each `across` cells wide. A share above 0 is never drawn as 0."""
     cells = []
     for value in values:
         height = 0 if not value else max(1, round(value / most * (len(HEIGHTS) - 1)))
@@ -214,20 +214,20 @@ def _columns(values: Sequence[float | None], most: float, across: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from another machine, with every character that could move the cursor replaced."""
+    """Return text from another machine with every character replaced that could move the cursor."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def bar(value: float | None, mark: float | None, most: float, columns: int, style: str) -> Text:
     """
-    A bar with a mark at the reference or the limit.
+    Draw a bar with a mark at the reference or the limit.
 
     Args:
-        value: Its length; None draws an empty one.
-        mark: The place of the mark, in the unit of `value`; None: no mark.
+        value: The length of the filled part; None draws an empty bar.
+        mark: The place of the mark, in the unit of `value`; None for no mark.
         most: The value of a full bar, over 0.
-        columns: Its width on the terminal.
-        style: The style of its filled part, in Rich's words.
+        columns: The width of the bar, in terminal columns.
+        style: Rich's style of the filled part.
     """
     filled = min(columns, round((value or 0.0) / most * columns))
     drawn = Text.assemble((FULL * filled, style), (EMPTY * (columns - filled), QUIET))
@@ -238,13 +238,13 @@ def bar(value: float | None, mark: float | None, most: float, columns: int, styl
 
 
 def fitted(text: str, columns: int) -> str:
-    """A text in exactly this many columns, with an ellipsis if it was cut."""
+    """Return a text in exactly this many columns, with an ellipsis if the text was cut."""
     columns = max(1, columns)
     return set_cell_size(text if cell_len(text) <= columns else set_cell_size(text, columns - 1) + "…", columns)
 
 
 def cut(line: Text, columns: int) -> Text:
-    """A copy of a line in exactly this many columns."""
+    """Return a copy of a line in exactly this many columns."""
     short = line.copy()
     short.truncate(columns, overflow="ellipsis", pad=True)
     return short
@@ -252,10 +252,10 @@ def cut(line: Text, columns: int) -> Text:
 
 def ends(left: Text, right: Text, width: int) -> Text:
     """
-    Two texts at the ends of a line.
+    Place two texts at the ends of a line.
 
     Args:
-        left: The text at the beginning; it is cut if the two do not fit.
+        left: The text at the beginning; it is cut if both texts do not fit.
         right: The text at the end.
         width: The columns of the line.
     """

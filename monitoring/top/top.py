@@ -1,4 +1,4 @@
-"""`tagstream top`: fetches the `/metrics` of running workers again and again; `panel` draws them."""
+"""`tagstream top`: fetches the `/metrics` of running workers again and again; `panel` draws the figures."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ WAITING_SECONDS = 5.0
 
 
 class NoWorkerError(Exception):
-    """No address answers with a worker's metrics; the message names each, the reason and the next step."""
+    """No address answers with a worker's metrics. The message names each address, the reason and the next step."""
 
     exit_code = 1
 
 
 class Watcher:
-    """Fetches the workers' metrics and keeps earlier ones, from which rates are computed."""
+    """Fetches the workers' metrics, and keeps earlier metrics to compute rates."""
 
     def __init__(self, addresses: Sequence[Address], waiting: Callable[[], str] = lambda: "") -> None:
         """
@@ -33,7 +33,8 @@ class Watcher:
 
         Args:
             addresses: Addresses of the workers.
-            waiting: Says in a sentence what waits for a worker; called while no worker answers, every `WAITING_SECONDS` at most.
+            waiting: Returns a sentence about the events that wait for a worker. It is called while no worker answers, at most once in
+                `WAITING_SECONDS`.
         """
         self._addresses = list(dict.fromkeys(addresses))
         self._waiting = waiting
@@ -45,7 +46,7 @@ class Watcher:
         Ask all workers at the same time.
 
         Raises:
-            NoWorkerError: None of them answers.
+            NoWorkerError: No worker answers.
         """
         with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(self._addresses))) as pool:
             answers = list(pool.map(ask, self._addresses))
@@ -82,7 +83,7 @@ def top(
         every_seconds: Time between two looks.
         console: The console for frames.
         show_json: Prints a value as a line of JSON.
-        waiting: Says in a sentence what waits for a worker; called while no worker answers.
+        waiting: Returns a sentence about the events that wait for a worker. It is called while no worker answers.
 
     Raises:
         NoWorkerError: No worker answers at the first look.
@@ -103,7 +104,7 @@ def top(
 
 
 def _watch(watcher: Watcher, console: Console, every_seconds: float) -> None:
-    """Draws on the alternate screen, a frame at a time: without flicker, and the terminal's content returns afterwards."""
+    """Draw whole frames on the alternate screen: nothing flickers, and the terminal's content returns afterwards."""
     shown, lost, answered = watcher.look(), "", time.monotonic()
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:

@@ -11,12 +11,12 @@ from tagstream.monitoring.figures.scrape import Scrape
 from tagstream.monitoring.figures.snapshot import NotMetricsError, parse
 
 ANSWER_SECONDS = 3.0
-# Far more than a worker writes.
+# A worker writes far less.
 MOST_BYTES = 16 * 2**20
 
 
 class WorkerAddressError(Exception):
-    """A text is not an address; the message quotes it and says the next step."""
+    """A text is not an address. The message quotes the text and names the next step."""
 
     exit_code = 2
 
@@ -34,7 +34,7 @@ class Address:
 
     @property
     def readiness(self) -> str | None:
-        """The path of the readiness; None if the metrics path does not end in `/metrics`, so it is unknown."""
+        """The path of the readiness; None if it is unknown, because the path of the metrics does not end in `/metrics`."""
         return self.path.removesuffix("/metrics") + "/readyz" if self.path.endswith("/metrics") else None
 
 
@@ -61,7 +61,7 @@ def address(text: str) -> Address:
 
 
 def ask(at: Address) -> tuple[Scrape | None, Trouble | None]:
-    """A worker's metrics, None if it does not answer with them; and what is wrong with it, None if it is ready."""
+    """Return a worker's metrics, None if it does not answer with metrics; and the worker's trouble, None if it is ready."""
     try:
         status, text = get(at, at.path)
         if status != http.client.OK:
@@ -77,7 +77,7 @@ def ask(at: Address) -> tuple[Scrape | None, Trouble | None]:
 
 
 def _readiness(at: Address) -> tuple[bool, str]:
-    """Ready unless it answers 503, because a proxy may pass on the metrics alone."""
+    """Ask for the readiness. Only a 503 means "not ready": a proxy that serves only the metrics may answer with another status."""
     if at.readiness is None:
         return True, ""
     status, text = get(at, at.readiness)
@@ -86,11 +86,11 @@ def _readiness(at: Address) -> tuple[bool, str]:
 
 def get(at: Address, path: str) -> tuple[int, str]:
     """
-    Status and body of an answer of a worker's server.
+    Return the status and the body of an answer of a worker's server.
 
     Raises:
         OSError: No answer comes in time.
-        HTTPException: It is no HTTP server.
+        HTTPException: The server does not speak HTTP.
     """
     kind = http.client.HTTPSConnection if at.scheme == "https" else http.client.HTTPConnection
     connection = kind(at.place, timeout=ANSWER_SECONDS)

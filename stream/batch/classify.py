@@ -1,4 +1,4 @@
-"""`tagstream classify`: its argument TEXT|FILE, and an outcome on the terminal. The decisions are those of `stream/batch/run.py`."""
+"""`tagstream classify`: reads its argument TEXT|FILE, and prints outcomes on the terminal. `stream/batch/run.py` makes the decisions."""
 
 import json
 import os
@@ -20,15 +20,15 @@ BAR_CELLS = 24
 
 def is_file(argument: str) -> bool:
     """
-    Does this argument name a file (or standard input) rather than being a text to classify?
+    Return True if this argument names a file or standard input, and is not a text to classify.
 
     Raises:
-        RowsError: It names a folder.
+        RowsError: The argument names a folder.
     """
     path = Path(argument)
     if argument == "-" or path.suffix.lower() in CSV_SUFFIXES | JSON_SUFFIXES:
         return True
-    # An empty path is the working directory, and an empty text is a text.
+    # An empty argument is a text, though an empty path is the working directory.
     if not argument or not _exists(path):
         return False
     if path.is_dir():
@@ -37,15 +37,15 @@ def is_file(argument: str) -> bool:
             f"""echo '{{"title": "..."}}' | tagstream classify -."""
         )
         raise RowsError(msg)
-    # A file of another suffix, or a pipe: its first line shows the format.
+    # A file with another suffix, or a pipe. Its first line shows the format.
     return True
 
 
 def looks_like_a_path(argument: str) -> bool:
     """
-    Does an argument that names no existing file look like a path?
+    Return True if an argument that does not name an existing file looks like a path.
 
-    A text may contain a slash. An argument of several words is a path only if it begins like one or its folder exists.
+    A text may contain a slash. So an argument of several words is a path only if it begins like a path or its folder exists.
 
     >>> [looks_like_a_path(text) for text in ("papers.parquet", "data/papers", "/no/such file", "TCP/IP")]
     [True, True, True, True]
@@ -62,12 +62,12 @@ def looks_like_a_path(argument: str) -> bool:
 
 def of_text(text: str) -> bytes:
     """
-    The event of a bare title.
+    Return the event with this text as its title.
 
     Raises:
         RowsError: The text was not UTF-8 on the command line.
     """
-    # How Python keeps the bytes of an argument that are no text.
+    # Python keeps bytes of an argument that are not UTF-8 as these surrogates.
     strange = next((place for place, character in enumerate(text, start=1) if "\ud800" <= character <= "\udfff"), None)
     if strange is not None:
         msg = f"the text is not UTF-8 (character {strange}). Next: convert it, or set the terminal to UTF-8."
@@ -79,15 +79,15 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except (OSError, ValueError):
-        # Too long for a name, or with a NUL: a text.
+        # The argument is too long for a name, or has a NUL: it is a text.
         return False
 
 
 def print_outcome(found: DecidedRow | Rejected, *, of_file: bool) -> None:
     """
-    One outcome for people: one line for a row of a file, every probability for a text.
+    Print an outcome for people: one line for a row of a file, all probabilities for a text.
 
-    A row for a person ends with the reasons in words, and a rejected row is named by its line.
+    A row for a person ends with the reasons in words. A rejected row is named by its line number.
     """
     if isinstance(found, Rejected):
         place, error = f"line {found.row.line}  " if of_file else "", found.error
@@ -117,7 +117,7 @@ def print_outcome(found: DecidedRow | Rejected, *, of_file: bool) -> None:
 
 
 def why_asked(outcome: NeedsReview) -> str:
-    """The reasons in words, by what the decision says of two of them. A text may be out of distribution though the model is sure."""
+    """Return the reasons of a review in words. The decision gives details for low confidence and for out of distribution."""
     more = {
         ReviewReason.LOW_CONFIDENCE: _unsure(outcome.decision),
         ReviewReason.OUT_OF_DISTRIBUTION: _strange(outcome.decision),

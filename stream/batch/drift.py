@@ -1,4 +1,4 @@
-"""`tagstream drift --from`: a drift reference, and drift thresholds, from a file of past events."""
+"""`tagstream drift --from`: makes a drift reference, and drift thresholds, from a file of past events."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,25 +17,25 @@ from tagstream.stream.terminal import console
 
 
 class DriftError(Exception):
-    """The command cannot be carried out; the message gives the reason and the next step."""
+    """The command failed; the message has the reason and the next step."""
 
     exit_code = 2
 
 
 def reference(settings: Settings, what: str, *, out: Path, allow_few: bool, run_events: int | None = None) -> None:
     """
-    Make a drift reference of a file of events and write it to `out`.
+    Make a drift reference from a file of events, and write it to `out`.
 
     Args:
         settings: The bundle, how events are decided, and the windows of the drift watch.
         what: The file, or `-` for standard input.
-        out: Is replaced.
-        allow_few: Take fewer events than a reference needs.
-        run_events: Find drift thresholds too: on an ordinary stream, so many events pass between two false findings of a detector. They go to
-            stdout as TOML lines, and their table to stderr.
+        out: The output file, which is replaced.
+        allow_few: Accept fewer events than a reference needs.
+        run_events: Also find drift thresholds with this mean number of events between two false alarms of a detector, on an ordinary
+            stream. The thresholds go to stdout as TOML lines, their table to stderr. None: no thresholds.
 
     Raises:
-        DriftError: There are too few events, `out` cannot be written, or thresholds are asked for and drift is switched off.
+        DriftError: There are too few events, `out` cannot be written, or thresholds are wanted and drift is switched off.
         TooFewError: There are too few events for thresholds.
         RowsError: The file cannot be read.
     """
@@ -77,7 +77,7 @@ def reference(settings: Settings, what: str, *, out: Path, allow_few: bool, run_
 
 def _require_windows(settings: Settings, what: str) -> None:
     """
-    Refuse to look for thresholds where there can be none. Deciding takes minutes, so a file with too few rows is refused before it.
+    Require that thresholds can be found. Deciding takes minutes, so a file with too few rows is refused beforehand.
 
     Raises:
         DriftError: Drift is switched off.
@@ -92,7 +92,7 @@ def _require_windows(settings: Settings, what: str) -> None:
 
 
 def _show_thresholds(found: Sequence[Calibrated], *, events: int, run_events: int) -> None:
-    """Thresholds as TOML lines to stdout, their table to stderr."""
+    """Print thresholds as TOML lines to stdout, and their table to stderr."""
     console.talk(f"{'detector':<26}{'threshold':>12}{'shipped':>12}{'alarms':>8}{'events':>10}   events between false alarms")
     for row in found:
         console.talk(_row(row))
@@ -118,10 +118,10 @@ def _row(found: Calibrated) -> str:
 
 def _observations(settings: Settings, what: str) -> Iterator[list[Observation]]:
     """
-    The bundle's own decisions on the events of a file, a few hundred at a time.
+    Yield the observations of the bundle's decisions on the events of a file, a few hundred at a time.
 
-    Records of `content`, `tagged` and `review` all hold the event's fields; lines of `tagstream tail --json` hold such a record
-    as their `value`. The decision that a record may bear is left aside: it can be another bundle's.
+    Records of `content`, `tagged` and `review` all have the event's fields. Lines of `tagstream tail --json` have such a record as their
+    `value`. A decision in a record is ignored: another bundle may have made it.
     """
     pipeline = pipeline_of(settings)
     with console.progress(f"deciding {what}", shown=True) as advance:
@@ -133,7 +133,7 @@ def _observations(settings: Settings, what: str) -> Iterator[list[Observation]]:
 
 
 def _value(line: bytes) -> bytes:
-    """The event in a line of a file; a line that is something else is passed on for the decoder to refuse."""
+    """Return the event in a line of a file. Any other line is returned as it is, and the decoder refuses it."""
     try:
         found = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

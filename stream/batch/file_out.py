@@ -1,9 +1,9 @@
 """
-A file, or a folder of files, as the output of a batch. It is there when it is whole, and not before.
+A file, or a folder of files, as the output of a batch. The output appears only when it is complete.
 
-It grows in a folder of work beside it: parts, and a state that says which of them are whole. A part is written first and the state after
-it, in one step, so a kill at any moment leaves a state that is true. The state knows the input by a digest of the rows so far: who goes
-on reads them again, and notices where they differ.
+It grows in a work folder beside the output, with parts and a state file that says which parts are complete. A part is written first;
+then the state file is replaced in one step. So the state is correct after a kill at any moment. The state has a digest of the input rows
+so far: a run that continues reads these rows again, and compares the digest.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ from tagstream.stream.batch.run import BatchError, ChangedError, Chunk, DecidedR
 from tagstream.stream.batch.side_file import persist, rejected_line, writing
 
 VERSION = 1
-# A kill costs the decisions of one part at most; a part is one file of a folder, or one row group of a Parquet file.
+# A kill loses the decisions of one part at most. A part is one file of a folder, or one row group of a Parquet file.
 ROWS_A_PART = 10_000
 BYTES_A_PART = 16 * 1024 * 1024
 AGAIN = "Next: give the input as it was, or --fresh to begin anew."
@@ -31,14 +31,14 @@ AGAIN = "Next: give the input as it was, or --fresh to begin anew."
 
 class OutputState(msgspec.Struct, kw_only=True):
     """
-    The part of the input that an output holds.
+    The state of an output: which rows of the input it has.
 
     Attributes:
-        identity: All that its decisions depend on but for the rows, by name.
-        parts: How many parts are whole.
-        digest: Of the rows in them, BLAKE2b in hex.
-        tally: Counts of these rows.
-        version: Of this form.
+        identity: Everything that the decisions depend on, except the rows, by name.
+        parts: The number of complete parts.
+        digest: The BLAKE2b digest, in hex, of the rows in these parts.
+        tally: The counts of these rows.
+        version: The version of this format.
     """
 
     identity: dict[str, str]
@@ -50,13 +50,13 @@ class OutputState(msgspec.Struct, kw_only=True):
 
 class Paths:
     """
-    The places of an output and of all that stands beside it.
+    The paths of an output and of the files beside it.
 
     Attributes:
         out: The output.
         rejected: The side file.
-        summary: The state of the whole output.
-        work: The folder of the unfinished batch.
+        summary: The state file of the complete output.
+        work: The work folder of the unfinished batch.
     """
 
     def __init__(self, out: Path, rejected: Path | None = None) -> None:
@@ -67,25 +67,25 @@ class Paths:
 
     @property
     def state(self) -> Path:
-        """The state of the unfinished batch."""
+        """The state file of the unfinished batch."""
         return self.work / "state.json"
 
     def part(self, number: int, suffix: str) -> Path:
-        """The file of a part, from 0."""
+        """Return the file of a part. `number` counts from 0."""
         return self.work / "answers" / f"part-{number:06d}{suffix}"
 
     def rejects(self, number: int) -> Path:
-        """The rejected rows of a part; there is no file where there are none."""
+        """Return the path of a part's rejected rows. The file does not exist if the part has none."""
         return self.work / "rejected" / f"part-{number:06d}.jsonl"
 
 
 class FileOut:
     """
-    Implements `Sink` by parts in a folder of work beside the output.
+    A `Sink` that writes parts in a work folder beside the output.
 
     Attributes:
-        tally: Of all rows up to the last chunk.
-        complete: The output was whole before this run; then no row may come that it does not hold.
+        tally: The counts of all rows up to the last chunk.
+        complete: True if the output was complete before this run. Then a new row in the input is an error.
     """
 
     def __init__(
@@ -99,19 +99,19 @@ class FileOut:
         rows_a_part: int = ROWS_A_PART,
     ) -> None:
         """
-        Find out where an earlier run has stopped.
+        Find out where an earlier run stopped.
 
         Args:
-            paths: The file or the folder, and what stands beside it.
-            form: How decisions are written.
-            identity: All that they depend on but for the rows, by name, in words.
-            folder: The output is a folder, in which every part is a file.
-            fresh: Begin anew: an unfinished run is dropped, and the output is replaced when the new one is whole.
-            rows_a_part: After how many rows a part ends.
+            paths: The paths of the output and of the files beside it.
+            form: The output format.
+            identity: Everything that the decisions depend on, except the rows, by name, in words.
+            folder: True if the output is a folder with a file for each part.
+            fresh: Begin anew: an unfinished run is deleted, and the output is replaced once the new output is complete.
+            rows_a_part: The number of rows after which a part ends.
 
         Raises:
-            ChangedError: The output is there and is of another command, or of none.
-            BatchError: The folder of work cannot be made, or another process writes there.
+            ChangedError: The output exists, and another command or another program made it.
+            BatchError: The work folder cannot be made, or another process writes there.
         """
         out = paths.out
         self._paths, self._form, self._folder, self._rows_a_part = paths, form, folder, rows_a_part
@@ -132,7 +132,7 @@ class FileOut:
         self._rows = self._bytes = 0
 
     def missing(self, chunk: Chunk) -> Chunk | None:
-        """As of `Sink`."""
+        """See `Sink`."""
         held = self._state.tally.rows
         known, new = chunk.rows[: held - self._seen] if self._seen < held else [], chunk
         if known:
@@ -149,7 +149,7 @@ class FileOut:
         return new
 
     def put(self, chunk: Chunk, outcomes: Outcomes) -> None:
-        """As of `Sink`."""
+        """See `Sink`."""
         self._pieces.append(self._form.piece(chunk, [found for found in outcomes if isinstance(found, DecidedRow)]))
         self._rejects += [rejected_line(chunk.source, found) for found in outcomes if isinstance(found, Rejected)]
         self.tally.count(outcomes)
@@ -159,7 +159,7 @@ class FileOut:
             self._commit()
 
     def finish(self) -> None:
-        """As of `Sink`."""
+        """See `Sink`."""
         held = self._state.tally.rows
         if self._seen < held:
             msg = f"the output holds {held} rows, and the input has {self._seen}. {AGAIN}"
@@ -182,7 +182,7 @@ class FileOut:
         self.let_go()
 
     def let_go(self) -> None:
-        """Let another run write this output. The end of the process does it too."""
+        """Release the lock on this output. The end of the process releases it too."""
         if self._held >= 0:
             os.close(self._held)
             self._held = -1
@@ -197,14 +197,14 @@ class FileOut:
         return held
 
     def _look_at_what_goes(self) -> None:
-        """A folder goes with all that is in it, so that only one that a batch made may be replaced."""
+        """Refuse to replace a folder that no batch made: all its files would be deleted."""
         out = self._paths.out
         if out.is_dir() and not self._paths.summary.exists() and any(out.iterdir()):
             msg = f"{out} is a folder with files in it, and no batch made it. Next: give another name, or move it away."
             raise ChangedError(msg)
 
     def _begun(self, identity: dict[str, str]) -> OutputState:
-        """The state of an earlier run of this command; a new one where there is none."""
+        """Return the state of an earlier run of this command, or a new state if there is none."""
         state = read_state(self._paths.summary if self.complete else self._paths.state)
         if state is None and self.complete:
             msg = (
@@ -222,7 +222,7 @@ class FileOut:
             if before.get(name) != identity.get(name):
                 msg = (
                     f"{self._paths.out} was begun with another {name} ({before.get(name)}, now {identity.get(name)}), and one output has "
-                    f"one. Next: run with the same, or give --fresh to begin anew."
+                    f"one {name}. Next: run with the same {name}, or give --fresh to begin anew."
                 )
                 raise ChangedError(msg)
         for number in range(0 if self.complete else state.parts):
@@ -250,7 +250,7 @@ class FileOut:
         with writing(part):
             self._form.write(part, self._pieces)
             persist(part)
-            # A run that was killed behind its part may have left one.
+            # A run that was killed after it wrote its part may have left this file.
             rejects.unlink(missing_ok=True)
             if self._rejects:
                 rejects.write_bytes(b"".join(self._rejects))
@@ -268,14 +268,14 @@ class FileOut:
             self._form.join(parts, whole)
             persist(whole)
             return whole
-        # A run that was killed here may have left a part of it.
+        # A run that was killed here may have left a partial folder.
         shutil.rmtree(whole, ignore_errors=True)
         whole.mkdir()
         for part in parts:
             try:
                 os.link(part, whole / part.name)
             except OSError:
-                # Some file systems have no second names; a disk that is full refuses the copy too.
+                # Some file systems have no hard links. If the disk is full, the copy fails too.
                 shutil.copyfile(part, whole / part.name)
         return whole
 
@@ -284,7 +284,7 @@ class FileOut:
         if not found:
             side_file.remove(self._paths.rejected)
             return
-        # Beside its place: a side file that has a name of its own may be on another disk than the folder of work.
+        # It grows in the side file's own folder: a side file named by the user may be on another disk than the work folder.
         with side_file.grow(self._paths.rejected) as whole:
             append(found, whole)
             side_file.put(self._paths.rejected, whole)
@@ -292,13 +292,13 @@ class FileOut:
 
 def open_work(paths: Paths) -> int:
     """
-    Make the folder, and hold it alone until this process ends.
+    Make the work folder, and lock it until this process ends.
 
     Returns:
-        The file descriptor that holds it.
+        The file descriptor of the lock.
 
     Raises:
-        BatchError: Another process holds it, or it cannot be made.
+        BatchError: Another process holds the lock, or the folder cannot be made.
     """
     with writing(paths.work):
         for folder in ("answers", "rejected"):
@@ -315,10 +315,10 @@ def open_work(paths: Paths) -> int:
 
 def read_state(path: Path) -> OutputState | None:
     """
-    The state in a file; None where there is none.
+    Return the state in a file; None if there is no file.
 
     Raises:
-        ChangedError: It cannot be read.
+        ChangedError: The file cannot be read, is not a state, or is of another version.
     """
     try:
         content = path.read_bytes()
@@ -341,7 +341,7 @@ def read_state(path: Path) -> OutputState | None:
 
 
 def write_state(path: Path, state: OutputState) -> None:
-    """Replace a state in one step that outlasts a power cut."""
+    """Replace a state file in one step. The new state survives a power failure."""
     unfinished = path.with_name(f"{path.name}.new")
     unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n")
     persist(unfinished)
@@ -350,7 +350,7 @@ def write_state(path: Path, state: OutputState) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder of work. Renamed first: a kill amid the removal must not leave a state without its parts."""
+    """Delete a work folder. It is renamed first: a kill during the deletion must not leave a state without its parts."""
     old = folder.with_name(f"{folder.name}.old")
     if old.exists():
         shutil.rmtree(old)

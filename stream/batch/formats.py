@@ -1,4 +1,4 @@
-"""The forms of an output file: CSV and JSON Lines; Parquet is in `stream/batch/parquet.py`. An output is written in parts, and a part is whole or not there."""
+"""The output formats CSV and JSON Lines (Parquet is in `stream/batch/parquet.py`). An output is written in parts."""
 
 import csv
 import io
@@ -24,7 +24,8 @@ SUFFIXES: dict[str, FormatName] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-# A spreadsheet computes a cell that begins so, unless it is a plain number: the list of OWASP, and the wide forms that some languages type.
+# Spreadsheets compute a cell that begins like this, unless it is a plain number. The characters are OWASP's list and their full-width
+# forms.
 FORMULA = re.compile(r"(?![+-]?\d+(\.\d+)?(e[+-]?\d+)?\Z)[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]", re.IGNORECASE)
 COLUMNS = (
     "event_id",
@@ -40,20 +41,20 @@ COLUMNS = (
 
 class Format(Protocol):
     """
-    How decisions are written.
+    An output format.
 
     Attributes:
-        suffix: Of a file.
+        suffix: The suffix of a file, with its dot.
     """
 
     suffix: str
 
     def piece(self, chunk: Chunk, decided: list[DecidedRow]) -> Any:
-        """The decisions of one chunk, as `write` takes them."""
+        """Return the decisions of one chunk in the form that `write` takes."""
         ...
 
     def write(self, part: Path, pieces: list[Any]) -> None:
-        """Write a part: a whole file of this form."""
+        """Write a part, which is a complete file of this format."""
         ...
 
     def join(self, parts: list[Path], out: Path) -> None:
@@ -62,30 +63,30 @@ class Format(Protocol):
 
 
 class JsonLines:
-    """The line of `classify --json` for each decision. Implements `Format`."""
+    """JSON Lines: the line of `classify --json` for each decision. Implements `Format`."""
 
     suffix = ".jsonl"
 
     def piece(self, chunk: Chunk, decided: list[DecidedRow]) -> bytes:
-        """As of `Format`."""
+        """See `Format`."""
         del chunk
         return b"".join(found.answer + b"\n" for found in decided)
 
     def write(self, part: Path, pieces: list[bytes]) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         part.write_bytes(b"".join(pieces))
 
     def join(self, parts: list[Path], out: Path) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         with out.open("wb") as whole:
             append(parts, whole)
 
 
 class Csv:
     """
-    The input's columns, then those of the decision. Implements `Format`.
+    CSV: the input's columns, then the decision's columns. Implements `Format`.
 
-    A cell is text: lists and objects are JSON, numbers have the digits of the JSON answer, and what is absent is empty.
+    Cells are text. Lists and objects are JSON, numbers have the digits of the JSON answer, and absent values are empty.
     """
 
     suffix = ".csv"
@@ -95,9 +96,9 @@ class Csv:
         Take the header from the source.
 
         Args:
-            source: Its columns come first.
+            source: The input. Its columns come first.
             columns: The columns of the source that are fields of the event.
-            escape_formulas: An apostrophe goes before a cell that a spreadsheet would compute.
+            escape_formulas: Put an apostrophe before a cell that a spreadsheet would compute.
         """
         self._cell: Callable[[str], str] = _not_a_formula if escape_formulas else str
         of_file = columns.of_file
@@ -106,16 +107,16 @@ class Csv:
         self._header = self._csv([[*kept, *COLUMNS]])
 
     def piece(self, chunk: Chunk, decided: list[DecidedRow]) -> bytes:
-        """As of `Format`."""
+        """See `Format`."""
         del chunk
         return self._csv(self._cells(found) for found in decided)
 
     def write(self, part: Path, pieces: list[bytes]) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         part.write_bytes(b"".join([self._header, *pieces]))
 
     def join(self, parts: list[Path], out: Path) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         with out.open("wb") as whole:
             whole.write(self._header)
             append(parts, whole, skip=len(self._header))
@@ -143,12 +144,12 @@ class Csv:
 
 def append(parts: list[Path], whole: BinaryIO, *, skip: int = 0) -> None:
     """
-    Append files to one.
+    Append files to an open file.
 
     Args:
-        parts: In this order.
-        whole: Open to be written.
-        skip: So many bytes of the beginning of each are left out.
+        parts: The files, in this order.
+        whole: The file to append to, open for writing.
+        skip: The number of bytes to leave out at the beginning of each file.
     """
     for part in parts:
         with part.open("rb") as content:
@@ -157,7 +158,7 @@ def append(parts: list[Path], whole: BinaryIO, *, skip: int = 0) -> None:
 
 
 def cell_of(found: DecidedRow, field: str) -> str | None:
-    """A field of the event as text: that of a string, and other values as they are written. None where it is null or absent."""
+    """Return a field of the event as text: a string's text, other values as JSON. None if the field is null or absent."""
     return _text(found.outcome.event.fields.get(field))
 
 
@@ -172,7 +173,7 @@ def _text(raw: msgspec.Raw | None) -> str | None:
 
 def _not_a_formula(cell: str) -> str:
     """
-    A cell that a spreadsheet shows as it is.
+    Return a cell that a spreadsheet shows and does not compute.
 
     >>> [_not_a_formula(cell) for cell in ("=1+1", "-1.5e3", "-1+1", "a=1", "")]
     ["'=1+1", '-1.5e3', "'-1+1", 'a=1', '']

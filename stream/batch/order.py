@@ -1,7 +1,8 @@
 """
-`tagstream batch IN OUT`: what is asked, which source and which sink it means, and the run between them.
+`tagstream batch IN OUT`: reads the order, opens its source and sink, and runs the batch.
 
-Before a run writes, all its places are looked at: never its own input, a file of others, or one of its own files over another.
+All output paths are checked before the run writes. A run must not overwrite its input, a file of another program, or another of its own
+files.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import progress
 
 PREDICTIONS = "predictions"
-# The same as SQLAlchemy takes for a user and a password.
+# SQLAlchemy's pattern for a user and a password.
 USER = re.compile(r"[^:/]*(?::[^@]*)?@")
 SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?#]+)")
 DRIVER = re.compile(r"^(\w+)\+\w+://")
@@ -40,7 +41,7 @@ ELSEWHERE = "Next: write to another place."
 
 
 class OrderError(Exception):
-    """The arguments do not say what to read or where to write: the message says why and the next step."""
+    """The arguments do not name a usable input or output: the message says why, and the next step."""
 
     exit_code = 2
 
@@ -48,16 +49,16 @@ class OrderError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """
-    All that a run of `batch` is to do.
+    The arguments of a run of `batch`.
 
     Attributes:
         source: A file, a folder, a glob, or `URL#TABLE`.
-        out: A file, a folder, or `URL#TABLE`; without a table its name is `predictions`.
-        columns: The names of the input for fields of the event.
-        form: Of the files of a folder; None: by the suffix of a file, Parquet in a folder.
-        fresh: Begin anew, whatever an earlier run has left.
-        rejected: The side file; None: named after the output.
-        escape_formulas: In CSV, no cell is one that a spreadsheet would compute.
+        out: A file, a folder, or `URL#TABLE`. The table's name is `predictions` if none is given.
+        columns: The input's columns for the fields of the event.
+        form: The format of the files in a folder. None: Parquet in a folder, by the suffix for a file.
+        fresh: Begin anew, even if an earlier run has left an output.
+        rejected: The side file; None: a file named after the output.
+        escape_formulas: In CSV, escape cells that a spreadsheet would compute.
     """
 
     source: str
@@ -70,7 +71,7 @@ class Order:
 
     @property
     def side_file(self) -> Path:
-        """The file of the rows that are no event. That of a table has a short hash of IN and OUT: several inputs go into one table."""
+        """The file of rejected rows. For a table its name has a short hash of IN and OUT, since one table may have several inputs."""
         if self.rejected is not None:
             return self.rejected
         if not is_url(self.out):
@@ -81,19 +82,19 @@ class Order:
 
 
 def is_url(argument: str) -> bool:
-    """Whether IN or OUT is a table."""
+    """Return True if IN or OUT is a table."""
     return "://" in argument
 
 
 def table_of(argument: str) -> tuple[str, str]:
-    """The URL and the name of a table; the name is empty where none is given."""
+    """Return the URL and the name of a table. The name is empty if none is given."""
     url, _, name = argument.rpartition("#")
     return (url, name) if url else (name, "")
 
 
 def shown(argument: str) -> str:
     """
-    IN or OUT for a person: a URL without what stands before its host and without its query, where a password may be.
+    Return IN or OUT for people: a URL is shown without user, password and query, which may have a password.
 
     >>> shown("postgresql://me:secret@host/db?password=secret#papers"), shown("in/a.csv")
     ('postgresql://host/db#papers', 'in/a.csv')
@@ -108,25 +109,25 @@ def shown(argument: str) -> str:
 
 def run_order(settings: Settings, order: Order) -> Tally:
     """
-    Decide on all rows of the source that the output lacks, and make the output whole.
+    Decide all rows of the source that the output lacks, and complete the output.
 
     Returns:
         The counts of the whole output.
 
     Raises:
-        OrderError: The arguments name nothing that can be read, or no place to write to.
-        RowsError: The source cannot be read; what stands before the fault is decided, and kept for the next run.
-        BatchError: The output cannot be written, or holds what another command began.
+        OrderError: The arguments do not name a readable input or a writable output.
+        RowsError: The source cannot be read. The rows before the fault are decided, and kept for the next run.
+        BatchError: The output cannot be written, or another command began it.
         BundleError: The bundle is refused.
-        DatabaseUrlError: A URL names no database that can be used.
+        DatabaseUrlError: A URL does not name a usable database.
         DatabaseUnavailableError: A database does not answer within its bound.
-        TableError: A table is not there, or is another program's.
+        TableError: A table does not exist, or belongs to another program.
     """
     with contextlib.ExitStack() as stack:
         files = [] if is_url(order.source) else files_of(order.source)
         form, is_folder = ("", False) if is_url(order.out) else form_of(order)
         if order.escape_formulas and form != "csv":
-            msg = f"--escape-formulas is for CSV, and {shown(order.out)} is none. Next: leave it out, or give a .csv file."
+            msg = f"--escape-formulas is for CSV, and {shown(order.out)} is not CSV. Next: leave the option out, or give a .csv file."
             raise OrderError(msg)
         check_places(order, files, f".{form}" if is_folder else None)
         source = stack.enter_context(_source(order, files))
@@ -146,10 +147,10 @@ def run_order(settings: Settings, order: Order) -> Tally:
 
 def form_of(order: Order) -> tuple[FormatName, bool]:
     """
-    The form of an output of files, and whether it is a folder.
+    Return the format of a file output, and whether the output is a folder.
 
     Raises:
-        OrderError: It has no name, its suffix is none that can be written, or `form` says something else.
+        OrderError: The output has no name, its suffix is not supported, or its suffix contradicts `form`.
 
     >>> form_of(Order(source="a.csv", out="b.jsonl", columns=Columns())), form_of(Order(source="a.csv", out="b", columns=Columns()))
     (('jsonl', False), ('parquet', True))
@@ -228,7 +229,7 @@ def _form(name: FormatName, source: RowSource, order: Order) -> Format:
 
 
 def _identity(pipeline: Pipeline, source: RowSource, order: Order, form: str) -> dict[str, str]:
-    """All that decisions and their form depend on, but for the rows; the names are those of sentences."""
+    """Return everything that the decisions and their format depend on, except the rows. The names are words for messages."""
     decider = pipeline.decider
     asked_below = {label: decider.asked_below(label) for label in decider.labels}
     return {
@@ -253,16 +254,16 @@ def _extra() -> Iterator[None]:
 
 def check_places(order: Order, files: list[Path], part: str | None = None) -> None:
     """
-    Look at all that a run would write, before it writes.
+    Check all paths that a run would write, before it writes.
 
     Args:
-        order: The form of its OUT is known to be right.
-        files: Those of IN; none where it is a table.
-        part: The suffix of the files in OUT, where it is a folder; else None.
+        order: The order. The format of its OUT has been checked.
+        files: The files of IN; empty if IN is a table.
+        part: The suffix of the files in OUT if OUT is a folder; else None.
 
     Raises:
-        OrderError: OUT, the side file or the folder of work is IN or in it, or OUT or the side file is no place for a file.
-        ChangedError: The side file is there, and no batch made it.
+        OrderError: OUT, the side file or the work folder is IN or is in IN; or OUT or the side file cannot be made there.
+        ChangedError: The side file exists, and no batch made it.
     """
     out = None if is_url(order.out) else Path(order.out)
     if out is not None:
@@ -291,7 +292,7 @@ def _check_apart(order: Order, files: list[Path], own: list[Path]) -> None:
             raise OrderError(msg)
     if is_url(order.source):
         return
-    # A file that is not there yet would be an input of the next run, and of the run that goes on after a kill.
+    # An output file that does not exist yet would be an input of the next run, or of the run that continues after a kill.
     for path in own:
         if any(_is_in(order.source, name) for name in _names(path)):
             msg = f"{path} would be in the input {order.source}, and the next run would read it. {ELSEWHERE}"
@@ -314,22 +315,22 @@ def _check_side_file(order: Order, files: list[Path], side: Path, taken: list[Pa
         )
         raise OrderError(msg)
     folder = side.absolute().parent
-    # The folder of OUT is made with OUT.
+    # The folder of OUT is made together with OUT.
     is_made = not is_url(order.out) and folder == Path(order.out).absolute().parent and not folder.exists()
     if not is_made and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        msg = f"the side file {side} cannot be written: {folder} is no folder, or one that you may not write in. Next: make it, or name another."
+        msg = f"the side file {side} cannot be written: {folder} is not a folder in which you may write. Next: make that folder, or name another side file."
         raise OrderError(msg)
 
 
 def _places(out: Path) -> list[Path]:
-    """OUT and the files and folders of a run beside it, without the side file."""
+    """Return OUT and the files and folders of a run beside OUT, without the side file."""
     paths = Paths(out)
     new, old = (path.with_name(f"{path.name}.{end}") for path, end in ((paths.summary, "new"), (paths.work, "old")))
     return [out, paths.summary, new, paths.work, old]
 
 
 def _inside(out: Path, part: str | None) -> list[Path]:
-    """A file of each kind that a run makes in the folder of work and in OUT: a glob may match them and not the folder."""
+    """Return one file of each kind that a run makes in the work folder and in OUT. A glob may match the files but not the folder."""
     paths = Paths(out)
     suffix = out.suffix if part is None else part
     made = [
@@ -343,12 +344,12 @@ def _inside(out: Path, part: str | None) -> list[Path]:
 
 
 def _names(path: Path) -> list[Path]:
-    """Where a path leads, and its own name there: a link is replaced, and what it leads to is read."""
+    """Return the target of a path, and the path's own name in its resolved folder. A run replaces a link, but reads the link's target."""
     return [path.resolve(), path.parent.resolve() / path.name]
 
 
 def _is_in(source: str, path: Path) -> bool:
-    """Whether a path, which needs not exist, is below the folder IN or fits the glob IN."""
+    """Return True if a path is below the folder IN or matches the glob IN. The path need not exist."""
     if Path(source).is_dir():
         return Path(source).resolve() in path.parents
     if not glob.has_magic(source) or Path(source).exists():
@@ -361,7 +362,7 @@ def _is_in(source: str, path: Path) -> bool:
 
 def _fits(parts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
     """
-    Whether a path fits a glob.
+    Return True if the parts of a path match the parts of a glob.
 
     >>> _fits(("a", "b", "c.csv"), ("**", "*.csv")), _fits(("b", "c.csv"), ("*.csv",))
     (True, False)
@@ -376,7 +377,7 @@ def _fits(parts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
 
 
 def _is_source(order: Order, files: list[Path], source: str) -> bool:
-    """Whether a side file's source is of IN; a file of a folder may be gone since."""
+    """Return True if a side file's source belongs to IN. A file of the folder IN may have been deleted since."""
     if is_url(order.source):
         return _plain(source) == _plain(order.source)
     path = Path(source).resolve()
@@ -388,6 +389,6 @@ def _plain(url: str) -> str:
 
 
 def _databases(order: Order) -> list[str]:
-    """The files of SQLite that are read or written."""
+    """Return the SQLite files that are read or written."""
     found = [match[1] for argument in (order.source, order.out) if (match := SQLITE.match(argument))]
     return [f"{Path(path).expanduser()}{end}" for path in found for end in ("", "-wal", "-shm", "-journal")]

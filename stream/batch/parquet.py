@@ -1,4 +1,4 @@
-"""Parquet files in and out of a batch."""
+"""Parquet files as the input and the output of a batch."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ class ParquetFiles:
         Read the files' footers.
 
         Raises:
-            RowsError: A file is no Parquet, has other columns than the first, or columns that are no event's.
+            RowsError: A file is not Parquet, its columns differ from the first file's, or its columns cannot be an event's.
         """
         self._files, self._columns = files, columns
         self.size = 0.0
@@ -40,7 +40,7 @@ class ParquetFiles:
         output_schema(self.schema, columns)
 
     def chunks(self) -> Iterator[Chunk]:
-        """As of `RowSource`. A row's line is its number in the file, from 1."""
+        """See `RowSource`. A row's line is its number in the file, from 1."""
         done = 0
         for file in self._files:
             line = 1
@@ -54,9 +54,9 @@ class ParquetFiles:
 
 class Parquet:
     """
-    The input's columns with their types, then those of the answer. Implements `Format`.
+    Parquet: the input's columns with their types, then the answer's columns. Implements `Format`.
 
-    The columns of CSV and JSON Lines have no types, so they are text here, and what is absent is null.
+    Columns from CSV and JSON Lines have no types, so they are text here. Absent values are null.
     """
 
     suffix = ".parquet"
@@ -66,7 +66,7 @@ class Parquet:
         Take the columns from the source.
 
         Raises:
-            RowsError: The output would have two columns of one name.
+            RowsError: The output would have two columns with the same name.
         """
         of_file = columns.of_file
         self._fields = [of_file.get(name, name) for name in source.columns]
@@ -75,25 +75,25 @@ class Parquet:
         self._schema = output_schema(self._kept, columns)
 
     def piece(self, chunk: Chunk, decided: list[DecidedRow]) -> pa.Table:
-        """As of `Format`."""
+        """See `Format`."""
         rows = (answer_row(one.publication, line=one.row.line, row=one.number, at=one.at) for one in decided)
         ours = pa.Table.from_batches([answers(rows)])
         kept = self._columns(chunk, decided)
         return pa.Table.from_arrays([*kept.columns, *ours.columns], schema=self._schema)
 
     def write(self, part: Path, pieces: list[pa.Table]) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         pq.write_table(pa.concat_tables(pieces).combine_chunks(), part, compression=COMPRESSION)
 
     def join(self, parts: list[Path], out: Path) -> None:
-        """As of `Format`."""
+        """See `Format`."""
         with pq.ParquetWriter(out, self._schema, compression=COMPRESSION) as whole:
             for part in parts:
                 whole.write_table(pq.read_table(part))
 
     def _columns(self, chunk: Chunk, decided: list[DecidedRow]) -> pa.Table:
         if chunk.table is not None:
-            # With a type: without one, no place is an array of nulls, and `take` has none for them.
+            # The type is given: without it, an empty list would be an array of type null, which `take` refuses.
             places = pa.array([one.place for one in decided], type=pa.int64())
             return pa.Table.from_batches([chunk.table], schema=self._kept).take(places)
         cells = [[cell_of(one, field) for one in decided] for field in self._fields]

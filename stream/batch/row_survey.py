@@ -1,7 +1,8 @@
 """
-Looks at rows with the worker's own decoder, before any model is asked: refusals, rows without a key, and repeated ids.
+Checks rows with the worker's own decoder and without a model. It finds refusals, rows without a key, and repeated ids.
 
-`tagstream send` looks before it sends; `tagstream contract check` says for each row what would become of it. Memory is bounded: of the faults and repetitions the first few are kept and all are counted, and of the ids the last `REMEMBER`.
+`tagstream send` checks rows before it sends them. `tagstream contract check` shows the result for each row. Memory is bounded: all
+faults and repetitions are counted, only the first few are kept, and only the last `REMEMBER` ids are remembered.
 """
 
 import hashlib
@@ -22,10 +23,10 @@ from tagstream.stream.terminal.console import visible
 from tagstream.stream.terminal.text import counted
 
 SHOWN = 5
-# An id takes some 150 bytes.
+# The most ids that are remembered. An id takes about 150 bytes.
 REMEMBER = 200_000
 NO_KEY = "no_key"
-# The reasons for which lines of a plain text, or of a file of another format, are refused.
+# The reasons for refusing lines of a plain text, or of a file of another format.
 NOT_JSON_LINES = frozenset({Reason.INVALID_UTF8, Reason.INVALID_JSON, Reason.NOT_AN_OBJECT})
 EXPECTED = "Expected are JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`."
 ARRAY = "The input begins with `[`, as a JSON array does: `jq -c '.[]' FILE` prints the objects of an array as JSON Lines."
@@ -36,9 +37,9 @@ OF_THE_CONTRACT = frozenset(written()["properties"])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadRow:
     """
-    A row that is no event: its `line` from 1, the `code` of the dead letter that it would be (or `no_key`), and a `message`.
+    A row that is not an event: its `line` from 1, the `code` of its dead letter (or `no_key`), and a `message`.
 
-    The message holds no text of the row.
+    The message does not quote the row.
     """
 
     line: int
@@ -46,12 +47,12 @@ class BadRow:
     message: str
 
     def __str__(self) -> str:
-        """As it is shown."""
+        """Return the text for people."""
         return f"line {self.line}: {self.code} ({self.message})"
 
 
 def form(row: InputRow, refusal: Refusal | None) -> str:
-    """A sentence on the form of rows, for a row that is refused since it is no JSON object or has no title; else empty."""
+    """Return a hint on the form of rows if a row was refused because it is not a JSON object or has no title; else empty."""
     if refusal is not None and refusal.reason is Reason.MISSING_TITLE:
         return ELSEWHERE
     if refusal is None or refusal.reason not in NOT_JSON_LINES:
@@ -64,19 +65,19 @@ class RowSurvey:
     The faults and repeated ids of the rows so far.
 
     Attributes:
-        rows: How many rows.
+        rows: The number of rows.
         faults: The first faults.
-        codes: All faults, counted by code.
-        repeats: The first rows whose id an earlier row has: line, line of the earlier one.
-        repeated: How many there are.
+        codes: The number of all faults by code.
+        repeats: The first repeated ids, each as the line of the row and the line of the earlier row with its id.
+        repeated: The number of rows that repeat an id.
     """
 
     def __init__(self, limits: Limits, key_field: str | None = None) -> None:
         """
-        Look at no row yet.
+        Begin without rows.
 
         Args:
-            limits: Those of the worker.
+            limits: The worker's limits.
             key_field: The field whose value is the record's key; None: records have no key.
         """
         self._limits = limits
@@ -89,7 +90,7 @@ class RowSurvey:
         self.repeats: list[tuple[int, int]] = []
 
     def at(self, row: InputRow) -> tuple[Record, BadRow | None]:
-        """The record of a row, and why it is no event, None if it is one."""
+        """Return the record of a row, and its fault; None if the row is an event."""
         self.rows += 1
         key = None if self._key_field is None else key_of(row.value, self._key_field)
         record = Record(key=key, value=row.value)
@@ -100,7 +101,7 @@ class RowSurvey:
         return record, self._noted(row, found)
 
     def judge(self, row: InputRow) -> ContentEvent | Refusal:
-        """The event that a worker would read of a row, or why it would read none."""
+        """Return the event that a worker would decode from a row, or its refusal."""
         self.rows += 1
         found = decode(Record(key=None, value=row.value), self._limits)
         self._noted(row, found)
@@ -108,12 +109,12 @@ class RowSurvey:
 
     @property
     def form(self) -> str:
-        """A sentence on the form of rows, if a row was no JSON object or had no title; else empty."""
+        """A hint on the form of rows if a row was not a JSON object or had no title; else empty."""
         return self._hint
 
     @property
     def listed(self) -> str:
-        """The first faults, a line each, and the number of the others by code."""
+        """The first faults, one per line, then the number of the other faults and the numbers of all faults by code."""
         lines = [f"  {fault}" for fault in self.faults]
         more = self.codes.total() - len(self.faults)
         if more:
@@ -123,7 +124,7 @@ class RowSurvey:
 
     @property
     def no_events(self) -> str:
-        """How many rows are no events, as in "1 of 3 rows is no event"."""
+        """The number of rows that are not events, as in "1 of 3 rows is no event"."""
         found = self.codes.total()
         return f"{found} of {counted(self.rows, 'row')} {'is no event' if found == 1 else 'are no events'}"
 
@@ -169,12 +170,12 @@ class RowSurvey:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """
-    What would become of one row.
+    The result for one row.
 
     Attributes:
         row: The row.
-        number: Its place among the rows, from 0.
-        found: The event that is decided, or why there is none: a dead letter.
+        number: The row's number, from 0.
+        found: The event that a worker would decide, or the refusal of the dead letter.
     """
 
     row: InputRow
@@ -183,23 +184,23 @@ class Checked:
 
     @property
     def id_is_made(self) -> bool:
-        """Whether the event has no id, so that one is made from its bytes."""
+        """True if the event has no id of its own, so that an id is made from its bytes."""
         made = isinstance(self.found, ContentEvent) and self.found.id.startswith("sha256-")
         return made and isinstance(self.found, ContentEvent) and self.found.id.encode() not in self.row.value
 
     @property
     def moved(self) -> list[str]:
-        """The fields that have a name of ours, and so move into `overridden`."""
+        """The fields that have the name of a decision's field, and so move into `overridden`."""
         return [name for name in self._fields if name in DECISION_FIELDS]
 
     @property
     def passed_on(self) -> list[str]:
-        """The other fields that the contract does not name: they are published as they came."""
+        """The other fields that the contract does not name. They are published unchanged."""
         return [name for name in self._fields if name not in DECISION_FIELDS | OF_THE_CONTRACT]
 
     @property
     def line(self) -> bytes:
-        """As `--json` prints it, a JSON object."""
+        """The JSON object that `--json` prints."""
         place: dict[str, object] = {"line": self.row.line, "row": self.number, "valid": isinstance(self.found, ContentEvent)}
         if isinstance(self.found, Refusal):
             refusal = self.found
@@ -210,7 +211,7 @@ class Checked:
 
     @property
     def shown(self) -> Text:
-        """As a person reads it, a line."""
+        """The line for people."""
         place = f"  line {self.row.line}  "
         if isinstance(self.found, Refusal):
             words = f"{self.found.reason.value} ({self.found.stage.value}): {self.found.message}"
@@ -229,10 +230,10 @@ class Checked:
 
 def check(rows: Iterable[InputRow], look: RowSurvey) -> Iterator[Checked]:
     """
-    Every row with what would become of it, in order; `look` counts faults and repeated ids.
+    Yield the result for each row, in order. `look` counts faults and repeated ids.
 
     Raises:
-        RowsError: The rows end in an error; it is raised behind the rows before it.
+        RowsError: The rows end in an error. It is raised after the rows before it.
     """
     for number, row in enumerate(rows):
         yield Checked(row=row, number=number, found=look.judge(row))
@@ -240,7 +241,7 @@ def check(rows: Iterable[InputRow], look: RowSurvey) -> Iterator[Checked]:
 
 def key_of(value: bytes, field: str) -> bytes | None:
     """
-    The key in a field of a JSON object: a string's text, a number as it is written. None where there is neither.
+    Return the key in a field of a JSON object: a string's text, or a number as it is written. None for any other value.
 
     >>> key_of(b'{"user": "u-1", "n": 1.10, "none": null, "empty": ""}', "user")
     b'u-1'

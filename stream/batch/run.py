@@ -1,8 +1,8 @@
 """
-The run of a batch: the rows of a source through the one pipeline into a sink that knows what it holds.
+The run of a batch: the pipeline decides the rows of a source, and a sink writes them. The sink knows which rows it has.
 
-A row that is in the output already is not decided again, so a batch that was killed goes on by the same command. At no time are more
-rows in memory than a chunk, and what the sink gathers for its next part. `classify` takes `decided` from here.
+A row that is already in the output is not decided again, so the same command continues a batch that was killed. Memory holds one chunk
+of rows, and the rows that the sink collects for its next part. `classify` uses `decided` of this module.
 """
 
 import time
@@ -21,13 +21,13 @@ from tagstream.stream.decide.pipeline import Pipeline
 
 
 class BatchError(Exception):
-    """The batch cannot go on, and nothing that it has written is lost: the message says why and the next step."""
+    """The batch cannot continue, but its written rows are kept: the message says why, and the next step."""
 
     exit_code = 1
 
 
 class ChangedError(BatchError):
-    """The command is another one than the one that it would go on with: the message names the difference."""
+    """The output was begun by a different command: the message names the difference."""
 
     exit_code = 2
 
@@ -35,14 +35,14 @@ class ChangedError(BatchError):
 @dataclass(slots=True, kw_only=True)
 class Tally:
     """
-    How many rows there were and what became of them; every row is counted in one of the others.
+    The numbers of rows by result. Every row counts in `rows` and in exactly one other number.
 
     Attributes:
-        rows: Rows of the input so far.
-        tagged: Rows that the model is sure of.
-        review: Rows that a person should see.
-        rejected: Rows that are no event; they are in the side file.
-        kept: Rows for which a table needs no decision: it holds one, or a later row has the id.
+        rows: The number of rows of the input so far.
+        tagged: The number of rows that the model is sure of.
+        review: The number of rows that a person should see.
+        rejected: The number of rows that are not events. They are in the side file.
+        kept: The number of rows that need no decision in a table: the table has one, or a later row has the same id.
     """
 
     rows: int = 0
@@ -52,7 +52,7 @@ class Tally:
     kept: int = 0
 
     def count(self, outcomes: "Outcomes") -> None:
-        """Count rows."""
+        """Count the outcomes of rows."""
         self.rows += len(outcomes)
         for found in outcomes:
             if isinstance(found, Rejected):
@@ -69,11 +69,11 @@ class Chunk:
     Rows that are decided together.
 
     Attributes:
-        source: The file or table that they are from.
+        source: The file or table of the rows.
         rows: The rows, one or more.
-        done: How much of the input has been read behind them, in the unit of `RowSource.size`.
-        table: The same rows as a `pyarrow.RecordBatch`, where they are from columns with types; else None.
-        numbers: The place of each row among all rows of the input, from 0.
+        done: How much of the input has been read up to the end of these rows, in the unit of `RowSource.size`.
+        table: The same rows as a `pyarrow.RecordBatch` if the input's columns have types; else None.
+        numbers: The number of each row among all rows of the input, from 0.
     """
 
     source: str
@@ -83,16 +83,16 @@ class Chunk:
     numbers: Sequence[int] = ()
 
     def numbered(self, first: int) -> "Chunk":
-        """The chunk with the number of its first row."""
+        """Return the chunk with numbers for its rows, from `first` on."""
         return replace(self, numbers=range(first, first + len(self.rows)))
 
     def after(self, count: int) -> "Chunk":
-        """The chunk without its first rows."""
+        """Return the chunk without its first `count` rows."""
         table = None if self.table is None else self.table.slice(count)
         return replace(self, rows=self.rows[count:], numbers=self.numbers[count:], table=table)
 
     def only(self, places: Sequence[int]) -> "Chunk":
-        """The chunk with the rows of these places alone."""
+        """Return the chunk with only the rows at these places, from 0."""
         table = None if self.table is None else self.table.take(places)
         rows, numbers = [self.rows[place] for place in places], [self.numbers[place] for place in places]
         return replace(self, rows=rows, numbers=numbers, table=table)
@@ -100,13 +100,13 @@ class Chunk:
 
 class RowSource(Protocol):
     """
-    An input that can be read again, and then has the same rows in the same order.
+    An input that can be read again, with the same rows in the same order.
 
     Attributes:
-        columns: The names of its columns, as the input has them; of JSON Lines the fields of the contract.
-        schema: The types of its columns, a `pyarrow.Schema`; None where it has none.
-        size: Its size in bytes or rows; 0 where it is not known.
-        as_in_topic: Whether its rows have the shape of the events in the topic; else their columns have the contract's names.
+        columns: The names of the input's columns; for JSON Lines, the fields of the contract.
+        schema: The types of the columns, a `pyarrow.Schema`; None without types.
+        size: The size of the input in bytes or rows; 0 if it is not known.
+        as_in_topic: True if rows have the shape of the events in the topic; False if they have the contract's field names.
     """
 
     as_in_topic: bool
@@ -116,10 +116,10 @@ class RowSource(Protocol):
 
     def chunks(self) -> Iterator[Chunk]:
         """
-        All its rows.
+        Yield all rows.
 
         Raises:
-            RowsError: It cannot be read; raised behind the chunks of the rows before the fault.
+            RowsError: The input cannot be read. It is raised after the chunks of the rows before the fault.
         """
         ...
 
@@ -131,10 +131,10 @@ class DecidedRow:
 
     Attributes:
         row: The row.
-        place: Its place among the rows that were decided together, from 0.
-        number: Its place among all rows of the input, from 0.
-        at: Unix seconds, published as `tagged_at`.
-        publication: The record that the stream would publish for it.
+        place: The row's place among the rows that were decided together, from 0.
+        number: The row's number among all rows of the input, from 0.
+        at: The time of the decision, Unix seconds, published as `tagged_at`.
+        publication: The record that the stream would publish for the row.
         outcome: The decision.
     """
 
@@ -154,13 +154,13 @@ class DecidedRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """
-    One row that is no event.
+    One row that is not an event.
 
     Attributes:
         row: The row.
-        number: Its place among all rows of the input, from 0.
-        publication: The dead letter that the stream would publish; None where the row's own fault says why it is no event.
-        refusal: Why it is none; None where the row's own fault says it.
+        number: The row's number among all rows of the input, from 0.
+        publication: The dead letter that the stream would publish; None if the row has a fault of its own (`InputRow.fault`).
+        refusal: Why the row is not an event; None if the row has a fault of its own.
     """
 
     row: InputRow
@@ -170,7 +170,7 @@ class Rejected:
 
     @property
     def error(self) -> dict[str, str]:
-        """Stage, code and message, none of which has text of the row."""
+        """Stage, code and message of the error. They do not quote the row."""
         if self.refusal is not None:
             return error_of(self.refusal)
         if self.row.fault is not None:
@@ -184,7 +184,7 @@ class Rejected:
         The line of `classify --json`, without its end.
 
         Raises:
-            ValueError: The row has a fault, so that there is no outcome to show.
+            ValueError: The row has a fault of its own, so it has no outcome.
         """
         if self.publication is None:
             msg = f"line {self.row.line} is no row"
@@ -193,48 +193,48 @@ class Rejected:
 
 
 Outcomes = list[DecidedRow | Rejected]
-"""One for each row, in order."""
+"""The outcome of each row, in order."""
 
 
 class Sink(Protocol):
     """
-    An output that knows what is in it, also after a kill at any moment.
+    An output that knows which rows it has, even after a kill at any moment.
 
     Attributes:
-        tally: Counts of all rows that are in the output, or are taken for it.
+        tally: The counts of all rows that the output has, or has taken.
     """
 
     tally: Tally
 
     def missing(self, chunk: Chunk) -> Chunk | None:
         """
-        The rows of a chunk that are not in the output yet; None if all are.
+        Return the rows of a chunk that the output does not have yet; None if it has all.
 
         Raises:
-            ChangedError: The output holds rows of another input.
+            ChangedError: The output has rows of another input.
         """
         ...
 
     def put(self, chunk: Chunk, outcomes: Outcomes) -> None:
         """
-        Take the outcomes of all rows of a chunk that were missing.
+        Take the outcomes of the missing rows of a chunk.
 
         Args:
-            chunk: As `missing` gave it.
-            outcomes: Of its rows.
+            chunk: The chunk that `missing` returned.
+            outcomes: The outcomes of its rows.
 
         Raises:
-            BatchError: They cannot be written.
+            BatchError: The outcomes cannot be written.
         """
         ...
 
     def finish(self) -> None:
         """
-        Make the output whole. No row comes after it.
+        Complete the output after the last row.
 
         Raises:
-            BatchError: It cannot be written.
-            ChangedError: The output holds more rows than there were.
+            BatchError: The output cannot be written.
+            ChangedError: The output has more rows than the input.
         """
         ...
 
@@ -243,16 +243,16 @@ def decide(
     pipeline: Pipeline, rows: Sequence[InputRow], numbers: Iterable[int], *, clock: Callable[[], float] = time.time
 ) -> Outcomes:
     """
-    Decide rows together; those with a fault are none for the pipeline.
+    Decide rows together. Rows with a fault of their own are not given to the pipeline.
 
     Args:
-        pipeline: Decides.
+        pipeline: The pipeline that decides.
         rows: The rows.
-        numbers: The place of each among all rows of the input, from 0.
-        clock: Gives Unix seconds.
+        numbers: The number of each row among all rows of the input, from 0.
+        clock: Returns Unix seconds.
 
     Raises:
-        Exception: The machine is broken; see `Pipeline.decide`.
+        Exception: A machine failure; see `Pipeline.decide`.
     """
     now = clock()
     publications = iter(
@@ -274,10 +274,10 @@ def decide(
 
 def decided(pipeline: Pipeline, rows: Iterable[InputRow]) -> Iterator[DecidedRow | Rejected]:
     """
-    Every row's outcome, in order, a few hundred rows at a time.
+    Yield the outcome of each row, in order. The pipeline decides a few hundred rows at a time.
 
     Raises:
-        RowsError: The rows end in an error; it is raised after the outcomes of the rows before it.
+        RowsError: The rows end in an error. It is raised after the outcomes of the rows before it.
     """
     numbers = count()
     for chunk in in_chunks(rows):
@@ -286,21 +286,21 @@ def decided(pipeline: Pipeline, rows: Iterable[InputRow]) -> Iterator[DecidedRow
 
 def run(pipeline: Pipeline, source: RowSource, sink: Sink, *, told: Callable[[Chunk, int], None] = lambda *_: None) -> Tally:
     """
-    Decide on all rows that are missing in the sink, and make the output whole.
+    Decide all rows that the sink lacks, and complete the output.
 
     Args:
-        pipeline: Decides.
-        source: The rows.
+        pipeline: The pipeline that decides.
+        source: The input.
         sink: The output.
-        told: Told of each chunk that was read, and how many of its rows were decided now.
+        told: Called with each chunk that was read, and the number of its rows that were decided now.
 
     Returns:
         The counts of the whole output, earlier runs included.
 
     Raises:
-        RowsError: The source cannot be read on; what was read before is decided, and kept for the next run.
-        BatchError: The sink cannot be written, or is of another command.
-        Exception: The machine is broken; see `Pipeline.decide`.
+        RowsError: The source cannot be read further. The rows before are decided, and kept for the next run.
+        BatchError: The sink cannot be written, or another command began it.
+        Exception: A machine failure; see `Pipeline.decide`.
     """
     first = 0
     for read in source.chunks():

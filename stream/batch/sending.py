@@ -1,7 +1,7 @@
-"""`tagstream send FILE`: the rows of a file into a topic, looked at before they are sent.
+"""`tagstream send FILE`: sends the rows of a file to a topic, and checks the rows before.
 
-A file is read twice: first all of it is looked at, then it is sent. Standard input and pipes can be read only once: each row is
-looked at when its turn comes, and the first that is no event ends the sending.
+A file is read twice: first all rows are checked, then all are sent. Standard input and pipes can be read only once: each row is checked
+just before it is sent, and the first row that is not an event ends the sending.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ SLOW_SECONDS = 3.0
 
 
 class ContractError(Exception):
-    """Rows would become dead letters: the message says which, why, how many were sent, and the next step."""
+    """Rows would become dead letters: the message names the rows, the reasons, the number of sent rows, and the next step."""
 
     exit_code = 4
 
@@ -31,14 +31,14 @@ class ContractError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendPlan:
     """
-    How rows are sent.
+    The options for sending rows.
 
     Attributes:
-        topic: A topic that exists.
-        columns: Names of the file for fields of the event.
-        rate: Events a second; None: as fast as they are confirmed.
-        key_field: The field, by its name in the file or in the event, whose value is the record's key; None: no key.
-        as_is: Rows that would become dead letters are sent too.
+        topic: The topic, which must exist.
+        columns: The file's columns for the fields of the event.
+        rate: Events per second; None: as fast as the broker confirms them.
+        key_field: The field whose value is the record's key, by its name in the file or in the event; None: records have no key.
+        as_is: Also send rows that would become dead letters.
     """
 
     topic: str
@@ -48,35 +48,35 @@ class SendPlan:
     as_is: bool = False
 
     def look(self, settings: Settings) -> RowSurvey:
-        """A look with the worker's limits."""
+        """Return a survey with the worker's limits."""
         field = None if self.key_field is None else self.columns.of_file.get(self.key_field, self.key_field)
-        # The rows have the shape of the events of their topic.
+        # The rows have the shape of the events in their topic.
         return RowSurvey(settings.of_content(self.topic).limits, field)
 
 
 def send(settings: Settings, what: str, plan: SendPlan, *, say: Callable[[str], None]) -> int:
     """
-    Send the rows of a file, or of standard input, and wait until the broker has confirmed all.
+    Send the rows of a file, or of standard input, and wait until the broker has confirmed all events.
 
     Args:
-        settings: The brokers, and the limits of the worker.
-        what: The file, or `-`.
-        plan: How they are sent.
+        settings: The brokers, and the worker's limits.
+        what: The file, or `-` for standard input.
+        plan: The options for sending.
         say: Called with warnings.
 
     Returns:
-        How many events the broker has confirmed.
+        The number of events that the broker has confirmed.
 
     Raises:
-        ContractError: Rows are no events. No row of a file was sent; of standard input those above the first such row were.
-        RowsError: The input cannot be read as rows; the same rows were sent.
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        ContractError: Rows are not events. Of a file no row was sent. Of standard input the rows above the first such row were sent.
+        RowsError: The input cannot be read as rows. The same rows as for `ContractError` were sent.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
         TopicsMissingError: There is no such topic.
         SendError: The broker refused an event, or did not confirm it in time.
     """
     surveyed = can_be_read_twice(what)
     if surveyed:
-        # Before the broker is asked: that is quick, and waiting for a broker may not be.
+        # The survey comes first: it is quick, while waiting for a broker can be slow.
         _survey(what, plan, plan.look(settings), say)
     with _said_when_slow(say, f"waiting for the brokers at {settings.brokers}, {settings.startup_timeout_seconds:g} s at most"):
         key = next((key for key, name in settings.topic_names.items() if name == plan.topic), "content")
@@ -106,7 +106,7 @@ def _survey(what: str, plan: SendPlan, look: RowSurvey, say: Callable[[str], Non
 
 @contextlib.contextmanager
 def _said_when_slow(say: Callable[[str], None], what: str) -> Iterator[None]:
-    """Say what is waited for, once, if the wait is not over after `SLOW_SECONDS`."""
+    """Say `what` once, if the block takes longer than `SLOW_SECONDS`."""
     timer = threading.Timer(SLOW_SECONDS, say, (what,))
     timer.daemon = True
     timer.start()
@@ -142,7 +142,7 @@ def _send(sender: CountingSender, what: str, plan: SendPlan, look: RowSurvey, sa
 
 
 def _above(sender: CountingSender, plan: SendPlan) -> str:
-    # After a flush without an error all rows that were sent are confirmed, so the line is where to go on.
+    # After a flush without an error all sent rows are confirmed. So the user can continue from that line.
     sent = sender.acknowledged
     return f"The {counted(sent, 'event')} above it {'is' if sent == 1 else 'are'} in {plan.topic}, confirmed by the broker"
 

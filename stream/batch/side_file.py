@@ -1,7 +1,7 @@
 """
-The side file of a batch: a line of JSON for each row that is no event, with its place, the reason and its bytes.
+The side file of a batch: a line of JSON for each row that is not an event, with its place, the reason and its bytes.
 
-It grows in another file of the same folder, one run at a time. A file that no batch wrote is left as it is.
+The side file grows as another file in the same folder, one run at a time. A file that no batch wrote is not changed.
 """
 
 import base64
@@ -17,17 +17,17 @@ import msgspec
 
 from tagstream.stream.batch.run import BatchError, ChangedError, Rejected
 
-# How each line of `rejected_line` begins.
+# The beginning of each line of `rejected_line`.
 BEGINNING = re.compile(rb'\{"source":("(?:[^"\\]|\\.)*"),"line":\d+,"row":\d+,"stage":"')
 BEGINNING_BYTES = 64 * 1024
 
 
 def rejected_line(source: str, found: Rejected) -> bytes:
     r"""
-    The line of a row that is no event, with its end. The row's bytes are in `value` where they are UTF-8, else in `value_base64`.
+    Return the line of a rejected row, with its line end. The row's bytes are in `value` if they are UTF-8, else in `value_base64`.
 
     Args:
-        source: The file or table that it is from.
+        source: The file or table of the row.
         found: The row.
 
     >>> from tagstream.model_export.data.reader import Fault, InputRow
@@ -40,13 +40,13 @@ def rejected_line(source: str, found: Rejected) -> bytes:
 
 
 def unfinished(path: Path) -> Path:
-    """Where the side file grows: in the same folder, so that it can take its place in one step."""
+    """Return the path where the side file grows. It is in the same folder, so that it can replace the side file in one step."""
     return path.with_name(f"{path.name}.new")
 
 
 def source_in(path: Path) -> str | None:
     """
-    The source of the first row in a side file; None where no batch wrote the file. Empty for an empty file.
+    Return the source of the first row in a side file; None if no batch wrote the file, empty for an empty file.
 
     Raises:
         OSError: The file cannot be read.
@@ -63,11 +63,11 @@ def source_in(path: Path) -> str | None:
 
 def check(path: Path) -> None:
     """
-    Look at the files that a run would replace.
+    Check the files that a run would replace.
 
     Raises:
-        ChangedError: It is no side file of a batch.
-        BatchError: It cannot be read.
+        ChangedError: A file exists, and no batch made it.
+        BatchError: A file cannot be read.
     """
     for file in (path, unfinished(path)):
         with writing(file):
@@ -79,10 +79,10 @@ def check(path: Path) -> None:
 
 def grow(path: Path) -> BinaryIO:
     """
-    An empty file in which the side file grows, held alone until it is closed.
+    Open an empty file in which the side file grows. It is locked until it is closed.
 
     Raises:
-        BatchError: Another run holds it, or it cannot be written.
+        BatchError: Another run holds the lock, or the file cannot be written.
     """
     place = unfinished(path)
     while True:
@@ -94,7 +94,7 @@ def grow(path: Path) -> BinaryIO:
             content.close()
             msg = f"another batch is writing {path}. Next: wait until it has ended, or name another side file by --rejected."
             raise BatchError(msg) from error
-        # A run that has just ended may have put the file in its place between the two calls.
+        # Between `open` and `flock` a run that just ended may have renamed the file to the side file. Then a new file is opened.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(content.fileno()), place.stat()):
                 content.truncate(0)
@@ -103,7 +103,7 @@ def grow(path: Path) -> BinaryIO:
 
 
 def put(path: Path, content: BinaryIO) -> None:
-    """Put what has grown in the side file's place."""
+    """Replace the side file by the file that has grown."""
     content.flush()
     persist(unfinished(path))
     unfinished(path).replace(path)
@@ -111,7 +111,7 @@ def put(path: Path, content: BinaryIO) -> None:
 
 
 def remove(path: Path) -> None:
-    """Take away the side file of an earlier run: this one has rejected no row."""
+    """Delete the side file of an earlier run, because this run has rejected no row."""
     for file in (path, unfinished(path)):
         if source_in(file) is not None:
             file.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def remove(path: Path) -> None:
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """
-    Turn a refusal of the file system into a sentence.
+    Turn an error of the file system into a message for people.
 
     Raises:
         BatchError: A file could not be written.
@@ -136,7 +136,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def persist(path: Path) -> None:
-    """Wait until a file's content, or a folder's names, are on the disk."""
+    """Wait until a file's content, or a folder's names, are on disk (fsync)."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

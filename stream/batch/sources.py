@@ -17,19 +17,19 @@ from tagstream.model_export.data.reader import (
 from tagstream.stream.batch.run import Chunk, RowSource
 
 KNOWN = CSV_SUFFIXES | JSON_SUFFIXES | PARQUET_SUFFIXES
-# JSON Lines have no columns; these are the fields that the contract of `content` names.
+# The columns of JSON Lines, which have none of their own: the fields that the contract of `content` names.
 FIELDS = ("id", "title", "description", "created_on", "source")
 
 
 def files_of(argument: str) -> list[Path]:
     """
-    The files that an argument names, in the order of their names: itself, those below a folder, or those of a glob.
+    Return the files that an argument names, sorted by name: the file itself, all files below a folder, or the files of a glob.
 
-    Of a folder, files with the suffixes that can be read are taken. Names that begin with `_` or `.` are those of other programs
-    (`_SUCCESS`), so they are left out.
+    In a folder, only files with a readable suffix count. Names that begin with `_` or `.` belong to other programs (`_SUCCESS`), so they
+    are left out.
 
     Raises:
-        RowsError: There is none.
+        RowsError: There is no file.
     """
     path = Path(argument)
     if path.is_dir():
@@ -49,7 +49,7 @@ def files_of(argument: str) -> list[Path]:
 
 def source_of(files: list[Path], columns: Columns) -> RowSource:
     """
-    The files as one source.
+    Return the files as one source.
 
     Raises:
         RowsError: A file cannot be opened, columns are missing, or Parquet and other files are mixed.
@@ -68,7 +68,7 @@ def source_of(files: list[Path], columns: Columns) -> RowSource:
 
 
 class LineFiles:
-    """CSV and JSON Lines, one file after the other. Implements `RowSource`; its size is in bytes."""
+    """CSV and JSON Lines files, one after the other. Implements `RowSource`; its size is in bytes."""
 
     as_in_topic: bool
 
@@ -87,13 +87,13 @@ class LineFiles:
         for file in files:
             with open_lines(str(file), columns) as lines:
                 headers.append(lines.header)
-        # A column that only some files have is empty in the rows of the others.
+        # A column that only some files have is empty in the rows of the other files.
         named = dict.fromkeys(name for header in headers for name in (FIELDS if header is None else header))
         self.columns = tuple(name for name in named if name)
         self.as_in_topic = all(header is None for header in headers) and not columns.of_file
 
     def chunks(self) -> Iterator[Chunk]:
-        """As of `RowSource`."""
+        """See `RowSource`."""
         before = 0
         for file in self._files:
             with open_lines(str(file), self._columns) as lines:
@@ -109,5 +109,5 @@ def _bytes(file: Path) -> int:
     except OSError as error:
         msg = f"{file} cannot be read: {error.strerror}. Next: give a file that exists and may be read."
         raise RowsError(msg) from error
-    msg = f"{file} is no file, and a batch that was stopped reads its input again. Next: write it into a file first."
+    msg = f"{file} is not a regular file, and a batch that was stopped must read its input again. Next: write the rows into a file first."
     raise RowsError(msg)

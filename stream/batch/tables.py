@@ -1,7 +1,7 @@
 """
 Tables of SQLite and PostgreSQL as the input and the output of a batch.
 
-The table of predictions itself says what is decided already, so there is no other state.
+The table of predictions itself shows which rows are already decided, so there is no other state.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class TableIn:
         Read no row yet.
 
         Raises:
-            RowsError: A column that is needed is missing.
+            RowsError: A required column is missing.
         """
         self._table = table
         self.columns = table.columns
@@ -39,7 +39,7 @@ class TableIn:
         self.size = float(table.count() or 0)
 
     def chunks(self) -> Iterator[Chunk]:
-        """As of `RowSource`. A row's line is its number in the order of the key, from 1."""
+        """See `RowSource`. A row's line is its number in the order of the key, from 1."""
         done = 0
         rows = (InputRow(number, found.value) for number, found in enumerate(self._table.rows(self._names), start=1))
         for chunk in in_chunks(rows):
@@ -49,28 +49,28 @@ class TableIn:
 
 class TableOut:
     """
-    Implements `Sink` by one transaction for each chunk.
+    A `Sink` that writes a table of predictions, with one transaction per chunk.
 
-    A row whose event has a decision of this model on the same text in the table is not decided again. Of rows with one id and different
-    texts the last one stays.
+    A row is not decided again if the table has this model's decision on its event with the same text. Of several rows with one id and
+    different texts, the last row stays.
 
     Attributes:
-        tally: Counts of the rows so far.
+        tally: The counts of the rows so far.
     """
 
     def __init__(self, predictions: Predictions, *, model: str, limits: Limits, rejected: Path, fresh: bool = False) -> None:
         """
-        Write into a table that is open.
+        Write into an open table.
 
         Args:
             predictions: The table.
             model: The identity of the model that decides.
-            limits: Those of the pipeline.
-            rejected: The side file; each run writes it anew, since each run reads all rows.
-            fresh: Decide on all rows again.
+            limits: The pipeline's limits.
+            rejected: The side file. Each run writes it anew, since each run reads all rows.
+            fresh: Decide all rows again.
 
         Raises:
-            BatchError: Another run writes this side file, or it cannot be written.
+            BatchError: Another run writes this side file, or the file cannot be written.
         """
         self._predictions, self._model, self._limits, self._fresh = predictions, model, limits, fresh
         self._rejected = rejected
@@ -78,9 +78,9 @@ class TableOut:
         self.tally = Tally()
 
     def missing(self, chunk: Chunk) -> Chunk | None:
-        """As of `Sink`."""
+        """See `Sink`."""
         texts: dict[int, tuple[str, str]] = {}
-        # Of rows with one id the last one stays, and of those with one text the first one, here as over two chunks.
+        # Of several rows with one id, the last row stays; of rows with one id and one text, the first. It is the same across chunks.
         holding: dict[str, int] = {}
         for place, row in enumerate(chunk.rows):
             event = decode(Record(key=None, value=row.value), self._limits)
@@ -98,7 +98,7 @@ class TableOut:
 
     def put(self, chunk: Chunk, outcomes: Outcomes) -> None:
         """
-        As of `Sink`.
+        See `Sink`.
 
         Raises:
             DatabaseUnavailableError: The database does not answer within its bound.
@@ -110,7 +110,7 @@ class TableOut:
             self._lines.writelines(rejected_line(chunk.source, found) for found in outcomes if isinstance(found, Rejected))
 
     def finish(self) -> None:
-        """As of `Sink`."""
+        """See `Sink`."""
         with writing(self._rejected):
             if self.tally.rejected:
                 side_file.put(self._rejected, self._lines)
@@ -119,5 +119,5 @@ class TableOut:
         self.let_go()
 
     def let_go(self) -> None:
-        """Close the side file, also where the run has not ended."""
+        """Close the side file, even if the run has not finished."""
         self._lines.close()

@@ -1,4 +1,4 @@
-"""`tagstream classify`: decide on a text or a file, without Kafka."""
+"""`tagstream classify`: tags a text or a file, without Kafka."""
 
 import sys
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""`tagstream config`: look at the settings."""
+"""`tagstream config`: shows the settings."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`tagstream demo`: sample events through a whole system."""
+"""`tagstream demo`: sends sample events through a whole system."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +31,8 @@ def demo(
         bool,
         typer.Option(
             "--rollout",
-            help="Change the model of the running stream, on Apache Kafka: a better bundle is tried and promoted, a worse one goes back. It ends by itself, and nothing drifts.",
+            help="Change the model of the running stream, on Apache Kafka: a better bundle is tried and promoted, a worse bundle is "
+            "rolled back. The demo ends by itself, and nothing drifts.",
         ),
     ] = False,
     on_broker: Annotated[
@@ -45,7 +46,7 @@ def demo(
     """
     Run a broker, a worker and a producer of sample events, and watch them. After a while the events drift.
 
-    TAGSTREAM_BROKERS is not used: a demo touches no broker that it has not started, unless --on-broker names one.
+    TAGSTREAM_BROKERS is not used: a demo uses only the broker that it starts, or the broker that --on-broker names.
     """
     from tagstream.monitoring.vocabulary import few
     from tagstream.stream.demo.run import demo as run
@@ -62,8 +63,8 @@ def demo(
         )
     if events is None and (labels := other_labels(chosen)):
         note(
-            f"the sample events are about machine learning, and the bundle {chosen.bundle} has the labels {few(labels)}: each of them gets one "
-            "of these all the same, and most go to a person. To see your own: `tagstream demo --events FILE`"
+            f"the sample events are about machine learning, and the bundle {chosen.bundle} has the labels {few(labels)}: each "
+            "sample still gets one of these labels, and most samples go to a person. To see your own events: `tagstream demo --events FILE`"
         )
     moves = Drift(shift=Shift(drift), after_seconds=drift_after)
     raise typer.Exit(

@@ -1,4 +1,4 @@
-"""`tagstream dlq`: look at dead letters, and send them again."""
+"""`tagstream dlq`: lists and shows dead letters, and sends them again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ app = typer.Typer(help="Look at dead letters, correct them, and send them again.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterFilters:
-    """The options that say which dead letters are meant."""
+    """The options that select dead letters."""
 
     code: Annotated[str | None, typer.Option(help="Only dead letters with this code, as `list` prints it.")] = None
     stage: Annotated[
@@ -27,14 +27,14 @@ class LetterFilters:
     ] = None
     since: Annotated[
         str | None,
-        typer.Option(help="Only dead letters since then: 90s, 15m, 2h, 7d ago, or an RFC 3339 time.", metavar="WHEN"),
+        typer.Option(help="Only dead letters since this moment: 90s, 15m, 2h, 7d ago, or an RFC 3339 time.", metavar="WHEN"),
     ] = None
     partition: Annotated[int | None, typer.Option(help="Only this partition of the dead letters' topic.", min=0)] = None
-    max: Annotated[int | None, typer.Option(help="At most so many dead letters, by partition and offset.", min=1)] = None
+    max: Annotated[int | None, typer.Option(help="The most dead letters to take, by partition and offset.", min=1)] = None
 
     def selection(self, places: Sequence[str] = ()) -> "Selection":
         """
-        The dead letters that pass them; of these places alone, where some are given.
+        Return the selection of these filters, limited to `places` if any are given.
 
         Raises:
             DeadLetterArgumentError: A code, a stage, a time or a place is wrong.
@@ -71,7 +71,7 @@ class ListOptions:
 @app.command("list")
 @verb(ListOptions)
 def list_letters(options: ListOptions) -> None:
-    """List dead letters: place, origin and reason, without their text; or with --events the events themselves."""
+    """List dead letters: place, origin and reason, without text; or with --events the events themselves."""
     if options.events and (options.count or options.json):
         fail("--events writes the events alone. Next: leave out --count and --json, or --events.", EXIT_USAGE)
     if options.topic is not None and not options.events:
@@ -97,7 +97,7 @@ def show_letter(
 ) -> None:
     """Show one dead letter: its headers, key and bytes, escaped."""
     if raw and json:
-        fail("--raw writes the value's own bytes, which are no JSON. Next: give one of --raw and --json.", EXIT_USAGE)
+        fail("--raw writes the value's own bytes, which are not JSON. Next: give one of --raw and --json.", EXIT_USAGE)
     chosen = settings(brokers=brokers)
     from tagstream.stream.dead_letters import selection, show
 
@@ -120,7 +120,9 @@ class ReplayOptions:
         typer.Option(help="Topic to send to; unless given, each goes to the topic that it came from.", metavar="TOPIC"),
     ] = None
     filters: LetterFilters = field(default_factory=LetterFilters)
-    most_replays: Annotated[int, typer.Option(help="Refuse a dead letter that was replayed so often.", min=1, max=9999)] = 3
+    most_replays: Annotated[
+        int, typer.Option(help="Refuse a dead letter that was replayed this number of times.", min=1, max=9999)
+    ] = 3
     again: Annotated[bool, typer.Option("--again", help="Send dead letters again that were replayed before; needs places.")] = (
         False
     )
@@ -131,7 +133,7 @@ class ReplayOptions:
 @app.command("replay")
 @verb(ReplayOptions)
 def replay_letters(options: ReplayOptions) -> None:
-    """Send dead letters again; those that an earlier replay sent are left out."""
+    """Send dead letters again; letters that an earlier replay sent are left out."""
     chosen = settings(brokers=options.brokers)
     from tagstream.stream.dead_letters import replay, show
     from tagstream.stream.terminal import console
@@ -142,7 +144,7 @@ def replay_letters(options: ReplayOptions) -> None:
             "--again would replay everything a second time. Next: name the places, as `tagstream dlq list` prints them.",
             EXIT_USAGE,
         )
-    # A real replay has its report as its JSON, a dry run its records.
+    # With --json, a real replay prints its report, and a dry run prints its records.
     is_listed = options.dry_run or not options.json
     with console.progress("replaying", shown=not (is_listed and console.out.is_terminal)) as advance:
 

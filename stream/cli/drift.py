@@ -1,4 +1,4 @@
-"""`tagstream drift`: what is ordinary on a stream, as its group learned it or as a file of events has it."""
+"""`tagstream drift`: sets the drift reference of a stream, learned by its group or made from a file of events."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,30 +21,31 @@ class DriftOptions:
         bool,
         typer.Option(
             "--confirm",
-            help="Compare from now on with what the group has learned so far, before drift_learning_seconds are over.",
+            help="Put the reference that the group has learned so far in force, before drift_learning_seconds are over.",
         ),
     ] = False
-    learn: Annotated[bool, typer.Option("--learn", help="Let the group learn anew, after a lasting change that is wanted.")] = (
+    learn: Annotated[bool, typer.Option("--learn", help="Let the group learn again, after an intended, lasting change.")] = (
         False
     )
     events: Annotated[
         str | None,
         typer.Option(
             "--from",
-            help="Make a reference of events of a healthy time: JSON Lines of events, tagged or review records; - for standard input.",
+            help="Make a reference from events of a healthy period: JSON Lines of events, tagged or review records; - for standard input.",
             metavar="FILE|-",
             callback=not_empty,
         ),
     ] = None
     out: Annotated[
-        Path | None, FILE, typer.Option(help="Of --from: file to write the reference to.", metavar="FILE", parser=path)
+        Path | None, FILE, typer.Option(help="With --from: file to write the reference to.", metavar="FILE", parser=path)
     ] = None
-    allow_few: Annotated[bool, FILE, typer.Option("--allow-few", help="Of --from: accept fewer than 5,000 events.")] = False
+    allow_few: Annotated[bool, FILE, typer.Option("--allow-few", help="With --from: accept fewer than 5,000 events.")] = False
     run: Annotated[
         int | None,
         FILE,
         typer.Option(
-            help="Of --from: print drift thresholds too, as lines for tagstream.toml: at most one false alarm of a detector in so many events.",
+            help="With --from: also print drift thresholds, as lines for tagstream.toml: at most one false alarm of a detector in "
+            "this number of events.",
             min=1000,
             max=1_000_000,
         ),
@@ -56,13 +57,14 @@ class DriftOptions:
 @verb(DriftOptions)
 def drift(options: DriftOptions) -> None:
     """
-    Say what is ordinary on the stream: learn it anew, confirm what is learned, or take it from a file of events.
+    Set the drift reference of the stream: learn it again, confirm the learned reference, or make one from a file of events.
 
-    `tagstream tail drift` shows what has moved. Without this verb the group learns until its time is over (drift_learning_seconds).
+    `tagstream tail drift` shows the drift. Without this verb, the group learns its reference for drift_learning_seconds.
     """
     if sum((options.confirm, options.learn, options.events is not None)) != 1:
         fail(
-            "`drift` says what is ordinary, in one way. Next: give --confirm, --learn or --from FILE, one of them; `tagstream tail drift` shows what moved.",
+            "`drift` needs one source of the reference. Next: give --confirm, --learn or --from FILE, one of them; `tagstream "
+            "tail drift` shows the drift.",
             EXIT_USAGE,
         )
     wrong = given_of(options, FILE) if options.events is None else []

@@ -1,4 +1,4 @@
-"""How `tagstream` ends: its exit codes, the sentences that it prints on standard error, and the signals that ask for the end."""
+"""The end of a `tagstream` command: exit codes, sentences on standard error, and the signals that stop a command."""
 
 import contextlib
 import signal
@@ -26,7 +26,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 @contextlib.contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set: what is under way is written first."""
+    """Yield an event that SIGINT and SIGTERM set, so that the command can finish its current writes before it ends."""
     stop = threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""The pipeline of a worker. A process that tries a suspect makes it anew, so it loads nothing that serves or delivers."""
+"""Makes a worker's pipeline. A process that tries a suspect event makes it too, so this module imports no code of serving or delivery."""
 
 from tagstream.monitoring.observer import Observer
 from tagstream.stream.decide.from_settings import pipeline_of
@@ -9,7 +9,7 @@ from tagstream.stream.settings.settings import Settings
 
 def framed_pipeline_of(settings: Settings, *, decider: Decider | None = None, observer: Observer | None = None) -> Pipeline:
     """
-    The pipeline of a worker: values may be in the frame of the Schema Registry that the settings name.
+    Return a worker's pipeline. It accepts values in the frame of the Schema Registry that the settings name.
 
     Raises:
         BundleError: The bundle is refused.

@@ -1,4 +1,4 @@
-"""How `--help` lists verbs: in groups, each with its whole first sentence; and verbs that are imported once they are asked for."""
+"""The list of verbs in `--help` (in groups, each verb with its whole first sentence), and verbs that are imported on first use."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -10,21 +10,21 @@ import typer
 from typer.core import TyperGroup
 from typer.models import DefaultPlaceholder
 
-# Longer than any sentence: the formatter wraps a line, where Click would cut it.
+# Characters of a sentence; more than any sentence has, so that the formatter wraps a sentence and Click does not cut it.
 WHOLE = 1_000
 
 
 class Verbs(TyperGroup):
-    """A command with verbs below it. The groups are their `rich_help_panel`, in the order in which each first comes."""
+    """A command with verbs. A verb's group in the help is its `rich_help_panel`. Groups come in the order of their first verbs."""
 
     def sentences(self) -> Iterator[tuple[str, str, str]]:
-        """Each verb's name, its group, and its first sentence."""
+        """Yield each verb's name, group and first sentence."""
         for name, verb in self.commands.items():
             panel = getattr(verb, "rich_help_panel", None)
             yield name, panel if isinstance(panel, str) else "Commands", verb.get_short_help_str(WHOLE)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the verbs, as Click calls it."""
+        """Write the list of verbs. Click calls this method."""
         del ctx
         groups: dict[str, list[tuple[str, str]]] = {}
         # The same columns in all groups.
@@ -50,7 +50,7 @@ class _Imported(Mapping[str, Any]):
         return self._found[name]
 
     def sentences(self) -> Iterator[tuple[str, str, str]]:
-        """As `Verbs.sentences`, from the verbs' docstrings: to make the verbs with all their options takes longer than all the rest."""
+        """As `Verbs.sentences`, but from the verbs' docstrings. Building all verbs with their options would take most of a call's time."""
         for name, (panel, place) in self._places.items():
             verb = _declared_at(place)
             told = verb.info.help if isinstance(verb, typer.Typer) else getdoc(verb)
@@ -86,10 +86,10 @@ def _verb_at(place: str, name: str, panel: str) -> Any:
 
 def verbs_at(places: Mapping[str, Mapping[str, str]]) -> type[Verbs]:
     """
-    The class of a command, for `typer.Typer(cls=...)`, whose verbs are imported when they are looked up.
+    Return a command class for `typer.Typer(cls=...)` that imports a verb when the verb is looked up.
 
     Args:
-        places: By title of a group in `--help`, and by verb: `module:name` of its function, or of the `typer.Typer` of its own verbs.
+        places: Title of a group in `--help` -> verb -> `module:name` of the verb's function or, for a group of verbs, of its `typer.Typer`.
     """
 
     class Imported(Verbs):
@@ -104,7 +104,7 @@ def verbs_at(places: Mapping[str, Mapping[str, str]]) -> type[Verbs]:
 
         @commands.setter
         def commands(self, _: Any) -> None:
-            """Take none: Click sets those of the application, which has none of its own."""
+            """Ignore the value: Click sets the application's own verbs, and the application has none."""
 
         def sentences(self) -> Iterator[tuple[str, str, str]]:
             """As `Verbs.sentences`."""

@@ -1,7 +1,7 @@
-"""The `tagstream` command: its verbs, and how it ends.
+"""The `tagstream` command: its verbs, and the handling of its errors.
 
-A verb reads the settings, calls one function, prints, and gives an exit code. Its heavy imports are in its body, so
-that `--help` answers at once. Data goes to stdout, sentences for people to stderr.
+A verb reads the settings, calls one function, prints the result, and returns an exit code. The heavy imports are in the verb's body, so
+that `--help` answers at once. Data goes to stdout, and sentences for people go to stderr.
 """
 
 import sys
@@ -14,7 +14,7 @@ from tagstream.stream.cli.exits import EXIT_FAILED, note
 from tagstream.stream.cli.help import verbs_at
 from tagstream.stream.terminal import output
 
-# Verb, or group of verbs -> where it is, by what a person wants to do.
+# Group in the help -> verb -> place of the verb's function or, for a group of verbs, of its Typer application.
 _CLI = "tagstream.stream.cli."
 VERBS = {
     "Look at it first": {
@@ -83,19 +83,19 @@ def _of_all_verbs(
 
 
 def main() -> None:
-    """Run the command; turn our errors into a sentence and an exit code."""
+    """Run the command. Turn tagstream's own errors into a sentence and an exit code."""
     output.own()
     try:
         try:
             app()
         finally:
-            # A full disk may refuse the buffered rest: a sentence here, a traceback at the interpreter's end.
+            # A full disk may refuse the buffered rest. A flush here gives a sentence; the interpreter's flush at exit gives a traceback.
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output (head, less) has ended, which is no error to report.
+        # The reader of our output (head, less) has ended. This is not an error to report.
         output.let_go()
         sys.exit(EXIT_FAILED)
-    # Errors that carry an exit code are a sentence for the user; every other error is a bug and keeps its traceback.
+    # An error with an exit code is a sentence for the user. Every other error is a bug and keeps its traceback.
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if isinstance(error, output.OutputError):

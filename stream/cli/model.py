@@ -24,4 +24,4 @@ app = typer.Typer(
 
 @app.callback()
 def _of_all_verbs() -> None:
-    """Make typer see a group, though the application has no verbs of its own."""
+    """Let typer treat the application as a group of verbs, although no verb is declared on it."""

@@ -1,4 +1,4 @@
-"""Options that several verbs share, each declared once; how a record of options becomes a verb; the settings that they change."""
+"""Options that several verbs share, a decorator that makes a verb of a record of options, and the settings that flags change."""
 
 import inspect
 import math
@@ -23,10 +23,10 @@ Record = TypeVar("Record")
 
 def verb(record: type[Record]) -> Callable[[Callable[[Record], None]], Callable[..., None]]:
     """
-    Make a verb of a function that takes one record of options.
+    Return a decorator that makes a verb of a function with one argument, a record of options.
 
-    Each field of the record, a dataclass, is an option or an argument with the field's default; a field that is a record stands for its
-    fields, in its place.
+    The record is a dataclass. Each of its fields becomes an option or an argument with the field's default. A field that holds a record is
+    replaced by the fields of that record.
 
     >>> from dataclasses import make_dataclass
     >>> Options = make_dataclass("Options", [("name", Annotated[str, typer.Option(help="Whom to greet.")], "Ada")])
@@ -45,7 +45,7 @@ def verb(record: type[Record]) -> Callable[[Callable[[Record], None]], Callable[
 
         signature = inspect.Signature(parameters, return_annotation=None)
         annotations = {each.name: each.annotation for each in parameters}
-        # The two places where typer looks for options.
+        # Typer reads the options from these two attributes.
         vars(taking).update(__signature__=signature)
         taking.__annotations__ = annotations
         return taking
@@ -54,7 +54,7 @@ def verb(record: type[Record]) -> Callable[[Callable[[Record], None]], Callable[
 
 
 def given_of(options: object, mark: str) -> list[str]:
-    """The options with this mark beside their type that were given: they are neither absent, nor switches that are off."""
+    """Return the names of the options that have this mark beside their type and that the user gave. A switch that is off was not given."""
     hints = get_type_hints(type(options), include_extras=True)
     named: list[str] = []
     for field in fields(options):  # type: ignore[arg-type] # any dataclass
@@ -93,14 +93,14 @@ def _filled(record: type[Record], given: Mapping[str, Any]) -> Record:
 
 
 def _record_of(hint: Any) -> type[Any] | None:
-    """The record that a field holds; None for a plain value."""
+    """Return the record class of a field's type; None if the field holds a plain value."""
     plain = getattr(hint, "__origin__", hint)
     return plain if isinstance(plain, type) and is_dataclass(plain) else None
 
 
 def finite(given: float | None) -> float | None:
     """
-    Refuse `nan` and `inf`: `min` and `max` of an option let `nan` through, and waiting for `inf` seconds never ends.
+    Refuse `nan` and `inf`. An option's `min` and `max` accept `nan`, and a wait of `inf` seconds never ends.
 
     Raises:
         BadParameter: The number is not finite.
@@ -113,7 +113,7 @@ def finite(given: float | None) -> float | None:
 
 def not_empty(given: str | None) -> str | None:
     """
-    Refuse an empty name, as an unset variable of a shell gives it: `--group "$GROUP"`, `model inspect "$BUNDLE"`.
+    Refuse an empty name. An unset shell variable gives an empty name: `--group "$GROUP"`, `model inspect "$BUNDLE"`.
 
     Raises:
         BadParameter: The name is empty.
@@ -126,7 +126,7 @@ def not_empty(given: str | None) -> str | None:
 
 def path(given: str) -> Path:
     """
-    The path that an option or argument names. An empty name would be the working directory.
+    Return the path that an option or argument names. An empty name is refused, because it would mean the working directory.
 
     Raises:
         BadParameter: The name is empty.
@@ -139,7 +139,7 @@ Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, com
 BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER", parser=path)]
 ContentTopic = Annotated[
     str | None,
-    typer.Option("--topic", help="The topic of events, where several are read; topics.content unless given.", metavar="NAME"),
+    typer.Option("--topic", help="Topic of events, if workers read several; topics.content unless given.", metavar="NAME"),
 ]
 Decider = Annotated[
     Literal["model", "rules"] | None,
@@ -149,13 +149,15 @@ Threshold = Annotated[
     float | None,
     typer.Option(help="Confidence below which a person is asked; the bundle's thresholds unless given.", metavar="0..1"),
 ]
-Idle = Annotated[float | None, typer.Option(help="Stop after so many seconds without a record.", min=0.1, callback=finite)]
+Idle = Annotated[
+    float | None, typer.Option(help="Stop after this number of seconds without a record.", min=0.1, callback=finite)
+]
 TitleColumn = Annotated[str | None, typer.Option("--title", help="Column or field of the title.", metavar="NAME")]
 DescriptionColumn = Annotated[
     str | None, typer.Option("--description", help="Column or field of the description.", metavar="NAME")
 ]
 IdColumn = Annotated[str | None, typer.Option("--id", help="Column or field of the id.", metavar="NAME")]
-# The values of tagstream.stream.demo.shifts.Shift, whose import would slow `--help` down.
+# The values of tagstream.stream.demo.shifts.Shift, which is not imported, so that `--help` stays fast.
 DriftKind = Annotated[
     Literal["none", "class-mix", "new-topic", "language", "no-description", "confidence"],
     typer.Option(help="How the samples drift."),
@@ -165,7 +167,7 @@ DriftAfter = Annotated[float, typer.Option(help="Seconds until the samples begin
 
 def loaded(**flags: Any) -> "Loaded":
     """
-    The settings with the origin of each; a flag that is None was not given.
+    Load the settings and the origin of each setting. A flag that is None was not given.
 
     Raises:
         SettingsError: A value or a key is wrong.
@@ -176,12 +178,12 @@ def loaded(**flags: Any) -> "Loaded":
 
 
 def settings(**flags: Any) -> "Settings":
-    """The settings; flags win over the environment, the file and the defaults."""
+    """Load the settings. Flags take precedence over the environment, the file and the defaults."""
     return loaded(**flags).settings
 
 
 def of_content(chosen: "Settings", topic: str | None) -> "Settings":
-    """The settings of one topic of events; of `topics.content` where none is named. Ends the command if workers read no such topic."""
+    """Return the settings of one topic of events, by default `topics.content`. End the command if workers do not read the topic."""
     if topic is not None and topic not in chosen.content_topics:
         known = ", ".join(chosen.content_topics)
         fail(

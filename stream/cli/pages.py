@@ -1,4 +1,4 @@
-"""The pages that messages name as `docs/NAME.md`: those of the checkout, or the copy that the wheel installs."""
+"""The folder of the pages that messages name as `docs/NAME.md`: in the checkout, or the copy that the wheel installs."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ _PACKAGE = Path(__file__).parents[2]
 
 def folder() -> Path:
     """
-    The folder that `docs` stands for in a message.
+    Return the folder that `docs` stands for in a message.
 
     >>> (folder() / "settings.md").is_file()
     True

@@ -1,4 +1,4 @@
-"""`tagstream rollout`: change the model of a running stream at a point in its log, go back, and see where it stands."""
+"""`tagstream rollout`: changes the model of a running stream at a point in its log, goes back to an earlier model, and shows the state."""
 
 import contextlib
 import datetime as dt
@@ -29,11 +29,11 @@ WithoutWorkers = Annotated[
         "--without-workers", help="Change the model though the group has no worker that says whether it can load the bundle."
     ),
 ]
-Why = Annotated[str, typer.Option(help="A reason, for people; it stands in the topic.")]
+Why = Annotated[str, typer.Option(help="A reason, for people; it is written to the topic.")]
 
 
 class Unit(StrEnum):
-    """The events that a share draws together."""
+    """The unit by which a share draws events: all events of a record's key together, or each event by its id."""
 
     KEY = "key"
     ID = "id"
@@ -41,10 +41,10 @@ class Unit(StrEnum):
 
 def _guarded(named: Sequence[str]) -> "tuple[GuardedSlice, ...]":
     """
-    Slices with their margins, as the option names them: `SLICE` or `SLICE=MARGIN`.
+    Parse slices with their margins: `SLICE` or `SLICE=MARGIN`.
 
     Raises:
-        RolloutError: A margin is no number from 0 to 0.5, or a slice is named twice.
+        RolloutError: A margin is not a number from 0 to 0.5, or a slice is named twice.
     """
     import msgspec
 
@@ -58,7 +58,7 @@ def _guarded(named: Sequence[str]) -> "tuple[GuardedSlice, ...]":
             wanted = {"name": name, "margin": float(margin)} if given else {"name": one}
             guard = msgspec.convert(wanted, GuardedSlice)
         except (ValueError, msgspec.ValidationError) as error:
-            msg = f"--guard {one} is no slice with a margin from 0 to 0.5: {error}. Next: give it as in --guard 'source: web=0.02'."
+            msg = f"--guard {one} is not a slice with a margin from 0 to 0.5: {error}. Next: give it as in --guard 'source: web=0.02'."
             raise RolloutError(msg) from error
         if guard.name in found:
             msg = f"--guard names {guard.name!r} twice. Next: leave one out."
@@ -69,16 +69,16 @@ def _guarded(named: Sequence[str]) -> "tuple[GuardedSlice, ...]":
 
 def _moment(text: str) -> int:
     """
-    Unix milliseconds of a time as the option names it; UTC, unless it names a zone.
+    Parse a time, and return it in Unix milliseconds. A time without a zone is UTC.
 
     Raises:
-        RolloutError: It is no time.
+        RolloutError: The text is not a time.
     """
     from tagstream.stream.rollout.errors import RolloutError
 
     try:
         found = dt.datetime.fromisoformat(text)
-        # The same words mean the same moment on every machine.
+        # UTC and not the local zone, so that a text means the same moment on every machine.
         known = found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
         return int(known.timestamp() * 1000)
     except (ValueError, OverflowError) as error:
@@ -88,10 +88,10 @@ def _moment(text: str) -> int:
 
 def _changed(change: Coroutine[Any, Any, T]) -> T:
     """
-    Run a change of the model, which a signal does not leave half done.
+    Run a change of the model. A signal does not leave the change half done.
 
     Raises:
-        EndedBySignalError: A signal ended it before an epoch was closed; its plan is given up.
+        EndedBySignalError: A signal ended the change before an epoch was closed; its plan is given up.
     """
     import asyncio
 
@@ -104,7 +104,7 @@ def _changed(change: Coroutine[Any, Any, T]) -> T:
 
 
 async def _until_told(work: Coroutine[Any, Any, T], *signs: signal.Signals) -> T:
-    """Run until it ends, or is cancelled by one of these signals."""
+    """Run a task until it ends, or until one of these signals cancels it."""
     import asyncio
 
     task = asyncio.ensure_future(work)
@@ -126,8 +126,8 @@ def promote(
     """
     Let a bundle decide all events from a point in the log on, without a restart.
 
-    Workers find it by its digest in rollout.bundles, load it beside the running one and say whether they are ready. If one refuses, or if there is no
-    worker, nothing changes. Events that wait in the log and that no worker has begun follow the new model.
+    Workers find the bundle by its digest in rollout.bundles, load it beside the running bundle, and say whether they are ready. If a worker
+    refuses, or if there is no worker, nothing changes. The new model also decides events that wait in the log and that no worker has begun.
     """
     from tagstream.stream.cli.show import rollout as shown
     from tagstream.stream.rollout import change
@@ -140,32 +140,39 @@ def promote(
 @app.command("canary")
 def canary(
     bundle: NewBundle,
-    share: Annotated[float, typer.Option(help="The share that it decides: 0.05 is one in twenty.", min=0.0, max=1.0)],
+    share: Annotated[
+        float, typer.Option(help="Share of the events that the bundle decides: 0.05 is one in twenty.", min=0.0, max=1.0)
+    ],
     brokers: Brokers = None,
     unit: Annotated[
         Unit | None,
-        typer.Option(help="All events of a record's key, or each event by its id; key, or as the canary that goes on has it."),
+        typer.Option(
+            help="Draw all events of a record's key, or each event by its id. Unless given: key, or the running canary's unit."
+        ),
     ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of events of this source alone; may be given several times. All, or those that the canary that goes on has."
+            help="Only events of this source; may be given several times. Unless given: all sources, or the running canary's."
         ),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(help="It may be right in so much less of all events, 0.01 unless set.", min=0.0, max=0.5)
+        float | None,
+        typer.Option(help="By how much less often the bundle may be right, of all events, 0.01 unless set.", min=0.0, max=0.5),
     ] = None,
-    days: Annotated[float | None, typer.Option(help="After so many days it is not proven, 14 unless set.", max=365.0)] = None,
+    days: Annotated[
+        float | None, typer.Option(help="Days after which the bundle is not proven, 14 unless set.", max=365.0)
+    ] = None,
     ask: Annotated[
         float | None,
         typer.Option(
-            help="People are asked about this share of the disagreements at least, 0.02 unless set.", min=0.001, max=1.0
+            help="Least share of the disagreements about which people are asked, 0.02 unless set.", min=0.001, max=1.0
         ),
     ] = None,
     guard: Annotated[
         list[str] | None,
         typer.Option(
-            help="A slice in which it must not be worse either, and by how much it may, 0.03 unless set; may be given several times.",
+            help="A slice in which the bundle must not be worse either, and its margin, 0.03 unless set; may be given several times.",
             metavar="SLICE[=MARGIN]",
         ),
     ] = None,
@@ -175,8 +182,9 @@ def canary(
     """
     Let a bundle decide a share of the events, beside the champion.
 
-    It says first how many of the newest events that would have been. A larger share later keeps every key that the bundle has already. Its thresholds
-    are its own. `rollback` ends it; `promote` lets it decide all; `watch` does one of them once it is proved.
+    The command first prints how many of the newest events the bundle would have decided. If the share is raised later, the bundle keeps
+    every key that it has. The bundle's own thresholds apply. `rollback` ends the canary, `promote` lets the bundle decide all events, and
+    `watch` does one of the two once there is a proof.
     """
     import msgspec
 
@@ -211,12 +219,15 @@ def canary(
 def watch(
     brokers: Brokers = None,
     every: Annotated[float, typer.Option(help="Seconds between two looks.", min=1.0)] = 60.0,
-    metrics_port: Annotated[int, typer.Option(help="Port of its own /metrics; 0 takes a free one.", min=0, max=65535)] = 9110,
+    metrics_port: Annotated[
+        int, typer.Option(help="Port of the watch's own /metrics; 0 takes a free one.", min=0, max=65535)
+    ] = 9110,
 ) -> None:
     """
-    Promote the challenger once it is proved to be as good, and send it back once it is proved to be worse, or does harm.
+    Promote the challenger once it is proved to be as good as the champion; roll it back once it is proved to be worse, or does harm.
 
-    Without a proof within the days of its plan it goes back as not proven. Ends with SIGTERM or Ctrl-C. Several may run; one at a time acts.
+    Without a proof within the days of its plan, the challenger is rolled back as not proven. The command ends with SIGTERM or Ctrl-C.
+    Several watches may run; one at a time acts.
     """
     import asyncio
 
@@ -239,10 +250,11 @@ def watch(
 @app.command("rollback")
 def rollback(brokers: Brokers = None, why: Why = "") -> None:
     """
-    End a canary, or else let the model before the present one decide again. It says first which; `status` says it too.
+    End a canary, or without a canary let the previous model decide again.
 
-    It decides what comes from now on, and what waits in the log and no worker has begun. What was decided stays.
-    A rollback that is repeated goes back by two: after A, B and A again it goes to what decided before the first A.
+    The command first prints which model will decide; `status` prints it too. That model decides all new events, and events in the log
+    that no worker has begun. Earlier decisions do not change. A second rollback goes back further: after models A, B and A again, it goes
+    to the model before the first A.
     """
     from tagstream.stream.cli.show import rollout as shown
     from tagstream.stream.rollout import change
@@ -253,9 +265,9 @@ def rollback(brokers: Brokers = None, why: Why = "") -> None:
 @app.command("finish")
 def finish(brokers: Brokers = None) -> None:
     """
-    Begin an epoch that a command left closing, give up a plan that was left, list new partitions, and change nothing else.
+    Begin an epoch that a command left closing, give up an abandoned plan, list new partitions, and change nothing else.
 
-    Give it after partitions were added to `content`, and when an epoch hangs.
+    Run it after partitions were added to `content`, and when an epoch hangs.
     """
     from tagstream.stream.cli.show import rollout as shown
     from tagstream.stream.rollout import change
@@ -270,12 +282,13 @@ def status(
         bool,
         typer.Option(
             "--verdict",
-            help="Judge the challenger by what the topics say now: people's answers on what the two models disagree about, and the other gates.",
+            help="Judge the challenger by the present records of the topics: people's answers on the models' disagreements, and "
+            "the other gates.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show which model decides, what is planned, and what each worker says of it; or with --verdict how a challenger stands."""
+    """Show the deciding model, the plan, and the state of each worker; or with --verdict the evidence about a challenger."""
     import asyncio
 
     from tagstream.stream.cli.show import rollout as shown
@@ -297,16 +310,20 @@ def log(
     at: Annotated[
         str | None,
         typer.Option(
-            help="Say which epoch had begun last at this time, such as 2026-01-31T12:00Z, and the first events from then on. UTC, unless it names a zone."
+            help="Show the newest epoch at this time, such as 2026-01-31T12:00Z, and the first events from then on. A time "
+            "without a zone is UTC."
         ),
     ] = None,
-    partition: Annotated[int | None, typer.Option(help="The first event of this partition; of all unless set.", min=0)] = None,
+    partition: Annotated[
+        int | None, typer.Option(help="Show the first event of this partition; of all unless set.", min=0)
+    ] = None,
     json: Json = False,
 ) -> None:
     """
-    Show every record of the rollout, or with --at which model decided then.
+    Show every record of the rollout, or with --at which model decided at that time.
 
-    The answer is by the times of the records in the topic, and no later change alters it. Before the first record nothing is known: exit code 1.
+    The answer depends on the times of the records in the topic, so no later change alters it. For a time before the first record, the
+    answer is not known, and the exit code is 1.
     """
     import asyncio
 
@@ -323,7 +340,7 @@ def log(
 
 @app.command("store")
 def store(bundle: NewBundle) -> None:
-    """Put a bundle into the place where workers find it, and change nothing yet."""
+    """Copy a bundle to the place where workers find it, and change nothing yet."""
     from tagstream.stream.cli.show import rollout as shown
     from tagstream.stream.rollout import change
 

@@ -1,4 +1,4 @@
-"""`tagstream rollout shadow`: another bundle decides what lies on the stream, or what passes on it, and no decision of it is published."""
+"""`tagstream rollout shadow`: lets another bundle decide past or live events of the stream, without publishing its decisions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ from tagstream.stream.cli.options import (
     verb,
 )
 
-# The options that only the past has, and those that only the running stream has.
+# Marks of options that apply only to the past, and of options that apply only to the running stream.
 PAST, BESIDE = "past", "beside"
-# Of the running stream: the challenger's work costs as much as a worker's.
+# The default share of events beside the running stream. It is small, because a challenger's decision costs as much as a worker's.
 SAMPLE_BESIDE = 0.1
 METRICS_PORT = 9109
 
@@ -51,7 +51,7 @@ class ShadowOptions:
         PAST,
         typer.Option(
             help="Over the past: begin at this time, such as 2026-01-31T12:00Z, at an offset of each partition, as 0:1200,1:1350, or at the "
-            "`beginning`, as without it.",
+            "`beginning`, which is the default.",
             metavar="TIME|OFFSETS|beginning",
             callback=not_empty,
         ),
@@ -60,7 +60,7 @@ class ShadowOptions:
         str | None,
         PAST,
         typer.Option(
-            help="Over the past: end before this time or these offsets; the ends of now unless given.",
+            help="Over the past: end before this time or these offsets; the present ends unless given.",
             metavar="TIME|OFFSETS",
             callback=not_empty,
         ),
@@ -69,7 +69,8 @@ class ShadowOptions:
         str | None,
         PAST,
         typer.Option(
-            help="Over the past: the old end, a folder or a digest, or `recorded` for what was published; the bundle of the settings unless given.",
+            help="Over the past: compare with this bundle, a folder or a digest, or `recorded` for the published decisions; the "
+            "settings' bundle unless given.",
             metavar="FOLDER|DIGEST|recorded",
             callback=not_empty,
         ),
@@ -83,7 +84,7 @@ class ShadowOptions:
         Path | None,
         PAST,
         typer.Option(
-            help="Over the past: write each event that differs in tag or door there, JSON Lines.", metavar="FILE", parser=path
+            help="Over the past: file for the events that differ in tag or door, JSON Lines.", metavar="FILE", parser=path
         ),
     ] = None
     with_text: Annotated[
@@ -93,7 +94,7 @@ class ShadowOptions:
         Path | None,
         PAST,
         typer.Option(
-            help="Over the past: keep counts and positions there; the same command goes on after it was stopped.",
+            help="Over the past: file for counts and positions; after a stop, the same command goes on.",
             metavar="FILE",
             parser=path,
         ),
@@ -101,15 +102,15 @@ class ShadowOptions:
     html: Annotated[
         Path | None,
         PAST,
-        typer.Option(help="Over the past: write the comparison there, as a page.", metavar="FILE", parser=path),
+        typer.Option(help="Over the past: file to write the comparison to, as a page.", metavar="FILE", parser=path),
     ] = None
     topic: Annotated[ContentTopic, PAST] = None
     ask: Annotated[
         float | None,
         BESIDE,
         typer.Option(
-            help="Beside the stream: share of the disagreements about which people are asked, by audit, 0 unless given; of a canary at least the "
-            "share of its plan.",
+            help="Beside the stream: share of the disagreements about which people are asked, by audit, 0 unless given; with a "
+            "canary, at least the share of its plan.",
             min=0,
             max=1,
             callback=finite,
@@ -120,15 +121,17 @@ class ShadowOptions:
         BESIDE,
         typer.Option(
             "--from-beginning",
-            help="Beside the stream: at the first start, begin with the oldest event, not behind the newest.",
+            help="Beside the stream: at the first start, begin with the oldest event, not after the newest.",
         ),
     ] = False
-    max: Annotated[int | None, BESIDE, typer.Option(help="Beside the stream: end after so many drawn events.", min=1)] = None
+    max: Annotated[
+        int | None, BESIDE, typer.Option(help="Beside the stream: end after this number of drawn events.", min=1)
+    ] = None
     metrics_port: Annotated[
         int | None,
         BESIDE,
         typer.Option(
-            help=f"Beside the stream: port of its own /metrics, {METRICS_PORT} unless given; 0 takes a free one.",
+            help=f"Beside the stream: port of the command's own /metrics, {METRICS_PORT} unless given; 0 takes a free one.",
             min=0,
             max=65535,
         ),
@@ -140,11 +143,11 @@ class ShadowOptions:
 @verb(ShadowOptions)
 def shadow(options: ShadowOptions) -> None:
     """
-    Let another bundle decide what passes on the stream, or with --since or --until what has passed; no decision of it is published.
+    Let another bundle decide the live events, or with --since or --until past events, without publishing its decisions.
 
-    Beside the stream it runs until it is stopped, in a group of its own, and writes what both bundles say to the topic shadow, without texts.
-    People may be asked where the two disagree. Over the past it reads one topic of events in no group, writes to no topic, and shows what would
-    differ; with the same bundle no event does.
+    Beside the stream, the command runs until it is stopped, in its own consumer group, and writes the decisions of both bundles to the
+    topic shadow, without texts. People may be asked about disagreements of the two bundles. Over the past, the command reads one topic of
+    events without a group, writes to no topic, and shows which decisions would differ. With the same bundle, no decision differs.
     """
     if options.since is not None or options.until is not None:
         _past(options)

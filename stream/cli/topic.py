@@ -1,4 +1,4 @@
-"""`tagstream send` and `tail`: events into a topic, and the records of a topic as they come."""
+"""`tagstream send` and `tail`: send events to a topic, and show the records of a topic as they come."""
 
 from typing import Annotated, Literal
 
@@ -52,10 +52,10 @@ def send(
     drift_after: DriftAfter = 0.0,
 ) -> None:
     """
-    Send the rows of a file as events. It ends when the broker has confirmed all.
+    Send the rows of a file as events. The command ends when the broker has confirmed all events.
 
-    A file is looked at first: if a row would become a dead letter, nothing is sent (exit code 4). Standard input is looked at
-    row by row, and the first such row ends the sending.
+    A file is checked first: if a row would become a dead letter, nothing is sent (exit code 4). Standard input is checked row by row, and
+    the first row that would become a dead letter ends the command.
     """
     chosen = settings(brokers=brokers)
     from tagstream.stream.terminal import console
@@ -96,7 +96,7 @@ def tail(
     brokers: Brokers = None,
     json: Json = False,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest record.")] = False,
-    max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many records.", min=1)] = None,
+    max_records: Annotated[int | None, typer.Option("--max", help="Stop after this number of records.", min=1)] = None,
     idle: Idle = None,
     at_least: Annotated[int, typer.Option(help="Exit with 1 if fewer records came.", min=0)] = 0,
     distinct: Annotated[
@@ -134,6 +134,6 @@ def tail(
     )
     if shown < at_least:
         fail(
-            f"{counted(shown, 'record')} of {topic} came, {at_least} were to come. Next: does anything send to it?",
+            f"{counted(shown, 'record')} of {topic} came, {at_least} were to come. Next: check that a program sends to it.",
             EXIT_FAILED,
         )

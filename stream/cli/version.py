@@ -1,4 +1,4 @@
-"""The version of this program, and of a checkout its commit too: between two releases the number alone says little."""
+"""The version of this program. In a checkout, it includes the commit, because the number does not change between two releases."""
 
 import os
 import subprocess
@@ -10,17 +10,17 @@ _GIT_SECONDS = 10
 
 
 def version(root: Path = _ROOT) -> str:
-    """The version; in a checkout that git can read, with the commit, and whether files that git knows differ from it."""
+    """Return the version. In a checkout that git can read, add the commit, and whether tracked files differ from the commit."""
     number = metadata.version("tagstream")
     commit = _commit(root)
     return number if commit is None else f"{number} (checkout at {commit})"
 
 
 def _commit(root: Path) -> str | None:
-    # The checkout of another project may hold the environment that we are installed in.
+    # The environment in which tagstream is installed may lie in another project's checkout.
     if not (root / ".git").exists() or not (root / "pyproject.toml").is_file():
         return None
-    # Inside a hook of git these variables name the repository of the hook.
+    # Inside a git hook, these variables name the hook's repository.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     words = ("git", "-C", str(root), "describe", "--always", "--exclude=*", "--abbrev=8", "--dirty=, changed")
     try:
@@ -28,6 +28,6 @@ def _commit(root: Path) -> str | None:
             words, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        # No git here, or one that waits for a slow disk: the number is true without it.
+        # Git is missing or waits for a slow disk. The number is correct without the commit.
         return None
     return asked.stdout.strip() if asked.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""`tagstream worker`, `doctor` and `top`: run a worker, check its surroundings, watch it."""
+"""`tagstream worker`, `doctor` and `top`: run a worker, check everything that it needs, and watch running workers."""
 
 import gc
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ import typer
 from tagstream.stream.cli.exits import EXIT_BROKER, EXIT_FAILED
 from tagstream.stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, not_empty, settings
 
-# The values of tagstream.stream.kafka.rights.Role, whose import would slow `--help` down.
+# The values of tagstream.stream.kafka.rights.Role, which is not imported, so that `--help` stays fast.
 Role = Literal["worker", "producer", "consumer", "reviewer", "reporter", "tags", "operator", "shadow", "controller", "creator"]
 
 
@@ -21,7 +21,8 @@ def worker(
     decider: Decider = None,
 ) -> None:
     """Read events, tag them, publish; run until stopped."""
-    # Nearly all that a start makes stays, so a collection finds little: collections are a sixth of the start. `process.run` ends this.
+    # Garbage collections would take a sixth of the start and free little, because most objects of the start stay. `process.run` enables
+    # collection again.
     gc.disable()
     chosen = settings(
         brokers=brokers,
@@ -44,7 +45,7 @@ def doctor(
         str | None,
         typer.Option(
             "--acls",
-            help="Only print the commands that give this user the rights of a role, and no more.",
+            help="Only print the commands that give this user the rights of a role, and no further rights.",
             metavar="USER",
             callback=not_empty,
         ),
@@ -52,7 +53,7 @@ def doctor(
     role: Annotated[Role, typer.Option("--role", help="Role of the user of --acls.")] = "worker",
     json: Json = False,
 ) -> None:
-    """Check all that a worker needs; say the next step."""
+    """Check everything that a worker needs; say the next step."""
     chosen = settings(brokers=brokers, bundle=bundle)
     from tagstream.stream.doctor.examine import examine
     from tagstream.stream.doctor.show import printer
@@ -73,7 +74,7 @@ def top(
     urls: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Addresses of the workers' metrics; unless given, that of the settings.", metavar="[HOST:PORT|URL]..."
+            help="Addresses of the workers' metrics; the settings' address unless given.", metavar="[HOST:PORT|URL]..."
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,

@@ -1,4 +1,4 @@
-"""The composition of a worker: reads nothing but its settings, hands the core its parts, and runs it."""
+"""Composes a worker from its settings alone: makes the parts, passes them to the core, and runs the worker."""
 
 import functools
 import time
@@ -30,25 +30,25 @@ T = TypeVar("T")
 
 def main(settings: Settings, *, parts: Sequence[MakePart] = ()) -> None:
     """
-    Run until stopped; ends in SystemExit.
+    Run a worker until it is stopped; ends in SystemExit.
 
     Args:
-        settings: All of them.
-        parts: What this worker does beside the delivery, and beside what its settings ask for.
+        settings: All settings.
+        parts: Further parts of this worker, beside the delivery and the parts that the settings ask for.
 
     Raises:
-        BundleError: The bundle is refused. One that does not end to load ends the process.
+        BundleError: The bundle is refused. A bundle whose loading does not end ends the process.
         BrokerUnreachableError: No broker answered in time.
         TopicsMissingError: A topic does not exist.
         MetricsPortError: The metrics address cannot be bound.
-        StateFolderError: `state_folder` was named and cannot be used.
-        TracingUnavailableError: A receiver of traces is set, and OpenTelemetry is not installed.
+        StateFolderError: The `state_folder` of the settings cannot be used.
+        TracingUnavailableError: The settings name a receiver of traces, and OpenTelemetry is not installed.
     """
     limit_fragmentation()
     logs.configure(level=settings.log_level, form=settings.log_format)
     with ThreadPoolExecutor(1, thread_name_prefix="start") as beside:
         loading = beside.submit(decider_of, settings)
-        # Faust and the clients of brokers, while the runtime loads the model in its own code.
+        # These imports load Faust and the broker clients while the runtime loads the model in native code.
         from tagstream.stream.tracing.tracing import tracing_of
         from tagstream.stream.worker import process
         from tagstream.stream.worker.drift import watch_of
@@ -66,7 +66,7 @@ def main(settings: Settings, *, parts: Sequence[MakePart] = ()) -> None:
         pipeline.follow(functools.partial(announce, metrics=metrics))
         watch = watch_of(settings, decider)
         with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
-            # While the brokers are asked, which is mostly waiting.
+            # The model warms up while the process waits for the brokers.
             warm = beside.submit(decider.warm_up, settings.inference_threads)
             process.run(
                 settings,
@@ -83,7 +83,7 @@ def main(settings: Settings, *, parts: Sequence[MakePart] = ()) -> None:
 
 
 def parts_of(settings: Settings, pipeline: Pipeline, metrics: Metrics) -> list[MakePart]:
-    """What a worker does beside the delivery. Where rules decide, no change of the model is followed: a person has said that no model may."""
+    """Return the parts beside the delivery. A worker that decides by rules follows no rollout: a person has excluded every model."""
     if pipeline.decider.kind != "model":
         return []
     if settings.rollout.bundles:
@@ -99,14 +99,14 @@ def parts_of(settings: Settings, pipeline: Pipeline, metrics: Metrics) -> list[M
 
 
 def _follower() -> "type[WorkerRollout]":
-    """What follows a change of the model: loaded at the start where there is a place for bundles, else once there is a topic."""
+    """Import the part that follows a rollout: at the start if `rollout.bundles` is set, else once the rollout's topic exists."""
     from tagstream.stream.rollout.part import WorkerRollout
 
     return WorkerRollout
 
 
 def page_of_worker() -> Page:
-    """Alarms and figures, loaded once somebody looks."""
+    """Return the page of alarms and figures. It is imported at the first request."""
     from tagstream.monitoring.server.page import WorkerPage
 
     return WorkerPage()
@@ -114,7 +114,8 @@ def page_of_worker() -> Page:
 
 def in_time(step: Future[T], settings: Settings) -> T:
     """
-    What a step of loading the bundle gives. A step that does not end ends this process with 2: its thread cannot be ended.
+    Return the result of a step of loading the bundle. If the step does not end in time, end this process with exit code 2, because the
+    step's thread cannot be stopped.
 
     Raises:
         BundleError: The bundle is refused.
@@ -132,7 +133,7 @@ def in_time(step: Future[T], settings: Settings) -> T:
 
 
 def announce(decider: Decider, metrics: Metrics) -> None:
-    """Say in metrics and log which decider is at work."""
+    """Report the current decider in the metrics and the log."""
     model = decider.model
     metrics.model_loaded(
         name=model.name,

@@ -1,6 +1,6 @@
-"""A database by its URL: SQLite in a file, or PostgreSQL. Every wait has a bound, and a database that is away is one kind of error.
+"""Opens a database by its URL: SQLite in a file, or PostgreSQL. Every wait is bounded, and an unavailable database is one kind of error.
 
-All that differs between the kinds of database is in this file.
+All differences between the kinds of database are in this file.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 
 from tagstream.model_export.extras import install
 
-# Another process may hold SQLite's one lock for so long, and a connection may take so long to be had.
+# The longest wait for SQLite's one lock, and the longest wait for a connection.
 BUSY_SECONDS = 10
 BUSY_PAUSE_SECONDS = 0.02
-# The most that one statement of PostgreSQL may take; and a lock of it.
+# The most time for one statement of PostgreSQL, and the longest wait for a lock.
 STATEMENT_MS, LOCK_MS = 30_000, 10_000
-# A host that vanishes sends no word, so that the connection itself must find out: within 25 s where it is idle, 30 s where it was
-# asked. Values of these in the URL stand.
+# A host that vanishes sends nothing, so the connection itself must detect it: within 25 s if it is idle, within 30 s after a query.
+# Values of these options in the URL take precedence.
 VANISHED = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -42,23 +42,23 @@ Columns = ColumnCollection[str, Any]
 
 
 class DatabaseUnavailableError(Exception):
-    """The database cannot be had, or does not answer: the message says which, why and the next step."""
+    """The database cannot be opened, or does not answer. The message names the database, the reason and the next step."""
 
     exit_code = 1
 
 
 class DatabaseRefusedError(DatabaseUnavailableError):
-    """The database answers, and does not take a value: the same would be refused again."""
+    """The database answers, but refuses a value. A retry would be refused, too."""
 
 
 class DatabaseInUseError(Exception):
-    """Another program of the kind has the file: the message says what to do."""
+    """Another program of the same kind uses the file. The message gives the next step."""
 
     exit_code = 2
 
 
 class DatabaseUrlError(ValueError):
-    """The URL names no database that can be used: the message says which can."""
+    """The URL does not name a usable database. The message gives the usable kinds."""
 
     exit_code = 2
 
@@ -66,13 +66,13 @@ class DatabaseUrlError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purpose:
     """
-    The use of a database, as messages say it.
+    The use of a database, in the words of messages.
 
     Attributes:
-        noun: Names its content, without an article: "store".
+        noun: The database's content, without an article: "store".
         option: The option that gives the URL: "--store".
-        loss: A clause on what a loss of it costs; messages end with it.
-        lock: A number of its own: who holds it is alone, see `Database.alone`.
+        loss: A clause about the cost of losing the database, at the end of messages.
+        lock: The number of the lock of `Database.alone`. Each purpose has its own number.
     """
 
     noun: str
@@ -85,22 +85,22 @@ class Database:
     """Transactions on one database. Safe for threads; other processes may use the same database."""
 
     def __init__(self, engine: Engine, purpose: Purpose) -> None:
-        """Use an engine; see `open_database`."""
+        """Use an engine from `open_database`."""
         self._engine = engine
         self._purpose = purpose
-        # A password may stand in the URL's query too; a host there tells a socket.
+        # The URL's query may have a password too. Only its `host`, which names a socket, is shown.
         shown = {name: value for name, value in engine.url.query.items() if name == "host"}
         self.name = engine.url.set(query=shown).render_as_string(hide_password=True)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that writes nothing."""
+        """Open a transaction that only reads."""
         with self._translated(), self._engine.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that may write. SQLite has one at a time."""
+        """Open a transaction that may write. SQLite has one such transaction at a time."""
         with (
             self._translated(),
             self._engine.execution_options(tagstream_writes=True).begin() as connection,
@@ -109,7 +109,7 @@ class Database:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[Connection]:
-        """A transaction that may write; of those with this purpose there is one at a time over all processes."""
+        """Open a transaction that may write. Over all processes, only one such transaction of this purpose runs at a time."""
         with self.writing() as connection:
             lock(connection, self._purpose.lock)
             yield connection
@@ -117,13 +117,13 @@ class Database:
     @contextlib.contextmanager
     def of_one(self, program: str) -> Iterator[None]:
         """
-        Keep a second program of this kind from a file of SQLite, until the block or the process ends. PostgreSQL is for several.
+        Lock an SQLite file against a second program of this kind, until the block or the process ends. PostgreSQL takes several programs.
 
         Args:
-            program: Its name; a file of this name beside the database's is locked.
+            program: The program's name. The locked file lies beside the database's file and ends with this name.
 
         Raises:
-            DatabaseInUseError: Another one has the file.
+            DatabaseInUseError: Another program of this kind uses the file.
         """
         url = self._engine.url
         if url.get_backend_name() != "sqlite":
@@ -167,16 +167,16 @@ class Database:
 
 def open_database(url: str, purpose: Purpose, *, read_only: bool = False) -> Database:
     """
-    The database of this URL. It is asked nothing yet, so the first transaction tells that it is away.
+    Return the database of this URL. No query is sent yet, so an unavailable database shows only at the first transaction.
 
     Args:
-        url: `sqlite:///FILE`, `postgresql://USER:PASSWORD@HOST/NAME`, or a path, which is a file of SQLite.
-        purpose: Its use.
-        read_only: Change nothing: neither a row nor the kind of a file's journal. The file must be there.
+        url: `sqlite:///FILE`, `postgresql://USER:PASSWORD@HOST/NAME`, or the path of an SQLite file.
+        purpose: The use of the database.
+        read_only: Change neither a row nor the journal mode of a file. An SQLite file must exist.
 
     Raises:
-        DatabaseUrlError: It is none of these.
-        DatabaseUnavailableError: The file's folder cannot be made, or the file that is to be read is not there.
+        DatabaseUrlError: The URL has another form.
+        DatabaseUnavailableError: The file's folder cannot be made, or a file to read is missing.
     """
     parsed = _parsed(url, purpose)
     kind = KINDS[parsed.get_backend_name()]
@@ -186,7 +186,7 @@ def open_database(url: str, purpose: Purpose, *, read_only: bool = False) -> Dat
 
 def _parsed(url: str, purpose: Purpose) -> URL:
     try:
-        # A path is no URL: a question mark in it begins no query.
+        # A path is not parsed as a URL, because a question mark in a path does not start a query.
         parsed = make_url(url) if "://" in url else URL.create("sqlite", database=str(Path(url).expanduser().absolute()))
     except ArgumentError as error:
         msg = f"the {purpose.noun}'s URL cannot be read. Next: give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
@@ -203,7 +203,7 @@ def _parsed(url: str, purpose: Purpose) -> URL:
 
 def _postgres(url: URL, purpose: Purpose, *, read_only: bool) -> Engine:
     given = url.normalized_query
-    # Of two values for one setting the last one holds.
+    # If a setting has two values, PostgreSQL takes the last value.
     options = (
         f"{''.join(f'{one} ' for one in given.get('options', ()))}-c statement_timeout={STATEMENT_MS} -c lock_timeout={LOCK_MS} -c idle_in_transaction_session_timeout={STATEMENT_MS}"
         f"{' -c default_transaction_read_only=on' if read_only else ''}"
@@ -230,7 +230,7 @@ def _sqlite(url: URL, purpose: Purpose, *, read_only: bool) -> Engine:
         if not path.is_file():
             msg = f"the {purpose.noun} {path} is no file that is there. Next: is the path right? Give it by {purpose.option}."
             raise DatabaseUnavailableError(msg)
-        # A file that is read may be anyone's: its journal keeps its kind.
+        # A file to read may belong to another program, so its journal mode is not changed.
         readable = url.set(database=f"file:{_quoted(path)}").update_query_dict({"mode": "ro", "uri": "true"})
     else:
         try:
@@ -250,24 +250,28 @@ def _sqlite(url: URL, purpose: Purpose, *, read_only: bool) -> Engine:
 
 
 def _quoted(path: Path) -> str:
-    """A path as SQLite reads it in a URI."""
+    """Return a path as SQLite reads it in a URI."""
     return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _prepare_to_read(connection: Any, _: object) -> None:
-    # Python's own transactions begin too late for a lease: see "pysqlite" in SQLAlchemy's documentation.
+    # The transactions of Python's sqlite3 begin too late for a lease: see "pysqlite" in SQLAlchemy's documentation.
     connection.isolation_level = None
 
 
 def _prepare_to_write(connection: Any, _: object) -> None:
     connection.isolation_level = None
-    # Readers do not wait for the writer. A power cut may take the last transactions, and whoever wrote them can write them again.
+    # With these modes readers do not wait for the writer. A power cut may lose the last transactions, which their writers can write again.
     _keep_a_log_of_writes(connection)
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _keep_a_log_of_writes(connection: Any) -> None:
-    """SQLite waits for a lock everywhere but here: beside another writer's first transaction it refuses the change of journal at once."""
+    """
+    Switch the journal to WAL, with a wait of its own.
+
+    SQLite waits for a lock everywhere but here: during another writer's first transaction it refuses the change of journal at once.
+    """
     end = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -281,7 +285,7 @@ def _keep_a_log_of_writes(connection: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that begins by reading cannot always write later: another one may have written in between.
+    # A transaction that begins with a read cannot always write later, because another transaction may have written in between.
     writes = connection.get_execution_options().get("tagstream_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -289,14 +293,14 @@ def _begin_sqlite(connection: Connection) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """
-    A kind of database: all that statements of SQLAlchemy do not say for each of them alike.
+    A kind of database: the parts that differ between databases in SQLAlchemy.
 
     Attributes:
-        driver: As in a URL of SQLAlchemy.
+        driver: The driver in a URL of SQLAlchemy.
         engine: Makes an engine for a URL with this driver.
-        insert: An insert that says what becomes of a row whose key is there.
-        collation: Of text that is compared byte by byte; None where all text is.
-        lock: A statement that holds `:number` to the end of its transaction; None where one transaction writes at a time.
+        insert: Makes an insert statement with a clause for rows whose key exists.
+        collation: The collation of text that is compared byte by byte; None if all text is compared so.
+        lock: A statement that locks `:number` to the end of its transaction; None if only one transaction writes at a time.
     """
 
     driver: str
@@ -316,11 +320,11 @@ KINDS = {
     ),
     "sqlite": Kind(driver="sqlite+pysqlite", engine=_sqlite, insert=sqlite.insert, collation=None, lock=None),
 }
-"""By the name that SQLAlchemy gives them."""
+"""The kinds of database, by the names in SQLAlchemy."""
 
 
 def bytewise() -> Text:
-    """The type of text that is compared byte by byte, so that each kind gives two decisions of one moment the same order."""
+    """Return the type of text that is compared byte by byte, so that all databases order two decisions of one moment alike."""
     found = Text()
     for name, kind in KINDS.items():
         found = found.with_variant(Text(collation=kind.collation), name)
@@ -328,25 +332,25 @@ def bytewise() -> Text:
 
 
 def lock(connection: Connection, number: int) -> None:
-    """Hold a number of 64 bits to the end of a transaction that may write: another one that asks for it waits until then."""
+    """Lock a 64-bit number until the end of a writing transaction. Another transaction that locks the number waits until then."""
     statement = KINDS[connection.dialect.name].lock
     if statement is not None:
         connection.execute(text(statement), {"number": number})
 
 
 def only_where(condition: str) -> dict[str, Any]:
-    """Options of an `Index` that has the rows of this condition alone."""
+    """Return the options of an `Index` that has only the rows of this condition."""
     return {f"{kind}_where": text(condition) for kind in KINDS}
 
 
 def insert_new(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
     """
-    Insert rows whose key is not there yet.
+    Insert the rows whose keys are not in the table yet.
 
     Args:
-        connection: In a transaction that may write.
-        table: With a primary key.
-        rows: Any number.
+        connection: A connection in a transaction that may write.
+        table: A table with a primary key.
+        rows: Any number of rows.
     """
     found = list(rows)
     if found:
@@ -362,17 +366,17 @@ def upsert(
     only_if: Callable[[Columns, Columns], ColumnElement[bool]] | None = None,
 ) -> int:
     """
-    Insert rows, or replace those whose key is there.
+    Insert rows, or update the existing rows with the same keys.
 
     Args:
-        connection: In a transaction that may write.
-        table: With a primary key.
-        rows: Each key once.
-        columns: Are set where the key is there; all that are not of the key unless given.
-        only_if: Of the new row and of the one that is there: whether it is replaced; always unless given.
+        connection: A connection in a transaction that may write.
+        table: A table with a primary key.
+        rows: Rows with distinct keys.
+        columns: The columns that are set in an existing row; by default all columns outside the key.
+        only_if: Gets the columns of the new and of the existing row, and returns the condition for the update; None for always.
 
     Returns:
-        How many rows are new or were replaced.
+        The number of inserted and updated rows.
     """
     if not rows:
         return 0

@@ -1,9 +1,9 @@
 """
-`tagstream dlq replay`: sends dead letters again, and skips those that it has sent before.
+`tagstream dlq replay`: sends dead letters again, and skips dead letters that an earlier replay sent.
 
-A note in the topic `replays`, which is compacted, says of each dead letter and target that the letter was sent. It is written after the
-broker has the record. So a replay that is killed between the two sends that one letter again, and two replays at once may both send a
-letter. A repeat is harmless: the event has the same id, and gets the same decision.
+After the broker has confirmed a record, a note in the compacted topic `replays` says that this dead letter was sent to this target. So a
+replay that is killed between the record and its note sends that letter again, and two replays at the same time may both send a letter.
+A repeat is harmless: the event has the same id, and gets the same decision.
 """
 
 import time
@@ -26,7 +26,7 @@ from tagstream.stream.terminal.text import counted
 
 
 class ReplayError(Exception):
-    """The broker did not confirm a record or its note: the message says which, how many were sent, and the next step."""
+    """The broker did not confirm a record or its note: the message names the record, the number of letters sent, and the next step."""
 
     exit_code = 3
 
@@ -43,10 +43,10 @@ class NotReplayed(StrEnum):
 
 class ReplayNote(msgspec.Struct, frozen=True, kw_only=True):
     """
-    One record of the topic `replays`: the dead letter of its key, `key_of`, was sent.
+    One record of the topic `replays`. It says that the dead letter in its key (see `key_of`) was sent.
 
     Attributes:
-        at_ms: When it was written, by the clock of the replay's machine, Unix milliseconds.
+        at_ms: When the note was written, by the clock of the replay's machine, Unix milliseconds.
     """
 
     at_ms: int
@@ -59,12 +59,13 @@ class ReplayPlan:
 
     Attributes:
         selection: Which dead letters.
-        to: The topic to send all of them to; None sends answers to `reviewed`, and all others to `content`.
-        most_replays: An event that was replayed this often is refused.
+        to: The topic to which all dead letters are sent. None sends each letter to the topic that it came from, if the settings name that
+            topic, else to `content`.
+        most_replays: Refuse an event that was replayed this number of times.
         again: Also send dead letters that were sent before.
-        dry_run: Send none.
-        sent: Called with each dead letter that was sent, or would be in a dry run, and its record.
-        refused: Called with the place of each dead letter that is refused, and a sentence that says why.
+        dry_run: Send nothing.
+        sent: Called with each dead letter that was sent (in a dry run: would be sent) and its record.
+        refused: Called with the place of each refused dead letter and a sentence with the reason.
     """
 
     selection: Selection
@@ -79,13 +80,13 @@ class ReplayPlan:
 @dataclass(slots=True, kw_only=True)
 class ReplayReport:
     """
-    The counts of a replay to one topic, or of one that would be made.
+    The counts of a replay to one topic, or of its dry run.
 
     Attributes:
-        target: The topic that was sent to.
+        target: The topic to which letters were sent.
         sent: Number of dead letters sent.
-        returned: How many of these came back: their event had been replayed before and became another dead letter.
-        hopeless: How many of these become the same dead letter again, by code: this version still refuses their bytes for it.
+        returned: Number of sent letters whose event had been replayed before and became a dead letter again.
+        hopeless: Number of sent letters that become dead letters again, by code: this version still refuses their bytes with that code.
         already: Number of dead letters that were sent before.
         refused: Number of dead letters refused, by reason.
     """
@@ -98,7 +99,7 @@ class ReplayReport:
     refused: Counter[NotReplayed] = field(default_factory=Counter)
 
     def count(self, letter: DeadLetter, limits: Limits) -> None:
-        """Count a dead letter that was sent; `limits` as of `still_refused`."""
+        """Count a dead letter that was sent. `limits` are the limits of `still_refused`."""
         self.sent += 1
         self.returned += letter.replays > 0
         if still_refused(letter, limits):
@@ -106,16 +107,16 @@ class ReplayReport:
 
     @property
     def refusals(self) -> int:
-        """Number of dead letters refused; those that were sent before are not among them."""
+        """Number of dead letters refused, without the letters that were sent before."""
         return self.refused.total()
 
 
 def topic_named(settings: Settings, to: str) -> str:
     """
-    The topic that `to` names by its setting, or by its name on the cluster.
+    Return the topic that `to` names, by the name of its setting or by its name on the cluster.
 
     Raises:
-        DeadLetterArgumentError: It is the dead letters' topic or that of the notes.
+        DeadLetterArgumentError: The topic is the topic of dead letters or the topic of notes.
     """
     names = settings.topic_names
     name = names.get(to, to)
@@ -126,17 +127,17 @@ def topic_named(settings: Settings, to: str) -> str:
 
 
 def key_of(letter: DeadLetter, target: str) -> bytes:
-    """The key of the note that a dead letter was sent to a topic: to send it to another one is another replay."""
+    """Return the key of the note for a dead letter and a target. The key names the target, because each target is a replay of its own."""
     return f"{letter.identity}>{target}".encode()
 
 
 def not_replayed(letter: DeadLetter, *, most_replays: int) -> tuple[NotReplayed, str] | None:
-    """The reason in the dead letter itself for which it is not replayed, with a sentence; None if there is none."""
+    """Return the reason in the dead letter itself why it is not replayed, and a sentence about the reason; None if it can be replayed."""
     if letter.dropped:
         parts = " and ".join(letter.dropped)
         return (
             NotReplayed.INCOMPLETE,
-            f"{parts} did not fit into the topic and could not be kept; the producer must send it again",
+            f"{parts} did not fit into the topic and could not be kept; the producer must send the event again",
         )
     if letter.replays >= most_replays:
         return NotReplayed.TOO_OFTEN, f"it was replayed {letter.replays} times already, and the limit is {most_replays}"
@@ -144,16 +145,17 @@ def not_replayed(letter: DeadLetter, *, most_replays: int) -> tuple[NotReplayed,
     if nulls:
         return (
             NotReplayed.NULL_HEADER,
-            f"{len(nulls)} of its headers have no value, which kafka-python cannot send; its producer can",
+            f"{len(nulls)} of its headers have no value: kafka-python cannot send such headers, but the event's producer can",
         )
     return None
 
 
 def still_refused(letter: DeadLetter, limits: Limits) -> bool:
     """
-    Whether the fault is in the event's own bytes: this version, with these limits, refuses them for the same reason.
+    Return True if this version, with these limits, refuses the event's bytes with the same code.
 
-    Bytes in the frame of a Schema Registry need its schemas, so nothing is said of them, nor of answers, which are no events.
+    The result is False for bytes in the frame of a Schema Registry, because they cannot be read without its schemas, and for a reviewer's
+    answer, because an answer is not an event.
     """
     if letter.value is None or letter.value.startswith(b"\0"):
         return False
@@ -163,10 +165,10 @@ def still_refused(letter: DeadLetter, limits: Limits) -> bool:
 
 def replay(settings: Settings, plan: ReplayPlan) -> list[ReplayReport]:
     """
-    Send the selected dead letters again, in their order, and return when the broker has confirmed each.
+    Send the selected dead letters again, in their order, and return when the broker has confirmed each letter.
 
     Returns:
-        A report for each topic that a dead letter was for; where there was none, one of `plan.to` or of `content`.
+        One report for each target topic. Without dead letters, one report about `plan.to`, or about `content` if `plan.to` is None.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -177,7 +179,7 @@ def replay(settings: Settings, plan: ReplayPlan) -> list[ReplayReport]:
     if plan.dry_run:
         run.send_all(None)
     else:
-        # A record that a retry writes twice is one event: no right to an idempotent producer is needed.
+        # A retry may write a record twice. Both records are the same event, so the user needs no right to an idempotent producer.
         with verbatim_sender(settings, idempotent=False) as sender:
             run.send_all(sender)
     return run.reports
@@ -194,12 +196,12 @@ class _Run:
 
     @property
     def reports(self) -> list[ReplayReport]:
-        # That of `content` is there before the first letter; where all went elsewhere it says nothing.
+        # The report about `content` exists before the first letter. It is left out if all letters went to other topics.
         said = [one for one in self._reports.values() if one.sent or one.already or one.refused]
         return said or list(self._reports.values())
 
     def send_all(self, sender: VerbatimSender | None) -> None:
-        """Without a sender nothing is sent."""
+        """Send all selected letters. With `sender` None, only count and report them."""
         plan, sent_before = self._plan, _sent_before(self._settings)
         for found in select(self._settings, plan.selection):
             letter, report = found.letter, self._report(self._target_of(found.letter))
@@ -233,7 +235,7 @@ class _Run:
     def _send(self, letter: DeadLetter, report: ReplayReport, sender: VerbatimSender | None) -> None:
         record = replayed(letter, report.target)
         if sender is not None:
-            # One record at a time: only then is the broker's refusal about this very record.
+            # One record at a time, so that a refusal of the broker is about this record.
             (error,) = sender.deliver([record])
             if isinstance(error, RecordTooLargeError):
                 sentence = f"{report.target} does not take a record of its size ({letter.size_bytes} bytes and headers)"
@@ -257,12 +259,12 @@ class _Run:
         sent = sum(report.sent for report in self._reports.values())
         return ReplayError(
             f"the broker did not confirm {subject}: {error}; {counted(sent, 'dead letter')} replayed. Next: `tagstream doctor`; then run "
-            f"the replay again: it leaves out those that have a note, and an event that comes again gets the same id and the same decision."
+            f"the replay again: it leaves out letters with a note, and an event that comes again gets the same id and the same decision."
         )
 
 
 def _sent_before(settings: Settings) -> frozenset[bytes | None]:
-    """The keys of the notes: the dead letters, with their targets, that were sent."""
+    """Return the keys of all notes: the pairs of dead letter and target that were sent."""
     with log_of(settings, settings.topics.replays) as log:
         return frozenset(record.key for record in log.read() if _is_note(record))
 

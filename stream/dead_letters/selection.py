@@ -1,4 +1,4 @@
-"""Which dead letters a command means: its arguments as people write them, the filter that they make, and what the topic holds of it."""
+"""The dead letters that a command selects: parses its arguments, builds a filter, and reads the selected records from the topic."""
 
 import difflib
 import re
@@ -19,20 +19,20 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class DeadLetterArgumentError(Exception):
-    """An argument cannot be used: the message says which, why, and what to write instead."""
+    """An argument cannot be used: the message names the argument, the reason, and a correct form."""
 
     exit_code = 2
 
 
 class NoSuchLetterError(Exception):
-    """There is no record at a place: the message says why."""
+    """A place has no record: the message says why."""
 
     exit_code = 1
 
 
 def place(text: str) -> Place:
     """
-    The place that PARTITION/OFFSET means.
+    Parse PARTITION/OFFSET.
 
     Raises:
         DeadLetterArgumentError: The text has another form.
@@ -49,10 +49,10 @@ def place(text: str) -> Place:
 
 def since_ms(text: str, now_ms: int) -> int:
     """
-    The moment that a text means, in Unix milliseconds: a duration before `now_ms` (`90s`, `15m`, `2h`, `7d`) or an RFC 3339 time.
+    Parse a duration before `now_ms` (`90s`, `15m`, `2h`, `7d`) or an RFC 3339 time, and return the moment in Unix milliseconds.
 
     Raises:
-        DeadLetterArgumentError: The text is neither.
+        DeadLetterArgumentError: The text is neither a duration nor a time.
 
     >>> since_ms("2h", 10_000_000), since_ms("1970-01-01T00:00:01Z", 0)
     (2800000, 1000)
@@ -65,7 +65,7 @@ def since_ms(text: str, now_ms: int) -> int:
         moment = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         moment = None
-    # A time without a UTC offset is another moment in another time zone.
+    # A time without a UTC offset is refused, because its moment depends on the time zone.
     if moment is None or moment.tzinfo is None:
         msg = f"{text!r} is neither a duration nor a time. Next: write 90s, 15m, 2h or 7d, or an RFC 3339 time such as 2026-03-01T03:00:00Z."
         raise DeadLetterArgumentError(msg)
@@ -74,10 +74,12 @@ def since_ms(text: str, now_ms: int) -> int:
 
 def check_filters(*, code: str | None, stage: str | None) -> None:
     """
-    Refuse a code or a stage that this version does not write: a misspelt one would match no dead letter, and look like good news.
+    Refuse a code or a stage that this version does not write. A misspelt code would match no dead letter, and the empty list would look
+    like good news.
 
     Raises:
-        DeadLetterArgumentError: It is not in the closed list; the message has the list, and how to find the codes of another version.
+        DeadLetterArgumentError: The code or stage is not in the closed list. The message has the list, and says how to find the codes of
+            another version.
     """
     _check("code", code, [reason.value for reason in Reason])
     _check("stage", stage, [known.value for known in Stage])
@@ -98,15 +100,15 @@ def _check(field_name: str, given: str | None, known: Collection[str]) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """
-    A filter of dead letters; a field that is None or empty takes all.
+    A filter of dead letters. A field that is None or empty does not filter.
 
     Attributes:
-        code: Takes dead letters with this code.
-        stage: Takes dead letters of this stage.
-        since_ms: Takes dead letters written at or after this moment, Unix milliseconds.
-        partition: Takes dead letters in this partition of their topic.
-        most: Takes this many at most, the first by partition and offset.
-        places: Takes the dead letters at these places.
+        code: Select dead letters with this code.
+        stage: Select dead letters of this stage.
+        since_ms: Select dead letters written at or after this moment, Unix milliseconds.
+        partition: Select dead letters in this partition of their topic.
+        most: Select at most this number of dead letters, the first by partition and offset.
+        places: Select the dead letters at these places.
     """
 
     code: str | None = None
@@ -117,7 +119,7 @@ class Selection:
     places: tuple[Place, ...] = ()
 
     def takes(self, letter: DeadLetter) -> bool:
-        """Whether the filter takes this dead letter; `most` is left to the caller."""
+        """Return True if the filter selects this dead letter. The caller applies `most`."""
         return (
             (self.code is None or letter.code == self.code)
             and (self.stage is None or letter.stage == self.stage)
@@ -129,7 +131,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundRecord:
-    """The record at a place and the dead letter in it; where one of them is missing, `why` says why."""
+    """The record at a place, and the dead letter in that record. If the record or the letter is missing, `why` says why."""
 
     place: Place
     letter: DeadLetter | None
@@ -139,9 +141,9 @@ class FoundRecord:
 
 def select(settings: Settings, selection: Selection) -> Iterator[FoundRecord]:
     """
-    The dead letters of a selection that the topic holds now, by partition and offset.
+    Yield the selected dead letters that the topic holds now, by partition and offset.
 
-    Records that are no dead letters are given too, without a letter, and a named place without a record is given without both.
+    A record that is not a dead letter is yielded too, with `letter` None. A named place without a record is yielded with both None.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -163,12 +165,12 @@ def select(settings: Settings, selection: Selection) -> Iterator[FoundRecord]:
 
 def at(settings: Settings, place: Place) -> FoundRecord:
     """
-    The record at one place.
+    Return the record at one place.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
         TopicsMissingError: The dead letters' topic does not exist.
-        NoSuchLetterError: There is no record at this place.
+        NoSuchLetterError: The place has no record.
     """
     (found,) = select(settings, Selection(places=(place,)))
     if found.record is None:

@@ -1,4 +1,4 @@
-"""Dead letters on the terminal or as JSON. Text of events is escaped or encoded, so that it cannot move the cursor or turn the line."""
+"""Prints dead letters on the terminal or as JSON. Events' text is escaped or encoded, so it cannot move the cursor or reorder a line."""
 
 import base64
 import hashlib
@@ -29,7 +29,7 @@ class _Tally:
 
 
 def print_list(found: Iterable[FoundRecord], *, as_json: bool) -> None:
-    """Print one line for each dead letter as it is read, without text of its event."""
+    """Print one line for each dead letter as soon as it is read, without the event's text."""
     letters = 0
     for letter in _ours(found):
         if as_json:
@@ -47,7 +47,7 @@ def print_list(found: Iterable[FoundRecord], *, as_json: bool) -> None:
 
 
 def print_counts(found: Iterable[FoundRecord], *, as_json: bool) -> None:
-    """Print for each code and stage the number of dead letters, largest first, and when the first and last was written."""
+    """Print the number of dead letters of each code and stage, largest first, and the times of the first and the last letter."""
     tallies: dict[tuple[str, str], _Tally] = {}
     for letter in _ours(found):
         tally = tallies.setdefault((letter.code, letter.stage), _Tally(first_ms=letter.timestamp_ms))
@@ -68,15 +68,15 @@ def print_counts(found: Iterable[FoundRecord], *, as_json: bool) -> None:
 
 def print_letter(found: FoundRecord, *, raw: bool, as_json: bool) -> None:
     """
-    Print one record: its text escaped, or base64 in JSON.
+    Print one record: with escaped text, or with base64 in JSON.
 
     Args:
         found: The dead letter and its record.
-        raw: Write the value's bytes alone, as they are.
-        as_json: Print an object.
+        raw: Write only the value's bytes, unchanged.
+        as_json: Print a JSON object.
 
     Raises:
-        DeadLetterArgumentError: There is no record at the place, or `raw` is asked of a record without a value.
+        DeadLetterArgumentError: The place has no record, or `raw` is true and the record has no value.
     """
     record = found.record
     if record is None:
@@ -101,10 +101,10 @@ def _print_raw(letter: DeadLetter | None, record: Record) -> None:
 
 def print_events(found: Iterable[FoundRecord], *, content: str) -> None:
     """
-    Write the events of dead letters as lines for `tagstream send`, which says what is wrong with which line.
+    Write the events of dead letters as lines for `tagstream send`, which names each wrong line and its fault.
 
-    An event that is JSON is one line whatever its form was; of other text, the ends of lines become spaces. Left out, and counted, are
-    bytes that are no text, values that were too large to be kept, and dead letters of other topics.
+    A JSON event is written as one line. In other text, each line break becomes a space. Bytes that are not text, values that were too large
+    to be kept, and dead letters of other topics are left out and counted.
 
     Args:
         found: The dead letters.
@@ -129,7 +129,7 @@ def print_events(found: Iterable[FoundRecord], *, content: str) -> None:
 
 
 def _line(value: bytes) -> bytes | None:
-    """The value on one line; None if it is no text."""
+    """Return the value on one line; None if it is not UTF-8 text."""
     try:
         value.decode()
     except UnicodeDecodeError:
@@ -171,12 +171,12 @@ def _described(found: FoundRecord, record: Record) -> Iterator[tuple[str, str]]:
 
 def print_sent(letter: DeadLetter, record: Record, *, as_json: bool) -> None:
     """
-    Print one record that a replay sent, or would send: whole in JSON, else its target, size and the headers that are added.
+    Print one record that a replay sent or would send: the whole record in JSON, else its target, its size and the added headers.
 
     Args:
         letter: The dead letter.
-        record: The record that it is sent as; a negative partition leaves the choice to the key.
-        as_json: Print an object on a line.
+        record: The record that is sent for the letter. A negative partition means that the key chooses the partition.
+        as_json: Print a JSON object on one line.
     """
     if as_json:
         console.show_json({"place": str(letter.place), **_record(record)})
@@ -196,12 +196,12 @@ def refused(place: Place, sentence: str) -> None:
 
 def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
     """
-    Print a sentence to stderr and, for JSON of a real replay, an object to stdout; the data of a dry run are its records.
+    Print a sentence to stderr. With `as_json`, also print an object to stdout; not in a dry run, whose JSON output is its records.
 
     Args:
         report: The counts of the replay.
-        dry_run: Whether nothing was sent.
-        as_json: Print an object beside the sentence.
+        dry_run: True if nothing was sent.
+        as_json: Also print the JSON object.
     """
     if as_json and not dry_run:
         refused = {reason.value: count for reason, count in report.refused.most_common()}
@@ -218,7 +218,7 @@ def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
     done = "would be replayed" if dry_run else "replayed, confirmed by the broker"
     parts = [f"{counted(report.sent, 'dead letter')} {done} to {report.target}"]
     if report.returned:
-        # A wrong event becomes another dead letter at every replay, and a note knows its own letter alone.
+        # A wrong event becomes a new dead letter at every replay, and the note of the old letter does not stop a replay of the new one.
         parts.append(
             f"{report.returned} of them came back from an earlier replay, and will come back again if the events themselves are wrong"
         )
@@ -244,7 +244,7 @@ def _ours(found: Iterable[FoundRecord]) -> Iterator[DeadLetter]:
         else:
             others += 1
     if others:
-        console.talk(f"{others} more records of the topic are no dead letters of tagstream; `tagstream tail dlq` shows them")
+        console.talk(f"{others} more records of the topic are not dead letters of tagstream; `tagstream tail dlq` shows them")
 
 
 def _row(letter: DeadLetter) -> dict[str, object]:
@@ -312,7 +312,7 @@ def _safe(text: str) -> str:
 
 
 def _time(milliseconds: int) -> str:
-    """A time in the format of `tagged_at`; the number itself where it is no valid time, since any writer may set it."""
+    """Return a time in the format of `tagged_at`, or the number itself if it is not a valid time: a writer may set any number."""
     try:
         return timestamp(milliseconds)
     except (ValueError, OverflowError, OSError):

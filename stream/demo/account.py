@@ -1,8 +1,8 @@
-"""The account of a demo: samples sent, outcomes received, people's answers, and whether they agree. Pure: no clock, no broker.
+"""The account of a demo: it compares the samples sent with the outcomes and answers received. Pure: no clock, no broker.
 
 Every input must have its outcome on exactly one topic: `tagged`, `review` or the dead letters. The same record twice on one topic is a
-duplicate, which at-least-once delivery allows; an input on two topics, or on none, is a broken promise. Every answer must be on
-`reviewed` and then on `tagged`, whoever gave it: a person may open the console beside the script.
+duplicate, which at-least-once delivery allows. An input on two topics, or on none, is an error. Every answer must be on `reviewed` and
+then on `tagged`, from the script or from a person who has opened the console.
 """
 
 import math
@@ -27,17 +27,17 @@ NAMED = 5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landing:
     """
-    How a sample has left the stream.
+    The outcome of a sample.
 
     Attributes:
         sample: The sample.
-        destination: The topic by which it left.
-        timestamp_ms: When the worker wrote it, Unix milliseconds.
-        latency_ms: From sending to that moment.
-        tag: The decision's tag, None for a dead letter.
-        confidence: The decision's confidence, 0 to 1; None for a dead letter.
-        code: A dead letter's code, else None.
-        value: A dead letter's bytes.
+        destination: The topic of the outcome.
+        timestamp_ms: The time at which the worker wrote the outcome, in Unix milliseconds.
+        latency_ms: The time from sending the sample to `timestamp_ms`, in milliseconds.
+        tag: The tag of the decision; None for a dead letter.
+        confidence: The confidence of the decision, 0 to 1; None for a dead letter.
+        code: The code of the dead letter; None for a decision.
+        value: The bytes of the dead letter; None for a decision.
     """
 
     sample: SampleRecord
@@ -52,7 +52,7 @@ class Landing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedAnswer:
-    """An answer that the script knows to be saved."""
+    """An answer of the script that the console's store has saved."""
 
     event_id: str
     tag: str
@@ -60,7 +60,7 @@ class SavedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """An answer that is on `tagged`. `latency_ms` runs from the record of `reviewed` to that of `tagged`."""
+    """An answer whose decision is on `tagged`. `latency_ms` is the time between the records on `reviewed` and on `tagged`."""
 
     event_id: str
     title: str
@@ -77,19 +77,19 @@ class AccountTotals:
     The figures of a run so far.
 
     Attributes:
-        sent: Inputs.
-        destinations: Inputs by their first destination.
-        waiting: Inputs without an outcome yet.
-        duplicates: Outcomes beyond each input's first.
-        tags: Decisions by tag, in the bundle's order of labels.
-        codes: Dead letters by code.
-        p50_ms: Half of the inputs took at most this, sending to outcome; None before the first outcome.
-        p99_ms: 99 % of them took at most this.
-        events_per_second: From the first sending to the last outcome; None before there are two moments.
-        given: Different answers on `reviewed`.
-        reached: Those of them that are on `tagged`.
-        agreed: Those with the model's own tag.
-        answer_p50_ms: Half of them took at most this, `reviewed` to `tagged`.
+        sent: The number of inputs.
+        destinations: The number of inputs by the topic of their first outcome.
+        waiting: The number of inputs without an outcome.
+        duplicates: The number of outcomes after each input's first outcome.
+        tags: The number of decisions by tag, in the bundle's order of labels.
+        codes: The number of dead letters by code.
+        p50_ms: The median latency from sending to outcome, in milliseconds; None before the first outcome.
+        p99_ms: The 99th percentile of the same latency.
+        events_per_second: The rate of outcomes from the first input to the last outcome; None while no time has passed.
+        given: The number of different answers on `reviewed`.
+        reached: The number of these answers that are on `tagged`.
+        agreed: The number of these answers that have the model's tag.
+        answer_p50_ms: The median latency from `reviewed` to `tagged`, in milliseconds; None before the first such answer.
     """
 
     sent: int
@@ -126,10 +126,10 @@ class _Entry:
 
 
 class Account:
-    """The account of one run. One thread at a time; records of different topics may come in any order."""
+    """The account of one run. Not thread-safe. Records of different topics may arrive in any order."""
 
     def __init__(self, topics: Topics) -> None:
-        """Open it. No other producer uses these topics, so an outcome without a sample is a problem."""
+        """Start an empty account. No other producer uses these topics, so an outcome without a sample is a problem."""
         self.topics = topics
         self.findings: list[Finding] = []
         self._destinations = {topics.tagged: Destination.TAGGED, topics.review: Destination.REVIEW, topics.dlq: Destination.DLQ}
@@ -140,28 +140,28 @@ class Account:
         self._strangers: Counter[str] = Counter()
         self._given: Counter[SavedAnswer] = Counter()
         self._said: dict[str, AnsweredEvent] = {}
-        # By answer: the tag on `tagged`, the record's key and its time.
+        # By answer id: the tag on `tagged`, and the key and time of that record.
         self._landed: dict[str, tuple[str, str, int]] = {}
         self._unreadable: list[str] = []
         self._answer_latencies: list[int] = []
 
     def sent(self, sample: SampleRecord, at_ms: int) -> None:
-        """Enter a sample that is about to be sent, at Unix milliseconds `at_ms`."""
+        """Enter a sample shortly before it is sent, at `at_ms` in Unix milliseconds."""
         if sample.key in self._entries:
             msg = f"{sample.key} was sent twice; every input of a run needs its own key"
             raise ValueError(msg)
         self._entries[sample.key] = _Entry(sample, at_ms)
 
     def given(self, one: SavedAnswer) -> None:
-        """Enter an answer that is saved."""
+        """Enter a saved answer."""
         self._given[one] += 1
 
     def came(self, record: Record) -> Landing | Reached | Finding | None:
         """
-        Enter a record that came out; returns what is worth telling of it: nothing of a duplicate, say.
+        Enter a record that came out. Return the item to show, or None if there is nothing to show, as for a duplicate.
 
         Raises:
-            msgspec.DecodeError: The outcome of one of our samples breaks the contract: a bug in the worker.
+            msgspec.DecodeError: The outcome of a sample violates the contract, which is a bug in the worker.
         """
         if record.topic == self.topics.drift:
             finding = msgspec.json.decode(record.value or b"", type=Finding)
@@ -185,7 +185,7 @@ class Account:
         else:
             decision = msgspec.json.decode(record.value or b"", type=_PublishedDecision)
             if decision.decider == REVIEWER:
-                # It enters `tagged` after the model's own decision, and is no second outcome.
+                # A reviewer's decision follows the model's decision and is not a second outcome of the sample.
                 if decision.prediction_id in self._landed:
                     return None
                 self._landed[decision.prediction_id] = (decision.tag, entry.sample.key, at_ms)
@@ -228,17 +228,17 @@ class Account:
 
     @property
     def events(self) -> int:
-        """Inputs so far."""
+        """The number of inputs so far."""
         return len(self._entries)
 
     @property
     def waiting(self) -> int:
-        """Inputs without an outcome yet, and answers that are not on `reviewed` or not on `tagged` yet."""
+        """The number of inputs without an outcome, plus the number of answers that are not yet on `reviewed` or on `tagged`."""
         events = len(self._entries) - len(self._firsts)
         return events + len(self._said.keys() - self._landed.keys()) + (self._given - self._on_reviewed()).total()
 
     def totals(self) -> AccountTotals:
-        """The figures so far."""
+        """Return the figures so far."""
         firsts = self._firsts
         latencies, answers = sorted(one.latency_ms for one in firsts), sorted(self._answer_latencies)
         tags = Counter(one.tag for one in firsts if one.tag is not None)
@@ -261,7 +261,7 @@ class Account:
         )
 
     def problems(self) -> list[str]:
-        """The ways in which the account does not balance, a sentence each; empty if every event and answer is accounted for."""
+        """Return a sentence for each kind of discrepancy; empty if every event and answer is accounted for."""
         found = self._problems_of_events() | self._problems_of_answers()
         return [sentence(what, keys) for what, keys in found.items() if keys]
 
@@ -311,7 +311,7 @@ class Account:
 
 def percentile(in_order: Sequence[int], share: float) -> int | None:
     """
-    The nearest-rank percentile of values in ascending order, None of none.
+    Return the nearest-rank percentile of values in ascending order; None if there are no values.
 
     >>> percentile([10, 20, 30, 40], 0.5)
     20
@@ -323,7 +323,7 @@ def percentile(in_order: Sequence[int], share: float) -> int | None:
 
 def sentence(what: str, keys: Sequence[str]) -> str:
     """
-    How many, what is wrong with them, and which they are.
+    Return a sentence with the number of keys, their problem, and the first keys.
 
     >>> sentence("without an outcome", ["a", "b"])
     '2 without an outcome: a, b'

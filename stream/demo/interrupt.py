@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for a program that ends in order: an exception at first, after `postpone` a flag to look at."""
+"""Handlers of Ctrl-C and SIGTERM for an orderly end. A signal raises an exception at first; after `postpone` it only sets a flag."""
 
 import signal
 import threading
@@ -14,27 +14,27 @@ class Interrupt:
     The signals received so far.
 
     Attributes:
-        asked: A signal has come.
-        insisted: A second one has come.
+        asked: True after the first signal.
+        insisted: True after the second signal.
     """
 
     def __init__(self) -> None:
-        """Not asked; a signal raises KeyboardInterrupt until `postpone`."""
+        """Start without signals. Until `postpone`, a signal raises KeyboardInterrupt."""
         self.asked = False
         self.insisted = False
         self._postponed = False
 
     def postpone(self) -> None:
-        """From now on a signal only sets the attributes, and the program looks at them."""
+        """Make later signals set only the attributes; the program must check them."""
         self._postponed = True
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """
-        A step that no signal breaks off.
+        Protect a step from signals.
 
         Raises:
-            KeyboardInterrupt: At its end, if a signal has come and signals are not postponed.
+            KeyboardInterrupt: A signal came, and signals are not postponed. It is raised at the end of the step.
         """
         before, self._postponed = self._postponed, True
         yield
@@ -47,14 +47,14 @@ class Interrupt:
         self.insisted = self.asked
         self.asked = True
         if not self._postponed:
-            # A second signal must not break off the orderly end that this one begins.
+            # A second signal must not interrupt the orderly end that the first signal starts.
             self._postponed = True
             raise KeyboardInterrupt
 
 
 @contextmanager
 def interrupts() -> Iterator[Interrupt]:
-    """Handle the signals while the context lasts. Outside the main thread Python allows none."""
+    """Handle the signals while the context lasts. Outside the main thread, Python allows no signal handlers, and none is set."""
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt

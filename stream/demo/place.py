@@ -1,4 +1,4 @@
-"""The place of a demo: a broker that it starts, or topics and a group of its own on a broker that a person has named."""
+"""The broker of a demo: a broker that the demo starts, or a named broker on which the demo gets topics and a group of its own."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from tagstream.stream.settings.settings import Settings
 from tagstream.stream.settings.topics import Topics
 
 PREFIX = "tagstream-demo"
-# Joining a group on Tansu takes half of this; it is the least that a setting may be.
+# Joining a group on Tansu takes half of the session timeout. This is the least value that the setting allows.
 TANSU_SESSION_SECONDS = 6.0
 
 
@@ -26,8 +26,8 @@ class DemoBroker:
 
     Attributes:
         settings: Brokers, topics and group for the worker and the clients.
-        broker: One line for people.
-        has_transactions: It can change the model of a running stream.
+        broker: A description of the broker for people, one line.
+        has_transactions: True if the broker has transactions, which a rollout needs.
     """
 
     settings: Settings
@@ -38,11 +38,11 @@ class DemoBroker:
 @contextmanager
 def started(given: Settings, opening: StartupLines, *, prefer: str | None, rollout: bool) -> Iterator[DemoBroker]:
     """
-    A broker that is started here and ends on exit. `TAGSTREAM_BROKERS` and the settings' brokers are not asked.
+    Start a broker, and stop it on exit. `TAGSTREAM_BROKERS` and the settings' brokers are not used.
 
     Args:
-        given: The other settings.
-        opening: Shows the start.
+        given: The settings; their brokers are replaced.
+        opening: Shows the start of the broker.
         prefer: The only kind of broker to try; see `tagstream.stream.broker.broker`.
         rollout: Try a broker with transactions first, else the one that starts soonest.
 
@@ -69,18 +69,18 @@ def named(
     given: Settings, opening: StartupLines, *, removing: Callable[[], None], left: Callable[[str], None]
 ) -> Iterator[DemoBroker]:
     """
-    Topics and a group under names that no other demo has, on the brokers of the settings; removed on exit.
+    Choose names for topics and a group on the brokers of the settings, unique to this demo. On exit, remove the topics and the group.
 
-    The caller creates the topics. No other topic of these brokers is read or written.
+    The caller creates the topics. The demo reads and writes no other topics of these brokers.
 
     Args:
         given: The settings; their topics and group are replaced.
-        opening: Shows the first answer of the brokers, and the removal.
+        opening: Shows the check of the brokers, and the removal.
         removing: Called before the removal.
-        left: Called with a sentence if something could not be removed.
+        left: Called with a sentence if a topic or the group could not be removed.
 
     Raises:
-        BrokerUnreachableError: No broker answered, or one refused us.
+        BrokerUnreachableError: No broker answered, or a broker refused this user.
     """
     with opening.step("asking the broker"):
         brokers = admin.broker_count(given)

@@ -1,4 +1,4 @@
-"""`tagstream send --samples`, the producer of `docker-compose.yml`: sample events at a steady rate, which may drift."""
+"""`tagstream send --samples`, the producer of `docker-compose.yml`: it sends sample events at a steady rate. The events may drift."""
 
 import secrets
 import time
@@ -10,7 +10,7 @@ from tagstream.stream.demo.shifts import Drift, Shift
 from tagstream.stream.kafka import producer
 from tagstream.stream.settings.settings import Settings
 
-# How soon a signal is seen between two events.
+# The interval at which the wait between two events checks for a signal.
 LOOK_SECONDS = 0.2
 
 
@@ -23,28 +23,28 @@ def produce(
     say: Callable[[str], None],
 ) -> int:
     """
-    Send until SIGINT or SIGTERM; the broker has confirmed everything when it returns.
+    Send until SIGINT or SIGTERM, then wait until the broker has confirmed all events.
 
     Args:
-        settings: Where the brokers are.
-        topic: A topic that exists.
-        rate: Events a second.
+        settings: The brokers and the client's settings.
+        topic: An existing topic.
+        rate: The number of events a second.
         drift: How and when the events drift.
-        say: Called with a sentence about the events, once.
+        say: Called once with a sentence about the events.
 
     Returns:
-        How many events the broker has confirmed.
+        The number of events that the broker has confirmed.
 
     Raises:
         BrokerUnreachableError: No broker answered in time.
-        SendError: An event was refused.
+        SendError: The broker refused an event.
     """
     with interrupts() as interrupt, producer.sender(settings) as sender:
         interrupt.postpone()
         say(f"sending {rate:g} sample events a second to {topic}" + _about(drift))
         started = time.monotonic()
-        # Without the malformed ones of the demo: dead letters are a page, and a healthy stream raises none.
-        # The broker outlives the producer, and decisions are idempotent by id: each run needs ids of its own.
+        # The demo's malformed samples are left out: dead letters raise a paging alarm, and a healthy stream must not.
+        # The broker outlives the producer, and a repeated id counts as a redelivery. So each run needs its own ids.
         for number, sample in enumerate(drift.mixed(load_events(), (), rate=rate, run=secrets.token_hex(3))):
             if not _wait(interrupt, started + number / rate):
                 break
@@ -60,7 +60,7 @@ def _about(drift: Drift) -> str:
 
 
 def _wait(interrupt: Interrupt, moment: float) -> bool:
-    """Wait for the moment; False if it was told to stop before."""
+    """Wait until a time of `time.monotonic`; False if a signal came before."""
     while not interrupt.asked and (left := moment - time.monotonic()) > 0:
         time.sleep(min(left, LOOK_SECONDS))
     return not interrupt.asked

@@ -1,4 +1,4 @@
-"""A `tagstream` of the demo in a process of its own: its worker, its console. Each has its log in a file."""
+"""Child processes of the demo that run `tagstream`: the worker, the console, and the programs of a rollout. Each has a log file."""
 
 import http.client
 import os
@@ -21,7 +21,7 @@ COMMAND = (sys.executable, "-m", "tagstream.stream.cli.main")
 
 
 class ProgramError(Exception):
-    """The program ended by itself, or did not get ready: the message says so, with the end of its log."""
+    """A program ended by itself or did not become ready. The message says which, mostly with the end of the program's log."""
 
     exit_code = 1
 
@@ -31,9 +31,9 @@ class Program:
     A running program that serves `/readyz`.
 
     Attributes:
-        name: For people: "worker".
-        address: Where it serves, `http://host:port`; known before it listens there.
-        pid: Its process id.
+        name: The name for people, for example "worker".
+        address: The program's address, `http://host:port`; known before the program listens there.
+        pid: The process id.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class Program:
         stop_seconds: float,
     ) -> None:
         """
-        Start it, and wait for nothing.
+        Start the program without waiting for it.
 
         Args:
-            name: For people, and for its log.
+            name: The name for people, also used for the log file.
             words: The command line.
-            env: Its whole environment.
-            address: Where it is told to serve.
-            processes: End it if this process is killed.
-            folder: For its log.
-            stop_seconds: It is killed if it is still there so long after SIGTERM.
+            env: The whole environment of the program.
+            address: The address that the command line tells the program to use.
+            processes: Starts the process, and ends it if this process is killed.
+            folder: The folder of the log file.
+            stop_seconds: The time from SIGTERM until the program is killed, in seconds.
         """
         self.name = name
         self.address = address
@@ -68,23 +68,23 @@ class Program:
 
     def check(self) -> None:
         """
-        Check that it still runs.
+        Check that the program is running.
 
         Raises:
-            ProgramError: It has ended.
+            ProgramError: The program has ended.
         """
         if not self._process.running():
             msg = f"the {self.name} ended by itself, with exit code {self._process.exit_code}"
             raise ProgramError(msg)
 
     def readiness(self) -> tuple[bool, str]:
-        """Whether it is ready, and what it says of that."""
+        """Return whether the program is ready, and the text of `/readyz`."""
         status, why = self._answer("/readyz")
         self._was_ready = self._was_ready or status == http.client.OK
         return status == http.client.OK, why.strip()
 
     def figures(self, name: str) -> dict[str, float]:
-        """The values of a metric by their labels, as `/metrics` writes both; none while it does not answer."""
+        """Return the values of a metric by labels, in the notation of `/metrics`; empty if the program does not answer."""
         lines = (
             line.removeprefix(name).rpartition(" ")
             for line in self._answer("/metrics")[1].splitlines()
@@ -94,10 +94,10 @@ class Program:
 
     def wait_until_ready(self, say: Callable[[str], None]) -> None:
         """
-        Wait, and call `say` with the reason.
+        Wait until the program is ready. Meanwhile call `say` with the text of `/readyz`.
 
         Raises:
-            ProgramError: It ended, or was not ready in time.
+            ProgramError: The program ended, or was not ready within `READY_SECONDS`.
         """
         deadline = time.monotonic() + READY_SECONDS
         while True:
@@ -114,26 +114,26 @@ class Program:
             time.sleep(POLL_SECONDS)
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM once, and wait for nothing; `stop` waits."""
+        """Send SIGTERM once without waiting for the end; `stop` waits."""
         if not self._asked and self._process.running():
             self._asked = True
             self._process.ask_to_end()
 
     def stop(self) -> str | None:
-        """Send SIGTERM and wait; None if it ended in order, else a sentence about its end."""
+        """Send SIGTERM and wait for the end. Return None after an orderly end, otherwise a sentence about the end."""
         self.ask_to_end()
         if not self._asked:
             return f"the {self.name} ended by itself, with exit code {self._process.exit_code}"
         if not self._process.wait(self._stop_seconds):
             self._process.kill()
             return f"the {self.name} was still there {self._stop_seconds:.0f} s after SIGTERM and was killed"
-        # One that is still loading hears the signal before it has a handler.
+        # A program that is still loading has no handler yet, and the signal itself ends it.
         if self._process.exit_code not in ({0} if self._was_ready else {0, -signal.SIGTERM}):
             return f"the {self.name} ended with exit code {self._process.exit_code} after SIGTERM"
         return None
 
     def log(self) -> str:
-        """The end of its log."""
+        """Return the end of the program's log."""
         return tail(self._process)
 
     def _answer(self, path: str) -> tuple[int, str]:
@@ -150,13 +150,14 @@ class Program:
 
 def environment(settings: Settings, folder: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """
-    The environment of a program that is to have these settings, and none of this process or of a `tagstream.toml`.
+    Return an environment that gives a program exactly these settings. Settings of this process or of a `tagstream.toml` do not apply.
 
-    Its state goes with the demo: another worker's folder may hold an open circuit breaker, or be closed by this one's.
+    The state folder is inside the demo's folder. A shared state folder could hold an open circuit breaker of another worker, or the demo
+    could stop another worker by its own circuit breaker.
 
     Args:
-        settings: The settings that the program is to have.
-        folder: The demo's; the program's state lies in it.
+        settings: The program's settings.
+        folder: The demo's folder.
         environ: The environment of this process.
     """
     given = settings.model_dump(mode="json", exclude_unset=True, exclude_none=True)
@@ -169,7 +170,7 @@ def environment(settings: Settings, folder: Path, environ: Mapping[str, str] = o
 
 
 def port(usual: int) -> int:
-    """The usual port if it is free, since people and Prometheus know it; else any."""
+    """Return the usual port if it is free, because people and Prometheus know it; otherwise another free port."""
     return usual if usual and is_free(usual) else free_ports(1)[0]
 
 

@@ -1,4 +1,4 @@
-"""A reviewer by script, who answers from the console's own queue: one item at a time, nearly always right."""
+"""A scripted reviewer. It takes items from the console's queue, one at a time, and nearly always answers right."""
 
 import random
 import threading
@@ -18,18 +18,18 @@ from tagstream.stream.settings.settings import Settings
 NAME = "scripted reviewer"
 RIGHT = 0.95
 SEED = "demo"
-# Thirty items a minute, as a person with a keyboard.
+# A person with a keyboard also answers about thirty items a minute.
 PACE_SECONDS = 2.0
-# Until an item comes.
+# The interval at which an empty queue is checked again.
 AGAIN_SECONDS = 0.5
 
 
 class Reviewer:
     """
-    The reviewer's turns, for a thread of their own.
+    The scripted reviewer, for a thread of its own.
 
     Attributes:
-        troubles: Answers that were not saved, and why; and why the turns ended early.
+        troubles: Each answer that was not saved, with the reason; also the error that ended the reviewer early.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Reviewer:
         pace_seconds: float = PACE_SECONDS,
     ) -> None:
         """
-        Answer nothing yet.
+        Store the parts; `run` starts answering.
 
         Args:
             labels: The right answer by title; items with other titles are skipped.
-            given: Called in the reviewer's thread with each answer that is saved.
-            over: Ends `run` once the answer under way has its word.
-            pace_seconds: Between two answers.
+            given: Called in the reviewer's thread with each saved answer.
+            over: Ends `run` after the current answer is saved or has failed.
+            pace_seconds: The pause between two answers, in seconds.
         """
         self._labels = labels
         self._given = given
@@ -57,17 +57,17 @@ class Reviewer:
 
     def run(self, settings: Settings, url: str, ready: Callable[[], bool]) -> None:
         """
-        Answer until it is over.
+        Answer until `over` is set.
 
         Args:
             settings: Brokers and topics.
-            url: Of the console's store.
-            ready: Whether the console has filled the store; before that nothing is answered.
+            url: The URL of the console's store.
+            ready: Returns True once the console has filled the store. The reviewer waits for this.
         """
         while not ready():
             if self._over.wait(AGAIN_SECONDS):
                 return
-        # A sender that is not idempotent may write an answer twice: the same bytes, which the stream takes once.
+        # A sender that is not idempotent may write an answer twice. Both records have the same bytes, and the stream counts one.
         try:
             with open_store(url) as store, verbatim_sender(settings, idempotent=False) as sender:
                 self.answer(store, AnswerSaver(store, sender, settings.topics, keys=answer_keys(settings.security)))
@@ -75,14 +75,14 @@ class Reviewer:
             self.troubles.append(str(error))
 
     def answer(self, store: Store, saving: AnswerSaver) -> None:
-        """Answer the items of a store until it is over."""
+        """Answer the items of a store until `over` is set."""
         wait = 0.0
         while not self._over.wait(wait):
             claim = store.queue.claim(NAME)
             wait = AGAIN_SECONDS if claim is None else self._one(store, saving, claim)
 
     def _one(self, store: Store, saving: AnswerSaver, claim: Claim) -> float:
-        """Answer or skip one item; seconds until the next."""
+        """Answer or skip one item. Return the pause before the next item, in seconds."""
         event = claim.item.event
         tags = (*claim.item.decision.probabilities, OFF_SUBJECT)
         label = self._labels.get(" ".join(event.title.split()))
@@ -100,12 +100,12 @@ class Reviewer:
 
 def said(event_id: str, label: str, tags: Iterable[str]) -> str:
     """
-    The script's answer: mostly the label, else one of the other tags. The same for the same event in each run.
+    Return the script's answer: mostly the right label, sometimes another tag. The same event gets the same answer in each run.
 
     Args:
-        event_id: Of the event.
-        label: The right one of the tags.
-        tags: All that may be answered.
+        event_id: The id of the event.
+        label: The right tag.
+        tags: All possible answers.
     """
     chance = random.Random(f"{SEED} {event_id}")  # noqa: S311 - a script, not a secret
     others = [tag for tag in tags if tag != label]

@@ -1,9 +1,10 @@
 """
-The demo's rollout: a worse bundle decides at first; the bundle of the settings is shadowed, tried on a share and promoted; a worse one is tried and goes back.
+The demo's rollout, in five acts. At first a worse bundle decides. The bundle of the settings then runs in shadow, decides a share of the
+events as a canary, and is promoted. Another worse bundle goes the same way and is rolled back.
 
-Everything of the rollout is real: the workers' bundles, the commands, which run as a person gives them, and the verdicts of `tagstream rollout watch`.
-Two things are made for it, and the demo says so. The worse bundles are that of the settings with the names of two labels exchanged. The people are a script
-that answers fast and is right in nineteen of twenty, and they are asked about more events than usual, so that a proof takes minutes and not days.
+The bundles, the commands and the verdicts of `tagstream rollout watch` are real. Two things are made for the demo, and the demo says so.
+Each worse bundle is the bundle of the settings with the names of two labels exchanged. The reviewer is a script that answers fast, and
+19 of 20 answers are right. More events than usual are audited, so that a proof takes minutes instead of days.
 """
 
 import asyncio
@@ -27,15 +28,15 @@ from tagstream.stream.rollout.history import history
 from tagstream.stream.rollout.verdict import RolloutStep
 from tagstream.stream.settings.settings import Settings
 
-# One in twenty audits shows enough disagreements in a minute: each answer there weighs twenty.
+# The share of published decisions that are audited. One in twenty gives enough disagreements in a minute; each such answer weighs twenty.
 AUDIT_RATE = 0.05
 ANSWER_SECONDS = 0.1
 ORDINARY_SECONDS = 8.0
 SHARE, MARGIN = 0.2, 0.05
 LOOK_SECONDS = 3.0
-# In shadow it is shown that the two differ; the proof comes with the canary.
+# The shadow run only shows that the two models differ. The proof follows with the canary.
 LEAST_IN_SHADOW = 100
-# A verdict takes a minute or two; a busy machine more.
+# A verdict takes a minute or two, and longer on a busy machine.
 ACT_SECONDS = 600.0
 STOP_SECONDS = 40.0
 ACTS = 5
@@ -44,22 +45,22 @@ EVIDENCE, CHANGES = "tagstream_controller_evidence_events", "tagstream_controlle
 
 
 class StoryError(Exception):
-    """The story did not go on as it should: the message says where."""
+    """A step of the rollout failed. The message names the step."""
 
 
 class _StoppedError(Exception):
-    """The demo ends before the story does."""
+    """The demo is stopped before the end of the rollout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
     """
-    The bundles of the story.
+    The folders of the rollout's three bundles.
 
     Attributes:
-        old: Decides at first.
-        new: That of the settings.
-        worse: Comes last, and goes back.
+        old: The worse bundle that decides at first.
+        new: The bundle of the settings.
+        worse: The worse bundle that comes last and is rolled back.
     """
 
     old: Path
@@ -72,8 +73,8 @@ def cast(settings: Settings, folder: Path) -> Cast:
     Make the two worse bundles.
 
     Args:
-        settings: Name the bundle.
-        folder: Where they are written.
+        settings: The settings with the bundle.
+        folder: The folder to which the two bundles are written.
 
     Raises:
         BundleError: The bundle cannot be trusted.
@@ -89,16 +90,16 @@ def cast(settings: Settings, folder: Path) -> Cast:
 
 def exchanged(bundle: Bundle, folder: Path, pair: tuple[str, str], suffix: str) -> Path:
     """
-    The same network with the names of two labels exchanged, as when the list of labels is in another order after the training.
+    Write a bundle with the same network and the names of two labels exchanged, as if the labels had been reordered after the training.
 
     Args:
         bundle: A verified bundle.
-        folder: Of the new bundle.
+        folder: The folder of the new bundle.
         pair: The two labels.
-        suffix: Behind the version.
+        suffix: Added to the version.
 
     Returns:
-        The folder.
+        The folder of the new bundle.
     """
     names = dict(zip(pair, reversed(pair), strict=True))
     quoted = {msgspec.json.encode(name): msgspec.json.encode(other) for name, other in names.items()}
@@ -107,36 +108,36 @@ def exchanged(bundle: Bundle, folder: Path, pair: tuple[str, str], suffix: str) 
     manifest = msgspec.json.decode(renamed, type=manifests.Manifest)
     manifest = msgspec.structs.replace(manifest, version=f"{manifest.version}-{suffix}")
     before, after = ("\n".join(labels).encode() for labels in (bundle.manifest.labels, manifest.labels))
-    # The graph says its labels too; both lists have the same length, so that no length in it changes.
+    # The graph contains the labels too. Both lists have the same number of bytes, so that no length field in the graph changes.
     return bundles.write(folder, manifest=manifest, model=bundle.model.replace(before, after), tokenizer=bundle.tokenizer).path
 
 
 def with_rollout(settings: Settings, old: Path, folder: Path) -> Settings:
-    """The settings of the worker and of everything beside it: the old bundle, a place for bundles, and more audits than usual."""
-    # Their own names of topics follow from the group, which is the demo's.
+    """Return the settings of all programs of the demo: the old bundle, a folder for the rollout's bundles, and more audits than usual."""
+    # The rollout's topic names are derived from the demo's group.
     place = type(settings.rollout)(bundles=str(folder / "bundles")).of_group(settings.group)
     return settings.model_copy(update={"bundle": old, "rollout": place, "audit_rate": AUDIT_RATE})
 
 
 class Story:
     """
-    The acts, one after another, for a thread of its own.
+    The acts of the rollout, one after another, for a thread of its own.
 
     Attributes:
-        phase: What goes on now.
-        failed: Why it did not come to its end; empty if it did, or was told to stop.
-        ended: Nothing more will come.
+        phase: A line on the current act.
+        failed: Why the rollout failed; empty if it succeeded or was stopped.
+        ended: True once the rollout is over.
     """
 
     def __init__(self, settings: Settings, actors: Cast, *, folder: Path, processes: Processes) -> None:
         """
-        Begin nothing yet.
+        Read the versions of the bundles; `run` starts the rollout.
 
         Args:
-            settings: Those of `with_rollout`.
+            settings: The settings from `with_rollout`.
             actors: The bundles.
-            folder: Of the demo, for logs.
-            processes: Ends what is started, if this process is killed.
+            folder: The demo's folder, for logs.
+            processes: Starts processes, and ends them if this process is killed.
         """
         self._settings = settings
         self._actors = actors
@@ -151,7 +152,7 @@ class Story:
         self.ended = False
 
     def run(self, over: threading.Event, tell: Callable[[str], None]) -> None:
-        """Tell it line by line, until `over` is set; what it has started has ended then."""
+        """Run the acts until `over` is set, and call `tell` with each line. On return, every program that this method started has ended."""
         self._over, self._tell = over, tell
         try:
             self._acts()
@@ -160,7 +161,7 @@ class Story:
         except (StoryError, ProgramError) as error:
             self.failed = str(error)
         finally:
-            # At once: each may take its time.
+            # All programs get the signal first, because each may take a while to end.
             for program in self._started:
                 program.ask_to_end()
             unclean = [words for program in reversed(self._started) if (words := program.stop())]
@@ -184,7 +185,7 @@ class Story:
         self.phase = "the rollout is told"
 
     def _act(self, number: int, bundle: Path, wanted: RolloutStep, controller: Program) -> None:
-        """One bundle: in shadow, then on a share of the keys, until the controller has ended the canary."""
+        """Run one bundle in shadow, then as a canary on a share of the keys, until the controller has ended the canary."""
         version = self._versions[bundle]
         self._tell(
             f"$ tagstream rollout shadow {bundle.name} --sample 1        # decides all events too, and publishes nothing"
@@ -209,7 +210,7 @@ class Story:
             raise StoryError(unclean)
 
     def _in_shadow(self, number: int, version: str, shadow: Program) -> int:
-        """Show how the two compare; so many events are compared."""
+        """Show the comparison of the two models, and return the number of compared events."""
         counts = shadow.figures(EVENTS_IN_SHADOW)
         alike, differ = (int(counts.get(f'{{result="{result}"}}', 0)) for result in ("agreed", "disagreed"))
         self.phase = f"{number} of {ACTS}: {version} in shadow: {alike + differ} compared, {differ} with another tag"
@@ -230,7 +231,7 @@ class Story:
             self._tell(line)
 
     def _has_verdict(self, number: int, version: str, controller: Program, before: float) -> bool:
-        """Show the evidence; whether the controller has made more than `before` changes."""
+        """Show the evidence. Return True if the controller has made more than `before` changes."""
         seen = controller.figures(EVIDENCE)
         compared, differ, asked, answered = (
             int(seen.get(f'{{kind="{kind}"}}', 0)) for kind in ("compared", "disagreed", "asked", "answered")
@@ -253,7 +254,7 @@ class Story:
         return program
 
     def _until(self, happened: Callable[[], bool], what: str, *programs: Program) -> None:
-        """Wait for it, while these programs run."""
+        """Wait until `happened()` is true. Meanwhile check that these programs are running."""
         until = time.monotonic() + ACT_SECONDS
         while not happened():
             for program in programs:

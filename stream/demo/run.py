@@ -1,4 +1,4 @@
-"""`tagstream demo`: a broker, a worker, people and sample events, watched until every event and answer is accounted for."""
+"""`tagstream demo`: runs a broker, a worker, a console and sample events until every event and answer is accounted for."""
 
 import importlib.util
 import os
@@ -31,18 +31,18 @@ from tagstream.stream.kafka.producer import SendError
 from tagstream.stream.settings.loading import SettingsError, load
 from tagstream.stream.settings.settings import Settings
 
-# Events, and the right labels of some of them by title.
+# Events, and the right labels of some events by title.
 LabelledEvents = tuple[list[Event], dict[str, str]]
 
 DRAIN_SECONDS = 20.0
-# At 20 events a second the worker has its reference after half a minute, and compares a window with it every 15 s.
+# At 20 events a second, the worker has its drift reference after half a minute and compares a window every 15 s.
 WINDOW_EVENTS, REFERENCE_WINDOWS = 300, 2
 ORDINARY = "an ordinary stream"
 LOOPBACK, CONSOLE_PORT = "127.0.0.1", 8090
-# The worker bounds its own shutdown by shutdown_timeout_seconds, from the moment when it hears the signal. One that is still there so
-# long after that hangs; a busy machine takes some seconds to deliver the signal and to take down the process.
+# The worker bounds its own shutdown by shutdown_timeout_seconds, counted from the signal. A worker that runs this much longer hangs: a
+# busy machine only needs some seconds to deliver the signal and to end the process.
 HANG_SECONDS = 20.0
-# The console's server finishes what is under way within 30 s, and what fills its store within an answer of the brokers.
+# The console's server finishes its requests within 30 s. The thread that fills the store ends after at most one request to the brokers.
 CONSOLE_STOP_SECONDS = 90.0
 # The packages of the extra [review] that the console imports.
 PACKAGES = ("fastapi", "jinja2", "python_multipart", "scipy", "sqlalchemy", "uvicorn")
@@ -63,27 +63,27 @@ def demo(  # noqa: PLR0913 - the options of the command
     """
     Run the demo. When it returns or raises, every process that it started has ended.
 
-    It starts a broker and touches no other one, also where the settings name brokers, unless `on_broker` is true.
+    The demo starts its own broker and does not connect to the brokers of the settings, unless `on_broker` is true.
 
     Args:
-        seconds: How long samples are sent; None: until SIGINT or SIGTERM.
-        rate: Samples a second.
-        settings: Those of the worker and the clients; None reads the environment.
-        console: Where everything is shown: as a screen on a terminal, else as lines.
-        on_broker: Run on the brokers of the settings, with topics and a group of the demo's own, which are removed at the end.
+        seconds: The time for which samples are sent, in seconds; None sends until SIGINT or SIGTERM.
+        rate: The number of samples a second.
+        settings: The settings of the worker and the clients; None reads the environment.
+        console: The output: a screen on a terminal, otherwise lines.
+        on_broker: True to run on the brokers of the settings, with topics and a group of the demo's own, which are removed at the end.
         prefer: The only kind of broker to try; see `tagstream.stream.broker.broker`.
-        drift: How and when the stream drifts; None: other languages, after 75 s.
-        events: A file of events in place of the samples, which are about machine learning.
-        rollout: Change the model of the running stream, and end after that; nothing drifts then.
+        drift: How and when the stream drifts; None for other languages after 75 s.
+        events: A file of events to use instead of the samples about machine learning.
+        rollout: True to change the model of the running stream and then end. The stream does not drift then.
 
     Returns:
-        0 if every event and every answer is accounted for, everything ended in order and nothing is left on a named broker, else 1.
+        0 if every event and answer is accounted for, everything ended in order and nothing is left on a named broker; otherwise 1.
 
     Raises:
-        BrokerUnavailable: No broker could be had.
+        BrokerUnavailable: No broker could be started.
         BrokerUnreachableError: The broker did not create the topics, or did not answer a client.
-        ProgramError: The worker did not get ready, or a rollout is asked for and nobody can answer.
-        SettingsError: The settings ask for TLS or a user, and the demo is to start its own broker.
+        ProgramError: The worker did not become ready, or a rollout is requested and the console cannot run.
+        SettingsError: The settings require TLS or a user, and the demo starts its own broker.
         RowsError: The file of events cannot be used.
         ValueError: `seconds` or `rate` is not more than 0.
     """
@@ -113,7 +113,7 @@ def demo(  # noqa: PLR0913 - the options of the command
 
 
 class _Demo:
-    """One run, from the first process to the last word."""
+    """One run of the demo."""
 
     def __init__(
         self,
@@ -138,12 +138,12 @@ class _Demo:
         self._logs: list[str] = []
 
     def run(self, where: AbstractContextManager[DemoBroker]) -> int:
-        """Run it all; see `demo`."""
+        """Run the demo and print its summary; see `demo`."""
         try:
             with where as found:
                 account = self._at(found)
         except BaseException:
-            # The caller prints the error; topics that are left on a named broker must be named too.
+            # The caller prints the error. Topics that are left on a named broker are printed here.
             for problem in self.problems:
                 self._console.print(problem, soft_wrap=True, highlight=False, markup=False)
             raise
@@ -154,7 +154,7 @@ class _Demo:
         return 0 if balances else 1
 
     def _at(self, found: DemoBroker) -> Account:
-        """Start worker and console on the broker, and tell where they are."""
+        """Start the worker and the console on the broker, print their addresses, and run until the end."""
         opening, settings = self.opening, _with_small_windows(found.settings)
         opening.tell("broker", found.broker)
         opening.tell("", settings.brokers)
@@ -181,7 +181,7 @@ class _Demo:
             return self._watched(settings, worker, console, story, url=_store(folder))
 
     def _cast(self, settings: Settings, folder: Path, found: DemoBroker) -> Cast | None:
-        """The bundles of a rollout, if there is to be one and there can be."""
+        """Make the bundles of a rollout; None if no rollout is requested or the broker has no transactions."""
         if not self._rollout or not found.has_transactions:
             return None
         if lacks := lacking():
@@ -193,7 +193,7 @@ class _Demo:
         return actors
 
     def _more(self, found: DemoBroker) -> str:
-        """A line on the rollout, before the figures."""
+        """Return a line about the rollout, printed before the figures."""
         if not self._rollout:
             return f"Change the model of a running stream, and let answers decide which one stays: `{command()} demo --rollout` (some minutes)"
         if not found.has_transactions:
@@ -213,7 +213,7 @@ class _Demo:
         )
 
     def _review(self, settings: Settings, folder: Path, processes: Processes) -> Program:
-        # Where the worker takes any port, several demos may run side by side.
+        # If the worker may take any port, so may the console: several demos may run at once.
         listening = port(CONSOLE_PORT if settings.metrics_port else 0)
         return Program(
             "console",
@@ -246,7 +246,7 @@ class _Demo:
             try:
                 with ExitStack() as stack:
                     if console is not None:
-                        # The console ends before the last outcomes are waited for: after that nobody can answer.
+                        # The console ends before the wait for the last outcomes, so that no new answers arrive during the wait.
                         stack.callback(self._end, console)
                         stack.enter_context(self._reviewer(settings, traffic, console, url))
                     mixed = self._drift.mixed(self._events, samples.load_malformed(), rate=self._rate)
@@ -261,11 +261,11 @@ class _Demo:
                     DRAIN_SECONDS,
                     lambda: "sending is over, waiting for the last outcomes",
                 )
-            # The account names the missing events, and this the reason.
+            # The account names the missing events. This line is the reason.
             except (ProgramError, SendError) as error:
                 self.problems.append(str(error))
             view.refresh("stopping the worker")
-            # Outcomes that come while it stops are read too: they may hold a duplicate.
+            # Outcomes that arrive during the stop are read too, because they may be duplicates.
             self._end(worker)
         return account
 
@@ -296,7 +296,7 @@ class _Demo:
         self._logs.append(program.log())
 
     def _phases(self, story: Story | None) -> Iterator[tuple[float, Callable[[], str]]]:
-        """The phases of the sending, one after another: seconds and what to say of it."""
+        """Yield the phases of sending in order: the length in seconds, and a function that returns the phase's text."""
         end = float("inf") if self._seconds is None else self._seconds
         if story is not None:
             yield end, lambda: story.phase
@@ -308,13 +308,13 @@ class _Demo:
 
 
 def lacking() -> str | None:
-    """Why there is no console, as a sentence with the next step; None where all that it needs is installed."""
+    """Return why the console cannot run, with the next step; None if its packages are installed."""
     found = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     return f"no console, since {', '.join(found)} is not installed. Next: {install('review')}" if found else None
 
 
 def answerable(events: list[Event], labels: dict[str, str]) -> LabelledEvents:
-    """Those events to which the script knows the answer: half of the questions of a rollout must be answered."""
+    """Return the events that have a label, because a rollout needs answers to half of its questions."""
     found = [event for event in events if " ".join(event["title"].split()) in labels]
     if not found:
         msg = "no event has a label, so the scripted reviewer can answer none. Next: a file with a column `tag`, or leave --events out."
@@ -327,7 +327,11 @@ def _store(folder: Path) -> str:
 
 
 def _with_small_windows(given: Settings) -> Settings:
-    """With windows for drift that fill within a demo, unless the settings have their own; the demo's events have the contract's shape."""
+    """
+    Return settings with drift windows that fill within a demo, unless the settings name windows themselves.
+
+    The events of the demo have the contract's shape.
+    """
     given = given.with_columns
     if {"drift_window_events", "drift_reference", "drift_reference_windows"} & given.model_fields_set:
         return given

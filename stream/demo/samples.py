@@ -1,8 +1,8 @@
 """
-The samples of the demo: events, and among them, at a steady cadence, malformed bytes.
+The samples of the demo: events, with malformed bytes at regular intervals.
 
-The events are 441 that were written for the demo, and the rows of the authored corpus that no bundle is trained on. A
-bundle's reference is made from those rows, so that a stream of them is an ordinary one.
+The events are 441 events that were written for the demo, and the rows of the authored corpus that no bundle is trained on. A bundle's
+reference is made from the same rows, so a stream of these rows does not drift.
 """
 
 import base64
@@ -27,9 +27,9 @@ from tagstream.stream.contract.event import Record, decode
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.settings.settings import Settings
 
-# One in 125: the first comes within seconds, and they stay below the one in a hundred that raises an alarm.
+# One record in 125 is malformed: the first arrives within seconds, and the share stays below the 1 % that raises an alarm.
 EVENTS_PER_MALFORMED = 124
-# A row of the corpus has a register and no producer.
+# A row of the corpus has a register but no source. This is the source for each register.
 SOURCES = {
     "paper": "papers",
     "repository": "repositories",
@@ -46,10 +46,10 @@ class SampleRecord:
     One record for `content`.
 
     Attributes:
-        key: Different for every record of a run, so that its outcome is found by it.
+        key: The key, unique within a run. The outcome of a sample is found by its key.
         value: The bytes to send.
-        title: An event's title, or the name of a malformed sample.
-        code: The code under which it must become a dead letter; None for an event.
+        title: The title of an event, or the name of a malformed sample.
+        code: The expected code of the dead letter; None for an event.
     """
 
     key: str
@@ -65,7 +65,7 @@ class _Malformed(msgspec.Struct, frozen=True):
 
 
 def load_events() -> list[dict[str, str]]:
-    """The sample events as JSON objects, shuffled in the same way each time."""
+    """Return the sample events as JSON objects, always in the same shuffled order."""
     written = msgspec.json.decode(b"[" + b",".join(_lines("samples.jsonl")) + b"]", type=list[dict[str, str]])
     held_out = [row for row in corpus_lines() if row.tag != NOT_ML and part_of_topic(row.topic) != "train"]
     events = [*written, *(_event(row, number) for number, row in enumerate(held_out, len(written) + 1))]
@@ -75,13 +75,13 @@ def load_events() -> list[dict[str, str]]:
 
 def events_of(path: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
     """
-    The events of a file of one's own, and the labels that its rows may have, by title: the scripted reviewer answers by them.
+    Return the events of a user's file, and the labels of its rows by title. The scripted reviewer answers with these labels.
 
     Args:
-        path: CSV or JSON Lines, as `tagstream send` takes it. Of rows with one id the last counts.
+        path: CSV or JSON Lines, as for `tagstream send`. Of several rows with the same id, the last one is used.
 
     Raises:
-        RowsError: The file cannot be read, has no row, or a row would become a dead letter.
+        RowsError: The file cannot be read or has no rows, or a row would become a dead letter.
     """
     events, labels = {}, {}
     for row in rows_of(str(path)):
@@ -102,10 +102,9 @@ def events_of(path: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
 
 def known_labels() -> dict[str, str]:
     """
-    The right answer for each title of the corpus: a label, or `off_subject` for texts that are not about machine learning.
+    Return the right answer for each title of the corpus: a label, or `off_subject` for texts that are not about machine learning.
 
-    The events that were written for the demo have no label, and a title that stands under two labels has no one answer: neither is
-    among these.
+    Titles with two labels are left out. The events that were written for the demo have no label and are left out too.
     """
     found: defaultdict[str, set[str]] = defaultdict(set)
     for row in corpus_lines():
@@ -114,17 +113,17 @@ def known_labels() -> dict[str, str]:
 
 
 def other_labels(settings: Settings) -> tuple[str, ...]:
-    """The labels of the settings' bundle if they are not those of the samples; none where the bundle cannot be read."""
+    """Return the labels of the settings' bundle if they differ from the labels of the samples; empty if the bundle cannot be read."""
     try:
         labels = read(settings.bundle).manifest.labels
     except BundleError:
-        # The worker of the demo says why.
+        # The demo's worker reports the error.
         return ()
     return () if set(labels) == set(LABELS) else labels
 
 
 def load_malformed() -> list[SampleRecord]:
-    """The malformed samples with the codes of their dead letters; each code once before any comes twice."""
+    """Return the malformed samples with the codes of their dead letters. Each code appears once before a code appears twice."""
     rows = [msgspec.json.decode(line, type=_Malformed) for line in _lines("malformed.jsonl")]
     by_code: dict[Reason, list[_Malformed]] = {}
     for row in rows:
@@ -142,15 +141,15 @@ def load_malformed() -> list[SampleRecord]:
 
 def mix(events: Sequence[dict[str, str]], malformed: Sequence[SampleRecord], *, run: str = "") -> Iterator[SampleRecord]:
     """
-    Samples without end: every `EVENTS_PER_MALFORMED` events, one of the malformed.
+    Yield samples without end: after every `EVENTS_PER_MALFORMED` events one malformed sample.
 
-    When the events (or the malformed) are used up, they come again under new ids: `sample-0001` is `sample-0001-2` in
-    the second round, since the stream takes a repeated id for a redelivery.
+    When all events (or all malformed samples) are used up, they are repeated under new ids: `sample-0001` is `sample-0001-2` in the second
+    round, because the stream takes a repeated id for a redelivery.
 
     Args:
         events: JSON objects with `id` and `title`.
         malformed: Malformed samples to mix in; may be empty.
-        run: Added to every id, where several runs share a broker.
+        run: Added to every id, for runs that share a broker.
     """
     good = _rounds([event["id"] for event in events], run)
     bad = _rounds([sample.key for sample in malformed], run)
@@ -164,7 +163,7 @@ def mix(events: Sequence[dict[str, str]], malformed: Sequence[SampleRecord], *, 
 
 
 def corpus_lines(files: str = "*.jsonl") -> Iterator[CorpusLine]:
-    """The lines of the authored corpus, of the files that a pattern names."""
+    """Yield the lines of the authored corpus from the files that match a pattern."""
     for path in sorted(CORPUS.glob(files)):
         for line in path.read_bytes().splitlines():
             yield msgspec.json.decode(line, type=CorpusLine)
@@ -181,7 +180,7 @@ def _event(row: CorpusLine, number: int) -> dict[str, str]:
 
 
 def _rounds(ids: Sequence[str], run: str) -> Iterator[tuple[str, int]]:
-    """Every id with its position, round after round, with the number of the round added. No ids, no rounds."""
+    """Yield every id with its position, round after round. From the second round on, the number of the round is added to the id."""
     for number in itertools.count(1) if ids else ():
         ending = "".join(f"-{part}" for part in ("" if number == 1 else str(number), run) if part)
         for position, name in enumerate(ids):

@@ -1,6 +1,6 @@
-"""Five ways in which a stream drifts, done to the sample events. Pure but for reading the corpus.
+"""Five kinds of drift, applied to the sample events. Pure, except that the corpus is read.
 
-A shift that replaces samples replaces every second one, so that the stream stays a mixture, as in life.
+A shift that replaces samples replaces every second one, so that the stream stays a mixture, as in real streams.
 """
 
 import itertools
@@ -22,7 +22,7 @@ WORDS_LEFT = 2
 
 
 class Shift(StrEnum):
-    """The part of the stream that moves."""
+    """The part of the stream that drifts."""
 
     NONE = "none"
     CLASS_MIX = "class-mix"
@@ -40,12 +40,12 @@ ABOUT = {
     Shift.NO_DESCRIPTION: "all events are titles alone",
     Shift.CONFIDENCE: "all texts break off after two words",
 }
-"""The change that a reader of the events sees."""
+"""A description of each shift for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """How the stream drifts, and from which second on. It is healthy before."""
+    """How the stream drifts, and after how many seconds the drift begins."""
 
     shift: Shift = Shift.LANGUAGE
     after_seconds: float = 75.0
@@ -54,23 +54,23 @@ class Drift:
         self, events: Sequence[Event], malformed: Sequence[SampleRecord], *, rate: float, run: str = ""
     ) -> Iterator[SampleRecord]:
         """
-        Samples without end, ordinary until they drift. Those that drift have ids of their own.
+        Yield samples without end: first ordinary samples, then samples that drift, which have ids of their own.
 
         Args:
             events: The sample events.
             malformed: Malformed samples to mix in; may be empty.
-            rate: Events a second.
-            run: Added to every id, where several runs share a broker.
+            rate: The number of events a second.
+            run: Added to every id, for runs that share a broker.
         """
         ordinary = round(self.after_seconds * rate)
         yield from itertools.islice(samples.mix(events, malformed, run=run), ordinary)
-        # The same samples come again where ordinary ones came before.
+        # After ordinary samples, the same events appear again, so their ids must differ.
         later = "-".join(part for part in (run, "later") if part) if ordinary else run
         yield from samples.mix(shifted(events, self.shift), malformed, run=later)
 
 
 def shifted(events: Sequence[Event], shift: Shift) -> list[Event]:
-    """The same events in the same order under the same ids and sources, with other texts."""
+    """Return the events in the same order, with the same ids and sources and with changed texts."""
     return _SHIFTS[shift](events)
 
 
@@ -91,7 +91,7 @@ def _no_description(events: Sequence[Event]) -> list[Event]:
 
 
 def _confidence(events: Sequence[Event]) -> list[Event]:
-    """Titles and descriptions that break off after two words: too little to be sure of."""
+    """Cut titles and descriptions after two words, so that the model is unsure."""
     cut = ("title", "description")
     return [{name: _first_words(value) if name in cut else value for name, value in event.items()} for event in events]
 

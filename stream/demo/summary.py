@@ -1,4 +1,4 @@
-"""The end of a demo: its figures, and whether the account balances."""
+"""The summary of a demo: its figures, and whether the account balances."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from tagstream.stream.demo.account import Account, AccountTotals
 from tagstream.stream.demo.view import STYLES, milliseconds
 from tagstream.stream.terminal.console import tag_style, visible
 
-# More columns than any terminal has.
+# Wider than any terminal.
 WIDEST = 1000
 # Name, value, style.
 Row = tuple[str, str, str]
@@ -21,22 +21,22 @@ Row = tuple[str, str, str]
 
 def print_summary(console: Console, account: Account, disorder: Sequence[str]) -> bool:
     """
-    Print the figures, the findings and the verdict; blocks stand side by side on a terminal that is wide enough.
+    Print the figures, the findings and the verdict. On a wide terminal, blocks of figures are printed side by side.
 
     Args:
-        console: Where they are printed.
-        account: Of the run.
-        disorder: Other things that went wrong, a sentence each: a worker that had to be killed, topics that are left.
+        console: The output.
+        account: The account of the run.
+        disorder: Other failures, a sentence each, for example a worker that had to be killed or topics that are left.
 
     Returns:
-        Whether every event and every answer is accounted for, and nothing else went wrong.
+        True if every event and answer is accounted for, and nothing else failed.
     """
     totals, problems = account.totals(), account.problems()
     blocks = [_block(rows) for rows in (figures(totals), tags(totals), codes(totals), answers(totals)) if rows]
     console.print()
     side_by_side = Table.grid(padding=(0, 6))
     side_by_side.add_row(Group(blocks[0], "", *blocks[1:2]), Group(*blocks[2:3], "", *blocks[3:]))
-    # rich cuts a measure to the width that it is given.
+    # rich limits a measure to the given width, so the width here is `WIDEST`.
     needed = console.measure(side_by_side, options=console.options.update(width=WIDEST)).maximum
     for block in [side_by_side] if can_draw(console) and needed <= console.width else blocks:
         console.print(block)
@@ -52,12 +52,12 @@ def print_summary(console: Console, account: Account, disorder: Sequence[str]) -
 
 def verdict(totals: AccountTotals, problems: Sequence[str], disorder: Sequence[str] = ()) -> Text:
     """
-    Whether every event and answer is accounted for, and below it a line for each thing that went wrong.
+    Return a headline that says whether every event and answer is accounted for, followed by a line for each failure.
 
     Args:
         totals: The figures of the run.
-        problems: The ways in which the account does not balance, a sentence each.
-        disorder: Other things that went wrong, a sentence each.
+        problems: The discrepancies of the account, a sentence each.
+        disorder: Other failures, a sentence each.
     """
     if not totals.sent:
         headline = Text("No event was sent, so nothing was shown.", style="bold red")
@@ -73,7 +73,7 @@ def verdict(totals: AccountTotals, problems: Sequence[str], disorder: Sequence[s
 
 
 def figures(totals: AccountTotals) -> list[Row]:
-    """The account in numbers."""
+    """Return the rows of the main figures."""
     rate = "-" if totals.events_per_second is None else f"{totals.events_per_second:.1f}"
     names = {Destination.TAGGED: "tagged", Destination.REVIEW: "in review", Destination.DLQ: "dead-lettered"}
     return [
@@ -88,20 +88,20 @@ def figures(totals: AccountTotals) -> list[Row]:
 
 
 def tags(totals: AccountTotals) -> list[Row]:
-    """Decisions by tag, of both `tagged` and `review`."""
+    """Return rows of decisions by tag, from both `tagged` and `review`."""
     labels = list(totals.tags)
     rows = [(tag, str(count), tag_style(tag, labels)) for tag, count in totals.tags.items()]
     return [("tagged and in review, by tag", "", "bold"), *rows] if rows else []
 
 
 def codes(totals: AccountTotals) -> list[Row]:
-    """Dead letters by code."""
+    """Return rows of dead letters by code."""
     rows = [(code, str(count), "") for code, count in totals.codes.items()]
     return [("dead letters, by code", "", "bold"), *rows] if rows else []
 
 
 def answers(totals: AccountTotals) -> list[Row]:
-    """People's answers; nothing where none was given."""
+    """Return rows about people's answers; empty if there are no answers."""
     if not totals.given:
         return []
     return [
@@ -115,7 +115,7 @@ def answers(totals: AccountTotals) -> list[Row]:
 
 def _block(rows: Sequence[Row]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
-    # Where there is no room for both, the name is cut: half of a number would be another number.
+    # If there is too little room, the name is cut, never the number: a cut number would be a wrong number.
     table.add_column(overflow="ellipsis")
     table.add_column(justify="right", no_wrap=True)
     for name, value, style in rows:

@@ -1,4 +1,4 @@
-"""Threads beside the demo's own: one sends samples, one reads what comes out, one answers as a reviewer. All write into one account."""
+"""The demo's threads: one sends samples, one reads the records that come out, one answers as a reviewer. All write into one account."""
 
 import threading
 import time
@@ -13,21 +13,21 @@ from tagstream.stream.kafka import producer
 from tagstream.stream.kafka.reading import tail
 from tagstream.stream.settings.settings import Settings
 
-# The client's own flush and close have 30 s each; an answer under way has its word within 90 s.
+# The client's flush and close are bounded by 30 s each; saving an answer is bounded by 90 s.
 JOIN_SECONDS = 95.0
 READER_SECONDS = 30.0
 
 
 class Traffic:
-    """The records that go in and out of one run. Every method may be called from any thread."""
+    """The records that one run sends and receives. Thread-safe."""
 
     def __init__(self, settings: Settings, tell: Callable[[Landing | Reached | Finding], None]) -> None:
         """
-        Start no thread yet.
+        Open the account; no thread starts yet.
 
         Args:
             settings: Brokers and topics.
-            tell: Called in the reader's thread with what is worth telling of the records that come out.
+            tell: Called in the reader's thread with each item to show; see `Account.came`.
         """
         self._settings = settings
         self._tell = tell
@@ -36,28 +36,32 @@ class Traffic:
         self._errors: list[BaseException] = []
 
     def check(self) -> None:
-        """Raise the error with which one of the threads has ended, once."""
+        """If a thread has failed, raise its error. Each error is raised once."""
         if self._errors:
             raise self._errors.pop(0)
 
     def counts(self) -> AccountTotals:
-        """The figures so far."""
+        """Return the figures so far."""
         with self._lock:
             return self._account.totals()
 
     def is_balanced(self) -> bool:
-        """Whether no outcome and no answer is missing now."""
+        """Return True if every outcome and every answer has arrived."""
         with self._lock:
             return self._account.waiting == 0
 
     def answered(self, one: SavedAnswer) -> None:
-        """Enter an answer that is saved."""
+        """Enter a saved answer."""
         with self._lock:
             self._account.given(one)
 
     @contextmanager
     def reading(self) -> Iterator[Account]:
-        """Read what comes out while the context lasts; it is entered once the reader has its position. The account is whole when it is left."""
+        """
+        Read the records that come out while the context lasts.
+
+        The context is entered after the reader's first poll. On exit, the account is complete.
+        """
         over, begun = threading.Event(), threading.Event()
         topics = self._settings.topics
 
@@ -85,7 +89,7 @@ class Traffic:
 
     @contextmanager
     def sending(self, samples: Iterator[SampleRecord], *, rate: float) -> Iterator[None]:
-        """Send so many samples a second while the context lasts; when it is left, the broker has confirmed every one."""
+        """Send `rate` samples a second while the context lasts. On exit, the broker has confirmed every sample."""
         over, content = threading.Event(), self._settings.topics.content
 
         def send() -> None:
@@ -94,7 +98,7 @@ class Traffic:
                 for number, sample in enumerate(samples):
                     if over.wait(max(0.0, started + number / rate - time.monotonic())):
                         break
-                    # Before the client gets it, so before its outcome.
+                    # The sample is entered before the client gets it, so before its outcome can arrive.
                     with self._lock:
                         self._account.sent(sample, time.time_ns() // 1_000_000)
                     sender.send(content, key=sample.key.encode(), value=sample.value)
@@ -110,9 +114,9 @@ class Traffic:
         Run a thread while the context lasts; `check` raises its error.
 
         Args:
-            name: Of the thread.
-            run: Its work, which ends when `over` is set.
-            over: Is set when the context is left.
+            name: The name of the thread.
+            run: The work of the thread; returns soon after `over` is set.
+            over: Set on exit from the context.
 
         Raises:
             TimeoutError: The thread did not end.
@@ -121,7 +125,7 @@ class Traffic:
         def guarded() -> None:
             try:
                 run()
-            # Raised again in the demo's own thread.
+            # `check` raises the error again in the demo's main thread.
             except BaseException as error:  # noqa: BLE001
                 self._errors.append(error)
 

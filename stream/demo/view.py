@@ -1,6 +1,6 @@
-"""The screen of a demo while it runs: its first lines, and then the screen of `tagstream top` with the newest events below.
+"""The output of a demo while it runs: lines about the start, then the screen of `tagstream top` with the newest events below.
 
-Where lines cannot be drawn anew, each event is a line of its own.
+Without a terminal that can redraw lines, each event is printed as a line of its own.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ MOST_CHARACTERS = 400
 
 
 class StartupLines:
-    """Prints each step when it is done; on a terminal a line that goes again shows the current wait."""
+    """Prints each step when it is done. On a terminal, a temporary line shows the current step."""
 
     def __init__(self, console: Console) -> None:
         """Print to this console."""
@@ -47,14 +47,14 @@ class StartupLines:
 
     @contextmanager
     def step(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Time a step, and show it while it runs; yields a function for the reasons. The next line has the seconds."""
+        """Show a step while it runs, and measure its time. Yields a function that shows what the step waits for. `tell` prints the time."""
         started = time.monotonic()
         with self._shown(what) as say:
             yield say
         self._took = f"  ({time.monotonic() - started:.1f} s)"
 
     def tell(self, name: str, what: str) -> None:
-        """Print one line."""
+        """Print one line, with the time of the step before it."""
         self._line(Text.assemble((f"{name:<9}", "bold"), what, (self._took, "dim")))
         self._took = ""
 
@@ -90,7 +90,7 @@ class StartupLines:
 
 
 class View:
-    """Shows a run: told what came out, by any thread, and refreshed a few times a second."""
+    """Shows a run. Any thread may call `tell` and `say`. The main thread calls `refresh` a few times a second."""
 
     def __init__(
         self,
@@ -102,14 +102,14 @@ class View:
         only_said: bool = False,
     ) -> None:
         """
-        Show nothing yet.
+        Store the parts; `shown` starts the screen.
 
         Args:
-            console: Where it is shown.
-            addresses: Of the pages to open, in one line.
-            seconds: How long samples are sent; None: until interrupted.
-            look: Asks the worker for its figures, and raises NoWorkerError where it does not answer.
-            only_said: Show what is said, and not each event that comes out.
+            console: The output.
+            addresses: The addresses of the pages to open, in one line.
+            seconds: The time for which samples are sent, in seconds; None means until an interrupt.
+            look: Gets the worker's figures; raises NoWorkerError if the worker does not answer.
+            only_said: True to show only the sentences of `say`, not the items of `tell`.
         """
         self._console = console
         self._only_said = only_said
@@ -127,17 +127,17 @@ class View:
 
     @contextmanager
     def shown(self, counts: Callable[[], AccountTotals]) -> Iterator[None]:
-        """Take the terminal's alternate screen while the context lasts. `counts` gives the figures of the account."""
+        """Use the terminal's alternate screen while the context lasts. `counts` returns the figures of the account."""
         self._counts = counts
         self._began = time.monotonic()
         with self._live or contextlib.nullcontext():
             yield
-        # The alternate screen goes, and what was said on it is the story of the run.
+        # The alternate screen disappears, so its sentences are printed again.
         for said in self._said if self._live else ():
             self._console.print(said, soft_wrap=True, highlight=False, markup=False)
 
     def say(self, sentence: str) -> None:
-        """Show a sentence about the run, at once off a terminal."""
+        """Show a sentence about the run. Without a terminal, it is printed at once."""
         self._said.append(sentence)
         if self._live is None:
             self._console.print(sentence, soft_wrap=True, highlight=False, markup=False)
@@ -149,7 +149,7 @@ class View:
         )
 
     def tell(self, one: Landing | Reached | Finding) -> None:
-        """Show what has come out: off a terminal at once."""
+        """Show an outcome, an answer or a finding. Without a terminal, it is printed at once."""
         if self._only_said:
             return
         if self._live is None:
@@ -158,7 +158,7 @@ class View:
             self._came.append(one)
 
     def refresh(self, phase: str) -> None:
-        """Show the present state; off a terminal, that a phase begins."""
+        """Redraw the screen. Without a terminal, print a line when a new phase begins."""
         if self._live is None:
             if phase != self._phase:
                 sent = self._counts().sent
@@ -170,7 +170,7 @@ class View:
         if now >= self._look_at or phase != self._phase:
             self._phase, self._look_at = phase, now + LOOK_SECONDS
             self._lead = self._head(self._counts(), phase, now - self._began)
-            # A worker that is stopping does not answer: its last figures stay.
+            # A worker that is stopping does not answer. Its last figures stay on the screen.
             with contextlib.suppress(NoWorkerError):
                 self._figures = self._look()
         if self._figures is not None:
@@ -178,7 +178,11 @@ class View:
             self._live.update(frame, refresh=True)
 
     def _chosen(self) -> list[Landing | Reached | Finding]:
-        """Of what has come since the last refresh all that is rare; of decisions the newest, where there is no dead letter."""
+        """
+        Choose the items to show from the items since the last refresh.
+
+        Rare items (dead letters, answers and findings) are all shown. If there are none, the newest decision is shown.
+        """
         came = [self._came.popleft() for _ in range(len(self._came))]
         rare = [one for one in came if not isinstance(one, Landing) or one.destination is Destination.DLQ]
         return rare or came[-1:]
@@ -196,11 +200,14 @@ class View:
 
 def line(one: Landing | Reached | Finding, *, brief: bool = False) -> Text:
     """
-    A line about an outcome, an answer or a finding: time, destination, tag or code, confidence, latency, key and title; of an answer who gave it, of drift what moved.
+    Return a line about an outcome, an answer or a finding.
+
+    The line of an outcome has time, destination, tag or code, confidence, latency, key and title. The line of an answer also has the
+    reviewer. The line of a finding says what moved.
 
     Args:
         one: The outcome, answer or finding.
-        brief: For a screen of 80 columns: without time, latency and key.
+        brief: True to leave out time, latency and key, for a screen of 80 columns.
     """
     match one:
         case Landing():
@@ -226,7 +233,7 @@ def _clock(timestamp_ms: int) -> str:
 
 def minutes(seconds: float) -> str:
     """
-    A time on a clock.
+    Return a duration as minutes and seconds.
 
     >>> minutes(0.4), minutes(75)
     ('0:00', '1:15')
@@ -236,7 +243,7 @@ def minutes(seconds: float) -> str:
 
 def milliseconds(value: int | None) -> str:
     """
-    A latency, or a dash where there is none yet.
+    Return a latency, or a dash for None.
 
     >>> milliseconds(None), milliseconds(8), milliseconds(12345)
     ('-', '8 ms', '12345 ms')
@@ -246,13 +253,13 @@ def milliseconds(value: int | None) -> str:
 
 def command(called: str | None = None) -> str:
     """
-    The command to type for this program: `tagstream` where PATH has it, else its path, as under `make demo`.
+    Return the command to type for this program: `tagstream` if PATH has it, otherwise its path, as under `make demo`.
 
     >>> command("/usr/lib/python3/stream/cli/main.py")
     'tagstream'
     """
     path = Path(sys.argv[0] if called is None else called)
-    # Started as a module it is no command, and a name without a folder is one that the shell has found.
+    # A module started with `python -m` has another name. A name without a folder was found on PATH by the shell.
     if path.name != NAME or path.parent == Path() or _found(path):
         return NAME
     return shlex.quote(str(path))

@@ -19,7 +19,7 @@ from tagstream.stream.settings.settings import Settings
 
 
 def decider(settings: Settings) -> Iterator[CheckFinding]:
-    """The model's bundle; under the rules a warning, and whether the bundle would verify, which is the way back."""
+    """Check the decider. Under `decider = rules`, yield a warning, and also check the bundle: a return to the model needs it."""
     if settings.decider == "model":
         yield _bundle(settings, refused=Status.FAIL)
         if settings.rules is not None:
@@ -41,13 +41,13 @@ def decider(settings: Settings) -> Iterator[CheckFinding]:
 
 
 def _no_fallback(settings: Settings) -> Iterator[CheckFinding]:
-    """A warning where `decider = rules` would not start with the rules that are named: the day on which they are needed is late to find that out."""
+    """Yield a warning if the rules file of the settings cannot be used, before the day on which an operator needs it."""
     try:
         rules_of(settings, read_bundle(settings.bundle))
     except RulesError as error:
         yield finding_of("rules", Status.WARN, error)
     except BundleError:
-        # A finding of the check `bundle` already.
+        # The check `bundle` has already reported this error.
         return
 
 
@@ -77,11 +77,11 @@ def thresholds_in_words(
     overall: Threshold | None = None,
 ) -> str:
     """
-    The thresholds that a worker applies, and how many of them are certified.
+    Describe the thresholds that a worker applies, and say how many thresholds are certified.
 
     Args:
-        decider: Applies them.
-        certificates: The bundle's own thresholds, by label; empty for a bundle that has one for all labels.
+        decider: Applies the thresholds.
+        certificates: The bundle's thresholds by label; empty for a bundle with one threshold for all labels.
         threshold: The setting `confidence_threshold`; None if it is not set.
         overall: The bundle's promise about all labels; None without a bundle.
     """
@@ -98,7 +98,7 @@ def thresholds_in_words(
 
 
 def drift_reference(settings: Settings) -> CheckFinding:
-    """The drift reference, read as a worker reads it: a worker does not start with one that it cannot read."""
+    """Read the drift reference as a worker does. A worker does not start if it cannot read its reference."""
     if not settings.drift_window_events:
         return CheckFinding(check="drift", status=Status.OK, detail="not looked for (drift_window_events is 0)")
     path, by_model = settings.drift_reference, settings.decider == "model"
@@ -111,7 +111,7 @@ def drift_reference(settings: Settings) -> CheckFinding:
     try:
         reference = baseline.read(path)
     except baseline.BaselineError as error:
-        # Under the rules no worker reads it; one will when the model decides again.
+        # Under the rules no worker reads the reference. A worker reads it again when the model decides again.
         return finding_of("drift", Status.FAIL if by_model else Status.WARN, error)
     detail = f"{path}: {reference.events} events, digest {reference.digest[:12]}"
     other = _other_bundle(settings, reference)
@@ -126,11 +126,11 @@ def drift_reference(settings: Settings) -> CheckFinding:
 
 
 def _other_bundle(settings: Settings, reference: baseline.Baseline) -> str | None:
-    """In words, if the events of the reference were decided by another bundle than the settings'."""
+    """Return a phrase if another bundle than the settings' decided the reference's events; None if the same bundle did."""
     try:
         digest = read_bundle(settings.bundle).digest
     except BundleError:
-        # A finding of the check `bundle` already.
+        # The check `bundle` has already reported this error.
         return None
     if reference.model in {"", digest}:
         return None
@@ -139,17 +139,17 @@ def _other_bundle(settings: Settings, reference: baseline.Baseline) -> str | Non
 
 def circuit_breaker(settings: Settings, *, opened: Status) -> Iterator[CheckFinding]:
     """
-    Whether an open breaker makes a worker of these settings wait; looking does not close it.
+    Check whether an open circuit breaker makes a worker of these settings wait. The check does not close the breaker.
 
     Args:
         settings: The settings that a worker would run with.
-        opened: The status of the finding if it is open.
+        opened: The finding's status if the breaker is open.
     """
     try:
         by_model = settings.decider == "model"
         digest = read_bundle(settings.bundle).digest if by_model else decider_of(settings).model.digest
     except BundleError:
-        # No worker starts with this bundle, and another bundle may be the answer that closes the breaker.
+        # No worker starts with this bundle, and a change of the bundle may close the breaker.
         return
     file = BreakerFile(settings, release=release_of(digest))
     found = file.look()
@@ -162,7 +162,7 @@ def circuit_breaker(settings: Settings, *, opened: Status) -> Iterator[CheckFind
             check="circuit breaker",
             status=Status.WARN,
             detail=f"{file.path}: was open{since} under another release, bundle or limit: {found.why}",
-            fix="start a worker with these settings: it removes the file, and workers that wait for that go on too",
+            fix="start a worker with these settings: it removes the file, and the waiting workers go on",
         )
         return
     yield CheckFinding(

@@ -1,4 +1,4 @@
-"""A look at the newest events of the topic: can they be read, and what lies where the settings say that fields are?"""
+"""Check the newest events of a topic: can a worker decode them, and do they have fields where the settings say?"""
 
 import itertools
 from collections import Counter
@@ -18,19 +18,19 @@ from tagstream.stream.settings.secret_files import SecurityError
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
 
-# The newest records that are read, over all partitions.
+# The number of newest records that are read, over all partitions.
 MOST_READ = 100
-# The kinds of faults that are told.
+# The number of faults that the finding lists.
 MOST_FAULTS = 3
 
 
 def events(settings: Settings, *, table: str = "fields") -> Iterator[CheckFinding]:
     """
-    Look at the newest records of the topic `content`, which exists. A registry that does not answer has a finding of its own, and gives none here.
+    Check the newest records of an existing topic of events. Yield nothing if the Schema Registry fails: its own check reports that.
 
     Args:
-        settings: Those of one topic of events.
-        table: The table of the settings that says where its events have their fields.
+        settings: The settings of one topic of events.
+        table: The table of the settings that has the pointers to the fields of these events.
     """
     try:
         records = _newest(settings)
@@ -53,12 +53,12 @@ def _newest(settings: Settings) -> list[Record]:
 
 def of_records(settings: Settings, records: Iterable[Record | Refusal], *, table: str = "fields") -> CheckFinding:
     """
-    The finding about some records, of which a Refusal is one that cannot be taken out of its frame.
+    Return the finding about some records.
 
     Args:
-        settings: Limits, and where events have their fields.
-        records: 1 or more.
-        table: As `events`.
+        settings: The limits, and the pointers to the fields of events.
+        records: One or more. A Refusal stands for a record that cannot be taken out of its frame.
+        table: As for `events`.
     """
     limits, pointers = settings.limits, settings.fields.shape.pointers
     faults: Counter[str] = Counter()
@@ -96,6 +96,6 @@ def of_records(settings: Settings, records: Iterable[Record | Refusal], *, table
             check="events",
             status=Status.WARN,
             detail=f"{detail}. No record has anything where {' and '.join(idle)} {'point' if len(idle) > 1 else 'points'}",
-            fix="correct the pointer; an event whose id is not found gets one made of its bytes",
+            fix="correct the pointer; an event whose id is not found gets an id made of its bytes",
         )
     return CheckFinding(check="events", status=Status.OK, detail=detail)

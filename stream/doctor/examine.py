@@ -1,4 +1,4 @@
-"""`tagstream doctor`: all checks, in order, of the things that a worker needs."""
+"""`tagstream doctor`: checks everything that a worker needs, in a fixed order."""
 
 from collections.abc import Callable, Iterator
 
@@ -17,7 +17,7 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[CheckFind
 
     Args:
         settings: The settings that a worker would run with.
-        create_topics: Create the topics that are missing; without it nothing is changed.
+        create_topics: Create the missing topics; if false, nothing is changed.
         say: Called with each finding as soon as it is made.
     """
     findings: list[CheckFinding] = []
@@ -27,8 +27,8 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[CheckFind
         findings.append(finding)
         say(finding)
 
-    # Topics are created before workers start. Their user may be another one, and neither an open breaker nor a Schema
-    # Registry that is down may keep workers from starting: one that waits for a person says so on /readyz.
+    # With `create_topics` the doctor runs before workers start, perhaps as another user than theirs. An open breaker or a Schema Registry
+    # that is down must not keep workers from starting: a worker that waits for a person says so on /readyz.
     severity = Status.WARN if create_topics else Status.FAIL
     for finding in _checks_without_broker(settings, severity):
         note(finding)
@@ -36,7 +36,7 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[CheckFind
         for finding in remote.brokers_and_topics(settings, create_topics=create_topics, severity=severity):
             note(finding)
     except SecurityError:
-        # A finding of the local check `security` already; no broker was asked.
+        # The local check `security` has already reported this error; no broker was asked.
         return CheckReport(findings=tuple(findings), broker_reachable=reachable)
     except BrokerUnreachableError as error:
         reachable = False

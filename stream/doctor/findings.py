@@ -1,11 +1,11 @@
-"""The result of a check: how it ended, why, and the next step."""
+"""The result of a check: its status, the reason, and the next step."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How a check ended. FAIL: a worker would not start or would stop; WARN: it works, and something could be better."""
+    """The result of a check. FAIL: a worker would not start or would stop. WARN: a worker runs, and something could be better."""
 
     OK = "OK"
     WARN = "WARN"
@@ -14,7 +14,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckFinding:
-    """One line of the report; `fix`, the next step, is empty where there is none."""
+    """One line of the report. `fix` is the next step; empty if there is none."""
 
     check: str
     status: Status
@@ -31,13 +31,13 @@ class CheckReport:
 
     @property
     def failed(self) -> bool:
-        """Did a check fail?"""
+        """True if at least one check failed."""
         return any(finding.status is Status.FAIL for finding in self.findings)
 
 
 def finding_of(check: str, status: Status, message: object) -> CheckFinding:
     """
-    The finding with the message of an error, split before its `Next: `.
+    Return a finding made from an error's message: the text before `Next: ` is the detail, and the text after it is the fix.
 
     Args:
         check: The name of the check.

@@ -1,4 +1,4 @@
-"""Checks of the consumer group: its members, the events that wait, and the last committed event."""
+"""Checks of the consumer group: its members, the waiting events, open transactions, and the last committed event."""
 
 import math
 import time
@@ -31,22 +31,22 @@ HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingFinding(CheckFinding):
-    """A finding with the numbers that it was made from, for programs."""
+    """A finding together with its numbers, for programs."""
 
     standing: GroupStanding
 
 
 def group(settings: Settings, *, absent: Status, topics: Sequence[str] = ()) -> Iterator[CheckFinding]:
     """
-    The members that work, the events that wait, and the last commit.
+    Check the members, the waiting events, open transactions and the last commit.
 
-    Kafka counts a worker that died until its session ends. So where a member commits nothing of old events, the group is looked
-    at again until it does, or until a session timeout is over.
+    Kafka counts a dead worker as a member until its session ends. So if old events wait and their member does not commit, the group is
+    read again until the member commits, or until a session timeout is over.
 
     Args:
         settings: Group, topic and brokers.
-        absent: The status of the finding if events wait and no member works on them.
-        topics: All topics of events that the group reads; that of the settings unless given. One that was added later has no commit yet.
+        absent: The finding's status if events wait and no member works on them.
+        topics: All topics of events that the group reads; empty means the topics of the settings. A topic added later has no commit yet.
     """
     try:
         standing, idle = _watched(settings)
@@ -59,7 +59,7 @@ def group(settings: Settings, *, absent: Status, topics: Sequence[str] = ()) -> 
 
 
 def _watched(settings: Settings) -> tuple[GroupStanding, tuple[Member, ...]]:
-    """The group, and its members that committed nothing of old events for a session timeout."""
+    """Return the group, and its members that hold old events and did not commit during a session timeout."""
     first = standing = look(settings)
     old_ms = (time.time() - settings.session_timeout_seconds) * 1000
     deadline = time.monotonic() + settings.session_timeout_seconds
@@ -79,15 +79,15 @@ def findings(
     decided: int = 0,
 ) -> Iterator[CheckFinding]:
     """
-    The findings on a group.
+    Yield the findings about a group.
 
     Args:
-        standing: Where it stands.
-        absent: The status of the finding if events wait and no member works on them.
-        now: Unix seconds.
+        standing: The group's members, offsets and partitions.
+        absent: The finding's status if events wait and no member works on them.
+        now: The current time, Unix seconds.
         idle: The members that committed nothing for `idle_seconds`.
-        idle_seconds: See `idle`.
-        decided: Outcomes on the topics, where the group has no commit.
+        idle_seconds: The length of that time, in seconds.
+        decided: Number of outcomes on the topics, if the group has no commit; else 0.
     """
     yield members(standing)
     found = waiting(standing, absent=absent, now=now)
@@ -97,7 +97,7 @@ def findings(
 
 
 def in_a_sentence(settings: Settings) -> str:
-    """The events that wait for a worker and the group's members, or why the brokers did not say; waits for them `ANSWER_SECONDS` at most."""
+    """Return a sentence on the waiting events and the group's members, or on why the brokers gave no answer within `ANSWER_SECONDS`."""
     quick = settings.model_copy(update={"startup_timeout_seconds": min(ANSWER_SECONDS, settings.startup_timeout_seconds)})
     try:
         admin.require(
@@ -106,14 +106,14 @@ def in_a_sentence(settings: Settings) -> str:
         standings = [look(one) for one in quick.each_content]
     except (BrokerUnreachableError, NotAuthorizedError, TopicsMissingError, SecurityError) as error:
         why, _, _ = str(error).partition(" Next: ")
-        return f"Whether events wait is not known: {why}"
+        return f"It is not known whether events wait: {why}"
     now = time.time()
     said = [f"{waiting(one, absent=Status.FAIL, now=now).detail}; {members(one).detail}" for one in standings]
     return f"The brokers at {settings.brokers} say: {'; '.join(said)}."
 
 
 def members(standing: GroupStanding) -> CheckFinding:
-    """The members of the group and their partitions."""
+    """Report the members of the group and their partitions."""
     found = standing.members
     if not found:
         return CheckFinding(check="members", status=Status.OK, detail=f"the group {standing.group} has no member")
@@ -123,7 +123,7 @@ def members(standing: GroupStanding) -> CheckFinding:
     )
     listed = "; ".join(map(_member, found[:MOST_LISTED]))
     more = f"; and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
-    sharing = "" if standing.state == "Stable" else f"; the group shares out its partitions now ({standing.state})"
+    sharing = "" if standing.state == "Stable" else f"; the group is rebalancing ({standing.state})"
     return CheckFinding(check="members", status=Status.OK, detail=f"{held}: {listed}{more}{sharing}")
 
 
@@ -133,7 +133,7 @@ def _member(member: Member) -> str:
 
 
 def waiting(standing: GroupStanding, *, absent: Status, now: float) -> CheckFinding:
-    """The events between commit and end of the log, by partition, and the age of the oldest."""
+    """Report the number of events between the commit and the end of the log, by partition, and the age of the oldest event."""
     count = standing.waiting
     if not count:
         return StandingFinding(
@@ -145,9 +145,9 @@ def waiting(standing: GroupStanding, *, absent: Status, now: float) -> CheckFind
     detail = f"{counted(count, 'event')} of {standing.topic} (by partition {by_partition}{more}); {_oldest(standing, now)}"
     if not standing.deserted:
         return StandingFinding(check="waiting", status=Status.OK, detail=detail, standing=standing)
-    why = "no worker runs" if not standing.members else "no member of the group holds a partition of it"
+    why = "no worker runs" if not standing.members else "no member of the group holds a partition of the topic"
     step = (
-        "restart the workers with the settings of now, if they name the topic since those of before"
+        "restart the workers, if the topic was added to the settings after they started"
         if standing.members
         else "start a worker (tagstream worker); if one has ended, its last log line has the cause"
     )
@@ -181,7 +181,7 @@ def _oldest(standing: GroupStanding, now: float) -> str:
 
 
 def transactions(standing: GroupStanding, *, now: float) -> CheckFinding:
-    """The events behind an open transaction: a transaction that was begun just now is as it should be."""
+    """Report the events behind an open transaction. Fail only if the transaction is older than `OPEN_TRANSACTION_SECONDS`."""
     behind = [place for place in standing.places if place.behind]
     if not behind:
         detail = f"no event of {standing.topic} waits behind an open transaction"
@@ -199,7 +199,7 @@ def transactions(standing: GroupStanding, *, now: float) -> CheckFinding:
 
 
 def _open_seconds(place: PartitionStanding, now: float) -> float:
-    """For how long the transaction has been open, by the time of its first record; endless where that time cannot be true."""
+    """Return the seconds since the transaction's first record; infinity if the record's time is unknown or cannot be true."""
     known = place.open_since_ms is not None and can_be_true(place.open_since_ms, now * 1000)
     return now - place.open_since_ms / 1000 if known and place.open_since_ms is not None else math.inf
 
@@ -223,7 +223,7 @@ def _find_hanging(topic: str, place: PartitionStanding) -> str:
 
 
 def last_committed(standing: GroupStanding, *, now: float, decided: int = 0) -> CheckFinding:
-    """When the newest committed event was written: Kafka does not say when a commit was made."""
+    """Report when the newest committed event was written. Kafka does not say when a commit was made."""
     last_ms = standing.last_ms(now * 1000)
     if not standing.has_committed:
         detail = f"the group {standing.group} has never committed on {standing.topic}"
@@ -244,7 +244,11 @@ def last_committed(standing: GroupStanding, *, now: float, decided: int = 0) -> 
 
 def ago(moment_ms: int, now: float) -> str:
     """
-    How long ago a moment was.
+    Return the time since a moment, in words.
+
+    Args:
+        moment_ms: The moment, Unix milliseconds.
+        now: The current time, Unix seconds.
 
     >>> ago(0, 59), ago(0, 600), ago(0, 7300), ago(0, 200_000)
     ('59 s ago', '10 min ago', '2 h ago', '2 days ago')

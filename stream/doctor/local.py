@@ -1,4 +1,4 @@
-"""Checks of this machine: Python, Faust, codecs, the metrics port, the state folder, the files of the credentials, and the token."""
+"""Checks of this machine: Python, Faust, codecs, the metrics port, the state folder, the credential files, and the token."""
 
 import os
 import socket
@@ -24,18 +24,18 @@ from tagstream.stream.settings.security import Security, shown_command
 from tagstream.stream.settings.settings import Settings
 
 TRIAL_BYTES = 4096
-# A source of tokens that restarts is away for longer.
+# A restart of the token source takes longer than this, so a token with a shorter life would end during the restart.
 SHORT_LIFE_SECONDS = 60.0
 
 
 def python() -> CheckFinding:
-    """The version of Python."""
+    """Report Python's version."""
     return CheckFinding(check="python", status=Status.OK, detail=f"{sys.version.split()[0]}")
 
 
 def stream_engine() -> CheckFinding:
-    """Faust's version, and whether it has its C extension."""
-    # Faust takes a second to load: earlier findings are printed before.
+    """Report Faust's version, and fail if Faust runs without its C extension."""
+    # Faust takes a second to load. It is imported here, so that earlier findings are printed first.
     from tagstream.stream.worker.faust_app import has_c_extension
 
     if not has_c_extension():
@@ -49,7 +49,7 @@ def stream_engine() -> CheckFinding:
 
 
 def codecs() -> CheckFinding:
-    """The compression codecs of producers that a worker can read."""
+    """Check that a worker can read every compression codec of a producer."""
     lacking = missing_codecs()
     if not lacking:
         return CheckFinding(check="codecs", status=Status.OK, detail="gzip, snappy, lz4, zstd")
@@ -62,7 +62,7 @@ def codecs() -> CheckFinding:
 
 
 def metrics_port(settings: Settings) -> CheckFinding:
-    """Whether a worker can bind the address of its metrics."""
+    """Check whether a worker can bind the address of its metrics."""
     where = f"{settings.metrics_host}:{settings.metrics_port}"
     if settings.metrics_host in {"0.0.0.0", "::"}:  # noqa: S104
         return CheckFinding(
@@ -81,7 +81,7 @@ def metrics_port(settings: Settings) -> CheckFinding:
         return running_worker(settings) or CheckFinding(
             check="metrics",
             status=Status.WARN,
-            detail=f"{where} cannot be bound ({error.strerror}), and the process that holds it answers as no worker does",
+            detail=f"{where} cannot be bound ({error.strerror}), and the program that listens there does not answer as a worker does",
             fix="TAGSTREAM_METRICS_PORT=0 takes a free port for each worker, but a scrape configuration does not know it",
         )
     if settings.metrics_port == 0:
@@ -91,7 +91,7 @@ def metrics_port(settings: Settings) -> CheckFinding:
 
 
 def running_worker(settings: Settings) -> CheckFinding | None:
-    """The worker that holds the address of the metrics, with its own words if it is not ready; None if it is another program."""
+    """Report the worker that listens on the metrics address, and why it is not ready. Return None if another program listens there."""
     url = own_address(settings)
     found, trouble = ask(address(url))
     if found is None:
@@ -102,7 +102,7 @@ def running_worker(settings: Settings) -> CheckFinding | None:
 
 
 def state_folder(settings: Settings) -> CheckFinding:
-    """Whether a worker can write its files to the state folder; tried as a worker does it, and undone."""
+    """Check whether a worker can write its files to the state folder: write as a worker does, and remove what was written."""
     if not settings.crash_deaths:
         return CheckFinding(check="state folder", status=Status.OK, detail="no guard against crash loops (crash_deaths is 0)")
     folder = settings.state_folder.expanduser()
@@ -123,25 +123,28 @@ def state_folder(settings: Settings) -> CheckFinding:
 
 def _try(folder: Path, *, stem: str) -> bool:
     """
-    Write to the folder, or make one beside it if it does not exist, and undo that. Returns whether it exists.
+    Write a file to the folder, or create a folder beside it if the folder does not exist, and remove it again.
+
+    Returns:
+        True if the folder exists.
 
     Raises:
-        OSError: A worker could not make the folder, or not write to it.
+        OSError: A worker could not create the folder or write to it.
     """
     if folder.exists() or folder.is_symlink():
-        # Raises if it is a file.
+        # Raises if the path is a file.
         folder.mkdir(exist_ok=True)
-        # The file is locked while it exists, so that a worker that starts now does not take it for a dead worker's.
+        # The crash file is locked while it exists, so that a worker that starts now does not take it for a dead worker's file.
         CrashFile(folder, stem=stem, payload_bytes=TRIAL_BYTES).close(remove=True)
         return True
     above = next(parent for parent in folder.absolute().parents if parent.exists())
-    # Under another name, so that a folder which a worker makes at this moment is not removed.
+    # The trial folder has another name, so that a folder which a worker creates at this moment is not removed.
     os.rmdir(tempfile.mkdtemp(prefix=".tagstream-", dir=above))  # noqa: PTH106 - a name, not a path
     return False
 
 
 def security(settings: Settings) -> Iterator[CheckFinding]:
-    """Whether the files of the credentials can be used, a warning for each thing that could be safer, and the token."""
+    """Check the credential files, warn of each setting that could be safer, and fetch a token if the settings use tokens."""
     found = settings.security
     try:
         client_options(settings)
@@ -167,7 +170,7 @@ def security(settings: Settings) -> Iterator[CheckFinding]:
 
 
 def _token(given: Security) -> Iterator[CheckFinding]:
-    """What the source of tokens answers: how fast, and how long its token lives; never the token."""
+    """Fetch a token and report the time that its source took and the token's life. No finding quotes the token."""
     asked = time.monotonic()
     try:
         found = fetched(given)
@@ -177,7 +180,7 @@ def _token(given: Security) -> Iterator[CheckFinding]:
     took = time.monotonic() - asked
     source = given.token_url or shown_command(given.token_command or "")
     life = "does not say how long it lives" if found.seconds is None else f"lives {found.seconds:.0f} s"
-    # A broker compares these with its own settings.
+    # A broker compares these claims with its own settings.
     claims = ", ".join(f"{name} {found.claims[name]!r}" for name in ("iss", "sub", "aud", "scope") if name in found.claims)
     detail = f"{source} gave one in {took:.1f} s; it {life}" + (f" ({claims})" if claims else "")
     yield CheckFinding(check="token", status=Status.OK, detail=detail)
@@ -185,7 +188,7 @@ def _token(given: Security) -> Iterator[CheckFinding]:
         yield CheckFinding(
             check="token",
             status=Status.WARN,
-            detail=f"{source} took {took:.1f} s of the {given.token_timeout_seconds:g} s that it has",
+            detail=f"{source} took {took:.1f} s of the {given.token_timeout_seconds:g} s that are allowed",
             fix="see why it is slow, or set a larger TAGSTREAM_SECURITY__TOKEN_TIMEOUT_SECONDS",
         )
     if found.seconds is not None and found.seconds < SHORT_LIFE_SECONDS:

@@ -9,17 +9,17 @@ from tagstream.stream.registry.client import Client, RegistryError
 from tagstream.stream.settings.secret_files import SecurityError
 from tagstream.stream.settings.settings import Settings
 
-# The types of schemas by which a worker reads values.
+# The schema types that a worker can read.
 READ = ("AVRO", "JSON")
 
 
 def schema_registry(settings: Settings, severity: Status) -> Iterator[CheckFinding]:
     """
-    Whether the registry answers, and as one, to our user; no finding where none is set.
+    Check that the server answers our user as a Schema Registry does. Yield nothing if the settings name no registry.
 
     Args:
         settings: The settings that a worker would run with.
-        severity: The status of the finding if it does not.
+        severity: The finding's status if the check fails.
     """
     given = settings.schema_registry
     if given.url is None:

@@ -1,4 +1,4 @@
-"""Checks that need a broker: topics, sizes, rights, group and producer; and why no broker answers."""
+"""Checks that need a broker (topics, sizes, rights, group and producer), and the finding for brokers that do not answer."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -19,12 +19,12 @@ from tagstream.stream.terminal.text import counted
 
 def brokers_and_topics(settings: Settings, *, create_topics: bool, severity: Status) -> Iterator[CheckFinding]:
     """
-    Every check that asks a broker.
+    Make every check that asks a broker.
 
     Args:
         settings: The settings that a worker would run with.
-        create_topics: Create the topics that are missing.
-        severity: The status of the finding if the user lacks a right that a worker needs, or events wait without a worker.
+        create_topics: Create the missing topics.
+        severity: The finding's status if the user lacks a right that a worker needs, or if events wait without a worker.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -49,7 +49,7 @@ def brokers_and_topics(settings: Settings, *, create_topics: bool, severity: Sta
 
 
 def no_broker(settings: Settings, error: BrokerUnreachableError) -> CheckFinding:
-    """Why no broker can be worked with: it refuses us, or a look at each address tells, where the clients only say that none answered."""
+    """Say why no broker can be used: the broker's refusal, or, if no broker answered, the result of a connection to each address."""
     if not isinstance(error, BrokerSilentError):
         return finding_of("brokers", Status.FAIL, error)
     found = connect_to_each(settings)
@@ -102,13 +102,13 @@ def _topics(
 
 def topic(settings: Settings, key: str, found: TopicDescription, severity: Status) -> CheckFinding:
     """
-    Whether a topic exists, and whether the user has the right that a worker needs on it.
+    Check that a topic exists, and that the user has the right that a worker needs on it.
 
     Args:
-        settings: Names and user.
-        key: The topic's setting, as "content".
-        found: The brokers' description of it.
-        severity: The status of the finding if the user lacks a right that a worker needs.
+        settings: Topic names and user.
+        key: The name of the topic's setting, such as "content".
+        found: The brokers' description of the topic.
+        severity: The finding's status if the user lacks a right that a worker needs.
     """
     name, operations = settings.topic_names[key], needed_topics(settings)
     check, needed = f"topic {name}", key in operations
@@ -132,15 +132,15 @@ def topic(settings: Settings, key: str, found: TopicDescription, severity: Statu
 
 
 def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[CheckFinding]:
-    """Topics that take smaller records than the settings allow: a worker goes on, and does not keep large dead letters whole."""
+    """Report topics whose record limit is below the settings' limit. A worker still runs, but cannot keep a large dead letter whole."""
     names = [name for name in (settings.topics.tagged, settings.topics.review, settings.topics.dlq) if name in partitions]
     taken = admin.max_message_bytes(settings, names)
     if names and not taken:
         yield CheckFinding(
             check="sizes",
             status=Status.WARN,
-            detail="the brokers do not say how large records may be, or not to this user: not compared with the settings",
-            fix="none with the embedded broker; elsewhere grant DESCRIBE_CONFIGS: tagstream doctor --acls USER --role worker",
+            detail="the brokers do not say how large records may be, or not to this user: the settings cannot be compared",
+            fix="nothing to do with the embedded broker; elsewhere grant DESCRIBE_CONFIGS: tagstream doctor --acls USER --role worker",
         )
     for one in sizes.shortfalls(settings, taken):
         if one.known:
@@ -150,20 +150,20 @@ def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[CheckF
 
 
 def compacted_answers(settings: Settings) -> Iterator[CheckFinding]:
-    """Whether every answer of a reviewer stays: their keys are the producers', so compaction drops all but the last of a key."""
+    """Warn if the topic of answers is compacted: an answer has its event's key, so compaction drops all but a key's last answer."""
     name = settings.topics.reviewed
     if "compact" in admin.cleanup_policies(settings, [name]).get(name, ""):
         yield CheckFinding(
             check=f"answers {name}",
             status=Status.WARN,
-            detail="the topic is compacted: of the answers on all events of one key, only the last stays",
+            detail="the topic is compacted: of all answers with the same key, only the last stays",
             fix=f"kafka-configs.sh --bootstrap-server {settings.brokers} --alter --entity-type topics --entity-name {name} "
             "--add-config cleanup.policy=delete,retention.ms=-1",
         )
 
 
 def signed(settings: Settings) -> CheckFinding:
-    """Whether a worker takes answers of consoles alone."""
+    """Check whether a worker accepts only answers that a console has signed."""
     if settings.security.answer_keys_file is not None:
         return CheckFinding(
             check="signatures", status=Status.OK, detail="a worker takes answers that are signed by a key of its file"
@@ -177,7 +177,7 @@ def signed(settings: Settings) -> CheckFinding:
 
 
 def member(settings: Settings, severity: Status) -> CheckFinding:
-    """Whether the user may be a member of the group and, for exactly once, use transactional ids."""
+    """Check that the user may join the group and, for exactly-once delivery, use transactional ids."""
     denied = asyncio.run(probes.group_denied(settings)) or asyncio.run(probes.transactions_denied(settings))
     if denied is None:
         return CheckFinding(check="group", status=Status.OK, detail=f"may be a member of {settings.group}")
@@ -185,7 +185,7 @@ def member(settings: Settings, severity: Status) -> CheckFinding:
 
 
 def producer(settings: Settings) -> CheckFinding:
-    """Whether the broker hands out producer ids, which exactly once needs."""
+    """Check whether the broker hands out producer ids, which exactly-once delivery needs."""
     has_ids = asyncio.run(probes.has_producer_ids(settings))
     lacking = no_transactions(settings, idempotent=has_ids and settings.idempotent_producer != "off")
     if lacking is not None:

@@ -1,4 +1,4 @@
-"""Checks of a rollout: the options of its two topics, its records, the bundle that decides, and members of the group that do not follow it."""
+"""Checks of a rollout: the options of its two topics, its records, the deciding bundle, and group members that do not follow it."""
 
 import asyncio
 import time
@@ -20,20 +20,20 @@ from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.text import counted
 
 AS_CONTROLLER = "run the doctor as the user of the controller (tagstream doctor --acls USER --role controller)"
-# From close to marks some tens of milliseconds pass, while brokers and controller are well.
+# Healthy brokers and a healthy controller need some tens of milliseconds from closing an epoch to marking it.
 CLOSING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRecords:
     """
-    The topic's records as they stand.
+    All records of the rollout's topic.
 
     Attributes:
-        epochs: The records, folded. What is closing has been closing for `CLOSING_SECONDS`.
-        skipped: How many are no records of a rollout.
-        uncounted: How many change nothing, since the protocol does not allow them in their place.
-        planned_at: When the newest plan was written, by its controller's clock; empty without one.
+        epochs: The state after all records. An epoch that is closing here has been closing for at least `CLOSING_SECONDS`.
+        skipped: Number of records that are not a rollout's records.
+        uncounted: Number of records without effect, because the protocol does not allow them at their place.
+        planned_at: When the newest plan was written, by its controller's clock; empty if no epoch is planned.
     """
 
     epochs: Epochs
@@ -44,7 +44,7 @@ class RolloutRecords:
 
 def rollout(settings: Settings) -> Iterator[CheckFinding]:
     """
-    Every check of a rollout; none where none has begun. The topic `content` exists.
+    Make every check of a rollout, or none if no rollout has begun. The topic `content` must exist.
 
     Raises:
         BrokerUnreachableError: No broker answered.
@@ -64,7 +64,7 @@ def rollout(settings: Settings) -> Iterator[CheckFinding]:
     try:
         found = asyncio.run(read_records(settings))
     except (RolloutRecordError, BrokerUnreachableError) as error:
-        # A user who may see the topic may not be allowed to read it; without it no worker decides.
+        # A user may be allowed to see the topic and not to read it. A worker that cannot read the topic does not decide.
         yield finding_of(f"rollout {settings.rollout.topic} records", Status.FAIL, error)
     else:
         yield from _records(settings, found, now=time.time())
@@ -75,10 +75,10 @@ def rollout(settings: Settings) -> Iterator[CheckFinding]:
 
 async def read_records(settings: Settings) -> RolloutRecords:
     """
-    Read all records. Where an epoch is closing, wait until it is marked, for `CLOSING_SECONDS` at most.
+    Read all records. If an epoch is closing, wait until it is marked, for `CLOSING_SECONDS` at most.
 
     Raises:
-        RolloutRecordError: They are not there as a whole, or one cannot be read by this version.
+        RolloutRecordError: Records are missing, or this version cannot read one of them.
         BrokerUnreachableError: No broker answered.
     """
     plans: list[Plan] = []
@@ -99,14 +99,14 @@ async def read_records(settings: Settings) -> RolloutRecords:
 
 
 def _records(settings: Settings, found: RolloutRecords, *, now: float) -> Iterator[CheckFinding]:
-    """The records of another group, an epoch that does not begin, a plan that was left, and what others wrote. `now`: Unix seconds."""
+    """Report records of another group, an epoch that does not begin, an abandoned plan, and foreign records. `now`: Unix seconds."""
     check, epochs, well = f"rollout {settings.rollout.topic} records", found.epochs, True
     if epochs.started and epochs.group != settings.group:
         well = False
         yield CheckFinding(
             check=check,
             status=Status.FAIL,
-            detail=f"they are those of the group {epochs.group!r}: no event of {settings.group} begins",
+            detail=f"they belong to the group {epochs.group!r}: no event of {settings.group} begins",
             fix="correct TAGSTREAM_GROUP, or name a topic of its own by TAGSTREAM_ROLLOUT__TOPIC",
         )
     if epochs.closing is not None:
@@ -114,7 +114,8 @@ def _records(settings: Settings, found: RolloutRecords, *, now: float) -> Iterat
         yield CheckFinding(
             check=check,
             status=Status.FAIL,
-            detail=f"epoch {epochs.closing} is closing and nobody has marked it for {CLOSING_SECONDS:g} s: workers hold their events, and end with 70",
+            detail=f"epoch {epochs.closing} has been closing for {CLOSING_SECONDS:g} s and is not marked: workers hold their events, and "
+            "end with exit code 70",
             fix="tagstream rollout finish",
         )
     elif epochs.planned is not None:
@@ -133,12 +134,12 @@ def _records(settings: Settings, found: RolloutRecords, *, now: float) -> Iterat
         yield CheckFinding(
             check=check,
             status=Status.WARN,
-            detail=f"{counted(found.skipped, 'record')} that no version of tagstream has written, and {found.uncounted} out of their place, which change "
-            "nothing: another program writes there, and may choose the model",
-            fix="tagstream rollout log shows those that can be read; take WRITE on the topic from everyone but the controller",
+            detail=f"{counted(found.skipped, 'record')} that no version of tagstream has written, and {found.uncounted} out of place, "
+            "which have no effect: another program writes to the topic, and may choose the model",
+            fix="tagstream rollout log shows the records that can be read; take WRITE on the topic from everyone but the controller",
         )
     if well:
-        yield CheckFinding(check=check, status=Status.OK, detail="whole, and all of them count")
+        yield CheckFinding(check=check, status=Status.OK, detail="complete, and every record counts")
 
 
 def _topic(
@@ -156,7 +157,7 @@ def _topic(
         return CheckFinding(
             check=check,
             status=Status.FAIL,
-            detail=f"has {partitions} partitions, and only the first is written and read: what others write to the rest is seen by nobody",
+            detail=f"has {partitions} partitions, and only the first is written and read: records in its other partitions are ignored",
             fix="name a new topic by TAGSTREAM_ROLLOUT__TOPIC; a partition cannot be taken away",
         )
     wrong = {key: value for key, value in needed.items() if options.get(key, value) != value}
@@ -166,19 +167,19 @@ def _topic(
             status=Status.FAIL,
             detail=f"has {', '.join(f'{key} {options[key]}' for key in wrong)}: "
             + (
-                "once its first records are removed, workers end, since it is not known what decided"
+                "once its first records are removed, workers end, since they do not know which model decided"
                 if "retention.ms" in needed
-                else "words of workers are removed, and a change of the model finds those workers silent"
+                else "states of workers are removed, and a change of the model takes those workers for silent"
             ),
             fix=f"kafka-configs.sh --bootstrap-server {settings.brokers} --alter --entity-type topics --entity-name {name} "
             f"--add-config {','.join(f'{key}={value}' for key, value in wrong.items())}",
         )
-    said = "" if options else "; its options the brokers do not say, or not to this user"
+    said = "" if options else "; the brokers do not tell its options, or not to this user"
     return CheckFinding(check=check, status=Status.OK, detail=f"one partition{said}")
 
 
 def _decides(epochs: Epochs) -> CheckFinding:
-    """The bundle of the newest epoch, which decides in the place of the setting `bundle`."""
+    """Report the bundle of the newest epoch, which decides instead of the bundle of the settings."""
     check = "rollout epoch"
     if not epochs.started:
         return CheckFinding(check=check, status=Status.OK, detail="none has begun: the bundle of the settings decides")
@@ -197,7 +198,7 @@ def _members(settings: Settings, newest: int) -> CheckFinding:
     try:
         workers = asyncio.run(workers_of(settings))
     except BrokerUnreachableError as error:
-        # As the user of a worker, who may write there and not read.
+        # A worker's user may write to the workers' topic and not read it.
         why, _, _ = str(error).partition(" Next: ")
         return CheckFinding(
             check=check,
@@ -220,7 +221,7 @@ def _members(settings: Settings, newest: int) -> CheckFinding:
     return CheckFinding(
         check=check,
         status=Status.WARN,
-        detail=f"{len(silent)} of {counted(len(workers), 'member')} without a word on the rollout ({', '.join(silent)}): one of an older "
-        "version, or that decides by rules, takes its own model for every event. One that has just started speaks within 15 s",
+        detail=f"{len(silent)} of {counted(len(workers), 'member')} without a word on the rollout ({', '.join(silent)}): a worker of "
+        "an older version, or one that decides by rules, uses its own model for every event. A new worker speaks within 15 s",
         fix="run this version on all of them, or end them: docs/rollout.md",
     )

@@ -9,12 +9,12 @@ from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal.console import out, show_json
 
 STATUS_STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
-# Width of the column of names. A topic's name may have 249 characters: a longer name moves the text of its own line alone.
+# Width of the column of names. A topic's name may have 249 characters: a name wider than the column shifts only its own line.
 SHORTEST_NAMES, LONGEST_NAMES = 16, 40
 
 
 def printer(settings: Settings, *, as_json: bool) -> Callable[[CheckFinding], None]:
-    """A function that prints one finding, in columns wide enough for the names of the settings' topics."""
+    """Return a function that prints one finding, in columns wide enough for the names of the settings' topics."""
     longest = max(len(f"topic {name}") for name in settings.topic_names.values())
     names = min(max(SHORTEST_NAMES, longest), LONGEST_NAMES)
 

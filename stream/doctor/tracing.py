@@ -11,7 +11,7 @@ PROBE_SECONDS = 3.0
 
 
 def tracing(settings: Settings) -> Iterator[CheckFinding]:
-    """Whether the receiver takes spans; no finding where none is set."""
+    """Check whether the receiver accepts spans. Yield nothing if the settings name no receiver."""
     if settings.tracing.endpoint is None:
         return
     try:
@@ -36,13 +36,13 @@ def tracing(settings: Settings) -> Iterator[CheckFinding]:
     yield CheckFinding(
         check="tracing",
         status=Status.WARN,
-        detail=f"{settings.tracing.url} does not take spans, and events go on without: {said.first or 'no reason was given'}",
+        detail=f"{settings.tracing.url} does not take spans, and events go on without traces: {said.first or 'no reason was given'}",
         fix="start the receiver, correct TAGSTREAM_TRACING__ENDPOINT or OTEL_EXPORTER_OTLP_HEADERS, or unset the former",
     )
 
 
 class _FirstLine(logging.Handler):
-    """Keeps the first line that OpenTelemetry logs: its exporter says why it failed nowhere else."""
+    """Keeps the first line that OpenTelemetry logs, because its exporter reports the cause of a failure only in the log."""
 
     def __init__(self) -> None:
         super().__init__()

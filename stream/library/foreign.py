@@ -1,4 +1,9 @@
-"""Decisions of a model that runs elsewhere, on the topics as a worker's are; and people's answers, as a worker makes decisions of them."""
+"""
+The worker's records for programs with a model of their own.
+
+`ForeignModel` turns a model's predictions into the records that a worker would publish. `Answers` turns people's answers into decisions,
+as a worker does.
+"""
 
 import hashlib
 import time
@@ -26,12 +31,12 @@ from tagstream.stream.settings.secret_files import answer_keys
 
 LEAST_LABELS = 2
 SLIP = 1e-6
-# An energy above this limit is what makes a text strange; the limit itself is arbitrary.
+# A text whose energy is above `_LIMIT` counts as strange. The value of the limit is arbitrary.
 _LIMIT, _STRANGE, _ORDINARY = 0.0, 1.0, -1.0
 
 
 class _Elsewhere:
-    """Stands where a worker has a network: the predictions are handed in."""
+    """A placeholder for the worker's network. The caller of `ForeignModel.decide` has already made the predictions."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
@@ -43,9 +48,9 @@ class _Elsewhere:
 
 class ForeignModel:
     """
-    A classifier of yours, and the decisions that it makes: their records have the form and the ids of a worker's.
+    Your own classifier. Its decisions become records with the form and the ids of a worker's records.
 
-    So the console asks people about the unsure ones, their answers become decisions, and readers of the topics need to know nothing new.
+    So the console asks people about unsure decisions, people's answers become decisions, and readers of the topics need no change.
     The same event under the same name, version and labels has the same `prediction_id` at each delivery.
 
     >>> from tagstream import ForeignModel
@@ -67,27 +72,27 @@ class ForeignModel:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
-        Name the model.
+        Describe the model.
 
         Args:
-            name: Of the model, 1 to 256 characters.
-            version: Another one for each model that decides otherwise, or two decisions would have one id.
-            labels: All of them, 2 to 1,000, in an order that stays.
-            thresholds: The confidence from which on a decision is published without a person, 0 to 1, for all labels or by label; 1.0001
-                means never.
-            settings: As for `Tagger`: names of topics, bounds on an event, and the draw for `audit`.
-            environment: As for `Tagger`.
-            clock: Gives Unix seconds, published as `tagged_at`.
+            name: The name of the model, 1 to 256 characters.
+            version: The version of the model. Change it with each change of the model; otherwise two different decisions have one id.
+            labels: All labels of the model, 2 to 1,000, always in the same order.
+            thresholds: The least confidence, 0 to 1, for which a decision is published without a person, for all labels or by label;
+                1.0001 sends every decision to a person.
+            settings: See `Tagger`. Used here: names of topics, bounds on an event, and the draw for `audit`.
+            environment: See `Tagger`.
+            clock: Returns Unix seconds, published as `tagged_at`.
 
         Raises:
-            ValueError: A name, a label or a threshold cannot be used: the message says which and why.
-            TypeError: Labels are no texts, or have no order.
+            ValueError: A name, a label or a threshold cannot be used. The message has the name and the reason.
+            TypeError: The labels are not texts, or are in a set, which has no order.
             SettingsError: A setting is unknown or cannot be used.
         """
         if isinstance(labels, str | AbstractSet) or not all(isinstance(label, str) for label in labels):
             msg = "labels are texts in an order that stays: a list or a tuple of them"
             raise TypeError(msg)
-        # Those of numpy and of enumerations are texts too, and of another class.
+        # Labels from numpy or an enumeration are instances of subclasses of `str`. They become plain `str` here.
         labels = [str.__str__(label) for label in labels]
         below = dict(thresholds) if isinstance(thresholds, Mapping) else dict.fromkeys(labels, thresholds)
         _check(name, version, labels, below)
@@ -105,12 +110,12 @@ class ForeignModel:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, in their order."""
+        """The labels, in the order that was given."""
         return self._decider.labels
 
     @property
     def model(self) -> ModelRef:
-        """Name, version and digest, as each decision bears them."""
+        """The name, version and digest that each decision contains."""
         return self._decider.model
 
     def decide(
@@ -123,27 +128,27 @@ class ForeignModel:
         truncated: bool = False,
     ) -> Result:
         """
-        The decision that this model made on an event, or why that is no event.
+        Return the decision on an event, made from the model's prediction; or a rejection, if the event is not valid.
 
-        A person is asked where the probability is below the threshold of its label, another label that is not among `tags` has the
-        same one in four decimals, the text is strange, or it has hidden characters.
+        The decision goes to a person if its probability is below the threshold of its label, if a label that is not in `tags` has the
+        same probability in four decimals, if the text is strange, or if the text has hidden characters.
 
         Args:
-            event: A title, fields by name, or a record, of which key, value and headers count.
-            probabilities: Of every label, 0 to 1 each; they are published with four decimals.
-            tags: All labels that the text is about, where the model finds several; the most probable one among them.
-            strange: The model does not know such texts.
-            truncated: The model read only a part of the text.
+            event: A title, fields by name, or a record. Of a record, key, value and headers are used.
+            probabilities: The probability of every label, 0 to 1 each, published with four decimals.
+            tags: All labels of the text, if the model finds several labels. They include the most probable label.
+            strange: True if the text is unlike the texts that the model was trained on.
+            truncated: True if the model read only a part of the text.
 
         Raises:
-            ValueError: The probabilities are not one for each label, or one is none; or a tag is no label.
-            TypeError: The event is neither of the three.
+            ValueError: A label has no probability, a probability is not between 0 and 1 or has no label, or `tags` cannot be used.
+            TypeError: The event is not a title, a mapping or a record.
         """
         prediction = self._prediction(probabilities, tuple(tags), strange=strange, truncated=truncated)
         record = record_of(event)
         limits = (self._settings if isinstance(event, Record) else self._settings.with_columns).limits
         found = decode(record, limits)
-        # The bound of a worker's text is none of this model's: how much it has read is for its program to say.
+        # A worker's bound on the text does not apply to this model. The caller passes `truncated`.
         outcome: Outcome = (
             found
             if isinstance(found, Refusal)
@@ -155,7 +160,7 @@ class ForeignModel:
         return result_of(self._draw.with_copy(publication), self._settings.topics)
 
     def _asking(self, prediction: Prediction) -> Decider:
-        """The decider; of a tie one that no confidence satisfies, since the order of the labels would choose the tag."""
+        """Return the decider; for a tie, a decider that always asks a person, because the order of the labels would choose the tag."""
         shares = prediction.probabilities
         rivals = set(shares) - {prediction.label, *prediction.tags}
         tied = any(shares[label] == prediction.confidence for label in rivals)
@@ -172,7 +177,7 @@ class ForeignModel:
             raise ValueError(msg)
         shares = {label: float(probabilities[label]) for label in labels}
         for label, value in shares.items():
-            # A sum of floats may miss 1 in its last digits.
+            # Rounding errors of floats may put a probability slightly outside 0 to 1.
             if not -SLIP <= value <= 1 + SLIP:
                 msg = f"the probability of {label!r} is {value!r}, which is not between 0 and 1"
                 raise ValueError(msg)
@@ -194,21 +199,22 @@ class ForeignModel:
 
 class Answers:
     """
-    Makes decisions of people's answers, as a worker does: for programs that read the topic `reviewed` themselves.
+    Turns people's answers into decisions, as a worker does, for programs that read the topic `reviewed` themselves.
 
-    Each answer becomes one record of `tagged`, the same at each delivery but for `tagged_at`. A record that is no answer is rejected.
+    Each answer becomes one record of `tagged`. A redelivered answer gives the same record, except for `tagged_at`. A record that is not a
+    valid answer is rejected.
     """
 
     def __init__(
         self, *, settings: Mapping[str, Any] | None = None, environment: bool = True, clock: Callable[[], float] = time.time
     ) -> None:
         """
-        Read the keys of answers, where the settings name a file of them.
+        Read the keys that sign answers, if the settings name a file of keys.
 
         Args:
-            settings: As for `Tagger`.
-            environment: As for `Tagger`.
-            clock: Gives Unix seconds, published as `tagged_at`.
+            settings: See `Tagger`.
+            environment: See `Tagger`.
+            clock: Returns Unix seconds, published as `tagged_at`.
 
         Raises:
             SettingsError: A setting is unknown or cannot be used.
@@ -220,10 +226,10 @@ class Answers:
 
     def decide(self, records: Iterable[Record]) -> list[Result]:
         """
-        The results of records of `reviewed`, in their order.
+        Return the results of records of `reviewed`, in order.
 
         Args:
-            records: As they were read; topic, partition and offset are named in a dead letter.
+            records: The records as they were read. A dead letter contains the record's topic, partition and offset.
         """
         return [
             result_of(one, self._settings.topics)
@@ -234,16 +240,16 @@ class Answers:
 
 def _check(name: str, version: str, labels: Sequence[str], thresholds: Mapping[str, float]) -> None:
     """
-    The rules on a model's name and figures.
+    Check the name, version, labels and thresholds of a model.
 
     Args:
-        name: Of the model.
-        version: Of the model.
-        labels: Of the model.
-        thresholds: One for each label.
+        name: The name of the model.
+        version: The version of the model.
+        labels: The labels of the model.
+        thresholds: The threshold of each label.
 
     Raises:
-        ValueError: One is broken.
+        ValueError: A value breaks a rule. The message has the rule.
     """
     faults = {
         f"labels must be {LEAST_LABELS} to {MAX_LABELS:,} different names": not LEAST_LABELS <= len(labels) <= MAX_LABELS

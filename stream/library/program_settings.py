@@ -1,4 +1,4 @@
-"""Settings of a program: the environment's, with those that it hands in above them."""
+"""Settings of a program that uses the library: the program's own values override the environment."""
 
 import os
 from collections.abc import Mapping
@@ -8,21 +8,21 @@ from typing import Any
 from tagstream.stream.settings.loading import load
 from tagstream.stream.settings.settings import Settings
 
-# A folder that can hold no file.
+# A path below which no file can exist.
 NOWHERE = Path(os.devnull)
 
 
 def settings_of(given: Mapping[str, Any] | None, *, environment: bool, bundle: str | Path | None = None) -> Settings:
     """
-    The settings of a program.
+    Return the settings of a program.
 
     Args:
         given: Values by name, as on the page of settings: `topics.tagged`, or a mapping `tagged` in `topics`.
-        environment: Whether variables `TAGSTREAM_...` and `tagstream.toml` of the working directory hold below them.
-        bundle: The folder of a bundle, above all of them.
+        environment: True to use variables `TAGSTREAM_...` and `tagstream.toml` of the working directory for values that are not given.
+        bundle: The folder of a bundle; overrides every other value.
 
     Raises:
-        SettingsError: One is unknown or cannot be used.
+        SettingsError: A setting is unknown or cannot be used.
     """
     values: dict[str, Any] = {}
     for name, value in (given or {}).items():
@@ -32,7 +32,7 @@ def settings_of(given: Mapping[str, Any] | None, *, environment: bool, bundle: s
             table = table.setdefault(one, {})
         table[last] = {**table.get(last, {}), **value} if isinstance(value, Mapping) else value
     if bundle is not None:
-        # An empty name stays empty, which is refused, and is not the working directory.
+        # `Path("")` would be the working directory. An empty name stays empty, and the settings refuse it.
         values["bundle"] = str(Path(bundle).expanduser()) if str(bundle) else ""
     if environment:
         return load(os.environ, values, given_by="settings=").settings

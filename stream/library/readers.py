@@ -1,4 +1,4 @@
-"""Readers of the topics, for any bytes: what tagstream, or a program with its library, has written comes back with types."""
+"""Readers of records: they return the records of tagstream's topics as typed objects. They accept any bytes."""
 
 from tagstream.stream.contract import answers, dead_letter, published
 from tagstream.stream.contract.answers import AnsweredEvent
@@ -10,7 +10,7 @@ from tagstream.stream.contract.refusal import Refusal
 
 def read_decision(record: Record) -> PublishedDecision | Refusal:
     """
-    The decision in a record of `tagged`, `review` or `audit`, or why there is none. It never raises.
+    Return the decision in a record of `tagged`, `review` or `audit`, or a refusal with the reason. Never raises.
 
     >>> from tagstream import Record, read_decision
     >>> read_decision(Record(key=None, value=b"{")).reason
@@ -21,7 +21,9 @@ def read_decision(record: Record) -> PublishedDecision | Refusal:
 
 def read_answer(record: Record) -> AnsweredEvent | Refusal:
     """
-    The answer of a person in a record of `reviewed`, or why there is none. It never raises, and asks for no signature (`Answers` does).
+    Return the person's answer in a record of `reviewed`, or a refusal with the reason. Never raises.
+
+    The signature of the answer is not checked; `Answers` checks it.
 
     >>> from tagstream import Record, read_answer
     >>> read_answer(Record(key=None, value=b"{")).reason
@@ -32,7 +34,7 @@ def read_answer(record: Record) -> AnsweredEvent | Refusal:
 
 def read_dead_letter(record: Record) -> DeadLetter | None:
     """
-    The dead letter in a record of `content.dlq`, with the producer's bytes as they were; None if no program of tagstream wrote it.
+    Return the dead letter in a record of `content.dlq`, with the producer's original bytes; None if tagstream did not write the record.
 
     >>> from tagstream import Record, read_dead_letter
     >>> read_dead_letter(Record(key=None, value=b"{}")) is None

@@ -1,4 +1,4 @@
-"""Results as a program sees them: an event that was decided or rejected, with the records that a worker would publish for it."""
+"""Results for programs: an event was decided or rejected, and the result has the records that a worker would publish."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,12 +16,12 @@ from tagstream.stream.settings.topics import Topics
 T = TypeVar("T")
 
 Event = str | Mapping[str, Any] | Record
-"""An event as a program has it: a title; its fields by name, with a `title` among them; or a record as it lies on a topic, of which bytes,
-key and headers count."""
+"""An event from a program: a title; its fields by name, including `title`; or a record of a topic. Of a record, value, key and headers
+are used."""
 
 
 class RejectedError(ValueError):
-    """A text is no event, so there is no decision on it: the message says why, without the text."""
+    """The event was rejected, so there is no decision. The message has the reason, without the event's text."""
 
     def __init__(self, rejected: "Rejected") -> None:
         """Keep the rejection."""
@@ -29,29 +29,29 @@ class RejectedError(ValueError):
         self.rejected = rejected
 
     def __reduce__(self) -> tuple[type["RejectedError"], tuple["Rejected"]]:
-        """An exception is made anew of its arguments, of which this one's are not the message: a pool of processes sends it so."""
+        """Pickle the rejection, so that a process pool can send the error. By default, pickle calls the class with the message."""
         return type(self), (self.rejected,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """
-    An event with a decision on it.
+    A decided event.
 
     Attributes:
-        event_id: The event's id, given or made of its bytes.
-        decision: All that was decided; `tag`, `confidence` and `needs_person` are the first to look at.
-        records: The record for `tagged` or `review`, with topic, key, value and headers; behind it a copy for `audit`, if the event is drawn.
+        event_id: The event's id. If the event has none, the id is derived from its bytes.
+        decision: The whole decision. `tag`, `confidence` and `needs_person` are shortcuts.
+        records: The record for `tagged` or `review`, with topic, key, value and headers; then a copy for `audit`, if the event is drawn.
     """
 
     event_id: str
     decision: Decision
-    # Never in a repr, as in `Record`.
+    # Not in the repr, because records contain text of the event.
     records: tuple[Record, ...] = field(repr=False)
 
     @property
     def tag(self) -> str:
-        """The label with the highest probability; a person's where a person decided."""
+        """The label with the highest probability, or the person's label if a person decided."""
         return self.decision.tag
 
     @property
@@ -61,11 +61,11 @@ class Decided:
 
     @property
     def needs_person(self) -> bool:
-        """Whether the decision carries no promise of being right, so that its record is one for `review`."""
+        """True if the decision has reasons to ask a person. Its record is then for `review`."""
         return bool(self.decision.reasons)
 
     def fields(self) -> dict[str, Any]:
-        """The value of the record as an object: the event's fields, and behind them those of the decision."""
+        """Return the record's value as an object: the fields of the event, followed by the fields of the decision."""
         found: dict[str, Any] = msgspec.json.decode(self.records[0].value or b"")
         return found
 
@@ -73,11 +73,11 @@ class Decided:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """
-    An event that is none, or that the model cannot decide.
+    A rejected event: the event is invalid, or the model cannot decide it.
 
     Attributes:
-        code: Why, from a list that may grow: docs/producers.md has it.
-        stage: Where it failed: `decode`, `validate`, `infer`, `produce`.
+        code: The reason's code. docs/producers.md has the list, which may grow.
+        stage: The stage that failed: `decode`, `validate`, `infer`, `produce`.
         message: The fault, without any text of the event.
         records: The dead letter.
     """
@@ -89,15 +89,15 @@ class Rejected:
 
 
 Result = Decided | Rejected
-"""One for each event, in order."""
+"""The result of one event."""
 
 
 def record_of(event: Event) -> Record:
     """
-    The record of an event. Text that is no UTF-8 and numbers that are none are left in it, and make it a rejected one.
+    Return the record of an event. Text that is not valid Unicode, NaN and infinities stay in the record, which is then rejected.
 
     Raises:
-        TypeError: It is none of the three, or a field has no form in JSON.
+        TypeError: The event is not a title, a mapping or a record, or a field has no JSON form.
     """
     if isinstance(event, Record):
         if not (isinstance(event.value, bytes | None) and isinstance(event.key, bytes | None)):
@@ -115,7 +115,7 @@ def record_of(event: Event) -> Record:
     try:
         return Record(key=None, value=_json(event, readable=True))
     except UnicodeEncodeError:
-        # Half of a surrogate pair, as `errors="surrogateescape"` leaves it: whoever reads the value says so.
+        # The text has half of a surrogate pair, for example from `errors="surrogateescape"`. The decoder rejects the value.
         return Record(key=None, value=_json(event, readable=False))
 
 
@@ -125,10 +125,13 @@ def _json(fields: Mapping[str, Any], *, readable: bool) -> bytes:
 
 def records_of(events: Iterable[Event]) -> Iterator[tuple[Record, bool]]:
     """
-    The record of each event, and whether it came as one: its fields then lie where those of the topic do, else they have the contract's names.
+    Yield the record of each event, and True if the event was given as a record.
+
+    The fields of a given record are where the settings say. The fields of other events have the contract's names.
 
     Raises:
-        TypeError: These are not several events; or one is none of the three, or a field has no form in JSON: the message has its place.
+        TypeError: `events` is a single event; or an event is not a title, a mapping or a record, or has a field without a JSON form. The
+            message has the event's place.
     """
     if isinstance(events, str | bytes | Mapping | Record):
         msg = f"decide takes several events, and this is one {type(events).__name__}: for one use [event]"
@@ -143,11 +146,11 @@ def records_of(events: Iterable[Event]) -> Iterator[tuple[Record, bool]]:
 
 def result_of(publication: Publication, topics: Topics) -> Result:
     """
-    The result of a publication.
+    Return the result of a publication.
 
     Args:
-        publication: As a pipeline gives it.
-        topics: Have the names of the topics that the records go to.
+        publication: The pipeline's result for an event.
+        topics: The names of the topics.
     """
     records = tuple(
         Record(topic=getattr(topics, name), key=publication.key, value=value, headers=publication.headers)
@@ -156,17 +159,17 @@ def result_of(publication: Publication, topics: Topics) -> Result:
     outcome = publication.outcome
     if isinstance(outcome, Refusal):
         return Rejected(code=outcome.reason.value, stage=outcome.stage.value, message=outcome.message, records=records)
-    # Texts, as whoever reads the record back gets them.
+    # Reasons and flags become plain strings, as a reader of the record gets them.
     plain = {name: tuple(map(str, getattr(outcome.decision, name))) for name in ("reasons", "text_flags")}
     return Decided(event_id=outcome.event.id, decision=msgspec.structs.replace(outcome.decision, **plain), records=records)
 
 
 def decided(result: Result) -> Decided:
     """
-    The decision.
+    Return the result if it is a decision.
 
     Raises:
-        RejectedError: There is none.
+        RejectedError: The event was rejected.
     """
     if isinstance(result, Rejected):
         raise RejectedError(result)
@@ -175,7 +178,7 @@ def decided(result: Result) -> Decided:
 
 def in_batches(found: Iterable[T], most: int) -> Iterator[list[T]]:
     """
-    Lists of at most so many.
+    Yield lists of at most `most` elements.
 
     >>> list(in_batches("abc", 2))
     [['a', 'b'], ['c']]

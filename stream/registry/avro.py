@@ -1,9 +1,9 @@
-"""Avro values as JSON: the writer's schema is read by fastavro, the bytes here.
+"""Reads Avro values as JSON. fastavro reads the writer's schema, and this module reads the values' bytes.
 
-fastavro's own reader is native code that trusts the bytes: ten thousand levels of a schema that names itself overflow the stack and end
-the process, a decimal of a megabyte holds Python's lock for more than ten minutes, and four bytes can ask for a list of a trillion
-nulls. So each writer of the topic could stop every worker. This reader is bounded in depth and in what it makes; the tests hold that
-it agrees with fastavro's on what both read (docs/decisions/0022-schema-registry.md).
+fastavro's own reader is native code that trusts the bytes. Ten thousand levels of a recursive schema overflow the stack and end the
+process. A decimal of a megabyte holds the GIL for more than ten minutes. Four bytes can request a list of a trillion nulls. So any
+writer of the topic could stop every worker. The reader here bounds depth and output. The tests check that it agrees with fastavro's
+reader on all values that both can read (docs/decisions/0022-schema-registry.md).
 """
 
 import json
@@ -20,29 +20,29 @@ from tagstream.stream.contract.refusal import Refused, undecodable
 from tagstream.stream.settings.loading import SettingsError
 
 Read = Callable[[bytes], bytes]
-"""A payload as JSON. Raises `Refused` if the payload is not what its schema says, or not an event that fits."""
-# Calls of the reader inside each other. One level of JSON takes two or three; the decoder refuses more than 32 levels.
+"""Returns a payload as JSON. Raises `Refused` if the payload does not match its schema, or exceeds a limit."""
+# The most nested calls of the reader. One level of JSON takes two or three calls; the decoder refuses more than 32 levels.
 MOST_DEPTH = 100
-# fastavro sets it in a schema that it has checked, and checks no schema that has it.
+# fastavro sets this key in a schema that it has checked, and does not check a schema that has the key.
 CHECKED = "__fastavro_parsed__"
-# As for numbers in JSON; the time to write a number grows with the square of its digits.
+# The same limits as for numbers in JSON. The time to write a number grows with the square of its digits.
 MOST_DECIMAL_BYTES, MOST_SCALE = 415, 1000
 MOST_MICROSECONDS = 24 * 60 * 60 * 1_000_000
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local timestamps have no zone
 _SPECS = {3: "milliseconds", 6: "microseconds"}
-# A number of 64 bits has 10 bytes of 7 bits each.
+# A number of 64 bits takes 10 bytes with 7 bits each.
 MOST_VARINT_BYTES = 10
-# The highest bit of a byte: another one follows.
+# The highest bit of a byte: another byte follows.
 MORE = 0x80
-# Fields of records and items of arrays and maps in one value. A null takes no byte, and one of four digits as a name and in JSON.
+# The most fields of records and items of arrays and maps in one value: a null takes no byte of Avro.
 MOST_VALUES = 10_000
-# So many bytes of JSON come from names and values that take no byte, and so many from each byte of the payload. A batch is cut by the
-# bytes on the topic, and all of its events are held as JSON at once.
+# The largest JSON of a payload: FREE_BYTES for names and values that take no byte of Avro, plus MOST_GROWTH for each byte of the payload.
+# Batches are bounded by the bytes on the topic, and all events of a batch are in memory as JSON at once.
 FREE_BYTES, MOST_GROWTH = 64 * 1024, 4
 
 
 class SchemaError(Exception):
-    """A text is no Avro schema that can be read here; the message says why."""
+    """A text is not an Avro schema, or this module cannot read it; the message says why."""
 
 
 class MissingExtraError(SettingsError):
@@ -50,20 +50,20 @@ class MissingExtraError(SettingsError):
 
 
 class Bytes(bytes):
-    """A value of Avro's type `bytes` or `fixed`; where nothing more is known of it, it is base64 in JSON."""
+    """A value of Avro's type `bytes` or `fixed`. Without a logical type, it becomes base64 in JSON."""
 
     __slots__ = ()
 
 
 def decimal(value: Bytes, schema: Mapping[str, Any]) -> str | Bytes:
     r"""
-    All digits of a decimal.
+    Return all digits of a decimal.
 
     >>> decimal(Bytes(b"\xff\x85"), {"scale": 2}), decimal(Bytes(b"\5"), {})
     ('-1.23', '5')
 
     Raises:
-        ValueError: It has more than a thousand digits.
+        ValueError: The decimal has more than `MOST_DECIMAL_BYTES` bytes, about a thousand digits.
     """
     scale = schema.get("scale", 0)
     if not isinstance(scale, int) or not 0 <= scale <= MOST_SCALE:
@@ -79,19 +79,19 @@ def decimal(value: Bytes, schema: Mapping[str, Any]) -> str | Bytes:
 
 def day(value: int, _: Mapping[str, Any]) -> str:
     """
-    A date.
+    Return a date, from days since 1970-01-01.
 
     >>> day(20783, {})
     '2026-11-26'
 
     Raises:
-        OverflowError: It is not in the years 1 to 9999.
+        OverflowError: The date is not in the years 1 to 9999.
     """
     return (date(1970, 1, 1) + timedelta(days=value)).isoformat()
 
 
 def time_of_day(digits: int) -> Callable[[int, Mapping[str, Any]], str]:
-    """A time of day with so many digits behind the second: 3 for milliseconds, 6 for microseconds."""
+    """Return a reader of times of day with this number of decimals of a second: 3 for milliseconds, 6 for microseconds."""
 
     def read(value: int, _: Mapping[str, Any]) -> str:
         microseconds = value * 10 ** (6 - digits)
@@ -105,7 +105,7 @@ def time_of_day(digits: int) -> Callable[[int, Mapping[str, Any]], str]:
 
 def moment(digits: int, zone: str) -> Callable[[int, Mapping[str, Any]], str]:
     """
-    A timestamp; `zone` ends it.
+    Return a reader of timestamps since 1970, with `digits` as in `time_of_day`. `zone` is appended to the text.
 
     >>> moment(3, "Z")(1700000000123, {})
     '2023-11-14T22:13:20.123Z'
@@ -119,7 +119,7 @@ def moment(digits: int, zone: str) -> Callable[[int, Mapping[str, Any]], str]:
 
 def uuid_of(value: Bytes, _: Mapping[str, Any]) -> str | Bytes:
     """
-    A UUID of 16 bytes.
+    Return a UUID of 16 bytes as text.
 
     >>> uuid_of(Bytes(bytes(16)), {})
     '00000000-0000-0000-0000-000000000000'
@@ -127,7 +127,7 @@ def uuid_of(value: Bytes, _: Mapping[str, Any]) -> str | Bytes:
     return str(uuid.UUID(bytes=bytes(value))) if len(value) == 16 else value  # noqa: PLR2004
 
 
-# By Avro's type and the logical one; a UUID in a string is a string.
+# The readers by Avro's type and logical type. A UUID in a string stays that string.
 LOGICAL: dict[tuple[str, str], Callable[[Any, Mapping[str, Any]], Any]] = {
     ("bytes", "decimal"): decimal,
     ("fixed", "decimal"): decimal,
@@ -144,7 +144,7 @@ LOGICAL: dict[tuple[str, str], Callable[[Any, Mapping[str, Any]], Any]] = {
 
 class Cursor:
     r"""
-    Reads one payload, once. Every method raises `Refused` where the bytes are not what they should be, or end.
+    Reads one payload once. Every method raises `Refused` if the bytes are wrong or end too early.
 
     >>> cursor = Cursor(b"\4Hi\3", max_bytes=100)
     >>> cursor.string(), cursor.long()
@@ -152,21 +152,21 @@ class Cursor:
     """
 
     def __init__(self, payload: bytes, max_bytes: int) -> None:
-        """`max_bytes`: the most that any value may take as JSON; that of few bytes may take less, `self.max_bytes`."""
+        """`max_bytes`: the largest JSON of any value. The limit for this payload is `self.max_bytes`, less for a short payload."""
         self._payload = payload
         self._at = 0
         self.max_bytes = min(max_bytes, FREE_BYTES + MOST_GROWTH * len(payload))
-        # No comma follows the outermost value, which is counted as if one did.
+        # Plus one: the count includes a comma after each value, and no comma follows the outermost value.
         self._left = self.max_bytes + 1
         self._values_left = MOST_VALUES
 
     def end(self) -> None:
-        """No byte may be left."""
+        """Require that no byte is left."""
         if self._at != len(self._payload):
             raise wrong(len(self._payload) - self._at, "bytes follow the value")
 
     def take(self, count: int) -> bytes:
-        """So many bytes."""
+        """Return the next `count` bytes."""
         until = self._at + count
         if count < 0 or until > len(self._payload):
             raise undecodable(Reason.INVALID_AVRO, f"the value ends after {len(self._payload)} bytes, in the middle of a field")
@@ -175,7 +175,7 @@ class Cursor:
         return taken
 
     def long(self) -> int:
-        """A number of Avro's types `int` and `long`: seven bits a byte, the lowest first, signs in zigzag."""
+        """Read a number of Avro's types `int` and `long`: a zigzag varint, seven bits per byte, the lowest bits first."""
         found = 0
         for position in range(MOST_VARINT_BYTES):
             byte = self.take(1)[0]
@@ -185,21 +185,21 @@ class Cursor:
         raise wrong(MOST_VARINT_BYTES, "bytes of a number say that more follow")
 
     def boolean(self) -> bool:
-        """One byte, 0 or 1."""
+        """Read a boolean: one byte, 0 or 1."""
         byte = self.take(1)[0]
         if byte > 1:
             raise wrong(byte, "stands where a boolean is 0 or 1")
         return byte == 1
 
     def string(self) -> str:
-        """Its length, then its UTF-8."""
+        """Read a string: its length, then its UTF-8."""
         try:
             return self.take(self.long()).decode("utf-8")
         except UnicodeDecodeError:
             raise undecodable(Reason.INVALID_UTF8, "a string of the Avro value is not UTF-8") from None
 
     def block(self) -> int:
-        """The number of items of an array or a map that follow; 0 after the last. A negative one stands before their size."""
+        """Read the number of items in the next block of an array or a map; 0 ends it. After a negative number comes the block's size."""
         count = self.long()
         if count < 0:
             self.long()
@@ -207,7 +207,7 @@ class Cursor:
         return abs(count)
 
     def hold(self, count: int) -> None:
-        """Count fields or items, before they are read."""
+        """Count fields or items before they are read."""
         self._values_left -= count
         if self._values_left < 0:
             raise undecodable(
@@ -215,13 +215,13 @@ class Cursor:
             )
 
     def spend(self, count: int) -> None:
-        """Count bytes that the JSON will have at least, so that a few bytes cannot become a large value."""
+        """Count `count` bytes of the future JSON, so that a few bytes of Avro cannot become a large value."""
         self._left -= count
         if self._left < 0:
             raise self.too_large()
 
     def too_large(self) -> Refused:
-        """The value takes more than `max_bytes` as JSON."""
+        """Return the refusal of a value that takes more than `max_bytes` as JSON."""
         return undecodable(
             Reason.TOO_LARGE,
             f"as JSON the value has more than {self.max_bytes} bytes, which is the limit for {len(self._payload)} bytes of Avro",
@@ -229,16 +229,16 @@ class Cursor:
 
 
 def wrong(number: int, what: str) -> Refused:
-    """The bytes are not of their schema."""
+    """Return the refusal of bytes that do not match their schema."""
     return undecodable(Reason.INVALID_AVRO, f"{number} {what}")
 
 
 def require_fastavro() -> None:
     """
-    Check that the extra is installed.
+    Require that the extra `registry` is installed.
 
     Raises:
-        MissingExtraError: It is not; the message has the command.
+        MissingExtraError: The extra is not installed; the message has the command.
     """
     try:
         import fastavro  # noqa: F401
@@ -249,7 +249,7 @@ def require_fastavro() -> None:
 
 def reader_of(schema: str, references: Sequence[str] = (), max_bytes: int = 900_000) -> Read:
     r"""
-    The function that reads the values of a schema.
+    Return the function that reads the values of a schema.
 
     >>> read = reader_of('{"type": "record", "name": "E", "fields": [{"name": "title", "type": ["null", "string"]}]}')
     >>> read(b"\2\4Hi")
@@ -257,11 +257,11 @@ def reader_of(schema: str, references: Sequence[str] = (), max_bytes: int = 900_
 
     Args:
         schema: The writer's schema, as JSON.
-        references: The schemas that it refers to, those that others need before them.
-        max_bytes: A value that takes more as JSON is refused.
+        references: The schemas that the schema refers to, in the order of their dependencies.
+        max_bytes: The largest JSON of a value; a larger value is refused.
 
     Raises:
-        SchemaError: It is no Avro schema.
+        SchemaError: A text is not an Avro schema.
     """
     named: dict[str, Any] = {}
     for text in references:
@@ -272,9 +272,9 @@ def reader_of(schema: str, references: Sequence[str] = (), max_bytes: int = 900_
         cursor = Cursor(payload, max_bytes)
         value = _ValueReader(cursor, named).value(parsed, 0)
         cursor.end()
-        # NaN is written as such, and the decoder refuses it as it refuses it in JSON.
+        # NaN is written as `NaN`, which the decoder refuses as in any JSON.
         found = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-        # Escapes and letters of several bytes were counted as one byte each.
+        # The count above took escapes and multi-byte letters as one byte each, so the size is checked again.
         if len(found) > cursor.max_bytes:
             raise cursor.too_large()
         return found
@@ -283,7 +283,7 @@ def reader_of(schema: str, references: Sequence[str] = (), max_bytes: int = 900_
 
 
 def _parsed(text: str, named: dict[str, Any]) -> Any:
-    """A schema as fastavro gives it, its names resolved; those that it defines are added to `named`."""
+    """Return fastavro's parsed schema with resolved names, and add the names that it defines to `named`."""
     from fastavro.schema import parse_schema
 
     try:
@@ -291,15 +291,15 @@ def _parsed(text: str, named: dict[str, Any]) -> Any:
         if isinstance(given, dict):
             given.pop(CHECKED, None)
         return parse_schema(given, named_schemas=named)
-    # It raises exceptions of any class for a text that is no schema, and none may stop the stream.
+    # fastavro raises exceptions of any class for a text that is not a schema. None of them may stop the stream.
     except Exception as error:  # noqa: BLE001
         msg = f"it is no Avro schema ({type(error).__name__})"
         raise SchemaError(msg) from None
 
 
 def _size(value: Any) -> int:
-    """The bytes that a value without others in it takes as JSON; of a string the least that it can take."""
-    # Python's names of null, true and false are as long as those of JSON.
+    """Return the size of a scalar value as JSON, in bytes; for a string the least possible size."""
+    # Python's None, True and False are as long as JSON's null, true and false.
     return len(value) + 2 if isinstance(value, str) else len(repr(value))
 
 
@@ -338,11 +338,12 @@ class _ValueReader:
             return self.value(kind, depth + 1)
         if kind in self._plain:
             found = self._simple(kind, {} if isinstance(schema, str) else schema)
-            # And the comma or bracket after it.
+            # Plus one for the comma or bracket after the value.
             self._cursor.spend(_size(found) + 1)
             return found
         if kind in self._nested:
-            # Both brackets. The last item has no comma after it, and the one after the whole stands for that.
+            # Two for both brackets. The last item was counted with a comma that it does not have: that pays for the comma after the
+            # bracket.
             self._cursor.spend(2)
             inside = self._nested[kind](schema, depth + 1)
             if not inside:
@@ -387,8 +388,8 @@ class _ValueReader:
         return found
 
     def _chosen(self, options: Sequence[Any]) -> Any:
-        """A branch of a union, or a symbol of an enum."""
+        """Read the index of a union's branch or an enum's symbol, and return that option."""
         number = self._cursor.long()
         if not 0 <= number < len(options):
-            raise wrong(len(options), "choices there are, and the value names another one")
+            raise wrong(len(options), "choices exist, and the value names another one")
         return options[number]

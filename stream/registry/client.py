@@ -1,8 +1,8 @@
-"""Asks a Schema Registry over HTTP, within bounds: the only file here that asks for something.
+"""Requests to a Schema Registry over HTTP, within bounds. No other module of this folder uses the network.
 
-Two kinds of failure are told apart with care. A registry that does not answer, refuses us or is none is a broken machine: an exception,
-so that no event becomes a dead letter for it. A single schema that the registry does not give is the fault of the event that names it.
-No event may stop the stream, whatever it names, so a 404 or 403 counts as the second kind if the registry answers otherwise.
+The client distinguishes two kinds of failure. A registry that does not answer, refuses us, or is not a Schema Registry is a machine
+failure: an exception, so that no event becomes a dead letter. A single schema that the registry does not return is an error of the event
+that names it. No event may stop the stream. So a 404 or 403 counts as the second kind, if the registry answers other requests.
 """
 
 import base64
@@ -18,15 +18,16 @@ from tagstream.stream.http_request import OK, REDIRECTS, Bounds, HttpAnswer, ask
 from tagstream.stream.settings.schema_registry import SchemaRegistry
 from tagstream.stream.settings.secret_files import secret_in, verifying_context
 
-# Larger than the largest schema of a registry in the cloud (1 MB).
+# The most bytes of an answer. It is more than the largest schema in Confluent's cloud (1 MB).
 MOST_BYTES = 2 * 1024 * 1024
-# A connection, and each read from it; with several addresses a whole request. Below the bound of a fetch, so that a second address is tried within it.
+# The most seconds of a connection and of each read; with several addresses, of a whole request. It is less than the time of a fetch, so
+# that a second address can be tried.
 ATTEMPT_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 1.0
-# An address that gave no answer is asked after the others for so long, and not whether it has what another one lacks: events may
-# name what nobody has, and would wait for it each.
+# For this time after an unanswered request, an address is asked last. It is not asked for a schema that another address lacks: events
+# may name schemas that no address has, and each such event would wait for the silent address.
 SILENT_SECONDS = 30.0
-# The types of schemas that it takes: every registry answers this to every user that it knows.
+# The path of the supported schema types. Every registry answers it to every user that it knows.
 TYPES = "/schemas/types"
 NEXT = "Next: see that it runs and that schema_registry.url is its address, then start again; `tagstream doctor` asks it too."
 NOT_GIVEN = frozenset({403, 404})
@@ -34,20 +35,20 @@ REFUSED = frozenset({401, 403})
 
 
 class RegistryError(Exception):
-    """The Schema Registry does not answer, or not as one; the message says which address, why, and the next step."""
+    """The Schema Registry does not answer, or its answers are not a Schema Registry's; the message has address, reason and next step."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotGiven:
-    """The registry works, and does not give what was asked for: `why`, as it stands in a dead letter."""
+    """The registry works, but does not return the schema. `why` is the reason, as a dead letter states it."""
 
     why: str
 
 
 class Client:
-    """One registry at one or several addresses. Safe to call from several threads."""
+    """A client of one registry at one or several addresses. Safe for several threads."""
 
     def __init__(self, settings: SchemaRegistry) -> None:
         """
@@ -58,7 +59,7 @@ class Client:
         """
         self._urls = settings.urls
         self._user = settings.username
-        # By address: when it last gave no answer.
+        # When each address last did not answer.
         self._silent: dict[str, float] = {}
         tls = any(url.startswith("https:") for url in self._urls)
         self._tls = verifying_context(settings.ca_file, "schema_registry.ca_file") if tls else None
@@ -70,13 +71,13 @@ class Client:
 
     def types(self, until: float) -> list[str]:
         """
-        The types of schemas that the registry knows, as `AVRO`.
+        Return the schema types that the registry supports, such as `AVRO`.
 
         Args:
-            until: On `time.monotonic`: no request begins after it.
+            until: The time on `time.monotonic` after which no request begins.
 
         Raises:
-            RegistryError: It does not answer, or not as a Schema Registry.
+            RegistryError: The registry does not answer, or is not a Schema Registry.
         """
         answer = self._answer(TYPES, until)
         found = _parsed(answer.body) if answer.status == OK else None
@@ -86,22 +87,22 @@ class Client:
 
     def get(self, path: str, until: float, check: Callable[[], object] | None = None) -> Mapping[str, Any] | NotGiven:
         """
-        The JSON object with a `schema` at a path; not given if no address that answers has it.
+        Return the JSON object with a `schema` at a path; `NotGiven` if no answering address has it.
 
         Args:
-            path: Begins with a slash.
-            until: On `time.monotonic`: no request begins after it.
-            check: Called before an answer that gives none is believed; raises if this is no registry. `types` unless given.
+            path: The path, with a leading slash.
+            until: The time on `time.monotonic` after which no request begins.
+            check: Called before `NotGiven` is returned; raises if the addresses are not a Schema Registry. None: `types`.
 
         Raises:
-            RegistryError: The registry does not answer, or not as a Schema Registry.
+            RegistryError: The registry does not answer, or is not a Schema Registry.
         """
         answer = self._answer(path, until)
         found = _given(answer)
         if found is None:
             raise self._refusal(answer, path)
         if isinstance(found, NotGiven):
-            # Perhaps the address is wrong, or nothing is allowed to us: then this raises.
+            # The address may be wrong, or we may have no rights at all. Then this raises.
             if check is None:
                 self.types(until)
             else:
@@ -109,7 +110,7 @@ class Client:
         return found
 
     def _answer(self, path: str, until: float) -> HttpAnswer:
-        """The answer of the first address that has one, asked again and again; one that will not change with time."""
+        """Ask all addresses repeatedly until one gives a final answer, and return it."""
         pause, why = FIRST_PAUSE_SECONDS, "no time was left to ask"
         while True:
             found, said = self._asked_in_turn(path, until)
@@ -124,8 +125,9 @@ class Client:
         raise RegistryError(msg)
 
     def _asked_in_turn(self, path: str, until: float) -> tuple[HttpAnswer | None, str]:
-        """As `_answer`, each address once; without an answer that will not change, why the last address gave none."""
-        # An address that lacks a schema may be a copy that is behind, and one that redirects none at all: the others are asked too.
+        """Ask each address once. Return the first final answer; else None, and why the last address gave none."""
+        # If an address lacks a schema or redirects, the other addresses are asked too: the address may be a replica that is behind, or
+        # not a registry at all.
         lacking: HttpAnswer | None = None
         moved: HttpAnswer | None = None
         why = ""
@@ -133,7 +135,7 @@ class Client:
             left = until - time.monotonic()
             if left <= 0 or (lacking is not None and self._is_silent(url)):
                 break
-            # Time is left afterwards, however many do not answer.
+            # After an answer that lacks the schema, each request gets a third of the time left, so that time remains after it.
             seconds = min(left if lacking is None else left / 3, ATTEMPT_SECONDS)
             ends = until if len(self._urls) == 1 else time.monotonic() + seconds
             try:
@@ -169,8 +171,8 @@ class Client:
             return RegistryError(f"the Schema Registry at {where} refuses {user} (status {status}). Next: {step}.")
         if status in REDIRECTS:
             return RegistryError(
-                f"{where} answers {path} with status {status}, a redirect to {answer.moved_to!r}, and not as a Schema Registry does. None is "
-                f"followed, so that no password goes to another host. Next: set schema_registry.url to the registry's own address."
+                f"{where} answers {path} with status {status}, a redirect to {answer.moved_to!r}, and not as a Schema Registry does. Redirects are "
+                f"not followed, so that no password goes to another host. Next: set schema_registry.url to the registry's own address."
             )
         return RegistryError(
             f"{where} answers {path} with status {status}, and not as a Schema Registry does. Next: check schema_registry.url, its path too."
@@ -178,7 +180,7 @@ class Client:
 
 
 def _given(answer: HttpAnswer) -> dict[str, Any] | NotGiven | None:
-    """The JSON object with a schema in an answer, or why there is none; None if no Schema Registry answers so."""
+    """Return the JSON object with a schema in an answer, or why there is none; None if the answer is not a Schema Registry's."""
     if answer.status in NOT_GIVEN:
         return NotGiven(why="unknown to it" if answer.status == 404 else "not for our user")  # noqa: PLR2004
     if answer.status != OK:
@@ -192,7 +194,7 @@ def _given(answer: HttpAnswer) -> dict[str, Any] | NotGiven | None:
 
 
 def _parsed(body: bytes) -> object:
-    """The JSON value of a body; None if it is none."""
+    """Return the JSON value of a body; None if the body is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""The two frames of a Schema Registry around a value: the name of its schema before the bytes, or in a header. Pure.
+"""The two frames of a Schema Registry, which name the schema of a value before the value's bytes or in a header. Pure.
 
-Before the bytes: `00`, and the schema's id in four bytes. In the header `__value_schema_id`: `01`, and the schema's GUID in 16 bytes.
-A header is asked first, as the readers of Confluent do.
+Before the bytes: `00`, then the schema's id in four bytes. In the header `__value_schema_id`: `01`, then the schema's GUID in 16 bytes.
+The header is read first, as Confluent's readers do.
 """
 
 import struct
@@ -23,12 +23,12 @@ SchemaName = int | uuid.UUID
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framed:
     """
-    A value in its frame.
+    A value that was in a frame.
 
     Attributes:
-        schema: Names the schema that the value was written by.
+        schema: The id or GUID of the schema by which the value was written.
         payload: The value without the frame.
-        headers: Those of the record, without the one of the frame: on an outcome, whose value is JSON, it would mislead.
+        headers: The record's headers without the frame's header, which would be wrong on an outcome: its value is JSON.
     """
 
     schema: SchemaName
@@ -38,7 +38,7 @@ class Framed:
 
 def framed(record: Record) -> Framed | Refusal | None:
     r"""
-    The framed value of a record that has one; None if there is no frame, a refusal if it is broken.
+    Return the framed value of a record; None if there is no frame, a refusal if the frame is broken.
 
     >>> found = framed(Record(key=None, value=b'\0\0\0\0\7{"title":"Hi"}'))
     >>> found.schema, found.payload

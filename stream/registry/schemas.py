@@ -1,4 +1,4 @@
-"""The schemas of a registry as functions that read values; fetched when first needed, several at once, and kept in bounded memory."""
+"""The schemas of a registry, as functions that read values. Schemas are fetched when first needed, and kept in bounded memory."""
 
 import threading
 import time
@@ -16,14 +16,14 @@ from tagstream.stream.registry.avro import Read, SchemaError, reader_of
 from tagstream.stream.registry.client import NEXT, Client, NotGiven, RegistryError
 from tagstream.stream.registry.frame import SchemaName
 
-# Requests at once, so that a batch whose events name many schemas ends within its bound.
+# The most parallel requests. A batch whose events name many schemas must end within its bound.
 REQUESTS_AT_ONCE = 8
-# An unknown schema is asked for again after this time: somebody may have registered it. The first time soon: the registry's own
-# copies may not all have it yet.
+# An unknown schema is requested again after this time, since it may be registered meanwhile. The first repetition comes soon: some of the
+# registry's replicas may not have the schema yet.
 FIRST_UNKNOWN_SECONDS, UNKNOWN_SECONDS = 3.0, 30.0
-# Other schemas that one schema may need.
+# The most schemas that one schema may refer to.
 MOST_REFERENCES = 32
-# Registries count in Java's integers; a path with a larger number is not found, as under a wrong address.
+# Registry ids are Java integers. A path with a larger number gives a 404, as a wrong address does.
 MOST_ID = 2**31 - 1
 
 Kept = TypeVar("Kept")
@@ -31,7 +31,7 @@ _Get = Callable[[str], Mapping[str, Any] | NotGiven]
 
 
 class _Latest(Generic[Kept]):
-    """Keeps so many values, the last ones used."""
+    """An LRU cache of `most` values."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -51,7 +51,7 @@ class _Latest(Generic[Kept]):
 
 
 class _Once:
-    """Does something once, whichever thread needs it first; again only if it raised."""
+    """Calls a function once for all threads. The function is called again only if it raised."""
 
     def __init__(self, do: Callable[[], object]) -> None:
         self._do = do
@@ -66,7 +66,7 @@ class _Once:
 
 
 class Schemas:
-    """The schemas of one registry. Safe to call from several threads."""
+    """The schemas of one registry. Safe for several threads."""
 
     def __init__(
         self,
@@ -78,30 +78,30 @@ class Schemas:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
-        Keep none yet.
+        Begin without schemas.
 
         Args:
-            client: Asks the registry.
-            seconds: The most that all requests for one call of `readers` may take together.
-            most: So many schemas are kept, and so many names of unknown ones.
-            max_bytes: The largest event.
-            monotonic: Gives seconds, by which a refusal grows old.
+            client: The client of the registry.
+            seconds: The most seconds for all requests of one call of `readers`.
+            most: The most schemas that are kept, and the most names of unknown schemas.
+            max_bytes: The largest event as JSON.
+            monotonic: The clock for the age of refusals, in seconds.
         """
         self._client = client
         self._seconds = seconds
         self._max_bytes = max_bytes
         self._monotonic = monotonic
         self._known: _Latest[Read] = _Latest(most)
-        # Apart, so that events that name no schema cannot push out those that are needed.
+        # Kept apart from `_known`, so that events with unknown schemas cannot push out needed schemas.
         self._refused: _Latest[tuple[Refusal, float]] = _Latest(most)
         self._lock = threading.Lock()
 
     def readers(self, names: Iterable[SchemaName]) -> dict[SchemaName, Read | Refusal]:
         """
-        For each name the function that reads its values, or why there is none.
+        Return, for each name, the function that reads its values, or the refusal of its events.
 
         Raises:
-            RegistryError: The registry did not answer in time, refuses us, or is none.
+            RegistryError: The registry does not answer in time, refuses us, or is not a Schema Registry.
         """
         found: dict[SchemaName, Read | Refusal] = {}
         missing: list[SchemaName] = []
@@ -125,16 +125,16 @@ class Schemas:
 
     def _fetched(self, names: list[SchemaName]) -> dict[SchemaName, Read | Refusal]:
         until = time.monotonic() + self._seconds
-        # Names that nobody has would else be two requests each.
+        # One check for all names: otherwise each unknown name would cost a second request.
         get = partial(self._client.get, until=until, check=_Once(partial(self._client.types, until)))
         pool = ThreadPoolExecutor(min(len(names), REQUESTS_AT_ONCE), thread_name_prefix="schema-registry")
         try:
             asked = {name: pool.submit(self._fetch, name, get) for name in names}
-            # The client keeps to the bound; a name server that does not answer keeps to none.
+            # The client keeps its bound, but a DNS server that does not answer is not bounded. So this wait has a timeout.
             wait(asked.values(), timeout=self._seconds)
             done = {name: one for name, one in asked.items() if one.done()}
             found = {name: one.result() for name, one in done.items() if one.exception() is None}
-            # Schemas that came are kept though the bound was missed, so that the next call goes on where this one ended.
+            # Schemas that came are kept even after a timeout, so that the next call continues from there.
             self._keep(found, whole=len(found) == len(names))
             for one in done.values():
                 one.result()
@@ -149,7 +149,7 @@ class Schemas:
         return found
 
     def _keep(self, found: Mapping[SchemaName, Read | Refusal], *, whole: bool) -> None:
-        """`whole`: all that was asked for was found; else a call soon asks for the rest, and must not begin anew."""
+        """Keep schemas and refusals. Without `whole` (an answer is missing), refusals are kept longer, since another call follows soon."""
         with self._lock:
             for name, one in found.items():
                 if isinstance(one, Refusal):
@@ -167,7 +167,7 @@ class Schemas:
         answer = get(path)
         if isinstance(answer, NotGiven):
             return _refusal(Reason.UNKNOWN_SCHEMA, f"the Schema Registry has no schema of {said} for us: it is {answer.why}")
-        # A registry leaves out the type of the first kind of schema that there was.
+        # A registry leaves out the type of an Avro schema.
         kind = answer.get("schemaType") or "AVRO"
         if kind == "JSON":
             return _as_it_is
@@ -182,10 +182,10 @@ class Schemas:
 
     def _collect(self, answer: Mapping[str, Any], found: dict[tuple[str, str], str], get: _Get) -> None:
         """
-        The texts of the schemas that a schema refers to, those that others need before them.
+        Collect the texts of the schemas that a schema refers to into `found`, in the order of their dependencies.
 
         Raises:
-            SchemaError: One is not there, or there are too many.
+            SchemaError: A referenced schema is not available, or there are too many.
         """
         for reference in answer.get("references") or ():
             if not isinstance(reference, Mapping):
@@ -197,7 +197,7 @@ class Schemas:
             if len(found) >= MOST_REFERENCES:
                 msg = f"it refers to more than {MOST_REFERENCES} others"
                 raise SchemaError(msg)
-            # Before its own references are read, so that a circle ends.
+            # Noted before its own references are read, so that a cycle ends.
             found[place] = ""
             below = get(f"/subjects/{quote(place[0], safe='')}/versions/{quote(place[1], safe='')}")
             if isinstance(below, NotGiven):

@@ -1,4 +1,4 @@
-"""Takes values out of the frames of a Schema Registry, so that the decoder sees JSON. A record without a frame passes as it is."""
+"""Takes values out of the frames of a Schema Registry, so that the decoder sees JSON. A record without a frame is not changed."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,16 +18,16 @@ class Unframing:
     """Reads the frames of batches; see `Unframe`."""
 
     def __init__(self, schemas: "Schemas", max_bytes: int) -> None:
-        """`schemas` reads payloads; `max_bytes` is the largest value that is looked at."""
+        """`schemas` reads payloads. Values of more than `max_bytes` bytes are not unframed."""
         self._schemas = schemas
         self._max_bytes = max_bytes
 
     def __call__(self, records: Sequence[Record]) -> list[Record | Refusal]:
         """
-        Each record with its value as JSON, or why it cannot be had; in order.
+        Return each record with its value as JSON, or its refusal, in order.
 
         Raises:
-            RegistryError: A schema is needed, and the registry did not answer in time, refuses us, or is none.
+            RegistryError: A schema is needed, and the registry does not answer in time, refuses us, or is not a Schema Registry.
         """
         frames = [self._frame(record) for record in records]
         readers = self._schemas.readers(frame.schema for frame in frames if isinstance(frame, Framed))
@@ -50,14 +50,14 @@ class Unframing:
         try:
             whole_value(record, self._max_bytes)
         except Refused:
-            # The decoder refuses it too, whatever its frame says.
+            # The decoder refuses this record too, with or without a frame.
             return None
         return framed(record)
 
 
 def unframing_of(settings: Settings) -> Unframing | None:
     """
-    The unframing of the settings; None if no Schema Registry is set. Asks the registry nothing yet.
+    Return the unframing of the settings; None if no Schema Registry is set. The registry is not asked yet.
 
     Raises:
         SecurityError: A file of the settings cannot be used.
@@ -66,13 +66,13 @@ def unframing_of(settings: Settings) -> Unframing | None:
     given = settings.schema_registry
     if given.url is None:
         return None
-    # Loaded only where a registry is set.
+    # Imported only if a registry is set.
     from tagstream.stream.registry.avro import require_fastavro
     from tagstream.stream.registry.client import Client
     from tagstream.stream.registry.schemas import Schemas
 
     require_fastavro()
-    # Together with the model the events stay below the bound after which they are suspected of stopping it.
+    # Schemas and model together take less than `inference_timeout_seconds`, after which the events of a batch become suspects.
     seconds = min(given.timeout_seconds, settings.inference_timeout_seconds / 2)
     schemas = Schemas(Client(given), seconds=seconds, most=given.cache_schemas, max_bytes=settings.max_event_bytes)
     return Unframing(schemas, settings.max_event_bytes)

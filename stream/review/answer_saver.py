@@ -1,6 +1,7 @@
-"""An answer's way from a person to the topics: produce with the word of all replicas, then mark in the store, then say "saved".
+"""Saves a person's answer: produces it, waits for all replicas, marks the item in the store, and then reports "saved".
 
-A console that dies in between has lost nothing: the follower of another one, or of the next one, reads the record and marks the item.
+Nothing is lost if the console dies in between: the follower of another console, or of the restarted one, reads the record and marks
+the item.
 """
 
 import threading
@@ -33,8 +34,8 @@ from tagstream.stream.review.store.records import Claim, Lapsed, TooMany, unix_m
 from tagstream.stream.review.store.store import Store
 from tagstream.stream.settings.topics import Topics
 
-# One answer is sent at a time. An answer that was not handed over after so long is given up: its confirmation takes 20 s more at
-# most, and the item is kept from everybody for longer than both (`SAVING_MS`).
+# Answers are sent one at a time. An answer that was not handed to the producer within this time is given up. After the hand-over the
+# confirmation takes 20 s at most. The item is withheld from all reviewers for longer than both times together (`SAVING_MS`).
 TURN_SECONDS = 30.0
 NOT_WRITTEN = "The brokers took no record ({why}), so nothing was written. Next: send the same answer again when they are back; what you typed is kept."
 NOT_KNOWN = (
@@ -50,7 +51,7 @@ class AnswerSender(Protocol):
     """Sends records; `VerbatimSender` implements it."""
 
     def deliver(self, records: Sequence[Record], *, until: float) -> list[UndeliveredError | None]:
-        """None for each record that all replicas have, else why not; after `until` (`time.monotonic`) none is handed over."""
+        """Return None for each record that all replicas have, else the error. After `until` (`time.monotonic`) no record is handed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,8 @@ class Saved:
     All replicas have the answers.
 
     Attributes:
-        answer: The one on the item that was shown.
-        also: Those on its near-duplicates.
+        answer: The answer on the item that was shown.
+        also: The answers on the item's near-duplicates.
     """
 
     answer: Answer
@@ -70,12 +71,12 @@ class Saved:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsaved:
     """
-    The broker did not confirm the record within the bound. The page keeps what was typed.
+    The record was not written, or the brokers did not confirm it in time. The page keeps the typed text.
 
     Attributes:
         message: A sentence for the reviewer, with the next step.
-        arrived: False: it is sure that nothing was written, so the same answer can be sent again. None: it is not known; the
-            item comes back by itself if the answer did not arrive.
+        arrived: False if nothing was written, so that the same answer can be sent again. None if that is not known; the item returns
+            to the queue if the answer did not arrive.
     """
 
     message: str
@@ -83,7 +84,7 @@ class Unsaved:
 
 
 class _Written(NamedTuple):
-    """An answer under way: whose item it is on, and its record, which `write_answer` has read as every worker will."""
+    """An answer that is being saved: the claim on its item, and its record. `write_answer` has read the record as every worker will."""
 
     claim: Claim
     answer: Answer
@@ -91,7 +92,7 @@ class _Written(NamedTuple):
 
 
 class AnswerSaver:
-    """Saves answers and reports. Its methods may be called from several threads; each ends within a minute."""
+    """Saves answers and reports. Several threads may call its methods. Each method returns within a minute."""
 
     def __init__(
         self,
@@ -106,11 +107,11 @@ class AnswerSaver:
         Join the parts.
 
         Args:
-            store: Leases, and the marks of what is saved.
-            sender: Its records are confirmed by all replicas.
-            topics: Their names.
-            keys: The first signs the answers; without one they are not signed.
-            clock: Unix milliseconds: `decided_at` and `reported_at`.
+            store: Has the leases, and the marks of saved answers.
+            sender: Sends records and waits for all replicas.
+            topics: The names of the topics.
+            keys: The first key signs the answers. Without keys the answers are not signed.
+            clock: Returns Unix milliseconds, for `decided_at` and `reported_at`.
         """
         self._store = store
         self._sender = sender
@@ -123,18 +124,18 @@ class AnswerSaver:
         self, event_id: str, token: str, tag: str, *, note: str | None = None, also: Sequence[str] = ()
     ) -> Saved | Lapsed | Unsaved:
         """
-        Save the answer of the reviewer who holds the item by this token.
+        Save the answer of the reviewer whose claim has this token.
 
         Args:
-            event_id: Of the claim.
-            token: Of the claim.
+            event_id: The event id of the claim.
+            token: The token of the claim.
             tag: A label of the decision's `probabilities`, or `OFF_SUBJECT`.
-            note: The reviewer's words, if any.
-            also: Near-duplicates (`Queue.duplicates`) that get the same answer. Those that were taken meanwhile are left out, and
-                those behind the bounds of `Queue.duplicates`.
+            note: The reviewer's note, if any.
+            also: Ids of near-duplicates (`Queue.duplicates`) that get the same answer. Events that were taken meanwhile, or that exceed
+                the bounds of `Queue.duplicates`, are left out.
 
         Raises:
-            ValueError: The tag is no label of the decision; the message is a sentence.
+            ValueError: The tag is not a label of the decision. The message is a sentence.
             DatabaseUnavailableError: The store does not answer; nothing was written.
         """
         until = time.monotonic() + TURN_SECONDS
@@ -154,7 +155,7 @@ class AnswerSaver:
             try:
                 written.append(self._write(other, tag, note))
             except UnwritableError:
-                # The event is so large that the note does not fit beside it: a person answers it by itself.
+                # The event is so large that the note does not fit into its record: a person answers this event by itself.
                 self._release(other)
         return self._outcome(written, self._deliver([one.record for one in written], until))
 
@@ -162,11 +163,11 @@ class AnswerSaver:
         self, caller: str, event_id: str, *, tag: str | None = None, note: str | None = None, reporter: str | None = None
     ) -> TooMany | Unsaved | None:
         """
-        Send a reader's report to the topic `reports`. None: all replicas have it.
+        Send a reader's report to the topic `reports`. Return None when all replicas have the report.
 
         Args:
-            caller: Whose rate is counted: an address, or the name of a site.
-            event_id: Of the event; whether anybody knows it is not asked here.
+            caller: The sender whose reports are counted: an address, or the name of a site.
+            event_id: The id of the event. Whether there is such an event is not checked here.
             tag: The label that the reader suggests.
             note: The reader's words.
             reporter: The reader's name, if it is given.
@@ -187,7 +188,7 @@ class AnswerSaver:
         return None if error is None else _unsaved(error)
 
     def _others(self, claim: Claim, also: Sequence[str]) -> list[Claim]:
-        """Hold the near-duplicates that are still free. The page is not believed: texts and sizes are looked at again."""
+        """Hold the near-duplicates that are still free. Texts and sizes are checked again, because the page's list is not trusted."""
         others, left = [], MOST_TWIN_BYTES
         for event_id in [one for one in dict.fromkeys(also) if one != claim.item.event.id][:MOST_TWINS]:
             one = self._store.queue.take_for_saving(event_id, claim.reviewer)
@@ -206,10 +207,10 @@ class AnswerSaver:
 
     def _write(self, claim: Claim, tag: str, note: str | None) -> _Written:
         """
-        The answer and its record.
+        Return the answer and its record.
 
         Raises:
-            UnwritableError: The answer would be refused by whoever reads it; the message says why.
+            UnwritableError: A reader would refuse the answer. The message gives the reason.
         """
         event = claim.item.event
         said = Said(tag=tag, reviewer=claim.reviewer, blind=claim.door.blind, asked_by=claim.asked_by, note=note)

@@ -1,4 +1,4 @@
-"""What is known of the bundles that decided: their manifests by digest, from the settings' folder and from the place of a rollout's bundles."""
+"""Finds the manifests of the bundles that decided, by digest: in the settings' folder and in the place of a rollout's bundles."""
 
 import re
 import time
@@ -16,9 +16,9 @@ from tagstream.monitoring.quality.words import QualityTable
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
-# A decision says whatever its writer wants, and a digest becomes the name of a folder.
+# A decision's digest may be any text that its writer chose, and a digest becomes the name of a folder.
 _DIGEST = re.compile("[0-9a-f]{64}")
-# A bundle that was not found may come.
+# The pause before a missing bundle is looked up again.
 AGAIN_SECONDS = 600.0
 
 log = logger("tagstream.review")
@@ -27,12 +27,12 @@ log = logger("tagstream.review")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownBundle:
     """
-    What a bundle's manifest says about its decisions.
+    The part of a bundle's manifest that concerns its decisions.
 
     Attributes:
-        judgement: The same of bundles that differ in thresholds alone (`Manifest.judgement`).
-        promise: As the manifest certifies it; None where nothing is certified of all labels.
-        progress: What answers certify of a bundle that was begun with labels in words; None of others.
+        judgement: `Manifest.judgement`, which is the same for bundles that differ only in thresholds.
+        promise: The certified accuracy; None unless the manifest certifies the whole bundle or each of its labels.
+        progress: The table of what answers certify, for a bundle that was begun with labels in words; None for another bundle.
     """
 
     judgement: str
@@ -41,16 +41,16 @@ class KnownBundle:
 
 
 class Bundles:
-    """Finds what is known of bundles, and remembers it. One thread at a time may ask."""
+    """Looks up bundles and remembers the results. Only one thread may use it at a time."""
 
     def __init__(self, folder: Path, depot: Depot | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         """
-        Look for nothing yet.
+        Prepare the lookup. Nothing is read yet.
 
         Args:
-            folder: Of the settings' bundle; another bundle may come to lie there.
-            depot: The place of a rollout's bundles.
-            clock: Seconds.
+            folder: The folder of the settings' bundle. Another bundle may replace the bundle in it.
+            depot: The place of a rollout's bundles; None if there is no such place.
+            clock: Returns seconds.
         """
         self._folder = folder
         self._depot = depot
@@ -60,7 +60,7 @@ class Bundles:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Those that a process with these settings can find. Nothing is decided by them, so signatures are not asked for."""
+        """Return the lookup for these settings. It checks no signatures, because the bundles found here decide nothing."""
         rollout = settings.rollout
         depot = (
             Depot(rollout.bundles, cache=rollout.cache, cache_bytes=rollout.cache_bytes, seconds=rollout.fetch_seconds)
@@ -71,10 +71,12 @@ class Bundles:
 
     def known(self, digests: Iterable[str]) -> Mapping[str, KnownBundle]:
         """
-        By digest, those that are found. A place that does not answer is asked once, and again after `AGAIN_SECONDS`.
+        Return the bundles that were found, by digest.
+
+        A place of bundles that does not answer is asked once a call. A digest that failed is looked up again after `AGAIN_SECONDS`.
 
         Args:
-            digests: As decisions name them.
+            digests: The digests in decisions.
         """
         asked = list(dict.fromkeys(digests))
         self._look_in_folder()
@@ -89,12 +91,12 @@ class Bundles:
         try:
             manifest, digest = read_manifest(self._folder)
         except BundleError:
-            # The console needs no bundle; where one is missed, the page says so.
+            # The console works without a bundle; the page says where a bundle is missing.
             return
         self._found[digest] = _known(manifest)
 
     def _look_in_depot(self, digest: str) -> bool:
-        """Look for one; False where the next one would wait as long for the same answer."""
+        """Look up one bundle. Return False if there is no depot, or if the depot failed: another lookup would fail the same way."""
         if self._depot is None:
             return False
         try:
@@ -116,7 +118,7 @@ def _promise(manifest: Manifest) -> PromisedAccuracy | None:
         least = whole.floor if whole.floor is not None else whole.target_precision
         return PromisedAccuracy(accuracy=whole.target_precision, least=least)
     if labels and all(one.certified for one in labels):
-        # Where each label has it, all of them together have it.
+        # An accuracy that each label reaches is reached by all labels together.
         least = min(one.target_precision for one in labels)
         return PromisedAccuracy(accuracy=least, least=least)
     return None

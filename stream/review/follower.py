@@ -1,6 +1,6 @@
-"""Fills the store from the topics, in a thread: the queue is what was asked minus what was answered, and a deleted store comes back.
+"""Fills the store from the topics, in a thread. The queue is the asked events minus the answered events; a deleted store is filled again.
 
-The topic `reviewed` is read to its end before any other, so that no event is shown as open that has an answer. After that all topics
+The topic `reviewed` is read to its end before any other topic, so that an answered event is never shown as open. After that all topics
 are read as they grow.
 """
 
@@ -27,26 +27,26 @@ from tagstream.stream.review.store.store import Store
 from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
 
-# Decisions that are older are not asked about and not counted.
+# Older decisions are not asked about and not counted.
 KEEP_DAYS = 90
 DAY_MS = 24 * 3600 * 1000
-# How often reports without a decision are looked up, and what is old is forgotten.
+# The pauses between two lookups of reports without a decision, and between two deletions of old rows.
 MATCH_SECONDS, PRUNE_SECONDS = 1.0, 3600.0
 NEEDED = ("review", "reviewed")
-# A topic that is not there yet is looked for again.
+# Topics that may be missing. The follower looks for a missing topic again.
 OPTIONAL = ("audit", "reports", "tagged")
 MISSING = "the console works without them; `tagstream doctor --create-topics` makes them"
 
 
 class StoreFollower(Follower):
     """
-    Keeps a store as new as the topics. `ready` is set when all answers are known that were given before the start.
+    Keeps a store up to date with the topics.
 
-    A failure of brokers or store is logged and tried again; `trouble` has it meanwhile. Any other ends the thread; `check` raises it.
+    A failure of the brokers or the store is logged and retried. Any other exception ends the thread, and `check` raises the exception.
 
     Attributes:
-        ready: No event that has an answer is shown as open from now on.
-        trouble: Why the topics are not read at the moment; None while they are.
+        ready: Set when all answers from before the start are known. From then on no answered event is shown as open.
+        trouble: The reason why the topics are not being read; None while they are being read.
     """
 
     noun = "store"
@@ -56,13 +56,13 @@ class StoreFollower(Follower):
         self, store: Store, settings: Settings, *, keep_days: int = KEEP_DAYS, clock: Callable[[], int] = unix_ms
     ) -> None:
         """
-        Read nothing yet.
+        Prepare the thread. Nothing is read yet.
 
         Args:
-            store: To be filled.
+            store: The store to fill.
             settings: Brokers and topics, and the keys of answers.
-            keep_days: Decisions that are older are forgotten.
-            clock: Unix milliseconds.
+            keep_days: The age in days beyond which decisions are deleted.
+            clock: Returns Unix milliseconds.
 
         Raises:
             SecurityError: The file of the keys cannot be used.
@@ -76,7 +76,7 @@ class StoreFollower(Follower):
             store.name,
             log="tagstream.review",
             first=[settings.topics.reviewed],
-            # All that is published is read for the totals alone: as much of it as is kept.
+            # `tagged` is read only for the totals, and only as far back as the store keeps decisions.
             begin_at={settings.topics.tagged: lambda: clock() - self._keep_ms},
         )
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
@@ -87,24 +87,24 @@ class StoreFollower(Follower):
         self.trouble: str | None = None
 
     def __enter__(self) -> Self:
-        """Begin to read."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End, within the bound of an answer of the brokers."""
+        """Stop the thread. The wait is bounded by the brokers' timeout (`startup_timeout_seconds`)."""
         self.stop.set()
         self._thread.join(timeout=self._settings.startup_timeout_seconds + AGAIN_SECONDS)
 
     def check(self) -> None:
         """
-        Does it still read?
+        Raise the exception that has ended the thread, if the thread has ended.
 
         Raises:
             MismatchError: The store was filled from other topics.
             TopicsMissingError: `review` or `reviewed` does not exist.
             NotAuthorizedError: This user may not read a topic; the message has the missing ACL.
-            Exception: Another reason why the thread ended.
+            Exception: The thread has ended for another reason.
         """
         if self._failure is not None:
             raise self._failure
@@ -117,11 +117,11 @@ class StoreFollower(Follower):
 
     def topics(self) -> list[str]:
         """
-        The topics that there are.
+        Return the topics that exist.
 
         Raises:
-            TopicsMissingError: `review` or `reviewed` is not among them.
-            NotAuthorizedError: This user may not read one that is there.
+            TopicsMissingError: `review` or `reviewed` does not exist.
+            NotAuthorizedError: This user may not read a topic that exists.
         """
         topics = self._settings.topics
         named = {name: getattr(topics, name) for name in (*NEEDED, *OPTIONAL)}
@@ -135,20 +135,20 @@ class StoreFollower(Follower):
         return list(there.values())
 
     def positions(self) -> Mapping[Place, int]:
-        """Where the store stands."""
+        """Return the offsets up to which the store is filled."""
         return self._store.writer.positions()
 
     def caught_up(self) -> None:
-        """All answers are known that were given before the start."""
+        """Note that all answers from before the start are known."""
         self.ready.set()
         self.trouble = None
 
     def failed(self, error: BrokerUnreachableError | DatabaseUnavailableError) -> None:
-        """Tell it to the console."""
+        """Show the failure in the console."""
         self.trouble = str(error)
 
     def take(self, records: Sequence[Record], reached: Mapping[Place, int]) -> None:
-        """Add the facts of the records; look up the events that readers complain of, and forget what is old."""
+        """Add the facts of the records. At intervals, look up the events that readers reported and delete old rows."""
         if records or reached:
             self._store.writer.fill([fact for record in records for fact in self._facts(record)], reached)
         now = time.monotonic()
@@ -160,7 +160,11 @@ class StoreFollower(Follower):
             self._pruned = now
 
     def _facts(self, record: Record) -> list[Fact]:
-        """The facts of a record: none of one that cannot be read, nor of a reviewer's decision, whose answer is on `reviewed`."""
+        """
+        Return the facts of a record.
+
+        A record that cannot be read has no facts. A reviewer's decision has no facts either, because its answer is on `reviewed`.
+        """
         topics = self._settings.topics
         found: AnsweredEvent | PublishedDecision | TimedReport | Refusal
         if record.topic == topics.reviewed:
@@ -175,7 +179,7 @@ class StoreFollower(Follower):
                 self.left_out(record, found.message)
                 return []
             case DecidedEvent():
-                # An audit's copy is on `tagged` too, where it is counted.
+                # A decision on `audit` is on `tagged` too, and is counted there.
                 counted: list[Fact] = [CountedDecision(item=found)] if found.door != "audit" else []
                 return [*counted, AskedDecision(item=found)] if record.topic != topics.tagged else counted
             case AnsweredEvent() | TimedReport():
@@ -184,7 +188,7 @@ class StoreFollower(Follower):
                 return []
 
     def _match(self) -> None:
-        """Bring tagged decisions that readers complain of before a reviewer."""
+        """Put the tagged decisions that readers reported into the queue."""
         unmatched = self._store.writer.unmatched()
         if not unmatched:
             return
@@ -198,6 +202,6 @@ class StoreFollower(Follower):
 
 
 def _looked_up(records: Iterable[Record], event_id: str) -> DecidedEvent | None:
-    """The decision at the place of a tagged event; None if it has gone, is another event's, or a reviewer's."""
+    """Return the model's decision on this event from the records; None if the records have no such decision (any more)."""
     found = [one for one in map(read_decision, records) if isinstance(one, DecidedEvent) and one.event.id == event_id]
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""Live quality of a window: what the store has of it, counted by the database, and the estimates of `monitoring/quality`."""
+"""Estimates live quality over a time window. The database counts the store's decisions, and `monitoring/quality` makes the estimates."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,23 +18,23 @@ from tagstream.stream.review.store.store import Store
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 WINDOW_DAYS = 30
-# Models that are shown apart, the newest.
+# The number of models with figures of their own: the newest ones.
 MOST_MODELS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveQuality:
     """
-    Live quality at a moment.
+    One estimate of live quality.
 
     Attributes:
-        since_ms: Begin of the window, Unix milliseconds.
-        until_ms: Its end.
-        labels: The labels that the models of most of the newest decisions have.
-        report: The estimates; None where nothing was drawn for people.
+        since_ms: The start of the window, Unix milliseconds.
+        until_ms: The end of the window, Unix milliseconds.
+        labels: The set of labels that most of the newest decisions have.
+        report: The estimates; None if no decision was drawn for people.
         left_out: The records that the estimates do not use.
-        queue: The items that wait for people.
-        progress: What answers certify of the newest bundle, where it was begun with labels in words.
+        queue: Figures of the items that wait for people.
+        progress: The table of what answers certify, if the newest bundle was begun with labels in words; else None.
     """
 
     since_ms: int
@@ -47,7 +47,7 @@ class LiveQuality:
 
     @property
     def days(self) -> float:
-        """The length of the window."""
+        """The length of the window in days."""
         return (self.until_ms - self.since_ms) / DAY_MS
 
 
@@ -58,11 +58,11 @@ def live_quality(
     Estimate the quality of the last days.
 
     Args:
-        store: The review console's.
-        now_ms: End of the window, Unix milliseconds.
-        days: Its length. It begins with a full hour, since the store counts decisions by the hour.
-        bundles: What is known of those that decided: which are one model, and the promise that the figures are judged by.
-        promise: Another promise, of all that is published and of each label, 0 to 1.
+        store: The review console's store.
+        now_ms: The end of the window, Unix milliseconds.
+        days: The window's length in days. The window begins with a full hour, because the store counts decisions by the hour.
+        bundles: Looks up the bundles that decided: which bundles are one model, and the certified accuracy to judge the figures by.
+        promise: An accuracy to judge by instead, for all published decisions and for each label, 0 to 1; None for the certified one.
 
     Raises:
         DatabaseUnavailableError: The database does not answer.
@@ -116,10 +116,10 @@ class Group:
     Decisions that are measured together.
 
     Attributes:
-        name: Of the model, or of the arm.
-        bundles: Digests of the digests of their bundles.
-        epochs: Of the decisions; None where any counts.
-        arms: Likewise.
+        name: The name of the model or of the arm.
+        bundles: The bundles that decided, each as a digest of the bundle's digest.
+        epochs: The epochs of the decisions; None for any epoch.
+        arms: The arms of the decisions; None for any arm.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Group:
     arms: frozenset[str] | None = None
 
     def has(self, one: DecidedBy | Total) -> bool:
-        """Whether these decisions belong to it."""
+        """True if these decisions belong to the group."""
         return (
             one.bundle in self.bundles
             and (self.epochs is None or one.epoch in self.epochs)
@@ -137,7 +137,7 @@ class Group:
 
 
 def _models(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -> list[Group]:
-    """The newest models, if there is more than one bundle: bundles that differ in thresholds alone are one of them."""
+    """Return the newest models; empty for a single bundle. Bundles that differ only in thresholds are one model."""
     of_each = defaultdict[str, list[DecidedBy]](list)
     for one in decided_by:
         of_each[_judgement(one, known)].append(one)
@@ -150,7 +150,7 @@ def _models(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -
 
 
 def _arms(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -> list[Group]:
-    """Champion and challenger in the epochs of the newest challenger: side by side they had the same stream."""
+    """Return champion and challenger in the epochs of the newest challenger, in which both had the same stream."""
     challengers = [one for one in decided_by if one.arm == Arm.CHALLENGER]
     if not challengers:
         return []
@@ -165,17 +165,17 @@ def _arms(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -> 
 
 
 def _judgement(one: DecidedBy, known: Mapping[str, KnownBundle]) -> str:
-    """Which model it is; a bundle of which nothing is known is one of its own."""
+    """Return the identity of the model. A bundle that was not found counts as a model of its own."""
     return known[one.digest].judgement if one.digest in known else one.digest
 
 
 class Counted:
     """
-    How many decisions there are.
+    Counts of decisions.
 
     Attributes:
-        population: By destination and label.
-        fallback: How many of them the champion made in the challenger's place.
+        population: The decisions by destination and label.
+        fallback: The number of decisions that the champion made in the challenger's place.
     """
 
     def __init__(self, labels: int) -> None:
@@ -184,7 +184,7 @@ class Counted:
         self.fallback = 0
 
     def add(self, total: Total, label: int, probabilities: Sequence[float]) -> None:
-        """Count these, whose tag is a label's number, with the sums of their probabilities."""
+        """Add the decisions in `total`, with the number of their tag (`label`) and the sums of their probabilities by label."""
         cell = 0 if total.destination == "tagged" else 1, label
         self.population.decisions[cell] += total.decisions
         self.population.probabilities[cell] += probabilities
@@ -192,7 +192,7 @@ class Counted:
 
 
 def counts(totals: Iterable[Total], drawn: Drawn, groups: Sequence[Group] = ()) -> list[Counted]:
-    """All decisions of the bundles that made the drawn ones, and behind these those of each group."""
+    """Return the counts of all decisions by the models in `drawn`, followed by the counts of each group."""
     place = {label: number for number, label in enumerate(drawn.labels)}
     whole, *each = [Counted(len(place)) for _ in range(1 + len(groups))]
     for total in totals:
@@ -204,7 +204,7 @@ def counts(totals: Iterable[Total], drawn: Drawn, groups: Sequence[Group] = ()) 
 
 
 def left_out(found: LiveQuality) -> str:
-    """A sentence on the records that the estimates do not use; empty where they use everything."""
+    """Return a sentence about the records that the estimates do not use; empty if they use all records."""
     said = {
         "decisions of rules, or of models with other labels": found.left_out.other,
         "decisions that no worker makes (a probability that no draw gives, or a tag that is none of their labels)": found.left_out.unsound,

@@ -1,7 +1,7 @@
-"""All that the topics say of one event: decisions, answers and dead letters, and which decision holds. Without a store.
+"""Finds what the topics hold about one event: decisions, answers and dead letters, and the decision that holds. It needs no store.
 
-Topics have no index. The partition of the event's key is read first, from its end back; the others only if nothing was there. The
-search has a bound of time, and says which topics it could not read to their beginning.
+Topics have no index. The search first reads the partition of the event's key, from the end backwards. It reads the other partitions
+only if that partition has nothing. The search is bounded in time and names the topics that it did not read to their beginning.
 """
 
 import time
@@ -29,16 +29,16 @@ NEEDED = ("tagged", "review", "dlq")
 @dataclass(slots=True, kw_only=True)
 class Looked:
     """
-    What was found of one event.
+    The result of a search for one event.
 
     Attributes:
-        event_id: The event's.
-        decisions: Those on `tagged` and `review`, each once, by `prediction_id` and door.
-        answers: Those on `reviewed`, each once, by their id.
-        letters: Its dead letters, of `content` and of `reviewed`.
-        unread: Names of topics that were not read to their beginning, since the time was over.
-        limits: What a value must be to be read as an event; it tells whose a dead letter is.
-        keys: An answer must be signed by one of them, or no worker takes it; without a key every answer counts.
+        event_id: The event's id.
+        decisions: The decisions on `tagged` and `review`, by `prediction_id` and door.
+        answers: The answers on `reviewed`, by answer id.
+        letters: The event's dead letters, from `content` and from `reviewed`.
+        unread: Names of the topics that were not read to their beginning, because the time was over.
+        limits: The limits of an event. A dead letter is decoded within these limits to find its event.
+        keys: The keys of answers. Workers take only answers that one of these keys signed; without keys every answer counts.
     """
 
     event_id: str
@@ -51,24 +51,24 @@ class Looked:
 
     @property
     def is_empty(self) -> bool:
-        """Was nothing found?"""
+        """True if nothing was found."""
         return not (self.decisions or self.answers or self.letters)
 
     @property
     def holds(self) -> PublishedDecision | None:
-        """The decision that holds: a person's above the model's, of several the greatest by order; None if there is none."""
+        """The decision that holds; None without a decision. A person's decision is above the model's; of several, the greatest holds."""
         return max(self.decisions.values(), key=lambda decision: decision.standing, default=None)
 
     @property
     def pending(self) -> AnsweredEvent | None:
-        """The answer that should hold and is not on `tagged` yet; None if there is none."""
+        """The answer that should hold and is not on `tagged` yet; None if there is no such answer."""
         last = max(self.answers.values(), key=lambda answered: order(answered.answer), default=None)
         if last is None or (answer_id(last.answer), "tagged") in self.decisions:
             return None
         return last if self.holds is None or order(last.answer) > self.holds.standing else None
 
     def add(self, role: str, record: Record) -> None:
-        """Keep what this record of the topic with this role says of the event; a record of another event is dropped."""
+        """Keep this record if it is about the event, and drop it otherwise. `role` is the role of the record's topic."""
         if role == "dlq":
             letter = dead_letter.read(record)
             if letter is not None and _id_of(letter, self.limits) == self.event_id:
@@ -89,13 +89,13 @@ def look_up(settings: Settings, event_id: str, *, key: bytes | None, seconds: fl
 
     Args:
         settings: Brokers and topics.
-        event_id: The event's.
-        key: The producer's key of the event, if it had one.
-        seconds: After so long no more is read.
-        say: Called with a sentence when all partitions have to be read.
+        event_id: The event's id.
+        key: The key that the producer gave the event; None if it gave no key.
+        seconds: The longest time to read, in seconds.
+        say: Called with a sentence before all partitions are read.
 
     Raises:
-        BrokerUnreachableError: No broker answered, or one refused us.
+        BrokerUnreachableError: No broker answered, or a broker refused us.
         TopicsMissingError: `tagged`, `review` or the dead letters' topic does not exist. `reviewed` may be absent.
     """
     names = settings.topic_names
@@ -112,7 +112,7 @@ def look_up(settings: Settings, event_id: str, *, key: bytes | None, seconds: fl
     with ExitStack() as stack:
         logs = {role: Backwards(stack.enter_context(log_of(settings, names[role]))) for role in roles}
         for role, log in logs.items():
-            # A dead letter has the key of its event, which may be none.
+            # A dead letter has the key of its event, and an event may have no key.
             everywhere = role == "dlq"
             log.take(range(log.partitions) if everywhere else [partition_of(key or event_id.encode(), log.partitions)])
         _search(logs, looked, until)
@@ -126,20 +126,20 @@ def look_up(settings: Settings, event_id: str, *, key: bytes | None, seconds: fl
 
 
 def _search(logs: dict[str, Backwards], looked: Looked, until: float) -> None:
-    """Read chunk by chunk, all topics in turn, so that none of them takes the time of the others."""
-    # The id as tagstream writes it. Where a producer wrote it with other escapes, there is a backslash in the value.
+    """Read one chunk of each topic in turn, so that no topic uses up the time of the others."""
+    # The id as tagstream writes it in JSON. If the producer escaped the id differently, the value contains a backslash.
     needle = msgspec.json.encode(looked.event_id)[1:-1]
     while time.monotonic() < until and not all(log.is_done for log in logs.values()):
         for role, log in logs.items():
             for record in log.chunk():
                 value = record.value or b""
-                # A dead letter may be of an event whose id was made of its bytes.
+                # The id of a dead letter's event may be derived from the bytes, and then the value does not contain the id.
                 if role == "dlq" or needle in value or b"\\" in value:
                     looked.add(role, record)
 
 
 def _id_of(letter: DeadLetter, limits: Limits) -> str | None:
-    """The id of a dead letter's event: as a worker reads it, else its field `id`, else its key. Its bytes may be anything."""
+    """Return the id of a dead letter's event: as a worker reads it, else the field `id`, else the key. The bytes may be arbitrary."""
     event = decode(Record(key=letter.key, value=letter.value, headers=letter.headers), limits)
     if isinstance(event, ContentEvent):
         return event.id

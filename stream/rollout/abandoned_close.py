@@ -1,24 +1,24 @@
-"""An epoch whose controller is gone between close and marks."""
+"""Detects an epoch whose controller ended between the close and the marks."""
 
-# A close without marks for so long was left by a controller that is gone. A change takes a tenth of that.
+# The controller of a close that has no marks after this time has ended. A change takes a tenth of this time.
 FINISH_SECONDS = 5.0
 
 
 class AbandonedClose:
-    """Notices an epoch that stays closing: whoever closed it is gone. Time is this process's own, from when it first saw the close."""
+    """Notices an epoch that stays closing because its controller has ended. Time counts from when this process first saw the close."""
 
     def __init__(self, seconds: float = FINISH_SECONDS) -> None:
-        """Wait for so long before it counts as left, and between two tries to finish it."""
+        """`seconds`: the time after which a close counts as abandoned, and the pause between two tries to finish its epoch."""
         self._seconds = seconds
         self._seen: tuple[int | None, float] = (None, 0.0)
 
     def at(self, closing: int | None, now: float) -> bool:
         """
-        Is an epoch to be finished now?
+        Return True if the closing epoch is to be finished now.
 
         Args:
-            closing: The epoch that is closing; None if none is.
-            now: Seconds of a clock that does not go back.
+            closing: The epoch that is closing; None if no epoch is closing.
+            now: Seconds of a monotonic clock.
 
         >>> left = AbandonedClose(5.0)
         >>> [left.at(7, now) for now in (0.0, 4.0, 5.0, 6.0, 10.0)]

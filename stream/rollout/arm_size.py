@@ -1,4 +1,4 @@
-"""How many events the arm of a challenger is: the share of keys that it draws, counted on the newest events of the stream."""
+"""Counts how many of the newest events of the stream fall into a challenger's arm."""
 
 import itertools
 import time
@@ -20,7 +20,7 @@ from tagstream.stream.rollout.arms import is_challengers
 from tagstream.stream.settings.secret_files import SecurityError
 from tagstream.stream.settings.settings import Settings
 
-# The newest records of a topic that are read, over all partitions, and for so long.
+# The number of newest records that are read of a topic, over all partitions, and the longest time for reading them.
 MOST_READ = 5_000
 MOST_SECONDS = 10.0
 BATCH = 500
@@ -30,13 +30,13 @@ LEAST_PART = 0.1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSize:
     """
-    The arm of a challenger on the newest events.
+    The size of a challenger's arm among the newest events.
 
     Attributes:
-        events: How many were looked at, all that came in the same time.
-        its: How many of them the challenger would have decided.
-        heaviest: How many of these have one key, the one with most.
-        unknown: Why nothing was counted; empty if it was.
+        events: The number of events that were examined, from one period that all partitions share.
+        its: The number of these events that the challenger would have decided.
+        heaviest: The number of the challenger's events that have the most frequent key.
+        unknown: Why events were not counted; empty if they were.
     """
 
     events: int = 0
@@ -47,11 +47,11 @@ class ArmSize:
 
 def arm_size(settings: Settings, challenger: Challenger) -> ArmSize:
     """
-    Count the arm of a challenger on the newest events. Whatever keeps it from counting is said, and stops nothing.
+    Count the newest events that fall into a challenger's arm. An error is returned in `unknown` and not raised.
 
     Args:
         settings: Brokers and topics.
-        challenger: With the salt that it will have: a heavy key is in its arm, or is not.
+        challenger: The challenger with its final salt, since the salt decides whether a heavy key is in its arm.
     """
     try:
         found = [_of_topic(one, challenger) for one in settings.each_content]
@@ -66,7 +66,7 @@ def arm_size(settings: Settings, challenger: Challenger) -> ArmSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """An event: where it lies, when it was written (Unix milliseconds), its key, and whether the challenger would have decided it."""
+    """An event: its partition, when it was written (Unix milliseconds), its key, and whether the challenger would have decided it."""
 
     partition: int
     written_ms: int
@@ -83,7 +83,7 @@ def _of_topic(settings: Settings, challenger: Challenger) -> ArmSize:
         starts, ends = log.starts(), log.ends()
         first = {number: max(starts[number], end - MOST_READ // len(ends)) for number, end in ends.items()}
         records = log.read(first, ends)
-        # A batch at a time: the events themselves may be large.
+        # Records are read batch by batch, since events may be large.
         while time.monotonic() < until and (batch := list(itertools.islice(records, BATCH))):
             for record in batch if unframe is None else unframe(batch):
                 event = record if isinstance(record, Refusal) else decode(record, settings.limits)
@@ -99,10 +99,12 @@ def _of_topic(settings: Settings, challenger: Challenger) -> ArmSize:
 
 def of_one_time(seen: Sequence[Seen], partly: Collection[int]) -> Sequence[Seen]:
     """
-    The events from the moment on since which every partition was read: a heavy key makes its own partition long, and as many events of each would hide that.
+    Return the events of the period that was read in every partition.
+
+    A heavy key fills its own partition faster. The same number of events from each partition would hide that.
 
     Args:
-        seen: Those that were read, of each partition the newest.
+        seen: The newest events of each partition.
         partly: The partitions that were not read from their beginning.
 
     >>> busy = [Seen(partition=0, written_ms=ms, key=b"heavy", its=True) for ms in (60, 70, 80, 90)]
@@ -115,5 +117,5 @@ def of_one_time(seen: Sequence[Seen], partly: Collection[int]) -> Sequence[Seen]
         oldest.setdefault(event.partition, event.written_ms)
     since = max((ms for partition, ms in oldest.items() if partition in partly), default=0)
     found = [event for event in seen if event.written_ms >= since]
-    # Producers set these times, and may set any.
+    # Producers set these times, so the times may be wrong. Then all events are taken.
     return found if len(found) >= LEAST_PART * len(seen) else seen

@@ -1,4 +1,4 @@
-"""Which of two models decides an event: a hash of its unit, the same for every worker and at every delivery."""
+"""Chooses which of two models decides an event, by a hash of the event's unit: the same for every worker and at every delivery."""
 
 import hashlib
 
@@ -9,14 +9,14 @@ _NUMBERS = 1 << 64
 
 def is_challengers(challenger: Challenger, *, key: bytes | None, event_id: str, source: str | None) -> bool:
     """
-    Whether the challenger decides this event.
+    Return True if the challenger decides this event.
 
-    A larger share under the same salt keeps every unit that is in the arm already. The hash is not the one that draws audits: with it, all
-    audits would fall into one arm.
+    A larger share under the same salt keeps every unit that is already in the arm. Audits are drawn by another hash: if both used the same
+    hash, all audits would fall into one arm.
 
     Args:
         challenger: Its share, salt, unit and audience.
-        key: The key of the event's record. An event without one is its own unit.
+        key: The key of the event's record. An event without a key is its own unit.
         event_id: The event's id.
         source: The event's source.
 

@@ -1,4 +1,4 @@
-"""Changes the model of a running stream: by another bundle for all events or a share of them, by going back, or by finishing what was left."""
+"""Changes the model of a running stream: another bundle for all events or a share, a rollback, or the end of an abandoned change."""
 
 import asyncio
 import secrets
@@ -28,7 +28,7 @@ from tagstream.stream.rollout.members import require_known_group
 from tagstream.stream.rollout.rollback_target import goes_back_to
 from tagstream.stream.settings.settings import Settings
 
-# A worker looks for the topic every 15 s, and then says what it has.
+# A worker looks for the topic every 15 s. Once it has found the topic, it writes its state.
 FIRST_WORD_SECONDS = 40.0
 ASK_SECONDS = 0.5
 
@@ -39,9 +39,10 @@ class Audience:
     The events that a challenger decides.
 
     Attributes:
-        share: Of the units, above 0, to 1.
-        unit: `key`: all events of a key; `id`: each event by itself. None: as the canary that goes on has it, or else `key`.
-        sources: Of these sources alone; empty for all. None: as the canary that goes on has them, or else all.
+        share: The share of the units, above 0 and at most 1.
+        unit: `key` draws all events of a key together, `id` draws each event by itself. None: the unit of the running canary, or else
+            `key`.
+        sources: Only events of these sources; empty for all sources. None: the sources of the running canary, or else all.
     """
 
     share: float
@@ -51,11 +52,11 @@ class Audience:
 
 def store(settings: Settings, bundle: Path) -> BundleName:
     """
-    Put a bundle into the place where workers find it.
+    Copy a bundle into the depot, where workers find it.
 
     Raises:
-        BundleError: It is no bundle that can be trusted, or it is not signed by a key of the settings.
-        DepotError: The settings name no place, or it does not take the bundle.
+        BundleError: The bundle cannot be trusted, or no key of the settings has signed it.
+        DepotError: The settings name no depot, or the depot refuses the bundle.
     """
     found = depot_of(settings).write(bundle)
     return BundleName(digest=found.digest, name=found.manifest.name, version=found.manifest.version)
@@ -63,16 +64,16 @@ def store(settings: Settings, bundle: Path) -> BundleName:
 
 async def _tried(settings: Settings, bundle: Path) -> BundleName:
     """
-    Verify a bundle as `model verify` does, in a process that is ended after `TRIAL_SECONDS`; then put it into its place.
+    Verify a bundle as `model verify` does, in a process that is killed after `TRIAL_SECONDS`; then copy the bundle into the depot.
 
-    It has the labels of the group, and decides the golden texts of the group's bundle too. Nothing is planned before: what a worker would refuse at
-    its start must not decide where no worker is there to refuse it.
+    The bundle must have the labels of the group, and is also tried on the golden texts of the group's bundle. All this precedes the plan: a
+    worker refuses a bad bundle at its start, but the group may have no worker now.
 
     Raises:
-        RolloutError: It has other labels.
-        BundleError: It is no bundle that can be trusted, or it does not end to load.
-        ParityError: A prediction of it depends on its batch.
-        DepotError: The place of bundles does not take it.
+        RolloutError: The bundle has other labels.
+        BundleError: The bundle cannot be trusted, or it does not load in time.
+        ParityError: A prediction of the bundle depends on its batch.
+        DepotError: The depot refuses the bundle.
     """
     depot = depot_of(settings)
     manifest, digest = await asyncio.to_thread(read_manifest, bundle)
@@ -89,13 +90,13 @@ async def _tried(settings: Settings, bundle: Path) -> BundleName:
             verify, bundle, seconds=TRIAL_SECONDS, texts=[one.text for one in before.golden], goes_on=lambda: not over.is_set()
         )
     finally:
-        # The thread goes on where this task was cancelled.
+        # After a cancellation of this task, the thread still runs: this ends it.
         over.set()
     return await asyncio.to_thread(store, settings, bundle)
 
 
 def _of_the_group(settings: Settings, depot: Depot, epochs: Epochs) -> Manifest:
-    """The manifest of the oldest bundle of the group that can be had: all have the labels of the start, which workers hold theirs against."""
+    """Return the manifest of the group's oldest bundle that can be read. All bundles of a group have the same labels."""
     if not epochs.started:
         return read_manifest(settings.bundle)[0]
     missing: BundleError | None = None
@@ -114,21 +115,22 @@ async def promote(
     """
     Let a bundle decide all events from a point in the log on.
 
-    The first change writes the start of the rollout too: the bundle of the settings, which the workers must have, decided until then.
+    The first change also writes the start record: until then the bundle of the settings decided. The workers must have the same bundle.
 
     Args:
-        settings: Brokers, group, topics, and the place of bundles.
-        bundle: Its folder.
+        settings: Brokers, group, topics and depot.
+        bundle: The bundle's folder.
         asks_people: Every event goes to a person, with the tag of this bundle as a suggestion, until the next epoch.
-        without_workers: The group may have no worker now, so that none says whether it can load the bundle.
-        why: For people, in the topic.
+        without_workers: True if the group may have no worker now. Then no worker confirms that it can load the bundle.
+        why: A note for people, kept in the topic.
 
     Raises:
-        RolloutError: The workers' bundle is not that of the settings, the new one decides already or has other labels, or the group has no worker.
-        PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
-        BundleError: It is no bundle that can be trusted, or it does not end to load.
-        ParityError: A prediction of it depends on its batch.
-        DepotError: The place of bundles does not take it.
+        RolloutError: The workers' bundle differs from the bundle of the settings, the new bundle already decides or has other labels, or
+            the group has no worker.
+        PlanGivenUpError: A worker refused, or did not answer in time; the model has not changed.
+        BundleError: The bundle cannot be trusted, or it does not load in time.
+        ParityError: A prediction of the bundle depends on its batch.
+        DepotError: The depot refuses the bundle.
     """
     champion = await _tried(settings, bundle)
     async with controlling(settings, by=name_here()) as control:
@@ -150,29 +152,29 @@ async def canary(
     """
     Let a bundle decide a share of the events, beside the champion, from a point in the log on.
 
-    Where the same bundle is the challenger already, a larger share of the same units keeps every unit that it has, and the evidence and its
-    guards go on. Another challenger draws its units anew.
+    If the same bundle is already the challenger, a larger share keeps every unit of the smaller share, and the canary keeps its evidence
+    and guards. Another challenger draws its units anew.
 
     Args:
-        settings: Brokers, group, topics, and the place of bundles.
-        bundle: Its folder.
-        audience: The events that it decides.
-        guards: By which it is judged (`tagstream rollout watch`), with the promise that the bundle has; None: the defaults, or those of the
-            canary that goes on.
-        without_workers: The group may have no worker now, so that none says whether it can load the bundle.
-        why: For people, in the topic.
-        tell: Called before anything is planned, with what will be, and how many of the newest events that would have been.
+        settings: Brokers, group, topics and depot.
+        bundle: The bundle's folder.
+        audience: The events that the bundle decides.
+        guards: The guards by which `tagstream rollout watch` judges the bundle; the bundle's promise is added. None: the guards of the
+            running canary, or else the defaults.
+        without_workers: True if the group may have no worker now. Then no worker confirms that it can load the bundle.
+        why: A note for people, kept in the topic.
+        tell: Called before the plan, with the challenger and the size of its arm among the newest events.
 
     Raises:
-        RolloutError: The workers' bundle is not that of the settings, or nothing would change, or it has other labels, or is the champion, or it has guards already, or one
-            of them is of a slice that there is not, or the group has no worker.
-        PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
-        BundleError: It is no bundle that can be trusted, or it does not end to load.
-        ParityError: A prediction of it depends on its batch.
-        DepotError: The place of bundles does not take it.
+        RolloutError: The workers' bundle differs from the bundle of the settings; the change changes nothing; the bundle has other
+            labels or is the champion; the canary already has guards; a guard names an unknown slice; or the group has no worker.
+        PlanGivenUpError: A worker refused, or did not answer in time; the model has not changed.
+        BundleError: The bundle cannot be trusted, or it does not load in time.
+        ParityError: A prediction of the bundle depends on its batch.
+        DepotError: The depot refuses the bundle.
     """
     if not 0 < audience.share <= 1:
-        msg = f"a challenger decides a share above 0, to 1, and not {audience.share:g}. Next: give such a share; `tagstream rollout rollback` ends a canary."
+        msg = f"the share of a challenger must be above 0 and at most 1, and it is {audience.share:g}. Next: give another share; `tagstream rollout rollback` ends a canary."
         raise RolloutError(msg)
     name = await _tried(settings, bundle)
     async with controlling(settings, by=name_here()) as control:
@@ -208,7 +210,7 @@ async def canary(
 
 
 def _require_slices(guards: Guards, labels: Sequence[str]) -> None:
-    """A slice that no record names would never have an answer. Sources are the producers' names, so any may come."""
+    """Refuse a slice that no record can name: it would never have an answer. Producers name the sources, so any source passes."""
     known = {slice_name("label", label) for label in labels} | {slice_name(kind.group, kind.name) for kind in TEXT_SLICES}
     source = slice_name("source", "")
     for one in guards.slices:
@@ -219,21 +221,22 @@ def _require_slices(guards: Guards, labels: Sequence[str]) -> None:
 
 async def rollback(settings: Settings, *, why: str = "", tell: Callable[[Models, str], None] = lambda *_: None) -> Begun:
     """
-    End what the present epoch has begun, from now on and as an epoch of its own.
+    Undo the newest change, by a new epoch.
 
-    A challenger goes, and the champion decides all. Without one the champion that was there before decides again. Its first events are those that
-    wait in the log and that no worker has begun. Workers that are not there, or that end at each start, do not keep it from deciding.
+    If there is a challenger, it is removed, and the champion decides all events. Otherwise the champion before decides again. The new epoch
+    begins at the events that wait in the log and that no worker has begun. Workers that are absent, or that end at each start, do not
+    delay it.
 
     Args:
-        settings: Brokers, group, topics, and the place of bundles.
-        why: For people, in the topic.
-        tell: Called before anything is planned, with where it goes (`goes_back_to`).
+        settings: Brokers, group, topics and depot.
+        why: A note for people, kept in the topic.
+        tell: Called before the plan, with the target of the rollback (`goes_back_to`).
 
     Raises:
-        NoRolloutError: There is no rollout, or no epoch before.
-        PlanGivenUpError: A worker refused, or one that works did not answer in time; nothing has changed.
-        BundleError: The bundle is not in the place of bundles any more.
-        DepotError: The settings name no such place, or it does not answer.
+        NoRolloutError: There is no rollout, or no earlier model.
+        PlanGivenUpError: A worker refused, or a working worker did not answer in time; the model has not changed.
+        BundleError: The bundle is not in the depot any more.
+        DepotError: The settings name no depot, or the depot does not answer.
     """
     await asyncio.to_thread(require_rollout, settings)
     async with controlling(settings, by=name_here()) as control:
@@ -246,17 +249,17 @@ async def rollback(settings: Settings, *, why: str = "", tell: Callable[[Models,
         models, words = found
         tell(models, words)
         if models.champion != epochs.models(epochs.newest).champion:
-            # A model whose bundle is gone could be loaded by no worker.
+            # Fail before the plan if the bundle is gone.
             await asyncio.to_thread(depot_of(settings).manifest, models.champion.digest)
         return await control.change(models, why or words, goes_back=True)
 
 
 async def finish(settings: Settings) -> Epochs:
     """
-    Finish what a controller has left, and change nothing else: mark an epoch that is closing, give up a plan, list new partitions.
+    Finish an abandoned change, and change nothing else: mark a closing epoch, give up a plan, list new partitions.
 
     Returns:
-        What the topic says then.
+        The epochs after that.
 
     Raises:
         NoRolloutError: There is no rollout.
@@ -269,9 +272,9 @@ async def finish(settings: Settings) -> Epochs:
 
 
 async def _begin(settings: Settings, control: Control, *, without_workers: bool) -> Models:
-    """Become the controller, and write the start where there is none: what decides now."""
+    """Become the controller, and write the start record if there is none. Return the models that decide now."""
     if not without_workers:
-        # Before another controller is fenced.
+        # Checked before another controller is fenced.
         await control.workers.require_any()
     epochs = await control.begin()
     if not epochs.started:
@@ -281,8 +284,8 @@ async def _begin(settings: Settings, control: Control, *, without_workers: bool)
 
 
 async def _champion_of_the_start(settings: Settings, control: Control) -> BundleName:
-    """The bundle of the settings, if it is what the workers decide by."""
-    # An administrator may have made the topic.
+    """Return the bundle of the settings, if the workers decide by it."""
+    # Checked here too: an administrator may have made the topic.
     await asyncio.to_thread(require_known_group, settings)
     manifest, digest = await asyncio.to_thread(read_manifest, settings.bundle)
     until = time.monotonic() + FIRST_WORD_SECONDS
@@ -305,6 +308,6 @@ async def _champion_of_the_start(settings: Settings, control: Control) -> Bundle
             "Next: set TAGSTREAM_BUNDLE for this command to the workers' bundle."
         )
         raise RolloutError(msg)
-    # Workers that restart under a later setting read the events of the start again with it.
+    # Workers that restart with another bundle in their settings need this bundle to read events of epoch 0 again.
     await asyncio.to_thread(depot_of(settings).write, settings.bundle)
     return BundleName(digest=digest, name=manifest.name, version=manifest.version)

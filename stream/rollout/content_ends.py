@@ -1,4 +1,4 @@
-"""The content topics as a controller asks for them: their partitions, and where each ends. By kafka-python, which knows the ids of topics."""
+"""The partitions of the content topics and their ends, for a controller. It uses kafka-python, which returns the ids of topics."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from tagstream.stream.settings.settings import Settings
 
 def content_partitions(settings: Settings, client: KafkaAdminClient) -> AbstractSet[Partition]:
     """
-    The partitions of the content topics, under the ids that these have now.
+    Return the partitions of the content topics, with the topics' present ids.
 
     Raises:
-        BrokerUnreachableError: No broker answered, or this user may not know.
+        BrokerUnreachableError: No broker answered, or this user may not describe a topic.
     """
     with translated(settings):
         described = client.describe_topics(list(settings.content_topics))
     for topic in described:
         if (code := topic["error_code"]) and code != UnknownTopicOrPartitionError.errno:
-            # Not seen is not the same as not there: an epoch would begin nowhere.
+            # The topic may exist, although it is not seen. Without its partitions an epoch would begin nowhere.
             raise unreachable(settings, for_code(code)(topic["name"]))
     return {
         Partition(topic=topic["name"], topic_id=str(topic["topic_id"]), partition=partition["partition_index"])
@@ -37,7 +37,7 @@ class ContentOnKafka:
     """The content topics (`tagstream.stream.rollout.controller.ContentTopics`), asked by a client that stays connected."""
 
     def __init__(self, settings: Settings, client: KafkaAdminClient) -> None:
-        """Ask by a client that stays connected."""
+        """Keep the connected client."""
         self._settings = settings
         self._client = client
 
@@ -55,6 +55,6 @@ class ContentOnKafka:
             for at in partitions & content_partitions(self._settings, self._client)
         }
         with translated(self._settings):
-            # With open transactions: the last stable offset may lie below what workers have read.
+            # The high watermark, open transactions included: the last stable offset may lie below events that workers have read.
             found = self._client.list_partition_offsets(dict.fromkeys(asked, OffsetSpec.LATEST)) if asked else {}
         return dict.fromkeys(partitions) | {asked[at]: int(end.offset) for at, end in found.items()}

@@ -1,4 +1,4 @@
-"""A controller on the brokers: the protocol with its parts on Kafka, its two topics, and what is known of an epoch that it begins."""
+"""A controller on Kafka: the parts of the protocol, its two topics, and the result of a change."""
 
 import asyncio
 import contextlib
@@ -29,14 +29,14 @@ from tagstream.stream.rollout.topic import OPTIONS_OF_WORKERS, RolloutReader, ma
 from tagstream.stream.rollout.writer import RolloutWriter
 from tagstream.stream.settings.settings import Settings
 
-# What was decided is kept for ever, and of each worker the last word.
+# The records of the rollout are kept for ever. Of each worker only the newest state is kept (`OPTIONS_OF_WORKERS`).
 OPTIONS_OF_RECORDS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-# Records of a topic that is made here have the broker's time: `rollout log --at` then depends on no clock of whoever changes the model.
+# Records of a topic that is made here have the broker's time. So `rollout log --at` does not depend on the clock of a controller's machine.
 BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
 
 
 async def to_its_end(work: Coroutine[Any, Any, Epochs]) -> Epochs:
-    """Run a span that must not be parted: a cancellation is raised after its end. The span's own bounds hold."""
+    """Run `work` to its end, and raise a cancellation only after that. The work must bound its own time."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -58,12 +58,12 @@ class Begun:
     An epoch that has begun.
 
     Attributes:
-        models: Its models.
-        marks: Where it begins.
-        closed_seconds: So long no event could begin anywhere.
-        workers: How many were asked.
-        by_another: A worker or a watch wrote the marks, since this command came late to them.
-        ahead_seconds: So far this machine's clock is ahead of the brokers', negative behind it; 0 where their clock is not known.
+        models: The models of the epoch.
+        marks: Where the epoch begins.
+        closed_seconds: The time from close to marks, when events could not begin.
+        workers: The number of workers that were asked.
+        by_another: True if a worker or a watch wrote the marks, because this command was too slow.
+        ahead_seconds: How far this machine's clock is ahead of the brokers' clock; negative if it is behind, 0 if their clock is not known.
     """
 
     models: Models
@@ -77,13 +77,13 @@ class Begun:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """
-    A controller on the brokers, and what it asks.
+    A controller and its parts on Kafka.
 
     Attributes:
         controller: Begins, changes and ends epochs.
-        workers: The group.
-        reader: The topic.
-        writer: The controller's own.
+        workers: The workers of the group.
+        reader: Reads the topic `rollout`.
+        writer: Writes the topic `rollout` for this controller.
     """
 
     controller: Controller
@@ -93,7 +93,7 @@ class Control:
 
     async def begin(self) -> Epochs:
         """
-        As `Controller.begin`; then words that mean nothing any more are removed: each process has another name in the group.
+        Run `Controller.begin`, then remove the states of workers that have left the group: each process has a member id of its own.
 
         Raises:
             FencedError: Another controller has begun.
@@ -109,17 +109,17 @@ class Control:
         Begin an epoch.
 
         Args:
-            wanted: Its models; the number does not matter.
-            why: For people.
-            goes_back: Its champion has decided before.
+            wanted: The epoch's models; their `epoch` is ignored.
+            why: A note for people.
+            goes_back: True if the epoch's champion has decided before.
 
         Raises:
-            RolloutError: The newest epoch decides so already.
-            PlanGivenUpError: A worker refused, or did not answer in time; nothing has changed.
+            RolloutError: The newest epoch already decides this way.
+            PlanGivenUpError: A worker refused, or did not answer in time; the model has not changed.
         """
         epochs = self.reader.epochs
         require_change(epochs, wanted)
-        # Before the change: a question that fails after it would look like a change that failed.
+        # The workers are counted before the change: a failure after the change would look like a failed change.
         asked = len(await self.workers.look())
         seen: list[tuple[RolloutRecord, float]] = []
         self.reader.follow(lambda record, _, __: seen.append((record, time.monotonic())))
@@ -135,7 +135,7 @@ class Control:
                 why=why,
             )
         except asyncio.CancelledError:
-            # A signal that comes after the close changes nothing: the epoch has begun, and this says so.
+            # A signal after the close changes nothing: the epoch has begun, and the caller gets it.
             if self.reader.epochs.newest != epoch:
                 raise
         except FencedError:
@@ -156,7 +156,7 @@ class Control:
         )
 
     async def _is_begun(self, epoch: int) -> bool:
-        """Whether another controller begins an epoch that this one has closed; it fenced this one, and reads and writes meanwhile."""
+        """Wait for another controller, which has fenced this one, to begin the epoch that this one closed. Return True if it has begun."""
         until = time.monotonic() + 2 * FINISH_SECONDS
         while self.reader.epochs.newest != epoch and time.monotonic() < until:
             await self.reader.wait_for_more()
@@ -164,38 +164,38 @@ class Control:
 
 
 def name_here() -> str:
-    """The name under which this process writes: the user and the host."""
+    """Return the name under which this process writes: user@host."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def require_change(epochs: Epochs, wanted: Models) -> None:
     """
-    Would another epoch decide otherwise than the newest one?
+    Require that the wanted models differ from the models of the newest epoch.
 
     Raises:
-        RolloutError: It would not.
+        RolloutError: The newest epoch already decides this way.
     """
     if epochs.models(epochs.newest).decides_as(wanted):
         champion = wanted.champion
-        msg = f"bundle {champion.digest[:12]} ({champion.name} {champion.version}) decides so already, in epoch {epochs.newest}; nothing was to be done."
+        msg = f"bundle {champion.digest[:12]} ({champion.name} {champion.version}) decides so already, in epoch {epochs.newest}; nothing has changed."
         raise RolloutError(msg)
 
 
 @contextlib.asynccontextmanager
 async def controlling(settings: Settings, *, by: str) -> AsyncIterator[Control]:
     """
-    A controller, which has not begun yet; its two topics are made if they are not there.
+    Yield a controller that has not begun yet. Its two topics are made if they do not exist.
 
     Args:
         settings: Brokers, topics, group and bounds.
-        by: Its name in the records.
+        by: The controller's name in the records.
 
     Raises:
         BrokerUnreachableError: No broker answered.
         NotAuthorizedError: This user lacks a right; the message names it.
         TopicsRefusedError: The brokers did not make the topics.
-        NoGroupError: There is neither a topic of a rollout nor such a group.
-        AbandonedCloseError: One of the first two, between the close of an epoch and its marks.
+        NoGroupError: Neither the topic `rollout` nor the group exists.
+        AbandonedCloseError: BrokerUnreachableError or NotAuthorizedError, between the close of an epoch and its marks.
     """
     one: Controller | None = None
     try:
@@ -221,7 +221,7 @@ async def controlling(settings: Settings, *, by: str) -> AsyncIterator[Control]:
 
 async def epochs_now(settings: Settings) -> Epochs:
     """
-    The records of the topic `rollout`, folded; none where there is no topic.
+    Return the epochs of the topic `rollout`; empty if there is no topic.
 
     Raises:
         BrokerUnreachableError: No broker answered.
@@ -237,7 +237,7 @@ async def epochs_now(settings: Settings) -> Epochs:
 
 
 def _make_topics(settings: Settings) -> None:
-    """The two topics of a rollout, where they are not there."""
+    """Make the two topics of a rollout if they do not exist."""
     wanted = {settings.rollout.topic: OPTIONS_OF_RECORDS | BROKERS_TIME, settings.rollout.workers_topic: OPTIONS_OF_WORKERS}
     with admin(settings) as client:
         described = client.describe_topics(list(wanted))

@@ -1,21 +1,23 @@
 """
-The one writer of `rollout`: from a plan to the point in the log where it holds.
+The controller, the only writer of `rollout`. It brings a plan to the point in the log from which the plan holds.
 
-It knows the brokers through three seams alone, so a test can stop it between any two steps, run a second one beside it, and let time pass.
+The controller reaches the brokers through three protocols only. So a test can stop it between any two steps, run a second controller beside
+it, and let time pass.
 
-The order of its steps makes an epoch a point in the log:
+The order of the controller's steps makes an epoch a point in the log:
 
-1. It fences every controller before it, and only then reads the topic to its end. So what it has read stays true: nobody else can write.
-2. It reads each of its records back. The brokers confirm a transaction before readers can see its records.
-3. After the close was read back it reads how far the workers may have begun the old epoch (`gate`), and asks for the ends of the content
-   partitions, as high watermarks. A worker that decided an event under the old epoch had fetched it and said so, then asked for the end of
-   `rollout`, and found no close. So the event lies below both.
-4. The new epoch begins at the lower of the two: at the first event that no worker can have begun. Events that wait in the log follow the new
-   model, and an epoch whose model no worker could load leaves nothing behind. Decisions that exist stay. Before the first change workers say
-   nothing, so the first epoch begins at the ends.
+1. The controller fences every earlier controller, and only then reads the topic to its end. No other process can write after that.
+2. The controller reads each of its own records back: the brokers confirm a transaction before readers can see its records.
+3. After the close was read back, the controller reads how far the workers may have begun the old epoch (their reach, `gate`). It also asks
+   for the high watermarks of the content partitions. A worker that decided an event under the old epoch had fetched the event and
+   written its reach; then it asked for the end of `rollout`, and found no close. So the event lies below the reach and below the high
+   watermark.
+4. The new epoch begins at the lower of the two, which is the first event that no worker can have begun. Events that wait in the log are
+   decided by the new model. If no worker can load an epoch's model, that epoch leaves no events behind. Existing decisions stay. Before the
+   first change workers write no reach, so the first epoch begins at the high watermarks.
 
-The steps from close to marks are one span, which a signal does not part. A controller that is killed within the span leaves the stream held. The
-next one writes the marks: a worker or a `rollout watch` that has seen the close for `FINISH_SECONDS` is such a controller.
+A signal does not interrupt the steps from close to marks. If a controller is killed between them, the workers hold the stream. The next
+controller writes the marks: a worker or a `rollout watch` that has seen the close for `FINISH_SECONDS` becomes that controller.
 """
 
 import asyncio
@@ -44,47 +46,47 @@ from tagstream.stream.rollout.epochs import Epochs, Models
 
 
 class ControllerError(Exception):
-    """The controller cannot go on: the message says why, and the next step."""
+    """The controller cannot continue: the message says why, and the next step."""
 
     exit_code = 1
 
 
 class FencedError(ControllerError):
-    """Another controller has begun. This one can write no more."""
+    """Another controller has begun. This controller can no longer write."""
 
     def __init__(self) -> None:
-        """Say so."""
+        """Write the message."""
         super().__init__(
-            "another command has begun to change the model meanwhile: what this one had planned is given up, and it can write no more. "
-            "Next: `tagstream rollout log` says whose command it was."
+            "another command has begun to change the model meanwhile: the plan of this command is given up, and this command can no longer write. "
+            "Next: `tagstream rollout log` shows whose command it was."
         )
 
 
 class NotCountedError(ControllerError):
-    """A record of this controller changes nothing, since the protocol does not allow it in its place."""
+    """A record of this controller does not count: the protocol does not allow it at that place in the topic."""
 
 
 class NothingToDecideError(ControllerError):
     """No partition of the content topics is seen."""
 
     def __init__(self) -> None:
-        """Say so."""
+        """Write the message."""
         super().__init__(
             "no partition of the content topics is seen. Next: check topics.content, and that this user may DESCRIBE it."
         )
 
 
 class AbandonedCloseError(ControllerError):
-    """The controller could not go on between a close and its marks: the stream is held until a controller writes them."""
+    """The controller failed between a close and its marks: workers hold the stream until a controller writes the marks."""
 
     def __init__(self, epoch: int, *, is_read: bool, error: Exception) -> None:
         """
-        Say so, with the next step.
+        Write the message, with the next step.
 
         Args:
-            epoch: The one that was being closed.
-            is_read: Its close was read back; else it is not known whether the brokers have it.
-            error: Why the controller could not go on; its message has the next step behind `Next: `.
+            epoch: The epoch that was being closed.
+            is_read: True if the close was read back. False if it is unknown whether the brokers have the close.
+            error: Why the controller failed. Its message has the next step after `Next: `.
         """
         self.exit_code = int(getattr(error, "exit_code", self.exit_code))
         why, _, advice = str(error).partition(" Next: ")
@@ -96,11 +98,11 @@ class AbandonedCloseError(ControllerError):
 
 
 class PlanGivenUpError(ControllerError):
-    """The plan is given up before it began; the message says why."""
+    """The plan was given up before it began; the message says why."""
 
 
 class Readiness(Enum):
-    """What the workers say of a plan: all are ready, one refused, or one has not answered in time."""
+    """The workers' answer to a plan: all are ready, one refused, or one has not answered in time."""
 
     READY = "ready"
     REFUSED = "refused"
@@ -108,14 +110,14 @@ class Readiness(Enum):
 
 
 class RolloutTopic(Protocol):
-    """The topic `rollout` as its writer sees it. Every wait has a bound; whatever else goes wrong is an exception of the client."""
+    """The topic `rollout` as its writer sees it. Every wait has a bound. The Kafka client's errors are raised too."""
 
     async def fence(self) -> None:
-        """Be the only writer: whoever was it before can write no more, and its open transaction is over."""
+        """Become the only writer: the writer before can no longer write, and its open transaction is aborted."""
         ...
 
     async def read_to_end(self) -> Epochs:
-        """The records that are committed now, folded."""
+        """Return the epochs of all records that are committed now."""
         ...
 
     async def append(self, record: RolloutRecord) -> int:
@@ -123,7 +125,7 @@ class RolloutTopic(Protocol):
         Write a record in a transaction of its own.
 
         Returns:
-            Its offset. The brokers have confirmed it, and readers may not see it yet.
+            The record's offset. The brokers have confirmed the record; readers may see it only later.
 
         Raises:
             FencedError: Another controller has begun.
@@ -131,7 +133,7 @@ class RolloutTopic(Protocol):
         ...
 
     async def read_past(self, offset: int) -> tuple[Epochs, bool]:
-        """The records, once the one at this offset has been read; folded. And whether that one counts (`Epochs.take`)."""
+        """Wait until the record at this offset has been read. Return the epochs, and whether that record counts (`Epochs.take`)."""
         ...
 
 
@@ -140,23 +142,23 @@ class Workers(Protocol):
 
     async def readiness(self, models: Models, *, goes_back: bool) -> tuple[Readiness, str]:
         """
-        Ask all workers about a plan, and wait as long as it may.
+        Ask all workers whether they are ready for a plan, and wait for the answers up to a bound.
 
         Args:
-            models: The plan.
-            goes_back: A model that has decided before decides again. A worker that does not work under the present one is not waited for.
+            models: The models of the plan.
+            goes_back: True if an earlier model decides again. Then a worker that cannot work under the present model is not waited for.
 
         Returns:
-            What they say, and their words.
+            The workers' answer, and its reasons for people.
         """
         ...
 
     async def begun(self, epochs: Epochs) -> Mapping[Partition, int]:
         """
-        How far events of the newest epoch may have been begun, by all that the workers have said until now.
+        Return how far the workers may have begun events of the newest epoch, by their reaches until now.
 
         Returns:
-            For a partition the first offset that nobody can have begun; no entry where that is not known.
+            For a partition, the first offset that no worker can have begun. A partition is absent if that is not known.
         """
         ...
 
@@ -165,11 +167,11 @@ class ContentTopics(Protocol):
     """The content topics as the controller sees them."""
 
     async def partitions(self) -> AbstractSet[Partition]:
-        """Their partitions. A new one may be missing for a while."""
+        """Return the partitions. A new partition may be missing for a while."""
         ...
 
     async def ends(self, partitions: AbstractSet[Partition]) -> Mapping[Partition, int | None]:
-        """The high watermark of each, open transactions included; None for a partition that is not there any more."""
+        """Return the high watermark of each partition, open transactions included; None for a partition that no longer exists."""
         ...
 
 
@@ -178,7 +180,8 @@ class Controller:
     Begins, changes and ends epochs. One task uses it.
 
     Attributes:
-        closing: The epoch whose close this controller has found or begun to write, and whose marks it has not read back; None otherwise.
+        closing: The epoch between close and marks. This controller has found or begun to write its close, and has not read its marks back.
+            None if there is no such epoch.
     """
 
     def __init__(
@@ -195,12 +198,12 @@ class Controller:
         Join the parts.
 
         Args:
-            topic: Where it writes.
-            content: What it asks for ends.
-            workers: Whom it asks.
-            by: Its name in the records.
-            clock: The time of a record, RFC 3339 in UTC with milliseconds.
-            whole: Runs a span to its end, also where this task is cancelled meanwhile, and raises the cancellation then.
+            topic: The topic `rollout`.
+            content: Returns the partitions and ends of the content topics.
+            workers: The workers of the group.
+            by: This controller's name in the records.
+            clock: Returns the time for a record, RFC 3339 in UTC with milliseconds.
+            whole: Runs a coroutine to its end, even if this task is cancelled meanwhile; then raises the cancellation.
         """
         self._topic = topic
         self._content = content
@@ -213,31 +216,31 @@ class Controller:
 
     async def begin(self) -> Epochs:
         """
-        Be the only writer, and finish an epoch that the controller before left closed.
+        Become the only writer, and finish an epoch that the controller before left closing.
 
         Returns:
-            What the topic says.
+            The epochs of the topic.
         """
         await self._topic.fence()
         self._epochs = await self._topic.read_to_end()
         if self._epochs.closing is not None:
             await self._mark(self._epochs.closing)
         elif self._epochs.planned is not None:
-            # Whoever planned it is gone; workers must not load it at each start.
+            # The controller of this plan has ended. Without an abort, workers would load the plan's models at each start.
             await self._abort(self._epochs.planned.epoch, "the controller that planned it has ended")
         return await self.list_new_partitions() if self._epochs.started else self._epochs
 
     async def start(self, champion: BundleName, group: str, why: str = "") -> Epochs:
         """
-        Write the first record: this model has decided everything so far, in every partition that there is.
+        Write the first record: this model has decided all events so far, in every existing partition.
 
         Args:
             champion: The model of the workers' settings.
             group: The consumer group.
-            why: For people.
+            why: A note for people.
 
         Raises:
-            NothingToDecideError: No partition is seen; what is written cannot be taken back.
+            NothingToDecideError: No partition is seen. The record is not written, since a record cannot be taken back.
         """
         partitions = tuple(sorted(await self._content.partitions(), key=_order))
         if not partitions:
@@ -256,21 +259,22 @@ class Controller:
         why: str = "",
     ) -> Epochs:
         """
-        Begin an epoch: plan it, wait until all workers are ready, close the one before, and mark where it begins.
+        Begin an epoch: plan it, wait until all workers are ready, close the epoch before, and mark where the new epoch begins.
 
-        Where the champion stays and a challenger goes, nobody is waited for: whoever decides has that champion already, and a worker that hangs must not
-        keep a challenger that does harm. A cancellation before the close gives the plan up; a later one changes nothing, and is raised at the end.
+        If the champion stays and the challenger is removed, workers are not waited for: every worker has that champion already, and a
+        worker that hangs must not keep a harmful challenger alive. A cancellation before the close gives the plan up. A later
+        cancellation is raised after the marks, when the epoch has begun.
 
         Args:
-            champion: Decides what is not the challenger's.
-            challenger: Decides a share; None for no second model.
+            champion: Decides all events but the challenger's.
+            challenger: Decides a share of the events; None for no second model.
             asks_people: Every event goes to a person.
-            guards: By which the challenger is judged; None for the defaults.
-            goes_back: The champion has decided before: workers that do not answer do not keep it from deciding again.
-            why: For people.
+            guards: The guards by which the challenger is judged; None for the defaults.
+            goes_back: True if the champion has decided before. Then workers that do not answer do not block the change.
+            why: A note for people.
 
         Raises:
-            PlanGivenUpError: A worker refused, or did not answer in time. The epoch before goes on.
+            PlanGivenUpError: A worker refused, or did not answer in time. The epoch before continues.
         """
         epoch = self._epochs.next_epoch
         plan = Plan(
@@ -306,11 +310,11 @@ class Controller:
         return self._epochs
 
     async def say(self, verdict: Verdict) -> Epochs:
-        """Write what the evidence comes to; it changes no epoch."""
+        """Write a verdict on the evidence. A verdict changes no epoch."""
         return await self._write(verdict)
 
     async def list_new_partitions(self) -> Epochs:
-        """Add partitions that are in no record yet to the newest epoch. Their events are held until then."""
+        """Add partitions that are not yet in a record to the newest epoch. Workers hold the events of such partitions."""
         new = await self._content.partitions() - self._epochs.partitions
         if new:
             await self._write_marks(self._epochs.newest, dict.fromkeys(new, 0))
@@ -339,7 +343,7 @@ class Controller:
         self.closing = None
 
     async def _begun(self) -> Mapping[Partition, int]:
-        """The first offset of the epoch before that nobody can have begun; no entry where the epoch is the start's, or nothing is known."""
+        """Return, for each partition, the first offset of the present epoch that no worker can have begun; empty in epoch 0."""
         return await self._workers.begun(self._epochs) if self._epochs.newest else {}
 
     async def _write_marks(self, epoch: int, offsets: Mapping[Partition, int | None]) -> None:
@@ -347,7 +351,7 @@ class Controller:
         await self._write(Marks(epoch=epoch, at=self._clock(), by=self._by, marks=marks))
 
     async def _write(self, record: RolloutRecord) -> Epochs:
-        """Append a record, read the topic until it is there, and see that it counts: else the topic has a record that was not read before."""
+        """Append a record, read the topic up to it, and require that it counts. Only a foreign writer to the topic can prevent that."""
         return await self._whole(self._written(record))
 
     async def _written(self, record: RolloutRecord) -> Epochs:
@@ -363,16 +367,16 @@ class Controller:
 
 def unbegun(epochs: Epochs, said: Iterable[WorkerReach], commits: Mapping[tuple[str, int], int]) -> dict[Partition, int]:
     """
-    How far events of the newest epoch may have been begun.
+    Return how far the workers may have begun events of the newest epoch.
 
     Args:
-        epochs: The records of the topic, the close of the next epoch among them.
-        said: What every worker has said, read to an end that was asked for after the close was read back.
-        commits: The group's offsets by topic and partition.
+        epochs: The epochs of the topic, with the close of the next epoch.
+        said: The reach of every worker, read up to an end that was asked for after the close was read back.
+        commits: The group's committed offsets by topic and partition.
 
     Returns:
-        For a partition the first offset that nobody can have begun. No entry where that is not known: the group has committed within the epoch, and
-        no worker has said so; its word was lost, or another tool has committed.
+        For a partition, the first offset that no worker can have begun. A partition is absent if that is not known: the group has committed
+        within the epoch without a worker's reach, because the reach was lost or another tool has committed.
     """
     reached: dict[Partition, int] = {}
     for one in said:

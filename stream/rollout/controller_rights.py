@@ -1,4 +1,4 @@
-"""The right that a controller lacks, in place of an error that says only that the brokers refused it."""
+"""Names the right that a controller lacks. The brokers' error only says that they refused the request."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedE
 from tagstream.stream.kafka.rights import Resource, Role, missing, rights
 from tagstream.stream.settings.settings import Settings
 
-# The resource on which a user lacks a right, by the code of the refusal; both clients have the same codes.
+# The resource on which a user lacks a right, by the error code of the refusal. Both clients have the same codes.
 REFUSALS = {
     TopicAuthorizationFailedError.errno: Resource.TOPIC,
     GroupAuthorizationFailedError.errno: Resource.GROUP,
@@ -22,14 +22,14 @@ REFUSALS = {
 
 
 def explained(settings: Settings, error: BrokerUnreachableError) -> Exception:
-    """The same error, or the right that this user lacks, where a broker has refused it for that."""
+    """Return an error that names the lacking right if a broker refused the request for that; else the same error."""
     resource = REFUSALS.get(getattr(error.__cause__, "errno", None) or 0)
     if resource is None:
         return error
     needed = [right for right in rights(settings, Role.CONTROLLER) if right.resource is resource]
     allowed: dict[str, frozenset[str] | None] = {}
     if resource is Resource.TOPIC:
-        # A client says on which topic, and not what it wanted there.
+        # The client's error does not name the operation that was refused.
         with contextlib.suppress(BrokerUnreachableError):
             allowed = {name: found.operations for name, found in describe(settings, [right.name for right in needed]).items()}
     lacking = [missing(settings, right, allowed.get(right.name) if resource is Resource.TOPIC else ()) for right in needed]
@@ -39,6 +39,6 @@ def explained(settings: Settings, error: BrokerUnreachableError) -> Exception:
 
 
 def denied(settings: Settings, lacking: str) -> NotAuthorizedError:
-    """The error of a user who lacks a right, with the command that prints all rights of a controller."""
+    """Return the error for a lacking right, with the command that prints all rights of a controller."""
     user = settings.security.username or "USER"
     return NotAuthorizedError(f"{lacking} All rights of a controller: `tagstream doctor --acls {user} --role controller`.")

@@ -1,4 +1,4 @@
-"""The models of a rollout in one process: loaded by their digest, and chosen for each event by its place in the log."""
+"""The models of a rollout in one process: loaded by digest, and chosen for each event by its partition and offset."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,22 +23,22 @@ from tagstream.stream.rollout.arms import is_challengers
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.settings.settings import Settings
 
-# Models beside those of the newest epoch and of a plan, for events that are read again. Each has a network of its own at most.
+# The most models that are kept beside the models of the newest epoch and the plan, for events that are read again.
 MOST_OLD = 2
 MIB = 1024 * 1024
 
 
 class NotReadyError(Exception):
-    """This process cannot decide by a bundle: the message says which, why, and the next step."""
+    """This process cannot decide by a bundle: the message names the bundle, the reason and the next step."""
 
     exit_code = 2
 
 
 class RolledDeciders:
     """
-    The deciders of all epochs that this process needs. Any thread may ask; one at a time loads.
+    The deciders of all epochs that this process needs. Any thread may call it; one thread at a time loads.
 
-    An epoch after the start is named in each of its decisions, inside `model`.
+    Each decision names its epoch inside `model`. Decisions of epoch 0 name none.
     """
 
     def __init__(self, settings: Settings, running: Decider, epochs: Epochs, topic_ids: Mapping[str, str]) -> None:
@@ -46,9 +46,9 @@ class RolledDeciders:
         Begin with the decider of the settings.
 
         Args:
-            settings: Where bundles are found, and the threshold if it is set.
-            running: The decider of the settings; its labels and its table of texts are those of every other one.
-            epochs: The records of `rollout`, which grow.
+            settings: The depot of bundles, and the threshold if one is set.
+            running: The decider of the settings. All other deciders have its labels and share its table of texts.
+            epochs: The epochs of `rollout`; this object grows.
             topic_ids: The broker's id of each content topic, by name.
         """
         self._settings = settings
@@ -57,14 +57,14 @@ class RolledDeciders:
         self._labels = running.labels
         self._table = table_of(running)
         self._loading = threading.Lock()
-        # By digest, without an epoch; the one that was needed last is the last.
+        # The deciders by digest, without an epoch. The most recently needed decider is the last.
         self._loaded: dict[str, Decider] = {running.model.digest: running}
-        # By epoch: champion and challenger. Replaced and never changed, so that a reader sees one whole.
+        # Champion and challenger by epoch. The dict is replaced and never changed, so a reading thread sees a consistent one.
         self._of_epoch: dict[int, tuple[Decider, Decider | None]] = {}
         self._partitions: dict[tuple[str, int], Partition] = {}
 
     def partition(self, topic: str, partition: int) -> Partition:
-        """The partition under the topic's id."""
+        """Return the partition with its topic's id."""
         found = self._partitions.get((topic, partition))
         if found is None:
             found = Partition(topic=topic, topic_id=self._topic_ids[topic], partition=partition)
@@ -75,26 +75,27 @@ class RolledDeciders:
         self, models: Models, *, bounded: bool = False, goes_on: Callable[[], bool] = lambda: True
     ) -> tuple[Decider, Decider | None]:
         """
-        Load what decides in an epoch, and take the memory that it needs.
+        Load the models of an epoch, and take the memory that they need.
 
-        A bundle whose network is not loaded yet is tried first, in a process of its own: one that does not end to load, or that ends its process, is
-        refused. Other threads load meanwhile what they need.
+        A bundle whose network is not loaded yet is first tried in a process of its own. The bundle is refused if it does not load in
+        time, or if it crashes that process. Other threads can load other models meanwhile.
 
-        An event for which the challenger raises is decided by the champion, and its arm is `fallback`: a reader's event is worth more than
-        the comparison.
+        If the challenger raises for an event, the champion decides that event, and its arm is `fallback`: a decision for the reader is
+        worth more than the comparison.
 
         Args:
-            models: The bundles.
-            bounded: Refuse one for which there may not be memory enough: a plan can be given up, and what decides cannot.
-            goes_on: Asked about ten times a second while one is tried; once it says no, the trial is given up.
+            models: The bundles of the epoch.
+            bounded: Refuse a bundle for which memory may not suffice. Used for a plan, which can be given up; an epoch that has begun
+                cannot.
+            goes_on: Called about ten times a second during a trial; False ends the trial.
 
         Returns:
-            Its champion, and its challenger or None, with the names of epoch and arm.
+            The champion, and the challenger or None. Both name their epoch and arm.
 
         Raises:
-            NotReadyError: A bundle is not there, is refused, needs too much memory, or has other labels; or the settings have one
+            NotReadyError: A bundle is missing, is refused, needs too much memory, or has other labels; or the settings have one
                 threshold for both models.
-            GivenUpError: `goes_on` said no.
+            GivenUpError: `goes_on` returned False.
         """
         if models.challenger is not None:
             self._require_own_thresholds(models.epoch)
@@ -116,32 +117,32 @@ class RolledDeciders:
         return champion, challenger
 
     def arithmetic(self, epoch: int) -> str | None:
-        """How this processor computes the models of an epoch that is loaded, where it is otherwise than on the machine that made one of them."""
+        """Return how this processor computes the models of a loaded epoch; None if it computes them as the machine that made them."""
         champion, challenger = (None if one is None else one.model.arithmetic for one in self._of_epoch[epoch])
         return champion if challenger is None else f"{champion or ''}/{challenger}"
 
     def lacking(self, places: Iterable[tuple[str, int, int]]) -> set[int]:
-        """The epochs of these events (topic, partition, offset) whose models are not loaded."""
+        """Return those epochs of the events (topic, partition, offset) whose models are not loaded."""
         needed = {self._epochs.epoch_of(self.partition(topic, number), offset) for topic, number, offset in places}
         return needed - self._of_epoch.keys()
 
     def decider_of(self, event: ContentEvent) -> Decider:
         """
-        Which one decides an event; its epoch is loaded (`lacking`), or else is loaded now.
+        Return the decider of an event. The models of its epoch are loaded now if they are not loaded yet (`lacking`).
 
-        An event that has no place in a topic, as one of the demo or a test, is decided by the newest champion.
+        The newest champion decides an event that has no offset in a topic, such as an event of the demo or a test.
         """
         record = event.record
         if record.offset < 0:
             return (self._of_epoch.get(self._epochs.newest) or self.prepare(self._epochs.models(self._epochs.newest)))[0]
         epoch = self._epochs.epoch_of(self.partition(record.topic, record.partition), record.offset)
-        # It may have been let go since the batch was admitted.
+        # The models of the epoch may have been unloaded since the batch was admitted.
         models = self._epochs.models(epoch)
         return of_arm(models, self._of_epoch.get(epoch) or self.prepare(models), event)
 
     def _named(self, models: Models, arm: str, bundle: BundleName, tried: Mapping[str, Bundle]) -> Decider:
-        """A decider as it decides in an epoch. The start's decisions name no epoch: they are those from before there were any."""
-        # One that was loaded may have been let go since.
+        """Return a bundle's decider, with the names of epoch and arm. Decisions of epoch 0 name none, as before the rollout."""
+        # The bundle may have been unloaded since the caller looked.
         found = self._loaded.get(bundle.digest) or self._load(tried.get(bundle.digest) or self._tried(bundle))
         self._loaded[bundle.digest] = self._loaded.pop(bundle.digest, found)
         if models.epoch == 0:
@@ -158,12 +159,12 @@ class RolledDeciders:
             raise NotReadyError(msg)
 
     def _tried(self, name: BundleName, *, bounded: bool = False, goes_on: Callable[[], bool] = lambda: True) -> Bundle:
-        """The bundle, verified; and tried in a process of its own, unless its network is loaded already."""
+        """Return the verified bundle. It is tried in a process of its own, unless its network is already loaded."""
         threads = self._settings.inference_threads
         try:
             depot = depot_of(self._settings)
             size = depot.size(name.digest) if bounded else 0
-            # It is read whole before it is known whether it shares a network.
+            # The bundle is read into memory before it is known whether it shares a loaded network.
             self._require(name, size)
             bundle = depot.read(name.digest)
             require_labels(bundle.digest, bundle.manifest, self._labels)
@@ -176,7 +177,7 @@ class RolledDeciders:
         return bundle
 
     def _shares(self, bundle: Bundle) -> bool:
-        """Whether its network and tokenizer are those of a model that is loaded."""
+        """Return True if a loaded model has the same network and tokenizer."""
         loaded = list(self._loaded.values())
         return any(one.bundle is not None and bundle.manifest.files == one.bundle.manifest.files for one in loaded)
 
@@ -205,7 +206,7 @@ class RolledDeciders:
             raise NotReadyError(msg)
 
     def _forget(self, models: Models) -> None:
-        """Let go of models that neither the newest epoch, nor a plan, nor this one needs, but for a few; one that is needed again is loaded again."""
+        """Unload old models, but for `MOST_OLD`: models that neither the newest epoch nor the plan nor `models` needs."""
         planned = self._epochs.planned
         kept = {self._epochs.newest, models.epoch} | ({planned.epoch} if planned is not None else set())
         needed = {one.model.digest for epoch in kept for one in self._of_epoch.get(epoch, ()) if one is not None}
@@ -221,12 +222,12 @@ class RolledDeciders:
 
 def of_arm(models: Models, pair: tuple[Decider, Decider | None], event: ContentEvent) -> Decider:
     """
-    Which of an epoch's models decides an event.
+    Return the decider of an event.
 
     Args:
-        models: The epoch.
-        pair: Its deciders (`RolledDeciders.prepare`).
-        event: One of that epoch; of one without a key, the id is the unit.
+        models: The models of the event's epoch.
+        pair: The deciders of that epoch (`RolledDeciders.prepare`).
+        event: An event of that epoch. If it has no key, its id is the unit.
     """
     (champion, challenger), share = pair, models.challenger
     if challenger is None or share is None:
@@ -236,10 +237,10 @@ def of_arm(models: Models, pair: tuple[Decider, Decider | None], event: ContentE
 
 def require_labels(digest: str, manifest: Manifest, labels: Sequence[str], whose: str = "the one that decides") -> None:
     """
-    Does a bundle have these labels, in whatever order?
+    Require that a bundle has exactly these labels, in any order.
 
     Raises:
-        NotReadyError: It has others.
+        NotReadyError: The bundle has other labels.
     """
     if set(manifest.labels) != set(labels):
         msg = (
@@ -251,11 +252,11 @@ def require_labels(digest: str, manifest: Manifest, labels: Sequence[str], whose
 
 def depot_of(settings: Settings) -> Depot:
     """
-    The place of the bundles.
+    Return the depot of the settings.
 
     Raises:
-        DepotError: The settings name none.
-        SignatureError: They name keys, and there are none.
+        DepotError: The settings name no depot.
+        SignatureError: The settings name a place of keys, and it has no keys.
     """
     rollout = settings.rollout
     if not rollout.bundles:
@@ -271,5 +272,5 @@ def depot_of(settings: Settings) -> Depot:
 
 
 def bundle_name(decider: Decider) -> BundleName:
-    """A decider's bundle as the records of a rollout name it."""
+    """Return the name of a decider's bundle for the records of a rollout."""
     return BundleName(digest=decider.model.digest, name=decider.model.name, version=decider.model.version)

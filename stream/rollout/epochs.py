@@ -1,19 +1,20 @@
 """
-Which epoch an event belongs to: a fold over the records of the topic `rollout`, the same for everyone who reads them.
+Which epoch an event belongs to: a fold over the records of the topic `rollout`, with the same result for every reader.
 
-**The epoch of an event is the highest one, not given up, whose mark in its partition lies at or below its offset.** It depends on no
-clock, no worker and no order of arrival: an event that is delivered again, to whomever, belongs to the same epoch.
+**The epoch of an event is the highest epoch, not given up, whose mark in the event's partition is at or below the event's offset.** The
+epoch does not depend on a clock, a worker or the order of arrival. An event that is delivered again belongs to the same epoch.
 
-The fold obeys only what the protocol allows in its place; everything else in the topic is evidence and changes nothing. So a record that is
-late, or that a mistaken program wrote, means the same to all:
+The fold takes only records that the protocol allows at their place. All other records change nothing. So a late record, or a record of a
+mistaken program, means the same to all readers:
 
-- `start` counts as the first record alone.
-- `plan n` counts if n is above every number before it, by `MOST_LEAP` at most, and no epoch is closing. Else one plan could use up all numbers.
-- `close n` counts for the newest plan, if it is neither marked nor given up and no other epoch is closing.
-- `marks n` counts while n is closing, if it lists every partition that is known. The first listing of a partition, in whatever epoch, is
-  offset 0: nobody has decided an event of it. While nothing is closing, `marks` of the newest epoch adds partitions that are new, and nothing else.
-- `abort n` counts while n is planned or closing. Later it takes nothing back.
-- `verdict n` counts for an epoch that has begun, and for the newest plan. It is evidence and changes nothing.
+- `start` counts only as the first record.
+- `plan n` counts if n is above every earlier number, by at most `MOST_LEAP`, and no epoch is closing. Without that bound one plan could
+  use up all numbers.
+- `close n` counts for the newest plan, if the plan is neither marked nor given up and no other epoch is closing.
+- `marks n` counts while n is closing, if it lists every known partition. A partition that is listed for the first time, in whatever epoch,
+  begins at offset 0: its events are not decided yet. While no epoch is closing, `marks` of the newest epoch only adds new partitions.
+- `abort n` counts while n is planned or closing. A later abort takes nothing back.
+- `verdict n` counts for an epoch that has begun, and for the newest plan. A verdict changes no epoch.
 """
 
 from collections.abc import Iterable
@@ -33,21 +34,21 @@ from tagstream.stream.contract.rollout_records import (
     Verdict,
 )
 
-# Controllers take the next number. A topic that was put together again from its readable records may lack some.
+# Controllers take the next number. A topic that was restored from its readable records may lack some numbers.
 MOST_LEAP = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
     """
-    What decides in one epoch.
+    The models of one epoch.
 
     Attributes:
-        epoch: Its number; 0 is that of the start.
-        champion: Decides every event that is not the challenger's.
-        challenger: Decides its share; None without one.
+        epoch: The epoch's number; 0 before the first change.
+        champion: Decides all events but the challenger's.
+        challenger: Decides its share of the events; None for no second model.
         asks_people: Every event goes to a person.
-        guards: By which the challenger is judged; None for the defaults.
+        guards: The guards by which the challenger is judged; None for the defaults.
     """
 
     epoch: int
@@ -58,7 +59,7 @@ class Models:
 
     @classmethod
     def of(cls, plan: Plan) -> "Models":
-        """Those of a plan."""
+        """Return the models of a plan."""
         return cls(
             epoch=plan.epoch,
             champion=plan.champion,
@@ -68,20 +69,20 @@ class Models:
         )
 
     def decides_as(self, other: "Models") -> bool:
-        """Whether another epoch decides every event alike: its number and its guards decide none."""
+        """Return True if both epochs decide every event alike. The number and the guards of an epoch decide no event."""
         return replace(self, epoch=other.epoch, guards=other.guards) == other
 
 
 @dataclass(slots=True)
 class Epochs:
     """
-    The records of `rollout` up to some place, folded. One thread writes (`take`), and any may ask.
+    The fold of the records of `rollout` up to some offset. One thread writes (`take`), and any thread may read.
 
     Attributes:
-        started: There is a start record.
-        group: The consumer group of the start; empty before it.
-        planned: The newest plan, as long as it is neither marked nor given up.
-        closing: The epoch that is closed and has neither marks nor an abort; None otherwise.
+        started: True once there is a start record.
+        group: The consumer group in the start record; empty before it.
+        planned: The newest plan, while it is neither marked nor given up; None otherwise.
+        closing: The epoch that has a close, but neither marks nor an abort; None if there is no such epoch.
         newest: The newest epoch that has marks; 0 before the first change.
     """
 
@@ -92,16 +93,16 @@ class Epochs:
     newest: int = 0
     _highest: int = 0
     _models: dict[int, Models] = field(default_factory=dict)
-    # Of each known partition: (first offset, epoch), the newest epoch last. Replaced and never changed, so that a reader sees one whole.
+    # For each known partition: (first offset, epoch), the newest epoch last. The tuples are replaced, so a reading thread sees whole ones.
     _marks: dict[Partition, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     @property
     def partitions(self) -> frozenset[Partition]:
-        """Every partition that a record lists."""
+        """All partitions that a record lists."""
         return frozenset(self._marks)
 
     def begins(self, partition: Partition) -> tuple[tuple[int, int], ...]:
-        """Where epochs begin in a partition that a record lists: (first offset, epoch), the newest epoch last."""
+        """Return where epochs begin in a listed partition: (first offset, epoch), the newest epoch last."""
         return self._marks[partition]
 
     @property
@@ -110,27 +111,28 @@ class Epochs:
         return self._highest + 1
 
     def models(self, epoch: int) -> Models:
-        """What decides in an epoch that has begun somewhere."""
+        """Return the models of an epoch that has begun."""
         return self._models[epoch]
 
     def begun(self) -> tuple[Models, ...]:
-        """What decides in each epoch that has begun, the newest last."""
+        """Return the models of each epoch that has begun, the newest last."""
         return tuple(self._models[epoch] for epoch in sorted(self._models))
 
     def may_begin(self, partitions: Iterable[Partition]) -> bool:
         """
-        May events of these partitions be decided by whoever asked for the end of the topic after fetching them, and has read up to it?
+        Return True if a worker may decide fetched events of these partitions.
 
-        If not, an epoch is closing, or a partition is in no record yet: they are held until a later record says where they belong.
-        Before the start all events are decided by the model of the settings.
+        The worker must have asked for the end of the topic after it fetched the events, and read up to that end. False while an epoch is
+        closing or a partition is not in a record: the events are held until a later record assigns them to an epoch. Before the start
+        record the model of the settings decides all events.
         """
         return not self.started or (self.closing is None and all(partition in self._marks for partition in partitions))
 
     def epoch_of(self, partition: Partition, offset: int) -> int:
         """
-        The epoch of an event for which `may_begin` was true, then or since.
+        Return the epoch of an event for which `may_begin` has been true.
 
-        Records that came after do not change it: an epoch that closed later begins above every event that was fetched before.
+        Later records do not change the epoch of such an event: an epoch that closes later begins above it.
 
         Raises:
             KeyError: No record lists the partition.
@@ -144,10 +146,10 @@ class Epochs:
 
     def take(self, record: RolloutRecord) -> bool:
         """
-        The next record of the topic.
+        Take the next record of the topic.
 
         Returns:
-            Whether it counts. One that the protocol does not allow in its place changes nothing.
+            True if the record counts. A record that the protocol does not allow at its place changes nothing.
         """
         match record:
             case Start():
@@ -195,7 +197,7 @@ class Epochs:
         if not counts:
             return False
         if self.closing is not None and self.planned is not None:
-            # Before the marks: whoever finds the epoch finds its models.
+            # The models are set before the marks: a thread that finds the epoch finds its models.
             self._models[record.epoch] = self.planned
             for partition in self._marks.keys() & listed.keys():
                 offset = listed[partition]

@@ -1,4 +1,4 @@
-"""What keeps a model from being changed, or a rollout from being seen, as it was asked."""
+"""The errors of commands that change a model or show a rollout."""
 
 
 class RolloutError(Exception):
@@ -8,7 +8,7 @@ class RolloutError(Exception):
 
 
 class NoRolloutError(RolloutError):
-    """There is no topic `rollout`, or nothing in it."""
+    """The topic `rollout` does not exist, or it is empty."""
 
 
 class EndedBySignalError(RolloutError):
@@ -17,5 +17,5 @@ class EndedBySignalError(RolloutError):
     exit_code = 130
 
     def __init__(self) -> None:
-        """Say so."""
+        """Write the message."""
         super().__init__("a signal ended this command before it changed the model; nothing has changed.")

@@ -1,20 +1,22 @@
 """
-What has been seen of a challenger beside its champion: counts, from which `verdict.py` judges. Pure: it asks no broker and no clock.
+The counts of a challenger beside its champion, from which `verdict.py` judges. Pure: it uses no broker and no clock.
 
-One `Evidence` is of one challenger and one line of plans with it. Each observation counts once; events, answers and reports come in any order, totals in theirs:
+One `Evidence` is for one challenger and the successive plans with it. Each observation counts once. Events, answers and reports may come
+in any order. Totals come in order, and a new total replaces the old one:
 
-| observation | from | once by |
+| observation | source | counted once per |
 |---|---|---|
-| `Shadowed` | a record of `shadow` that has a challenger's side: both tags, and whether each `destination` is `review` | event id |
-| `Answered` | an answer on `reviewed`: the person's tag for an event | event id; of several the one that holds (`contract/answers.py`), in whatever order they come |
-| `Reported` | a report on `reports`, with the key of the event and the arm that its decision names | unit, once a person has found the tag wrong |
-| `Failures` | totals: batches of the shadow in which one of the two failed, and the other did not; in a canary, decisions whose arm is `fallback` | the totals replace those before |
-| `Arms` | totals: the units that were seen in each arm | as `Failures` |
+| `Shadowed` | a record of `shadow` with a challenger's side: both tags, and whether each `destination` is `review` | event id |
+| `Answered` | an answer on `reviewed`: the person's tag for an event | event id: the answer that holds (`contract/answers.py`) |
+| `Reported` | a report on `reports`, with the event's key and its decision's arm | unit, once a person has found the tag wrong |
+| `Failures` | totals: shadow batches in which only one model failed; in a canary, decisions with the arm `fallback` | as a new total |
+| `Arms` | totals: the units that were seen in each arm | as a new total |
 
-A record of `shadow` has the share of events that are compared. That is not the probability here: this one says how probable it was that people are asked about the event, in
-whatever way: 1 where the champion sent it to `review`; else the greater of an audit's rate and the rate at which disagreements are drawn, since one hash draws both; None
-where it was not drawn. An answer about an event that was not drawn, such as one that a reader reported, counts for nothing: somebody picked it. No draw may look at more of the
-event than its probability says.
+A record of `shadow` has the share of events that are compared. `Shadowed.probability` is another number: the probability with which
+people are asked about the event, by any way. It is 1 if the champion sent the event to `review`. Else it is the greater of the audit
+rate and the rate at which disagreements are drawn, since one hash draws both. It is None if the event was not drawn. An answer about an
+event that was not drawn, such as an event that a reader reported, does not count: somebody picked the event. A draw may use no more of
+the event than its probability does.
 """
 
 import hashlib
@@ -27,11 +29,11 @@ from tagstream.model_export.compare.comparison import SliceCount
 from tagstream.stream.contract.published import Order
 from tagstream.stream.contract.rollout_records import Guards
 
-# Of an event that is counted an 8-byte digest is kept, about 80 bytes in all. The share of disagreements is well known by then.
+# The most events that are counted. Each keeps an 8-byte digest, about 80 bytes in all. The share of disagreements is well known by then.
 MOST_EVENTS = 500_000
-# Answers about events on which people's answers do not count yet, or never will; of some of them readers report.
+# The most answers that are kept for events without a drawn shadow record. Such a record may still come, and reports need these answers too.
 MOST_ANSWERS_AHEAD = 100_000
-# A challenger takes too long for a batch at so many times the champion's time.
+# A challenger takes too long for a batch at more than this multiple of the champion's time.
 SLOW_TIMES = 2.0
 
 
@@ -41,14 +43,14 @@ class Shadowed:
     An event that both models have decided.
 
     Attributes:
-        event_id: Its id.
+        event_id: The event's id.
         champion: The champion's tag.
         challenger: The challenger's tag.
-        champion_asks: The champion sends it to people.
-        challenger_asks: The challenger would.
-        probability: With which people are asked about it; None if they are not.
-        slices: The slices that it is in; those without a guard do not matter.
-        slow: Whether the challenger took too long for the batch that begins with this event; None where no batch does, or none was timed.
+        champion_asks: True if the champion sends the event to people.
+        challenger_asks: True if the challenger would send the event to people.
+        probability: The probability with which people are asked about the event; None if they are not asked.
+        slices: The slices of the event. Slices without a guard are ignored.
+        slow: True if the challenger took too long for the batch that begins with this event; None if no timed batch begins with it.
     """
 
     event_id: str
@@ -61,21 +63,21 @@ class Shadowed:
     slow: bool | None = None
 
     def favours(self, tag: str) -> int:
-        """1 if a person's tag is the challenger's and not the champion's, -1 if it is the other way round, 0 otherwise."""
+        """Return 1 if only the challenger gave the person's tag, -1 if only the champion did, 0 otherwise."""
         return (self.challenger == tag) - (self.champion == tag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
     """
-    A person's tag for an event; a tag that neither model gave favours neither.
+    A person's tag for an event. A tag that neither model gave favours neither model.
 
     Attributes:
-        event_id: The event's.
-        tag: The person's.
-        denies: It is another one than that of the decision which the person looked at.
-        order: Its place among the answers on the event: the greatest holds.
-        drawn: It came by a door to which events are drawn. An answer by another door alone counts for nothing: somebody picked the event.
+        event_id: The event's id.
+        tag: The person's tag.
+        denies: True if the person's tag differs from the tag of the decision that the person saw.
+        order: The rank of this answer among the answers on the event; the highest rank holds.
+        drawn: True if the answer came by a way that draws its events. Other answers do not count: somebody picked the event.
     """
 
     event_id: str
@@ -85,7 +87,7 @@ class Answered:
     drawn: bool
 
     def with_other(self, other: "Answered | None") -> "Answered":
-        """What two answers on the event come to: the one that holds, about a drawn event if one of the two is."""
+        """Return the answer that holds of two answers on the event. It is `drawn` if one of the two is."""
         if other is None:
             return self
         return replace(max(self, other, key=lambda one: one.order), drawn=self.drawn or other.drawn)
@@ -93,7 +95,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """A reader's report on an event of a unit (its key, or its id where that is the unit of the arms), and whether the challenger had decided it."""
+    """A reader's report on an event, with the event's unit (its key or its id) and whether the challenger had decided the event."""
 
     event_id: str
     unit: str
@@ -103,13 +105,13 @@ class Reported:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
     """
-    What one model failed on and the other did not, in all.
+    The total failures of one model where the other model did not fail.
 
-    A model that raises or hangs may take its whole batch with it, so what fails in one batch is one failure.
+    A model that raises or hangs may fail its whole batch, so all failures in one batch count as one.
 
     Attributes:
-        challenger: Batches of the shadow with events that the champion alone decided.
-        champion: Batches of the shadow with events that the challenger alone decided.
+        challenger: Shadow batches with events that only the champion decided.
+        champion: Shadow batches with events that only the challenger decided.
         fallbacks: Events of a canary that the champion decided in the challenger's place.
     """
 
@@ -120,7 +122,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arms:
-    """Units that were seen in each arm, in all."""
+    """The total number of units that were seen in each arm."""
 
     challenger: int
     champion: int
@@ -131,11 +133,11 @@ Observation = Shadowed | Answered | Reported | Failures | Arms
 
 class Tally(SliceCount, kw_only=True):
     """
-    Events that both models decided, the champion as the older end, and the answers on their disagreements.
+    Counts of events that both models decided (the champion is the old model), and of the answers on disagreements.
 
     Attributes:
-        questions: Disagreements that people are asked about, by the weight of an answer.
-        answers: How many answers favour whom (1: the challenger), by their weight.
+        questions: The number of disagreements that people are asked about, by the weight of an answer.
+        answers: The number of answers, by whom they favour (`Shadowed.favours`) and by weight.
     """
 
     questions: Counter[float] = msgspec.field(default_factory=Counter)
@@ -143,38 +145,38 @@ class Tally(SliceCount, kw_only=True):
 
     @property
     def asked(self) -> int:
-        """The number of questions."""
+        """The total number of questions."""
         return self.questions.total()
 
     @property
     def answered(self) -> int:
-        """The number of answers."""
+        """The total number of answers."""
         return self.answers.total()
 
     def favouring(self, whom: int) -> int:
-        """The number of answers that favour the challenger (1), the champion (-1), or neither (0)."""
+        """Return the number of answers that favour the challenger (1), the champion (-1), or neither (0)."""
         return sum(count for (favours, _), count in self.answers.items() if favours == whom)
 
 
 @dataclass(slots=True)
 class Evidence:
     """
-    Counts of one challenger. One thread writes (`take`) and asks.
+    The counts of one challenger. One thread writes (`take`) and reads.
 
     Attributes:
-        guards: By which it is judged.
-        labels: How many labels the bundles have, 2 or more.
-        share: The challenger's share of the units; None in shadow, without arms.
-        tries: Which try it is against this champion, from 1.
-        overall: All events.
-        slices: Of each guarded slice.
-        by_label: Events by the champion's tag.
-        published: Answers on what the challenger would publish: whether its tag was right, and the answer's weight.
+        guards: The guards by which the challenger is judged.
+        labels: The number of labels of the bundles, 2 or more.
+        share: The challenger's share of the units; None in shadow (there are no arms) or with an audience (the share is not known).
+        tries: The number of this try against the champion, from 1.
+        overall: The tally of all events.
+        slices: The tally of each guarded slice.
+        by_label: The counts of events by the champion's tag.
+        published: The number of answers on decisions that the challenger would publish, by whether its tag was right and by weight.
         failures: The newest totals.
         arms: The newest totals.
-        batches: Batches of the shadow by whether the challenger took too long.
-        too_rare: So many events were drawn with a lower probability than the guards count on. One answer would weigh more than the bets allow, so they
-            have none, and the others do not speak for all.
+        batches: The number of shadow batches, by whether the challenger took too long.
+        too_rare: The number of events that were drawn with a lower probability than the guards count on. An answer on such an event
+            would weigh more than the bets allow, so it does not count, and the other answers do not represent all events.
     """
 
     guards: Guards
@@ -191,13 +193,13 @@ class Evidence:
     too_rare: int = 0
     _events: set[int] = field(default_factory=set)
     _asked: dict[str, Shadowed] = field(default_factory=dict)
-    # The answer that holds, on events that people were asked about, and on others.
+    # The answers that hold: `_answers` on events that people were asked about, `_ahead` on all other events.
     _answers: dict[str, Answered] = field(default_factory=dict)
     _ahead: dict[str, Answered] = field(default_factory=dict)
     _reported: dict[str, Reported] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """One tally for each guarded slice."""
+        """Make one tally for each guarded slice."""
         self.slices = {one.name: Tally() for one in self.guards.slices}
 
     def take(self, observation: Observation) -> bool:
@@ -205,7 +207,7 @@ class Evidence:
         Count an observation.
 
         Returns:
-            Whether it changes anything. One that was taken before does not, nor does an event beyond `MOST_EVENTS`.
+            True if the observation changes the counts. A repeated observation does not, and an event beyond `MOST_EVENTS` does not.
         """
         match observation:
             case Shadowed():
@@ -284,7 +286,7 @@ class Evidence:
 
     @property
     def reports(self) -> Counter[bool]:
-        """Units with a report that a person found right, the challenger's and the others: the answer that holds denies the tag."""
+        """The number of units with a confirmed report, by whether the challenger decided: the answer that holds denies the tag."""
         answers = ((one, self._answers.get(name) or self._ahead.get(name)) for name, one in self._reported.items())
         units = {one.unit: one.challenger for one, answer in answers if answer is not None and answer.denies}
         return Counter(units.values())

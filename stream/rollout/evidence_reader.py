@@ -1,4 +1,4 @@
-"""The evidence on a challenger, read from the topics of the stream as they grow."""
+"""Reads the evidence on a challenger from the topics of the stream as they grow."""
 
 import hashlib
 from collections import Counter
@@ -19,21 +19,21 @@ from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import SLOW_TIMES, Answered, Arms, Evidence, Failures, Reported, Shadowed
 from tagstream.stream.settings.settings import Settings
 
-# Outcomes are read once they are so old: their copies for an audit are written by then, so it is known whether people are asked.
+# Outcomes are read at this age. Their copies for an audit are written by then, so it is known whether people are asked.
 SETTLED_MS = 30_000
-# Of events whose unit, arm or draw is kept: 8 bytes and the dictionary's share each; the oldest go.
+# The most events whose outcome, draw or arm is kept. Each takes 8 bytes and its share of a dict.
 MOST_EVENTS = 500_000
-# Records of `shadow` whose events have no outcome yet.
+# The most records of `shadow` that wait for the outcome of their event.
 MOST_AHEAD = 100_000
-# Events on which one model failed: more than any plan lets pass.
+# The most events on which one model failed: more than any plan tolerates.
 MOST_FAILING = 20_000
 ASKED = frozenset({"review", "audit"})
-# The group of slices that have one tag of the champion.
+# The group of the slices by the champion's tag.
 LABEL = "label"
 
 
 class _Outcome(msgspec.Struct, frozen=True):
-    """The fields of an outcome that are counted here."""
+    """The fields of an outcome that the counts use."""
 
     id: str
     decider: str
@@ -45,17 +45,17 @@ class _Outcome(msgspec.Struct, frozen=True):
 @dataclass(slots=True)
 class EvidenceReader:
     """
-    What the topics say of the challenger of the newest epoch. One thread reads.
+    Reads the evidence on the challenger of the newest epoch. One thread uses it.
 
     Attributes:
         settings: Brokers and topics.
-        models: Those of the newest epoch.
-        epochs: Its number and those of the epochs before it with the same two models, of smaller shares.
-        since_ms: When the first of them was planned, Unix milliseconds.
-        keys: Of answers.
-        evidence: As far as it was read.
-        unread: Records that are none of this contract, by topic; they count for nothing.
-        unseen: Topics that are not there, or that this user may not see.
+        models: The models of the newest epoch.
+        epochs: The numbers of the newest epoch and of the epochs right before it with the same two models.
+        since_ms: When the first of these epochs was planned, Unix milliseconds.
+        keys: The keys of answers.
+        evidence: The evidence so far.
+        unread: The number of records that do not follow the contract, by topic. They do not count.
+        unseen: Topics that do not exist, or that this user may not see.
     """
 
     settings: Settings
@@ -67,32 +67,32 @@ class EvidenceReader:
     unread: Counter[str] = field(default_factory=Counter)
     unseen: tuple[str, ...] = ()
     _positions: dict[str, dict[int, int]] = field(default_factory=dict)
-    # By event: the probability with which people are asked about it, and its unit with the arm that decided it.
+    # By event: the probability with which people are asked (`_drawn`), and unit and arm (`_arms`). By unit: the arm (`_units`).
     _drawn: dict[bytes, float] = field(default_factory=dict)
     _arms: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)
     _units: dict[bytes, bool] = field(default_factory=dict)
-    # Events on which one of the two failed, and the batches of the shadow in which it did, by the moment of their comparison.
+    # Events on which one of the two models failed, and the shadow batches with such events, named by the time of their comparison.
     _failing: set[bytes] = field(default_factory=set)
     _failed: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
     _fallbacks: int = 0
-    # Events with an outcome, the oldest first, and records of `shadow` on events that have none yet.
+    # Events with an outcome, the oldest first, and records of `shadow` whose events have no outcome yet.
     _decided: dict[bytes, None] = field(default_factory=dict)
     _ahead: dict[bytes, Shadowed] = field(default_factory=dict)
 
     def read(self, *, now_ms: int) -> Evidence:
         """
-        Read what has come since the last call.
+        Read the records since the last call.
 
         Args:
-            now_ms: Outcomes and reports of the last half minute are left for the next call.
+            now_ms: The time now, Unix milliseconds. Outcomes and reports of the last 30 s are left for the next call.
 
         Raises:
             BrokerUnreachableError: No broker answered in time.
         """
         topics = self.settings.topics
         there = admin.partitions(self.settings)
-        # What a record refers to is read before it, up to an end that is asked for after its own: draws before shadows, shadows before answers,
-        # outcomes before reports.
+        # The topics are read in the order of their references: draws before shadows, shadows before answers, outcomes before reports. The
+        # ends are asked for in the reverse order, so that a referenced record is never missed.
         ways: tuple[tuple[str, Callable[[Record], None]], ...] = (
             (topics.audit, self._outcome),
             (topics.tagged, self._outcome),
@@ -115,11 +115,11 @@ class EvidenceReader:
         return self.evidence
 
     def _ends(self, topic: str, now_ms: int) -> dict[int, int]:
-        """Where reading ends this time: outcomes are left until their copies for audits are there, and reports until their outcomes are read."""
+        """Return where reading ends now: outcomes wait until their copies for audits are written, reports until outcomes are read."""
         topics = self.settings.topics
         settling = {topics.tagged, topics.review, topics.reports}
         with log_of(self.settings, topic) as log:
-            # A partition that is new is read from its first record of the time on.
+            # A new partition is read from its first record since `since_ms`.
             self._positions[topic] = log.offsets_since(self.since_ms) | self._positions.get(topic, {})
             return log.offsets_since(now_ms - SETTLED_MS) if topic in settling else log.ends()
 
@@ -134,7 +134,7 @@ class EvidenceReader:
             found = msgspec.json.decode(record.value or b"", type=_Outcome)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-        # A person's decision names the model before it, under whatever key it was answered.
+        # A person's decision is skipped: it names the model that had decided before the person.
         if found.decider == "reviewer" or found.model.epoch not in self.epochs:
             return
         event = _short(found.id.encode())
@@ -145,7 +145,7 @@ class EvidenceReader:
         self._decided[event] = None
         if len(self._decided) > MOST_EVENTS:
             del self._decided[next(iter(self._decided))]
-        # Each share has arms of its own.
+        # Arms and fallbacks are counted for the newest epoch only, since each share has arms of its own.
         if found.model.epoch != str(self.models.epoch):
             return
         if found.model.arm == "fallback":
@@ -169,7 +169,7 @@ class EvidenceReader:
             return
         event = _short(found.event_id.encode())
         if champion is None or challenger is None:
-            # What fails with its batch is one failure, and a batch that is written twice has other moments.
+            # All failures in one batch are one failure. A batch that is written twice has another time of comparison: `_fails` sees that.
             if self._fails(event):
                 self._failed[champion is None].add(found.compared_at)
             return
@@ -188,19 +188,19 @@ class EvidenceReader:
             del self._ahead[next(iter(self._ahead))]
 
     def _fails(self, event: bytes) -> bool:
-        """Whether a failure on this event is the first that is told of."""
+        """Return True if this is the first failure on this event."""
         if event in self._failing or len(self._failing) >= MOST_FAILING:
             return False
         self._failing.add(event)
         return True
 
     def _catch_up(self) -> None:
-        """Take the records of `shadow` whose events have an outcome now."""
+        """Take the waiting records of `shadow` whose events have an outcome now."""
         for event in list(self._ahead):
             self._take(event)
 
     def _take(self, event: bytes) -> None:
-        """Take the record of `shadow` on this event, if it is known whether people are asked about it."""
+        """Take the record of `shadow` on this event, if the event has an outcome: then it is known whether people are asked."""
         if event not in self._decided:
             return
         seen = self._ahead.pop(event)

@@ -1,15 +1,17 @@
 """
-A worker's rule: before a batch begins, it is known to which epochs its events belong.
+A worker's rule: a batch begins only when the epochs of its events are known.
 
-After a batch is fetched the worker asks for the end of `rollout`, and reads up to it. If no epoch is closing there, and every partition of the
-batch is in a record, the events belong to the epochs that are known, whatever is written later. Else the batch is held.
+After a batch is fetched, the worker asks for the end of `rollout` and reads up to that end. If no epoch is closing there, and every
+partition of the batch is in a record, the events belong to the epochs that are known; later records do not change that. Otherwise the
+worker holds the batch.
 
-**After the fetch** is what matters. An answer from before it may be older than a close and the marks, and then the batch may hold events above
-the marks.
+**The worker must ask after the fetch.** An end from before the fetch may be older than a close and its marks, and then the batch may
+contain events above the marks.
 
-**What it begins of the newest epoch, a worker says before**, and then asks for the end again. A controller that has closed the next epoch reads what
-the workers said: every event that a worker began without seeing the close lies below. So the next epoch may begin at the first event that nobody
-has begun, and the events that wait in the log follow the next model (`controller`).
+**Before a worker begins events of the newest epoch, it writes its reach**: an offset above these events. Then it asks for the end of
+`rollout` again. A controller that has closed the next epoch reads the reaches of all workers: every event that a worker began without
+seeing the close lies below that worker's reach. So the next epoch may begin at the first event that no worker has begun, and the events
+that wait in the log follow the next model (`controller`).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,63 +22,63 @@ from tagstream.stream.rollout.epochs import Epochs
 
 
 class RolloutEnd(Protocol):
-    """The topic `rollout` as a worker sees it; its reader takes the records beside."""
+    """The topic `rollout` as a worker sees it. Its reader takes the records in a task of its own."""
 
     async def end(self) -> int:
-        """Ask the broker for the end of what is committed: the offset after the last record."""
+        """Ask the broker for the offset after the last committed record."""
         ...
 
     async def read_to(self, end: int) -> Epochs:
-        """The records, once all before this offset have been read; folded. The same object grows."""
+        """Wait until all records before this offset have been read. Return the epochs; this object grows."""
         ...
 
     async def wait_for_more(self) -> None:
-        """Return when a record was read since the last call, or after a while."""
+        """Wait until a record is read, for a bounded time."""
         ...
 
 
 class Reach(Protocol):
-    """How far this worker may have begun events, which it says before it begins them."""
+    """How far this worker may have begun events. The worker writes its reach before it begins them."""
 
     def lacking(self, epochs: Epochs, ends: Mapping[Partition, int]) -> Mapping[Partition, int]:
         """
-        The partitions in which events below these offsets may begin only after more was said.
+        Return the partitions (with their offsets) for which the reach must be extended before events below these offsets begin.
 
         Args:
-            epochs: The records of the topic that the worker has read.
+            epochs: The epochs of the topic, as far as the worker has read.
             ends: For each partition, the offset after the last event.
         """
         ...
 
     async def extend(self, epochs: Epochs, ends: Mapping[Partition, int]) -> None:
-        """Load what decides in the newest epoch, and say that its events below these offsets may begin; returns once the broker has that."""
+        """Load the newest epoch's models, extend the reach to these offsets, and wait for the broker's confirmation."""
         ...
 
 
 class EpochGate:
-    """Where batches wait for their epochs. For one event loop."""
+    """The gate where batches wait until their epochs are known. For one event loop."""
 
     def __init__(self, topic: RolloutEnd, reach: Reach | None = None) -> None:
         """
-        Ask this topic.
+        Keep the topic.
 
         Args:
-            topic: The records of the rollout.
-            reach: Is said before events begin; None for a reader whose decisions are not published.
+            topic: The topic `rollout`.
+            reach: Written before events begin; None if decisions are not published.
         """
         self._topic = topic
         self._reach = reach
 
     async def admit(self, ends: Mapping[Partition, int], given_up: Callable[[], bool] = lambda: False) -> Epochs | None:
         """
-        Wait until events of these partitions, all of them fetched before this call, may begin.
+        Wait until fetched events of these partitions may begin.
 
         Args:
-            ends: For each partition of the events, the offset after the last of them.
-            given_up: Is asked now and then; true ends the wait.
+            ends: For each partition of the events, the offset after its last event. All these events were fetched before this call.
+            given_up: Called now and then; True ends the wait.
 
         Returns:
-            The epochs, by which the events are decided; None if the wait was given up.
+            The epochs that decide the events; None if the wait was given up.
         """
         while True:
             epochs = await self._topic.read_to(await self._topic.end())

@@ -1,4 +1,4 @@
-"""The records of a rollout, looked at afterwards: which model decided when, and from which event on."""
+"""The history of a rollout: which model decided at a moment, and from which event on."""
 
 import asyncio
 import time
@@ -22,10 +22,10 @@ class Entry:
     A record of the topic.
 
     Attributes:
-        record: It.
-        offset: Its offset.
-        counts: Whether it counts.
-        written_ms: When it was written, Unix milliseconds (`RolloutReader.written_ms`).
+        record: The record.
+        offset: The record's offset.
+        counts: True if the record counts (`Epochs.take`).
+        written_ms: When the record was written, Unix milliseconds (`RolloutReader.written_ms`).
     """
 
     record: RolloutRecord
@@ -35,7 +35,7 @@ class Entry:
 
     @property
     def ahead_seconds(self) -> float:
-        """So far the clock of whoever wrote it was ahead of the brokers', negative behind it; about 0 where the topic has no time of theirs."""
+        """How far the writer's clock was ahead of the brokers', negative if behind; about 0 in a topic with the writers' times."""
         return (milliseconds(self.record.at) - self.written_ms) / 1000
 
 
@@ -45,11 +45,11 @@ class FirstEvent:
     The first event of a partition from a moment on.
 
     Attributes:
-        partition: Which one.
-        is_there: Its topic is still the one that the records list.
-        offset: Of the first event that was written at that moment or later; None where there is none yet, or the topic is gone.
-        written_ms: When that event was written, by its producer, Unix milliseconds.
-        models: Of that event's epoch; None without an event.
+        partition: The partition.
+        is_there: True if the partition exists and its topic still has the id in the records.
+        offset: The offset of the first event that was written at the moment or later; None if there is no such event.
+        written_ms: When that event was written, by its producer's clock, Unix milliseconds; None without an event.
+        models: The models of that event's epoch; None without an event.
     """
 
     partition: Partition
@@ -62,13 +62,13 @@ class FirstEvent:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedAt:
     """
-    What decided at a moment.
+    The models that decided at a moment.
 
     Attributes:
         moment_ms: The moment, Unix milliseconds.
-        began: The record with which the epoch of then began.
+        began: The record that began the epoch of that moment.
         models: The models of that epoch.
-        events: The first event of each partition from then on.
+        events: The first event of each partition since the moment.
     """
 
     moment_ms: int
@@ -79,11 +79,11 @@ class DecidedAt:
 
 def require_rollout(settings: Settings) -> dict[str, str]:
     """
-    The ids of the topic `rollout` and of the content topics by their names.
+    Return the ids of the topic `rollout` and of the content topics, by name.
 
     Raises:
         NoRolloutError: There is no topic `rollout`.
-        RolloutRecordError: There was one, and it is gone (`rollout_topic`).
+        RolloutRecordError: The topic `rollout` is gone (`rollout_topic`).
         BrokerUnreachableError: No broker answered.
     """
     found = rollout_topic(settings)
@@ -98,14 +98,14 @@ def require_rollout(settings: Settings) -> dict[str, str]:
 
 def require_group(settings: Settings, epochs: Epochs) -> None:
     """
-    Is the rollout that of this group?
+    Require that the rollout belongs to the group of the settings.
 
     Raises:
-        RolloutError: It is another one's.
+        RolloutError: The rollout belongs to another group.
     """
     if epochs.started and epochs.group != settings.group:
         msg = (
-            f"the topic {settings.rollout.topic} is that of the group {epochs.group!r}, and the settings name {settings.group!r}. "
+            f"the topic {settings.rollout.topic} belongs to the group {epochs.group!r}, and the settings name {settings.group!r}. "
             "Next: set TAGSTREAM_GROUP, or give each group a topic of its own by TAGSTREAM_ROLLOUT__TOPIC."
         )
         raise RolloutError(msg)
@@ -113,7 +113,7 @@ def require_group(settings: Settings, epochs: Epochs) -> None:
 
 async def history(settings: Settings) -> tuple[list[Entry], Epochs]:
     """
-    Every record of the topic, and what they come to.
+    Return all records of the topic, and their epochs.
 
     Raises:
         NoRolloutError: There is no topic `rollout`.
@@ -132,14 +132,14 @@ def decided_at(
     settings: Settings, entries: Sequence[Entry], epochs: Epochs, moment_ms: int, partition: int | None = None
 ) -> DecidedAt:
     """
-    Which models decided at a moment, and from which events on.
+    Return the models that decided at a moment, and the first events since the moment.
 
     Args:
         settings: Brokers and topics.
         entries: All records of the topic, in their order.
-        epochs: What the records come to.
-        moment_ms: Unix milliseconds.
-        partition: The first event of this partition alone; None for all.
+        epochs: The epochs of these records.
+        moment_ms: The moment, Unix milliseconds.
+        partition: Only the first event of this partition; None for all partitions.
 
     Raises:
         NoRolloutError: No rollout has begun, or the moment lies before its first record.
@@ -155,25 +155,25 @@ def decided_at(
 
 def begun_at(entries: Sequence[Entry], moment_ms: int) -> Entry:
     """
-    The record with which the epoch began that was the newest one at a moment: its marks, or the start.
+    Return the record (start or marks) that began the newest epoch of a moment.
 
-    A record counts from the latest time of those up to it on. So one that is written later, by whichever clock, changes no answer about the time before the
-    others.
+    A record holds from the latest time among the records up to it. So a later record with an earlier clock does not change the answer
+    for times before the other records.
 
     Args:
         entries: All records of the topic, in their order.
-        moment_ms: Unix milliseconds.
+        moment_ms: The moment, Unix milliseconds.
 
     Raises:
         NoRolloutError: The moment lies before the first record.
-        RolloutError: It has not come yet.
+        RolloutError: The moment has not come yet.
     """
     counted = [entry for entry in entries if entry.counts]
     began: Entry | None = None
     for entry in counted:
         if entry.written_ms > moment_ms:
             break
-        # Later marks of the same epoch list partitions that are new.
+        # Later marks of the same epoch only list new partitions.
         if isinstance(entry.record, Start | Marks) and (began is None or entry.record.epoch > began.record.epoch):
             began = entry
     if began is None:
@@ -192,13 +192,13 @@ def begun_at(entries: Sequence[Entry], moment_ms: int) -> Entry:
 
 def first_events(settings: Settings, epochs: Epochs, moment_ms: int, partition: int | None = None) -> list[FirstEvent]:
     """
-    The first event of each listed partition from a moment on, by the times of the events, and what decides it.
+    Return the first event of each listed partition since a moment, by the times of the events, with the models that decide it.
 
     Args:
         settings: Brokers and topics.
-        epochs: The records of the topic.
-        moment_ms: Unix milliseconds.
-        partition: Of this one alone; None for all.
+        epochs: The epochs of the topic.
+        moment_ms: The moment, Unix milliseconds.
+        partition: Only this partition; None for all partitions.
 
     Raises:
         RolloutError: The topic has no such partition, or no record lists it.
@@ -221,7 +221,7 @@ def first_events(settings: Settings, epochs: Epochs, moment_ms: int, partition: 
 
     def then(place: Partition) -> FirstEvent:
         if place not in there:
-            # Offsets of a topic that was made again under the same name are those of other events.
+            # A topic that was made again under the same name has other events at these offsets.
             return FirstEvent(partition=place, is_there=False)
         event = events[place.topic, place.partition]
         if event is None:

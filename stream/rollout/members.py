@@ -1,4 +1,4 @@
-"""The workers of a group as a controller asks them: the members that the brokers know, and what each has said of itself."""
+"""The workers of a group, for a controller: the group's members by the brokers, and the state and reach that each worker has written."""
 
 import asyncio
 import re
@@ -34,25 +34,30 @@ from tagstream.stream.rollout.search import LOADING_SECONDS
 from tagstream.stream.settings.settings import Settings
 
 ASK_SECONDS = 0.25
-# So long a command waits for a first worker of the group: after a restart of all of them they join within seconds.
+# How long a command waits for the first worker of the group. After a restart of all workers they join within seconds.
 JOIN_SECONDS = 10.0
 JOINING_SECONDS = 60.0
-# A worker that works under the present epoch says so within this time after it has joined; one that does not is not waited for on the way back.
+# A worker that works under the present epoch writes its state within this time after it has joined. A rollback does not wait longer for a
+# worker without a state.
 FIRST_WORD_SECONDS = 20.0
 COORDINATOR_LATER = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
 
 
 class NoGroupError(ControllerError):
-    """The brokers know no such group, so there is nothing to change."""
+    """The brokers do not know the group, so there is nothing to change."""
 
 
 class WorkersOnKafka:
-    """The workers of the group as the controller asks them: the members that the brokers know, and what each has said of itself."""
+    """The workers of the group (`tagstream.stream.rollout.controller.Workers`), on Kafka."""
 
     def __init__(
         self, settings: Settings, client: KafkaAdminClient, states: Log, *, epochs: Callable[[], Epochs | None] = lambda: None
     ) -> None:
-        """See `controlling`. `epochs` gives the topic's records as far as they are read: a plan that another controller has given up is not waited for."""
+        """
+        Keep the connected client and the log of the workers' topic (see `controlling`).
+
+        `epochs` returns the epochs read so far, so that `readiness` ends when another controller has given the plan up.
+        """
         self._epochs = epochs
         self._settings = settings
         self._client = client
@@ -62,23 +67,23 @@ class WorkersOnKafka:
         self._reach: dict[bytes, WorkerReach] = {}
 
     async def look(self) -> list[tuple[str, WorkerState | None]]:
-        """Host and state of each member of the group; None for one that has said nothing, as one of an older version does."""
+        """Return host and state of each member of the group. A member of an older version writes no state: None."""
         found = await asyncio.to_thread(_members, self._settings, self._client)
         await asyncio.to_thread(self._read)
         return [(host, self._states.get(member)) for member, host in found]
 
     async def require_any(self) -> None:
         """
-        Has the group a worker that says whether it can load a bundle? Workers that are starting have `JOIN_SECONDS` to join.
+        Require that the group has a worker, which can say whether it can load a bundle. Starting workers have `JOIN_SECONDS` to join.
 
         Raises:
-            RolloutError: It has none.
+            RolloutError: The group has no worker.
         """
         until = time.monotonic() + JOIN_SECONDS
         while not await self.look():
             if time.monotonic() > until:
                 msg = (
-                    f"the group {self._settings.group} has no worker now, so none says whether it can load the bundle, and nothing has changed. "
+                    f"the group {self._settings.group} has no worker now, so it is not known whether workers can load the bundle; nothing has changed. "
                     "Next: start the workers, then try again; --without-workers changes the model all the same."
                 )
                 raise RolloutError(msg)
@@ -86,10 +91,10 @@ class WorkersOnKafka:
 
     async def readiness(self, models: Models, *, goes_back: bool) -> tuple[Readiness, str]:
         """
-        Wait until every member is ready for a plan, one has refused it, or `rollout.fetch_seconds` and the start of a model have passed.
+        Wait until every member is ready for a plan or one has refused it, at most `rollout.fetch_seconds` plus `LOADING_SECONDS`.
 
-        On the way back a member that has said nothing is waited for `FIRST_WORD_SECONDS` alone: it may be one that ends at each start, since it cannot
-        load the model that is to go.
+        A rollback waits only `FIRST_WORD_SECONDS` for a member without a state: that worker may end at each start, because it cannot
+        load the model that the rollback removes.
         """
         now = asyncio.get_running_loop().time
         started = now()
@@ -107,14 +112,14 @@ class WorkersOnKafka:
 
     async def begun(self, epochs: Epochs) -> Mapping[Partition, int]:
         """See the protocol (`tagstream.stream.rollout.controller.Workers`)."""
-        # The topic's end is asked for here, after the close was read back.
+        # `_read` asks for the topic's end here, after the close was read back.
         await asyncio.to_thread(self._read)
         return unbegun(epochs, self._reach.values(), await asyncio.to_thread(self._commits))
 
     async def stale(self, newest: int) -> list[bytes]:
-        """The keys of members that have spoken and whom the group, asked afterwards, does not have; and those of reaches in epochs before this one."""
+        """Return the keys of stale records: states of workers that left the group, and reaches of epochs before `newest`."""
         await asyncio.to_thread(self._read)
-        # One that joins just now may speak before the group lists it.
+        # A worker that is joining may write its state before the group lists it, so young states are kept.
         before = timestamp(int((time.time() - JOINING_SECONDS) * 1000))
         spoken = {member for member, state in self._states.items() if state.at < before}
         gone = spoken - {member for member, _ in await asyncio.to_thread(_members, self._settings, self._client)}
@@ -123,7 +128,7 @@ class WorkersOnKafka:
         )
 
     def _commits(self) -> dict[tuple[str, int], int]:
-        """The group's offsets by topic and partition."""
+        """Return the group's committed offsets by topic and partition."""
         until = time.monotonic() + self._settings.startup_timeout_seconds
         while True:
             with translated(self._settings):
@@ -136,7 +141,7 @@ class WorkersOnKafka:
             time.sleep(ASK_SECONDS)
 
     def _read(self) -> None:
-        """The words that are new."""
+        """Read the new states and reaches."""
         ends = self._log.ends()
         for record in self._log.read(dict.fromkeys(ends, 0) | self._next, ends):
             if record.value is None:
@@ -146,25 +151,25 @@ class WorkersOnKafka:
             if (reach := read_worker_reach(record)) is not None:
                 self._reach[reach.key] = reach
             state = read_worker_state(record)
-            # A worker speaks for itself alone.
+            # A state counts only under the key of its own member.
             if state is not None and record.key == state.member.encode():
                 self._states[state.member] = state
         self._next = ends
 
 
 def _ready_but_for_the_mute(workers: Sequence[tuple[str, WorkerState | None]], models: Models) -> bool:
-    """Whether every member that has said something is ready for a plan."""
+    """Return True if every member with a state is ready for a plan."""
     spoken = [(host, state) for host, state in workers if state is not None]
     return readiness_of(spoken, models)[0] is Readiness.READY
 
 
 def require_known_group(settings: Settings) -> None:
     """
-    Do the brokers know the group, by a member, or by a commit on a topic of events? Workers that are starting have `JOIN_SECONDS` to join.
+    Require that the brokers know the group, by a member or by a commit on a content topic. Starting workers have `JOIN_SECONDS` to join.
 
     Raises:
-        NoGroupError: They do not.
-        BrokerUnreachableError: No broker answered, or this user may not know.
+        NoGroupError: The brokers do not know the group.
+        BrokerUnreachableError: No broker answered, or this user may not describe the topics.
     """
     name = settings.group
     until = time.monotonic() + JOIN_SECONDS
@@ -172,7 +177,7 @@ def require_known_group(settings: Settings) -> None:
         while True:
             if _members(settings, client):
                 return
-            # Brokers leave out the commits on a topic that this user may not see; this raises then.
+            # Brokers leave out commits on a topic that this user may not see. In that case this call raises.
             content_partitions(settings, client)
             with translated(settings):
                 found = client.list_group_offsets([name])[name]
@@ -189,23 +194,23 @@ def require_known_group(settings: Settings) -> None:
 
 
 def _members(settings: Settings, client: KafkaAdminClient) -> list[tuple[str, str]]:
-    """Id and host of each member that the brokers know."""
+    """Return id and host of each member of the group."""
     until = time.monotonic() + settings.startup_timeout_seconds
     while True:
         with translated(settings):
             try:
                 described = client.describe_groups([settings.group])[settings.group]
                 error = str(described.get("error") or "")
-                # Some refusals are raised, and others stand in the answer.
+                # The client raises some errors, and returns others in the answer.
                 if not any(kind.__name__ in error for kind in COORDINATOR_LATER) or time.monotonic() > until:
                     break
             except COORDINATOR_LATER:
-                # A cluster makes its offsets topic for its first group, and a coordinator moves with its broker.
+                # There is no coordinator while a cluster makes its offsets topic for its first group, or while a broker is replaced.
                 if time.monotonic() > until:
                     raise
         time.sleep(ASK_SECONDS)
     if error and GroupIdNotFoundError.__name__ not in error:
-        # Nobody is known to be in the group, which is not the same as an empty one.
+        # The members are unknown. That is not an empty group.
         kind = GroupAuthorizationFailedError if GroupAuthorizationFailedError.__name__ in error else KafkaError
         raise unreachable(settings, kind(error))
     return [(member["member_id"], member["client_host"].removeprefix("/")) for member in described["members"]]
@@ -213,7 +218,7 @@ def _members(settings: Settings, client: KafkaAdminClient) -> list[tuple[str, st
 
 async def workers_of(settings: Settings) -> list[tuple[str, WorkerState | None]]:
     """
-    Host and last word of each member of the group; None for one that has said nothing.
+    Return host and state of each member of the group. The state is None if the member has written none.
 
     Raises:
         BrokerUnreachableError: No broker answered.
@@ -224,14 +229,14 @@ async def workers_of(settings: Settings) -> list[tuple[str, WorkerState | None]]
 
 def readiness_of(workers: Sequence[tuple[str, WorkerState | None]], models: Models) -> tuple[Readiness, str]:
     """
-    What the members of a group say of a plan.
+    Return the readiness of a group's members for a plan.
 
     Args:
-        workers: Host and state of each member; None for one that has said nothing.
-        models: The plan.
+        workers: Host and state of each member; the state is None if the member has written none.
+        models: The models of the plan.
 
     Returns:
-        READY if all are, or if there is none; REFUSED, and why; SILENT, and who has not spoken of it.
+        READY if all members are ready, or if there are none; REFUSED and the reasons; or SILENT and the members that have not answered.
     """
     refused = [
         (host, state.why) for host, state in workers if state and (state.epoch, state.state) == (models.epoch, "refused")
@@ -260,7 +265,7 @@ def readiness_of(workers: Sequence[tuple[str, WorkerState | None]], models: Mode
 
 def _alike(said: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """
-    The hosts that say the same, and the words once, those that most say first; figures may differ, as free memory does.
+    Group hosts by their reason, the most frequent reason first. Reasons that differ only in numbers are the same.
 
     >>> list(_alike([("a", "too large: 7 MiB are free"), ("b", "no such bundle"), ("c", "too large: 9 MiB are free"), ("c", "too large: 8 MiB are free")]))
     [('3 workers (a, c)', 'too large: 7 MiB are free'), ('b', 'no such bundle')]

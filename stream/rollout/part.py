@@ -1,4 +1,4 @@
-"""A worker's side of a rollout: it follows the topic, says whether it is ready for a plan, and holds events until their models are known."""
+"""A worker's part of a rollout: it follows the topic, writes its state, and holds events until their models are known."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ from tagstream.stream.rollout.topic import make_workers_topic, rollout_reader
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.part import Membership
 
-# From one line on events that were held to the next.
+# The least time between two log lines on held events.
 HELD_SECONDS = 60.0
 LEAVE_SECONDS = 1.0
 
@@ -38,7 +38,7 @@ log = logger("tagstream.rollout")
 
 
 class WorkerRollout(RolloutPart):
-    """One worker's part. For one event loop; models are loaded in a thread beside."""
+    """One worker's part of a rollout. For one event loop; models are loaded in a thread."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class WorkerRollout(RolloutPart):
 
         Args:
             settings: Topics, bundles and bounds.
-            pipeline: Is told which model decides.
-            metrics: Show where it stands.
-            membership: The worker's place in its group; the group's memory is told of each epoch.
-            topic_ids: The ids of the topic and of the content topics by name, as they were found.
-            works: Whether an event was let begin before the topic was there.
+            pipeline: Gets the deciders of each new epoch.
+            metrics: The metrics of the rollout.
+            membership: The worker's membership in its group. The group's memory keeps the newest epoch.
+            topic_ids: The ids of the topic `rollout` and of the content topics, by name.
+            works: True if an event was admitted before the topic was found.
             fail: Ends the process.
         """
         super().__init__(settings, fail, works=works)
@@ -71,15 +71,15 @@ class WorkerRollout(RolloutPart):
         self._memory = membership.memory
         self._topic_ids = topic_ids
         self._reach = SaidReach(say, self._load, settings.produce_timeout_seconds)
-        # Workers that hold the same events do not all begin to finish at once.
+        # The random factor keeps workers from finishing an abandoned epoch all at once.
         self._left_closing = AbandonedClose(FINISH_SECONDS * (1 + random.random()))  # noqa: S311 - no secret
         self._follower: RolloutFollower | None = None
         self._ending = False
-        # The last word to the controller, and its confirmation.
+        # The last state that was written for the controller, and the broker's confirmation.
         self._said: WorkerState | None = None
         self._saying: asyncio.Future[Any] | None = None
         self._left = False
-        # Events that were held since the log said so, with their seconds.
+        # The holds since the last log line: number of events, and seconds.
         self._held: list[tuple[int, float]] = []
         self._held_said = -HELD_SECONDS
 
@@ -92,7 +92,7 @@ class WorkerRollout(RolloutPart):
                 await self._begin(self._follower)
                 await self._go_on(self._follower)
             except asyncio.CancelledError:
-                # Before the reader ends, since events may wait for it.
+                # Set before the reader ends, since events may be waiting for the reader.
                 self._ending = True
                 raise
             except EpochNotReadyError as error:
@@ -113,8 +113,8 @@ class WorkerRollout(RolloutPart):
                 await self._check_topics(follower)
 
     async def _finish(self) -> None:
-        """Write the marks that a controller has left out, where this worker's user may; the events that are held begin then."""
-        # Once in the life of few workers.
+        """Write the marks of an abandoned epoch, if this worker's user may write them. Then held events begin."""
+        # Imported here, since few workers ever need it.
         from tagstream.stream.rollout.control import controlling
         from tagstream.stream.rollout.controller import ControllerError
 
@@ -130,17 +130,17 @@ class WorkerRollout(RolloutPart):
 
     async def admit(self, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
         """
-        Return once it is known, and loaded, which model decides each of these events, or once they are to be handed back.
+        Wait until the model of each of these events is known and loaded. Returns early once `given_up` returns True.
 
         Args:
-            taken: Events of the agent, all of them fetched.
-            given_up: Whether they are to be handed back.
+            taken: Fetched events of the agent.
+            given_up: Returns True once the events are to be handed back.
 
         Raises:
-            DeliveryError: It did not become known within `rollout.hold_seconds`, or the topic cannot be read; no event is to blame.
-            NotStartedError: No event has begun in this process, and a model that decides cannot be loaded.
+            DeliveryError: The model did not become known within `rollout.hold_seconds`, or the topic cannot be read. No event is to blame.
+            NotStartedError: A deciding model cannot be loaded, and no event has begun in this process.
         """
-        # A model that is loaded first takes more time than a change.
+        # The first model takes longer to load than a change of the model.
         decides = self._follower is not None and self._follower.decides is not None
         bound = self._settings.rollout.hold_seconds if decides else seconds_to_begin(self._settings)
         started = time.monotonic()
@@ -163,7 +163,7 @@ class WorkerRollout(RolloutPart):
         self._say_held(len(taken), time.monotonic() - started)
 
     def _say_held(self, events: int, seconds: float) -> None:
-        """Log once a minute what was held since the last line, and the longest time."""
+        """Log once a minute how many events were held since the last line, and the longest hold."""
         if seconds <= LOOK_SECONDS:
             return
         self._held.append((events, seconds))
@@ -182,16 +182,16 @@ class WorkerRollout(RolloutPart):
         except BrokerUnreachableError as error:
             if not self._ending:
                 raise lost(error) from error
-            # The reader ends with the application, and these events are about to be handed back; `admit` bounds that.
+            # The application is ending: wait until the events are handed back. `admit` bounds this wait.
             self._known.clear()
             await self.until_known(given_up)
             return
         if epochs is None or not epochs.started:
             return
         if epochs.group != self._settings.group:
-            msg = f"the topic {self._settings.rollout.topic} is that of the group {epochs.group!r}. Next: give each group a topic of its own by rollout.topic"
+            msg = f"the topic {self._settings.rollout.topic} belongs to the group {epochs.group!r}. Next: give each group a topic of its own by rollout.topic"
             raise DeliveryError(msg)
-        # Another task does that too, and may have more to do first.
+        # The following task decides too, but it may have other work first.
         if follower.decides is None:
             await self._decide(follower)
         await follower.load_all(places)
@@ -207,7 +207,7 @@ class WorkerRollout(RolloutPart):
         self._known.set()
 
     async def _make_workers_topic(self) -> None:
-        """A worker begins no event of an epoch before the workers' topic has its word, and no controller need come again."""
+        """Make the workers' topic if it is missing. A worker must write its reach there before it begins events of an epoch."""
         try:
             await asyncio.to_thread(make_workers_topic, self._settings)
         except (NotAuthorizedError, TopicsRefusedError) as error:
@@ -215,7 +215,7 @@ class WorkerRollout(RolloutPart):
             raise NotStartedError(msg) from error
 
     async def _check_topics(self, follower: RolloutFollower) -> None:
-        """A topic that was made again has other events at the offsets that the records speak of."""
+        """Raise if a topic was made again: it has other events at the offsets of the records."""
         try:
             now = await asyncio.to_thread(follower.other_topics)
         except BrokerUnreachableError as error:
@@ -230,7 +230,7 @@ class WorkerRollout(RolloutPart):
         log.info("rollout_record", kind=type(record).__name__.lower(), epoch=record.epoch, offset=offset, counts=counts)
 
     async def _decide(self, follower: RolloutFollower) -> None:
-        """Decide by the newest epoch, once it has begun."""
+        """Decide by the newest epoch, if this worker does not do so yet."""
         models = follower.new_epoch
         if models is None:
             return
@@ -271,7 +271,7 @@ class WorkerRollout(RolloutPart):
         await asyncio.to_thread(self._follower.load, models)
 
     async def _announce(self, follower: RolloutFollower) -> None:
-        """Say to the controller what this worker has, whenever that or its name in the group has changed."""
+        """Write this worker's state for the controller, whenever the state or the member id has changed."""
         member = self._member()
         if not member or self._left:
             return
@@ -281,18 +281,18 @@ class WorkerRollout(RolloutPart):
             return
         try:
             if self._saying is not None:
-                # Of the one before.
+                # Raises if the broker did not confirm the state before.
                 self._saying.result()
             self._said, self._saying = said, asyncio.ensure_future(await self._say(member.encode(), msgspec.json.encode(state)))
         except KafkaError as error:
             self._said = self._saying = None
-            # The controller takes this worker for silent, and gives a plan up.
+            # The controller takes this worker for silent, and gives its plan up.
             log.warning(
                 "rollout_state_unsaid", why=f"{type(error).__name__}: {error}", consequence="the model cannot be changed"
             )
 
     async def leave(self) -> None:
-        """Take the word back, since the worker ends in good order: the next process has another name in the group."""
+        """Remove this worker's state at a regular end. The next process has another member id."""
         self._left = True
         if self._said is None:
             return
@@ -300,7 +300,7 @@ class WorkerRollout(RolloutPart):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._say(self._said.member.encode(), None)
         except (KafkaError, TimeoutError) as error:
-            # A controller removes it.
+            # A controller removes the state later.
             log.warning("rollout_word_stays", why=f"{type(error).__name__}: {error}", member=self._said.member)
 
     def _state(self, member: str, follower: RolloutFollower) -> WorkerState:

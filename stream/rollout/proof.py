@@ -1,28 +1,34 @@
 """
-What answers on disagreements prove of a challenger, at any moment and in any order.
+Proofs about a challenger from answers on disagreements. They are valid at any moment and for any order of the answers.
 
-**Only disagreements count.** Where champion and challenger give one tag, an answer says the same of both. So with a share `p` of events on which
-they disagree, and `z` of an answer there (1: the challenger was right, -1: the champion, 0: neither), the challenger is right in `p * mean(z)`
-more of all events. `p` needs no answer: every event of the shadow tells it.
+**Only disagreements count.** If champion and challenger give the same tag, an answer favours neither. Let `p` be the share of events on
+which the two disagree. Let `z` be the result of an answer on a disagreement: 1 if the challenger was right, -1 if the champion was
+right, 0 if neither was. Then the challenger's accuracy is higher than the champion's by `p * mean(z)` of all events. `p` needs no
+answers: every event of the shadow counts for it.
 
-**Two bets.** One gambler doubts "worse by the margin or more", `mean(z) <= -margin / p`, and his wealth proves that it is not. The other doubts
-"not worse than by the margin", `mean(z) >= -margin / p`, and his proves that it is. If the doubted sentence is true, a wealth of 1 / risk comes with a
-probability of at most `risk`, however often one looks (`model_export/calibrate/martingale.py`). An answer weighs one over the probability with
-which its disagreement was drawn. The weights are bounded by `largest`, fixed before the first answer: one bad answer of that weight does not ruin the gambler.
+**Two bets.** The first bet is against the hypothesis "worse by the margin or more", `mean(z) <= -margin / p`; its wealth is the evidence
+that the challenger is not worse. The second bet is against "not worse by more than the margin", `mean(z) >= -margin / p`; its wealth is
+the evidence that the challenger is worse. If the hypothesis is true, the wealth reaches 1 / risk with a probability of at most `risk`,
+however often one looks (`model_export/calibrate/martingale.py`). The weight of an answer is one over the probability with which its
+disagreement was drawn. All weights are at most `largest`, which is fixed before the first answer, so that one bad answer of that weight
+does not ruin a bet.
 
-**The share is known within bounds**, which hold at all times together. Each bet takes the end that is against it, and `RATE_PART` of its risk is for the bounds.
+**The share `p` is known within bounds**, which hold at all times together. Each bet uses the bound that is less favourable to it, and
+spends `RATE_PART` of its risk on the bounds.
 
-**Unanswered questions** count as answers for the champion, but for `UNANSWERED` of them: people may skip just those that the champion has right. The evidence is then
-at most what it would be if all questions but these were answered, so it errs no more often, whatever people skip. That is for the first bet alone: answers that are
-missing promote nothing.
+**Unanswered questions.** In the first bet, unanswered questions beyond a share of `UNANSWERED` count as answers for the champion: people
+may skip just the questions on which the champion is right. The evidence is then at most the evidence that
+people's answers to these questions would give. So the risk stays the same, whichever questions people skip, and missing answers promote
+nothing. The second bet does not count unanswered questions.
 
-**Slips.** A person who names a wrong label with probability `s`, each of `labels - 1` alike, shrinks the mean of `z` by `1 - s * labels / (labels - 1)`.
-The margin of the first bet shrinks with it. The second needs no correction: a smaller difference is harder to prove.
+**Slips.** A person who names a wrong label with probability `s`, each of `labels - 1` labels alike, shrinks the mean of `z` by the factor
+`1 - s * labels / (labels - 1)`. The margin of the first bet shrinks by the same factor. The second bet needs no correction: a smaller
+difference is harder to prove.
 
-**Anchoring.** A person who repeats the champion's tag with probability `a`, since the page showed it, moves the mean of `z` towards -1. That is safe for the first bet.
-The margin `c` of the second becomes `(1 - a) * c + a`.
+**Anchoring.** A person who repeats the champion's tag with probability `a`, because the page showed it, moves the mean of `z` towards
+-1. That is safe for the first bet. The margin `c` of the second bet becomes `(1 - a) * c + a`.
 
-All functions work for one plan or for many at once: leading axes are plans.
+All functions work for one plan or for many plans at once: the leading axes are plans.
 """
 
 import math
@@ -33,21 +39,22 @@ from tagstream.model_export.calibrate.martingale import log_wealth_of, means_at_
 from tagstream.monitoring.quality.sample import Floats, Ints
 
 RATE_PART = 0.1
-# A bet needs a sentence that may be false. Where so few events differ that the challenger could not be worse by the margin, it is doubted for this mean.
+# The largest margin of the first bet, on the scale of `mean(z)`. With few disagreements the challenger cannot be worse by the margin, and
+# a bet needs a hypothesis that can be false.
 MOST_MARGIN = 0.9
-# So many questions of each weight may be without an answer; what they hide is taken to be like the answers.
+# The share of the questions of each weight that may stay unanswered. These are assumed to be like the answered questions.
 UNANSWERED = 0.05
 _RIGHT_OR_NOT = np.array([1.0, 0.0])
 
 
 def least_share(hits: Ints, rows: Ints, *, risk: float) -> Floats:
     """
-    A lower bound of a share, which is wrong at some time with a probability of at most `risk`.
+    Return a lower bound of a share. The probability that the bound is ever wrong is at most `risk`.
 
     Args:
-        hits: Rows that have it, shape (...).
-        rows: All rows.
-        risk: Of the bound.
+        hits: The number of rows with the property, shape (...).
+        rows: The number of all rows, shape (...).
+        risk: The risk of the bound, between 0 and 1.
 
     >>> bool(0.04 < least_share(np.array([600]), np.array([10_000]), risk=0.005)[0] < 0.06)
     True
@@ -58,7 +65,7 @@ def least_share(hits: Ints, rows: Ints, *, risk: float) -> Floats:
 
 def most_share(hits: Ints, rows: Ints, *, risk: float) -> Floats:
     """
-    The upper bound. Arguments are those of `least_share`.
+    Return the upper bound of a share. The arguments are as in `least_share`.
 
     >>> bool(0.06 < most_share(np.array([600]), np.array([10_000]), risk=0.005)[0] < 0.08)
     True
@@ -68,11 +75,11 @@ def most_share(hits: Ints, rows: Ints, *, risk: float) -> Floats:
 
 def shrunk(slips: float, labels: int) -> float:
     """
-    What slips leave of a difference.
+    Return the factor by which slips shrink a difference.
 
     Args:
         slips: The share of answers with a wrong label.
-        labels: Their number, 2 or more.
+        labels: The number of labels, 2 or more.
 
     >>> round(shrunk(0.05, 4), 4)
     0.9333
@@ -82,13 +89,13 @@ def shrunk(slips: float, labels: int) -> float:
 
 def margin_of_promotion(margin: float, most: Floats, *, slips: float, labels: int) -> Floats:
     """
-    The mean of `z`, as a positive number, by which a challenger that is worse by the margin seems worse at least.
+    Return the least `-mean(z)` that a challenger shows if it is worse by the margin; at most `MOST_MARGIN`.
 
     Args:
-        margin: Of all events.
+        margin: The margin, as a share of all events.
         most: The upper bound of the share of disagreements, shape (...).
-        slips: The share of answers with a wrong label, at most.
-        labels: Their number.
+        slips: The largest share of answers with a wrong label.
+        labels: The number of labels.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         found = shrunk(slips, labels) * margin / most
@@ -97,12 +104,12 @@ def margin_of_promotion(margin: float, most: Floats, *, slips: float, labels: in
 
 def margin_of_rollback(margin: float, least: Floats, *, anchoring: float) -> Floats:
     """
-    The mean of `z`, as a positive number, by which a challenger that is no worse than by the margin seems worse at most; infinity where it may be anything.
+    Return the greatest `-mean(z)` that a challenger shows if it is not worse by more than the margin; infinity if any mean is possible.
 
     Args:
-        margin: Of all events.
+        margin: The margin, as a share of all events.
         least: The lower bound of the share of disagreements, shape (...).
-        anchoring: The share of answers that repeat the champion's tag, at most.
+        anchoring: The largest share of answers that repeat the champion's tag.
     """
     inside = np.where(least > margin, least, np.inf)
     return np.where(least > margin, (1.0 - anchoring) * (margin / inside) + anchoring, np.inf)
@@ -110,11 +117,11 @@ def margin_of_rollback(margin: float, least: Floats, *, anchoring: float) -> Flo
 
 def hidden(asked: Ints, answered: Ints) -> Ints:
     """
-    How many unanswered questions count as answers for the champion.
+    Return the number of unanswered questions that count as answers for the champion.
 
     Args:
-        asked: Questions of one weight, shape (...).
-        answered: Of these, those with an answer.
+        asked: The number of questions of one weight, shape (...).
+        answered: The number of these questions that have an answer, shape (...).
 
     >>> hidden(np.array([100, 100, 10]), np.array([95, 69, 9])).tolist()
     [0, 26, 1]
@@ -125,20 +132,20 @@ def hidden(asked: Ints, answered: Ints) -> Ints:
 
 def not_worse(z: Floats, weight: Floats, count: Ints, *, margin: Floats, largest: float) -> Floats:
     """
-    The logarithm of the evidence that the mean of `z` is above `-margin`.
+    Return the logarithm of the evidence that the mean of `z` is above `-margin`.
 
     Args:
-        z: 1, 0 or -1 of each kind of answer, shape (kinds,).
-        weight: One over its probability, shape (kinds,).
-        count: How many answers are of each kind, shape (..., kinds).
-        margin: Shape (...), under 1.
-        largest: The largest weight that there can be.
+        z: 1, 0 or -1 for each kind of answer, shape (kinds,).
+        weight: The weight of each kind, one over its probability, shape (kinds,).
+        count: The number of answers of each kind, shape (..., kinds).
+        margin: The margin on the scale of `mean(z)`, less than 1, shape (...).
+        largest: The largest possible weight.
     """
     return log_wealth_of((1.0 + z) / 2, weight, count, target=(1.0 - margin) / 2, largest=largest)
 
 
 def worse(z: Floats, weight: Floats, count: Ints, *, margin: Floats, largest: float) -> Floats:
-    """The logarithm of the evidence that the mean of `z` is below `-margin`; none where the margin is 1 or more. Arguments are those of `not_worse`."""
+    """Return the logarithm of the evidence that the mean of `z` is below `-margin`; 0 if the margin is 1 or more. See `not_worse`."""
     can = margin < 1.0
     target = (1.0 + np.where(can, margin, 0.0)) / 2
     found: Floats = np.where(can, log_wealth_of((1.0 - z) / 2, weight, count, target=target, largest=largest), 0.0)
@@ -147,12 +154,12 @@ def worse(z: Floats, weight: Floats, count: Ints, *, margin: Floats, largest: fl
 
 def more_than(hits: int, rows: int, share: float) -> float:
     """
-    The logarithm of the evidence that a share is above the given one.
+    Return the logarithm of the evidence that a share is above `share`.
 
     Args:
-        hits: Rows that have it.
-        rows: All rows.
-        share: Over 0 and under 1.
+        hits: The number of rows with the property.
+        rows: The number of all rows.
+        share: The share to compare with, above 0 and below 1.
 
     >>> more_than(3, 3, 0.5) < math.log(20) < more_than(9, 9, 0.5)
     True
@@ -162,18 +169,18 @@ def more_than(hits: int, rows: int, share: float) -> float:
 
 
 def other_than(hits: int, rows: int, share: float) -> float:
-    """The logarithm of the evidence that a share is not the given one: half of the money bets on either side. Arguments are those of `more_than`."""
+    """Return the logarithm of the evidence that a share is not `share`: each side gets half of the stake. See `more_than`."""
     sides = more_than(hits, rows, share), more_than(rows - hits, rows, 1.0 - share)
     return float(np.logaddexp(*sides)) - math.log(2)
 
 
 def risk_of_try(alpha: float, tries: int) -> float:
     """
-    The risk of a false promotion that one try of a line may have: all of them, however many there will be, have `alpha` together.
+    Return the risk of a false promotion in one try. The risks of all tries together are at most `alpha`, however many tries there are.
 
     Args:
-        alpha: Of the line.
-        tries: 1 for the first.
+        alpha: The risk of all tries against one champion.
+        tries: The number of the try, 1 for the first.
 
     >>> risk_of_try(0.06, 1), risk_of_try(0.06, 2)
     (0.03, 0.01)

@@ -1,4 +1,4 @@
-"""What a worker says on the topic of the workers' words before it begins events of the newest epoch: how far it may have come."""
+"""A worker's reach: how far the worker may have begun events of the newest epoch. It is written to the workers' topic beforehand."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from tagstream.stream.deliver.fatal import DeliveryError
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.worker.part import Say
 
-# A worker says that it may begin the events of about so many seconds more than it has, so that it says it about once in that time.
+# A worker extends its reach by the events of about this many seconds, so that it writes its reach about once in that time.
 AHEAD_SECONDS = 1.0
 MOST_AHEAD_EVENTS = 256
 LEAST_SECONDS = 0.01
@@ -23,17 +23,18 @@ class SaidReach:
     """
     One process's reach (`tagstream.stream.rollout.gate.Reach`). For one event loop.
 
-    A worker that is killed leaves events that it said and did not begin, about a second's worth and 256 of a partition at most: these stay with their epoch.
+    A killed worker leaves events within its reach that it did not begin: about one second's events, at most 256 per partition. These
+    events stay in their epoch.
     """
 
     def __init__(self, say: Say, load: Callable[[Models], Awaitable[object]], seconds: float) -> None:
         """
-        Begin with nothing said.
+        Begin with an empty reach.
 
         Args:
             say: Sends a record to the workers' topic.
-            load: Loads the models of an epoch, or raises: an epoch whose models this worker cannot load is never begun by it.
-            seconds: Most seconds until the broker confirms a record.
+            load: Loads the models of an epoch, or raises. So this worker never begins an epoch whose models it cannot load.
+            seconds: The longest wait for the broker's confirmation of a record.
         """
         self._say = say
         self._load = load
@@ -41,12 +42,12 @@ class SaidReach:
         self._worker = uuid.uuid4().hex
         self._saying = asyncio.Lock()
         self._epoch = 0
-        # Of that epoch, for each partition: the offset that the broker has, and the end of the batch for which it was said, with the time.
+        # In that epoch, by partition: the offset that the broker has confirmed (`_said`), and end and time of the last batch (`_asked`).
         self._said: dict[Partition, int] = {}
         self._asked: dict[Partition, tuple[int, float]] = {}
 
     def lacking(self, epochs: Epochs, ends: Mapping[Partition, int]) -> dict[Partition, int]:
-        """See the protocol. Only events of the newest epoch can be given to a later one; those of the start begin with nothing said."""
+        """See the protocol. Only events of the newest epoch can move to a later epoch. Events of epoch 0 need no reach."""
         newest = epochs.newest
         said = self._said if self._epoch == newest else {}
         return {
@@ -67,7 +68,7 @@ class SaidReach:
             await self._load(epochs.models(epoch))
             if epoch != self._epoch:
                 self._epoch, self._said, self._asked = epoch, {}, {}
-            # Another batch may have said so while this one waited.
+            # Another batch may have extended the reach while this batch waited.
             wanted = {place: self._further(place, end) for place, end in self.lacking(epochs, ends).items()}
             if not wanted:
                 return
@@ -87,7 +88,7 @@ class SaidReach:
             self._said = reach
 
     def _further(self, place: Partition, end: int) -> int:
-        """The end of the batch, and as many events more as came in the last second before it."""
+        """Return the end of the batch, plus the number of events that came in the last second before it."""
         now = time.monotonic()
         before, at = self._asked.get(place, (end, now))
         self._asked[place] = end, now

@@ -1,4 +1,4 @@
-"""Where a rollback goes: the epochs are a stack, and what goes back takes from it."""
+"""The target of a rollback. The epochs form a stack, and a rollback pops it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,13 +8,13 @@ from tagstream.stream.rollout.epochs import Models
 
 def goes_back_to(begun: Sequence[Models]) -> tuple[Models, str] | None:
     """
-    Where a rollback goes: the newest epoch without its challenger, or else the epoch before (`champion_before`).
+    Return the target of a rollback: the newest epoch without its challenger, or else an earlier epoch (`champion_before`).
 
     Args:
         begun: All epochs that have begun, in their order.
 
     Returns:
-        The models that decide then, and the words on it; None where there is nothing to go back to.
+        The models after the rollback, and a note for people; None if there is no earlier model.
     """
     if begun and begun[-1].challenger is not None:
         return replace(begun[-1], challenger=None, guards=None), "the challenger goes"
@@ -24,16 +24,16 @@ def goes_back_to(begun: Sequence[Models]) -> tuple[Models, str] | None:
 
 def champion_before(begun: Sequence[Models]) -> Models | None:
     """
-    The epoch whose champion decided all before the present one was promoted; None if there is none.
+    Return the epoch whose champion decided all events before the present champion was promoted; None if there is none.
 
-    Going back is an epoch too. So the epochs are a stack, and going back twice goes on to the one before, instead of forth again.
+    A rollback is an epoch too. So the epochs form a stack: a second rollback goes to a still earlier epoch, and not forward again.
 
     Args:
         begun: All epochs that have begun, in their order.
     """
     stack: list[Models] = []
     for one in begun:
-        # A challenger comes and goes beside the champion.
+        # Epochs with a challenger, and epochs that decide as the epoch before, do not change the stack.
         if one.challenger is not None or (stack and stack[-1].decides_as(one)):
             continue
         if len(stack) > 1 and stack[-2].decides_as(one):

@@ -1,7 +1,8 @@
 """
-Whether the model of a worker is changed: the part that every worker has, and that loads the rest once there is a topic `rollout`.
+The search for the topic `rollout`, which every worker does. Once the topic is found, the part that follows it is loaded.
 
-A worker whose settings name a place for bundles loads the rest at its start. Without the topic this looks for it now and then, and does nothing else.
+A worker whose settings name a depot loads that part at its start. While there is no topic, the search only looks for it every
+`SEARCH_SECONDS`.
 """
 
 import asyncio
@@ -18,29 +19,29 @@ from tagstream.stream.rollout.presence import LOOK_SECONDS, SEARCH_SECONDS, roll
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.part import WorkerPart
 
-# A worker fetches a bundle, tries it in a process of its own, loads it and takes its memory before it says that it is ready.
+# A worker fetches a bundle, tries it in a process of its own, loads it and takes its memory before it reports that it is ready.
 LOADING_SECONDS = TRIAL_SECONDS + 60.0
-# Of a bundle: each is fetched within `rollout.fetch_seconds`.
+# The number of files of a bundle. Each file is fetched within `rollout.fetch_seconds`.
 FILES = 3
 
 log = logger("tagstream.rollout")
 
 
 Follow = Callable[[dict[str, str], bool], WorkerPart]
-"""Makes the part that follows the topic, of the ids of the topics and of whether an event has begun without it."""
+"""Makes the part that follows the topic. Arguments: the topic ids by name, and whether an event has already begun."""
 
 
 class RolloutPart(WorkerPart):
-    """Lets no event begin before it is known which model decides. For one event loop."""
+    """A worker's part that holds events until it is known which model decides. For one event loop."""
 
     def __init__(self, settings: Settings, fail: Callable[[BaseException], NoReturn], *, works: bool) -> None:
         """
-        Nothing is known yet.
+        Begin without knowing which model decides.
 
         Args:
             settings: Topics and bounds.
             fail: Ends the process.
-            works: Whether an event has begun: before the first one, an error is a matter of this worker's settings.
+            works: True once the first event has begun. Before that, an error is a configuration error of this worker.
         """
         self._settings = settings
         self._fail = fail
@@ -53,7 +54,7 @@ class RolloutPart(WorkerPart):
         raise NotImplementedError
 
     async def run(self) -> None:
-        """Follow until this is cancelled. An error is raised to the events that wait (`until_known`); before the first one it ends the process."""
+        """Follow until this is cancelled. An error is raised in `until_known`; some errors before the first event end the process."""
         try:
             await self.follow()
         except NotStartedError as error:
@@ -72,10 +73,10 @@ class RolloutPart(WorkerPart):
 
     async def until_known(self, given_up: Callable[[], bool]) -> None:
         """
-        Return once it is known, or `given_up` says yes.
+        Wait until it is known which model decides. Returns early once `given_up` returns True.
 
         Raises:
-            DeliveryError: It cannot be known any more.
+            DeliveryError: `follow` has failed.
         """
         while not (self._known.is_set() or given_up()):
             await within(LOOK_SECONDS, self._known)
@@ -84,15 +85,15 @@ class RolloutPart(WorkerPart):
 
 
 class RolloutSearch(RolloutPart):
-    """One worker's search."""
+    """One worker's search for the topic `rollout`."""
 
     def __init__(self, settings: Settings, make: Follow, fail: Callable[[BaseException], NoReturn] = die) -> None:
         """
-        Nothing is known yet, so no event may begin.
+        Begin without knowing whether there is a topic, so that events wait.
 
         Args:
             settings: Topics and bounds.
-            make: Makes the part that follows the topic, once it is there.
+            make: Makes the part that follows the topic, once the topic is found.
             fail: Ends the process.
         """
         super().__init__(settings, fail, works=False)
@@ -108,10 +109,10 @@ class RolloutSearch(RolloutPart):
 
     async def admit(self, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
         """
-        Return once it is known that there is no rollout, or that the part which follows it lets these events begin.
+        Wait until it is known that there is no rollout, or until the part that follows the rollout admits these events.
 
         Raises:
-            DeliveryError: It did not become known in time, or is not known any more.
+            DeliveryError: It did not become known in time whether there is a rollout, or the rollout can no longer be read.
         """
         try:
             async with asyncio.timeout(seconds_to_begin(self._settings)):
@@ -124,18 +125,18 @@ class RolloutSearch(RolloutPart):
         self._works = True
 
     def assigned(self) -> None:
-        """Partitions were assigned: their events wait until it is known again whether there is a rollout, which may have begun meanwhile."""
+        """Search again after partitions were assigned, while their events wait: a rollout may have begun meanwhile."""
         if self._following is None and self._error is None:
             self._known.clear()
             self._wake.set()
 
     async def leave(self) -> None:
-        """What follows the topic leaves."""
+        """Leave the rollout, if it is followed."""
         if self._following is not None:
             await self._following.leave()
 
     async def _found(self) -> dict[str, str]:
-        """Wait until the topic is there; returns the ids of the topic and of the content topics by name."""
+        """Wait until the topic exists. Return the ids of the topic and of the content topics, by name."""
         while True:
             self._wake.clear()
             try:
@@ -151,22 +152,22 @@ class RolloutSearch(RolloutPart):
 
 
 def seconds_to_begin(settings: Settings) -> float:
-    """The most that a worker's first event waits until it is known, and loaded, which model decides it."""
+    """Return the longest wait of a worker's first event until its model is known and loaded."""
     return FILES * settings.rollout.fetch_seconds + LOADING_SECONDS
 
 
 def lost(error: BaseException) -> DeliveryError:
-    """The error of events that may not begin any more."""
+    """Return the error for events whose model can no longer be known."""
     return DeliveryError(f"it cannot be known which model decides: {error}")
 
 
 def unknown(error: BrokerUnreachableError) -> None:
-    """Say that no broker told whether there is a rollout."""
+    """Log that no broker answered whether there is a rollout."""
     log.warning("rollout_unknown", why=str(error), consequence="none as long as no event comes", again_seconds=SEARCH_SECONDS)
 
 
 async def within(seconds: float, event: asyncio.Event) -> None:
-    """Wait for an event, at most so long. `asyncio.wait_for` of Python 3.11 loses a cancellation that comes with the event."""
+    """Wait for an event, at most `seconds`. `asyncio.wait_for` of Python 3.11 loses a cancellation that comes with the event."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

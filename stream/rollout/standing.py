@@ -1,4 +1,4 @@
-"""Where a rollout stands: its epochs, what the workers say of them, and the events that are held."""
+"""The status of a rollout: its epochs, the states of the workers, and the events that are held."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -19,14 +19,15 @@ from tagstream.stream.settings.settings import Settings
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """
-    Where a rollout stands.
+    The status of a rollout.
 
     Attributes:
-        epochs: The records of the topic, folded; not started where there is none.
-        workers: Host and last word of each member of the group; None for one that has said nothing.
-        closed_at: When the epoch that is closing was closed, by its controller's clock; None if none is closing.
-        unlisted: The partitions of `content` that no record lists, so that their events are held; none before the start.
-        waiting: The events that wait, by topic and partition, where events are held; None if this user may not know.
+        epochs: The epochs of the topic; not started if the topic is empty.
+        workers: Host and state of each member of the group; the state is None if the member has written none.
+        closed_at: When the closing epoch was closed, by its controller's clock; None if no epoch is closing.
+        unlisted: The content partitions that no record lists, so that their events are held; empty before the start record.
+        waiting: The number of waiting events by topic and partition, for partitions whose events are held; None if this user lacks the
+            right.
     """
 
     epochs: Epochs
@@ -37,19 +38,19 @@ class Standing:
 
     @property
     def silent(self) -> list[str]:
-        """The hosts of members that have said nothing, though a rollout has begun: they may decide by another model than the topic says."""
+        """The hosts of members without a state, once a rollout has begun: these may decide by another model than the topic says."""
         return sorted(host for host, state in self.workers if state is None and self.epochs.started)
 
     @property
     def back(self) -> tuple[Models, str] | None:
-        """Where `rollback` goes (`goes_back_to`), once an epoch that is closing has begun."""
+        """The target of a rollback (`goes_back_to`). A closing epoch counts as begun."""
         closing = () if self.epochs.closing is None or self.epochs.planned is None else (self.epochs.planned,)
         return goes_back_to((*self.epochs.begun(), *closing))
 
 
 async def standing_of(settings: Settings) -> Standing:
     """
-    Where the rollout stands; asks and changes nothing.
+    Return the status of the rollout. This changes nothing.
 
     Raises:
         NoRolloutError: There is no topic `rollout`.
@@ -78,7 +79,7 @@ def _unlisted(settings: Settings, epochs: Epochs) -> list[Partition]:
 
 
 def _waiting(settings: Settings, held: Collection[tuple[str, int]] | None) -> dict[tuple[str, int], int] | None:
-    """The events that wait in these partitions, in all for None; None if this user may not know."""
+    """Return the number of waiting events in the `held` partitions (None: in all); None if this user lacks the right."""
     if held is not None and not held:
         return {}
     try:

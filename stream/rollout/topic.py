@@ -1,4 +1,4 @@
-"""The topic `rollout` on Kafka, as a follower sees it: its records from the first on."""
+"""Reads the topic `rollout` on Kafka from its first record on, and makes the topics of a rollout."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,8 @@ from tagstream.stream.rollout.epochs import Epochs
 from tagstream.stream.rollout.presence import WAY_BACK, lost
 from tagstream.stream.settings.settings import Settings
 
-# The position moves past the marker of a transaction without a record, and no method of the client waits for that.
+# The pause between two looks at the position. The position moves past a transaction's marker without a record, and the client cannot wait
+# for that.
 LOOK_SECONDS = 0.02
 POLL_MS = 1_000
 # A record is a few kilobytes; a mark of each partition takes about a hundred bytes.
@@ -54,16 +55,16 @@ log = logger("tagstream.rollout")
 
 
 Taken = Callable[[RolloutRecord, int, bool], None]
-"""Is told of each record that was read, with its offset and whether it counts."""
+"""Called with each record that was read, its offset, and whether it counts."""
 
 
 class RolloutReader:
     """
-    Reads `rollout` from its beginning, in a task beside. For one event loop.
+    Reads `rollout` from its beginning, in a task of its own. For one event loop.
 
     Attributes:
-        epochs: The records that were read, folded.
-        skipped: How many records were no records of a rollout.
+        epochs: The epochs of the records that were read; this object grows.
+        skipped: The number of skipped records, which are not records of a rollout.
     """
 
     def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, asking: AIOKafkaConsumer, taken: Taken) -> None:
@@ -85,7 +86,7 @@ class RolloutReader:
         Ask the leader for the offset after the last committed record.
 
         Raises:
-            BrokerUnreachableError: It did not answer within `startup_timeout_seconds`.
+            BrokerUnreachableError: The leader did not answer within `startup_timeout_seconds`.
         """
         try:
             async with asyncio.timeout(self._settings.startup_timeout_seconds):
@@ -96,18 +97,18 @@ class RolloutReader:
 
     async def read_to(self, end: int) -> Epochs:
         """
-        The epochs, once every record before this offset has been read.
+        Wait until every record before this offset has been read, and return the epochs.
 
         Raises:
-            RolloutRecordError: A record cannot be read by this version.
-            BrokerUnreachableError: It did not come within `startup_timeout_seconds`.
+            RolloutRecordError: This version cannot read a record.
+            BrokerUnreachableError: The records did not come within `startup_timeout_seconds`.
         """
         at = 0
         try:
             async with asyncio.timeout(self._settings.startup_timeout_seconds):
                 while (at := await self._consumer.position(self._place)) < end:
                     await self._look()
-            # The position passes a record that cannot be read.
+            # The position also passes a record that cannot be read.
             self.check()
         except TimeoutError as error:
             stuck = KafkaTimeoutError(f"the topic {self._place.topic} is read to offset {at} of {end}")
@@ -118,10 +119,10 @@ class RolloutReader:
 
     async def wait_for_more(self) -> None:
         """
-        Return when a record was read since, or after a moment.
+        Wait until a record is read, at most `LOOK_SECONDS`.
 
         Raises:
-            RolloutRecordError: A record cannot be read by this version.
+            RolloutRecordError: This version cannot read a record.
             BrokerUnreachableError: The reader has ended.
         """
         try:
@@ -130,7 +131,7 @@ class RolloutReader:
             raise unreachable(self._settings, error) from error
 
     def follow(self, taken: Taken) -> None:
-        """Tell another one of each record that is read from now on."""
+        """Call `taken` too with each record that is read from now on."""
         before = self._taken
 
         def both(record: RolloutRecord, offset: int, counts: bool) -> None:  # noqa: FBT001 - as `Taken`
@@ -140,21 +141,25 @@ class RolloutReader:
         self._taken = both
 
     def counts(self, offset: int) -> bool:
-        """Whether the record at this offset, which was read, means anything."""
+        """Return True if the record at this offset counts. The record must have been read."""
         return offset not in self._uncounted
 
     def written_ms(self, offset: int) -> int:
-        """When the record at this offset, which was read, was written, Unix milliseconds: by the broker's clock, or the writer's in a topic of CreateTime."""
+        """
+        Return when the record at this offset was written, Unix milliseconds. The record must have been read.
+
+        The time is by the broker's clock, or by the writer's clock in a topic with CreateTime.
+        """
         return self._written_ms[offset]
 
     def check(self) -> None:
         """
-        Is the topic still read?
+        Require that the topic is still being read.
 
         Raises:
-            RolloutRecordError: It has a record that this version cannot read.
+            RolloutRecordError: The topic has a record that this version cannot read.
             KafkaError: The client gave up.
-            ConsumerStoppedError: It was told to stop.
+            ConsumerStoppedError: The reader was stopped.
         """
         if self._reading.cancelled():
             raise ConsumerStoppedError
@@ -198,7 +203,7 @@ class RolloutReader:
         )
 
     async def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._reading.cancel()
         await asyncio.wait({self._reading})
 
@@ -210,14 +215,14 @@ async def rollout_reader(settings: Settings, taken: Taken = lambda *_: None) -> 
 
     Args:
         settings: Brokers, topic and bounds.
-        taken: Is told of each record, in the event loop.
+        taken: Called with each record, in the event loop.
 
     Raises:
-        RolloutRecordError: Records are missing at the beginning or the end, or one of them cannot be read by this version.
+        RolloutRecordError: Records are missing at the beginning or the end, or this version cannot read one of them.
         BrokerUnreachableError: No broker answered.
     """
-    # A broker answers the requests of a connection in their order, and one that waits for new records half a second later. So the end is
-    # asked on a connection of its own.
+    # A broker answers the requests of a connection in order, and answers a fetch that waits for new records only after half a second. So a
+    # second connection asks for the end.
     consumer, asking = _consumer(settings), _consumer(settings)
     try:
         with translated(settings, (KafkaError, OSError)):
@@ -225,7 +230,7 @@ async def rollout_reader(settings: Settings, taken: Taken = lambda *_: None) -> 
         consumer.assign([TopicPartition(settings.rollout.topic, 0)])
         await consumer.seek_to_beginning()
         await _check_beginning(settings, asking)
-        # Before the end is asked for: the group commits an epoch after its records are there.
+        # Read before the end is asked for: the group commits an epoch only after the epoch's records exist.
         remembered = await asyncio.to_thread(_remembered, settings)
         reader = RolloutReader(settings, consumer, asking, taken)
         try:
@@ -240,7 +245,7 @@ async def rollout_reader(settings: Settings, taken: Taken = lambda *_: None) -> 
         finally:
             await reader.stop()
     finally:
-        # A client that is stopped while it waits to ask again raises its own cancellation, in place of why this ends.
+        # A client that is stopped while it waits for a retry raises its own cancellation. That would hide the error that ends this.
         await asyncio.gather(consumer.stop(), asking.stop(), return_exceptions=True)
 
 
@@ -251,11 +256,11 @@ def _remembered(settings: Settings) -> int:
 
 async def _check_beginning(settings: Settings, asking: AIOKafkaConsumer) -> None:
     """
-    Is the whole history there?
+    Require that the topic still has its first records.
 
     Raises:
-        RolloutRecordError: Its beginning was removed.
-        BrokerUnreachableError: No broker says so.
+        RolloutRecordError: The first records were removed.
+        BrokerUnreachableError: No broker answered.
     """
     place = TopicPartition(settings.rollout.topic, 0)
     with translated(settings, (KafkaError, OSError)):
@@ -283,11 +288,11 @@ def _consumer(settings: Settings) -> AIOKafkaConsumer:
 
 def make_workers_topic(settings: Settings) -> None:
     """
-    The topic of the workers' words, where the brokers say that it is not there: the topic of the records can be restored from a copy without it.
+    Make the workers' topic if it does not exist: the topic `rollout` may have been restored from a copy without it.
 
     Raises:
-        NotAuthorizedError: This user may not make it.
-        TopicsRefusedError: The brokers refuse it.
+        NotAuthorizedError: This user may not make the topic.
+        TopicsRefusedError: The brokers refuse to make the topic.
         BrokerUnreachableError: No broker answered.
     """
     name = settings.rollout.workers_topic
@@ -298,11 +303,11 @@ def make_workers_topic(settings: Settings) -> None:
 
 def make_topic(settings: Settings, client: KafkaAdminClient, name: str, configs: Mapping[str, str]) -> None:
     """
-    A topic of one partition with these options. One that is there already stays as it is.
+    Make a topic of one partition with these options. An existing topic is not changed.
 
     Raises:
-        NotAuthorizedError: This user may not make it.
-        TopicsRefusedError: The brokers refuse it.
+        NotAuthorizedError: This user may not make the topic.
+        TopicsRefusedError: The brokers refuse to make the topic.
     """
     options = {"num_partitions": 1, "replication_factor": settings.topic_replication, "configs": configs}
     try:

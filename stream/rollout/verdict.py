@@ -1,27 +1,30 @@
 """
-The verdict on a challenger: a table of gates, each of them a test that may be looked at whenever one likes.
+The verdict on a challenger, from a table of gates. Each gate is a test that may be evaluated at any time.
 
-| gate | sends back | keeps from promotion | needed for promotion |
+| gate | causes a rollback | prevents promotion | required for promotion |
 |---|---|---|---|
-| failures | proved to fail more often than the champion, or `fallbacks` of them | | |
-| time | proved to take over twice the champion's time for most batches | | |
-| sample ratio | | the shares of the arms are not those of the plan: frozen | |
+| failures | the challenger is proved to fail more often than the champion, or has `fallbacks` failures | | |
+| time | the challenger is proved to take over twice the champion's time for most batches | | |
+| sample ratio | | the shares of the arms differ from the plan: frozen | |
 | draws | | people are asked more rarely than planned: frozen | |
-| reports | proved that people find more of its reported decisions wrong | | |
-| answers | proved to be worse by more than the margin | | proved not to be |
-| each guarded slice | | | proved not to be worse by the slice's margin |
-| review share | | over the budget, overall or of a label | counted on enough events |
-| promise | | proved to publish less right than promised | |
+| reports | it is proved that people find more of the challenger's reported decisions wrong | | |
+| answers | the challenger is proved worse by more than the margin | | the challenger is proved not worse by the margin |
+| each guarded slice | | | the challenger is proved not worse by the slice's margin |
+| review share | | over the budget, overall or for a label | counted on enough events |
+| promise | | the challenger is proved to publish fewer right decisions than promised | |
 
-**Errors.** A promotion needs every proof at once, so each may have the whole risk: a false one is no likelier than that of the most doubtful sentence. It is
-`alpha / (k * (k + 1))` for the k-th try against one champion, so all tries together have `alpha`: whoever tries often enough would be promoted by luck. The proofs that send back share `alpha` in equal parts, in
-each plan: a try too many does no harm there. The time has a small risk of its own, since it is known at once, and `fallbacks` failures are harm that is seen.
+**Risk of error.** A promotion needs every proof at once. So each proof may have the whole risk: a false promotion is no likelier than
+the error of the weakest proof. The risk is `alpha / (k * (k + 1))` for the k-th try against one champion, so that all tries together
+have the risk `alpha`. With a fixed risk per try, a challenger that is tried often enough would be promoted by luck. The proofs that
+cause a rollback share `alpha` in equal parts, anew in each plan: for a rollback, further tries do no harm. The time gate has a small
+risk of its own, since times are known at once. `fallbacks` failures need no proof: the harm has been seen.
 
-**Silence promotes nothing.** Without `LEAST_ANSWERS` answers, or with fewer than half of the questions answered, there is no promotion, whatever else is
-proved; and beyond a twentieth each unanswered question counts for the champion (`proof.py`). After `max_days` the challenger is not proven.
+**Missing answers promote nothing.** With fewer than `LEAST_ANSWERS` answers, or with fewer than half of the questions answered, there is no
+promotion, whatever else is proved. Beyond a twentieth, each unanswered question counts for the champion (`proof.py`). After `max_days` the
+challenger is not proven.
 
-**No report decides by itself.** Readers choose what they report, so a report counts once a person has found its tag wrong, and no longer when that person's answer is
-corrected; and `LEAST_REPORTS` of the challenger's are the fewest that send it back.
+**A report alone does not decide.** Readers choose what they report. So a report counts only while a person's answer says that its tag is
+wrong; a corrected answer takes it back. A rollback by reports needs at least `LEAST_REPORTS` of the challenger's.
 """
 
 import math
@@ -41,27 +44,27 @@ from tagstream.stream.rollout import proof
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import SLOW_TIMES, Evidence, Tally
 
-# Three tests can send a challenger back by a proof: failures, answers, reports.
+# The number of gates that can cause a rollback by a proof with `alpha`: failures, answers, reports.
 SENDING_BACK = 3
 LEAST_FAILURES = 3
-# Readers choose what they report, and fewer of their reports are a handful.
+# Readers choose what they report, so a few reports prove nothing.
 LEAST_REPORTS = 10
-# A challenger is too slow if it takes too long for more than this part of the batches.
+# A challenger is too slow if it takes too long for more than this share of the batches.
 MOST_SLOW = 0.5
-# Of the time, and of the arms' shares. They are looked at beside the verdict and spend nothing of its risk.
+# The risks of the gates `time` and `sample ratio`. They are not part of `alpha`.
 TIME_RISK = 0.001
 RATIO_RISK = 0.005
-# With fewer, a proof would hang on how the events were counted more than on people.
+# With fewer answers, a proof would depend more on the counting of events than on people.
 LEAST_ANSWERS = 30
-# Where most questions have no answer, the answers may be those on the easy ones.
+# If most questions have no answer, people may have answered only the easy questions.
 LEAST_ANSWERED = 0.5
-# A share for people is compared with its budget on so many events.
+# The least number of events for comparing a review share with its budget.
 LEAST_EVENTS = 1_000
 LEAST_EVENTS_OF_LABEL = 200
 
 
 class RolloutStep(StrEnum):
-    """What follows from the evidence."""
+    """The decision that follows from the evidence."""
 
     PROMOTE = "promote"
     ROLL_BACK = "roll_back"
@@ -76,13 +79,13 @@ ENDING = frozenset({RolloutStep.PROMOTE, RolloutStep.ROLL_BACK, RolloutStep.NOT_
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChallengerVerdict:
     """
-    What the evidence comes to.
+    The verdict on a challenger.
 
     Attributes:
-        decision: What follows.
+        decision: The decision that follows from the evidence.
         says: A sentence for people.
-        days: So long the challenger was watched.
-        gates: Every test as it stands.
+        days: How long the challenger has been watched, in days.
+        gates: The present reading of every gate.
     """
 
     decision: RolloutStep
@@ -91,7 +94,7 @@ class ChallengerVerdict:
     gates: tuple[GateReading, ...]
 
     def record(self, epoch: int, challenger: BundleName, *, at: str, by: str) -> Verdict:
-        """The record for the topic `rollout`: found in this epoch, on this bundle, at this time, by this controller."""
+        """Return the record of this verdict for the topic `rollout`."""
         return Verdict(
             epoch=epoch,
             at=at,
@@ -106,11 +109,11 @@ class ChallengerVerdict:
 
 def judge(evidence: Evidence, *, days: float) -> ChallengerVerdict:
     """
-    Judge a challenger by what is known now. One may ask as often as one likes, and act on the first answer that is not `wait`.
+    Judge a challenger by the present evidence. It may be called at any time, and the first decision that is not `wait` may be acted on.
 
     Args:
-        evidence: What was seen.
-        days: So long it is watched, by whichever clock.
+        evidence: The evidence so far.
+        days: How long the challenger has been watched, in days.
     """
     guards = evidence.guards
     gates = (
@@ -130,14 +133,14 @@ def judge(evidence: Evidence, *, days: float) -> ChallengerVerdict:
 
 def tries_of(begun: Sequence[Models], verdicts: Iterable[Verdict], challenger: str) -> int:
     """
-    Which try against the present champion a challenger is, from 1.
+    Return the number of a challenger's try against the present champion, from 1.
 
-    A try is a challenger in one epoch, or in several without a pause, such as larger shares of it; and one in shadow whose verdict has ended it. The
-    shadow that promoted this very challenger is the same try.
+    A try is a challenger in one epoch, or in several successive epochs, such as with larger shares. A challenger in shadow is a try if a
+    verdict has ended it. The shadow that promoted this same challenger belongs to the same try.
 
     Args:
-        begun: All epochs that have begun, in their order (`Epochs.begun`), one at least.
-        verdicts: Those of the topic that count.
+        begun: All epochs that have begun, in their order (`Epochs.begun`), at least one.
+        verdicts: The verdicts of the topic that count.
         challenger: The digest of the bundle that is tried now.
     """
     champion = begun[-1].champion.digest
@@ -285,7 +288,7 @@ def _slice(evidence: Evidence, name: str, margin: float) -> GateReading:
 
 
 def _not_worse(evidence: Evidence, tally: Tally, margin: float) -> float:
-    """The logarithm of the evidence."""
+    """Return the logarithm of the evidence that the challenger is not worse by the margin."""
     guards = evidence.guards
     z, weight, count = cells(tally.answers + _hidden(tally))
     risk = proof.RATE_PART * proof.risk_of_try(guards.alpha, evidence.tries)
@@ -295,7 +298,7 @@ def _not_worse(evidence: Evidence, tally: Tally, margin: float) -> float:
 
 
 def _proved(evidence: Evidence, tally: Tally, found: float, margin: float) -> tuple[str, str]:
-    """The state of a proof that is needed for promotion, and the words on it."""
+    """Return the state of a proof that promotion requires, and its sentence for people."""
     what = f"worse by {_part(margin)} or more" if margin else "no better"
     if tally.answered < LEAST_ANSWERS:
         return "waits", f"{LEAST_ANSWERS} answers are needed"
@@ -308,7 +311,7 @@ def _proved(evidence: Evidence, tally: Tally, found: float, margin: float) -> tu
 
 
 def _shares(evidence: Evidence) -> list[GateReading]:
-    """The whole share for people, and that of each label of the champion that is over its budget."""
+    """Return the gate of the review share over all events, and a gate for each champion's label whose share is over the budget."""
     budget, every = evidence.guards.review_budget, evidence.overall
     state = "waits" if every.compared < LEAST_EVENTS else "forbids" if every.more_review > budget else "passes"
     says = f"{every.more_review:+.2%} of {every.compared:,} events would go to people, {budget:.2%} more may"
@@ -336,7 +339,7 @@ def _promise(evidence: Evidence) -> GateReading:
     right = np.array([float(hit) for (hit, _), _ in kinds])
     weight = np.array([one for (_, one), _ in kinds])
     count = np.array([number for _, number in kinds], dtype=np.int64)
-    # So many right decisions may look wrong by slips.
+    # Slips may make this share of right decisions look wrong.
     promised = guards.promise * (1 - guards.slips)
     largest = 1 / min(guards.asked_at_least, guards.audited_at_least)
     found = float(log_wealth_of(1 - right, weight, count, target=np.float64(1 - promised), largest=largest))
@@ -349,8 +352,8 @@ def _promise(evidence: Evidence) -> GateReading:
 
 
 def cells(answers: Counter[tuple[int, float]]) -> tuple[Floats, Floats, Ints]:
-    """Answers by kind: whom they favour and their weight, shape (kinds,), and how many there are, shape (1, kinds)."""
-    # Sorted, so that sums do not depend on the order in which answers came.
+    """Return, by kind of answer: whom it favours and its weight, shape (kinds,), and the number of answers, shape (1, kinds)."""
+    # Sorted, so that sums do not depend on the order of arrival.
     kinds = sorted(answers.items())
     return (
         np.array([float(favours) for (favours, _), _ in kinds]),
@@ -360,7 +363,7 @@ def cells(answers: Counter[tuple[int, float]]) -> tuple[Floats, Floats, Ints]:
 
 
 def _hidden(tally: Tally) -> Counter[tuple[int, float]]:
-    """The unanswered questions that count as answers for the champion."""
+    """Return the unanswered questions that count as answers for the champion."""
     answered = Counter[float]()
     for (_, weight), count in tally.answers.items():
         answered[weight] += count
@@ -378,7 +381,7 @@ def _enough(risk: float) -> float:
 
 
 def _figure(logged: float) -> float:
-    """Evidence as people read it: the wealth of the gambler who began with 1, at most 1e12."""
+    """Return evidence as people read it: the wealth of a bet that began with 1, at most 1e12."""
     return round(math.exp(min(logged, 12 * math.log(10))), 4)
 
 

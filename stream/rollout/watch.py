@@ -1,4 +1,4 @@
-"""Watches the challenger of a running stream, and acts on the verdict: promotes what is proved, sends back what is proved worse or does harm."""
+"""Watches the challenger of a running stream, and acts on the verdict: promotes the challenger, or rolls it back."""
 
 import asyncio
 import time
@@ -31,20 +31,20 @@ HELD_PAUSE_SECONDS = 1.0
 
 
 class NothingWatchedError(RolloutError):
-    """No challenger decides anything now."""
+    """There is no challenger now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """
-    A challenger, and what is known of it now.
+    A challenger and the present verdict on it.
 
     Attributes:
-        models: The epoch's.
-        verdict: What the evidence comes to.
-        last: The newest verdict of this epoch in the topic; None before the first.
-        unread: Records of the topics that are none of their contract.
-        unseen: Topics that are not there, or that this user may not see; they count as empty.
+        models: The models of the newest epoch.
+        verdict: The present verdict.
+        last: The newest verdict of this epoch in the topic; None before the first verdict.
+        unread: The number of records that do not follow the contract of their topic.
+        unseen: Topics that do not exist, or that this user may not see. They count as empty.
     """
 
     models: Models
@@ -55,15 +55,15 @@ class Judged:
 
 
 class Watch:
-    """Judges the challenger of the newest epoch, again and again. One task uses it."""
+    """Judges the challenger of the newest epoch repeatedly. One task uses it."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
         """
         Read nothing yet.
 
         Args:
-            settings: Brokers, group, topics, and the place of bundles.
-            clock: Gives Unix seconds.
+            settings: Brokers, group, topics and depot.
+            clock: Returns Unix seconds.
         """
         self._settings = settings
         self._clock = clock
@@ -72,14 +72,14 @@ class Watch:
 
     async def finish(self) -> int | None:
         """
-        Begin an epoch that has been closing for `FINISH_SECONDS` since this first saw it: its controller is gone.
+        Begin a closing epoch whose controller has ended: its close was first seen here `FINISH_SECONDS` ago.
 
         Returns:
-            The epoch that is closing; None if none is, or if it has begun now.
+            The epoch that is still closing; None if no epoch is closing.
 
         Raises:
             NoRolloutError: There is no rollout.
-            ControllerError: Another controller is at it.
+            ControllerError: Another controller has begun.
             BrokerUnreachableError: No broker answered in time.
         """
         _, epochs = await history(self._settings)
@@ -89,10 +89,10 @@ class Watch:
 
     async def look(self) -> Judged:
         """
-        Judge by all that the topics say now; changes nothing.
+        Judge the challenger by the present records of the topics. This changes nothing.
 
         Raises:
-            NothingWatchedError: There is no rollout, or no challenger in its newest epoch.
+            NothingWatchedError: There is no rollout, or its newest epoch has no challenger.
             DepotError: The challenger's bundle cannot be read.
             BrokerUnreachableError: No broker answered in time.
         """
@@ -125,7 +125,7 @@ class Watch:
     def _begun(self, models: Models, epochs: frozenset[str], since_ms: int, tries: int) -> EvidenceReader:
         assert models.challenger is not None
         labels = depot_of(self._settings).read(models.challenger.bundle.digest).manifest.labels
-        # Of an audience the share among all units is not known.
+        # The share of an audience among all units is not known.
         share = None if models.challenger.sources else models.challenger.share
         return EvidenceReader(
             settings=self._settings,
@@ -138,13 +138,13 @@ class Watch:
 
     async def act(self, judged: Judged) -> Begun | None:
         """
-        Write a verdict that is new, and do what follows from it, unless another controller has changed the epoch meanwhile.
+        Write a new verdict, and promote or roll back by it, unless another controller has changed the epoch meanwhile.
 
         Returns:
-            The epoch that has begun; None where nothing was to be done.
+            The epoch that has begun; None if the model stays.
 
         Raises:
-            ControllerError: Another controller is at it, or a worker is not ready; the next turn looks again.
+            ControllerError: Another controller has begun, or a worker is not ready. The caller tries again later.
             BrokerUnreachableError: No broker answered in time.
         """
         models, found = judged.models, judged.verdict
@@ -155,7 +155,7 @@ class Watch:
         by = name_here()
         async with controlling(self._settings, by=by) as control:
             epochs = await control.begin()
-            # Between the look and the fence another one may have acted; after the fence nobody can.
+            # Another controller may have acted between `look` and the fence. After the fence it cannot.
             if epochs.newest != models.epoch:
                 return None
             if found.decision != said:
@@ -172,10 +172,10 @@ class Watch:
 
 def line_of(begun: Sequence[Models]) -> list[Models]:
     """
-    The newest epoch and those right before it with the same two models: a larger share goes on with the evidence of the smaller one.
+    Return the newest epoch and the epochs right before it with the same two models: a larger share keeps the evidence of the smaller share.
 
     Args:
-        begun: All epochs that have begun, in their order, one at least; the newest has a challenger.
+        begun: All epochs that have begun, in their order, at least one. The newest epoch has a challenger.
     """
     pair = _pair(begun[-1])
     return list(takewhile(lambda one: _pair(one) == pair, reversed(begun)))[::-1]
@@ -194,14 +194,15 @@ async def watch(
     failed: Callable[[Exception], None],
 ) -> None:
     """
-    Judge and act until this is cancelled. What fails for now, as brokers that are away or a worker that is not ready, is said and tried again.
+    Judge and act until this is cancelled. A temporary failure, such as unreachable brokers or a worker that is not ready, is reported to
+    `failed` and tried again.
 
     Args:
-        settings: Brokers, group, topics, and the place of bundles.
-        every_seconds: Between two looks.
+        settings: Brokers, group, topics and depot.
+        every_seconds: The pause between two judgements.
         tell: Called with each judgement.
-        began: Called with each epoch that this has begun.
-        failed: Called with the failure of one turn.
+        began: Called with each epoch that this watch has begun.
+        failed: Called with the error of a turn.
     """
     watching = Watch(settings)
     pause = every_seconds
@@ -221,7 +222,7 @@ async def watch(
             pause = HELD_PAUSE_SECONDS
             failed(error)
         except ControllerError as error:
-            # Each try of a change that a worker refuses leaves a plan in the topic.
+            # The pause grows: each change that a worker refuses leaves a plan in the topic.
             pause = min(2 * pause, MOST_PAUSE_SECONDS)
             failed(error)
         except (RolloutError, DepotError, BundleError, BrokerUnreachableError) as error:

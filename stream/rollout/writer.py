@@ -1,4 +1,4 @@
-"""The topic `rollout` as its one writer sees it: records in transactions of one transactional id, which fences the writer before."""
+"""Writes the topic `rollout`, in transactions of one transactional id. A new writer with that id fences the writer before."""
 
 import asyncio
 import time
@@ -22,22 +22,22 @@ APPENDED = 1
 
 class RolloutWriter:
     """
-    The topic as its one writer sees it (`tagstream.stream.rollout.controller.RolloutTopic`).
+    The topic `rollout` for its only writer (`tagstream.stream.rollout.controller.RolloutTopic`).
 
     Attributes:
-        ahead_seconds: So far this machine's clock was ahead of the broker's when the last record was written, negative behind it; 0 where the topic has no
-            time of the broker.
+        ahead_seconds: How far this machine's clock was ahead of the broker's clock at the last record; negative if it was behind, 0 if the
+            topic does not have the broker's time.
     """
 
     def __init__(self, settings: Settings, reader: RolloutReader) -> None:
-        """Write beside this reader."""
+        """Keep the reader, which reads the records back."""
         self._settings = settings
         self._reader = reader
         self._producer: AIOKafkaProducer | None = None
         self.ahead_seconds = 0.0
 
     async def fence(self) -> None:
-        """Begin the producer of the group's transactional id, which ends the one before."""
+        """Start the producer with the group's transactional id, which fences the producer before."""
         asyncio.get_running_loop().set_exception_handler(_say_all_but_fencing)
         settings = self._settings
         timeout_ms = int(settings.produce_timeout_seconds * 1000)
@@ -67,7 +67,7 @@ class RolloutWriter:
         return offset
 
     async def _in_a_transaction(self, records: Sequence[tuple[str, bytes | None, bytes | None]]) -> list[int]:
-        """Topic, key and value of each record; their offsets."""
+        """Write records (topic, key, value) in one transaction, and return their offsets."""
         assert self._producer is not None, "a controller fences first"
         try:
             async with asyncio.timeout(self._settings.produce_timeout_seconds):
@@ -86,7 +86,7 @@ class RolloutWriter:
 
     async def forget(self, keys: Sequence[bytes]) -> None:
         """
-        Remove these keys from the workers' topic, as the only writer.
+        Remove these keys from the workers' topic.
 
         Raises:
             FencedError: Another controller has begun.
@@ -101,12 +101,12 @@ class RolloutWriter:
         return epochs, self._reader.counts(offset)
 
     async def stop(self) -> None:
-        """Write no more."""
+        """Stop the producer."""
         if self._producer is not None:
             await self._producer.stop()
 
 
 def _say_all_but_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """No traceback of a producer that was fenced: `FencedError` says it, and aiokafka leaves two futures with it that nobody outside can await."""
+    """Suppress tracebacks of a fenced producer: `FencedError` reports it, and aiokafka leaves two futures that callers cannot await."""
     if not isinstance(context.get("exception"), ProducerFenced):
         loop.default_exception_handler(context)

@@ -1,7 +1,8 @@
 """
-The one who may ask: everybody on this machine's loopback, else whoever has the token, or whoever the operator's proxy lets through.
+Access control: a service with a token refuses each request that lacks it. Without a token, the service relies on the loopback address
+or on the operator's proxy.
 
-It stands before all else, so that a request without the token costs no memory.
+The check runs before everything else, so that a request without the token costs no memory.
 """
 
 import hmac
@@ -13,24 +14,24 @@ from tagstream.stream.serve.faces.problems import refusal
 from tagstream.stream.web.guard import HEALTH_PATHS
 from tagstream.stream.web.serving import ASGIApp, Receive, Scope, Send
 
-# Orchestrator and Prometheus have no token; no word of an event is there.
+# The orchestrator and Prometheus have no token. These paths show no text of an event.
 OPEN_PATHS = HEALTH_PATHS | {"/metrics"}
 LEAST_TOKEN_CHARACTERS = 16
-UNKNOWN = "This request has no token, or another one. Next: send the header `Authorization: Bearer TOKEN`, with the token of --token-file."
+UNKNOWN = "This request has no token, or a wrong token. Next: send the header `Authorization: Bearer TOKEN`, with the token of --token-file."
 
 
 class TokenError(ValueError):
-    """The file of the token cannot be used: the message says why, and the next step."""
+    """The token file cannot be used. The message has the reason and the next step."""
 
     exit_code = 2
 
 
 def token_in(path: Path) -> str:
     """
-    The token of a file, without the white space around it.
+    Return the token in a file, without the white space around it.
 
     Raises:
-        TokenError: The file cannot be read, or has no token that is hard to guess.
+        TokenError: The file cannot be read, or its token is too short or has white space inside.
     """
     try:
         token = path.read_text(encoding="ascii").strip()
@@ -44,15 +45,15 @@ def token_in(path: Path) -> str:
 
 
 class Token:
-    """A middleware that lets a request through only with the token."""
+    """ASGI middleware that refuses requests without the token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
-        """Stand before `app`."""
+        """Protect `app` with this token."""
         self._app = app
         self._wanted = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on, or answer 401."""
+        """Pass the request to the application, or answer 401."""
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._has_token(Headers(scope=scope)):
             headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}
             await refusal(scope["path"], 401, UNKNOWN, headers)(scope, receive, send)

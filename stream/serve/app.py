@@ -1,4 +1,4 @@
-"""The application of `tagstream serve`: both faces, health, metrics and the page, behind token and guard."""
+"""The application of `tagstream serve`: both APIs, health, metrics and the page, behind the token check and the request guard."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -26,11 +26,11 @@ from tagstream.stream.web.guard import RequestGuard, RequestRules
 from tagstream.stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-# All bodies that are under way. In memory each is there several times: as bytes, events, texts and answers.
+# The bodies of all requests in progress. Memory holds several copies of each body: bytes, events, texts and answers.
 MAX_HELD_BYTES = 32 * 1024 * 1024
 PUBLISHED_HEADER = "Tagstream-Published"
 TITLE = "tagstream serve"
-ABOUT = "Tags machine-learning content by the model of the stream: the same decision, for whoever cannot wait for a topic."
+ABOUT = "Tags machine-learning content with the model of the stream, for clients that cannot wait for a topic. The decisions are the same."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +39,16 @@ class Service:
     The parts of the application.
 
     Attributes:
-        answering: Gives the answers.
-        metrics: Those of the process.
-        model: Gives the one that decides.
-        labels: Of the model.
-        trouble: Why no request is to be sent here now; None while all is well.
-        unknown: Why it is not known which models a rollout has; None while it is.
-        most_rows: The most rows of a request.
-        most_requests: The most requests under way at once.
-        token: The one that every request must bring; None for no token.
-        names: Names that a request may have as `Host`, beside localhost and addresses.
+        answering: Answers rows.
+        metrics: The metrics of the process.
+        model: Returns the model that decides now.
+        labels: The labels of the model.
+        trouble: Returns why the service is not ready; None if the service is ready.
+        unknown: Returns why the rollout's models are not known; None if the models are known.
+        most_rows: The maximum number of rows in a request.
+        most_requests: The maximum number of requests in progress.
+        token: The token that every request must carry; None for no token.
+        names: Host names that a request may have as `Host`, beside localhost and addresses.
         shape: Where an event has its fields.
     """
 
@@ -66,18 +66,18 @@ class Service:
 
 
 class _App(FastAPI):
-    """FastAPI, with the schemas that its paths refer to, and events of a shape."""
+    """FastAPI with the service's own schemas in its OpenAPI document, and with the event schema of a shape."""
 
     shape = PLAIN
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document."""
+        """Return the OpenAPI document."""
         return completed(super().openapi(), self.shape)
 
 
 def application(service: Service) -> ASGIApp:
-    """The ASGI application."""
-    # Not FastAPI's own page: it loads script and style from another site.
+    """Return the ASGI application."""
+    # FastAPI's own page is off, because the page loads script and style from another site.
     app = _App(title=TITLE, description=ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.shape = service.shape
     _classify(app, service)
@@ -88,7 +88,7 @@ def application(service: Service) -> ASGIApp:
     answer_errors(app)
     _page(app)
     rules = RequestRules(
-        # A token guards each request, so that the name by which it came says nothing more.
+        # A token already guards each request, so any Host name is accepted.
         names=None if service.token is not None else service.names,
         programs=True,
         max_requests=service.most_requests,
@@ -109,7 +109,9 @@ def _classify(app: FastAPI, service: Service) -> None:
         request: Request,
         publish: Annotated[  # noqa: FBT002 - a parameter of the query
             bool,
-            Query(description="Send the events that are not rejected to the stream too, and answer when the broker has them."),
+            Query(
+                description="Also send the events that are not rejected to the stream, and answer after the broker has confirmed them."
+            ),
         ] = False,
     ) -> Response:
         body = await bounded(request)
@@ -123,7 +125,7 @@ def _classify(app: FastAPI, service: Service) -> None:
 
 
 def _events(body: bytes, most: int) -> tuple[list[bytes], bool]:
-    """The bytes of each event, and whether they came as an array. All that is no array is one event, which the pipeline may reject."""
+    """Return the bytes of each event, and True if the body is an array. Any other body is one event, which the pipeline may reject."""
     if not body.lstrip(b" \t\r\n").startswith(b"["):
         return [body], False
     try:
@@ -131,14 +133,14 @@ def _events(body: bytes, most: int) -> tuple[list[bytes], bool]:
         return [bytes(event) for event in msgspec.json.decode(body, type=list[msgspec.Raw])], True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(
-            400, f"The body begins like an array and is no JSON ({error}), so nothing was decided. Next: correct it."
+            400, f"The body begins like a JSON array and is not valid JSON ({error}), so nothing was decided. Next: correct it."
         ) from error
 
 
 def _health(app: FastAPI, service: Service) -> None:
     def ready() -> Response:
         trouble = service.trouble()
-        # Not why: the log has that, and whoever asks here needs no token.
+        # This path needs no token, so the answer leaves out the reason. The log has the reason.
         model = service.model()
         words = (
             f"it is not known whether the model was changed; {model.name} {model.version} decides\n"
@@ -183,7 +185,7 @@ def _page(app: FastAPI) -> None:
 
 
 def _measured(app: ASGIApp, metrics: HttpMetrics) -> ASGIApp:
-    """Counts the requests for decisions, whoever answers them."""
+    """Count the requests for decisions, also the requests that the guard or the token check refuses."""
 
     async def measured(scope: Scope, receive: Receive, send: Send) -> None:
         door = _door(scope) if scope["type"] == "http" else None

@@ -1,4 +1,4 @@
-"""The requests that get no answer of the model: a status, and a sentence with the next step."""
+"""Errors for requests that get no decision. Each error has an HTTP status and a sentence with the next step."""
 
 import math
 
@@ -6,16 +6,16 @@ RETRY_SECONDS = 1
 
 
 class RequestError(Exception):
-    """A request is refused: `status` is HTTP's, the message is for the client, and `headers` go with it."""
+    """A request is refused. The client gets the HTTP `status`, the message and the `headers`."""
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
         """
-        Refuse a request.
+        Store the answer.
 
         Args:
-            status: Of HTTP.
-            sentence: For the client, with the next step.
-            headers: Of the answer, beside those of every answer.
+            status: The HTTP status.
+            sentence: The reason and the next step, for the client.
+            headers: Headers of this answer, beside the headers of every answer.
         """
         super().__init__(sentence)
         self.status = status
@@ -23,16 +23,16 @@ class RequestError(Exception):
 
 
 class BusyError(RequestError):
-    """So many rows wait already that these would not be decided in time."""
+    """The queue is full, or its rows would take longer than the deadline."""
 
     def __init__(self, waiting: int, wait_seconds: float = 0.0) -> None:
-        """`waiting`: the rows that wait; `wait_seconds`: the time in which they are decided, if it is known."""
+        """`waiting` is the number of waiting rows. `wait_seconds` is the estimated time until they are decided; 0 if it is not known."""
         sentence = f"{waiting} rows wait for the model, so nothing was decided. Next: send the request again after Retry-After."
         super().__init__(503, sentence, {"Retry-After": str(max(RETRY_SECONDS, math.ceil(wait_seconds / 2)))})
 
 
 class LateError(RequestError):
-    """The decisions were not there within the deadline."""
+    """The deadline passed before the decisions were made."""
 
     def __init__(self, seconds: float) -> None:
         sentence = f"No decision came within {seconds:g} s (--deadline-seconds). Next: send the request again, with fewer rows."
@@ -40,7 +40,7 @@ class LateError(RequestError):
 
 
 class BrokenError(RequestError):
-    """The model, the broker's client or the machine is broken: the process ends and is to be started again."""
+    """The model, the broker's client or the machine is broken. The process ends and must be started again."""
 
     def __init__(self) -> None:
         sentence = "The model or the broker's client is broken, and this server ends. Next: send the request again when /readyz says ready."

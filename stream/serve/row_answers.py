@@ -1,4 +1,4 @@
-"""The rows of a request to its answers: the table first, then the model, then the broker. Both faces of the service call this."""
+"""Answers the rows of a request: asks the table first, then the model, then publishes to the broker. Both APIs of the service use this."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from tagstream.stream.serve.publishing import Publishing
 
 REJECTED = b'{"destination":"dlq"'
 TABLE_THREADS = 2
-# The most that a request waits for the table. The model decides then, and its deadline begins.
+# The longest wait of a request for the table. After it the model decides, and the deadline of the decision begins.
 TABLE_SECONDS = 2.0
-# The answer objects of one request. As tensors they can be three times as much.
+# The maximum size of a request's answer objects. As tensors the same answers can be three times as large.
 MOST_ANSWER_BYTES = 12 * 1024 * 1024
-# An answer object is the event's fields and the decision. So much of that at most is neither field nor label, and so much is beside each
-# label, which stands there twice if there are several tags.
+# An answer object is the event's fields and the decision. DECISION_BYTES bounds the part that is neither field nor label.
+# BESIDE_LABEL_BYTES bounds the bytes beside each label. With several tags, each label appears twice.
 DECISION_BYTES = 1024
 BESIDE_LABEL_BYTES = 32
 
@@ -31,8 +31,8 @@ class FoundAnswers:
     The table's answers to the rows of a request.
 
     Attributes:
-        answers: The answer object of each row; None where the table has none.
-        failed: The table did not answer, so that it has none for any row.
+        answers: The answer object of each row; None for a row that is not in the table.
+        failed: True if the table did not answer. Then all answers are None.
     """
 
     answers: list[bytes | None]
@@ -40,29 +40,29 @@ class FoundAnswers:
 
 
 class AnswerTable(Protocol):
-    """A table that is asked before the model (`tagstream.stream.serve.table_answers.TableAnswers`). Safe for threads."""
+    """A table that is asked before the model (`tagstream.stream.serve.table_answers.TableAnswers`). Thread-safe."""
 
     @property
     def is_paused(self) -> bool:
-        """Is the table left alone for now?"""
+        """True while the table must not be asked."""
         ...
 
     def look(self, records: Sequence[Record]) -> FoundAnswers:
-        """The table's answers. Blocks."""
+        """Return the table's answers. Blocks."""
         ...
 
     def pause(self, error: str) -> None:
-        """Leave the table alone for a while, because of this."""
+        """Stop asking the table for a while, because of this error."""
         ...
 
 
 def nothing(records: Sequence[Record]) -> FoundAnswers:
-    """The result for these rows of a table that does not answer."""
+    """Return the result of a table that does not answer: None for each row."""
     return FoundAnswers(answers=[None] * len(records), failed=True)
 
 
 class RowAnswers:
-    """One for the process."""
+    """Answers the rows of all requests of the process."""
 
     def __init__(
         self,
@@ -75,15 +75,15 @@ class RowAnswers:
         table_seconds: float = TABLE_SECONDS,
     ) -> None:
         """
-        Join the parts.
+        Store the parts.
 
         Args:
             deciding: The queue before the model.
             publishing: The queue before the broker.
             metrics: Counts rows.
-            cached: Asks a table first; None for no table.
-            labels: Of the model, all of which are in each answer.
-            table_seconds: The most that a request waits for it.
+            cached: The table that is asked first; None for no table.
+            labels: The labels of the model; each answer contains all of them.
+            table_seconds: The longest wait of a request for the table.
         """
         self._deciding = deciding
         self._publishing = publishing
@@ -96,22 +96,22 @@ class RowAnswers:
 
     @property
     def broken(self) -> BaseException | None:
-        """Why the process must end; None while all is well."""
+        """The error for which the process must end; None if there is no such error."""
         return self._deciding.broken or self._publishing.broken
 
     async def answers(self, values: Sequence[bytes], *, publish: bool = False, headers: Headers = ()) -> list[bytes]:
         """
-        The answer object of each row, as `tagstream classify --json` prints it.
+        Return the answer object of each row, as `tagstream classify --json` prints it.
 
         Args:
-            values: The bytes of an event each.
-            publish: Send the events that are not rejected to `content`, and wait for the broker's word.
-            headers: Of the records to send.
+            values: The bytes of each event.
+            publish: True to send the events that are not rejected to `content`, and to wait for the broker's confirmation.
+            headers: The headers of the records to send.
 
         Raises:
-            RequestError: There are none: they could be too large, the queue is full, the deadline is over, or the broker does not confirm.
+            RequestError: The answers could be too large, the queue is full, the deadline has passed, or the broker does not confirm.
         """
-        # A record without headers gets its decision: a header of the published one is no part of the event.
+        # The decision is made on a record without headers, because the headers of the published record are not part of the event.
         records = [Record(key=None, value=value) for value in values]
         known = await self._known(records)
         self._check_size(values, known)
@@ -130,12 +130,12 @@ class RowAnswers:
         return answers
 
     def _check_size(self, values: Sequence[bytes], known: Sequence[bytes | None]) -> None:
-        """Refuse before the model decides: what cannot be sent must not be made."""
+        """Refuse a request whose answers could be too large, before the model decides."""
         most = sum(
             len(value) + self._row_bytes if answer is None else len(answer) for value, answer in zip(values, known, strict=True)
         )
         if most > MOST_ANSWER_BYTES:
-            sentence = f"The answers could have {most} bytes, {MOST_ANSWER_BYTES} are the most. Next: send several requests, or use tagstream batch."
+            sentence = f"The answers could have {most} bytes, and at most {MOST_ANSWER_BYTES} are allowed. Next: send several requests, or use tagstream batch."
             raise RequestError(413, sentence)
 
     async def _known(self, records: Sequence[Record]) -> list[bytes | None]:
@@ -146,7 +146,7 @@ class RowAnswers:
         return found.answers
 
     async def _looked(self, cached: AnswerTable, threads: ThreadPoolExecutor, records: Sequence[Record]) -> FoundAnswers:
-        # A connection to a host that has vanished holds its thread until the connection's own bounds end it; nobody waits behind it.
+        # A connection to a vanished host holds its thread until the connection times out. Other requests do not wait for that thread.
         self._stuck = {job for job in self._stuck if not job.done()}
         if self._stuck or cached.is_paused:
             return nothing(records)
@@ -155,13 +155,13 @@ class RowAnswers:
             async with asyncio.timeout(self._table_seconds):
                 return await asyncio.wrap_future(job)
         except TimeoutError:
-            # A job that has not begun can be cancelled, and says nothing of the table.
+            # A job that has not begun is cancelled. Its delay does not mean that the table is slow.
             if not job.cancel() and not job.done():
                 self._stuck.add(job)
                 cached.pause(f"no answer within {self._table_seconds:g} s")
             return nothing(records)
 
     def close(self) -> None:
-        """End the threads that ask the table."""
+        """Stop the threads that ask the table."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)

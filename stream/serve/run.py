@@ -1,4 +1,4 @@
-"""`tagstream serve` as a process: the pipeline, the queues, the server, and its end."""
+"""The process of `tagstream serve`: the pipeline, the queues, the server and the shutdown."""
 
 import contextlib
 import math
@@ -26,9 +26,9 @@ from tagstream.stream.tracing.tracing import tracing_of
 from tagstream.stream.web.serving import HEALTH_CONNECTIONS, STOP_SECONDS, listen, serve, url
 
 MOST_CONNECTIONS = 4096
-# Descriptors for all but connections: model, logs, brokers, table.
+# File descriptors for everything except connections: model, logs, brokers, table.
 OTHER_FILES = 256
-# After the answers under way are given up, the connections to brokers and table are closed.
+# The time to close the connections to brokers and table, after the requests in progress have been given up.
 CLOSE_SECONDS = 30
 STOPPING = "the server is stopping"
 BROKEN = "the model or the broker's client is broken, and the server ends"
@@ -41,13 +41,13 @@ class ServeOptions:
     The options of the command.
 
     Attributes:
-        host: Address to listen on.
-        port: Its port; 0 takes a free one.
+        host: The address to listen on.
+        port: The port to listen on; 0 takes a free port.
         names: Host names that requests may have, beside localhost and addresses.
         token_file: The file of the token; None for no token.
-        table: URL of a table of predictions that is asked first; None for no table.
-        most_waiting: The most rows that wait for the model.
-        deadline_seconds: The most that a request waits for its decisions.
+        table: The URL of a table of predictions that is asked first; None for no table.
+        most_waiting: The maximum number of rows that wait for the model.
+        deadline_seconds: The longest wait of a request for its decisions.
     """
 
     host: str
@@ -61,22 +61,22 @@ class ServeOptions:
 
 def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]) -> None:
     """
-    Serve until SIGINT or SIGTERM, and finish what is under way.
+    Serve until SIGINT or SIGTERM, and finish the requests in progress.
 
-    Does not return if the model or the machine breaks: the process then ends with code 70, since a model that does not answer cannot be
-    taken out of its thread.
+    If the model or the machine breaks, the process exits with code 70 and this function does not return, because a model that hangs
+    cannot be removed from its thread.
 
     Args:
         settings: Bundle, bounds, brokers and topics.
         options: The options of the command.
-        say: Tells the address.
+        say: Prints a line with the address.
 
     Raises:
-        ListenError: The address cannot be listened on.
+        ListenError: The address is not available.
         BundleError: The bundle is refused.
-        TokenError: The token's file cannot be used.
+        TokenError: The token file cannot be used.
         DatabaseUnavailableError: The table cannot be opened.
-        TableError: There is no such table.
+        TableError: The table does not exist.
     """
     token = None if options.token_file is None else token_in(options.token_file)
     metrics = HttpMetrics.alone()
@@ -137,26 +137,26 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
 
 
 class _Health:
-    """Whether the service stops or is broken."""
+    """Knows whether the service is stopping or broken."""
 
     def __init__(self, answering: RowAnswers) -> None:
         self._answering = answering
         self._is_stopping = False
 
     def stopping(self) -> None:
-        """The stop begins: say so, and bound it."""
+        """Log the start of the shutdown, and bound its time."""
         self._is_stopping = True
         fatal.alarm.set(STOP_SECONDS + CLOSE_SECONDS)
         log.info("serve_stopping")
 
     def trouble(self) -> str | None:
-        """Why no request is to be sent here now; None while all is well."""
+        """Return why the service is not ready; None if the service is ready."""
         if self._answering.broken is not None:
             return BROKEN
         return STOPPING if self._is_stopping else None
 
     def watch(self) -> None:
-        """Raise the error that ends the server."""
+        """Raise the error that ends the server, if there is one."""
         if self._answering.broken is not None:
             raise self._answering.broken
 
@@ -169,7 +169,7 @@ async def _queues(deciding: MicroBatches, publishing: Publishing) -> AsyncIterat
 
 @contextlib.contextmanager
 def _cached(table: str, pipeline: Pipeline) -> Iterator[AnswerTable]:
-    """The table that is asked first. Imported here: a service without one does without the extra `batch` or `review`."""
+    """Open the table that is asked first. The imports are here, because only a service with a table needs the extra `batch` or `review`."""
     from tagstream.stream.serve.table_answers import TableAnswers
     from tagstream.stream.tables.predictions import open_predictions
 
@@ -179,16 +179,16 @@ def _cached(table: str, pipeline: Pipeline) -> Iterator[AnswerTable]:
 
 @contextlib.contextmanager
 def _sender(settings: Settings) -> Iterator[Sender]:
-    """A sender to the topic `content`, which must exist."""
+    """Open a sender to the topic `content`, which must exist."""
     topic = settings.topics.content
     require(settings, {"content": topic}, operations={"content": Operation.WRITE})
-    # A producer that is not idempotent may write an event twice: the stream decides both alike. It needs no right more.
+    # A producer that is not idempotent needs no further ACL. It may write an event twice, and the stream decides both copies alike.
     with verbatim_sender(settings, idempotent=False) as sender:
         yield sender
 
 
 def _connections() -> int:
-    """The most connections at once: as many as there may be files, after the limit was raised as far as it goes."""
+    """Raise the limit of open files as far as possible, and return the number of connections that it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = MOST_CONNECTIONS + OTHER_FILES
     most = math.inf if hard == resource.RLIM_INFINITY else hard
@@ -200,7 +200,7 @@ def _connections() -> int:
 
 
 def _end(broken: BaseException, error: BaseException) -> None:
-    """End the process: the interpreter's own end would wait for the thread in which the model hangs."""
+    """Exit at once: a normal exit of the interpreter would wait for the thread in which the model hangs."""
 
     def say() -> None:
         log.critical(

@@ -1,8 +1,8 @@
 """
-`--table URL`: answers from a table of predictions first, and from the model where the table has none.
+`--table URL`: answers from a table of predictions. The model decides the rows that the table does not answer.
 
-A person's decision on an event holds before all else, as long as its text is the same. A model's decision is taken by the text,
-whichever event had it, if it is of the bundle and thresholds of today; else it is made anew. The table is read, never written.
+A person's decision on an event comes first, if the event's text is unchanged. A model's decision is found by the text, from any event,
+if it was made by the current bundle and thresholds; otherwise the model decides again. The table is only read, never written.
 """
 
 import time
@@ -19,23 +19,23 @@ from tagstream.stream.tables.predictions import Predictions
 from tagstream.stream.tables.row import hash_of_text
 from tagstream.stream.tables.stored_decisions import decided_before
 
-# A table that did not answer is not asked again for so long, or each request would wait for it.
+# The pause after a table did not answer. Without a pause, each request would wait for the table.
 PAUSE_SECONDS = 10.0
 MARK = "cached"
 log = logger("tagstream.serve")
 
 
 class TableAnswers:
-    """Asks a table. Blocks; call it in a thread."""
+    """Looks up answers in a table. Its methods block, so call them in a thread."""
 
     def __init__(self, predictions: Predictions, pipeline: Pipeline, *, clock: Callable[[], float] = time.monotonic) -> None:
         """
-        Ask nothing yet.
+        Store the parts.
 
         Args:
             predictions: The table.
-            pipeline: Decides where the table has no decision of its decider.
-            clock: Monotonic seconds.
+            pipeline: Has the current decider and the bounds on an event.
+            clock: A monotonic clock, in seconds.
         """
         self._predictions = predictions
         self._pipeline = pipeline
@@ -43,7 +43,7 @@ class TableAnswers:
         self._again_at = -PAUSE_SECONDS
 
     def look(self, records: Sequence[Record]) -> FoundAnswers:
-        """The table's answers. A table that does not answer is logged, and costs a decision by the model alone."""
+        """Return the table's answers. If the table does not answer, this is logged, and the model decides."""
         if self.is_paused:
             return nothing(records)
         try:
@@ -54,25 +54,25 @@ class TableAnswers:
 
     @property
     def is_paused(self) -> bool:
-        """Is the table left alone for now?"""
+        """True while the table must not be asked."""
         return self._clock() < self._again_at
 
     def pause(self, error: str) -> None:
-        """Leave the table alone for a while, because of this."""
+        """Stop asking the table for `PAUSE_SECONDS`, because of this error."""
         self._again_at = self._clock() + PAUSE_SECONDS
         log.warning("table_does_not_answer", error=error, asked_again_in_seconds=PAUSE_SECONDS)
 
     def _answers(self, records: Sequence[Record]) -> list[bytes | None]:
         found: list[bytes | None] = [None] * len(records)
         decoded = [decode(record, self._pipeline.limits) for record in records]
-        # An object must not name a key twice, so an event with a field of the mark's name is decided.
+        # A JSON object must not have a key twice. So an event that has its own field `cached` goes to the model.
         events = {
             place: event for place, event in enumerate(decoded) if isinstance(event, ContentEvent) and MARK not in event.fields
         }
         if not events:
             return found
         by_people = self._predictions.by_persons([event.id for event in events.values()])
-        # One object for an event, however often a request names it.
+        # The object is made once per event, even if a request contains the event several times.
         marked = {event_id: _marked(row.line) for event_id, row in by_people.items()}
         for place, event in list(events.items()):
             row = by_people.get(event.id)
@@ -89,7 +89,7 @@ class TableAnswers:
         return found
 
     def _by_decider(self, events: Mapping[int, ContentEvent]) -> Iterable[tuple[Decider, list[int]]]:
-        """Each decider with the places of its events; one, unless a rollout has a second model."""
+        """Return each decider with the places of its events. There is one decider, or two if a rollout has a second model."""
         parts: dict[int, tuple[Decider, list[int]]] = {}
         for place, event in events.items():
             decider = self._pipeline.decider_of(event)
@@ -99,7 +99,7 @@ class TableAnswers:
 
 def _marked(answer: bytes) -> bytes:
     """
-    The answer, with word that it is from the table.
+    Return the answer with the mark that it comes from the table.
 
     >>> _marked(b'{"destination":"tagged"}')
     b'{"destination":"tagged","cached":true}'

@@ -1,4 +1,4 @@
-"""The model that decides the stream, as a follower beside the workers has it: at each event's place in the log."""
+"""The stream's model in a follower beside the workers: the model that decides at each event's place in the log."""
 
 import asyncio
 import contextlib
@@ -22,14 +22,14 @@ from tagstream.stream.shadow.decision_sources import DecisionSourceError
 
 
 class ShadowError(Exception):
-    """The follower cannot go on: the message says why, and the next step. What was not committed is read again."""
+    """The follower cannot go on. The message gives the reason and the next step. Uncommitted events are read again."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What was decided of a batch, in its order, and the seconds that it took."""
+    """The publications of a batch, in the order of its records, and the seconds that deciding took."""
 
     publications: list[Publication]
     seconds: float
@@ -43,8 +43,8 @@ class Champion:
         Load the bundle of the settings.
 
         Args:
-            settings: As a worker has them.
-            opened: Closes the reader of the rollout, if there is one.
+            settings: The settings of a worker.
+            opened: Closes the reader of the rollout, if there is a rollout.
 
         Raises:
             BundleError: The bundle is refused.
@@ -61,20 +61,20 @@ class Champion:
 
     @property
     def decider(self) -> Decider:
-        """That of the settings: the pipeline asks for the decider of each event once there is a rollout."""
+        """The decider of the settings. Once there is a rollout, the pipeline looks up the decider of each event instead."""
         return self._pipeline.decider
 
     async def admit(self, records: Sequence[Record], stop: threading.Event) -> bool:
         """
-        Wait until it is known which model decides each of these records, all of them fetched.
+        Wait until it is known which model decides each of these fetched records.
 
         Returns:
-            Whether it is; False where `stop` was set meanwhile.
+            True when the models are known; False if `stop` was set meanwhile.
 
         Raises:
-            ShadowError: It did not become known within `rollout.hold_seconds`.
-            NotReadyError: A bundle that decides cannot be had.
-            RolloutError: The rollout is another group's.
+            ShadowError: The models were not known within `rollout.hold_seconds`.
+            NotReadyError: A deciding bundle cannot be fetched or loaded.
+            RolloutError: The rollout belongs to another group.
         """
         await self._look()
         follower = self._follower
@@ -95,15 +95,15 @@ class Champion:
         return epochs is not None
 
     def decide(self, records: Sequence[Record]) -> Batch:
-        """What a worker would publish for these records, which were admitted."""
+        """Return the publications of a worker for these records, which were admitted."""
         return timed(self._pipeline, records)
 
     def digest_of(self, event: ContentEvent) -> str:
-        """The bundle that decides an event, which was admitted."""
+        """Return the digest of the bundle that decides an admitted event."""
         return self._pipeline.decider_of(event).model.digest
 
     def asked_at_least(self, decided_by: ModelRef, challenger: str) -> float:
-        """The share of disagreements with this challenger that the plan of a decision's epoch counts on; 0 where it plans none."""
+        """Return `asked_at_least` (a share of disagreements) in the plan of the decision's epoch; 0 if it does not plan this challenger."""
         if self._follower is None or not decided_by.epoch_number:
             return 0.0
         models = self._follower.epochs.models(decided_by.epoch_number)
@@ -111,7 +111,7 @@ class Champion:
         return (models.guards or Guards()).asked_at_least if planned else 0.0
 
     async def _look(self) -> None:
-        """Find the topic `rollout`, which the first change makes."""
+        """Look for the topic `rollout`, which the first change of the model creates."""
         if self._follower is not None or time.monotonic() - self._looked < SEARCH_SECONDS:
             return
         self._looked = time.monotonic()

@@ -1,4 +1,4 @@
-"""Decisions on events of the stream, as a comparison of two bundles counts them. Pure: no broker, no file, no clock."""
+"""Counts the decisions of two bundles on events of the stream. Pure: no broker, no file, no clock."""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +11,8 @@ from tagstream.stream.contract.event import ContentEvent
 from tagstream.stream.contract.field_types import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.outcome import Decision, NeedsReview, Outcome, Tagged
 
-# Other bundles have other ids and names, and the draw says nothing of the model. Probabilities are compared by label.
+# The fields that are not compared: ids and names differ between bundles, and the draw does not depend on the model. Probabilities are
+# compared by label.
 _APART = frozenset({"probabilities", "prediction_id", "decider", "model", "inclusion_probability"})
 
 
@@ -28,15 +29,15 @@ def add(
     Count an event on which both ends have decided.
 
     Args:
-        counts: Changed here.
+        counts: The counts, which are changed.
         event: The event.
-        old: Of the older end.
-        new: Of the newer end.
-        answer: The tag that a person gave to an event of this id; asked where tag or door differ.
+        old: The older end's decision.
+        new: The newer end's decision.
+        answer: Returns the tag that a person gave to the event with this id. It is called only if tag or door differ.
         with_text: Put title and description into the row.
 
     Returns:
-        The row, where tag or door differ.
+        The row of the event if tag or door differ, else None.
     """
     differs = old.differs_from(new)
     said = answer(event.id) if differs else None
@@ -59,7 +60,7 @@ def add(
 
 
 def slices_of(event: ContentEvent) -> list[tuple[str, str]]:
-    """The slices of an event, each by its group and its name: the kinds of its text, and its source if it has one."""
+    """Return the slices of an event, each as group and name: the kinds of its text, and its source if it has a source."""
     source = (event.source or "").strip()[:MAX_SOURCE_CHARACTERS]
     row = Row(
         text=compose(event.title, event.description),
@@ -72,13 +73,13 @@ def slices_of(event: ContentEvent) -> list[tuple[str, str]]:
 
 
 def decided(decision: Decision, destination: Door) -> RowDecision:
-    """A decision as it is compared."""
+    """Return a decision in the form that is compared."""
     figures = figures_of(
         sorted(decision.probabilities.items()),
         *(getattr(decision, name) for name in Decision.__struct_fields__ if name not in _APART),
     )
     return RowDecision(
-        # A few names in a million decisions.
+        # A million decisions have only a few distinct names.
         tag=sys.intern(decision.tag),
         confidence=decision.confidence,
         destination=destination,
@@ -88,7 +89,7 @@ def decided(decision: Decision, destination: Door) -> RowDecision:
 
 
 def decided_of(outcome: Outcome) -> RowDecision | None:
-    """The decision of an outcome; None for a dead letter."""
+    """Return the decision of an outcome; None for a dead letter."""
     match outcome:
         case Tagged():
             return decided(outcome.decision, "tagged")

@@ -1,5 +1,5 @@
 """
-Where the decisions of a comparison come from: a bundle that decides here and now, or what was published; and what people answered.
+The sources of decisions for a comparison: a bundle that decides here and now, or the published decisions. Also people's answers.
 
 Decisions and answers are read from their topics into memory, each as one short record, up to a bound.
 """
@@ -33,19 +33,23 @@ from tagstream.stream.shadow.comparison import decided, decided_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 RECORDED = "recorded"
-# Each takes some 400 bytes.
+# The most decisions, and the most answers, in memory. Each takes some 400 bytes.
 MOST_KEPT = 1_000_000
 KEY_BYTES = 16
 
 
 class DecisionSourceError(Exception):
-    """A source of decisions cannot be had: the message says which, why, and the next step."""
+    """A source of decisions cannot be used. The message names the source, the reason and the next step."""
 
     exit_code = 2
 
 
 def as_workers_decide(settings: Settings) -> Settings:
-    """The settings with the limits that workers have: a topic may take smaller records than they allow, and then more is a dead letter."""
+    """
+    Return the settings with the limits of workers.
+
+    A topic may take only smaller records than the settings allow. Then workers lower their limits, and more events are dead letters.
+    """
     return sizes.fitted(settings, list(sizes.shortfalls(settings, sizes.read(settings))))
 
 
@@ -54,8 +58,8 @@ class DecisionSource(Protocol):
     The older end of a comparison.
 
     Attributes:
-        name: For people.
-        identity: Of a bundle its digest: a run that is continued must have the same.
+        name: The source's name for people.
+        identity: A bundle's digest, or `recorded`. A continued run must have the same identity.
     """
 
     name: str
@@ -63,37 +67,37 @@ class DecisionSource(Protocol):
 
     def decide(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> list[RowDecision | Refusal | None]:
         """
-        What it has decided on each of these records; None where it knows of no decision.
+        Return the source's decision on each of these records; None for a record without a known decision.
 
         Args:
-            records: As they were read.
-            outcomes: Those of the newer end, in the same order.
+            records: The records as they were read.
+            outcomes: The outcomes of the newer end, in the same order.
         """
         ...
 
 
 def bundle_of(settings: Settings, named: str) -> Bundle:
     """
-    The bundle in a folder, or the one of this digest in the place of bundles.
+    Return the bundle in a folder, or the bundle with this digest in the place of bundles.
 
     Raises:
-        DecisionSourceError: There is no such folder, and it is no digest.
-        BundleError: It is no bundle that can be trusted.
-        DepotError: The settings name no place of bundles, or it does not have this one.
+        DecisionSourceError: `named` is neither a folder nor a digest.
+        BundleError: The bundle is damaged or not trusted.
+        DepotError: The settings name no place of bundles, or the bundle is not in that place.
     """
     if Path(named).exists():
         return read(Path(named))
     if DIGEST.fullmatch(named):
         return depot_of(settings).read(named)
-    msg = f"there is no folder {named}, and it is no digest of a bundle (64 hexadecimal digits). Next: correct it."
+    msg = f"{named} is neither a folder nor the digest of a bundle (64 hexadecimal digits). Next: correct it."
     raise DecisionSourceError(msg)
 
 
 def decider_named(settings: Settings, named: str) -> Decider:
     """
-    The decider of a bundle under these settings, the setting `confidence_threshold` included. Raises as `bundle_of`.
+    Return the decider of a bundle under these settings, including the setting `confidence_threshold`. Raises the errors of `bundle_of`.
 
-    A decision of the keyword rules is none of a bundle, so the setting `decider` does not count here.
+    The setting `decider` is ignored, because the keyword rules' decisions are not a bundle's decisions.
     """
     found = bundle_of(settings, named)
     return decider_of(settings.model_copy(update={"bundle": found.path, "decider": "model"}))
@@ -101,41 +105,41 @@ def decider_named(settings: Settings, named: str) -> Decider:
 
 def require_same_labels(new: Decider, old: Decider) -> None:
     """
-    Can their decisions be compared?
+    Check that the decisions of two deciders can be compared.
 
     Raises:
-        DecisionSourceError: They have other labels.
+        DecisionSourceError: The deciders have different labels.
     """
     if set(new.labels) != set(old.labels):
         msg = (
             f"{named_model(new)} has the labels {few(sorted(new.labels))}, and {named_model(old)} has {few(sorted(old.labels))}: "
-            "none of their tags means the same. Next: give two bundles with the same labels."
+            "their tags cannot be compared. Next: give two bundles with the same labels."
         )
         raise DecisionSourceError(msg)
 
 
 def named_model(decider: Decider) -> str:
-    """Name, version and the beginning of the digest."""
+    """Return name and version of the decider's model, and the beginning of its digest."""
     return f"{decider.model.name} {decider.model.version} ({decider.model.digest[:12]})"
 
 
 class Sample:
     """
-    The events of a sample: a hash of the id decides, so that each run has the same ones.
+    A sample of events. A hash of the event's id decides, so that each run has the same events.
 
-    Its salt is not that of the audits: with one, all audits would fall into the sample.
+    The hash has a salt of its own: with the salt of the audits, the sample would contain all audited events.
 
     Attributes:
-        share: Of all events.
+        share: The share of all events, above 0, to 1.
     """
 
     def __init__(self, settings: Settings, share: float) -> None:
         """
-        Draw nothing yet.
+        Prepare the sample.
 
         Args:
             settings: Limits on an event, the Schema Registry, and the salt.
-            share: Above 0, to 1.
+            share: The share of all events, above 0, to 1.
         """
         self.share = share
         self._draw = Draw(rate=share, salt=f"shadow {settings.audit_salt}")
@@ -143,11 +147,11 @@ class Sample:
         self._unframe = unframing_of(settings)
 
     def has(self, event_id: str) -> bool:
-        """Whether the event of this id belongs to it."""
+        """Return True if the event with this id is in the sample."""
         return self._draw.inclusion_probability(event_id, "") is not None
 
     def of(self, records: Sequence[Record]) -> list[Record]:
-        """The records that belong to it. One that is no event has no id, and belongs to every sample."""
+        """Return the records in the sample. A record that is not an event has no id and is in every sample."""
         if self.share >= 1:
             return list(records)
         found = records if self._unframe is None else self._unframe(records)
@@ -177,12 +181,12 @@ class BundleSource:
 @dataclass(slots=True)
 class RecordedSource:
     """
-    What was published on `tagged` and `review`: of the models' decisions on an event the one that holds.
+    The published decisions on `tagged` and `review`: for each event the model's decision that holds.
 
-    A person's decision is an answer, and does not count here.
+    A person's decision counts as an answer and not as a decision here.
 
     Attributes:
-        unreadable: Records that are no decision.
+        unreadable: The number of records that are not a decision.
     """
 
     name: str = "what was published"
@@ -192,10 +196,10 @@ class RecordedSource:
 
     def take(self, record: Record, sample: Sample) -> None:
         """
-        Keep the decision in a record, if it stands above the one that is kept.
+        Keep the decision in a record, if its order is above the decision that is kept for the event.
 
         Raises:
-            DecisionSourceError: There are too many.
+            DecisionSourceError: There are too many decisions.
         """
         found = read_decision(record)
         if isinstance(found, Refusal):
@@ -210,7 +214,7 @@ class RecordedSource:
             _bound(len(self._kept), "decisions are published on the events of this range and after it")
 
     def decide(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> list[RowDecision | Refusal | None]:
-        """See the protocol. Where the newer end refuses an event, its id is not known here."""
+        """See the protocol. If the newer end refuses an event, the event's id is not known, and the decision is None."""
         del records
         return [None if isinstance(one, Refusal) else self._of(one.event.id) for one in outcomes]
 
@@ -221,15 +225,16 @@ class RecordedSource:
 
 def recorded(settings: Settings, since_ms: int | None, sample: Sample) -> RecordedSource:
     """
-    Read what was published.
+    Read the published decisions.
 
     Args:
         settings: Brokers and topics.
-        since_ms: No event of the range is older; what was published an hour before that and later is read, since clocks differ. None: all.
-        sample: Of all other events nothing is kept.
+        since_ms: No event of the range is older than this time, Unix milliseconds. Decisions are read from one hour before it, because
+            clocks differ. None reads all decisions.
+        sample: Only the decisions on events of this sample are kept.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
         TopicsMissingError: A topic does not exist.
         DecisionSourceError: There are too many decisions.
     """
@@ -245,27 +250,27 @@ def recorded(settings: Settings, since_ms: int | None, sample: Sample) -> Record
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownAnswers:
     """
-    What people answered.
+    People's answers.
 
     Attributes:
-        why: Why there is none to be had; empty where they were read.
+        why: The reason why the answers cannot be read; empty if they were read.
     """
 
     why: str = ""
     _tags: Mapping[bytes, tuple[Order, str]] = field(default_factory=dict)
 
     def tag(self, event_id: str) -> str | None:
-        """The tag that the newest answer on an event gives; None without an answer."""
+        """Return the tag in the newest answer on an event; None without an answer."""
         found = self._tags.get(key_of(event_id))
         return None if found is None else found[1]
 
 
 def answers(settings: Settings) -> KnownAnswers:
     """
-    Read what people answered, where that topic is there and may be read.
+    Read people's answers, if the topic `reviewed` exists and may be read.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
         SecurityError: The file of the keys cannot be used.
         DecisionSourceError: There are too many answers.
     """
@@ -288,7 +293,7 @@ def answers(settings: Settings) -> KnownAnswers:
 
 
 def key_of(event_id: str) -> bytes:
-    """An id by which an event is kept: short, whatever its producer calls it."""
+    """Return a short key for an event, whatever the length of its id."""
     return hashlib.blake2b(event_id.encode(), digest_size=KEY_BYTES).digest()
 
 
@@ -299,5 +304,7 @@ def _records(settings: Settings, topic: str, since_ms: int | None) -> Iterator[R
 
 def _bound(kept: int, what: str) -> None:
     if kept > MOST_KEPT:
-        msg = f"more than {MOST_KEPT:,} {what}, and so many are not kept in memory. Next: give a later --since, or a --sample."
+        msg = (
+            f"more than {MOST_KEPT:,} {what}, which is more than is kept in memory. Next: give a later --since, or a --sample."
+        )
         raise DecisionSourceError(msg)

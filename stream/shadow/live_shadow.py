@@ -1,14 +1,15 @@
 """
-`tagstream rollout shadow`: a follower in a group of its own that decides drawn events of the stream with two bundles and writes what they say.
+`tagstream rollout shadow`: a follower that decides drawn events of the stream with two bundles and writes both decisions.
 
-It takes no partition of the workers' group and writes no decision, so a challenger that is slow, raises or eats memory costs the
-stream nothing. The champion is the model that decides each event's place in the log, as a worker finds it. Its decision here must be the one
-that was published, to the byte (`tagstream.stream.shadow.published_check`).
+The follower has a consumer group of its own and writes no decision to the stream. So a challenger that is slow, raises or uses much memory
+does not affect the stream. The champion is the model that decides at each event's place in the log, as in a worker. The champion's
+decision must equal the published decision to the byte (`tagstream.stream.shadow.published_check`).
 
-People are asked about disagreements: a drawn one is copied to `audit`, as workers copy what they draw, so that a person answers who sees neither
-tag. The hash that draws is the workers' own, at a greater rate. So of an event's copies the greater probability is that of being asked at all.
+People are asked about disagreements: a drawn disagreement is copied to `audit`, as workers copy their audits, so a person sees neither tag.
+The draw uses the workers' hash at a greater rate. So the greatest probability among an event's copies is the probability that people are
+asked about the event.
 
-Records are written before the offsets are committed: after a kill some are written again, with the same event and bundles.
+Records are written before the offsets are committed. After a kill some records are written again, with the same event and bundles.
 """
 
 import asyncio
@@ -42,11 +43,11 @@ from tagstream.stream.shadow.comparison import add, decided_of, slices_of
 from tagstream.stream.shadow.decision_sources import Sample, as_workers_decide, require_same_labels
 from tagstream.stream.shadow.published_check import PublishedCheck
 
-# After so long without an event the brokers are asked whether they are up.
+# After this time without an event, the follower checks that the brokers are up.
 QUIET_SECONDS = 30.0
-# A challenger is waited for in steps, so that the end of the process does not wait for it.
+# The wait for a challenger has steps of this length, so that a stop need not wait for the challenger.
 STEP_SECONDS = 0.2
-# At the end, decisions that workers are about to publish are waited for.
+# The longest wait at the end for decisions that workers are about to publish.
 LAST_SECONDS = 3.0
 
 log = logger("tagstream.shadow")
@@ -55,13 +56,13 @@ log = logger("tagstream.shadow")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowOrder:
     """
-    What is followed.
+    The options of a follower.
 
     Attributes:
         sample: The share of the events that is compared, above 0, to 1.
-        ask: The share of the disagreements about which people are asked, 0 to 1; of a canary at least what its plan counts on.
-        most: End after so many events were drawn; None: never.
-        from_beginning: Where the group has no commit, begin with the oldest event; else behind the newest.
+        ask: The share of the disagreements that people are asked about, 0 to 1. For a canary, `asked_at_least` in its plan is the minimum.
+        most: The number of drawn events after which the follower ends; None for no end.
+        from_beginning: A group without a commit begins with the oldest event; otherwise after the newest event.
     """
 
     sample: float
@@ -73,15 +74,15 @@ class ShadowOrder:
 @dataclass(slots=True, kw_only=True)
 class ShadowTally:
     """
-    What a follower has seen.
+    The counts of a follower.
 
     Attributes:
-        counts: The two bundles compared; the champion is the older end. Events on which the challenger failed as a whole are not compared.
-        failures: Drawn events on which the challenger failed, by kind.
-        equal: Decisions of the champion that were published to the byte so.
-        different: Those that were published otherwise.
-        unchecked: Those that were not found among what is published.
-        asked: Disagreements about which people are asked.
+        counts: The comparison of the two bundles. The champion is the older end. Events on which the challenger failed are not compared.
+        failures: The number of drawn events on which the challenger failed, by kind.
+        equal: The number of the champion's decisions that equal the published decisions to the byte.
+        different: The number of the champion's decisions that differ from the published decisions.
+        unchecked: The number of the champion's decisions that were not found among the published decisions.
+        asked: The number of disagreements that people are asked about.
     """
 
     counts: Comparison = field(default_factory=Comparison)
@@ -94,14 +95,14 @@ class ShadowTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """How a challenger failed on an event, or on a whole batch; `why` is the class of its exception, or the code of a dead letter."""
+    """A challenger's failure on an event or on a whole batch. `why` is the class of an exception, or the code of a dead letter."""
 
     kind: ShadowFailure
     why: str
 
 
 class Challenger:
-    """The other bundle, whose failures are values. One batch at a time, in a thread of its own."""
+    """The challenging bundle. It decides one batch at a time in a thread of its own, and returns its failures as values."""
 
     def __init__(self, settings: Settings, decider: Decider) -> None:
         """Decide under these settings."""
@@ -113,15 +114,15 @@ class Challenger:
 
     @property
     def hangs(self) -> bool:
-        """Is a batch still in the model, beyond its bound?"""
+        """True if a batch is still in the model, after the time for it."""
         return self._under_way is not None and not self._under_way.done()
 
     async def decide(self, records: Sequence[Record], stop: threading.Event) -> Batch | Failed | None:
         """
-        What it would publish, or how it failed on all of them; None where `stop` was set meanwhile.
+        Return the challenger's publications, or its failure on the whole batch; None if `stop` was set meanwhile.
 
         Raises:
-            Exception: What is no fault of the model: an error that says its own next step, as of a Schema Registry.
+            Exception: An error that is not the model's fault and has a next step, such as an error of the Schema Registry.
         """
         if self.hangs:
             return Failed(kind=ShadowFailure.TIMED_OUT, why="TimeoutError")
@@ -138,7 +139,7 @@ class Challenger:
             return self._under_way.result()
         if not isinstance(error, Exception) or hasattr(error, "exit_code"):
             raise error
-        # The class alone: the message may quote the text of an event.
+        # Only the class is kept, because the message may quote the text of an event.
         return Failed(kind=ShadowFailure.RAISED, why=type(error).__name__)
 
 
@@ -160,11 +161,11 @@ class Shadow:
 
         Args:
             settings: Brokers, topics and bounds.
-            order: See there.
-            draw: As workers draw their audits.
-            challenger: The other bundle.
-            champion: The stream's.
-            metrics: Are told of each event.
+            order: The options.
+            draw: The draw of the workers' audits.
+            challenger: The challenging bundle.
+            champion: The stream's model.
+            metrics: Count each event.
         """
         self._settings = settings
         self._order = order
@@ -177,16 +178,16 @@ class Shadow:
 
     async def run(self, member: ContentMember, sender: VerbatimSender, beside: PublishedCheck, stop: threading.Event) -> None:
         """
-        Follow until `stop` is set, or the order is done.
+        Follow until `stop` is set, or until `ShadowOrder.most` events were drawn.
 
         Args:
             member: Reads the events.
-            sender: To the topic `shadow`.
-            beside: What workers publish.
-            stop: Ends it; what was written is committed.
+            sender: Sends to the topics `shadow` and `audit`.
+            beside: Checks the decisions that workers publish.
+            stop: Ends the follower. The offsets of all written records are committed.
 
         Raises:
-            BrokerUnreachableError: The brokers are gone.
+            BrokerUnreachableError: The brokers do not answer any more.
             ShadowError: A record was not confirmed, or it is not known which model decides.
         """
         heard = time.monotonic()
@@ -208,7 +209,7 @@ class Shadow:
     async def _take(
         self, records: Sequence[Record], sender: VerbatimSender, beside: PublishedCheck, stop: threading.Event
     ) -> bool:
-        """Compare a poll, and write it; False where `stop` was set before the challenger had decided."""
+        """Compare the records of a poll and write the results. Return False if `stop` was set before the challenger had decided."""
         drawn = await asyncio.to_thread(self._sample.of, records)
         if not drawn:
             self.tally.counts.events += len(records)
@@ -236,7 +237,7 @@ class Shadow:
         if isinstance(challenger, Batch):
             _note_times(found, BatchTimes(champion=champion.seconds, challenger=challenger.seconds))
         topic = self._settings.topics.shadow
-        # Whoever reads a comparison can see whether people are asked about it.
+        # The copies go first, so that a reader of a comparison can already see whether people are asked about it.
         await asyncio.to_thread(_deliver, sender, copies)
         written = [Record(topic=topic, key=one.event_id.encode(), value=write_shadowed(one)) for one in found]
         await asyncio.to_thread(_deliver, sender, written)
@@ -245,9 +246,9 @@ class Shadow:
         return True
 
     def _question(self, ours: Publication, found: Shadowed) -> Record | None:
-        """The copy for `audit` of a disagreement that is drawn."""
+        """Return the copy for `audit` if the disagreement is drawn, else None."""
         champion, challenger = found.champion, found.challenger
-        # People are asked about what is published: not while decisions here are other ones.
+        # People are asked about published decisions, so nothing is asked once a decision here has differed from the published one.
         if champion is None or challenger is None or champion.tag == challenger.tag or self.tally.different:
             return None
         share = max(self._order.ask, self._champion.asked_at_least(champion.model, challenger.model.digest))
@@ -256,7 +257,7 @@ class Shadow:
         return None if copy is None else Record(topic=topic, key=ours.key, value=copy, headers=ours.headers)
 
     def _refused(self, record: Record, ours: Refusal, theirs: Outcome | Failed, now: str) -> Shadowed | None:
-        """An event that the champion refuses: a comparison only where its model failed on it and the challenger's did not."""
+        """Return the comparison of an event that the champion refuses. None unless only the champion's model failed on the event."""
         self.tally.counts.refuse(by_old=True, by_new=isinstance(theirs, Refusal))
         self._metrics.dead_letter()
         if ours.stage is not Stage.INFER or isinstance(theirs, Refusal | Failed):
@@ -290,7 +291,7 @@ class Shadow:
         old, new = decided_of(ours), decided_of(theirs)
         assert old is not None
         assert new is not None
-        # An event of the challenger's own arm says nothing of how the two differ.
+        # An event of the challenger's own arm shows no difference between the two bundles.
         if _side(ours).model.digest == _side(theirs).model.digest and ours.decision.model.arm == Arm.CHALLENGER:
             return msgspec.structs.replace(found, challenger=_side(theirs))
         add(self.tally.counts, ours.event, old, new)
@@ -298,7 +299,7 @@ class Shadow:
         return msgspec.structs.replace(found, challenger=_side(theirs))
 
     async def _check(self, beside: PublishedCheck) -> None:
-        """Compare what has been published meanwhile."""
+        """Check the decisions that were published meanwhile."""
         if not beside.waits:
             return
         equal, different = await asyncio.to_thread(beside.look)
@@ -331,20 +332,20 @@ async def follow(
 
     Args:
         settings: Brokers, topics, group, bundle.
-        order: See there.
-        challenger: The other bundle.
-        stop: Ends it.
+        order: The options.
+        challenger: The challenging bundle.
+        stop: Ends the follower.
         serve: Serves the metrics meanwhile.
 
     Returns:
         The follower, with its tally.
 
     Raises:
-        DecisionSourceError: The bundles have other labels.
-        UnknownLabelError: `audit_rates` names a label that they do not have.
+        DecisionSourceError: The bundles have different labels.
+        UnknownLabelError: `audit_rates` names a label that the bundles do not have.
         TopicsMissingError: A topic does not exist.
         NotAuthorizedError: This user lacks a right.
-        BrokerUnreachableError: No broker answered, or the brokers are gone.
+        BrokerUnreachableError: No broker answered, or the brokers do not answer any more.
         ShadowError: See `Shadow.run`.
     """
     topics = settings.topics
@@ -358,7 +359,7 @@ async def follow(
         require_same_labels(challenger, champion.decider)
         metrics = ShadowMetrics.alone(champion.decider.labels)
         opened.enter_context(serve(metrics))
-        # A record that a retry writes twice is the same comparison: no right to an idempotent producer is needed.
+        # A retry may write a record twice, which is the same comparison. So no right to an idempotent producer is needed.
         sender = opened.enter_context(verbatim_sender(settings, idempotent=False))
         beside = opened.enter_context(PublishedCheck.opened(settings, Sample(settings, order.sample)))
         group = shadow_group(settings)
@@ -375,7 +376,7 @@ def _side(outcome: Tagged | NeedsReview) -> ShadowSide:
 
 
 def _note_times(found: list[Shadowed], times: BatchTimes) -> None:
-    """Put the times of a batch into its first record of two bundles."""
+    """Put the times of a batch into its first record with decisions of two different bundles."""
     for place, one in enumerate(found):
         champion, challenger = one.champion, one.challenger
         if champion is not None and challenger is not None and champion.model.digest != challenger.model.digest:

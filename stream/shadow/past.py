@@ -1,8 +1,8 @@
 """
-`tagstream rollout shadow --since`: decides a range of `content` again and compares, at a bounded rate, in bounded memory, and goes on after a kill.
+`tagstream rollout shadow --since`: decides a range of `content` again and compares the decisions. Rate and memory are bounded.
 
-The state is a file that is replaced in one step: the counts, and the offset of each partition up to which they count. What differs is
-streamed into a file of rows, which a run that goes on cuts to the length that its state knows.
+A killed run can be continued. The state is a file that is replaced atomically: the counts, and for each partition the offset up to which
+events are counted. Differing decisions are streamed into a file of rows. A continued run cuts this file to the length in its state.
 """
 
 import asyncio
@@ -34,27 +34,27 @@ STATE_SECONDS = 5.0
 
 
 class PastError(Exception):
-    """The run cannot go on: the message says why, what is kept, and the next step."""
+    """The run cannot go on. The message gives the reason, the kept results, and the next step."""
 
     exit_code = 1
 
 
 class ChangedError(PastError):
-    """The state is of another run: the message names the difference."""
+    """The state belongs to another run. The message names the difference."""
 
     exit_code = 2
 
 
 class PastState(msgspec.Struct, kw_only=True):
     """
-    Where a run stands.
+    The state of a run.
 
     Attributes:
-        asked: What was asked for, by name: a run that goes on must ask for the same.
+        asked: The requested comparison, by option. A continued run must request the same.
         first: As `Span.first`.
-        last: As `Span.last`: the ends of now are those of the first run.
-        next: The offset of each partition up to which the counts count.
-        rows_bytes: The length of the file of rows.
+        last: As `Span.last`. The first run fixes the ends of the partitions.
+        next: For each partition, the offset up to which events are counted.
+        rows_bytes: The length of the file of rows in bytes.
         comparison: The counts.
     """
 
@@ -67,29 +67,29 @@ class PastState(msgspec.Struct, kw_only=True):
 
     @property
     def done(self) -> int:
-        """Offsets that count already."""
+        """The number of offsets that are counted already."""
         return sum(self.next[partition] - self.first[partition] for partition in self.first)
 
     @property
     def is_finished(self) -> bool:
-        """Does the whole range count?"""
+        """True if the whole range is counted."""
         return self.next == self.last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastOrder:
     """
-    What is decided again, and how.
+    The options of a run.
 
     Attributes:
         bundle: The newer end: a folder, or a digest.
-        against: The older end: likewise, or `recorded`; None for the bundle of the settings.
-        since: A time, or offsets, or `beginning`; None for the beginning.
-        until: A time, or offsets; None for the ends of now.
+        against: The older end: a folder, a digest, or `recorded`; None for the bundle of the settings.
+        since: A time, offsets, or `beginning`; None for the beginning.
+        until: A time, or offsets; None for the current ends of the partitions.
         sample: The share of the events, above 0, to 1.
         rate: The most events a second; None for no bound.
-        rows: The file of the rows that differ in tag or door, JSON Lines; None for none.
-        state: The file of the state; None: a run that is stopped begins anew.
+        rows: The JSON Lines file of the rows that differ in tag or door; None for no file.
+        state: The file of the state; None for no state, so that a stopped run begins anew.
         with_text: Put titles and descriptions into the rows.
     """
 
@@ -106,15 +106,15 @@ class PastOrder:
 
 def begun(path: Path | None, asked: dict[str, str]) -> PastState | None:
     """
-    The state that a run goes on from; None where there is none yet.
+    Return the state to continue from; None if there is no state yet.
 
     Args:
-        path: Of the file; None for none.
+        path: The file of the state; None for no file.
         asked: See `PastState`.
 
     Raises:
-        ChangedError: It is of another run, or no state.
-        PastError: It cannot be read.
+        ChangedError: The state belongs to another run, or the file is not a state.
+        PastError: The file cannot be read.
     """
     if path is None:
         return None
@@ -126,7 +126,7 @@ def begun(path: Path | None, asked: dict[str, str]) -> PastState | None:
         msg = f"the state {path} cannot be read: {error.strerror}. Next: give the right to read it, or name another file by --state."
         raise PastError(msg) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"{path} is no state of `rollout shadow` of this version. Next: name another file by --state, or move it away."
+        msg = f"{path} is not a state of `rollout shadow` of this version. Next: name another file by --state, or move it away."
         raise ChangedError(msg) from error
     for name in asked.keys() | found.asked.keys():
         before, now = found.asked.get(name, "none"), asked.get(name, "none")
@@ -140,12 +140,12 @@ def begun(path: Path | None, asked: dict[str, str]) -> PastState | None:
 
 
 def fresh(span: Span, asked: dict[str, str]) -> PastState:
-    """The state before the first event."""
+    """Return the state before the first event."""
     return PastState(asked=asked, first=dict(span.first), last=dict(span.last), next=dict(span.first), comparison=Comparison())
 
 
 class Past:
-    """One run. Deciding is done in a thread, one batch at a time."""
+    """One run. A thread decides one batch at a time."""
 
     def __init__(
         self, settings: Settings, order: PastOrder, *, new: Decider, old: DecisionSource, sample: Sample, answers: KnownAnswers
@@ -155,11 +155,11 @@ class Past:
 
         Args:
             settings: Brokers, topics, limits and the Schema Registry.
-            order: See there.
+            order: The options.
             new: The newer end.
             old: The older end.
             sample: The events that are decided.
-            answers: What people answered.
+            answers: People's answers.
         """
         self._settings = settings
         self._order = order
@@ -173,15 +173,15 @@ class Past:
         self, state: PastState, stop: threading.Event, *, told: Callable[[int, int, float], None] = lambda *_: None
     ) -> None:
         """
-        Decide what is left of the range, and count it into the state; return at the end, or soon after `stop` is set.
+        Decide the rest of the range and count the decisions into the state. Return at the end, or soon after `stop` is set.
 
         Args:
-            state: Changed here.
+            state: The state, which is changed.
             stop: Ends the run.
-            told: Told of events, of those that were compared, and of the offsets that are done.
+            told: Called with three numbers: events, compared events, and counted offsets.
 
         Raises:
-            BrokerUnreachableError: The brokers do not send what is outstanding.
+            BrokerUnreachableError: The brokers do not send the outstanding records.
             PastError: A model raised for texts that it is known to decide, or a file cannot be written.
         """
         if state.is_finished:
@@ -205,7 +205,7 @@ class Past:
             self._save(state, rows)
 
     async def _take(self, records: Sequence[Record], state: PastState, rows: BinaryIO | None, stop: threading.Event) -> None:
-        """Decide a poll, in parts of a second at the rate of the order; each part counts at once."""
+        """Decide the records of a poll. With a rate, each part has the events of one second. Each part is counted at once."""
         rate = self._order.rate
         size = len(records) if rate is None else max(1, min(len(records), int(rate)))
         for start in range(0, len(records), size or 1):
@@ -244,7 +244,7 @@ class Past:
         try:
             outcomes = [publication.outcome for publication in self._new.publications(records)] if records else []
             return outcomes, self._old.decide(records, outcomes) if records else []
-        # A model raises whatever its runtime raises. The class alone is told: a message may quote the text of an event.
+        # A model's runtime may raise any exception. Only its class is shown, because the message may quote the text of an event.
         except Exception as error:
             if hasattr(error, "exit_code"):
                 raise
@@ -272,7 +272,7 @@ class Past:
 
 @contextmanager
 def _rows(path: Path | None, length: int) -> Iterator[BinaryIO | None]:
-    """The file of rows, cut to the length that the state knows; what a run that was killed wrote behind it is written again."""
+    """Open the file of rows, cut to the length in the state. Rows that a killed run wrote after that length are written again."""
     if path is None:
         yield None
         return

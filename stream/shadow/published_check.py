@@ -1,8 +1,8 @@
 """
-What workers publish, followed beside: is a decision that was made again the one that was published, to the byte?
+Follows the decisions that workers publish, and checks that each decision made here equals the published decision to the byte.
 
-Both sides are kept as short hashes until they meet, and each side is bounded. Topics are read only as long as a decision waits for what
-was published, so that they are not read far ahead.
+Both sides are kept as short hashes until a pair is complete, and each side is bounded. The topics are read only while a decision waits for
+the published one, so that they are not read far ahead.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from tagstream.stream.kafka.reading.reader import Reader, reader_of
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.shadow.decision_sources import Sample
 
-# Of each side; some 200 bytes each.
+# The most decisions of each side; each takes some 200 bytes.
 MOST_KEPT = 20_000
-# An event is published after it was written; clocks of producers and workers differ by less.
+# Reading starts this long before the first event was written. The clocks of producers and workers differ by less.
 BEFORE_MS = 60_000
 CLOCK = b',"tagged_at":'
 
 
 class PublishedCheck:
-    """Decisions that wait for what was published, and the other way round. For one thread at a time."""
+    """Pairs the decisions made here with the published decisions. For one thread at a time."""
 
     def __init__(self, topics: Reader, names: tuple[str, str], sample: Sample) -> None:
         """See `opened`."""
@@ -36,19 +36,19 @@ class PublishedCheck:
         self._sample = sample
         self._begun = False
         self._decided: OrderedDict[bytes, bytes] = OrderedDict()
-        # With the place of each.
+        # The content and the place of each published decision.
         self._published: OrderedDict[bytes, tuple[bytes, str]] = OrderedDict()
-        # Decisions that were published before they were made here: the place, where the two differ.
+        # For decisions that were published before they were made here: None if the two are equal, else the place.
         self._met: list[str | None] = []
 
     @classmethod
     @contextlib.contextmanager
     def opened(cls, settings: Settings, sample: Sample) -> Iterator["PublishedCheck"]:
         """
-        Follow `tagged` and `review`, which exist.
+        Follow the topics `tagged` and `review`, which must exist.
 
         Raises:
-            BrokerUnreachableError: No broker answered in time, or one refused us.
+            BrokerUnreachableError: No broker answered in time, or a broker refused us.
         """
         names = (settings.topics.tagged, settings.topics.review)
         with reader_of(settings, names) as topics:
@@ -56,7 +56,7 @@ class PublishedCheck:
 
     @property
     def waits(self) -> bool:
-        """Is a decision not found yet, or found and not told yet?"""
+        """True if a decision is not found yet, or if a result is not returned yet."""
         return bool(self._decided or self._met)
 
     def decided(self, publication: Publication, written_ms: int) -> int:
@@ -68,7 +68,7 @@ class PublishedCheck:
             written_ms: When its event was written, Unix milliseconds.
 
         Returns:
-            How many earlier ones are given up for it.
+            The number of earlier decisions that are given up to make room, 0 or 1.
         """
         outcome = publication.outcome
         assert isinstance(outcome, Tagged | NeedsReview)
@@ -88,10 +88,10 @@ class PublishedCheck:
 
     def look(self) -> tuple[int, list[str]]:
         """
-        Read on.
+        Read the topics further.
 
         Returns:
-            How many decisions were found as they were made here, and where those lie that differ.
+            The number of published decisions that equal the decisions made here, and the places of those that differ.
 
         Raises:
             BrokerUnreachableError: The brokers do not answer.
@@ -117,13 +117,13 @@ class PublishedCheck:
         return equal, different
 
     def give_up(self) -> int:
-        """Expect nothing any more; returns how many decisions were not found."""
+        """Drop all expected decisions. Return the number of decisions that were not found."""
         left = len(self._decided)
         self._decided.clear()
         return left
 
     def _begin(self, written_ms: int) -> None:
-        """Begin a little before the first event was written; a topic without later records at its end."""
+        """Start reading a little before the first event was written. A partition without later records is read from its end."""
         ends = self._topics.ends()
         first = self._topics.first_since(ends, max(0, written_ms - BEFORE_MS))
         self._topics.begin(ends | {place: offset for place, (offset, _) in first.items()})
@@ -131,7 +131,7 @@ class PublishedCheck:
 
 
 def _name(prediction_id: str, event: ContentEvent) -> bytes:
-    """Of a decision on these fields: a producer may give one id to events of several texts."""
+    """Return the key of a decision: its id and the event's fields, because a producer may give several texts the same id."""
     digest = hashlib.blake2b(prediction_id.encode(), digest_size=16)
     for field, raw in sorted((field, bytes(raw)) for field, raw in event.fields.items()):
         digest.update(msgspec.json.encode((field, len(raw))) + raw)
@@ -139,6 +139,6 @@ def _name(prediction_id: str, event: ContentEvent) -> bytes:
 
 
 def _content(value: bytes, door: str) -> bytes:
-    """Of all that a redelivery repeats."""
+    """Return a hash of the topic's role and of the value up to its time, which a redelivery repeats unchanged."""
     kept = value.rpartition(CLOCK)[0] or value
     return hashlib.blake2b(door.encode() + b":" + kept, digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""The part of `content` that is decided again: from a time or offsets on, up to a time, offsets, or the ends of now."""
+"""The range of `content` that is decided again: from a time or offsets, up to a time, offsets, or the current ends."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Bound = int | Mapping[int, int]
 
 
 class SpanError(Exception):
-    """The range cannot be read as it was given: the message says why, and the next step."""
+    """The range is not valid. The message gives the reason and the next step."""
 
     exit_code = 2
 
@@ -28,10 +28,10 @@ class Span:
     A range of the topic.
 
     Attributes:
-        first: The offset with which each partition begins.
-        last: The offset before which each partition ends.
-        since_ms: No event of the range is older, by the time of its record, Unix milliseconds; None where nothing is known of that.
-        gone: Offsets that were asked for and are not in the log any more.
+        first: The first offset of each partition.
+        last: The end of each partition: the offset after the last one.
+        since_ms: No record in the range is older than this time, Unix milliseconds; None if the range does not begin with a time.
+        gone: The number of requested offsets that are not in the log any more.
     """
 
     first: Mapping[int, int]
@@ -41,20 +41,20 @@ class Span:
 
     @property
     def offsets(self) -> int:
-        """How many there are; markers of transactions are among them."""
+        """The number of offsets, including markers of transactions."""
         return sum(self.last[partition] - self.first[partition] for partition in self.first)
 
 
 def bound_of(text: str, option: str) -> Bound:
     """
-    A time, or offsets by partition.
+    Return the time or the offsets by partition in a text.
 
     Args:
-        text: As a person wrote it.
-        option: For the message.
+        text: The text that a person wrote.
+        option: The option's name, for the message.
 
     Raises:
-        SpanError: It is neither.
+        SpanError: The text is neither a time nor offsets.
 
     >>> bound_of("2023-11-14T22:13:20.123Z", "--since"), bound_of("0:120,3:7", "--until")
     (1700000000123, {0: 120, 3: 7})
@@ -78,18 +78,18 @@ def bound_of(text: str, option: str) -> Bound:
 
 def span_of(settings: Settings, begin: Bound | None, end: Bound | None) -> Span:
     """
-    The offsets of a range.
+    Return the offsets of a range.
 
     Args:
         settings: Brokers and the topic `content`.
-        begin: None: the beginning of the log. Offsets: partitions that are not named are read from their beginning.
-        end: None: the ends of now. Offsets: partitions that are not named are read to their end of now.
+        begin: A time or offsets; None for the beginning of the log. Partitions without an offset are read from their beginning.
+        end: A time or offsets; None for the current ends. Partitions without an offset are read to their current end.
 
     Raises:
-        SpanError: It ends before it begins, names a partition that is not there, or an offset behind the end.
-        BrokerUnreachableError: No broker answered in time, or one refused us.
-        TopicsMissingError: There is no such topic.
-        NotAuthorizedError: This user may not read it.
+        SpanError: The range ends before it begins, or names a missing partition or an offset beyond the end.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
+        TopicsMissingError: The topic does not exist.
+        NotAuthorizedError: This user may not read the topic.
     """
     topic = settings.topics.content
     admin.require(settings, {"content": topic}, operations={"content": Operation.READ})

@@ -1,4 +1,4 @@
-"""Keeps a table of predictions as new as `tagged` and `review`, so that a query says which decision of an event holds."""
+"""Copies the decisions on `tagged` and `review` into a table of predictions, so that a query finds the decision that holds for an event."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,13 +21,14 @@ ROLES = ("tagged", "review")
 
 class TableFollower(Follower):
     """
-    Reads decisions into a table, until `stop` is set, or with `once` until their ends as they are at the start.
+    Reads decisions into a table until `stop` is set. With `once`, it stops at the ends that the topics had when it began.
 
-    A failure of brokers or database after the start is logged and tried again; with `once`, and at the start, it is raised.
+    A failure of the brokers or the database after the start is logged, and the follower tries again. With `once`, or at the start, the
+    failure is raised.
 
     Attributes:
-        decisions: Records that were read.
-        written: Rows that were new or were replaced.
+        decisions: The number of records that were read.
+        written: The number of rows that were new or were replaced.
     """
 
     noun = "table"
@@ -42,8 +43,8 @@ class TableFollower(Follower):
         Args:
             settings: Brokers and topics.
             predictions: The table, opened as `followed`.
-            stop: Ends it.
-            once: End where the topics end.
+            stop: Ends the follower when set.
+            once: Stop at the ends that the topics have at the start.
         """
         own = [getattr(settings.topics, role) for role in ROLES]
         super().__init__(settings, predictions.name, log="tagstream.tags", stop=stop, first=own if once else ())
@@ -53,22 +54,22 @@ class TableFollower(Follower):
         self.written = 0
 
     def topics(self) -> list[str]:
-        """Both topics, which must be there."""
+        """Return both topics, which must exist."""
         named = {role: getattr(self._settings.topics, role) for role in ROLES}
         admin.require(self._settings, named, operations=dict.fromkeys(named, Operation.READ))
         return list(named.values())
 
     def positions(self) -> Mapping[Place, int]:
-        """Where the table stands."""
+        """Return the next offsets, which the table keeps."""
         return self._predictions.positions()
 
     def caught_up(self) -> None:
-        """The end, where they are read once."""
+        """End the follower if it reads `once`."""
         if self._once:
             self.stop.set()
 
     def failed(self, error: BrokerUnreachableError | DatabaseUnavailableError) -> None:
-        """Raise it at the start, and where the topics are read once."""
+        """Raise the error at the start, or if the follower reads `once`."""
         if self._once or not self.started:
             raise error
 
@@ -80,7 +81,7 @@ class TableFollower(Follower):
         try:
             self.written += self._predictions.upsert([row for _, row in read], reached)
         except DatabaseRefusedError:
-            # One of them would keep all others out of the table for ever.
+            # One refused row would keep all others out of the table. So each row is written alone.
             for record, row in read:
                 self._write_alone(record, row)
             self.written += self._predictions.upsert([], reached)

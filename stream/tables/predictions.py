@@ -1,6 +1,6 @@
-"""A table of predictions in SQLite or PostgreSQL: `batch`, `serve` and `tags` write it by one upsert, and it says which decision of an event holds.
+"""A table of predictions in SQLite or PostgreSQL. `batch`, `serve` and `tags` write it by one upsert.
 
-Rows may come in any order and any number of times: the table is the same.
+The table tells which decision of an event holds. Rows may come in any order and any number of times: the table becomes the same.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,10 +19,10 @@ TABLE = Purpose(
     noun="table",
     option="--table",
     loss="what was not written is written by the next run",
-    # One program at a time makes the tables.
+    # The lock lets one program at a time make the tables.
     lock=7_260_412,
 )
-# A statement of SQLite takes 32,766 values.
+# The most names in one query. A statement of SQLite takes 32,766 values.
 MOST_NAMED = 10_000
 
 
@@ -34,28 +34,28 @@ class Predictions:
     """
 
     def __init__(self, database: Database, made: Tables) -> None:
-        """Use tables that are there; see `open_predictions`."""
+        """Use existing tables; see `open_predictions`."""
         self._database = database
         self._tables = made
 
     @property
     def name(self) -> str:
-        """The URL without its password, and the table's name."""
+        """The URL without its password, `#`, and the table's name."""
         return f"{self._database.name}#{self._tables.predictions.name}"
 
     def upsert(self, rows: Iterable[PredictionRow], reached: Mapping[tuple[str, int], int] | None = None) -> int:
         """
-        Add decisions in one transaction. Of several with one `prediction_id` the one that was published last stays.
+        Add decisions in one transaction. Of several decisions with one `prediction_id`, the one that was published last stays.
 
         Args:
-            rows: In any order; one that is there already changes nothing.
-            reached: Where topics are read on, the next offset by topic and partition; only if the table was opened as `followed`.
+            rows: The decisions, in any order. A row that the table already has changes nothing.
+            reached: The next offset to read, by topic and partition; only if the table was opened as `followed`.
 
         Returns:
-            How many rows are new or were replaced.
+            The number of rows that are new or were replaced.
         """
         table = self._tables.predictions
-        # Two writers that lock rows in different orders would wait for each other.
+        # The rows are sorted: two writers that lock rows in different orders would deadlock.
         found = [asdict(row) for row in sorted(rows, key=lambda row: row.prediction_id)]
         at = [{"topic": topic, "partition": part, "next_offset": offset} for (topic, part), offset in (reached or {}).items()]
         with self._database.writing() as connection:
@@ -64,26 +64,26 @@ class Predictions:
         return changed
 
     def newest(self, event_id: str) -> PredictionRow | None:
-        """The decision on an event that holds: the last of a person, else the last of a model."""
+        """Return the decision that holds for an event: a person's last decision, else a model's last decision."""
         table = self._tables.predictions
         order = [column.desc() for column in standing(table)]
         return self._first(select(table).where(table.c.event_id == event_id).order_by(*order).limit(1))
 
     def of_event(self, event_id: str) -> list[PredictionRow]:
-        """All decisions on an event; the last one holds."""
+        """Return all decisions on an event. The last one holds."""
         table = self._tables.predictions
         return self._all(select(table).where(table.c.event_id == event_id).order_by(*standing(table)))
 
     def by_text(self, text_hash: str, model_digest: str) -> PredictionRow | None:
-        """The last decision of this model on an event with this text, whichever the event; see `decided_again`."""
+        """Return this model's last decision on any event with this text; see `decided_again`."""
         return self.by_texts([text_hash], model_digest).get(text_hash)
 
     def by_texts(self, text_hashes: Iterable[str], model_digest: str) -> dict[str, PredictionRow]:
-        """As `by_text`, for several; a text without a decision is absent."""
+        """Return the rows of `by_text` for several texts. A text without a decision is absent."""
         table = self._tables.predictions
         found: dict[str, PredictionRow] = {}
         with self._database.reading() as connection:
-            # One by one: a text may have been decided a million times, and the index leads to the last of them.
+            # One query per text: a text may have been decided a million times, and the index leads to the last decision.
             for text_hash in dict.fromkeys(text_hashes):
                 query = (
                     select(table)
@@ -96,7 +96,7 @@ class Predictions:
         return found
 
     def by_persons(self, event_ids: Iterable[str]) -> dict[str, PredictionRow]:
-        """The last decision of a person on each of these events; an event on which no person decided is absent."""
+        """Return the last decision of a person on each of these events. An event without a person's decision is absent."""
         table = self._tables.predictions
         found: dict[str, PredictionRow] = {}
         for part in _parts(event_ids):
@@ -105,11 +105,11 @@ class Predictions:
         return found
 
     def known(self, prediction_ids: Iterable[str]) -> set[str]:
-        """Those of these decisions that are in the table."""
+        """Return those of the given prediction ids that the table has."""
         return set(self.known_texts(prediction_ids))
 
     def known_texts(self, prediction_ids: Iterable[str]) -> dict[str, str]:
-        """The `text_hash` of those of these decisions that are in the table: an event may keep its id and change its text."""
+        """Return the `text_hash` of each given prediction that the table has: an event may keep its id and change its text."""
         table = self._tables.predictions
         found: dict[str, str] = {}
         with self._database.reading() as connection:
@@ -119,7 +119,7 @@ class Predictions:
         return found
 
     def positions(self) -> dict[tuple[str, int], int]:
-        """The next offset by topic and partition; a partition that was never read has none. Only if opened as `followed`."""
+        """Return the next offset by topic and partition. A partition that was never read is absent. Only if opened as `followed`."""
         at = self._tables.positions
         with self._database.reading() as connection:
             rows = connection.execute(select(at.c.topic, at.c.partition, at.c.next_offset)).tuples()
@@ -145,18 +145,18 @@ class Predictions:
 
 def open_predictions(url: str, *, table: str | None = None, followed: bool = False, read_only: bool = False) -> Predictions:
     """
-    The table of predictions at this URL; it is made if it is not there.
+    Open the table of predictions at this URL. The table is made if it does not exist.
 
     Args:
-        url: `sqlite:///FILE`, `postgresql://USER:PASSWORD@HOST/NAME` or a path, and perhaps `#NAME` of the table behind it.
-        table: Its name, `predictions` unless this or the URL says another one.
-        followed: Also keep where topics are read on.
-        read_only: Make and write nothing; the table must be there.
+        url: `sqlite:///FILE`, `postgresql://USER:PASSWORD@HOST/NAME` or a path, each optionally followed by `#NAME` of the table.
+        table: The table's name; None: the name in the URL, or else `predictions`.
+        followed: Also keep the next offsets of topics.
+        read_only: Make and write nothing; the table must exist.
 
     Raises:
-        DatabaseUrlError: The URL is of another kind.
-        DatabaseUnavailableError: The database cannot be had.
-        TableError: A table of this name is another program's, or there is none to read.
+        DatabaseUrlError: The URL does not have one of these forms.
+        DatabaseUnavailableError: The database cannot be reached or opened.
+        TableError: A table of this name belongs to another program, or a table to read does not exist.
     """
     address, named = split(url)
     made = tables(table or named or PREDICTIONS)
@@ -176,23 +176,23 @@ def open_predictions(url: str, *, table: str | None = None, followed: bool = Fal
 
 def split(url: str) -> tuple[str, str | None]:
     """
-    The URL of the database, and the name of the table behind it, which need not be a good one.
+    Split a URL into the database's URL and the table's name. The name is None if the URL has none; it is not checked.
 
     >>> split("sqlite:///tags.db#mine"), split("postgresql://u@h/d"), split("a#b/c.db")
     (('sqlite:///tags.db', 'mine'), ('postgresql://u@h/d', None), ('a#b/c.db', None))
     """
     address, _, name = url.rpartition("#")
-    # Before one of these a # is a part of a path, or of a password.
+    # A # before one of these characters is part of a path or of a password.
     return (address, name) if address and not {"/", "@"} & set(name) else (url, None)
 
 
 def _parts(names: Iterable[str]) -> Iterator[list[str]]:
-    """Each name once, as many at a time as a statement takes."""
+    """Yield each name once, in lists that fit into a statement."""
     found = list(dict.fromkeys(names))
     for at in range(0, len(found), MOST_NAMED):
         yield found[at : at + MOST_NAMED]
 
 
 def _is_later(new: Columns, old: Columns) -> ColumnElement[bool]:
-    """A redelivered event gets the same decision, published later, or anew under another threshold."""
+    """Return the condition that the new row replaces the old row: it was published later, such as for a redelivered event."""
     return or_(new.tagged_at > old.tagged_at, and_(new.tagged_at == old.tagged_at, new.answer > old.answer))

@@ -1,4 +1,4 @@
-"""One decision as a row of a table of predictions: made of an outcome before it is published, or of a record of `tagged` or `review`."""
+"""One decision as a row of a table of predictions. The row is made from an outcome before publication, or from a published record."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from tagstream.stream.contract.published import ModelDecision, PublishedDecision
 from tagstream.stream.contract.refusal import Refusal
 
 BY_PERSON = "reviewer"
-# An index takes values of some 2,700 bytes. A digest of ours has 64 characters, or 77 with the arithmetic behind it.
+# An index takes values of about 2,700 bytes. Our digests have 64 characters, or 77 with the arithmetic.
 MOST_DIGEST_CHARACTERS = 256
 
 
@@ -22,20 +22,20 @@ class PredictionRow:
     One decision.
 
     Attributes:
-        prediction_id: The key: the same event under the same model has one row.
-        event_id: The event's.
+        prediction_id: The key. The same event under the same model has one row.
+        event_id: The event's id.
         text_hash: `hash_of_text` of the event.
-        model_digest: `ModelRef.identity` of the model that decided; of a person's decision, the model that the person corrects. One
-            that is longer than any of ours is its SHA-256.
+        model_digest: `ModelRef.identity` of the model that decided; for a person's decision, of the model that the person corrects. An
+            identity of more than `MOST_DIGEST_CHARACTERS` characters is replaced by its SHA-256.
         destination: `tagged` or `review`: the topic of the decision.
         tag: The tag.
         confidence: The probability of the tag, 0 to 1.
         decider: `model`, `rules` or `reviewer`.
-        version: 0 for a model's decision, from 1 for a person's.
-        epoch: Of a model's decision, after the first change of the model; 0 of all others.
-        decided_at: When it was decided, Unix milliseconds: a person's own time; `tagged_at` of all others.
-        tagged_at: When it was published, Unix milliseconds.
-        answer: The value of its record on the topic, JSON: the event's fields and the decision.
+        version: 0 for a model's decision, 1 or more for a person's decision.
+        epoch: The epoch of a model's decision after the first change of the model; 0 for all other decisions.
+        decided_at: When the decision was made, Unix milliseconds. For a person's decision it is that person's time, else `tagged_at`.
+        tagged_at: When the decision was published, Unix milliseconds.
+        answer: The value of the decision's record on the topic, JSON: the event's fields and the decision.
     """
 
     prediction_id: str
@@ -55,22 +55,22 @@ class PredictionRow:
 
     @property
     def by_person(self) -> bool:
-        """Has a person decided?"""
+        """True if a person made the decision."""
         return self.decider == BY_PERSON
 
     @property
     def standing(self) -> tuple[int, int, int, str]:
-        """Its place among the decisions on one event, in the order of `PublishedDecision.standing`: the greatest holds."""
+        """The rank of this decision among the decisions on one event, as `PublishedDecision.standing`. The highest rank holds."""
         return self.version, self.epoch, self.decided_at, self.prediction_id
 
     @property
     def line(self) -> bytes:
-        """The object of `tagstream classify --json`: the record's value with the destination behind it."""
+        """The JSON object of `tagstream classify --json`: the record's value and then the destination."""
         return self.answer.encode()[:-1] + b',"destination":"%b"}' % self.destination.encode()
 
 
 def row_of(publication: Publication) -> PredictionRow | None:
-    """The row of an outcome of the pipeline; None for a refusal, which is no decision."""
+    """Return the row of an outcome of the pipeline; None for a refusal, which is not a decision."""
     outcome, value = publication.outcome, publication.value or b""
     if isinstance(outcome, Refusal):
         return None
@@ -81,7 +81,7 @@ def row_of(publication: Publication) -> PredictionRow | None:
 
 
 def row_of_record(found: PublishedDecision) -> PredictionRow:
-    """The row of a record of `tagged` or `review`."""
+    """Return the row of a record of `tagged` or `review`."""
     made, value = found.decision, found.event.record.value or b""
     at = milliseconds(made.tagged_at)
     if isinstance(made, ReviewerDecision):
@@ -92,8 +92,10 @@ def row_of_record(found: PublishedDecision) -> PredictionRow:
 
 def hash_of_text(title: str, description: str | None) -> str:
     """
-    SHA-256 of all that a decision takes from an event's text, in hexadecimal: of the text as the model reads it, of whether it
-    was cut, and of the hidden characters in it, which send an event to a person.
+    Return the SHA-256, in hexadecimal, of all that a decision uses of an event's text.
+
+    That is the text as the model reads it, the flags for its hidden characters (which send an event to a person), and whether the text
+    was cut.
 
     >>> hash_of_text("Attention", "is all you need") == hash_of_text("Attention is", "all you need")
     True
@@ -133,7 +135,7 @@ def _row(
 
 def _bounded(digest: str) -> str:
     """
-    A digest that fits into an index, whoever wrote the record.
+    Return a digest that fits into an index, for any record.
 
     >>> _bounded("e" * 64) == "e" * 64, len(_bounded("e" * 100_000))
     (True, 64)

@@ -1,4 +1,4 @@
-"""The table of predictions, its view of the newest decision of each event, and where topics are read on; all of them by the name that a user gives."""
+"""The table of predictions, its view of the decisions that hold, and its table of next offsets, all named after the user's table name."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ WORD = bytewise()
 
 
 class TableError(ValueError):
-    """The table cannot be used: the message says which, why and the next step."""
+    """The table cannot be used: the message names the table, the reason and the next step."""
 
     exit_code = 2
 
@@ -37,9 +37,9 @@ class Tables:
     The tables and the view of one name.
 
     Attributes:
-        predictions: A row for each decision.
-        newest: The name of the view with the decision of each event that holds.
-        positions: The next offset of each partition; only where a program follows topics.
+        predictions: The table with a row for each decision.
+        newest: The name of the view with the decision that holds for each event.
+        positions: The table with the next offset of each partition; made only if a program follows topics.
     """
 
     predictions: Table
@@ -49,10 +49,10 @@ class Tables:
 
 def tables(name: str) -> Tables:
     """
-    The tables with this name.
+    Return the tables with this name.
 
     Raises:
-        TableError: It is no name of a table.
+        TableError: The name cannot be the name of a table.
     """
     if not NAME.match(name):
         msg = f"{name!r} cannot be the name of a table. Next: take letters, digits and _, at most 50, and no digit first."
@@ -89,15 +89,15 @@ def tables(name: str) -> Tables:
 
 def prepare(connection: Connection, made: Tables, *, followed: bool) -> None:
     """
-    Make the tables and the view that are not there.
+    Make the tables and the view that do not exist.
 
     Args:
-        connection: In a transaction in which no one else makes them.
-        made: By their name.
-        followed: Make `positions` too.
+        connection: A connection in a transaction that holds the lock for making tables.
+        made: The tables.
+        followed: Also make `positions`.
 
     Raises:
-        TableError: Something else has one of the names.
+        TableError: Another table has one of the names.
     """
     needed = [made.predictions, made.positions] if followed else [made.predictions]
     made.predictions.metadata.create_all(connection, tables=needed)
@@ -115,10 +115,10 @@ def prepare(connection: Connection, made: Tables, *, followed: bool) -> None:
 
 def check(connection: Connection, table: Table) -> None:
     """
-    Is the table of this name one of ours?
+    Require that the table of this name has the columns and the key of tagstream's table.
 
     Raises:
-        TableError: There is none, or it has other columns or another key.
+        TableError: There is no such table, or it has other columns or another key.
     """
     found = inspect(connection)
     if not found.has_table(table.name):
@@ -136,12 +136,12 @@ def check(connection: Connection, table: Table) -> None:
             *([f"its key is {', '.join(key) or 'none'}"] if columns == ours else []),
         ]
     )
-    msg = f"the table {table.name} has not the columns that tagstream writes ({differ}). Next: give another name behind the URL: URL#NAME."
+    msg = f"the table {table.name} does not have the columns that tagstream writes ({differ}). Next: give another name behind the URL: URL#NAME."
     raise TableError(msg)
 
 
 def standing(table: Table) -> tuple[Column[int], Column[int], Column[int], Column[str]]:
-    """The columns of `PredictionRow.standing`."""
+    """Return the columns of `PredictionRow.standing`."""
     return table.c.version, table.c.epoch, table.c.decided_at, table.c.prediction_id
 
 

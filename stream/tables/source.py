@@ -1,4 +1,4 @@
-"""The rows of any table as events: a page at a time by the table's key, so that neither the memory nor the bound of a statement is exceeded."""
+"""Reads the rows of any table as events, page by page in the order of its key. So memory and the time of a statement stay bounded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from tagstream.stream.database.database import Database, DatabaseUnavailableErro
 from tagstream.stream.tables.schema import TableError
 
 SOURCE = Purpose(noun="table", option="the URL", loss="nothing was changed in it")
-# A page ends by its rows, or by their bytes where they are large; the driver fetches a few of them at a time.
+# The most rows of a page, the bytes after which a page of large rows ends, and the number of rows that the driver fetches at once.
 ROWS_AT_ONCE = 2_000
 BYTES_AT_ONCE = 4 * 1024 * 1024
 FETCHED_ROWS = 16
-# A number of PostgreSQL's type `numeric` keeps its digits. Times are RFC 3339, bytes are base64, and what JSON has no form for is text.
+# A number of PostgreSQL's type `numeric` keeps its digits. Times are RFC 3339, bytes are base64, and other types without a JSON form are
+# text.
 ENCODER = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 Key = tuple[Any, ...]
 """The values of a row's key."""
@@ -29,8 +30,8 @@ class TableRow:
     One row.
 
     Attributes:
-        key: By which the next page begins; see `after`.
-        value: A JSON object of its columns: the value of an event. An empty cell (NULL) is no field.
+        key: The row's key. The next page begins after the key of the last row (`after`).
+        value: A JSON object of the row's columns: the value of an event. A NULL cell is left out.
     """
 
     key: Key
@@ -43,9 +44,9 @@ class TableSource:
     A table that is read.
 
     Attributes:
-        name: For sentences: the URL without its password, and the table's name.
-        columns: All of the table.
-        key: The columns of its key.
+        name: The URL without its password, and the table's name, for messages.
+        columns: All columns of the table.
+        key: The columns of the table's primary key.
     """
 
     name: str
@@ -56,7 +57,7 @@ class TableSource:
     schema: str | None
 
     def count(self) -> int | None:
-        """How many rows it has now; None if the database cannot count them within the bound of a statement."""
+        """Return the number of rows now; None if the database cannot count them within the time of a statement."""
         try:
             with self.database.reading() as connection:
                 return int(connection.execute(select(func.count()).select_from(self._table())).scalar_one())
@@ -65,15 +66,15 @@ class TableSource:
 
     def rows(self, names: dict[str, str], after: Key | None = None) -> Iterator[TableRow]:
         """
-        The rows in the order of the key.
+        Yield the rows in the order of the key.
 
         Args:
-            names: Columns to read, and the field of the event that each becomes.
-            after: The key of the last row that is known; its successors follow. None: from the first.
+            names: The columns to read, and the event field for each.
+            after: Begin after the row with this key; None: begin at the first row.
 
         Raises:
             DatabaseUnavailableError: The database does not answer within its bound.
-            TableError: The key of a row is empty.
+            TableError: The key of a row is NULL.
         """
         read: list[ColumnClause[Any]] = [column(name) for name in names]
         key: list[ColumnClause[Any]] = [column(name) for name in self.key]
@@ -84,7 +85,7 @@ class TableSource:
             found, is_last = self._page(page, len(key), fields)
             for row in found:
                 if None in row.key:
-                    # SQLite allows it, and then there is no order in which the table could be read on.
+                    # SQLite allows a NULL key, and then there is no order in which the next page could be read.
                     msg = f"{self.name} has a row whose key ({', '.join(self.key)}) is empty. Next: give each row a key, or take that row out."
                     raise TableError(msg)
                 yield row
@@ -97,7 +98,7 @@ class TableSource:
         self.database.close()
 
     def _page(self, page: Select[Any], keys: int, fields: tuple[str, ...]) -> tuple[list[TableRow], bool]:
-        """The rows of a page, and whether the table ends with them. No transaction is open while they are used."""
+        """Return the rows of a page, and whether it is the last page. The transaction ends before the rows are used."""
         found: list[TableRow] = []
         weight = 0
         with (
@@ -119,16 +120,16 @@ class TableSource:
 
 def open_source(url: str, name: str) -> TableSource:
     """
-    A table to read; nothing in its database is changed.
+    Open a table for reading. The database is not changed.
 
     Args:
         url: `sqlite:///FILE`, `postgresql://USER:PASSWORD@HOST/NAME` or a path.
-        name: The table's, perhaps with a schema before it: `news.articles`.
+        name: The table's name, optionally with a schema before it: `news.articles`.
 
     Raises:
-        DatabaseUrlError: The URL is of another kind.
-        DatabaseUnavailableError: The database cannot be had.
-        TableError: There is no such table, or it has no key.
+        DatabaseUrlError: The URL does not have one of these forms.
+        DatabaseUnavailableError: The database cannot be reached or opened.
+        TableError: There is no such table, or it has no primary key.
     """
     database = open_database(url, SOURCE, read_only=True)
     try:
@@ -159,5 +160,5 @@ def _found(connection: Connection, database: Database, name: str) -> TableSource
 
 
 def _bound(value: object) -> Any:
-    """A value without a type of ours: the database takes that of the column, also for a key that was kept as text."""
+    """Bind a value without a type: the database uses the column's type, even if the key was kept as text."""
     return bindparam(None, value, NullType(), unique=True)

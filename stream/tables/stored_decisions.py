@@ -1,4 +1,4 @@
-"""Answers from the table: an event whose text was decided before gets the same decision without a run of the model."""
+"""Reuses decisions from the table: an event whose text was decided before gets the same decision without a run of the model."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,12 @@ def decided_before(
     predictions: Predictions, events: Sequence[ContentEvent], decider: Decider
 ) -> list[Tagged | NeedsReview | None]:
     """
-    The outcome of each event as the pipeline would make it, from decisions on the same text; None where there is none to take.
+    Return the outcome of each event from a stored decision on the same text; None for an event without a usable decision.
 
     Args:
         predictions: The table.
-        events: In any number.
-        decider: Of the pipeline; a decision of another bundle, or under another threshold, is not taken.
+        events: Any number of events.
+        decider: The pipeline's decider. A decision of another bundle, or under another threshold, is not used.
     """
     hashes = [hash_of_text(event.title, event.description) for event in events]
     found = predictions.by_texts(hashes, decider.model.identity)
@@ -31,20 +31,20 @@ def decided_before(
 
 def decided_again(row: PredictionRow, event: ContentEvent, decider: Decider) -> Tagged | NeedsReview | None:
     """
-    The decision of a row, on another event with the same text.
+    Return a row's decision for another event with the same text.
 
-    None where the decider would decide otherwise today: it has another bundle or threshold, or a person decided.
+    None if the decider could decide differently today (it has another bundle or threshold), or if a person decided.
 
     Args:
-        row: Of the table; its text is that of the event.
-        event: Gets the decision.
-        decider: In force.
+        row: A row whose text is the event's text.
+        event: The event that gets the decision.
+        decider: The present decider.
     """
     found = read_decision(Record(key=None, value=row.answer.encode()))
     if not isinstance(found, DecidedEvent):
         return None
     made = found.decision
-    # Whatever the epochs are: the same bundle decides alike in each, and the decision is of the one that is in force.
+    # The epochs need not be equal: the same bundle decides alike in every epoch. The decision then names the present epoch.
     if (
         made.model.identity != decider.model.identity
         or made.decider != decider.kind

@@ -1,6 +1,6 @@
-"""The two consoles, and how text reaches them: data goes to stdout, sentences for a person to stderr.
+"""The two consoles of `tagstream`: data goes to stdout, and sentences for a person go to stderr.
 
-All that `tagstream` prints goes through a `Terminal`, `show_json` or `exits.note`, and each of them escapes it.
+All output of `tagstream` goes through a `Terminal`, `show_json` or `exits.note`, and each of these escapes its text.
 """
 
 import contextlib
@@ -21,52 +21,52 @@ from tagstream.stream.terminal.text import escaped, escaped_json
 
 class Terminal(Console):
     """
-    A console of rich that shows any text as it is: it knows no markup, and escapes characters that a terminal would obey.
+    A rich console that prints text without reading markup in it, and escapes characters that control a terminal.
 
     Colours come from styles, never from the text.
     """
 
     def __init__(self, **options: Any) -> None:
-        """Take the options of `rich.console.Console`."""
+        """The options are the options of `rich.console.Console`."""
         super().__init__(**{"highlight": False, "markup": False, "emoji": False, **options})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Render as rich does, with escapes. Rich's own control codes are segments of their own kind and pass."""
+        """Render as rich does, and escape the text. Rich's own control segments are not changed."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=escaped(segment.text, lines=True))
 
 
 out = Terminal(soft_wrap=True)
 err = Terminal(stderr=True, soft_wrap=True)
-# Tables with more columns begin with a label.
+# In a table with more columns than this, the first column is a label.
 SHORT = 2
-# The doors have green, yellow and red.
+# Green and red are left out: the doors use them for statuses.
 TAG_STYLES = ("magenta", "yellow", "cyan", "blue", "bright_magenta", "bright_cyan", "bright_blue")
 
 
 def talk(message: str) -> None:
-    """A sentence for the person, on stderr."""
+    """Print a sentence for a person on stderr."""
     err.print(message)
 
 
 def show(text: str) -> None:
-    """Lines of data, on stdout, as they are."""
+    """Print lines of data on stdout."""
     out.print(text)
 
 
 def show_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, note: str = "") -> None:
     """
-    A table with its heading on stdout, and an empty line behind it.
+    Print a table with its heading on stdout, and an empty line after it.
 
     Args:
-        title: Its heading.
+        title: The heading.
         head: The names of the columns.
-        rows: The cells of each row, as many as `head` has; they may have text of events.
-        note: Sentences below it.
+        rows: The cells of each row, `len(head)` cells a row. A cell may hold text of an event.
+        note: Sentences below the table; empty for none.
     """
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(head):
-        # A figure may stand above its interval on a narrow terminal; a label is never cut.
+        # On a narrow terminal, a figure may wrap above its interval. A label does not wrap.
         made.add_column(name, no_wrap=place == 0 and len(head) > SHORT)
     for row in rows:
         made.add_row(*(Text(visible(cell, limit=100)) for cell in row))
@@ -77,18 +77,18 @@ def show_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *
 
 
 def show_json(value: Any) -> None:
-    """A value as JSON, on a line of stdout."""
+    """Print a value as JSON on one line of stdout."""
     show_json_line(msgspec.json.encode(value))
     sys.stdout.flush()
 
 
 def show_json_line(line: bytes) -> None:
-    """JSON without a line break, on a line of stdout, which may stay in the buffer."""
+    """Print JSON that has no line break on one line of stdout, without flushing."""
     sys.stdout.buffer.write(escaped_json(line.decode()).encode() + b"\n")
 
 
 def print_lines(lines: Iterable[str], *, as_json: bool) -> None:
-    """Commands to run, one a line; as JSON each is an object."""
+    """Print commands for the user to run, one a line. In JSON, each command is an object."""
     for line in lines:
         if as_json:
             show_json({"command": line})
@@ -98,7 +98,7 @@ def print_lines(lines: Iterable[str], *, as_json: bool) -> None:
 
 def tag_style(tag: str, labels: Sequence[str]) -> str:
     """
-    The colour of a tag, by its place among the labels of the bundle; none for a tag that is not among them.
+    Return the colour of a tag by its place among the bundle's labels; empty for a tag that is not a label.
 
     >>> tag_style("b", ["a", "b"]), tag_style("c", ["a", "b"])
     ('yellow', '')
@@ -108,7 +108,7 @@ def tag_style(tag: str, labels: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def progress(what: str, *, shown: bool) -> Iterator[Callable[[], None]]:
-    """Show a counter of rows on a terminal; yields a function that advances it by one."""
+    """Show a counter of rows, if stderr is a terminal. Yield a function that advances the counter by one."""
     if not (shown and err.is_terminal):
         yield lambda: None
         return
@@ -120,7 +120,7 @@ def progress(what: str, *, shown: bool) -> Iterator[Callable[[], None]]:
 
 def visible(text: str | None, limit: int = 160) -> str:
     """
-    The beginning of a text of an event, escaped before columns are counted.
+    Return the first `limit` characters of an event's text, with escapes; "(no value)" for None.
 
     >>> visible("a long title", limit=6)
     'a long…'

@@ -1,6 +1,6 @@
-"""Standard output whose errors are a sentence: a full disk, a closed stream, a character that its encoding lacks.
+"""Standard output that turns its errors into a sentence: a full disk, a closed stream, a character that its encoding lacks.
 
-`print`, the consoles and bytes all write through it, so its errors are told apart from those of every other file.
+`print`, the consoles and raw bytes all write through this module, so an error of standard output is not mistaken for another file's error.
 """
 
 import codecs
@@ -18,15 +18,15 @@ class OutputError(Exception):
 
 def own() -> None:
     """
-    Put standard output behind this module. Where it is closed, a command fails only when it prints.
+    Replace `sys.stdout` by this module's stream. If standard output is closed, a command fails only when it prints.
 
-    A closed standard input or error is opened on the null device: else the next file or connection would get its
-    number, and errors would be written into it.
+    A closed standard input or error is opened on the null device. Otherwise the next file or connection would get its file descriptor,
+    and errors would be written into that file.
     """
     if sys.stdin is None:
         _nothing(os.O_RDONLY)
     before = sys.stdout
-    # A file that is open for reading alone refuses writes as a closed one does.
+    # A read-only file refuses writes as a closed file does.
     raw = _Bytes(_nothing(os.O_RDONLY) if before is None else before.fileno(), "wb", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(_nothing(os.O_WRONLY), "w", encoding="utf-8")
@@ -35,7 +35,7 @@ def own() -> None:
     else:
         unbuffered = isinstance(before.buffer, io.RawIOBase)
         sys.stdout = _Text(
-            # Without a buffer where Python was told to do without.
+            # No buffer if Python runs unbuffered.
             raw if unbuffered else io.BufferedWriter(raw),
             encoding=before.encoding,
             errors=before.errors,
@@ -45,14 +45,14 @@ def own() -> None:
 
 
 def _nothing(mode: int) -> int:
-    """Open the null device under the lowest free number; programs that we start inherit it."""
+    """Open the null device at the lowest free file descriptor. Child processes inherit the descriptor."""
     number = os.open(os.devnull, mode)
     os.set_inheritable(number, True)  # noqa: FBT003 - it takes no name
     return number
 
 
 def let_go() -> None:
-    """Send the buffered rest to the null device: at the interpreter's end it would be refused again."""
+    """Send the buffered rest to the null device, because the interpreter's flush at exit would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -61,7 +61,7 @@ class _Bytes(io.FileIO):
         try:
             return super().write(content)
         except BrokenPipeError:
-            # The reader (head, less) has ended: no error.
+            # The reader (head, less) has ended. This is not an error.
             raise
         except OSError as error:
             msg = (
@@ -77,7 +77,7 @@ class _Text(io.TextIOWrapper):
             return super().write(text)
         except UnicodeEncodeError as error:
             if codecs.lookup(self.encoding).name == "utf-8":
-                # UTF-8 lacks no character: this is not text.
+                # UTF-8 can encode every character, so the string holds surrogates.
                 raise
             msg = (
                 f"standard output cannot hold {error.object[error.start]!a}, since its encoding is {self.encoding}. "

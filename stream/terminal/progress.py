@@ -1,4 +1,4 @@
-"""How far a long run of rows, or a work of several stages, has come: a bar on a terminal, else a line from time to time."""
+"""The progress of a long run over rows, or of a task with several stages: a bar on a terminal, else a line from time to time."""
 
 import contextlib
 import time
@@ -10,9 +10,9 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from tagstream.stream.terminal.console import err, talk
 
-# Where standard error is no terminal, a line so often: a log that is read, not filled.
+# The time between two lines if standard error is not a terminal. A shorter time would fill a log.
 LINE_SECONDS = 10.0
-# The rate is that of the last so many seconds, or a little more.
+# A rate is measured over the last `RATE_SECONDS`, or a little more.
 RATE_SECONDS = 20.0
 MINUTE, HOUR = 60, 3600
 
@@ -20,17 +20,17 @@ MINUTE, HOUR = 60, 3600
 @dataclass(slots=True)
 class Rate:
     """
-    Rows a second over the last seconds.
+    The rows per second over the last `RATE_SECONDS`.
 
     Attributes:
-        clock: Gives seconds.
+        clock: Returns seconds.
     """
 
     clock: Callable[[], float] = time.monotonic
     _seen: deque[tuple[float, float]] = field(default_factory=deque)
 
     def at(self, amount: float) -> float:
-        """The rate, now that so much is done in all; 0 until it can be told."""
+        """Return the rate, now that `amount` is done in total; 0 until two moments are known."""
         now = self.clock()
         self._seen.append((now, amount))
         while len(self._seen) > 2 and now - self._seen[1][0] > RATE_SECONDS:  # noqa: PLR2004 - a rate has two ends
@@ -40,7 +40,7 @@ class Rate:
 
 
 Advance = Callable[[int, int, float], None]
-"""Told of the rows so far, how many of them were decided now, and the amount of the input that is done."""
+"""Called with the number of rows so far, the number of rows that this run decided, and the amount of the input that is done."""
 
 
 @contextlib.contextmanager
@@ -48,13 +48,13 @@ def rows(
     what: str, *, size: float, say: Callable[[str], None] = talk, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Advance]:
     """
-    Show how far a run has come: rows, rows a second, and the time that is left.
+    Show a run's progress: rows, rows per second, and the time left.
 
     Args:
-        what: The work, for a person.
-        size: The amount of the whole input; 0 where it is not known.
-        say: Takes a line, where there is no terminal.
-        clock: Gives seconds.
+        what: A name of the run, for a person.
+        size: The amount of the whole input; 0 if it is not known.
+        say: Called with each line, if stderr is not a terminal.
+        clock: Returns seconds.
     """
     rate, speed = Rate(clock), Rate(clock)
     if err.is_terminal:
@@ -87,17 +87,17 @@ def rows(
 
 
 Tell = Callable[[str, int, int], None]
-"""Told of a stage's name, of the steps that are done, and of all its steps."""
+"""Called with a stage's name, the number of its steps that are done, and the number of all its steps."""
 
 
 @contextlib.contextmanager
 def stages(*, say: Callable[[str], None] = talk, clock: Callable[[], float] = time.monotonic) -> Iterator[Tell]:
     """
-    Show how far the stages of a long work are, and the time that is left of each.
+    Show the progress of each stage of a long task, and the time left for the stage.
 
     Args:
-        say: Takes a line, where there is no terminal: when a stage begins, from time to time, and when it is done.
-        clock: Gives seconds.
+        say: Called with a line, if stderr is not a terminal: when a stage begins, from time to time, and when the stage is done.
+        clock: Returns seconds.
     """
     if err.is_terminal:
         columns = (
@@ -142,7 +142,7 @@ def stages(*, say: Callable[[str], None] = talk, clock: Callable[[], float] = ti
 
 def duration(seconds: float) -> str:
     """
-    A time in the units in which a person waits.
+    Return a duration in seconds, minutes, or hours and minutes.
 
     >>> duration(42.4), duration(600), duration(7500)
     ('42 s', '10 min', '2 h 5 min')

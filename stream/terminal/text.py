@@ -1,4 +1,4 @@
-r"""Words for a terminal: a number with its noun, and escapes for text of other origin (of events, brokers, files and users).
+r"""Text for a terminal: a number with its noun, and escapes for foreign text (from events, brokers, files and users).
 
 A terminal obeys control characters, and direction marks reorder the text that a person reads.
 """
@@ -8,11 +8,11 @@ BEYOND_BMP = 0x10000
 
 def escaped(text: str, *, lines: bool = False) -> str:
     r"""
-    The text with an escape for each character that is invisible, moves the cursor or reorders text.
+    Return the text with an escape for each character that is invisible, moves the cursor or reorders text.
 
     Args:
         text: Any text.
-        lines: Keep the ends of lines.
+        lines: Keep line breaks.
 
     >>> print(escaped("a\x1b[2Jb \u202ec"))
     a\x1b[2Jb \u202ec
@@ -24,7 +24,10 @@ def escaped(text: str, *, lines: bool = False) -> str:
 
 def escaped_json(line: str) -> str:
     r"""
-    The same JSON value, in which no character needs an escape for a terminal. `line` has no white space but spaces outside its texts.
+    Return the same JSON value with an escape for each character that a terminal could obey.
+
+    Args:
+        line: JSON. Outside its strings, spaces are the only white space.
 
     >>> print(escaped_json('{"a":"\x9b2J"}'))
     {"a":"\u009b2J"}
@@ -34,7 +37,7 @@ def escaped_json(line: str) -> str:
 
 def counted(number: int, thing: str) -> str:
     """
-    A number and a regular noun, in the singular for one.
+    Return a number and a regular noun, in the singular for 1.
 
     >>> counted(1, "event"), counted(0, "event"), counted(2, "dead letter")
     ('1 event', '0 events', '2 dead letters')

@@ -1,8 +1,8 @@
 """
 Traces of batches: a span for each batch, with a link to every event that has a trace, and a span for each outcome in its producer's trace.
 
-Spans are made after the broker has confirmed the outcomes. Until then only the moments and the producers' contexts are kept, in the
-observations of the outcomes, so the delivery knows nothing of traces.
+Spans are made after the broker has confirmed the outcomes. Until then the observations of the outcomes keep the times and the producers'
+contexts, so the delivery does not need to know about traces.
 """
 
 import time
@@ -30,7 +30,7 @@ log = logger("tagstream.tracing")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedBatch:
-    """A batch that was decided: its topic, or several by their names, its events, and the moments in Unix nanoseconds."""
+    """A decided batch: its topic (several are joined by commas), its number of events, and its times in Unix nanoseconds."""
 
     topic: str
     events: int
@@ -40,16 +40,16 @@ class TracedBatch:
 
 class TracedObservation(Observation, frozen=True, kw_only=True):
     """
-    An observation that knows its batch and its place in a trace.
+    An observation with its batch and its place in a trace.
 
     Attributes:
         batch: The batch of the event.
-        topic: Of the event.
-        partition: Of the event.
-        offset: Of the event.
+        topic: The event's topic.
+        partition: The event's partition.
+        offset: The event's offset.
         name: The prediction id, or the reason of a dead letter.
-        producer: The producer's context; None where the event has no trace.
-        span_id: The outcome's own span; None where the event has no trace, or one that is not recorded.
+        producer: The producer's context; None if the event has no trace.
+        span_id: The id of the outcome's own span; None if the event has no trace or its trace is not sampled.
     """
 
     batch: TracedBatch
@@ -62,15 +62,15 @@ class TracedObservation(Observation, frozen=True, kw_only=True):
 
 
 class TracedDecide:
-    """Decides, and continues the trace of each event in the headers of its outcome. For several threads at once."""
+    """Decides records, and continues the trace of each event in the headers of its outcome. Safe for several threads."""
 
     def __init__(self, decide: Decide, topic: str) -> None:
-        """`decide` decides records of `topic`, and perhaps of others that say theirs."""
+        """`decide` decides records. `topic` is the topic of records that do not name theirs."""
         self._decide = decide
         self._topic = topic
 
     def __call__(self, records: Sequence[Record], /) -> list[Publication]:
-        """As `decide`; raises what it raises."""
+        """Call `decide`, and raise its exceptions."""
         began = time.time_ns()
         publications = self._decide(records)
         topics = ", ".join(dict.fromkeys(record.topic or self._topic for record in records))
@@ -80,15 +80,15 @@ class TracedDecide:
 
 def traced(record: Record, publication: Publication, batch: TracedBatch) -> Publication:
     """
-    The publication with the outcome's own span as the parent in its `traceparent`.
+    Return the publication with the outcome's own span as the parent in `traceparent`.
 
-    Left as it is are the headers of an event without a trace, of one whose producer does not record its trace, which has no span here,
-    and of a dead letter, which has to be the record that the producer sent.
+    The headers are not changed if the event has no trace, or if its trace is not sampled (then there is no span here). The headers of a
+    dead letter are not changed either, since a dead letter must equal the record that the producer sent.
 
     Args:
-        record: The event.
-        publication: Its outcome.
-        batch: The batch in which it was decided.
+        record: The event's record.
+        publication: The event's outcome.
+        batch: The batch of the event.
     """
     producer = context_of(record.headers)
     outcome = publication.outcome
@@ -114,15 +114,15 @@ def traced(record: Record, publication: Publication, batch: TracedBatch) -> Publ
 
 
 class TracedObserver:
-    """Implements `Observer`: passes everything on, and hands over the spans of what the broker has confirmed."""
+    """An `Observer` that passes everything on to another observer, and makes the spans of confirmed outcomes."""
 
     def __init__(self, observer: Observer, spans: Spans, *, group: str) -> None:
         """
         Wrap an observer.
 
         Args:
-            observer: Is told everything first.
-            spans: Get the spans.
+            observer: Gets every call first.
+            spans: Gets the spans.
             group: The consumer group of the workers.
         """
         self._observer = observer
@@ -153,7 +153,7 @@ class TracedObserver:
             return
         try:
             self._hand_over(found)
-        # A worker must not end because of a trace, and an observer never raises.
+        # A trace must not end a worker, and an observer must not raise.
         except Exception as error:
             log.exception(
                 "trace_failed", why=f"{type(error).__name__}: {error}", consequence="the spans of this batch are lost"

@@ -1,8 +1,8 @@
 """
-The W3C trace context of a record: read from its headers, and continued in those of its outcome.
+The W3C trace context of a record: read from the record's headers, and continued in the headers of its outcome.
 
-The span of an outcome has an id that is a function of the producer's context and of the outcome: a redelivered event gets the same
-headers again. docs/decisions/0023-traces.md says why.
+The span id of an outcome is a function of the producer's context and the outcome. So a redelivered event gets the same headers again.
+docs/decisions/0023-traces.md says why.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ from tagstream.stream.contract.event import Headers
 from tagstream.stream.tracing.trace_headers import TRACEPARENT, TRACESTATE
 
 SPAN_ID_BYTES = 8
-# A flag that the standard does not know yet must not be passed on.
+# The flags of the standard. Other flags must not be passed on.
 KNOWN_FLAGS = TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID
 PROPAGATOR = TraceContextTextMapPropagator()
 
 
 def context_of(headers: Headers) -> SpanContext | None:
     """
-    The context that a producer gave; None where there is none, where it is malformed, and where two contradict each other.
+    Return the producer's context in these headers; None if there is no `traceparent`, more than one, or a malformed one.
 
     >>> found = context_of((("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),))
     >>> f"{found.trace_id:x} {found.span_id:x} {found.trace_flags}"
@@ -44,7 +44,7 @@ def _text(value: bytes | None) -> str:
 
 def child_id(parent: SpanContext, name: str) -> int:
     """
-    The id of the span below `parent` that stands for what `name` says; the same at every call, and never 0.
+    Return the id of the span `name` below `parent`. It is the same at every call, and never 0.
 
     >>> parent = context_of((("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),))
     >>> f"{child_id(parent, 'a'):016x} {child_id(parent, 'b'):016x}"
@@ -56,7 +56,7 @@ def child_id(parent: SpanContext, name: str) -> int:
 
 def traceparent(context: SpanContext, span_id: int | None = None) -> bytes:
     """
-    The header of this context, or of the span with this id in its trace.
+    Return the `traceparent` header of this context, or of the span with this id in its trace.
 
     >>> traceparent(context_of((("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)), 0xA)
     b'00-0af7651916cd43dd8448eb211c80319c-000000000000000a-01'
@@ -67,15 +67,12 @@ def traceparent(context: SpanContext, span_id: int | None = None) -> bytes:
 
 def continued(headers: Headers, parent: SpanContext, span_id: int) -> Headers:
     """
-    The headers of an outcome.
+    Return the headers of an outcome. All headers but `traceparent` stay as they are, `tracestate` too.
 
     Args:
-        headers: Those of the event, with one `traceparent`.
+        headers: The event's headers, with one `traceparent`.
         parent: The producer's context.
-        span_id: The outcome's own span, which becomes the parent in `traceparent`.
-
-    Returns:
-        All other headers as they are, `tracestate` too.
+        span_id: The id of the outcome's own span, which becomes the parent in `traceparent`.
     """
     value = traceparent(parent, span_id)
     return tuple((name, value if name == TRACEPARENT else content) for name, content in headers)

@@ -1,4 +1,4 @@
-"""Traces of requests: a span for each, below that of the client, and the context that the application sees is this span's."""
+"""Traces of requests: a span for each request, below the client's span. The application sees the context of this span."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,27 +9,27 @@ from tagstream.stream.tracing.context import context_of, traceparent
 from tagstream.stream.tracing.spans import Spans
 from tagstream.stream.tracing.trace_headers import TRACEPARENT, carried
 
-# Asked every few seconds by machines; a trace of them says nothing.
+# Machines request these paths every few seconds, so traces of them are useless.
 UNTRACED_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
-# From this status on the fault is ours, by OpenTelemetry's conventions.
+# The lowest status that is the server's error, by OpenTelemetry's conventions.
 FAILED_STATUS = 500
 
 
 class TracedRequests:
     """
-    An ASGI application around another one.
+    An ASGI application around another application.
 
-    The inner application finds in the request's headers one `traceparent`, that of the request's span, so what it sends on in the name
-    of this request continues the trace (`carried`).
+    The inner application finds one `traceparent` in the request's headers, with the request's span. So records that it sends for this
+    request continue the trace (`carried`).
     """
 
     def __init__(self, application: Callable[[Any, Any, Any], Awaitable[None]], spans: Spans) -> None:
-        """`application` answers; `spans` get a span for each of its answers."""
+        """`application` answers requests; `spans` gets a span for each answer."""
         self._application = application
         self._spans = spans
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one connection, as ASGI has it; raises what the application raises."""
+        """Answer one ASGI connection, and raise the application's exceptions."""
         if scope["type"] != "http" or scope["path"] in UNTRACED_PATHS:
             await self._application(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Spans by OpenTelemetry's SDK: made in one call each, kept in a bounded queue, and sent by a thread of its own."""
+"""Exports spans by OpenTelemetry's SDK. Spans wait in a bounded queue, and a thread sends them."""
 
 import os
 import socket
@@ -30,16 +30,16 @@ from tagstream.monitoring.vocabulary import SpanResult
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.tracing import Tracing
 
-# As in the SDK. The queue and the spans that are being sent together have no more.
+# The most spans in the queue and in the running request together, as in the SDK.
 MOST_WAITING = 2048
-# The same for spans and their links: a batch has a link to each event, and while a receiver stands still all of them are in memory.
+# The most spans plus links in memory. A batch has a link to each event, and while the receiver hangs all links stay in memory.
 MOST_PARTS = 16_384
 MOST_AT_ONCE = 512
-# The most events of a batch (`batch_max_events`), each of which is a link.
+# The most links of a span: one per event of a batch (`batch_max_events`).
 MOST_LINKS = 4096
 
 Counted = Callable[[SpanResult, int], None]
-"""Is told how many spans had this result. May be called from any thread."""
+"""Called with a result and the number of spans that had it, from any thread."""
 
 log = logger("tagstream.tracing")
 
@@ -47,19 +47,19 @@ log = logger("tagstream.tracing")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """
-    A span that is over.
+    A span that has ended.
 
     Attributes:
-        name: Of the work that was done, one of few.
-        kind: Its side of a conversation.
-        began_ns: Unix nanoseconds.
-        ended_ns: Unix nanoseconds.
-        attributes: By their names in OpenTelemetry's conventions; `tagstream.*` are ours.
-        links: The spans that it has to do with.
-        parent: The span that it is part of; None begins a trace.
-        span_id: Its id; None for a random one.
-        error: Why it failed, one of few words; None if it did not.
-        events: Unix nanoseconds by name.
+        name: The name of the work, of low cardinality.
+        kind: The span's kind in OpenTelemetry, such as consumer.
+        began_ns: When the span began, Unix nanoseconds.
+        ended_ns: When the span ended, Unix nanoseconds.
+        attributes: The span's attributes, named by OpenTelemetry's conventions; `tagstream.*` are ours.
+        links: Links to related spans.
+        parent: The parent span; None begins a trace.
+        span_id: The span's id; None for a random id.
+        error: The kind of failure, of low cardinality; None without a failure.
+        events: The times of the span's events by name, Unix nanoseconds.
     """
 
     name: str
@@ -79,14 +79,14 @@ class Spans:
 
     def __init__(self, tracing: Tracing, *, service: str, counted: Counted, export_seconds: float | None = None) -> None:
         """
-        Begin to send.
+        Start the exporter.
 
         Args:
-            tracing: The receiver, and the share of traces that begin here. The SDK's own variables (`OTEL_EXPORTER_OTLP_HEADERS` and
-                the like) say more about the connection.
-            service: The name of this door, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` names it.
-            counted: Counts what becomes of spans.
-            export_seconds: The most that one request may take with its repetitions; None: `OTEL_EXPORTER_OTLP_TIMEOUT`, or 10.
+            tracing: The receiver, and the sampled share of traces that begin here. The SDK's own variables (such as
+                `OTEL_EXPORTER_OTLP_HEADERS`) configure the connection further.
+            service: The service name, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` sets it.
+            counted: Counts spans by result.
+            export_seconds: The most seconds of one request with its retries; None: `OTEL_EXPORTER_OTLP_TIMEOUT`, or 10.
         """
         self._ids = _Ids()
         exporter = OTLPSpanExporter(endpoint=tracing.url, timeout=export_seconds)
@@ -103,17 +103,17 @@ class Spans:
 
     def begin(self, name: str, kind: SpanKind, parent: SpanContext | None) -> Span:
         """
-        A span that begins now.
+        Return a span that begins now.
 
         Args:
-            name: Of the work, one of few.
-            kind: Its side of a conversation.
-            parent: The span that it is part of; None begins a trace.
+            name: The name of the work, of low cardinality.
+            kind: The span's kind in OpenTelemetry, such as server.
+            parent: The parent span; None begins a trace.
         """
         return self._tracer.start_span(name, context=_below(parent), kind=kind)
 
     def add(self, done: Done) -> SpanContext:
-        """Hand over a span that is over; returns its context. Never waits."""
+        """Hand over an ended span, and return its context. Never waits."""
         self._ids.next_is(done.span_id)
         span = self._tracer.start_span(
             done.name,
@@ -132,7 +132,7 @@ class Spans:
         return span.get_span_context()
 
     def close(self, seconds: float) -> None:
-        """Send what waits, for so many seconds at most; what is left then is lost."""
+        """Send the waiting spans for at most `seconds`. Spans that are left then are lost."""
         closing = threading.Thread(target=self._provider.shutdown, name="tracing-close", daemon=True)
         closing.start()
         closing.join(seconds)
@@ -141,12 +141,12 @@ class Spans:
 
 
 def _below(parent: SpanContext | None) -> Context:
-    """OpenTelemetry's context for a span below this one. Not None without a parent, for which the SDK would take the thread's own."""
+    """Return OpenTelemetry's context for a child of `parent`. Without a parent it is empty: for None the SDK would use the thread's own."""
     return Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
 
 
 def _resource(service: str) -> Resource:
-    """The name of the sender: the variables of OpenTelemetry win over our own words."""
+    """Return the resource that names this process. OpenTelemetry's variables override our values."""
     ours = {
         SERVICE_NAME: service,
         SERVICE_VERSION: version("tagstream"),
@@ -156,13 +156,13 @@ def _resource(service: str) -> Resource:
 
 
 class _Ids(RandomIdGenerator):
-    """Random ids, but for the next span of a thread for which one was given."""
+    """Generates random ids, except for the next span of a thread that has set an id."""
 
     def __init__(self) -> None:
         self._given = threading.local()
 
     def next_is(self, span_id: int | None) -> None:
-        """The next span of this thread has this id; None for a random one."""
+        """Set the id of this thread's next span; None for a random id."""
         self._given.span_id = span_id
 
     def generate_span_id(self) -> int:
@@ -172,7 +172,7 @@ class _Ids(RandomIdGenerator):
 
 
 class _Bounded(BatchSpanProcessor):
-    """The SDK's queue and thread, with a count of what did not fit: the SDK drops without a word."""
+    """The SDK's queue and thread, with a count of dropped spans: the SDK drops spans silently."""
 
     def __init__(self, exporter: "_Watched", counted: Counted) -> None:
         super().__init__(exporter, max_queue_size=MOST_WAITING, max_export_batch_size=MOST_AT_ONCE)
@@ -189,7 +189,7 @@ class _Bounded(BatchSpanProcessor):
 
 
 class _Watched(SpanExporter):
-    """Counts what the receiver took, and says when it stops to take and when it takes again."""
+    """Counts the spans that the receiver accepted, and logs when the receiver fails and when it accepts spans again."""
 
     def __init__(self, exporter: SpanExporter, counted: Counted) -> None:
         self._exporter = exporter
@@ -199,7 +199,7 @@ class _Watched(SpanExporter):
         self._taken = True
 
     def take(self, parts: int) -> bool:
-        """Whether there is room for one more span of so many parts; it is then waiting."""
+        """Return True if there is room for one more span with `parts` parts. The span then counts as waiting."""
         with self._lock:
             if self._waiting >= MOST_WAITING or self._parts + parts > MOST_PARTS:
                 return False
@@ -239,12 +239,12 @@ class _Watched(SpanExporter):
 
 
 def _parts(span: ReadableSpan) -> int:
-    """The span and its links."""
+    """Return the number of parts of a span: one plus its links."""
     return 1 + len(span.links)
 
 
 def takes_spans(tracing: Tracing, *, seconds: float) -> bool:
-    """Whether the receiver takes an empty request within so many seconds; if not, OpenTelemetry logs why."""
+    """Return True if the receiver accepts an empty request within `seconds`. If not, OpenTelemetry logs why."""
     exporter = OTLPSpanExporter(endpoint=tracing.url, timeout=seconds)
     try:
         return exporter.export([]) is SpanExportResult.SUCCESS

@@ -1,4 +1,4 @@
-"""The parts of a door that traces go around, as the settings say; without an import of OpenTelemetry where no receiver is set."""
+"""Makes the tracing hooks of a process from the settings. Without a receiver in the settings, OpenTelemetry is not imported."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from tagstream.stream.deliver.hooks import UNTRACED, TracingHooks
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
-# The most that the end of a process waits for a receiver; less than what a worker has to leave its group.
+# The most seconds that the end of a process waits for the receiver. It is less than the time that a worker has for leaving its group.
 CLOSE_SECONDS = 2.0
 PACKAGE = "opentelemetry"
 
@@ -17,7 +17,7 @@ log = logger("tagstream.tracing")
 
 
 class TracingUnavailableError(Exception):
-    """A receiver is set, and OpenTelemetry is not installed: the message has the next step."""
+    """A receiver is set, but OpenTelemetry is not installed: the message has the next step."""
 
     exit_code = 2
 
@@ -31,15 +31,15 @@ def tracing_of(
     settings: Settings, *, service: str, counted: Callable[[SpanResult, int], None] = _uncounted
 ) -> Iterator[TracingHooks]:
     """
-    The tracing of these settings; spans that wait are sent at the end, for `CLOSE_SECONDS` at most.
+    Yield the tracing hooks of these settings. At the end, waiting spans are sent for at most `CLOSE_SECONDS`.
 
     Args:
-        settings: The receiver, if there is one.
-        service: The door's name in traces.
-        counted: Is told how many spans had which result; called from several threads.
+        settings: The receiver, if one is set.
+        service: The service name in traces.
+        counted: Called with a result and the number of spans that had it, from several threads.
 
     Raises:
-        TracingUnavailableError: A receiver is set, and OpenTelemetry is not installed.
+        TracingUnavailableError: A receiver is set, but OpenTelemetry is not installed.
     """
     if not settings.tracing.endpoint:
         yield UNTRACED
@@ -63,10 +63,10 @@ def tracing_of(
 
 def require() -> None:
     """
-    Make sure that OpenTelemetry can be imported.
+    Require that OpenTelemetry can be imported.
 
     Raises:
-        TracingUnavailableError: It cannot.
+        TracingUnavailableError: OpenTelemetry is not installed.
     """
     try:
         import opentelemetry.exporter.otlp.proto.http

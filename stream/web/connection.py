@@ -1,6 +1,6 @@
-"""The connections of a server, within bounds: what a client may send, how long that may take, and what it may leave unread.
+"""The connections of a server. Bounds limit what a client may send, how long it may take to send, and what it may leave unread.
 
-The work for one read is bounded too, so that requests for health are answered between two reads of any other connection.
+The work for one read is bounded too, so that health requests are answered between two reads of another connection.
 """
 
 import asyncio
@@ -12,60 +12,62 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-# The first line and the headers of a request, from the connection or from their first byte on.
+# The time for the first line and the headers of a request, from the start of the connection or from the request's first byte.
 HEAD_SECONDS = 10.0
 MOST_HEAD_BYTES = 16 * 1024
-# Of a connection at once. asyncio's own 256 KiB can be 43,000 chunks of one byte, or a head that is parsed whole before it is refused.
+# The most bytes of one read. asyncio's own 256 KiB can be 43,000 chunks of one byte, or a head that is parsed whole before it is refused.
 READ_BYTES = 16 * 1024
-# A chunk costs the same whatever its size. A body may have so many, and one more for so many bytes of content.
+# A chunk costs the same whatever its size. A body may have `FREE_CHUNKS` chunks, and one more for every `BYTES_A_CHUNK` bytes of content.
 FREE_CHUNKS = 1024
 BYTES_A_CHUNK = 64
-# The line before a chunk has its size, and perhaps an extension. h11's time for a line that is none grows with the square of its length.
+# The line before a chunk has its size, and perhaps an extension. h11's time for an invalid line grows with the square of the line's length.
 MOST_LINE_BYTES = 1024
-# A client that takes nothing of its answer for so long has gone.
+# A client that takes nothing of its answer for this time counts as gone.
 WRITE_SECONDS = 30.0
-# Answers that their clients have not taken, over all connections.
+# The most bytes of answers that clients have not taken, over all connections.
 MOST_UNREAD_BYTES = 64 * 1024 * 1024
 REFUSALS = {
-    400: "This is no request of HTTP/1.1, so nothing was changed. Next: correct it.",
+    400: "This is not an HTTP/1.1 request, so nothing was changed. Next: correct it.",
     413: f"The body comes in chunks too small for its size, so nothing was changed. Next: send it with Content-Length, or in chunks of {BYTES_A_CHUNK} bytes and more.",
     431: f"The first line and the headers have more than {MOST_HEAD_BYTES} bytes, so nothing was changed. Next: send fewer.",
-    501: "The body has an encoding that is not known here, so nothing was changed. Next: send it with Content-Length.",
+    501: "The body has an encoding that this server does not know, so nothing was changed. Next: send it with Content-Length.",
 }
 _HeadEvent = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
 
 class Connections(ServerState):
     """
-    All connections of a server. One without a request under way makes room for a new one, so that clients that say nothing keep nobody out.
+    All connections of a server.
+
+    If there are too many, the connection that has been idle for longest is closed, so that silent clients do not keep other clients out.
 
     Attributes:
-        most: The most at once.
-        spare: Those without a request under way; the one that has been so for the longest time is the first.
-        unread: Those whose client has not taken all of an answer; the one that began to wait first is the first.
+        most: The most connections at once.
+        spare: The connections without a request under way. The connection that has been idle for longest comes first.
+        unread: The connections whose client has not taken all of an answer. The connection that has waited for longest comes first.
     """
 
     def __init__(self, most: int) -> None:
-        """At most so many at once."""
+        """Allow at most `most` connections at once."""
         super().__init__()
         self.most = most
         self.spare: dict[Bounded, None] = {}
         self.unread: dict[Bounded, None] = {}
 
     def opened(self, one: "Bounded") -> None:
-        """Take a new connection among those without a request; if there are too many, the first of these is closed."""
+        """Add a new connection to the idle ones. If there are too many connections, the first idle one is closed."""
         self.spare[one] = None
         if len(self.connections) > self.most:
             next(iter(self.spare)).drop()
 
     def waits(self, one: "Bounded") -> None:
-        """Bytes of an answer wait for this client; if there are too many bytes over all, those that wait longest are given up."""
+        """Note that bytes of an answer wait for this client. While too many bytes wait in all, drop the connection that waits longest."""
         self.unread[one] = None
         while len(self.unread) > 1 and sum(each.unread_bytes for each in self.unread) > MOST_UNREAD_BYTES:
             next(iter(self.unread)).drop()
 
     def forget(self, one: "Bounded") -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
         self.connections.discard(one)
         self.spare.pop(one, None)
         self.unread.pop(one, None)
@@ -73,23 +75,23 @@ class Connections(ServerState):
 
 class _Reader(h11.Connection):
     """
-    h11's reader, and stricter.
+    h11's reader, with stricter checks.
 
-    A head that can be read in two ways lets a second request through a proxy inside the first. A body in chunks of one byte costs six
-    times its length, and a parser's call for each.
+    A head that can be read in two ways could smuggle a second request through a proxy, inside the first request. A body in chunks of one
+    byte takes six times its length, and one parser call for each chunk.
     """
 
     _chunks = _content = 0
-    # A chunk's line may be the next thing to come.
+    # True if the next bytes may be the line before a chunk.
     _line = False
 
     def next_event(self) -> _HeadEvent:
         """
-        As h11 has it.
+        Return the next event, as in h11.
 
         Raises:
-            h11.RemoteProtocolError: It is no request; a head is too large or says in two ways where its body ends; a chunk's line is too
-                long, or there are too many chunks.
+            h11.RemoteProtocolError: The bytes are not a request. Or the head is too large, or it states the end of the body in two ways.
+                Or a chunk's line is too long, or there are too many chunks.
         """
         if self.their_state is h11.IDLE:
             return self._head()
@@ -108,7 +110,7 @@ class _Reader(h11.Connection):
         before = len(self.trailing_data[0])
         event = super().next_event()
         if isinstance(event, h11.Request):
-            # h11 bounds a head that is not whole yet, not one that comes at once.
+            # h11 bounds only an incomplete head, and not a head that comes in one read.
             if before - len(self.trailing_data[0]) > MOST_HEAD_BYTES:
                 raise h11.RemoteProtocolError(REFUSALS[431], error_status_hint=431)
             names = {name for name, _ in event.headers}
@@ -119,14 +121,18 @@ class _Reader(h11.Connection):
         return event
 
     def _line_bytes(self) -> int:
-        """The bytes up to the next end of a line, behind the end of the chunk before."""
+        """Return the length of the line before the next chunk, as far as it has come, with the end of the chunk before it."""
         waiting = self.trailing_data[0]
         end = waiting.find(b"\r\n", 2)
         return len(waiting) if end < 0 else end
 
 
 class Bounded(H11Protocol, asyncio.BufferedProtocol):
-    """One connection. uvicorn bounds the pause between two requests; this bounds heads, the time for them, reads, and answers that are not taken."""
+    """
+    One connection.
+
+    uvicorn bounds the pause between two requests. This class bounds heads, the time for a head, reads, and answers that are not taken.
+    """
 
     _head: asyncio.TimerHandle | None = None
     _write: asyncio.TimerHandle | None = None
@@ -138,14 +144,14 @@ class Bounded(H11Protocol, asyncio.BufferedProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """Arguments are those of uvicorn's protocol; its state counts the connections."""
+        """Take the arguments of uvicorn's protocol. `server_state` counts the connections."""
         super().__init__(config, server_state, app_state, _loop)
         self.conn = _Reader(h11.SERVER, MOST_HEAD_BYTES)
         self._all = server_state
 
     @property
     def unread_bytes(self) -> int:
-        """The bytes that wait for the client in this process."""
+        """The number of bytes that wait in this process for the client."""
         return self.transport.get_write_buffer_size()
 
     def drop(self) -> None:
@@ -154,30 +160,30 @@ class Bounded(H11Protocol, asyncio.BufferedProtocol):
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a head."""
+        """Start to wait for a head."""
         super().connection_made(transport)
-        # `pause_writing` comes for every byte that the client does not take, so that all of them can be counted.
+        # asyncio then calls `pause_writing` as soon as one byte is not taken, so that all waiting bytes can be counted.
         transport.set_write_buffer_limits(high=0)
         self._head = self.loop.call_later(HEAD_SECONDS, transport.abort)
         self._all.opened(self)
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's name
-        """Where the next read goes."""
+        """Return the buffer for the next read."""
         self._read = bytearray(READ_BYTES)
         return self._read
 
     def buffer_updated(self, nbytes: int) -> None:
-        """A read is there."""
+        """Take the bytes of a read."""
         self.data_received(bytes(memoryview(self._read)[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes. The time of a head begins with its first byte."""
+        """Take bytes. The time for a head starts with the head's first byte."""
         super().data_received(data)
         if not self.flow.write_paused and (self.cycle is None or self.cycle.response_complete):
             self._head = self._head or self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def handle_events(self) -> None:
-        """Go on with what has come, unless the client leaves an answer unread: then no further one is made for it."""
+        """Handle the bytes that have come. While the client leaves an answer unread, no further request is handled."""
         if self.flow.write_paused:
             self.flow.pause_reading()
             return
@@ -193,7 +199,7 @@ class Bounded(H11Protocol, asyncio.BufferedProtocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Say what is wrong with the bytes, and close the connection; in the middle of an answer, close it."""
+        """Answer with the fault of the bytes, and close the connection. In the middle of an answer, only close the connection."""
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.transport.abort()
             return
@@ -210,13 +216,13 @@ class Bounded(H11Protocol, asyncio.BufferedProtocol):
         self.transport.close()
 
     def pause_writing(self) -> None:
-        """The client does not take what is written."""
+        """Note that the client does not take the answer, and start to watch it."""
         super().pause_writing()
         self._look_at_reader()
         self._all.waits(self)
 
     def resume_writing(self) -> None:
-        """The client has taken all: go on with what it has sent meanwhile."""
+        """Handle the bytes that came meanwhile, now that the client has taken the whole answer."""
         super().resume_writing()
         self._all.unread.pop(self, None)
         if self._write is not None:
@@ -227,7 +233,7 @@ class Bounded(H11Protocol, asyncio.BufferedProtocol):
             self.handle_events()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection has ended."""
+        """Cancel the timers and forget the connection, which has ended."""
         self._disarm()
         if self._write is not None:
             self._write.cancel()
@@ -235,7 +241,11 @@ class Bounded(H11Protocol, asyncio.BufferedProtocol):
         super().connection_lost(exc)
 
     def _look_at_reader(self, before: int | None = None) -> None:
-        """Look again after `WRITE_SECONDS`, as long as the client has taken something of what `before` waited for it."""
+        """
+        Abort the connection if the client has taken nothing since the last look, else look again after `WRITE_SECONDS`.
+
+        `before` is the number of bytes that waited at the last look; None at the first look.
+        """
         left = self.unread_bytes
         if before is not None and left >= before:
             self.transport.abort()

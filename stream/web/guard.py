@@ -1,8 +1,8 @@
 """
-The door of a server: a middleware that looks at a request before the application does.
+A middleware that checks each request before the application gets it.
 
-It refuses a name that is not this server's (DNS rebinding), a request that another site sent (CSRF), and a body that is too large or
-that does not arrive. It adds to each answer the headers that keep a browser from running or embedding what is not ours.
+It refuses a `Host` that is not a name of this server (DNS rebinding), a request that another site sent (CSRF), and a body that is too large
+or does not arrive in time. It adds security headers to each answer, so that a browser does not run or embed content of other sites.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tagstream.stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 BODY_SECONDS = 10.0
 RETRY_SECONDS = 1
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-# An orchestrator asks there. They are answered whatever else is under way.
+# The paths of an orchestrator's health requests. These requests are answered whatever else is under way.
 HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
@@ -35,7 +35,7 @@ HEADERS = tuple(
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-        # A page shows the state of its moment, so that the button Back asks again. An answer may say otherwise of itself.
+        # A page shows the state at one moment, so the button Back must load it again. An answer may set another value.
         "Cache-Control": "no-store",
     }.items()
 )
@@ -47,18 +47,18 @@ OTHER_SITE = (
     "This request came from another site, or its browser does not say from where, so nothing was changed. "
     "Next: open this server's own page and send it from there."
 )
-TOO_MANY = "As many requests are under way as this server takes, so nothing was changed. Next: send it again later."
+TOO_MANY = "This server takes no more requests at the moment, so nothing was changed. Next: send it again later."
 TOO_SLOW = f"The request did not arrive within {BODY_SECONDS:g} s, so nothing was changed. Next: send it again."
 
 
 def plain(_path: str, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
     """
-    A refusal as plain text.
+    Return a refusal as plain text.
 
     Args:
-        _path: Of the request.
+        _path: The path of the request.
         status: The HTTP status.
-        sentence: Why, and the next step.
+        sentence: The reason and the next step.
         headers: More headers of the answer.
     """
     return PlainTextResponse(sentence, status, headers)
@@ -70,14 +70,14 @@ class RequestRules:
     The bounds of one server.
 
     Attributes:
-        names: Names that a request may have as `Host`, beside localhost and addresses; None: any name, where a token guards each request.
+        names: Names that a request may have as `Host`, beside localhost and addresses. None allows any name, for servers with tokens.
         cross_site: The paths that pages of other sites may post to.
-        programs: Requests that no browser sent are taken; else each must say from where it comes.
-        max_requests: The most requests under way at once, those for health not among them.
-        max_body_bytes: The largest body.
+        programs: True if requests without a browser's origin headers are taken. If false, only safe methods may lack these headers.
+        max_requests: The most requests under way at once, health requests aside.
+        max_body_bytes: The largest body in bytes.
         max_held_bytes: The most bytes of bodies at once, over all requests that are under way.
-        shorten: The next step of a request that is too large.
-        refusal: Makes the answer of a path, a status, a sentence and headers.
+        shorten: The next step for a request that is too large.
+        refusal: Makes the answer from a path, a status, a sentence and headers.
     """
 
     names: Iterable[str] | None = ()
@@ -91,11 +91,11 @@ class RequestRules:
 
 
 class BodyTooLargeError(Exception):
-    """More bytes came than `max_body_bytes`."""
+    """A body has more than `max_body_bytes` bytes."""
 
 
 class GoneError(Exception):
-    """The client went away before its body was here: half a body is no request."""
+    """The client disconnected before its whole body had come."""
 
 
 class FullError(Exception):
@@ -106,11 +106,11 @@ class RequestGuard:
     """
     The middleware. A refused request never reaches the application.
 
-    Bodies are read here, whole and within bounds, and then handed on.
+    The guard reads each body whole, within bounds, and then passes the request on.
     """
 
     def __init__(self, app: ASGIApp, rules: RequestRules) -> None:
-        """Stand before `app`."""
+        """Guard `app` with these rules."""
         self._app = app
         self._rules = rules
         self._hosts = None if rules.names is None else Hosts(rules.names)
@@ -119,7 +119,7 @@ class RequestGuard:
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer or hand on."""
+        """Refuse the request, or pass it on to the application."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -130,7 +130,7 @@ class RequestGuard:
         elif not (scope["path"] in self._cross_site or self._is_ours(headers, safe=scope["method"] in SAFE_METHODS)):
             await self._refusal(scope, 403, OTHER_SITE, {})(scope, receive, guarded)
         elif scope["path"] in HEALTH_PATHS:
-            # Without its body, which could keep it waiting.
+            # Its body is not read, because a slow body would delay the answer.
             await self._app(scope, receive, guarded)
         elif self._under_way >= self._rules.max_requests:
             await self._refusal(scope, 503, TOO_MANY, {"Connection": "close", "Retry-After": str(RETRY_SECONDS)})(
@@ -163,7 +163,7 @@ class RequestGuard:
             await self._refusal(scope, 413, sentence, close)(scope, receive, send)
         except FullError:
             sentence = (
-                "The requests that are under way fill the memory for them, so nothing was changed. Next: send it again later."
+                "The requests under way use all memory for request bodies, so nothing was changed. Next: send it again later."
             )
             await self._refusal(scope, 503, sentence, close | {"Retry-After": str(RETRY_SECONDS)})(scope, receive, send)
         except TimeoutError:
@@ -193,10 +193,11 @@ class RequestGuard:
 
 def _same_site(headers: Headers) -> bool:
     """
-    Was this sent by a page of this server?
+    Return True if a page of this server sent the request.
 
-    Every browser of today sends `Sec-Fetch-Site`, and says `none` for what its user typed. An older one sends `Origin` with a form; behind a
-    proxy that ends TLS its scheme is not ours, so that hosts are compared. A request with neither is refused.
+    Current browsers send `Sec-Fetch-Site`, with `none` for an address that the user typed. An older browser sends `Origin` with a form.
+    Only the host of `Origin` is compared, because the scheme differs behind a proxy that ends TLS. A request with neither header is
+    refused.
     """
     fetched = headers.get("sec-fetch-site")
     if fetched is not None:
@@ -207,15 +208,15 @@ def _same_site(headers: Headers) -> bool:
 
 def _is_followed_link(headers: Headers) -> bool:
     """
-    Did a person follow a link to this page? Only a browser knows that another site asks for it as a picture, a frame or by a script.
+    Return True if a person followed a link to this page. A browser's headers tell a followed link from a picture, a frame or a script.
 
-    A page may give its reader an item, so another site must not ask for one in the reader's name and without the reader.
+    Loading a page may take an item for its reviewer, so another site must not load it without the reviewer's action.
     """
     return headers.get("sec-fetch-mode", "navigate") == "navigate" and headers.get("sec-fetch-dest", "document") == "document"
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives the body once, then what the server says: that the client has gone."""
+    """Return a `receive` that gives the body once, and after it the server's messages, such as a disconnect."""
     given = False
 
     async def replay() -> Message:

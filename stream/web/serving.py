@@ -1,4 +1,4 @@
-"""A socket and its server, uvicorn, within bounds that no client can exceed: for the review console and for `tagstream serve`."""
+"""A socket and its uvicorn server, with bounds that no client can exceed. For the review console and for `tagstream serve`."""
 
 import asyncio
 import contextlib
@@ -22,24 +22,24 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_CONNECTIONS = 128
 IDLE_SECONDS = 15
-# Of the connections, so many are for health when all others have a request under way.
+# The number of connections that are reserved for health requests.
 HEALTH_CONNECTIONS = 16
-# An answer that is under way may wait for the brokers.
+# The longest wait for requests under way at a stop: an answer may wait for the brokers.
 STOP_SECONDS = 30
-# Of one answer, kept by the system before it is sent.
+# The most bytes of one connection that the system keeps before they are sent.
 MOST_UNSENT_BYTES = 64 * 1024
 WATCH_SECONDS = 1.0
 
 
 class ListenError(Exception):
-    """The address cannot be listened on: the message says why, and the next step."""
+    """The server cannot listen on the address. The message gives the reason and the next step."""
 
     exit_code = 2
 
 
 def is_loopback(host: str) -> bool:
     """
-    Can this address be reached from this machine alone?
+    Return True if only this machine can reach the address.
 
     >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "review.example")]
     [True, True, True, False, False]
@@ -54,26 +54,26 @@ def is_loopback(host: str) -> bool:
 
 def listen(host: str, port: int) -> socket.socket:
     """
-    A socket that listens; port 0 takes a free one.
+    Return a listening socket. Port 0 takes a free port.
 
     Raises:
-        ListenError: The address is not this machine's, is taken, or may not be had.
+        ListenError: The address is not this machine's, is in use, or is not permitted.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # Made anew of the descriptor, it knows its protocol. asyncio switches Nagle's algorithm off where that is TCP, and else each answer
-        # on a connection that is kept waits for the client's delayed acknowledgement, some 40 ms.
+        # The socket is made again from its descriptor, so that it knows its protocol. asyncio switches Nagle's algorithm off only if the
+        # protocol is TCP. With the algorithm, each answer on a kept connection waits some 40 ms for the client's delayed acknowledgement.
         listening = socket.socket(fileno=socket.create_server((host, port), family=family).detach())
     except OSError as error:
         msg = f"this command cannot listen on {host}:{port} ({error.strerror or error}). Next: give another --port (0 takes a free one) or --host."
         raise ListenError(msg) from error
-    # For its connections too: the system would keep 4 MiB of an answer that a client does not take, which no budget here could count.
+    # The connections inherit this option. Without it the system would keep 4 MiB of an untaken answer, which no bound here could count.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT_BYTES)
     return listening
 
 
 def url(listening: socket.socket) -> str:
-    """The address for a browser on the same machine."""
+    """Return the address for a browser on the same machine."""
     host, port = listening.getsockname()[:2]
     name = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
     return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
@@ -89,21 +89,21 @@ def serve(
     stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """
-    Serve until SIGINT or SIGTERM; then finish what is under way, at most `STOP_SECONDS`.
+    Serve until SIGINT or SIGTERM. Then finish the requests under way, within `STOP_SECONDS`.
 
     Args:
         app: The application.
-        listening: Its socket.
-        watch: Called once a second; what it raises ends the server.
-        connections: The most at once; for a further one, one without a request under way makes room.
-        lifespan: Entered on the server's event loop before the first request, and left after the last one.
+        listening: The listening socket.
+        watch: Called once a second. An exception from it ends the server.
+        connections: The most connections at once. A further connection replaces an idle one.
+        lifespan: Entered on the server's event loop before the first request, and left after the last request.
         stopping: Called when the stop begins, while requests are still answered.
     """
     asyncio.run(_serve(app, listening, watch, connections=connections, lifespan=lifespan, stopping=stopping))
 
 
 class _SignalFreeServer(uvicorn.Server):
-    """uvicorn raises the signal again when it has stopped, which would end the process before its parts are closed."""
+    """A server without signal handlers. uvicorn's own handler would raise the signal again and end the process before its parts close."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
@@ -127,7 +127,7 @@ async def _serve(
     server = _SignalFreeServer(
         uvicorn.Config(
             app,
-            # The bounds are those of this protocol, whatever else is installed.
+            # This protocol has the bounds, so it is used whatever else is installed.
             http=Bounded,
             ws="none",
             log_config=None,

@@ -1,12 +1,13 @@
 """
-People's answers beside a user's rows.
+Merge people's answers into a user's rows.
 
-    a row has the text    the answer stands above the row's label: the row keeps its place and its part, and gets the answer's label
-    no row has it         the answer is a row to learn from, and nothing is calibrated or measured on it
-    left out              answers of none of the labels, of labels that the rows lack, repeats, and texts on which answers differ
+    a row has the text        the answer replaces the row's label; the row keeps its place and its part
+    no row has the text       the answer becomes a training row; nothing is calibrated or measured on it
+    the answer is left out    answers of none of the labels, labels that the rows lack, repeats, and texts with different answers
 
-The model chose which events people were asked about, mostly those that it was unsure of: figures and thresholds that rested on
-them would be about other texts than those of the stream. A row of the user's own was not chosen so, whoever labels it.
+The model chose the events that people answered, mostly events of low confidence. So these events are not a representative sample of the
+stream, and no figure or threshold may use them. A user's own rows were not chosen by the model, so a row may be used even if its label
+comes from an answer.
 """
 
 from collections import defaultdict
@@ -22,17 +23,17 @@ from tagstream.model_export.data.own.split import folded
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
     """
-    A user's rows under people's answers. Every answer is fresh, of a row, or left out for one reason.
+    A user's rows merged with people's answers. Every answer is fresh, of a row, or left out for one reason.
 
     Attributes:
-        rows: The rows with the labels that stand; in the order of their file.
-        fresh: The answers about texts that no row has, each text once: rows to learn from.
+        rows: The rows with their final labels, in the order of the file.
+        fresh: The answers about texts that no row has, each text once. They become training rows.
         of_rows: The answers about texts of rows.
-        corrected: The rows, as they were, that an answer gives another label, and the answer's.
+        corrected: The rows whose label an answer changed: the row with its old label, and the answer's label.
         off_subject: The answers that a text has none of the labels.
         unknown: The answers with labels that the rows lack.
-        differing: The answers about texts on which two answers differ: none of them stands.
-        repeated: The answers that repeat text and label of one before them.
+        differing: The answers about texts with two or more different answers. None of these answers is used.
+        repeated: The answers that repeat the text and the label of an earlier answer.
     """
 
     rows: OwnRows
@@ -47,23 +48,23 @@ class Answered:
 
 def read(path: Path) -> OwnRows:
     """
-    The answers in a file of `tagstream review --export FILE --form rows`, each with its line.
+    Read the answers from a file of `tagstream review --export FILE --form rows`, with their line numbers.
 
     Raises:
-        DataError: The file cannot be read or is empty, or a line is no row; the message names the line.
+        DataError: The file cannot be read or is empty, or a line is not a row. The message names the line.
     """
     rows = tuple(
         OwnRow(line=number, row=answers.row_of(line, tag=line.tag, source=OWN), id=line.id)
         for number, line in answers.read_lines(path)
     )
-    # The rows to learn from may have a file of the same name.
+    # The file of the user's rows may have the same name, so the prefix keeps the two digests apart.
     digests = {f"answers/{name}": digest for name, digest in answers.digest(path).items()}
     return OwnRows(name=str(path), unit="line", rows=rows, digests=digests)
 
 
 def stand(rows: OwnRows, given: OwnRows) -> Answered:
     """
-    Let answers stand above the labels of rows with the same text, and divide the others from those that count for nothing.
+    Replace the labels of rows that have an answer, and sort all other answers.
 
     Args:
         rows: The user's rows.
@@ -95,7 +96,7 @@ def stand(rows: OwnRows, given: OwnRows) -> Answered:
 
 
 def _labelled(own: OwnRow, tag: str) -> OwnRow:
-    """The row with this label as its own: in the place of the one that it had, or before it if the row carries both."""
+    """Return the row with `tag` as its first label. The old first label is dropped, unless `tag` was already one of the row's labels."""
     if tag == own.row.tag:
         return own
     others = [label for label in own.row.tags if label != tag and (tag in own.row.tags or label != own.row.tag)]

@@ -1,9 +1,9 @@
 """
-The first answers of people about a stream whose labels are known in words alone: which of them prove, and which only teach.
+People's first answers about a stream whose labels are only described in words, sorted by their use.
 
-    by lot       an event that its id drew (`data.random_half`): learned from, and certificates, figures and the drift reference rest on it
-    by doubt     any other: learned from, and nothing rests on it, since a model chose it
-    left out     answers of none of the labels, repeats, texts on which answers differ, and texts that the words of a label nearly say
+    by lot       a drawn event (`data.random_half`): used for training, certificates, figures and the drift reference
+    by doubt     any other event: used for training only, since a model chose it
+    left out     answers of none of the labels, repeats, texts with different answers, and near-duplicates of a label's own words
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from tagstream.model_export.data.reader import RowsError
 from tagstream.model_export.data.row import Row
 
 BY_LOT, BY_DOUBT = "by-lot", "by-doubt"
-# Of fewer texts no head can be judged by others.
+# With fewer texts, cross-fitting is not possible.
 LEAST_ANSWERS = 2
 
 
@@ -29,10 +29,10 @@ class FirstAnswers:
     People's answers, each text once.
 
     Attributes:
-        rows: Those with a label; their source is `BY_LOT` or `BY_DOUBT`.
-        none: Texts of which people said that they have none of the labels.
-        left_out: How many answers count for nothing.
-        digests: The SHA-256 of their file, by its name.
+        rows: The answers with a label. The source of a row is `BY_LOT` or `BY_DOUBT`.
+        none: The texts for which people found none of the labels.
+        left_out: The number of answers that are not used.
+        digests: The SHA-256 of the file of answers, by file name.
     """
 
     rows: tuple[Row, ...]
@@ -43,14 +43,14 @@ class FirstAnswers:
 
 def sort_out(words: LabelsInWords, given: OwnRows) -> FirstAnswers:
     """
-    Sort answers out.
+    Sort answers by their use.
 
     Args:
-        words: The labels.
+        words: The labels in words.
         given: The answers, with the ids of their events.
 
     Raises:
-        RowsError: An answer has another label, or too few are left.
+        RowsError: The label of an answer is not in `words`, or too few answers are left.
     """
     own = words.rows()
     found = stand(own, given)
@@ -58,8 +58,8 @@ def sort_out(words: LabelsInWords, given: OwnRows) -> FirstAnswers:
     fresh, _ = split_near_duplicates(found.fresh.rows, own.rows, key=lambda answer: answer.row.text)
     if len(fresh) < LEAST_ANSWERS:
         msg = (
-            f"{given.name} has {len(fresh)} answers to learn from, and {LEAST_ANSWERS} are the least. Next: answer some sixty events in the "
-            "console, `tagstream review`, and export again."
+            f"{given.name} has {len(fresh)} answers to learn from; it needs at least {LEAST_ANSWERS}. Next: answer some sixty events in "
+            "the console, `tagstream review`, and export again."
         )
         raise RowsError(msg)
     rows = _by_source(together(fresh))
@@ -72,7 +72,7 @@ def sort_out(words: LabelsInWords, given: OwnRows) -> FirstAnswers:
 
 
 def _by_source(answers: Sequence[OwnRow]) -> tuple[Row, ...]:
-    """The answers as rows that are judged; of texts that nearly repeat each other one proves, since they are one draw."""
+    """Return the answers as training rows with their sources. Among near-duplicates, only the first drawn text counts as drawn."""
     rows: list[Row] = []
     drawn: set[str] = set()
     for answer in answers:

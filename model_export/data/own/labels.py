@@ -1,10 +1,10 @@
 """
-Labels in words: a name and a sentence or two for each, before any row has one of them.
+Labels in words: a name and a description of each label, for a stream without labelled rows.
 
     [labels.billing]
     about = "Money between a customer and us: prices, payments, refunds, invoices."
-    keywords = ["invoice", "refund"]              may be left out
-    examples = ["I was charged twice"]            may be left out
+    keywords = ["invoice", "refund"]              optional
+    examples = ["I was charged twice"]            optional
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from tagstream.model_export.data.reader import RowsError
 from tagstream.model_export.data.row import Row
 from tagstream.monitoring.vocabulary import OFF_SUBJECT
 
-# The source of rows that are a label's own words, and the part of `training` in a manifest that keeps them.
+# The source of rows that are a label's own words, and the key of `training` in a manifest that has the labels.
 WORDS = "words"
 RECORD = "labels"
 
@@ -33,12 +33,12 @@ Said = Annotated[str, msgspec.Meta(min_length=1)]
 
 class LabelInWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """
-    One label.
+    One label in words.
 
     Attributes:
-        about: A sentence or two that say which texts have the label.
-        keywords: Words that speak for it.
-        examples: Texts that have it.
+        about: A description, in a sentence or two, of the texts with this label.
+        keywords: Words that indicate the label.
+        examples: Texts with the label.
     """
 
     about: Said
@@ -46,7 +46,7 @@ class LabelInWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     examples: tuple[Said, ...] = ()
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """All that is said of the label, as texts of it; `name` is what it is called."""
+        """Return the label's words as texts with this label; `name` is the name of the label."""
         spoken = " ".join(name.replace("_", " ").replace("-", " ").split())
         listed = (", ".join(self.keywords),) if self.keywords else ()
         return (spoken or name, self.about, *listed, *self.examples)
@@ -61,12 +61,12 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelsInWords:
     """
-    Labels in words.
+    All labels in words of a file.
 
     Attributes:
-        name: The file, as sentences call it.
-        labels: The words of each, by its name.
-        digests: The SHA-256 of the file, by its name.
+        name: The name of the file in messages.
+        labels: The words of each label, by label name.
+        digests: The SHA-256 of the file, by file name.
     """
 
     name: str
@@ -74,7 +74,7 @@ class LabelsInWords:
     digests: dict[str, str]
 
     def rows(self) -> OwnRows:
-        """Their words as labelled rows, each text once; the topic of each is its own."""
+        """Return the words of the labels as labelled rows, each text once. Each row has its own topic."""
         texts = {
             (label, folded(text)): text for label, words in sorted(self.labels.items()) for text in words.texts(label) if text
         }
@@ -85,7 +85,7 @@ class LabelsInWords:
         return OwnRows(name=self.name, unit="text", rows=rows, digests=self.digests)
 
     def as_record(self) -> dict[str, object]:
-        """Their entry in the manifest of a bundle; `of_record` reads it."""
+        """Return the labels' entry in the manifest of a bundle. `of_record` reads this entry."""
         return {RECORD: {"said": msgspec.to_builtins(self.labels), "sha256": self.digests}}
 
 
@@ -101,8 +101,8 @@ def read(path: Path) -> LabelsInWords:
     Read a file of labels.
 
     Raises:
-        RowsError: It cannot be read, is no TOML, says too little of a label or something unknown, or has too few or too many labels, or
-            two of one name.
+        RowsError: The file cannot be read, is not TOML, has an unknown field, says too little about a label, has too few or too many
+            labels, or has two labels with the same words.
     """
     try:
         raw = read_whole(path)
@@ -118,14 +118,14 @@ def read(path: Path) -> LabelsInWords:
 
 def of_record(training: Mapping[str, Any], folder: Path) -> LabelsInWords:
     """
-    The labels in words of a bundle that `model start` or `model grow` made.
+    Return the labels in words of a bundle that `model start` or `model grow` made.
 
     Args:
-        training: The part of its manifest.
-        folder: Where it is, for the message.
+        training: The part `training` of the bundle's manifest.
+        folder: The folder of the bundle, for the message.
 
     Raises:
-        RowsError: It was made otherwise.
+        RowsError: Another command made the bundle.
     """
     try:
         kept = msgspec.convert(training.get(RECORD), type=_Record)
@@ -144,7 +144,10 @@ def _check(path: Path, labels: Mapping[str, LabelInWords]) -> None:
     names: dict[str, str] = {}
     for label, words in labels.items():
         if not label.strip() or len(label) > MAX_NAME_CHARACTERS or label == OFF_SUBJECT:
-            fault = f"a label cannot be called {label!r}: a name has 1 to {MAX_NAME_CHARACTERS} characters, and {OFF_SUBJECT} is kept for texts of none"
+            fault = (
+                f"a label cannot be called {label!r}: a name has 1 to {MAX_NAME_CHARACTERS} characters, and {OFF_SUBJECT} is reserved "
+                "for texts of none of the labels"
+            )
             raise _refused(path, fault)
         if not words.about.strip():
             raise _refused(path, f"`about` of {label!r} is empty")

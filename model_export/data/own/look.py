@@ -1,5 +1,5 @@
 """
-Look at a user's rows before anything is learned from them: every check, and the findings in the user's terms.
+All checks of a user's rows before training, and their findings in the user's terms.
 
 docs/findings.md has the kinds of findings and their severities.
 """
@@ -20,22 +20,22 @@ from tagstream.model_export.data.splits import Splits
 from tagstream.monitoring.vocabulary import OFF_SUBJECT
 
 SHOWN_CHARACTERS = 60
-# A table of more labels is no longer read; the largest and the smallest are named.
+# Of more labels, only the labels with the most and the fewest rows are shown.
 MOST_LABELS_SHOWN = 12
 MOST_LABEL_CHARACTERS = 100
-# Below so many rows to learn from, a head has seen too few ways of saying the same.
+# A label with fewer training rows gets a warning: a head then sees too few phrasings of the label.
 FEW_ROWS = 20
 NEARLY = f"{SIMILARITY_LIMIT:.0%} of their words or more"
 
 
 class DoubtfulDataError(Exception):
-    """The rows could be used, and `--strict` refuses them: the message says which findings are in the way."""
+    """The rows have warnings, and `--strict` refuses them. The message names the findings."""
 
     exit_code = 1
 
 
 class Severity(StrEnum):
-    """The weight of a finding: an error is always refused, a warning by `--strict`, a note never."""
+    """The severity of a finding. An error always refuses the rows, a warning refuses them with `--strict`, a note never does."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -45,15 +45,15 @@ class Severity(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsFinding:
     """
-    One thing about the rows.
+    One finding about the rows.
 
     Attributes:
-        kind: Its name, for `--allow` and for programs.
-        severity: An error refuses the rows, a warning is worth a look, a note is neither.
-        sentence: The fault and its place, what becomes of the rows, and the next step.
-        details: One line for each case, all of them.
-        lines: The lines of the file to learn from, all of them; of the gold set where the kind begins with `gold-`, and of the
-            answers where it begins with `answers`.
+        kind: The name of the finding, for `--allow` and for programs.
+        severity: The severity.
+        sentence: The fault, its place, the effect on the rows, and the next step.
+        details: One line for each case, without a limit.
+        lines: The line numbers of all affected rows of the user's file. If the kind begins with `gold-`, the lines are of the gold set; if
+            the kind begins with `answers`, of the answers.
     """
 
     kind: str
@@ -66,15 +66,15 @@ class RowsFinding:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsReport:
     """
-    The result of looking at a user's rows.
+    The result of all checks of a user's rows.
 
     Attributes:
-        name: The file.
-        labels: How many rows carry each label, by label; the file's rows under people's answers, before any is left out.
-        rows: All rows of the file.
-        gold_rows: The rows of the gold set; None where there is none.
-        division: The parts, and the rows in none of them.
-        findings: Errors first, then warnings, then notes.
+        name: The name of the file.
+        labels: The number of rows by label, with people's answers applied and before any row is left out.
+        rows: The number of all rows of the file.
+        gold_rows: The number of rows of the gold set; None without a gold set.
+        division: The parts, and the rows that are left out.
+        findings: The errors, then the warnings, then the notes.
     """
 
     name: str
@@ -85,20 +85,20 @@ class RowsReport:
     findings: tuple[RowsFinding, ...]
 
     def of(self, severity: Severity) -> tuple[RowsFinding, ...]:
-        """The findings of one severity."""
+        """Return the findings of one severity."""
         return tuple(finding for finding in self.findings if finding.severity is severity)
 
     def refuse(self, *, strict: bool = False, allowed: Collection[str] = ()) -> None:
         """
-        Refuse the rows where they cannot or must not be used.
+        Raise an error if the findings refuse the rows.
 
         Args:
-            strict: Refuse them for warnings too.
-            allowed: Kinds of warnings that are not refused even so.
+            strict: Warnings refuse the rows, too.
+            allowed: The kinds of warnings that `strict` ignores.
 
         Raises:
             RowsError: There are errors.
-            DoubtfulDataError: There are warnings, and `strict` asks for none.
+            DoubtfulDataError: `strict` is set, and there are warnings that are not allowed.
         """
         errors = self.of(Severity.ERROR)
         if errors:
@@ -114,7 +114,7 @@ class RowsReport:
             raise DoubtfulDataError(msg)
 
     def as_text(self) -> str:
-        """The report for a person: the rows, then every finding with its first ten cases."""
+        """Return the report for a person: the rows, then each finding with its first ten cases."""
         parts = self.division.splits.counts()
         test = "gold" if self.gold_rows is not None else "test"
         left_out = sum(map(len, self.division.left_out.values()))
@@ -131,7 +131,7 @@ class RowsReport:
         return "\n".join([*lines, f"  {', '.join(counts)}"])
 
     def records(self) -> Sequence[dict[str, object]]:
-        """The same as plain values: one record of the rows, and one for each finding."""
+        """Return the report as plain values: one record for the rows, and one record for each finding."""
         return [
             {
                 "record": "rows",
@@ -169,13 +169,14 @@ def look(
     Run every check on a user's rows.
 
     Args:
-        rows: The rows to learn from.
-        gold: The rows that are only measured on.
-        base: Rows of tagstream's own that are learned from too; as of `divide`.
-        answers: People's answers, which stand above the labels of rows with the same text.
-        multilabel: The rows shall teach a second head, which finds further labels of a text.
-        encoder: How long a text may be and how it is cut into pieces; those of the shipped bundle by default.
-        certificate_rows: How many rows a label needs at least for a certificate of its own, all of them right; not said if None.
+        rows: The user's rows.
+        gold: The gold set, only for measurement.
+        base: Tagstream's own rows, which are used for training too; as in `divide`.
+        answers: People's answers. They replace the labels of rows with the same text.
+        multilabel: A second head, for further labels of a text, is to be trained on the rows.
+        encoder: The tokenizer and the length limit; None: those of the shipped bundle.
+        certificate_rows: The least number of rows of a label that can certify its own threshold, if all predictions are right. None: this
+            is not checked.
 
     Raises:
         RowsError: As `divide`.
@@ -253,7 +254,7 @@ def _texts(rows: OwnRows, encoder: TokenCounter) -> Iterator[RowsFinding]:
 
 
 def _suspects(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
-    """The labels of all rows that are learned from, calibrated on or tested on; the gold set is taken at its word."""
+    """Check for label errors in the training, calibration and test rows. The labels of the gold set are trusted."""
     judged = [own for own in rows.rows if own.line in division.topics]
     labels = sorted({own.row.tag for own in judged})
     if len(labels) < LEAST_LABELS:
@@ -275,13 +276,13 @@ def _suspects(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
 
 
 def shown(own: OwnRow) -> str:
-    """The beginning of a text, for a person who looks for the row."""
+    """Return the beginning of a row's text, so that a person can find the row."""
     text = " ".join(own.row.text.split())
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
 def _label_checks(rows: OwnRows, gold: OwnRows | None) -> Iterator[RowsFinding]:
-    """The number and the names of the labels; a file with too many is not read."""
+    """Check the number and the names of the labels. The reader already refuses a file with too many labels."""
     labels = rows.labels
     if len(labels) < LEAST_LABELS:
         yield RowsFinding(
@@ -319,10 +320,10 @@ def _label_checks(rows: OwnRows, gold: OwnRows | None) -> Iterator[RowsFinding]:
 
 
 def _part_checks(rows: OwnRows, division: Division, certificate_rows: int | None, *, with_gold: bool) -> Iterator[RowsFinding]:
-    """How many rows of each label there are to learn from, to calibrate on and to measure on."""
+    """Check the number of training, calibration and test rows of each label."""
     splits = division.splits
     train, calibration, test = (Counter(row.tag for row in part) for part in (splits.train, splits.calibration, splits.holdout))
-    # People may have corrected the last row of a label that other answers have.
+    # `train` may have a label that `rows` lacks: an answer can correct the last row of the label while another answer has the label.
     lacking = [label for label in sorted({*rows.labels, *train}) if not (train[label] and calibration[label])]
     if lacking:
         least = 2 if with_gold else 3
@@ -355,8 +356,8 @@ def _part_checks(rows: OwnRows, division: Division, certificate_rows: int | None
             kind="certificate",
             severity=Severity.NOTE,
             sentence=f"{_counted(len(uncertified), 'label')} with fewer than {certificate_rows} rows: a certificate of a label's own needs at "
-            f"least so many, all of them right, and more where labels are weighted; until then its decisions are covered by a "
-            f"certificate of all labels together, or go to people.",
+            f"least {certificate_rows} rows, all of them right, and more where labels are weighted; until then a certificate of all "
+            f"labels together covers the label's decisions, or its events go to people.",
             details=tuple(
                 f"{label}: {_counted(usable[label], 'row')}, at least {certificate_rows - usable[label]} more needed"
                 for label in uncertified
@@ -374,14 +375,14 @@ def _unknown_in_gold(rows: OwnRows, gold: OwnRows | None) -> Iterator[RowsFindin
         yield RowsFinding(
             kind="gold-label",
             severity=Severity.ERROR,
-            sentence=f"{gold.at(unknown)}: labels that {rows.name} does not have: {', '.join(names)}. A model can only be wrong there. Next: "
-            f"correct the label, leave the row out, or add rows of that label to learn from.",
+            sentence=f"{gold.at(unknown)}: labels that {rows.name} does not have: {', '.join(names)}. A model is always wrong "
+            f"there. Next: correct the label, leave the row out, or add rows of that label to learn from.",
             lines=tuple(own.line for own in unknown),
         )
 
 
 def _wrong(label: str) -> str | None:
-    """Why a label cannot be a name in metrics, messages and files; None where it can."""
+    """Return the reason why a label cannot be a name in metrics, messages and files. None if the label can."""
     reasons = {
         "begins or ends with white space": label != label.strip(),
         "holds a line break or another character that is not visible": not label.isprintable(),
@@ -396,7 +397,7 @@ def _counted(count: int, thing: str) -> str:
 
 
 def _repeat_checks(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
-    """Repeats among the rows to learn from."""
+    """Check for repeats in the user's rows."""
     repeated = division.left_out.get(Why.REPEATED, ())
     if repeated:
         first = {(folded(own.row.text), own.row.tag): own.line for own in reversed(rows.rows)}
@@ -423,7 +424,7 @@ def _repeat_checks(rows: OwnRows, division: Division) -> Iterator[RowsFinding]:
 
 
 def _gold_checks(rows: OwnRows, gold: OwnRows | None, division: Division) -> Iterator[RowsFinding]:
-    """Repeats and gaps in the gold set, and rows to learn from that stand in it."""
+    """Check the gold set for gaps and contradictions, and for rows that the user's rows (nearly) duplicate."""
     if gold is None:
         return
     empty = [own for own in gold.rows if not (own.row.text.strip() and own.is_labelled)]
@@ -461,7 +462,7 @@ def _gold_checks(rows: OwnRows, gold: OwnRows | None, division: Division) -> Ite
 
 
 def _answer_checks(answered: Answered, division: Division) -> Iterator[RowsFinding]:
-    """The use that is made of people's answers."""
+    """Report how people's answers are used."""
     rows, fresh = answered.rows, answered.fresh
     left_out = {
         "of none of the labels": answered.off_subject,
@@ -483,7 +484,8 @@ def _answer_checks(answered: Answered, division: Division) -> Iterator[RowsFindi
         yield RowsFinding(
             kind="corrected",
             severity=Severity.NOTE,
-            sentence=f"{rows.at([own for own, _ in answered.corrected])}: people gave another label or none, and their answer stands.",
+            sentence=f"{rows.at([own for own, _ in answered.corrected])}: people gave another label, or none of the "
+            f"labels. Their answers replace the labels.",
             details=tuple(
                 f"{rows.unit} {own.line}: {own.row.tag or 'no label'}, answered {tag}" for own, tag in answered.corrected
             ),
@@ -509,7 +511,7 @@ def _answer_checks(answered: Answered, division: Division) -> Iterator[RowsFindi
 
 
 def _further_labels(rows: OwnRows, gold: OwnRows | None, division: Division) -> Iterator[RowsFinding]:
-    """The rows of several labels, which a second head learns from and has its thresholds from."""
+    """Check the rows with several labels. The second head is trained and calibrated on these rows."""
     labels = set(rows.labels)
     for prefix, of in (("", rows), *([] if gold is None else [("gold-", gold)])):
         unknown = [own for own in of.rows if own.is_labelled and not labels.issuperset(own.row.tags)]
@@ -529,10 +531,10 @@ def _further_labels(rows: OwnRows, gold: OwnRows | None, division: Division) -> 
         yield RowsFinding(
             kind="few-several",
             severity=Severity.ERROR if lacking else Severity.WARNING,
-            sentence=f"{_counted(known, 'row')} of several labels to learn from and {judging:,} to calibrate on, and a second head needs "
-            f"{FEW_ROWS} or more of the first and some of the second. {'' if lacking else 'Kept, and further labels are rarely found. '}"
-            f"Next: name all labels of a text in the column `tags` (`--tags NAME`), as `billing; bug` or as a JSON list, or leave "
-            f"--multilabel out.",
+            sentence=f"{_counted(known, 'row')} of several labels to learn from and {judging:,} to calibrate on; a second head needs "
+            f"{FEW_ROWS} or more to learn from, and at least one to calibrate on. "
+            f"{'' if lacking else 'Kept, and further labels are rarely found. '}Next: name all labels of a text in the column `tags` "
+            f"(`--tags NAME`), as `billing; bug` or as a JSON list, or leave --multilabel out.",
         )
     same = [label for label in rows.labels if len({label in (row.tag, *row.tags) for row in learned}) == 1]
     if same:
@@ -562,7 +564,7 @@ def _contradictory(rows: OwnRows, kind: str, what_then: str) -> Iterator[RowsFin
 
 
 def _near(rows: OwnRows, division: Division, left_out: set[int]) -> Iterator[RowsFinding]:
-    """Near-repeats inside a part, which are only counted together; texts that are the same with two labels are said elsewhere."""
+    """Report near-duplicates within a part, in one finding. `_contradictory` reports equal texts with two labels."""
     pairs = [
         (one, other)
         for one, other in division.near

@@ -1,4 +1,4 @@
-"""Texts of none of a user's labels: those of a file, those that people said so of, or some of tagstream's own."""
+"""Texts of none of a user's labels: from a user's file, from people's answers, or tagstream's own texts."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from tagstream.model_export.data.own.rows import OwnRow, OwnRows
 from tagstream.model_export.data.own.split import folded
 from tagstream.model_export.data.row import Row
 
-# Tagstream's own texts about no machine learning: news, goods, notices, questions and other everyday matter.
+# Tagstream's own texts that are not about machine learning: news, goods, notices, questions and other everyday subjects.
 GENERIC = "not-ml.jsonl"
 
 
@@ -23,9 +23,9 @@ class NoneTexts:
 
     Attributes:
         rows: The texts, each once.
-        generic: They are tagstream's own, since the user gave none.
-        labelled: The rows of the user's file that were left out, since a labelled row has their text.
-        digests: The SHA-256 of the files, by name.
+        generic: The texts are tagstream's own, because the user gave no texts.
+        labelled: The rows of the user's file that were left out because a labelled row has the same text.
+        digests: The SHA-256 of the files, by file name.
     """
 
     rows: tuple[Row, ...]
@@ -36,26 +36,26 @@ class NoneTexts:
 
 def read_none(path: Path, columns: OwnColumns) -> OwnRows:
     """
-    Read a file of texts of none of the labels. A column of labels is not read: it names others.
+    Read a file of texts of none of the labels. A label column is not read, because its labels are not the user's.
 
     Args:
         path: CSV, JSON Lines or Parquet.
-        columns: The names that the user's labelled rows have for the fields.
+        columns: The column names of the user's labelled rows.
 
     Raises:
-        RowsError: The file cannot be read, has no title, or a line is no row.
+        RowsError: The file cannot be read, has no title column, or a line is not a row.
     """
     return read_own(path, columns.of_none())
 
 
 def gather(given: OwnRows | None, said: Iterable[OwnRow], labelled: Sequence[Row]) -> NoneTexts:
     """
-    The texts of none of the labels that a gate learns from; tagstream's own where there are no others.
+    Return the texts of none of the labels, for training a gate. Without the user's texts, return tagstream's own texts.
 
     Args:
-        given: The rows of the user's file of such texts; None without one.
-        said: Rows of which people said that they have none of the labels.
-        labelled: The rows of the labels, whose texts are not among them.
+        given: The rows of the user's file of such texts; None without a file.
+        said: The rows for which people found none of the labels.
+        labelled: The labelled rows. Their texts are left out of the result.
     """
     known = {folded(row.text) for row in labelled}
     rows = [*(given.rows if given is not None else ()), *said]

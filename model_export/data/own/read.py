@@ -19,7 +19,7 @@ from tagstream.monitoring.vocabulary import OFF_SUBJECT
 
 OWN = "own"
 TRAIN, CALIBRATION, TEST = "train", "calibration", "test"
-# The names that other programs give the parts.
+# The part by its name in the column `split`, including names that other programs use.
 SPLITS = {
     "train": TRAIN,
     "training": TRAIN,
@@ -32,33 +32,33 @@ SPLITS = {
     "holdout": TEST,
 }
 PARQUET_START = b"PAR1"
-# Names that are taken for a field where the file has no column of its own name.
+# Alternative column names of a field. They are used if the file has no column with the field's name.
 ALSO = {"tag": ("label",)}
 REQUIRED = ("title", "tag")
-# Fields that no column is taken for unless it is named.
+# Fields that are read only if the user names their column.
 NAMED_ALONE = ("tags",)
 SEPARATOR = ";"
 Record = tuple[int, dict[str, str]]
-"""The line of a row, and its values as text by column; a column that a row lacks is not in it."""
+"""The line number of a row, and its values as text, by column. A column without a value in the row is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnColumns:
     """
-    The column of each field; None where it has the field's own name, and a column that is not there is no field.
+    The column name of each field. None: the column has the field's name, and the column may be missing unless the field is required.
 
     Attributes:
-        title: The title or the whole text. Every file has it.
+        title: The title or the whole text. Required.
         description: The rest of the text.
-        tag: The label; `label` is accepted where the file has no `tag`. Every file has it.
+        tag: The label. Required. If the file has no column `tag`, the column `label` is used.
         split: The part of a row: train, calibration or test.
-        group: Rows of one group fall into the same part, as the messages of one person should.
-        source: The kind of text; figures can be sliced by it.
+        group: Rows of one group are in the same part, for example all messages of one person.
+        source: The kind of text. Figures can be sliced by source.
         id: The id of the row.
-        tags: All labels of a text; it is read only where it is named, since many files have a column `tags` of something else.
-        slices: Further columns that figures are sliced by; a field's name stands for its column.
-        optional: Fields whose column may be missing even where it was named.
-        labelled: The rows have labels; where they have none, a column of them is not read.
+        tags: All labels of a text. The column is read only if it is named here: in many files, `tags` has another meaning.
+        slices: Further columns for slices of the figures. A field's name stands for the column of the field.
+        optional: The fields whose named column may be missing.
+        labelled: The rows have labels. If False, the label column is not read.
     """
 
     title: str | None = None
@@ -74,25 +74,29 @@ class OwnColumns:
     labelled: bool = True
 
     def of_gold(self) -> "OwnColumns":
-        """The same names for rows beside the training file: they have no parts and no groups, and may lack ids, sources and `tags`."""
+        """
+        Return the columns for rows outside the training file, such as a gold set.
+
+        These rows have no parts and no groups. Their ids, sources and `tags` are optional.
+        """
         return replace(self, split=None, group=None, optional=("id", "source", "tags"))
 
     def of_none(self) -> "OwnColumns":
-        """The same names for texts of none of the labels: a title is all that they need."""
+        """Return the columns for texts of none of the labels. Only the title is required."""
         return replace(
             self, split=None, tags=None, slices=(), labelled=False, optional=("description", "group", "source", "id")
         )
 
     def of_file(self, name: str, there: Sequence[str]) -> dict[str, str]:
         """
-        The column of each field that a file has.
+        Return the columns of the fields that a file has, by field.
 
         Args:
-            name: The file's name, for the error.
-            there: Its columns.
+            name: The name of the file, for the error.
+            there: The columns of the file.
 
         Raises:
-            RowsError: A column that was named or that every file has is not there.
+            RowsError: A named or required column is missing.
 
         >>> OwnColumns(title="subject").of_file("a.csv", ["id", "subject", "label"])
         {'title': 'subject', 'tag': 'label', 'id': 'id'}
@@ -124,13 +128,13 @@ def read_own(path: Path, columns: OwnColumns = AS_THEY_ARE) -> OwnRows:
     Read every row of a file.
 
     Args:
-        path: CSV with a header, JSON Lines or Parquet; the ending of the name says which, and where it does not, the beginning
-            of the file.
-        columns: The file's names for the fields.
+        path: CSV with a header, JSON Lines or Parquet. The suffix of the name sets the format; without a known suffix, the beginning of the
+            file does.
+        columns: The column names of the fields.
 
     Raises:
-        RowsError: The file cannot be read, lacks a column or a row, has more labels than any model, or a line is no row; the message
-            names the lines.
+        RowsError: The file cannot be read, lacks a column, has no rows, has more labels than a model can have, or a line is not a row. The
+            message names the lines.
     """
     name = str(path)
     try:
@@ -158,7 +162,7 @@ def read_own(path: Path, columns: OwnColumns = AS_THEY_ARE) -> OwnRows:
 
 
 def _of_lines(name: str, raw: bytes) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
-    """The columns of CSV or JSON Lines, and the values of each row with its line. All lines that are no row are said at once."""
+    """Return the columns of CSV or JSON Lines, and the line number and values of each row. One error names all invalid lines."""
     file = LineFile(name, io.BytesIO(raw), None, strict=True)
     values, faults = [], []
     for row in file.rows(go_on=True):
@@ -176,7 +180,7 @@ def _of_lines(name: str, raw: bytes) -> tuple[list[str], list[tuple[int, dict[st
 
 
 def _of_parquet(name: str, raw: bytes) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
-    """The columns of Parquet, and the values of each row with its number."""
+    """Return the columns of Parquet, and the number and values of each row."""
     with ParquetFile(name, io.BytesIO(raw)) as file:
         rows = (row for batch in file.batches() for row in batch.to_pylist())
         return file.schema.names, list(enumerate(rows, start=1))
@@ -185,7 +189,7 @@ def _of_parquet(name: str, raw: bytes) -> tuple[list[str], list[tuple[int, dict[
 def _texts(
     name: str, values: list[tuple[int, dict[str, Any]]], used: set[str], unit: str, *, of_labels: str | None
 ) -> list[Record]:
-    """The columns that are used, as text, and one of several labels as JSON; others may hold anything."""
+    """Return the values of the used columns as text; the column of several labels as JSON. Unused columns may have values of any type."""
     records, faults = [], []
     for line, record in values:
         try:
@@ -201,10 +205,10 @@ def _texts(
 
 def text_of(column: str, value: Any) -> str:
     """
-    A value of a record as text: null is empty, and a whole number is its digits.
+    Return a value as text. Null becomes an empty text, and an integer becomes its digits.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The value has another type or contains half of a surrogate pair.
 
     >>> text_of("title", "Refund"), text_of("id", 7), text_of("description", None)
     ('Refund', '7', '')
@@ -215,7 +219,7 @@ def text_of(column: str, value: Any) -> str:
         msg = f"{column!r} is neither text nor a whole number"
         raise ValueError(msg)  # noqa: TRY004 - a fault of the file, not of the caller
     text = str(value)
-    # Half of a surrogate pair, which JSON can name, is no character that a tokenizer takes.
+    # JSON can contain half of a surrogate pair. A tokenizer does not accept it.
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         msg = f"{column!r} holds half a character"
         raise ValueError(msg)
@@ -224,10 +228,10 @@ def text_of(column: str, value: Any) -> str:
 
 def labels_of(column: str, value: Any) -> str:
     """
-    The labels in a value, as JSON: a list, a JSON list as text, or labels with semicolons between them.
+    Return the labels of a value as a JSON list. The value is a list, a JSON list as text, or labels separated by semicolons.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The value is something else.
 
     >>> labels_of("tags", "billing; bug"), labels_of("tags", '["bug"]'), labels_of("tags", ["bug"]), labels_of("tags", None)
     ('["billing","bug"]', '["bug"]', '["bug"]', '[]')
@@ -243,7 +247,7 @@ def labels_of(column: str, value: Any) -> str:
 
 
 def _refuse(name: str, faults: list[tuple[int, str]], unit: str = "line") -> None:
-    """Refuse a file with faults: the first ten are said, each with its line."""
+    """Raise an error if there are faults. The message has the first ten faults with their lines."""
     if not faults:
         return
     told = "; ".join(f"{unit} {line}: {why}" for line, why in faults[:MOST_LINES_NAMED])
@@ -255,7 +259,7 @@ def _refuse(name: str, faults: list[tuple[int, str]], unit: str = "line") -> Non
 
 
 def _refuse_many_labels(name: str, records: list[Record], column: str) -> None:
-    """An id that was taken for the label has as many values as there are rows, and every look at them would take minutes."""
+    """Check the number of labels. If a column of ids is read as labels, each row has its own label, and the checks would take minutes."""
     labels = {record.get(column, "") for _, record in records} - {"", OFF_SUBJECT}
     if len(labels) > MOST_LABELS:
         msg = (

@@ -1,4 +1,4 @@
-"""The rows of a user's own file, each with the place where an editor finds it, and the refusal of rows that cannot be used."""
+"""The rows of a user's own file with their line numbers, and the refusal of unusable rows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tagstream.model_export.data.row import Row
 from tagstream.monitoring.vocabulary import OFF_SUBJECT, few
 
 LEAST_LABELS, MOST_LABELS = 2, 100
-# A sentence names so many lines; the rest are counted.
+# The most line numbers in a message; further lines are only counted.
 MOST_LINES_NAMED = 10
 
 
@@ -20,11 +20,11 @@ class OwnRow:
     One row of a file.
 
     Attributes:
-        line: The line on which it begins, from 1, blank ones counted; of Parquet the number of the row, from 1.
-        row: Its text and label, or a person's word that it has none (`OFF_SUBJECT`). The topic is its group, or a hash of its text
-            where the file names no groups.
-        id: Its id; empty where the file has none.
-        split: The part that the file gives it, `train`, `calibration` or `test`; None where the file gives none.
+        line: The number of the row's first line, from 1, including blank lines. Of Parquet, the number of the row, from 1.
+        row: The text and the label. The label `OFF_SUBJECT` means that a person found none of the labels. The topic is the row's group, or
+            a hash of the text if the file has no groups.
+        id: The id of the row; empty if the file has no ids.
+        split: The part of the row in the file: `train`, `calibration` or `test`. None if the file has no parts.
     """
 
     line: int
@@ -34,12 +34,12 @@ class OwnRow:
 
     @property
     def is_labelled(self) -> bool:
-        """It has a label."""
+        """True if the row has a label."""
         return bool(self.row.tag.strip()) and not self.is_off_subject
 
     @property
     def is_off_subject(self) -> bool:
-        """A person said that it has none of the labels, as `tagstream review --export` writes it."""
+        """True if a person found none of the labels (`tagstream review --export` writes `OFF_SUBJECT`)."""
         return self.row.tag == OFF_SUBJECT
 
 
@@ -49,10 +49,10 @@ class OwnRows:
     All rows of a file, in its order.
 
     Attributes:
-        name: The file, as sentences call it.
-        unit: The unit of `OwnRow.line`: `line`, or `row` of Parquet.
+        name: The name of the file in messages.
+        unit: The unit of `OwnRow.line`: `line`, or `row` for Parquet.
         rows: The rows.
-        digests: The SHA-256 of the file, by its name; a manifest keeps it.
+        digests: The SHA-256 of the file, by file name, for a manifest.
     """
 
     name: str
@@ -62,17 +62,17 @@ class OwnRows:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The different labels, in alphabetical order; a row without one counts for none, and so does one of none of them."""
+        """The distinct labels, in alphabetical order. Empty labels and `OFF_SUBJECT` are not included."""
         return tuple(sorted({own.row.tag for own in self.rows if own.row.tag and not own.is_off_subject}))
 
     def at(self, rows: Iterable[OwnRow]) -> str:
-        """The place of some rows as a sentence names it: file and lines."""
+        """Return the file name and the line numbers of rows, for a message."""
         return f"{self.name}, {places([own.line for own in rows], self.unit)}"
 
 
 def places(lines: Sequence[int], unit: str = "line") -> str:
     """
-    Line numbers as a sentence names them: the first ten, then how many more there are.
+    Return line numbers for a message: the first ten, and the number of further lines.
 
     >>> places([3]), places([3, 9, 12])
     ('line 3', 'lines 3, 9 and 12')
@@ -90,15 +90,15 @@ def places(lines: Sequence[int], unit: str = "line") -> str:
 
 def refuse_unusable(rows: OwnRows, labels: Sequence[str], folder: str) -> None:
     """
-    Refuse rows that a bundle can be neither measured nor calibrated on.
+    Check that a bundle can be measured and calibrated on the rows.
 
     Args:
         rows: The rows.
-        labels: The bundle's labels.
-        folder: The bundle, as the sentence calls it.
+        labels: The labels of the bundle.
+        folder: The name of the bundle in messages.
 
     Raises:
-        RowsError: A row has no text, or a label that the bundle does not have.
+        RowsError: A row has no text, or the bundle does not have the row's label.
     """
     empty = [own for own in rows.rows if not own.row.text.strip()]
     if empty:
@@ -109,29 +109,29 @@ def refuse_unusable(rows: OwnRows, labels: Sequence[str], folder: str) -> None:
 
 def refuse_unknown(rows: OwnRows, of_these: Iterable[OwnRow], labels: Sequence[str], folder: str) -> None:
     """
-    Refuse rows whose label a bundle does not have.
+    Check that a bundle has the labels of the rows.
 
     Args:
-        rows: All rows that were read, for the places in the message.
-        of_these: The rows to look at.
-        labels: Those of the bundle.
-        folder: The bundle, as the sentence calls it.
+        rows: All rows that were read, for the file name and the unit in the message.
+        of_these: The rows to check.
+        labels: The labels of the bundle.
+        folder: The name of the bundle in messages.
 
     Raises:
-        RowsError: A row has another label.
+        RowsError: The bundle does not have the label of a row.
     """
     unknown = [own for own in of_these if own.row.tag not in labels]
     if unknown:
         names = ", ".join(sorted({repr(own.row.tag) for own in unknown}))
         msg = (
-            f"{rows.at(unknown)}: {folder} does not have the label {names}, so that it can only be wrong there. Its labels are "
+            f"{rows.at(unknown)}: {folder} does not have the label {names}, so it is always wrong on these rows. Its labels are "
             f"{few(labels)}. Next: correct the label, or delete the row."
         )
         raise RowsError(msg)
 
 
 def learned_files(manifest: Manifest) -> frozenset[str]:
-    """The SHA-256 of every file that a bundle has learned from. Made With ML's holdout is in the record, but only measured on."""
+    """Return the SHA-256 of each of a bundle's training files. Made With ML's holdout is in the record too, but is not a training file."""
     data = manifest.training.get("data")
     found = data.get("sha256") if isinstance(data, dict) else None
     digests = frozenset(found.values()) if isinstance(found, dict) else frozenset()
@@ -140,19 +140,19 @@ def learned_files(manifest: Manifest) -> frozenset[str]:
 
 def refuse_learned(rows: OwnRows, manifest: Manifest, folder: str) -> None:
     """
-    Refuse the file that a bundle has learned from; one that was saved anew has another digest and is not recognised.
+    Check that a bundle was not trained on a file. A file that was saved again with other bytes is not recognised.
 
     Args:
-        rows: The rows.
-        manifest: The bundle's.
-        folder: The bundle, as the sentence calls it.
+        rows: The rows of the file.
+        manifest: The manifest of the bundle.
+        folder: The name of the bundle in messages.
 
     Raises:
-        RowsError: The bundle has learned from this file.
+        RowsError: The bundle was trained on this file.
     """
     if learned_files(manifest) & set(rows.digests.values()):
         msg = (
-            f"{rows.name} is a file that {folder} has learned from, so its word on these rows proves nothing. Next: give "
-            "labelled rows that it has not seen."
+            f"{rows.name} is a file that {folder} has learned from, so figures on these rows prove nothing. Next: give labelled "
+            "rows that the bundle has not learned from."
         )
         raise RowsError(msg)

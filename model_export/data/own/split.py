@@ -1,17 +1,17 @@
 """
-A user's rows in their parts: learned from, calibrated on, measured on.
+Split a user's rows into training, calibration and test parts.
 
-    left out      rows without a text or a label, rows of none of the labels, repeats of a row before them, and rows that (nearly)
-                  repeat a row that their part must not have seen; `Division.left_out` has each
-    by column     where the file has `split`, it decides
-    by hash       else a hash of the topic does, label by label: 70 % train, 15 % calibration, 15 % test, and with a gold set,
-                  which then is the test, 82 % and 18 %
+    left out      rows without a text or a label, rows of none of the labels, repeats of an earlier row, and (near-)duplicates of a row
+                  that their part must not have seen; `Division.left_out` lists all
+    by column     if the file has a column `split`, the column sets the part
+    by hash       otherwise a hash of the topic sets the part, label by label: 70 % train, 15 % calibration, 15 % test. A gold set
+                  replaces the test part: then 82 % train, 18 % calibration
 
-People's answers are only learned from, and change no row's part: one that (nearly) repeats a row that is calibrated or measured on
-is left out.
+People's answers are only used for training and do not change the part of a row. An answer that (nearly) duplicates a calibration or
+test row is left out.
 
-Rows that nearly repeat each other, and rows of one group, have one topic and fall into one part: nothing is lost, and no
-part knows another one's answers. Only across a `split` column or into the gold set can they be found on both sides.
+Near-duplicates, and rows of one group, have the same topic and are in the same part. So no row is lost, and no part leaks into another
+part. Only with a `split` column or a gold set can near-duplicates be in two parts.
 """
 
 import hashlib
@@ -47,11 +47,11 @@ class Division:
     The parts of a user's rows.
 
     Attributes:
-        splits: The parts; every row's topic is that of all rows that must stay together with it.
-        left_out: The rows that are in no part, by the reason.
-        topics: The topic of every row that is in a part, by its line; of the rows to learn from, not of the gold set.
-        near: Pairs of rows that nearly repeat each other and are in one part; all rows that hang together are connected by pairs.
-        answers_left_out: The answers that are not learned from, by the reason.
+        splits: The parts. Rows that must stay together have the same topic.
+        left_out: The rows that are in no part, by reason.
+        topics: The topic of each row in a part, by line number. The gold set is not included.
+        near: Pairs of near-duplicates. The pairs connect all near-duplicates of a cluster.
+        answers_left_out: The answers that are not used for training, by reason.
     """
 
     splits: Splits
@@ -65,16 +65,16 @@ def divide(
     rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None, answers: OwnRows | None = None
 ) -> Division:
     """
-    Put every row into its part, or say why it is in none.
+    Assign each row to a part, or leave the row out with a reason.
 
     Args:
-        rows: The rows to learn from.
-        gold: Rows that are only ever measured on; they become `holdout`.
-        base: Rows of tagstream's own, of which those with labels of the user's join the parts.
-        answers: People's answers about other texts than the rows', with labels of theirs (`own.answers`).
+        rows: The user's rows.
+        gold: The gold set, only for measurement. It becomes `holdout`.
+        base: Tagstream's own rows. The rows of `base` with one of the user's labels join the parts.
+        answers: People's answers about texts that are not in `rows`, with labels of `rows` (`own.answers`).
 
     Raises:
-        RowsError: There is a gold set, and the rows have a test part too; or no row of `base` has a label of the user's.
+        RowsError: Both a gold set and a test part are given, or `base` has none of the user's labels.
     """
     left_out: defaultdict[Why, list[OwnRow]] = defaultdict(list)
     usable = _usable(rows.rows, left_out)
@@ -82,7 +82,7 @@ def divide(
     usable = _outside(usable, golden, left_out)
     near = list(similar_pairs([own.row.text for own in usable]))
     parts = _parts(rows, _with_topics(usable, near), with_gold=gold is not None)
-    # Where a hash divides the topics, no row has a near repeat in another part.
+    # A split by hash keeps near-duplicates in one part, so only a split by column needs this check.
     by_column = any(own.split for own in usable)
     for part, guarding in ((CALIBRATION, (TEST,)), (TRAIN, (TEST, CALIBRATION))) if by_column else ():
         guarded = [own for other in guarding for own in parts[other]]
@@ -111,11 +111,11 @@ def divide(
 
 def unlearned(rows: OwnRows, learned: OwnRows) -> tuple[OwnRows, tuple[OwnRow, ...]]:
     """
-    Rows that a model has not seen, and those that repeat, or nearly repeat, a row that it has learned from.
+    Return the rows that a model was not trained on, and the rows that (nearly) duplicate a training row.
 
     Args:
         rows: The rows.
-        learned: The rows that the model has learned from; their labels are not looked at.
+        learned: The training rows of the model. Their labels are not used.
     """
     left_out: defaultdict[Why, list[OwnRow]] = defaultdict(list)
     kept = _outside(list(rows.rows), learned.rows, left_out)
@@ -124,7 +124,7 @@ def unlearned(rows: OwnRows, learned: OwnRows) -> tuple[OwnRows, tuple[OwnRow, .
 
 
 def _usable(rows: Iterable[OwnRow], left_out: dict[Why, list[OwnRow]]) -> list[OwnRow]:
-    """The rows with text and label, of those with the same text and label the first."""
+    """Return the rows with a text and a label. Of rows with the same text and label, only the first is kept."""
     kept: dict[tuple[str, str], OwnRow] = {}
     for own in rows:
         if not own.row.text.strip():
@@ -139,7 +139,7 @@ def _usable(rows: Iterable[OwnRow], left_out: dict[Why, list[OwnRow]]) -> list[O
 
 
 def _outside(rows: list[OwnRow], golden: Sequence[OwnRow], left_out: dict[Why, list[OwnRow]]) -> list[OwnRow]:
-    """The rows that the gold set neither has nor nearly has."""
+    """Return the rows that are not (near-)duplicates of a gold row."""
     if not golden:
         return rows
     same = {folded(own.row.text) for own in golden}
@@ -153,7 +153,7 @@ def _outside(rows: list[OwnRow], golden: Sequence[OwnRow], left_out: dict[Why, l
 def _learned_alone(
     answers: Sequence[OwnRow], parts: Mapping[str, Sequence[OwnRow]], golden: Sequence[OwnRow]
 ) -> tuple[list[OwnRow], dict[Why, list[OwnRow]]]:
-    """The answers that no row nearly repeats which is calibrated or measured on, and the others."""
+    """Return the answers that do not (nearly) duplicate a calibration, test or gold row, and the other answers by reason."""
     left_out: defaultdict[Why, list[OwnRow]] = defaultdict(list)
     unseen = _outside(list(answers), golden, left_out)
     kept, left_out[Why.NEAR_PART] = split_near_duplicates(unseen, [*parts[TEST], *parts[CALIBRATION]], key=_text)
@@ -161,7 +161,7 @@ def _learned_alone(
 
 
 def _beside(rows: Sequence[OwnRow], answers: Sequence[OwnRow]) -> tuple[list[OwnRow], list[OwnRow]]:
-    """Both with common topics where they nearly repeat each other: the quick way judges each row by others that are not like it."""
+    """Return rows and answers with common topics for near-duplicates: cross-fitting must not train on a near-duplicate of the row."""
     if not answers:
         return list(rows), []
     found = together([*rows, *answers])
@@ -169,12 +169,12 @@ def _beside(rows: Sequence[OwnRow], answers: Sequence[OwnRow]) -> tuple[list[Own
 
 
 def together(rows: Sequence[OwnRow]) -> list[OwnRow]:
-    """The rows in their order, with a common topic where they nearly repeat each other."""
+    """Return the rows in order. Near-duplicates have a common topic."""
     return _with_topics(rows, list(similar_pairs([own.row.text for own in rows])))
 
 
 def _with_topics(rows: Sequence[OwnRow], near: Sequence[tuple[int, int]]) -> list[OwnRow]:
-    """The rows in their order, each with the topic of its cluster: the least of its rows' topics."""
+    """Return the rows in order, each with the topic of its cluster. This is the first of the cluster's topics in alphabetical order."""
     topics = [own.row.topic for own in rows]
     for cluster in clusters(topics, near):
         least = min(topics[place] for place in cluster)
@@ -202,8 +202,10 @@ def _parts(rows: OwnRows, usable: Sequence[OwnRow], *, with_gold: bool) -> dict[
 
 def _by_hash(rows: Sequence[OwnRow], held_back: Sequence[str]) -> dict[str, list[OwnRow]]:
     """
-    Hold back the topics of each label whose hash is lowest, so that labels keep their shares; a topic counts for the label
-    of its first row. A label of as many topics as there are parts has one in each.
+    Split the rows into parts by the hash of their topic. Each label's topics with the lowest hashes are held back for calibration and test.
+
+    So the labels keep their shares in each part. A topic counts for the label of its first row. A label with as many topics as there are
+    parts has one topic in each part.
     """
     by_topic: defaultdict[str, list[OwnRow]] = defaultdict(list)
     for own in rows:
@@ -211,14 +213,14 @@ def _by_hash(rows: Sequence[OwnRow], held_back: Sequence[str]) -> dict[str, list
     by_label: defaultdict[str, list[str]] = defaultdict(list)
     for topic, members in by_topic.items():
         by_label[members[0].row.tag].append(topic)
-    # With a gold set nothing is held back to test on: the shares of the other two stay in proportion.
+    # With a gold set, no rows are held back for test. The ratio of the train and calibration shares stays the same.
     share = CALIBRATION_SHARE if TEST in held_back else CALIBRATION_SHARE / (CALIBRATION_SHARE + TRAIN_SHARE)
     part_of: dict[str, str] = {}
     for topics in by_label.values():
         sizes = {topic: len(by_topic[topic]) for topic in topics}
         for place, part in enumerate(held_back):
             left = sorted(sizes.keys() - part_of.keys(), key=lambda topic: hashlib.sha256(topic.encode()).digest())
-            # The parts still to come, and training, need a topic each.
+            # Each of the remaining parts, including train, needs a topic.
             spare = len(left) - (len(held_back) - place)
             part_of |= dict.fromkeys(_of_about(share * sum(sizes.values()), left, sizes)[: max(spare, 0)], part)
     parts: dict[str, list[OwnRow]] = {TRAIN: [], CALIBRATION: [], TEST: []}
@@ -228,7 +230,7 @@ def _by_hash(rows: Sequence[OwnRow], held_back: Sequence[str]) -> dict[str, list
 
 
 def _of_about(rows: float, topics: Sequence[str], sizes: Mapping[str, int]) -> list[str]:
-    """Topics in their order with about so many rows in all; the smallest one where each is too large."""
+    """Return topics, in order, with about `rows` rows together. If each topic is too large, return the smallest topic."""
     found, taken = [], 0.0
     for topic in topics:
         if taken + sizes[topic] / 2 <= rows:
@@ -262,9 +264,9 @@ def _splits(
 
 def _with_base(own: Splits, base: Splits, rows: OwnRows) -> Splits:
     """
-    The parts with the rows of `base` that have a label of the user's and nearly repeat none of the user's.
+    Return the parts with those rows of `base` that have one of the user's labels and are not near-duplicates of the user's rows.
 
-    A row of `base` may lie in another part than the user's row that it repeats: learned and calibrated on, or in two folds.
+    Near-duplicates must be removed: a row of `base` could be in another part or fold than the user's row that it duplicates.
     """
     labels = set(rows.labels)
     unseen = [*own.calibration, *own.holdout]
@@ -272,7 +274,7 @@ def _with_base(own: Splits, base: Splits, rows: OwnRows) -> Splits:
     removed = 0
     for part in ("train", "calibration", "corpus_test", "unlabelled"):
         of_labels = [row for row in getattr(base, part) if row.tag in labels]
-        # Unlabelled texts are only imitated on, so they may repeat rows to learn from.
+        # Unlabelled texts are only used for distillation, so they may duplicate training rows.
         theirs = unseen if part == "unlabelled" else [*own.train, *unseen]
         kept, near = split_near_duplicates(of_labels, theirs, key=lambda row: row.text)
         added[part] = tuple(kept)
@@ -296,7 +298,7 @@ def _text(own: OwnRow) -> str:
 
 
 def same_text(rows: Sequence[OwnRow]) -> list[list[OwnRow]]:
-    """The groups of two rows or more with one text, case aside, in the order of their first rows."""
+    """Return the groups of two or more rows with the same `folded` text, in the order of their first rows."""
     found: defaultdict[str, list[OwnRow]] = defaultdict(list)
     for own in rows:
         found[folded(own.row.text)].append(own)
@@ -305,7 +307,7 @@ def same_text(rows: Sequence[OwnRow]) -> list[list[OwnRow]]:
 
 def folded(text: str) -> str:
     """
-    A text without differences of case and white space.
+    Return a text with case folded and white space normalised.
 
     >>> folded("Refund  PLEASE ") == folded("refund please")
     True
@@ -315,14 +317,14 @@ def folded(text: str) -> str:
 
 def clusters(topics: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """
-    Rows in groups: those of one topic, those of one pair, and all that hang together by either.
+    Return the connected components of rows. Rows are connected if they have the same topic or are a pair.
 
     Args:
         topics: The topic of each row.
-        pairs: Pairs of rows, as places.
+        pairs: Pairs of row indices.
 
     Returns:
-        Every place in one group; groups and places in order.
+        The components as lists of row indices. Each row is in one component; components and indices are in order.
 
     >>> clusters(["a", "b", "a", "c"], [(1, 2)])
     [[0, 1, 2], [3]]

@@ -1,13 +1,13 @@
 """
-Labels that are perhaps wrong: confident learning (Northcutt et al. 2021, https://arxiv.org/abs/1911.00068).
+Find probable label errors by confident learning (Northcutt et al. 2021, https://arxiv.org/abs/1911.00068).
 
-Models that have not seen a row say how probable each label is. The mean probability of a label over the rows that carry it
-is the confidence that is usual for it. A row is suspected where another label reaches its own usual confidence and is much
-more probable than the label given.
+Cross-validation gives each row's probability of each label, from models that were not trained on the row. A label's usual confidence is
+its mean probability over the rows with this label. A row is suspect if another label reaches that label's usual confidence and is much
+more probable than the given label.
 
-The probabilities are the geometric mean of naive Bayes and of a logistic regression by gradient steps, both on weighted
-words: they err on different rows, and both take seconds for ten thousand rows and a hundred labels. docs/findings.md has how
-many planted errors they find.
+The probabilities are the geometric mean of naive Bayes and of a logistic regression by gradient descent, both on TF-IDF features. The
+two models err on different rows, and both take seconds for 10,000 rows and 100 labels. docs/findings.md reports the share of planted
+errors that they find.
 """
 
 import hashlib
@@ -23,14 +23,13 @@ from tagstream.model_export.data.row import Row
 
 FOLDS = 5
 SMOOTHING = 0.1
-# A label is suspected where another one is so many times as probable. Of 3 % planted errors among 4,000 authored rows,
-# 5, 10 and 20 times found 68, 63 and 43 %, and 67, 81 and 93 % of the rows that they named were errors
-# (benchmarks/quality/own_rows.py).
+# The least ratio of the other label's probability to the given label's. With 3 % planted errors among 4,000 authored rows, the ratios
+# 5, 10 and 20 have a recall of 68, 63 and 43 % and a precision of 67, 81 and 93 % (benchmarks/quality/own_rows.py).
 TIMES_AS_PROBABLE = 10.0
-# Models that are hardly better than naming the most frequent label know too little to suspect anything: the share of the
-# way from there to all right that they must have gone.
+# The least skill of the models. Skill 0 is the accuracy of always predicting the most frequent label; skill 1 is an accuracy of 1.
+# Below this skill, no label is suspected.
 LEAST_SKILL = 0.25
-# Of the logistic regression: weight of the penalty, and rounds over the rows.
+# Logistic regression: the weight of the penalty, the number of epochs, and the seed.
 PENALTY, ROUNDS, SEED = 2e-5, 10, 0
 
 Floats = npt.NDArray[np.float64]
@@ -39,16 +38,16 @@ Ints = npt.NDArray[np.int64]
 
 def suspects(rows: Sequence[Row], topics: Sequence[str], labels: Sequence[str]) -> list[tuple[int, str, float]]:
     """
-    The rows whose label is perhaps wrong, the surest first.
+    Return the rows whose label is probably wrong, the most certain first.
 
     Args:
         rows: Labelled rows.
-        topics: The topic of each; rows of one topic do not judge each other.
-        labels: Their labels, two or more.
+        topics: The topic of each row. Rows of one topic do not judge each other.
+        labels: All labels of the rows, two or more.
 
     Returns:
-        By row, its place, the label that it reads like, and the probability of that label, 0 to 1. None where the labels
-        can hardly be told from the words, so that every row would be suspected.
+        For each suspect row: its index, the more probable label, and the probability of that label, 0 to 1. Empty if the words hardly
+        predict the labels: then every row would be suspect.
     """
     given = np.array([labels.index(row.tag) for row in rows], dtype=np.int64)
     probable = cross_fitted([row.text for row in rows], topics, given, len(labels))
@@ -60,14 +59,14 @@ def suspects(rows: Sequence[Row], topics: Sequence[str], labels: Sequence[str]) 
 
 def unlikely(probable: Floats, given: Ints) -> list[tuple[int, int]]:
     """
-    Rows whose label is unlikely, and the label that is likely.
+    Return the rows whose given label is unlikely, each with its likely label.
 
     Args:
-        probable: Probabilities by row and label, [rows, labels], from models that have not seen the row; all 0 where no model could be made.
-        given: The label given to each row, [rows].
+        probable: Probabilities, shape (rows, labels), from models that were not trained on the row. All 0 for a row without a model.
+        given: The index of each row's given label, shape (rows,).
 
     Returns:
-        Place and label, the largest difference of the two probabilities first.
+        The indices of the row and of the likely label. The largest difference of the two labels' probabilities comes first.
 
     >>> probable = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.02, 0.98], [0.01, 0.99]])
     >>> unlikely(probable, np.array([0, 0, 1, 1, 0]))
@@ -85,7 +84,7 @@ def unlikely(probable: Floats, given: Ints) -> list[tuple[int, int]]:
 
 def cross_fitted(texts: Sequence[str], topics: Sequence[str], given: Ints, labels: int) -> Floats:
     """
-    Probabilities by text and label, [texts, labels], each from a model that knows no text of the text's topic.
+    Return probabilities, shape (texts, labels). The model for a text was not trained on texts of the same topic.
 
     Args:
         texts: The texts.
@@ -97,7 +96,7 @@ def cross_fitted(texts: Sequence[str], topics: Sequence[str], given: Ints, label
     try:
         vectors = words.fit_transform(texts)
     except ValueError:
-        # No word occurs in two rows, so that no row says anything of another one.
+        # No word occurs in two texts, so no text predicts another text's label.
         return np.full((len(texts), labels), 1.0 / labels)
     fold = np.array([hashlib.sha256(topic.encode()).digest()[0] % FOLDS for topic in topics])
     probable = np.zeros((len(texts), labels))

@@ -1,4 +1,4 @@
-"""Texts that the encoder reads badly: in a language or a script that it was not trained on, or longer than it reads."""
+"""Find texts that an encoder reads badly: texts in a language or script without training data, and texts over the length limit."""
 
 import re
 import unicodedata
@@ -11,12 +11,13 @@ from tagstream.model_export.bundle import bundle
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE
 from tagstream.model_export.data import multilingual
 
-# Chosen on one half of the texts in other languages of `suites/foreign.jsonl`; docs/findings.md has what the other half says.
+# These limits were chosen on one half of the foreign-language texts in `suites/foreign.jsonl`. docs/findings.md has the results on the
+# other half.
 FOREIGN_LETTERS = 0.5
 PIECES_A_WORD = 1.5
-# A text of fewer words, such as a product name, says little about its language.
+# The language of a text with fewer words, such as a product name, is not judged.
 LEAST_WORDS = 4
-# Nearly every English sentence has one of these, and other languages have few of them.
+# Nearly every English sentence contains one of these words. Texts in other languages contain few of them.
 ENGLISH = re.compile(
     r"\b(?:a|an|and|are|as|at|be|been|but|by|can|could|did|do|does|for|from|had|has|have|he|her|his|how|i|if|in|into"
     r"|is|it|its|me|my|no|not|of|on|or|our|she|should|so|than|that|the|their|them|then|there|they|this|to|was|we|were"
@@ -28,12 +29,12 @@ _WORD = re.compile(r"[^\W\d_]+")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCounter:
     """
-    The encoder that is learned with, as far as a look at rows needs it.
+    The tokenizer and limits of the encoder that is to be trained.
 
     Attributes:
-        tokenizer: Its tokenizer.
-        max_length: The tokens of a text that it reads.
-        multilingual: It learned from many languages.
+        tokenizer: The encoder's tokenizer.
+        max_length: The most tokens that the encoder reads of a text.
+        multilingual: The encoder was trained on many languages.
     """
 
     tokenizer: Tokenizer
@@ -43,7 +44,7 @@ class TokenCounter:
 
 def shipped_encoder() -> TokenCounter:
     """
-    The tokenizer of the shipped bundle, which is that of the base encoder too.
+    Return the counter of the shipped bundle. The base encoder has the same tokenizer.
 
     Raises:
         BundleError: The bundle is refused.
@@ -57,10 +58,10 @@ def shipped_encoder() -> TokenCounter:
 
 def multilingual_encoder() -> TokenCounter:
     """
-    The tokenizer of the multilingual base; a bundle of it reads as many tokens as the shipped one.
+    Return the counter of the multilingual base encoder. Its bundles have the same `max_length` as the shipped bundle.
 
     Raises:
-        EncoderFileError: Its package is missing, or the file's sum differs.
+        EncoderFileError: The encoder's package is missing, or the SHA-256 of its file differs.
         BundleError: The shipped bundle is refused.
     """
     length = bundle.read(DEFAULT_BUNDLE).manifest.max_length
@@ -69,14 +70,20 @@ def multilingual_encoder() -> TokenCounter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """Places of texts: those in a language or script that the encoder did not learn, and those longer than the encoder reads."""
+    """
+    The texts that an encoder reads badly.
+
+    Attributes:
+        foreign: The indices of texts in a language or script that the encoder was not trained on.
+        cut: The indices of texts that are longer than `max_length`.
+    """
 
     foreign: list[int]
     cut: list[int]
 
 
 def readings(texts: Sequence[str], encoder: TokenCounter) -> Readings:
-    """How an encoder reads these texts."""
+    """Return the texts that the encoder reads badly."""
     foreign, cut = [], []
     for place, (text, encoded) in enumerate(zip(texts, encoder.tokenizer.encode_batch(list(texts)), strict=True)):
         if len(encoded.ids) > encoder.max_length:
@@ -89,11 +96,11 @@ def readings(texts: Sequence[str], encoder: TokenCounter) -> Readings:
 
 def is_foreign(text: str, pieces_a_word: float) -> bool:
     """
-    Is this text in another script than the Latin one, or in another language than English?
+    Return True if a text is not in the Latin script, or probably not in English.
 
     Args:
         text: The text.
-        pieces_a_word: The pieces that the encoder's tokenizer makes of a word, on average: about 1.2 of English.
+        pieces_a_word: The mean number of tokenizer pieces per word. English has about 1.2.
 
     >>> is_foreign("Прошу вернуть деньги", 4.0), is_foreign("Mein Konto wurde zweimal belastet", 1.8)
     (True, True)

@@ -1,4 +1,4 @@
-"""`tagstream batch`: a finite set of rows, from files or a table, into files or a table."""
+"""`tagstream batch`: tags all rows of files or of a table, and writes files or a table."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -29,20 +29,20 @@ def batch(
     ],
     form: Annotated[
         Literal["csv", "jsonl", "parquet"] | None,
-        typer.Option("--format", help="Of the files in a folder; parquet unless given."),
+        typer.Option("--format", help="Format of the files in a folder; parquet unless given."),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin anew: drop what an earlier run has left, and replace OUT.")
+        bool, typer.Option("--fresh", help="Begin again: discard the state of an earlier run, and replace OUT.")
     ] = False,
     rejected: Annotated[
         Path | None,
-        typer.Option(help="File of the rows that are no event; OUT.rejected.jsonl unless given.", metavar="FILE", parser=path),
+        typer.Option(
+            help="File for the rows that are not events; OUT.rejected.jsonl unless given.", metavar="FILE", parser=path
+        ),
     ] = None,
     escape_formulas: Annotated[
         bool,
-        typer.Option(
-            "--escape-formulas", help="In CSV for a spreadsheet, put an apostrophe before a cell that it would compute."
-        ),
+        typer.Option("--escape-formulas", help="In CSV, put an apostrophe before each cell that a spreadsheet would compute."),
     ] = False,
     json: Json = False,
     bundle: BundleFolder = None,
@@ -52,7 +52,7 @@ def batch(
     description: DescriptionColumn = None,
     event_id: IdColumn = None,
 ) -> None:
-    """Tag all rows of files or of a table, without Kafka. The same command goes on where it was stopped."""
+    """Tag all rows of files or of a table, without Kafka. After a stop, the same command goes on where it stopped."""
     chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
     from tagstream.model_export.data.reader import Columns
     from tagstream.stream.batch.order import Order, run_order, shown

@@ -1,4 +1,4 @@
-"""`tagstream contract`: the contract of the topics for programs, and a producer's records judged by it."""
+"""`tagstream contract`: prints the contract of the topics, and checks a producer's records against the contract."""
 
 import sys
 from typing import Annotated, Literal
@@ -32,7 +32,11 @@ def show(
         typer.Option("--format", help="asyncapi, or jsonschema; jsonschema if a topic is given."),
     ] = None,
 ) -> None:
-    """Print the contract as AsyncAPI 3 or JSON Schema. Topics have the names of the settings; a further topic of events is printed by its name."""
+    """
+    Print the contract as AsyncAPI 3 or JSON Schema.
+
+    Topics have the names that the settings give them. To print a further topic of events, give its name.
+    """
     chosen = settings()
     if topic in chosen.contents:
         chosen = chosen.of_content(topic)
@@ -68,9 +72,9 @@ def check(
     topic: ContentTopic = None,
 ) -> None:
     """
-    Say for each record what a worker would make of it, and why. No broker and no model are needed.
+    Say for each record whether a worker would decide it or make it a dead letter, and why. No broker and no model are needed.
 
-    Exit code 4: at least one would become a dead letter.
+    Exit code 4: at least one record would become a dead letter.
     """
     limits = of_content(settings(), topic).limits
     from tagstream.model_export.data.reader import Columns, name_of, rows_of

@@ -1,4 +1,4 @@
-"""`tagstream serve`: decisions by HTTP."""
+"""`tagstream serve`: answers requests for decisions by HTTP."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=MOST_PORT)] = 8091,
     host_name: Annotated[
         list[str] | None,
-        typer.Option("--host-name", help="Host name by which clients ask; addresses and localhost need none. May be repeated."),
+        typer.Option("--host-name", help="Host name that clients use; addresses and localhost need none. May be repeated."),
     ] = None,
     token_file: Annotated[
         Path | None,
@@ -47,7 +47,7 @@ def serve(
     """
     Decide by HTTP until stopped: POST /classify, and the Open Inference Protocol v2.
 
-    The address that it says has a page with examples. It needs no broker, unless a request says ?publish=true.
+    The service prints its address, which has a page with examples. It needs a broker only for requests with ?publish=true.
     """
     chosen = settings(brokers=brokers, bundle=bundle, confidence_threshold=threshold, decider=decider)
     try:
@@ -62,7 +62,7 @@ def serve(
 
     if not (is_loopback(host) or token_file or behind_proxy):
         fail(
-            f"on {host} whoever reaches the service could use it, and write events with ?publish=true. Next: give --token-file, keep "
+            f"on {host} everyone who reaches the service could use it, and write events with ?publish=true. Next: give --token-file, keep "
             f"--host 127.0.0.1, or say --behind-proxy if a proxy lets clients through.",
             EXIT_USAGE,
         )

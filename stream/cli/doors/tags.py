@@ -1,4 +1,4 @@
-"""`tagstream tags`: a table with the newest decision of every event."""
+"""`tagstream tags`: keeps a database table of all decisions."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ Table = Annotated[
     str,
     typer.Option(
         "--table",
-        help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME; #NAME behind it for another table than `predictions`.",
+        help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME; append #NAME for a table other than `predictions`.",
         metavar="URL",
         callback=not_empty,
     ),
@@ -21,12 +21,12 @@ Table = Annotated[
 def tags(
     table: Table,
     brokers: Brokers = None,
-    once: Annotated[bool, typer.Option("--once", help="End when the topics are read to their ends as they are now.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End once the topics are read to their present ends.")] = False,
 ) -> None:
     """
-    Keep a table of all decisions as new as the topics tagged and review, until it is stopped.
+    Write the decisions on the topics tagged and review into a table as they come, until stopped.
 
-    The view NAME_newest has one row an event: the decision that holds. `tagstream lookup EVENT_ID --table URL` reads it.
+    The view NAME_newest has one row for each event: the decision that holds. `tagstream lookup EVENT_ID --table URL` reads the table.
     """
     chosen = settings(brokers=brokers)
     try:

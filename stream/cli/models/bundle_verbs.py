@@ -1,4 +1,4 @@
-"""`tagstream model verify` and `inspect`: what one does with a bundle that is made."""
+"""`tagstream model verify` and `inspect`: check and show a finished bundle."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ def verify(
     sign: Annotated[
         Path | None,
         typer.Option(
-            help="Then sign it with this private key, PEM, on an elliptic curve; the signature lies beside the folder.",
+            help="Then sign the bundle with this private key (PEM, elliptic curve); the signature is written beside the folder.",
             metavar="FILE",
             parser=path,
         ),
@@ -27,13 +27,15 @@ def verify(
     key: Annotated[
         Path | None,
         typer.Option(
-            help="Its signature must be that of this public key, or of one in this folder.", metavar="FILE", parser=path
+            help="Require a signature that this public key, or a public key in this folder, verifies.",
+            metavar="FILE",
+            parser=path,
         ),
     ] = None,
     json: Json = False,
 ) -> None:
     """
-    Check a bundle: its files, its known predictions, that no prediction depends on its batch, and its signature; or sign it.
+    Check a bundle: its files, its golden predictions, that no prediction depends on its batch, and its signature; or sign the bundle.
 
     Signatures have the format of OpenSSF Model Signing.
     """
@@ -60,22 +62,26 @@ def verify(
 
 def inspect(
     folder: BundleArgument = None,
-    events_a_day: Annotated[int, typer.Option(help="Count the reviews of a stream of so many events.", min=1)] = 10_000,
+    events_a_day: Annotated[int, typer.Option(help="Events a day of the stream, to count its reviews a day.", min=1)] = 10_000,
     file: Annotated[
         Path | None,
         typer.Option(
-            "--rules", help="Check this file of keyword rules for its labels, and show it instead.", metavar="FILE", parser=path
+            "--rules",
+            help="Check this file of keyword rules for the bundle's labels, and show it instead.",
+            metavar="FILE",
+            parser=path,
         ),
     ] = None,
     draft_rules: Annotated[
-        bool, typer.Option("--draft-rules", help="Print an empty file of keyword rules for its labels instead, to fill in.")
+        bool,
+        typer.Option("--draft-rules", help="Print an empty file of keyword rules for the bundle's labels instead, to fill in."),
     ] = False,
     json: Json = False,
 ) -> None:
     """
-    Show a bundle: labels, training data, thresholds, limits and their price; with --json the whole manifest.
+    Show a bundle: labels, training data, thresholds, and limits with their cost; with --json the whole manifest.
 
-    Or keyword rules for its labels, which guess where no model can be used.
+    With --rules or --draft-rules, show keyword rules for the bundle's labels instead. Such rules guess tags while no model can be used.
     """
     import msgspec
 
@@ -115,4 +121,4 @@ def _show_rules(found: "RulesClassifier", folder: Path, *, as_json: bool) -> Non
     silent = [label for label, words in found.words.items() if not words]
     if silent:
         console.talk(f"no words, so never guessed but as `otherwise`: {few(silent)}")
-    console.talk(f"to put them to use: TAGSTREAM_DECIDER=rules TAGSTREAM_RULES={found.path}; every event then goes to people")
+    console.talk(f"to use these rules: TAGSTREAM_DECIDER=rules TAGSTREAM_RULES={found.path}; every event then goes to people")

@@ -1,4 +1,4 @@
-"""`tagstream model evaluate`: a bundle on rows that it has not learned from."""
+"""`tagstream model evaluate`: measures a bundle on rows that it was not trained on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from tagstream.model_export.compare.evaluation_record import Measured
     from tagstream.stream.settings.settings import Settings
 
-# Marks of options that a file of rows alone has, and of those that the shipped rows alone have.
+# Marks of options that apply only to a file of rows, and of options that apply only to the shipped rows.
 OF_FILE, OF_SHIPPED = "a file", "the shipped rows"
 
 
 class OtherLabelsError(Exception):
-    """The bundle's labels are not those of the shipped rows: the message names both and the next step."""
+    """The bundle and the shipped rows have different labels: the message names both sets of labels and the next step."""
 
     exit_code = 2
 
@@ -62,7 +62,7 @@ class EvaluateOptions:
     at_least: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"End with 1 where this figure of the bundle is lower; can be repeated. The figures: {requirements.names()}.",
+            help=f"End with exit code 1 if this figure of the bundle is lower; can be repeated. The figures: {requirements.names()}.",
             metavar="FIGURE=NUMBER",
             parser=not_empty,
         ),
@@ -70,7 +70,7 @@ class EvaluateOptions:
     not_worse_than: Annotated[
         list[str] | None,
         typer.Option(
-            help="Measure this bundle too, and end with 1 where the first one is worse by more than chance; can be repeated.",
+            help="Measure this bundle too, and end with exit code 1 if FOLDER is worse by more than chance; can be repeated.",
             metavar="[NAME=]FOLDER",
             parser=not_empty,
         ),
@@ -91,7 +91,7 @@ class EvaluateOptions:
         ),
     ] = None
     report: Annotated[
-        Path | None, typer.Option(help="Write a report there, in Markdown and in HTML.", metavar="FOLDER", parser=path)
+        Path | None, typer.Option(help="Folder to write a report to, in Markdown and HTML.", metavar="FOLDER", parser=path)
     ] = None
     slice: Annotated[
         list[str] | None,
@@ -111,8 +111,8 @@ def evaluate(options: EvaluateOptions) -> None:
     """
     Measure a bundle on rows that it was not trained on. Needs the extra `export`.
 
-    With a file of your own rows the columns are named by options, and figures are sliced by source and by --slice.
-    With --at-least or --not-worse-than it ends with 1 where the bundle misses what is asked.
+    With a file of your own rows, options name its columns, and figures are sliced by source and by --slice.
+    With --at-least or --not-worse-than, the exit code is 1 if the bundle misses a requirement.
     """
     from tagstream.stream.cli.models import needs
 
@@ -142,7 +142,7 @@ def evaluate(options: EvaluateOptions) -> None:
 
 
 def _show(options: EvaluateOptions, measured: "Measured", judged: requirements.Judged | None) -> None:
-    """Print the figures and what was required of them, and write the report where one is asked for."""
+    """Print the figures and the verdict on each requirement, and write the report if the options ask for one."""
     if options.json:
         for record in (*measured.records(), *(judged.records() if judged else ())):
             console.show_json(record)
@@ -161,10 +161,10 @@ def _show(options: EvaluateOptions, measured: "Measured", judged: requirements.J
 
 def refuse_other_labels(folder: Path) -> None:
     """
-    Refuse to measure a bundle on the shipped rows, before these are downloaded.
+    Refuse a bundle with other labels than the shipped rows, before the rows are downloaded.
 
     Raises:
-        OtherLabelsError: It has other labels.
+        OtherLabelsError: The bundle has other labels.
     """
     from tagstream.model_export.bundle import bundle
     from tagstream.model_export.data import madewithml
@@ -181,7 +181,7 @@ def refuse_other_labels(folder: Path) -> None:
 
 def path_and_name(given: str) -> tuple[Path, str | None]:
     """
-    Read `NAME=PATH` or a path alone. A path that exists is taken whole, even with an equals sign in it.
+    Parse `NAME=PATH` or a path alone. An existing path is taken whole, even if it contains an equals sign.
 
     >>> path_and_name("teacher fp32=models/teacher.safetensors")[1]
     'teacher fp32'

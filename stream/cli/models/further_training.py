@@ -1,4 +1,4 @@
-"""`tagstream model train --from`: a bundle with the encoder of another one, and what is learned anew on today's rows."""
+"""`tagstream model train --from`: makes a bundle with the encoder of an existing bundle, and trains the rest again on today's rows."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 def train_further(options: TrainOptions, begun: Path) -> None:
     """
-    Fit head and n-grams of a bundle to the labelled rows of today; with `tune` the encoder learns real titles too.
+    Fit a bundle's head and n-grams to today's labelled rows. With `tune`, train the encoder on real titles too.
 
     Args:
-        options: The options of the training, which name no file of the user's own rows.
-        begun: The bundle whose encoder stays, or is tuned.
+        options: The options of the training, without a file of the user's own rows.
+        begun: The bundle whose encoder is kept or tuned.
 
     Raises:
-        BundleError: There is no bundle that can be used.
+        BundleError: The bundle is missing or cannot be used.
         ExtraMissingError: PyTorch or scikit-learn is not installed.
         DataError: The rows cannot be read.
         ParityError: A gate refuses the network.
@@ -66,12 +66,14 @@ def train_further(options: TrainOptions, begun: Path) -> None:
 
 def _new_gate(kept: "Bundle", rows: "Splits", real: Path | None) -> "Strangers | None":
     """
-    The texts that a new gate learns from; none where the bundle has a gate that knows more than the project's own texts could teach.
+    Return the texts from which a new gate learns.
+
+    The result is None if the bundle has a gate and there are no real texts: a gate trained on the project's own texts would be weaker.
 
     Args:
-        kept: The bundle whose encoder stays.
+        kept: The bundle whose encoder is kept.
         rows: The project's own rows.
-        real: The folder with real texts, if there is one.
+        real: The folder with real texts; None if the settings name none.
     """
     from tagstream.model_export.bundle.model import limits_in
     from tagstream.model_export.make import strangers

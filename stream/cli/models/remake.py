@@ -1,4 +1,4 @@
-"""Verbs that make a bundle of a network that exists: `tagstream model export`, `calibrate` and `adapt`."""
+"""Verbs that make a bundle of an existing network: `tagstream model export`, `calibrate` and `adapt`."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from tagstream.model_export.make.steps import Made
     from tagstream.stream.settings.settings import Settings
 
-# Where answers come from, beside a file.
+# The value of --reviewed that reads answers from the topic and not from a file.
 TOPIC = "topic"
 Windows = Annotated[
     int | None,
     typer.Option(
-        help="Read a long text in at most so many windows of the network's length, and take the mean of their logits; as the bundle does unless given.",
+        help="Most windows of the network's length in which a long text is read; the mean of their logits counts. The "
+        "bundle's number unless given.",
         min=1,
         max=MOST_WINDOWS,
     ),
@@ -81,7 +82,7 @@ class CalibrateOptions:
     reviewed: Annotated[
         str | None,
         typer.Option(
-            help="Earn the thresholds from people's answers: a file of `tagstream review --export`, or `topic`.",
+            help="Compute the thresholds from people's answers: a file of `tagstream review --export`, or `topic`.",
             metavar="FILE|topic",
             parser=not_empty,
         ),
@@ -90,7 +91,7 @@ class CalibrateOptions:
     windows: Windows = None
     version: Annotated[
         str | None,
-        typer.Option(help="Version of the new bundle; the old one's with -calibrated unless given.", parser=not_empty),
+        typer.Option(help="Version of the new bundle; the old version with -calibrated unless given.", parser=not_empty),
     ] = None
     json: Json = False
 
@@ -98,11 +99,11 @@ class CalibrateOptions:
 @verb(CalibrateOptions)
 def calibrate(options: CalibrateOptions) -> None:
     """
-    Make a bundle with the network of another one and new thresholds. Needs the extra `export`.
+    Make a bundle with the network of an existing bundle and new thresholds. Needs the extra `export`.
 
-    The temperature, the drift reference and the metrics are computed again too, and the gate for texts of none of the labels where
-    the setting `real` names the folder with such texts. With --reviewed the thresholds come from
-    people's answers, and the temperature and the reference stay.
+    The temperature, the drift reference and the metrics are computed again too. The gate for texts of none of the labels is computed again
+    if the setting `real` names a folder with such texts. With --reviewed, the thresholds come from people's answers, and the temperature
+    and the drift reference do not change.
     """
     from tagstream.model_export.bundle import bundle
     from tagstream.stream.cli.models import needs
@@ -111,11 +112,11 @@ def calibrate(options: CalibrateOptions) -> None:
     kept = bundle.read(chosen.bundle)
     needs.note_replaced(options.out)
     if options.json and options.reviewed is None:
-        fail("--json shows what answers have earned. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
+        fail("--json prints the effect of answers on the thresholds. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
     if options.windows is not None and options.reviewed is not None:
         fail(
-            "answers are about decisions by the windows of the bundle, so they earn nothing for others. Next: give --windows alone, and let the new bundle "
-            "be answered.",
+            "answers are about decisions with the bundle's windows, so they certify nothing for other windows. Next: give "
+            "--windows alone, and collect answers on the new bundle.",
             EXIT_USAGE,
         )
     needs.require_export(level="info")
@@ -127,14 +128,14 @@ def calibrate(options: CalibrateOptions) -> None:
 
 
 def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle") -> "Made":
-    """Calibrate on the shipped rows; other labels than theirs are refused before these are downloaded."""
+    """Calibrate on the shipped rows. Refuse a bundle with other labels than the shipped rows before the rows are downloaded."""
     from tagstream.model_export.data import madewithml, splits
     from tagstream.model_export.make import recipe, steps, strangers
     from tagstream.stream.cli.models import needs
 
     recipe.refuse_other_labels(madewithml.LABELS, kept.manifest.labels)
     rows = splits.load(needs.data_folder(chosen), real_folder=chosen.real)
-    # Without the real texts a new gate would know less than the one that the bundle may have.
+    # Without real texts, a new gate would be weaker than a gate that the bundle may have.
     gate = None if chosen.real is None else strangers.of_shipped(rows, chosen.real)
     of = recipe.calibrated(
         kept,
@@ -149,10 +150,10 @@ def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle") -> "
 
 def _on_answers(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", reviewed: str) -> "Made":
     """
-    Earn the thresholds from the answers on a topic or in a file of records of `reviewed`.
+    Compute the thresholds from the answers on the topic `reviewed`, or in a file of its records.
 
     Raises:
-        ExchangeError: The file has a line that is no answer.
+        ExchangeError: A line of the file is not an answer.
         BrokerUnreachableError: No broker answered in time, or one refused us.
         CalibrationError: The answers change no threshold.
     """
@@ -205,7 +206,7 @@ class AdaptOptions:
     precision: Annotated[
         float | None,
         typer.Option(
-            help="Share of published decisions that must be right; what the bundle promises unless given.",
+            help="Share of published decisions that must be right; the bundle's promise unless given.",
             min=0.5,
             max=1.0,
             callback=finite,
@@ -218,11 +219,11 @@ class AdaptOptions:
 @verb(AdaptOptions)
 def adapt(options: AdaptOptions) -> None:
     """
-    Make a bundle for a stream whose labels come with other shares. Needs the extra `export`.
+    Make a bundle for a stream with other shares of the labels. Needs the extra `export`.
 
-    Give the shares, or labelled rows of the stream, or the bundle's decisions on it. Temperature and thresholds are computed
-    again, and the certificate is earned on rows weighted to the new shares. The promise is the bundle's, unless --precision
-    asks for another. The options of columns are about the files of labelled rows.
+    Give the shares, labelled rows of the stream, or the bundle's decisions on the stream. Temperature and thresholds are computed again,
+    and the precision is certified on rows weighted to the new shares. The promise is the bundle's, unless --precision sets another
+    precision. The options of columns apply to the files of labelled rows.
     """
     from tagstream.stream.cli.models import needs
 
@@ -265,7 +266,7 @@ def adapt(options: AdaptOptions) -> None:
 
 
 def promise_of(threshold: "Threshold", precision: float | None) -> "Promise":
-    """The promise that a bundle makes; with a precision, that one in place of its own or of its budget of reviews."""
+    """Return a bundle's promise. A given `precision` replaces the bundle's precision and its review budget."""
     from tagstream.model_export.bundle.promise.promise import FLOOR, Promise
 
     return Promise(
@@ -277,7 +278,7 @@ def promise_of(threshold: "Threshold", precision: float | None) -> "Promise":
 
 
 def _tags(file: Path, named: "OwnColumns", bundle: "Bundle") -> list[str]:
-    """The labels of labelled rows of the stream."""
+    """Return the labels of the stream's labelled rows."""
     from tagstream.model_export.data.own.read import read_own
     from tagstream.model_export.data.own.rows import refuse_unknown
 
@@ -290,7 +291,7 @@ def _tags(file: Path, named: "OwnColumns", bundle: "Bundle") -> list[str]:
 
 
 def _rows(data: Path | None, named: "OwnColumns", bundle: "Bundle") -> "Splits":
-    """The rows to calibrate on: a file of the user's, or the project's own."""
+    """Return the rows to calibrate on: the user's file, or the project's own rows."""
     from tagstream.model_export.data import splits
     from tagstream.model_export.data.own.read import read_own
     from tagstream.model_export.data.own.rows import refuse_learned, refuse_unusable

@@ -1,4 +1,4 @@
-"""`tagstream model start` and `grow`: a bundle of labels of which no row is known, and better ones of people's answers."""
+"""`tagstream model start` makes a bundle of labels that have no labelled rows yet; `grow` makes a better bundle of people's answers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ class StartOptions:
     texts: Annotated[
         Path | None,
         typer.Option(
-            help="Texts of the stream without labels (CSV, JSON Lines or Parquet): what the live stream is compared with.",
+            help="Texts of the stream without labels (CSV, JSON Lines or Parquet): the live stream is compared with them.",
             metavar="FILE",
             parser=path,
         ),
@@ -53,9 +53,10 @@ class StartOptions:
 @verb(StartOptions)
 def start(options: StartOptions) -> None:
     """
-    Make a first bundle of labels in words, before there is a row of any. Needs the extra `export`.
+    Make a first bundle of labels described in words, before there are labelled rows. Needs the extra `export`.
 
-    It publishes nothing: all events go to people, each with a suggestion. Their answers make a better bundle, `tagstream model grow`.
+    The bundle publishes nothing: all events go to people, each with a suggestion. `tagstream model grow` makes a better bundle of people's
+    answers.
     """
     from tagstream.stream.cli.models.needs import note_replaced, require_export, require_multilingual
 
@@ -105,10 +106,10 @@ class GrowOptions:
 @verb(GrowOptions)
 def grow(options: GrowOptions) -> None:
     """
-    Make a better bundle of labels in words and of people's answers. Needs the extra `export`.
+    Make a better bundle of labels described in words and of people's answers. Needs the extra `export`.
 
-    It learns from the words and from all answers, and publishes what the answers that were asked by lot certify. For each label it says
-    how many answers there are, and about how many are missing.
+    The bundle learns from the words and from all answers. It publishes only decisions that the randomly drawn answers certify. The command
+    prints for each label the number of answers, and about how many answers are missing.
     """
     from tagstream.stream.cli.models.needs import note_replaced, require_export
 
@@ -164,5 +165,5 @@ def _made(made: "Bundle", of: str) -> str:
 
 
 def _after(out: Path) -> Path:
-    """A name for the bundle that follows this one."""
+    """Return a folder for the next bundle."""
     return out.with_name(f"{out.name}-2")

@@ -1,4 +1,4 @@
-"""`tagstream model train`: a model of the user's own labelled rows, or the shipped model again."""
+"""`tagstream model train`: trains a model on the user's own labelled rows, or the shipped model again."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,11 +26,11 @@ def train(options: TrainOptions) -> None:
     """
     Train a model, check it, and write its bundle. Needs the extra `export`.
 
-    With a file of labelled rows it learns your labels: --quick in minutes, else the whole network. First it says what is wrong with the
-    rows, and with --dry-run no more than that; it ends with 2 where no model can be made of them. A training that was
-    stopped goes on with the same command. With a folder, or without --data, it is the shipped model again; with --from a
-    bundle, the head of that bundle anew, and with --tune its encoder too, which is held to what it says of the other rows.
-    People's answers (--answers) are learned from, and no figure or threshold rests on them.
+    With a file of labelled rows, the model learns your labels: in minutes with --quick, else by tuning the whole network. First the command
+    lists the faults of the rows; with --dry-run it does nothing more. The exit code is 2 if no model can be made of the rows. After a stop,
+    the same command goes on with the training. With a folder, or without --data, the command trains the shipped model again. With --from,
+    it fits the head of that bundle again; with --tune, also its encoder, which is trained to keep its outputs on the other rows.
+    The model also learns from people's answers (--answers); no figure and no threshold is computed from these answers.
     """
     from tagstream.stream.cli.models.needs import note_replaced
 
@@ -52,7 +52,7 @@ def train(options: TrainOptions) -> None:
 
 
 def _refuse_options_of_others(options: TrainOptions, *, of_a_file: bool) -> None:
-    """Refuse options that another one of the trainings has."""
+    """Refuse options of another kind of training."""
     wrong = given_of(options, SHIPPED if of_a_file else OWN)
     if wrong:
         whose, other = (SHIPPED, "a file") if of_a_file else (OWN, "no such file")
@@ -70,7 +70,7 @@ def _refuse_options_of_others(options: TrainOptions, *, of_a_file: bool) -> None
 
 
 def _refuse_contradictions(options: TrainOptions) -> None:
-    """Refuse options of a training that do not go together."""
+    """Refuse options that contradict each other."""
     if options.tags is not None and not options.multilabel:
         fail(
             "--tags names the column of all labels of a text, which --multilabel learns from. Next: give both or none.",
@@ -89,13 +89,13 @@ def _refuse_contradictions(options: TrainOptions) -> None:
 
 def train_own(options: TrainOptions, file: Path) -> None:
     """
-    Look at the rows of a file, train, write the bundle, and print its figures.
+    Check the rows of a file, train, write the bundle, and print its figures.
 
     Raises:
         ExtraMissingError: PyTorch or scikit-learn is not installed.
         RowsError: The rows cannot be read or learned from; nothing is written.
-        EncoderFileError: The file of the multilingual base is another one than the project was measured with.
-        DoubtfulDataError: They have warnings, and `strict` asks for none; nothing is written.
+        EncoderFileError: The multilingual base's file differs from the file with which the project was measured.
+        DoubtfulDataError: The rows have warnings, and `strict` forbids them; nothing is written.
         ParityError: A gate refuses the trained network.
     """
     from tagstream.stream.cli.models.needs import require_export, require_multilingual
@@ -105,7 +105,7 @@ def train_own(options: TrainOptions, file: Path) -> None:
     multilingual = options.base == MULTILINGUAL
     if multilingual:
         require_multilingual()
-    # The bundle's name is that of its folder, and `.` has none.
+    # The bundle has its folder's name, so the path is resolved: `.` has no name.
     folder, promise = options.folder.resolve(), options.promise.asked()
     rows, none = _rows(options, file, promise)
     from tagstream.model_export.bundle.invariance import ParityError
@@ -114,7 +114,7 @@ def train_own(options: TrainOptions, file: Path) -> None:
 
     work = options.work or folder.with_name(f"{folder.name}.work")
     if work.is_dir():
-        console.talk(f"{work} keeps a training that was stopped: what it has of these rows is not computed again")
+        console.talk(f"{work} holds a stopped training: its results on these rows are not computed again")
     lose = strangers.MOST_LOST if options.lose is None else options.lose
     gate = strangers.of_own(none.rows, none.digests, neighbours=options.quick, most_lost=lose)
     of = recipe.own(
@@ -140,13 +140,13 @@ def train_own(options: TrainOptions, file: Path) -> None:
 
 def look(options: TrainOptions, file: Path) -> None:
     """
-    Say what is wrong with the rows of a file, and train nothing.
+    List the faults of a file's rows, and train nothing.
 
     Raises:
         ExtraMissingError: scikit-learn is not installed.
         RowsError: The rows cannot be read or learned from.
-        EncoderFileError: The file of the multilingual base is another one than the project was measured with.
-        DoubtfulDataError: They have warnings, and `strict` asks for none.
+        EncoderFileError: The multilingual base's file differs from the file with which the project was measured.
+        DoubtfulDataError: The rows have warnings, and `strict` forbids them.
     """
     from tagstream.stream.cli.models.needs import require_multilingual, require_scikit_learn
 
@@ -164,7 +164,7 @@ def look(options: TrainOptions, file: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ReadRows:
-    """The rows that a training takes, as their files have them, and what is wrong with them."""
+    """The rows of a training as read from their files, and a report on their faults."""
 
     own: "OwnRows"
     answered: "OwnRows | None"
@@ -173,7 +173,7 @@ class _ReadRows:
 
 
 def _read(options: TrainOptions, file: Path, promise: "Promise") -> _ReadRows:
-    """Read the rows, and look at them."""
+    """Read the rows and check them."""
     from tagstream.model_export.data import splits
     from tagstream.model_export.data.own import answers
     from tagstream.model_export.data.own.none_texts import read_none
@@ -202,7 +202,7 @@ def _read(options: TrainOptions, file: Path, promise: "Promise") -> _ReadRows:
 
 
 def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Splits, NoneTexts]":
-    """The rows of a file in their parts, and texts of none of the labels, after everything that is wrong with them was said."""
+    """Print the faults of a file's rows. Return the rows in their parts, and the texts of none of the labels."""
     from tagstream.model_export.data.own.none_texts import gather
 
     read = _read(options, file, promise)
@@ -210,16 +210,16 @@ def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Split
     console.talk(found.as_text())
     found.refuse(strict=options.strict, allowed=options.allow or ())
     if not found.division.splits.holdout:
-        console.talk("there is no gold set and no test part: no figure will be of rows that the model has not seen")
+        console.talk("there is no gold set and no test part: no figure will be measured on unseen rows")
     parts = found.division.splits
     said = [own for own in (*read.own.rows, *(read.answered.rows if read.answered else ())) if own.is_off_subject]
     none = gather(given, said, (*parts.train, *parts.calibration, *parts.holdout))
     if given is not None and none.labelled:
         console.talk(
-            f"{given.at(none.labelled)}: a labelled row has this text, so it is not learned as one of none of the labels"
+            f"{given.at(none.labelled)}: a labelled row has this text, so it is not learned as a text of none of the labels"
         )
     if none.generic:
-        console.talk("texts of none of your labels: tagstream's own, as --none gives no others")
+        console.talk("texts of none of your labels: tagstream's own texts, since --none gives no others")
     return parts, none
 
 
@@ -227,13 +227,13 @@ def train_shipped(options: TrainOptions) -> None:
     """
     Train the shipped model again, write its bundle, and print its figures.
 
-    With `all` the folder gets `bundle/`, the networks in full precision, and `report/`, which compares the new
-    bundle with its teacher and student, the simpler rivals and the shipped bundle on the same rows.
+    With `all`, the folder gets `bundle/`, the networks in full precision, and `report/`. The report compares the new bundle with its
+    teacher and student, simpler models and the shipped bundle, all on the same rows.
 
     Raises:
         ExtraMissingError: PyTorch, scikit-learn or, for the report, matplotlib is not installed.
-        DataError: The settings name a folder whose data cannot be read.
-        ParityError: A gate refuses the trained network, which is kept on disk.
+        DataError: The data in the settings' folder cannot be read.
+        ParityError: A gate refuses the trained network. The network is kept on disk.
     """
     from tagstream.stream.cli.models import needs
 
@@ -266,13 +266,13 @@ def train_shipped(options: TrainOptions) -> None:
 
 def _make_shipped(options: TrainOptions, folder: Path, folders: "Folders", kept: Path | None) -> None:
     """
-    Make the bundle. Training takes half an hour: the network is on disk before the first gate, and stays there if one refuses it.
+    Make the bundle. Training takes half an hour, so the network is written to disk before the first gate, and is kept if a gate refuses.
 
     Args:
-        options: Those of the command.
-        folder: Where the bundle goes.
-        folders: Where rows are that the project does not have.
-        kept: The file that keeps the network, if it is asked for.
+        options: The options of the command.
+        folder: The folder to which the bundle is written.
+        folders: The folders with rows that the project does not ship.
+        kept: The file that keeps the network; None keeps it only if a gate refuses.
     """
     from tagstream.model_export.bundle.invariance import ParityError
     from tagstream.model_export.calibrate.errors import CalibrationError
@@ -304,7 +304,7 @@ def _make_shipped(options: TrainOptions, folder: Path, folders: "Folders", kept:
 
 
 def _report_on_all(folder: Path, folders: "Folders", network: Path) -> None:
-    """Compare the new bundle with its networks, the rivals and the shipped bundle, and write the report."""
+    """Compare the new bundle with its networks, simpler models and the shipped bundle, and write the report."""
     from tagstream.model_export.bundle import bundle
     from tagstream.model_export.compare import evaluation, reproduction
     from tagstream.model_export.compare.evaluation import Named

@@ -1,4 +1,4 @@
-"""The options of `tagstream model train`, which its three trainings share."""
+"""The options of `tagstream model train`, for its three kinds of training."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from tagstream.stream.cli.models.options import (
 from tagstream.stream.cli.options import IdColumn, Json, finite, not_empty, path
 
 DEFAULT_FOLDER = "trained"
-# Marks of options that one of the trainings alone has, in the words of a sentence.
+# Marks of options that apply to one kind of training. Error messages quote a mark.
 OWN, SHIPPED, FURTHER = "a file of your own rows", "the shipped model", "the encoder of another bundle"
 
 
@@ -55,7 +55,7 @@ class TrainOptions:
         Path | None,
         typer.Option(
             "--none",
-            help="Texts of none of your labels (CSV, JSON Lines or Parquet): new ones like them go to people at any confidence.",
+            help="Texts of none of your labels (CSV, JSON Lines or Parquet): new texts like these go to people at any confidence.",
             metavar="FILE",
             parser=path,
         ),
@@ -65,7 +65,8 @@ class TrainOptions:
         float | None,
         typer.Option(
             "--lose",
-            help="Share of your own texts, 0.01 unless given, that the limit on texts of none of your labels may send to people: more finds more of them.",
+            help="Share of your own texts that the limit on texts of none of your labels may send to people, 0.01 unless given: a "
+            "larger share finds more such texts.",
             metavar="0..1",
             min=0.0,
             max=0.5,
@@ -83,7 +84,7 @@ class TrainOptions:
     id: Annotated[IdColumn, OWN] = None
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Only say what is wrong with the rows, each with its lines; needs scikit-learn alone."),
+        typer.Option("--dry-run", help="Only list the faults of the rows, each with its lines; needs only scikit-learn."),
         OWN,
     ] = False
     json: Annotated[Json, OWN] = False
@@ -109,7 +110,7 @@ class TrainOptions:
         FURTHER,
     ] = False
     base_corpus: Annotated[
-        bool, typer.Option("--base-corpus", help="Learn from tagstream's own rows too, of those labels that are its own."), OWN
+        bool, typer.Option("--base-corpus", help="Also learn from tagstream's own rows that have one of your labels."), OWN
     ] = False
     work: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""The work of `tagstream review --export` and `--import`: answers into files, and answers from files onto the topic."""
+"""`tagstream review --export` and `--import`: writes answers to files, and sends answers from files to the topic."""
 
 from pathlib import Path
 
@@ -21,13 +21,13 @@ from tagstream.stream.terminal.text import counted
 
 def export(settings: Settings, *, form: Form, out: Path, with_open: bool) -> None:
     """
-    Write the answers on the topic into a file.
+    Write the answers on the topic to a file.
 
     Args:
         settings: The brokers and topics.
-        form: Of the file.
+        form: The file's format.
         out: The file, which is replaced.
-        with_open: Write what waits for an answer too; only Label Studio's form has a place for it.
+        with_open: Also write the events that wait for an answer; only Label Studio's format can hold them.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
@@ -47,18 +47,19 @@ def export(settings: Settings, *, form: Form, out: Path, with_open: bool) -> Non
 
 def bring(settings: Settings, *, form: Form, file: Path, reviewer: str) -> None:
     """
-    Send the answers in a file to the topic `reviewed`; those that are there already are passed over, so it can be repeated.
+    Send the answers in a file to the topic `reviewed`. Skip answers that the topic has already, so that an import can be repeated.
 
-    They are signed, if the settings have a key. An answer that is there unsigned does not count as there; it keeps its key and headers.
+    The answers are signed, if the settings have a key. If the topic has an answer of the file without a signature, the answer is then sent
+    again, signed, with its old key and headers.
 
     Args:
         settings: The brokers and topics.
         form: `lines` or `label-studio`.
         file: The file.
-        reviewer: The name of the person who answers, where the file does not say it.
+        reviewer: The name of the person who answered, for answers whose name the file does not have.
 
     Raises:
-        ExchangeError: The file has a line or a task that is no answer; nothing is sent.
+        ExchangeError: A line or a task of the file is not an answer; nothing is sent.
         BrokerUnreachableError: No broker answered in time, or one refused us.
         SendError: The broker did not confirm a record.
     """
@@ -95,7 +96,7 @@ def bring(settings: Settings, *, form: Form, file: Path, reviewer: str) -> None:
 
 def on_topics(settings: Settings) -> tuple[list[AnsweredEvent], list[PublishedDecision]]:
     """
-    All answers on the topic, and all decisions that a person was asked about.
+    Return all answers on the topic, and all decisions about which a person was asked.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.

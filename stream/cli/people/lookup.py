@@ -1,4 +1,4 @@
-"""`tagstream lookup`: what was decided about one event, by whom, and which decision holds."""
+"""`tagstream lookup`: shows the decisions on one event, their authors, and which decision holds."""
 
 from typing import Annotated
 
@@ -14,11 +14,11 @@ def lookup(
     key: Annotated[
         str | None,
         typer.Option(
-            help="The record key that its producer gave; all partitions are read if it had one and this is not given."
+            help="Record key that the producer gave the event; if it gave one and --key is missing, all partitions are read."
         ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(help="Read for so many seconds at most, the newest records first.", min=1, callback=finite)
+        float, typer.Option(help="Most seconds to read, the newest records first.", min=1, callback=finite)
     ] = 60.0,
     table: Annotated[
         str | None,
@@ -33,7 +33,7 @@ def lookup(
     """
     Show the decisions, answers and dead letters of one event, and which decision holds.
 
-    It reads tagged, review, the dead letters and reviewed; or a table, which has the decisions alone, at once.
+    It reads tagged, review, the dead letters and reviewed. With --table it reads a table instead, which is faster and has only decisions.
     """
     if table is not None:
         if key is not None or brokers is not None:
@@ -53,7 +53,8 @@ def lookup(
         )
     if found.is_empty:
         fail(
-            f"no record of the event {event_id!r} was found. Next: is the id right, has the event been sent, and has retention left it?",
+            f"no record of the event {event_id!r} was found. Next: check the id, that the event was sent, and that retention "
+            "has not deleted its records.",
             EXIT_FAILED,
         )
 
@@ -72,7 +73,7 @@ def _in_table(table: str, event_id: str, *, as_json: bool) -> None:
     print_kept(event_id, rows, as_json=as_json)
     if not rows:
         fail(
-            f"{name} has no decision on the event {event_id!r}. Next: is the id right, and is the table as new as the topics? "
-            f"`tagstream lookup` without --table asks these.",
+            f"{name} has no decision on the event {event_id!r}. Next: check the id, and that the table is as new as the topics. "
+            f"`tagstream lookup` without --table reads the topics.",
             EXIT_FAILED,
         )

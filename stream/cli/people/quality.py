@@ -1,4 +1,4 @@
-"""`tagstream quality`: how right the decisions are, as people find, and whether new thresholds are worth it."""
+"""`tagstream quality`: measures the decisions by people's answers, and says whether new thresholds are worth computing."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,12 +23,13 @@ def quality(
         ),
     ] = None,
     days: Annotated[
-        float, typer.Option(help="Decisions of the last so many days.", min=0.1, max=MOST_DAYS, callback=finite)
+        float,
+        typer.Option(help="Measure the decisions of this number of days, up to now.", min=0.1, max=MOST_DAYS, callback=finite),
     ] = 30.0,
     promise: Annotated[
         float | None,
         typer.Option(
-            help="Precision that consumers are promised, of all and of each label; as the bundle certifies it unless given.",
+            help="Precision that consumers are promised, of all and of each label; the bundle's certified precision unless given.",
             min=0.5,
             max=0.9999,
             metavar="0..1",
@@ -38,9 +39,9 @@ def quality(
     json: Json = False,
 ) -> None:
     """
-    Show live accuracy, precision, recall and F1 with 95 % intervals, from what people answered in the review console.
+    Show live accuracy, precision, recall and F1 with 95 % intervals, from people's answers in the review console.
 
-    It reads the console's store and no topic: the store of the console that runs with the same brokers and group.
+    It reads no topic. It reads the store of the console that runs with the same brokers and group.
     """
     chosen = settings(brokers=brokers)
     try:
@@ -69,7 +70,7 @@ def quality(
 
 
 def _of_the_console(chosen: "Settings") -> str:
-    """The file that a console makes unless it is told otherwise; a file that is not there would be made, and be empty."""
+    """Return the URL of the console's default store. End the command if its file is missing: opening it would create an empty file."""
     from tagstream.stream.deliver.state_folder import stem_of
     from tagstream.stream.review.store.store import file_of
 

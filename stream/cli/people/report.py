@@ -1,4 +1,4 @@
-"""`tagstream report`: a reader says that a tag is wrong."""
+"""`tagstream report`: sends a reader's report that a tag is wrong."""
 
 from typing import Annotated
 
@@ -18,9 +18,9 @@ def report(
     reporter: Annotated[str | None, typer.Option(help="Your name.", callback=not_empty)] = None,
 ) -> None:
     """
-    Say that the tag of an event is wrong.
+    Report that the tag of an event is wrong.
 
-    The event comes before a reviewer; the report itself changes no tag. It ends when the broker has confirmed the report.
+    A reviewer is then asked about the event; the report itself changes no tag. The command ends when the broker has confirmed the report.
     """
     chosen = settings(brokers=brokers)
     import time

@@ -1,4 +1,4 @@
-"""`tagstream review`: the console in which people answer; and their answers into a file, or from a file onto the topic."""
+"""`tagstream review`: serves the console in which people answer, writes answers to a file, or sends answers from a file to the topic."""
 
 import getpass
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tagstream.stream.cli.options import Brokers, given_of, not_empty, path, set
 
 MOST_PORT = 65535
 HOST, PORT = "127.0.0.1", 8090
-# Marks of options that the console alone has, and of those that --export and --import alone have.
+# Marks of options that apply only to the console, and of options that apply only to --export and --import.
 CONSOLE, FILE = "console", "file"
 
 
@@ -24,7 +24,8 @@ class ReviewOptions:
     reviewer: Annotated[
         str | None,
         typer.Option(
-            help="Name of who has not given one; this user's unless given. With --import: of who answers, where the file does not say it.",
+            help="Name of a reviewer who has not given one; this user's name unless given. With --import: the reviewer of answers "
+            "without a name.",
             callback=not_empty,
         ),
     ] = None
@@ -47,7 +48,7 @@ class ReviewOptions:
     proxy_header: Annotated[
         str | None,
         CONSOLE,
-        typer.Option(help="Header in which a proxy gives the name of who has signed in.", callback=not_empty),
+        typer.Option(help="Header in which a proxy gives the name of the signed-in person.", callback=not_empty),
     ] = None
     trusted_proxy: Annotated[
         list[str] | None, CONSOLE, typer.Option(help="Address or network of that proxy. May be repeated.", metavar="ADDRESS")
@@ -55,9 +56,7 @@ class ReviewOptions:
     host_name: Annotated[
         list[str] | None,
         CONSOLE,
-        typer.Option(
-            "--host-name", help="Host name by which browsers ask; addresses and localhost need none. May be repeated."
-        ),
+        typer.Option("--host-name", help="Host name that browsers use; addresses and localhost need none. May be repeated."),
     ] = None
     report_origin: Annotated[
         list[str] | None,
@@ -68,7 +67,8 @@ class ReviewOptions:
         Path | None,
         CONSOLE,
         typer.Option(
-            help="Markdown file on what each label means, shown beside the answers; unless given, what the bundle of the settings says, or of the shipped labels their own.",
+            help="Markdown file that explains each label, shown beside the answers; unless given, the guidelines of the settings' "
+            "bundle or of the shipped labels.",
             metavar="FILE",
             parser=path,
         ),
@@ -76,7 +76,9 @@ class ReviewOptions:
     without_login: Annotated[
         bool,
         CONSOLE,
-        typer.Option("--without-login", help="Listen beyond this machine without a login: whoever reaches it may answer."),
+        typer.Option(
+            "--without-login", help="Listen beyond this machine without a login: everyone who reaches the console may answer."
+        ),
     ] = False
     export: Annotated[
         Path | None,
@@ -86,7 +88,8 @@ class ReviewOptions:
         Path | None,
         typer.Option(
             "--import",
-            help="Send the answers in this file to the topic `reviewed` instead. It can be repeated: what is there already is passed over.",
+            help="Send the answers in this file to the topic `reviewed` instead. It can be repeated: answers that the topic has "
+            "already are passed over.",
             metavar="FILE",
             parser=path,
         ),
@@ -95,23 +98,24 @@ class ReviewOptions:
         Literal["lines", "rows", "label-studio"] | None,
         FILE,
         typer.Option(
-            help="Of the file. lines, unless given: all answers, for calibrate and --import; rows: the newest, to train on; or Label Studio's JSON."
+            help="Format of the file. lines, unless given: all answers, for calibrate and --import; rows: the newest answers, to "
+            "train on; or Label Studio's JSON."
         ),
     ] = None
     open: Annotated[
         bool,
         FILE,
-        typer.Option("--open", help="Of --export --form label-studio: write events that wait for an answer too."),
+        typer.Option("--open", help="With --export --form label-studio: also write events that wait for an answer."),
     ] = False
 
 
 @verb(ReviewOptions)
 def review(options: ReviewOptions) -> None:
     """
-    Answer what waits for a person: a page in the browser; or write answers into a file, or bring them from one.
+    Serve a page on which people answer the events that wait for them; or write answers to a file, or send answers from a file.
 
-    The page is served until it is stopped. It reads review, audit, reviewed and reports, and writes answers to reviewed. It listens on this
-    machine alone, unless a proxy signs people in.
+    The page is served until the command is stopped. It reads review, audit, reviewed and reports, and writes answers to reviewed. It
+    listens on this machine alone, unless a proxy signs people in.
     """
     if options.export is None and options.bring is None:
         if wrong := given_of(options, FILE):
@@ -202,7 +206,7 @@ def _serve(options: ReviewOptions) -> None:
 
 
 def _made(folder: Path) -> Path:
-    """The same path, made if it is not there."""
+    """Return the folder, and create it if it does not exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A bundle on the terminal: name, labels, training data, thresholds and limits, all from the manifest."""
+"""Prints a bundle: name, labels, training data, thresholds and limits, all from the manifest."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,9 +12,9 @@ from tagstream.stream.terminal import console
 
 KB, MB = 1e3, 1e6
 SHORT_DIGEST = 12
-# The strictest of the trade, so that the whole text fits a screen of thirty lines.
+# The number of precisions that are listed, the highest ones, so that the whole text fits a screen of thirty lines.
 MOST_TRADES = 5
-# The parts of the rows, in the order of their use.
+# The parts of the rows and their uses, in the order of use.
 USES = {
     "train": "learned from",
     "unlabelled": "without labels",
@@ -26,14 +26,14 @@ USES = {
 PRIORS = {
     "balanced": "every label equally often",
     "rows": "as often as its rows have them",
-    "given": "as somebody said",
+    "given": "as the user has given them",
     "labels": "by labelled rows of a stream",
     "decisions": "by decisions on a stream",
 }
 
 
 def print_bundle(bundle: Bundle, events_a_day: int = 10_000) -> None:
-    """Print a bundle as a short text, with the reviews that a stream of so many events would take; `--json` has the whole manifest."""
+    """Print a bundle as a short text, with the number of reviews a day for `events_a_day` events. `--json` prints the whole manifest."""
     for line in (*_lines(bundle), *_trade(bundle.manifest, events_a_day)):
         console.show(console.visible(line, limit=len(line)))
 
@@ -70,7 +70,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
 
 
 def _trade(manifest: Manifest, events_a_day: int) -> Iterator[str]:
-    """The precisions that could be promised of all published decisions together, and how many events a day people would see."""
+    """List precisions that could be promised for all published decisions together, and the number of events a day that people would see."""
     if not manifest.trade:
         return
     proved = [each for each in manifest.trade if each.confidence is not None]
@@ -89,7 +89,7 @@ def _trade(manifest: Manifest, events_a_day: int) -> Iterator[str]:
 
 
 def _ood(manifest: Manifest) -> Iterator[str]:
-    """The limits above which a text is out of distribution, by their names in the manifest's reference."""
+    """List the limits above which a text is out of distribution, by their names in the manifest's reference."""
     limits = limits_in(manifest.reference)
     if limits == NO_LIMITS:
         yield _named("limits", "none: the confidence alone says which texts a person is asked about")
@@ -110,7 +110,7 @@ def _ood(manifest: Manifest) -> Iterator[str]:
 
 
 def _strangers(training: Mapping[str, Any]) -> Iterator[str]:
-    """What the limit on the strangeness costs and finds, by the record of the gate."""
+    """Describe the cost and the benefit of the limit on strangeness, from the training's record of the gate."""
     found = _part(training, "strangers")
     for name, side in _part(found, "lost").items():
         yield f"{side['hits']:,} of {side['rows']:,} texts of the labels lost ({name}), at most {side['upper']:.1%} with {found['level']:.0%} certainty"
@@ -139,7 +139,7 @@ def _named(name: str, what: str) -> str:
 
 
 def imported(training: Mapping[str, Any]) -> list[str]:
-    """Where a classifier came from that was tuned elsewhere, the form that it has here, and how right it is beside the one that came."""
+    """Describe an imported classifier: origin, form in the bundle, and accuracy beside the original's. Empty for another bundle."""
     source = _part(training, "imported")
     if not source:
         return []
@@ -155,19 +155,19 @@ def imported(training: Mapping[str, Any]) -> list[str]:
 
 
 def published(manifest: Manifest) -> str:
-    """One sentence on what a bundle publishes."""
+    """Return one sentence on what a bundle publishes."""
     below = manifest.asked_below()
     asked = [label for label, confidence in below.items() if confidence == ALWAYS_ASK]
     if len(asked) == len(below):
         return "it publishes nothing, since no row or answer has certified a label: all events go to people, each with a suggestion"
     if not asked:
-        return "it publishes decisions of every label from the confidence on that is certified; the others go to people"
+        return "it publishes decisions of every label from its certified confidence on; the others go to people"
     others = [label for label in below if label not in asked]
-    return f"it publishes decisions of {few(others)} that are sure enough; all events of {few(asked)} go to people, and so do those that are less sure"
+    return f"it publishes decisions of {few(others)} that are sure enough; less sure decisions, and all of {few(asked)}, go to people"
 
 
 def _made(training: Mapping[str, Any]) -> Iterator[str]:
-    """The record of the training in short. Its shape depends on the command that made it; parts may be missing."""
+    """Summarise the record of the training. The record's shape depends on the command that made the bundle; parts may be missing."""
     encoder = _part(training, "encoder")
     base = _part(training, "base_model") or _part(encoder, "base_model")
     found = []
@@ -190,7 +190,7 @@ def _made(training: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rows(before: str, made: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """The rows of each part, and their files; no line where these are the same as in `but`."""
+    """List the number of rows of each part, and the files of the rows. Yield nothing if both are the same as in `but`."""
     data = _part(made, "data")
     if not data or data == but:
         return

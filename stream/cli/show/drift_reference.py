@@ -1,4 +1,4 @@
-"""`tagstream drift --confirm` and `drift --learn`: put in force what the group has learned of its stream, or let it learn anew."""
+"""`tagstream drift --confirm` and `drift --learn`: put the group's learned drift reference in force, or let the group learn again."""
 
 import time
 
@@ -16,19 +16,19 @@ from tagstream.stream.worker.references import fold
 
 
 class NotLearnedError(Exception):
-    """The group has learned no windows that could be confirmed; the message gives the next step."""
+    """The group has not learned a window that could be confirmed; the message gives the next step."""
 
     exit_code = 1
 
 
 def confirm(settings: Settings) -> None:
     """
-    Put in force what the group has learned so far, before its time is over.
+    Put the reference that the group has learned so far in force, before the learning time is over.
 
     Raises:
         BundleError: The bundle is refused.
         BrokerUnreachableError: No broker answered in time, or one refused us.
-        TopicsMissingError: There is no topic `references`.
+        TopicsMissingError: The topic `references` does not exist.
         NotLearnedError: The group has learned no window yet.
     """
     group = _read(settings)
@@ -40,7 +40,7 @@ def confirm(settings: Settings) -> None:
     except ValueError as error:
         msg = (
             f"the group {settings.group} has learned no window of {settings.drift_window_events} decisions with this bundle yet. "
-            f"Next: let its workers decide so many events, or give --bundle the bundle that they have."
+            f"Next: let its workers decide that number of events, or give the workers' bundle by --bundle."
         )
         raise NotLearnedError(msg) from error
     _send(settings, note)
@@ -52,12 +52,12 @@ def confirm(settings: Settings) -> None:
 
 def learn(settings: Settings) -> None:
     """
-    Let the group learn again from now on, after a lasting change that is wanted.
+    Let the group learn a new reference from now on, after an intended, lasting change of the stream.
 
     Raises:
         BundleError: The bundle is refused.
         BrokerUnreachableError: No broker answered in time, or one refused us.
-        TopicsMissingError: There is no topic `references`.
+        TopicsMissingError: The topic `references` does not exist.
     """
     _send(settings, _read(settings).anew(int(time.time() * 1000)))
     console.talk(

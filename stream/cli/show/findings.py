@@ -9,7 +9,7 @@ from tagstream.stream.terminal.console import visible
 
 
 def finding_line(value: bytes | None) -> Text | None:
-    """A finding in short, and on a second line its window and events to look at; None for other records."""
+    """Return a finding in short, and on a second line its window and example events. Return None for another record."""
     try:
         finding = msgspec.json.decode(value or b"", type=Finding)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

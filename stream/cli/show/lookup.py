@@ -21,7 +21,7 @@ DOOR = 10
 
 
 def print_looked(looked: Looked, *, as_json: bool) -> None:
-    """Print what was found; as JSON one object, with `holds` null where nothing was decided."""
+    """Print the records of an event. In JSON, print one object; its `holds` is null if there is no decision."""
     if as_json:
         show_json(_object(looked))
         return
@@ -35,11 +35,11 @@ def print_looked(looked: Looked, *, as_json: bool) -> None:
 
 def print_kept(event_id: str, rows: Sequence["PredictionRow"], *, as_json: bool) -> None:
     """
-    Print the decisions of a table on one event, the one that holds last; as JSON one object, with `holds` null where there is none.
+    Print the decisions of a table on one event; the last one holds. In JSON, print one object; its `holds` is null if there is no decision.
 
     Args:
-        event_id: The event's.
-        rows: In the order of their standing.
+        event_id: The event's id.
+        rows: The rows of the table, in the order of their standing.
         as_json: Print JSON.
     """
     decisions = [_read(row) for row in rows]
@@ -55,10 +55,10 @@ def print_kept(event_id: str, rows: Sequence["PredictionRow"], *, as_json: bool)
 
 def _read(row: "PredictionRow") -> PublishedDecision:
     """
-    The decision of a row.
+    Return the decision in a row.
 
     Raises:
-        TableError: It is not what tagstream wrote.
+        TableError: tagstream did not write the row's content.
     """
     found = read_decision(Record(key=None, value=row.answer.encode()))
     if isinstance(found, Refusal):
@@ -70,7 +70,7 @@ def _read(row: "PredictionRow") -> PublishedDecision:
 
 
 def _lines(looked: Looked) -> Iterator[tuple[str, str]]:
-    """Lines with the times by which they are sorted."""
+    """Yield each line with the time by which the lines are sorted."""
     for decision in looked.decisions.values():
         yield decision.decision.tagged_at, f"{decision.door:<{DOOR}}{_says(decision)}  {_place(decision.event.record)}"
     for answered in looked.answers.values():

@@ -1,4 +1,4 @@
-"""The metrics of a command that runs beside the workers, at a port of its own."""
+"""Serves the metrics of a command that runs beside the workers, on the command's own port."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from tagstream.stream.settings.settings import Settings
 @contextlib.contextmanager
 def metrics_at(settings: Settings, port: int, metrics: ControllerMetrics | ShadowMetrics) -> Iterator[str]:
     """
-    Serve `/metrics`, `/healthz` and `/readyz` while the context lasts, or end with 2 where the address is taken; yields `host:port`.
+    Serve `/metrics`, `/healthz` and `/readyz` while the context lasts, and yield `host:port`. End with exit code 2 if the address is taken.
 
     Args:
-        settings: The host, and the names by which it may be asked.
-        port: 0 takes a free one.
-        metrics: They know whether the process makes progress, too.
+        settings: The host, and the host names that a request may use.
+        port: The port; 0 takes a free port.
+        metrics: The command's metrics, which also say whether the process makes progress.
     """
     app = application(metrics.registry, metrics.verdict, names=[settings.metrics_host, *settings.metrics_name_list])
     with contextlib.ExitStack() as opened:

@@ -12,7 +12,7 @@ from tagstream.stream.terminal import console
 
 
 def print_quality(found: LiveQuality, *, as_json: bool) -> None:
-    """Print the report; nothing for people where there is none."""
+    """Print the report. Without a report, print JSON only."""
     if as_json:
         console.show_json_line(msgspec.json.encode(record(found)))
         return
@@ -25,7 +25,7 @@ def print_quality(found: LiveQuality, *, as_json: bool) -> None:
 
 
 def record(found: LiveQuality) -> dict[str, Any]:
-    """Every number by its name: times in Unix milliseconds, shares from 0 to 1."""
+    """Return every number by its name: times in Unix milliseconds, shares from 0 to 1."""
     return {
         "since_ms": found.since_ms,
         "until_ms": found.until_ms,

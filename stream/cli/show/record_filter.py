@@ -1,4 +1,4 @@
-"""The records that `tagstream tail` shows: those with a tag, a decider or an id."""
+"""The filter of `tagstream tail`: selects records by tag, decider or id."""
 
 import difflib
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from tagstream.stream.settings.settings import Settings
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFilter:
     """
-    A filter of records; a field that is None takes all.
+    A filter of records. A field that is None does not filter.
 
     Attributes:
-        tag: Takes decisions with this tag.
-        decider: Takes decisions of this decider.
-        id: Takes records with this id; a record that is no JSON object with an id is taken by its key.
+        tag: Select decisions with this tag.
+        decider: Select decisions of this decider.
+        id: Select records with this id. For a record that is not a JSON object with an id, the record's key is compared.
 
     >>> keep = RecordFilter(tag="mlops", id="7")
     >>> [keep.takes(Record(key=b"7", value=value)) for value in (b'{"id":7,"tag":"mlops"}', b'{"tag":"mlops"}', b"[]")]
@@ -32,7 +32,7 @@ class RecordFilter:
     id: str | None = None
 
     def takes(self, record: Record) -> bool:
-        """Whether the filter takes this record."""
+        """Return True if the filter selects this record."""
         if (self.tag, self.decider, self.id) == (None, None, None):
             return True
         fields = _fields(record.value)
@@ -47,16 +47,16 @@ class RecordFilter:
 
 def unknown_tag(settings: Settings, tag: str) -> str | None:
     """
-    A warning if the bundle of the settings has no such label, with the label that it resembles; None if it has.
+    Return a warning that names the most similar label, if the bundle of the settings does not have this label; else None.
 
-    It is a warning and no error, since the records may be of another bundle, or of a reviewer.
+    It is a warning and not an error, because another bundle or a reviewer may have written the records.
     """
     found = unknown_label(settings, tag)
     return found and f"{found}. The records are read all the same, since another model may have written them."
 
 
 def unknown_label(settings: Settings, tag: str) -> str | None:
-    """A sentence without its full stop if neither the bundle of the settings nor a reviewer gives such a tag; None if one does."""
+    """Return None if the bundle of the settings or a reviewer can give this tag; else a sentence about it, without its full stop."""
     if tag == OFF_SUBJECT:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`tagstream tail`: the records of a topic as they come."""
+"""`tagstream tail`: prints the records of a topic as they come."""
 
 import base64
 import time
@@ -36,15 +36,15 @@ def tail(
     keep: RecordFilter = ALL,
 ) -> int:
     """
-    Print the records that the filter takes. It ends as `follow`.
+    Print the records that the filter selects. It ends when `follow` ends.
 
     Args:
-        settings: Names of topics, and the brokers.
-        topic: The name that the settings give it, or any topic's own name.
-        as_json: Print each as an object on a line.
-        from_beginning: Begin at the oldest record, and not at those that come from now on.
-        max_records: Print so many at most; None: no bound.
-        idle_seconds: End after so many seconds without a record; None: wait on.
+        settings: Topic names and brokers.
+        topic: The name of a topic's setting, or any topic's own name.
+        as_json: Print each record as a JSON object on one line.
+        from_beginning: Begin with the oldest record; if false, with the next record that comes.
+        max_records: The most records to print; None for no bound.
+        idle_seconds: End after this number of seconds without a record; None waits without end.
         distinct: Print each outcome once.
         keep: The filter.
 
@@ -53,8 +53,8 @@ def tail(
 
     Raises:
         BrokerUnreachableError: No broker answered.
-        TopicsMissingError: There is no such topic.
-        ConflictError: With `distinct`: outcomes of one id differ; raised at the end, when all records have been read.
+        TopicsMissingError: The topic does not exist.
+        ConflictError: With `distinct`, outcomes of one id differ. It is raised after all records have been read.
     """
     sieve = _Sieve(keep, Distinct() if distinct else None)
     try:
@@ -76,7 +76,7 @@ def tail(
 
 
 class _Sieve:
-    """Chooses the records that a tail shows, counts the others, and says each of the first conflicts in a line."""
+    """Chooses the records that a tail shows, counts all records, and prints one line for each of the first `CONFLICTS_SHOWN` conflicts."""
 
     def __init__(self, keep: RecordFilter, known: Distinct | None) -> None:
         self._keep = keep
@@ -118,7 +118,7 @@ class _Sieve:
             msg = (
                 f"{counted(self._known.conflicts, 'conflict')}: outcomes of one id that differ in more than the time; of each id "
                 f"the first one was shown. Next: did two events have one id, or did settings change between two deliveries? "
-                f"docs/consumers.md says what follows."
+                f"docs/consumers.md says what to do."
             )
             raise ConflictError(msg)
 
@@ -134,30 +134,30 @@ def follow(
     keep: Callable[[Record], bool],
 ) -> int:
     """
-    Show the records that `keep` takes. It ends after `max_records`, after `idle_seconds` without a record, or with Ctrl-C.
+    Show the records that `keep` selects. It ends after `max_records`, after `idle_seconds` without a record, or with Ctrl-C.
 
     Args:
-        settings: Names of topics, and the brokers.
-        topic: The name that the settings give it, or any topic's own name.
-        show: Is called with each record.
-        from_beginning: Begin at the oldest record, and not at those that come from now on.
-        max_records: Show so many at most; None: no bound.
-        idle_seconds: End after so many seconds without a record; None: wait on.
-        keep: Whether a record is shown.
+        settings: Topic names and brokers.
+        topic: The name of a topic's setting, or any topic's own name.
+        show: Called with each record that is shown.
+        from_beginning: Begin with the oldest record; if false, with the next record that comes.
+        max_records: The most records to show; None for no bound.
+        idle_seconds: End after this number of seconds without a record; None waits without end.
+        keep: Returns True for a record to show.
 
     Returns:
         The number of records that were shown.
 
     Raises:
         BrokerUnreachableError: No broker answered.
-        TopicsMissingError: There is no such topic.
+        TopicsMissingError: The topic does not exist.
     """
     names = settings.topic_names
     name = names.get(topic, topic)
     require(settings, {topic: name}, operations={topic: Operation.READ})
     shown = 0
     waits = idle_seconds is None
-    # The idle time begins with the first read, not while the client connects.
+    # The idle time begins with the first read, so the time to connect does not count.
     last: float | None = None
     quiet = QUIET_SECONDS if idle_seconds is None else min(QUIET_SECONDS, idle_seconds / 2)
     try:
@@ -182,7 +182,7 @@ def follow(
 
 
 def print_record(record: Record, *, as_json: bool) -> None:
-    """One record of a topic: a JSON object with its place, or a short line; a drift finding takes two."""
+    """Print one record of a topic: a JSON object with the record's place, or a short line. A drift finding takes two lines."""
     value = _json_value(record.value)
     if as_json:
         shown = {
@@ -205,7 +205,7 @@ def print_record(record: Record, *, as_json: bool) -> None:
 
 
 def _decision_line(value: Any) -> Text | None:
-    """A decision in short; None for other records, also those with some of a decision's fields."""
+    """Return a decision in short; None for another record, even if it has some fields of a decision."""
     if not isinstance(value, dict) or not isinstance(value.get("tag"), str) or not isinstance(value.get("confidence"), float):
         return None
     tag, reasons, title = visible(value["tag"]), value.get("reasons"), value.get("title")
@@ -218,7 +218,7 @@ def _decision_line(value: Any) -> Text | None:
 
 
 def _answer_line(value: Any) -> Text | None:
-    """An answer of `reviewed` in short; None for other records."""
+    """Return an answer of `reviewed` in short; None for another record."""
     if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in ("tag", "reviewer", "asked_by")):
         return None
     tag, title = visible(value["tag"]), value.get("title")

@@ -1,4 +1,4 @@
-"""What `tagstream rollout` prints: from records to sentences and JSON. No operation is called here."""
+"""The output of `tagstream rollout`: turns records into sentences and JSON. This module changes nothing on the stream."""
 
 import datetime as dt
 import time
@@ -36,27 +36,27 @@ from tagstream.stream.terminal import console
 from tagstream.stream.terminal.text import counted
 
 DIGITS = 12
-# Clocks that a time server sets differ by far less.
+# A larger difference of two clocks is reported. Clocks that a time server sets differ by far less.
 CLOCK_SECONDS = 60.0
 NOT_BEGUN = "no rollout has begun: the workers decide by the bundle of their settings"
 SILENT = (
-    "without a word on the rollout: one of an older version, or that decides by rules, takes its own model for every event. "
+    "without a word on the rollout: a worker of an older version, or one that decides by rules, uses its own model for every event. "
     "Next: run this version on all of them, or end them"
 )
 
 
 def trying(bundle: Path) -> None:
-    """Say for how long at most a bundle is verified."""
+    """Print the most seconds that the verification of a bundle takes."""
     console.talk(f"verifying {bundle}, for {TRIAL_SECONDS:.0f} s at most; then the workers do")
 
 
 def arm(challenger: Challenger, size: ArmSize) -> None:
-    """How many events the arm is, before it is one."""
+    """Print how many of the newest events would have been in the challenger's arm."""
     what = f"{challenger.share:.4g}{_of_sources(challenger)} by {challenger.unit}"
     if size.unknown:
-        console.talk(f"{what}: how many events that is, is not known: {size.unknown}")
+        console.talk(f"{what}: the number of events is not known: {size.unknown}")
     elif not size.events:
-        console.talk(f"{what}: how many events that is, is not known: there are none yet")
+        console.talk(f"{what}: the number of events is not known: there are none yet")
     else:
         heaviest = (
             f"; one key alone has {size.heaviest / size.events:.1%}" if challenger.unit == "key" and size.heaviest else ""
@@ -67,7 +67,7 @@ def arm(challenger: Challenger, size: ArmSize) -> None:
 
 
 def begun(epoch: Begun) -> None:
-    """Say which epoch has begun, where, and how long no event could begin."""
+    """Print the epoch that has begun, its first offsets, and how long no event could begin."""
     places = [f"{mark.at.topic}/{mark.at.partition}:{mark.offset}" for mark in epoch.marks if mark.offset is not None]
     console.talk(f"epoch {epoch.models.epoch} has begun: {_decides(epoch.models)}")
     console.talk(f"  from {', '.join(places)} on; no event could begin for {epoch.closed_seconds * 1000:.0f} ms")
@@ -75,32 +75,32 @@ def begun(epoch: Begun) -> None:
         console.talk("  a worker or a `rollout watch` began it, since this command was late")
     if abs(epoch.ahead_seconds) > CLOCK_SECONDS:
         console.talk(
-            f"  this machine's clock is wrong, or that of the brokers: it is {_off(epoch.ahead_seconds)} theirs. The topic has their time; `at` and tokens "
-            "are by this one. Next: set the clock of this machine by a time server"
+            f"  this machine's clock is wrong, or the brokers' clock is: it is {_off(epoch.ahead_seconds)} theirs. The topic "
+            "has the brokers' time; `at` and tokens have this machine's time. Next: set the clock of this machine by a time server"
         )
     if not epoch.workers:
         console.talk("  the group has no worker now, so none was asked whether it is ready")
 
 
 def rolls_back(models: Models, words: str) -> None:
-    """Say where a rollback goes."""
+    """Print the models to which a rollback goes."""
     console.talk(_back(models, words))
 
 
 def finished(epochs: Epochs) -> None:
-    """Say what decides once nothing is left."""
+    """Print the deciding models after `rollout finish`."""
     console.talk(
         f"epoch {epochs.newest}: {_decides(epochs.models(epochs.newest))}; nothing is held" if epochs.started else NOT_BEGUN
     )
 
 
 def stored(settings: Settings, bundle: BundleName) -> None:
-    """Say which bundle lies where."""
+    """Print the stored bundle and its place."""
     console.talk(f"stored: {_named(bundle)} in {settings.rollout.bundles}")
 
 
 def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
-    """Print what the evidence comes to, gate by gate, and what could not be read."""
+    """Print the verdict, the state of each gate, and the topics and records that could not be read."""
     found = judged.verdict
     if as_json:
         console.show_json(
@@ -117,26 +117,26 @@ def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
             f"{settings.topics.shadow}; grant READ on the others"
         )
     if judged.unread:
-        console.talk(f"{counted(judged.unread, 'record')} of shadow, reviewed or reports cannot be read, and count for nothing")
+        console.talk(f"{counted(judged.unread, 'record')} of shadow, reviewed or reports cannot be read, and do not count")
 
 
 def metrics(address: str) -> None:
-    """Say where the metrics of a watch are."""
+    """Print the address of a watch's metrics."""
     console.talk(f"metrics at http://{address}/metrics")
 
 
 class WatchTurns:
-    """Says each verdict that is new, and counts every turn of a watch."""
+    """Prints each new verdict of a watch, and counts all its turns."""
 
     def __init__(self, metrics: ControllerMetrics) -> None:
-        """Count by these metrics."""
+        """Count the turns in `metrics`."""
         self._metrics = metrics
         self._said = ""
-        # The verdict on which an epoch is begun.
+        # The verdict that caused the epoch that is about to begin.
         self._decision: RolloutStep | None = None
 
     def judged(self, judged: Judged) -> None:
-        """A verdict, new or not."""
+        """Count a verdict, and print it if it differs from the last one."""
         found = judged.verdict
         self._decision = found.decision
         answers = next(gate for gate in found.gates if gate.name == "answers")
@@ -144,13 +144,13 @@ class WatchTurns:
         self._say(f"epoch {judged.models.epoch}: {found.decision.replace('_', ' ')}: {found.says}")
 
     def begun(self, epoch: Begun) -> None:
-        """An epoch that follows from the verdict."""
+        """Count and print an epoch that the verdict has caused."""
         assert self._decision is not None, "a watch judges before it acts"
         self._metrics.changed(self._decision)
         begun(epoch)
 
     def failed(self, error: Exception) -> None:
-        """A turn that came to nothing."""
+        """Count a turn that failed, and print its error if it differs from the last line."""
         told = {
             NothingWatchedError: self._metrics.no_challenger,
             NoRolloutError: self._metrics.no_challenger,
@@ -166,7 +166,7 @@ class WatchTurns:
 
 
 def standing(settings: Settings, found: Standing, *, as_json: bool) -> None:
-    """Print which model decides where, what is planned and held, and what each worker says."""
+    """Print the deciding model of each partition, the planned epoch, the held events, and the state of each worker."""
     if as_json:
         console.show_json(_status(found))
         return
@@ -190,7 +190,7 @@ def standing(settings: Settings, found: Standing, *, as_json: bool) -> None:
 
 
 def _standing(found: Standing) -> Iterator[str]:
-    """Which epoch decides where, what is planned, and what is held."""
+    """Yield lines on the deciding epoch of each partition, the target of a rollback, the planned epoch, and the held events."""
     epochs = found.epochs
     now = epochs.models(epochs.newest)
     yield f"epoch {now.epoch}: {_decides(now)}"
@@ -215,24 +215,24 @@ def _standing(found: Standing) -> Iterator[str]:
 
 def _waiting(found: Standing) -> str:
     return (
-        "how many wait, this user may not know"
+        "this user may not see how many wait"
         if found.waiting is None
         else f"{counted(sum(found.waiting.values()), 'event')} of the group wait"
     )
 
 
 def _closing_seconds(found: Standing) -> float:
-    """By the clocks of two machines; None of them is compared by the protocol."""
+    """Return the seconds since the close, by the clocks of two machines. The protocol itself does not compare these clocks."""
     return 0.0 if found.closed_at is None else max(0.0, time.time() - milliseconds(found.closed_at) / 1000)
 
 
 def log(entries: Sequence[Entry], *, as_json: bool) -> None:
-    """Print the records."""
+    """Print the records of the rollout's topic."""
     _print([(_line_of(entry), _value_of(entry)) for entry in entries], as_json=as_json)
 
 
 def decided_at(found: DecidedAt, *, as_json: bool) -> None:
-    """Print which models decided at a moment, and the first events from then on."""
+    """Print the models that decided at a moment, and each partition's first event from that moment on."""
     models, began, at = found.models, found.began, timestamp(found.moment_ms)
     since = timestamp(began.written_ms)
     _print(
@@ -250,7 +250,9 @@ def decided_at(found: DecidedAt, *, as_json: bool) -> None:
 def _line_of_event(event: FirstEvent) -> str:
     place = f"  {_place(event.partition)}"
     if not event.is_there:
-        return f"{place} of the topic {event.partition.topic_id}: that topic is gone, and no event of it can be asked for; its marks are in the log"
+        return (
+            f"{place} of the topic {event.partition.topic_id}: that topic was deleted with its events; its marks are in the log"
+        )
     if event.models is None or event.written_ms is None:
         return f"{place}: no event from then on"
     return f"{place}: the first event from then on has offset {event.offset}, {timestamp(event.written_ms)}: epoch {event.models.epoch}, {_decides(event.models)}"
@@ -293,7 +295,7 @@ def _back(models: Models, words: str) -> str:
 
 def _off(seconds: float) -> str:
     """
-    So far a clock is ahead of another one, or behind it.
+    Return how far a clock is ahead of another clock, or behind it.
 
     >>> _off(7200.4), _off(-90)
     ('2:00:00 ahead of', '0:01:30 behind')
@@ -328,7 +330,7 @@ def _status(found: Standing) -> dict[str, Any]:
 
 
 def _by_partition(waiting: Mapping[tuple[str, int], int]) -> dict[str, int]:
-    """By the number of the partition, and by its topic too where there are several."""
+    """Return the counts by partition number; with several topics, by topic and partition number."""
     several = len({topic for topic, _ in waiting}) > 1
     return {f"{topic}/{number}" if several else str(number): count for (topic, number), count in waiting.items()}
 

@@ -1,4 +1,4 @@
-"""`tagstream config show`: every setting by subject, with its value, origin, meaning and range."""
+"""`tagstream config show`: prints every setting by subject, with its value, origin, meaning and range."""
 
 import itertools
 import json
@@ -22,14 +22,14 @@ Row = tuple[Entry, Any, str]
 
 def print_settings(loaded: Loaded, *, sources: bool, as_json: bool) -> None:
     """
-    Print every setting with value, meaning and range, grouped by subject.
+    Print every setting with its value, meaning and range, grouped by subject.
 
-    On a terminal each subject is a table. Elsewhere a setting is a line, below a line that begins with `#` and names the subject.
-    As JSON a setting is an object on a line, always with its origin.
+    On a terminal, each subject is a table. Otherwise each setting is a line, below a line that begins with `#` and names the subject. In
+    JSON, each setting is an object on one line, always with its origin.
 
     Args:
         loaded: The settings and their origins.
-        sources: Print the origin of each value too.
+        sources: Also print the origin of each value.
         as_json: Print JSON.
     """
     rows = [(entry, _value(loaded.settings, entry), loaded.origins.get(entry.key, "default")) for entry in entries()]
@@ -59,7 +59,7 @@ def _print_json(rows: Iterable[Row]) -> None:
 
 
 def _print_lines(rows: Iterable[Row], *, sources: bool) -> None:
-    """For a program or a file: a value is in one piece, however long."""
+    """Print lines for a program or a file. A long value is not wrapped."""
     for subject, found in itertools.groupby(rows, key=lambda row: row[0].subject):
         sys.stdout.write(f"# {subject}\n")
         for entry, value, origin in found:
@@ -86,7 +86,7 @@ def _print_tables(rows: Iterable[Row], *, sources: bool) -> None:
 
 
 def _value(settings: Settings, entry: Entry) -> Any:
-    """The value as JSON has it; the name of a secret's file only where there is such a file, and no argument of a program."""
+    """Return the value for JSON. The arguments of a token command are left out, and so is the path of a secret file that does not exist."""
     value = entry.value_in(settings)
     if entry.key == COMMAND and value is not None:
         return shown_command(value)
@@ -95,14 +95,14 @@ def _value(settings: Settings, entry: Entry) -> Any:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, Mapping):
-        # As its variable has it.
+        # The form that the setting's environment variable has.
         return json.dumps({name: fields.model_dump(exclude_unset=True) for name, fields in value.items()})
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _in_words(value: Any) -> str:
     """
-    A value as `tagstream.toml` would have it, without quotes.
+    Return a value in the form of `tagstream.toml`, without quotes.
 
     >>> _in_words(None), _in_words(False), _in_words(0.5), _in_words(["/a", "/b"])
     ('-', 'false', '0.5', '["/a", "/b"]')

@@ -1,4 +1,4 @@
-"""Lets a second bundle decide the past or the running stream, and prints or writes what it found."""
+"""Lets a second bundle decide past or live events of the stream, and prints or writes the comparison."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ log = logger("tagstream.shadow")
 
 
 def past(settings: Settings, order: PastOrder, *, html: Path | None, as_json: bool) -> None:
-    """Raises as `span_of`, `decision_sources.bundle_of`, `decision_sources.recorded` and `Past.run`."""
+    """Compare over the past. Raises the errors of `span_of`, `decision_sources.bundle_of`, `decision_sources.recorded` and `Past.run`."""
     if html is not None:
         _require_pages()
     if order.against == decision_sources.RECORDED:
@@ -149,7 +149,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def beside(settings: Settings, bundle: str, order: ShadowOrder, *, metrics_port: int, as_json: bool) -> None:
-    """Raises as `follow` and `decision_sources.decider_named`."""
+    """Compare beside the stream. Raises the errors of `follow` and `decision_sources.decider_named`."""
     logs.configure(level=settings.log_level, form=settings.log_format)
     challenger = decision_sources.decider_named(settings, bundle)
 
@@ -171,7 +171,7 @@ def beside(settings: Settings, bundle: str, order: ShadowOrder, *, metrics_port:
     code = EXIT_CONTRACT if different else 0
     if found.challenger.hangs:
         sys.stdout.flush()
-        # The interpreter's own end would wait for the thread in which the model hangs.
+        # A normal exit of the interpreter would wait for the thread in which the model hangs.
         fatal.end(code, lambda: log.critical("challenger_hangs", consequence="this process ends without it"))
     if code:
         raise typer.Exit(code)

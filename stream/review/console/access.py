@@ -1,8 +1,8 @@
 """
-The person behind a request: by a header of a trusted proxy, or on loopback by a name that the browser remembers.
+Finds the person behind a request: from a header of a trusted proxy, or on loopback from a cookie of the browser.
 
-Without a proxy the name is no proof; it tells reviewers apart. So without one the console listens on loopback alone, unless its operator says
-otherwise.
+Without a proxy the name only tells reviewers apart; it proves nothing. So without a proxy the console listens only on loopback, unless its
+operator says otherwise.
 """
 
 import ipaddress
@@ -17,7 +17,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class AccessError(Exception):
-    """A request whose person is not known: `status` and a sentence with the next step."""
+    """The person behind a request is not known. The error has an HTTP `status` and a sentence with the next step."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -25,7 +25,7 @@ class AccessError(Exception):
 
 
 class ProxyError(ValueError):
-    """An address of `--trusted-proxy` that is none."""
+    """A value of `--trusted-proxy` is not an address."""
 
     exit_code = 2
 
@@ -36,8 +36,8 @@ class Proxy:
     A proxy that has signed people in.
 
     Attributes:
-        header: The header that it sets to the person's name, and that it removes from what clients send.
-        addresses: From where it connects.
+        header: The header that the proxy sets to the person's name. The proxy removes this header from clients' requests.
+        addresses: The networks from which the proxy connects.
     """
 
     header: str
@@ -45,14 +45,14 @@ class Proxy:
 
     def reviewer(self, request: HTTPConnection) -> str:
         """
-        The person's name.
+        Return the person's name.
 
         Raises:
             AccessError: The request does not come from the proxy, or has no name.
         """
         self._check(request)
         names = request.headers.getlist(self.header)
-        # Two names, in two headers or in one with a comma, which is the same by HTTP: one of them may be the client's own.
+        # Of two names, one may come from the client. HTTP treats two headers and one header with a comma alike.
         if len(names) != 1 or "," in names[0] or (found := clean_name(names[0])) is None:
             raise AccessError(
                 401, f"The proxy sent no name in {self.header}. Next: sign in, or look at the proxy's configuration."
@@ -61,7 +61,7 @@ class Proxy:
 
     def caller(self, request: HTTPConnection) -> str:
         """
-        The address of who reports, for the rate: the last one that the proxy saw, since earlier ones may be invented.
+        Return the address of the reporter, for the rate limit: the last address in the proxy's header. A client may invent earlier ones.
 
         Raises:
             AccessError: The request does not come from the proxy.
@@ -71,7 +71,10 @@ class Proxy:
 
     def _check(self, request: HTTPConnection) -> None:
         if not self._trusts(_peer(request)):
-            sentence = f"{_peer(request)} is no trusted proxy. Next: open the console by its proxy, or add the address with --trusted-proxy."
+            sentence = (
+                f"{_peer(request)} is not a trusted proxy. Next: open the console through its proxy, or add the address "
+                "with --trusted-proxy."
+            )
             raise AccessError(403, sentence)
 
     def _trusts(self, peer: str) -> bool:
@@ -86,20 +89,20 @@ class Proxy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
     """
-    No login: the name in the browser's cookie.
+    Access without a login, by the name in the browser's cookie.
 
     Attributes:
-        name: Of a browser that has not given one: the user who started the console.
+        name: The name for a browser without a cookie: the user who started the console.
     """
 
     name: str
 
     def reviewer(self, request: HTTPConnection) -> str:
-        """The name; one that is not a name counts as none."""
+        """Return the name in the cookie, or `self.name` if the cookie has no valid name."""
         return clean_name(unquoted(request.cookies.get(COOKIE, ""))) or self.name
 
     def caller(self, request: HTTPConnection) -> str:
-        """The address of who reports, for the rate."""
+        """Return the address of the reporter, for the rate limit."""
         return _peer(request)
 
 
@@ -108,10 +111,10 @@ Access = Proxy | Remembered
 
 def proxy(header: str, addresses: Iterable[str]) -> Proxy:
     """
-    A proxy by the options of the command.
+    Return the proxy in the options of the command.
 
     Raises:
-        ProxyError: An address is neither an address nor a network.
+        ProxyError: A value is neither an address nor a network.
 
     >>> proxy("X-Forwarded-User", ["10.0.0.5", "fd00::/8"]).addresses[0]
     IPv4Network('10.0.0.5/32')
@@ -129,7 +132,7 @@ def _peer(request: HTTPConnection) -> str:
 
 def clean_name(given: str) -> str | None:
     r"""
-    A reviewer's name as it is kept, or None where it is no name: empty, too long, or with characters that are not seen.
+    Return a reviewer's name as it is kept; None if it is empty, too long, or has invisible characters.
 
     >>> clean_name("  Ada Lovelace "), clean_name(""), clean_name("a\u202eb")
     ('Ada Lovelace', None, None)
@@ -139,12 +142,12 @@ def clean_name(given: str) -> str | None:
 
 
 def quoted(name: str) -> str:
-    """A name as a cookie can carry it: ASCII alone."""
+    """Return a name in ASCII, as a cookie can carry it."""
     return name.encode().hex()
 
 
 def unquoted(cookie: str) -> str:
-    """The name in a cookie; empty where a stranger wrote the cookie."""
+    """Return the name in a cookie; empty if the console did not write the cookie."""
     try:
         return bytes.fromhex(cookie).decode()
     except ValueError:

@@ -1,7 +1,7 @@
 """
-The application of the console, behind its guard: the routes, and a page for each error that a person can meet.
+The console's application, behind its guard: the routes, and a page for each error that a person can meet.
 
-The route of a page, its view in `views.py` and its template in `page/` have one name. Every form works without script.
+A page's route, its view in `views.py` and its template in `page/` have the same name. Every form works without script.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -33,19 +33,19 @@ Text = Annotated[str, Form()]
 
 
 class NotFilledError(Exception):
-    """The store does not know all answers yet: an item that it shows as open may have one."""
+    """The store does not know all answers yet, so an item that it shows as open may be answered."""
 
 
 def application(console: ReviewConsole, *, names: Iterable[str] = (), origins: Iterable[str] = ()) -> RequestGuard:
     """
-    The ASGI application, behind its guard.
+    Return the ASGI application, behind its guard.
 
     Args:
-        console: Its parts.
+        console: The parts of the console.
         names: Names that a request may have as `Host`, beside localhost and addresses.
         origins: Sites whose pages may post to `/reports`.
     """
-    # No page on the interface: it would load its style from another site.
+    # FastAPI's documentation pages are off, because they would load their style from another site.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     def filled() -> None:
@@ -60,7 +60,7 @@ def application(console: ReviewConsole, *, names: Iterable[str] = (), origins: I
     def asset(digest: str, name: str) -> Response:
         return console.templates.asset(digest, name)
 
-    # On the event loop: the threads may all wait for a store that does not answer.
+    # Runs on the event loop, because all threads may be waiting for a store that does not answer.
     @app.get("/healthz")
     async def healthz() -> Response:
         return PlainTextResponse("alive\n")
@@ -87,19 +87,19 @@ def application(console: ReviewConsole, *, names: Iterable[str] = (), origins: I
 
 
 def _items(console: ReviewConsole) -> APIRouter:
-    """One item at a time, and its answer."""
+    """Return the routes of an item and its answer."""
     router = APIRouter()
 
     @router.get("/")
     def item(request: Request) -> Response:
-        """The item that this reviewer holds, or the next one."""
+        """Show the item that this reviewer holds, or the next item."""
         reviewer = console.access.reviewer(request)
         claim = console.store.queue.claim(reviewer)
         return console.empty(reviewer) if claim is None else console.item(claim)
 
     @router.post("/again")
     def again(request: Request, event: Text) -> Response:
-        """Take an item that has an answer, to answer it anew; it is the reviewer's next one."""
+        """Take an answered item, so that the reviewer can answer it anew. It becomes the reviewer's next item."""
         reviewer = console.access.reviewer(request)
         claim = console.store.queue.reopen(event, reviewer)
         if isinstance(claim, Lapsed):
@@ -116,7 +116,7 @@ def _items(console: ReviewConsole) -> APIRouter:
         back: Text = "",
         twin: Annotated[list[str] | None, Form()] = None,
     ) -> Response:
-        """Save the answer, or give the item back; then the next item."""
+        """Save the answer or give the item back, and redirect to the next item."""
         reviewer = console.access.reviewer(request)
         if back:
             done = next((one.done for one in views.ACTIONS if one.value == back), Queue.release)
@@ -127,7 +127,7 @@ def _items(console: ReviewConsole) -> APIRouter:
             return console.lapsed(reviewer, claim, note)
         if claim.reviewer != reviewer:
             return console.trouble(reviewer, "It is not yours", f"The item is in the hands of {claim.reviewer}.", note, 409)
-        # A form ends lines with two characters; a page counts one.
+        # A form ends each line with two characters, but the page counts one.
         typed = note.replace("\r\n", "\n").strip()
         wrong = _wrong(claim, tag, typed)
         if wrong:
@@ -138,7 +138,7 @@ def _items(console: ReviewConsole) -> APIRouter:
 
 
 def _wrong(claim: Claim, tag: str, note: str) -> str:
-    """A sentence on a form that cannot be saved; empty for a good one."""
+    """Return a sentence about a form that cannot be saved; empty if it can be saved."""
     if len(note) > MAX_NOTE_CHARACTERS:
         return f"The note has {len(note):,} characters; {MAX_NOTE_CHARACTERS:,} are the most. Next: shorten it."
     if tag not in claim.item.decision.probabilities and tag != OFF_SUBJECT:
@@ -160,36 +160,36 @@ def _outcome(console: ReviewConsole, claim: Claim, note: str, outcome: Saved | L
 
 
 def _others(console: ReviewConsole) -> APIRouter:
-    """A reviewer's answers, live quality, help, and the requests of the page's script."""
+    """Return the routes of a reviewer's answers, live quality, help, and the page's script."""
     router = APIRouter()
 
     @router.post("/standing.json")
     def standing(request: Request) -> Response:
-        """Take an item for this reviewer, if there is one: the page on which nothing waits asks for it."""
+        """Take an item for this reviewer, if there is one. The page of an empty queue sends this request."""
         claim = console.store.queue.claim(console.access.reviewer(request))
         return JSONResponse({"next": claim is not None, "waiting": console.store.queue.figures().length})
 
     @router.get("/answers")
     def answers(request: Request) -> Response:
-        """The reviewer's newest answers, each with a way to change it."""
+        """Show the reviewer's newest answers, each with a button to change it."""
         reviewer = console.access.reviewer(request)
         own = console.store.queue.own(reviewer, OWN_ANSWERS)
         return console.page("answers.html", reviewer, answers=views.answers(own, console.now_ms()))
 
     @router.get("/quality")
     def quality(request: Request) -> Response:
-        """How right the decisions are, as people find."""
+        """Show the live quality of the decisions, measured by people's answers."""
         shown = views.quality(console.measuring.latest, console.measuring.failure)
         return console.page("quality.html", console.access.reviewer(request), quality=shown)
 
     @router.get("/help")
     def show_help(request: Request) -> Response:
-        """How to answer."""
+        """Show how to answer."""
         return console.page("help.html", console.access.reviewer(request))
 
     @router.post("/renew")
     def renew(request: Request, event: Annotated[str, Form()], token: Annotated[str, Form()]) -> Response:
-        """Hold the item for longer, while its reviewer types."""
+        """Renew the reviewer's lease while the reviewer types."""
         console.access.reviewer(request)
         claim = console.store.queue.renew(event, token)
         if isinstance(claim, Lapsed):
@@ -200,12 +200,12 @@ def _others(console: ReviewConsole) -> APIRouter:
 
 
 def _names(console: ReviewConsole) -> APIRouter:
-    """The name of a reviewer without a login."""
+    """Return the routes of the name of a reviewer without a login."""
     router = APIRouter()
 
     @router.get("/name")
     def name_page(request: Request) -> Response:
-        """Where a reviewer without a login says who answers."""
+        """Show the form in which a reviewer without a login enters a name."""
         reviewer = console.access.reviewer(request)
         return console.page("name.html", reviewer, name=reviewer, trouble="") if console.can_rename else _to_next()
 
@@ -227,12 +227,12 @@ def _names(console: ReviewConsole) -> APIRouter:
 
 
 def _to_next() -> RedirectResponse:
-    """To the next item; a redirect never goes where a request says."""
+    """Redirect to the next item. The target never comes from a request."""
     return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
 
 def _answer_errors(app: FastAPI, console: ReviewConsole) -> None:
-    """A page for each error that a person can meet."""
+    """Add a page for each error that a person can meet."""
 
     def page(status: int, heading: str, sentence: str) -> Response:
         return console.templates.render(
@@ -259,7 +259,9 @@ def _answer_errors(app: FastAPI, console: ReviewConsole) -> None:
         return page(HTTPStatus.NOT_FOUND, "There is no such page", "Next: go on with the next item.")
 
     async def other_method(_: Request, _error: Exception) -> Response:
-        return page(HTTPStatus.METHOD_NOT_ALLOWED, "This does not work so", "Next: go on with the next item.")
+        return page(
+            HTTPStatus.METHOD_NOT_ALLOWED, "This page does not take that kind of request", "Next: go on with the next item."
+        )
 
     async def incomplete(_: Request, _error: RequestValidationError) -> Response:
         return page(400, "Something is missing", "The form came without a field that it needs, so nothing was changed.")

@@ -1,4 +1,4 @@
-"""The guidelines of the labels, beside the answers: a Markdown file, the user's or the shipped one, or a bundle's labels in words."""
+"""The guidelines of the labels, shown beside the answers: the user's Markdown file, the shipped file, or a bundle's labels in words."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from tagstream.model_export.data.reader import RowsError
 
 SHIPPED = bundle.DEFAULT_BUNDLE.parents[1] / "corpus" / "guidelines.md"
 MOST_BYTES = 256 * 1024
-# A page has one heading of the first level and some of the second already.
+# A page already has headings of the first and the second level.
 LEVELS_BELOW = 2
 LEAST_IMPORTANT = 6
 
 
 class GuidelinesError(Exception):
-    """The file cannot be shown; the message gives the fault and the next step."""
+    """The file cannot be shown. The message gives the fault and the next step."""
 
     exit_code = 2
 
@@ -29,12 +29,12 @@ class GuidelinesError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guidelines:
     """
-    What labels mean.
+    The meaning of labels.
 
     Attributes:
-        text: As HTML; empty where there are none.
-        labels: The labels that the text is about; None for whatever labels an item has.
-        opened: They are short: shown before a person asks for them.
+        text: The guidelines as HTML; empty if there are no guidelines.
+        labels: The labels that the text is about; None for any labels.
+        opened: True for short guidelines, which are shown before a person asks for them.
     """
 
     text: Markup
@@ -42,7 +42,7 @@ class Guidelines:
     opened: bool = False
 
     def about(self, labels: Iterable[str]) -> Markup:
-        """The text for an item that has these labels; empty if it is about other ones."""
+        """Return the text for an item with these labels; empty if the text is about other labels."""
         return self.text if self.labels is None or self.labels == frozenset(labels) else Markup()
 
 
@@ -51,7 +51,7 @@ NONE = Guidelines(text=Markup())
 
 def shipped() -> Guidelines:
     """
-    The guidelines by which the shipped bundle's rows were labelled, for items that have its labels.
+    Return the guidelines by which the shipped bundle's rows were labelled, for items with the bundle's labels.
 
     Raises:
         BundleError: The shipped bundle is damaged.
@@ -61,7 +61,7 @@ def shipped() -> Guidelines:
 
 
 def of_bundle(folder: Path) -> Guidelines | None:
-    """The sentences about its labels that a bundle was begun with (`model start`); None without such a bundle: the console needs none."""
+    """Return the sentences about labels that a bundle was begun with (`model start`); None without such a bundle, which is optional."""
     try:
         manifest, _ = bundle.read_manifest(folder)
         said = of_record(manifest.training, folder).labels
@@ -74,7 +74,7 @@ def of_bundle(folder: Path) -> Guidelines | None:
 
 def read(path: Path) -> Markup:
     """
-    The guidelines as HTML: CommonMark with tables. HTML in the file is shown as text, and pictures are left out.
+    Return the guidelines as HTML, from CommonMark with tables. HTML in the file is shown as text, and pictures are left out.
 
     Raises:
         GuidelinesError: The file cannot be read, is not UTF-8, is empty, or is larger than 256 KiB.
@@ -94,7 +94,7 @@ def read(path: Path) -> Markup:
 
 def rendered(text: str) -> Markup:
     r"""
-    Markdown as HTML for a page of the console.
+    Return Markdown as HTML for a page of the console.
 
     >>> print(rendered("# Labels\n`bug` is <b>not</b> a wish."), end="")
     <h3>Labels</h3>
@@ -103,17 +103,17 @@ def rendered(text: str) -> Markup:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     tokens = parser.parse(text)
     for token in tokens:
-        # A column's alignment would be a style of its own, which the policy of the pages forbids.
+        # A column's alignment would be an inline style, which the pages' Content-Security-Policy forbids.
         token.attrs.pop("style", None)
         if token.tag.startswith("h") and token.tag[1:].isdigit():
             token.tag = f"h{min(int(token.tag[1:]) + LEVELS_BELOW, LEAST_IMPORTANT)}"
         token.children = None if token.children is None else _without_relative_links(token.children)
-    # Everything of the file is escaped by the renderer, which writes no tag that the file has written.
+    # The renderer escapes all text of the file, so no tag in the file becomes a tag of the page.
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704
 
 
 def _without_relative_links(tokens: Iterable[Token]) -> list[Token]:
-    """The same without the links to files beside the guidelines, which the console does not serve; their words stay."""
+    """Return the tokens without links to files beside the guidelines, which the console does not serve. The links' words stay."""
     kept, dropped = [], False
     for token in tokens:
         if token.type == "link_open":

@@ -1,4 +1,4 @@
-"""The pages of the console: a template of `page/`, filled with a view of `views.py` of the same name."""
+"""The pages of the console. Each page is a template in `page/`, filled with the view of the same name in `views.py`."""
 
 import hashlib
 from collections.abc import Callable
@@ -25,14 +25,14 @@ FOR_A_YEAR = "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assets:
-    """The addresses of style and script: each has a digest, so that a browser may keep the file for ever."""
+    """The addresses of style and script. Each address has a digest, so that a browser may keep the file for ever."""
 
     css: str
     js: str
 
 
 class Templates:
-    """Renders templates and serves the assets, all of them read once."""
+    """Renders templates and serves the assets. The assets are read once."""
 
     def __init__(self) -> None:
         self._environment = jinja2.Environment(
@@ -48,12 +48,12 @@ class Templates:
 
     @cached_property
     def assets(self) -> Assets:
-        """Where the assets are."""
+        """The addresses of the assets."""
         css, js = (f"/assets/{_digest(self._files[name])}/{name}" for name in MEDIA_TYPES)
         return Assets(css=css, js=js)
 
     def asset(self, digest: str, name: str) -> Response:
-        """One of the assets; 404 for another name or another digest."""
+        """Return an asset; 404 for an unknown name or digest."""
         content = self._files.get(name)
         if content is None or _digest(content) != digest:
             return Response(status_code=404)
@@ -61,12 +61,12 @@ class Templates:
 
     def render(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """
-        A page.
+        Return a page.
 
         Args:
             template: The file's name in `page/`.
-            status: Of HTTP.
-            values: All that the template names.
+            status: The HTTP status.
+            values: All variables of the template.
         """
         page = self._environment.get_template(template).render(assets=self.assets, **values)
         return HTMLResponse(page, status)
@@ -75,18 +75,18 @@ class Templates:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewConsole:
     """
-    The parts of a console, and the pages that it shows of them, each with the header's figures.
+    The parts of a console, and its pages. Each page has the header's figures.
 
     Attributes:
         store: The queue, and the samples of estimates.
-        saving: Where answers and reports go.
+        saving: Saves answers and reports.
         access: Names the person behind a request.
-        measuring: Live quality.
-        filled: Whether the store knows all answers that were given before the start; until then no item is shown.
-        not_ready: Why the console is not ready, as a sentence; None while it is.
-        templates: Of the pages.
-        guidelines: Of the labels, for beside the answers.
-        now_ms: Unix milliseconds.
+        measuring: Estimates live quality.
+        filled: Returns True once the store knows all answers from before the start. Until then no item is shown.
+        not_ready: Returns a sentence about why the console is not ready; None while it is ready.
+        templates: The templates of the pages.
+        guidelines: The guidelines of the labels, shown beside the answers.
+        now_ms: Returns Unix milliseconds.
     """
 
     store: Store
@@ -101,18 +101,18 @@ class ReviewConsole:
 
     @property
     def can_rename(self) -> bool:
-        """Whether reviewers say themselves who they are."""
+        """True if reviewers enter their names themselves."""
         return isinstance(self.access, Remembered)
 
     def page(self, template: str, reviewer: str, status: int = 200, **values: object) -> Response:
         """
-        Any page of a reviewer, with the figures of the header.
+        Return a page of a reviewer, with the figures of the header.
 
         Args:
             template: The file's name in `page/`.
-            reviewer: Whose figures are in the header.
-            status: Of HTTP.
-            values: All that the template names beside the header.
+            reviewer: The reviewer whose figures are in the header.
+            status: The HTTP status.
+            values: All variables of the template except the header's.
         """
         queue = self.store.queue
         standing = views.header(queue.figures(), queue.pace(reviewer), self.now_ms())
@@ -122,17 +122,17 @@ class ReviewConsole:
 
     def item(self, claim: Claim, *, note: str | None = None, trouble: str = "", status: int = 200) -> Response:
         """
-        The page of an item in a reviewer's hands.
+        Return the page of an item that a reviewer holds.
 
         Args:
             claim: The item and its reviewer.
             note: The note that was typed already, if any.
-            trouble: A sentence on an answer that is not saved; empty where there was none.
-            status: Of HTTP.
+            trouble: A sentence about an answer that was not saved; empty if there was no such answer.
+            status: The HTTP status.
         """
         queue, event_id = self.store.queue, claim.item.event.id
         shown = views.item(claim, queue.neighbours(event_id), queue.duplicates(event_id), note=note)
-        # The strip of the last answer would say what was decided about the very item that is corrected; the page says it itself.
+        # In a correction the strip of the last answer is left out: the page itself shows the answer that is corrected.
         last = None if claim.version > 1 else self._last(claim.reviewer)
         return self.page(
             "item.html",
@@ -147,7 +147,7 @@ class ReviewConsole:
         )
 
     def empty(self, reviewer: str) -> Response:
-        """The page where no item is left for this reviewer."""
+        """Return the page that is shown when no item is left for this reviewer."""
         queue = self.store.queue.figures()
         left = f"{queue.length} wait for others: they hold them, or you skipped or answered them." if queue.length else ""
         why = left or "Every item of the queue has an answer. This page looks again by itself."
@@ -155,25 +155,25 @@ class ReviewConsole:
 
     def lapsed(self, reviewer: str, lapsed: Lapsed, note: str) -> Response:
         """
-        The page on an item that is another's now.
+        Return the page about an item that the reviewer does not hold any more.
 
         Args:
-            reviewer: To whom it is shown.
-            lapsed: Why the answer is not saved.
+            reviewer: The reviewer who sees the page.
+            lapsed: The reason why the answer is not saved.
             note: The note that was typed, to be copied.
         """
         return self.trouble(reviewer, "Your answer is not saved", lapsed.message, note, 409)
 
     def trouble(self, reviewer: str, heading: str, message: str, note: str = "", status: int = 400) -> Response:
         """
-        A page on something that did not happen.
+        Return a page about a request that failed.
 
         Args:
-            reviewer: To whom it is shown.
-            heading: Says in a few words what did not happen.
-            message: Says why, and the next step.
+            reviewer: The reviewer who sees the page.
+            heading: The failure in a few words.
+            message: The reason and the next step.
             note: The note that was typed, to be copied.
-            status: Of HTTP.
+            status: The HTTP status.
         """
         return self.page("trouble.html", reviewer, status, heading=heading, trouble=message, note=note)
 

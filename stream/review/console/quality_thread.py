@@ -1,4 +1,4 @@
-"""Live quality beside the console: estimated once a minute in a thread of its own, for the page and for Prometheus."""
+"""Estimates live quality once a minute, in a thread of its own, for the console's page and for Prometheus."""
 
 import threading
 import time
@@ -15,9 +15,9 @@ from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.review.store.store import Store
 
 EVERY_SECONDS = 60.0
-# A large store takes some time to be summed: an estimate rests so many times as long as it took.
+# Summing a large store takes some time. The pause after an estimate is at least this multiple of the estimate's duration.
 REST = 10
-# The thread may be in the middle of an estimate.
+# The longest wait for the thread, which may be in the middle of an estimate.
 STOP_SECONDS = 30.0
 
 log = logger("tagstream.review")
@@ -28,19 +28,19 @@ class QualityThread:
     The newest estimate of a store.
 
     Attributes:
-        latest: None until the first one is made.
-        failure: Why the last look made none; None where it did.
+        latest: The newest estimate; None until the first estimate is made.
+        failure: The reason why the last estimate failed; None if it did not fail.
     """
 
     def __init__(self, store: Store, metrics: QualityMetrics, *, bundles: Bundles, clock: Callable[[], int] = unix_ms) -> None:
         """
-        Estimate nothing yet.
+        Prepare the thread. Nothing is estimated yet.
 
         Args:
-            store: Is estimated.
-            metrics: Get each estimate.
-            bundles: What is known of those that decide.
-            clock: Unix milliseconds.
+            store: The store to estimate from.
+            metrics: Receive each estimate.
+            bundles: Looks up the bundles that decided.
+            clock: Returns Unix milliseconds.
         """
         self._bundles = bundles
         self._clock = clock
@@ -53,12 +53,12 @@ class QualityThread:
         self.failure: str | None = None
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End, within `STOP_SECONDS`."""
+        """Stop the thread, within `STOP_SECONDS`."""
         self._stop.set()
         self._thread.join(timeout=STOP_SECONDS)
 
@@ -79,7 +79,7 @@ class QualityThread:
 
     def metrics(self) -> bytes:
         """
-        The text of `/metrics`: what waits now, and the newest estimate.
+        Return the text of `/metrics`: the figures of the queue now, and the newest estimate.
 
         Raises:
             DatabaseUnavailableError: The store does not answer.
@@ -104,7 +104,7 @@ class QualityThread:
             except DatabaseUnavailableError as error:
                 self._failed(str(error))
                 log.warning("quality_not_measured", error=str(error))
-            # People go on answering: an estimate that fails ends nothing but itself.
+            # A failed estimate must not end the thread or the console, because people go on answering.
             except Exception as error:
                 self._failed(f"{type(error).__name__}: {error}")
                 log.exception("quality_not_measured")

@@ -1,4 +1,4 @@
-"""`POST /reports`: a reader's "this is wrong", from a site's server or, for sites that the operator names, from its pages."""
+"""`POST /reports` takes a reader's "this is wrong" from a site's server, and from the pages of sites that the operator names."""
 
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, urlsplit
@@ -24,36 +24,36 @@ A_DAY_SECONDS = 86_400
 
 
 class OriginError(ValueError):
-    """A `--report-origin` that is no origin."""
+    """A value of `--report-origin` is not an origin."""
 
     exit_code = 2
 
 
 def checked_origin(given: str) -> str:
     """
-    An origin as browsers send it.
+    Return an origin in the form that browsers send.
 
     Raises:
-        OriginError: It is none; the message gives an example.
+        OriginError: The value is not an origin. The message gives an example.
 
     >>> checked_origin("https://News.example/")
     'https://news.example'
     """
     parts = urlsplit(given)
     if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"} or parts.query:
-        msg = f"--report-origin {given!r} is no origin. Next: give scheme and host, such as https://news.example."
+        msg = f"--report-origin {given!r} is not an origin. Next: give scheme and host, such as https://news.example."
         raise OriginError(msg)
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def routes(console: ReviewConsole, origins: Iterable[str] = ()) -> APIRouter:
-    """The route; pages of `origins` may post to it, and servers, which send no `Origin`."""
+    """Return the route. Pages of `origins` may post to it, and so may servers, which send no `Origin`."""
     router = APIRouter()
     allowed = frozenset(origins)
 
     @router.options(PATH)
     def preflight(request: Request) -> Response:
-        """A browser asks whether a page of another site may send a report."""
+        """Answer a browser's question whether a page of another site may send a report (CORS preflight)."""
         origin = request.headers.get("origin", "")
         if origin not in allowed:
             return JSONResponse({"message": OTHER_SITE}, 403)
@@ -70,7 +70,7 @@ def routes(console: ReviewConsole, origins: Iterable[str] = ()) -> APIRouter:
 
     @router.post(PATH)
     async def report(request: Request) -> Response:
-        """Take a report: 202, or a sentence on why not."""
+        """Take a report: status 202, or a sentence with the reason for a refusal."""
         origin = request.headers.get("origin")
         if origin is not None and origin not in allowed and urlsplit(origin).netloc != request.headers.get("host"):
             return JSONResponse({"message": OTHER_SITE}, 403)
@@ -103,7 +103,7 @@ def _sent(console: ReviewConsole, caller: str, report: Report, headers: dict[str
 
 
 def _parsed(body: bytes, content_type: str) -> object:
-    """The body as an object; whatever else it is, `report_of` refuses it."""
+    """Return the body as an object. `report_of` refuses a body that is not a report, and None."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind == FORM:
         return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))

@@ -1,4 +1,4 @@
-"""The console as a process: the store and what fills it, the sender of answers, and the server."""
+"""Runs the console as a process: the store and its follower, the sender of answers, and the server."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class ConsolePlan:
     Attributes:
         store: URL of the store.
         host: Address to listen on.
-        port: Its port; 0 takes a free one.
+        port: Port to listen on; 0 takes a free port.
         access: Names the person behind a request.
         names: Host names that requests may have, beside localhost and addresses.
         origins: Sites whose pages may send reports.
@@ -56,7 +56,7 @@ def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) ->
     Args:
         settings: Brokers and topics.
         plan: The options of the command.
-        say: Tells the address.
+        say: Called with a sentence that has the address.
 
     Raises:
         ListenError: The address cannot be listened on.
@@ -64,7 +64,7 @@ def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) ->
         TopicsMissingError: `review` or `reviewed` does not exist.
         NotAuthorizedError: This user may not read `review` or write `reviewed`.
         DatabaseUnavailableError: The store cannot be opened.
-        DatabaseInUseError: It is a file that another console uses.
+        DatabaseInUseError: The store is a file that another console uses.
         StoreVersionError: Another version of tagstream made the store.
     """
     topics = settings.topics
@@ -74,7 +74,7 @@ def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) ->
             {"review": topics.review, "reviewed": topics.reviewed},
             operations={"review": Operation.READ, "reviewed": Operation.WRITE},
         )
-        # A producer that is not idempotent may write an answer twice: the same bytes, which the stream takes once. It needs no right more.
+        # A producer that is not idempotent may write an answer twice, but the stream counts equal answers once. It needs no extra right.
         with (
             open_store(plan.store) as store,
             store.database.of_one("console"),

@@ -1,4 +1,4 @@
-"""The views of the pages, ready for their templates: texts and figures as they are printed. No HTML, no clock."""
+"""The views of the pages, ready for the templates: texts and figures as they are printed. No HTML, no clock."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ from tagstream.stream.review.store.records import (
     text_of,
 )
 
-# A reviewer reads about this much before the decision; the rest opens on demand. A worker's model reads none of what is left out.
+# The most characters of a description that are shown at first, and on demand. A worker's model does not read beyond `MOST_CHARACTERS`.
 FIRST_CHARACTERS, MOST_CHARACTERS = 900, 16_000
 MOST_TITLE_CHARACTERS, MOST_FACT_CHARACTERS = 1_000, 200
-# A longer address is no link: browsers do not agree on whether they open it.
+# A longer address is not shown as a link, because some browsers do not open it.
 MOST_LINK_CHARACTERS = 2_000
 DIGITS = "123456789"
 OFF_SUBJECT_KEY = "0"
@@ -38,7 +38,7 @@ MOST_IN_ORDER = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownReason:
-    """Why a person is asked; `kind` is a class of the style."""
+    """The reason why a person is asked. `kind` is a CSS class."""
 
     name: str
     sentence: str
@@ -54,10 +54,10 @@ class Choice:
         tag: The value that is sent.
         name: The text.
         key: The key that presses it; empty from the tenth label on.
-        probability: The model's; None where it is hidden.
-        guess: The model's own tag.
-        stands: The answer that stands.
-        apart: Not a label of the bundle.
+        probability: The model's probability, 0 to 1; None if it is hidden.
+        guess: True for the model's own tag.
+        stands: True for the tag of the answer that holds.
+        apart: True if the tag is not a label of the bundle.
     """
 
     tag: str
@@ -78,9 +78,9 @@ class Action:
         value: The value that is sent as `back`.
         name: The text of the button.
         key: The key that presses it.
-        meaning: Its line in the list of keys; empty for one without a line.
-        offered: Whether an item with this door has it.
-        done: Gives the item back, by the event's id and the claim's token.
+        meaning: The action's line in the list of keys; empty for no line.
+        offered: Returns True if an item with this door has the action.
+        done: Gives the item back; takes the event's id and the claim's token.
     """
 
     value: str
@@ -100,14 +100,14 @@ ACTIONS = (
         offered=lambda door: door is not Door.CORRECTION,
         done=Queue.skip,
     ),
-    # A correction that is not given goes back with its answer.
+    # If a correction is left, the item keeps its answer.
     Action(value="leave", name="Leave it so", key="s", offered=lambda door: door is Door.CORRECTION, done=Queue.release),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """Where an item's link leads, and its text: the host first."""
+    """An item's link: its address, and its text, which begins with the host."""
 
     address: str
     shown: str
@@ -124,7 +124,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Near:
-    """An event that is like the item; with a tag and a likeness if people have decided it."""
+    """An event like the item. A decided event has a tag and a likeness."""
 
     event_id: str
     title: str
@@ -134,7 +134,11 @@ class Near:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemView:
-    """All that the page of an item shows; `left_out` characters of its text are not on the page, and not read by the model if it is `truncated`."""
+    """
+    All that the page of an item shows.
+
+    The page leaves `left_out` characters of the text out. `truncated` is true if the model did not read the whole text.
+    """
 
     event_id: str
     token: str
@@ -158,13 +162,13 @@ class ItemView:
 
     @property
     def rest_characters(self) -> str:
-        """How much more there is to read."""
+        """The number of characters in `rest`, as text."""
         return f"{len(self.rest):,}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderFigures:
-    """The header's figures."""
+    """The figures of the header."""
 
     waiting: str
     oldest: str
@@ -175,7 +179,7 @@ class HeaderFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedStrip:
-    """The reviewer's newest answer, and what the model had said."""
+    """The reviewer's newest answer, and the model's tag."""
 
     event_id: str
     title: str
@@ -198,13 +202,13 @@ class OwnAnswer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
     """
-    How right the decisions are, as people find.
+    The live quality of the decisions, measured by people's answers.
 
     Attributes:
         headline: The one sentence to read.
-        advice: Whether new thresholds are worth doing; empty where nothing was measured.
-        left_out: The records that the estimates do not use; empty where they use all.
-        tables: Those of `tagstream quality`; none where nothing was measured.
+        advice: A sentence on whether new thresholds are worth the work; empty if nothing was measured.
+        left_out: A sentence about the records that the estimates do not use; empty if they use all records.
+        tables: The tables of `tagstream quality`; empty if nothing was measured.
     """
 
     headline: str
@@ -215,12 +219,12 @@ class Quality:
 
 def header(queue: QueueFigures, pace: ReviewerFigures, now_ms: int) -> HeaderFigures:
     """
-    The header of one reviewer.
+    Return the figures of the header for one reviewer.
 
     Args:
-        queue: Of all reviewers.
-        pace: Of this one.
-        now_ms: Unix milliseconds.
+        queue: The figures of the queue of all reviewers.
+        pace: The figures of this reviewer.
+        now_ms: The current time, Unix milliseconds.
     """
     return HeaderFigures(
         waiting=f"{queue.length:,}",
@@ -232,7 +236,7 @@ def header(queue: QueueFigures, pace: ReviewerFigures, now_ms: int) -> HeaderFig
 
 
 def saved(given: Given) -> SavedStrip:
-    """The strip above the next item. After the answer the model's tag is no secret any more."""
+    """Return the strip above the next item. It shows the model's tag, which is hidden only until the answer."""
     same = given.model_tag == given.tag
     return SavedStrip(
         event_id=given.event_id,
@@ -243,7 +247,7 @@ def saved(given: Given) -> SavedStrip:
 
 
 def answers(own: Sequence[Given], now_ms: int) -> list[OwnAnswer]:
-    """A reviewer's answers that stand."""
+    """Return the rows of a reviewer's answers that hold."""
     return [
         OwnAnswer(
             title=given.title,
@@ -259,11 +263,11 @@ def answers(own: Sequence[Given], now_ms: int) -> list[OwnAnswer]:
 
 def quality(found: LiveQuality | None, failure: str | None = None) -> Quality:
     """
-    The page of live quality.
+    Return the view of live quality.
 
     Args:
         found: The newest estimate, if there is one.
-        failure: Why the last look made none.
+        failure: The reason why the last estimate failed; None if it did not fail.
     """
     if found is None:
         return Quality(headline=_headline(None, failure))
@@ -289,13 +293,13 @@ def _headline(found: LiveQuality | None, failure: str | None) -> str:
 
 def item(claim: Claim, neighbours: Sequence[Neighbour], twins: Sequence[Twin], *, note: str | None = None) -> ItemView:
     """
-    The page of an item in a reviewer's hands.
+    Return the view of an item that a reviewer holds.
 
     Args:
-        claim: The item, and why it is asked. Where its door is blind, nothing of the decision is on the page.
-        neighbours: Decided events that are like it.
+        claim: The item, and the reason why it is asked. If its door is blind, the page shows nothing of the decision.
+        neighbours: Decided events that are like the item.
         twins: Open items with nearly the same text, which the same answer may settle.
-        note: The note that the reviewer has typed already; else that of the answer that stands is shown.
+        note: The note that the reviewer has typed already. If it is None, the note of the reviewer's own earlier answer is shown.
     """
     event, decision, blind = claim.item.event, claim.item.decision, claim.door.blind
     description = event.description or ""
@@ -337,10 +341,10 @@ def item(claim: Claim, neighbours: Sequence[Neighbour], twins: Sequence[Twin], *
 
 def _choices(decision: ModelDecision, standing_tag: str | None, *, blind: bool) -> tuple[Choice, ...]:
     """
-    In the bundle's order, so that a label keeps its key from item to item.
+    Return the choices in the bundle's order, so that a label keeps its key from item to item.
 
-    More labels than a person has keys in mind for are in the order of their probability, so that the first nine, which have keys, are
-    the likely ones; not on a blind item, whose order would tell what the model said.
+    More than `MOST_IN_ORDER` labels are sorted by probability, so that the nine labels with keys are the likely ones. A blind item keeps
+    the bundle's order, because the order would reveal the model's tag.
     """
     offered = list(decision.probabilities.items())
     if len(offered) > MOST_IN_ORDER and not blind:
@@ -364,7 +368,7 @@ def _choices(decision: ModelDecision, standing_tag: str | None, *, blind: bool) 
 
 def _reasons(door: Door, decision: ModelDecision) -> tuple[ShownReason, ...]:
     known = frozenset(ReviewReason)
-    # A later version may have others.
+    # A later version may have other reasons.
     found = [
         _meaning(ReviewReason(reason)) if reason in known else (reason, "")
         for reason in decision.reasons
@@ -412,7 +416,7 @@ def _reported(report: Report) -> Reported:
 
 
 def _link(address: str | None) -> Link | None:
-    """Only http and https: another scheme could run a script or open a program."""
+    """Return a link for http and https only: another scheme could run a script or open a program."""
     if address is None or len(address) > MOST_LINK_CHARACTERS:
         return None
     try:
@@ -425,12 +429,12 @@ def _link(address: str | None) -> Link | None:
 
 
 def _brief(text: str, most: int) -> str:
-    """The text, or as much of it as may be shown and how much more there is."""
+    """Return the text, or its first `most` characters and the number of characters that follow."""
     return text if len(text) <= most else f"{text[:most]}\N{HORIZONTAL ELLIPSIS} ({len(text) - most:,} more characters)"
 
 
 def _cut(text: str) -> tuple[str, str]:
-    """The first part, up to the end of a word, and the rest."""
+    """Return the first part, up to the end of a word, and the rest."""
     if len(text) <= FIRST_CHARACTERS:
         return text, ""
     end = max(text.rfind(" ", 0, FIRST_CHARACTERS), text.rfind("\n", 0, FIRST_CHARACTERS))

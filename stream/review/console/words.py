@@ -1,4 +1,4 @@
-"""The sentences and figures of the pages: times and what the model said, in plain words."""
+"""The sentences and figures of the pages: times, and the model's decision in plain words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ FLAGS: Mapping[str, str] = {
     TextFlag.MIXED_SCRIPTS: "letters that only look Latin",
     TextFlag.EXCESSIVE_COMBINING_MARKS: "piles of marks",
 }
-# White space, and characters that emoji join with and that Persian and Hindi spell with: a reader would not want them written out.
+# White space, the joiners of emoji, and joiners in the spelling of Persian and Hindi. These characters are not written out.
 _KEPT = "\n\t\r\u00a0\u3000\u2009\u202f\u200c\u200d\u00ad"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A run of a text; `hidden` marks one character, written out, that a reader would not see."""
+    """A part of a text. With `hidden`, it is one written-out character that a reader would not see."""
 
     text: str
     hidden: bool = False
@@ -31,7 +31,7 @@ class Piece:
 
 def pieces(text: str) -> list[Piece]:
     r"""
-    A text of an event in pieces, with its characters that are not seen, or that reorder it, written out.
+    Return a text in pieces, where invisible characters and characters that reorder the text are written out.
 
     >>> [(one.text, one.hidden) for one in pieces("Att\u200bention\u202e")]
     [('Att', False), ('U+200B', True), ('ention', False), ('U+202E', True)]
@@ -53,7 +53,7 @@ def pieces(text: str) -> list[Piece]:
 
 def plain(text: str) -> str:
     r"""
-    The same as one text, for places that take no markup: the title of a window.
+    Return the pieces of a text as one text, for places without markup, such as the title of a window.
 
     >>> plain("a\u202eb")
     'a U+202E b'
@@ -63,7 +63,7 @@ def plain(text: str) -> str:
 
 def span(milliseconds: float) -> str:
     """
-    A time span in the largest unit that it fills.
+    Return a time span in the largest unit that it fills.
 
     >>> span(45_000), span(90 * 60_000), span(50 * 3_600_000)
     ('45 s', '1 h', '2 d')
@@ -76,7 +76,7 @@ def span(milliseconds: float) -> str:
 
 def share(part: int, whole: int) -> str:
     """
-    A share in percent with the number that it is of, a dash where there is none.
+    Return a share in percent, with the number of the whole; a dash if the whole is 0.
 
     >>> share(9, 10), share(0, 0) == DASH
     ('90 % of 10', True)
@@ -85,19 +85,19 @@ def share(part: int, whole: int) -> str:
 
 
 def shown_tag(tag: str, off_subject: str) -> str:
-    """A tag as a page shows it."""
+    """Return a tag as a page shows it."""
     return OFF_SUBJECT_NAME if tag == off_subject else tag
 
 
 def said(*, tag: str, confidence: float, threshold: float, by_rules: bool) -> str:
     """
-    One or two sentences on the decision.
+    Return one or two sentences about the decision.
 
     Args:
-        tag: The decision's.
+        tag: The decision's tag.
         confidence: The probability of the tag, 0 to 1.
-        threshold: The confidence below which a person is asked; above 1 it means always.
-        by_rules: Rules decided, not the model.
+        threshold: The confidence below which a person is asked. Above 1, a person is always asked.
+        by_rules: True if rules decided, not the model.
 
     >>> said(tag="mlops", confidence=0.8649, threshold=0.865, by_rules=False)
     'The model says mlops and is 0.864 sure. It publishes this tag without a person from 0.865 on.'
@@ -106,7 +106,7 @@ def said(*, tag: str, confidence: float, threshold: float, by_rules: bool) -> st
     """
     if by_rules:
         return f"Rules say {tag}. They always ask a person."
-    # Cut off and not rounded: what lies below a threshold is not shown as the threshold.
+    # The figure is cut off and not rounded, so that a confidence below the threshold is not shown as the threshold.
     first = f"The model says {tag} and is {floor(round(confidence * 1000, 6)) / 1000:g} sure."
     if threshold > 1:
         return f"{first} It never publishes this tag without a person."
@@ -115,7 +115,7 @@ def said(*, tag: str, confidence: float, threshold: float, by_rules: bool) -> st
 
 def hidden_characters(flags: tuple[str, ...]) -> str:
     """
-    A sentence on the flags of a text.
+    Return a sentence about the flags of a text.
 
     >>> hidden_characters(("invisible_characters",))
     'The text has invisible characters.'

@@ -1,4 +1,4 @@
-"""From answers to evidence for thresholds: only events that were asked about by design speak, each once, by its weight."""
+"""Turns answers into evidence for thresholds. Only events that were asked about by design count, each once and by its weight."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,21 +11,21 @@ from tagstream.monitoring.vocabulary import OF_CONFIDENCE
 from tagstream.stream.contract.answers import Answer, AnsweredEvent, order
 from tagstream.stream.contract.published import PublishedDecision
 
-# By these doors answers come about events that were drawn. A reader's report picks what looks wrong; an import of another event has
-# no probability of being asked about.
+# The doors whose answers are about drawn events. A reader's report is not drawn: it selects what looks wrong. An imported answer on an
+# event that was not drawn has no inclusion probability, so it is left out.
 DRAWN = frozenset({"review", "audit", "import"})
-# Where less of what was asked is answered, the answers may be those that were easy to give. A handful says nothing yet.
+# Below this share of answered events, only the easy events may be answered. For fewer than `LEAST_ASKED` events the share does not count.
 LEAST_ANSWERED, LEAST_ASKED = 0.5, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
     """
-    Evidence, and the events that are none.
+    The evidence, and the number of events that do not count.
 
     Attributes:
-        evidence: One row an event.
-        left_out: Why events do not count, as the end of "so many events ...", and how many.
+        evidence: One row for each event.
+        left_out: The number of events that do not count, by reason. A reason continues a sentence that begins "N events".
     """
 
     evidence: Evidence
@@ -40,17 +40,18 @@ class _Event:
 
 def gather(answered: Iterable[AnsweredEvent], *, digests: Sequence[str], asked: Iterable[PublishedDecision] = ()) -> Gathered:
     """
-    The evidence in answers.
+    Return the evidence in answers.
 
-    An event counts once: by the decision that it was asked about, and by the newest answer, so that a second opinion or a
-    correction replaces the first answer. Where decisions that were `asked` have no answer yet, the answers of their strip (the
-    audits of a label, or its reviews within a tenth of confidence) speak for them too. Where fewer than `LEAST_ANSWERED` of a
-    strip are answered, no answer from there on downward counts: the queue is not answered in a random order.
+    An event counts once: with the decision that it was asked about and with its newest answer, so that a second opinion or a
+    correction replaces the first answer. A strip is the audits of a label, or a label's reviews within a tenth of confidence. Decisions
+    in `asked` without an answer are represented by the answers of their strip, whose weight grows. If less than `LEAST_ANSWERED` of a
+    strip is answered, the answers in this strip and in the label's less confident strips do not count, because reviewers do not
+    answer the queue in random order.
 
     Args:
         answered: Records of `reviewed` in any order, repeated or not.
-        digests: The bundles with this network and this temperature, whose confidences mean the same.
-        asked: Decisions on `review` and `audit`; without any, all are taken to be answered.
+        digests: Digests of the bundles with comparable confidences: the same network and the same temperature.
+        asked: Decisions on `review` and `audit`. If it is empty, every decision counts as answered.
     """
     events, left_out = _events(answered), Counter[str]()
     kept: list[_Event] = []
@@ -62,7 +63,8 @@ def gather(answered: Iterable[AnsweredEvent], *, digests: Sequence[str], asked: 
             left_out[why] += 1
     given = {event.drawn.event_id for event in kept}
     waiting: dict[str, Strip] = {}
-    # One hash draws an event's copies, so the greater probability is that of being drawn at all; the answer may be on the other copy.
+    # One hash draws all copies of an event, so the greatest probability is the probability that any copy was drawn. The answer may be on
+    # another copy.
     drawn_with: dict[str, float] = {}
     for one in asked:
         made = one.decision
@@ -84,13 +86,13 @@ def gather(answered: Iterable[AnsweredEvent], *, digests: Sequence[str], asked: 
     return Gathered(evidence=_evidence(fit, spoken, drawn_with), left_out=dict(left_out))
 
 
-# Predicted label, and the tenth of confidence; `AUDITS` for audits, which come first in the queue, in drawn order.
+# The predicted label, and the tenth of confidence. Audits have `AUDITS` instead: they come first in the queue, in drawn order.
 Strip = tuple[str, int]
 AUDITS = 10
 
 
 def _events(answered: Iterable[AnsweredEvent]) -> list[_Event]:
-    """Every event with its first answer by a door of `DRAWN` if it has one, else its first, and with its newest answer."""
+    """Return each event with its first answer by a door of `DRAWN` (if it has none, its first answer) and with its newest answer."""
     found: dict[str, _Event] = {}
     for one in answered:
         answer, known = one.answer, found.get(one.answer.event_id)
@@ -137,7 +139,7 @@ def _is_below(strip: Strip, starved: Strip) -> bool:
 
 
 def _is_publishable(answer: Answer) -> bool:
-    """The confidence alone decided about the event."""
+    """True if only the model's confidence decided whether the event was published."""
     return set(answer.before.reasons) <= OF_CONFIDENCE
 
 

@@ -1,4 +1,4 @@
-"""Answers into files: records of `reviewed` as JSON Lines, rows to train on, and tasks for Label Studio."""
+"""Writes answers into files: records of `reviewed` as JSON Lines, rows to train on, or tasks for Label Studio."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -11,12 +11,12 @@ from tagstream.stream.contract.published import DecidedEvent, PublishedDecision
 from tagstream.stream.review.exchange import label_studio
 from tagstream.stream.review.exchange.lines import MissingFileError
 
-# In JSON a line's end stands between values alone, where a space means the same.
+# In JSON a line break is only white space between values, so a space can replace it.
 ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 class Form(StrEnum):
-    """The form of a file: all answers as they are on the topic; the newest ones as labelled rows; tasks for Label Studio."""
+    """The form of a file: all answers as they are on the topic, the newest answers as labelled rows, or tasks for Label Studio."""
 
     LINES = "lines"
     ROWS = "rows"
@@ -24,13 +24,13 @@ class Form(StrEnum):
 
 
 def distinct(answered: Iterable[AnsweredEvent]) -> list[AnsweredEvent]:
-    """Every answer once, in the order of their time."""
+    """Return every answer once, in the order of time."""
     found = {answer_id(one.answer): one for one in answered}
     return sorted(found.values(), key=lambda one: (one.answer.decided_at, order(one.answer)))
 
 
 def newest(answered: Iterable[AnsweredEvent]) -> dict[str, AnsweredEvent]:
-    """The answer that holds, by event id."""
+    """Return the answers that hold, by event id."""
     found: dict[str, AnsweredEvent] = {}
     for one in answered:
         held = found.get(one.answer.event_id)
@@ -40,7 +40,7 @@ def newest(answered: Iterable[AnsweredEvent]) -> dict[str, AnsweredEvent]:
 
 
 def waiting(asked: Iterable[PublishedDecision], answered: Iterable[AnsweredEvent]) -> list[DecidedEvent]:
-    """The decisions that wait for a person, each event once, by its newest decision."""
+    """Return the decisions that wait for a person: for each event its newest decision."""
     done = {one.answer.event_id for one in answered}
     found = {one.event.id: one for one in asked if isinstance(one, DecidedEvent) and one.event.id not in done}
     return list(found.values())
@@ -48,12 +48,12 @@ def waiting(asked: Iterable[PublishedDecision], answered: Iterable[AnsweredEvent
 
 def content(form: Form, answered: Sequence[AnsweredEvent], open_: Sequence[DecidedEvent] = ()) -> bytes:
     """
-    The bytes of a file.
+    Return the bytes of a file.
 
     Args:
-        form: Of the file.
+        form: The form of the file.
         answered: The answers, in any order, repeated or not.
-        open_: Decisions that wait; only Label Studio's form has a place for them.
+        open_: Decisions that wait for an answer. Only Label Studio's form has a place for these decisions.
     """
     match form:
         case Form.LINES:
@@ -67,10 +67,10 @@ def content(form: Form, answered: Sequence[AnsweredEvent], open_: Sequence[Decid
 
 def write(path: Path, raw: bytes) -> None:
     """
-    Write a file whole: a reader beside us sees the old one or the new one.
+    Write a file atomically: a concurrent reader sees either the old file or the new file.
 
     Raises:
-        MissingFileError: It cannot be written.
+        MissingFileError: The file cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     try:

@@ -1,7 +1,7 @@
-"""Label Studio's JSON: tasks of what a person is or was asked about, and answers from the annotations that come back.
+"""Label Studio's JSON: tasks for events that are answered or wait for an answer, and answers from the annotations of tasks.
 
-A task carries the record that it was made of in `data.tagstream`: Label Studio leaves the fields of `data` as they are. So an
-import needs nothing but the file and the answers that hold today.
+A task carries its source record in `data.tagstream`, because Label Studio leaves the fields of `data` unchanged. So an import needs
+only the file and the answers that hold now.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,12 +34,12 @@ OURS = "tagstream"
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """
-    The record that a task was made of.
+    The source record of a task.
 
     Attributes:
         topic: `reviewed` if the event is answered, else `review` or `audit`.
-        key: Its key in base64, as msgspec writes bytes; None where there is none.
-        value: Its value, a JSON object as text.
+        key: The record's key, which msgspec writes in base64; None if the record has no key.
+        value: The record's value, a JSON object as text.
     """
 
     topic: Literal["reviewed", "review", "audit"]
@@ -48,7 +48,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Annotation(msgspec.Struct, frozen=True, kw_only=True):
-    """One annotation, as far as it is read; Label Studio adds more fields."""
+    """The fields of an annotation that are read. Label Studio writes more fields."""
 
     result: list[dict[str, Any]] = []
     was_cancelled: bool = False
@@ -79,24 +79,24 @@ class Imported:
     The answers that a file of tasks brings.
 
     Attributes:
-        records: For the topic `reviewed`: key and value.
-        passed_over: Why tasks bring no record, as the end of "so many tasks ...", and how many.
+        records: Records for the topic `reviewed`, each a key and a value.
+        passed_over: The number of tasks that bring no record, by reason. A reason continues a sentence that begins "N tasks".
     """
 
     records: list[tuple[bytes, bytes]] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
 
     def pass_over(self, why: str) -> None:
-        """Count one task without a record."""
+        """Count one task that brings no record."""
         self.passed_over[why] = self.passed_over.get(why, 0) + 1
 
 
 class TaskError(ValueError):
-    """A task is not one that tagstream exported: the message says why, without the event's text."""
+    """A task was not exported by tagstream. The message gives the reason, without the event's text."""
 
 
 def config(labels: Sequence[str]) -> str:
-    """The labelling configuration of a project, to be pasted into its settings."""
+    """Return the labelling configuration to paste into the settings of a Label Studio project."""
     choices = "".join(f"<Choice value={quoteattr(label)}/>" for label in (*labels, OFF_SUBJECT))
     return (
         f'<View><Text name="{TEXT}" value="$text"/>'
@@ -106,7 +106,7 @@ def config(labels: Sequence[str]) -> str:
 
 
 def task_of_answer(answered: AnsweredEvent) -> dict[str, Any]:
-    """The task of an event that is answered."""
+    """Return the task of an answered event."""
     answer = answered.answer
     results = [_choice(answer.tag)]
     if answer.note is not None:
@@ -116,7 +116,7 @@ def task_of_answer(answered: AnsweredEvent) -> dict[str, Any]:
 
 
 def task_of_decision(asked: DecidedEvent) -> dict[str, Any]:
-    """The task of an event that waits for an answer. An audit is blind, so it has no prediction."""
+    """Return the task of an event that waits for an answer. An audit is blind, so its task has no prediction."""
     if asked.door == "audit":
         return _task(asked.event, "audit", annotations=[], predictions=[])
     return _task(asked.event, "review", annotations=[], predictions=[_prediction(asked.decision)])
@@ -124,10 +124,10 @@ def task_of_decision(asked: DecidedEvent) -> dict[str, Any]:
 
 def read_tasks(raw: bytes) -> list[Task]:
     """
-    The tasks in a file that Label Studio exported as JSON.
+    Return the tasks in a file that Label Studio exported as JSON.
 
     Raises:
-        TaskError: It is no such file.
+        TaskError: The file is not a JSON array of tasks.
     """
     try:
         return msgspec.json.decode(raw, type=list[Task])
@@ -138,15 +138,15 @@ def read_tasks(raw: bytes) -> list[Task]:
 
 def answers_in(tasks: Sequence[Task], *, newest: Mapping[str, AnsweredEvent], reviewer: str) -> Imported:
     """
-    The records that the newest annotation of each task brings.
+    Return the records that follow from the newest annotation of each task.
 
     Args:
         tasks: From `read_tasks`.
-        newest: The answer that holds, by event id; an answer that says the same brings no record, another one is a correction.
-        reviewer: The name of the person, where an annotation does not say it.
+        newest: The answers that hold, by event id. An annotation with the same answer brings no record; a different answer is a correction.
+        reviewer: The person's name for annotations that name no person.
 
     Raises:
-        TaskError: A task has no readable origin, or a choice that is no label of its decision; the message has its number.
+        TaskError: A task has no readable origin, or its choice is not a label of its decision. The message has the task's number.
     """
     found = Imported()
     for number, task in enumerate(tasks, start=1):
@@ -177,7 +177,7 @@ def _import(task: Task, found: Imported, newest: Mapping[str, AnsweredEvent], re
     if held is not None and timestamp(now_ms) < held.answer.decided_at:
         found.pass_over("older than the answer that holds")
         return
-    # A correction is of an answer that was looked at.
+    # A correction is not blind: the person has seen the earlier answer.
     blind = origin.topic == "audit" and last is None
     said = Said(tag=tag, reviewer=_reviewer(given) or reviewer, blind=blind, asked_by="import", note=note)
     answer = answer_to(shown if held is None else held.shown, said, now_ms=now_ms, previous=last)
@@ -189,7 +189,7 @@ def _import(task: Task, found: Imported, newest: Mapping[str, AnsweredEvent], re
 
 
 def _read(record: Record, *, reviewed: bool) -> tuple[DecidedEvent, Answer | None]:
-    """The decision that a task is about, and the answer that it was exported with."""
+    """Return the decision that a task is about, and the answer that the task was exported with; None without an answer."""
     found = read_answer(record) if reviewed else read_decision(record)
     match found:
         case AnsweredEvent():
@@ -199,7 +199,7 @@ def _read(record: Record, *, reviewed: bool) -> tuple[DecidedEvent, Answer | Non
         case Refusal():
             raise TaskError(found.message)
         case PublishedDecision():
-            msg = "it has a reviewer's decision, and neither the model's nor an answer"
+            msg = "its record is a reviewer's decision, not the model's decision or an answer"
             raise TaskError(msg)
 
 
@@ -217,7 +217,7 @@ def _newest_annotation(task: Task) -> Annotation | None:
 
 
 def _chosen(given: Annotation, name: str, kind: str) -> str | None:
-    """The first value of the control with this name; a text area may give a list or a string."""
+    """Return the first value of the control with this name. The value of a text area may be a list or a string."""
     for result in given.result:
         if result.get("from_name") == name:
             value = result.get("value", {}).get(kind)
@@ -238,7 +238,7 @@ def _moment(given: Annotation) -> int:
     try:
         moment = datetime.fromisoformat(at) if at is not None else datetime.now(UTC)
     except ValueError as error:
-        msg = "the annotation's time is no ISO 8601"
+        msg = "the annotation's time is not an ISO 8601 time"
         raise TaskError(msg) from error
     found_ms = int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     if found_ms > datetime.now(UTC).timestamp() * 1000 + AHEAD_MS:

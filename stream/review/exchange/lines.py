@@ -1,4 +1,4 @@
-"""Records of `reviewed` in a file, one value a line, and on the topic: the same answers, read by the same contract."""
+"""Reads answers from a file, one value of `reviewed` a line, and from the topic `reviewed`. Both are read by the same contract."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,24 +11,24 @@ from tagstream.stream.settings.settings import Settings
 
 
 class ExchangeError(Exception):
-    """A file of answers cannot be read: the message names the file, the line, the reason and the next step."""
+    """A file of answers cannot be read. The message names the file, the line, the reason and the next step."""
 
     exit_code = 4
 
 
 class MissingFileError(ExchangeError):
-    """There is no such file, or it cannot be opened."""
+    """The file is missing, or it cannot be opened."""
 
     exit_code = 2
 
 
 def answers_in_file(path: Path) -> list[AnsweredEvent]:
     """
-    The answers in a file of JSON Lines, in its order; empty lines are passed over.
+    Return the answers in a file of JSON Lines, in the order of the lines. Empty lines are skipped.
 
     Raises:
         MissingFileError: The file cannot be read.
-        ExchangeError: A line is no record of `reviewed`.
+        ExchangeError: A line is not a record of `reviewed`.
     """
     found = []
     for number, line in lines_of(path):
@@ -45,7 +45,7 @@ def answers_in_file(path: Path) -> list[AnsweredEvent]:
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
     """
-    Number and bytes of every line that is not empty.
+    Yield the number and the bytes of every line that is not empty.
 
     Raises:
         MissingFileError: The file cannot be read.
@@ -62,31 +62,31 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def answers_on_topic(settings: Settings, keys: AnswerKeys) -> tuple[list[AnsweredEvent], int]:
     """
-    The answers that `reviewed` holds now, and the number of its records that are none: these are in the dead letters.
+    Return the answers on `reviewed`, and the number of its records that are not answers. These records are in the dead letters.
 
     Args:
         settings: The brokers and the topic.
-        keys: An answer must be signed by one of them; without a key every answer counts.
+        keys: An answer must be signed by one of these keys; without keys every answer counts.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     return readable(records_of(settings, settings.topics.reviewed), keys)
 
 
 def records_of(settings: Settings, topic: str) -> Iterator[Record]:
     """
-    The records that a topic holds now, one partition after the other.
+    Yield the records that a topic holds now, one partition after another.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or a broker refused us.
     """
     with log_of(settings, topic) as log:
         yield from log.read()
 
 
 def readable(records: Iterable[Record], keys: AnswerKeys) -> tuple[list[AnsweredEvent], int]:
-    """The answers among records, and the number of the others."""
+    """Return the answers among the records, and the number of records that are not answers."""
     found, refused = [], 0
     for record in records:
         read = read_answer(record, keys=keys)

@@ -1,8 +1,8 @@
-"""The queue: who holds which item, what a reviewer sees with it, and its figures.
+"""The review queue: the leases on items, what a reviewer sees with an item, and the queue's figures.
 
 Each change of a lease is one compare-and-set in a transaction, so that two reviewers never hold the same item. A lease ends when another
-reviewer takes the item after `until_ms`, when the event gets an answer, or when it is given back. No job ends leases: whether one has
-lapsed is a condition of each statement.
+reviewer takes the item after `until_ms`, when the event gets an answer, or when the item is given back. No background job ends leases:
+each statement checks whether a lease has lapsed.
 """
 
 import hashlib
@@ -37,13 +37,13 @@ from tagstream.stream.review.store.records import (
 from tagstream.stream.review.store.schema import LISTED_CHARACTERS, allowances, answers, items, prints, reports, skips, terms
 from tagstream.stream.review.store.store_writer import GIVEN_COLUMNS, ITEM
 
-# How long an item stays with a reviewer who is silent: reading a long text, a call. Every request of the page begins it anew.
+# How long a reviewer holds an item without a request, while reading a long text or during a call. Every request renews the lease.
 LEASE_MS = 10 * 60 * 1000
-# How long an item that is being saved is given to nobody: longer than the producer may take.
+# How long an item is withheld from all reviewers while its answer is being saved: longer than the producer may take.
 SAVING_MS = 60 * 1000
 SKIP_MS = 60 * 60 * 1000
-# A span that ends later than any that is given now was given before the clock was set back, and is over. The clocks of two consoles may
-# differ by so much.
+# A lease or skip that ends later than a new one was given before the clock was set back, and counts as over. The clocks of two consoles
+# may differ by this much.
 SKEW_MS = LEASE_MS
 
 TAKEN = "Another reviewer took this item after {minutes} minutes of silence. Next: copy what you typed, if you need it, and take the next item."
@@ -57,27 +57,27 @@ SAVING = (
 )
 NEVER = "This event was never answered, so there is nothing to correct. Next: take the next item."
 
-# Words in more than this part of the decided texts say nothing of what a text is about.
+# A word in more than this share of the decided texts does not tell what a text is about.
 COMMON = 0.2
-# So many decided texts are counted, and so many of them with a word: a store with more is as good as this one.
+# The most decided texts that are counted, and the most texts with one word. A larger count would not give better neighbours.
 MOST_TEXTS, MOST_COUNTED = 10_000, 2001
-# Candidates are found by this many of the rarest words, and so many of them are compared.
+# The number of rarest words by which candidates are found, and the most candidates that are compared.
 RAREST_WORDS, MOST_CANDIDATES = 12, 60
-# A neighbour that is less alike says nothing of the item.
+# The least likeness of a neighbour that is shown.
 LEAST_ALIKE = 0.1
-# Events that share a print with an item are compared with it up to this number: a feed may repeat one text for ever.
+# The most events that are compared because they share a print with the item: a feed may repeat one text for ever.
 MOST_ALIKE = 1000
-# One answer settles so many of them, and events of so many bytes together: all of them are written at once.
+# The most near-duplicates that one answer settles, and the most bytes of their events together: all of them are written at once.
 MOST_TWINS, MOST_TWIN_BYTES = 20, 4 * 1024 * 1024
-# A claim has so many reports of readers, the newest.
+# The most readers' reports in a claim: the newest ones.
 MOST_REPORTS = 20
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
-# A reviewer's newest answers, which are compared with those of others.
+# The number of a reviewer's newest answers that are compared with the answers of other reviewers.
 COMPARED = 1000
-# Figures of the queue that took longer than this are used again, so many times as long.
+# Figures that took longer than `LONG_SECONDS` to count are reused for `REST` times as long.
 LONG_SECONDS, REST = 0.1, 20
-# Of one caller, about one event, and of all together, within an hour of the clock.
+# The most reports in an hour of the clock: of one caller, about one event, and in total.
 OF_A_CALLER, ABOUT_AN_EVENT, OF_ALL = 30, 5, 3000
 TOO_MANY = {
     "caller": "You have sent {most} reports within this hour, which is the most that is taken. Next: send more in {minutes} minutes.",
@@ -93,14 +93,14 @@ _ROW = select(*(items.c[name] for name in (*ITEM, "door", "version", "answer_id"
 
 class Queue:
     """
-    The items that wait for an answer, for reviewers and for what saves their answers.
+    The items that wait for an answer, for reviewers and for `AnswerSaver`.
 
-    All methods may be called from several threads and several processes. Each raises `DatabaseUnavailableError` when the database does
-    not answer within its bound.
+    Several threads and several processes may call all methods. Each method raises `DatabaseUnavailableError` when the database does not
+    answer in time.
     """
 
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
-        """The queue in a database that has the tables of the store; `clock` is Unix milliseconds."""
+        """Use a database that has the tables of the store. `clock` returns Unix milliseconds."""
         self._database = database
         self._clock = clock
         self._counting = threading.Lock()
@@ -111,13 +111,12 @@ class Queue:
 
     def claim(self, reviewer: str) -> Claim | None:
         """
-        The item that this reviewer holds already, else the first of the queue that nobody holds and that the reviewer did not skip;
-        by lot or by doubt in turn where there are both.
+        Return the item that this reviewer already holds, else the first free item that this reviewer did not skip.
 
-        None when there is nothing to do.
+        If the queue has items by lot and items by doubt, each kind gets half of the turns. None when there is nothing to do.
         """
         with self._database.writing() as connection:
-            # Two windows of one reviewer must not be given two items.
+            # Two windows of one reviewer must not get two items.
             lock(connection, duplicates.digest(reviewer))
             now_ms = self._clock()
             row = connection.execute(
@@ -127,14 +126,14 @@ class Queue:
                 return _renewed(connection, row, now_ms)
             waiting = _ROW.where(items.c.place.is_not(None), _free(now_ms), _for(reviewer, now_ms))
             first = waiting.order_by(items.c.place, items.c.urgency, items.c.event_id).limit(1)
-            # Those that are asked by lot stand before those by doubt, and get half of the turns.
+            # The order puts items by lot before items by doubt, so half of the turns begin with the items by doubt.
             turns = [first.where(items.c.urgency >= 0), first] if secrets.randbelow(2) else [first]
             found = (connection.execute(turn.with_for_update(skip_locked=True)).first() for turn in turns)
             row = next((one for one in found if one is not None), None)
             return None if row is None else _take(connection, row, reviewer, Door(row.door), now_ms)
 
     def renew(self, event_id: str, token: str) -> Claim | Lapsed:
-        """The claim of this token with a new `until_ms`. A lapsed one is renewed too, as long as nobody has taken the item."""
+        """Renew the claim of this token with a new `until_ms`. A lapsed claim is renewed too, unless another reviewer took the item."""
         with self._database.writing() as connection:
             now_ms = self._clock()
             row = _locked(connection, event_id)
@@ -142,7 +141,7 @@ class Queue:
             return lapsed if lapsed is not None else _renewed(connection, row, now_ms)
 
     def skip(self, event_id: str, token: str) -> None:
-        """Give the item back; this reviewer is not given it again for an hour. A token that lapsed changes nothing."""
+        """Give the item back to the queue, and withhold it from this reviewer for an hour. A lapsed token changes nothing."""
         with self._database.writing() as connection:
             now_ms = self._clock()
             holder = _give_back(connection, event_id, token)
@@ -152,12 +151,12 @@ class Queue:
                 connection.execute(skips.insert().values(event_id=event_id, reviewer=holder, until_ms=now_ms + SKIP_MS))
 
     def release(self, event_id: str, token: str) -> None:
-        """Give the item back to the queue. A token that lapsed changes nothing."""
+        """Give the item back to the queue. A lapsed token changes nothing."""
         with self._database.writing() as connection:
             _give_back(connection, event_id, token)
 
     def reopen(self, event_id: str, reviewer: str) -> Claim | Lapsed:
-        """Hold an item for a correction: "undo, then answer anew". The answer that stands is valid until the new one is saved."""
+        """Hold an item for a correction ("undo, then answer anew"). The current answer holds until the new answer is saved."""
         with self._database.writing() as connection:
             now_ms = self._clock()
             row = _locked(connection, event_id)
@@ -172,10 +171,10 @@ class Queue:
                     return Lapsed(reason="taken", message=_taken())
             return _take(connection, row, reviewer, Door.CORRECTION, now_ms)
 
-    # Leases of what is being saved. The mark of an answer in the store ends them (`StoreWriter.fill`), `not_saved`, `release`, or a minute.
+    # Leases while an answer is being saved. They end when `StoreWriter.fill` marks the answer, by `not_saved` or `release`, or in a minute.
 
     def hold_for_saving(self, event_id: str, token: str) -> Claim | Lapsed:
-        """Keep the item from everybody, its holder too, while its answer is under way."""
+        """Withhold the item from all reviewers, its holder included, while its answer is being saved."""
         with self._database.writing() as connection:
             now_ms = self._clock()
             row = _locked(connection, event_id)
@@ -187,7 +186,7 @@ class Queue:
             return _claim(connection, row, until)
 
     def take_for_saving(self, event_id: str, reviewer: str) -> Claim | None:
-        """Likewise for a near-duplicate that nobody holds; None if it was taken or answered meanwhile."""
+        """Take a free near-duplicate and withhold it while its answer is being saved. None if it was taken or answered meanwhile."""
         with self._database.writing() as connection:
             now_ms = self._clock()
             row = _locked(connection, event_id)
@@ -203,22 +202,23 @@ class Queue:
             return taken
 
     def not_saved(self, claim: Claim) -> None:
-        """The answer was not written: its holder may answer again at once."""
+        """Note that the answer was not written, so that the claim's holder may answer again at once."""
         held = (items.c.event_id == claim.item.event.id, items.c.token == claim.token)
         with self._database.writing() as connection:
             connection.execute(update(items).where(*held).values(saving_until_ms=0))
 
     def admit_report(self, caller: str, event_id: str) -> TooMany | None:
         """
-        Count a report of this caller (an address or a name) on this event; a refusal if there were too many within the hour.
+        Count a report of this caller (an address or a name) on this event. Return a refusal if there were too many within the hour.
 
-        So a script can neither fill the queue nor push one event to its front again and again. A refused report is counted nowhere.
+        The limits keep a script from filling the queue, and from pushing one event to the front again and again. A refused report does
+        not count.
         """
         with self._database.alone() as connection:
             now_ms = self._clock()
             hour = now_ms // HOUR_MS
             connection.execute(allowances.delete().where(allowances.c.hour < hour))
-            # Digests: an address of a reader is kept nowhere.
+            # Only digests are kept, so that no reader's address is stored.
             bounds = {
                 "caller": (_digest("caller", caller), OF_A_CALLER),
                 "event": (_digest("event", event_id), ABOUT_AN_EVENT),
@@ -238,7 +238,7 @@ class Queue:
     # For the pages.
 
     def own(self, reviewer: str, limit: int = 20) -> Sequence[Given]:
-        """The newest answers of a reviewer that stand, the newest first: what can be undone."""
+        """Return the newest answers of a reviewer that still hold, the newest first. These answers can be undone."""
         holds = (
             select(items.c.event_id)
             .where(items.c.event_id == answers.c.event_id, items.c.answer_id == answers.c.answer_id)
@@ -249,7 +249,7 @@ class Queue:
             return _given(connection, found.order_by(answers.c.decided_ms.desc(), answers.c.answer_id).limit(limit))
 
     def neighbours(self, event_id: str, limit: int = 3) -> Sequence[Neighbour]:
-        """Decided events with the rarest words of this item, the most alike first: those whose model has the labels of this one's."""
+        """Return decided events that share rare words with this item, the most alike first. Their models have the item's labels."""
         with self._database.reading() as connection:
             asked = select(items.c.words, items.c.probabilities).where(items.c.event_id == event_id)
             one = connection.execute(asked).one_or_none()
@@ -258,14 +258,14 @@ class Queue:
             return _neighbours(connection, event_id, duplicates.unpacked(one.words), _labels(one.probabilities), limit)
 
     def duplicates(self, event_id: str) -> Sequence[Twin]:
-        """Open items of the door `review` with nearly the same text that nobody holds: one answer can settle them too."""
+        """Return free open items of the door `review` with nearly the same text. The item's answer can settle these items too."""
         with self._database.reading() as connection:
             asked = select(items.c.words, items.c.probabilities).where(items.c.event_id == event_id)
             one = connection.execute(asked).one_or_none()
             if one is None:
                 return []
             own, labels = duplicates.unpacked(one.words), _labels(one.probabilities)
-            # Two statements: in one, a database without statistics may look at every open item.
+            # Two statements: with a single statement, a database without statistics may look at every open item.
             alike = select(prints.c.event_id).where(prints.c.print.in_(duplicates.prints(own)), prints.c.event_id != event_id)
             ids = connection.execute(alike.distinct().limit(MOST_ALIKE)).scalars().all()
             size = func.length(items.c.fields).label("size")
@@ -285,7 +285,7 @@ class Queue:
             return found[:MOST_TWINS]
 
     def figures(self) -> QueueFigures:
-        """Figures of the whole queue. Those of a large store, which take long to count, are used again for a few seconds."""
+        """Return the figures of the whole queue. In a large store, where counting takes long, figures are reused for a few seconds."""
         with self._counting:
             began = time.monotonic()
             if self._figures is not None and began < self._figures_until:
@@ -297,7 +297,7 @@ class Queue:
             return self._figures
 
     def pace(self, reviewer: str) -> ReviewerFigures:
-        """Figures of one reviewer."""
+        """Return the figures of one reviewer."""
         with self._database.reading() as connection:
             now_ms = self._clock()
             own = answers.c.reviewer == reviewer
@@ -369,7 +369,7 @@ def _renewed(connection: Connection, row: Any, now_ms: int) -> Claim:
 
 
 def _give_back(connection: Connection, event_id: str, token: str) -> str | None:
-    """End a lease; who held it, None where this token did not."""
+    """End the lease of this token. Return the item's holder; None if the token does not hold the item."""
     row = _locked(connection, event_id)
     if row is None or row.token != token:
         return None
@@ -398,7 +398,7 @@ def _claim(connection: Connection, row: Any, until_ms: int) -> Claim:
 
 
 def _item_of(row: Any) -> DecidedEvent:
-    """The event and the decision in a row that has the columns of `ITEM`."""
+    """Return the event and the decision in a row that has the columns of `ITEM`."""
     record = Record(key=row.key, value=None, headers=msgspec.msgpack.decode(row.headers, type=Headers))
     event = ContentEvent(
         record=record,
@@ -415,14 +415,14 @@ def _item_of(row: Any) -> DecidedEvent:
 
 
 def _reports(connection: Connection, event_id: str) -> list[Report]:
-    """The newest reports on an event, the newest first."""
+    """Return the newest reports on an event, the newest first."""
     found = select(*_REPORT_COLUMNS).where(reports.c.event_id == event_id)
     newest = found.order_by(reports.c.reported_ms.desc(), reports.c.report_id).limit(MOST_REPORTS)
     return [Report(**row) for row in connection.execute(newest).mappings()]
 
 
 def _answer(connection: Connection, answer_id: str) -> Given | None:
-    """The answer of this id."""
+    """Return the answer with this id; None if it is not in the store."""
     found = _given(connection, select(*GIVEN_COLUMNS).where(answers.c.answer_id == answer_id))
     return found[0] if found else None
 
@@ -432,17 +432,17 @@ def _given(connection: Connection, statement: Select[Any]) -> list[Given]:
 
 
 def _held(now_ms: int) -> ColumnElement[bool]:
-    """Whether someone holds an item now."""
+    """Return the condition that a reviewer holds the item now."""
     return and_(_running(items.c.until_ms, LEASE_MS, now_ms), items.c.held_version == items.c.version)
 
 
 def _free(now_ms: int) -> ColumnElement[bool]:
-    """Whether nobody holds an item now."""
+    """Return the condition that the item is free now."""
     return or_(items.c.holder.is_(None), ~_running(items.c.until_ms, LEASE_MS, now_ms), items.c.held_version != items.c.version)
 
 
 def _held_by(reviewer: str, now_ms: int) -> ColumnElement[bool]:
-    """A lease that lapsed counts too, since nobody has taken the item."""
+    """Return the condition that this reviewer holds the item. A lapsed lease counts too, because no other reviewer has taken the item."""
     return and_(
         items.c.holder == reviewer,
         items.c.held_version == items.c.version,
@@ -459,7 +459,7 @@ def _for(reviewer: str, now_ms: int) -> ColumnElement[bool]:
 
 
 def _running(end_ms: ColumnElement[Any], most_ms: int, now_ms: int) -> ColumnElement[bool]:
-    """Whether a span is not over that was given with an end, at most `most_ms` ahead; none is where it has no end."""
+    """Return the condition that a span with this end is not over. An end is set at most `most_ms` ahead; a NULL end is not running."""
     return end_ms.between(now_ms + 1, now_ms + most_ms + SKEW_MS)
 
 
@@ -468,7 +468,7 @@ def _runs(end_ms: int, most_ms: int, now_ms: int) -> bool:
 
 
 def nearly_equal(one: DecidedEvent, other: DecidedEvent) -> bool:
-    """Whether one answer can settle both, and the labels to choose from are the same."""
+    """True if one answer can settle both events: their texts are nearly the same, and their labels are the same."""
     left, right = (duplicates.word_digests(of.event.title, of.event.description) for of in (one, other))
     same_labels = one.decision.probabilities.keys() == other.decision.probabilities.keys()
     return duplicates.shared(left, right) >= duplicates.SIMILARITY_LIMIT and same_labels
@@ -485,11 +485,11 @@ def _neighbours(
     See `Queue.neighbours`.
 
     Args:
-        connection: Of the store.
-        event_id: Of the item.
-        own: Digests of its words.
-        labels: Of its decision: a tag of other labels, `off_subject` included, says nothing about it.
-        limit: The most.
+        connection: A connection to the store.
+        event_id: The item's event id.
+        own: Digests of the item's words.
+        labels: The labels of the item's decision. A tag from another set of labels, `off_subject` too, tells nothing about the item.
+        limit: The most neighbours.
     """
     known = {}
     for term in own:
@@ -529,7 +529,7 @@ def _figures(connection: Connection, now_ms: int) -> QueueFigures:
         select(items.c.door, func.count(), func.min(items.c.tagged_ms)).where(items.c.door.is_not(None)).group_by(items.c.door)
     )
     rows = connection.execute(by_door).tuples().all()
-    # A second opinion may wait for ever where there is one reviewer: it is no backlog.
+    # With one reviewer a second opinion may wait for ever, so it does not count as backlog.
     waiting = [oldest for door, _, oldest in rows if door != Door.SECOND_OPINION]
     known = select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
     return QueueFigures(

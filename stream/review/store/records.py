@@ -1,6 +1,6 @@
-"""The records of the store: what the topics say, what a reviewer holds, figures, and where an event stands. No SQL, no Kafka.
+"""The records of the store: facts from the topics, reviewers' claims, figures, and the state of an event. No SQL, no Kafka.
 
-Times are Unix milliseconds, except `decided_at` and `reported_at`, which stay the text that is on the topic.
+Times are Unix milliseconds, except `decided_at` and `reported_at`, which are the text on the topic.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from tagstream.stream.contract.field_types import Share
 from tagstream.stream.contract.published import DecidedEvent, Order, milliseconds, order_of_person
 from tagstream.stream.contract.reports import Report
 
-# At most this many words: the slice "short" of `tagstream model evaluate`.
+# The most words of a text in the slice "short" of `tagstream model evaluate`.
 SHORT_WORDS = 6
 LINK_FIELDS = ("url", "link")
 LINK_STARTS = ("https://", "http://")
 
 
 def unix_ms() -> int:
-    """Unix milliseconds."""
+    """Return the current time in Unix milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 def is_short(title: str, description: str | None) -> bool:
     """
-    Whether a text has `SHORT_WORDS` words at most.
+    Return True if a text has at most `SHORT_WORDS` words.
 
     >>> is_short("A title", "of six words here"), is_short("A title", "of seven words here now")
     (True, False)
@@ -42,7 +42,7 @@ def is_short(title: str, description: str | None) -> bool:
 
 
 class Door(StrEnum):
-    """Why a person is asked about an item now. The queue serves them in this order; a correction is asked for by its reviewer."""
+    """The reason why a person is asked about an item. The queue serves items in this order; a reviewer asks for a correction."""
 
     AUDIT = "audit"
     SECOND_OPINION = "second_opinion"
@@ -52,23 +52,23 @@ class Door(StrEnum):
 
     @property
     def blind(self) -> bool:
-        """Whether the prediction, its figures and the reason are hidden until the answer. Nor is an earlier answer shown."""
+        """True if the prediction, its figures, the reason and an earlier answer are hidden until the person answers."""
         return self in {Door.AUDIT, Door.SECOND_OPINION}
 
 
 class KeptBefore(Before, frozen=True, kw_only=True):
-    """The `before` of an item, whose labels are as its topic has them: only an answer bounds them."""
+    """The `before` of an item. Its labels are not bounded as in an answer: they are as the topic has them."""
 
     probabilities: dict[str, Share]
 
 
 # The doors of the queue in their order.
 PLACES: dict[Door | None, int] = {Door.AUDIT: 0, Door.SECOND_OPINION: 1, Door.USER_REPORT: 2, Door.REVIEW: 3}
-# After a week of waiting an item of which the model was sure comes before a new one between two equal labels.
+# One week. An item with a margin of 1 that has waited longer than this comes before a new item with a margin of 0.
 AGE_MS = 7 * 24 * 3600 * 1000
-# Events that are asked by lot have an urgency below 0, so that the queue can take one of them and one of the others in turn.
+# Events that are asked by lot get an urgency below 0, so that the queue can tell them apart and serve both kinds in turn.
 BY_LOT = -1e6
-# Answers that a person gave on the event alone, so that two of them can be compared.
+# The kinds of answers that a person gives on the event alone. Two such answers can be compared.
 INDEPENDENT = frozenset({"audit", "review"})
 ASKED_BY: dict[Door, AskedBy] = {
     Door.AUDIT: "audit",
@@ -81,23 +81,23 @@ ASKED_BY: dict[Door, AskedBy] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """
-    An answer that was given, as the topic `reviewed` has it.
+    An answer, as it is on the topic `reviewed`.
 
     Attributes:
-        answer_id: Derived from the answer; a correction of it carries this as `supersedes`.
+        answer_id: Derived from the answer. A correction of the answer carries this id as `supersedes`.
         event_id: The event's id.
-        prediction_id: Of the decision that the person looked at.
+        prediction_id: The id of the decision that the person looked at.
         model_tag: The decision's tag.
-        tag: The person's.
+        tag: The person's tag.
         reviewer: The name of the person.
-        decided_at: When, RFC 3339.
-        decided_ms: The same, Unix milliseconds.
+        decided_at: The time of the answer, RFC 3339.
+        decided_ms: The time of the answer, Unix milliseconds.
         version: 1 for the first answer on an event.
-        note: The person's, if any.
-        supersedes: The answer that it replaces.
+        note: The person's note, if any.
+        supersedes: The id of the answer that this answer replaces, if any.
         asked_by: `review`, `audit`, `user_report`, `correction` or `import`.
-        blind: The prediction was hidden from the person.
-        title: The beginning of the event's, for a list.
+        blind: True if the prediction was hidden from the person.
+        title: The beginning of the event's title, for a list.
     """
 
     answer_id: str
@@ -117,25 +117,25 @@ class Given:
 
     @property
     def order(self) -> Order:
-        """Its place among the answers on the event: the greatest holds."""
+        """The order among the answers on the event: the greatest answer holds."""
         return order_of_person(self.version, self.decided_at, self.answer_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """
-    An item in the hands of one reviewer. It is given to no other before `until_ms`, and only `token` can save its answer.
+    An item that one reviewer holds. No other reviewer gets the item before `until_ms`, and only `token` can save its answer.
 
     Attributes:
         item: The event, with the newest decision of the model or of the rules on it.
-        door: Why it is asked.
-        reviewer: The name of the one who holds it.
-        token: The page sends it back with the answer.
-        until_ms: After this another reviewer may take the item; every `renew` moves it.
-        version: The number that the answer will have.
-        supersedes: The `answer_id` that the answer will replace.
-        reports: Of readers, the newest first; empty where `door` is blind.
-        before: The answer that stands, where the reviewer may see it: for a correction and a report.
+        door: The reason why the item is asked.
+        reviewer: The name of the reviewer who holds the item.
+        token: The claim's token; the page sends it back with the answer.
+        until_ms: After this time another reviewer may take the item. Every `renew` extends it.
+        version: The version that the answer will have.
+        supersedes: The `answer_id` that the answer will replace, if any.
+        reports: Readers' reports, the newest first; empty if `door` is blind.
+        before: The answer that holds, if there is one and the reviewer may see it: for a correction or a report.
     """
 
     item: DecidedEvent
@@ -150,18 +150,18 @@ class Claim:
 
     @property
     def asked_by(self) -> AskedBy:
-        """The door as the topic names it; a second opinion has that of the first."""
+        """The door's name on the topic. A second opinion has the door of the first opinion."""
         return ASKED_BY.get(self.door) or ("review" if self.item.decision.reasons else "audit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lapsed:
     """
-    The token does not hold the item any more, so nothing was saved. The page keeps what was typed and shows `message`.
+    The token does not hold the item any more, so nothing was saved. The page keeps the typed text and shows `message`.
 
     Attributes:
-        reason: `taken` by another reviewer, `answered` meanwhile, `unknown` to the store, or `saving`: an answer of this reviewer
-            is under way, and it is not known yet whether the broker has it.
+        reason: `taken` by another reviewer, `answered` meanwhile, `unknown` to the store, or `saving`: an answer to the item is being
+            saved, and it is not known yet whether the broker has the answer.
         message: A sentence for the reviewer, with the next step.
     """
 
@@ -172,13 +172,13 @@ class Lapsed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
     """
-    An event that people have decided and whose text is like the item's.
+    An event that people have decided, with a text like the item's text.
 
     Attributes:
-        event_id: Its id.
-        title: The beginning of its title.
-        tag: The people's.
-        likeness: From 0, no word in common, to 1, the same words; rare words count more.
+        event_id: The event's id.
+        title: The beginning of the event's title.
+        tag: The people's tag.
+        likeness: From 0 (no common word) to 1 (the same words). Rare words count more.
     """
 
     event_id: str
@@ -189,7 +189,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twin:
-    """An open event with nearly the same text as the item's: its id, and the beginning of its title."""
+    """An open event with nearly the same text as the item: the event's id, and the beginning of its title."""
 
     event_id: str
     title: str = field(repr=False)
@@ -201,11 +201,11 @@ class QueueFigures:
     The queue as a reviewer sees it.
 
     Attributes:
-        open: The number of items that wait for an answer, by door; held ones count too.
-        held: How many of them are in someone's hands now.
-        oldest_ms: When the oldest of them was published; None where nothing is open.
-        answered: Events with an answer.
-        unmatched_reports: Reports about events that no topic knows.
+        open: The number of items that wait for an answer, by door. Held items count too.
+        held: The number of open items that reviewers hold now.
+        oldest_ms: When the oldest open item was published, except for second opinions; None if there is no such item.
+        answered: The number of events with an answer.
+        unmatched_reports: The number of reported events that the store does not know.
     """
 
     open: Mapping[Door, int]
@@ -216,7 +216,7 @@ class QueueFigures:
 
     @property
     def length(self) -> int:
-        """All open items."""
+        """The number of open items."""
         return sum(self.open.values())
 
 
@@ -226,11 +226,11 @@ class ReviewerFigures:
     One reviewer's figures.
 
     Attributes:
-        last_minute: Answers in the last 60 s.
-        last_hour: Answers in the last hour.
-        total: All answers.
-        agrees: Among their newest events that another person answered too: how many got the same tag from both.
-        compared: The number of these events.
+        last_minute: The number of answers in the last 60 s.
+        last_hour: The number of answers in the last hour.
+        total: The number of all answers.
+        agrees: The number of compared events that got the same tag from another person.
+        compared: The number of the reviewer's newest events that another person answered too.
     """
 
     last_minute: int
@@ -243,10 +243,10 @@ class ReviewerFigures:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TooMany:
     """
-    A report is refused because too many came within the hour.
+    A report is refused because too many reports came within the hour.
 
     Attributes:
-        retry_after_seconds: When the next may come.
+        retry_after_seconds: The seconds until the next report may come.
         message: A sentence for the reader.
     """
 
@@ -256,51 +256,53 @@ class TooMany:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedDecision:
-    """A decision that a person is asked about; that of the door `tagged` was looked up because of a report."""
+    """A decision that a person is asked about. A decision of the door `tagged` was looked up because of a report."""
 
     item: DecidedEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedDecision:
-    """A decision for the totals, of the door `tagged` or `review`; its event's record says where it lies."""
+    """A decision for the totals, of the door `tagged` or `review`. Its event's record has the decision's partition and offset."""
 
     item: DecidedEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedReport:
-    """A reader's report, and the moment that counts for it, Unix milliseconds."""
+    """A reader's report, and the time at which it counts, Unix milliseconds."""
 
     report: Report
     reported_ms: int
 
 
 Fact = AskedDecision | CountedDecision | AnsweredEvent | TimedReport
-"""A record of a topic, as the store takes it: any order and any repetition give the same store."""
+"""A record of a topic, as the store takes it. The order and the repetition of facts make no difference to the store."""
 
 
 def timed(report: Report, record: Record, now_ms: int) -> TimedReport:
     """
-    A report at the time that it says, or that of its record or now: one of a year to come would outlast every answer on its event.
+    Return a report with the earliest of three times: its own, its record's, and now.
+
+    A report from the future would outlast every answer on its event.
 
     Args:
-        report: As `record` has it.
-        record: Of `reports`.
-        now_ms: Unix milliseconds.
+        report: The report in `record`.
+        record: A record of `reports`.
+        now_ms: The current time, Unix milliseconds.
     """
     said_ms = milliseconds(report.reported_at)
     return TimedReport(report=report, reported_ms=min(said_ms, record.timestamp_ms or said_ms, now_ms))
 
 
 def link_of(fields: Fields) -> str | None:
-    """The event's `url` or `link` that a page may show: no other scheme than http, which could run a script."""
+    """Return the event's `url` or `link` if a page may show it: only http and https, because another scheme could run a script."""
     links = (text_of(fields, name) for name in LINK_FIELDS)
     return next((link for link in links if link is not None and link.lower().startswith(LINK_STARTS)), None)
 
 
 def text_of(fields: Fields, name: str) -> str | None:
-    """A field of an event; None where it has none of this name, or none that is a string."""
+    """Return a field of an event; None if the event has no such field, or if the field is not a string."""
     found = msgspec.json.decode(fields[name]) if name in fields else None
     return found if isinstance(found, str) else None
 
@@ -308,14 +310,14 @@ def text_of(fields: Fields, name: str) -> str | None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventStanding:
     """
-    Where an event stands: open or not, by which door, how urgent, and which answer holds.
+    The state of an event: whether it is open, its door and urgency, and the answer that holds.
 
     Attributes:
-        door: Why it is open; None where it is not.
-        urgency: Within a door the smallest is served first.
-        version: Of the answer that holds; 0 without one.
-        answer_id: Of the answer that holds.
-        tag: Of the answer that holds.
+        door: The reason why the event is open; None if the event is not open.
+        urgency: The order within a door: the smallest urgency is served first.
+        version: The version of the answer that holds; 0 without an answer.
+        answer_id: The id of the answer that holds; None without an answer.
+        tag: The tag of the answer that holds; None without an answer.
     """
 
     door: Door | None
@@ -333,19 +335,20 @@ def standing(
     second_opinion_rate: float,
 ) -> EventStanding:
     """
-    Where an event stands, from all that is known of it. It depends on the set of facts and not on their order, so that two consoles and
-    a rebuilt store agree.
+    Return the state of an event from all facts about it.
 
-    - Without an answer: an audit before a report before an item of `review`.
-    - With one: a report that came after it opens the event again.
-    - A second person is asked about an audit whose answer contradicts the model, and about a drawn part of the others.
+    The state does not depend on the order of the facts, so that two consoles and a rebuilt store agree.
+
+    - Without an answer: an audit comes before a report, and a report before an item of `review`.
+    - With an answer: a later report opens the event again.
+    - A second person is asked about an audit whose answer contradicts the model, and about a drawn share of the other answers.
 
     Args:
-        event_id: Draws the second opinions, and the events that are asked by lot.
-        decision: Its newest decision.
-        opinions: All answers on it, in any order.
-        reported_ms: When it was reported.
-        second_opinion_rate: The part of the answers on which a second person is asked, 0 to 1.
+        event_id: The event's id, which draws the second opinions and the events that are asked by lot.
+        decision: The newest decision on the event.
+        opinions: All answers on the event, in any order.
+        reported_ms: The times of the event's reports, Unix milliseconds.
+        second_opinion_rate: The share of the answers on which a second person is asked, 0 to 1.
     """
     if not opinions:
         return _unanswered(event_id, decision, reported_ms)
@@ -362,14 +365,14 @@ def standing(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """
-    The part of a decision that says when it is asked.
+    The part of a decision that determines whether and when a person is asked.
 
     Attributes:
-        in_audit: It was drawn for an audit.
-        in_review: It went to `review`.
-        probabilities: By label.
-        threshold: The confidence below which a person is asked; above 1 it means always.
-        tagged_ms: When it was published.
+        in_audit: True if the decision was drawn for an audit.
+        in_review: True if the decision went to `review`.
+        probabilities: The probabilities by label.
+        threshold: The confidence below which a person is asked. Above 1, a person is always asked.
+        tagged_ms: When the decision was published, Unix milliseconds.
     """
 
     in_audit: bool
@@ -381,14 +384,14 @@ class Known:
 
 def _unanswered(event_id: str, decision: Known, reported_ms: Sequence[int]) -> EventStanding:
     if decision.in_audit:
-        # In the order of the draw: an order by doubt would make the answered part another one than the drawn part.
+        # Audits are served by age: an order by doubt would make the answered sample differ from the drawn sample.
         return EventStanding(door=Door.AUDIT, urgency=decision.tagged_ms)
     if reported_ms:
         return EventStanding(door=Door.USER_REPORT, urgency=min(reported_ms))
     if decision.in_review:
         age = decision.tagged_ms / AGE_MS
         if decision.threshold > 1 and random_half.is_drawn(event_id):
-            # Of a label that nothing certifies: an order by doubt alone would leave nothing to certify it by.
+            # The label is not certified. An order by doubt alone would give no random sample to certify it by.
             return EventStanding(door=Door.REVIEW, urgency=random_half.place(event_id) + age + BY_LOT)
         return EventStanding(door=Door.REVIEW, urgency=margin(decision.probabilities) + age)
     return EventStanding(door=None, urgency=0.0)
@@ -396,7 +399,7 @@ def _unanswered(event_id: str, decision: Known, reported_ms: Sequence[int]) -> E
 
 def margin(probabilities: Mapping[str, float]) -> float:
     """
-    How far the first label is before the second, 0 to 1: the smaller, the more an answer teaches.
+    Return the first label's probability minus the second label's, 0 to 1. The smaller the margin, the more an answer teaches.
 
     >>> round(margin({"a": 0.5, "b": 0.4, "c": 0.1}), 3), margin({"a": 1.0})
     (0.1, 1.0)
@@ -415,7 +418,7 @@ def _wants_another(event_id: str, last: Given, opinions: Sequence[Given], rate: 
 
 def drawn(event_id: str, rate: float) -> bool:
     """
-    Whether a second person is asked about this event: the same at every call.
+    Return True if a second person is asked about this event. The result is the same at every call.
 
     >>> sum(drawn(str(number), 0.05) for number in range(10_000))
     523
@@ -426,11 +429,11 @@ def drawn(event_id: str, rate: float) -> bool:
 
 def words_of(opinions: Sequence[Given], known: Collection[str]) -> list[str]:
     """
-    The last word of each person, in the order in which they first spoke.
+    Return the last tag of each person, in the order of the persons' first answers.
 
     Args:
         opinions: All answers on an event, in any order.
-        known: Labels that can be said: an answer with one of another bundle says nothing.
+        known: The labels that count. An answer with a label of another bundle is ignored.
     """
     last: dict[str, str] = {}
     for opinion in sorted(opinions, key=lambda one: one.order):
@@ -441,10 +444,10 @@ def words_of(opinions: Sequence[Given], known: Collection[str]) -> list[str]:
 
 def settled(predicted: str, said: Sequence[str]) -> str | None:
     """
-    The answer that two of the model and its reviewers agree on; None while no two do.
+    Return the first tag that two of the model and the reviewers agree on; None until two agree.
 
-    Opinions are those of different people, in the order in which they were given. A first opinion that agrees with the model
-    settles at once, so a second person is asked only where the first one contradicts.
+    `said` has the opinions of different people, in the order in which they were given. A first opinion that agrees with the model
+    settles at once, so a second person is needed only if the first opinion contradicts the model.
 
     >>> settled("b", ["b"]), settled("b", ["c"]), settled("b", ["c", "c"]), settled("b", ["c", "b"])
     ('b', None, 'c', 'b')

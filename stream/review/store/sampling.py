@@ -1,4 +1,4 @@
-"""The sample that estimates are made of, and the totals: kept beside the items, and summed by the database, so that a million take little memory."""
+"""The sample for the estimates, and the totals. The database keeps both and sums them, so a million rows take little memory."""
 
 import json
 from array import array
@@ -22,13 +22,13 @@ from tagstream.stream.review.store.records import KeptBefore, is_short
 from tagstream.stream.review.store.schema import bundles, items, samples, totals
 
 CONFIDENCE_STEPS = 200
-# The labels of a window are those that most of its newest decisions have, of so many: one record decides nothing.
+# The number of newest decisions that determine a window's labels: most of them have these labels, so that one record decides nothing.
 NEWEST = 200
-# Bundles, epochs and arms that are told apart: the newest.
+# The most combinations of bundle, epoch and arm that are told apart: the newest ones.
 MOST_DECIDERS = 1000
-# Rows are taken from the database so many at a time.
+# The number of rows that are taken from the database at a time.
 AT_ONCE = 5000
-# Names of slices come from events: the most frequent ones are shown.
+# The most values of a slice that are shown: the most frequent ones, because the names come from events.
 MOST_VALUES = 12
 ARMS = frozenset(Arm)
 NAMES = {"": "(none)", True: "short text", False: "longer text"}
@@ -37,12 +37,12 @@ NAMES = {"": "(none)", True: "short text", False: "longer text"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
     """
-    Records that estimates do not use.
+    The numbers of records that estimates do not use.
 
     Attributes:
         other: Drawn decisions of rules, or of models with other labels.
-        unsound: Drawn decisions that no worker makes: with a probability that no draw gives, or a tag that is none of their labels.
-        strays: Answers that follow from no decision that was read from its own topic.
+        unsound: Drawn decisions that no worker makes: no draw gives their probability, or their tag is not one of their labels.
+        strays: Answers to decisions that were not read from their own topics.
     """
 
     other: int = 0
@@ -53,13 +53,13 @@ class LeftOut:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedBy:
     """
-    Who decided: a bundle in an epoch, and in an arm of it.
+    The origin of decisions: a bundle, an epoch, and an arm of the epoch.
 
     Attributes:
         bundle: A digest of the bundle's digest.
-        digest: The bundle's.
-        model: Its name and version.
-        epoch: 0 before the first change of the model of the stream.
+        digest: The bundle's digest.
+        model: The bundle's name and version.
+        epoch: 0 before the first change of the stream's model.
         arm: `champion`, `challenger` or `fallback`; empty before the first change.
     """
 
@@ -71,23 +71,23 @@ class DecidedBy:
 
     @property
     def key(self) -> tuple[int, int, str]:
-        """As tables have it."""
+        """The values of the columns `bundle`, `epoch` and `arm`."""
         return self.bundle, self.epoch, self.arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
     """
-    The decisions about which people were to be asked in a span, answered or not: those that the store knows from their own topics.
+    The decisions of a span that were to be asked about, answered or not. Only decisions that were read from their own topics count.
 
     Attributes:
-        labels: Of the bundles that decided; empty where nothing was drawn.
-        models: Names and versions of these bundles.
-        bundle: Digest of the bundle that made most of the newest decisions; None where nothing was drawn.
-        decided_by: Who made them, the newest first.
-        sample: The decisions; those that are alike are one row.
-        movable: Whether low confidence alone sent the row to people, [n].
-        slices: `source`, `language` and `length`, each to its most frequent values, each with what of it was drawn and published.
+        labels: The labels of the bundles that decided; empty if nothing was drawn.
+        models: Names and versions of the bundles that decided.
+        bundle: The digest of the bundle that made most of the newest decisions; None if nothing was drawn.
+        decided_by: The origins of the decisions, the newest first.
+        sample: The decisions. Equal decisions are one row.
+        movable: True for a row that low confidence alone sent to people, [n].
+        slices: For `source`, `language` and `length`: the most frequent values, each with its drawn decisions that were published.
         left_out: The records that are not used.
     """
 
@@ -107,19 +107,19 @@ class Total:
     The decisions of one hour and slice, each counted once.
 
     Attributes:
-        hour_ms: When the hour began.
+        hour_ms: The start of the hour, Unix milliseconds.
         destination: `tagged` or `review`.
         model: Name and version of the bundle.
         bundle: A digest of the bundle's digest.
         epoch: 0 before the first change of the model.
         arm: Empty before the first change.
-        tag: The model's.
-        source: The event's source; empty where it has none, `(others)` behind the first fifty.
-        language: Likewise.
-        short: The text has six words at most.
-        decisions: How many.
-        confidence_sum: The sum of their confidences.
-        probability_sums: By label, the sums of their probabilities.
+        tag: The model's tag.
+        source: The events' source; empty for events without a source, `(others)` after the first fifty sources.
+        language: The events' language; empty and `(others)` as in `source`.
+        short: True if the texts have at most six words.
+        decisions: The number of decisions.
+        confidence_sum: The sum of the decisions' confidences.
+        probability_sums: The sums of the decisions' probabilities, by label.
     """
 
     hour_ms: int
@@ -138,7 +138,7 @@ class Total:
 
 
 def sample_row(row: Row) -> Row:
-    """The row of `samples` for a row of `items` without an answer."""
+    """Return the row of `samples` for a row of `items` without an answer."""
     # Everything on `review` is asked about.
     inclusion = 1.0 if row["inclusion_probability"] is None else row["inclusion_probability"]
     labels, reasons = json.loads(row["probabilities"]), json.loads(row["reasons"])
@@ -161,33 +161,33 @@ def sample_row(row: Row) -> Row:
 
 
 def deciding(model: ModelRef) -> Row:
-    """Bundle, epoch and arm of a decision, as columns in this order; whatever is no arm of a worker's is none."""
+    """Return bundle, epoch and arm of a decision, as columns in this order. An arm that workers do not have becomes empty."""
     return {"bundle": digest(model.digest), "epoch": model.epoch_number, "arm": model.arm if model.arm in ARMS else ""}
 
 
 def bundle_rows(models: Iterable[ModelRef]) -> list[Row]:
-    """The rows of `bundles` for these."""
+    """Return the rows of `bundles` for these models."""
     return [{"bundle": digest(one), "digest": one} for one in sorted({model.digest for model in models})]
 
 
-# Of a newer decision on the event.
+# The columns that a newer decision on the event replaces.
 SAMPLED = tuple(column.name for column in samples.columns if column.name not in {"event_id", "first", "truth", "strays"})
 
 
 def label_digest(labels: Any) -> int:
-    """A digest of a bundle's labels in any order."""
+    """Return a digest of a bundle's labels. The order of the labels does not matter."""
     return digest(json.dumps(sorted(labels)))
 
 
 class Samples:
-    """The sums that estimates ask of the store. Each method raises `DatabaseUnavailableError` when the database does not answer within its bound."""
+    """The sums for estimates. Each method raises `DatabaseUnavailableError` when the database does not answer in time."""
 
     def __init__(self, database: Database) -> None:
-        """Of a database that has the tables of the store."""
+        """Use a database that has the tables of the store."""
         self._database = database
 
     def drawn(self, since_ms: int, until_ms: int) -> Drawn:
-        """The decisions about which people were to be asked in a span, answered or not; those that are alike are one row."""
+        """Return the decisions of a span that were to be asked about, answered or not. Equal decisions are one row."""
         with self._database.reading() as connection:
             asked = _asked(since_ms, until_ms)
             labels, bundle = _newest(connection, asked)
@@ -216,13 +216,13 @@ class Samples:
         self, since_ms: int, until_ms: int, labels: tuple[str, ...], groups: Sequence[Collection[DecidedBy]]
     ) -> list[Sample]:
         """
-        The drawn decisions of a span that each group has made.
+        Return the drawn decisions of a span for each group.
 
         Args:
-            since_ms: Begin of the span.
-            until_ms: Its end.
-            labels: Of the decisions that are used.
-            groups: Nobody is in two of them.
+            since_ms: The start of the span, Unix milliseconds.
+            until_ms: The end of the span, Unix milliseconds.
+            labels: The labels of the decisions that are used.
+            groups: Origins of decisions. Each origin is in at most one group.
         """
         if not groups:
             return []
@@ -236,7 +236,7 @@ class Samples:
         return [found[number][0] if number in found else _as_sample(labels, array("d"))[0] for number in range(len(groups))]
 
     def totals(self, since_ms: int, until_ms: int) -> Iterator[Total]:
-        """The published decisions by hour and slice, of the hours that begin in a span; they are taken one after another."""
+        """Yield the published decisions by hour and slice, for the hours that begin in a span."""
         found = select(totals).where(totals.c.hour_ms >= since_ms, totals.c.hour_ms < until_ms).order_by(*totals.primary_key)
         with self._database.reading() as connection:
             streamed = connection.execution_options(stream_results=True, yield_per=AT_ONCE)
@@ -260,7 +260,7 @@ def _decided_by(connection: Connection, used: ColumnElement[bool]) -> tuple[Deci
 
 
 def _newest(connection: Connection, asked: ColumnElement[bool]) -> tuple[tuple[str, ...], str | None]:
-    """The labels, in their bundle's order, and the bundle that most of the newest decisions have."""
+    """Return the labels, in the bundle's order, and the bundle of most of the newest decisions."""
     by_model = and_(asked, samples.c.by_model, samples.c.sound)
     known = select(samples.c.labels, bundles.c.digest).join(bundles, bundles.c.bundle == samples.c.bundle)
     newest = known.where(by_model).order_by(samples.c.tagged_ms.desc()).limit(NEWEST)
@@ -277,7 +277,7 @@ def _newest(connection: Connection, asked: ColumnElement[bool]) -> tuple[tuple[s
 def _by_value(
     connection: Connection, labels: tuple[str, ...], used: ColumnElement[bool], column: ColumnElement[Any]
 ) -> dict[str, Sample]:
-    """The most frequent values of a slice, each with what was published of it."""
+    """Return the most frequent values of a slice, each with its published decisions."""
     published = and_(used, samples.c.in_audit)
     most = select(column).where(published).group_by(column).order_by(func.count().desc(), column).limit(MOST_VALUES)
     shown = connection.execute(most).scalars().all()
@@ -289,9 +289,9 @@ def _sampled(
     connection: Connection, labels: tuple[str, ...], used: ColumnElement[bool], column: ColumnElement[Any]
 ) -> dict[Any, tuple[Sample, Bools]]:
     """
-    Decisions by the value of a column, those that are alike as one row.
+    Return the decisions by the value of a column. Equal decisions are one row.
 
-    With each sample comes, whether low confidence alone sent a row to people, [n].
+    Each sample comes with an array [n]: True for a row that low confidence alone sent to people.
     """
     place = {label: number for number, label in enumerate(labels)}
     numbers = place | {OFF_SUBJECT: len(labels), None: NO_ANSWER}
@@ -325,5 +325,5 @@ def _in_span(since_ms: int, until_ms: int) -> ColumnElement[bool]:
 
 
 def _asked(since_ms: int, until_ms: int) -> ColumnElement[bool]:
-    """A decision that people were to be asked about, as its own topic says."""
+    """Return the condition that people were to be asked about the decision, and that it was read from its own topic."""
     return and_(_in_span(since_ms, until_ms), samples.c.seen, or_(samples.c.in_audit, samples.c.in_review))

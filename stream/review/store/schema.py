@@ -1,4 +1,4 @@
-"""The tables, for SQLite and PostgreSQL alike. `items` also has what follows from answers and reports, and the lease."""
+"""The tables of the store, for SQLite and PostgreSQL. `items` also has the state that follows from answers and reports, and the lease."""
 
 from sqlalchemy import (
     BigInteger,
@@ -15,9 +15,9 @@ from sqlalchemy import (
 
 from tagstream.stream.database.database import only_where
 
-# Raised by a change of a table or of what is read from the topics. A store with another version is refused and stays as it is.
+# Increased with each change of a table, or of the data that is read from the topics. A store with another version is refused unchanged.
 SCHEMA_VERSION = 4
-# A list shows so much of a title.
+# The most characters of a title in a list.
 LISTED_CHARACTERS = 300
 
 METADATA = MetaData()
@@ -29,7 +29,7 @@ about = Table(
     Column("value", String, nullable=False),
 )
 
-# Where each topic is read on, in the same transaction as what was read.
+# The next offset of each partition, written in the same transaction as the facts that were read.
 positions = Table(
     "review_positions",
     METADATA,
@@ -42,7 +42,7 @@ items = Table(
     "review_items",
     METADATA,
     Column("event_id", String, primary_key=True),
-    # The newest decision. `prediction_id` is the key's second half: two decisions of one moment have one order.
+    # The newest decision. `prediction_id` is the second part of the order, so that two decisions of one moment have a fixed order.
     Column("prediction_id", String, nullable=False),
     Column("model_tag", String, nullable=False),
     Column("confidence", Float, nullable=False),
@@ -53,9 +53,9 @@ items = Table(
     Column("inclusion_probability", Float),
     Column("in_review", Boolean, nullable=False),
     Column("in_audit", Boolean, nullable=False),
-    # The decision was read from its own topic; else an answer has carried it.
+    # True if the decision was read from its own topic, false if an answer carried it.
     Column("seen", Boolean, nullable=False),
-    # Follows from the decision, the answers and the reports (`standing`). `place` is empty where the item is not open.
+    # The state that follows from the decision, the answers and the reports (`standing`). `place` is NULL if the item is not open.
     Column("door", String),
     Column("place", Integer),
     Column("urgency", Float, nullable=False),
@@ -70,7 +70,7 @@ items = Table(
     Column("claimed_ms", BigInteger),
     Column("until_ms", BigInteger),
     Column("saving_until_ms", BigInteger),
-    # Of the decision again: what the event may make large. It comes last, since SQLite reads a row up to the column that is asked for.
+    # The decision's columns that may be large. They come last, because SQLite reads a row up to the last column of a query.
     Column("words", LargeBinary, nullable=False),
     Column("language", String),
     Column("source", String),
@@ -81,14 +81,14 @@ items = Table(
     Column("description", String),
     Column("fields", LargeBinary, nullable=False),
     Index("review_items_queue", "place", "urgency", "event_id"),
-    # Few items are held: whatever statistics a database has, it looks at these alone.
+    # Few items are held. With these indexes a database looks only at held items, whatever its statistics are.
     Index("review_items_holder", "holder", **only_where("holder IS NOT NULL")),
     Index("review_items_until", "until_ms", **only_where("until_ms IS NOT NULL")),
     Index("review_items_doors", "door", "tagged_ms"),
     Index("review_items_tagged", "tagged_ms"),
 )
 
-# The part of an item that estimates ask, without its text: all of it is summed each minute.
+# The part of an item that estimates need, without its text. All rows are summed each minute.
 samples = Table(
     "review_samples",
     METADATA,
@@ -98,13 +98,13 @@ samples = Table(
     Column("in_review", Boolean, nullable=False),
     Column("seen", Boolean, nullable=False),
     Column("by_model", Boolean, nullable=False),
-    # A worker can have made it: its tag is one of its labels, and a draw gives its probability.
+    # True if a worker can have made the decision: its tag is one of its labels, and a draw can give its probability.
     Column("sound", Boolean, nullable=False),
     # A digest of the bundle's labels.
     Column("labels", BigInteger, nullable=False),
     # A digest of the bundle's own digest.
     Column("bundle", BigInteger, nullable=False),
-    # 0, and empty, before the first change of the model of the stream.
+    # Before the first change of the stream's model, `epoch` is 0 and `arm` is empty.
     Column("epoch", BigInteger, nullable=False),
     Column("arm", String, nullable=False),
     Column("model", String, nullable=False),
@@ -112,19 +112,19 @@ samples = Table(
     # The confidence in steps of `CONFIDENCE_STEPS`.
     Column("step", Integer, nullable=False),
     Column("inclusion", Float, nullable=False),
-    # Low confidence alone sent it to people.
+    # True if low confidence alone sent the decision to people.
     Column("movable", Boolean, nullable=False),
     Column("source", String, nullable=False),
     Column("language", String, nullable=False),
     Column("short", Boolean, nullable=False),
-    # The first person's answer and the settled one, and how many answers follow from no decision that was read.
+    # The first person's answer, the settled answer, and the number of answers to decisions that were not read.
     Column("first", String),
     Column("truth", String),
     Column("strays", Integer, nullable=False),
     Index("review_samples_tagged", "tagged_ms"),
 )
 
-# The digests of the bundles that decided, by a digest of each.
+# The digests of the bundles that decided. The key is a digest of the bundle's digest.
 bundles = Table(
     "review_bundles",
     METADATA,
@@ -132,7 +132,7 @@ bundles = Table(
     Column("digest", String, nullable=False),
 )
 
-# Decisions that were read from their own topics, by a digest of their ids: what an answer follows from.
+# The decisions that were read from their own topics, by a digest of the decision's id. Only answers to these decisions count.
 decisions = Table(
     "review_decisions",
     METADATA,
@@ -165,7 +165,7 @@ reports = Table(
     METADATA,
     Column("report_id", String, primary_key=True),
     Column("event_id", String, nullable=False, index=True),
-    # As in `places`.
+    # The digest of the event's id, as in `places`.
     Column("event", BigInteger, nullable=False),
     Column("reporter", String),
     Column("suggested_tag", String),
@@ -182,7 +182,7 @@ skips = Table(
     Column("until_ms", BigInteger, nullable=False),
 )
 
-# Where a tagged decision lies, so that a report finds it: digests of the event's id and of the decision's id, and the place.
+# The partition and offset of each published decision, by a digest of the event's id. With them a reported event's decision is found.
 places = Table(
     "review_places",
     METADATA,
@@ -213,7 +213,7 @@ totals = Table(
     Column("probability_sums", String, nullable=False),
 )
 
-# The first sources and languages that were seen; all others are one, so that a producer cannot make totals without end.
+# The first sources and languages that were seen. All others count as one, so that a producer cannot make totals without end.
 slices = Table(
     "review_slices",
     METADATA,
@@ -221,7 +221,7 @@ slices = Table(
     Column("name", String, primary_key=True),
 )
 
-# Digests by which nearly equal texts are found: of the words' smallest hashes for open items, of words for decided ones.
+# Digests by which similar texts are found: `prints` has the smallest hashes of the words of items, `terms` the words of answered events.
 prints = Table(
     "review_prints",
     METADATA,

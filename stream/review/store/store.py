@@ -1,4 +1,4 @@
-"""The store of the review console: a database that can be deleted at any time, since the topics fill it again."""
+"""The store of the review console: a database that can be deleted at any time, because the topics fill it again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tagstream.stream.review.store.schema import METADATA, SCHEMA_VERSION, about
 from tagstream.stream.review.store.store_writer import StoreWriter
 
 SECOND_OPINION_RATE = 0.05
-# One filler at a time: what follows from answers and reports is computed from all of them.
+# Only one transaction fills the store at a time, because an event's state is computed from all of its answers and reports.
 STORE = Purpose(
     noun="store",
     option="--store",
@@ -26,7 +26,7 @@ STORE = Purpose(
 
 
 class StoreVersionError(Exception):
-    """Another version of tagstream made the store, and this one changes nothing of it: the message says which store and the next step."""
+    """Another version of tagstream made the store, so it stays unchanged. The message names the store and the next step."""
 
     exit_code = 2
 
@@ -37,10 +37,10 @@ class Store:
     An open store.
 
     Attributes:
-        database: It has the tables of the store.
-        queue: For reviewers, and for what saves their answers.
-        writer: Takes what the topics say.
-        samples: For estimates.
+        database: The database, which has the tables of the store.
+        queue: The queue, for reviewers and for the saver of their answers.
+        writer: Adds facts from the topics.
+        samples: The samples for estimates.
     """
 
     database: Database
@@ -50,7 +50,7 @@ class Store:
 
     @property
     def name(self) -> str:
-        """The URL without its password."""
+        """The store's URL without its password."""
         return self.database.name
 
     def close(self) -> None:
@@ -66,16 +66,16 @@ class Store:
 
 def open_store(url: str, *, clock: Callable[[], int] = unix_ms, second_opinion_rate: float = SECOND_OPINION_RATE) -> Store:
     """
-    The store at this URL; it is made if it is not there.
+    Open the store at this URL. A missing store is created.
 
     Args:
         url: `sqlite:///FILE` or a path for one console, `postgresql://USER:PASSWORD@HOST/NAME` for several.
-        clock: Unix milliseconds.
-        second_opinion_rate: The part of the answers on which a second person is asked, 0 to 1.
+        clock: Returns Unix milliseconds.
+        second_opinion_rate: The share of the answers on which a second person is asked, 0 to 1.
 
     Raises:
         DatabaseUrlError: The URL is of another kind.
-        DatabaseUnavailableError: The database cannot be had.
+        DatabaseUnavailableError: The database cannot be opened.
         StoreVersionError: Another version of tagstream made the store.
     """
     database = open_database(url, STORE)
@@ -109,7 +109,9 @@ def _prepare(database: Database) -> None:
 
 def file_of(folder: Path, stem: str) -> Path:
     """
-    The console's own SQLite file in a folder: one for each cluster, group and topic, since places in one log mean nothing in another.
+    Return the path of the console's own SQLite file in a folder.
+
+    Each cluster, group and topic has a file of its own, because offsets in one log mean nothing in another log.
 
     Args:
         folder: `state_folder`.

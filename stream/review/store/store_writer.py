@@ -1,4 +1,4 @@
-"""Adds facts to the store, decisions, answers and reports in any order, with all that follows from them, and forgets what is old."""
+"""Adds facts (decisions, answers and reports) to the store in any order, updates the state of their events, and deletes old rows."""
 
 import hashlib
 import json
@@ -51,10 +51,10 @@ from tagstream.stream.review.store.schema import (
 
 Positions = Mapping[tuple[str, int], int]
 HOUR_MS = 3_600_000
-# More sources or languages than these are counted as one.
+# The most sources, and the most languages, with totals of their own. All others are counted as one.
 MOST_NAMES = 50
 OTHERS = "(others)"
-# Tables whose rows go with their item; answers and reports are kept by rules of their own.
+# Tables whose rows are deleted with their item. Samples, answers and reports have rules of their own.
 _OF_ITEMS = [
     table for table in METADATA.sorted_tables if "event_id" in table.c and table not in {items, samples, answers, reports}
 ]
@@ -74,7 +74,7 @@ ITEM = (
     "in_review",
     "in_audit",
 )
-# All that a decision gives but the key; the others are the lease, and what follows from answers and reports.
+# The columns that come from a decision, without the key. The other columns are the lease and the state from answers and reports.
 _DECISION = (
     *(name for name in ITEM if name != "event_id"),
     "language",
@@ -95,10 +95,10 @@ _STANDING = tuple(EventStanding.__dataclass_fields__)
 
 class StoreWriter:
     """
-    Adds to the store what the topics say, for their follower and for what saves answers.
+    Adds facts to the store, for `StoreFollower` and for `AnswerSaver`.
 
-    All methods may be called from several threads and several processes; one adds facts at a time, since what follows from answers and
-    reports is computed from all of them. Each raises `DatabaseUnavailableError` when the database does not answer within its bound.
+    Several threads and several processes may call all methods. Only one at a time adds facts, because an event's state is computed from
+    all of its answers and reports. Each method raises `DatabaseUnavailableError` when the database does not answer in time.
     """
 
     def __init__(self, database: Database, clock: Callable[[], int], second_opinion_rate: float) -> None:
@@ -106,9 +106,9 @@ class StoreWriter:
         Fill a database.
 
         Args:
-            database: It has the tables of the store.
-            clock: Unix milliseconds.
-            second_opinion_rate: The part of the answers on which a second person is asked, 0 to 1.
+            database: A database that has the tables of the store.
+            clock: Returns Unix milliseconds.
+            second_opinion_rate: The share of the answers on which a second person is asked, 0 to 1.
         """
         self._database = database
         self._clock = clock
@@ -116,18 +116,18 @@ class StoreWriter:
 
     def fill(self, facts: Sequence[Fact], reached: Positions) -> None:
         """
-        Add what was read from topics, and where they are read on, in one transaction.
+        Add facts from the topics and the next offsets, in one transaction.
 
         Args:
-            facts: In any order, decisions for the totals in that of their topics; one that is known already changes nothing.
-            reached: The next offset by topic and partition; an earlier one than the store's changes nothing.
+            facts: In any order, but `CountedDecision` facts in the order of their topics. A fact that is known already changes nothing.
+            reached: The next offset by topic and partition. An offset below the store's offset changes nothing.
         """
         with self._database.alone() as connection:
             self.add(connection, facts)
             _advance(connection, reached)
 
     def add(self, connection: Connection, facts: Sequence[Fact]) -> None:
-        """Add facts in a transaction that has more to do, and in which no one else adds any."""
+        """Add facts in the caller's transaction. No other transaction may add facts at the same time (`Database.alone`)."""
         answered = [fact for fact in facts if isinstance(fact, AnsweredEvent)]
         reported = [fact for fact in facts if isinstance(fact, TimedReport)]
         asked = [_candidate(fact.item) for fact in facts if isinstance(fact, AskedDecision)]
@@ -145,13 +145,13 @@ class StoreWriter:
             _count(connection, counted)
 
     def positions(self) -> dict[tuple[str, int], int]:
-        """The next offset by topic and partition; a partition that was never read has none."""
+        """Return the next offset by topic and partition. A partition that was never read is not in the result."""
         with self._database.reading() as connection:
             rows = connection.execute(select(positions.c.topic, positions.c.partition, positions.c.next_offset)).tuples()
             return {(topic, partition): offset for topic, partition, offset in rows}
 
     def unmatched(self, limit: int = 100) -> list[tuple[str, int, int]]:
-        """Events that were reported, have no item, and lie on the topic `tagged`: id, partition and offset of the decision."""
+        """Return the reported events on the topic `tagged` that have no item: event id, and partition and offset of the decision."""
         known = select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
         found = (
             select(reports.c.event_id, places.c.partition, places.c.at)
@@ -165,19 +165,19 @@ class StoreWriter:
             return [(event_id, partition, at) for event_id, partition, at in connection.execute(found).tuples()]
 
     def forget_place(self, event_id: str) -> None:
-        """The decision that `unmatched` told of has gone from its topic, or its place was another event's."""
+        """Delete the place of an event from `unmatched`, because its decision is not at that place (any more)."""
         with self._database.alone() as connection:
             connection.execute(places.delete().where(places.c.event == duplicates.digest(event_id)))
 
     def prune(self, keep_ms: int) -> int:
         """
-        Forget decisions that are older than `keep_ms`, answered or not, and reports of events that nobody knows.
+        Delete decisions that are older than `keep_ms`, answered or not, and old reports of unknown events.
 
-        Answers stay: they are the only thing here that people made. No clock is ahead of the newest decision: one that was set wrong
-        would empty the queue, and what is deleted here is not read again.
+        Answers stay, because people made them. Age is measured from the newest decision if the clock is ahead of it: a clock that is set
+        wrong would otherwise empty the queue, and deleted decisions are not read again.
 
         Returns:
-            How many items went.
+            The number of deleted items.
         """
         with self._database.alone() as connection:
             newest = [connection.execute(select(func.max(table.c.tagged_ms))).scalar() or 0 for table in (items, places)]
@@ -225,14 +225,14 @@ def _decision_row(row: Row) -> Row:
 
 
 def _carried(answered: AnsweredEvent) -> Row:
-    """The decision that an answer carries: its own record may have gone from its topic."""
+    """Return the row of the decision that an answer carries. The decision's own record may have been deleted from its topic."""
     item = answered.shown
     doors = {"in_review": bool(item.decision.reasons), "in_audit": answered.answer.asked_by == "audit"}
     return _item_row(item) | doors | {"seen": False}
 
 
 def _item_row(item: DecidedEvent) -> Row:
-    """The columns of an item but for its doors."""
+    """Return the columns of an item, without its doors."""
     event, decision = item.event, item.decision
     return {
         "event_id": event.id,
@@ -258,9 +258,9 @@ def _item_row(item: DecidedEvent) -> Row:
 
 def _keep_newest(connection: Connection, candidates: Sequence[Row]) -> None:
     """
-    Of the decisions on one event keep the newest; two records of the same decision tell of both its topics.
+    Keep the newest decision on each event. Two records of the same decision are merged, so that both of its topics are known.
 
-    A decision that an answer carries is kept only until one is read from its own topic: anyone may have written the answer.
+    A decision that an answer carries is kept only until a decision is read from its own topic, because anyone may have written the answer.
     """
     ids = sorted({row["event_id"] for row in candidates})
     known = select(items.c.event_id, *(items.c[name] for name in _DECISION)).where(items.c.event_id.in_(ids))
@@ -282,7 +282,8 @@ def _newer(before: Row, row: Row) -> Row:
     if row["seen"] != before["seen"]:
         return row if row["seen"] else before
     if row["prediction_id"] == before["prediction_id"]:
-        # One hash draws an event's copies, so the greater probability is that of being drawn at all. A record of `tagged` has none.
+        # One hash draws all copies of an event, so the greater probability is the probability that any copy was drawn. A record of
+        # `tagged` has no probability.
         kept = max(before, row, key=lambda one: (one["inclusion_probability"] or 0.0, one["tagged_ms"]))
         doors = {name: before[name] or row[name] for name in ("in_review", "in_audit")}
         return kept if all(kept[name] == held for name, held in doors.items()) else kept | doors
@@ -290,7 +291,7 @@ def _newer(before: Row, row: Row) -> Row:
 
 
 def _epoch(row: Row) -> int:
-    """Of its decision: that of a later epoch holds, so that a late one of a model that was replaced undoes nothing."""
+    """Return the epoch of the row's decision. A later epoch wins, so that a late decision of a replaced model undoes nothing."""
     return msgspec.json.decode(row["before"], type=KeptBefore).model.epoch_number
 
 
@@ -307,7 +308,7 @@ def _term_rows(answered: Iterable[AnsweredEvent]) -> Iterable[Row]:
 
 
 def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: float) -> None:
-    """Write where these events stand, and how people answered; an event without an item is waited for."""
+    """Write the state of these events and how people answered them. An event without an item is skipped until its item comes."""
     names = ("event_id", "model_tag", "in_audit", "in_review", "probabilities", "tagged_ms", "before")
     known = select(*(items.c[name] for name in names)).where(items.c.event_id.in_(ids)).order_by(items.c.event_id)
     opinions, reported = _opinions(connection, ids), _reported(connection, ids)
@@ -326,7 +327,7 @@ def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: flo
         counted = [one for one in opinions[event_id] if duplicates.digest(one.prediction_id) in read]
         said = words_of(counted, {*decision.probabilities, OFF_SUBJECT})
         first = said[0] if said else None
-        # A decision that was sent to people is theirs: the first answer counts.
+        # A decision on `review` is decided by people: the first answer counts.
         truth = settled(model_tag, said) if said and in_audit else first
         answered.append({"of": event_id, "first": first, "truth": truth, "strays": len(opinions[event_id]) - len(counted)})
     if stands:
@@ -335,7 +336,7 @@ def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: flo
 
 
 def _read_decisions(connection: Connection, opinions: Mapping[str, Sequence[Given]]) -> set[int]:
-    """Of the decisions that people looked at, those that were read from their own topics."""
+    """Return the decisions that people looked at and that were read from their own topics, as digests of their ids."""
     looked_at = {duplicates.digest(one.prediction_id) for given in opinions.values() for one in given}
     found = select(decisions.c.prediction).where(decisions.c.prediction.in_(sorted(looked_at)))
     return set(connection.execute(found).scalars())
@@ -357,7 +358,7 @@ def _reported(connection: Connection, ids: Sequence[str]) -> Mapping[str, list[i
 
 
 def _count(connection: Connection, published: Sequence[DecidedEvent]) -> None:
-    """Add decisions to the totals. A redelivered decision is known by its place and not counted again."""
+    """Add decisions to the totals. A redelivered decision is found in `places` and not counted again."""
     events = {duplicates.digest(one.event.id) for one in published}
     known = dict(
         connection.execute(select(places.c.event, places.c.prediction).where(places.c.event.in_(events))).tuples().all()
@@ -417,7 +418,7 @@ def _add(connection: Connection, new: Sequence[DecidedEvent], names: "_Names") -
 
 
 class _Names:
-    """The sources and languages that have totals of their own: the first that were seen."""
+    """The sources and languages that have totals of their own: the first ones that were seen."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -426,7 +427,7 @@ class _Names:
             self._known[kind].add(name)
 
     def known(self, kind: str, name: str) -> str:
-        """The name under which it is counted."""
+        """Return the name under which a source or language is counted."""
         known = self._known[kind]
         if name in known:
             return name

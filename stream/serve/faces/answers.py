@@ -1,4 +1,4 @@
-"""The JSON of each answer of the service: what is sent is made of these structs, and `/openapi.json` describes them."""
+"""The JSON of the service's answers. The service sends these structs, and `/openapi.json` describes them."""
 
 from typing import Annotated, Literal
 
@@ -13,13 +13,14 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class DecidingModel(ModelRef, frozen=True, kw_only=True, omit_defaults=True):
-    """`ModelRef` by the name that clients know."""
+    """`ModelRef` under the name that clients know."""
 
 
 class Answer(Decision, frozen=True, kw_only=True, omit_defaults=True):
     """
-    The object of `/classify`, an event's own fields apart: a decision, or a rejection, which has no field of a decision. The bytes are
-    those of `answer_of`, so this struct is for the description alone.
+    The answer object of `/classify`, without the event's own fields: a decision, or a rejection, which has none of the decision's fields.
+
+    This struct only describes the object. `answer_of` writes the bytes.
     """
 
     model: DecidingModel
@@ -32,7 +33,7 @@ class Answer(Decision, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """A request that is refused, by RFC 9457."""
+    """A refused request, in the form of RFC 9457."""
 
     title: str
     status: int
@@ -40,32 +41,32 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class ProtocolError(Struct, frozen=True, kw_only=True):
-    """A request that is refused, as the Open Inference Protocol has it. The others here are of this protocol too."""
+    """A refused request, in the form of the Open Inference Protocol. The structs below are of this protocol too."""
 
     error: str
 
 
 class Live(Struct, frozen=True, kw_only=True):
-    """Whether the server lives."""
+    """The answer of `/v2/health/live`."""
 
     live: bool
 
 
 class Ready(Struct, frozen=True, kw_only=True):
-    """Whether the server takes requests."""
+    """The answer of `/v2/health/ready`."""
 
     ready: bool
 
 
 class ModelReady(Struct, frozen=True, kw_only=True):
-    """Whether the model decides."""
+    """The answer to the question whether a model is ready."""
 
     name: str
     ready: bool
 
 
 class Server(Struct, frozen=True, kw_only=True):
-    """The program."""
+    """Name, version and extensions of the server."""
 
     name: str
     version: str
@@ -73,7 +74,7 @@ class Server(Struct, frozen=True, kw_only=True):
 
 
 class TensorMetadata(Struct, frozen=True, kw_only=True):
-    """An input or an output; a dimension of any length is -1."""
+    """An input or an output. A dimension of variable length is -1."""
 
     name: str
     datatype: str
@@ -92,7 +93,7 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OutputTensor(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tensor with its elements, or with the length of those that stand behind the JSON."""
+    """A tensor with its elements, or with the length of its binary data, which follows the JSON."""
 
     name: str
     datatype: Literal["BYTES", "FP64"]
@@ -102,7 +103,7 @@ class OutputTensor(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class InferResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The tensors that a request asked for; `id` is the request's."""
+    """The tensors that a request asked for, with the `id` of the request."""
 
     model_name: str
     model_version: str

@@ -1,4 +1,4 @@
-"""The body of a request, and the number of its rows, within bounds; and the forms of an answer that its client takes."""
+"""Checks of a request: the encoding of its body, the number of its rows, and the content types that its client accepts."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,17 +8,17 @@ from fastapi import Request
 
 from tagstream.stream.serve.errors import RequestError
 
-# Reads all that msgspec reads, and keeps no number.
+# Accepts all JSON that msgspec accepts. Numbers are not converted: each becomes a boolean.
 _ELEMENTS = JSONDecoder(strict=False, parse_int=bool, parse_float=bool)
 _BLANKS = re.compile(r"[ \t\n\r]*")
 
 
 async def bounded(request: Request) -> bytes:
     """
-    The body, which the guard has read within its bounds.
+    Return the body. The guard has bounded its size.
 
     Raises:
-        RequestError: It is compressed: a small body could then be a large one.
+        RequestError: The body is compressed. A small compressed body could become a large one.
     """
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
@@ -30,13 +30,13 @@ async def bounded(request: Request) -> bytes:
 
 def takes(accept: str, kind: str) -> bool:
     """
-    Does a client with this `Accept` take an answer of this kind? The most exact range decides.
+    Return True if a client with this `Accept` accepts this content type. The most specific media range decides.
 
     >>> [takes(accept, "application/json") for accept in ("", "*/*", "text/html, application/*;q=0.1", "text/html", "application/json;q=0, */*")]
     [True, True, True, False, False]
     """
     ranges = {"*/*": 0, f"{kind.partition('/')[0]}/*": 1, kind: 2}
-    # How exact a range is, and how much its client wants it.
+    # Each pair: how specific a range is, and its weight `q`.
     found = [(0, 1.0)] if not accept.strip() else [(-1, 0.0)]
     for each in accept.lower().split(","):
         name, _, parameters = each.partition(";")
@@ -47,7 +47,7 @@ def takes(accept: str, kind: str) -> bool:
 
 
 def giving(kinds: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
-    """A dependency of a route whose answers are of these kinds: it refuses a client that takes none of them."""
+    """Return a dependency for a route with these content types. The dependency refuses clients that accept none of the types."""
 
     async def check(request: Request) -> None:
         accept = ",".join(request.headers.getlist("accept"))
@@ -61,10 +61,10 @@ def giving(kinds: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
 
 def check_rows(rows: int, most: int) -> None:
     """
-    Refuse a request that the queue could never take.
+    Refuse a request that does not fit into an empty queue.
 
     Raises:
-        RequestError: It has more rows than may wait.
+        RequestError: The request has more than `most` rows.
     """
     if rows > most:
         raise RequestError(413, _too_many(str(rows), most))
@@ -72,24 +72,24 @@ def check_rows(rows: int, most: int) -> None:
 
 def check_elements(array: bytes, most: int) -> None:
     """
-    Refuse a JSON array of more elements than may wait, without making the others: four megabytes can be two million.
+    Refuse a JSON array of more than `most` elements. Elements beyond `most` are not decoded: four megabytes can hold two million.
 
     Raises:
-        RequestError: It has more.
-        RecursionError: An element is nested too deep to be read.
+        RequestError: The array has more than `most` elements.
+        RecursionError: An element is nested too deep to be decoded.
 
     >>> check_elements(b"[1, [2, 3], 4]", 3)
     """
     if array.count(b",") < most:
         return
-    # A character for each byte: what stands in a string does not count here.
+    # Latin-1 decodes any bytes, one character each. The content of strings does not matter for counting elements.
     text = array.decode("latin-1")
     at = text.index("[")
     for _ in range(most):
         try:
             _, at = _ELEMENTS.raw_decode(text, _behind_blanks(text, at + 1))
         except JSONDecodeError:
-            # msgspec ends there too, and says why.
+            # msgspec will fail here too, and its error has the reason.
             return
         at = _behind_blanks(text, at)
         if text[at : at + 1] != ",":
@@ -103,4 +103,4 @@ def _behind_blanks(text: str, at: int) -> int:
 
 
 def _too_many(rows: str, most: int) -> str:
-    return f"The request has {rows} rows, {most} are the most. Next: send several requests, or use tagstream batch."
+    return f"The request has {rows} rows, and at most {most} are allowed. Next: send several requests, or use tagstream batch."

@@ -52,7 +52,7 @@ def _named(name: str) -> Schema:
 
 
 def _answers(*structs: type[msgspec.Struct]) -> dict[str, Schema]:
-    """The schemas of answers, and of the structs in them, by name. A field without a value is absent in an answer, and never null."""
+    """Return the schemas of answers and of their nested structs, by name. A field without a value is absent from an answer, never null."""
     _, found = msgspec.json.schema_components(structs, ref_template=_named("{name}")["$ref"])
     return {
         name: _object({field: _there(schema) for field, schema in one["properties"].items()}, *one["required"])
@@ -62,7 +62,7 @@ def _answers(*structs: type[msgspec.Struct]) -> dict[str, Schema]:
 
 def _there(schema: Schema) -> Schema:
     kept = {name: content for name, content in required(schema).items() if name != "default"}
-    # Generators of clients want the type of a closed list too.
+    # Client generators need the type of an enum too.
     return {"type": "string", **kept} if "enum" in kept else kept
 
 
@@ -77,8 +77,8 @@ _MADE = _answers(
     answers.Model,
     answers.InferResponse,
 )
-# Those of paths refer to these names, which generators of clients give to their types. An answer is an event's own fields and a decision,
-# or a rejection. Requests are described as they should be sent, which is narrower than what is read.
+# The schemas of paths refer to these names, and client generators use the names for their types. An answer has the event's own fields
+# and a decision or a rejection. The schemas of requests describe the recommended form; the service accepts more.
 COMPONENTS: dict[str, Schema] = {
     **_MADE,
     "Answer": {**_MADE["Answer"], "required": ["destination"]},
@@ -119,18 +119,18 @@ INFER = {
     ]
 }
 REFUSED = {
-    400: "The request is not as it is described here.",
+    400: "The request does not match this description.",
     403: "A page of another site sent the request.",
-    406: "Accept names no kind of answer that there is.",
+    406: "The Accept header allows none of the content types of the answer.",
     408: "The body did not arrive in time.",
     413: "The body is too large, or has too many rows.",
     415: "The body is compressed.",
     421: "The Host header has a name that this server does not answer to.",
-    503: "The queue is full, the server ends, or the broker does not confirm: send it again after Retry-After.",
+    503: "The queue is full, the server is stopping, or the broker does not confirm. Send the request again after Retry-After.",
     504: "No decision came within the deadline.",
 }
 COMMON = (401, 406, 421)
-MISSING = {401: "There is no token, or another one.", 404: "There is no such model or version."}
+MISSING = {401: "The token is missing or wrong.", 404: "There is no such model or version."}
 OCTETS = "application/octet-stream"
 
 
@@ -161,8 +161,8 @@ _ANSWERS: Schema = {"anyOf": [_named("Answer"), {"type": "array", "items": _name
 _PATHS: dict[str, dict[str, Any]] = {
     "classify": {
         "summary": "Decide on one event, or on an array of them",
-        "description": "Each answer is the object of `tagstream classify --json`. An event that is rejected is answered by its reason: "
-        "status 422 where it came alone, and in its place in an array.",
+        "description": "Each answer is the object of `tagstream classify --json`. The answer to a rejected event "
+        "has the reason, with status 422 if the event was sent alone. In an array, the answer has the event's place.",
         "responses": {
             200: _json("The answer, or an array of answers in the order of the events.", _ANSWERS, DECISION),
             422: _json("The one event is rejected.", _named("Answer"), REJECTION),
@@ -191,35 +191,42 @@ _PATHS: dict[str, dict[str, Any]] = {
     },
     "ready": {
         "summary": "Is the model ready?",
-        "responses": {200: _json("It is.", _named("ModelReady")), **_errors(*COMMON, 404)},
+        "responses": {200: _json("The model is ready.", _named("ModelReady")), **_errors(*COMMON, 404)},
     },
-    "live": {"summary": "Does the server live?", "responses": {200: _json("It does.", _named("Live")), **_errors(421)}},
+    "live": {
+        "summary": "Is the server alive?",
+        "responses": {200: _json("The server is alive.", _named("Live")), **_errors(421)},
+    },
     "v2ready": {
         "summary": "Does the server take requests?",
         "responses": {
-            200: _json("It does.", _named("Ready")),
-            503: _json("It ends, or its model is broken.", _named("ProtocolError")),
+            200: _json("The server takes requests.", _named("Ready")),
+            503: _json("The server is stopping, or its model is broken.", _named("ProtocolError")),
             **_errors(421),
         },
     },
-    "healthz": {"summary": "Does the process live?", "responses": {200: _text("It does."), **_problems(421)}},
+    "healthz": {"summary": "Is the process alive?", "responses": {200: _text("The process is alive."), **_problems(421)}},
     "readyz": {
-        "summary": "Does it take requests?",
-        "responses": {200: _text("It does."), 503: _text("It does not; the text says why."), **_problems(421)},
+        "summary": "Is the server ready?",
+        "responses": {
+            200: _text("The server is ready."),
+            503: _text("The server is not ready; the text has the reason."),
+            **_problems(421),
+        },
     },
     "metrics": {"summary": "Metrics for Prometheus", "responses": {200: _text("The metrics."), **_problems(421)}},
 }
 _VERSION = "_version"
-# Beside those of the document, in which one alone stands: a generator would make every answer either of two.
+# Content types of answers that the document leaves out: with two types, a client generator would make each answer a union of both.
 _MORE_KINDS = {"infer": (OCTETS,)}
 _FASTAPIS_OWN = "#/components/schemas/HTTPValidationError"
 
 
 def describe(name: str) -> dict[str, Any]:
     """
-    Arguments of a route of FastAPI: its name for clients, summary, answers and examples.
+    Return the arguments of a FastAPI route: its operation id, summary, answers and examples.
 
-    `NAME_version` is described as NAME. Where a client can be refused because of its `Accept` (406), the route looks at it.
+    `NAME_version` gets the description of NAME. If the answers of a route include 406, the route checks the `Accept` header.
     """
     path = name.removesuffix(_VERSION)
     described = _PATHS[path]
@@ -230,7 +237,11 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def completed(document: dict[str, Any], shape: Shape = PLAIN) -> dict[str, Any]:
-    """The document of FastAPI with `COMPONENTS` alone, since its own error is never answered here, and with events of this shape."""
+    """
+    Return FastAPI's document with `COMPONENTS` as its only schemas and with events of this shape.
+
+    FastAPI's own answer 422 is left out, because the service never sends it.
+    """
     for methods in document["paths"].values():
         for operation in methods.values():
             if _FASTAPIS_OWN in str(operation["responses"].get("422")):

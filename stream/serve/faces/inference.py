@@ -1,7 +1,7 @@
 """
-The Open Inference Protocol v2: the same answers as tensors, for clients of Triton, KServe and the like.
+The Open Inference Protocol v2: the answers of `/classify` as tensors, for clients of Triton, KServe and similar servers.
 
-A rejected row does not spoil its neighbours: its destination is `dlq`, its tag is empty, its numbers are zero, and the output `answer`
+A rejected row does not affect the other rows. Its destination is `dlq`, its tag is empty, its numbers are zero, and its output `answer`
 has the reason.
 """
 
@@ -38,7 +38,7 @@ class _AnswerFields(msgspec.Struct):
 
 
 class _Asked:
-    """The one model of the service, as requests ask for it. It may be another one from one request to the next, so none asks twice."""
+    """Answers requests about the service's model. A rollout may change the model between requests, so a request reads the model once."""
 
     def __init__(
         self, answering: RowAnswers, model: Callable[[], ModelRef], labels: Sequence[str], most_rows: int, shape: Shape
@@ -58,7 +58,7 @@ class _Asked:
         ]
 
     def about(self, name: str, version: str | None = None) -> Response:
-        """Inputs, outputs and labels."""
+        """Return the inputs, outputs and labels of the model."""
         now = self._now(name, version)
         known = Model(
             name=now.name,
@@ -71,11 +71,11 @@ class _Asked:
         return json_response(msgspec.json.encode(known))
 
     def ready(self, name: str, version: str | None = None) -> Response:
-        """It is, if it is the one that decides."""
+        """Return ready if the named model decides; otherwise refuse the request."""
         return json_response(msgspec.json.encode(ModelReady(name=self._now(name, version).name, ready=True)))
 
     async def infer(self, request: Request, name: str, version: str | None = None) -> Response:
-        """Decisions on rows of tensors."""
+        """Return decisions on the rows of the tensors."""
         now = self._now(name, version)
         asked, binary = tensors.split(await bounded(request), request.headers.get(tensors.LENGTH_HEADER))
         values = _events(tensors.texts(asked.inputs, binary, most=self._most_rows), self._shape)
@@ -97,14 +97,14 @@ def routes(
     answering: RowAnswers, model: Callable[[], ModelRef], labels: Sequence[str], *, most_rows: int, shape: Shape = PLAIN
 ) -> APIRouter:
     """
-    The paths below `/v2`, but those of health.
+    Return the routes below `/v2`, without the health checks.
 
     Args:
-        answering: Gives the answers.
-        model: Gives the one that decides; name and version are those of the paths.
+        answering: Answers rows.
+        model: Returns the model that decides now. The paths contain its name and version.
         labels: The columns of the output `probabilities`.
-        most_rows: The most rows of a request.
-        shape: That of the events which the tensors become.
+        most_rows: The maximum number of rows in a request.
+        shape: The shape of the events that are made from the tensors.
     """
     router = APIRouter()
     asked = _Asked(answering, model, labels, most_rows, shape)
@@ -114,7 +114,7 @@ def routes(
     def server() -> Response:
         return json_response(msgspec.json.encode(program))
 
-    # The version has paths of its own, since a parameter of a path cannot be absent: generators of clients would leave them out.
+    # Paths with a version are routes of their own. A path parameter cannot be optional, so client generators would leave the version out.
     @router.get("/v2/models/{name}/versions/{version}", **describe("model_version"))
     def about_version(name: str, version: str) -> Response:
         return asked.about(name, version)
@@ -143,7 +143,7 @@ def routes(
 
 
 def _events(columns: Mapping[str, list[str]], shape: Shape) -> list[bytes]:
-    """The event of each row. An empty description or id is none: a tensor has an element for every row."""
+    """Return the event of each row. An empty description or id counts as absent, because a tensor has an element for every row."""
     titles = columns.get(TITLE)
     if titles is None:
         tensors.bad("There is no tensor `title`")

@@ -1,4 +1,4 @@
-"""`/docs`: the paths for people, made from `/openapi.json`; one page without a script, since the usual one loads its own from another site."""
+"""`/docs`: a page for people, made from `/openapi.json`. It has no script; FastAPI's usual page loads a script from another site."""
 
 import json
 from html import escape
@@ -14,7 +14,7 @@ td { padding: 0.1rem 1rem 0.1rem 0; vertical-align: top; }
 
 
 def document(schema: dict[str, Any]) -> str:
-    """The page of an OpenAPI document."""
+    """Return the HTML page of an OpenAPI document."""
     about = schema["info"]
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',

@@ -1,4 +1,4 @@
-"""An answer that is no decision: a problem by RFC 9457, or `{"error": SENTENCE}` where the Open Inference Protocol has it so."""
+"""Error answers: a problem in the form of RFC 9457, or `{"error": SENTENCE}` on paths of the Open Inference Protocol."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -18,25 +18,25 @@ PROBLEM = "application/problem+json"
 
 def json_response(content: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """
-    An answer whose body is JSON already.
+    Return an answer whose body is already encoded as JSON.
 
     Args:
         content: The body.
-        status: Of HTTP.
-        headers: Of the answer, beside those of every answer.
+        status: The HTTP status.
+        headers: Headers of this answer, beside the headers of every answer.
     """
     return Response(content, status, headers, media_type=JSON)
 
 
 def refusal(path: str, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
     """
-    The answer of a request that is refused, in the form that the clients of this path know.
+    Return the answer to a refused request, in the error format of the path.
 
     Args:
-        path: Of the request.
-        status: Of HTTP.
-        sentence: Why, and the next step.
-        headers: Of the answer, beside those of every answer.
+        path: The path of the request.
+        status: The HTTP status.
+        sentence: The reason and the next step.
+        headers: Headers of this answer, beside the headers of every answer.
     """
     if path == "/v2" or path.startswith("/v2/"):
         return json_response(msgspec.json.encode(ProtocolError(error=sentence)), status, headers)
@@ -45,7 +45,7 @@ def refusal(path: str, status: int, sentence: str, headers: Mapping[str, str] | 
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Give every error this form."""
+    """Make the application answer every error with `refusal`."""
 
     async def refused(request: Request, error: RequestError) -> Response:
         return refusal(request.url.path, error.status, str(error), error.headers)

@@ -1,8 +1,8 @@
 """
-Tensors of the Open Inference Protocol v2: text in, text and numbers out, as JSON or by the extension for binary data.
+Tensors of the Open Inference Protocol v2: text in, text and numbers out, as JSON or in the binary data extension.
 
-A binary tensor of text is, for each element, its length (4 bytes, little-endian) and its UTF-8 bytes. They stand behind the JSON, whose
-length the header `Inference-Header-Content-Length` gives.
+A binary text tensor has, for each element, its length (4 bytes, little-endian) and its UTF-8 bytes. Binary data follows the JSON. The
+header `Inference-Header-Content-Length` has the length of the JSON.
 """
 
 import struct
@@ -18,9 +18,9 @@ from tagstream.stream.serve.faces.answers import InferResponse, OutputTensor
 from tagstream.stream.serve.faces.bodies import check_rows
 
 LENGTH_HEADER = "inference-header-content-length"
-# A body has fewer bytes than a number of so many digits says.
+# The length of a body always fits into this number of digits.
 MOST_DIGITS = 9
-# The bytes of the length before each element.
+# The size of the length field before each element.
 LENGTH_BYTES = 4
 TEXT, NUMBER = "BYTES", "FP64"
 Parameters = dict[str, str | int | float | bool | None]
@@ -58,10 +58,10 @@ class Output:
     A tensor of an answer.
 
     Attributes:
-        name: Its name.
-        datatype: `BYTES` of texts, or `FP64`.
-        shape: Its shape.
-        data: Its elements, row by row.
+        name: The name of the output.
+        datatype: `BYTES` for texts, or `FP64` for numbers.
+        shape: The length of each dimension.
+        data: The elements, row by row.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Output:
 
     @property
     def binary(self) -> bytes:
-        """The elements by the extension for binary data."""
+        """The elements in the encoding of the binary data extension."""
         if self.datatype == NUMBER:
             return struct.pack(f"<{len(self.data)}d", *self.data)
         return b"".join(struct.pack("<I", len(one)) + one for one in self.data if isinstance(one, bytes))
@@ -79,7 +79,7 @@ class Output:
 
 def bad(sentence: str) -> NoReturn:
     """
-    Refuse a request that is not as the protocol has it.
+    Refuse a request that violates the protocol.
 
     Raises:
         RequestError: Always.
@@ -89,33 +89,33 @@ def bad(sentence: str) -> NoReturn:
 
 def split(body: bytes, length: str | None) -> tuple[TensorRequest, bytes]:
     """
-    The JSON of a request, and the binary data behind it.
+    Split a body into the request's JSON and the binary data after it.
 
     Raises:
-        RequestError: The JSON is not a request, or is not as long as the header says.
+        RequestError: The JSON is not a request, or the header's length is wrong.
     """
     size = len(body)
     if length is not None:
         if not (len(length) <= MOST_DIGITS and length.isascii() and length.isdigit() and int(length) <= size):
-            bad(f"The header {LENGTH_HEADER} is no length within the body")
+            bad(f"The header {LENGTH_HEADER} is not a length within the body")
         size = int(length)
     try:
         return msgspec.json.decode(body[:size], type=TensorRequest), body[size:]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        bad(f"The body is no request of the Open Inference Protocol ({error})")
+        bad(f"The body is not a request of the Open Inference Protocol ({error})")
 
 
 def texts(given: Sequence[Input], binary: bytes, *, most: int) -> dict[str, list[str]]:
     """
-    The texts of each tensor, by its name.
+    Return the texts of each tensor, by the tensor's name.
 
     Args:
         given: The tensors.
-        binary: The data of those that have theirs behind the JSON.
-        most: The most elements of a tensor.
+        binary: The binary data after the JSON.
+        most: The maximum number of elements in a tensor.
 
     Raises:
-        RequestError: A tensor is not one of texts, has not as many as its shape says, or has more than `most`.
+        RequestError: A tensor does not hold texts, does not match its shape, or has more than `most` elements.
     """
     found: dict[str, list[str]] = {}
     at = 0
@@ -144,10 +144,10 @@ def texts(given: Sequence[Input], binary: bytes, *, most: int) -> dict[str, list
 def _flat(tensor: Input) -> list[str]:
     found: list[str] = []
     for element in tensor.data or ():
-        # A tensor of one column may be nested, once.
+        # In a tensor of shape [rows, 1], each element may be a list of one.
         (one,) = element if isinstance(element, list) and len(element) == 1 else (element,)
         if not isinstance(one, str):
-            bad(f"The tensor {tensor.name!r} has an element that is no string")
+            bad(f"The tensor {tensor.name!r} has an element that is not a string")
         found.append(one)
     return found
 
@@ -172,16 +172,16 @@ def _unpacked(name: str, data: bytes, most: int) -> list[str]:
 
 def response(request: TensorRequest, made: Sequence[Output], *, model: str, version: str) -> tuple[bytes, int | None]:
     """
-    The body of an answer, and the length of its JSON if binary data stands behind it.
+    Return the body of an answer, and the length of its JSON; the length is None if no binary data follows the JSON.
 
     Args:
-        request: Names the outputs that the client asks for; all if it names none.
-        made: All outputs that there are.
-        model: The name that the answer gives.
-        version: Of that model.
+        request: Names the wanted outputs. If it names none, the answer has all outputs.
+        made: All available outputs.
+        model: The model's name in the answer.
+        version: The model's version in the answer.
 
     Raises:
-        RequestError: The request names an output that there is not, or names one twice.
+        RequestError: The request names an unknown output, or names an output twice.
     """
     by_name = {output.name: output for output in made}
     asked = request.outputs or [RequestedOutput(name) for name in by_name]
@@ -195,7 +195,7 @@ def response(request: TensorRequest, made: Sequence[Output], *, model: str, vers
         if output is None:
             bad(f"There is no output {one.name!r}; there are {', '.join(by_name)}")
         if one.parameters.get("classification"):
-            bad("The extension for classification is not here; the output `probabilities` has all of them")
+            bad("The classification extension is not supported; the output `probabilities` has the probability of each label")
         data: list[str | float] | UnsetType = UNSET
         parameters: dict[str, int] | UnsetType = UNSET
         if one.parameters.get("binary_data", all_binary) is True:

@@ -10,7 +10,7 @@ const LOOK_AGAIN_MS = 5000;
 const RENEW_MS = 30000;
 const draftOf = (event) => `tagstream draft ${event}`;
 
-// The page as it was may come from the browser's memory by the button Back: the server knows what has happened since.
+// The button Back may show an old page from the browser's memory, so the current page is loaded from the server.
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
 function keepTyped() {
@@ -30,12 +30,12 @@ function sendOnce() {
     sent = true;
     document.body.setAttribute("aria-busy", "true");
   });
-  // A page that stays, because the network is away, can be sent again.
+  // If the network fails, the page stays and its form can be sent again.
   addEventListener("pageshow", () => { sent = false; document.body.removeAttribute("aria-busy"); });
 }
 
 function press(event) {
-  // A held key would answer items that nobody has read.
+  // A key that is held down would answer items that the reviewer has not read.
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || keys?.open) return;
   const typing = event.target.closest("textarea, input:not([type=checkbox])");
   if (typing) {
@@ -61,7 +61,7 @@ function press(event) {
   }
 }
 
-// Who types keeps the item; who has gone away loses it after a while.
+// A reviewer who types keeps the item. A reviewer who has gone away loses the item after a while.
 function keepHold() {
   let renewed = Date.now();
   note?.addEventListener("input", async () => {
@@ -72,7 +72,7 @@ function keepHold() {
       const answer = await fetch("/renew", { method: "POST", body: held });
       document.getElementById("lost").textContent = answer.status === 409 ? (await answer.json()).message : "";
     } catch (error) {
-      // The answer itself will say that the console is away.
+      // When the answer is sent, the reviewer sees that the console does not answer.
       console.info("the console does not answer", error);
     }
   });
@@ -87,7 +87,7 @@ async function lookAgain() {
         return;
       }
     } catch (error) {
-      // The console is away; it is asked again, and the page says what it said.
+      // The console does not answer. The page stays as it is and asks again.
       console.info("the console does not answer", error);
     }
   }

@@ -1,4 +1,4 @@
-"""A delivery over fakes, and the waits of its tests."""
+"""A delivery over fakes, and helpers that wait in its tests."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from tagstream.stream.deliver.delivery import Admit, Delivery, Transact
 from tagstream.stream.settings.settings import Settings
 from tests.fakes import ANY_OUTCOME, Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
 
-# A bound against hanging only.
+# Only ends tests that hang.
 SECONDS = 100
 
 
@@ -62,7 +62,7 @@ async def rig(
     admit: Admit | None = None,
     **knobs: Any,
 ) -> AsyncIterator[Rig]:
-    """Run a delivery until the block ends, then cancel it; exceptions that the fakes raise in tasks are not reported."""
+    """Run a delivery until the block ends, then cancel the delivery. Exceptions that the fakes raise in tasks are not reported."""
     broker, stream, observer = broker or FakeBroker(), stream or FakeStream(), observer or RecordingObserver()
     death = Death()
     knobs = {"batch_max_events": 4, "inference_threads": 2} | knobs
@@ -91,12 +91,12 @@ async def rig(
 
 
 def drive(scenario: Callable[[], Coroutine[Any, Any, None]], *, seconds: float = SECONDS) -> None:
-    """Run a scenario on a fresh event loop for at most so many seconds of its clock."""
+    """Run a scenario on a fresh event loop for at most `seconds` of the loop's clock."""
     asyncio.run(asyncio.wait_for(scenario(), seconds))
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for a condition; the scenario's bound ends the wait."""
+    """Wait until a condition is true. `drive` bounds the wait."""
     while not holds():  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 

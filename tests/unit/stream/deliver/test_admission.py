@@ -1,4 +1,4 @@
-"""Events are held before their batch begins, until it is known which model decides them."""
+"""A batch of events is held until the model that decides the events is known."""
 
 import asyncio
 import time
@@ -16,14 +16,14 @@ WHY = "no controller marks the epoch"
 
 
 class Door:
-    """Admits events up to an offset; those behind wait, or are given up."""
+    """Admits events up to offset `last`. Later events wait until `last` is raised or they are given up."""
 
     def __init__(self, last: int = -1) -> None:
         self.last = last
         self.asked: list[list[int]] = []
 
     async def __call__(self, taken: Sequence[Any], given_up: Callable[[], bool]) -> None:
-        """Wait until all of these are admitted."""
+        """Wait until all of these events are admitted or given up."""
         offsets = [event.message.offset for event in taken]
         self.asked.append(offsets)
         while max(offsets) > self.last and not given_up():  # noqa: ASYNC110 - as a worker asks for more records
@@ -31,7 +31,7 @@ class Door:
 
 
 def test_events_that_are_held_begin_once_they_are_admitted() -> None:
-    """Nothing is decided before, each batch asks once, and the order stays."""
+    """No held event is decided, each batch asks for admission once, and events stay in order."""
 
     async def scenario() -> None:
         door = Door()
@@ -50,7 +50,7 @@ def test_events_that_are_held_begin_once_they_are_admitted() -> None:
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(lasts=st.lists(st.integers(-1, 19), min_size=1, max_size=5), limit=st.integers(1, 5), threads=st.integers(1, 3))
 def test_held_events_are_handed_back_when_their_partition_goes(lasts: list[int], limit: int, threads: int) -> None:
-    """The group does not wait for them; they are delivered once, later, and none is acknowledged before an earlier one."""
+    """The group does not wait for held events. They are delivered once, later, and acknowledged in order."""
     events = 20
 
     async def scenario() -> None:
@@ -77,7 +77,7 @@ def test_held_events_are_handed_back_when_their_partition_goes(lasts: list[int],
 
 
 def test_events_that_cannot_be_admitted_end_the_process() -> None:
-    """Nothing is acknowledged, so that they are read again, and none of them is to blame."""
+    """No event is acknowledged, so all events are read again. No event is blamed."""
 
     async def refuses(_: Sequence[Any], __: Callable[[], bool]) -> None:
         raise DeliveryError(WHY)

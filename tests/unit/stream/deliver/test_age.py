@@ -11,12 +11,12 @@ NOW = 1_764_000_000.0
 
 
 def at(offset: int, timestamp: float | None) -> FakeEvent:
-    """An event that was written at this time."""
+    """Return an event with this offset that was written at this time."""
     return FakeEvent(FakeMessage(offset, timestamp=timestamp))
 
 
 def test_the_oldest_event_may_wait_or_be_under_way() -> None:
-    """An event counts from its taking to its acknowledgement, whatever its timestamp; without events the age is 0."""
+    """Any event counts from its taking until its acknowledgement, also if an earlier event is younger. Without events, the age is 0."""
 
     async def scenario() -> None:
         async with rig(broker=FakeBroker(confirms=False), inference_threads=1) as it:
@@ -43,7 +43,7 @@ def test_the_oldest_event_may_wait_or_be_under_way() -> None:
 
 @pytest.mark.parametrize("timestamp", [None, 0.0, -0.001, -(2.0**62) / 1000, 1.0, 2.0**62])
 def test_an_event_without_a_timestamp_that_can_be_true_counts_from_its_taking(timestamp: float | None) -> None:
-    """Such an event neither looks half a century old nor is left out."""
+    """An event with timestamp 0, for example, does not look half a century old and is not left out."""
 
     async def scenario() -> None:
         async with rig(broker=FakeBroker(confirms=False)) as it:

@@ -17,7 +17,7 @@ async def settled() -> None:
 
 @given(st.lists(st.integers()), st.integers(1, 7))
 def test_batches_keep_every_event_in_order_within_the_limit(events: list[int], limit: int) -> None:
-    """The batches, joined, are the events; none is empty, and none is larger than the limit."""
+    """The concatenated batches are the events. No batch is empty or larger than the limit."""
 
     async def scenario() -> list[list[int]]:
         batcher: Batcher[int] = Batcher(limit=limit)
@@ -37,7 +37,7 @@ def test_batches_keep_every_event_in_order_within_the_limit(events: list[int], l
 
 @given(st.lists(st.integers(0, 20), min_size=1), st.integers(1, 7), st.integers(1, 40))
 def test_a_batch_has_at_most_one_event_more_than_its_bytes_allow(sizes: list[int], limit: int, most: int) -> None:
-    """Without its last event, a batch is smaller than the bound; a single event of any size goes too."""
+    """A batch without its last event is smaller than the bound. A single event of any size is a batch."""
 
     async def scenario() -> list[list[int]]:
         batcher: Batcher[int] = Batcher(limit=limit, batch_bytes=most)
@@ -56,7 +56,7 @@ def test_a_batch_has_at_most_one_event_more_than_its_bytes_allow(sizes: list[int
 
 
 async def put_all(batcher: Batcher[int], events: list[int], sizes: list[int]) -> None:
-    """Add the events, each when there is room."""
+    """Add the events one by one, and wait for room before each."""
     for event, size in zip(events, sizes, strict=True):
         await batcher.put(event, size)
 
@@ -74,7 +74,7 @@ def test_a_batch_takes_the_waiting_events_and_waits_for_no_more() -> None:
 
 
 def test_clear_drops_the_queue_and_the_event_that_waits_for_room() -> None:
-    """A `put` that has to wait returns False after `clear`; the next one adds its event."""
+    """A `put` that waits for room returns False after `clear`. A later `put` adds its event."""
 
     async def scenario() -> None:
         batcher: Batcher[int] = Batcher(limit=2)

@@ -1,4 +1,4 @@
-"""When there are too many dead letters, and how the next worker knows that the breaker has opened."""
+"""The breaker opens at too many dead letters, and a file tells the next worker that the breaker is open."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -19,7 +19,7 @@ RATIOS = st.integers(0, 1000).map(lambda thousandths: Fraction(thousandths, 1000
 
 
 def seen(reason: Reason | None) -> Observation:
-    """An outcome."""
+    """Return an outcome: a dead letter for this reason, or a decision for None."""
     return Observation(destination=Destination.DLQ if reason else Destination.TAGGED, created_ms=0, rejection=reason)
 
 
@@ -27,7 +27,7 @@ def seen(reason: Reason | None) -> Observation:
 def test_it_trips_when_the_last_window_holds_more_than_its_share(
     batches: Sequence[Sequence[Reason | None]], window: int, dead: Fraction, failed: Fraction
 ) -> None:
-    """It agrees with a fresh count after every batch; it never trips before a whole window was seen, and never at a ratio of 1."""
+    """The breaker agrees with a fresh count after every batch. It never trips before a full window, and never at a ratio of 1."""
     breaker = Breaker(window=window, dead_letter_ratio=float(dead), model_failure_ratio=float(failed))
     never = Breaker(window=window, dead_letter_ratio=1.0, model_failure_ratio=1.0)
     past: list[Reason | None] = []
@@ -41,7 +41,7 @@ def test_it_trips_when_the_last_window_holds_more_than_its_share(
 
 
 def test_by_default_bad_events_do_not_trip_it_and_a_model_that_fails_on_more_than_half_does() -> None:
-    """Producers cannot stop the stream with any bytes; if the model fails on most readable events, the model is at fault."""
+    """Producers cannot stop the stream by sending bad bytes. If the model fails on most readable events, the model is at fault."""
     settings = Settings()
 
     def trips(reason: Reason, share: float) -> str | None:
@@ -58,12 +58,12 @@ def test_by_default_bad_events_do_not_trip_it_and_a_model_that_fails_on_more_tha
 
 
 def opened(folder: Path, release: str = "1", **knobs: object) -> BreakerFile:
-    """The file under these settings."""
+    """Return the breaker file for this state folder, release and settings."""
     return BreakerFile(Settings.model_validate({"state_folder": folder, **knobs}), release=release)
 
 
 def test_it_stays_open_until_a_person_has_answered(tmp_path: Path) -> None:
-    """It stays open for the same group, release and limits; removing the file closes it."""
+    """The breaker stays open for the same group, release and limits. Removing the file closes the breaker."""
     assert opened(tmp_path / "new").why() is None
     assert opened(tmp_path / "new").write("too many")
     assert opened(tmp_path / "new").why() == "too many"
@@ -98,14 +98,14 @@ def test_a_file_that_cannot_be_read_keeps_it_open_and_says_which(tmp_path: Path)
 
 
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
-    """`write` returns False, and the worker stops all the same."""
+    """`write` returns False, and the worker still stops."""
     (tmp_path / "file").write_text("")
     assert not opened(tmp_path / "file").write("too many")
     assert opened(tmp_path / "file").why() is None
 
 
 def test_a_share_that_is_exactly_the_limit_is_not_more() -> None:
-    """0.29 of 100 is 29, although the product of the two is a little less."""
+    """29 of 100 is not more than the ratio 0.29, although the floating-point product of 0.29 and 100 is a little less than 29."""
     breaker = Breaker(window=100, dead_letter_ratio=0.29, model_failure_ratio=1.0)
     assert breaker.trips([seen(Reason.INVALID_JSON)] * 29 + [seen(None)] * 71) is None
     assert breaker.trips([seen(Reason.INVALID_JSON)] * 30) is not None

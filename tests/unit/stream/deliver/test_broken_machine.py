@@ -1,4 +1,4 @@
-"""A failure of model, producer, stream or observer ends the process and acknowledges no event of the failed batch."""
+"""A failure of the model, producer, stream or observer ends the process, and no event of the failed batch is acknowledged."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ BROKEN = 4
 
 
 class RefusingBroker(FakeBroker):
-    """The producer raises as the record is handed over."""
+    """A producer that raises when a record is handed over."""
 
     async def send(self, publication: Publication) -> asyncio.Future[None]:
         """Refuse one record."""
@@ -28,7 +28,7 @@ class RefusingBroker(FakeBroker):
 
 
 class LosingBroker(FakeBroker):
-    """A record is taken, and its confirmation fails, is cancelled or never comes."""
+    """A broker that takes a record whose confirmation then fails, is cancelled or never comes."""
 
     def __init__(self, how: Callable[[asyncio.Future[None]], object]) -> None:
         """`how` is called with the confirmation and may fail or cancel it."""
@@ -36,7 +36,7 @@ class LosingBroker(FakeBroker):
         self._how = how
 
     async def send(self, publication: Publication) -> asyncio.Future[None]:
-        """Take every record, and spoil one confirmation."""
+        """Take every record, and break the confirmation of one."""
         if offset_of(publication) != BROKEN:
             return await super().send(publication)
         self.sent.append(BROKEN)
@@ -46,20 +46,20 @@ class LosingBroker(FakeBroker):
 
 
 class BlockedBroker(FakeBroker):
-    """The producer's buffer is full and stays full."""
+    """A producer whose buffer is full and stays full."""
 
     async def send(self, publication: Publication) -> asyncio.Future[None]:
-        """Take all records but one."""
+        """Take every record except one, for which the call never returns."""
         if offset_of(publication) == BROKEN:
             await asyncio.Event().wait()
         return await super().send(publication)
 
 
 class DeafStream(FakeStream):
-    """Faust refuses an acknowledgement."""
+    """A Faust stream that refuses one acknowledgement."""
 
     def ack(self, events: Sequence[Any]) -> None:
-        """Refuse one."""
+        """Refuse the acknowledgement of one event."""
         for event in events:
             if event.message.offset == BROKEN:
                 raise KeyError(BROKEN)
@@ -67,7 +67,7 @@ class DeafStream(FakeStream):
 
 
 class RaisingObserver(RecordingObserver):
-    """An observer that breaks its promise."""
+    """An observer that raises, which the protocol forbids."""
 
     def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """Raise on the second batch."""
@@ -77,12 +77,12 @@ class RaisingObserver(RecordingObserver):
 
 
 def breaks(how: Callable[[list[Publication]], list[Publication]]) -> Callable[[Sequence[Record]], list[Publication]]:
-    """A `decide` that goes wrong for the batch of the broken offset."""
+    """Return a `decide` that fails for the batch with the broken offset."""
     return lambda events: how(decided(events)) if events[0].offset == BROKEN else decided(events)
 
 
 def raises(error: BaseException) -> Callable[[object], Any]:
-    """A function that raises."""
+    """Return a function that raises this error."""
 
     def throw(_: object) -> Any:
         raise error
@@ -124,7 +124,7 @@ MACHINES: dict[str, tuple[dict[str, Any], type[BaseException], str]] = {
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_a_broken_machine_ends_the_process_and_acknowledges_neither_its_batch_nor_later_ones(name: str) -> None:
-    """`fail` is called once with the cause, and events that were confirmed before stay acknowledged."""
+    """`fail` is called once with the cause, and earlier events, which were confirmed, stay acknowledged."""
     parts, kind, says = MACHINES[name]
 
     async def scenario() -> None:

@@ -28,7 +28,7 @@ locked.wait()
 
 
 def dying(preamble: str) -> list[str]:
-    """The command of a process that calls `die`."""
+    """Return the command of a process that calls `die`."""
     program = (
         "import sys\nfrom tagstream.stream.deliver.fatal import die\nfrom tagstream.stream.logs import configure\n"
         f"configure(level='info', form='json')\n{preamble}\n"
@@ -57,7 +57,7 @@ def test_dying_logs_the_cause_and_gives_the_exit_code() -> None:
 
 
 def test_dying_of_what_a_worker_was_told_gives_the_code_of_a_wrong_setting() -> None:
-    """A restart alone does not help, and the last line says so."""
+    """A restart alone does not help, and the last log line says so."""
     program = (
         "from tagstream.stream.deliver.fatal import NotStartedError, die\nfrom tagstream.stream.logs import configure\n"
         "configure(level='info', form='json')\ndie(NotStartedError('no bundle'))\n"
@@ -75,9 +75,9 @@ def test_dying_succeeds_with_a_closed_pipe(stream: str) -> None:
 
 
 def test_dying_needs_no_reader_of_the_log() -> None:
-    """A worker whose log is a full pipe that its reader has left alone ends all the same, with its code."""
+    """A worker whose log is a full pipe without an active reader still ends, with the right exit code."""
     with full_pipe() as pipe:
-        # A short wait for the reader, so that the alarm for the last words is far away.
+        # The wait for the reader is short, so that the process ends long before the alarm that bounds the last log line.
         ended = subprocess.run(
             dying("from stream import logs\nlogs.WRITE_SECONDS = 0.1"), stderr=pipe, timeout=HANG_SECONDS, check=False
         )

@@ -27,7 +27,7 @@ def test_a_message_becomes_a_record_with_the_same_bytes() -> None:
 
 
 def test_a_message_without_a_timestamp_or_headers_becomes_a_record() -> None:
-    """The record of an old producer, which sends neither, has timestamp 0 and no headers."""
+    """A message of an old producer without timestamp and headers becomes a record with timestamp 0 and no headers."""
     found = record_of(FakeMessage(1, None, timestamp=None, headers=None))
     assert (found.timestamp_ms, found.headers, found.value) == (0, (), None)
 

@@ -1,4 +1,4 @@
-"""Events are sent, confirmed and acknowledged in the order of the log, over batches in parallel."""
+"""Events of parallel batches are sent, confirmed and acknowledged in the order of the log."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.unit.stream.deliver.delivering import decided, drive, quiet, rig, unt
 
 
 def test_every_event_is_sent_once_and_acknowledged_in_order() -> None:
-    """Over many batches no event is lost, none is sent twice, and none is out of order."""
+    """Over many batches, every event is sent once and in order."""
 
     async def scenario() -> None:
         async with rig(feed=range(100)) as it:
@@ -50,7 +50,7 @@ def test_a_lone_event_is_not_held_back() -> None:
 
 
 def test_a_batch_begins_as_soon_as_a_thread_is_free() -> None:
-    """However few events there are, and whatever the other threads do."""
+    """A single event is a batch, although another thread still decides the batch before it."""
 
     async def scenario() -> None:
         gate = Gate(decided, 0)
@@ -64,7 +64,7 @@ def test_a_batch_begins_as_soon_as_a_thread_is_free() -> None:
 
 
 def test_events_collect_while_every_thread_is_busy() -> None:
-    """They are one batch when a thread is free again."""
+    """The collected events are one batch when a thread is free again."""
 
     async def scenario() -> None:
         gate = Gate(decided, 0, 1)
@@ -74,7 +74,7 @@ def test_events_collect_while_every_thread_is_busy() -> None:
             await until(lambda: gate.batches == [[0], [1]])
             it.stream.feed(2, 3, 4)
             await quiet()
-            # A batch that had begun would wait for its thread, unseen by the gate.
+            # The gate does not see a batch that has begun and waits for a thread, so the observer is asked.
             assert it.observer.batches == [1, 1]
             gate.open(0)
             await until(lambda: gate.batches == [[0], [1], [2, 3, 4]])
@@ -83,7 +83,7 @@ def test_events_collect_while_every_thread_is_busy() -> None:
 
 
 def test_small_batches_wait_for_the_broker_side_by_side() -> None:
-    """Without any confirmation, as many events are sent one by one as would be in full batches."""
+    """Before any confirmation, batches of one event together send as many events as full batches would."""
 
     async def scenario() -> None:
         async with rig(broker=FakeBroker(confirms=False), batch_max_events=4, inference_threads=2) as it:
@@ -96,7 +96,7 @@ def test_small_batches_wait_for_the_broker_side_by_side() -> None:
 
 
 def test_a_batch_is_never_larger_than_its_limit_and_fills_itself_under_load() -> None:
-    """While the model is busy, events collect, and then they go in full batches of at most `batch_max_events`."""
+    """Events collect while the model is busy, and are then decided in batches of `batch_max_events`."""
 
     async def scenario() -> None:
         gate = Gate(decided, 0)
@@ -112,7 +112,7 @@ def test_a_batch_is_never_larger_than_its_limit_and_fills_itself_under_load() ->
 
 
 def test_at_most_the_batches_in_hand_and_one_more_are_taken_from_the_stream() -> None:
-    """While no outcome is confirmed, taking stops, and the backlog stays in Kafka, where it is visible as lag."""
+    """While no outcome is confirmed, the delivery stops taking events. The backlog stays in Kafka and is visible as lag."""
 
     async def scenario() -> None:
         async with rig(feed=range(500), broker=FakeBroker(confirms=False)) as it:
@@ -140,7 +140,7 @@ def test_the_model_works_while_the_broker_confirms() -> None:
 
 
 def test_no_event_is_acknowledged_before_its_whole_batch_is_confirmed() -> None:
-    """Three of four confirmations acknowledge none of the four."""
+    """After three of four confirmations, none of the four events is acknowledged."""
 
     async def scenario() -> None:
         async with rig(broker=FakeBroker(confirms=False), feed=[0, 1, 2, 3]) as it:
@@ -172,7 +172,7 @@ def test_a_later_batch_that_is_confirmed_first_waits_for_the_earlier_one() -> No
 
 
 def test_a_batch_that_is_decided_first_is_not_sent_before_the_earlier_one() -> None:
-    """Records reach the broker in the order of the log, whichever thread finishes first."""
+    """Records reach the broker in the order of the log, even if the thread of the later batch finishes first."""
 
     async def scenario() -> None:
         gate = Gate(decided, 0)

@@ -1,4 +1,4 @@
-"""Fetches wait while the threads of the model lack a processor, and only then."""
+"""Fetches wait only while the model's threads do not get enough processor time."""
 
 import asyncio
 import time
@@ -16,18 +16,18 @@ SECONDS = st.floats(0, 60, allow_nan=False)
 
 
 class Clock:
-    """A time that stands still until it is moved."""
+    """A clock that only the test advances."""
 
     now = 0.0
 
     def __call__(self) -> float:
-        """Seconds."""
+        """Return the time in seconds."""
         return self.now
 
 
 @given(st.lists(st.tuples(SECONDS, SECONDS, SECONDS)))
 def test_no_fetch_ever_waits_longer_than_the_most(batches: list[tuple[float, float, float]]) -> None:
-    """Whatever the batches took, and however the clock moved."""
+    """The bound holds for all durations of batches and all steps of the clock."""
     clock = Clock()
     pace = Pace(monotonic=clock)
     for took, had, later in batches:
@@ -38,7 +38,7 @@ def test_no_fetch_ever_waits_longer_than_the_most(batches: list[tuple[float, flo
 
 @given(st.lists(SECONDS))
 def test_threads_that_have_a_processor_make_no_fetch_wait(batches: list[float]) -> None:
-    """A batch takes as long as it computes, so the worker's own size of batches changes nothing."""
+    """Each batch's wall time equals its processor time. So large batches of the worker itself cause no wait."""
     pace = Pace()
     for took in batches:
         pace.decided(took, took)
@@ -46,7 +46,7 @@ def test_threads_that_have_a_processor_make_no_fetch_wait(batches: list[float]) 
 
 
 def test_the_wait_rises_at_once_and_is_forgotten_within_seconds() -> None:
-    """A neighbour that leaves gives the processor back."""
+    """The wait falls to 0 after the other program on the machine has stopped using the processor."""
     clock = Clock()
     pace = Pace(monotonic=clock)
     pace.decided(0.040, 0.020)
@@ -62,7 +62,7 @@ def test_the_wait_rises_at_once_and_is_forgotten_within_seconds() -> None:
 
 
 def test_the_pace_is_told_how_long_a_batch_took_and_how_much_of_it_the_thread_computed() -> None:
-    """A thread that sleeps has no processor, as one has none that waits for it."""
+    """A sleeping thread uses no processor time, like a thread that waits for a processor."""
 
     def decide(records: Any) -> list[Publication]:
         time.sleep(0.02)

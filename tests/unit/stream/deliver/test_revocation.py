@@ -1,4 +1,4 @@
-"""When partitions go, begun batches are finished and all other events are handed back."""
+"""When partitions are revoked, begun batches are finished and all other events are handed back."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ class Suspicious(Unguarded):
         self._offsets = suspects
 
     def suspects(self, topic: str, partition: int, offset: int) -> bool:  # noqa: ARG002
-        """Whether the offset is one of them."""
+        """Return True for a suspected offset."""
         return offset in self._offsets
 
 
@@ -37,7 +37,7 @@ class Suspicious(Unguarded):
 def test_on_a_revocation_begun_batches_are_finished_and_other_events_handed_back(
     turns: list[int], suspects: set[int], limit: int, threads: int, slow: bool
 ) -> None:
-    """After `hand_back` exactly the sent events, a head of the log, are acknowledged, and the rest is delivered once later."""
+    """After `hand_back`, exactly the sent events are acknowledged, in the order of the log. All other events are delivered once, later."""
     events = 30
 
     def decide(batch: Sequence[Record]) -> list[Publication]:
@@ -72,7 +72,7 @@ def test_on_a_revocation_begun_batches_are_finished_and_other_events_handed_back
 
 
 def test_an_event_of_a_revoked_partition_is_not_taken() -> None:
-    """Such an event, once acknowledged, would move the commit over earlier events that were handed back."""
+    """An acknowledged event of a revoked partition would move the commit past earlier events that were handed back."""
 
     async def scenario() -> None:
         async with rig() as it:
@@ -108,7 +108,7 @@ def test_a_suspect_that_waits_for_the_batch_before_it_is_handed_back() -> None:
 
 
 def test_a_revocation_waits_for_one_suspect_and_not_for_all() -> None:
-    """Suspects are decided one at a time, and the group waits only for the one in the model."""
+    """Suspects are decided one at a time, and the group waits only for the suspect that the model is deciding."""
 
     async def scenario() -> None:
         gate = Gate(decided, 0)

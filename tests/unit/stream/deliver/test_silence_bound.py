@@ -1,4 +1,4 @@
-"""A broker that confirms slowly is waited for; one that confirms nothing is not."""
+"""The delivery waits for a broker that confirms slowly, and fails if the broker confirms nothing within the bound."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from tagstream.stream.deliver.fatal import DeliveryError
 from tests.fakes import FakeBroker, FakeEvent, FakeMessage, Gate
 from tests.unit.stream.deliver.delivering import decided, drive, rig, until
 
-# So long that the seconds which a busy machine takes are nothing beside it.
+# The bound: so long that delays of some seconds on a busy machine do not matter.
 SECONDS = 1000.0
-# More than half of it.
+# More than half of the bound.
 LEAP = 700.0
-# Of the clock that is set forward; pytest's own bound is on real time.
+# Ends a test that hangs, on the clock that is set forward. pytest's own timeout is on real time.
 HANG_SECONDS = 100 * SECONDS
 
 
 class Leaps:
-    """The clock of an event loop, which a test can set forward."""
+    """The clock of an event loop. A test can set it forward."""
 
     def __init__(self, loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self._ahead = 0.0
@@ -29,7 +29,7 @@ class Leaps:
         monkeypatch.setattr(loop, "time", lambda: real() + self._ahead)
 
     async def forward(self, seconds: float) -> None:
-        """Let everything happen that is due, set it forward, and again let everything happen."""
+        """Run all tasks that are due, set the clock forward, and run all tasks that are due then."""
         await self._due()
         self._ahead += seconds
         await self._due()
@@ -44,7 +44,7 @@ class Leaps:
 def test_a_batch_may_take_longer_than_the_bound_while_records_are_confirmed(
     monkeypatch: pytest.MonkeyPatch, events: int
 ) -> None:
-    """One record each 700 s with a bound of 1,000 s: the worker goes on, and confirmations of one batch are progress for the next."""
+    """One record is confirmed each 700 s with a bound of 1,000 s. The worker goes on: a confirmation of one batch counts for the next."""
 
     async def scenario() -> None:
         leaps = Leaps(asyncio.get_running_loop(), monkeypatch)
@@ -60,7 +60,7 @@ def test_a_batch_may_take_longer_than_the_bound_while_records_are_confirmed(
 
 
 def test_a_broker_that_falls_silent_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three of four records are confirmed, then none for 1,400 s: the process ends, and the batch is not acknowledged."""
+    """Three of four records are confirmed, then no record for 1,400 s. The process ends, and the batch is not acknowledged."""
 
     async def scenario() -> None:
         leaps = Leaps(asyncio.get_running_loop(), monkeypatch)
@@ -80,7 +80,7 @@ def test_a_broker_that_falls_silent_ends_the_process(monkeypatch: pytest.MonkeyP
 
 
 def test_a_confirmation_after_the_bound_has_passed_changes_nothing() -> None:
-    """The block has timed out already and cannot be prolonged."""
+    """A late confirmation cannot prolong a block that has timed out."""
 
     async def late(silence: SilenceBound) -> None:
         async with silence.bound():
@@ -98,7 +98,7 @@ def test_a_confirmation_after_the_bound_has_passed_changes_nothing() -> None:
 
 @pytest.mark.parametrize("early", [0, 1, 2])
 def test_a_batch_is_confirmed_once_its_last_record_is(early: int) -> None:
-    """However many are confirmed while the others are still being sent."""
+    """Some records may be confirmed while later records are still being sent."""
 
     async def scenario() -> None:
         futures = [asyncio.get_running_loop().create_future() for _ in range(4)]
@@ -120,7 +120,7 @@ def test_a_batch_is_confirmed_once_its_last_record_is(early: int) -> None:
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_one_record_that_fails_fails_its_batch_at_once(waits: bool) -> None:
-    """The others may never be confirmed."""
+    """The batch does not wait for its other records, which may never be confirmed."""
 
     async def scenario() -> None:
         first, second = (asyncio.get_running_loop().create_future() for _ in range(2))
@@ -138,7 +138,7 @@ def test_one_record_that_fails_fails_its_batch_at_once(waits: bool) -> None:
 
 
 def test_a_bound_that_has_passed_leaves_alone_what_is_not_confirmed() -> None:
-    """Another batch may wait for the same confirmation."""
+    """The timeout does not cancel the confirmation, because another batch may wait for it."""
 
     async def scenario() -> None:
         silence = SilenceBound(0.01)
@@ -154,7 +154,7 @@ def test_a_bound_that_has_passed_leaves_alone_what_is_not_confirmed() -> None:
 
 
 def test_large_events_go_to_the_broker_in_small_batches() -> None:
-    """Of 64 events of 400 KB not more than 12 are a batch, which a connection of 500 KB/s takes in 10 s."""
+    """Events of 400 KB form batches of at most 12 events, which a connection of 500 KB/s sends in 10 s."""
     sizes: list[int] = []
 
     def decide(events: Any) -> list[Publication]:

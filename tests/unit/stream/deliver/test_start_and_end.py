@@ -10,7 +10,7 @@ from tests.unit.stream.deliver.delivering import SECONDS, decided, drive, quiet,
 
 
 def test_cancellation_before_the_confirmation_acknowledges_no_event() -> None:
-    """When a worker is told to stop, events that are not confirmed are read again, and this is no failure."""
+    """When a worker is told to stop, unconfirmed events are read again later. This is not a failure."""
 
     async def scenario() -> None:
         async with rig(broker=FakeBroker(confirms=False), feed=[0, 1]) as it:
@@ -30,7 +30,7 @@ def test_cancellation_before_the_confirmation_acknowledges_no_event() -> None:
 
 
 def test_cancellation_at_the_moment_of_confirmation_acknowledges_all_or_no_events() -> None:
-    """A run that is cancelled in the turn of the loop in which the broker confirms acknowledges all or none, and does not fail."""
+    """The cancellation and the confirmation fall into one turn of the event loop. The run acknowledges all events or none."""
 
     async def scenario() -> None:
         async with rig(broker=FakeBroker(confirms=False), feed=[0]) as it:
@@ -54,7 +54,7 @@ def test_cancellation_does_not_wait_for_a_model_that_hangs() -> None:
         gate = Gate(decided, 0)
         async with rig(decide=gate, feed=[0]) as it:
             await until(lambda: gate.batches == [[0]])
-            # If the loop waited for the thread, only another thread could open the gate.
+            # A timer thread opens the gate: an event loop that waits for the model could not.
             late = threading.Timer(SECONDS, gate.open)
             late.start()
             it.run.cancel()
@@ -72,7 +72,7 @@ def test_cancellation_does_not_wait_for_a_model_that_hangs() -> None:
 
 def test_all_inference_threads_start_before_the_first_event() -> None:
     """The memory of the threads is allocated when the worker starts, not when its load first rises."""
-    # A test before this one, of any file, may have left threads that end later.
+    # Earlier tests may have left threads that have not ended yet.
     earlier = set(threading.enumerate())
 
     def inferring() -> int:

@@ -1,4 +1,4 @@
-"""Delivery with exactly once: one transaction at a time, and acknowledgements after its end."""
+"""Exactly-once delivery: one transaction at a time, and acknowledgements after the end of the transaction."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tests.unit.stream.deliver.delivering import drive, quiet, rig, until
 
 
 def test_transactions_follow_one_another_and_events_are_acknowledged_after_theirs() -> None:
-    """An event that the transaction leaves out as committed before is acknowledged and not counted as an outcome."""
+    """The transaction leaves out an event that was committed before. The event is acknowledged and not counted as an outcome."""
     under_way: list[list[int]] = []
     over = asyncio.Event()
 
@@ -36,7 +36,7 @@ def test_transactions_follow_one_another_and_events_are_acknowledged_after_their
 
 
 def test_small_batches_do_not_become_as_many_transactions() -> None:
-    """With two threads three batches begin, and what comes during their transactions is one batch afterwards."""
+    """With two threads, three batches begin. Events that arrive during their transactions become one batch afterwards."""
     over = asyncio.Event()
 
     async def transact(_: Sequence[Any], publications: Sequence[Publication]) -> list[Publication]:
