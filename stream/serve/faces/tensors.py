@@ -102,7 +102,7 @@ def split(body: bytes, length: str | None) -> tuple[TensorRequest, bytes]:
     try:
         return msgspec.json.decode(body[:size], type=TensorRequest), body[size:]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        bad(f"The body is not a request of the Open Inference Protocol ({error})")
+        bad(f"The body is no request of the Open Inference Protocol ({error})")
 
 
 def texts(given: Sequence[Input], binary: bytes, *, most: int) -> dict[str, list[str]]:
@@ -147,7 +147,7 @@ def _flat(tensor: Input) -> list[str]:
         # In a tensor of shape [rows, 1], each element may be a list of one.
         (one,) = element if isinstance(element, list) and len(element) == 1 else (element,)
         if not isinstance(one, str):
-            bad(f"The tensor {tensor.name!r} has an element that is not a string")
+            bad(f"The tensor {tensor.name!r} has an element that is no string")
         found.append(one)
     return found
 
