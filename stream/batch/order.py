@@ -318,7 +318,7 @@ def _check_side_file(order: Order, files: list[Path], side: Path, taken: list[Pa
     # The folder of OUT is made together with OUT.
     is_made = not is_url(order.out) and folder == Path(order.out).absolute().parent and not folder.exists()
     if not is_made and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        msg = f"the side file {side} cannot be written: {folder} is not a folder in which you may write. Next: make that folder, or name another side file."
+        msg = f"the side file {side} cannot be written: {folder} is not a folder, or you may not write in it. Next: make that folder, or name another side file."
         raise OrderError(msg)
 
 
