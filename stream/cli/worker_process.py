@@ -41,7 +41,7 @@ def main(settings: Settings, *, parts: Sequence[MakePart] = ()) -> None:
         BrokerUnreachableError: No broker answered in time.
         TopicsMissingError: A topic does not exist.
         MetricsPortError: The metrics address cannot be bound.
-        StateFolderError: The `state_folder` of the settings cannot be used.
+        StateFolderError: The settings name a `state_folder`, and it cannot be used.
         TracingUnavailableError: The settings name a receiver of traces, and OpenTelemetry is not installed.
     """
     limit_fragmentation()

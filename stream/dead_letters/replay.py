@@ -59,8 +59,8 @@ class ReplayPlan:
 
     Attributes:
         selection: Which dead letters.
-        to: The topic to which all dead letters are sent. None sends each letter to the topic that it came from, if the settings name that
-            topic, else to `content`.
+        to: The topic to which all dead letters are sent. None sends each letter to the topic that it came from, if that is `reviewed` or
+            a topic of events, else to `content`.
         most_replays: Refuse an event that was replayed this number of times.
         again: Also send dead letters that were sent before.
         dry_run: Send nothing.

@@ -180,7 +180,7 @@ def _event(row: CorpusLine, number: int) -> dict[str, str]:
 
 
 def _rounds(ids: Sequence[str], run: str) -> Iterator[tuple[str, int]]:
-    """Yield every id with its position, round after round. From the second round on, the number of the round is added to the id."""
+    """Yield every id with its position, round after round. Each id ends with `run`, and from the second round on with the round's number."""
     for number in itertools.count(1) if ids else ():
         ending = "".join(f"-{part}" for part in ("" if number == 1 else str(number), run) if part)
         for position, name in enumerate(ids):

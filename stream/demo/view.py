@@ -202,8 +202,8 @@ def line(one: Landing | Reached | Finding, *, brief: bool = False) -> Text:
     """
     Return a line about an outcome, an answer or a finding.
 
-    The line of an outcome has time, destination, tag or code, confidence, latency, key and title. The line of an answer also has the
-    reviewer. The line of a finding says what moved.
+    The line of an outcome has time, destination, tag or code, confidence, latency, key and title. The line of an answer has the reviewer
+    and no confidence. The line of a finding says what moved.
 
     Args:
         one: The outcome, answer or finding.

@@ -126,7 +126,7 @@ def drift_reference(settings: Settings) -> CheckFinding:
 
 
 def _other_bundle(settings: Settings, reference: baseline.Baseline) -> str | None:
-    """Return a phrase if another bundle than the settings' decided the reference's events; None if the same bundle did."""
+    """Return a phrase if another bundle than the settings' decided the reference's events; None if the same did, or if it is not known."""
     try:
         digest = read_bundle(settings.bundle).digest
     except BundleError:

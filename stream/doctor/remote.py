@@ -140,7 +140,7 @@ def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[CheckF
             check="sizes",
             status=Status.WARN,
             detail="the brokers do not say how large records may be, or not to this user: the settings cannot be compared",
-            fix="nothing to do with the embedded broker; elsewhere grant DESCRIBE_CONFIGS: tagstream doctor --acls USER --role worker",
+            fix="with the embedded broker no step is needed; elsewhere grant DESCRIBE_CONFIGS: tagstream doctor --acls USER --role worker",
         )
     for one in sizes.shortfalls(settings, taken):
         if one.known:
@@ -163,7 +163,7 @@ def compacted_answers(settings: Settings) -> Iterator[CheckFinding]:
 
 
 def signed(settings: Settings) -> CheckFinding:
-    """Check whether a worker accepts only answers that a console has signed."""
+    """Check whether a worker accepts only answers that are signed by a key of its file."""
     if settings.security.answer_keys_file is not None:
         return CheckFinding(
             check="signatures", status=Status.OK, detail="a worker takes answers that are signed by a key of its file"

@@ -167,7 +167,8 @@ async def canary(
 
     Raises:
         RolloutError: The workers' bundle differs from the bundle of the settings; the change changes nothing; the bundle has other
-            labels or is the champion; the canary already has guards; a guard names an unknown slice; or the group has no worker.
+            labels or is the champion; guards are given for a canary that is running, or its unit or sources would change; a guard names an
+            unknown slice; or the group has no worker.
         PlanGivenUpError: A worker refused, or did not answer in time; the model has not changed.
         BundleError: The bundle cannot be trusted, or it does not load in time.
         ParityError: A prediction of the bundle depends on its batch.
@@ -221,7 +222,7 @@ def _require_slices(guards: Guards, labels: Sequence[str]) -> None:
 
 async def rollback(settings: Settings, *, why: str = "", tell: Callable[[Models, str], None] = lambda *_: None) -> Begun:
     """
-    Undo the newest change, by a new epoch.
+    End a canary; without one, let the champion before the present one decide again. It begins a new epoch.
 
     If there is a challenger, it is removed, and the champion decides all events. Otherwise the champion before decides again. The new epoch
     begins at the events that wait in the log and that no worker has begun. Workers that are absent, or that end at each start, do not

@@ -93,7 +93,8 @@ class Control:
 
     async def begin(self) -> Epochs:
         """
-        Run `Controller.begin`, then remove the states of workers that have left the group: each process has a member id of its own.
+        Run `Controller.begin`, then remove stale records: states of workers that have left the group (each process has a member id of its
+        own), and reaches of earlier epochs.
 
         Raises:
             FencedError: Another controller has begun.

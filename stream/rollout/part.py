@@ -191,7 +191,7 @@ class WorkerRollout(RolloutPart):
         if epochs.group != self._settings.group:
             msg = f"the topic {self._settings.rollout.topic} belongs to the group {epochs.group!r}. Next: give each group a topic of its own by rollout.topic"
             raise DeliveryError(msg)
-        # The following task decides too, but it may have other work first.
+        # The task that follows the topic does that too, but it may have other work first.
         if follower.decides is None:
             await self._decide(follower)
         await follower.load_all(places)

@@ -11,7 +11,7 @@ The verdict on a challenger, from a table of gates. Each gate is a test that may
 | answers | the challenger is proved worse by more than the margin | | the challenger is proved not worse by the margin |
 | each guarded slice | | | the challenger is proved not worse by the slice's margin |
 | review share | | over the budget, overall or for a label | counted on enough events |
-| promise | | the challenger is proved to publish fewer right decisions than promised | |
+| promise | | the challenger is proved to be right in a smaller share of what it publishes than promised | |
 
 **Risk of error.** A promotion needs every proof at once. So each proof may have the whole risk: a false promotion is no likelier than
 the error of the weakest proof. The risk is `alpha / (k * (k + 1))` for the k-th try against one champion, so that all tries together

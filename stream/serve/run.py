@@ -188,7 +188,7 @@ def _sender(settings: Settings) -> Iterator[Sender]:
 
 
 def _connections() -> int:
-    """Raise the limit of open files as far as possible, and return the number of connections that it allows."""
+    """Raise the limit of open files as far as needed and permitted, and return the number of connections that it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = MOST_CONNECTIONS + OTHER_FILES
     most = math.inf if hard == resource.RLIM_INFINITY else hard

@@ -59,7 +59,8 @@ class DecisionSource(Protocol):
 
     Attributes:
         name: The source's name for people.
-        identity: A bundle's digest, or `recorded`. A continued run must have the same identity.
+        identity: The identity of a bundle's model (its digest, with the arithmetic where that differs), or `recorded`. A continued run
+            must have the same identity.
     """
 
     name: str

@@ -62,7 +62,7 @@ class ShadowOrder:
         sample: The share of the events that is compared, above 0, to 1.
         ask: The share of the disagreements that people are asked about, 0 to 1. For a canary, `asked_at_least` in its plan is the minimum.
         most: The number of drawn events after which the follower ends; None for no end.
-        from_beginning: A group without a commit begins with the oldest event; otherwise after the newest event.
+        from_beginning: A group without a commit begins with the oldest event if True, and after the newest event if False.
     """
 
     sample: float
@@ -77,7 +77,8 @@ class ShadowTally:
     The counts of a follower.
 
     Attributes:
-        counts: The comparison of the two bundles. The champion is the older end. Events on which the challenger failed are not compared.
+        counts: The comparison of the two bundles. The champion is the older end. Events of a batch on which the challenger failed as a
+            whole are not compared.
         failures: The number of drawn events on which the challenger failed, by kind.
         equal: The number of the champion's decisions that equal the published decisions to the byte.
         different: The number of the champion's decisions that differ from the published decisions.
@@ -184,7 +185,7 @@ class Shadow:
             member: Reads the events.
             sender: Sends to the topics `shadow` and `audit`.
             beside: Checks the decisions that workers publish.
-            stop: Ends the follower. The offsets of all written records are committed.
+            stop: Ends the follower. The offsets of the events whose records were written are committed.
 
         Raises:
             BrokerUnreachableError: The brokers do not answer any more.

@@ -1,4 +1,4 @@
-"""A table of predictions in SQLite or PostgreSQL. `batch`, `serve` and `tags` write it by one upsert.
+"""A table of predictions in SQLite or PostgreSQL. `batch` and `tags` write it by one upsert; `serve` and `lookup` read it.
 
 The table tells which decision of an event holds. Rows may come in any order and any number of times: the table becomes the same.
 """
@@ -194,5 +194,5 @@ def _parts(names: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _is_later(new: Columns, old: Columns) -> ColumnElement[bool]:
-    """Return the condition that the new row replaces the old row: it was published later, such as for a redelivered event."""
+    """Return the condition that the new row replaces the old row: it was published later (redelivered, or under another threshold)."""
     return or_(new.tagged_at > old.tagged_at, and_(new.tagged_at == old.tagged_at, new.answer > old.answer))

@@ -40,7 +40,7 @@ out = Terminal(soft_wrap=True)
 err = Terminal(stderr=True, soft_wrap=True)
 # In a table with more columns than this, the first column is a label.
 SHORT = 2
-# Green and red are left out: the doors use them for statuses.
+# Green and red are left out: they are the colours of `tagged` and of dead letters.
 TAG_STYLES = ("magenta", "yellow", "cyan", "blue", "bright_magenta", "bright_cyan", "bright_blue")
 
 

@@ -152,7 +152,7 @@ def _make(options: ImportOptions, source: "Imported", rows: "Splits", labels: tu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Given:
-    """The rows of each file, before repeats and unusable rows are left out."""
+    """The rows of each file as read, before unusable rows are refused and repeats are left out."""
 
     rows: "OwnRows"
     gold: "OwnRows | None"

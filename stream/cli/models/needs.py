@@ -26,7 +26,7 @@ CHATTY = ("onnx_ir", "onnxscript", "torch.onnx", "torch.onnx._internal.exporter.
 
 
 class ExtraMissingError(Exception):
-    """A package that this command needs is not installed, because a worker does not need it. The message says how to install it."""
+    """A package that this command needs, and a worker does not, is not installed. The message says how to install it."""
 
     exit_code = 2
 

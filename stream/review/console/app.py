@@ -160,7 +160,7 @@ def _outcome(console: ReviewConsole, claim: Claim, note: str, outcome: Saved | L
 
 
 def _others(console: ReviewConsole) -> APIRouter:
-    """Return the routes of a reviewer's answers, live quality, help, and the page's script."""
+    """Return the routes of a reviewer's answers, live quality, help, and the requests of the page's script."""
     router = APIRouter()
 
     @router.post("/standing.json")

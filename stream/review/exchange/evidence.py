@@ -14,7 +14,8 @@ from tagstream.stream.contract.published import PublishedDecision
 # The doors whose answers are about drawn events. A reader's report is not drawn: it selects what looks wrong. An imported answer on an
 # event that was not drawn has no inclusion probability, so it is left out.
 DRAWN = frozenset({"review", "audit", "import"})
-# Below this share of answered events, only the easy events may be answered. For fewer than `LEAST_ASKED` events the share does not count.
+# Below this share of answered events the answers do not count: perhaps only easy events were answered. For fewer than `LEAST_ASKED` events
+# the share does not count.
 LEAST_ANSWERED, LEAST_ASKED = 0.5, 20
 
 

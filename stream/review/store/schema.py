@@ -182,7 +182,8 @@ skips = Table(
     Column("until_ms", BigInteger, nullable=False),
 )
 
-# The partition and offset of each published decision, by a digest of the event's id. With them a reported event's decision is found.
+# The partition and offset of each event's published decision that was read last, by a digest of the event's id, with a digest of the
+# decision's id. A reported event's decision is found by them, and a redelivered decision is recognised.
 places = Table(
     "review_places",
     METADATA,
