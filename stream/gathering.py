@@ -51,7 +51,8 @@ class Gathering(Generic[T, R]):
         self._fatal = fatal
         self._refusal = refusal
         self._changed = changed
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        # Rows with their bytes, and the futures of their results.
+        self._waiting: deque[tuple[T, int, asyncio.Future[R]]] = deque()
         # The futures of the rows that are worked on.
         self._begun: set[asyncio.Future[R]] = set()
         self._running: set[asyncio.Task[None]] = set()
@@ -65,16 +66,19 @@ class Gathering(Generic[T, R]):
 
     async def found(self, rows: Sequence[T]) -> list[R]:
         """
-        The result of each row, in order. Those of its rows that wait when the call is cancelled, or fails, are not worked on.
+        The result of each row, in order. Rows of a cancelled call that still wait are not worked on. Neither are those of a failed call, but
+        for the batch that begins at the moment of the failure.
 
         Raises:
-            BaseException: The failure of the batch of one of them, or a refusal.
+            BaseException: `size` raised it, the batch of one of the rows failed with it, or it is a refusal.
         """
         if self._ended_by is not None:
             raise self._ended_by()
+        # First, so that a row without a size fails its own call alone.
+        sizes = [self._size(row) for row in rows]
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[R]] = [loop.create_future() for _ in rows]
-        self._waiting.extend(zip(rows, futures, strict=True))
+        self._waiting.extend(zip(rows, sizes, futures, strict=True))
         self._changed(len(self._waiting))
         # Not at once: the calls of this turn of the event loop go together.
         loop.call_soon(self._begin)
@@ -105,10 +109,10 @@ class Gathering(Generic[T, R]):
         batch: list[tuple[T, asyncio.Future[R]]] = []
         size = 0
         while self._waiting and len(batch) < self._at_once and size < BATCH_BYTES:
-            row, future = self._waiting.popleft()
+            row, row_size, future = self._waiting.popleft()
             if not future.done():
                 batch.append((row, future))
-                size += self._size(row)
+                size += row_size
         self._changed(len(self._waiting))
         return batch
 
@@ -117,9 +121,13 @@ class Gathering(Generic[T, R]):
             found = await self._work([row for row, _ in batch])
             # Here, since a number that differs must not leave a call waiting.
             answered = list(zip(batch, found, strict=True))
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the calls that wait
+        except BaseException as failure:
+            error = failure
+            if isinstance(failure, asyncio.CancelledError):
+                if _is_cancelled():
+                    raise
+                # Set on a future, it would look like a cancellation of the call.
+                error = RuntimeError("the work of a batch was cancelled by another than its gathering")
             if isinstance(error, self._fatal):
                 self.broken = self.broken or error
                 self._end(self._refusal)
@@ -140,8 +148,14 @@ class Gathering(Generic[T, R]):
     def _end(self, refusal: Callable[[], Exception]) -> None:
         """Take no row any more, and refuse those that are not answered yet."""
         self._ended_by = refusal
-        for future in [*self._begun, *(future for _, future in self._waiting)]:
+        for future in [*self._begun, *(future for _, _, future in self._waiting)]:
             if not future.done():
                 future.set_exception(refusal())
         self._waiting.clear()
         self._changed(0)
+
+
+def _is_cancelled() -> bool:
+    """True if the task that runs is being cancelled; False if a `CancelledError` comes from what it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

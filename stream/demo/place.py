@@ -44,15 +44,17 @@ def started(given: Settings, opening: StartupLines, *, prefer: str | None, rollo
         given: The settings; their brokers are replaced.
         opening: Shows the start of the broker.
         prefer: The only kind of broker to try; see `tagstream.stream.broker.broker`.
-        rollout: Try a broker with transactions first, else the one that starts soonest.
+        rollout: The demo changes its model. For that, and for settings that need transactions or producer ids, Apache Kafka is tried first;
+            else the broker that starts soonest.
 
     Raises:
         BrokerUnavailable: No broker could be started.
     """
+    needs_kafka = rollout or given.delivery == "exactly_once" or given.idempotent_producer == "on"
     with ExitStack() as stack:
         try:
             with opening.step("starting a broker") as say:
-                found = stack.enter_context(broker(prefer=prefer, providers=STARTED if rollout else QUICKEST, log=say))
+                found = stack.enter_context(broker(prefer=prefer, providers=STARTED if needs_kafka else QUICKEST, log=say))
         except BrokerUnavailable as error:
             msg = f"{error}, or name a running one: `{command()} demo --on-broker HOST:PORT`"
             raise BrokerUnavailable(msg) from error

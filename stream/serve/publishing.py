@@ -114,7 +114,9 @@ class Publishing:
             raise RequestError(503, UNCONFIRMED.format(count=len(failures), all=len(records), why=failures[0]), RETRY)
 
     async def _words(self, records: Sequence[Record]) -> Sequence[UndeliveredError | None]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._deliver, records)
+        # A sender that hangs breaks the client: its thread cannot be taken out of it.
+        async with asyncio.timeout(self.most_seconds):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._deliver, records)
 
     def _deliver(self, records: Sequence[Record]) -> Sequence[UndeliveredError | None]:
         try:

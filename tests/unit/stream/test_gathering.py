@@ -297,3 +297,41 @@ def test_every_call_gets_the_results_of_its_own_rows(rows: list[list[int]], slot
         return found
 
     assert run(scenario) == [[10 * number for number in some] for some in rows]
+
+
+def test_a_row_whose_size_cannot_be_told_fails_its_own_call_alone() -> None:
+    """No row is taken out of the queue without an answer to come."""
+
+    def size(row: int) -> int:
+        if row == BAD:
+            msg = "no size"
+            raise TypeError(msg)
+        return 1
+
+    async def scenario() -> list[Any]:
+        work, told = Work(), list[int]()
+        work.go.set()
+        gathered = gathering(work, size=size, changed=told.append)
+        found = await asyncio.gather(gathered.found([1]), gathered.found([2, BAD]), gathered.found([3]), return_exceptions=True)
+        assert told[-1] == gathered.waiting == 0
+        return list(found)
+
+    first, second, third = run(scenario)
+    assert (first, third) == ([10], [30])
+    assert isinstance(second, TypeError)
+
+
+def test_work_that_is_cancelled_by_another_is_a_failure_of_its_batch() -> None:
+    """A pool that shuts down cancels what it holds: the calls are told, and the next batch is worked on."""
+
+    async def work(batch: Sequence[int]) -> list[int]:
+        if BAD in batch:
+            raise asyncio.CancelledError
+        return [10 * number for number in batch]
+
+    async def scenario() -> list[Any]:
+        gathered = gathering(work, at_once=1)
+        return list(await asyncio.gather(gathered.found([BAD]), gathered.found([2]), return_exceptions=True))
+
+    failed, found = run(scenario)
+    assert (type(failed), found) == (RuntimeError, [20])

@@ -35,12 +35,17 @@ def removed(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
 
 @pytest.mark.parametrize(
-    ("rollout", "order"),
-    [(False, ["tansu", "docker", "kafka"]), (True, ["docker", "kafka", "tansu"])],
-    ids=["plain", "rollout"],
+    ("rollout", "changes", "order"),
+    [
+        (False, {}, ["tansu", "docker", "kafka"]),
+        (True, {}, ["docker", "kafka", "tansu"]),
+        (False, {"delivery": "exactly_once"}, ["docker", "kafka", "tansu"]),
+        (False, {"idempotent_producer": "on"}, ["docker", "kafka", "tansu"]),
+    ],
+    ids=["plain", "rollout", "exactly once", "idempotent"],
 )
-def test_a_demo_asks_for_the_quickest_broker_and_a_rollout_for_transactions(
-    monkeypatch: pytest.MonkeyPatch, *, rollout: bool, order: list[str]
+def test_a_demo_asks_for_the_quickest_broker_unless_it_needs_transactions(
+    monkeypatch: pytest.MonkeyPatch, *, rollout: bool, changes: dict[str, object], order: list[str]
 ) -> None:
     """No ladder of a demo has the provider that uses TAGSTREAM_BROKERS, and the error names the flag instead."""
     asked: list[str] = []
@@ -51,7 +56,7 @@ def test_a_demo_asks_for_the_quickest_broker_and_a_rollout_for_transactions(
         raise BrokerUnavailable(msg)
 
     monkeypatch.setattr(place, "broker", nowhere)
-    given, console = Settings(brokers="prod:9092"), Console(file=io.StringIO())
+    given, console = Settings(brokers="prod:9092").model_copy(update=changes), Console(file=io.StringIO())
     with pytest.raises(BrokerUnavailable, match="demo --on-broker HOST:PORT"):
         demo(seconds=1, rate=1, settings=given, console=console, rollout=rollout)
     assert asked == order

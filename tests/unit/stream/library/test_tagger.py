@@ -349,10 +349,11 @@ class Held(AsyncTagger):
     def __init__(self, folder: Path, **settings: Any) -> None:
         super().__init__(folder, settings={**NONE_DRAWN, "inference_threads": 1, **settings}, clock=at)
         self.batches: list[int] = []
-        self.go = threading.Event()
+        self.begun, self.go = threading.Event(), threading.Event()
 
     def _publications(self, batch: Sequence[module.Asked]) -> list[Publication]:
         self.batches.append(len(batch))
+        self.begun.set()
         assert self.go.wait(HANG_SECONDS)
         if any(b"no memory" in (record.value or b"") for record, _ in batch):
             raise MemoryError
@@ -399,7 +400,7 @@ def test_those_who_wait_as_a_tagger_is_closed_are_told_so(tiny_bundle_folder: Pa
         tagger = Held(tiny_bundle_folder, batch_max_events=1)
         async with tagger:
             calls = [asyncio.create_task(tagger.tag("images")) for _ in range(2)]
-            await asyncio.sleep(0)
+            assert await asyncio.to_thread(tagger.begun.wait, HANG_SECONDS)
         tagger.go.set()
         return await asyncio.gather(*calls, return_exceptions=True)
 
