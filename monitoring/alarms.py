@@ -804,7 +804,7 @@ max by (job) (tagstream_controller_challenger_epoch offset 1d) > 0
     Alert(
         name="UnsignedAnswers",
         tier=Tier.TICKET,
-        because="Fires only if workers have keys that sign answers (docs/security.md).",
+        because="Fires only if workers have keys to check answers (docs/security.md).",
         expr='sum by (job) (increase(tagstream_answers_dead_lettered_total{reason="unsigned_answer"}[1h])) > 0',
         summary="Answers came that no console has signed",
         says=(

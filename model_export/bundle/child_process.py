@@ -32,7 +32,7 @@ def started(module: str, *arguments: str, **options: Any) -> "subprocess.Popen[b
 
 
 def belong_to(parent: int) -> None:
-    """Let the kernel end this process when the thread that started it ends. Signals of a terminal go only to the parent."""
+    """Let the kernel end this process when the thread that started it ends. Signals of a terminal are ignored here."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":

@@ -1,6 +1,6 @@
 """Reads whole regular files of bounded size. Files of a bundle or a model are read from one folder only, without links out of it.
 
-A FIFO may wait for ever, and a device may never end. A folder may come from outside, and a link in it can lead to any file of this machine.
+A read of a FIFO or a device may never end. A folder may come from outside, and a link in it can lead to any file of this machine.
 """
 
 import errno

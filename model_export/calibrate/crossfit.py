@@ -41,7 +41,7 @@ def cross_fit(
 
     Args:
         groups: The group of each row. Rows of one group resemble each other and are never on both sides of a fold.
-        targets: The index of each row's label, shape (rows,). The folds are stratified by label.
+        targets: The index of each row's label, shape (rows,). The folds are stratified by label unless `always` > 0.
         fit: Fits a model to the rows at the given indices.
         score: Returns the logits of the rows at the given indices, shape (indices, labels).
         folds: The largest number of folds. There are fewer folds if a label has fewer groups.

@@ -34,7 +34,7 @@ def choose_threshold(
     confidences: Sequence[float], correct: Sequence[bool], *, target_precision: float, weights: Floats | None = None
 ) -> Threshold:
     """
-    Return the lowest confidence of a row at which the share right reaches the target, with its evidence.
+    Return the lowest row confidence from which on the share right reaches the target, with its evidence.
 
     Args:
         confidences: The published, rounded confidences of the calibration rows.

@@ -66,7 +66,7 @@ def reproduced(measured: Measured, shipped: str) -> Iterator[Reproduced]:
         shipped: The name of the shipped bundle in the record.
 
     Raises:
-        StopIteration: No model of the record has this name.
+        RuntimeError: No model of the record has this name.
     """
     other = next(model for model in measured.others if model.name == shipped)
     for part, found in measured.bundle.parts.items():

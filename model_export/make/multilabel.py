@@ -119,7 +119,7 @@ def promised(draft: Draft, second: SecondHead, rows: Splits, unseen: Sequence[Pr
         honest = [msgspec.structs.replace(found, label=one.label) for found, one in zip(predictions, unseen, strict=False)]
         predictions = honest + predictions[len(honest) :]
     carried = truth(calibration, labels)
-    # If every row names one label only, thresholds chosen on the rows would never add a label.
+    # Rows that name one label only would count every further label of a text as wrong.
     kept = second.thresholds if not (carried.sum(axis=1) > 1).any() else None
     thresholds = choose_thresholds(predictions, carried) if kept is None else kept
     logger.info("label_thresholds_chosen %s", thresholds)

@@ -153,7 +153,9 @@ class _Teacher(msgspec.Struct, frozen=True, kw_only=True):
 def _soft_examples(
     splits: Splits, train: Examples, silent: list[Row], unlabelled: list[list[int]], plan: Training
 ) -> tuple[SoftExamples, bool]:
-    """Return the soft examples of all texts, and whether the adviser took part. The adviser gives opinions on new texts only."""
+    """Return the soft examples of all texts, and whether the adviser took part. Only texts that the plan teaches (`is_taught`) get
+    opinions.
+    """
     count, others = len(splits.labels), [row.source for row in silent]
     if plan.advice is None:
         return soft_examples(train, unlabelled, labels=count, others=others), False

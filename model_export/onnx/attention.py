@@ -77,7 +77,7 @@ def _turn(graph: Graph, head: _Head) -> None:
 
 def _shape(graph: Graph, head: _Head, shapes: dict[str, str]) -> str | None:
     """
-    Return the name of the scores' shape, which all layers share in which each token attends to each token.
+    Return the name of the scores' shape, shared by all layers in which each token attends to each token.
 
     None for a layer that computes one token only: a row has one number, so copying it in blocks saves nothing.
     """

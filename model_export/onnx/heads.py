@@ -128,7 +128,7 @@ def rounded(head: Head, step: float) -> tuple[npt.NDArray[Any], ...]:
 
 
 def drop_label_head(graph: onnx.ModelProto) -> None:
-    """Remove the second head from the graph, if there is one: it was fitted to complement another first head."""
+    """Remove the second head from the graph, if there is one: it belongs to another first head."""
     for kept in (graph.graph.output, graph.graph.node, graph.graph.initializer):
         # The names of the second head's nodes and constants begin with the name of its output.
         ours = [item for item in kept if item.name.startswith(LABEL_LOGITS)]

@@ -88,7 +88,7 @@ def _bias(graph: Graph, bias: str, name: str, units: npt.NDArray[np.float32]) ->
     """
     Keep the bias in units of the integer sum, as the runtime adds it, and return the standard node that reads it.
 
-    The node has the name of its product: two products may add the same constant, each in its own units.
+    The node is named after its product: two products may add the same constant, each in its own units.
     """
     values = graph.array(bias)
     parts = (

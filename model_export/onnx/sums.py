@@ -19,7 +19,7 @@ from tagstream.model_export.onnx.graph import Graph
 
 # The names of this module's nodes and constants begin with this prefix.
 PREFIX = "exact."
-# The longest text of a bundle has 2^9 tokens, see `manifest.py`. A sum has at most 2^30.
+# The longest text of a bundle has 2^9 tokens, see `manifest.py`. A sum is at most 2^30.
 LONGEST_BITS, WHOLE_BITS = 9, 30
 
 

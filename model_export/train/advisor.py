@@ -110,7 +110,7 @@ def find(folder: Path | None = None) -> AdviserEncoder | None:
     with torch.device("meta"):
         network = MPNetModel(MPNetConfig(**SHAPE), add_pooling_layer=False)
     state = {name: value for name, value in load_tensors(files[WEIGHTS]).items() if not name.startswith("pooler.")}
-    # The buffer `position_ids` is not in the file; it is made below.
+    # `load_state_dict` does not load the buffer `position_ids`; it is made below.
     missing = network.load_state_dict(state, strict=False, assign=True).missing_keys
     if missing:
         msg = f"{WEIGHTS} of {NAME} lacks {missing[0]}. Next: install the version of transformers that the lock names."

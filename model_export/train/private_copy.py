@@ -39,7 +39,7 @@ MOST_MODULES = 20_000
 # longest list; the deepest nesting of lists.
 MOST_SIZE, MOST_COUNT, MOST_DEPTH = 2**24, 4_096, 4
 COUNTED = re.compile(r"layer|block|group|repeat|head|expert|label")
-# Fields of every configuration, including versions of transformers that do not declare them.
+# Fields of every configuration, even if a version of transformers does not declare them.
 ALWAYS = frozenset({"architectures", "id2label", "label2id", "model_type", "num_labels", "pad_token_id", "problem_type"})
 # Fields that architectures read without declaring them: `getattr(config, ...)` and `kwargs.get(...)` in transformers 5.17.
 UNDECLARED = frozenset(

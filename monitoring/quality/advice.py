@@ -30,7 +30,7 @@ class ThresholdAdvice:
         reason: One sentence.
         share_now: Share of the decisions that is published without a person, 0 to 1.
         share_then: Share that would be published with the thresholds that the answers seem to support, 0 to 1.
-        below: Labels whose precision is under the promise: the whole interval lies below it.
+        below: Labels whose precision is under `least`: the whole interval lies below it.
     """
 
     worth: bool

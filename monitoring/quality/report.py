@@ -118,7 +118,7 @@ class QualityReport:
 
 
 def measure(window: Window, *, promise: PromisedAccuracy | None) -> QualityReport:
-    """Estimate all figures of a window. Without a promise, the report has no advice."""
+    """Estimate all figures of a window. Without a promise, the advice is `UNJUDGED`."""
     sample = window.sample
     measured = published(sample, window.population)
     model = everything(sample, window.population)

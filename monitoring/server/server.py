@@ -102,7 +102,7 @@ class _MetricsServer:
 
 
 async def _request(reader: asyncio.StreamReader) -> bytes:
-    """Return the head of a request; empty if the client ended before its end. A head that is too long is cut after `MOST_REQUEST_BYTES`."""
+    """Return the head of a request; empty if the client ended before its end, longer than `MOST_REQUEST_BYTES` if it is too long."""
     head = b""
     while b"\r\n\r\n" not in head and b"\n\n" not in head and len(head) <= MOST_REQUEST_BYTES:
         more = await reader.read(MOST_REQUEST_BYTES)

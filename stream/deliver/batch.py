@@ -142,7 +142,7 @@ class Inference(Generic[T]):
 
         def decide() -> list[Publication]:
             nonlocal begun, took, had
-            # Until now this batch has waited for a thread. Other batches were in the model, and each of them has this bound too.
+            # Until now this batch has waited for a thread. Other batches were in the model. The wait has a bound of its own.
             begun = loop.time()
             began, processor = time.perf_counter(), time.thread_time()
             decided = self._decide(batch)

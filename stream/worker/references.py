@@ -45,7 +45,7 @@ class References:
         """
         Give the notes that came since the last call to `take`.
 
-        Does nothing within `READ_SECONDS` of the last call, or while the brokers do not answer. If the brokers fail in the middle, the
+        Does nothing within `READ_SECONDS` of the last read, or while the brokers do not answer. If the brokers fail in the middle, the
         next call gives the same notes again.
         """
         now = time.monotonic()

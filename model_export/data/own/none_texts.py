@@ -36,7 +36,7 @@ class NoneTexts:
 
 def read_none(path: Path, columns: OwnColumns) -> OwnRows:
     """
-    Read a file of texts of none of the labels. A label column is not read, because its labels are not the user's.
+    Read a file of texts of none of the labels. A label column is not read: it names other labels.
 
     Args:
         path: CSV, JSON Lines or Parquet.

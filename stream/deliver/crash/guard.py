@@ -281,7 +281,7 @@ class CrashGuard:
         return bool(self._suspects) and (self._order.get(topic, 0), partition, offset) in self._suspects
 
     def outcome(self, events: Sequence[Record]) -> Publication | Refusal | None:
-        """The outcome of the trial, once. The event is then no longer a suspect, unless it crashes the worker."""
+        """The outcome of the trial, once. The event is then no longer a suspect, unless it was given up."""
         if not self._outcomes or len(events) != 1:
             return None
         place = self._place(events[0])

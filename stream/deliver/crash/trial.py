@@ -77,7 +77,7 @@ class NotHeld:
 
 
 class _Unready(NotHeld):
-    """No process with the model could be started."""
+    """No process with the model was ready."""
 
 
 @dataclass(frozen=True, slots=True)
