@@ -289,7 +289,7 @@ def test_the_doctor_shows_the_claims_and_never_the_token(server: TokenServer, tm
     assert "lives 30 s, and no stream goes on for longer without" in findings()[Status.WARN]
     server.seconds = 300
     server.override = lambda _: (time.sleep(1), None)[1]
-    assert "of the 1.9 s that it has" in findings(token_timeout_seconds=1.9)[Status.WARN]
+    assert "of the 1.9 s that are allowed" in findings(token_timeout_seconds=1.9)[Status.WARN]
     server.override = lambda _: (401, b"{}")
     assert "refuses client 'a worker'" in findings()[Status.FAIL]
 
