@@ -118,7 +118,8 @@ def promote(
     bundle: NewBundle,
     brokers: Brokers = None,
     ask_people: Annotated[
-        bool, typer.Option("--ask-people", help="Send every event to a person, with the bundle's tag, until the next epoch.")
+        bool,
+        typer.Option("--ask-people", help="Send every event to a person, with the bundle's tag, until a promotion without it."),
     ] = False,
     without_workers: WithoutWorkers = False,
     why: Why = "",

@@ -120,7 +120,7 @@ async def promote(
     Args:
         settings: Brokers, group, topics and depot.
         bundle: The bundle's folder.
-        asks_people: Every event goes to a person, with the tag of this bundle as a suggestion, until the next epoch.
+        asks_people: Every event goes to a person, with the tag of this bundle as a suggestion, until a promotion without it.
         without_workers: True if the group may have no worker now. Then no worker confirms that it can load the bundle.
         why: A note for people, kept in the topic.
 
