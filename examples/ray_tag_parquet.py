@@ -3,7 +3,7 @@ Tag Parquet files with Ray: reads a file or folder, writes a folder with the ans
 
     python examples/ray_tag_parquet.py articles.parquet tagged/ --title headline
 
-It starts Ray on this machine. Where RAY_ADDRESS names a cluster, it runs there instead, and the paths are the cluster's.
+It starts Ray on this machine. If RAY_ADDRESS names a cluster, it runs on the cluster, and the paths are paths of the cluster.
 """
 
 import argparse
@@ -17,13 +17,13 @@ from tagstream import Tagger
 
 
 def tagged(articles: Dataset, processes: int, **names: str | None) -> Dataset:
-    """The articles with the columns of an answer; `names` are those of `Tagger.tag_table`."""
+    """Return the articles with the columns of an answer; `names` are the arguments of `Tagger.tag_table`."""
     return articles.map_batches(
         # Each process loads the bundle once.
         Tagger().tag_table,
         fn_kwargs=names,
         batch_format="pyarrow",
-        # Ray's own is the whole of a block, which would be held as text, as columns and as answers at the same time, in every process.
+        # Ray's default is a whole block. Every process would hold the block as text, as columns and as answers at the same time.
         batch_size=1024,
         compute=TaskPoolStrategy(size=processes),
     )

@@ -17,14 +17,14 @@ from pyspark.sql.types import StructField, StructType
 
 from tagstream import Tagger
 
-# Spark's own 10,000 rows would be held as text, as columns and as answers at the same time, in every task.
+# Spark's default is 10,000 rows. Every task would hold the rows as text, as columns and as answers at the same time.
 ROWS_PER_CALL = 1024
 
 
 def tagged(articles: DataFrame, **names: str | None) -> DataFrame:
-    """The articles with the columns of an answer; `names` are those of `Tagger.tag_table`."""
+    """Return the articles with the columns of an answer; `names` are the arguments of `Tagger.tag_table`."""
     tagger = Tagger()
-    # Spark asks for the columns beforehand: the answers to no rows have them. Those of the articles keep their types.
+    # Spark needs the columns in advance: an empty table with answers has them. The columns of the articles keep their types.
     columns = tagger.tag_table(articles.limit(0).toArrow(), **names).schema
     kept = [
         StructField(name, of.dataType, of.nullable, of.metadata)

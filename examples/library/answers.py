@@ -1,9 +1,10 @@
 """
-A consumer that makes decisions of people's answers, where no worker of tagstream runs: python examples/library/answers.py
+A consumer that turns people's answers into decisions, if no worker of tagstream runs: python examples/library/answers.py
 
-BROKERS and GROUP name brokers and group. The topics are settings of tagstream: TAGSTREAM_TOPICS__TAGGED and the like; REVIEWED names that of the answers.
+BROKERS and GROUP name brokers and group, REVIEWED the topic of the answers. The other topics are settings of tagstream, such as
+TAGSTREAM_TOPICS__TAGGED.
 
-At least once: offsets are committed when the broker has confirmed every record. An answer that comes again gets the same bytes, but for
+Delivery is at least once: offsets are committed after the broker has confirmed every record. A repeated answer gives the same bytes, except
 `tagged_at`.
 """
 
@@ -27,7 +28,7 @@ def main() -> None:
         group_id=os.environ.get("GROUP", "my-answers"),
         auto_offset_reset="earliest",
         enable_auto_commit=False,
-        # The partitions of a program that was killed stand still for so long; kafka-python's own default is 45 s.
+        # A killed program's partitions wait for this time. The default of kafka-python is 45 s.
         session_timeout_ms=10_000,
     )
     while True:

@@ -1,7 +1,8 @@
 """
 A FastStream application that tags a topic: python examples/library/faststream_app.py
 
-BROKERS, CONTENT and GROUP name brokers, topic and group. Where the decisions go is a setting of tagstream: TAGSTREAM_TOPICS__TAGGED and the like.
+BROKERS, CONTENT and GROUP name brokers, topic and group. The topics of the decisions are settings of tagstream, such as
+TAGSTREAM_TOPICS__TAGGED.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
-    """One tagger, and a producer beside FastStream's own, which takes headers of text alone, each name once, and adds some."""
+    """Open one tagger and one producer. FastStream's producer only takes text headers, each name once, and adds headers."""
     async with AsyncTagger() as tagger, AIOKafkaProducer(bootstrap_servers=BROKERS, acks="all") as producer:
         context.set_global("tagger", tagger)
         context.set_global("producer", producer)
@@ -35,14 +36,14 @@ app = FastStream(broker, lifespan=lifespan)
 
 
 async def as_they_came(messages: tuple[ConsumerRecord, ...], parse: Callable[..., Awaitable[KafkaMessage]]) -> KafkaMessage:
-    """FastStream reads headers as UTF-8, and a record with any other bytes there would stop it: the tagger takes records as they are."""
+    """Pass the raw records on: FastStream decodes headers as UTF-8, and other bytes in a header would stop the program."""
     message = await parse(tuple(replace(one, headers=(), value=b"") for one in messages))
     message.raw_message = messages
     return message
 
 
 async def not_read(message: KafkaMessage) -> None:
-    """Bodies are left to the tagger too, which says of each why it is no event."""
+    """Decode no body: the tagger does, and says why a body is not an event."""
 
 
 @broker.subscriber(
@@ -56,11 +57,11 @@ async def not_read(message: KafkaMessage) -> None:
     decoder=not_read,
 )
 async def tag(message: KafkaMessage) -> None:
-    """Up to 64 events at a time. They are acknowledged when the broker has confirmed every record."""
+    """Tag up to 64 events at a time, and acknowledge them after the broker has confirmed every record."""
     try:
         await publish(message.raw_message)
     except Exception:
-        # The acknowledgement of the next batch would cover this one. Whoever runs the program starts it again, and it begins here.
+        # The acknowledgement of the next batch would cover this batch. So the program ends; after a restart it begins with this batch.
         log.exception("a batch was not published")
         os._exit(1)
     await message.ack()

@@ -1,7 +1,8 @@
 """
 A Faust application that tags a topic: faust -A examples.library.faust_app worker, or python examples/library/faust_app.py worker
 
-BROKERS, CONTENT and GROUP name brokers, topic and group. Where the decisions go is a setting of tagstream: TAGSTREAM_TOPICS__TAGGED and the like.
+BROKERS, CONTENT and GROUP name brokers, topic and group. The topics of the decisions are settings of tagstream, such as
+TAGSTREAM_TOPICS__TAGGED.
 """
 
 import asyncio
@@ -30,13 +31,13 @@ content = app.topic(
 
 @app.agent(content)
 async def tag(stream: Any) -> None:
-    """Up to 64 events at a time. They are acknowledged when the loop asks for the next ones, after the broker has confirmed every record."""
+    """Tag up to 64 events at a time. Faust acknowledges them when the loop asks for the next events, after the broker's confirmations."""
     async with AsyncTagger() as tagger:
         async for events in stream.take_events(64, within=0.05):
             try:
                 await publish(tagger, [event.message for event in events])
             except Exception:
-                # Faust would go on with the next events. Whoever runs the program starts it again, and it begins with these.
+                # Faust would go on with the next events. So the program ends; after a restart it begins with these events.
                 log.exception("a batch was not published")
                 os._exit(1)
 

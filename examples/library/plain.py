@@ -1,9 +1,10 @@
 """
 A plain consumer that tags a topic, with kafka-python: python examples/library/plain.py
 
-BROKERS, CONTENT and GROUP name brokers, topic and group. Where the decisions go is a setting of tagstream: TAGSTREAM_TOPICS__TAGGED and the like.
+BROKERS, CONTENT and GROUP name brokers, topic and group. The topics of the decisions are settings of tagstream, such as
+TAGSTREAM_TOPICS__TAGGED.
 
-At least once: offsets are committed when the broker has confirmed every record. An event that comes again gets the same bytes, but for
+Delivery is at least once: offsets are committed after the broker has confirmed every record. A repeated event gives the same bytes, except
 `tagged_at`.
 """
 
@@ -27,7 +28,7 @@ def main() -> None:
         group_id=os.environ.get("GROUP", "my-plain-app"),
         auto_offset_reset="earliest",
         enable_auto_commit=False,
-        # The partitions of a program that was killed stand still for so long; kafka-python's own default is 45 s.
+        # A killed program's partitions wait for this time. The default of kafka-python is 45 s.
         session_timeout_ms=10_000,
     )
     while True:

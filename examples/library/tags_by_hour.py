@@ -2,8 +2,8 @@
 
     python examples/library/tags_by_hour.py counts.json
 
-It takes the settings of `tagstream worker`. Once a minute, and at its end, it writes how many outcomes it has published of each label in each
-hour (UTC). An event that is delivered again counts again, as in the worker's own metrics. Several workers have a file each.
+It takes the settings of `tagstream worker`. Once a minute, and at its end, it writes the number of outcomes that it has published, by hour
+(UTC) and label. A repeated event counts again, as in the worker's own metrics. Each worker needs its own file.
 """
 
 import asyncio
