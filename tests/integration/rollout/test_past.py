@@ -169,7 +169,7 @@ def test_bad_input_is_a_sentence(
     cases: list[tuple[tuple[str, ...], dict[str, str], int, str]] = [
         (("0" * 64,), {}, 1, "there is no such folder"),
         (("0" * 64,), {"TAGSTREAM_ROLLOUT__BUNDLES": ""}, 1, "TAGSTREAM_ROLLOUT__BUNDLES"),
-        (("nowhere",), {}, 2, "no digest"),
+        (("nowhere",), {}, 2, "nor the digest"),
         ((str(tmp_path),), {}, 1, "is refused"),
         ((new, "--since", "2026-02-01T00:00Z", "--until", "2026-01-01T00:00Z"), {}, 2, "--since lies after --until"),
         ((new, "--since", "0:1", "--until", "0:0"), {}, 2, "--since lies after --until in partition 0"),

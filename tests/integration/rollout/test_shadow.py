@@ -230,7 +230,7 @@ def test_bad_input_is_a_sentence(tagstream: Command, rollout_environ: dict[str, 
     """Each with the next step, and no traceback."""
     cases: list[tuple[tuple[str, ...], dict[str, str], int, str]] = [
         (("0" * 64,), {}, 1, "there is no such folder"),
-        ((str(tmp_path / "nowhere"),), {}, 2, "no digest"),
+        ((str(tmp_path / "nowhere"),), {}, 2, "nor the digest"),
         ((str(another.path),), {"TAGSTREAM_TOPICS__SHADOW": "no.such.topic"}, 2, "has no topic 'no.such.topic'"),
         ((str(another.path),), {"TAGSTREAM_DECIDER": "rules"}, 2, "keyword rules"),
         ((str(another.path), "--metrics-port", "1"), {"TAGSTREAM_METRICS_HOST": "192.0.2.1"}, 2, "cannot be bound"),

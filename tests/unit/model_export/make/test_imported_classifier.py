@@ -302,7 +302,7 @@ class TestRefusedFolders:
 
     def test_a_name_of_the_hub_without_a_revision(self) -> None:
         """A name alone may mean another model tomorrow."""
-        self.refuse("hf://someone/model", "named by its revision")
+        self.refuse("hf://someone/model", "needs a revision")
 
     def test_a_folder_that_is_none(self, tmp_path: Path) -> None:
         """A folder without a configuration holds no model."""
