@@ -67,6 +67,7 @@ def test_a_wrong_tag_is_looked_up_reported_answered_and_its_model_rolled_back(
     assert "by a reviewer, version 1; the model said computer-vision" in answered
 
     words = {
+        "EVENT_ID": EVENT,
         "WRONG": "computer-vision",
         "TIME": since,
         "DIGEST": str(settings.bundle),
@@ -83,7 +84,9 @@ def test_a_wrong_tag_is_looked_up_reported_answered_and_its_model_rolled_back(
         for placeholder, value in words.items():
             command = command.replace(placeholder, value)
         said.append(reader.run(command, code=0))
-    tail, quality, _drift, log, at, replayed = said
+    found, answers, tail, quality, _drift, log, at, replayed = said
+    assert f"{RIGHT}  by ben, " in found
+    assert "[ben, version 1; the model said computer-vision]" in answers
     assert "Detecting objects in images" in tail
     assert "published" in quality
     assert "plan 1: " in log
