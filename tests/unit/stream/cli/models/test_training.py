@@ -296,7 +296,7 @@ def test_options_of_the_shipped_model_are_refused_beside_a_file(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--layers", "0"), "a network of 0 cannot be cut from the base encoder"),
+        (("--layers", "0"), "a network of 0 layers cannot be cut from the base encoder"),
         (("--layers", "7"), "has 6. Next: give 1 to 6."),
         (("--layers", "6", "--quick"), "--quick keeps all layers of the base encoder"),
     ],
