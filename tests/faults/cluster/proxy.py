@@ -127,10 +127,11 @@ class Network:
         try:
             await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # First: a second cancellation may end the wait for the pumps.
+            broker_writer.transport.abort()
             for pump in (there, back):
                 pump.cancel()
             await asyncio.gather(there, back, return_exceptions=True)
-            broker_writer.transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool) -> None:
         while data := await source.read(CHUNK_BYTES):
