@@ -20,7 +20,8 @@ LOOK_SECONDS = 0.25
 # Beside the file of what is loaded.
 WAYS = "ways.json"
 # Where an event's way begins, has its outcome, and ends: the batch is acknowledged, and observers know of it.
-FIRST, DECIDING, LAST = "RawSchema.compile.<locals>.event_of", "Pipeline.publications", "Unacknowledged.end"
+FIRST = {"Consumer._hand_over", "RawSchema.compile.<locals>.event_of"}
+DECIDING, LAST = "Pipeline.publications", "Unacknowledged.end"
 # The call that runs the network, as onnxruntime names it.
 NETWORK = ("onnxruntime_inference_collection.py", "run")
 
@@ -88,7 +89,7 @@ class Follower:
                 self._leave(code)
 
     def _enter(self, code: CodeType, thread: int) -> None:
-        if code.co_qualname == FIRST:
+        if code.co_qualname in FIRST:
             self._last = {}
             self._open = {"acknowledgement": Way(functions={}, changes=0, frames=[])}
         if code.co_qualname == DECIDING and self._open:
