@@ -54,7 +54,7 @@ class Depot:
 
     def __init__(self, place: str, *, cache: Path, cache_bytes: int, seconds: float, keys: Sequence[Path] = ()) -> None:
         """
-        Name the place. Nothing is read yet.
+        Prepare the depot. Its place is not read yet.
 
         Args:
             place: A folder, or `s3://BUCKET/PREFIX` (`gs://`, `az://`), with the credentials of its own variables (`AWS_*` and the like).

@@ -1,6 +1,6 @@
 """Saves a person's answer: produces it, waits for all replicas, marks the item in the store, and then reports "saved".
 
-Nothing is lost if the console dies in between: the follower of another console, or of the restarted one, reads the record and marks
+No answer is lost if the console dies in between: the follower of another console, or of the restarted one, reads the record and marks
 the item.
 """
 

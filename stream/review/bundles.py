@@ -45,7 +45,7 @@ class Bundles:
 
     def __init__(self, folder: Path, depot: Depot | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         """
-        Prepare the lookup. Nothing is read yet.
+        Prepare the lookup. Only `known` reads bundles.
 
         Args:
             folder: The folder of the settings' bundle. Another bundle may replace the bundle in it.
