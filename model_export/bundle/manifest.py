@@ -48,7 +48,7 @@ __all__ = [
 FORMAT = 1
 MANIFEST, MODEL, TOKENIZER = "bundle.json", "model.onnx", "tokenizer.json"
 # The name and version of a new bundle and the precision that its thresholds promise, unless the maker says otherwise.
-NAME, VERSION, PRECISION = "tagstream-minilm", "2026.11.10", 0.95
+NAME, VERSION, PRECISION = "tagstream-minilm", "2026.12.1", 0.95
 # The sum of a prior's shares may miss 1 by this much, because the shares are rounded.
 SHARES_TOLERANCE = 1e-3
 

@@ -125,7 +125,7 @@ def load(
         holdout=holdout,
         plain=[*corpus.read_lexicon(corpus_folder), *answered],
         pairs=corpus.read_pairs(corpus_folder),
-        found=[*real.read_real(real.LEARNED, real_folder), *real.read_unlabelled(real_folder)],
+        found=[*real.read_learned(real_folder), *real.read_unlabelled(real_folder)],
         digests=digests,
     )
 

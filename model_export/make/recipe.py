@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.data.own import none_texts
 from tagstream.model_export.data.own.first_answers import BY_LOT, FirstAnswers
 from tagstream.model_export.data.own.labels import LabelsInWords
-from tagstream.model_export.data.real import REAL
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make import reference
@@ -28,12 +28,11 @@ from tagstream.model_export.make.multilabel import LabelHeadRecipe
 from tagstream.model_export.make.network import Checkpoint, NetworkSource, NewHead, NewNgrams, SameNetwork
 from tagstream.model_export.make.quick import Quick, QuickRecipe
 from tagstream.model_export.make.shares import KnownStream
+from tagstream.model_export.make.shipped_training import ShippedTraining
 from tagstream.model_export.make.strangers import Strangers, of_own
 from tagstream.model_export.make.training import Training
 from tagstream.model_export.onnx import parity
-from tagstream.model_export.onnx.restore import layers_in
 from tagstream.model_export.train import base_model
-from tagstream.model_export.train.advisor import AdviceRecipe
 from tagstream.model_export.train.distil import StudentRecipe, spread
 from tagstream.model_export.train.head import HeadRecipe
 from tagstream.model_export.train.tuning import TeacherRecipe
@@ -50,19 +49,7 @@ MOST_GOLDEN = 16
 # The least number of training steps, and the most epochs to reach it: with few rows, the recipes' epochs would hardly change the network.
 LEAST_STEPS, MOST_EPOCHS = 400, 20
 
-
-# Two epochs are enough for a network that has been trained before. Half of the labelled draws are from sources that are new to it.
-FURTHER = StudentRecipe(
-    seed=20261130,
-    learning_rate=1.5e-4,
-    epochs=2,
-    source_shares={"madewithml": 0.2, "corpus": 0.13, "plain": 0.13, "lexicon": 0.03, REAL: 0.51},
-    unlabelled_share=0.2,
-    vector_weight=4.0,
-    new_sources=(REAL,),
-)
-# The layers of the base encoder have not been trained on the labels yet.
-DEEPER = replace(FURTHER, epochs=3)
+Trains = TypeVar("Trains", Training, ShippedTraining)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,20 +113,20 @@ def shipped(
     strangers: Strangers | None = None,
 ) -> BundleRecipe:
     """
-    Return the recipe of the shipped model: a teacher is tuned, and a student of three layers imitates it.
+    Return the recipe of the shipped model: three layers of the base encoder are tuned.
 
     Args:
         rows: The rows.
         promise: The promise that the thresholds keep.
-        seed: The teacher's seed; the student's seed is the next number. None for the seeds of the recipes.
-        layers: The number of the student's layers, from 1 to the base encoder's number; None for three.
+        seed: The seed of the training; None for the recipe's.
+        layers: The number of layers, from 1 to the base encoder's number; None for three.
         checkpoint: Keep the trained network in this file, for `exported`.
         multilabel: Add a second head, which gives a decision its `tags`.
-        strangers: The texts that the gate learns from.
+        strangers: The texts that the gate learns from. The network learns those with none of the labels, too.
     """
-    training = Training(checkpoint=checkpoint)
+    training = ShippedTraining(none=() if strangers is None else strangers.none, checkpoint=checkpoint)
     if seed is not None:
-        training = replace(training, teacher=TeacherRecipe(seed=seed), student=StudentRecipe(seed=seed + 1))
+        training = replace(training, student=replace(training.student, seed=seed))
     return BundleRecipe(
         rows=rows,
         network=with_layers(training, layers),
@@ -343,53 +330,6 @@ def refitted(
     )
 
 
-def tuned_further(
-    bundle: Bundle,
-    rows: Splits,
-    promise: Promise,
-    *,
-    layers: int | None = None,
-    checkpoint: Path | None = None,
-    multilabel: bool = False,
-    strangers: Strangers | None = None,
-) -> BundleRecipe:
-    """
-    Return the recipe of the shipped model, tuned further from the network of a bundle.
-
-    The network learns real titles. A loss on the distance from its old vectors keeps what it has learned before.
-
-    Args:
-        bundle: The bundle.
-        rows: Rows with the bundle's labels.
-        promise: The promise that the thresholds keep.
-        layers: The number of layers of the tuned network; None for the bundle's number. With more layers than the bundle has, the network
-            starts from the layers of the base encoder.
-        checkpoint: Keep the tuned network in this file, for `exported`.
-        multilabel: Add a second head.
-        strangers: As for `BundleRecipe`.
-
-    Raises:
-        CalibrationError: The rows have labels that the bundle lacks.
-    """
-    refuse_other_labels(rows.labels, bundle.manifest.labels)
-    has = layers_in(bundle.model)
-    wanted = has if layers is None else layers
-    student = (
-        replace(FURTHER, layers=spread(wanted, has))
-        if wanted <= has
-        else replace(DEEPER, layers=spread(wanted, base_model.LAYERS))
-    )
-    training = Training(start=bundle, advice=AdviceRecipe(source_shares={REAL: 1.0}), student=student, checkpoint=checkpoint)
-    return BundleRecipe(
-        rows=rows,
-        network=training,
-        promise=promise,
-        version=version_of(layers),
-        second_head=LabelHeadRecipe() if multilabel else None,
-        strangers=strangers,
-    )
-
-
 def calibrated(
     bundle: Bundle,
     rows: Splits,
@@ -503,9 +443,9 @@ def version_of(layers: int | None) -> str:
     return VERSION if layers is None else f"{VERSION}-{layers}-layers"
 
 
-def with_layers(training: Training, layers: int | None) -> Training:
-    """Return the training with a student of this number of layers, taken from the teacher's; without a number, return it unchanged."""
-    if layers is None or training.student is None:
+def with_layers(training: Trains, layers: int | None) -> Trains:
+    """Return the training with a student of this number of layers, of the base encoder's; without a number, return it unchanged."""
+    if layers is None:
         return training
     return replace(training, student=replace(training.student, layers=spread(layers, base_model.LAYERS)))
 
@@ -521,7 +461,6 @@ def training_of(rows: Splits) -> Training:
         return max(asked, min(MOST_EPOCHS, math.ceil(LEAST_STEPS * size / texts)))
 
     return Training(
-        advice=None,
         teacher=replace(
             teacher, source_shares=shares, class_levelling=0.0, batch_rows=size, epochs=epochs(teacher.epochs, known)
         ),

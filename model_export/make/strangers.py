@@ -218,7 +218,7 @@ def of_shipped(rows: Splits, folder: Path | None) -> Strangers:
     Raises:
         DataError: The folder does not have a text that the project names.
     """
-    titles = real.read_real(real.LEARNED, folder)
+    titles = real.read_learned(folder)
     none = (
         *foreign(rows),
         *strangers.read_neighbours(),

@@ -1,11 +1,14 @@
-"""A shallow student that imitates a teacher: fewer layers, nearly the same decisions, several times the speed.
+"""A shallow student, several times as fast as the encoder that it is cut from. It imitates a teacher, or learns from targets alone.
 
-The student starts with some layers of the teacher, or of another network, and with the teacher's head. It learns to reproduce the teacher's
-vector of every text: 384 numbers instead of one label. So it learns as much from a text without a label. The labels of the other texts
-correct the teacher's mistakes. Training rounds as the int8 file does, so the later quantisation changes very little.
+With a teacher, the student starts with some of the teacher's layers and with its head. It learns to reproduce the teacher's vector of every
+text: 384 numbers instead of one label. So it learns as much from a text without a label, which helps where labels are few. The labels of
+the other texts correct the teacher's mistakes. Without a teacher, the student starts with some layers of the base encoder, and learns the
+targets: labels, and the opinions of an adviser.
+
+Training rounds as the int8 file does, so the later quantisation changes very little.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,7 +45,6 @@ class StudentRecipe:
     warmup_share: float = 0.1
     dropout: float = 0.0
     max_gradient: float = 1.0
-    new_sources: tuple[str, ...] = ()
 
 
 def spread(layers: int, of: int) -> tuple[int, ...]:
@@ -56,51 +58,82 @@ def spread(layers: int, of: int) -> tuple[int, ...]:
 
 
 def distil(
-    teacher: TagNetwork,
-    train: Examples,
-    texts: SoftExamples,
-    recipe: StudentRecipe,
-    work: Work = NO_WORK,
-    *,
-    deeper: TagNetwork | None = None,
+    teacher: TagNetwork, train: Examples, texts: SoftExamples, recipe: StudentRecipe, work: Work = NO_WORK
 ) -> TagNetwork:
     """
-    Train a student.
+    Train a student that imitates a teacher.
 
     Args:
         teacher: The network to imitate; it is not changed.
         train: Labelled texts.
         texts: The texts of `train`, then texts without a label, with the label probabilities of each text. The student imitates the teacher
-            on all texts except those of the recipe's `new_sources`, which the teacher does not know.
+            on all texts.
         recipe: The numbers of the procedure.
         work: Keeps the steps of the training, and is told its progress.
-        deeper: The network whose layers the student starts with, with the teacher's head; None for the teacher's layers.
     """
     torch.manual_seed(recipe.seed)
-    rows = texts.rows
-    vectors = batches.embed(teacher, rows)
+    vectors = batches.embed(teacher, texts.rows)
     with torch.no_grad():
         teacher_logits: Tensor = teacher.head(vectors)
-    student = (deeper or teacher).shallow(recipe.layers, recipe.pooling)
-    student.head.load_state_dict(teacher.head.state_dict())
+    student = teacher.shallow(recipe.layers, recipe.pooling)
+
+    def imitation(logits: Tensor, found: Tensor, drawn: Sequence[int]) -> Tensor:
+        heat = recipe.temperature
+        soft = nn.functional.kl_div(
+            torch.log_softmax(logits / heat, dim=-1), torch.softmax(teacher_logits[drawn] / heat, dim=-1), reduction="none"
+        )
+        near = (found - vectors[drawn]).square().sum(dim=-1)
+        return (soft.sum(dim=-1) * heat**2 + recipe.vector_weight * near).mean()
+
+    return _descend(student, train, texts, recipe, work, imitation)
+
+
+def learn(base: TagNetwork, train: Examples, texts: SoftExamples, recipe: StudentRecipe, work: Work = NO_WORK) -> TagNetwork:
+    """
+    Train a student on targets alone.
+
+    Args:
+        base: The network whose layers the student starts with; it is not changed. Its head is not trained: a fresh one is.
+        train: Labelled texts.
+        texts: As for `distil`. A text without a target teaches nothing, and is not drawn.
+        recipe: The numbers of the procedure; those of the imitation are not used.
+        work: Keeps the steps of the training, and is told its progress.
+    """
+    torch.manual_seed(recipe.seed)
+    student = base.shallow(recipe.layers, recipe.pooling)
+    student.head.reset_parameters()
+    return _descend(student, train, texts, recipe, work, None)
+
+
+def _descend(
+    student: TagNetwork,
+    train: Examples,
+    texts: SoftExamples,
+    recipe: StudentRecipe,
+    work: Work,
+    imitation: Callable[[Tensor, Tensor, Sequence[int]], Tensor] | None,
+) -> TagNetwork:
+    """Tune a student. `imitation` gives the loss of its distance from a teacher, from logits, vectors and places of a batch."""
+    rows = texts.rows
     _set_dropout(student, recipe.dropout)
-    steps = recipe.epochs * (len(rows) // recipe.batch_rows)
     student.words.requires_grad_(requires_grad=False)
+    steps = recipe.epochs * (len(rows) // recipe.batch_rows)
     tuned = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(tuned, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     schedule = get_linear_schedule_with_warmup(optimiser, round(steps * recipe.warmup_share), steps)
     weights = soft_weights(train, texts, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share)
+    if imitation is None:
+        weights = weights * (texts.targets.sum(dim=-1) > 0)
     student.train()
-    imitated = torch.tensor([source not in recipe.new_sources for source in texts.sources(train)], dtype=torch.float32)
-    # Without an adviser, an unlabelled text of a new source has no target, so it is not drawn.
-    weights = weights * ((imitated + texts.targets.sum(dim=-1)) > 0)
 
     def loss_of(drawn: Sequence[int]) -> Tensor:
         with batches.fast():
             found = student.embed(*batches.pad([rows[place] for place in drawn])).float()
-        return _loss(
-            student.head(found), found, teacher_logits[drawn], vectors[drawn], texts.targets[drawn], imitated[drawn], recipe
-        )
+        logits = student.head(found)
+        taught = soft_loss(logits, texts.targets[drawn], recipe.label_smoothing)
+        if imitation is None:
+            return taught
+        return imitation(logits, found, drawn) + recipe.label_weight * taught
 
     with rounded_activations(student):
         work.descend(
@@ -112,25 +145,6 @@ def distil(
             steps=steps,
         )
     return student.eval()
-
-
-def _loss(
-    logits: Tensor,
-    found: Tensor,
-    teacher_logits: Tensor,
-    vectors: Tensor,
-    targets: Tensor,
-    imitated: Tensor,
-    recipe: StudentRecipe,
-) -> Tensor:
-    heat = recipe.temperature
-    soft = nn.functional.kl_div(
-        torch.log_softmax(logits / heat, dim=-1), torch.softmax(teacher_logits / heat, dim=-1), reduction="none"
-    )
-    near = (found - vectors).square().sum(dim=-1)
-    taught = soft_loss(logits, targets, recipe.label_smoothing)
-    imitation = soft.sum(dim=-1) * heat**2 + recipe.vector_weight * near
-    return (imitated * imitation).mean() + recipe.label_weight * taught
 
 
 def _set_dropout(network: TagNetwork, share: float) -> None:

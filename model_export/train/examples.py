@@ -20,12 +20,10 @@ class Examples:
     targets: list[int]
     sources: list[str]
 
-    def take(self, places: Sequence[int]) -> "Examples":
-        """Return the texts at these places, in this order."""
+    def __add__(self, more: "Examples") -> "Examples":
+        """Return these texts, then more texts."""
         return Examples(
-            rows=[self.rows[place] for place in places],
-            targets=[self.targets[place] for place in places],
-            sources=[self.sources[place] for place in places],
+            rows=[*self.rows, *more.rows], targets=[*self.targets, *more.targets], sources=[*self.sources, *more.sources]
         )
 
 
@@ -38,17 +36,11 @@ class SoftExamples:
         rows: Tokenised texts, the labelled ones first.
         targets: By text, the probability of every label, [texts, labels]; all zero for a text without label and opinion.
         labelled: The number of texts with a label.
-        others: The source of each text without a label; empty if the sources are not known.
     """
 
     rows: list[list[int]]
     targets: Tensor
     labelled: int
-    others: tuple[str, ...] = ()
-
-    def sources(self, train: Examples) -> list[str]:
-        """Return the source of each text: first the labelled texts `train`, then the unlabelled texts. An unknown source is empty."""
-        return [*train.sources, *(self.others or [""] * (len(self.rows) - self.labelled))]
 
 
 def examples(tokenizer: Tokenizer, rows: Sequence[Row], labels: Sequence[str]) -> Examples:
@@ -77,7 +69,6 @@ def soft_examples(
     labels: int,
     advice: tuple[Tensor, Tensor] | None = None,
     advice_share: float = 0.5,
-    others: Sequence[str] = (),
 ) -> SoftExamples:
     """
     Combine labels and opinions into one target for each text.
@@ -88,15 +79,12 @@ def soft_examples(
         labels: The number of labels.
         advice: Probabilities of every label for the labelled and for the unlabelled texts; None without an adviser.
         advice_share: The weight of the opinion in a target of label and opinion, 0 to 1.
-        others: The source of each text without a label; empty if the sources do not matter.
     """
     certain = nn.functional.one_hot(torch.tensor(train.targets), labels).float()
     known, silent = certain, torch.zeros(len(unlabelled), labels)
     if advice is not None:
         known, silent = torch.lerp(certain, advice[0], advice_share), advice[1]
-    return SoftExamples(
-        rows=[*train.rows, *unlabelled], targets=torch.cat([known, silent]), labelled=len(train.rows), others=tuple(others)
-    )
+    return SoftExamples(rows=[*train.rows, *unlabelled], targets=torch.cat([known, silent]), labelled=len(train.rows))
 
 
 def soft_weights(

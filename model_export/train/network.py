@@ -164,6 +164,13 @@ class TagNetwork(nn.Module):
         network.load_state_dict(state)
         return network
 
+    def with_labels(self, labels: int) -> "TagNetwork":
+        """Copy the network with the first `labels` lines of its head."""
+        network = TagNetwork(replace(self.shape, labels=labels))
+        heads = {name: value[:labels] for name, value in self.state_dict().items() if name.startswith("head.")}
+        network.load_state_dict(self.state_dict() | heads)
+        return network.eval()
+
     def for_export(self) -> "TagNetwork":
         """Copy the network with int8 word embeddings. The copy is for inference and cannot be trained."""
         network = TagNetwork(self.shape)

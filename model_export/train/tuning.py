@@ -39,7 +39,6 @@ class TeacherRecipe:
         default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05, "real": 1.0}
     )
     class_levelling: float = 0.3
-    advice_share: float = 0.5
     unlabelled_share: float = 0.2
     label_smoothing: float = 0.05
     weight_decay: float = 0.01

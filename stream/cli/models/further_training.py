@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def train_further(options: TrainOptions, begun: Path) -> None:
     """
-    Fit a bundle's head and n-grams to today's labelled rows. With `tune`, train the encoder on real titles too.
+    Fit a bundle's head and n-grams to today's labelled rows.
 
     Args:
         options: The options of the training, without a file of the user's own rows.
-        begun: The bundle whose encoder is kept or tuned.
+        begun: The bundle whose encoder is kept.
 
     Raises:
         BundleError: The bundle is missing or cannot be used.
@@ -32,14 +32,10 @@ def train_further(options: TrainOptions, begun: Path) -> None:
     from tagstream.stream.cli.models import needs
 
     chosen = settings(data=options.data, bundle=begun)
-    if options.tune and options.keep_head:
-        fail("--tune changes the head with the encoder. Next: leave out --keep-head.", EXIT_USAGE)
-    if options.checkpoint is not None and not options.tune:
-        fail("--checkpoint keeps the network that --tune tunes. Next: give --tune, or leave it out.", EXIT_USAGE)
-    if options.layers is not None and not options.tune:
-        fail("without --tune the encoder keeps its layers. Next: give --tune, or leave out --layers.", EXIT_USAGE)
-    if options.tune and chosen.real is None:
-        fail("there is nothing new to learn: TAGSTREAM_REAL names no folder with real titles. Next: name it.", EXIT_USAGE)
+    if options.layers is not None:
+        fail("--from keeps the encoder and its layers. Next: leave out --layers, or --from.", EXIT_USAGE)
+    if options.work is not None:
+        fail("--from takes minutes, and keeps nothing of a stopped training. Next: leave out --work.", EXIT_USAGE)
     kept = bundle.read(chosen.bundle)
     needs.note_replaced(options.folder)
     needs.require_export(level="info")
@@ -47,19 +43,13 @@ def train_further(options: TrainOptions, begun: Path) -> None:
     from tagstream.model_export.make import recipe, steps
 
     rows = splits.load(needs.data_folder(chosen), answers_file=options.answers, real_folder=chosen.real)
-    promise, multilabel, gate = options.promise.asked(), options.multilabel, _new_gate(kept, rows, chosen.real)
-    of = (
-        recipe.tuned_further(
-            kept,
-            rows,
-            promise,
-            layers=options.layers,
-            checkpoint=options.checkpoint,
-            multilabel=multilabel,
-            strangers=gate,
-        )
-        if options.tune
-        else recipe.refitted(kept, rows, promise, keep_head=options.keep_head, multilabel=multilabel, strangers=gate)
+    of = recipe.refitted(
+        kept,
+        rows,
+        options.promise.asked(),
+        keep_head=options.keep_head,
+        multilabel=options.multilabel,
+        strangers=_new_gate(kept, rows, chosen.real),
     )
     console.show(steps.make(options.folder, options.named.on(of)).as_text())
 

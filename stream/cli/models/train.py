@@ -29,8 +29,7 @@ def train(options: TrainOptions) -> None:
     With a file of labelled rows, the model learns your labels: in minutes with --quick, else by tuning the whole network. First the command
     lists the faults of the rows; with --dry-run it does nothing more. The exit code is 2 if no model can be made of the rows. After a stop,
     the same command goes on with the training. With a folder, or without --data, the command trains the shipped model again. With --from,
-    it fits the head of that bundle again; with --tune, also its encoder, which is trained to keep its outputs on the other rows.
-    The model also learns from people's answers (--answers); no figure and no threshold is computed from these answers.
+    it fits the head of that bundle again. The model also learns from people's answers (--answers); no figure and no threshold is computed from these answers.
     """
     from tagstream.stream.cli.models.needs import note_replaced
 
@@ -58,7 +57,7 @@ def _refuse_options_of_others(options: TrainOptions, *, of_a_file: bool) -> None
         whose, other = (SHIPPED, "a file") if of_a_file else (OWN, "no such file")
         next_step = "leave it out" if of_a_file else "give --data FILE, or leave it out"
         fail(f"{', '.join(wrong)} is for {whose}, and --data names {other}. Next: {next_step}.", EXIT_USAGE)
-    of_shipped = [name for name in given_of(options, SHIPPED) if name != "--checkpoint"]
+    of_shipped = given_of(options, SHIPPED)
     if options.begun is not None and (of_a_file or of_shipped):
         fail(
             f"--from is for {FURTHER} and the shipped labels' rows, so {', '.join(of_shipped) or '--data FILE'} does not go with it. "
@@ -112,9 +111,6 @@ def train_own(options: TrainOptions, file: Path) -> None:
     from tagstream.model_export.make import recipe, steps, strangers
     from tagstream.model_export.train.work import Work
 
-    work = options.work or folder.with_name(f"{folder.name}.work")
-    if work.is_dir():
-        console.talk(f"{work} holds a stopped training: its results on these rows are not computed again")
     lose = strangers.MOST_LOST if options.lose is None else options.lose
     gate = strangers.of_own(none.rows, none.digests, neighbours=options.quick, most_lost=lose)
     of = recipe.own(
@@ -127,6 +123,7 @@ def train_own(options: TrainOptions, file: Path) -> None:
         multilabel=options.multilabel,
         strangers=gate,
     )
+    work = _work(options, folder)
     try:
         with progress.stages() as tell:
             made = steps.make(folder, options.named.on(of), Work(work, tell))
@@ -136,6 +133,14 @@ def train_own(options: TrainOptions, file: Path) -> None:
         msg = f"{error} Or train with --quick, or on more rows. The trained network is in {work}."
         raise ParityError(msg) from error
     console.show(made.as_text())
+
+
+def _work(options: TrainOptions, folder: Path) -> Path:
+    """Return the folder that keeps a stopped training, and say so if there is one."""
+    work = options.work or folder.with_name(f"{folder.name}.work")
+    if work.is_dir():
+        console.talk(f"{work} holds a stopped training: its results on these rows are not computed again")
+    return work
 
 
 def look(options: TrainOptions, file: Path) -> None:
@@ -227,8 +232,8 @@ def train_shipped(options: TrainOptions) -> None:
     """
     Train the shipped model again, write its bundle, and print its figures.
 
-    With `all`, the folder gets `bundle/`, the networks in full precision, and `report/`. The report compares the new bundle with its
-    teacher and student, simpler models and the shipped bundle, all on the same rows.
+    With `all`, the folder gets `bundle/`, the network in full precision, and `report/`. The report compares the new bundle with its
+    network, simpler models and the shipped bundle, all on the same rows.
 
     Raises:
         ExtraMissingError: PyTorch, scikit-learn or, for the report, matplotlib is not installed.
@@ -266,7 +271,7 @@ def train_shipped(options: TrainOptions) -> None:
 
 def _make_shipped(options: TrainOptions, folder: Path, folders: "Folders", kept: Path | None) -> None:
     """
-    Make the bundle. Training takes half an hour, so the network is written to disk before the first gate, and is kept if a gate refuses.
+    Make the bundle. Training takes an hour, so the network is written to disk before the first gate, and is kept if a gate refuses.
 
     Args:
         options: The options of the command.
@@ -278,7 +283,8 @@ def _make_shipped(options: TrainOptions, folder: Path, folders: "Folders", kept:
     from tagstream.model_export.calibrate.errors import CalibrationError
     from tagstream.model_export.data import splits
     from tagstream.model_export.make import recipe, steps, strangers
-    from tagstream.model_export.make.training import teacher_path
+    from tagstream.model_export.train.work import Work
+    from tagstream.stream.terminal import progress
 
     rows = splits.load(folders.data, answers_file=options.answers, real_folder=folders.real)
     network = kept or folder.with_name(f"{folder.name}-refused.safetensors")
@@ -292,14 +298,14 @@ def _make_shipped(options: TrainOptions, folder: Path, folders: "Folders", kept:
         strangers=strangers.of_shipped(rows, folders.real),
     )
     try:
-        made = steps.make(folder, options.named.on(of))
+        with progress.stages() as tell:
+            made = steps.make(folder, options.named.on(of), Work(_work(options, folder), tell))
     except (ParityError, CalibrationError) as error:
         also = " Or train with another --seed." if isinstance(error, ParityError) else ""
         msg = f"{error}{also} The trained network is in {network}, for `tagstream model export`."
         raise type(error)(msg) from error
     if kept is None:
         network.unlink()
-        teacher_path(network).unlink()
     console.show(made.as_text())
 
 
@@ -308,7 +314,6 @@ def _report_on_all(folder: Path, folders: "Folders", network: Path) -> None:
     from tagstream.model_export.bundle import bundle
     from tagstream.model_export.compare import evaluation, reproduction
     from tagstream.model_export.compare.evaluation import Named
-    from tagstream.model_export.make.training import teacher_path
     from tagstream.model_export.report.report import write
     from tagstream.model_export.report.terminal import as_text
 
@@ -317,7 +322,7 @@ def _report_on_all(folder: Path, folders: "Folders", network: Path) -> None:
         folders=folders,
         baselines=True,
         against=[Named(name=IN_TABLES, path=bundle.DEFAULT_BUNDLE)],
-        checkpoints=[Named(name="teacher fp32", path=teacher_path(network)), Named(name="student fp32", path=network)],
+        checkpoints=[Named(name="network fp32", path=network)],
         say=console.talk,
     )
     console.show(as_text(measured))

@@ -39,7 +39,7 @@ class TrainOptions:
     ] = Path(DEFAULT_FOLDER)
     all: Annotated[
         bool,
-        typer.Option("--all", help="Keep the teacher and the student, train simpler models too, and report on all of them."),
+        typer.Option("--all", help="Keep the trained network, train simpler models too, and report on all of them."),
         SHIPPED,
     ] = False
     data: Annotated[
@@ -102,13 +102,6 @@ class TrainOptions:
     keep_head: Annotated[
         bool, typer.Option("--keep-head", help="With --from: keep the head too, and fit only the n-grams."), FURTHER
     ] = False
-    tune: Annotated[
-        bool,
-        typer.Option(
-            "--tune", help="With --from: tune the encoder too, on the real titles that TAGSTREAM_REAL names: half an hour."
-        ),
-        FURTHER,
-    ] = False
     base_corpus: Annotated[
         bool, typer.Option("--base-corpus", help="Also learn from tagstream's own rows that have one of your labels."), OWN
     ] = False
@@ -117,7 +110,6 @@ class TrainOptions:
         typer.Option(
             "--work", help="Folder that keeps a stopped training; FOLDER.work unless given.", metavar="FOLDER", parser=path
         ),
-        OWN,
     ] = None
     checkpoint: Annotated[
         Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE", parser=path), SHIPPED
