@@ -163,9 +163,7 @@ def read_real(sheet: str, folder: Path | None, sheets: Path = SHEETS) -> list[Ro
 
 
 def read_learned(folder: Path | None, sheets: Path = SHEETS) -> list[Row]:
-    """
-    The rows of all sheets that are learned from. Arguments and errors are those of `read_real`.
-    """
+    """The rows of all sheets that are learned from. Arguments and errors are those of `read_real`."""
     return [row for sheet in LEARNED for row in read_real(sheet, folder, sheets)]
 
 

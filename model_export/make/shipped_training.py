@@ -118,7 +118,9 @@ def fit(base: BaseModel, splits: Splits, plan: ShippedTraining, work: Work) -> t
         "base_model": base_model.as_record(),
         "data": splits.as_record(),
         "none": len(plan.none),
-        "advisor": None if found is None else {"name": advisor.NAME, "sha256": advisor.SHA256, **dataclasses.asdict(plan.advice)},
+        "advisor": None
+        if found is None
+        else {"name": advisor.NAME, "sha256": advisor.SHA256, **dataclasses.asdict(plan.advice)},
         "student": dataclasses.asdict(plan.student),
         "calibration_losses": {"student": round(loss, 6)},
         "libraries": libraries(),
@@ -134,9 +136,7 @@ def _opinions(splits: Splits, silent: list[Row], plan: ShippedTraining, work: Wo
         return None
     return work.stage(
         "opinions.safetensors",
-        lambda: advisor.advise(
-            encoder, splits.train, [row.text for row in silent], labels=splits.labels, recipe=plan.advice
-        ),
+        lambda: advisor.advise(encoder, splits.train, [row.text for row in silent], labels=splits.labels, recipe=plan.advice),
         save=advisor.save,
         load=advisor.load,
     )
@@ -144,8 +144,6 @@ def _opinions(splits: Splits, silent: list[Row], plan: ShippedTraining, work: Wo
 
 def _with_none(found: Opinions, none: int, outputs: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return opinions with a column for texts with none of the labels, and a row for each of these texts."""
-    known, silent = (
-        torch.nn.functional.pad(part, (0, outputs - part.shape[1])) for part in (found.train, found.unlabelled)
-    )
+    known, silent = (torch.nn.functional.pad(part, (0, outputs - part.shape[1])) for part in (found.train, found.unlabelled))
     certain = torch.nn.functional.one_hot(torch.full((none,), outputs - 1), outputs).float()
     return torch.cat([known, certain]), silent

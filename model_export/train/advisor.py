@@ -65,7 +65,7 @@ class AdviceRecipe:
 
     share: float = 0.5
     kernel: KernelRecipe = field(default_factory=KernelRecipe)
-    source_weights: dict[str, float] = field(default_factory=dict)
+    source_weights: dict[str, float] = field(default_factory=lambda: {"corpus": 0.5, "plain": 0.5, "lexicon": 0.5})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +159,9 @@ def judge(known: Texts, others: Texts, rows: Sequence[Row], *, labels: Sequence[
     )
     temperature = fit_temperature(scores.known.double().numpy(), targets.numpy(), weights.double().numpy())
     right = float((scores.known.argmax(dim=1) == targets).double().mean())
-    logger.info("advice_given rows=%d right=%.4f unlabelled=%d temperature=%s", len(rows), right, len(others.texts), temperature)
+    logger.info(
+        "advice_given rows=%d right=%.4f unlabelled=%d temperature=%s", len(rows), right, len(others.texts), temperature
+    )
     return Opinions(
         train=torch.softmax(scores.known / temperature, dim=1), unlabelled=torch.softmax(scores.others / temperature, dim=1)
     )

@@ -18,6 +18,7 @@ from tagstream.model_export.data.real import (
     ReaderLabel,
     Sources,
     digest,
+    read_learned,
     read_real,
     read_sheet,
     read_sources,
@@ -36,8 +37,14 @@ def label(record: dict[str, str], tag: str = "other", **changes: object) -> dict
     return {"digest": digest(record["title"]), "tag": tag, "family": "list", "reader": "first", **changes}
 
 
+# One of the sheets that are learned from.
+SHEET = LEARNED[0]
+
+
 def sheets(folder: Path, name: str, *lines: dict[str, object]) -> Path:
-    """A folder of sheets with this one."""
+    """A folder of sheets with these lines in this one, and none in the others that it lacks."""
+    for other in (DEV, *LEARNED):
+        (folder / other).touch()
     (folder / name).write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
     (folder / real.SOURCES).write_text(SOURCES, encoding="utf-8")
     return folder
@@ -55,8 +62,8 @@ def texts(folder: Path, *records: dict[str, str]) -> Path:
 
 def test_a_label_gets_the_text_of_its_digest(tmp_path: Path) -> None:
     """A row has the sheet's label and the folder's text; its source is its topic, and figures can be sliced by its family."""
-    lines = sheets(tmp_path, LEARNED, label(KETTLE, tags=["other", "mlops"], doubtful=True, drawn="chance"))
-    (row,) = read_real(LEARNED, texts(tmp_path, CUP, KETTLE), lines)
+    lines = sheets(tmp_path, SHEET, label(KETTLE, tags=["other", "mlops"], doubtful=True, drawn="chance"))
+    (row,) = read_real(SHEET, texts(tmp_path, CUP, KETTLE), lines)
     assert (row.tag, row.tags, row.text) == ("other", ("other", "mlops"), "Kettles that sing in tune A study of steam.")
     assert (row.source, row.topic, row.described) == ("real", "real:tea/kettles:README.md", True)
     assert row.columns == (("family", "list"), ("doubtful", "yes"), ("drawn", "chance"))
@@ -76,21 +83,20 @@ def test_a_line_keeps_what_each_of_two_readers_said(tmp_path: Path) -> None:
 
 def test_without_a_folder_there_are_no_rows() -> None:
     """The project trains and is tested without real titles."""
-    assert read_real(LEARNED, None) == read_real(DEV, None) == []
+    assert read_learned(None) == read_real(DEV, None) == []
 
 
 def test_rows_with_an_author_each_are_topics_of_their_own(tmp_path: Path) -> None:
     """No such row has a sibling, so that their source can be both learned from and calibrated on."""
     sources = Sources(held_out=(), divided=("tea/many",), title_only=())
     learned = [lid for lid in LIDS if not sources.is_held_out(lid["source"], lid["title"])]
-    lines = sheets(tmp_path, LEARNED, *(label(lid) for lid in learned))
-    assert len({row.topic for row in read_real(LEARNED, texts(tmp_path, *LIDS), lines)}) == len(learned) > 1
+    lines = sheets(tmp_path, SHEET, *(label(lid) for lid in learned))
+    assert len({row.topic for row in read_real(SHEET, texts(tmp_path, *LIDS), lines)}) == len(learned) > 1
 
 
 def test_titles_without_a_label_are_those_that_may_be_learned_from(tmp_path: Path) -> None:
     """A title that a sheet labels, or of a source that is held out, is none of them; where titles alone are allowed, the title is the text."""
-    for name in (DEV, LEARNED):
-        sheets(tmp_path, name, *([label(KETTLE)] if name == LEARNED else []))
+    sheets(tmp_path, SHEET, label(KETTLE))
     found = read_unlabelled(texts(tmp_path, KETTLE, SPOON, CUP, *LIDS), tmp_path)
     told = [row.text for row in found]
     assert {KETTLE["title"], CUP["title"]}.isdisjoint(row.title for row in found)
@@ -100,29 +106,29 @@ def test_titles_without_a_label_are_those_that_may_be_learned_from(tmp_path: Pat
     assert read_unlabelled(None) == []
 
 
-def test_no_more_titles_without_a_label_than_the_adviser_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A larger folder gives as many, the same ones each time."""
-    for name in (DEV, LEARNED):
-        sheets(tmp_path, name)
-    monkeypatch.setattr(real, "MOST_UNLABELLED", 3)
-    found = read_unlabelled(texts(tmp_path, *LIDS), tmp_path)
-    assert found == read_unlabelled(texts(tmp_path, *reversed(LIDS)), tmp_path)
-    assert len(found) == 3
+def test_all_sheets_but_the_measured_one_are_learned_from(tmp_path: Path) -> None:
+    """Rows stand in the order of the sheets, and none of the measured rows is among them."""
+    for sheet, text in zip((DEV, *LEARNED), (CUP, KETTLE, SPOON, *LIDS), strict=False):
+        sheets(tmp_path, sheet, label(text))
+    folder = texts(tmp_path, KETTLE, SPOON, CUP, *LIDS)
+    assert [row.title for row in read_learned(folder, tmp_path)] == [
+        text["title"] for text in (KETTLE, SPOON, *LIDS)[: len(LEARNED)]
+    ]
 
 
 def test_a_manifest_can_name_what_was_learned(tmp_path: Path) -> None:
     """The sums of labels, permissions and texts change with their files; without a folder there are none."""
-    folder = texts(sheets(tmp_path, LEARNED, label(KETTLE)), KETTLE)
+    folder = texts(sheets(tmp_path, SHEET, label(KETTLE)), KETTLE)
     before = real.digests(folder, folder)
     texts(folder, SPOON)
     assert {name for name, sum_ in real.digests(folder, folder).items() if before[name] != sum_} == {f"real/{real.TITLES}"}
-    assert set(before) == {f"real/{name}" for name in (LEARNED, real.SOURCES, real.TITLES)}
+    assert set(before) == {f"real/{name}" for name in (*LEARNED, real.SOURCES, real.TITLES)}
     assert real.digests(None) == {}
 
 
 def test_a_source_without_a_licence_teaches_titles_alone(tmp_path: Path) -> None:
     """A description that may not be learned from is left out where rows are learned, and read where they are measured."""
-    for name, text in ((LEARNED, SPOON["title"]), (DEV, f"{SPOON['title']} {SPOON['description']}")):
+    for name, text in ((SHEET, SPOON["title"]), (DEV, f"{SPOON['title']} {SPOON['description']}")):
         sheets(tmp_path, name, label(SPOON, "computer-vision"))
         (row,) = read_real(name, texts(tmp_path, SPOON), tmp_path)
         assert row.text == text
@@ -132,11 +138,11 @@ def test_a_source_without_a_licence_teaches_titles_alone(tmp_path: Path) -> None
 def test_a_held_out_source_is_measured_and_not_learned_from(tmp_path: Path) -> None:
     """A learned sheet that holds a row of a measured source is refused."""
     texts(tmp_path, CUP)
-    for name in (DEV, LEARNED):
+    for name in (DEV, SHEET):
         sheets(tmp_path, name, label(CUP))
     assert len(read_real(DEV, tmp_path, tmp_path)) == 1
     with pytest.raises(DataError, match=r"learns from tea/kept:talks/june\.csv, which is held out"):
-        read_real(LEARNED, tmp_path, tmp_path)
+        read_real(SHEET, tmp_path, tmp_path)
 
 
 @hypothesis.given(st.lists(st.text(min_size=1), unique=True, min_size=1))
@@ -213,10 +219,9 @@ def test_a_broken_list_of_sources_is_refused(tmp_path: Path, raw: str) -> None:
 
 def test_the_shipped_sheets_keep_their_rules() -> None:
     """No title is there twice, every learned row says how it was drawn, and every measured one has a label that a reader gave."""
-    dev, learned = read_sheet(real.SHEETS / DEV), read_sheet(real.SHEETS / LEARNED)
-    drawn = [line for path in real.SHEETS.glob("chance-*.jsonl") for line in read_sheet(path)]
-    assert {line.drawn for line in drawn} == {"chance"}
-    digests = [line.digest for line in (*dev, *learned, *drawn)]
+    dev, learned = read_sheet(real.SHEETS / DEV), [line for sheet in LEARNED for line in read_sheet(real.SHEETS / sheet)]
+    assert {path.name for path in real.SHEETS.glob("*.jsonl")} == {DEV, *LEARNED}
+    digests = [line.digest for line in (*dev, *learned)]
     assert len(digests) == len(set(digests))
     assert all(len(name) == 64 and not set(name) - set("0123456789abcdef") for name in digests)
     assert {line.drawn for line in dev} == {None}

@@ -20,9 +20,9 @@ from tagstream.model_export.make.draft import Draft
 from tagstream.model_export.make.multilabel import LabelHeadRecipe
 from tagstream.model_export.make.steps import Made
 from tagstream.model_export.make.strangers import Strangers
-from tagstream.model_export.make.training import Training
+from tagstream.model_export.onnx import export
+from tagstream.model_export.onnx.graph import Graph
 from tagstream.model_export.onnx.parity import GateLimits
-from tagstream.model_export.onnx.restore import layers_in
 from tagstream.model_export.train import base_model, work
 from tagstream.model_export.train.distil import StudentRecipe
 from tagstream.model_export.train.work import Tell, Work
@@ -247,6 +247,11 @@ def test_a_stopped_training_of_the_whole_network_goes_on(tmp_path: Path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["bank"]
 
 
+def layers_in(model: bytes) -> int:
+    """The number of layers of a file's network, each with two norms; one more norm follows the embeddings."""
+    return len(list(Graph(export.load(model)).of("LayerNormalization"))) // 2
+
+
 def test_a_network_has_the_layers_that_were_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both layers of the small encoder the whole way, teacher, student and file; the quick way and the default keep their own."""
     monkeypatch.setattr(recipe, "LEAST_STEPS", 20)
@@ -257,24 +262,6 @@ def test_a_network_has_the_layers_that_were_asked_for(tmp_path: Path, monkeypatc
         layers_in(own_bundle(tmp_path / str(layers), rows, quick=False, layers=layers).bundle.model) for layers in (None, 2)
     ]
     assert found == [1, 2]
-
-
-def test_a_bundle_with_more_layers_is_made_from_the_base_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle of one layer teaches one of two what it knows; the manifest names it, and the version tells both apart."""
-    monkeypatch.setattr(recipe, "LEAST_STEPS", 20)
-    monkeypatch.setattr(base_model, "LAYERS", 2)
-    rows = splits(2, 40)
-    small = own_bundle(tmp_path / "small", rows, quick=False, layers=1).bundle
-    of = recipe.tuned_further(small, rows, PROMISE, layers=2)
-    assert isinstance(of.network, Training)
-    # The adviser's packages are not on every machine.
-    network = replace(of.network, advice=None)
-    limits = GateLimits(quantised_agreement=0.8, quantised_flips=0.5)
-    made = steps.make(tmp_path / "large", replace(of, network=network, level_sources=False, limits=limits)).bundle
-    assert [layers_in(bundle.model) for bundle in (small, made)] == [1, 2]
-    assert made.manifest.training["teacher"]["bundle"] == small.digest
-    assert list(made.manifest.training["student"]["layers"]) == [0, 1]
-    assert made.manifest.version == recipe.version_of(2)
 
 
 def test_the_base_encoder_has_the_layers_that_the_options_allow() -> None:

@@ -1,4 +1,4 @@
-"""The adviser: an opinion comes from a head that has not seen the topic, and only checked weights are used."""
+"""The adviser: an opinion comes from a fit that has not seen the topic, and only checked weights are used."""
 
 from pathlib import Path
 
@@ -6,43 +6,54 @@ import numpy as np
 import pytest
 import torch
 
+from tagstream.model_export.data.row import Row
 from tagstream.model_export.train import advisor
-from tagstream.model_export.train.advisor import AdviceRecipe, AdvisorError
-from tagstream.model_export.train.examples import Examples
+from tagstream.model_export.train.advisor import AdviceRecipe, AdvisorError, Opinions
+from tagstream.model_export.train.kernel import Texts
+from tests.replacing import replace
+
+LABELS = ("blue", "green", "red")
 
 
-def clouds(topics: int, rows: int) -> tuple[np.ndarray, Examples, list[str]]:
+def clouds(topics: int, rows: int) -> tuple[Texts, list[Row]]:
     """Vectors around three points of a circle, one a label, in topics of `rows` each."""
     generator = np.random.default_rng(5)
-    targets = [topic % 3 for topic in range(topics) for _ in range(rows)]
-    angles = np.array(targets) * 2 * np.pi / 3 + generator.normal(0, 0.1, len(targets))
-    names = [f"topic-{topic}" for topic in range(topics) for _ in range(rows)]
-    return (
-        np.column_stack([np.cos(angles), np.sin(angles)]),
-        Examples(rows=[], targets=targets, sources=["plain"] * len(targets)),
-        names,
-    )
+    found = [
+        Row(text=f"text {topic} {number}", tag=LABELS[topic % 3], source="plain", topic=f"topic-{topic}")
+        for topic in range(topics)
+        for number in range(rows)
+    ]
+    angles = np.array([LABELS.index(row.tag) for row in found]) * 2 * np.pi / 3 + generator.normal(0, 0.1, len(found))
+    vectors = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+    return Texts(texts=[row.text for row in found], vectors=vectors), found
 
 
 def test_opinions_are_probabilities_and_mostly_right() -> None:
-    """Opinions add up to one, and a head that has not seen a topic judges it rightly where topics agree."""
-    vectors, train, topics = clouds(12, 5)
-    advice = advisor.judge(vectors, vectors[:3], train, topics=topics, recipe=AdviceRecipe())
+    """Opinions add up to one, and a fit that has not seen a topic judges it rightly where topics agree."""
+    texts, rows = clouds(12, 5)
+    others = Texts(texts=texts.texts[:3], vectors=texts.vectors[:3])
+    advice = advisor.judge(texts, others, rows, labels=LABELS, recipe=AdviceRecipe())
     assert torch.allclose(advice.train.sum(dim=1), torch.ones(60), atol=1e-5)
-    assert advice.train.argmax(dim=1).tolist() == train.targets
+    assert [LABELS[place] for place in advice.train.argmax(dim=1)] == [row.tag for row in rows]
     assert advice.unlabelled.shape == (3, 3)
 
 
-def test_no_head_remembers_the_label_that_it_judges() -> None:
+def test_no_fit_remembers_the_label_that_it_judges() -> None:
     """A topic with wrong labels is judged by its neighbours, not by its labels."""
-    vectors, train, topics = clouds(12, 5)
-    wrong = Examples(
-        rows=[],
-        targets=[(t + 1) % 3 if topics[n] == "topic-0" else t for n, t in enumerate(train.targets)],
-        sources=train.sources,
-    )
-    advice = advisor.judge(vectors, vectors[:0], wrong, topics=topics, recipe=AdviceRecipe())
-    assert advice.train[:5].argmax(dim=1).tolist() == train.targets[:5]
+    texts, rows = clouds(12, 5)
+    wrong = [replace(row, tag="red") if row.topic == "topic-0" else row for row in rows]
+    none = Texts(texts=[], vectors=texts.vectors[:0])
+    advice = advisor.judge(texts, none, wrong, labels=LABELS, recipe=AdviceRecipe())
+    assert [LABELS[place] for place in advice.train[:5].argmax(dim=1)] == ["blue"] * 5
+
+
+def test_opinions_are_kept_with_the_same_bits(tmp_path: Path) -> None:
+    """A training that goes on learns from the same opinions."""
+    found = Opinions(train=torch.rand(4, 3), unlabelled=torch.rand(2, 3))
+    advisor.save(tmp_path / "opinions", found)
+    again = advisor.load(tmp_path / "opinions")
+    assert torch.equal(again.train, found.train)
+    assert torch.equal(again.unlabelled, found.unlabelled)
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:

@@ -321,16 +321,13 @@ def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--tune", "--keep-head"), "leave out --keep-head"),
-        (("--checkpoint", "kept"), "give --tune"),
-        (("--tune",), "TAGSTREAM_REAL names no folder"),
-        (("--layers", "6"), "give --tune, or leave out --layers"),
-        (("--tune", "--layers", "7"), "the base encoder, all-MiniLM-L6-v2, which has 6. Next: give 1 to 6."),
+        (("--checkpoint", "kept"), "--from is for the encoder of another bundle"),
+        (("--layers", "6"), "leave out --layers"),
+        (("--work", "kept"), "leave out --work"),
     ],
 )
-def test_a_network_is_not_tuned_further_by_halves(words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Options that contradict each other, and a tuning with nothing new to learn, are refused before any work."""
-    monkeypatch.delenv("TAGSTREAM_REAL", raising=False)
+def test_a_kept_encoder_is_not_trained(words: tuple[str, ...], said: str) -> None:
+    """Options of a training are refused before any work."""
     done = run("model", "train", "out", "--from", TINY_BUNDLE, *words)
     assert (done.exit_code, said in done.stderr) == (2, True)
 

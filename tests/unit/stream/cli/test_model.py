@@ -18,7 +18,7 @@ from tagstream.model_export.compare import evaluation
 from tagstream.model_export.data import madewithml
 from tagstream.model_export.make import steps
 from tagstream.model_export.make.recipe import BundleRecipe
-from tagstream.model_export.make.training import Training, teacher_path
+from tagstream.model_export.make.shipped_training import ShippedTraining
 from tagstream.stream.cli import model
 from tagstream.stream.cli.models import needs, remake, train
 from tagstream.stream.cli.models.bundle_verbs import inspect as inspect_bundle
@@ -47,15 +47,15 @@ def test_without_made_with_ml_training_goes_on_and_says_so(monkeypatch: pytest.M
     assert said == ["cannot be fetched"]
 
 
-def test_all_puts_teacher_student_and_rivals_beside_the_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """One command: the bundle, both networks, and a report on all of them."""
+def test_all_puts_network_and_rivals_beside_the_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One command: the bundle, its network, and a report on all of them."""
     asked: dict[str, Any] = {}
 
     class ReachedError(Exception):
         """The measuring began; other tests cover it."""
 
-    def make(folder: Path, of: BundleRecipe) -> SimpleNamespace:
-        assert isinstance(of.network, Training)
+    def make(folder: Path, of: BundleRecipe, _: object) -> SimpleNamespace:
+        assert isinstance(of.network, ShippedTraining)
         asked.update(folder=folder, checkpoint=of.network.checkpoint, promise=of.promise)
         return SimpleNamespace(as_text=lambda: "made")
 
@@ -70,8 +70,7 @@ def test_all_puts_teacher_student_and_rivals_beside_the_bundle(monkeypatch: pyte
     assert (asked["folder"], asked["measured"], asked["baselines"]) == (tmp_path / "bundle", tmp_path / "bundle", True)
     assert (asked["checkpoint"], asked["promise"]) == (tmp_path / "network.safetensors", Promise(precision=0.9))
     assert [(named.name, named.path.name) for named in asked["checkpoints"]] == [
-        ("teacher fp32", "network-teacher.safetensors"),
-        ("student fp32", "network.safetensors"),
+        ("network fp32", "network.safetensors"),
     ]
     assert [named.path for named in asked["against"]] == [bundle.DEFAULT_BUNDLE]
 
@@ -81,14 +80,13 @@ def test_all_puts_teacher_student_and_rivals_beside_the_bundle(monkeypatch: pyte
 def test_the_network_of_a_refused_bundle_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, why: Exception, *, refused: bool
 ) -> None:
-    """Training took half an hour: the message says where the network is, and a bundle that is made leaves no network behind."""
+    """Training took an hour: the message says where the network is, and a bundle that is made leaves no network behind."""
 
-    def make(_: Path, of: BundleRecipe) -> SimpleNamespace:
-        assert isinstance(of.network, Training)
+    def make(_: Path, of: BundleRecipe, __: object) -> SimpleNamespace:
+        assert isinstance(of.network, ShippedTraining)
         kept = of.network.checkpoint
         assert kept is not None
-        for file in (kept, teacher_path(kept)):
-            file.write_bytes(b"a network")
+        kept.write_bytes(b"a network")
         if refused:
             raise why
         return SimpleNamespace(as_text=lambda: "made")
@@ -101,7 +99,7 @@ def test_the_network_of_a_refused_bundle_is_kept(
         assert f"The trained network is in {tmp_path / 'bundle-refused.safetensors'}, for `tagstream model export`." in str(
             result.exception
         )
-        assert kept == ["bundle-refused-teacher.safetensors", "bundle-refused.safetensors"]
+        assert kept == ["bundle-refused.safetensors"]
     else:
         assert (result.exit_code, kept) == (0, [])
 

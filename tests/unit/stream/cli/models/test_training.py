@@ -14,7 +14,7 @@ from tagstream.model_export.data import splits
 from tagstream.model_export.make import steps
 from tagstream.model_export.make.quick import Quick
 from tagstream.model_export.make.recipe import BundleRecipe
-from tagstream.model_export.make.training import Training
+from tagstream.model_export.make.shipped_training import ShippedTraining
 from tagstream.monitoring.observer import NullObserver
 from tagstream.stream.cli import main
 from tagstream.stream.cli.models import needs
@@ -275,6 +275,7 @@ def test_every_option_is_of_one_training_or_of_both() -> None:
         "multilabel",
         "layers",
         "named",
+        "work",
     }
     assert {len(found) for found in marks.values()} == {0, 1}
 
@@ -312,12 +313,12 @@ def test_layers_that_no_training_can_give_are_refused(tmp_path: Path, words: tup
 def test_the_shipped_model_is_trained_with_the_layers_that_were_asked_for(
     words: tuple[str, ...], tmp_path: Path, recipes: list[BundleRecipe]
 ) -> None:
-    """The student is cut from its teacher evenly, and the version says that it is not the shipped model."""
+    """The layers are an even spread of the base encoder's, and the version says that it is not the shipped model."""
     for layers in ((), ("--layers", "2"), ("--layers", "6", "--seed", "3")):
         result = train(tmp_path / "out", *words, *layers)
         assert isinstance(result.exception, ReachedError), result.exception
-    students = [of.network.student for of in recipes if isinstance(of.network, Training)]
-    assert [student.layers for student in students if student] == [(0, 2, 5), (0, 5), (0, 1, 2, 3, 4, 5)]
+    students = [of.network.student for of in recipes if isinstance(of.network, ShippedTraining)]
+    assert [student.layers for student in students] == [(0, 2, 5), (0, 5), (0, 1, 2, 3, 4, 5)]
     assert [of.version for of in recipes] == [VERSION, f"{VERSION}-2-layers", f"{VERSION}-6-layers"]
 
 
