@@ -35,7 +35,9 @@ class Promised:
     trade: tuple[Trade, ...]
 
 
-def promised(decided: DecidedRows, labels: Sequence[str], asked: Promise, *, certified_only: bool = False) -> Promised:
+def promised(
+    decided: DecidedRows, labels: Sequence[str], asked: Promise, *, certified_only: bool = False, level: float = RISK
+) -> Promised:
     """
     Choose and certify the thresholds of a bundle.
 
@@ -44,22 +46,22 @@ def promised(decided: DecidedRows, labels: Sequence[str], asked: Promise, *, cer
         labels: The labels, in the order of the indices in `decided`.
         asked: The promise.
         certified_only: If True, all uncertified events go to people. If False, an uncertified threshold is set by the observed precision.
+        level: The error level of the certificates; less than `RISK` where the rows are looked at several times (`certificate.risk_of`).
 
     Raises:
         CalibrationError: `certified_only` is False, and no threshold reaches the precision, neither certified nor observed.
     """
-    trade = _trade(decided, labels, asked)
+    trade = _trade(decided, labels, asked, level)
     if asked.review_budget is not None:
-        return _of_vector(
-            decided, labels, asked, joint.budgeted(decided, reviews=asked.review_budget, labels=len(labels)), trade
-        )
+        budgeted = joint.budgeted(decided, reviews=asked.review_budget, labels=len(labels))
+        return _of_vector(decided, labels, asked, budgeted, trade, level=level)
     if asked.kind != "per-label":
-        found = joint.choose(decided, len(labels), target=asked.precision, floor=asked.least, risk=RISK)
+        found = joint.choose(decided, len(labels), target=asked.precision, floor=asked.least, risk=level)
         if found is not None:
-            return _of_vector(decided, labels, asked, found.thresholds, trade, risk=found.risk)
+            return _of_vector(decided, labels, asked, found.thresholds, trade, risk=found.risk, level=level)
     nothing = [ALWAYS_ASK] * len(labels)
     if certified_only and asked.kind != "per-label":
-        return _of_vector(decided, labels, asked, nothing, trade, certified=False)
+        return _of_vector(decided, labels, asked, nothing, trade, certified=False, level=level)
     try:
         overall = choose_threshold(
             decided.confidence.tolist(), decided.right.tolist(), target_precision=asked.precision, weights=_weights(decided)
@@ -67,7 +69,7 @@ def promised(decided: DecidedRows, labels: Sequence[str], asked: Promise, *, cer
     except CalibrationError:
         if not certified_only:
             raise
-        return _of_vector(decided, labels, asked, nothing, trade, certified=False)
+        return _of_vector(decided, labels, asked, nothing, trade, certified=False, level=level)
     if asked.kind == "per-label":
         own = choose_thresholds(
             [labels[number] for number in decided.said.tolist()],
@@ -77,23 +79,25 @@ def promised(decided: DecidedRows, labels: Sequence[str], asked: Promise, *, cer
             target_precision=asked.precision,
             pooled=ALWAYS_ASK if certified_only else overall.confidence,
             weights=_weights(decided),
+            risk=level,
         )
         return Promised(threshold=overall, thresholds=own, trade=trade)
-    return _uncertified(decided, labels, asked, overall.confidence, trade)
+    return _uncertified(decided, labels, asked, overall.confidence, trade, level)
 
 
-def _of_vector(
+def _of_vector(  # noqa: PLR0913 - rows, promise and level, each by its name
     decided: DecidedRows,
     labels: Sequence[str],
     asked: Promise,
     vector: Sequence[float],
     trade: tuple[Trade, ...],
-    risk: float = RISK,
+    risk: float | None = None,
     *,
+    level: float,
     certified: bool = True,
 ) -> Promised:
-    """Return the record of one threshold per label. The thresholds are fixed or come from the joint walk."""
-    shown = decided.take(joint.kept(decided, vector))
+    """Return the record of one threshold per label. The thresholds are fixed, or the joint walk chose them at a part `risk` of the level."""
+    shown, risk = decided.take(joint.kept(decided, vector)), level if risk is None else risk
     bound = shown.bound(risk) if len(shown.right) else 0.0
     # With a review budget, the target is the lower bound that the budget's threshold proves.
     target = asked.precision if asked.review_budget is None else int(bound * 1e4) / 1e4
@@ -120,36 +124,36 @@ def _of_vector(
     own = {}
     for number, label in enumerate(labels):
         rows = decided.take(decided.said == number)
-        level = RISK / len(labels)
-        spent = joint.walk(rows, path, target=asked.least, risk=level)
+        own_level = level / len(labels)
+        spent = joint.walk(rows, path, target=asked.least, risk=own_level)
         where = grid.index(vector[number]) if vector[number] in grid else None
         proved = where is not None and bool(spent[where] > 0)
         own[label] = label_threshold(
             rows,
             vector[number],
             target=asked.least,
-            risk=float(spent[where]) if where is not None and proved else level,
+            risk=float(spent[where]) if where is not None and proved else own_level,
             certified=proved,
         )
     return Promised(threshold=overall, thresholds=own, trade=trade)
 
 
 def _uncertified(
-    decided: DecidedRows, labels: Sequence[str], asked: Promise, confidence: float, trade: tuple[Trade, ...]
+    decided: DecidedRows, labels: Sequence[str], asked: Promise, confidence: float, trade: tuple[Trade, ...], level: float
 ) -> Promised:
     """Return uncertified thresholds: `confidence`, or always a person for a label whose observed precision is below the floor."""
     vector = []
     for number in range(len(labels)):
         seen = decided.take((decided.said == number) & (decided.confidence >= confidence)).precision()
         vector.append(ALWAYS_ASK if seen is not None and seen < round(asked.least, 6) else confidence)
-    return _of_vector(decided, labels, asked, vector, trade, certified=False)
+    return _of_vector(decided, labels, asked, vector, trade, certified=False, level=level)
 
 
-def _trade(decided: DecidedRows, labels: Sequence[str], asked: Promise) -> tuple[Trade, ...]:
+def _trade(decided: DecidedRows, labels: Sequence[str], asked: Promise, level: float) -> tuple[Trade, ...]:
     targets = sorted({*TRADE_TARGETS, asked.precision} - {1.0})
     found = []
     for target in targets:
-        each = joint.choose(decided, len(labels), target=target, floor=min(asked.floor, target), risk=RISK)
+        each = joint.choose(decided, len(labels), target=target, floor=min(asked.floor, target), risk=level)
         found.append(
             Trade(
                 target_precision=target,

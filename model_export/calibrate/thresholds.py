@@ -68,7 +68,7 @@ def choose_threshold(
     raise CalibrationError(msg)
 
 
-def choose_thresholds(
+def choose_thresholds(  # noqa: PLR0913 - evidence, rules and level, each by its name
     said: Sequence[str],
     confidences: Sequence[float],
     correct: Sequence[bool],
@@ -77,6 +77,7 @@ def choose_thresholds(
     target_precision: float,
     pooled: float,
     weights: Floats | None = None,
+    risk: float = 1.0 - BOUND_LEVEL,
 ) -> dict[str, LabelThreshold]:
     """
     Return the threshold of every predicted label, certified if the rows suffice.
@@ -88,16 +89,18 @@ def choose_thresholds(
         said: The predicted label of each calibration row.
         confidences: The published, rounded confidences.
         correct: True for each row whose predicted label is right.
-        labels: All labels. Each label gets an equal part of the error level, 1 - `BOUND_LEVEL`.
+        labels: All labels. Each label gets an equal part of the error level.
         target_precision: The requested share right, 0 to 1.
         pooled: The threshold that reaches the target for all labels together.
         weights: The weight of each row; None: all equal. Weighted rows have a test by bets (`martingale`), other rows an exact test.
+        risk: The error level of all labels together.
     """
     numbers = {label: number for number, label in enumerate(labels)}
     decided = _decided([numbers[label] for label in said], confidences, correct, weights)
-    risk = (1.0 - BOUND_LEVEL) / len(labels)
     return {
-        label: _label_threshold(decided.take(decided.said == number), target=target_precision, risk=risk, pooled=pooled)
+        label: _label_threshold(
+            decided.take(decided.said == number), target=target_precision, risk=risk / len(labels), pooled=pooled
+        )
         for label, number in numbers.items()
     }
 

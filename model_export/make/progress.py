@@ -10,8 +10,8 @@ import numpy as np
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Manifest
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.calibrate import joint
+from tagstream.model_export.calibrate.certificate import risk_of
 from tagstream.model_export.calibrate.joint import DecidedRows
-from tagstream.model_export.calibrate.promised_thresholds import RISK
 from tagstream.model_export.data import random_half
 from tagstream.model_export.data.own.labels import RECORD as LABELS
 from tagstream.model_export.data.row import Row
@@ -30,16 +30,26 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         answers: Number of people's answers, by label.
         by_lot: Number of answers about drawn events (the random half).
+        looks: The number of times that certificates have been made from the answers, with this bundle's.
         missing: The estimated number of further answers, drawn or not, that would certify all published decisions together. None if they
             are certified, or if there is no estimate.
     """
 
     answers: dict[str, int]
     by_lot: int
+    looks: int = 1
     missing: int | None = None
 
 
-def record(rows: Sequence[Row], decided: DecidedRows, labels: Sequence[str], asked: Promise) -> dict[str, object]:
+def looks_at(manifest: Manifest) -> int:
+    """Return the number of times that certificates have been made from a bundle's answers; 0 for a first bundle, which has no answers."""
+    kept = manifest.training.get(RECORD)
+    return 0 if kept is None else msgspec.convert(kept, type=Progress).looks
+
+
+def record(
+    rows: Sequence[Row], decided: DecidedRows, labels: Sequence[str], asked: Promise, *, look: int = 1
+) -> dict[str, object]:
     """
     Return the entry of a manifest.
 
@@ -48,31 +58,35 @@ def record(rows: Sequence[Row], decided: DecidedRows, labels: Sequence[str], ask
         decided: The answers about drawn events, with predictions by heads that have not seen them.
         labels: The bundle's labels.
         asked: The promise.
+        look: The number of times that certificates have been made from the answers, with this time.
     """
     counts = Counter(row.tag for row in rows)
     progress = Progress(
         answers={label: counts[label] for label in labels},
         by_lot=len(decided.said),
-        missing=missing(decided, len(labels), asked),
+        looks=look,
+        missing=missing(decided, len(labels), asked, look=look),
     )
     return {RECORD: msgspec.to_builtins(progress)}
 
 
-def missing(decided: DecidedRows, labels: int, asked: Promise) -> int | None:
+def missing(decided: DecidedRows, labels: int, asked: Promise, *, look: int = 1) -> int | None:
     """
     Estimate the number of further answers that would certify the promise of all published decisions, if they are like the present answers.
 
-    `random_half.SHARE` of the further answers is taken to be about drawn events.
+    The next look would prove it, which has a smaller part of the level. `random_half.SHARE` of the further answers is taken to be about drawn events.
 
     Args:
         decided: The answers about drawn events.
         labels: The number of labels.
         asked: The promise.
+        look: As for `record`.
     """
     rows = len(decided.said)
     for times in (1.0, *TIMES) if rows else ():
         more = decided.take(np.arange(round(rows * times)) % rows)
-        if joint.choose(more, labels, target=asked.precision, floor=asked.least, risk=RISK) is not None:
+        risk = risk_of(look if times == 1.0 else look + 1)
+        if joint.choose(more, labels, target=asked.precision, floor=asked.least, risk=risk) is not None:
             return None if times == 1.0 else math.ceil((times - 1.0) * rows / random_half.SHARE)
     return None
 

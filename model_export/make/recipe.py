@@ -14,14 +14,16 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import NAME, VERSION, Prior
 from tagstream.model_export.bundle.promise.promise import Promise
 from tagstream.model_export.calibrate import prior as priors
+from tagstream.model_export.calibrate.certificate import risk_of
 from tagstream.model_export.calibrate.earned_thresholds import Evidence
 from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.promised_thresholds import RISK
 from tagstream.model_export.data.own import none_texts
 from tagstream.model_export.data.own.first_answers import BY_LOT, FirstAnswers
 from tagstream.model_export.data.own.labels import LabelsInWords
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
-from tagstream.model_export.make import reference
+from tagstream.model_export.make import progress, reference
 from tagstream.model_export.make.earn import Earning
 from tagstream.model_export.make.imported_classifier import Imported
 from tagstream.model_export.make.multilabel import LabelHeadRecipe
@@ -69,6 +71,7 @@ class BundleRecipe:
         level_sources: Every source of calibration rows has the same weight for the temperature, however many rows it has.
         windows: The most windows in which a long text is read.
         certified_only: Send every decision to people that the calibration rows do not certify.
+        look: The number of times that certificates have been made from these answers, with this time; None for rows that certify once.
         proving: The sources of calibration rows on which certificates, figures and limits rest; None for all sources. Without a row of
             these sources, nothing is certified or measured, and low confidence is the only reason to send a text to people.
         seen: Texts of the stream for the drift reference; without them, the rows of `proving` are used.
@@ -90,12 +93,18 @@ class BundleRecipe:
     level_sources: bool = True
     windows: int = 1
     certified_only: bool = False
+    look: int | None = None
     proving: frozenset[str] | None = None
     seen: tuple[Row, ...] = ()
     record: Mapping[str, object] = field(default_factory=dict)
     second_head: LabelHeadRecipe | None = None
     strangers: Strangers | None = None
     limits: parity.GateLimits = field(default_factory=parity.GateLimits)
+
+    @property
+    def level(self) -> float:
+        """The error level of the certificates."""
+        return RISK if self.look is None else risk_of(self.look)
 
     def proves(self, row: Row) -> bool:
         """Whether certificates may rest on a calibration row."""
@@ -251,6 +260,7 @@ def grown(begun: Bundle, words: LabelsInWords, answers: FirstAnswers, promise: P
         golden=golden_texts(answers.rows),
         level_sources=False,
         certified_only=True,
+        look=progress.looks_at(begun.manifest) + 1,
         proving=frozenset({BY_LOT}),
         record=words.as_record(),
         strangers=of_own((*answers.none, *everyday.rows), everyday.digests) if by_lot else None,

@@ -150,14 +150,14 @@ def calibrated(network: Network, recipe: BundleRecipe, gate: StrangersGate | Non
     # Without proving rows, a review budget would publish decisions that no row proves.
     asked = recipe.promise if predictions else replace(recipe.promise, review_budget=None)
     tested = decided(predictions, rows.calibration, labels, prior)
-    found = promised(tested, labels, asked, certified_only=recipe.certified_only)
+    found = promised(tested, labels, asked, certified_only=recipe.certified_only, level=recipe.level)
     draft = draft.saying(threshold=found.threshold, thresholds=found.thresholds, trade=found.trade)
     limits = NO_LIMITS
     if predictions:
         limits = reference.limits_of(predictions, known_words=known_words, strangeness=network.strangeness_limit)
     training = {**draft.manifest.training, **recipe.record}
     if recipe.proving:
-        training |= progress.record(answered, tested, labels, asked)
+        training |= progress.record(answered, tested, labels, asked, look=recipe.look or 1)
     if gate is not None:
         limit = strangers.limited(
             gate, classifier, predictions, thresholds=draft.manifest.asked_below(), limits=replace(limits, strangeness=None)

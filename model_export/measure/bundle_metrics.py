@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tagstream.model_export.bundle.model import NO_LIMITS, Classifier, OodLimits, Prediction
+from tagstream.model_export.data.real import REAL
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.measure import gate
 from tagstream.model_export.measure.evaluate import RowsEvaluation, evaluate
 from tagstream.model_export.measure.gate import OodGate
 
-PARTS = ("holdout", "corpus_test", "calibration")
+CALIBRATION = "calibration"
+PARTS = ("holdout", "corpus_test", CALIBRATION)
+# The calibration rows that are real titles, and the others: authored rows and Made With ML's.
+CALIBRATION_REAL, CALIBRATION_OTHERS = "calibration_real", "calibration_others"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +23,8 @@ class BundleMetrics:
     The metrics of a bundle.
 
     Attributes:
-        evaluations: The evaluations of the parts that have rows, by part.
+        evaluations: The evaluations of the parts that have rows, by part. If real titles and other rows calibrate, either has an evaluation
+            of its own, too.
         gate: The evaluation of the gate for foreign texts; None if the bundle has no gate.
     """
 
@@ -53,15 +58,26 @@ def measure(
     parts: dict[str, Sequence[Row]] = {part: getattr(splits, part) for part in PARTS if getattr(splits, part)}
     found = {
         part: calibration
-        if part == "calibration" and calibration is not None
+        if part == CALIBRATION and calibration is not None
         else classifier.classify([row.text for row in rows])
         for part, rows in parts.items()
     }
+    judged = {part: list(zip(rows, found[part], strict=True)) for part, rows in parts.items()}
+    judged |= _by_origin(judged.get(CALIBRATION, []))
     evaluations = {
-        part: evaluate(found[part], [row.tag for row in rows], labels=classifier.labels, thresholds=thresholds)
-        for part, rows in parts.items()
+        part: evaluate(
+            [said for _, said in pairs], [row.tag for row, _ in pairs], labels=classifier.labels, thresholds=thresholds
+        )
+        for part, pairs in judged.items()
     }
     if limits == NO_LIMITS:
         return BundleMetrics(evaluations=evaluations, gate=None)
     strangers = classifier.classify([row.text for row in gate.foreign(splits)])
     return BundleMetrics(evaluations=evaluations, gate=gate.count(found, strangers, thresholds=thresholds, limits=limits))
+
+
+def _by_origin(calibration: Sequence[tuple[Row, Prediction]]) -> dict[str, list[tuple[Row, Prediction]]]:
+    """Return the calibration rows that are real titles and the others, with their predictions; nothing if there are only rows of one kind."""
+    real = [pair for pair in calibration if pair[0].source == REAL]
+    others = [pair for pair in calibration if pair[0].source != REAL]
+    return {CALIBRATION_REAL: real, CALIBRATION_OTHERS: others} if real and others else {}

@@ -120,9 +120,10 @@ def _strangers(training: Mapping[str, Any]) -> Iterator[str]:
             "before their confidence counts"
         )
     if every := _part(found, "published").get("all"):
+        learned = "; the network has learned these texts" if training.get("none") else ""
         yield (
             f"{every['hits'] / every['rows']:.1%} of {every['rows']:,} texts of none of the labels published, judged by fits without their source; "
-            f"{every['without']:.1%} without this limit"
+            f"{every['without']:.1%} without this limit{learned}"
         )
 
 

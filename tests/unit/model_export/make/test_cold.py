@@ -139,10 +139,11 @@ def test_without_answers_by_lot_nothing_is_published(started: Bundle, tmp_path: 
     assert found.metrics == {}
 
 
-def test_a_bundle_grows_again(certain: Bundle, tmp_path: Path) -> None:
-    """From a grown one: its answers are in the file again, its version goes on, and its record names the base encoder still."""
+def test_a_bundle_grows_again(started: Bundle, certain: Bundle, tmp_path: Path) -> None:
+    """From a grown one: its answers are in the file again, version and looks go on, and its record names the base encoder still."""
     again = grown(tmp_path / "cold", certain, said(COMING[:120]))
     assert again.manifest.version == "3"
+    assert [progress.looks_at(bundle.manifest) for bundle in (started, certain, again)] == [0, 1, 2]
     assert again.manifest.training["base_model"] == certain.manifest.training["base_model"]
     assert of_record(again.manifest.training, again.path).labels == WORDS.labels
 
