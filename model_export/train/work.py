@@ -20,8 +20,6 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from tagstream.model_export.train.network import TagNetwork
-
 logger = logging.getLogger(__name__)
 
 KEEP_EVERY = 100
@@ -112,7 +110,7 @@ class Work:
     def descend(
         self,
         name: str,
-        network: TagNetwork,
+        network: nn.Module,
         optimisation: Optimisation,
         *,
         plan: Iterable[Sequence[int]],
@@ -124,7 +122,7 @@ class Work:
 
         Args:
             name: The stage's name.
-            network: The network.
+            network: The network, with all else that is tuned beside it.
             optimisation: Changes the network's parameters.
             plan: The rows of every step. The plan is always drawn from its beginning, so that its random numbers are the same.
             loss_of: Returns the loss of the rows of a step, with its gradient.

@@ -23,6 +23,12 @@ USES = {
     "holdout": "held out",
 }
 
+# The calibration rows by origin, as `measure.bundle_metrics` names them.
+ORIGINS = {
+    "calibration_real": "calibration rows that are real titles",
+    "calibration_others": "other calibration rows, authored or Made With ML's",
+}
+
 PRIORS = {
     "balanced": "every label equally often",
     "rows": "as often as its rows have them",
@@ -60,6 +66,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         yield _named("expects", f"{shares} ({PRIORS[manifest.prior.source]})")
     if manifest.threshold.promise is not None:
         yield _named("promises", manifest.threshold.sentence())
+        yield from (_named("", line) for line in _by_origin(manifest.metrics))
     yield _named("asks", "a person below this confidence in the label that the model gives:")
     for label, confidence in manifest.asked_below().items():
         shown = "always" if confidence == ALWAYS_ASK else f"{confidence}"
@@ -67,6 +74,15 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         why = own.sentence(label) if own is not None else f"{label}: no certificate; this is the threshold of all labels"
         yield f"  {shown:<8}{why}"
     yield from _ood(manifest)
+
+
+def _by_origin(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """State what is published, and how right it is, apart for the calibration rows that are real titles and for the others."""
+    for part, named in ORIGINS.items():
+        if found := _part(metrics, part):
+            yield (
+                f"of the {found['rows']:,} {named}, {found['coverage']:.1%} published, {found['precision_at_threshold']:.4f} of these right"
+            )
 
 
 def _trade(manifest: Manifest, events_a_day: int) -> Iterator[str]:

@@ -32,10 +32,10 @@ def test_opinions_are_probabilities_and_mostly_right() -> None:
     """Opinions add up to one, and a fit that has not seen a topic judges it rightly where topics agree."""
     texts, rows = clouds(12, 5)
     others = Texts(texts=texts.texts[:3], vectors=texts.vectors[:3])
-    advice = advisor.judge(texts, others, rows, labels=LABELS, recipe=AdviceRecipe())
-    assert torch.allclose(advice.train.sum(dim=1), torch.ones(60), atol=1e-5)
-    assert [LABELS[place] for place in advice.train.argmax(dim=1)] == [row.tag for row in rows]
-    assert advice.unlabelled.shape == (3, 3)
+    known, unlabelled = advisor.judge(texts, others, rows, labels=LABELS, recipe=AdviceRecipe())
+    assert torch.allclose(known.sum(dim=1), torch.ones(60), atol=1e-5)
+    assert [LABELS[place] for place in known.argmax(dim=1)] == [row.tag for row in rows]
+    assert unlabelled.shape == (3, 3)
 
 
 def test_no_fit_remembers_the_label_that_it_judges() -> None:
@@ -43,17 +43,18 @@ def test_no_fit_remembers_the_label_that_it_judges() -> None:
     texts, rows = clouds(12, 5)
     wrong = [replace(row, tag="red") if row.topic == "topic-0" else row for row in rows]
     none = Texts(texts=[], vectors=texts.vectors[:0])
-    advice = advisor.judge(texts, none, wrong, labels=LABELS, recipe=AdviceRecipe())
-    assert [LABELS[place] for place in advice.train[:5].argmax(dim=1)] == ["blue"] * 5
+    known, _ = advisor.judge(texts, none, wrong, labels=LABELS, recipe=AdviceRecipe())
+    assert [LABELS[place] for place in known[:5].argmax(dim=1)] == ["blue"] * 5
 
 
 def test_opinions_are_kept_with_the_same_bits(tmp_path: Path) -> None:
     """A training that goes on learns from the same opinions."""
-    found = Opinions(train=torch.rand(4, 3), unlabelled=torch.rand(2, 3))
+    found = Opinions(train=torch.rand(4, 3), unlabelled=torch.rand(2, 3), vectors=torch.rand(7, 5).half())
     advisor.save(tmp_path / "opinions", found)
     again = advisor.load(tmp_path / "opinions")
     assert torch.equal(again.train, found.train)
     assert torch.equal(again.unlabelled, found.unlabelled)
+    assert torch.equal(again.vectors, found.vectors)
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:

@@ -62,6 +62,17 @@ def test_the_limits_of_unusual_texts_have_name_and_value(tiny_bundle: Bundle, ca
     assert "limits   none: " in limited()
 
 
+def test_a_promise_is_stated_apart_for_real_titles(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where real titles and other rows calibrate, the reader sees what is published of either, and how right it is."""
+    told = {"rows": 3142, "coverage": 0.712, "precision_at_threshold": 0.9583}
+    metrics = {"calibration_real": told, "calibration_others": told | {"rows": 1836}}
+    promised = msgspec.structs.replace(tiny_bundle.manifest.threshold, promise="overall")
+    manifest = msgspec.structs.replace(tiny_bundle.manifest, metrics=metrics, threshold=promised)
+    said = shown(msgspec.structs.replace(tiny_bundle, manifest=manifest), capsys)
+    assert "of the 3,142 calibration rows that are real titles, 71.2% published, 0.9583 of these right" in said
+    assert "of the 1,836 other calibration rows" in said
+
+
 def test_a_gate_says_what_it_costs_and_finds(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     """Beside its limit stand the texts of the labels that it loses, with the bound, the neighbours that pass it, and the strange ones that are published with and without it."""
     record = {
