@@ -272,7 +272,8 @@ def limited(
         return np.array([one.confidence >= thresholds[one.label] and not limits.is_strange(one) for one in found])
 
     groups = {CALIBRATION: list(calibration)}
-    further = [row for row in gate.ours if row not in set(gate.network.rows.train)]
+    known = set(gate.network.rows.train)
+    further = [row for row in gate.ours if row not in known]
     if further:
         groups["further"] = gate.judged(further, classifier.classify([row.text for row in further]))
     sides = {name: (published(found), _strangeness(found)) for name, found in groups.items()}
