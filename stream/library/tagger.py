@@ -134,7 +134,7 @@ class Tagger(OfBundle):
     >>> tagger = Tagger()
     >>> found = tagger.tag("Feature stores in production", "How to serve the same features to training and inference.")
     >>> found.tag, found.confidence, found.needs_person
-    ('mlops', 0.9999, False)
+    ('mlops', 0.9982, False)
     >>> [one.tag for one in tagger.decide(["Real-time object detection on a phone", {"title": "Attention is all you need"}])]
     ['computer-vision', 'natural-language-processing']
     """

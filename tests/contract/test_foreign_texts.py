@@ -75,8 +75,8 @@ def test_the_limit_costs_at_most_one_ordinary_text_in_a_hundred() -> None:
 
 
 def test_the_known_words_are_those_of_the_training_texts() -> None:
-    """The list is cut as events are; the corpus alone, without Made With ML's rows, gives nearly the same list."""
+    """The list is cut as events are: nearly all words of the corpus are in it, and real titles add no more than as many again."""
     rows = [row for row in read_corpus(CORPUS) if row.tag != NOT_ML and part_of_topic(row.topic) == "train"]
     learned = set(known_words(row.text for row in rows))
     assert len(learned - KNOWN) <= len(learned) / 100
-    assert len(KNOWN & learned) >= 0.8 * len(KNOWN)
+    assert len(KNOWN & learned) >= 0.5 * len(KNOWN)
