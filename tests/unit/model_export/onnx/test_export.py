@@ -27,7 +27,7 @@ from tagstream.model_export.data.own.rows import learned_files
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make import recipe, steps
-from tagstream.model_export.make import training as trainings
+from tagstream.model_export.make import shipped_training as trainings
 from tagstream.model_export.make.multilabel import LabelHeadRecipe
 from tagstream.model_export.make.recipe import BundleRecipe, unseen
 from tagstream.model_export.make.shares import KnownStream
