@@ -1,5 +1,5 @@
 """
-What bundles promise and what they keep, on rows that they have neither learned from nor been calibrated on.
+Prints what bundles promise and what they keep, on rows that they have neither learned from nor been calibrated on.
 
     TAGSTREAM_REAL=FOLDER python -m benchmarks.certificates OLD NEW
     TAGSTREAM_REAL=FOLDER python -m benchmarks.certificates OLD NEW --picture docs/images/certificates.svg

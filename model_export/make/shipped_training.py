@@ -69,12 +69,7 @@ class ShippedTraining:
             ParityError: As `exported`.
         """
         base = base_model.load()
-        trained, record = work.stage(
-            "network.safetensors",
-            lambda: fit(base, rows, self, work),
-            save=lambda path, made: checkpoint.save(path, *made),
-            load=checkpoint.load,
-        )
+        trained, record = checkpoint.kept(work, lambda: fit(base, rows, self, work))
         if self.checkpoint is not None:
             checkpoint.save(self.checkpoint, trained, record)
         return exported(trained, record, base.tokenizer, rows, limits)

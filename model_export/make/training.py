@@ -48,12 +48,7 @@ class Training:
             ParityError: As `exported`.
         """
         base = base_model.load()
-        trained, record = work.stage(
-            "network.safetensors",
-            lambda: fit(base, rows, self, work),
-            save=lambda path, made: checkpoint.save(path, *made),
-            load=checkpoint.load,
-        )
+        trained, record = checkpoint.kept(work, lambda: fit(base, rows, self, work))
         return exported(trained, record, base.tokenizer, rows, limits)
 
 

@@ -71,7 +71,7 @@ class AdviceRecipe:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opinions:
     """
-    What the adviser says of texts.
+    The adviser's opinions and vectors of texts.
 
     Attributes:
         train: The probabilities of every label for the labelled texts, [rows, labels].

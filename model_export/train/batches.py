@@ -39,7 +39,7 @@ def fast_dtype() -> torch.dtype:
     Return the number format in which this processor computes networks fastest: bfloat16 if it has matrix units or dot products for bfloat16
     (AMX, AVX512-BF16), else float32.
 
-    With dot products alone, the adviser reads a text in a third of the time of float32.
+    With dot products alone, the adviser reads a text in a quarter of the time of float32.
     """
     # PyTorch does not have public functions for these checks.
     has = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001

@@ -1,5 +1,6 @@
 """A trained network on disk, between training and export: one safetensors file, no pickle."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from tagstream.model_export.train.network import Shape, TagNetwork
+from tagstream.model_export.train.work import Work
 
 
 class CheckpointError(Exception):
@@ -60,3 +62,8 @@ def load(path: Path) -> tuple[TagNetwork, Trained]:
         msg = f"{path} is not a checkpoint: {error}. Next: make one with `tagstream model train --checkpoint`."
         raise CheckpointError(msg) from error
     return network.eval(), trained
+
+
+def kept(work: Work, train: Callable[[], tuple[TagNetwork, Trained]]) -> tuple[TagNetwork, Trained]:
+    """Return what `train` returns, from its file if an earlier run of the same training has finished it."""
+    return work.stage("network.safetensors", train, save=lambda path, made: save(path, *made), load=load)

@@ -1,4 +1,4 @@
-"""What is published under a promise is counted by its confidence and the limits, and what could be published by the labels."""
+"""The benchmark counts what a promise publishes by confidence and limits, and what could be published by the labels."""
 
 import pytest
 
