@@ -7,6 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+# What the extra `worker` brings, by the names of its modules. `tests/unit/test_dependencies.py` holds it beside pyproject.toml.
+OF_WORKER = frozenset({"aiokafka", "cramjam", "faust", "kafka", "mode", "prometheus_client"})
+
 
 class _Origin(msgspec.Struct):
     """Pip's record of the file or folder that it installed (PEP 610)."""

@@ -25,6 +25,29 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 @contextlib.contextmanager
+def needing(what: str, *extras: str) -> Iterator[None]:
+    """
+    End the command if an import in this block finds no module: the sentence has the command that installs the extras.
+
+    Args:
+        what: The part of the command that needs them, as the subject of the sentence.
+        extras: Their names.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        fail(lacking(what, error, *extras), EXIT_USAGE)
+
+
+def lacking(what: str, error: ModuleNotFoundError, *extras: str) -> str:
+    """Return the sentence that says which extras are missing, and how to install them."""
+    from tagstream.model_export.extras import install
+
+    names = " and ".join(f"`{name}`" for name in extras)
+    return f"{what} needs the extra{'s' if len(extras) > 1 else ''} {names} ({error}). Next: {install(','.join(extras))}"
+
+
+@contextlib.contextmanager
 def stopping() -> Iterator[threading.Event]:
     """Yield an event that SIGINT and SIGTERM set, so that the command can finish its current writes before it ends."""
     stop = threading.Event()

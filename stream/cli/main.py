@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tagstream.stream.cli import pages
-from tagstream.stream.cli.exits import EXIT_FAILED, note
+from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, lacking, note
 from tagstream.stream.cli.help import verbs_at
 from tagstream.stream.terminal import output
 
@@ -95,6 +95,14 @@ def main() -> None:
         # The reader of our output (head, less) has ended. This is not an error to report.
         output.let_go()
         sys.exit(EXIT_FAILED)
+    except ModuleNotFoundError as error:
+        # A verb that asks brokers, in an installation that only decides.
+        from tagstream.model_export.extras import OF_WORKER
+
+        if (error.name or "").partition(".")[0] not in OF_WORKER:
+            raise
+        note(lacking("this command", error, "worker"))
+        sys.exit(EXIT_USAGE)
     # An error with an exit code is a sentence for the user. Every other error is a bug and keeps its traceback.
     except Exception as error:
         code = getattr(error, "exit_code", None)

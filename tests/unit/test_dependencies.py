@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tagstream.model_export.extras import OF_WORKER
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("stream", "model_export", "monitoring")
-# Folders of the project that are not installed; the extra `dev` serves them.
+# Folders of the project that are not installed; the group `dev` serves them.
 BESIDE = ("tests", "benchmarks", "examples", "docs", "deploy")
 # Used by a dependency, not by our source: the comment beside each in pyproject.toml says by which.
 NOT_IMPORTED = {"cramjam"}
 # Types for mypy alone, in no distribution.
 STUBS = {"_typeshed"}
-# A worker's rooms: what these import as they are loaded must be installed without an extra.
+# A worker's rooms: what these import as they are loaded must be installed with the extra `worker`.
 OF_A_WORKER = ("stream", "monitoring", "model_export/bundle")
 # Loaded by the verbs of reviewers, of tables and of HTTP alone, which need the extra `review`, `batch` or `http`.
 OF_REVIEWERS = ("stream/review", "stream/database", "stream/tables", "stream/web", "stream/serve")
@@ -34,20 +37,25 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\s<>=!~;\[]", name, maxsplit=1)[0]).lower()
 
 
-def project() -> dict[str, object]:
-    """The table `[project]`."""
-    found: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return found
+def pyproject() -> dict[str, Any]:
+    """The whole of `pyproject.toml`."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def dependencies() -> set[str]:
     """The distributions that are always installed."""
-    return {normal(name) for name in project()["dependencies"]}  # type: ignore[attr-defined]
+    return {normal(name) for name in pyproject()["project"]["dependencies"]}
+
+
+def of_worker() -> set[str]:
+    """The distributions that the extra `worker` adds."""
+    return {normal(name) for name in pyproject()["project"]["optional-dependencies"]["worker"]}
 
 
 def extras() -> set[str]:
-    """The distributions of all extras."""
-    return {normal(name) for names in project()["optional-dependencies"].values() for name in names}  # type: ignore[attr-defined]
+    """The distributions of all extras and groups."""
+    lists = {**pyproject()["project"]["optional-dependencies"], **pyproject()["dependency-groups"]}
+    return {normal(name) for names in lists.values() for name in names}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -95,14 +103,14 @@ def test_every_import_is_declared(room: str) -> None:
     assert undeclared == set()
 
 
-def test_a_worker_loads_with_the_dependencies_alone() -> None:
-    """A module that a worker loads imports nothing at its top that only an extra installs."""
+def test_a_worker_loads_with_its_extra_alone() -> None:
+    """A module that a worker loads imports nothing at its top that only another extra installs."""
     undeclared = {
         f"{path}: {module}"
         for path, tree in sources(*OF_A_WORKER)
         if not any(path.is_relative_to(folder) for folder in (*OF_REVIEWERS, *OF_TABLES, *OF_TRACES))
         for module in imported(at_load(tree))
-        if not providers(module) & dependencies()
+        if not providers(module) & (dependencies() | of_worker())
     }
     assert undeclared == set()
 
@@ -110,4 +118,9 @@ def test_a_worker_loads_with_the_dependencies_alone() -> None:
 def test_every_dependency_is_imported() -> None:
     """Every distribution that a worker installs by name is imported somewhere, or is known to serve another one."""
     used = {name for _, tree in sources(*ROOMS) for module in imported(tree) for name in providers(module)}
-    assert dependencies() - used == NOT_IMPORTED
+    assert (dependencies() | of_worker()) - used == NOT_IMPORTED
+
+
+def test_the_command_knows_the_modules_of_the_extra_worker() -> None:
+    """Where one of them is missing, the command says how to install the extra; another missing module is a bug and keeps its traceback."""
+    assert {name for module in OF_WORKER for name in providers(module)} == of_worker()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.exits import EXIT_USAGE, fail, needing
 from tagstream.stream.cli.options import Brokers, BundleFolder, Decider, Threshold, finite, not_empty, path, settings
 
 MOST_PORT = 65535
@@ -50,12 +50,8 @@ def serve(
     The service prints its address, which has a page with examples. It needs a broker only for requests with ?publish=true.
     """
     chosen = settings(brokers=brokers, bundle=bundle, confidence_threshold=threshold, decider=decider)
-    try:
+    with needing("the service", "http"):
         from tagstream.stream.serve import run
-    except ModuleNotFoundError as error:
-        from tagstream.model_export.extras import install
-
-        fail(f"the service needs the extra `http` ({error}). Next: {install('http')}", EXIT_USAGE)
     from tagstream.stream import logs
     from tagstream.stream.terminal import console
     from tagstream.stream.web.serving import is_loopback

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli.exits import EXIT_USAGE, fail, stopping
+from tagstream.stream.cli.exits import needing, stopping
 from tagstream.stream.cli.options import Brokers, not_empty, settings
 
 Table = Annotated[
@@ -29,13 +29,9 @@ def tags(
     The view NAME_newest has one row for each event: the decision that holds. `tagstream lookup EVENT_ID --table URL` reads the table.
     """
     chosen = settings(brokers=brokers)
-    try:
+    with needing("a table", "worker", "batch"):
         from tagstream.stream.tables.follower import TableFollower
         from tagstream.stream.tables.predictions import open_predictions
-    except ModuleNotFoundError as error:
-        from tagstream.model_export.extras import install
-
-        fail(f"a table needs the extra `batch` ({error}). Next: {install('batch')}", EXIT_USAGE)
     from tagstream.stream import logs
     from tagstream.stream.terminal import console
     from tagstream.stream.terminal.text import counted

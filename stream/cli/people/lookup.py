@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
+from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, needing, note
 from tagstream.stream.cli.options import Brokers, Json, finite, not_empty, settings
 
 
@@ -62,12 +62,8 @@ def lookup(
 def _in_table(table: str, event_id: str, *, as_json: bool) -> None:
     from tagstream.stream.cli.show.lookup import print_kept
 
-    try:
+    with needing("a table", "batch"):
         from tagstream.stream.tables.predictions import open_predictions
-    except ModuleNotFoundError as error:
-        from tagstream.model_export.extras import install
-
-        fail(f"a table needs the extra `batch` ({error}). Next: {install('batch')}", EXIT_USAGE)
     with open_predictions(table, read_only=True) as predictions:
         rows, name = predictions.of_event(event_id), predictions.name
     print_kept(event_id, rows, as_json=as_json)

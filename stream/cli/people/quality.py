@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
+from tagstream.stream.cli.exits import EXIT_FAILED, fail, needing, note
 from tagstream.stream.cli.options import Brokers, Json, finite, not_empty, settings
 
 if TYPE_CHECKING:
@@ -44,13 +44,9 @@ def quality(
     It reads no topic. It reads the store of the console that runs with the same brokers and group.
     """
     chosen = settings(brokers=brokers)
-    try:
+    with needing("the store", "review"):
         from tagstream.stream.review.store.records import unix_ms
         from tagstream.stream.review.store.store import open_store
-    except ModuleNotFoundError as error:
-        from tagstream.model_export.extras import install
-
-        fail(f"the store needs the extra `review` ({error}). Next: {install('review')}", EXIT_USAGE)
     from tagstream.stream.cli.show.quality import print_quality
     from tagstream.stream.review.bundles import Bundles
     from tagstream.stream.review.live_quality import left_out, live_quality

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.exits import EXIT_USAGE, fail, needing
 from tagstream.stream.cli.options import Brokers, given_of, not_empty, path, settings, verb
 
 MOST_PORT = 65535
@@ -165,12 +165,8 @@ def _serve(options: ReviewOptions) -> None:
     if (proxy_header is None) != (not trusted_proxy):
         fail("--proxy-header and --trusted-proxy belong together. Next: give both, or neither.", EXIT_USAGE)
     chosen = settings(brokers=options.brokers)
-    try:
+    with needing("the console", "review"):
         from tagstream.stream.review.console import run
-    except ModuleNotFoundError as error:
-        from tagstream.model_export.extras import install
-
-        fail(f"the console needs the extra `review` ({error}). Next: {install('review')}", EXIT_USAGE)
     from tagstream.stream import logs
     from tagstream.stream.deliver.state_folder import stem_of
     from tagstream.stream.review.console.access import Remembered, proxy

@@ -10,7 +10,8 @@ PAGES = [
     page
     for folder in ("docs", "examples", ".")
     for page in ((ROOT / folder).glob("*") if folder == "." else (ROOT / folder).rglob("*"))
-    if page.suffix in {".md", ".yml", ".toml", ".py", ".txt"} and page.is_file()
+    # pyproject.toml names its own extras, which pip takes from the package that it is installing.
+    if page.suffix in {".md", ".yml", ".toml", ".py", ".txt"} and page.is_file() and page.name != "pyproject.toml"
 ]
 # An extra of the bare name, which pip would look for on an index; `./tagstream[...]` and `... @ file:///...` are places.
 EXTRA = re.compile(r"(?<![\w./*-])tagstream\[[\w,-]+\](?!\s*@)")

@@ -90,11 +90,12 @@ def test_the_end_of_the_stream_ends_the_run() -> None:
     """Confirmed events are acknowledged, and no task is left running."""
 
     async def scenario() -> None:
+        before = asyncio.all_tasks()
         async with rig(feed=[0, 1, 2]) as it:
             await until(lambda: it.stream.acknowledged == [0, 1, 2])
             it.stream.end()
             await it.run
-            assert len(asyncio.all_tasks()) == 2  # this scenario and the bound around it
+            assert asyncio.all_tasks() == before
             assert it.death.causes == []
 
     drive(scenario)
