@@ -52,7 +52,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 	$(PIP_INSTALL) --no-deps --no-compile --require-hashes --target .kubernetes -r requirements/kubernetes.lock
 	@touch $@
 
-kubernetes: .kubernetes/.installed ## build the manifests of deploy/kubernetes, check them against the schemas of Kubernetes and KEDA (needs Go)
+kubernetes: .kubernetes/.installed ## build the manifests of deploy/kubernetes, check them against the schemas of Kubernetes, KEDA and the Prometheus operator (needs Go)
 	$(BIN)/pytest tests/kubernetes -m kubernetes --durations=3
 
 label-studio: .label-studio/.installed ## the SDK of Label Studio, for the test of `review --export` and `--import` (500 MB)

@@ -16,9 +16,11 @@ CONTRACT = Path("docs/contract")
 
 def made(root: Path = ROOT) -> dict[Path, str]:
     """The content of each file, by its path from the project's root."""
+    rules, recording = alerts.rules(), alerts.recording((root / RECORDING).read_text(encoding="utf-8"))
     return {
-        Path("monitoring/prometheus/alerts.yml"): alerts.rules(),
-        RECORDING: alerts.recording((root / RECORDING).read_text(encoding="utf-8")),
+        Path("monitoring/prometheus/alerts.yml"): rules,
+        RECORDING: recording,
+        Path("deploy/kubernetes/components/monitoring/rules.yaml"): alerts.operator(recording, rules),
         RUNBOOKS: alerts.index((root / RUNBOOKS).read_text(encoding="utf-8")),
         **{Path(alert.runbook): alerts.runbook(alert, _text(root / alert.runbook)) for alert in ALERTS},
         **{boards.DASHBOARDS / f"{board.name}.json": boards.text(board) for board in boards.BOARDS},

@@ -28,6 +28,15 @@ HEAD = """\
 # it, and if two bundles decided within the window.
 groups:
 """
+OPERATOR_HEAD = """\
+# Made from the rules of monitoring/prometheus by `python -m docs.generate`; `make check` fails where it is not current.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: tagstream
+spec:
+  groups:
+"""
 DISTANCES_HEAD = "  - name: tagstream_distributions\n    interval: 1m\n    rules:\n"
 INDEX_HEAD = "| alert | tier | in a word |\n|---|---|---|\n"
 # Behind it a runbook has text of its own, which a run keeps.
@@ -91,6 +100,12 @@ def recording(file: str) -> str:
     # The group ends before the next one, or the comment on it.
     rest = re.sub(r"\A.*?(?=\n\n  \S|\n\Z)", "", after, flags=re.DOTALL)
     return before + DISTANCES_HEAD + "\n\n".join(map(_distance, JUDGED)) + rest
+
+
+def operator(*files: str) -> str:
+    """The groups of files of rules as an object of the Prometheus operator."""
+    groups = (file.partition("\ngroups:\n")[2] for file in files)
+    return OPERATOR_HEAD + textwrap.indent("\n".join(groups), " " * 2)
 
 
 def _distance(signal: Signal) -> str:

@@ -8,6 +8,10 @@ the same, so that a test can ask a live Prometheus:
     $__rate_interval   at least four scrape intervals, "1m" at 15 s
     ${datasource}      only as the uid of the data source, never inside an expression
 
+An import asks for the data source and puts its uid in the place of `${DS_PROMETHEUS}`, the first value of the variable `datasource`.
+A board that is provisioned keeps `${DS_PROMETHEUS}`. Grafana finds no data source with this uid, and takes the one with the text of
+the value, `Prometheus`: the name of the provisioned one.
+
 While workers run, every query of a panel returns a series; those of the board People while a review console runs. The query of an annotation does so only around the moment that it
 marks.
 """
@@ -20,7 +24,7 @@ from pathlib import Path
 
 from docs.generate.alerts import asks_for
 from docs.generate.overview import OVERVIEW
-from docs.generate.panels import DATASOURCE, Json, Panel
+from docs.generate.panels import DATASOURCE, Json, Kind, Panel
 from docs.generate.people import PEOPLE
 from docs.generate.quality import QUALITY
 from docs.generate.review import REVIEW
@@ -30,6 +34,18 @@ from tagstream.monitoring.vocabulary import DriftScore
 
 # From the root of the project.
 DASHBOARDS = Path("monitoring/grafana/dashboards")
+SCHEMA = 42
+# The Grafana of docker-compose.yml: an import into an older one warns.
+GRAFANA = "11.6.0"
+INPUT = "DS_PROMETHEUS"
+_PLUGINS: dict[Kind, str] = {
+    "heatmap": "Heatmap",
+    "stat": "Stat",
+    "table": "Table",
+    "text": "Text",
+    "timeseries": "Time series",
+    "trend": "Trend",
+}
 COLUMNS = 24
 ROW_HEIGHT = 1
 
@@ -81,11 +97,13 @@ BOARDS = (
 def dashboard(board: Board) -> Json:
     """The board as a dashboard model of Grafana."""
     return {
+        "__inputs": [_input()],
+        "__requires": _requires(board),
         "uid": board.name.uid,
         "title": board.title,
         "description": board.answers,
         "tags": ["tagstream"],
-        "schemaVersion": 41,
+        "schemaVersion": SCHEMA,
         "version": 1,
         "editable": False,
         "graphTooltip": 1,
@@ -151,6 +169,26 @@ def unplaced() -> list[str]:
             for alert in ALERTS
             if (alert.board, alert.panel) not in found
         ),
+    ]
+
+
+def _input() -> Json:
+    return {
+        "name": INPUT,
+        "label": "Prometheus",
+        "description": "The Prometheus that scrapes the workers.",
+        "type": "datasource",
+        "pluginId": "prometheus",
+        "pluginName": "Prometheus",
+    }
+
+
+def _requires(board: Board) -> list[Json]:
+    kinds = sorted({panel.kind for _, row in board.rows for panel in row})
+    return [
+        {"type": "grafana", "id": "grafana", "name": "Grafana", "version": GRAFANA},
+        {"type": "datasource", "id": "prometheus", "name": "Prometheus", "version": "1.0.0"},
+        *({"type": "panel", "id": kind, "name": _PLUGINS[kind], "version": ""} for kind in kinds),
     ]
 
 
@@ -226,7 +264,7 @@ def _variables() -> list[Json]:
             "label": "Data source",
             "type": "datasource",
             "query": "prometheus",
-            "current": {"text": "Prometheus", "value": "prometheus"},
+            "current": {"text": "Prometheus", "value": f"${{{INPUT}}}"},
             "hide": 0,
         },
         _labels_of("job", "Job", "label_values(tagstream_model_info, job)", {"text": "tagstream", "value": "tagstream"}),

@@ -1,7 +1,6 @@
 """A panel and its JSON: queries, unit, lines, and a description with the next step and the alerts that it shows.
 
-This file holds the form only; the queries and texts are in the files of the boards. The fields are those of Grafana 11.6
-(schema 41).
+This file holds the form only; the queries and texts are in the files of the boards. The fields are those of schema 42.
 """
 
 import re

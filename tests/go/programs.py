@@ -1,5 +1,6 @@
 """Programs and data that are published as Go modules alone, each at one version. Needs nothing but Python and a Go."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ class GoProgram:
         version: The module's version, such as `v2.40.3`.
         package: The path of the program's package.
         imported: The path of a package that the program imports, and that brings all that it needs.
+        source: The file of a program of our own over the module; `package` is then `.`.
     """
 
     name: str
@@ -39,6 +41,7 @@ class GoProgram:
     version: str
     package: str
     imported: str
+    source: Path | None = None
 
 
 def cache_folder(name: str) -> Path:
@@ -55,15 +58,20 @@ def built(wanted: GoProgram, cache: Path) -> Path:
     Raises:
         EngineError: Its modules cannot be fetched or compiled.
     """
-    program = cache / f"{wanted.name}-{wanted.version}"
+    main = f'package main\n\nimport _ "{wanted.imported}"\n\nfunc main() {{}}\n'
+    name = f"{wanted.name}-{wanted.version}"
+    if wanted.source is not None:
+        main = wanted.source.read_text(encoding="utf-8")
+        name += f"-{hashlib.sha256(main.encode()).hexdigest()[:8]}"
+    program = cache / name
     if program.is_file():
         return program
-    with tempfile.TemporaryDirectory(prefix=f"{wanted.name}-", dir=cache) as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix=f"{wanted.name}-", dir=cache) as made:
+        folder = Path(made)
         (folder / "go.mod").write_text(
             f"module tagstream\n\ngo {GO_VERSION}\n\nrequire {wanted.module} {wanted.version}\n", encoding="utf-8"
         )
-        (folder / "main.go").write_text(f'package main\n\nimport _ "{wanted.imported}"\n\nfunc main() {{}}\n', encoding="utf-8")
+        (folder / "main.go").write_text(main, encoding="utf-8")
         environ = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}
         go = _go(folder, environ)
         run_to_end((go, "mod", "tidy"), environ, BUILD_SECONDS, folder=folder)

@@ -14,12 +14,17 @@ import yaml
 from tests.go.programs import ASK_SECONDS, ROOT, GoProgram, built, cache_folder, run_to_end
 
 MANIFESTS = ROOT / "deploy" / "kubernetes"
+# Everything that has metrics, and those who look at them.
+_MONITORED = "serve+review+rollout+shadow+monitoring"
+MONITORED = f"base+{_MONITORED}"
 # The manifests that can be applied: folders as they are, and the base with some components, in the order in which an overlay lists them.
 CHOICES = (
     "scaling",
     "review",
     "review+answer-keys",
     "serve",
+    "serve+serve-scaling",
+    _MONITORED,
     "user",
     "scaling+user+scaling-user",
     "schema-registry",

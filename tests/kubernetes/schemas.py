@@ -1,6 +1,6 @@
-"""The manifests that a Kubernetes API server takes: its own schemas, and KEDA's, with every unknown field refused.
+"""The manifests that a Kubernetes API server takes: its own schemas, KEDA's and those of the Prometheus operator, with every unknown field refused.
 
-The schemas of Kubernetes come with the package kubernetes-validate (`make .kubernetes/.installed`), KEDA's with its Go module.
+The schemas of Kubernetes come with the package kubernetes-validate (`make .kubernetes/.installed`), the others with their Go modules.
 """
 
 import json
@@ -19,6 +19,15 @@ SCHEMAS = ROOT / ".kubernetes" / "kubernetes_validate" / "kubernetes-json-schema
 # The oldest minor version that its makers still repair, and the newest that the package has.
 VERSIONS = ("1.34.0", "1.37.0")
 KEDA_MODULE, KEDA_VERSION = "github.com/kedacore/keda/v2", "v2.21.0"
+# Group of objects -> the Go module with their definitions, its version, and their folder in it.
+DEFINITIONS = {
+    "keda.sh": (KEDA_MODULE, KEDA_VERSION, "config/crd/bases"),
+    "monitoring.coreos.com": (
+        "github.com/prometheus-operator/prometheus-operator",
+        "v0.85.0",
+        "example/prometheus-operator-crd",
+    ),
+}
 
 # An amount of memory or processor time as an API server takes it: the schemas say that it is a string, and no more.
 QUANTITY = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?")
@@ -36,8 +45,8 @@ def problems(manifest: Mapping[str, Any], version: str) -> list[str]:
         version: One of `VERSIONS`.
     """
     group, _, _ = manifest["apiVersion"].rpartition("/")
-    if group == "keda.sh":
-        validator = _keda(manifest["kind"], version)
+    if group in DEFINITIONS:
+        validator = _defined(group, manifest["kind"], version)
     else:
         validator = _kubernetes(manifest["kind"], manifest["apiVersion"], version)
     if validator is None:
@@ -75,8 +84,9 @@ def _kubernetes(kind: str, api_version: str, version: str) -> jsonschema.Draft20
 
 
 @cache
-def _keda(kind: str, version: str) -> jsonschema.Draft202012Validator | None:
-    path = module_folder(KEDA_MODULE, KEDA_VERSION) / "config" / "crd" / "bases" / f"keda.sh_{kind.lower()}s.yaml"
+def _defined(group: str, kind: str, version: str) -> jsonschema.Draft202012Validator | None:
+    module, module_version, folder = DEFINITIONS[group]
+    path = module_folder(module, module_version) / folder / f"{group}_{kind.lower()}s.yaml"
     if not path.is_file():
         return None
     definition = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes.rendered import objects
+from tests.kubernetes.rendered import MONITORED, objects
 from tests.kubernetes.schemas import VERSIONS, keda_kafka_names, problems
 
 pytestmark = pytest.mark.kubernetes
 
 WORKER, JOB, SCALED = "Deployment tagstream-worker", "Job tagstream-topics", "ScaledObject tagstream-worker"
+SCALER, MONITOR, RULES = "HorizontalPodAutoscaler tagstream-serve", "PodMonitor tagstream", "PrometheusRule tagstream"
 BUDGET, POLICY, USER = "PodDisruptionBudget tagstream-worker", "NetworkPolicy tagstream", "TriggerAuthentication tagstream-keda"
 
 
@@ -47,6 +48,14 @@ BAD: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     "metadata of a trigger that is a number": (SCALED, lambda it: it["spec"]["triggers"][0]["metadata"].update(lagThreshold=9)),
     "no trigger": (SCALED, lambda it: it["spec"].pop("triggers")),
     "a scaled object without a name": (SCALED, lambda it: it["metadata"].update(nam=it["metadata"].pop("name"))),
+    "a scaler without a bound": (SCALER, lambda it: it["spec"].pop("maxReplicas")),
+    "a share in the wrong place": (SCALER, lambda it: it["spec"]["metrics"][0]["resource"].update(averageUtilization=80)),
+    "an unknown field of a rule": (RULES, lambda it: it["spec"]["groups"][0]["rules"][0].update(expression="up")),
+    "a rule without an expression": (RULES, lambda it: it["spec"]["groups"][0]["rules"][0].pop("expr")),
+    "a group without a name": (RULES, lambda it: it["spec"]["groups"][0].pop("name")),
+    "an interval with a unit of its own": (MONITOR, lambda it: it["spec"]["podMetricsEndpoints"][0].update(interval="15sec")),
+    "an endpoint of a ServiceMonitor": (MONITOR, lambda it: it["spec"].update(endpoints=it["spec"]["podMetricsEndpoints"])),
+    "a monitor of no pods": (MONITOR, lambda it: it["spec"].pop("selector")),
     "a secret without a key": (USER, lambda it: it["spec"]["secretTargetRef"][0].pop("key")),
 }
 
@@ -56,7 +65,11 @@ BAD: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
 def test_a_bad_manifest_is_found(fault: str, version: str) -> None:
     """One fault in a good object, and the check has something to say."""
     name, spoil = BAD[fault]
-    (good,) = (each for each in objects("overlays/example") if f"{each['kind']} {each['metadata']['name']}" == name)
+    known = (
+        *objects("overlays/example"),
+        *(each for each in objects(MONITORED) if each["kind"] in {"PodMonitor", "PrometheusRule"}),
+    )
+    (good,) = (each for each in known if f"{each['kind']} {each['metadata']['name']}" == name)
     bad = copy.deepcopy(good)
     spoil(bad)
     assert problems(good, version) == []

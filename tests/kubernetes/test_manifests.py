@@ -1,6 +1,7 @@
 """The manifests of `deploy/kubernetes`: an API server takes them, and what they say fits together and fits the code."""
 
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import yaml
 
 from tagstream.stream.settings.loading import load
 from tests.go.programs import ROOT
-from tests.kubernetes.rendered import WHOLE, Pod, objects, of_kind, pods
+from tests.kubernetes.rendered import MONITORED, WHOLE, Pod, objects, of_kind, pods
 from tests.kubernetes.schemas import VERSIONS, keda_kafka_names, problems
 from tests.unit.stream.cli.command_lines import parse
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.parametrize("folder", WHOLE)]
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+PROMETHEUS = ROOT / "monitoring" / "prometheus"
+LABELS = "app.kubernetes.io/"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
 
 
@@ -127,6 +131,72 @@ def test_every_selector_takes_the_pods_that_it_means(folder: str) -> None:
         assert {port["targetPort"] for port in each["spec"]["ports"]} <= {port["name"] for port in pod.container["ports"]}
     for each in of_kind(folder, "NetworkPolicy"):
         assert [name for name, found in labels.items() if selects(each["spec"]["podSelector"], found)]
+
+
+def test_no_selector_depends_on_an_installation_or_its_version(folder: str) -> None:
+    """A Deployment's selector cannot be changed, so it has only the label that never changes."""
+    for each in of_kind(folder, "Deployment"):
+        assert each["spec"]["selector"] == {"matchLabels": {"app.kubernetes.io/name": each["metadata"]["name"]}}
+    for each in objects(folder):
+        for selector in ("selector", "podSelector"):
+            assert not {f"{LABELS}version", f"{LABELS}instance"} & set(
+                re.findall(r"[\w./-]+", str(each.get("spec", {}).get(selector)))
+            )
+
+
+def test_every_object_says_what_it_belongs_to(folder: str) -> None:
+    """Every object by the recommended labels, pods too; the overlay adds the installation and the version of its image."""
+    everywhere = {f"{LABELS}part-of": "tagstream", f"{LABELS}managed-by": "kustomize"}
+    if folder.startswith("overlays/"):
+        everywhere |= {f"{LABELS}instance": "tagstream", f"{LABELS}version": VERSION}
+    for each in objects(folder):
+        if each["kind"] != "Namespace":
+            assert everywhere.items() <= each["metadata"]["labels"].items(), each["metadata"]["name"]
+    for pod in pods(folder):
+        own = {f"{LABELS}name": pod.name, f"{LABELS}component": pod.name.removeprefix("tagstream-")}
+        assert (own | everywhere).items() <= pod.labels.items()
+        assert (own | everywhere).items() <= pod.owner["metadata"]["labels"].items()
+
+
+def test_prometheus_has_the_rules_of_the_files(folder: str) -> None:
+    """The object has the groups that promtool tests, none more, none changed."""
+    for each in of_kind(folder, "PrometheusRule"):
+        files = (yaml.safe_load((PROMETHEUS / name).read_text(encoding="utf-8")) for name in ("recording.yml", "alerts.yml"))
+        assert each["spec"]["groups"] == [group for file in files for group in file["groups"]]
+
+
+def test_prometheus_scrapes_every_pod_that_has_metrics(folder: str) -> None:
+    """Under the job by which rules and boards look for it, as often as their windows expect."""
+    compose = yaml.safe_load((PROMETHEUS / "compose.yml").read_text(encoding="utf-8"))
+    jobs = {scrape["job_name"]: scrape["dns_sd_configs"][0]["port"] for scrape in compose["scrape_configs"]}
+    for each in of_kind(folder, "PodMonitor"):
+        spec = each["spec"]
+        endpoints = {endpoint["port"]: endpoint for endpoint in spec["podMetricsEndpoints"]}
+        found = {}
+        for pod in pods(folder):
+            for port in pod.container.get("ports", ()):
+                assert selects(spec["selector"], pod.labels)
+                endpoint = endpoints[port["name"]]
+                assert endpoint["interval"] == compose["global"]["scrape_interval"]
+                job = pod.labels[spec["jobLabel"]]
+                for rule in endpoint.get("relabelings", ()):
+                    assert rule.keys() == {"sourceLabels", "regex", "targetLabel", "replacement"}
+                    assert (rule["sourceLabels"], rule["targetLabel"]) == (["job"], "job")
+                    job = rule["replacement"] if re.fullmatch(rule["regex"], job) else job
+                found[job] = port["containerPort"]
+        assert found.items() <= jobs.items()
+        assert (folder == MONITORED) == (found == jobs)
+
+
+def test_the_number_of_a_scaled_deployment_has_one_owner(folder: str) -> None:
+    """A later `kubectl apply` does not set back what an autoscaler chose, and the share that it watches is of a request."""
+    for each in of_kind(folder, "HorizontalPodAutoscaler"):
+        (pod,) = (pod for pod in pods(folder) if pod.name == each["spec"]["scaleTargetRef"]["name"])
+        assert "replicas" not in pod.owner["spec"]
+        assert 2 <= each["spec"]["minReplicas"] < each["spec"]["maxReplicas"]
+        assert {metric["resource"]["name"] for metric in each["spec"]["metrics"]} <= pod.container["resources"][
+            "requests"
+        ].keys()
 
 
 def test_what_is_not_allowed_is_refused_by_the_network(folder: str) -> None:

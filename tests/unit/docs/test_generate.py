@@ -17,7 +17,13 @@ from tagstream.stream.settings.reference import SUBJECTS
 from tagstream.stream.settings.settings import Settings
 from tests.replacing import replace
 
-COPIED = ("docs/runbooks", "docs/contract", "monitoring/prometheus", "monitoring/grafana/dashboards")
+COPIED = (
+    "docs/runbooks",
+    "docs/contract",
+    "monitoring/prometheus",
+    "monitoring/grafana/dashboards",
+    "deploy/kubernetes/components/monitoring",
+)
 
 
 @pytest.fixture
@@ -41,6 +47,7 @@ def test_every_file_is_current_and_no_alarm_lacks_a_part() -> None:
         ("monitoring/prometheus/alerts.yml", "> 0.2"),
         ("monitoring/grafana/dashboards/quality.json", "Label mix"),
         ("monitoring/prometheus/recording.yml", "increase(tagstream_energy_score_bucket[1h])"),
+        ("deploy/kubernetes/components/monitoring/rules.yaml", "> 0.2"),
         ("docs/runbooks/README.md", "(Stalled.md) | page"),
         ("docs/runbooks/Stalled.md", "no outcome for five minutes"),
         ("docs/metrics.md", "in one stage"),

@@ -64,7 +64,32 @@ def test_a_board_has_its_address_and_schema(board: Board) -> None:
     """The uid that links contain and the schema version stay as they are."""
     model = committed(board)
     assert model["uid"] == f"tagstream-{board.name}"
-    assert model["schemaVersion"] == 41
+    assert model["schemaVersion"] == 42
+
+
+@every_board
+def test_an_import_asks_for_the_data_source_and_puts_it_where_the_board_reads_it(board: Board) -> None:
+    """Grafana writes the answer over `${DS_PROMETHEUS}`, which stands once: in the variable that every query names."""
+    model = committed(board)
+    [asked] = model["__inputs"]
+    assert (asked["type"], asked["pluginId"]) == ("datasource", "prometheus")
+    placeholder = f"${{{asked['name']}}}"
+    assert json.dumps(model).count(placeholder) == 1
+    [chosen] = [variable for variable in model["templating"]["list"] if variable["current"].get("value") == placeholder]
+    assert (chosen["name"], chosen["type"], chosen["query"]) == ("datasource", "datasource", "prometheus")
+    read = [target["datasource"]["uid"] for panel in model["panels"] for target in panel.get("targets", ())]
+    assert set(read) == {"${datasource}"}
+
+
+@every_board
+def test_an_import_is_told_what_the_board_requires(board: Board) -> None:
+    """The Grafana of compose, Prometheus, and the plugin of each panel."""
+    model = committed(board)
+    required = {(each["type"], each["id"]) for each in model["__requires"]}
+    panels = {("panel", panel["type"]) for panel in model["panels"] if panel["type"] != "row"}
+    assert required == {("grafana", "grafana"), ("datasource", "prometheus")} | panels
+    image = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]["grafana"]["image"]
+    assert image == f"grafana/grafana:{model['__requires'][0]['version']}"
 
 
 @every_board
@@ -219,7 +244,8 @@ def test_grafana_is_provisioned_with_the_data_source_and_the_folder() -> None:
     assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
     for board in BOARDS:
         [chosen] = [variable for variable in committed(board)["templating"]["list"] if variable["name"] == "datasource"]
-        assert chosen["current"]["value"] == source["uid"]
+        # A provisioned board keeps the placeholder, so Grafana takes the data source whose name is the text.
+        assert chosen["current"]["text"] == source["name"]
 
 
 def test_the_rate_interval_follows_the_scrape_interval() -> None:
