@@ -92,6 +92,8 @@ class Engine(Protocol):
         """
         Commit outcomes and the offsets after their events together: readers of committed records see all of a partition's, or none.
 
+        Once this returns, the brokers will not undo it; readers and the group may see it a moment later.
+
         Args:
             sources: The messages of the events, in the order of offsets within a partition.
             publications: Their outcomes, in the same order.
