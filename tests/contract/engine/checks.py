@@ -163,7 +163,8 @@ async def _shared(bench: Bench, first: Member, second: Member) -> tuple[int, int
         return len(first.held()) == len(second.held()) == 1 and first.held() != second.held()
 
     await bench.until(holds, "each of two members holds events of one partition")
-    return *first.held(), *second.held()
+    (kept,), (moved,) = first.held(), second.held()
+    return kept, moved
 
 
 async def _until_committed(bench: Bench, partition: int, offset: int) -> None:

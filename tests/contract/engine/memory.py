@@ -92,13 +92,13 @@ class MemoryEngine(FakeEngine):
         self.assignment = 0
         self.next: dict[int, int] = {}
         self.marks: defaultdict[int, set[int]] = defaultdict(set)
-        self.tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Future[None]] = []
 
     async def start(self) -> None:
         """Join, read and commit."""
         self.log.members.append(self)
         await self.log.share()
-        self.tasks = [asyncio.create_task(self.run(self.stream.events())), asyncio.create_task(self.work())]
+        self.tasks = [asyncio.ensure_future(self.run(self.stream.events())), asyncio.create_task(self.work())]
 
     async def stop(self) -> None:
         """Commit and leave."""

@@ -64,7 +64,7 @@ class Parts:
         """The real delivery; a variant whose defect lies there gives another decision, another producer or another end."""
         engine = copy.copy(self.engine)
         if send is not None:
-            engine.send = send  # type: ignore[method-assign]
+            engine.send = send  # type: ignore[method-assign, assignment]
         return Delivery(
             decide=decide or self.pipeline.publications,
             engine=engine,
