@@ -1,9 +1,9 @@
-"""Stand-ins for the seams: classifiers, observers, a clock, a Faust stream and a broker."""
+"""Stand-ins for the seams: classifiers, observers, a clock, and an engine with its events and its broker."""
 
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -14,6 +14,8 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.deliver.engine import Holder, Say
+from tagstream.stream.kafka.group_memory import GroupMemory
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 KEYWORDS = {"translation": 0, "image": 1, "deployment": 2}
@@ -139,7 +141,7 @@ class FakeEvent:
 
 
 class FakeStream:
-    """Implements `delivery.Stream` over a queue that the test fills, and remembers the order of acknowledgements."""
+    """The events of a `FakeEngine`, from a queue that the test fills. Remembers the order of acknowledgements."""
 
     def __init__(self) -> None:
         """Start without events."""
@@ -168,7 +170,7 @@ class FakeStream:
 
 
 class FakeBroker:
-    """Implements `delivery.Send`: takes every publication at once and confirms it at once or when the test says so."""
+    """The broker of a `FakeEngine`: takes every publication at once and confirms it at once or when the test says so."""
 
     def __init__(self, *, confirms: bool = True) -> None:
         """With `confirms` every record is confirmed as it is taken; otherwise the test calls `confirm`."""
@@ -190,6 +192,56 @@ class FakeBroker:
         """Confirm these offsets."""
         for offset in offsets:
             self.pending[offset].set_result(None)
+
+
+Transact = Callable[[Sequence[Any], Sequence[Publication]], Awaitable[list[Publication]]]
+"""`Engine.transact`."""
+
+
+class FakeEngine:
+    """Implements `Engine` for one delivery: the test feeds its stream, confirms by its broker, and commits transactions by a function."""
+
+    def __init__(
+        self, stream: FakeStream | None = None, broker: FakeBroker | None = None, transact: Transact | None = None
+    ) -> None:
+        """Join the parts; without `transact` the engine does not transact."""
+        self.stream, self.broker = stream or FakeStream(), broker or FakeBroker()
+        self.transacts = transact is not None
+        self.memory = GroupMemory()
+        self._transact = transact
+        self._holder: Holder | None = None
+
+    def subscribe(self, name: str, topics: Sequence[str], run: Callable[[AsyncIterator[Any]], Awaitable[None]]) -> None:
+        """Keep the function that takes the events."""
+        self.name, self.topics, self.run = name, topics, run
+
+    def held_by(self, holder: Holder) -> None:
+        """Keep the holder."""
+        self._holder = holder
+
+    def ack(self, events: Sequence[Any]) -> None:
+        """By the stream."""
+        self.stream.ack(events)
+
+    async def commit(self) -> None:
+        """Nothing is kept that could be committed."""
+
+    async def send(self, publication: Publication) -> Awaitable[Any]:
+        """By the broker."""
+        return await self.broker.send(publication)
+
+    async def transact(self, sources: Sequence[Any], publications: Sequence[Publication]) -> list[Publication]:
+        """By the function."""
+        assert self._transact is not None
+        return await self._transact(sources, publications)
+
+    def sender(self, topic: str) -> Say:
+        """No topic is there."""
+        raise KeyError(topic)
+
+    def member(self) -> str:
+        """It is in no group."""
+        return ""
 
 
 class Died(BaseException):

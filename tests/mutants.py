@@ -147,8 +147,8 @@ MUTANTS = (
     Mutant(
         name="acknowledged-out-of-order",
         file="stream/deliver/delivery.py",
-        old="await before.acknowledged.wait()\n                stream.ack(batch)",
-        new="stream.ack(batch)",
+        old="await before.acknowledged.wait()\n                self._engine.ack(batch)",
+        new="self._engine.ack(batch)",
         breaks="Known bad: a later batch is acknowledged while an earlier one is not confirmed.",
         test="tests/unit/stream/deliver/test_order.py::test_a_later_batch_that_is_confirmed_first_waits_for_the_earlier_one",
     ),

@@ -24,10 +24,10 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from tagstream.monitoring.health import Progress
 from tagstream.monitoring.observer import NO_TOPICS, Observer
@@ -37,6 +37,7 @@ from tagstream.stream.contract.outcome import Decide, Publication
 from tagstream.stream.deliver.batch import Batcher, Inference, record_of
 from tagstream.stream.deliver.breaker import Breaker
 from tagstream.stream.deliver.crash.guard import Guard, Unguarded
+from tagstream.stream.deliver.engine import Engine
 from tagstream.stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die, fatal
 from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.settings.settings import Settings
@@ -313,40 +314,23 @@ class UnderWay:
             await turn.decided.wait()
 
 
-Send = Callable[[Publication], Awaitable[Awaitable[Any]]]
-"""Two awaits: after the first the record is queued, after the second the broker has confirmed it."""
 Admit = Callable[[Sequence[Any], Callable[[], bool]], Awaitable[None]]
 """Waits until these fetched events may begin. Returns early when the second argument gives True: their partitions are being revoked."""
-Transact = Callable[[Sequence[Any], Sequence[Publication]], Awaitable[list[Publication]]]
-"""Commits outcomes in one transaction with the offsets of their events; returns the outcomes that were not committed before."""
-
-
-class Stream(Protocol):
-    """The part of a Faust stream that `Delivery` uses."""
-
-    def events(self) -> Any:
-        """The events, one by one."""
-        ...
-
-    def ack(self, events: Sequence[Any]) -> None:
-        """Mark the events, in the order of their offsets, as done."""
-        ...
 
 
 class Delivery:
-    """Reads one stream and delivers its events. `run` is the whole body of the agent."""
+    """Delivers the events of one subscription by an engine. `run` is what the subscription calls."""
 
     def __init__(
         self,
         *,
         decide: Decide,
-        send: Send,
+        engine: Engine,
         observer: Observer,
         progress: Progress,
         settings: Settings,
         guard: Guard | None = None,
         stop: Callable[[str], Awaitable[None]] | None = None,
-        transact: Transact | None = None,
         admit: Admit | None = None,
         pace: Pace | None = None,
         fail: Callable[[BaseException], NoReturn] = die,
@@ -356,18 +340,17 @@ class Delivery:
 
         Args:
             decide: Returns one publication for each event, in order; runs in a thread.
-            send: Hands one publication to the producer.
+            engine: Sends and acknowledges, or commits both in transactions.
             observer: Is told of batches, stages and outcomes.
             progress: Is told of every batch that was acknowledged.
             settings: Batch size, threads and bounds.
             guard: Knows which events to try before they are decided; None to try no event.
             stop: Ends the process for the given reason, after all that was sent is acknowledged; None to switch the breaker off.
-            transact: Delivers a batch (events and publications) exactly once, instead of `send`.
             admit: Holds events until it is known which model decides them; None if one model decides all events.
             pace: Is told how long each batch took in its thread.
             fail: Ends the process.
         """
-        self._transact = transact
+        self._engine = engine
         self._admit = admit
         self._pace = pace
         self._guard = guard or Unguarded()
@@ -378,7 +361,6 @@ class Delivery:
             dead_letter_ratio=settings.breaker_dead_letter_ratio,
             model_failure_ratio=settings.breaker_model_failure_ratio,
         )
-        self._send = send
         self._observer = observer
         self._progress = progress
         self._settings = settings
@@ -434,16 +416,16 @@ class Delivery:
         """End the process for an error outside the delivery, for which no event is to blame."""
         self._die(error)
 
-    async def run(self, stream: Stream) -> None:
-        """Deliver until the stream ends or this is cancelled; events that are not acknowledged then will be read again."""
+    async def run(self, events: AsyncIterator[Any]) -> None:
+        """Deliver until the events end or this is cancelled; events that are not acknowledged then will be read again."""
         # An earlier run may have left events behind; they will be read again.
         self._batcher.clear()
         self._unacknowledged.clear()
         with fatal(self._die):
             inference = Inference(self._decide, self._settings, pace=self._pace)
-        dispatcher = asyncio.create_task(self._dispatch(stream, inference))
+        dispatcher = asyncio.create_task(self._dispatch(inference))
         try:
-            async for event in stream.events():
+            async for event in events:
                 if self._handing_back.is_set():
                     continue
                 message = event.message
@@ -459,25 +441,23 @@ class Delivery:
             await asyncio.wait({dispatcher})
             inference.stop()
 
-    async def _dispatch(self, stream: Stream, inference: Inference[Record]) -> None:
+    async def _dispatch(self, inference: Inference[Record]) -> None:
         under_way = UnderWay(threads=self._settings.inference_threads)
         try:
             with fatal(self._die):
                 while True:
                     await self._room(under_way)
                     taken, share = await self._batcher.next_batch()
-                    await self._begin(stream, taken, share, inference, under_way)
+                    await self._begin(taken, share, inference, under_way)
         finally:
             for task in under_way.running:
                 task.cancel()
             await asyncio.gather(*under_way.running, return_exceptions=True)
 
     async def _room(self, under_way: UnderWay) -> None:
-        await under_way.room(transacted=self._transact is not None)
+        await under_way.room(transacted=self._engine.transacts)
 
-    async def _begin(
-        self, stream: Stream, taken: list[Any], share: float, inference: Inference[Record], under_way: UnderWay
-    ) -> None:
+    async def _begin(self, taken: list[Any], share: float, inference: Inference[Record], under_way: UnderWay) -> None:
         """
         Begin one batch from the events taken; several if suspects are among them, because a suspect is a batch of its own.
 
@@ -502,7 +482,7 @@ class Delivery:
                 return
             turn = Turn(share)
             self._unacknowledged.begin(len(batch))
-            task = asyncio.create_task(self._deliver(stream, batch, inference, under_way, under_way.before, turn))
+            task = asyncio.create_task(self._deliver(batch, inference, under_way, under_way.before, turn))
             under_way.running[task] = turn
             task.add_done_callback(lambda done: self._ended(done, under_way))
             under_way.before = turn
@@ -540,7 +520,7 @@ class Delivery:
         under_way.changed()
 
     async def _deliver(
-        self, stream: Stream, batch: Sequence[Any], inference: Inference[Record], under_way: UnderWay, before: Turn, turn: Turn
+        self, batch: Sequence[Any], inference: Inference[Record], under_way: UnderWay, before: Turn, turn: Turn
     ) -> None:
         try:
             with fatal(self._die):
@@ -555,7 +535,7 @@ class Delivery:
                 sent = await self._confirmed(batch, publications, before, turn)
                 self._observer.stage("publish", time.perf_counter() - started)
                 await before.acknowledged.wait()
-                stream.ack(batch)
+                self._engine.ack(batch)
                 self.acknowledged |= {(message.topic, message.partition): message.offset + 1 for message in messages}
                 turn.acknowledged.set()
                 self._progress.moved()
@@ -571,14 +551,14 @@ class Delivery:
         await self._stop_if_tripped(publications, before)
         try:
             async with self._silence.bound():
-                if self._transact is not None:
+                if self._engine.transacts:
                     # Sending commits here, so the next batch may send only after this.
-                    sent = await self._transact([event.message for event in batch], publications)
+                    sent = await self._engine.transact([event.message for event in batch], publications)
                     turn.sent.set()
                     return sent
                 confirmations = Confirmations(self._silence)
                 for publication in publications:
-                    confirmations.add(await self._send(publication))
+                    confirmations.add(await self._engine.send(publication))
                 turn.sent.set()
                 await confirmations.all()
                 return publications

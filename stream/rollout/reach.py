@@ -9,9 +9,9 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from tagstream.stream.contract.rollout_records import Mark, Partition, WorkerReach
+from tagstream.stream.deliver.engine import Say
 from tagstream.stream.deliver.fatal import DeliveryError
 from tagstream.stream.rollout.epochs import Epochs, Models
-from tagstream.stream.worker.part import Say
 
 # A worker extends its reach by the events of about this many seconds, so that it writes its reach about once in that time.
 AHEAD_SECONDS = 1.0

@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import faust.transport.drivers.aiokafka as driver
-from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from tagstream.monitoring.drift.watch import DriftWatch
@@ -22,22 +20,22 @@ from tagstream.stream.contract.outcome import Decide
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import Guard, Unguarded, decided
-from tagstream.stream.deliver.delivery import Admit, Deliveries, Delivery, Send, Transact
+from tagstream.stream.deliver.delivery import Admit, Deliveries, Delivery
+from tagstream.stream.deliver.engine import Engine
 from tagstream.stream.deliver.fatal import die, end
 from tagstream.stream.deliver.hooks import UNTRACED, TracingHooks
 from tagstream.stream.kafka.group_memory import GroupMemory
-from tagstream.stream.kafka.transactions import Transactions
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.drift import DriftObserver, watch_of
-from tagstream.stream.worker.faust_app import App, QueuedStream, faust_app, plain_sender, raw_topic, sender
+from tagstream.stream.worker.faust_app import App, faust_app
+from tagstream.stream.worker.faust_engine import FaustEngine
 from tagstream.stream.worker.part import MakePart, Membership, WorkerPart, told
 from tagstream.stream.worker.position import AnswersTopic, PositionReporter
 from tagstream.stream.worker.references import References
 
 log = logger("tagstream.app")
 TICK_SECONDS = 1.0
-COMMIT_SECONDS = 5.0
 EXIT_BREAKER_OPEN = 1
 
 
@@ -56,9 +54,7 @@ class AnswersAgent:
     observer: Observer
     progress: Progress
 
-    def delivery(
-        self, settings: Settings, *, tracing: TracingHooks, guard: Guard, send: Send, transact: Transact | None
-    ) -> Delivery:
+    def delivery(self, settings: Settings, *, tracing: TracingHooks, guard: Guard, engine: Engine) -> Delivery:
         """
         The delivery of answers, with one thread, without a crash guard and without a circuit breaker.
 
@@ -69,8 +65,7 @@ class AnswersAgent:
             settings: Batch size and bounds.
             tracing: Puts traces around deciding and observing.
             guard: The guard of the events. If this delivery ends the process, no event is to blame.
-            send: Hands one publication to the producer.
-            transact: Delivers a batch in transactions instead of `send`.
+            engine: Delivers the decisions.
         """
 
         def fail(error: BaseException) -> NoReturn:
@@ -79,11 +74,10 @@ class AnswersAgent:
 
         return Delivery(
             decide=tracing.deciding(self.decide, settings.topics.reviewed),
-            send=send,
+            engine=engine,
             observer=tracing.observing(self.observer),
             progress=self.progress,
             settings=settings.model_copy(update={"inference_threads": 1}),
-            transact=transact,
             fail=fail,
         )
 
@@ -121,51 +115,40 @@ def build(  # noqa: PLR0913 - parts are named arguments
         parts: The worker's parts beside the delivery.
     """
     app = faust_app(settings, idempotent=idempotent)
-    app.group_memory = memory = GroupMemory(told=metrics.group_began)
+    engine: Engine = FaustEngine(app, settings, GroupMemory(told=metrics.group_began))
     guard = guard or Unguarded()
     drift = None
     if watch is not None:
-        drift = _drift(app, settings, watch, metrics, pipeline, published=drift_topic, shared=references_topic)
-    if settings.delivery == "exactly_once":
-        app.transactions = Transactions(settings, lost=_lost(app), memory=memory)
-    transact = app.transactions.deliver if app.transactions is not None else None
-    joined = _joined(app, parts, memory)
-    send = sender(app, settings)
+        drift = _drift(app, engine, settings, watch, metrics, pipeline, published=drift_topic, shared=references_topic)
+    joined = _joined(app, engine, parts)
     content = Delivery(
         decide=tracing.deciding(functools.partial(decided, guard, pipeline.publications), settings.topics.content),
-        send=send,
+        engine=engine,
         observer=tracing.observing(told(drift or metrics, joined)),
         progress=progress,
         settings=settings,
         guard=guard,
-        stop=_breaker_stop(app, breaker_file(settings, pipeline), metrics=metrics, progress=progress, guard=guard),
-        transact=transact,
+        stop=_breaker_stop(engine, breaker_file(settings, pipeline), metrics=metrics, progress=progress, guard=guard),
         admit=_admission(joined),
         pace=app.pace,
     )
-    _declare_agent(app, "classify", content, *settings.content_topics)
+    engine.subscribe("classify", settings.content_topics, content.run)
     topic = of_answers = None
     if answers is not None:
         topic = AnswersTopic(name=settings.topics.reviewed, progress=answers.progress)
-        of_answers = answers.delivery(settings, tracing=tracing, guard=guard, send=send, transact=transact)
-        _declare_agent(app, "answer", of_answers, topic.name)
-    app.delivery = Deliveries(content, of_answers)
+        of_answers = answers.delivery(settings, tracing=tracing, guard=guard, engine=engine)
+        engine.subscribe("answer", [topic.name], of_answers.run)
+    deliveries = Deliveries(content, of_answers)
+    engine.held_by(deliveries)
     topics = settings.content_topics
-    _report_position(app, PositionReporter(app, app.delivery, metrics, progress, guard, answers=topic, topics=topics))
+    _report_position(app, PositionReporter(app, deliveries, metrics, progress, guard, answers=topic, topics=topics))
     _note_assignments(app, progress, drift, topic, joined)
     return app
 
 
-def _joined(app: App, makes: Sequence[MakePart], memory: GroupMemory) -> list[WorkerPart]:
+def _joined(app: App, engine: Engine, makes: Sequence[MakePart]) -> list[WorkerPart]:
     """The parts, which run beside the delivery and leave before the producer is flushed."""
-
-    def member() -> str:
-        try:
-            return str(app.consumer.member_id)
-        except ConsumerNotStarted:
-            return ""
-
-    membership = Membership(member=member, sender=functools.partial(plain_sender, app), memory=memory)
+    membership = Membership(member=engine.member, sender=engine.sender, memory=engine.memory)
     parts = [make(membership) for make in makes]
     for part in parts:
         app.task(part.run)
@@ -194,8 +177,9 @@ def _admission(parts: Sequence[WorkerPart]) -> Admit | None:
     return admit
 
 
-def _drift(
+def _drift(  # noqa: PLR0913 - parts are named arguments
     app: App,
+    engine: Engine,
     settings: Settings,
     watch: DriftWatch,
     metrics: Metrics,
@@ -208,8 +192,8 @@ def _drift(
     drift = DriftObserver(
         watch,
         recorder=metrics,
-        send=plain_sender(app, settings.topics.drift) if published else None,
-        note=plain_sender(app, settings.topics.references) if shared else None,
+        send=engine.sender(settings.topics.drift) if published else None,
+        note=engine.sender(settings.topics.references) if shared else None,
         references=References(settings) if shared else None,
     )
     pipeline.follow(functools.partial(_renew, drift, settings), told=True)
@@ -229,17 +213,8 @@ def breaker_file(settings: Settings, pipeline: Pipeline) -> BreakerFile:
     return file
 
 
-def _lost(app: App) -> Callable[[Any, int | None, Sequence[int]], int | None]:
-    def lost(partition: Any, after: int | None, offsets: Sequence[int]) -> int | None:
-        # Looked up at each call, because Faust makes its consumer when the app starts.
-        found: int | None = app.consumer.lost(TP(*partition), after, offsets)
-        return found
-
-    return lost
-
-
 def _breaker_stop(
-    app: App, file: BreakerFile, *, metrics: Metrics, progress: Progress, guard: Guard
+    engine: Engine, file: BreakerFile, *, metrics: Metrics, progress: Progress, guard: Guard
 ) -> Callable[[str], Awaitable[None]]:
     """The end of the process once the circuit breaker has opened: remember why, commit, exit."""
 
@@ -247,7 +222,7 @@ def _breaker_stop(
         progress.refuse(why)
         metrics.circuit_breaker(is_open=True)
         remembered = file.write(why)
-        await _commit(app)
+        await engine.commit()
         guard.excuse()
         guard.close()
 
@@ -263,24 +238,6 @@ def _breaker_stop(
         end(EXIT_BREAKER_OPEN, say)
 
     return stop
-
-
-async def _commit(app: App) -> None:
-    """Commit what is acknowledged; events whose commit fails are read again."""
-    try:
-        async with asyncio.timeout(COMMIT_SECONDS):
-            # While another commit is under way, the first call only waits for that.
-            await app.consumer.commit()
-            await app.consumer.commit()
-    except (TimeoutError, ConnectionError, driver.KafkaError, ConsumerNotStarted) as error:
-        log.warning("commit_failed", why=f"{type(error).__name__}: {error}", consequence="some outcomes will be sent again")
-
-
-def _declare_agent(app: App, name: str, delivery: Delivery, *topics: str) -> None:
-    async def agent(stream: Any) -> None:
-        await delivery.run(QueuedStream(stream.noack()))
-
-    app.declare(name, agent, raw_topic(app, *topics))
 
 
 def _report_position(app: App, position: PositionReporter) -> None:

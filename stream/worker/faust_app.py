@@ -1,7 +1,6 @@
 """A Faust app with the settings under which Faust loses no events. A comment gives the reason for each non-default setting."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import aiokafka.conn as aiokafka_connection
@@ -15,8 +14,7 @@ import faust.transport.producer as base
 import mode
 from faust.transport.utils import DefaultSchedulingStrategy
 
-from tagstream.stream.contract.outcome import Publication
-from tagstream.stream.deliver.delivery import Deliveries
+from tagstream.stream.deliver.engine import Holder
 from tagstream.stream.deliver.pace import Pace
 from tagstream.stream.kafka.batches import records
 from tagstream.stream.kafka.credentials import client_options
@@ -29,15 +27,13 @@ from tagstream.stream.worker.consumer import Consumer, PartitionByPartition, Tra
 from tagstream.stream.worker.inner_consumer import Coordinator, OwnBuffer, PacedFetcher
 
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
-# The most events that are taken at a time, while other tasks of the event loop wait.
-EVENTS_AT_ONCE = 64
 
 
 class App(faust.App):  # type: ignore[misc]
     """A Faust app without tables, and so without the folders that Faust would make in the working directory."""
 
     transactions: Transactions | None = None
-    delivery: Deliveries | None = None
+    delivery: Holder | None = None
     group_memory: GroupMemory | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -280,78 +276,3 @@ class RawSchema(faust.Schema):  # type: ignore[misc]
 def raw_topic(app: faust.App, *names: str) -> Any:
     """A channel of raw bytes over these topics, for one agent."""
     return app.topic(*names, schema=RawSchema())
-
-
-def sender(app: faust.App, settings: Settings) -> Callable[[Publication], Awaitable[Awaitable[Any]]]:
-    """
-    A function that hands a publication to Faust's producer, with its copy for `audit` if it has one.
-
-    Await the function's result once to queue the record, and a second time for the broker's confirmation. Faust's topic objects are
-    bypassed: they would encode the bytes again, at 20 times the cost.
-    """
-    names = settings.topic_names
-
-    def queue(publication: Publication, topic: str, value: bytes | None) -> Awaitable[Awaitable[Any]]:
-        return cast(
-            "Awaitable[Awaitable[Any]]",
-            app.producer.send(names[topic], publication.key, value, None, None, list(publication.headers)),
-        )
-
-    async def with_copy(publication: Publication) -> Awaitable[Any]:
-        # The event is acknowledged after outcome and copy are confirmed. A process that ends in between sends both again.
-        return asyncio.gather(*[await queue(publication, topic, value) for topic, value in publication.records])
-
-    def send(publication: Publication) -> Awaitable[Awaitable[Any]]:
-        if publication.audit is not None:
-            return with_copy(publication)
-        return queue(publication, publication.destination.value, publication.value)
-
-    return send
-
-
-def plain_sender(app: faust.App, topic: str) -> Callable[[bytes, bytes | None], Awaitable[Awaitable[Any]]]:
-    """
-    A function that hands a key and a value (or None) for this topic to Faust's producer; two awaits, as for `sender`.
-
-    Records of one batch share a confirmation (`one_confirmation.py`). A caller that stops waiting does not cancel it for the others.
-    """
-
-    async def send(key: bytes, value: bytes | None) -> Awaitable[Any]:
-        return asyncio.shield(await app.producer.send(topic, key, value, None, None, []))
-
-    return send
-
-
-class QueuedStream:
-    """
-    Implements `delivery.Stream` over a stream of Faust's.
-
-    Faust's stream gives the event loop a turn before each event, which costs more than the event. Here only the first event comes that
-    way. The events that are in the stream's queue already follow at once, under Faust's two conditions: the flow is not stopped, and the
-    record was read since the last rebalance.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        """Wrap a stream whose events are acknowledged by hand (`noack`)."""
-        self._stream = stream
-
-    async def events(self) -> AsyncIterator[Any]:
-        """The events, one by one."""
-        stream, app, queue = self._stream, self._stream.app, self._stream.channel.queue
-        flow, waiting = app.flow_control, queue._queue  # noqa: SLF001
-        async for first in stream.events():
-            yield first
-            for _ in range(min(EVENTS_AT_ONCE, len(waiting))):
-                # While the agent waits, a rebalance may clear the queue.
-                if not waiting or stream.should_stop:
-                    break
-                # If no task waits for room and Faust has no error for the agent, `popleft` does all that `get_nowait` would do.
-                plain = not (queue._putters or queue._errors or queue._pending_pressure_drop_callbacks)  # noqa: SLF001
-                event = waiting.popleft() if plain else queue.get_nowait()
-                if flow.is_active() and event.message.generation_id == app.consumer_generation_id:
-                    event.message.tracked = True
-                    yield event
-
-    def ack(self, events: Sequence[Any]) -> None:
-        """Mark the events as done."""
-        self._stream.app.consumer.ack_all([event.message for event in events])

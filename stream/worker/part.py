@@ -1,14 +1,12 @@
 """The seam for a worker's work beside the delivery: `cli` hands a worker its parts, and the core knows no part by name."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tagstream.monitoring.observer import Observation, Observer
+from tagstream.stream.deliver.engine import Say
 from tagstream.stream.kafka.group_memory import GroupMemory
-
-Say = Callable[[bytes, bytes | None], Awaitable[Awaitable[Any]]]
-"""Queues key and value for a topic, None to remove the key; the second await is the broker's confirmation."""
 
 
 class WorkerPart:

@@ -51,7 +51,7 @@ from tagstream.stream.worker.ending import Watchdog
 from tagstream.stream.worker.faust_app import Producer, faust_app, source
 from tagstream.stream.worker.inner_consumer import UNKNOWN_SECONDS, Coordinator, InnerConsumer
 from tests.answering import answer, decided, reviewed
-from tests.fakes import LABELS, Clock, Death, Died, FakeStream, deciding
+from tests.fakes import LABELS, Clock, Death, Died, FakeEngine, FakeStream, deciding
 from tests.waiting import HANG_SECONDS
 
 EVENTS: dict[bytes | None, str] = {
@@ -64,7 +64,7 @@ EVENTS: dict[bytes | None, str] = {
 
 
 class RecordingProducer:
-    """The part of Faust's producer that `tagstream.stream.worker.faust_app.sender` calls: keeps records, confirms when told."""
+    """The part of Faust's producer that `tagstream.stream.worker.faust_engine` calls: keeps records, confirms when told."""
 
     def __init__(self, *, confirms: bool = True) -> None:
         """With `confirms` each record is confirmed at once; otherwise the test sets the futures."""
@@ -235,16 +235,15 @@ def test_no_event_is_to_blame_when_the_agent_of_answers_ends_the_process(monkeyp
     answers = AnswersAgent(decide=broken, observer=NullObserver(), progress=Progress(stall_seconds=20, monotonic=Clock()))
 
     async def scenario() -> None:
+        stream = FakeStream()
         delivery = answers.delivery(
             Settings(),
             tracing=UNTRACED,
             guard=guard,
-            send=RecordingProducer().send,
-            transact=None,  # type: ignore[arg-type]
+            engine=FakeEngine(stream),
         )
-        stream = FakeStream()
         stream.feed(1)
-        run = asyncio.create_task(delivery.run(stream))
+        run = asyncio.create_task(delivery.run(stream.events()))
         await until(lambda: len(said) == 2)
         run.cancel()
         await asyncio.wait({run})

@@ -5,6 +5,7 @@ checker notices: otherwise a clean report on the real worker would mean little.
 """
 
 import asyncio
+import copy
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -23,10 +24,12 @@ from tagstream.stream.decide.from_settings import draw_of
 from tagstream.stream.deliver.batch import Batcher, record_of
 from tagstream.stream.deliver.delivery import Delivery
 from tagstream.stream.deliver.fatal import die
+from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.settings.loading import load
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.ending import Worker
-from tagstream.stream.worker.faust_app import faust_app, source
+from tagstream.stream.worker.faust_app import App, faust_app, source
+from tagstream.stream.worker.faust_engine import FaustEngine
 from tests.faults.worker.failpoints import Arms
 from tests.faults.worker.stub import LABELS, SECONDS_VARIABLE, FaultyMetrics, StubPipeline, faulty_producer
 
@@ -38,10 +41,14 @@ class Parts:
     """The parts of an agent."""
 
     settings: Settings
-    app: faust.App
+    app: App
     pipeline: StubPipeline
     metrics: FaultyMetrics
-    send: Callable[[Publication], Awaitable[Awaitable[Any]]]
+    engine: FaustEngine
+
+    def send(self, publication: Publication) -> Awaitable[Awaitable[Any]]:
+        """As the real engine sends."""
+        return self.engine.send(publication)
 
     async def decide(self, events: list[Any]) -> list[Publication]:
         """The outcomes of Faust's events, by the real pipeline in a thread."""
@@ -55,9 +62,12 @@ class Parts:
         fail: Callable[[BaseException], NoReturn] = die,
     ) -> Delivery:
         """The real delivery; a variant whose defect lies there gives another decision, another producer or another end."""
+        engine = copy.copy(self.engine)
+        if send is not None:
+            engine.send = send  # type: ignore[method-assign, assignment]
         return Delivery(
             decide=decide or self.pipeline.publications,
-            send=send or self.send,
+            engine=engine,
             observer=self.metrics,
             progress=Progress(stall_seconds=20, monotonic=time.monotonic),
             settings=self.settings,
@@ -112,7 +122,7 @@ def run(define: Callable[[Parts], None], *, restart_agents: bool) -> None:
             app=app,
             pipeline=pipeline,
             metrics=metrics,
-            send=tagstream.stream.worker.faust_app.sender(app, settings),
+            engine=FaustEngine(app, settings, GroupMemory()),
         )
     )
 

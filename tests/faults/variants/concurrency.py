@@ -3,7 +3,7 @@
 from typing import Any
 
 import tagstream.stream.worker.faust_app
-from tagstream.stream.worker.faust_app import QueuedStream
+from tagstream.stream.worker.faust_engine import queued
 from tests.faults.variants.bad_worker import Parts, run
 
 ACTORS = 4
@@ -15,7 +15,7 @@ def define(parts: Parts) -> None:
 
     @parts.app.agent(content, name="classify", concurrency=ACTORS)  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
-        await parts.delivery().run(QueuedStream(stream.noack()))
+        await parts.delivery().run(queued(stream.noack()))
 
 
 if __name__ == "__main__":

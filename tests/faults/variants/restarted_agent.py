@@ -3,7 +3,7 @@
 from typing import Any, NoReturn
 
 import tagstream.stream.worker.faust_app
-from tagstream.stream.worker.faust_app import QueuedStream
+from tagstream.stream.worker.faust_engine import queued
 from tests.faults.variants.bad_worker import Parts, run
 
 
@@ -15,7 +15,7 @@ def define(parts: Parts) -> None:
 
     @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
-        await parts.delivery(fail=fail).run(QueuedStream(stream.noack()))
+        await parts.delivery(fail=fail).run(queued(stream.noack()))
 
 
 if __name__ == "__main__":

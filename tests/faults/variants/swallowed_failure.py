@@ -6,7 +6,7 @@ from typing import Any
 
 import tagstream.stream.worker.faust_app
 from tagstream.stream.contract.outcome import Publication
-from tagstream.stream.worker.faust_app import QueuedStream
+from tagstream.stream.worker.faust_engine import queued
 from tests.faults.variants.bad_worker import Parts, log, run
 
 
@@ -24,7 +24,7 @@ def define(parts: Parts) -> None:
 
     @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
-        await parts.delivery(send=send).run(QueuedStream(stream.noack()))
+        await parts.delivery(send=send).run(queued(stream.noack()))
 
 
 if __name__ == "__main__":

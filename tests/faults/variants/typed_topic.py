@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from tagstream.stream.worker.faust_app import QueuedStream
+from tagstream.stream.worker.faust_engine import queued
 from tests.faults.variants.bad_worker import Parts, run
 
 
@@ -13,7 +13,7 @@ def define(parts: Parts) -> None:
 
     @parts.app.agent(typed, name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
-        await parts.delivery().run(QueuedStream(stream.noack()))
+        await parts.delivery().run(queued(stream.noack()))
 
 
 if __name__ == "__main__":

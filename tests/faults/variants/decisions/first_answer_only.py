@@ -9,7 +9,7 @@ import tagstream.stream.worker.faust_app
 from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.decide.reviewer_answers import ReviewerAnswers
-from tagstream.stream.worker.faust_app import QueuedStream
+from tagstream.stream.worker.faust_engine import queued
 from tests.faults.variants.bad_worker import Parts, run
 
 
@@ -35,13 +35,13 @@ def define(parts: Parts) -> None:
 
     @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
-        await parts.delivery().run(QueuedStream(stream.noack()))
+        await parts.delivery().run(queued(stream.noack()))
 
     @parts.app.agent(  # type: ignore[untyped-decorator]
         tagstream.stream.worker.faust_app.raw_topic(parts.app, parts.settings.topics.reviewed), name="answer"
     )
     async def answer(stream: Any) -> None:
-        await parts.delivery(decide=ReviewerAnswers().publications, send=send).run(QueuedStream(stream.noack()))
+        await parts.delivery(decide=ReviewerAnswers().publications, send=send).run(queued(stream.noack()))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 
 import tagstream.stream.worker.faust_app
 from tagstream.model_export.bundle.model import Classifier, Prediction
-from tagstream.stream.worker.faust_app import QueuedStream
+from tagstream.stream.worker.faust_engine import queued
 from tests.faults.variants.bad_worker import Parts, run
 from tests.replacing import replace
 
@@ -31,7 +31,7 @@ def define(parts: Parts) -> None:
 
     @parts.app.agent(tagstream.stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
-        await parts.delivery().run(QueuedStream(stream.noack()))
+        await parts.delivery().run(queued(stream.noack()))
 
 
 if __name__ == "__main__":

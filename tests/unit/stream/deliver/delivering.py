@@ -12,9 +12,9 @@ from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.deliver.crash.guard import Guard
-from tagstream.stream.deliver.delivery import Admit, Delivery, Transact
+from tagstream.stream.deliver.delivery import Admit, Delivery
 from tagstream.stream.settings.settings import Settings
-from tests.fakes import ANY_OUTCOME, Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
+from tests.fakes import ANY_OUTCOME, Clock, Death, Died, FakeBroker, FakeEngine, FakeStream, Gate, RecordingObserver, Transact
 
 # Only ends tests that hang.
 SECONDS = 100
@@ -68,18 +68,17 @@ async def rig(
     knobs = {"batch_max_events": 4, "inference_threads": 2} | knobs
     delivery = Delivery(
         decide=decide,
-        send=broker.send,
+        engine=FakeEngine(stream, broker, transact),
         observer=observer,
         progress=Progress(stall_seconds=20, monotonic=Clock()),
         settings=Settings(**knobs),
-        transact=transact,
         guard=guard,
         admit=admit,
         fail=death,
     )
     asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
     stream.feed(*feed)
-    run = asyncio.create_task(delivery.run(stream))
+    run = asyncio.create_task(delivery.run(stream.events()))
     try:
         yield Rig(delivery, stream, broker, observer, death, run)
     finally:

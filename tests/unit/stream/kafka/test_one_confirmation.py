@@ -12,8 +12,10 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.kafka.one_confirmation import confirmed_by_batch
-from tagstream.stream.worker.faust_app import plain_sender
+from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.faust_engine import FaustEngine
 from tests.waiting import HANG_SECONDS
 
 PLACE, OTHER = TopicPartition("tagged", 0), TopicPartition("tagged", 1)
@@ -99,7 +101,8 @@ def test_who_gives_up_waiting_leaves_the_others_their_confirmation() -> None:
         async def send(topic: str, key: bytes, value: bytes, *_: Any) -> Any:
             return await added(one, TopicPartition(topic, 0), value, key)
 
-        queue = plain_sender(SimpleNamespace(producer=SimpleNamespace(send=send)), "drift")
+        app: Any = SimpleNamespace(producer=SimpleNamespace(send=send))
+        queue = FaustEngine(app, Settings(), GroupMemory()).sender("drift")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
                 await (await queue(b"k", b"first"))

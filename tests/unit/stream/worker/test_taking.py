@@ -12,9 +12,11 @@ from faust.types.tuples import ConsumerMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.consumer import HANDED, Consumer, Stepped
-from tagstream.stream.worker.faust_app import EVENTS_AT_ONCE, QueuedStream, faust_app, raw_topic
+from tagstream.stream.worker.faust_app import faust_app, raw_topic
+from tagstream.stream.worker.faust_engine import EVENTS_AT_ONCE, FaustEngine, queued
 from tests.counting import counted_calls
 from tests.waiting import HANG_SECONDS
 
@@ -56,7 +58,9 @@ class Rig:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, messages: list[ConsumerMessage], **knobs: Any) -> None:
         """Join them on the running loop."""
         monkeypatch.setattr(Consumer, "_new_consumer_thread", lambda _: SimpleNamespace(beacon=None))
-        self.app = faust_app(Settings(**knobs), idempotent=True)
+        settings = Settings(**knobs)
+        self.app = faust_app(settings, idempotent=True)
+        self.engine = FaustEngine(self.app, settings, GroupMemory())
         self.app.loop = asyncio.get_running_loop()
         self.app.consumer = self.consumer = Consumer(
             self.app.transport, self.app.topics.on_message, None, None, loop=self.app.loop, beacon=self.app.beacon
@@ -64,7 +68,7 @@ class Rig:
         self.app.flow_control.resume()
         self.consumer.resume_flow()
         self.topic = raw_topic(self.app, PLACE.topic)
-        self.stream = QueuedStream(self.app.stream(self.topic, beacon=self.app.beacon).noack())
+        self.stream = self.app.stream(self.topic, beacon=self.app.beacon).noack()
         self.fetcher = SimpleNamespace(_stopped=asyncio.Event())
 
         async def getmany(*_: Any, **__: Any) -> AsyncIterator[tuple[TP, Any]]:
@@ -73,7 +77,7 @@ class Rig:
             self.fetcher._stopped.set()
 
         monkeypatch.setattr(Consumer, "getmany", getmany)
-        channel = self.stream._stream.channel
+        channel = self.stream.channel
         self.queue = channel.queue
         self.app.topics._tp_index[PLACE] = {channel}
         self.app.topics._tp_to_callback[PLACE] = self.app.topics._compiler.build(self.app.topics, PLACE, {channel})
@@ -93,10 +97,10 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(bounded())
 
 
-async def taken(stream: QueuedStream, count: int) -> list[Any]:
+async def taken(stream: Any, count: int) -> list[Any]:
     """The next events of the stream."""
     found = []
-    async for event in stream.events():
+    async for event in queued(stream):
         found.append(event)
         if len(found) == count:
             break
@@ -186,7 +190,7 @@ def test_a_handed_back_queue_that_is_cleared_meanwhile_gives_no_event(monkeypatc
     async def scenario() -> None:
         rig = Rig(monkeypatch, [message(offset) for offset in range(4)])
         await rig.drain()
-        events = rig.stream.events()
+        events = queued(rig.stream)
         assert (await anext(events)).message.offset == 0
         rig.queue.clear()
         following = asyncio.ensure_future(anext(events))
@@ -204,7 +208,7 @@ def test_a_record_of_a_typed_topic_is_left_to_faust(monkeypatch: pytest.MonkeyPa
     async def scenario() -> None:
         rig = Rig(monkeypatch, [])
         assert rig.consumer._hand_over(message(0)) is HANDED
-        rig.stream._stream.channel.schema = faust.Schema(value_type=str)
+        rig.stream.channel.schema = faust.Schema(value_type=str)
         waits = rig.consumer._hand_over(message(1))
         assert waits is not HANDED
         waits.close()
@@ -220,7 +224,7 @@ def test_an_acknowledged_event_is_acknowledged_to_the_consumer(monkeypatch: pyte
         rig.app.topics._acking_topics.add(PLACE.topic)
         await rig.drain()
         found = await taken(rig.stream, 3)
-        rig.stream.ack(found)
+        rig.engine.ack(found)
         assert rig.consumer._acked_index[PLACE] == {0, 1, 2}
 
     run(scenario())
@@ -248,7 +252,7 @@ def test_events_that_are_acknowledged_together_are_noted_as_faust_notes_each(
             consumer._committed_offset[PLACE] = committed
             for several in acks:
                 if together:
-                    rig.stream.ack([found[place] for place in several])
+                    rig.engine.ack([found[place] for place in several])
                 else:
                     for place in several:
                         found[place].ack()
@@ -270,7 +274,7 @@ def test_handing_over_and_acknowledging_take_few_calls(monkeypatch: pytest.Monke
         rig.app.topics._acking_topics.add(PLACE.topic)
         with counted_calls() as calls:
             await rig.drain()
-            rig.stream.ack(await taken(rig.stream, EVENTS))
+            rig.engine.ack(await taken(rig.stream, EVENTS))
         assert calls.number / EVENTS < MOST_CALLS
 
     run(scenario())

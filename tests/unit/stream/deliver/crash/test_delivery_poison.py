@@ -20,7 +20,7 @@ from tagstream.stream.deliver.crash.guard import Unguarded
 from tagstream.stream.deliver.delivery import Delivery
 from tagstream.stream.deliver.fatal import InferenceTimeoutError
 from tagstream.stream.settings.settings import Settings
-from tests.fakes import Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
+from tests.fakes import Clock, Death, Died, FakeBroker, FakeEngine, FakeStream, Gate, RecordingObserver
 from tests.replacing import replace
 from tests.unit.stream.deliver.delivering import decided, drive, quiet, until
 
@@ -97,7 +97,7 @@ class Rig:
         self.guard = guard or FakeGuard()
         self.delivery = Delivery(
             decide=decide,
-            send=self.broker.send,
+            engine=FakeEngine(self.stream, self.broker),
             observer=RecordingObserver(),
             progress=Progress(stall_seconds=20, monotonic=Clock()),
             settings=Settings.model_validate({"batch_max_events": 4, "inference_threads": 2, **knobs}),
@@ -108,7 +108,7 @@ class Rig:
 
     async def __aenter__(self) -> Self:
         asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
-        self._run = asyncio.create_task(self.delivery.run(self.stream))
+        self._run = asyncio.create_task(self.delivery.run(self.stream.events()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
