@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs label-studio asyncapi openapi kubernetes test test-rest test-all test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench see-it-long images-test release lock clean
+.PHONY: help setup demo docs label-studio asyncapi openapi kubernetes test test-rest test-all test-learning unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench pythons newest see-it-long images-test release lock clean
 
 # A ZIP of the project, or a git without core.symlinks, has text files where the package `tagstream` has links to its rooms.
 $(foreach room,stream model_export monitoring,$(shell test -d tagstream/$(room) || ln -sfn ../$(room) tagstream/$(room)))
@@ -119,6 +119,29 @@ test-learning: .venv-learning/.installed ## types of torch, and the tests that n
 	.venv-learning/bin/mypy
 	.venv-learning/bin/$(PYTEST) --learning --durations=10
 
+# The unit tests, those of the wheel, and workers on a broker: what another interpreter or another version could break.
+APART := tests/unit tests/integration/wheel tests/integration/delivery/test_worker.py -m "$(EITHER_SPEED) and not slow"
+PYTHONS ?= $(foreach one,3.12 3.13,$(shell python$(one) --version >/dev/null 2>&1 && echo $(one)))
+.venv-python%/.installed: requirements/dev.lock pyproject.toml
+	python$* -m venv .venv-python$*
+	.venv-python$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	.venv-python$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+pythons: $(foreach one,$(PYTHONS),.venv-python$(one)/.installed) ## the unit tests, the wheel's and a worker's on Kafka, on other interpreters (PYTHONS="3.12 3.13"; those that are here unless given)
+	@test -n "$(PYTHONS)" || echo "there is neither python3.12 nor python3.13 on PATH: nothing is tested"
+	set -e; for one in $(PYTHONS); do .venv-python$$one/bin/$(PYTEST) $(APART); done
+
+newest: ## the same tests with the newest version of each dependency, beyond its bounds too; the first tests name the modules that moved
+	rm -rf .venv-newest
+	$(PYTHON) -m venv .venv-newest
+	.ci/newest > .venv-newest/names.txt
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-newest/names.txt
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	.venv-newest/bin/python -m pip check || echo "these bounds are behind the newest versions; the tests say whether that matters"
+	.venv-newest/bin/pytest tests/unit/test_private_modules.py
+	.venv-newest/bin/$(PYTEST) $(APART)
+
 see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus; a demo with a rollout (short forms are part of `make test-all`)
 	$(BIN)/pytest tests/integration/monitoring/test_see_it.py tests/integration/commands/test_demo.py -m long --durations=5
 
@@ -181,5 +204,5 @@ lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=-
 	echo "hatchling>=1.28" | $(LOCK) - -o requirements/build.lock -c requirements/learning.lock
 
 clean: ## remove the environments and all caches
-	rm -rf .venv .venv-learning .label-studio .site .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-learning .venv-newest .venv-python* .label-studio .site .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
