@@ -1,4 +1,4 @@
-"""The list of what a plain installation brings, in CycloneDX: its scanners tell whom a new vulnerability concerns."""
+"""The list of what an installation of a worker brings, in CycloneDX: its scanners tell whom a new vulnerability concerns."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from packaging.utils import NormalizedName, canonicalize_name
 from deploy.release.environment import Environment
 from deploy.release.failure import output
 
-OURS = "tagstream"
+OURS, EXTRA = "tagstream", "worker"
 PATHS = "import json, sys; print(json.dumps(sys.path))"
 
 
 def write(of: Environment, root: Path, file: Path, *, epoch: int) -> None:
     """
-    Write the list of what the package needs without an extra, with the package itself as the component that it is about.
+    Write the list of what the package needs with its extra `worker`, with the package itself as the component that it is about.
 
     Args:
         of: An environment that has all of it, and may have more.
@@ -34,7 +34,7 @@ def write(of: Environment, root: Path, file: Path, *, epoch: int) -> None:
     output((*words, *described, of.python), at=of.work, environ={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)})
     # The program lists all that is there. Taking components away leaves what the schema allows.
     found = json.loads(file.read_text(encoding="utf-8"))
-    needed = plain(OURS, json.loads(of.run("python", "-c", PATHS)))
+    needed = with_extra(OURS, EXTRA, json.loads(of.run("python", "-c", PATHS)))
     components = {
         canonicalize_name(one["name"]): one for one in found["components"] if canonicalize_name(one["name"]) in needed
     }
@@ -50,12 +50,13 @@ def write(of: Environment, root: Path, file: Path, *, epoch: int) -> None:
     file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def plain(name: str, paths: list[str]) -> dict[NormalizedName, set[NormalizedName]]:
+def with_extra(name: str, extra: str, paths: list[str]) -> dict[NormalizedName, set[NormalizedName]]:
     """
-    The distributions that pip installs for one without an extra, each with those that it asks for itself.
+    The distributions that pip installs for one with an extra, each with those that it asks for itself.
 
     Args:
         name: Of the one.
+        extra: Of its extras.
         paths: The folders that have them all; the first that has a name counts, as for Python.
     """
     requires: dict[NormalizedName, list[str]] = {}
@@ -63,7 +64,7 @@ def plain(name: str, paths: list[str]) -> dict[NormalizedName, set[NormalizedNam
         requires.setdefault(canonicalize_name(one.name), one.requires or [])
     found: dict[NormalizedName, set[NormalizedName]] = {}
     # With the extra by which it is asked for; "" is none.
-    waiting, seen = [(canonicalize_name(name), "")], set[tuple[NormalizedName, str]]()
+    waiting, seen = [(canonicalize_name(name), one) for one in ("", extra)], set[tuple[NormalizedName, str]]()
     while waiting:
         package, extra = one_of_them = waiting.pop()
         if one_of_them in seen:

@@ -91,7 +91,7 @@ def release(
             lambda rows: clean.run("tagstream", *trial.CLASSIFY, given=rows),
             f"the installed {built.wheel.name}",
         )
-        tell("the list of what a plain installation brings")
+        tell("the list of what an installation of a worker brings")
         inventory.write(clean, root, folder / f"tagstream-{version}-cyclonedx.json", epoch=of.epoch)
         foreign = ", ".join(f"`{one}`" for one in environment.FOREIGN)
         tried = [

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from deploy.release.environment import Environment
+from deploy.release.failure import ReleaseError
 from tagstream import Tagger
+from tagstream.model_export.extras import OF_WORKER
 
 pytestmark = pytest.mark.slow
 
@@ -35,3 +37,41 @@ def test_a_type_checker_sees_the_types(package: Path) -> None:
 def test_the_page_of_the_library_is_true_of_the_wheel(installed: Environment) -> None:
     """As it is printed."""
     assert installed.run("python", "-m", "doctest", ROOT / "docs" / "library.md") == b""
+
+
+# An import of a module that stands as None fails as if nothing had installed it.
+BASE = f"""
+import sys
+sys.modules.update(dict.fromkeys({sorted(OF_WORKER)!r}))
+from tagstream.stream.cli.main import main
+"""
+
+
+def test_without_an_extra_it_decides(installed: Environment) -> None:
+    """`Tagger` and `classify` load nothing that only the extra `worker` installs."""
+    title = "Feature stores in production"
+    program = BASE + f"from tagstream import Tagger; print(Tagger().tag({title!r}).tag, flush=True)\n"
+    program += f"sys.argv = ['tagstream', 'classify', {title!r}]; main()"
+    assert [line.split()[0] for line in installed.run("python", "-c", program).decode().splitlines()[:2]] == ["mlops", "tagged"]
+
+
+@pytest.mark.parametrize(
+    ("words", "extras"),
+    [
+        (["worker"], "worker"),
+        (["doctor"], "worker"),
+        (["tail", "tagged"], "worker"),
+        (["rollout", "status"], "worker"),
+        (["demo"], "worker"),
+        (["serve"], "http"),
+        (["review"], "review"),
+        (["tags", "--table", "sqlite:///x.db#tags"], "worker,batch"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else one[0],
+)
+def test_what_asks_brokers_names_its_extra(installed: Environment, words: list[str], extras: str) -> None:
+    """In a sentence with the command that installs it from this wheel, and with exit code 2."""
+    program = BASE + f"sys.argv = ['tagstream', *{words!r}]; main()"
+    with pytest.raises(ReleaseError, match=rf"(?s)code 2\..*Next: .* -m pip install 'tagstream\[{extras}\] @ file://") as found:
+        installed.run("python", "-c", program)
+    assert "Traceback" not in str(found.value)

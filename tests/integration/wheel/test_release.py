@@ -120,13 +120,13 @@ def test_a_release_has_its_files_and_their_sums(
     assert f"--label org.opencontainers.image.revision={commit.strip()}" in build
     assert "push" not in told.read_text(encoding="utf-8")
     inventory = (done / f"tagstream-{VERSION}-cyclonedx.json").read_text(encoding="utf-8")
-    assert_lists_a_plain_installation(json.loads(inventory))
+    assert_lists_what_a_worker_needs(json.loads(inventory))
     with pytest.raises(ReleaseError, match=r"is there already\. Next: remove it"):
         release(clone, VERSION, engine=None, prepare=lent)
 
 
-def assert_lists_a_plain_installation(inventory: dict[str, Any]) -> None:
-    """It is about the package, and has what the package needs, at any depth, without an extra and without tools of the tests."""
+def assert_lists_what_a_worker_needs(inventory: dict[str, Any]) -> None:
+    """It is about the package, and has what a worker needs, at any depth, without other extras and without tools of the tests."""
     about = inventory["metadata"]["component"]
     assert (about["name"], about["version"]) == ("tagstream", VERSION)
     names = {one["name"].lower() for one in inventory["components"]}
@@ -135,7 +135,8 @@ def assert_lists_a_plain_installation(inventory: dict[str, Any]) -> None:
     refs = {one["bom-ref"] for one in (about, *inventory["components"])}
     graph = {one["ref"]: one.get("dependsOn", []) for one in inventory["dependencies"]}
     assert graph.keys() == refs
-    direct = {requirement.split(">=")[0] for requirement in PROJECT["dependencies"]}
+    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["worker"]]
+    direct = {requirement.split(">=")[0] for requirement in asked}
     assert {ref.split("==")[0].replace("_", "-") for ref in graph[about["bom-ref"]]} == direct
     validator = JsonStrictValidator(SchemaVersion.from_version(inventory["specVersion"]))
     assert validator.validate_str(json.dumps(inventory)) is None
