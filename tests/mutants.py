@@ -55,7 +55,7 @@ MUTANTS = (
     Mutant(
         name="headers",
         file="stream/contract/outcome.py",
-        old="headers=forwarded(event.record.headers),",
+        old="headers=outcome_headers(event.record.headers, destination, decision.prediction_id, at, limits),",
         new="headers=(),",
         breaks="An outcome drops the producer's headers.",
         test="tests/unit/stream/contract/test_outcomes.py::"

@@ -52,6 +52,7 @@ def main(settings: Settings, *, parts: Sequence[MakePart] = ()) -> None:
         from tagstream.stream.tracing.tracing import tracing_of
         from tagstream.stream.worker import process
         from tagstream.stream.worker.drift import watch_of
+        from tagstream.stream.worker.faust_app import CLIENT_ID
 
         decider = in_time(loading, settings)
         registry = process_registry()
@@ -65,7 +66,7 @@ def main(settings: Settings, *, parts: Sequence[MakePart] = ()) -> None:
         pipeline = framed_pipeline_of(settings, decider=decider, observer=metrics)
         pipeline.follow(functools.partial(announce, metrics=metrics))
         watch = watch_of(settings, decider)
-        with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
+        with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted, client_id=CLIENT_ID) as tracing:
             # The model warms up while the process waits for the brokers.
             warm = beside.submit(decider.warm_up, settings.inference_threads)
             process.run(

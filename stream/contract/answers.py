@@ -18,7 +18,7 @@ import msgspec
 
 from tagstream.monitoring import vocabulary
 from tagstream.monitoring.record_time import AHEAD_MS
-from tagstream.monitoring.vocabulary import Reason
+from tagstream.monitoring.vocabulary import Destination, Reason
 from tagstream.stream.contract.event import DEFAULT_LIMITS, ContentEvent, Fields, Headers, Limits, Record
 from tagstream.stream.contract.field_types import (
     MOST_ANSWERS,
@@ -38,7 +38,7 @@ from tagstream.stream.contract.outcome import (
     OPTIONAL_FIELD,
     ModelRef,
     ReviewerDecision,
-    forwarded,
+    outcome_headers,
     prediction_id,
     timestamp,
     without_collisions,
@@ -313,7 +313,9 @@ def next_version(version: int) -> int:
     return min(version + 1, MOST_ANSWERS)
 
 
-def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, bytes, Headers, ReviewerDecision]:
+def tagged_by_reviewer(
+    answered: AnsweredEvent, now_ms: int, limits: Limits = DEFAULT_LIMITS
+) -> tuple[bytes, bytes, Headers, ReviewerDecision]:
     """
     Key, value and headers of the record on `tagged`, and its decision. Everything but `tagged_at` follows from the record of `reviewed`.
 
@@ -322,6 +324,7 @@ def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, byt
     Args:
         answered: The answer and its event.
         now_ms: Unix milliseconds, published as `tagged_at`.
+        limits: Have the source of outcomes as CloudEvents, if there is one.
     """
     event, answer, before = answered.event, answered.answer, answered.answer.before
     decision = ReviewerDecision(
@@ -342,7 +345,10 @@ def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, byt
     value = kept[:-1] + b"," + msgspec.json.encode(decision)[1:]
     record = event.record
     key = record.key if record.key is not None else event.id.encode()
-    return key, value, unsigned(forwarded(record.headers)), decision
+    headers = outcome_headers(
+        unsigned(record.headers), Destination.TAGGED, decision.prediction_id, decision.tagged_at.encode(), limits
+    )
+    return key, value, headers, decision
 
 
 def _check(answer: Answer, event: ContentEvent) -> None:

@@ -148,7 +148,7 @@ def memory_bytes(key: bytes | None, value: bytes | None, headers: Iterable[tuple
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """
-    The bounds on a value that is read as an event, and the places of its fields.
+    The bounds on a value that is read as an event, the places of its fields, and the form of its outcome.
 
     `max_bytes` leaves room for the decision below Kafka's default of one megabyte a record.
     """
@@ -165,6 +165,8 @@ class Limits:
     shape: Shape = field(default=PLAIN, repr=False)
     # The shape by topic, if several topics of events are read. Each event then has a source.
     shapes: Mapping[str, Shape] = field(default_factory=dict, repr=False)
+    # The `source` of outcomes that are published as CloudEvents; None for plain records.
+    cloudevents_source: str | None = field(default=None, repr=False)
 
     def shape_of(self, topic: str) -> Shape:
         """The shape of an event of this topic. The topic of a row of a file is empty."""

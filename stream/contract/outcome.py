@@ -253,9 +253,9 @@ def publish_all(
         now_ms: Unix milliseconds, published as `tagged_at`.
         limits: Have the largest records that the topics accept.
     """
-    tail = b',"tagged_at":"%b"}' % timestamp(now_ms).encode()
+    at = timestamp(now_ms).encode()
     return [
-        rejected(record, outcome, limits) if isinstance(outcome, Refusal) else _fitting(record, outcome, tail, limits)
+        rejected(record, outcome, limits) if isinstance(outcome, Refusal) else _fitting(record, outcome, at, limits)
         for record, outcome in zip(records, outcomes, strict=True)
     ]
 
@@ -294,8 +294,8 @@ def audit_copy(value: bytes, inclusion_probability: float) -> bytes:
     return b'%b,"inclusion_probability":%b%b%b' % (decision, msgspec.json.encode(inclusion_probability), clock, at)
 
 
-def _fitting(record: Record, outcome: Tagged | NeedsReview, tail: bytes, limits: Limits) -> Publication:
-    publication = _decided(outcome, tail)
+def _fitting(record: Record, outcome: Tagged | NeedsReview, at: bytes, limits: Limits) -> Publication:
+    publication = _decided(outcome, at, limits)
     bytes_together = weight(publication.key, publication.value, publication.headers)
     if bytes_together <= limits.max_outcome_bytes:
         return publication
@@ -303,15 +303,15 @@ def _fitting(record: Record, outcome: Tagged | NeedsReview, tail: bytes, limits:
     return rejected(record, Refusal(stage=Stage.PRODUCE, reason=Reason.OUTCOME_TOO_LARGE, message=message), limits)
 
 
-def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
+def _decided(outcome: Tagged | NeedsReview, at: bytes, limits: Limits) -> Publication:
     event, decision = outcome.event, outcome.decision
     destination = destination_of(outcome)
     by_model = decision.decider == "model"
     return Publication(
         destination=destination,
         key=event.record.key if event.record.key is not None else event.id.encode(),
-        value=value_without_clock(outcome)[:-1] + tail,
-        headers=forwarded(event.record.headers),
+        value=b'%b,"tagged_at":"%b"}' % (value_without_clock(outcome)[:-1], at),
+        headers=outcome_headers(event.record.headers, destination, decision.prediction_id, at, limits),
         observation=Observation(
             destination=destination,
             created_ms=event.record.timestamp_ms,
@@ -359,6 +359,48 @@ def forwarded(headers: Headers) -> Headers:
     return tuple(
         (name, value) for name, value in headers if not name.startswith(CLOUDEVENT_PREFIX) and name.lower() != "content-type"
     )
+
+
+def outcome_headers(headers: Headers, destination: Destination, decision_id: str, at: bytes, limits: Limits) -> Headers:
+    """
+    The headers of a decision. All headers of decisions are made here.
+
+    If the limits have a source, the record is a CloudEvent in binary mode: our attributes follow the producer's headers, and only
+    `ce_time` differs at a second delivery.
+
+    Args:
+        headers: The event's headers.
+        destination: The topic, by its role.
+        decision_id: The `prediction_id`.
+        at: The value of `tagged_at`.
+        limits: Have the source, if there is one.
+
+    >>> dict(outcome_headers((("CE_Id", b"7"),), Destination.TAGGED, "a", b"", Limits(cloudevents_source="/s")))["ce_id"]
+    b'a'
+    """
+    kept = forwarded(headers)
+    if limits.cloudevents_source is None:
+        return kept
+    return (
+        # Readers of CloudEvents ignore the case of a name, so `CE_ID` of a producer would be a second id.
+        *(one for one in kept if not one[0].lower().startswith(CLOUDEVENT_PREFIX)),
+        ("ce_specversion", b"1.0"),
+        ("ce_id", decision_id.encode()),
+        ("ce_source", limits.cloudevents_source.encode()),
+        ("ce_type", cloudevent_type(destination).encode()),
+        ("ce_time", at),
+        ("content-type", b"application/json"),
+    )
+
+
+def cloudevent_type(destination: Destination) -> str:
+    """
+    The `type` of a decision as a CloudEvent. It changes with the contract's version.
+
+    >>> cloudevent_type(Destination.REVIEW)
+    'tagstream.review.v1'
+    """
+    return f"tagstream.{destination.value}.v{CONTRACT_VERSION}"
 
 
 def rejected(record: Record, refusal: Refusal, limits: Limits) -> Publication:

@@ -84,7 +84,7 @@ class ReviewerAnswers:
     def _publication(self, record: Record, found: AnsweredEvent | Refusal, now_ms: int) -> Publication:
         if isinstance(found, Refusal):
             return rejected(record, found, self._limits)
-        key, value, headers, decision = tagged_by_reviewer(found, now_ms)
+        key, value, headers, decision = tagged_by_reviewer(found, now_ms, self._limits)
         bytes_together = weight(key, value, headers)
         if bytes_together > self._limits.max_outcome_bytes:
             message = f"event and decision weigh {bytes_together} bytes together, the limit is {self._limits.max_outcome_bytes}"

@@ -42,6 +42,7 @@ SENT = frozenset(
         "topics",
         "fields",
         "contents",
+        "cloudevents_source",
         "audit_rate",
         "audit_rates",
         "audit_salt",

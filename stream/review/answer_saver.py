@@ -23,6 +23,7 @@ from tagstream.stream.contract.answers import (
     write_answer,
 )
 from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import forwarded
 from tagstream.stream.contract.refusal import Refusal, UnwritableError
 from tagstream.stream.contract.reports import report_of, write_report
 from tagstream.stream.database.database import DatabaseUnavailableError
@@ -217,7 +218,8 @@ class AnswerSaver:
         first = answer_to(claim.item, said, now_ms=self._clock())
         answer = msgspec.structs.replace(first, version=claim.version, supersedes=claim.supersedes)
         value = write_answer(event.fields, answer)
-        record = Record(topic=self._topics.reviewed, key=event.record.key, value=value, headers=event.record.headers)
+        # An answer is no CloudEvent, though the decision may be one.
+        record = Record(topic=self._topics.reviewed, key=event.record.key, value=value, headers=forwarded(event.record.headers))
         return _Written(claim, answer, self._keys.signed(record))
 
     def _deliver(self, records: Sequence[Record], until: float) -> list[UndeliveredError | None]:

@@ -23,6 +23,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Delivery": (
         "delivery",
         "idempotent_producer",
+        "cloudevents_source",
         "batch_max_events",
         "repeats_bytes",
         "inference_threads",
@@ -64,6 +65,7 @@ RANGES = {
     "tracing.endpoint": "http:// or https://, HOST:PORT, perhaps a path",
     "security.token_url": "https://, HOST:PORT, perhaps a path; http:// on loopback",
     "schema_registry.url": "http:// or https://, HOST:PORT, perhaps a path; comma-separated",
+    "cloudevents_source": "a URI, or a part of one such as /tagstream",
     "audit_rates": "LABEL=SHARE, comma-separated",
     "contents": "topics with their fields: a table each, in the environment a JSON object",
     **dict.fromkeys((f"fields.{name}" for name in Fields.model_fields), "a JSON pointer, or a list of them"),

@@ -1,6 +1,7 @@
 """Every setting of tagstream: its name, type, default, bounds and meaning. `tagstream.stream.settings.loading` fills the values in."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,8 @@ PREFIX = "TAGSTREAM_"
 LEAST_WINDOW_EVENTS = 100
 LEAST_DEATHS = 2
 MAX_PORT = 65535
+MOST_URI_CHARACTERS = 256
+URI_REFERENCE = re.compile(rf"(?:[\w.~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{{2}}){{1,{MOST_URI_CHARACTERS}}}", re.ASCII)
 # The least is enough for a dead letter without its value. The most is below the limit of the worker's producer (stream/worker/faust_app.py).
 LEAST_RECORD_BYTES, MOST_RECORD_BYTES = 256 * 1024, 4_000_000
 
@@ -205,6 +208,10 @@ class Settings(BaseSettings):
         default="at_least_once",
         description="exactly_once: one transaction for each batch and partition (docs/exactly-once.md)",
     )
+    cloudevents_source: str | None = Field(
+        default=None,
+        description="`source` of outcomes, which are then CloudEvents in binary mode; the same for all workers; unset: plain records",
+    )
     idempotent_producer: Literal["auto", "on", "off"] = Field(
         default="auto", description="auto: on where the broker supports it (Tansu does not)"
     )
@@ -260,6 +267,14 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value
 
+    @field_validator("cloudevents_source")
+    @classmethod
+    def _uri_reference(cls, value: str | None) -> str | None:
+        if value is not None and not URI_REFERENCE.fullmatch(value):
+            msg = f"it must be a URI or a part of one, such as /tagstream, of 1 to {MOST_URI_CHARACTERS} characters (RFC 3986)"
+            raise ValueError(msg)
+        return value
+
     @field_validator("crash_deaths")
     @classmethod
     def _zero_or_two_deaths(cls, value: int) -> int:
@@ -311,6 +326,7 @@ class Settings(BaseSettings):
         return Limits(
             shape=self.fields.shape,
             shapes=self.shapes,
+            cloudevents_source=self.cloudevents_source,
             max_bytes=self.max_event_bytes,
             max_outcome_bytes=self.max_outcome_bytes,
             max_dead_letter_bytes=self.max_dead_letter_bytes,

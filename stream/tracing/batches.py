@@ -20,9 +20,10 @@ from tagstream.stream.contract.outcome import Decide, Publication
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.logs import logger
 from tagstream.stream.tracing.context import child_id, context_of, continued
+from tagstream.stream.tracing.conventions import Development
 from tagstream.stream.tracing.spans import Done, Spans
 
-OPERATION = "process"
+PROCESS, SEND = "process", "send"
 OURS = Observation.__struct_fields__
 
 log = logger("tagstream.tracing")
@@ -116,7 +117,7 @@ def traced(record: Record, publication: Publication, batch: TracedBatch) -> Publ
 class TracedObserver:
     """An `Observer` that passes everything on to another observer, and makes the spans of confirmed outcomes."""
 
-    def __init__(self, observer: Observer, spans: Spans, *, group: str) -> None:
+    def __init__(self, observer: Observer, spans: Spans, *, group: str, development: Development | None = None) -> None:
         """
         Wrap an observer.
 
@@ -124,7 +125,9 @@ class TracedObserver:
             observer: Gets every call first.
             spans: Gets the spans.
             group: The consumer group of the workers.
+            development: What the conventions in development add; None for nothing.
         """
+        self._development = development
         self._observer = observer
         self._spans = spans
         self._group = group
@@ -163,11 +166,11 @@ class TracedObserver:
         batch, now = observations[0].batch, time.time_ns()
         whole = self._spans.add(
             Done(
-                name=f"{OPERATION} {batch.topic}",
+                name=f"{PROCESS} {batch.topic}",
                 kind=SpanKind.CONSUMER,
                 began_ns=batch.began_ns,
                 ended_ns=now,
-                attributes={**self._common(batch.topic), "messaging.batch.message_count": batch.events},
+                attributes={**self._processing(batch.topic), "messaging.batch.message_count": batch.events},
                 links=[Link(one.producer, _place(one)) for one in observations if one.producer is not None],
                 events={"decided": batch.decided_ns},
             )
@@ -176,6 +179,9 @@ class TracedObserver:
         for one in observations:
             if one.span_id is not None:
                 self._spans.add(self._outcome(one, links, now))
+        if self._development is not None:
+            for topic, sent in self._development.sent(observations):
+                self._spans.add(_sending(topic, sent, self._development.sending, parent=whole, ended_ns=now))
 
     def _outcome(self, one: TracedObservation, links: Sequence[Link], now: int) -> Done:
         said: dict[str, AttributeValue] = {"tagstream.destination": one.destination.value}
@@ -188,11 +194,11 @@ class TracedObserver:
         if one.review_reasons:
             said["tagstream.reasons"] = [reason.value for reason in one.review_reasons]
         return Done(
-            name=f"{OPERATION} {one.topic}",
+            name=f"{PROCESS} {one.topic}",
             kind=SpanKind.CONSUMER,
             began_ns=one.batch.began_ns,
             ended_ns=now,
-            attributes={**self._common(one.topic), **_place(one), **said},
+            attributes={**self._processing(one.topic), **_place(one), **said},
             links=links,
             parent=one.producer,
             span_id=one.span_id,
@@ -200,14 +206,48 @@ class TracedObserver:
             events={"decided": one.batch.decided_ns},
         )
 
-    def _common(self, topic: str) -> dict[str, AttributeValue]:
-        return {
-            "messaging.system": "kafka",
-            "messaging.operation.name": OPERATION,
-            "messaging.operation.type": OPERATION,
-            "messaging.destination.name": topic,
-            "messaging.consumer.group.name": self._group,
-        }
+    def _processing(self, topic: str) -> dict[str, AttributeValue]:
+        more = {} if self._development is None else self._development.processing
+        return {**_common(PROCESS, topic), "messaging.consumer.group.name": self._group, **more}
+
+
+def _sending(
+    topic: str,
+    sent: Sequence[TracedObservation],
+    more: Mapping[str, AttributeValue],
+    *,
+    parent: SpanContext,
+    ended_ns: int,
+) -> Done:
+    """The span of a batch's records for one topic, from the decision to the broker's confirmation."""
+    links = [Link(carried) for one in sent if (carried := _carried(one)) is not None]
+    return Done(
+        name=f"{SEND} {topic}",
+        # By the convention, a producer's span is one that the records name as their parent.
+        kind=SpanKind.CLIENT,
+        began_ns=sent[0].batch.decided_ns,
+        ended_ns=ended_ns,
+        attributes={**_common(SEND, topic), "messaging.batch.message_count": len(sent), **more},
+        links=links,
+        parent=parent,
+    )
+
+
+def _carried(one: TracedObservation) -> SpanContext | None:
+    """The context that the outcome's record has in `traceparent`, as `traced` leaves it; None for a record without a trace."""
+    producer = one.producer
+    if producer is None or one.span_id is None or one.destination is Destination.DLQ:
+        return producer
+    return SpanContext(producer.trace_id, one.span_id, False, producer.trace_flags, producer.trace_state)  # noqa: FBT003
+
+
+def _common(operation: str, topic: str) -> dict[str, AttributeValue]:
+    return {
+        "messaging.system": "kafka",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": topic,
+    }
 
 
 def _place(one: TracedObservation) -> dict[str, AttributeValue]:

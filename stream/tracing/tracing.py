@@ -28,7 +28,11 @@ def _uncounted(result: SpanResult, spans: int) -> None:
 
 @contextlib.contextmanager
 def tracing_of(
-    settings: Settings, *, service: str, counted: Callable[[SpanResult, int], None] = _uncounted
+    settings: Settings,
+    *,
+    service: str,
+    counted: Callable[[SpanResult, int], None] = _uncounted,
+    client_id: str | None = None,
 ) -> Iterator[TracingHooks]:
     """
     Yield the tracing hooks of these settings. At the end, waiting spans are sent for at most `CLOSE_SECONDS`.
@@ -37,6 +41,7 @@ def tracing_of(
         settings: The receiver, if one is set.
         service: The service name in traces.
         counted: Called with a result and the number of spans that had it, from several threads.
+        client_id: The name of this process's consumer and producer at the brokers; None if it has none.
 
     Raises:
         TracingUnavailableError: A receiver is set, but OpenTelemetry is not installed.
@@ -46,15 +51,17 @@ def tracing_of(
         return
     require()
     from tagstream.stream.tracing.batches import TracedDecide, TracedObserver
+    from tagstream.stream.tracing.conventions import Development
     from tagstream.stream.tracing.requests import TracedRequests
     from tagstream.stream.tracing.spans import Spans
 
     spans = Spans(settings.tracing, service=service, counted=counted)
+    development = Development.of(settings, client_id)
     log.info("tracing", to=settings.tracing.url, service=service)
     try:
         yield TracingHooks(
             deciding=TracedDecide,
-            observing=lambda observer: TracedObserver(observer, spans, group=settings.group),
+            observing=lambda observer: TracedObserver(observer, spans, group=settings.group, development=development),
             requests=lambda application: TracedRequests(application, spans),
         )
     finally:

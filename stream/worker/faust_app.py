@@ -26,6 +26,7 @@ from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.consumer import Consumer, PartitionByPartition, TransactedConsumer
 from tagstream.stream.worker.inner_consumer import Coordinator, OwnBuffer, PacedFetcher
 
+CLIENT_ID = f"faust-{faust.__version__}"
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 
 
@@ -167,6 +168,7 @@ def faust_app(settings: Settings, *, idempotent: bool) -> App:
     return App(
         settings.group,
         broker=[f"kafka://{broker}" for broker in settings.broker_list],
+        broker_client_id=CLIENT_ID,
         broker_credentials=credentials(client_options(settings)),
         # Any exception in an agent must end the process: the default restarts the agent after the failed event.
         agent_supervisor=mode.CrashingSupervisor,

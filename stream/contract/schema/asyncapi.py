@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tagstream.stream.contract.outcome import CONTRACT_VERSION
+from tagstream.monitoring.vocabulary import Destination
+from tagstream.stream.contract.outcome import CONTRACT_VERSION, cloudevent_type
 from tagstream.stream.contract.schema.structs import Schema
 from tagstream.stream.contract.schema.topics import schemas
 from tagstream.stream.contract.shape import PLAIN, Shape
@@ -43,11 +44,29 @@ class Topic:
 
 
 _PRODUCERS_KEY = "The producer's key, any bytes; else the event's id."
-_PRODUCERS_HEADERS: Schema = {
-    "description": "The producer's headers, but for `ce_*` and `content-type`.",
-    "type": "object",
-    "propertyNames": {"not": {"pattern": "^(ce_|[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Tt][Yy][Pp][Ee]$)"}},
-}
+
+
+def _headers(destination: Destination) -> Schema:
+    """The headers of a decision. With `ce_specversion`, all of ours are there."""
+    ours: Schema = {
+        "ce_specversion": {"const": "1.0"},
+        "ce_id": {"description": "The `prediction_id`.", "type": "string"},
+        "ce_source": {"description": "The setting `cloudevents_source`.", "type": "string"},
+        "ce_type": {"const": cloudevent_type(destination)},
+        "ce_time": {"description": "As `tagged_at`.", "type": "string"},
+        "content-type": {"const": JSON},
+    }
+    producers = {"not": {"pattern": "^(ce_|[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Tt][Yy][Pp][Ee]$)"}}
+    return {
+        "description": "The producer's headers, but for `ce_*` and `content-type`. If the workers have `cloudevents_source`, these are "
+        "ours: the record is a CloudEvent in binary mode.",
+        "type": "object",
+        "properties": ours,
+        "propertyNames": {"anyOf": [{"enum": list(ours)}, producers]},
+        "dependencies": {"ce_specversion": list(ours)},
+    }
+
+
 TOPICS = (
     Topic(
         role="content",
@@ -65,7 +84,7 @@ TOPICS = (
         key=_PRODUCERS_KEY,
         actions=("send",),
         value="tagged",
-        headers=_PRODUCERS_HEADERS,
+        headers=_headers(Destination.TAGGED),
     ),
     Topic(
         role="review",
@@ -74,7 +93,7 @@ TOPICS = (
         key=_PRODUCERS_KEY,
         actions=("send", "receive"),
         value="review",
-        headers=_PRODUCERS_HEADERS,
+        headers=_headers(Destination.REVIEW),
     ),
     Topic(
         role="dlq",
@@ -91,7 +110,7 @@ TOPICS = (
         key=_PRODUCERS_KEY,
         actions=("send", "receive"),
         value="audit",
-        headers=_PRODUCERS_HEADERS,
+        headers=_headers(Destination.TAGGED),
     ),
     Topic(
         role="reviewed",

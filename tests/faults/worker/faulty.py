@@ -26,6 +26,7 @@ from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.tracing import tracing_of
 from tagstream.stream.worker.allocator import limit_fragmentation
 from tagstream.stream.worker.drift import watch_of
+from tagstream.stream.worker.faust_app import CLIENT_ID
 from tests.faults.worker.failpoints import FAILPOINTS_VARIABLE, Arms
 from tests.faults.worker.poison import poisonable_decider
 from tests.faults.worker.stub import (
@@ -66,7 +67,7 @@ def main() -> None:
         faulty = FaultyAnswering(arms, limits, seconds_per_batch=seconds, full_batch=settings.batch_max_events)
         return faulty.publications
 
-    with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
+    with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted, client_id=CLIENT_ID) as tracing:
         tagstream.stream.worker.process.run(
             settings,
             pipeline=pipeline,

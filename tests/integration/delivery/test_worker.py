@@ -6,19 +6,24 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 from kafka import KafkaAdminClient, TopicPartition
 
 from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.broker.ports import free_ports
 from tagstream.stream.broker.processes import Processes
+from tagstream.stream.contract.answers import Said, answer_to, write_answer
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import prediction_id
+from tagstream.stream.contract.published import DecidedEvent, read_decision
 from tagstream.stream.deliver.fatal import EXIT_BROKEN
 from tagstream.stream.settings.settings import Settings
+from tests.faults.answers.sending import send_answers
 from tests.faults.cluster.topics import send, send_to
 from tests.faults.inputs import Planted, plant
 from tests.faults.observer import TopicObserver
@@ -96,6 +101,41 @@ def test_every_outcome_follows_the_contract(start: Start, settings: Settings, ob
         assert ours["x-dlq-attempts"] == b"1"
     assert dict(dead[None].headers)["x-dlq-code"] == b"tombstone"
     assert dict(dead[b"\xffnot json"].headers)["x-dlq-code"] == b"invalid_utf8"
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.slow)])
+def test_outcomes_are_cloudevents_if_the_setting_says_so(
+    delivery: str, start: Start, settings: Settings, observer: TopicObserver
+) -> None:
+    """The CloudEvents SDK reads each decision from its topic, a person's too; a dead letter keeps its producer's attributes."""
+    cloud = (("ce_specversion", b"1.0"), ("ce_id", b"c"), ("ce_source", b"/s"), ("ce_type", b"x"), ("CE_ID", b"d"))
+    dead = Planted(event_id=None, key=b"k", value=b"{", headers=cloud)
+    send(settings, [*(event(f"title {n}", n=n) for n in range(40)), replace(event("of a CloudEvent"), headers=cloud), dead])
+    worker = start(TAGSTREAM_DELIVERY=delivery, TAGSTREAM_CLOUDEVENTS_SOURCE="/tagging")
+    all_written(observer, 42)
+    asked = read_decision(observer.outcomes()[Destination.REVIEW][0])
+    assert isinstance(asked, DecidedEvent)
+    given = answer_to(asked, Said(tag="mlops", reviewer="ada", blind=False, asked_by="review"), now_ms=1_780_000_000_000)
+    value = write_answer(asked.event.fields, given)
+    send_answers(settings, [Planted(event_id=asked.event.id, key=b"k", value=value, headers=asked.event.record.headers)])
+    all_written(observer, 43)
+    worker.stop()
+
+    outcomes = observer.outcomes()
+    deciders = set()
+    for door in (Destination.TAGGED, Destination.REVIEW):
+        for record in outcomes[door]:
+            names = [name.lower() for name, _ in record.headers]
+            assert len(names) == len(set(names))
+            read = from_kafka_event(KafkaMessage(headers=dict(record.headers), key=record.key, value=record.value or b""))
+            data = msgspec.json.decode(record.value or b"")
+            assert (read.get_id(), read.get_source()) == (data["prediction_id"], "/tagging")
+            assert (read.get_type(), read.get_data()) == (f"tagstream.{door.value}.v1", data)
+            deciders.add(data["decider"])
+    assert deciders == {"model", "reviewer"}
+    (letter,) = outcomes[Destination.DLQ]
+    assert letter.headers[: len(cloud)] == cloud
+    assert not any(name.lower().startswith("ce_") for name, _ in letter.headers[len(cloud) :])
 
 
 def check_decision(event_id: str, record: Record, *, door: Destination) -> None:

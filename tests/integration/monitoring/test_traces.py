@@ -11,6 +11,7 @@ from tagstream.stream.contract.answers import Said, answer_to, write_answer
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.published import DecidedEvent, read_decision
 from tagstream.stream.settings.settings import Settings
+from tagstream.stream.worker.faust_app import CLIENT_ID
 from tests.faults.answers.sending import send_answers
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Planted
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.broker
 
 EVENTS = 60
 NOW_MS = 1_780_000_000_000
+BY_CONVENTION = {"OTEL_SEMCONV_STABILITY_OPT_IN": "messaging"}
 ENDPOINT, SOON = "TAGSTREAM_TRACING__ENDPOINT", "OTEL_BSP_SCHEDULE_DELAY"
 
 
@@ -79,7 +81,7 @@ def test_each_outcome_and_each_answer_is_in_its_producers_trace(
     """The header of an outcome names a span that the receiver has, below the producer's; a person's answer goes on from there."""
     content, reviewed = settings.topics.content, settings.topics.reviewed
     send(settings, planted())
-    worker = start(TAGSTREAM_DELIVERY=delivery, **{ENDPOINT: receiver.endpoint, SOON: "100"})
+    worker = start(TAGSTREAM_DELIVERY=delivery, **BY_CONVENTION, **{ENDPOINT: receiver.endpoint, SOON: "100"})
     all_written(observer, EVENTS)
     until(lambda: len(below(receiver, content)) >= EVENTS, "all spans have come", state=lambda: len(receiver.spans))
     records = decided(observer)
@@ -99,6 +101,12 @@ def test_each_outcome_and_each_answer_is_in_its_producers_trace(
     assert sum(attributes_of(batch)["messaging.batch.message_count"] for batch in batches) == EVENTS
     assert sorted(int.from_bytes(link.trace_id) for batch in batches for link in batch.links) == list(range(1, EVENTS + 1))
     assert {sender["service.name"] for sender in receiver.resources} == {"tagstream-worker"}
+    until(lambda: sent(receiver, settings) == EVENTS, "the spans of sends have come", state=lambda: sent(receiver, settings))
+    host, _, port = settings.brokers.rpartition(":")
+    assert {(attributes_of(span)["server.address"], attributes_of(span)["server.port"]) for span in receiver.spans} == {
+        (host, int(port))
+    }
+    assert {attributes_of(span)["messaging.client.id"] for span in batches} == {CLIENT_ID}
 
     shown = read_decision(records[0])
     assert isinstance(shown, DecidedEvent)
@@ -112,6 +120,14 @@ def test_each_outcome_and_each_answer_is_in_its_producers_trace(
     assert context(by_person) == ids(span)
     assert worker.series("tagstream_trace_spans_total", "result")["dropped"] == 0
     assert worker.stop() == 0
+
+
+def sent(receiver: Receiver, settings: Settings) -> int:
+    """The number of records that the spans of sends to the topics of outcomes count."""
+    topics = [settings.topics.tagged, settings.topics.review, settings.topics.dlq]
+    return sum(
+        attributes_of(span)["messaging.batch.message_count"] for topic in topics for span in receiver.named(f"send {topic}")
+    )
 
 
 def dead_span(receiver: Receiver, topic: str) -> Any:

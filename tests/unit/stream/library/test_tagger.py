@@ -198,6 +198,7 @@ def test_a_tagger_that_was_sent_decides_as_the_one_here(
     settings = {
         "audit_rates": "other=0.5",
         "audit_salt": "mine",
+        "cloudevents_source": "/s",
         "topics.tagged": "t",
         "contents": {"news": {"title": "/subject"}},
         "fields.title": "/payload/subject",

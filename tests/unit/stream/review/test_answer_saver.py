@@ -3,7 +3,7 @@
 import pytest
 
 from tagstream.stream.contract.answers import OFF_SUBJECT, Answer, answer_id, read_answer
-from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.event import Headers, Record
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.contract.reports import Report, read_report
 from tagstream.stream.database.database import DatabaseUnavailableError
@@ -15,17 +15,20 @@ from tagstream.stream.review.store.records import AskedDecision, Claim, Lapsed, 
 from tagstream.stream.review.store.store import Store
 from tests.answering import audited, shown
 from tests.answering import decided as record_of
+from tests.replacing import replace
 from tests.unit.stream.review.conftest import Brokers
 from tests.unit.stream.review.store.making import Clock, claimed
 
 TRACE = (("traceparent", b"00-1"),)
 
 
-def ask(store: Store, event_id: str = "a", title: str = "maybe deployment", **event: str) -> Record:
+def ask(
+    store: Store, event_id: str = "a", title: str = "maybe deployment", *, headers: Headers = TRACE, **event: str
+) -> Record:
     """Put an event into the queue as the follower does; the record of `review`."""
     rest = "".join(f',"{name}":"{text}"' for name, text in event.items())
     value = f'{{"id":"{event_id}","title":"{title}"{rest},"big":1e400000}}'.replace("1e400000", "12345678901234567890").encode()
-    record = record_of(value, key=b"k", headers=TRACE)
+    record = replace(record_of(value, key=b"k"), headers=headers)
     store.writer.fill([AskedDecision(item=shown(record))], {})
     return record
 
@@ -52,6 +55,14 @@ def test_an_answer_is_sent_then_marked(store: Store, saving: AnswerSaver, broker
     assert answer.before.reasons == ("low_confidence",)
     assert store.queue.claim("ann") is None
     assert [given.answer_id for given in store.queue.own("ann")] == [answer_id(saved.answer)]
+
+
+def test_an_answer_on_a_cloudevent_is_none(store: Store, saving: AnswerSaver, brokers: Brokers) -> None:
+    """The attributes of the decision stay behind: they would call the answer the decision."""
+    attributes = (("ce_specversion", b"1.0"), ("ce_id", b"i"), ("content-type", b"application/json"))
+    ask(store, headers=(*TRACE, *attributes))
+    assert isinstance(saving.save("a", claimed(store).token, "other"), Saved)
+    assert [record.headers for record in brokers.records] == [TRACE]
 
 
 def test_a_correction_names_the_answer_that_it_replaces(

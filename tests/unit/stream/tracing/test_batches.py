@@ -1,10 +1,15 @@
 """A batch in traces: one span with a link to each event, and each outcome in the trace of its producer."""
 
+import inspect
 import json
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.semconv._incubating.attributes import messaging_attributes
+from opentelemetry.semconv.attributes import error_attributes, server_attributes
 from structlog.testing import capture_logs
 
 from tagstream.monitoring.observer import Observation
@@ -16,6 +21,7 @@ from tagstream.stream.decide.pipeline import Draw, Pipeline
 from tagstream.stream.deliver.hooks import UNTRACED
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.batches import TracedDecide, TracedObservation, TracedObserver
+from tagstream.stream.tracing.conventions import OPT_IN
 from tagstream.stream.tracing.spans import Spans
 from tagstream.stream.tracing.tracing import tracing_of
 from tests.fakes import RecordingObserver
@@ -24,6 +30,7 @@ from tests.replacing import replace
 
 CLOSE_SECONDS = 60.0
 NOW_MS = 1_700_000_000_000
+CLIENT = Span.SPAN_KIND_CLIENT
 
 
 def header(number: int, flags: int = 1) -> tuple[str, bytes]:
@@ -265,3 +272,107 @@ def test_with_a_receiver_the_parts_are_traced_and_the_end_sends(pipeline: Pipeli
     assert len(receiver.spans) == 4
     assert receiver.resources[0]["service.name"] == "a-door"
     assert {attributes_of(span)["messaging.consumer.group.name"] for span in receiver.spans} == {"night"}
+
+
+DEVELOPMENT = {"messaging.client.id": "the-client", "server.address": "::1", "server.port": 9094}
+
+
+def by_convention(receiver: Receiver, pipeline: Pipeline, **settings: object) -> list[Any]:
+    """The spans of a batch by the settings, with a broker of one address and a client of this name."""
+    given = {"tracing": {"endpoint": receiver.endpoint}, "brokers": "[::1]:9094", **settings}
+    with tracing_of(Settings.model_validate(given), service="test", client_id="the-client") as tracing:
+        found = tracing.deciding(pipeline.publications, "content")(RECORDS)
+        tracing.observing(RecordingObserver()).published([one.observation for one in found], NOW_MS)
+    return receiver.spans
+
+
+@pytest.mark.parametrize("asked", ["messaging", "http, messaging/dup"])
+def test_who_asks_for_the_conventions_gets_a_span_of_each_send(
+    asked: str, pipeline: Pipeline, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch has a span `send TOPIC` for each topic, below the batch, with a link to what each record names as its parent."""
+    monkeypatch.setenv(OPT_IN, asked)
+    pipeline.draw = Draw(rate=1.0, rates={}, salt="s")
+    spans = by_convention(receiver, pipeline, topics={"tagged": "decisions"})
+    (batch,) = [span for span in spans if not span.parent_span_id]
+    sends = {span.name: span for span in spans if span.name.startswith("send ")}
+    assert {name: attributes_of(span)["messaging.batch.message_count"] for name, span in sends.items()} == {
+        "send decisions": 3,
+        "send audit": 3,
+        "send review": 1,
+        "send content.dlq": 1,
+    }
+    expected = decided(pipeline)
+    for name, destination in (
+        ("decisions", Destination.TAGGED),
+        ("review", Destination.REVIEW),
+        ("content.dlq", Destination.DLQ),
+    ):
+        span = sends[f"send {name}"]
+        assert (span.trace_id, span.parent_span_id, span.kind) == (batch.trace_id, batch.span_id, CLIENT)
+        assert attributes_of(span) == {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "send",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": name,
+            "messaging.batch.message_count": attributes_of(span)["messaging.batch.message_count"],
+            **DEVELOPMENT,
+        }
+        named = [found for found in traceparents([one for one in expected if one.destination is destination]) if found]
+        links = [b"%b-%b" % (link.trace_id.hex().encode(), link.span_id.hex().encode()) for link in span.links]
+        assert links == [found[3:-3] for found in named]
+    assert [moment.time_unix_nano for moment in batch.events] == [sends["send review"].start_time_unix_nano]
+    assert all(attributes_of(span).items() >= DEVELOPMENT.items() for span in spans)
+
+
+@pytest.mark.parametrize("asked", [None, "", "http", "messages"])
+def test_without_the_variable_the_spans_stay_as_they_are(
+    asked: str | None, pipeline: Pipeline, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No `send` span, no address and no client: what is in development must not come unasked."""
+    if asked is None:
+        monkeypatch.delenv(OPT_IN, raising=False)
+    else:
+        monkeypatch.setenv(OPT_IN, asked)
+    spans = by_convention(receiver, pipeline)
+    assert {span.name for span in spans} == {"process content"}
+    assert not [name for span in spans for name in attributes_of(span) if name in DEVELOPMENT]
+
+
+def test_several_brokers_and_several_producers_have_no_name(
+    pipeline: Pipeline, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker of a partition is not known among several, and in exactly-once mode each partition has its producer."""
+    monkeypatch.setenv(OPT_IN, "messaging")
+    spans = by_convention(receiver, pipeline, brokers="a:1,b:2", delivery="exactly_once")
+    found = {span.name: attributes_of(span).keys() & DEVELOPMENT.keys() for span in spans}
+    assert found.pop("process content") == {"messaging.client.id"}
+    assert found == {"send tagged": set(), "send review": set(), "send content.dlq": set()}
+
+
+def test_every_name_is_one_of_the_published_conventions(
+    pipeline: Pipeline, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attributes and operations stand in OpenTelemetry's package, and none of them is deprecated there; the rest is ours."""
+    monkeypatch.setenv(OPT_IN, "messaging")
+    spans = by_convention(receiver, pipeline)
+    known = {
+        value: published_at(module, name)
+        for module in (messaging_attributes, server_attributes, error_attributes)
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str)
+    }
+    held = [*spans, *(link for span in spans for link in span.links)]
+    used = {name for one in held for name in attributes_of(one) if not name.startswith("tagstream.")}
+    assert used >= DEVELOPMENT.keys() | {"error.type", "messaging.kafka.offset"}
+    assert used <= known.keys()
+    assert not [name for name in used if "Deprecated" in known[name]]
+    assert "Deprecated" in known["messaging.kafka.message.offset"]
+    operations = {attributes_of(span)["messaging.operation.type"] for span in spans}
+    assert operations <= {value.value for value in messaging_attributes.MessagingOperationTypeValues}
+
+
+def published_at(module: ModuleType, name: str) -> str:
+    """The text below a name in a module of the conventions."""
+    _, _, rest = inspect.getsource(module).partition(f"\n{name}: Final")
+    return rest.partition("\n\n")[0]
