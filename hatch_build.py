@@ -12,7 +12,6 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 BUNDLE = Path("tagstream") / "model_export" / "bundles" / "default"
 NAME = "tagstream.cdx.json"
-# Of tagstream, and of the model that the bundle derives from: see NOTICE.
 APACHE = [{"license": {"id": "Apache-2.0"}}]
 
 
@@ -23,9 +22,9 @@ class Contents(BuildHookInterface[Any]):
         """Write the list where hatchling finds it; it has the same bytes each time, so there is no date in it."""
         del version
         self.folder = TemporaryDirectory()
-        manifest = json.loads((Path(self.root) / BUNDLE / "bundle.json").read_text(encoding="utf-8"))
+        bundle = json.loads((Path(self.root) / BUNDLE / "bundle.cdx.json").read_text(encoding="utf-8"))["metadata"]["component"]
         file = Path(self.folder.name) / NAME
-        file.write_text(json.dumps(contents(self.metadata.version, manifest), indent=2) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(contents(self.metadata.version, bundle), indent=2) + "\n", encoding="utf-8")
         build_data["sbom_files"].append(str(file))
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
@@ -34,38 +33,16 @@ class Contents(BuildHookInterface[Any]):
         self.folder.cleanup()
 
 
-def contents(version: str, manifest: dict[str, Any]) -> dict[str, Any]:
+def contents(version: str, bundle: dict[str, Any]) -> dict[str, Any]:
     """
     The list, by version 1.6 of the schema of CycloneDX.
 
     Args:
         version: Of the package.
-        manifest: The `bundle.json` of the bundle that the wheel holds.
+        bundle: The component that the bundle's own list describes. Its files get their paths in the wheel.
     """
-    base = manifest["training"]["base_model"]
-    bundle = {
-        "type": "machine-learning-model",
-        "bom-ref": "bundle",
-        "name": manifest["name"],
-        "version": manifest["version"],
-        "licenses": APACHE,
-        "components": [
-            {"type": "file", "name": (BUNDLE / name).as_posix(), "hashes": sha256(digest)}
-            for name, digest in sorted(manifest["files"].items())
-        ],
-        "pedigree": {
-            "ancestors": [
-                {
-                    "type": "machine-learning-model",
-                    "name": base["name"],
-                    "version": base["revision"],
-                    "purl": f"pkg:huggingface/{base['name']}@{base['revision']}",
-                    "licenses": APACHE,
-                    "hashes": sha256(base["sha256"]["model.safetensors"]),
-                }
-            ]
-        },
-    }
+    for file in bundle["components"]:
+        file["name"] = (BUNDLE / file["name"]).as_posix()
     package = {
         "type": "library",
         "bom-ref": "tagstream",
@@ -83,8 +60,3 @@ def contents(version: str, manifest: dict[str, Any]) -> dict[str, Any]:
         "components": [bundle],
         "dependencies": [{"ref": "tagstream", "dependsOn": ["bundle"]}, {"ref": "bundle"}],
     }
-
-
-def sha256(digest: str) -> list[dict[str, str]]:
-    """One sum, as CycloneDX writes it."""
-    return [{"alg": "SHA-256", "content": digest}]

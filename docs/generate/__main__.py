@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 from docs.generate import alerts, boards, metrics_page, python_face, settings_page
+from tagstream.model_export.bundle import bundle
+from tagstream.model_export.make import card
 from tagstream.monitoring.alarms import ALERTS
 from tagstream.stream.contract.schema import pages
 
@@ -12,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 RUNBOOKS = Path("docs/runbooks/README.md")
 RECORDING = Path("monitoring/prometheus/recording.yml")
 CONTRACT = Path("docs/contract")
+BUNDLE = Path("model_export/bundles/default")
 
 
 def made(root: Path = ROOT) -> dict[Path, str]:
@@ -28,6 +31,7 @@ def made(root: Path = ROOT) -> dict[Path, str]:
         Path("docs/settings.md"): settings_page.page(),
         Path("docs/python.txt"): python_face.page(),
         **{CONTRACT / name: text for name, text in pages.pages().items()},
+        **{BUNDLE / name: text for name, text in card.files(bundle.read_manifest(root / BUNDLE)[0]).items()},
     }
 
 

@@ -19,6 +19,8 @@ from tagstream.model_export.extras import install
 from tagstream.monitoring.vocabulary import few
 
 SUFFIX = ".sig"
+# The card and the bill of materials (`model_export.make.card`): a store leaves them out, so no signature covers them.
+DESCRIPTIONS = ("README.md", "bundle.cdx.json")
 MAX_BYTES = 65_536
 MOST_WHY = 200
 
@@ -54,7 +56,7 @@ def sign(bundle: Path, key: Path) -> Path:
         SignatureError: The key cannot be used, or the library is missing.
     """
     read(bundle)
-    others = sorted({file.name for file in bundle.iterdir()} - {MANIFEST, MODEL, TOKENIZER})
+    others = sorted({file.name for file in bundle.iterdir()} - {MANIFEST, MODEL, TOKENIZER, *DESCRIPTIONS})
     if others:
         msg = (
             f"bundle {bundle} is not signed: its folder has other files ({few(others)}), which the signature would cover and a store leaves out, so that "
@@ -64,7 +66,10 @@ def sign(bundle: Path, key: Path) -> Path:
     library = _library("signing")
     place = signature_of(bundle)
     try:
-        library.Config().use_elliptic_key_signer(private_key=key).sign(bundle.resolve(), place)
+        signer = library.Config().use_elliptic_key_signer(private_key=key)
+        signer.set_hashing_config(_library("hashing").Config().set_ignored_paths(paths=DESCRIPTIONS)).sign(
+            bundle.resolve(), place
+        )
     except _faults() as error:
         msg = (
             f"bundle {bundle} cannot be signed with {key} ({_words(error)}). Next: give a private key in PEM on an elliptic curve and without a "
@@ -177,7 +182,7 @@ def _faults() -> tuple[type[Exception], ...]:
 
 
 def _library(part: str) -> Any:
-    """`model_signing.signing` or `model_signing.verifying`."""
+    """A module of `model_signing`."""
     try:
         import model_signing
     except ModuleNotFoundError as error:

@@ -11,6 +11,7 @@ from tagstream.model_export.bundle import bundle
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import MANIFEST, MODEL, TOKENIZER, Manifest
 from tagstream.model_export.bundle.model import OnnxClassifier
+from tagstream.model_export.make import card
 from tagstream.model_export.measure.bundle_metrics import BundleMetrics
 
 
@@ -43,7 +44,8 @@ class Draft:
 
     def put(self, folder: Path) -> Bundle:
         """
-        Verify the bundle and write it to `folder`. A new folder appears at once; in an existing folder the manifest is written last.
+        Verify the bundle and write it to `folder`, with its card and its bill of materials. A new folder appears at once; in an existing
+        folder the manifest is written last, and a README that is no card stays.
 
         Raises:
             BundleError: The bundle does not verify; the folder keeps its contents.
@@ -52,11 +54,17 @@ class Draft:
         there = place.exists()
         made = place / ".new" if there else place.with_name(f".{place.name}.new")
         try:
-            OnnxClassifier(self._write(made))
+            written = self._write(made)
+            OnnxClassifier(written)
+            for name, text in card.files(written.manifest).items():
+                (made / name).write_text(text, encoding="utf-8")
             if there:
                 (place / MANIFEST).unlink(missing_ok=True)
-                for name in (MODEL, TOKENIZER, MANIFEST):
-                    (made / name).replace(place / name)
+                if not card.is_ours(place / card.README):
+                    (made / card.README).unlink()
+                for name in (MODEL, TOKENIZER, card.BOM, card.README, MANIFEST):
+                    if (made / name).exists():
+                        (made / name).replace(place / name)
             else:
                 made.rename(place)
         finally:

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from docs.generate import alerts, boards, metrics_page, settings_page
-from docs.generate.__main__ import ROOT, check, write
+from docs.generate.__main__ import BUNDLE, ROOT, check, write
+from tagstream.model_export.bundle.manifest import MANIFEST
+from tagstream.model_export.bundle.signature import DESCRIPTIONS
 from tagstream.monitoring.alarms import ALERTS, GROUPS, Alert
 from tagstream.monitoring.figures.limited import LABEL_MIX
 from tagstream.monitoring.signals import DISTRIBUTIONS, JUDGED, TOKENS_PER_WORD
@@ -33,6 +35,9 @@ def copy(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / folder, tmp_path / folder)
     for page in ("metrics.md", "settings.md", "python.txt"):
         shutil.copy(ROOT / "docs" / page, tmp_path / "docs")
+    (tmp_path / BUNDLE).mkdir(parents=True)
+    for name in (MANIFEST, *DESCRIPTIONS):
+        shutil.copy(ROOT / BUNDLE / name, tmp_path / BUNDLE)
     return tmp_path
 
 
@@ -53,6 +58,8 @@ def test_every_file_is_current_and_no_alarm_lacks_a_part() -> None:
         ("docs/metrics.md", "in one stage"),
         ("docs/settings.md", "consumer group"),
         ("docs/contract/tagged.json", "confidence"),
+        ("model_export/bundles/default/README.md", "weighted F1"),
+        ("model_export/bundles/default/bundle.cdx.json", "machine-learning-model"),
     ],
 )
 def test_an_edit_by_hand_is_found_and_undone(copy: Path, path: str, word: str) -> None:

@@ -11,7 +11,9 @@ import pytest
 from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.depot import Depot
+from tagstream.model_export.bundle.manifest import MANIFEST
 from tagstream.model_export.bundle.signature import (
+    DESCRIPTIONS,
     MAX_BYTES,
     SignatureError,
     keys_in,
@@ -52,6 +54,20 @@ def test_a_bundle_is_taken_by_the_key_that_signed_it_and_by_no_other(mine: Bundl
     require_signed(mine, signed, [stranger, public])
     with pytest.raises(SignatureError, match=r"no trusted key has signed it.*Next:"):
         require_signed(mine, signed, [stranger])
+
+
+def test_a_signature_holds_with_and_without_the_card(mine: Bundle, tmp_path: Path) -> None:
+    """A store leaves out card and bill of materials, so a signature covers neither, and a bundle is taken with them and without."""
+    private, public = new_keys(tmp_path, "a")
+    for name in DESCRIPTIONS:
+        (mine.path / name).write_text("about it", encoding="utf-8")
+    sign(mine.path, private)
+    require_signed(mine, read_signature(mine.path), [public])
+    (mine.path / DESCRIPTIONS[0]).write_text("something else", encoding="utf-8")
+    require_signed(mine, read_signature(mine.path), [public])
+    stored = Depot(str(tmp_path / "store"), cache=tmp_path / "cache", cache_bytes=0, seconds=20, keys=[public])
+    stored.write(mine.path)
+    assert sorted(file.name for file in stored.read(mine.digest).path.iterdir()) == sorted([MANIFEST, *mine.manifest.files])
 
 
 def test_the_signature_of_another_bundle_is_none(mine: Bundle, other: Bundle, tmp_path: Path) -> None:
@@ -119,9 +135,9 @@ def test_keys_and_signatures_that_cannot_be_used_are_told(mine: Bundle, tmp_path
     for unusable in (public, tmp_path / "nowhere"):
         with pytest.raises(SignatureError, match=r"cannot be signed with .*Next:"):
             sign(mine.path, unusable)
-    note = mine.path / "README.md"
+    note = mine.path / "notes.md"
     note.write_text("notes")
-    with pytest.raises(SignatureError, match=r"other files \(README.md\).*Next:"):
+    with pytest.raises(SignatureError, match=r"other files \(notes.md\).*Next:"):
         sign(mine.path, private)
     note.unlink()
     sign(mine.path, private)

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from tagstream.model_export.bundle.bundle import Bundle, BundleError, read
+from tagstream.model_export.make import card
 from tagstream.model_export.make.draft import Draft
 
-FILES = ["bundle.json", "model.onnx", "tokenizer.json"]
+FILES = ["README.md", "bundle.cdx.json", "bundle.json", "model.onnx", "tokenizer.json"]
 
 
 def entries(folder: Path) -> list[str]:
@@ -31,6 +32,17 @@ def test_a_bundle_is_replaced_in_its_folder(tiny_bundle: Bundle, tmp_path: Path,
     made = Draft.of(tiny_bundle).saying(version="2").put(Path())
     assert (made.manifest.version, made.digest) == ("2", read(tmp_path).digest)
     assert entries(tmp_path) == sorted([*FILES, "notes.txt"])
+    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in card.files(made.manifest)} == card.files(
+        made.manifest
+    )
+
+
+def test_a_readme_that_is_no_card_stays(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """A bundle may be made in a folder that somebody describes; its card is left out there, and its list is not."""
+    (tmp_path / "README.md").write_text("mine", encoding="utf-8")
+    Draft.of(tiny_bundle).put(tmp_path)
+    assert entries(tmp_path) == FILES
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize("there", [True, False])

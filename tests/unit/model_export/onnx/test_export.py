@@ -521,7 +521,13 @@ def test_nothing_is_written_when_a_gate_refuses(built: Made, monkeypatch: pytest
     with pytest.raises(ParityError, match="quantisation keeps"):
         steps.make(there, of_file(tmp_path / "net.safetensors", quantised_agreement=1.01))
     assert bundle.read(there).digest == built.bundle.digest
-    assert sorted(path.name for path in there.iterdir()) == ["bundle.json", "model.onnx", "tokenizer.json"]
+    assert sorted(path.name for path in there.iterdir()) == [
+        "README.md",
+        "bundle.cdx.json",
+        "bundle.json",
+        "model.onnx",
+        "tokenizer.json",
+    ]
 
 
 def test_a_trained_network_is_on_disk_before_a_gate_can_refuse_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
