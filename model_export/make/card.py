@@ -58,8 +58,9 @@ STEPS = {
     "calibrated": "Temperature and thresholds were chosen anew, with the same network.",
     "earned": "Answers of people about decisions moved the thresholds.",
 }
-USE = """```bash
-pip install tagstream
+USE = """With tagstream installed, and its extra `worker` for the last line:
+
+```bash
 tagstream model verify FOLDER
 tagstream classify "A title" --bundle FOLDER
 TAGSTREAM_BUNDLE=FOLDER tagstream worker

@@ -1,8 +1,8 @@
-"""The list of a release has what a plain installation brings."""
+"""The list of a release has what an installation with one extra brings."""
 
 from pathlib import Path
 
-from deploy.release.inventory import plain
+from deploy.release.inventory import with_extra
 
 
 def distribution(folder: Path, name: str, *requires: str) -> None:
@@ -15,14 +15,20 @@ def distribution(folder: Path, name: str, *requires: str) -> None:
 def test_what_is_asked_for_at_any_depth_is_needed(tmp_path: Path) -> None:
     """An extra counts where it is asked for, a marker where it holds, and a circle ends."""
     distribution(
-        tmp_path, "Top", 'below[fast]>=1; python_version >= "3"', 'of-an-extra; extra == "more"', 'gone; python_version < "3"'
+        tmp_path,
+        "Top",
+        'below[fast]>=1; python_version >= "3"',
+        'asked; extra == "asked-for"',
+        'of-an-extra; extra == "more"',
+        'gone; python_version < "3"',
     )
     distribution(tmp_path, "below", "Deep_Down", 'quick; extra == "fast"', 'slow; extra == "slow"')
-    for name in ("of-an-extra", "quick", "slow", "beside"):
+    for name in ("asked", "of-an-extra", "quick", "slow", "beside"):
         distribution(tmp_path, name)
     distribution(tmp_path, "deep_down", "top")
-    assert plain("top", [str(tmp_path)]) == {
-        "top": {"below"},
+    assert with_extra("top", "asked-for", [str(tmp_path)]) == {
+        "top": {"below", "asked"},
+        "asked": set(),
         "below": {"deep-down", "quick"},
         "deep-down": {"top"},
         "quick": set(),
@@ -34,4 +40,4 @@ def test_the_first_of_two_of_a_name_counts(tmp_path: Path) -> None:
     distribution(tmp_path / "first", "top", "one")
     distribution(tmp_path / "second", "top", "two")
     distribution(tmp_path / "second", "one")
-    assert plain("top", [str(tmp_path / "first"), str(tmp_path / "second")]) == {"top": {"one"}, "one": set()}
+    assert with_extra("top", "none", [str(tmp_path / "first"), str(tmp_path / "second")]) == {"top": {"one"}, "one": set()}
