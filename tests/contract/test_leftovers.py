@@ -1,4 +1,4 @@
-"""What a running system of an older version left, this version finds again: stores, tables, files of the state folder, notes in Kafka."""
+"""This version finds what a running system of an older version left: store, table, files of the state folder, notes in Kafka."""
 
 import json
 import sqlite3
@@ -49,7 +49,7 @@ def test_the_console_finds_its_items_reports_and_answers(left: Leftovers) -> Non
 
 
 def test_the_view_of_the_table_has_the_same_newest_tags(left: Leftovers) -> None:
-    """A person's decision stands above the model's, a newer epoch above an older one, and `tagstream tags` goes on where it was."""
+    """People stand above the model, a newer epoch above an older one, and `tagstream tags` goes on where it was."""
     assert left.lost("table") == []
 
 

@@ -1,8 +1,8 @@
 """
 Freezes what a running system of this version leaves behind, with what a reader makes of each: files, tables and notes in Kafka.
 
-A frozen folder is never made again: it is what an upgrade finds. Each release freezes its own, and `test_leftovers.py` reads all of
-them:
+A frozen folder is never made again: it is what an upgrade finds. Each release freezes its own, and `test_leftovers.py` reads
+all of them:
 
     python tests/data/leftovers/make.py 0.1.0
 
