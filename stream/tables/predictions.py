@@ -115,14 +115,14 @@ class Predictions:
         with self._database.reading() as connection:
             for part in _parts(prediction_ids):
                 query = select(table.c.prediction_id, table.c.text_hash).where(table.c.prediction_id.in_(part))
-                found |= dict(connection.execute(query).tuples().all())
+                found |= {row.prediction_id: row.text_hash for row in connection.execute(query)}
         return found
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next offset by topic and partition. A partition that was never read is absent. Only if opened as `followed`."""
         at = self._tables.positions
         with self._database.reading() as connection:
-            rows = connection.execute(select(at.c.topic, at.c.partition, at.c.next_offset)).tuples()
+            rows = connection.execute(select(at.c.topic, at.c.partition, at.c.next_offset))
             return {(topic, partition): offset for topic, partition, offset in rows}
 
     def close(self) -> None:

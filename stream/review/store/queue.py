@@ -225,7 +225,8 @@ class Queue:
                 "all": ("all", OF_ALL),
             }
             counted = (allowances.c.hour == hour, allowances.c.whose.in_([whose for whose, _ in bounds.values()]))
-            taken = dict(connection.execute(select(allowances.c.whose, allowances.c.taken).where(*counted)).tuples().all())
+            found = connection.execute(select(allowances.c.whose, allowances.c.taken).where(*counted))
+            taken = {row.whose: row.taken for row in found}
             seconds = int((hour + 1) * HOUR_MS - now_ms + 999) // 1000
             for kind, (whose, most) in bounds.items():
                 if taken.get(whose, 0) >= most:
@@ -315,7 +316,7 @@ class Queue:
                 .where(recent.c.asked_by.in_(INDEPENDENT), other.c.asked_by.in_(INDEPENDENT))
                 .group_by(recent.c.event_id)
             )
-            compared = connection.execute(pairs).tuples().all()
+            compared = connection.execute(pairs).all()
             return ReviewerFigures(
                 last_minute=since(MINUTE_MS),
                 last_hour=since(HOUR_MS),
@@ -528,7 +529,7 @@ def _figures(connection: Connection, now_ms: int) -> QueueFigures:
     by_door = (
         select(items.c.door, func.count(), func.min(items.c.tagged_ms)).where(items.c.door.is_not(None)).group_by(items.c.door)
     )
-    rows = connection.execute(by_door).tuples().all()
+    rows = connection.execute(by_door).all()
     # With one reviewer a second opinion may wait for ever, so it does not count as backlog.
     waiting = [oldest for door, _, oldest in rows if door != Door.SECOND_OPINION]
     known = select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()

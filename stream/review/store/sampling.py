@@ -264,7 +264,7 @@ def _newest(connection: Connection, asked: ColumnElement[bool]) -> tuple[tuple[s
     by_model = and_(asked, samples.c.by_model, samples.c.sound)
     known = select(samples.c.labels, bundles.c.digest).join(bundles, bundles.c.bundle == samples.c.bundle)
     newest = known.where(by_model).order_by(samples.c.tagged_ms.desc()).limit(NEWEST)
-    found = connection.execute(newest).tuples().all()
+    found = connection.execute(newest).all()
     if not found:
         return (), None
     [(labels, _)] = Counter(labels for labels, _ in found).most_common(1)

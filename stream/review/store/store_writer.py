@@ -147,7 +147,7 @@ class StoreWriter:
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next offset by topic and partition. A partition that was never read is not in the result."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(positions.c.topic, positions.c.partition, positions.c.next_offset)).tuples()
+            rows = connection.execute(select(positions.c.topic, positions.c.partition, positions.c.next_offset))
             return {(topic, partition): offset for topic, partition, offset in rows}
 
     def unmatched(self, limit: int = 100) -> list[tuple[str, int, int]]:
@@ -162,7 +162,7 @@ class StoreWriter:
             .limit(limit)
         )
         with self._database.reading() as connection:
-            return [(event_id, partition, at) for event_id, partition, at in connection.execute(found).tuples()]
+            return [(event_id, partition, at) for event_id, partition, at in connection.execute(found)]
 
     def forget_place(self, event_id: str) -> None:
         """Delete the place of an event from `unmatched`, because its decision is not at that place (any more)."""
@@ -360,9 +360,8 @@ def _reported(connection: Connection, ids: Sequence[str]) -> Mapping[str, list[i
 def _count(connection: Connection, published: Sequence[DecidedEvent]) -> None:
     """Add decisions to the totals. A redelivered decision is found in `places` and not counted again."""
     events = {duplicates.digest(one.event.id) for one in published}
-    known = dict(
-        connection.execute(select(places.c.event, places.c.prediction).where(places.c.event.in_(events))).tuples().all()
-    )
+    kept = connection.execute(select(places.c.event, places.c.prediction).where(places.c.event.in_(events)))
+    known = {row.event: row.prediction for row in kept}
     at: dict[int, Row] = {}
     new = []
     for one in published:
