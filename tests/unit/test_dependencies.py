@@ -29,7 +29,7 @@ OF_REVIEWERS = ("stream/review", "stream/database", "stream/tables", "stream/web
 # Loaded by programs that have tables, which need the extra `batch`, `ray` or `spark`.
 OF_TABLES = ("stream/arrow.py", "stream/batch/parquet.py")
 # Loaded where a receiver of traces is set, which needs the extra `otel`; the other files of the room load everywhere.
-OF_TRACES = tuple(f"stream/tracing/{name}.py" for name in ("batches", "context", "requests", "spans"))
+OF_TRACES = tuple(f"stream/tracing/{name}.py" for name in ("batches", "context", "conventions", "requests", "spans"))
 
 
 def normal(name: str) -> str:
