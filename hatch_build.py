@@ -22,9 +22,9 @@ class Contents(BuildHookInterface[Any]):
         """Write the list where hatchling finds it; it has the same bytes each time, so there is no date in it."""
         del version
         self.folder = TemporaryDirectory()
-        bundle = json.loads((Path(self.root) / BUNDLE / "bundle.cdx.json").read_text(encoding="utf-8"))["metadata"]["component"]
+        of_bundle = json.loads((Path(self.root) / BUNDLE / "bundle.cdx.json").read_text(encoding="utf-8"))
         file = Path(self.folder.name) / NAME
-        file.write_text(json.dumps(contents(self.metadata.version, bundle), indent=2) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(contents(self.metadata.version, of_bundle), indent=2) + "\n", encoding="utf-8")
         build_data["sbom_files"].append(str(file))
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
@@ -33,14 +33,15 @@ class Contents(BuildHookInterface[Any]):
         self.folder.cleanup()
 
 
-def contents(version: str, bundle: dict[str, Any]) -> dict[str, Any]:
+def contents(version: str, of_bundle: dict[str, Any]) -> dict[str, Any]:
     """
-    The list, by version 1.6 of the schema of CycloneDX.
+    The list, by the same version of CycloneDX's schema as the bundle's own list.
 
     Args:
         version: Of the package.
-        bundle: The component that the bundle's own list describes. Its files get their paths in the wheel.
+        of_bundle: The bundle's own list. The files in it get their paths in the wheel.
     """
+    bundle = of_bundle["metadata"]["component"]
     for file in bundle["components"]:
         file["name"] = (BUNDLE / file["name"]).as_posix()
     package = {
@@ -52,10 +53,7 @@ def contents(version: str, bundle: dict[str, Any]) -> dict[str, Any]:
         "licenses": APACHE,
     }
     return {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "version": 1,
+        **of_bundle,
         "metadata": {"component": package},
         "components": [bundle],
         "dependencies": [{"ref": "tagstream", "dependsOn": ["bundle"]}, {"ref": "bundle"}],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-# What the extra `worker` brings, by the names of its modules. `tests/unit/test_dependencies.py` holds it beside pyproject.toml.
+# The modules that the extra `worker` brings. `tests/unit/test_dependencies.py` compares them with pyproject.toml.
 OF_WORKER = frozenset({"aiokafka", "cramjam", "faust", "kafka", "mode", "prometheus_client"})
 
 

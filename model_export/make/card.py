@@ -43,7 +43,8 @@ FIGURES = {
     "coverage": ("coverage", "share of rows that are published"),
     "calibration_error": ("expected_calibration_error", "expected calibration error"),
 }
-# What was done, by the entry of the manifest's `training` that records it. The modules that write these entries need torch, or this one.
+# A sentence for each entry of the manifest's `training`. The entries' names cannot be imported: the modules that write them need torch,
+# or import this one.
 IMPORTED, STRANGERS = "imported", "strangers"
 STEPS = {
     IMPORTED: "A trained classifier was imported.",
