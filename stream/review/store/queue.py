@@ -116,21 +116,29 @@ class Queue:
         If the queue has items by lot and items by doubt, each kind gets half of the turns. None when there is nothing to do.
         """
         with self._database.writing() as connection:
-            # Two windows of one reviewer must not get two items.
-            lock(connection, duplicates.digest(reviewer))
-            now_ms = self._clock()
-            row = connection.execute(
-                _ROW.where(_held_by(reviewer, now_ms)).order_by(items.c.claimed_ms.desc()).limit(1).with_for_update()
-            ).first()
-            if row is not None:
-                return _renewed(connection, row, now_ms)
-            waiting = _ROW.where(items.c.place.is_not(None), _free(now_ms), _for(reviewer, now_ms))
-            first = waiting.order_by(items.c.place, items.c.urgency, items.c.event_id).limit(1)
-            # The order puts items by lot before items by doubt, so half of the turns begin with the items by doubt.
-            turns = [first.where(items.c.urgency >= 0), first] if secrets.randbelow(2) else [first]
-            found = (connection.execute(turn.with_for_update(skip_locked=True)).first() for turn in turns)
-            row = next((one for one in found if one is not None), None)
-            return None if row is None else _take(connection, row, reviewer, Door(row.door), now_ms)
+            claim = self._claimed(connection, reviewer)
+            if claim is not None or connection.execute(_waiting(reviewer, self._clock())).first() is None:
+                return claim
+        # Another transaction holds the free items: a second reviewer takes the last one, or another console writes decisions that it read
+        # again. Only one transaction is `alone`, so no console writes now.
+        with self._database.alone() as connection:
+            return self._claimed(connection, reviewer)
+
+    def _claimed(self, connection: Connection, reviewer: str) -> Claim | None:
+        # Two windows of one reviewer must not get two items.
+        lock(connection, duplicates.digest(reviewer))
+        now_ms = self._clock()
+        row = connection.execute(
+            _ROW.where(_held_by(reviewer, now_ms)).order_by(items.c.claimed_ms.desc()).limit(1).with_for_update()
+        ).first()
+        if row is not None:
+            return _renewed(connection, row, now_ms)
+        first = _waiting(reviewer, now_ms)
+        # The order puts items by lot before items by doubt, so half of the turns begin with the items by doubt.
+        turns = [first.where(items.c.urgency >= 0), first] if secrets.randbelow(2) else [first]
+        found = (connection.execute(turn.with_for_update(skip_locked=True)).first() for turn in turns)
+        row = next((one for one in found if one is not None), None)
+        return None if row is None else _take(connection, row, reviewer, Door(row.door), now_ms)
 
     def renew(self, event_id: str, token: str) -> Claim | Lapsed:
         """Renew the claim of this token with a new `until_ms`. A lapsed claim is renewed too, unless another reviewer took the item."""
@@ -324,6 +332,12 @@ class Queue:
                 agrees=sum(same for _, same in compared),
                 compared=len(compared),
             )
+
+
+def _waiting(reviewer: str, now_ms: int) -> Select[Any]:
+    """Return the query for the first free item that this reviewer did not skip."""
+    waiting = _ROW.where(items.c.place.is_not(None), _free(now_ms), _for(reviewer, now_ms))
+    return waiting.order_by(items.c.place, items.c.urgency, items.c.event_id).limit(1)
 
 
 def _locked(connection: Connection, event_id: str) -> Any:

@@ -5,17 +5,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import select, text
 
 from tagstream.stream.contract.answers import AnsweredEvent, read_answer
+from tagstream.stream.database.database import open_database
 from tagstream.stream.kafka.errors import TopicsMissingError
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.review.answer_saver import AnswerSaver, Saved
 from tagstream.stream.review.follower import StoreFollower
-from tagstream.stream.review.store.records import unix_ms
-from tagstream.stream.review.store.store import open_store
+from tagstream.stream.review.store.records import AskedDecision, unix_ms
+from tagstream.stream.review.store.schema import items
+from tagstream.stream.review.store.store import STORE, open_store
 from tagstream.stream.settings.settings import Settings
-from tests.answering import decided
+from tests.answering import decided, shown
 from tests.console.real_console import is_ready
 from tests.postgres import Postgres, postgres
 from tests.replacing import replace
@@ -78,6 +81,25 @@ def test_two_consoles_share_a_queue(settings: Settings, server: Postgres) -> Non
     assert Counter(found.answer.event_id for found in said if isinstance(found, AnsweredEvent)) == Counter(
         map(str, range(EVENTS))
     )
+
+
+def test_items_that_a_console_writes_again_are_waited_for(server: Postgres) -> None:
+    """A reviewer does not hear of an empty queue while another console's transaction holds its rows."""
+    url = server.fresh()
+    asked = decided(b'{"id":"1","title":"maybe deployment"}', now_ms=unix_ms())
+    with open_store(url) as store, ThreadPoolExecutor(1) as person:
+        store.writer.fill([AskedDecision(item=shown(asked))], {})
+        database = open_database(url, STORE)
+        with database.alone() as connection:
+            assert connection.execute(select(items.c.event_id).with_for_update()).all()
+            claim = person.submit(store.queue.claim, "reviewer")
+            waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            until(lambda: claim.done() or connection.execute(waits).scalar_one() == 1, "the reviewer waits")
+            assert not claim.done()
+        found = claim.result(timeout=60)
+        assert found is not None
+        assert found.item.event.id == "1"
+        database.close()
 
 
 @pytest.mark.slow
