@@ -19,12 +19,14 @@ def headline(found: ValueReport, *, days: float) -> str:
     whole = found.whole
     said = f"Of {whole.events:,} events of these {days:.0f} days, {whole.alone:.1%} needed no person."
     if whole.saved_minutes is None:
-        return f"{said} People's minutes are not known: that takes {LEAST_TIMES} answers with a time, and there are {found.times}."
-    said = f"{said} That saved {_number(whole.saved_minutes)} minutes beside everything to people."
+        return (
+            f"{said} People's minutes are not known: that takes {LEAST_TIMES} answers with a time, and there are {found.times}."
+        )
+    said = f"{said} Beside everything to people, {_saved(whole.saved_minutes, 'minutes')}."
     if not found.priced:
         return f"{said} Money is not shown: {found.unpriced}."
     more = next(way.more_cost for way in found.ways if way.name == EVERYTHING)
-    return said if more is None else f"{said} In money, {_more(more)}{_in(found)}."
+    return said if more is None else f"{said} In money, {_saved(more, found.currency, 2)}."
 
 
 def tables(found: ValueReport) -> tuple[QualityTable, ...]:
@@ -37,7 +39,7 @@ def tables(found: ValueReport) -> tuple[QualityTable, ...]:
     )
     ways = QualityTable(
         title="What it is worth",
-        head=("way", "items for people", "minutes", "wrong publications", *_money(found, "cost", "cost beside as it is")),
+        head=("way", "items for people", "minutes", "wrong publications", *_money(found, "cost", "cost less that of as it is")),
         rows=tuple(_way(found, way) for way in found.ways),
         note=f"An item counts the median time of an answer: {seconds}, from {found.times:,} answers. Items that wait count too. "
         f"People's answers are taken as right.{left_out}",
@@ -61,11 +63,11 @@ def _lines(found: ValueReport, title: str, first: str, lines: tuple[Line, ...]) 
         head=(
             first,
             "events",
-            "without a person",
+            "no person",
             "answers",
             "waiting",
-            "minutes spent",
-            "minutes saved",
+            "minutes",
+            "saved",
             "published right",
             *_money(found, "cost"),
         ),
@@ -76,14 +78,14 @@ def _lines(found: ValueReport, title: str, first: str, lines: tuple[Line, ...]) 
                 f"{line.alone:.1%}",
                 f"{line.answers:,}",
                 f"{line.waiting:,}",
-                _number(line.minutes),
-                _number(line.saved_minutes),
+                _estimate(line.minutes),
+                _estimate(line.saved_minutes),
                 percent(line.right),
                 *_money(found, _number(line.cost, 2)),
             )
             for line in lines
         ),
-        note="Minutes are spent on the decisions of the line, whenever they were answered; they are saved beside everything to people."
+        note="The minutes are those of the answers about the line's decisions, whenever they came, and those saved beside everything to people."
         + (f" The cost is in {found.currency}, by {COSTS_FILE}." if found.currency else ""),
     )
 
@@ -93,25 +95,25 @@ def _money(found: ValueReport, *cells: str) -> tuple[str, ...]:
     return cells if found.priced else ()
 
 
-def _in(found: ValueReport) -> str:
-    return f" {found.currency}" if found.currency else ""
-
-
-def _more(more: Amount) -> str:
+def _saved(found: Amount, unit: str, digits: int = 0) -> str:
     """
-    Say whether money is saved, as far as the interval says it.
+    Say whether something is saved, as far as the interval says it.
 
-    >>> _more(Amount(value=12, low=8, high=16)), _more(Amount(value=2, low=-3, high=7))
-    ('it saved 12.00 (8.00 to 16.00)', 'it is not known whether it saved anything: 2.00 (-3.00 to 7.00)')
-    >>> _more(Amount(value=-5, low=-9, high=-1))
-    'it cost more than everything to people; what it saved is -5.00 (-9.00 to -1.00)'
+    >>> _saved(Amount(value=12, low=8, high=16), "EUR"), _saved(Amount(value=-5, low=-9, high=-1), "EUR")
+    ('it saved 12 (8 to 16) EUR', 'it took 5 (1 to 9) EUR more')
+    >>> _saved(Amount(value=2, low=-3, high=7), "EUR")
+    'it is not known whether it saved anything: 2 (-3 to 7) EUR'
     """
-    said = _number(more, 2)
-    if more.low > 0:
-        return f"it saved {said}"
-    if more.high < 0:
-        return f"it cost more than everything to people; what it saved is {said}"
-    return f"it is not known whether it saved anything: {said}"
+    if found.high < 0:
+        lost = Amount(value=-found.value, low=-found.high, high=-found.low)
+        return f"it took {_number(lost, digits)} {unit}".strip() + " more"
+    said = f"{_number(found, digits)} {unit}".strip()
+    return f"it saved {said}" if found.low >= 0 else f"it is not known whether it saved anything: {said}"
+
+
+def _estimate(found: Amount | None) -> str:
+    """Return a number without its interval, which is that of the median time in each line."""
+    return UNKNOWN if found is None else f"{found.value:,.0f}"
 
 
 def _number(found: Amount | None, digits: int = 0) -> str:

@@ -130,7 +130,7 @@ def test_value_says_what_the_decisions_are_worth(url: str, tmp_path: Path, monke
     assert "Money is not shown: there is no costs.toml" in done.stdout
     assert "Published without a person" not in done.stdout
     (tmp_path / "costs.toml").write_text('currency = "EUR"\nperson_minute = 0.5\nwrong_publication = 4\n', encoding="utf-8")
-    assert "In money, it cost more than everything to people" in quality("--store", url, "--value").stdout
+    assert "In money, it took 12." in quality("--store", url, "--value").stdout
     found = json.loads(quality("--store", url, "--value", "--json").stdout)
     assert found["report"]["published"]["accuracy"]["answers"] == 60
     worth = found["value"]
