@@ -53,6 +53,10 @@ SECTIONS = {
         "Live quality",
         "Served by the review console ([quality](quality.md)). Take `max` over several consoles, no sum.",
     ),
+    "tagstream_value_": (
+        "What it is worth",
+        "Served by the review console ([quality](quality.md#what-it-is-worth)), over its window. Take `max`, no sum.",
+    ),
     "tagstream_reference_": (
         "Reference in force",
         "None while the group learns.",

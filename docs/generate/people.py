@@ -5,6 +5,8 @@ Every console, and every controller, gives the same ones, so `max` takes one of 
 """
 
 from docs.generate.panels import Panel, Query, least
+from tagstream.monitoring.quality.metrics import BOUNDS
+from tagstream.monitoring.quality.value import WAYS
 
 _PUBLISHED = 'scope="published"'
 
@@ -83,6 +85,65 @@ _RIGHT = (
     _label_panel("precision", "Of the decisions published under a label, the share that people found right."),
     _label_panel("recall", "Of what was published and is about a label, the share that was published under it."),
     _label_panel("f1", "The harmonic mean of precision and recall among the published."),
+)
+
+
+def _ways(metric: str, *ways: str) -> tuple[Query, ...]:
+    return tuple(
+        Query(f'max by (way) ({metric}{{bound="{bound}", way=~"{"|".join(ways)}"}})', f"{{{{way}}}} {bound}")
+        for bound in BOUNDS
+    )
+
+
+_WORTH = (
+    Panel(
+        title="Cost of each way to decide",
+        shows="People's time and wrong publications of the console's window in money, by `costs.toml`: as now, with everything to people, and with nothing to people. Empty without the file.",
+        then="If another way lies wholly below `now`, set other thresholds: `tagstream quality --value` has the parts.",
+        unit="none",
+        queries=_ways("tagstream_value_cost", *WAYS),
+        width=12,
+    ),
+    Panel(
+        title="People's time",
+        shows="Time of people's answers and of items that wait, each at the median time, beside that of one answer about every event.",
+        then="If `now` nears `everything`, the model spares people little: see why on the board Review.",
+        unit="s",
+        queries=_ways("tagstream_value_people_seconds", "now", "everything"),
+        width=12,
+    ),
+    Panel(
+        title="Wrong publications",
+        shows="Wrong decisions that were published, and those if nothing went to people.",
+        then="If the two are near each other, people look at decisions that are right.",
+        unit="none",
+        queries=_ways("tagstream_value_wrong_decisions", "now", "nothing"),
+    ),
+    Panel(
+        title="Events without a person",
+        shows="Share of the window's events that were published without a person.",
+        then="If it falls, see on the board Review for which reasons events go to people.",
+        unit="percentunit",
+        queries=(
+            Query(
+                'max by (job) (tagstream_value_events{door="tagged"}) / (max by (job) (tagstream_value_events{door="tagged"})'
+                ' + max by (job) (tagstream_value_events{door="review"}))',
+                "without a person",
+            ),
+        ),
+        low=None,
+        high=1,
+    ),
+    Panel(
+        title="Time of an answer",
+        shows="Median time between two answers of a person, with its 95 % interval.",
+        then="If it rises, look at what reviewers see: harder items, or a slow console.",
+        unit="s",
+        queries=tuple(
+            Query(f'max by (job) (tagstream_value_item_seconds{{bound="{bound}"}})', bound)
+            for bound in ("high", "value", "low")
+        ),
+    ),
 )
 
 _EXPECTED = (
@@ -249,6 +310,7 @@ _CHALLENGER = (
 
 PEOPLE = (
     ("How right, as people find", _RIGHT),
+    ("What it is worth", _WORTH),
     ("What the model expects, and what to do", _EXPECTED),
     ("What waits for people", _PEOPLE),
     ("Is a challenger better?", _CHALLENGER),

@@ -8,13 +8,14 @@ size. Franco, Little, Louis and Slud 2019 recommend this small-sample interval f
 interval, too, which is wider than its level says.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tagstream.monitoring.quality.figures import ACCURACY, BY_LABEL, Totals
 from tagstream.monitoring.quality.reviewers import Reviewers, Slips, reviewers, slip_draws, slips, with_missed, without_slips
-from tagstream.monitoring.quality.sample import Floats, Population, Sample
+from tagstream.monitoring.quality.sample import Bools, Floats, Population, Sample
 from tagstream.monitoring.quality.strata import Stratum, strata
 
 DRAWS = 2000
@@ -60,6 +61,22 @@ class Figure:
     def shown(self) -> bool:
         """Whether the figure may be shown: it has enough answers and few slips."""
         return self.value is not None and not self.missing and self.slipped <= MOST_SLIPPED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MistakeCost:
+    """
+    What the model's mistakes cost, in the unit of the prices.
+
+    Attributes:
+        value: The estimate.
+        versions: The cost in each plausible version of the stream, [DRAWS].
+        level: The share of the versions between the ends of a 95 % interval.
+    """
+
+    value: float
+    versions: Floats
+    level: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +141,41 @@ def everything(sample: Sample, population: Population | None = None, *, people: 
     return _estimate(sample, strata(sample, population), people or reviewers(sample), level=LEVEL_OF_BOTH_DESTINATIONS)
 
 
-def accuracy(sample: Sample) -> Figure:
-    """Estimate the accuracy of a slice from its drawn decisions alone."""
-    window = _Window(strata(sample), reviewers(sample), labels=len(sample.labels))
-    return window.figure(ACCURACY, 0, sample.decisions(sample.settled))
+def accuracy(sample: Sample, population: Population | None = None, *, people: Reviewers | None = None) -> Figure:
+    """
+    Estimate the accuracy of published decisions, and no other figure.
+
+    Args:
+        sample: The drawn decisions of a slice; decisions in `review` are left out.
+        population: All decisions of the slice; see `strata`.
+        people: The reviewers' slips; estimated from the sample unless given.
+    """
+    rows = sample.where(sample.published)
+    found = [one for one in strata(rows, population) if one.published]
+    window = _Window(found, people or reviewers(sample), labels=len(sample.labels))
+    return window.figure(ACCURACY, 0, rows.decisions(rows.settled))
+
+
+def mistake_cost(
+    sample: Sample, population: Population, prices: tuple[Floats, Floats], *, people: Reviewers | None = None
+) -> MistakeCost:
+    """
+    Estimate what the model's mistakes cost, or would cost.
+
+    Args:
+        sample: The drawn decisions.
+        population: All decisions; see `strata`.
+        prices: What a mistake costs for decisions on `tagged`, then on `review`, by predicted label, each [K] and at least 0. A
+            destination at 0 adds nothing.
+        people: The reviewers' slips; estimated from the sample unless given.
+    """
+    both = bool(prices[1].any())
+    rows = sample if both else sample.where(sample.published)
+    found = [one for one in strata(rows, population) if both or one.published]
+    level = LEVEL_OF_BOTH_DESTINATIONS if both else LEVEL
+    window = _Window(found, people or reviewers(sample), labels=len(sample.labels), level=level)
+    price = np.array([prices[0 if one.published else 1][one.predicted] for one in found])
+    return window.cost(price, rows.decisions(rows.settled))
 
 
 def _estimate(sample: Sample, found: list[Stratum], people: Reviewers, level: float = LEVEL) -> Estimate:
@@ -174,17 +222,31 @@ class _Window:
 
     def figure(self, name: str, label: int, answers: int) -> Figure:
         """Return a figure with the interval from plausible versions of the stream."""
+        totals = Totals(self._middle, self._predicted)
+        prior = self._prior(totals.good(name, label), totals.bad(name, label).astype(np.float64))
+        versions = self._measured(prior, answers, lambda one: one.measure(name, label))
+        return _figure(totals.measure(name, label), versions, answers, self._level)
+
+    def cost(self, price: Floats, answers: int) -> MistakeCost:
+        """Return what mistakes cost at a price for each stratum, [strata]."""
+        totals = Totals(self._middle, self._predicted)
+        prices = totals.bad(ACCURACY, 0) * price[:, None]
+        # A dear label weighs as much in the prior as in the cost: one that alone has a price gets the prior of its precision.
+        prior = self._prior(totals.good(ACCURACY, 0) * price[:, None], prices)
+        versions = self._measured(prior, answers, lambda one: _sum(one.cells * prices))
+        return MistakeCost(value=float(_sum(totals.cells * prices)[0]), versions=versions, level=self._level)
+
+    def _measured(self, prior: Floats, answers: int, measure: Callable[[Totals], Floats]) -> Floats:
+        """Return a figure in each plausible version of the stream, [DRAWS]."""
         # The same answers give the same interval. Other answers give another seed, so that two windows do not share the luck of one draw.
         generator = np.random.default_rng([SEED, answers, int(self._populations.sum())])
-        shapes = self._worth[:, None] * self._shares + self._prior(name, label)
+        shapes = self._worth[:, None] * self._shares + prior
         at_once = max(1, MOST_CELLS // max(1, shapes.size))
         versions = [
-            self._versions(shapes, min(at_once, DRAWS - begin), generator).measure(name, label)
-            for begin in range(0, DRAWS, at_once)
+            measure(self._versions(shapes, min(at_once, DRAWS - begin), generator)) for begin in range(0, DRAWS, at_once)
         ]
-        return _figure(
-            Totals(self._middle, self._predicted).measure(name, label), np.concatenate(versions), answers, self._level
-        )
+        found: Floats = np.concatenate(versions)
+        return found
 
     def _versions(self, shapes: Floats, draws: int, generator: np.random.Generator) -> Totals:
         """Plausible versions of the stream."""
@@ -193,17 +255,19 @@ class _Window:
         cells = self._populations[:, None] * np.divide(drawn, total, out=np.zeros_like(drawn), where=total > 0)
         return Totals(self._corrected(cells, slip_draws(self._people, draws, generator)), self._predicted)
 
-    def _prior(self, name: str, label: int) -> Floats:
+    def _prior(self, good: Bools | Floats, bad: Floats) -> Floats:
         """
         The prior of a figure, in answers: half a hit and half a mistake of the figure over all strata, [strata, K + 1].
 
         The prior does not grow with the number of strata; otherwise, the interval would lie too low.
+
+        Args:
+            good: How much a decision in a cell counts as a hit, [strata, K + 1].
+            bad: How much it counts as a mistake, [strata, K + 1].
         """
-        totals = Totals(self._middle, self._predicted)
-        good, bad = totals.good(name, label), totals.bad(name, label)
         hits, mistakes = good * self._populations[:, None], bad * self._populations[:, None] * self._doubt
         # Cells that the figure does not count need a prior, too: it keeps a stratum without an answer uncertain.
-        rest = 0.5 * (~good & (np.arange(self._labels + 1) == self._predicted[:, None]))
+        rest = 0.5 * ((good == 0) & (np.arange(self._labels + 1) == self._predicted[:, None]))
         found: Floats = rest + 0.5 * hits / max(hits.sum(), 1e-12) + 0.5 * mistakes / max(mistakes.sum(), 1e-12)
         return found
 
@@ -213,6 +277,12 @@ class _Window:
         found[:, once] = without_slips(cells[:, once], slip)
         found[:, twice] = with_missed(cells[:, twice], slip, self._predicted[twice])
         return found
+
+
+def _sum(cells: Floats) -> Floats:
+    """Sum the cells of each version, [draws]."""
+    found: Floats = cells.sum(axis=(-2, -1))
+    return found
 
 
 def _doubt(one: Stratum, labels: int) -> Floats:

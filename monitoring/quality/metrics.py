@@ -1,4 +1,4 @@
-"""The metrics of a review console: live quality, and the items that wait for people. Label sets are closed, units are base units.
+"""The metrics of a review console: live quality, what the stream is worth, and the items that wait for people. Label sets are closed, units are base units.
 
 Each console estimates from the whole store, so all consoles of one job report the same figures: take `max`, never a sum.
 """
@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from tagstream.monitoring.quality.estimate import Estimate, Figure
 from tagstream.monitoring.quality.report import QualityReport
+from tagstream.monitoring.quality.value import WAYS, Amount, ValueReport
 from tagstream.monitoring.vocabulary import Arm
 
 SCOPES = ("published", "model")
@@ -18,6 +19,8 @@ BOUNDS = ("value", "low", "high")
 FIGURES = ("precision", "recall", "f1")
 ITEM_KINDS = ("audit", "second_opinion", "user_report", "review", "correction")
 UNUSED = ("decisions", "answers")
+DOORS = ("tagged", "review")
+STATES = ("answered", "waiting")
 # The fallback is the champion, so it is not an arm of its own.
 ARMS = (Arm.CHAMPION, Arm.CHALLENGER)
 
@@ -95,6 +98,28 @@ class QualityMetrics:
         self._failures = Counter(
             "tagstream_quality_failures", "Estimates that failed; the gauges keep those of the last one.", registry=registry
         )
+        self._events = gauge(
+            "tagstream_value_events", "Decisions of the window: published without a person, or sent to people.", "door"
+        )
+        self._items = gauge("tagstream_value_items", "Items of people's work on these: done or waiting.", "state")
+        self._item_seconds = gauge(
+            "tagstream_value_item_seconds", "Median time of an answer, with its 95 % interval; NaN under 6 times.", "bound"
+        )
+        self._way_seconds = gauge(
+            "tagstream_value_people_seconds",
+            "People's time under a way to decide: as now, everything to people, or nothing to people.",
+            "way",
+            "bound",
+        )
+        self._way_wrong = gauge(
+            "tagstream_value_wrong_decisions", "Wrong publications under a way; NaN under 50 answers.", "way", "bound"
+        )
+        self._way_cost = gauge(
+            "tagstream_value_cost",
+            "Time and mistakes under a way, by the prices in costs.toml; NaN without it.",
+            "way",
+            "bound",
+        )
         self._open = gauge("tagstream_queue_open_items", "Items that wait for a person.", "door")
         self._held = gauge("tagstream_queue_held_items", "Of these, the ones that are in someone's hands.")
         self._oldest = gauge(
@@ -160,6 +185,19 @@ class QualityMetrics:
             self._slip.labels(bound).set(math.nan if value is None or people.slip is None else value)
         self._evaluated.set(now)
 
+    def value(self, found: ValueReport) -> None:
+        """Set the gauges of what the window is worth."""
+        whole = found.whole
+        for door, count in zip(DOORS, (whole.published, whole.events - whole.published), strict=True):
+            self._events.labels(door).set(count)
+        for state, count in zip(STATES, (whole.answers, whole.waiting), strict=True):
+            self._items.labels(state).set(count)
+        self._amount(self._item_seconds, (), found.seconds)
+        for way in found.ways:
+            self._amount(self._way_seconds, (way.name,), way.minutes, times=60)
+            self._amount(self._way_wrong, (way.name,), way.wrong)
+            self._amount(self._way_cost, (way.name,), way.cost)
+
     def text(self) -> bytes:
         """Return the body of `/metrics`, in the format `CONTENT_TYPE`."""
         return generate_latest(self._registry)
@@ -178,10 +216,21 @@ class QualityMetrics:
             self._slip.labels(bound).set(math.nan)
         for gauge in (self._expected, self._promise, self._oldest):
             gauge.set(math.nan)
+        self._begin_value()
         for kind in ITEM_KINDS:
             self._open.labels(kind)
         for kind in UNUSED:
             self._unused.labels(kind)
+
+    def _begin_value(self) -> None:
+        for door in DOORS:
+            self._events.labels(door)
+        for state in STATES:
+            self._items.labels(state)
+        self._amount(self._item_seconds, (), None)
+        for way in WAYS:
+            for one in (self._way_seconds, self._way_wrong, self._way_cost):
+                self._amount(one, (way,), None)
 
     def _begin_arms(self) -> None:
         for arm in ARMS:
@@ -200,3 +249,8 @@ class QualityMetrics:
     def _bounds(self, gauge: Gauge, names: tuple[str, ...], figure: Figure) -> None:
         for bound, value in zip(BOUNDS, (figure.value, figure.low, figure.high), strict=True):
             gauge.labels(*names, bound).set(value if figure.shown and value is not None else math.nan)
+
+    def _amount(self, gauge: Gauge, names: tuple[str, ...], found: Amount | None, *, times: float = 1) -> None:
+        ends = (math.nan,) * 3 if found is None else (found.value, found.low, found.high)
+        for bound, value in zip(BOUNDS, ends, strict=True):
+            gauge.labels(*names, bound).set(times * value)

@@ -107,6 +107,11 @@ class Sample:
         found: Bools = self.answered & (self.first != self.predicted)
         return found
 
+    @property
+    def none(self) -> "Sample":
+        """No rows, of the same labels."""
+        return self.where(np.zeros(len(self.count), dtype=np.bool_))
+
     def where(self, mask: Bools) -> "Sample":
         """Return the rows of the mask."""
         return Sample(

@@ -35,6 +35,7 @@ class LiveQuality:
         left_out: The records that the estimates do not use.
         queue: Figures of the items that wait for people.
         progress: The table of what answers certify, if the newest bundle was begun with labels in words; else None.
+        drawn: The decisions that the estimates rest on.
     """
 
     since_ms: int
@@ -44,6 +45,7 @@ class LiveQuality:
     left_out: LeftOut
     queue: QueueFigures
     progress: QualityTable | None = None
+    drawn: Drawn
 
     @property
     def days(self) -> float:
@@ -107,6 +109,7 @@ def live_quality(
         left_out=drawn.left_out,
         queue=store.queue.figures(),
         progress=None if newest is None else newest.progress,
+        drawn=drawn,
     )
 
 
@@ -178,29 +181,35 @@ class Counted:
         fallback: The number of decisions that the champion made in the challenger's place.
     """
 
-    def __init__(self, labels: int) -> None:
-        """Count from zero."""
-        self.population = Population(decisions=np.zeros((2, labels)), probabilities=np.zeros((2, labels, labels)))
+    def __init__(self, labels: Sequence[str]) -> None:
+        """Count from zero, for decisions that have these labels."""
+        self._labels = {label: number for number, label in enumerate(labels)}
+        count = len(labels)
+        self.population = Population(decisions=np.zeros((2, count)), probabilities=np.zeros((2, count, count)))
         self.fallback = 0
 
-    def add(self, total: Total, label: int, probabilities: Sequence[float]) -> None:
-        """Add the decisions in `total`, with the number of their tag (`label`) and the sums of their probabilities by label."""
-        cell = 0 if total.destination == "tagged" else 1, label
+    def add(self, total: Total) -> None:
+        """Add decisions."""
+        cell = 0 if total.destination == "tagged" else 1, self._labels[total.tag]
         self.population.decisions[cell] += total.decisions
-        self.population.probabilities[cell] += probabilities
+        self.population.probabilities[cell] += [total.probability_sums[label] for label in self._labels]
         self.fallback += total.decisions if total.arm == Arm.FALLBACK else 0
 
 
 def counts(totals: Iterable[Total], drawn: Drawn, groups: Sequence[Group] = ()) -> list[Counted]:
     """Return the counts of all decisions by the models in `drawn`, followed by the counts of each group."""
-    place = {label: number for number, label in enumerate(drawn.labels)}
-    whole, *each = [Counted(len(place)) for _ in range(1 + len(groups))]
+    whole, *each = [Counted(drawn.labels) for _ in range(1 + len(groups))]
     for total in totals:
-        if total.model in drawn.models and total.tag in place and set(total.probability_sums) == set(place):
-            probabilities = [total.probability_sums[label] for label in drawn.labels]
+        if is_measured(total, drawn):
             for counted in (whole, *(one for one, group in zip(each, groups, strict=True) if group.has(total))):
-                counted.add(total, place[total.tag], probabilities)
+                counted.add(total)
     return [whole, *each]
+
+
+def is_measured(total: Total, drawn: Drawn) -> bool:
+    """True for decisions that are like the drawn ones: of a model with their labels."""
+    labels = set(drawn.labels)
+    return total.model in drawn.models and total.tag in labels and set(total.probability_sums) == labels
 
 
 def left_out(found: LiveQuality) -> str:

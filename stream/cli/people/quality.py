@@ -1,10 +1,11 @@
 """`tagstream quality`: measures the decisions by people's answers, and says whether new thresholds are worth computing."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagstream.stream.cli.exits import EXIT_FAILED, fail, needing, note
+from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, needing, note
 from tagstream.stream.cli.options import Brokers, Json, finite, not_empty, settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ def quality(
             callback=finite,
         ),
     ] = None,
+    value: Annotated[
+        bool,
+        typer.Option(
+            "--value",
+            help="Show what the decisions are worth instead: people's minutes, and money if costs.toml is in the working directory.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """
@@ -47,17 +55,23 @@ def quality(
     with needing("the store", "review"):
         from tagstream.stream.review.store.records import unix_ms
         from tagstream.stream.review.store.store import open_store
+    from tagstream.monitoring.quality.costs import read
     from tagstream.stream.cli.show.quality import print_quality
     from tagstream.stream.review.bundles import Bundles
     from tagstream.stream.review.live_quality import left_out, live_quality
+    from tagstream.stream.review.live_value import live_value
 
+    costs = read(Path.cwd()) if value else None
     url = store or _of_the_console(chosen)
     with open_store(url) as opened:
         found = live_quality(opened, now_ms=unix_ms(), bundles=Bundles.of(chosen), days=days, promise=promise)
-    print_quality(found, as_json=json)
+        worth = live_value(opened, found, costs) if value else None
+    if worth is not None and costs is not None and not worth.priced:
+        fail(worth.unpriced, EXIT_USAGE)
+    print_quality(found, worth, as_json=json)
     if unused := left_out(found):
         note(unused)
-    if found.report is None:
+    if found.report is None and not (worth is not None and worth.whole.events):
         fail(
             f"the store {url.rpartition('@')[2]} has no decision of the last {days:g} days that people were asked about. "
             "Next: let the review console run until it has read the topics; audits need the topic audit and an audit_rate above 0.",

@@ -167,6 +167,7 @@ def _serve(options: ReviewOptions) -> None:
     chosen = settings(brokers=options.brokers)
     with needing("the console", "review"):
         from tagstream.stream.review.console import run
+    from tagstream.monitoring.quality.costs import read as read_costs
     from tagstream.stream import logs
     from tagstream.stream.deliver.state_folder import stem_of
     from tagstream.stream.review.console.access import Remembered, proxy
@@ -196,6 +197,7 @@ def _serve(options: ReviewOptions) -> None:
         guidelines=of_bundle(chosen.bundle) or shipped()
         if options.guidelines is None
         else Guidelines(text=read_guidelines(options.guidelines)),
+        costs=read_costs(Path.cwd()),
     )
     logs.configure(level=chosen.log_level, form=chosen.log_format)
     run.run(chosen, plan, say=terminal.talk)

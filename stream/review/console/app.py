@@ -179,7 +179,8 @@ def _others(console: ReviewConsole) -> APIRouter:
     @router.get("/quality")
     def quality(request: Request) -> Response:
         """Show the live quality of the decisions, measured by people's answers."""
-        shown = views.quality(console.measuring.latest, console.measuring.failure)
+        measuring = console.measuring
+        shown = views.quality(measuring.latest, measuring.worth, measuring.failure)
         return console.page("quality.html", console.access.reviewer(request), quality=shown)
 
     @router.get("/help")

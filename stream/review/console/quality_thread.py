@@ -6,11 +6,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from tagstream.monitoring.quality.costs import Costs
 from tagstream.monitoring.quality.metrics import QualityMetrics
+from tagstream.monitoring.quality.value import ValueReport
 from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.logs import logger
 from tagstream.stream.review.bundles import Bundles
 from tagstream.stream.review.live_quality import LiveQuality, live_quality
+from tagstream.stream.review.live_value import live_value
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.review.store.store import Store
 
@@ -29,10 +32,19 @@ class QualityThread:
 
     Attributes:
         latest: The newest estimate; None until the first estimate is made.
+        worth: What the decisions of that estimate are worth; None until then.
         failure: The reason why the last estimate failed; None if it did not fail.
     """
 
-    def __init__(self, store: Store, metrics: QualityMetrics, *, bundles: Bundles, clock: Callable[[], int] = unix_ms) -> None:
+    def __init__(
+        self,
+        store: Store,
+        metrics: QualityMetrics,
+        *,
+        bundles: Bundles,
+        costs: Costs | None = None,
+        clock: Callable[[], int] = unix_ms,
+    ) -> None:
         """
         Prepare the thread. Nothing is estimated yet.
 
@@ -40,9 +52,11 @@ class QualityThread:
             store: The store to estimate from.
             metrics: Receive each estimate.
             bundles: Looks up the bundles that decided.
+            costs: The prices of people's time and of mistakes; None for no money.
             clock: Returns Unix milliseconds.
         """
         self._bundles = bundles
+        self._costs = costs
         self._clock = clock
         self._store = store
         self._metrics = metrics
@@ -50,6 +64,7 @@ class QualityThread:
         self._thread = threading.Thread(target=self._run, name="measuring", daemon=True)
         self._text = threading.Lock()
         self.latest: LiveQuality | None = None
+        self.worth: ValueReport | None = None
         self.failure: str | None = None
 
     def __enter__(self) -> Self:
@@ -71,11 +86,13 @@ class QualityThread:
         """
         now_ms = self._clock()
         found = live_quality(self._store, now_ms=now_ms, bundles=self._bundles)
+        worth = live_value(self._store, found, self._costs)
         with self._text:
+            self._metrics.value(worth)
             self._metrics.left_out(decisions=found.left_out.unsound, answers=found.left_out.strays)
             if found.report is not None:
                 self._metrics.report(found.report, now=now_ms / 1000)
-        self.latest = found
+        self.latest, self.worth = found, worth
 
     def metrics(self) -> bytes:
         """

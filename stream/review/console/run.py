@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tagstream.monitoring.quality.costs import Costs
 from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.stream.kafka.admin import require
 from tagstream.stream.kafka.producer import verbatim_sender
@@ -38,6 +39,7 @@ class ConsolePlan:
         names: Host names that requests may have, beside localhost and addresses.
         origins: Sites whose pages may send reports.
         guidelines: The meaning of the labels.
+        costs: The prices of people's time and of mistakes; None for no money.
     """
 
     store: str
@@ -47,6 +49,7 @@ class ConsolePlan:
     names: Sequence[str] = ()
     origins: Sequence[str] = ()
     guidelines: Guidelines = NONE
+    costs: Costs | None = None
 
 
 def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) -> None:
@@ -80,7 +83,7 @@ def run(settings: Settings, plan: ConsolePlan, *, say: Callable[[str], None]) ->
             store.database.of_one("console"),
             verbatim_sender(settings, idempotent=False) as sender,
             StoreFollower(store, settings) as follower,
-            QualityThread(store, QualityMetrics.alone(), bundles=Bundles.of(settings)) as measuring,
+            QualityThread(store, QualityMetrics.alone(), bundles=Bundles.of(settings), costs=plan.costs) as measuring,
         ):
 
             def not_ready() -> str | None:

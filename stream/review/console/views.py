@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tagstream.monitoring.quality import value_words
 from tagstream.monitoring.quality import words as figures
+from tagstream.monitoring.quality.value import ValueReport
 from tagstream.monitoring.quality.words import QualityTable
 from tagstream.monitoring.vocabulary import ReviewReason, meaning_of
 from tagstream.stream.contract.answers import OFF_SUBJECT
@@ -208,12 +210,14 @@ class Quality:
         headline: The one sentence to read.
         advice: A sentence on whether new thresholds are worth the work; empty if nothing was measured.
         left_out: A sentence about the records that the estimates do not use; empty if they use all records.
-        tables: The tables of `tagstream quality`; empty if nothing was measured.
+        worth: A sentence on what the decisions are worth; empty if there are none.
+        tables: The tables of `tagstream quality`, then those of `tagstream quality --value`; empty if nothing was measured.
     """
 
     headline: str
     advice: str = ""
     left_out: str = ""
+    worth: str = ""
     tables: tuple[QualityTable, ...] = ()
 
 
@@ -261,22 +265,29 @@ def answers(own: Sequence[Given], now_ms: int) -> list[OwnAnswer]:
     ]
 
 
-def quality(found: LiveQuality | None, failure: str | None = None) -> Quality:
+def quality(found: LiveQuality | None, worth: ValueReport | None = None, failure: str | None = None) -> Quality:
     """
     Return the view of live quality.
 
     Args:
         found: The newest estimate, if there is one.
+        worth: What its decisions are worth.
         failure: The reason why the last estimate failed; None if it did not fail.
     """
     if found is None:
         return Quality(headline=_headline(None, failure))
     report = found.report
+    valued = worth if worth is not None and worth.whole.events else None
     return Quality(
         headline=_headline(found, failure),
         advice="" if report is None else figures.verdict(report),
         left_out=left_out(found),
-        tables=(*([] if found.progress is None else [found.progress]), *([] if report is None else figures.tables(report))),
+        worth="" if valued is None else value_words.headline(valued, days=found.days),
+        tables=(
+            *([] if found.progress is None else [found.progress]),
+            *([] if report is None else figures.tables(report)),
+            *([] if valued is None else value_words.tables(valued)),
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal_column, not_, or_, select, tuple_
 
 from tagstream.model_export.data.duplicates import digest
 from tagstream.monitoring.limits import LEAST_INCLUSION
@@ -26,6 +26,7 @@ CONFIDENCE_STEPS = 200
 NEWEST = 200
 # The most combinations of bundle, epoch and arm that are told apart: the newest ones.
 MOST_DECIDERS = 1000
+DAY_MS = 24 * 3_600_000
 # The number of rows that are taken from the database at a time.
 AT_ONCE = 5000
 # The most values of a slice that are shown: the most frequent ones, because the names come from events.
@@ -235,6 +236,20 @@ class Samples:
             found = _sampled(connection, labels, and_(used, everyone), case(*numbers).label("made_by"))
         return [found[number][0] if number in found else _as_sample(labels, array("d"))[0] for number in range(len(groups))]
 
+    def by_day(self, since_ms: int, until_ms: int, labels: tuple[str, ...]) -> Mapping[int, Sample]:
+        """Return the drawn decisions of a span by the start of their day in UTC, Unix milliseconds."""
+        return self._by(since_ms, until_ms, labels, day_of(samples.c.tagged_ms).label("day"))
+
+    def by_bundle(self, since_ms: int, until_ms: int, labels: tuple[str, ...]) -> Mapping[int, Sample]:
+        """Return the drawn decisions of a span by a digest of their bundle's digest."""
+        return self._by(since_ms, until_ms, labels, samples.c.bundle)
+
+    def _by(self, since_ms: int, until_ms: int, labels: tuple[str, ...], column: ColumnElement[Any]) -> Mapping[int, Sample]:
+        same = samples.c.labels == label_digest(labels)
+        used = and_(_asked(since_ms, until_ms), samples.c.by_model, same, samples.c.sound)
+        with self._database.reading() as connection:
+            return {int(value): sample for value, (sample, _) in _sampled(connection, labels, used, column).items()}
+
     def totals(self, since_ms: int, until_ms: int) -> Iterator[Total]:
         """Yield the published decisions by hour and slice, for the hours that begin in a span."""
         found = select(totals).where(totals.c.hour_ms >= since_ms, totals.c.hour_ms < until_ms).order_by(*totals.primary_key)
@@ -318,6 +333,12 @@ def _as_sample(labels: tuple[str, ...], flat: "array[float]") -> tuple[Sample, B
         count=count.astype(np.int64),
     )
     return sample, movable.astype(np.bool_)
+
+
+def day_of(moment: ColumnElement[int]) -> ColumnElement[int]:
+    """Return the start of a moment's day in UTC, both in Unix milliseconds."""
+    # As a literal: PostgreSQL takes two parameters with one value for two expressions, and does not group by the second one.
+    return moment - moment % literal_column(str(DAY_MS))
 
 
 def _in_span(since_ms: int, until_ms: int) -> ColumnElement[bool]:

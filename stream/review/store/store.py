@@ -14,6 +14,7 @@ from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.review.store.sampling import Samples
 from tagstream.stream.review.store.schema import METADATA, SCHEMA_VERSION, about
 from tagstream.stream.review.store.store_writer import StoreWriter
+from tagstream.stream.review.store.work import Work
 
 SECOND_OPINION_RATE = 0.05
 # Only one transaction fills the store at a time, because an event's state is computed from all of its answers and reports.
@@ -41,12 +42,14 @@ class Store:
         queue: The queue, for reviewers and for the saver of their answers.
         writer: Adds facts from the topics.
         samples: The samples for estimates.
+        work: The times and numbers of people's answers.
     """
 
     database: Database
     queue: Queue
     writer: StoreWriter
     samples: Samples
+    work: Work
 
     @property
     def name(self) -> str:
@@ -89,6 +92,7 @@ def open_store(url: str, *, clock: Callable[[], int] = unix_ms, second_opinion_r
         queue=Queue(database, clock),
         writer=StoreWriter(database, clock, second_opinion_rate),
         samples=Samples(database),
+        work=Work(database),
     )
 
 

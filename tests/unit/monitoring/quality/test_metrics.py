@@ -26,6 +26,12 @@ VOCABULARY = """
     tagstream_quality_overturned_answers
     tagstream_quality_unused_records kind
     tagstream_quality_failures_total
+    tagstream_value_events door
+    tagstream_value_items state
+    tagstream_value_item_seconds bound
+    tagstream_value_people_seconds way bound
+    tagstream_value_wrong_decisions way bound
+    tagstream_value_cost way bound
     tagstream_queue_open_items door
     tagstream_queue_held_items
     tagstream_queue_oldest_timestamp_seconds

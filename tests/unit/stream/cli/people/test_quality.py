@@ -12,8 +12,9 @@ from tagstream.stream.cli import main
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.review.store.store import open_store
-from tests.unit.stream.review.store.making import answer, audit
+from tests.unit.stream.review.store.making import answer, audit, published
 
+MODEL = ModelRef(name="default", version="1", digest=read_manifest(DEFAULT_BUNDLE)[1])
 SURE = {"mlops": 0.97, "other": 0.02, "computer-vision": 0.01}
 
 
@@ -24,16 +25,15 @@ def quality(*words: str) -> Result:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A store with sixty audits of the last hour by the shipped bundle, of which three are wrong; two people say so."""
-    now_ms = unix_ms() - 60_000
+    """A store with sixty audits of the last hour by the shipped bundle, answered six seconds apart, of which three are wrong; two people say so."""
+    now_ms = unix_ms() - 600_000
     found = f"sqlite:///{tmp_path}/store.db"
-    model = ModelRef(name="default", version="1", digest=read_manifest(DEFAULT_BUNDLE)[1])
     asked = [
         audit(
             f"event-{place}",
             probabilities=SURE,
             confidence=0.97,
-            model=model,
+            model=MODEL,
             inclusion_probability=0.5,
             tagged_ms=now_ms,
         )
@@ -43,12 +43,13 @@ def url(tmp_path: Path) -> str:
         store.writer.fill(asked, {})
         for place, one in enumerate(asked):
             tag = "other" if place < 3 else "mlops"
-            given = [answer(one.item.event.id, now_ms, of=one.item, tag=tag, asked_by="audit", blind=True)]
+            at_ms = now_ms + 6000 * place
+            given = [answer(one.item.event.id, at_ms, of=one.item, tag=tag, asked_by="audit", blind=True)]
             if place < 3:
                 given.append(
                     answer(
                         one.item.event.id,
-                        now_ms + 1,
+                        at_ms + 1,
                         of=one.item,
                         tag=tag,
                         asked_by="audit",
@@ -59,6 +60,16 @@ def url(tmp_path: Path) -> str:
                 )
             store.writer.fill(given, {})
     return found
+
+
+def counted(url: str) -> None:
+    """Let the store read the sixty decisions on `tagged` too."""
+    with open_store(url) as store:
+        drawn = [
+            published(f"event-{place}", place, probabilities=SURE, confidence=0.97, model=MODEL, tagged_ms=unix_ms())
+            for place in range(60)
+        ]
+        store.writer.fill(drawn, {})
 
 
 def test_the_table_says_how_right_the_published_decisions_are(url: str) -> None:
@@ -106,6 +117,40 @@ def test_without_a_console_no_empty_store_is_made(tmp_path: Path, monkeypatch: p
     assert done.exit_code == 1
     assert "no review console has run on 127.0.0.1:9092 in the group tagstream" in done.stderr
     assert not (tmp_path / "state").exists()
+
+
+def test_value_says_what_the_decisions_are_worth(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The events, by day and by bundle too; money once costs.toml is in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    counted(url)
+    done = quality("--store", url, "--value")
+    assert done.exit_code == 0, done.output
+    assert [title for title in ("What it is worth", "By day", "By bundle") if title not in done.stdout] == []
+    assert "Of 60 events of these 30 days, 100.0% needed no person." in done.stdout
+    assert "Money is not shown: there is no costs.toml" in done.stdout
+    assert "Published without a person" not in done.stdout
+    (tmp_path / "costs.toml").write_text('currency = "EUR"\nperson_minute = 0.5\nwrong_publication = 4\n', encoding="utf-8")
+    assert "In money, it took 12." in quality("--store", url, "--value").stdout
+    found = json.loads(quality("--store", url, "--value", "--json").stdout)
+    assert found["report"]["published"]["accuracy"]["answers"] == 60
+    worth = found["value"]
+    # Three of sixty are wrong: twelve for the mistakes, and items of six seconds at half a euro a minute.
+    items = 63 + worth["whole"]["waiting"]
+    assert worth["ways"][0]["cost"]["value"] == pytest.approx(12 + items * 0.1 * 0.5)
+    assert (worth["currency"], worth["whole"]["answers"], worth["seconds"]["value"]) == ("EUR", 63, 6.0)
+    assert [line["name"].split()[0] for line in worth["bundles"]] == ["default"]
+
+
+def test_wrong_prices_are_usage_errors(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that cannot be used, and a label of the stream without a price: nothing is printed by half of the prices."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "costs.toml").write_text("person_minute = -1\nwrong_publication = 4\n", encoding="utf-8")
+    done = quality("--store", url, "--value")
+    assert getattr(done.exception, "exit_code", None) == 2
+    (tmp_path / "costs.toml").write_text("person_minute = 1\n[wrong_publication]\nmlops = 4\n", encoding="utf-8")
+    done = quality("--store", url, "--value")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "has no price of a wrong publication of other" in done.stderr
 
 
 @pytest.mark.parametrize("words", [("--store", "mysql://host/name"), ("--promise", "2"), ("--days", "0")])

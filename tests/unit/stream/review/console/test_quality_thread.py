@@ -5,7 +5,7 @@ import pytest
 
 from tagstream.stream.review.console import quality_thread
 from tagstream.stream.review.console.quality_thread import QualityThread
-from tagstream.stream.review.store.records import Door
+from tagstream.stream.review.store.records import CountedDecision, Door
 from tests.console.real_console import ReviewDesk, item
 from tests.replacing import replace
 from tests.unit.stream.review.console.conftest import Client
@@ -35,6 +35,27 @@ def test_the_page_has_the_tables_of_the_command(client: Client, queue: ReviewDes
     assert queue.measuring.latest.report is not None
     for said in ("Published without a person", "Too few audits", "computer-vision", "New thresholds are not worth doing yet"):
         assert said in text
+
+
+def test_the_page_and_the_metrics_have_what_the_stream_is_worth(client: Client, queue: ReviewDesk) -> None:
+    """The tables of `tagstream quality --value` with their sentence; money is NaN without prices."""
+    for number in range(8):
+        one = item(f"a-{number}", f"Item {number}")
+        queue.add(one)
+        queue.store.writer.fill([CountedDecision(item=one)], {})
+        queue.now_ms += 5000
+        queue.answer(f"a-{number}", "mlops", "ada")
+    queue.measuring.measure()
+    text, metrics = client.get("/quality").text, client.get("/metrics").text
+    for said in ("What it is worth", "By bundle", "Of 8 events of these 30 days, 0.0% needed no person.", "Money is not shown"):
+        assert said in text
+    assert 'tagstream_value_events{door="review"} 8.0' in metrics
+    assert 'tagstream_value_items{state="answered"} 8.0' in metrics
+    seconds = next(
+        line for line in metrics.splitlines() if line.startswith('tagstream_value_people_seconds{bound="value",way="now"}')
+    )
+    assert float(seconds.split()[1]) == pytest.approx(40, rel=0.01)
+    assert 'tagstream_value_cost{bound="value",way="now"} NaN' in metrics
 
 
 def test_the_metrics_have_what_waits_now(client: Client, queue: ReviewDesk) -> None:
