@@ -33,12 +33,10 @@ def list_bundles(
     """
     if not folder.is_dir():
         fail(f"{folder} is no folder. Next: name the folder that has the folders of bundles in it.", EXIT_USAGE)
-    if (folder / MANIFEST).exists():
-        fail(
-            f"{folder} is a bundle itself. Next: `tagstream model inspect {folder}`, or name the folder that it is in.",
-            EXIT_USAGE,
-        )
-    found, faults = read_all(folder)
+    try:
+        found, faults = read_all(folder)
+    except OSError as error:
+        fail(f"{folder} cannot be read: {error.strerror}. Next: make it readable, or name another folder.", EXIT_USAGE)
     from tagstream.stream.cli.show.bundles import as_lines, as_record
 
     here = {each.digest: each.path.name for each in found}
@@ -75,7 +73,15 @@ def read_all(folder: Path) -> tuple[list[Bundle], dict[str, str]]:
 
     Args:
         folder: The folder of the bundles' folders.
+
+    Raises:
+        OSError: The folder cannot be read.
     """
+    if (folder / MANIFEST).exists():
+        fail(
+            f"{folder} is a bundle itself. Next: `tagstream model inspect {folder}`, or name the folder that it is in.",
+            EXIT_USAGE,
+        )
     found: list[Bundle] = []
     faults: dict[str, str] = {}
     for place in sorted(each for each in folder.iterdir() if not each.name.startswith(".") and each.is_dir()):

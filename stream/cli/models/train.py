@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail
 from tagstream.stream.cli.models.options import MULTILINGUAL
 from tagstream.stream.cli.models.train_options import DEFAULT_FOLDER, FURTHER, OWN, SHIPPED, TrainOptions
 from tagstream.stream.cli.options import given_of, settings, verb
@@ -139,8 +139,12 @@ def train_own(options: TrainOptions, file: Path) -> None:
             raise
         msg = f"{error} Or train with --quick, or on more rows. The trained network is in {work}."
         raise ParityError(msg) from error
-    row_list.write(folder, read.listed)
     console.show(made.as_text())
+    try:
+        row_list.write(folder, read.listed)
+    except OSError as error:
+        why = f"the bundle is made, but not the list of its rows beside it, {error.filename}: {error.strerror}"
+        fail(f"{why}. Next: make the file writable and train again, or go on without `--against` this bundle.", EXIT_FAILED)
 
 
 def _work(options: TrainOptions, folder: Path) -> Path:

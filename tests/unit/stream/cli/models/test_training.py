@@ -393,3 +393,8 @@ def test_a_finished_training_leaves_the_list_of_its_rows(tmp_path: Path, monkeyp
     assert train(tmp_path / "new", "--data", data, "--quick").exit_code == 0
     kept = msgspec.json.Decoder(ListedRow).decode_lines((tmp_path / "new.rows.jsonl").read_bytes())
     assert tuple(kept) == row_list.of(read_own(data))
+    (tmp_path / "again.rows.jsonl").mkdir()
+    done = train(tmp_path / "again", "--data", data, "--quick")
+    assert (done.exit_code, done.stdout) == (1, "made\n")
+    assert "the bundle is made, but not the list of its rows beside it, " in done.stderr
+    assert "Is a directory. Next: " in done.stderr
