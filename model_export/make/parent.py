@@ -80,12 +80,11 @@ def recorded(manifest: Manifest, before: Predecessor | None) -> dict[str, Any]:
     Return the `training` of a new bundle's manifest, with its parent.
 
     Args:
-        manifest: The manifest. Its training may be a copy of the parent's, with the parent's own parent, which is left out.
+        manifest: The manifest. Its training may be a copy of the parent's, with the parent's own parent, which is replaced.
         before: The bundle that the new bundle is made from or follows; None for a bundle without a parent.
     """
-    training = {entry: value for entry, value in manifest.training.items() if entry != RECORD}
     if before is None:
-        return training
+        return manifest.training
     old = before.bundle.manifest
     parent = Parent(
         name=old.name,
@@ -94,7 +93,7 @@ def recorded(manifest: Manifest, before: Predecessor | None) -> dict[str, Any]:
         changed=tuple(part for part, made_of in PARTS.items() if made_of(old) != made_of(manifest)),
         rows=None if before.moves is None else before.moves.counts(),
     )
-    return {**training, RECORD: msgspec.to_builtins(parent)}
+    return {**manifest.training, RECORD: msgspec.to_builtins(parent)}
 
 
 def of(training: Mapping[str, Any]) -> Parent | None:
