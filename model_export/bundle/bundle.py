@@ -59,12 +59,17 @@ def write(folder: Path, *, manifest: Manifest, model: bytes, tokenizer: bytes) -
     """
     folder.mkdir(parents=True, exist_ok=True)
     contents = {MODEL: model, TOKENIZER: tokenizer}
-    manifest = msgspec.structs.replace(manifest, files={name: _sha256(data) for name, data in contents.items()})
+    manifest = msgspec.structs.replace(manifest, files=digests(model=model, tokenizer=tokenizer))
     (folder / MANIFEST).unlink(missing_ok=True)
     for name, data in contents.items():
         (folder / name).write_bytes(data)
     (folder / MANIFEST).write_bytes(manifests.render(manifest))
     return read(folder)
+
+
+def digests(*, model: bytes, tokenizer: bytes) -> dict[str, str]:
+    """The SHA-256 of network and tokenizer, by file name."""
+    return {MODEL: _sha256(model), TOKENIZER: _sha256(tokenizer)}
 
 
 def read(folder: Path) -> Bundle:

@@ -41,6 +41,8 @@ class Splits:
         gold_digests: The same of a user's file that is only measured on.
         pairs: By part (`train`, `calibration`, `corpus_test`), rows of which most carry two labels; they have topics of
             their own.
+        version: The name that the user gives to this version of the rows; empty if there is none.
+        listed: The SHA-256 of the list of a user's rows (`own.row_list`); empty if there is none.
     """
 
     train: tuple[Row, ...]
@@ -52,6 +54,8 @@ class Splits:
     digests: dict[str, str] = field(default_factory=dict)
     gold_digests: dict[str, str] = field(default_factory=dict)
     pairs: dict[str, tuple[Row, ...]] = field(default_factory=dict)
+    version: str = ""
+    listed: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -66,11 +70,11 @@ class Splits:
 
     def as_record(self) -> dict[str, object]:
         """The record of these rows in a manifest."""
-        gold = {"gold_sha256": self.gold_digests} if self.gold_digests else {}
+        optional = {"gold_sha256": self.gold_digests, "version": self.version, "listed": self.listed}
         return {
             "rows": self.counts(),
             "sha256": self.digests,
-            **gold,
+            **{name: found for name, found in optional.items() if found},
             "near_duplicates_removed": self.near_duplicates_removed,
         }
 

@@ -15,6 +15,7 @@ from tagstream.model_export.bundle.manifest import ALWAYS_ASK, MANIFEST, NAME, M
 from tagstream.model_export.bundle.promise.promise import FOR_TEXTS
 from tagstream.model_export.bundle.signature import DESCRIPTIONS
 from tagstream.model_export.data import multilingual
+from tagstream.model_export.make import parent
 from tagstream.model_export.measure.bundle_metrics import CALIBRATION, PARTS
 
 README, BOM = DESCRIPTIONS
@@ -99,7 +100,7 @@ def _front_matter(manifest: Manifest) -> str:
             metric_name=FIGURES[figure][1],
             metric_value=value,
         )
-        for part, found in _measured(manifest)
+        for part, found in measured(manifest)
         for figure, value in found.items()
     ]
     data = ModelCardData(
@@ -164,8 +165,8 @@ def _label_table(manifest: Manifest) -> str:
 
 
 def _figure_table(manifest: Manifest) -> str:
-    measured = dict(_measured(manifest))
-    if not measured:
+    found_in = dict(measured(manifest))
+    if not found_in:
         return "Nothing was measured."
     heading = ("rows", "number", *(name for _, name in FIGURES.values()))
     rows = [
@@ -174,7 +175,7 @@ def _figure_table(manifest: Manifest) -> str:
             f"{_dict(manifest.metrics[part]).get('rows', '-')}",
             *(f"{found[figure]:.4f}" if figure in found else "-" for figure in FIGURES),
         )
-        for part, found in measured.items()
+        for part, found in found_in.items()
     ]
     return _table(heading, rows)
 
@@ -183,14 +184,21 @@ def _history(manifest: Manifest) -> list[str]:
     training = manifest.training
     base, revision = _base(manifest)
     said = [f"Base model: {_text(base)}{f', revision {_text(revision)}' if revision else ''}."] if base else []
+    before = parent.of(training)
+    said += (
+        [f"Parent: {_text(f'{before.name} {before.version}')}, digest `{before.digest}`. Changed: {_text(before.changes())}."]
+        if before
+        else []
+    )
     said += _steps(manifest)
-    counted = _dict(_dict(training.get("data")).get("rows"))
+    data = _dict(training.get("data"))
+    counted, version = _dict(data.get("rows")), str(data.get("version", ""))
     rows = ", ".join(
         f"{_text(part.replace('_', ' '))} {count:,}"
         for part, count in sorted(counted.items())
         if isinstance(count, int) and count
     )
-    said += [f"Rows: {rows}."] if rows else []
+    said += [f"Rows{f' (version {_text(version)})' if version else ''}: {rows}."] if rows else []
     quantised = _dict(manifest.parity.get("quantised")).get("agreement")
     if isinstance(quantised, float):
         said.append(f"The network in this bundle and the network before rounding give {quantised:.1%} of rows the same label.")
@@ -216,7 +224,8 @@ def _limits(manifest: Manifest) -> list[str]:
 def _bill(manifest: Manifest, digest: str) -> dict[str, Any]:
     """The list, by version 1.6 of the schema of CycloneDX. It has the same bytes each time, so there is no date in it."""
     base, revision = _base(manifest)
-    data = _dict(_dict(manifest.training.get("data")).get("sha256"))
+    data = _dict(manifest.training.get("data"))
+    version = [{"name": "version", "value": str(data["version"])}] if "version" in data else []
     model: dict[str, Any] = {
         "type": "machine-learning-model",
         "bom-ref": "bundle",
@@ -233,8 +242,12 @@ def _bill(manifest: Manifest, digest: str) -> dict[str, Any]:
                 "approach": {"type": "supervised"},
                 "task": TASK,
                 "datasets": [
-                    {"type": "dataset", "name": name, "contents": {"properties": [{"name": "SHA-256", "value": str(found)}]}}
-                    for name, found in sorted(data.items())
+                    {
+                        "type": "dataset",
+                        "name": name,
+                        "contents": {"properties": [{"name": "SHA-256", "value": str(found)}, *version]},
+                    }
+                    for name, found in sorted(_dict(data.get("sha256")).items())
                 ],
                 "inputs": [{"format": "text"}],
                 "outputs": [{"format": f"one probability a label: {', '.join(manifest.labels)}"}],
@@ -242,21 +255,33 @@ def _bill(manifest: Manifest, digest: str) -> dict[str, Any]:
             "quantitativeAnalysis": {
                 "performanceMetrics": [
                     {"type": FIGURES[figure][1], "value": str(value), "slice": part}
-                    for part, found in _measured(manifest)
+                    for part, found in measured(manifest)
                     for figure, value in found.items()
                 ]
             },
             "considerations": {"technicalLimitations": _limits(manifest)},
         },
     }
-    if base:
-        model["pedigree"]["ancestors"] = [_ancestor(manifest, base, revision)]
+    before = parent.of(manifest.training)
+    ancestors = [_parent(before)] if before else []
+    ancestors += [_ancestor(manifest, base, revision)] if base else []
+    if ancestors:
+        model["pedigree"]["ancestors"] = ancestors
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": model},
+    }
+
+
+def _parent(before: parent.Parent) -> dict[str, Any]:
+    return {
+        "type": "machine-learning-model",
+        "name": before.name,
+        "version": before.version,
+        "components": [{"type": "file", "name": MANIFEST, "hashes": _sha256(before.digest)}],
     }
 
 
@@ -279,7 +304,7 @@ def _steps(manifest: Manifest) -> list[str]:
     return [sentence for entry, sentence in STEPS.items() if entry in manifest.training]
 
 
-def _measured(manifest: Manifest) -> Iterator[tuple[str, dict[str, float]]]:
+def measured(manifest: Manifest) -> Iterator[tuple[str, dict[str, float]]]:
     """The figures of each part that was measured. A bundle with older figures may lack some."""
     for part in PARTS:
         found = _dict(manifest.metrics.get(part))

@@ -32,6 +32,10 @@ class Draft:
         """Return a copy with these fields of the manifest replaced."""
         return replace(self, manifest=msgspec.structs.replace(self.manifest, **of_manifest))
 
+    def named(self) -> Manifest:
+        """Return the manifest with the SHA-256 of the draft's files, as it will be written."""
+        return msgspec.structs.replace(self.manifest, files=bundle.digests(model=self.model, tokenizer=self.tokenizer))
+
     def loaded(self) -> OnnxClassifier:
         """
         Return the classifier of the bundle, as production runs it.

@@ -28,6 +28,7 @@ from tagstream.model_export.make.earn import Earning
 from tagstream.model_export.make.imported_classifier import Imported
 from tagstream.model_export.make.multilabel import LabelHeadRecipe
 from tagstream.model_export.make.network import Checkpoint, NetworkSource, NewHead, NewNgrams, SameNetwork
+from tagstream.model_export.make.parent import Predecessor
 from tagstream.model_export.make.quick import Quick, QuickRecipe
 from tagstream.model_export.make.shares import KnownStream
 from tagstream.model_export.make.shipped_training import ShippedTraining
@@ -79,6 +80,7 @@ class BundleRecipe:
         second_head: Fit a second head, which finds further labels of a text; None to keep the network's second head, if it has one.
         strangers: Fit a gate that detects texts with none of the labels; None to keep the network's gate, if it has one.
         limits: The limits of the parity gates.
+        before: The bundle that this bundle is made from or follows, for the manifest; None if there is none.
     """
 
     rows: Splits
@@ -100,6 +102,7 @@ class BundleRecipe:
     second_head: LabelHeadRecipe | None = None
     strangers: Strangers | None = None
     limits: parity.GateLimits = field(default_factory=parity.GateLimits)
+    before: Predecessor | None = None
 
     @property
     def level(self) -> float:
@@ -264,6 +267,7 @@ def grown(begun: Bundle, words: LabelsInWords, answers: FirstAnswers, promise: P
         proving=frozenset({BY_LOT}),
         record=words.as_record(),
         strangers=of_own((*answers.none, *everyday.rows), everyday.digests) if by_lot else None,
+        before=Predecessor(bundle=begun),
     )
 
 
@@ -337,6 +341,7 @@ def refitted(
         promise=promise,
         second_head=LabelHeadRecipe() if multilabel else None,
         strangers=strangers,
+        before=Predecessor(bundle=bundle),
     )
 
 
@@ -380,6 +385,7 @@ def calibrated(
         level_sources=bool(old.training.get(LEVELS_SOURCES, True)),
         windows=windows or old.windows,
         strangers=strangers,
+        before=Predecessor(bundle=bundle),
     )
 
 
@@ -414,7 +420,11 @@ def earned(bundle: Bundle, rows: Splits, evidence: Evidence, precision: float) -
         evidence: The answers about decisions of the bundle's network.
         precision: The target precision of the thresholds, over 0 and below 1.
     """
-    return BundleRecipe(rows=rows, network=Earning(bundle=bundle, evidence=evidence, precision=precision))
+    return BundleRecipe(
+        rows=rows,
+        network=Earning(bundle=bundle, evidence=evidence, precision=precision),
+        before=Predecessor(bundle=bundle),
+    )
 
 
 def unseen(rows: Splits) -> Splits:

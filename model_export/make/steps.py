@@ -19,7 +19,7 @@ from tagstream.model_export.calibrate.joint import DecidedRows
 from tagstream.model_export.calibrate.promised_thresholds import promised
 from tagstream.model_export.calibrate.temperature import Floats, Ints, fit_temperature, level_sources
 from tagstream.model_export.data.row import Row
-from tagstream.model_export.make import multilabel, progress, reference, strangers
+from tagstream.model_export.make import multilabel, parent, progress, reference, strangers
 from tagstream.model_export.make.draft import Draft, Finished
 from tagstream.model_export.make.earn import Earning, Gain
 from tagstream.model_export.make.network import INVARIANCE_SEED, PARITY_ROWS, Network
@@ -110,7 +110,8 @@ def make(folder: Path, recipe: BundleRecipe, work: Work = NO_WORK) -> Made:
         with work.told("thresholds, figures and proofs"):
             finished = with_second_head(calibrated(network, recipe, gate), network, recipe)
     with work.told("verification of the bundle"):
-        bundle = finished.draft.put(folder)
+        draft = finished.draft
+        bundle = draft.saying(training=parent.recorded(draft.named(), recipe.before)).put(folder)
     work.forget(stages)
     return Made(bundle=bundle, metrics=finished.metrics, gain=gain, seconds=time.monotonic() - started)
 

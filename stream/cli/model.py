@@ -16,6 +16,7 @@ VERBS = {
     "evaluate": f"{_MODELS}evaluate:evaluate",
     "verify": f"{_MODELS}bundle_verbs:verify",
     "inspect": f"{_MODELS}bundle_verbs:inspect",
+    "list": f"{_MODELS}listing:list_bundles",
 }
 app = typer.Typer(
     cls=verbs_at({"Commands": VERBS}), help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None

@@ -10,7 +10,7 @@ import typer
 from tagstream.model_export.bundle.limits import MOST_WINDOWS
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
-from tagstream.stream.cli.models.options import ColumnOptions, NameOptions, PromiseOptions
+from tagstream.stream.cli.models.options import ColumnOptions, NamesOptions, PromiseOptions
 from tagstream.stream.cli.options import not_empty, path, verb
 from tagstream.stream.terminal import console
 
@@ -82,7 +82,7 @@ class ImportOptions:
             max=MOST_WINDOWS,
         ),
     ] = 1
-    named: NameOptions = field(default_factory=NameOptions)
+    named: NamesOptions = field(default_factory=NamesOptions)
 
 
 @verb(ImportOptions)

@@ -159,6 +159,30 @@ class NameOptions:
         return replace(recipe, name=self.name or recipe.name, version=self.version or recipe.version)
 
 
+DataVersion = Annotated[
+    str | None,
+    typer.Option(
+        "--data-version",
+        help="Name of this version of the rows for the bundle's manifest, such as a date or a commit.",
+        metavar="TEXT",
+        parser=_short,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamesOptions(NameOptions):
+    """The names of a new bundle and of its rows."""
+
+    data_version: DataVersion = None
+
+    def on(self, recipe: "BundleRecipe") -> "BundleRecipe":
+        """Return the recipe with the given names; a name that is not given stays as it is."""
+        rows = recipe.rows if self.data_version is None else replace(recipe.rows, version=self.data_version)
+        # A class with slots is made anew, so `super()` without arguments would not find it.
+        return replace(NameOptions.on(self, recipe), rows=rows)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseOptions:
     """The promise of a bundle: a precision of all published decisions, of each label, or the precision that a review budget buys."""

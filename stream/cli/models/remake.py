@@ -12,6 +12,7 @@ from tagstream.stream.cli.models.options import (
     BundleArgument,
     ColumnOptions,
     DataFolder,
+    DataVersion,
     NameOptions,
     OutFolder,
     PromiseOptions,
@@ -203,6 +204,7 @@ class AdaptOptions:
         ),
     ] = None
     columns: ColumnOptions = field(default_factory=ColumnOptions)
+    data_version: DataVersion = None
     precision: Annotated[
         float | None,
         typer.Option(
@@ -246,6 +248,7 @@ def adapt(options: AdaptOptions) -> None:
         decisions=options.from_decisions,
     )
     rows = _rows(data if data is not None else settings().data, columns, kept)
+    rows = replace(rows, version=options.data_version or "")
     promise = promise_of(kept.manifest.threshold, options.precision)
     made = steps.make(options.out, recipe.adapted(kept, rows, promise, stream, windows=options.windows)).bundle
     new = made.manifest

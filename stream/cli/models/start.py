@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail
-from tagstream.stream.cli.models.options import MULTILINGUAL, NameOptions, PromiseOptions
+from tagstream.stream.cli.models.options import MULTILINGUAL, NamesOptions, PromiseOptions
 from tagstream.stream.cli.options import DescriptionColumn, TitleColumn, path, verb
 from tagstream.stream.terminal import console
 
@@ -47,7 +47,7 @@ class StartOptions:
             help="The encoder, which later bundles keep: english unless given; multilingual needs the extra of its name.",
         ),
     ] = None
-    named: NameOptions = field(default_factory=NameOptions)
+    named: NamesOptions = field(default_factory=NamesOptions)
 
 
 @verb(StartOptions)
@@ -100,7 +100,7 @@ class GrowOptions:
         ),
     ]
     promise: PromiseOptions = field(default_factory=PromiseOptions)
-    named: NameOptions = field(default_factory=NameOptions)
+    named: NamesOptions = field(default_factory=NamesOptions)
 
 
 @verb(GrowOptions)

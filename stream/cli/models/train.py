@@ -4,16 +4,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagstream.stream.cli.exits import EXIT_USAGE, fail
+from tagstream.stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail
 from tagstream.stream.cli.models.options import MULTILINGUAL
 from tagstream.stream.cli.models.train_options import DEFAULT_FOLDER, FURTHER, OWN, SHIPPED, TrainOptions
 from tagstream.stream.cli.options import given_of, settings, verb
 from tagstream.stream.terminal import console
 
 if TYPE_CHECKING:
+    from tagstream.model_export.bundle.bundle import Bundle
     from tagstream.model_export.bundle.promise.promise import Promise
     from tagstream.model_export.data.own.look import RowsReport
     from tagstream.model_export.data.own.none_texts import NoneTexts
+    from tagstream.model_export.data.own.row_list import ListedRow, Moves
     from tagstream.model_export.data.own.rows import OwnRows
     from tagstream.model_export.data.splits import Folders, Splits
 
@@ -106,15 +108,18 @@ def train_own(options: TrainOptions, file: Path) -> None:
         require_multilingual()
     # The bundle has its folder's name, so the path is resolved: `.` has no name.
     folder, promise = options.folder.resolve(), options.promise.asked()
-    rows, none = _rows(options, file, promise)
+    read = _read(options, file, promise)
+    rows, none = _rows(options, read)
     from tagstream.model_export.bundle.invariance import ParityError
+    from tagstream.model_export.data.own import row_list
     from tagstream.model_export.make import recipe, steps, strangers
+    from tagstream.model_export.make.parent import Predecessor
     from tagstream.model_export.train.work import Work
 
     lose = strangers.MOST_LOST if options.lose is None else options.lose
     gate = strangers.of_own(none.rows, none.digests, neighbours=options.quick, most_lost=lose)
     of = recipe.own(
-        rows,
+        replace(rows, listed=row_list.digest(read.listed)),
         promise,
         name=folder.name,
         quick=options.quick,
@@ -123,6 +128,8 @@ def train_own(options: TrainOptions, file: Path) -> None:
         multilabel=options.multilabel,
         strangers=gate,
     )
+    if read.old is not None:
+        of = replace(of, before=Predecessor(bundle=read.old, moves=read.moves))
     work = _work(options, folder)
     try:
         with progress.stages() as tell:
@@ -133,6 +140,11 @@ def train_own(options: TrainOptions, file: Path) -> None:
         msg = f"{error} Or train with --quick, or on more rows. The trained network is in {work}."
         raise ParityError(msg) from error
     console.show(made.as_text())
+    try:
+        row_list.write(folder, read.listed)
+    except OSError as error:
+        why = f"the bundle is made, but not the list of its rows beside it, {error.filename}: {error.strerror}"
+        fail(f"{why}. Next: make the file writable and train again, or go on without `--against` this bundle.", EXIT_FAILED)
 
 
 def _work(options: TrainOptions, folder: Path) -> Path:
@@ -169,23 +181,39 @@ def look(options: TrainOptions, file: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ReadRows:
-    """The rows of a training as read from their files, and a report on their faults."""
+    """
+    The rows of a training as read from their files, and a report on their faults.
+
+    Attributes:
+        own: The rows.
+        answered: People's answers; None without a file of answers.
+        none: Texts of none of the labels; None without a file of such texts.
+        report: The faults.
+        listed: The list of the labelled rows, with people's answers applied.
+        old: The older bundle whose rows these are compared with; None without one.
+        moves: What became of the rows of the older bundle; None if this is not known.
+    """
 
     own: "OwnRows"
     answered: "OwnRows | None"
     none: "OwnRows | None"
     report: "RowsReport"
+    listed: "tuple[ListedRow, ...]"
+    old: "Bundle | None"
+    moves: "Moves | None"
 
 
 def _read(options: TrainOptions, file: Path, promise: "Promise") -> _ReadRows:
     """Read the rows and check them."""
+    from tagstream.model_export.bundle import bundle
     from tagstream.model_export.data import splits
-    from tagstream.model_export.data.own import answers
+    from tagstream.model_export.data.own import against, answers, row_list
     from tagstream.model_export.data.own.none_texts import read_none
     from tagstream.model_export.data.own.read import read_own
     from tagstream.model_export.data.own.texts import multilingual_encoder
     from tagstream.model_export.measure.own import look_at
 
+    old = None if options.against is None else bundle.read(options.against).without_files()
     columns = options.columns.of_file(options.id)
     if options.multilabel:
         columns = replace(columns, tags=options.tags or "tags")
@@ -203,14 +231,22 @@ def _read(options: TrainOptions, file: Path, promise: "Promise") -> _ReadRows:
         promise=promise,
         encoder=multilingual_encoder() if options.base == MULTILINGUAL else None,
     )
-    return _ReadRows(own=own, answered=answered, none=none, report=report)
+    files = [own]
+    if answered is not None:
+        standing = answers.stand(own, answered)
+        files = [standing.rows, standing.fresh]
+    listed, moves = row_list.of(*files), None
+    if old is not None:
+        before = row_list.find(old.path, old.manifest)
+        moves = None if before is None else row_list.compare(before, listed)
+        report = replace(report, findings=(*report.findings, *against.findings(files, moves, old)))
+    return _ReadRows(own=own, answered=answered, none=none, report=report, listed=listed, old=old, moves=moves)
 
 
-def _rows(options: TrainOptions, file: Path, promise: "Promise") -> "tuple[Splits, NoneTexts]":
+def _rows(options: TrainOptions, read: _ReadRows) -> "tuple[Splits, NoneTexts]":
     """Print the faults of a file's rows. Return the rows in their parts, and the texts of none of the labels."""
     from tagstream.model_export.data.own.none_texts import gather
 
-    read = _read(options, file, promise)
     found, given = read.report, read.none
     console.talk(found.as_text())
     found.refuse(strict=options.strict, allowed=options.allow or ())

@@ -14,7 +14,7 @@ from tagstream.stream.cli.models.options import (
     Gold,
     Layers,
     MultilabelOption,
-    NameOptions,
+    NamesOptions,
     PromiseOptions,
     Strict,
 )
@@ -88,6 +88,16 @@ class TrainOptions:
         OWN,
     ] = False
     json: Annotated[Json, OWN] = False
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            help="Say which rows came, went or changed their label since this bundle; the new bundle names it as its parent.",
+            metavar="BUNDLE",
+            parser=path,
+        ),
+        OWN,
+    ] = None
     strict: Annotated[Strict, OWN] = False
     allow: Annotated[Allow, OWN] = None
     begun: Annotated[
@@ -115,7 +125,7 @@ class TrainOptions:
         Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE", parser=path), SHIPPED
     ] = None
     promise: PromiseOptions = field(default_factory=PromiseOptions)
-    named: NameOptions = field(default_factory=NameOptions)
+    named: NamesOptions = field(default_factory=NamesOptions)
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone."), SHIPPED] = False
     multilabel: MultilabelOption = False
     layers: Layers = None

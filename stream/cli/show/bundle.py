@@ -7,6 +7,7 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, Manifest
 from tagstream.model_export.bundle.model import NO_LIMITS, limits_in
 from tagstream.model_export.bundle.promise.promise import FOR_TEXTS
+from tagstream.model_export.make import parent
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.terminal import console
 
@@ -192,10 +193,12 @@ def _made(training: Mapping[str, Any]) -> Iterator[str]:
         found.append(f"of {base['name']}, revision {str(base.get('revision', 'unknown'))[:SHORT_DIGEST]}")
     if encoder.get("bundle"):
         found.append(f"of the encoder of the bundle {str(encoder['bundle'])[:SHORT_DIGEST]}, its head fitted anew")
+    if named := parent.of(training):
+        found.append(f"parent {named}; changed: {named.changes()}")
     found += imported(training)
-    found += _rows("", training)
-    found += _rows("n-grams: ", _part(training, "ngrams"), but=_part(training, "data"))
-    found += _rows("promises: ", _part(training, "calibrated"), but=_part(training, "data"))
+    found += rows_of("", training)
+    found += rows_of("n-grams: ", _part(training, "ngrams"), but=_part(training, "data"))
+    found += rows_of("promises: ", _part(training, "calibrated"), but=_part(training, "data"))
     if earned := _part(training, "earned"):
         before, after = (float(earned.get(f"published_{when}", 0.0)) for when in ("before", "after"))
         found.append(
@@ -206,15 +209,16 @@ def _made(training: Mapping[str, Any]) -> Iterator[str]:
     yield from found or ["of what its manifest does not say"]
 
 
-def _rows(before: str, made: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> Iterator[str]:
+def rows_of(before: str, made: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> Iterator[str]:
     """List the number of rows of each part, and the files of the rows. Yield nothing if both are the same as in `but`."""
     data = _part(made, "data")
     if not data or data == but:
         return
     counts, files = _part(data, "rows"), _part(data, "sha256")
     used = [f"{counts[part]:,} {use}" for part, use in USES.items() if counts.get(part)]
+    version = data.get("version")
     if used:
-        yield f"{before}rows: {', '.join(used)}"
+        yield f"{before}rows{f' (version {version})' if version else ''}: {', '.join(used)}"
     if files:
         yield f"{before}files: {', '.join(sorted(files))}"
 

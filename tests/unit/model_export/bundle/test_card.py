@@ -167,6 +167,28 @@ def test_every_way_to_a_bundle_gives_a_card(record: str, base: str | None, langu
     assert "Nothing was measured." in files[card.README]
 
 
+def test_parent_and_version_of_the_rows_are_on_the_card_and_on_the_bill() -> None:
+    """With the parent's digest and what has changed; the bill holds by its schema, and has the parent before the base model."""
+    parent = {"name": "one`", "version": "7", "digest": "b" * 64, "changed": ["network", "thresholds"]}
+    data = {"rows": {"train": 3}, "sha256": {"rows.csv": "a" * 64}, "version": "2026-11"}
+    training = {"parent": parent, "data": data, "base_model": SHIPPED.training["base_model"]}
+    files = card.files(msgspec.structs.replace(SHIPPED, training=training))
+    said = "\n".join(
+        shown(token.children or [])
+        for token in body(files[card.README].replace(f"`{'b' * 64}`", "b" * 64))
+        if token.type == "inline" and "`" in token.content and "Parent" in token.content
+    )
+    assert said == f"Parent: one` 7, digest {'b' * 64}. Changed: network, thresholds."
+    assert "- Rows (version 2026\\-11): train 3.\n" in files[card.README]
+    assert faults(files[card.BOM]) is None
+    model = json.loads(files[card.BOM])["metadata"]["component"]
+    first, second = model["pedigree"]["ancestors"]
+    assert (first["name"], first["version"], first["components"][0]["hashes"][0]["content"]) == ("one`", "7", "b" * 64)
+    assert second["name"] == SHIPPED.training["base_model"]["name"]
+    (dataset,) = model["modelCard"]["modelParameters"]["datasets"]
+    assert [one["value"] for one in dataset["contents"]["properties"]] == ["a" * 64, "2026-11"]
+
+
 def test_a_bundle_without_the_shipped_ones_options_gives_a_card(tiny_bundle: Bundle) -> None:
     """One threshold for all labels, no prior, no figures; twice the same bytes."""
     files = card.files(tiny_bundle.manifest)

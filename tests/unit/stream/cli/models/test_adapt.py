@@ -105,6 +105,15 @@ def test_the_columns_of_a_file_are_named_and_its_groups_stay_together(bundle: Bu
     assert not {row.topic for row in splits.calibration} & {row.topic for row in splits.holdout}
 
 
+def test_the_version_of_the_rows_is_the_users_word(bundle: Bundle, asked: Asked) -> None:
+    """It reaches the record of the rows, which says nothing of a version that nobody named."""
+    given = ("--data", rows(bundle, ROWS), *COLUMNS)
+    assert isinstance(adapt(bundle, *given, "--data-version", "2026-12").exception, ReachedError)
+    assert asked.options["rows"].as_record()["version"] == "2026-12"
+    assert isinstance(adapt(bundle, *given).exception, ReachedError)
+    assert "version" not in asked.options["rows"].as_record()
+
+
 @pytest.mark.parametrize("way", ["quick", "teacher"])
 def test_the_file_that_a_bundle_has_learned_from_is_refused(bundle: Bundle, asked: Asked, way: str) -> None:
     """Either way: the command does not know how the training divided the file."""

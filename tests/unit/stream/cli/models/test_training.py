@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_type_hints
 
+import msgspec
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import VERSION
 from tagstream.model_export.bundle.model import Prediction, predict
 from tagstream.model_export.data import splits
+from tagstream.model_export.data.own import row_list
+from tagstream.model_export.data.own.read import read_own
+from tagstream.model_export.data.own.row_list import ListedRow
 from tagstream.model_export.make import steps
 from tagstream.model_export.make.quick import Quick
 from tagstream.model_export.make.recipe import BundleRecipe
@@ -355,3 +360,41 @@ def test_a_gate_learns_from_the_texts_of_none_of_the_labels(tmp_path: Path, reci
     train(tmp_path / "given", "--data", file, "--quick", "--none", none)
     assert [row.text for row in recipes[1].strangers.none] == ["Flat to let", "Lost cat"]
     assert recipes[1].strangers.by_label
+
+
+def test_the_names_of_rows_and_parent_are_in_the_recipe(
+    tmp_path: Path, tiny_bundle: Bundle, recipes: list[BundleRecipe], trained: list[Path]
+) -> None:
+    """With the sum of the list of the rows; a training that did not end leaves no list."""
+    data = rows(tmp_path / "rows.csv", "title,label")
+    done = train(tmp_path / "new", "--data", data, "--quick", "--data-version", "2026-12", "--against", tiny_bundle.path)
+    assert isinstance(done.exception, ReachedError)
+    (recipe,) = recipes
+    listed = row_list.of(read_own(data))
+    assert (recipe.rows.version, recipe.rows.listed) == ("2026-12", row_list.digest(listed))
+    assert recipe.before is not None
+    assert (recipe.before.bundle.digest, recipe.before.moves) == (tiny_bundle.digest, None)
+    assert trained == [tmp_path / "new"]
+    assert not (tmp_path / "new.rows.jsonl").exists()
+
+
+def test_a_finished_training_leaves_the_list_of_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the bundle's folder, where the next training finds it."""
+
+    class Done:
+        """A bundle that was made."""
+
+        def as_text(self) -> str:
+            """Its figures."""
+            return "made"
+
+    monkeypatch.setattr(steps, "make", lambda *_: Done())
+    data = rows(tmp_path / "rows.csv", "title,label")
+    assert train(tmp_path / "new", "--data", data, "--quick").exit_code == 0
+    kept = msgspec.json.Decoder(ListedRow).decode_lines((tmp_path / "new.rows.jsonl").read_bytes())
+    assert tuple(kept) == row_list.of(read_own(data))
+    (tmp_path / "again.rows.jsonl").mkdir()
+    done = train(tmp_path / "again", "--data", data, "--quick")
+    assert (done.exit_code, done.stdout) == (1, "made\n")
+    assert "the bundle is made, but not the list of its rows beside it, " in done.stderr
+    assert "Is a directory. Next: " in done.stderr

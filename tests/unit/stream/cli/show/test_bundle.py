@@ -138,6 +138,22 @@ def test_a_label_without_a_certificate_says_so(tiny_bundle: Bundle, capsys: pyte
             ["somebody/something", "of the encoder of the bundle 999999999999, its head fitted anew"],
         ),
         ({"made_by": "a script"}, ["by a script"]),
+        (
+            {
+                "parent": {
+                    "name": "old",
+                    "version": "3",
+                    "digest": "8" * 64,
+                    "changed": ["rows", "network"],
+                    "rows": {"came": 2, "went": 1, "relabelled": 0, "stayed": 9},
+                },
+                "data": {**DATA, "version": "2026-11"},
+            },
+            [
+                "parent old 3 (888888888888); changed: rows, network; of the texts, 2 came, 1 went, 0 changed their label, 9 stayed",
+                "rows (version 2026-11): 12,345 learned from",
+            ],
+        ),
         ({"data": "a [red]lie[/red]", "base_model": None}, ["of what its manifest does not say"]),
     ],
 )
