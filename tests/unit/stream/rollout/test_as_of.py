@@ -25,7 +25,7 @@ from tagstream.model_export.extras import OF_WORKER
 from tagstream.stream.cli import main
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import timestamp
-from tagstream.stream.contract.rollout_records import Challenger, Partition
+from tagstream.stream.contract.rollout_records import Challenger, Partition, RolloutRecordError
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.library import tagger as module
 from tagstream.stream.rollout import history
@@ -340,6 +340,21 @@ def test_without_a_rollout_the_next_step_is_to_leave_as_of_out(
     monkeypatch.setattr(history, "history", empty)
     with pytest.raises(AsOfError, match=r"no rollout has begun.*\. Next: leave as_of out until the first"):
         Tagger(as_of="now", settings=stream.given, environment=False)
+
+
+def test_a_log_that_cannot_be_read_is_a_sentence(begin: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader's own, and nothing is decided by the bundle of the settings instead."""
+    stream = begin(1)
+
+    async def later(_: Settings) -> tuple[list[Entry], Epochs]:
+        await asyncio.sleep(0)
+        msg = "the topic has a record of a later version. Next: run that version."
+        raise RolloutRecordError(msg)
+
+    monkeypatch.setattr(history, "history", later)
+    done = run(stream, "classify", "images", "--as-of", "now")
+    assert (str(done.exception), done.stdout) == ("the topic has a record of a later version. Next: run that version.", "")
+    assert getattr(done.exception, "exit_code", None) == 2
 
 
 def test_brokers_that_are_down_are_a_sentence(tmp_path: Path) -> None:
