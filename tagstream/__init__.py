@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tagstream.stream.library.readers import read_answer, read_dead_letter, read_decision
     from tagstream.stream.library.results import Decided, Event, Rejected, RejectedError, Result
     from tagstream.stream.library.tagger import AsyncTagger, ModelTimeoutError, Tagger
+    from tagstream.stream.rollout.errors import AsOfError
     from tagstream.stream.settings.loading import SettingsError
     from tagstream.stream.settings.secret_files import SecurityError
 
@@ -41,6 +42,7 @@ _HOMES = {
     "stream.library.readers": ("read_answer", "read_dead_letter", "read_decision"),
     "stream.library.results": ("Decided", "Event", "Rejected", "RejectedError", "Result"),
     "stream.library.tagger": ("AsyncTagger", "ModelTimeoutError", "Tagger"),
+    "stream.rollout.errors": ("AsOfError",),
     "stream.settings.loading": ("SettingsError",),
     "stream.settings.secret_files": ("SecurityError",),
 }
@@ -50,6 +52,7 @@ __all__ = [
     "Answer",
     "AnsweredEvent",
     "Answers",
+    "AsOfError",
     "AsyncTagger",
     "Before",
     "BundleError",

@@ -28,7 +28,7 @@ from tagstream.stream.batch.run import Chunk, RowSource, Sink, Tally, run
 from tagstream.stream.batch.sources import files_of, source_of
 from tagstream.stream.contract.shape import PLAIN
 from tagstream.stream.decide.from_settings import pipeline_of
-from tagstream.stream.decide.pipeline import Pipeline
+from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import progress
 
@@ -107,9 +107,14 @@ def shown(argument: str) -> str:
     return f"{scheme}://{place}{f'#{name}' if name else ''}"
 
 
-def run_order(settings: Settings, order: Order) -> Tally:
+def run_order(settings: Settings, order: Order, *, decider: Decider | None = None) -> Tally:
     """
     Decide all rows of the source that the output lacks, and complete the output.
+
+    Args:
+        settings: Limits on an event, and the decider if none is given.
+        order: Input and output.
+        decider: Replaces the settings' decider.
 
     Returns:
         The counts of the whole output.
@@ -131,7 +136,7 @@ def run_order(settings: Settings, order: Order) -> Tally:
             raise OrderError(msg)
         check_places(order, files, f".{form}" if is_folder else None)
         source = stack.enter_context(_source(order, files))
-        pipeline = pipeline_of(settings if source.as_in_topic else settings.with_columns)
+        pipeline = pipeline_of(settings if source.as_in_topic else settings.with_columns, decider=decider)
         sink = stack.enter_context(_sink(order, source, pipeline))
         advance = stack.enter_context(progress.rows(f"tagging {shown(order.source)}", size=source.size))
         read = decided = 0
@@ -206,7 +211,7 @@ def _sink(order: Order, source: RowSource, pipeline: Pipeline) -> Iterator[Sink]
         from tagstream.stream.batch.tables import TableOut
         from tagstream.stream.tables.predictions import open_predictions
     with open_predictions(order.out) as predictions:
-        model = pipeline.decider.model.identity
+        model = pipeline.decider.model.in_epoch
         table = TableOut(predictions, model=model, limits=pipeline.limits, rejected=order.side_file, fresh=order.fresh)
         try:
             yield table
@@ -233,7 +238,7 @@ def _identity(pipeline: Pipeline, source: RowSource, order: Order, form: str) ->
     decider = pipeline.decider
     asked_below = {label: decider.asked_below(label) for label in decider.labels}
     return {
-        "model": f"{decider.model.name} {decider.model.version} {decider.model.identity}",
+        "model": f"{decider.model.name} {decider.model.version} {decider.model.in_epoch}",
         "threshold": json.dumps(asked_below),
         "limit on events": str(pipeline.limits),
         "set of columns": ", ".join(source.columns),

@@ -64,7 +64,7 @@ class TableOut:
 
         Args:
             predictions: The table.
-            model: The identity of the model that decides.
+            model: The model that decides, in its epoch (`ModelRef.in_epoch`).
             limits: The pipeline's limits.
             rejected: The side file. Each run writes it anew, since each run reads all rows.
             fresh: Decide all rows again.

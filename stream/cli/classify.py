@@ -8,6 +8,7 @@ import typer
 
 from tagstream.stream.cli.exits import EXIT_FAILED, fail, note
 from tagstream.stream.cli.options import (
+    AsOf,
     BundleFolder,
     ContentTopic,
     Decider,
@@ -28,6 +29,7 @@ def classify(
     ],
     json: Json = False,
     bundle: BundleFolder = None,
+    as_of: AsOf = None,
     threshold: Threshold = None,
     decider: Decider = None,
     title: TitleColumn = None,
@@ -41,6 +43,7 @@ def classify(
     from tagstream.stream.batch.classify import is_file, looks_like_a_path, of_text, print_outcome
     from tagstream.stream.batch.row_survey import EXPECTED, form
     from tagstream.stream.batch.run import Rejected, decided
+    from tagstream.stream.cli.as_of import decider_of_stream
     from tagstream.stream.decide.from_settings import pipeline_of
     from tagstream.stream.terminal import console
 
@@ -48,13 +51,14 @@ def classify(
     columns = Columns(title=title, description=description, id=event_id)
     if not of_file and looks_like_a_path(what):
         note(f"{console.visible(what)} is taken for a text, since there is no such file")
+    in_force = None if as_of is None else decider_of_stream(chosen, as_of, bundle=bundle)
     rejected = done = 0
     hint = ""
     with ExitStack() as stack:
         file = stack.enter_context(open_lines(what, columns)) if of_file else None
         as_in_topic = file is not None and file.header is None and not columns.of_file
         given = iter([InputRow(1, of_text(what))]) if file is None else file.rows()
-        pipeline = pipeline_of(chosen if as_in_topic else chosen.with_columns)
+        pipeline = pipeline_of(chosen if as_in_topic else chosen.with_columns, decider=in_force)
         advance = stack.enter_context(console.progress(f"classifying {what}", shown=of_file))
         for found in decided(pipeline, given):
             done += 1

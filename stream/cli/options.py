@@ -149,6 +149,15 @@ Threshold = Annotated[
     float | None,
     typer.Option(help="Confidence below which a person is asked; the bundle's thresholds unless given.", metavar="0..1"),
 ]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        help="Decide by the stream's champion of now, a time or an epoch, as `rollout log` has it.",
+        metavar="now|TIME|EPOCH",
+        callback=not_empty,
+    ),
+]
 Idle = Annotated[
     float | None, typer.Option(help="Stop after this number of seconds without a record.", min=0.1, callback=finite)
 ]

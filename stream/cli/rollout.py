@@ -1,7 +1,6 @@
 """`tagstream rollout`: changes the model of a running stream at a point in its log, goes back to an earlier model, and shows the state."""
 
 import contextlib
-import datetime as dt
 import signal
 from collections.abc import Coroutine, Sequence
 from enum import StrEnum
@@ -65,25 +64,6 @@ def _guarded(named: Sequence[str]) -> "tuple[GuardedSlice, ...]":
             raise RolloutError(msg)
         found[guard.name] = guard
     return tuple(found.values())
-
-
-def _moment(text: str) -> int:
-    """
-    Parse a time, and return it in Unix milliseconds. A time without a zone is UTC.
-
-    Raises:
-        RolloutError: The text is not a time.
-    """
-    from tagstream.stream.rollout.errors import RolloutError
-
-    try:
-        found = dt.datetime.fromisoformat(text)
-        # UTC and not the local zone, so that a text means the same moment on every machine.
-        known = found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
-        return int(known.timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        msg = f"{text!r} is no time. Next: write it as 2026-01-31T12:00Z."
-        raise RolloutError(msg) from error
 
 
 def _changed(change: Coroutine[Any, Any, T]) -> T:
@@ -329,14 +309,14 @@ def log(
     import asyncio
 
     from tagstream.stream.cli.show import rollout as shown
-    from tagstream.stream.rollout.history import decided_at, history
+    from tagstream.stream.rollout.history import decided_at, history, moment_of
 
     known = settings(brokers=brokers)
     entries, epochs = asyncio.run(history(known))
     if at is None:
         shown.log(entries, as_json=json)
     else:
-        shown.decided_at(decided_at(known, entries, epochs, _moment(at), partition), as_json=json)
+        shown.decided_at(decided_at(known, entries, epochs, moment_of(at), partition), as_json=json)
 
 
 @app.command("store")

@@ -299,6 +299,8 @@ class Kind:
         driver: The driver in a URL of SQLAlchemy.
         engine: Makes an engine for a URL with this driver.
         insert: Makes an insert statement with a clause for rows whose key exists.
+        replace_view: A statement for each step that puts the view `{name}` with the query `{query}` in the place of one with fewer columns,
+            or of none.
         collation: The collation of text that is compared byte by byte; None if all text is compared so.
         lock: A statement that locks `:number` to the end of its transaction; None if only one transaction writes at a time.
     """
@@ -306,6 +308,7 @@ class Kind:
     driver: str
     engine: Callable[..., Engine]
     insert: Callable[[Table], Any]
+    replace_view: tuple[str, ...]
     collation: str | None
     lock: str | None
 
@@ -315,10 +318,19 @@ KINDS = {
         driver="postgresql+psycopg",
         engine=_postgres,
         insert=postgresql.insert,
+        # Rights on the view, and views that read it, stay.
+        replace_view=("CREATE OR REPLACE VIEW {name} AS {query}",),
         collation="C",
         lock="SELECT pg_advisory_xact_lock(:number)",
     ),
-    "sqlite": Kind(driver="sqlite+pysqlite", engine=_sqlite, insert=sqlite.insert, collation=None, lock=None),
+    "sqlite": Kind(
+        driver="sqlite+pysqlite",
+        engine=_sqlite,
+        insert=sqlite.insert,
+        replace_view=("DROP VIEW IF EXISTS {name}", "CREATE VIEW {name} AS {query}"),
+        collation=None,
+        lock=None,
+    ),
 }
 """The kinds of database, by the names in SQLAlchemy."""
 
@@ -336,6 +348,20 @@ def lock(connection: Connection, number: int) -> None:
     statement = KINDS[connection.dialect.name].lock
     if statement is not None:
         connection.execute(text(statement), {"number": number})
+
+
+def replace_view(connection: Connection, name: str, query: str) -> None:
+    """
+    Make a view, in the place of one of this name with fewer columns at its end.
+
+    Args:
+        connection: A connection in a transaction that may write.
+        name: The name of the view.
+        query: The query of the view, with all its values in it.
+    """
+    quoted = connection.dialect.identifier_preparer.quote(name)
+    for statement in KINDS[connection.dialect.name].replace_view:
+        connection.exec_driver_sql(statement.format(name=quoted, query=query))
 
 
 def only_where(condition: str) -> dict[str, Any]:

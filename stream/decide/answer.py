@@ -14,7 +14,7 @@ from tagstream.stream.contract.refusal import Refusal
 
 # An input's column with a name of ours is kept under its name after this prefix.
 OVERRIDDEN = "overridden_"
-# The fields of `model` in an answer: one bundle decides all rows, so their decisions have neither epoch nor arm.
+# The fields of `model` that become columns: one bundle in one epoch decides all rows, so epoch and arm are in the answer object alone.
 MODEL_PARTS = tuple(name for name in ModelRef.__struct_fields__ if name not in {"epoch", "arm"})
 
 

@@ -89,8 +89,7 @@ def decider_of(settings: Settings, *, of_stream: bool = True) -> Decider:
 
 def _model(settings: Settings, *, of_stream: bool) -> Decider:
     try:
-        bundle = read(settings.bundle)
-        classifier = OnnxClassifier(bundle)
+        return load_decider(read(settings.bundle), threshold=settings.confidence_threshold)
     except BundleError as error:
         if not of_stream:
             raise
@@ -99,8 +98,21 @@ def _model(settings: Settings, *, of_stream: bool) -> Decider:
             f"{settings.topics.review}{'' if settings.rules else ' (labels of your own need TAGSTREAM_RULES, too)'}."
         )
         raise BundleError(msg) from error
-    loaded = bundle.without_files()
-    found = decider_of_bundle(loaded, classifier, threshold=settings.confidence_threshold, arithmetic=classifier.arithmetic)
+
+
+def load_decider(bundle: Bundle, *, threshold: float | None) -> Decider:
+    """
+    The decider of a verified bundle, whose network is loaded now.
+
+    Args:
+        bundle: The bundle.
+        threshold: Replaces the bundle's thresholds for every label; None to keep them.
+
+    Raises:
+        BundleError: The network is refused (`OnnxClassifier`).
+    """
+    classifier = OnnxClassifier(bundle)
+    found = decider_of_bundle(bundle.without_files(), classifier, threshold=threshold, arithmetic=classifier.arithmetic)
     return replace(found, warm_up=classifier.warm_up)
 
 

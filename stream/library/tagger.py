@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import msgspec
 
@@ -13,12 +15,17 @@ from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError
 from tagstream.stream.contract.event import Record, memory_bytes
 from tagstream.stream.contract.outcome import ModelRef, Publication
 from tagstream.stream.decide.from_settings import decider_of, draw_of, pipeline_of
+from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.deliver.batch import Inference
 from tagstream.stream.deliver.fatal import InferenceTimeoutError
 from tagstream.stream.gathering import Gathering
 from tagstream.stream.library.program_settings import settings_of
 from tagstream.stream.library.results import Decided, Event, Result, decided, in_batches, records_of, result_of
 from tagstream.stream.registry.unframing import unframing_of
+from tagstream.stream.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from tagstream.stream.rollout.epochs import Models
 
 Asked = tuple[Record, bool]
 """A record, and whether it has the form of those on the topic of events; else it has the names of the contract."""
@@ -48,6 +55,8 @@ SENT = frozenset(
         "audit_salt",
     }
 )
+# Where the champion's bundle is found, for a tagger with `as_of`.
+SENT_OF_ROLLOUT = {"bundles", "bundle_keys", "cache", "cache_bytes", "fetch_seconds"}
 
 
 class ModelTimeoutError(TimeoutError):
@@ -65,6 +74,7 @@ class OfBundle:
         self,
         bundle: str | Path | None = None,
         *,
+        as_of: str | int | datetime | None = None,
         settings: Mapping[str, Any] | None = None,
         environment: bool = True,
         clock: Callable[[], float] = time.time,
@@ -74,6 +84,8 @@ class OfBundle:
 
         Args:
             bundle: Its folder; by default that of the settings, which is the bundle that comes with the package.
+            as_of: Takes the champion of the stream's rollout instead: of `"now"`, of a time (text in ISO 8601, or datetime; UTC without a zone)
+                or of an epoch (its number). Later changes of the model do not reach the tagger. Needs the extra `worker`.
             settings: Values by name, as on the page of settings: `{"confidence_threshold": 0.9, "topics.tagged": "news.tagged"}`.
             environment: Whether variables `TAGSTREAM_...` and the file `tagstream.toml` of the working directory hold below them.
             clock: Gives Unix seconds, published as `tagged_at`.
@@ -81,10 +93,19 @@ class OfBundle:
         Raises:
             SettingsError: A setting is unknown or cannot be used.
             BundleError: The bundle is refused.
+            AsOfError: There is no such champion, the log or the brokers do not answer, or its bundle cannot be loaded.
+            ValueError: Both `bundle` and `as_of` are given.
         """
-        self._settings = settings_of(settings, environment=environment, bundle=bundle)
-        self._clock = clock
-        self._decider = decider_of(self._settings, of_stream=False)
+        if bundle is not None and as_of is not None:
+            msg = "as_of finds the bundle by the rollout's log: leave out bundle, or as_of"
+            raise ValueError(msg)
+        chosen = settings_of(settings, environment=environment, bundle=bundle)
+        self._load(chosen, None if as_of is None else _models_as_of(chosen, as_of), clock)
+
+    def _load(self, settings: Settings, models: "Models | None", clock: Callable[[], float]) -> None:
+        """Load the champion of `models`, or the model of the settings if it is None."""
+        self._settings, self._models, self._clock = settings, models, clock
+        self._decider = decider_of(settings, of_stream=False) if models is None else _decider_as_of(settings, models)
         # Records have the shape of the topic, and may be in a Schema Registry's frame; fields that a program hands in have the contract's names.
         self._of_topic = pipeline_of(self._settings, decider=self._decider, unframe=unframing_of(self._settings))
         self._of_fields = pipeline_of(self._settings.with_columns, decider=self._decider)
@@ -97,7 +118,7 @@ class OfBundle:
 
     @property
     def model(self) -> ModelRef:
-        """Name, version and digest of the bundle, as each decision bears them."""
+        """Name, version and digest of the bundle, as each decision bears them; with `as_of` its epoch too, after the first change."""
         return self._decider.model
 
     def asked_below(self, label: str) -> float:
@@ -204,19 +225,20 @@ class Tagger(OfBundle):
         )
         return tagged
 
-    def __reduce__(self) -> tuple[Callable[..., "Tagger"], tuple[str, ModelRef, Callable[[], float]]]:
+    def __reduce__(self) -> tuple[Callable[..., "Tagger"], tuple[str, ModelRef, Callable[[], float], "Models | None"]]:
         """
-        Settings and name of the model: of these, another process makes the same tagger.
+        Settings and name of the model: of these, another process makes the same tagger, without a look at the rollout's log.
 
         No user and no password is among them: a Schema Registry that asks for one refuses the other process, which is an error there.
         """
-        # The bundle of the package lies in the package, wherever that is installed.
-        kept = SENT - {"bundle"} if self._settings.bundle == DEFAULT_BUNDLE else SENT
+        # The bundle of the package lies in the package, wherever that is installed. With `as_of` the other process needs none but the champion's.
+        kept = SENT - {"bundle"} if self._models is not None or self._settings.bundle == DEFAULT_BUNDLE else SENT
         sent: dict[str, bool | set[str]] = {
             **dict.fromkeys(kept, True),
             "schema_registry": {"url", "timeout_seconds", "cache_schemas", "ca_file"},
+            **({} if self._models is None else {"rollout": SENT_OF_ROLLOUT}),
         }
-        return _arrived, (self._settings.model_dump_json(include=sent), self.model, self._clock)
+        return _arrived, (self._settings.model_dump_json(include=sent), self.model, self._clock, self._models)
 
 
 class AsyncTagger(OfBundle):
@@ -305,7 +327,7 @@ class AsyncTagger(OfBundle):
 
 
 @lru_cache(maxsize=4)
-def _arrived(settings: str, model: ModelRef, clock: Callable[[], float]) -> Tagger:
+def _arrived(settings: str, model: ModelRef, clock: Callable[[], float], models: "Models | None") -> Tagger:
     """
     A tagger that was sent to this process, made at its first arrival: a model is not loaded for each task.
 
@@ -313,11 +335,14 @@ def _arrived(settings: str, model: ModelRef, clock: Callable[[], float]) -> Tagg
         settings: Those of `SENT` as JSON. No setting of this machine counts.
         model: The model that must be found here.
         clock: As of `Tagger`.
+        models: The models of the epoch of `as_of`; None for the bundle of the settings.
 
     Raises:
         BundleError: The bundle is refused, or is another one.
+        AsOfError: The place of bundles does not answer here, or lacks the bundle.
     """
-    tagger = Tagger(settings=msgspec.json.decode(settings), environment=False, clock=clock)
+    tagger = Tagger.__new__(Tagger)
+    tagger._load(settings_of(msgspec.json.decode(settings), environment=False), models, clock)  # noqa: SLF001 - a tagger of this module
     found = tagger.model
     # Not the arithmetic: it belongs to the machine, and a decision names it.
     if (found.name, found.version, found.digest) != (model.name, model.version, model.digest):
@@ -328,6 +353,20 @@ def _arrived(settings: str, model: ModelRef, clock: Callable[[], float]) -> Tagg
         )
         raise BundleError(msg)
     return tagger
+
+
+def _models_as_of(settings: Settings, as_of: str | int | datetime) -> "Models":
+    # Imported here, since most taggers have no rollout.
+    from tagstream.stream.rollout.as_of import champion_as_of
+
+    # The challenger does not decide here, and another process does not need it.
+    return replace(champion_as_of(settings, as_of).models, challenger=None, guards=None)
+
+
+def _decider_as_of(settings: Settings, models: "Models") -> Decider:
+    from tagstream.stream.rollout.as_of import decider_as_of
+
+    return decider_as_of(settings, models)
 
 
 def fields_of(title: str, description: str | None, event_id: str | None) -> dict[str, str]:

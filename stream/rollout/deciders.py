@@ -10,13 +10,12 @@ from tagstream.model_export.bundle.bundle import Bundle, BundleError
 from tagstream.model_export.bundle.depot import Depot, DepotError
 from tagstream.model_export.bundle.invariance import ParityError
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, Manifest
-from tagstream.model_export.bundle.model import OnnxClassifier
 from tagstream.model_export.bundle.signature import keys_in
 from tagstream.model_export.verify import TRIAL_SECONDS, verify
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.event import ContentEvent
 from tagstream.stream.contract.rollout_records import BundleName, Partition
-from tagstream.stream.decide.from_settings import decider_of_bundle, remembering, table_of
+from tagstream.stream.decide.from_settings import load_decider, remembering, table_of
 from tagstream.stream.decide.memory import free_bytes, tried_bytes
 from tagstream.stream.decide.pipeline import Decider
 from tagstream.stream.rollout.arms import is_challengers
@@ -141,14 +140,11 @@ class RolledDeciders:
         return of_arm(models, self._of_epoch.get(epoch) or self.prepare(models), event)
 
     def _named(self, models: Models, arm: str, bundle: BundleName, tried: Mapping[str, Bundle]) -> Decider:
-        """Return a bundle's decider, with the names of epoch and arm. Decisions of epoch 0 name none, as before the rollout."""
+        """Return a bundle's decider, with the names of epoch and arm (`in_epoch`)."""
         # The bundle may have been unloaded since the caller looked.
         found = self._loaded.get(bundle.digest) or self._load(tried.get(bundle.digest) or self._tried(bundle))
         self._loaded[bundle.digest] = self._loaded.pop(bundle.digest, found)
-        if models.epoch == 0:
-            return found
-        named = replace(found, model=msgspec.structs.replace(found.model, epoch=str(models.epoch), arm=arm))
-        return replace(named, threshold=ALWAYS_ASK, thresholds={}) if models.asks_people else named
+        return in_epoch(found, models, arm)
 
     def _require_own_thresholds(self, epoch: int) -> None:
         if self._settings.confidence_threshold is not None:
@@ -184,16 +180,12 @@ class RolledDeciders:
     def _load(self, bundle: Bundle) -> Decider:
         shared = self._shares(bundle)
         try:
-            classifier = OnnxClassifier(bundle)
+            found = load_decider(bundle, threshold=self._settings.confidence_threshold)
         except BundleError as error:
             raise NotReadyError(str(error)) from error
         if not shared:
-            classifier.warm_up(self._settings.inference_threads)
-        loaded = bundle.without_files()
-        found = decider_of_bundle(
-            loaded, classifier, threshold=self._settings.confidence_threshold, arithmetic=classifier.arithmetic
-        )
-        return remembering(replace(found, warm_up=classifier.warm_up), self._table)
+            found.warm_up(self._settings.inference_threads)
+        return remembering(found, self._table)
 
     @staticmethod
     def _require(name: BundleName, needed: int) -> None:
@@ -218,6 +210,18 @@ class RolledDeciders:
             for epoch, pair in self._of_epoch.items()
             if all(one is None or one.model.digest in self._loaded for one in pair)
         }
+
+
+def in_epoch(decider: Decider, models: Models, arm: str) -> Decider:
+    """
+    Return the decider with the names of epoch and arm, which asks people as the epoch says.
+
+    Decisions of epoch 0 name neither, as before the rollout.
+    """
+    if models.epoch == 0:
+        return decider
+    named = replace(decider, model=msgspec.structs.replace(decider.model, epoch=str(models.epoch), arm=arm))
+    return replace(named, threshold=ALWAYS_ASK, thresholds={}) if models.asks_people else named
 
 
 def of_arm(models: Models, pair: tuple[Decider, Decider | None], event: ContentEvent) -> Decider:

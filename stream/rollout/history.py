@@ -1,10 +1,12 @@
 """The history of a rollout: which model decided at a moment, and from which event on."""
 
 import asyncio
+import datetime as dt
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tagstream.monitoring.vocabulary import few
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout_records import Marks, Partition, RolloutRecord, Start
@@ -111,6 +113,18 @@ def require_group(settings: Settings, epochs: Epochs) -> None:
         raise RolloutError(msg)
 
 
+def require_begun(epochs: Epochs) -> None:
+    """
+    Require that the topic has the first record of a rollout.
+
+    Raises:
+        NoRolloutError: No rollout has begun.
+    """
+    if not epochs.started:
+        msg = "no rollout has begun, so the topic does not say which model decided."
+        raise NoRolloutError(msg)
+
+
 async def history(settings: Settings) -> tuple[list[Entry], Epochs]:
     """
     Return all records of the topic, and their epochs.
@@ -145,12 +159,30 @@ def decided_at(
         NoRolloutError: No rollout has begun, or the moment lies before its first record.
         RolloutError: The moment has not come yet, or the topic has no such partition, or no record lists it.
     """
-    if not epochs.started:
-        msg = "no rollout has begun, so the topic does not say which model decided"
-        raise NoRolloutError(msg)
+    require_begun(epochs)
     began = begun_at(entries, moment_ms)
     events = first_events(settings, epochs, moment_ms, partition)
     return DecidedAt(moment_ms=moment_ms, began=began, models=epochs.models(began.record.epoch), events=events)
+
+
+def moment_of(text: str) -> int:
+    """
+    Parse a time, and return it in Unix milliseconds. A time without a zone is UTC.
+
+    Raises:
+        RolloutError: The text is not a time.
+    """
+    try:
+        return milliseconds_of(dt.datetime.fromisoformat(text))
+    except (ValueError, OverflowError) as error:
+        msg = f"{text!r} is no time. Next: write it as 2026-01-31T12:00Z."
+        raise RolloutError(msg) from error
+
+
+def milliseconds_of(moment: dt.datetime) -> int:
+    """Return a time in Unix milliseconds. A time without a zone is UTC, and not local, so that it is the same on every machine."""
+    known = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
+    return int(known.timestamp() * 1000)
 
 
 def begun_at(entries: Sequence[Entry], moment_ms: int) -> Entry:
@@ -188,6 +220,27 @@ def begun_at(entries: Sequence[Entry], moment_ms: int) -> Entry:
         msg = f"{timestamp(moment_ms)} has not come yet: this machine's clock says {timestamp(now_ms)}. Next: give a time that is over."
         raise RolloutError(msg)
     return began
+
+
+def beginning_of(entries: Sequence[Entry], epochs: Epochs, epoch: int) -> Entry:
+    """
+    Return the record (start or marks) that began an epoch.
+
+    Args:
+        entries: All records of the topic, in their order.
+        epochs: The epochs of these records.
+        epoch: The number of the epoch.
+
+    Raises:
+        RolloutError: The epoch has not begun.
+    """
+    begun = [models.epoch for models in epochs.begun()]
+    if epoch not in begun:
+        msg = f"no epoch {epoch} has begun, and {few([*map(str, begun)])} {'has' if len(begun) == 1 else 'have'}. Next: `tagstream rollout log` shows each."
+        raise RolloutError(msg)
+    return next(
+        entry for entry in entries if entry.counts and isinstance(entry.record, Start | Marks) and entry.record.epoch == epoch
+    )
 
 
 def first_events(settings: Settings, epochs: Epochs, moment_ms: int, partition: int | None = None) -> list[FirstEvent]:

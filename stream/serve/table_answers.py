@@ -2,14 +2,15 @@
 `--table URL`: answers from a table of predictions. The model decides the rows that the table does not answer.
 
 A person's decision on an event comes first, if the event's text is unchanged. A model's decision is found by the text, from any event,
-if it was made by the current bundle and thresholds; otherwise the model decides again. The table is only read, never written.
+if it was made by the current bundle and thresholds; otherwise the model decides again. So no answer is of a bundle that decides no more. Each
+answer says when its decision was made. The table is only read, never written.
 """
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tagstream.stream.contract.event import ContentEvent, Record, decode
-from tagstream.stream.contract.outcome import publish_all
+from tagstream.stream.contract.outcome import publish_all, timestamp
 from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.decide.answer import answer_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
@@ -21,7 +22,7 @@ from tagstream.stream.tables.stored_decisions import decided_before
 
 # The pause after a table did not answer. Without a pause, each request would wait for the table.
 PAUSE_SECONDS = 10.0
-MARK = "cached"
+MARK, AGE = "cached", "decided_at"
 log = logger("tagstream.serve")
 
 
@@ -65,7 +66,8 @@ class TableAnswers:
     def _answers(self, records: Sequence[Record]) -> list[bytes | None]:
         found: list[bytes | None] = [None] * len(records)
         decoded = [decode(record, self._pipeline.limits) for record in records]
-        # A JSON object must not have a key twice. So an event that has its own field `cached` goes to the model.
+        # A JSON object must not have a key twice. So an event that has its own field `cached` goes to the model, and one with `decided_at`
+        # if no person decided it.
         events = {
             place: event for place, event in enumerate(decoded) if isinstance(event, ContentEvent) and MARK not in event.fields
         }
@@ -81,11 +83,11 @@ class TableAnswers:
                 del events[place]
         now_ms = int(time.time() * 1000)
         for decider, places in self._by_decider(events):
-            outcomes = decided_before(self._predictions, [events[place] for place in places], decider)
-            for place, outcome in zip(places, outcomes, strict=True):
-                if outcome is not None:
-                    (publication,) = publish_all([events[place].record], [outcome], now_ms, self._pipeline.limits)
-                    found[place] = _marked(answer_of(publication, line=place + 1, row=place))
+            stored = decided_before(self._predictions, [events[place] for place in places], decider)
+            for place, one in zip(places, stored, strict=True):
+                if one is not None and AGE not in events[place].fields:
+                    (publication,) = publish_all([events[place].record], [one.outcome], now_ms, self._pipeline.limits)
+                    found[place] = _marked(_aged(answer_of(publication, line=place + 1, row=place), one.decided_at))
         return found
 
     def _by_decider(self, events: Mapping[int, ContentEvent]) -> Iterable[tuple[Decider, list[int]]]:
@@ -95,6 +97,16 @@ class TableAnswers:
             decider = self._pipeline.decider_of(event)
             parts.setdefault(id(decider), (decider, []))[1].append(place)
         return parts.values()
+
+
+def _aged(answer: bytes, decided_at: int) -> bytes:
+    """
+    Return the answer with the time of its decision, as a person's decision has it. `tagged_at` is the time of the answer.
+
+    >>> _aged(b'{"destination":"tagged"}', 1_700_000_000_123)
+    b'{"destination":"tagged","decided_at":"2023-11-14T22:13:20.123Z"}'
+    """
+    return answer[:-1] + b',"%b":"%b"}' % (AGE.encode(), timestamp(decided_at).encode())
 
 
 def _marked(answer: bytes) -> bytes:

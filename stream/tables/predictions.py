@@ -8,7 +8,7 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, inspect, or_, select
 
 from tagstream.stream.database.database import Columns, Database, Purpose, open_database, upsert
 from tagstream.stream.tables.row import BY_PERSON, PredictionRow
@@ -54,12 +54,15 @@ class Predictions:
         Returns:
             The number of rows that are new or were replaced.
         """
-        table = self._tables.predictions
+        table, rows = self._tables.predictions, list(rows)
         # The rows are sorted: two writers that lock rows in different orders would deadlock.
         found = [asdict(row) for row in sorted(rows, key=lambda row: row.prediction_id)]
         at = [{"topic": topic, "partition": part, "next_offset": offset} for (topic, part), offset in (reached or {}).items()]
+        epochs = {row.bundle: row.epoch for row in sorted(rows, key=lambda row: row.epoch) if row.epoch}
+        decided = [{"digest": digest, "epoch": epoch} for digest, epoch in sorted(epochs.items())]
         with self._database.writing() as connection:
             changed = upsert(connection, table, found, only_if=_is_later)
+            upsert(connection, self._tables.epochs, decided, only_if=lambda new, old: new.epoch > old.epoch)
             upsert(connection, self._tables.positions, sorted(at, key=lambda place: (place["topic"], place["partition"])))
         return changed
 
@@ -117,6 +120,18 @@ class Predictions:
                 query = select(table.c.prediction_id, table.c.text_hash).where(table.c.prediction_id.in_(part))
                 found |= {row.prediction_id: row.text_hash for row in connection.execute(query)}
         return found
+
+    def epochs(self) -> dict[str, int] | None:
+        """
+        Return the newest epoch of a decision of each bundle, by the bundle's digest. It is empty before the first change of the model.
+
+        None if an earlier version of tagstream made the table, and no later version has written to it.
+        """
+        table = self._tables.epochs
+        with self._database.reading() as connection:
+            if not inspect(connection).has_table(table.name):
+                return None
+            return dict(connection.execute(select(table.c.digest, table.c.epoch)).tuples().all())
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next offset by topic and partition. A partition that was never read is absent. Only if opened as `followed`."""

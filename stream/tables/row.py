@@ -1,6 +1,7 @@
 """One decision as a row of a table of predictions. The row is made from an outcome before publication, or from a published record."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -14,6 +15,8 @@ from tagstream.stream.contract.refusal import Refusal
 BY_PERSON = "reviewer"
 # An index takes values of about 2,700 bytes. Our digests have 64 characters, or 77 with the arithmetic.
 MOST_DIGEST_CHARACTERS = 256
+# The part of `model_digest` that names the bundle; what follows names the arithmetic of a processor.
+DIGEST_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,20 @@ class PredictionRow:
     def standing(self) -> tuple[int, int, int, str]:
         """The rank of this decision among the decisions on one event, as `PublishedDecision.standing`. The highest rank holds."""
         return self.version, self.epoch, self.decided_at, self.prediction_id
+
+    @property
+    def bundle(self) -> str:
+        """The digest of the bundle, without the arithmetic."""
+        return self.model_digest[:DIGEST_CHARACTERS]
+
+    def is_stale(self, epochs: Mapping[str, int]) -> bool:
+        """
+        Return True if the bundle that decided has decided nothing in the newest epoch. A person's decision is never stale.
+
+        Args:
+            epochs: The newest epoch of a decision of each bundle (`Predictions.epochs`).
+        """
+        return not self.by_person and epochs.get(self.bundle, 0) < max(epochs.values(), default=0)
 
     @property
     def line(self) -> bytes:

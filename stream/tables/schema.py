@@ -14,15 +14,18 @@ from sqlalchemy import (
     MetaData,
     Select,
     Table,
+    and_,
     func,
     inspect,
     select,
 )
 
-from tagstream.stream.database.database import bytewise
+from tagstream.stream.database.database import bytewise, replace_view
+from tagstream.stream.tables.row import BY_PERSON, DIGEST_CHARACTERS
 
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")
 WORD = bytewise()
+STALE = "stale"
 
 
 class TableError(ValueError):
@@ -39,11 +42,14 @@ class Tables:
     Attributes:
         predictions: The table with a row for each decision.
         newest: The name of the view with the decision that holds for each event.
+        epochs: The table with the newest epoch of a decision of each bundle, by the bundle's digest. It is empty before the first change of the
+            model.
         positions: The table with the next offset of each partition; made only if a program follows topics.
     """
 
     predictions: Table
     newest: str
+    epochs: Table
     positions: Table
 
 
@@ -77,6 +83,12 @@ def tables(name: str) -> Tables:
         Index(f"{name}_event", "event_id"),
         Index(f"{name}_text", "text_hash", "model_digest", "tagged_at"),
     )
+    epochs = Table(
+        f"{name}_epochs",
+        metadata,
+        Column("digest", WORD, primary_key=True),
+        Column("epoch", BigInteger, nullable=False),
+    )
     positions = Table(
         f"{name}_positions",
         metadata,
@@ -84,7 +96,7 @@ def tables(name: str) -> Tables:
         Column("partition", Integer, primary_key=True),
         Column("next_offset", BigInteger, nullable=False),
     )
-    return Tables(predictions=predictions, newest=f"{name}_newest", positions=positions)
+    return Tables(predictions=predictions, newest=f"{name}_newest", epochs=epochs, positions=positions)
 
 
 def prepare(connection: Connection, made: Tables, *, followed: bool) -> None:
@@ -99,7 +111,7 @@ def prepare(connection: Connection, made: Tables, *, followed: bool) -> None:
     Raises:
         TableError: Another table has one of the names.
     """
-    needed = [made.predictions, made.positions] if followed else [made.predictions]
+    needed = [made.predictions, made.epochs, *([made.positions] if followed else [])]
     made.predictions.metadata.create_all(connection, tables=needed)
     for table in needed:
         check(connection, table)
@@ -107,10 +119,11 @@ def prepare(connection: Connection, made: Tables, *, followed: bool) -> None:
     if found.has_table(made.newest) and made.newest not in found.get_view_names():
         msg = f"{made.newest} is a table here, and the view of the newest decisions needs that name. Next: give another name."
         raise TableError(msg)
-    if made.newest not in found.get_view_names():
-        quoted = connection.dialect.identifier_preparer.quote(made.newest)
-        query = _newest(made.predictions).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-        connection.exec_driver_sql(f"CREATE VIEW {quoted} AS {query}")
+    is_new = made.newest not in found.get_view_names()
+    # An earlier version made the view without this column.
+    if is_new or STALE not in {column["name"] for column in found.get_columns(made.newest)}:
+        query = _newest(made).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        replace_view(connection, made.newest, str(query))
 
 
 def check(connection: Connection, table: Table) -> None:
@@ -145,9 +158,15 @@ def standing(table: Table) -> tuple[Column[int], Column[int], Column[int], Colum
     return table.c.version, table.c.epoch, table.c.decided_at, table.c.prediction_id
 
 
-def _newest(table: Table) -> Select[Any]:
+def _newest(made: Tables) -> Select[Any]:
+    table, epochs = made.predictions, made.epochs
     order = [column.desc() for column in standing(table)]
     place = func.row_number().over(partition_by=table.c.event_id, order_by=order).label("place")
     ranked = select(*table.c, place).subquery("ranked")
     columns = [ranked.c[column.name] for column in table.columns]
-    return select(*columns).where(ranked.c.place == 1)
+    # As `PredictionRow.is_stale`. A bundle that is not in the table has decided in no epoch.
+    its = select(epochs.c.epoch).where(epochs.c.digest == func.substr(ranked.c.model_digest, 1, DIGEST_CHARACTERS))
+    newest = select(func.max(epochs.c.epoch))
+    its_epoch, newest_epoch = (func.coalesce(one.scalar_subquery(), 0) for one in (its, newest))
+    stale = and_(ranked.c.decider != BY_PERSON, its_epoch < newest_epoch).label(STALE)
+    return select(*columns, stale).where(ranked.c.place == 1)

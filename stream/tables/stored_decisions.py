@@ -1,6 +1,7 @@
 """Reuses decisions from the table: an event whose text was decided before gets the same decision without a run of the model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -12,9 +13,21 @@ from tagstream.stream.tables.predictions import Predictions
 from tagstream.stream.tables.row import PredictionRow, hash_of_text
 
 
-def decided_before(
-    predictions: Predictions, events: Sequence[ContentEvent], decider: Decider
-) -> list[Tagged | NeedsReview | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """
+    An outcome from a stored decision.
+
+    Attributes:
+        outcome: The outcome of the event.
+        decided_at: When the stored decision was made, Unix milliseconds.
+    """
+
+    outcome: Tagged | NeedsReview
+    decided_at: int
+
+
+def decided_before(predictions: Predictions, events: Sequence[ContentEvent], decider: Decider) -> list[Stored | None]:
     """
     Return the outcome of each event from a stored decision on the same text; None for an event without a usable decision.
 
@@ -29,7 +42,7 @@ def decided_before(
     return [None if row is None else decided_again(row, event, decider) for row, event in zip(rows, events, strict=True)]
 
 
-def decided_again(row: PredictionRow, event: ContentEvent, decider: Decider) -> Tagged | NeedsReview | None:
+def decided_again(row: PredictionRow, event: ContentEvent, decider: Decider) -> Stored | None:
     """
     Return a row's decision for another event with the same text.
 
@@ -52,4 +65,5 @@ def decided_again(row: PredictionRow, event: ContentEvent, decider: Decider) -> 
     ):
         return None
     outcome = NeedsReview if made.reasons else Tagged
-    return outcome(event=event, decision=msgspec.structs.replace(made, model=decider.model).of_another(event.id))
+    decision = msgspec.structs.replace(made, model=decider.model).of_another(event.id)
+    return Stored(outcome=outcome(event=event, decision=decision), decided_at=row.decided_at)

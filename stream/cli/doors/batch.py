@@ -8,6 +8,7 @@ import typer
 
 from tagstream.stream.cli.exits import EXIT_FAILED, fail, note
 from tagstream.stream.cli.options import (
+    AsOf,
     BundleFolder,
     Decider,
     DescriptionColumn,
@@ -46,6 +47,7 @@ def batch(
     ] = False,
     json: Json = False,
     bundle: BundleFolder = None,
+    as_of: AsOf = None,
     threshold: Threshold = None,
     decider: Decider = None,
     title: TitleColumn = None,
@@ -56,6 +58,7 @@ def batch(
     chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
     from tagstream.model_export.data.reader import Columns
     from tagstream.stream.batch.order import Order, run_order, shown
+    from tagstream.stream.cli.as_of import decider_of_stream
     from tagstream.stream.terminal import console
     from tagstream.stream.terminal.text import counted
 
@@ -63,7 +66,8 @@ def batch(
     order = Order(
         source=source, out=out, columns=columns, form=form, fresh=fresh, rejected=rejected, escape_formulas=escape_formulas
     )
-    found = run_order(chosen, order)
+    in_force = None if as_of is None else decider_of_stream(chosen, as_of, bundle=bundle)
+    found = run_order(chosen, order, decider=in_force)
     if json:
         console.show_json(asdict(found))
     kept = f", {found.kept} that the table needs no decision for" if found.kept else ""

@@ -65,8 +65,8 @@ def _in_table(table: str, event_id: str, *, as_json: bool) -> None:
     with needing("a table", "batch"):
         from tagstream.stream.tables.predictions import open_predictions
     with open_predictions(table, read_only=True) as predictions:
-        rows, name = predictions.of_event(event_id), predictions.name
-    print_kept(event_id, rows, as_json=as_json)
+        rows, epochs, name = predictions.of_event(event_id), predictions.epochs(), predictions.name
+    print_kept(event_id, rows, epochs, as_json=as_json)
     if not rows:
         fail(
             f"{name} has no decision on the event {event_id!r}. Next: check the id, and that the table is as new as the topics. "

@@ -1,6 +1,6 @@
 """`tagstream lookup` on the terminal: one line for each record of the event, oldest first, then the decision that holds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,24 +33,36 @@ def print_looked(looked: Looked, *, as_json: bool) -> None:
         show(visible(f"{'pending':<{DOOR}}{looked.pending.answer.tag}: answered, and not on tagged yet", limit=1000))
 
 
-def print_kept(event_id: str, rows: Sequence["PredictionRow"], *, as_json: bool) -> None:
+def print_kept(event_id: str, rows: Sequence["PredictionRow"], epochs: Mapping[str, int] | None, *, as_json: bool) -> None:
     """
     Print the decisions of a table on one event; the last one holds. In JSON, print one object; its `holds` is null if there is no decision.
 
     Args:
         event_id: The event's id.
         rows: The rows of the table, in the order of their standing.
+        epochs: The newest epoch of each bundle (`Predictions.epochs`); None if the table does not know them.
         as_json: Print JSON.
     """
     decisions = [_read(row) for row in rows]
     if as_json:
-        objects = [{"door": one.door, **msgspec.to_builtins(one.decision)} for one in decisions]
+        objects = [
+            {
+                "door": one.door,
+                **msgspec.to_builtins(one.decision),
+                "epoch": row.epoch,
+                "decided_at": _moment(row.decided_at),
+                "stale": None if epochs is None else row.is_stale(epochs),
+            }
+            for one, row in zip(decisions, rows, strict=True)
+        ]
         show_json({"event_id": event_id, "holds": objects[-1] if objects else None, "decisions": objects})
         return
     for decision in decisions:
         show(visible(f"{decision.door:<{DOOR}}{_says(decision)}", limit=1000))
     if decisions:
         show(visible(f"{'holds':<{DOOR}}{_says(decisions[-1])}", limit=1000))
+    if epochs and rows and rows[-1].is_stale(epochs):
+        show(f"{'stale':<{DOOR}}other bundles decide since epoch {max(epochs.values())}")
 
 
 def _read(row: "PredictionRow") -> PublishedDecision:

@@ -3,6 +3,7 @@
 import datetime as dt
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tagstream.stream.contract.rollout_records import (
     Verdict,
 )
 from tagstream.stream.rollout.arm_size import ArmSize
+from tagstream.stream.rollout.as_of import Champion
 from tagstream.stream.rollout.control import Begun
 from tagstream.stream.rollout.controller import ControllerError
 from tagstream.stream.rollout.epochs import Epochs, Models
@@ -245,6 +247,15 @@ def decided_at(found: DecidedAt, *, as_json: bool) -> None:
         ],
         as_json=as_json,
     )
+
+
+def champion(as_of: str, found: Champion) -> None:
+    """Print the champion that decides for a command with `--as-of`, and a canary, whose share it decides too."""
+    models = found.models
+    alone = replace(models, challenger=None)
+    console.talk(f"as of {as_of}: epoch {models.epoch}, {_decides(alone)}, since {timestamp(found.since_ms)}")
+    if models.challenger is not None:
+        console.talk(f"  the epoch has a canary ({_decides(models)}): here the champion decides every row")
 
 
 def _line_of_event(event: FirstEvent) -> str:

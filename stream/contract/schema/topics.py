@@ -201,9 +201,10 @@ def classified() -> Schema:
 
 
 def _towards(decision: Schema, destination: str) -> Schema:
-    # An event's own field of this name passes through, so its type is not bound.
+    # An event's own field of one of these names passes through, so its type is not bound.
+    decided_at = {"description": "When the decision was made, where `serve --table` answers from its table."}
     cached = {"description": "`true`, as the last field, where `serve --table` answers from its table."}
-    fields = {**decision["properties"], "destination": {"const": destination}, "cached": cached}
+    fields = {"decided_at": decided_at, **decision["properties"], "destination": {"const": destination}, "cached": cached}
     return {**decision, "properties": fields, "required": [*decision["required"], "destination"]}
 
 

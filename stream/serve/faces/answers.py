@@ -26,6 +26,7 @@ class Answer(Decision, frozen=True, kw_only=True, omit_defaults=True):
     model: DecidingModel
     destination: Literal["tagged", "review", "dlq"]
     tagged_at: Moment
+    decided_at: Moment | UnsetType = UNSET
     cached: bool | UnsetType = UNSET
     line: Count | UnsetType = UNSET
     row: Count | UnsetType = UNSET

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from tagstream.stream.cli import rollout
-from tagstream.stream.cli.rollout import _moment
 from tagstream.stream.contract.rollout_records import GateReading
 from tagstream.stream.rollout import verdict as verdicts
 from tagstream.stream.rollout import watch as watching
 from tagstream.stream.rollout.control import Begun
 from tagstream.stream.rollout.controller import PlanGivenUpError
+from tagstream.stream.rollout.history import moment_of
 from tagstream.stream.rollout.verdict import RolloutStep
 from tagstream.stream.rollout.watch import Judged, NothingWatchedError
 from tagstream.stream.settings.settings import Settings
@@ -25,7 +25,7 @@ def test_a_time_without_a_zone_is_the_same_moment_on_every_machine(monkeypatch: 
     try:
         monkeypatch.setenv("TZ", "Europe/Berlin")
         time.tzset()
-        assert _moment("2026-01-31T12:00") == _moment("2026-01-31T12:00Z") == _moment("2026-01-31T13:00+01:00")
+        assert moment_of("2026-01-31T12:00") == moment_of("2026-01-31T12:00Z") == moment_of("2026-01-31T13:00+01:00")
     finally:
         monkeypatch.undo()
         time.tzset()

@@ -267,10 +267,10 @@ def test_a_process_loads_the_model_of_what_arrives_once(tiny_bundle_folder: Path
 
 def test_another_bundle_in_the_other_process_is_refused(tiny_bundle_folder: Path) -> None:
     """It would decide otherwise there: the error has both names and the next step."""
-    made, (settings, model, clock) = Tagger(tiny_bundle_folder).__reduce__()
+    made, (settings, model, clock, _) = Tagger(tiny_bundle_folder).__reduce__()
     other = msgspec.structs.replace(model, version="another", digest="e" * 64)
     with pytest.raises(BundleError, match=r"another \(e{12}\).*Next: install the same version"):
-        made(settings, other, clock)
+        made(settings, other, clock, None)
 
 
 def test_the_bundle_of_the_package_is_not_sent_as_a_path(tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,7 @@ def test_a_bundle_for_which_there_is_no_memory_is_refused_before_it_is_loaded(
     deciders = rolled(settings, running, folded(msgspec.structs.replace(start(PLACE), champion=bundle_name(running))))
     new = stored(settings, tiny_bundle, tmp_path / "new", version="2")
     size = sum(file.stat().st_size for file in (tmp_path / "new").iterdir())
-    monkeypatch.setattr(decided, "OnnxClassifier", None)
+    monkeypatch.setattr(decided, "load_decider", None)
     for free in (size - 1, needed_bytes(size, settings.inference_threads) - 1):
         monkeypatch.setattr(decided, "free_bytes", lambda free=free: free)
         with pytest.raises(NotReadyError, match=rf"{new.digest[:12]}.*MiB.*Next:.*memory"):

@@ -19,7 +19,7 @@ from tagstream.stream.database.database import DatabaseUnavailableError
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.serve.table_answers import PAUSE_SECONDS, TableAnswers
 from tagstream.stream.tables.predictions import Predictions, open_predictions
-from tagstream.stream.tables.row import PredictionRow, row_of
+from tagstream.stream.tables.row import PredictionRow, hash_of_text, row_of
 from tests.fakes import deciding
 from tests.replacing import replace
 from tests.unit.stream.serve.conftest import Served, ask, run, without_clock
@@ -61,6 +61,16 @@ def test_the_same_text_is_answered_from_the_table(table: Predictions, event: byt
     assert found.content.endswith(b',"cached":true}')
     assert without_clock(found.content) == without_clock(fresh.content)
     assert b"cached" not in fresh.content
+
+
+def test_an_answer_of_the_table_says_when_it_was_decided(table: Predictions) -> None:
+    """And `tagged_at` when it was given; an event's own field of that name goes to the model, so that no answer names a key twice."""
+    early = replace(row_of_event(SAME_TEXT), tagged_at=1_700_000_000_123, decided_at=1_700_000_000_123)
+    table.upsert([replace(early, prediction_id="0" * 8 + early.prediction_id[8:], text_hash=hash_of_text("A river", None))])
+    old, new, own = asked(table, b'{"title":"A river"}', EVENT, b'{"title":"A river","decided_at":"mine"}')
+    assert (old["decided_at"], old["cached"]) == ("2023-11-14T22:13:20.123Z", True)
+    assert old["tagged_at"] > new["decided_at"] > old["decided_at"]
+    assert (own["decided_at"], "cached" in own) == ("mine", False)
 
 
 @pytest.mark.parametrize(

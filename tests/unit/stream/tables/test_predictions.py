@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.published import PublishedDecision
 from tagstream.stream.database.database import Database, DatabaseUnavailableError, open_database
 from tagstream.stream.tables.predictions import TABLE, Predictions, open_predictions
@@ -224,6 +225,61 @@ def test_a_table_of_another_program_is_not_touched(url: str) -> None:
     with pytest.raises(TableError, match="mine_newest is a table here"):
         open_predictions(url, table="mine")
     assert everything(url, "SELECT weather FROM predictions") == [("rain",)]
+
+
+def stale(url: str) -> dict[object, bool]:
+    """What the view says of each event."""
+    return {
+        event_id: bool(is_stale) for event_id, is_stale in everything(url, "SELECT event_id, stale FROM predictions_newest")
+    }
+
+
+def test_a_decision_is_stale_once_its_bundle_decides_no_more(predictions: Predictions, url: str) -> None:
+    """Through two changes and back, in any order of arrival, under each arithmetic; a person's decision never is."""
+    first, second = (row(model(f"e-{number}", by=of_epoch(number))) for number in (1, 2))
+    said, _ = person(model("e-p"))
+    elsewhere = replace(first, prediction_id="0" * 36, event_id="e-a", model_digest=f"{first.model_digest}+{'a' * 12}")
+    predictions.upsert([row(model("e-0")), row(said)])
+    assert (predictions.epochs(), stale(url)) == ({}, {"e-0": False, "e-p": False})
+    predictions.upsert([first, elsewhere])
+    assert stale(url) == {"e-0": True, "e-1": False, "e-a": False, "e-p": False}
+    predictions.upsert([second])
+    predictions.upsert([first])
+    assert stale(url) == {"e-0": True, "e-1": True, "e-2": False, "e-a": True, "e-p": False}
+    # Epoch 3 has the bundle of epoch 1 again, and a challenger.
+    challenger = ModelRef(name="tiny", version="3", digest="c" * 64, epoch="3", arm="challenger")
+    predictions.upsert([row(model("e-3", by=of_epoch(3))), row(model("e-c", by=challenger))])
+    expected = {"e-0": True, "e-1": False, "e-2": True, "e-3": False, "e-a": False, "e-c": False, "e-p": False}
+    assert stale(url) == expected
+    epochs = predictions.epochs()
+    assert epochs == {first.model_digest: 3, second.model_digest: 2, "c" * 64: 3}
+    rows = [found for event_id in expected if (found := predictions.newest(event_id)) is not None]
+    assert {one.event_id: one.is_stale(epochs) for one in rows} == expected
+    fresh = everything(url, "SELECT event_id FROM predictions_newest WHERE NOT stale")
+    assert {event_id for (event_id,) in fresh} == {event_id for event_id, is_stale in expected.items() if not is_stale}
+
+
+def test_a_table_of_an_earlier_version_learns_what_is_stale(url: str, opened: Open) -> None:
+    """Its view gets the column when a program next writes, in its place: a query and a view of the user's own go on to work."""
+    old = opened()
+    old.upsert([row(model("e-1", by=of_epoch(1)))])
+    names = ", ".join(PredictionRow.__dataclass_fields__)
+    database = open_database(url, TABLE)
+    with database.writing() as connection:
+        for statement in (
+            "DROP VIEW predictions_newest",
+            "DROP TABLE predictions_epochs",
+            f"CREATE VIEW predictions_newest AS SELECT {names} FROM predictions",  # noqa: S608 - names of ours
+            "CREATE VIEW mine AS SELECT tag FROM predictions_newest",
+        ):
+            connection.execute(text(statement))
+    database.close()
+    assert opened(read_only=True).epochs() is None
+    new = opened()
+    assert (new.epochs(), stale(url)) == ({}, {"e-1": False})
+    new.upsert([row(model("e-2", by=of_epoch(2)))])
+    assert stale(url) == {"e-1": True, "e-2": False}
+    assert everything(url, "SELECT count(*) FROM mine") == [(2,)]
 
 
 def test_what_is_read_is_not_made(url: str, opened: Open) -> None:

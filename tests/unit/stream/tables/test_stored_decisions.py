@@ -50,10 +50,10 @@ def test_an_answer_of_the_table_is_that_of_the_pipeline(predictions: Predictions
     decider = deciding(model=MODEL)
     remembered(predictions, decider, FIRST)
     records = [raw(value) for value in AGAIN]
-    outcomes = decided_before(predictions, [event(value) for value in AGAIN], decider)
-    assert None not in outcomes
+    found = decided_before(predictions, [event(value) for value in AGAIN], decider)
+    assert None not in found
     expected = Pipeline(decider=decider, observer=NullObserver()).decide(records)
-    made = publish_all(records, [outcome for outcome in outcomes if outcome is not None], NOW_MS)
+    made = publish_all(records, [one.outcome for one in found if one is not None], NOW_MS)
     assert [(one.destination, one.key, one.value) for one in made] == [
         (one.destination, one.key, one.value) for one in publish_all(records, expected, NOW_MS)
     ]
@@ -63,11 +63,11 @@ def test_an_answer_of_the_table_is_of_the_epoch_in_force(predictions: Prediction
     """The same bundle decides alike in every epoch, and the answer names the present one, in its id too."""
     before, now = (deciding(model=msgspec.structs.replace(MODEL, epoch=epoch, arm="champion")) for epoch in ("1", "4"))
     remembered(predictions, before, FIRST[:1])
-    (outcome,) = decided_before(predictions, [event(AGAIN[0])], now)
-    assert outcome is not None
+    (found,) = decided_before(predictions, [event(AGAIN[0])], now)
+    assert found is not None
     (expected,) = Pipeline(decider=now, observer=NullObserver()).decide([raw(AGAIN[0])])
     assert isinstance(expected, Tagged | NeedsReview)
-    assert outcome.decision == expected.decision
+    assert found.outcome.decision == expected.decision
 
 
 @pytest.mark.parametrize(

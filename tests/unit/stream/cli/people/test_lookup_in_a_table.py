@@ -8,9 +8,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tagstream.stream.cli import main
+from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.tables.predictions import open_predictions
 from tagstream.stream.tables.schema import TableError
-from tests.answering import NOW_MS
+from tests.answering import NOW_MS, of_epoch
 from tests.replacing import replace
 from tests.unit.stream.tables.table_rows import corrected, model, row
 
@@ -48,6 +49,30 @@ def test_as_json_it_is_one_object(url: str) -> None:
     assert (found["event_id"], found["holds"]) == ("e-1", found["decisions"][-1])
     assert [one.get("version") for one in found["decisions"]] == [None, 1, 2]
     assert (found["holds"]["door"], found["holds"]["decider"]) == ("tagged", "reviewer")
+
+
+def test_a_decision_of_a_bundle_that_decides_no_more_is_stale(url: str) -> None:
+    """As the view has it, in words and as JSON; a person's decision never is."""
+    event = "e-5"
+    with open_predictions(url) as predictions:
+        predictions.upsert([row(model(event, by=of_epoch(1)))])
+        before = json.loads(tagstream("lookup", event, "--table", url, "--json").stdout)["holds"]
+        predictions.upsert([row(model("e-6", by=of_epoch(2)))])
+    assert (before["stale"], before["epoch"], before["decided_at"]) == (False, 1, timestamp(NOW_MS))
+    after = json.loads(tagstream("lookup", event, "--table", url, "--json").stdout)
+    assert after["holds"] == after["decisions"][-1] == before | {"stale": True}
+    assert tagstream("lookup", event, "--table", url).stdout.splitlines()[-1].split() == [
+        "stale",
+        "other",
+        "bundles",
+        "decide",
+        "since",
+        "epoch",
+        "2",
+    ]
+    assert "stale" not in tagstream("lookup", "e-6", "--table", url).stdout
+    decisions = json.loads(tagstream("lookup", "e-1", "--table", url, "--json").stdout)["decisions"]
+    assert [(one["stale"], one["epoch"]) for one in decisions] == [(True, 0), (False, 0), (False, 0)]
 
 
 def test_an_event_that_the_table_does_not_have_is_told(url: str) -> None:
