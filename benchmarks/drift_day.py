@@ -42,7 +42,7 @@ from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.broker.ports import free_ports
 from tagstream.stream.broker.processes import Process, Processes
-from tagstream.stream.worker.drift import DriftObserver
+from tagstream.stream.drift.observer import DriftObserver
 
 RULES = Path(__file__).parents[1] / "monitoring" / "prometheus"
 # 26,000 events a day.

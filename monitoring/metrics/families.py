@@ -81,7 +81,6 @@ class FlowFamilies:
         self.published = new.counter(
             "tagstream_events_published", "Outcomes that the broker has acknowledged.", "destination", Destination
         )
-        self.predictions = new.counter("tagstream_predictions", "Published decisions of the model.", "label", labels)
         self.audits = new.counter(
             "tagstream_audits", "Tagged decisions of which a copy went to the topic `audit`.", "label", labels
         )
@@ -120,12 +119,11 @@ class FlowFamilies:
 
     def know(self, labels: Iterable[str]) -> None:
         """Begin the series of these labels, if they are new."""
-        _filled(self.predictions, labels)
         _filled(self.audits, labels)
 
 
 class PositionFamilies:
-    """The worker's place in the log, and its model."""
+    """The worker's place in the log."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the metrics."""
@@ -155,13 +153,6 @@ class PositionFamilies:
         self.oldest = new.gauge(
             "tagstream_oldest_unprocessed_seconds",
             "Age of the oldest event in hand; 0 if there is none.",
-        )
-        self.model = Info("tagstream_model", "The bundle that decides, or the keyword rules.", registry=registry)
-        self.model_loaded = new.gauge("tagstream_model_loaded_timestamp_seconds", "Time at which the bundle was loaded.")
-        self.threshold = new.gauge(
-            "tagstream_confidence_threshold_ratio",
-            "Decisions below this confidence go to a person; above 1 all of them do.",
-            "label",
         )
 
 
@@ -245,12 +236,28 @@ class RolloutFamilies:
         )
 
 
+class ModelFamilies:
+    """The model that decides."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the metrics."""
+        new = _Registry(registry)
+        self.model = Info("tagstream_model", "The bundle that decides, or the keyword rules.", registry=registry)
+        self.model_loaded = new.gauge("tagstream_model_loaded_timestamp_seconds", "Time at which the bundle was loaded.")
+        self.threshold = new.gauge(
+            "tagstream_confidence_threshold_ratio",
+            "Decisions below this confidence go to a person; above 1 all of them do.",
+            "label",
+        )
+
+
 class InputFamilies:
-    """The texts, and the model's confidence."""
+    """The decisions of the model: their labels, its confidence, and the texts."""
 
     def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str]) -> None:
         """`labels` are the values of the label `label`."""
         new = _Registry(registry)
+        self.predictions = new.counter("tagstream_predictions", "Published decisions of the model.", "label", labels)
         sure = DISTRIBUTIONS[CONFIDENCE]
         self.confidence = new.histogram(sure.metric, sure.meaning, sure.edges, "label", labels)
         self.numbers = [
@@ -273,6 +280,7 @@ class InputFamilies:
 
     def know(self, labels: Iterable[str]) -> None:
         """Begin the series of these labels, if they are new."""
+        _filled(self.predictions, labels)
         _filled(self.confidence, labels)
 
 

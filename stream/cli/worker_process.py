@@ -1,7 +1,6 @@
 """Composes a worker from its settings alone: makes the parts, passes them to the core, and runs the worker."""
 
 import functools
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -12,8 +11,9 @@ from tagstream.monitoring.metrics.process import process_registry
 from tagstream.monitoring.server.application import Page
 from tagstream.stream import logs
 from tagstream.stream.cli.framed import framed_pipeline_of
-from tagstream.stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
-from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.decide.announcement import announce
+from tagstream.stream.decide.from_settings import decider_of
+from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver.fatal import NotStartedError, die
 from tagstream.stream.rollout.search import RolloutSearch
 from tagstream.stream.settings.settings import Settings
@@ -22,8 +22,6 @@ from tagstream.stream.worker.part import MakePart, Membership, WorkerPart
 
 if TYPE_CHECKING:
     from tagstream.stream.rollout.part import WorkerRollout
-
-log = logs.logger("tagstream.worker")
 
 T = TypeVar("T")
 
@@ -49,9 +47,9 @@ def main(settings: Settings, *, parts: Sequence[MakePart] = ()) -> None:
     with ThreadPoolExecutor(1, thread_name_prefix="start") as beside:
         loading = beside.submit(decider_of, settings)
         # These imports load Faust and the broker clients while the runtime loads the model in native code.
+        from tagstream.stream.drift.observer import watch_of
         from tagstream.stream.tracing.tracing import tracing_of
         from tagstream.stream.worker import process
-        from tagstream.stream.worker.drift import watch_of
         from tagstream.stream.worker.faust_app import CLIENT_ID
 
         decider = in_time(loading, settings)
@@ -131,36 +129,3 @@ def in_time(step: Future[T], settings: Settings) -> T:
             f"`tagstream model verify {settings.bundle}`; then use another bundle, or give the worker more of the processor."
         )
         die(NotStartedError(msg))
-
-
-def announce(decider: Decider, metrics: Metrics) -> None:
-    """Report the current decider in the metrics and the log."""
-    model = decider.model
-    metrics.model_loaded(
-        name=model.name,
-        version=model.version,
-        digest=model.digest,
-        arithmetic=model.arithmetic,
-        now=time.time(),
-        thresholds={label: decider.asked_below(label) for label in decider.labels},
-        reference=decider.reference,
-    )
-    if decider.bundle is None:
-        log.warning(
-            "rules_decide",
-            name=model.name,
-            version=model.version,
-            digest=model.digest,
-            consequence=RULES_CONSEQUENCE,
-            next="TAGSTREAM_DECIDER=model once there is a bundle that verifies; docs/runbooks/CircuitBreakerOpen.md",
-        )
-    else:
-        log.info("bundle_loaded", name=model.name, version=model.version, digest=model.digest, path=str(decider.bundle.path))
-    if model.arithmetic is not None:
-        log.warning(
-            "arithmetic_differs",
-            arithmetic=model.arithmetic,
-            consequence="this processor or runtime computes the golden texts otherwise than the machine that made the bundle, so "
-            "decisions from here have prediction ids of their own",
-            next="docs/runbooks/ModelVersionSkew.md",
-        )

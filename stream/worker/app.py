@@ -17,22 +17,22 @@ from tagstream.monitoring.health import Progress
 from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.monitoring.observer import Observer
 from tagstream.stream.contract.outcome import Decide
-from tagstream.stream.decide.pipeline import Decider, Pipeline
+from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import Guard, Unguarded, decided
 from tagstream.stream.deliver.delivery import Admit, Deliveries, Delivery
 from tagstream.stream.deliver.engine import Engine
 from tagstream.stream.deliver.fatal import die, end
 from tagstream.stream.deliver.hooks import UNTRACED, TracingHooks
+from tagstream.stream.drift.observer import DriftObserver, watch_of
+from tagstream.stream.drift.references import References
 from tagstream.stream.kafka.group_memory import GroupMemory
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker.drift import DriftObserver, watch_of
 from tagstream.stream.worker.faust_app import App, faust_app
 from tagstream.stream.worker.faust_engine import FaustEngine
 from tagstream.stream.worker.part import MakePart, Membership, WorkerPart, told
 from tagstream.stream.worker.position import AnswersTopic, PositionReporter
-from tagstream.stream.worker.references import References
 
 log = logger("tagstream.app")
 TICK_SECONDS = 1.0
@@ -196,14 +196,9 @@ def _drift(  # noqa: PLR0913 - parts are named arguments
         note=engine.sender(settings.topics.references) if shared else None,
         references=References(settings) if shared else None,
     )
-    pipeline.follow(functools.partial(_renew, drift, settings), told=True)
+    pipeline.follow(lambda decider: drift.renew(watch_of(settings, decider)), told=True)
     app.task(drift.run)
     return drift
-
-
-def _renew(drift: DriftObserver, settings: Settings, decider: Decider) -> None:
-    if (watch := watch_of(settings, decider)) is not None:
-        drift.renew(watch)
 
 
 def breaker_file(settings: Settings, pipeline: Pipeline) -> BreakerFile:

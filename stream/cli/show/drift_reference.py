@@ -6,13 +6,13 @@ import msgspec
 
 from tagstream.model_export.bundle.bundle import read as read_bundle
 from tagstream.monitoring.drift.learning import GroupLearning, ReferenceNote
+from tagstream.stream.drift.references import fold
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.producer import sender
 from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
-from tagstream.stream.worker.references import fold
 
 
 class NotLearnedError(Exception):

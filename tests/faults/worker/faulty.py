@@ -21,11 +21,11 @@ from tagstream.stream.contract.event import Limits
 from tagstream.stream.contract.outcome import Decide
 from tagstream.stream.decide.from_settings import decider_of
 from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.drift.observer import watch_of
 from tagstream.stream.settings.loading import load
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.tracing import tracing_of
 from tagstream.stream.worker.allocator import limit_fragmentation
-from tagstream.stream.worker.drift import watch_of
 from tagstream.stream.worker.faust_app import CLIENT_ID
 from tests.faults.worker.failpoints import FAILPOINTS_VARIABLE, Arms
 from tests.faults.worker.poison import poisonable_decider

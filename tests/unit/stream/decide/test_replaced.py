@@ -12,14 +12,14 @@ from prometheus_client import CollectorRegistry
 from tagstream.monitoring.metrics.metrics import Metrics
 from tagstream.monitoring.observer import NullObserver, Observation
 from tagstream.monitoring.vocabulary import Destination
-from tagstream.stream.cli.worker_process import announce
 from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.decide.announcement import announce
 from tagstream.stream.decide.from_settings import UnknownLabelError, draw_of
 from tagstream.stream.decide.pipeline import Decider, Pipeline
 from tagstream.stream.deliver.breaker import BreakerFile
+from tagstream.stream.drift.observer import DriftObserver, watch_of
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.app import breaker_file
-from tagstream.stream.worker.drift import DriftObserver, watch_of
 from tests.fakes import KeywordClassifier, deciding, raw
 from tests.replacing import replace
 

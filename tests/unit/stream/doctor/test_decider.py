@@ -18,8 +18,8 @@ from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.doctor import decider
 from tagstream.stream.doctor.examine import examine
 from tagstream.stream.doctor.findings import CheckFinding, Status
+from tagstream.stream.drift.observer import watch_of
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker.drift import watch_of
 from tests.fakes import KeywordClassifier
 from tests.foreign import bundles as foreign
 

@@ -1,8 +1,8 @@
 """
 Watches for drift beside the delivery: an observer that shows every decision to a `DriftWatch` and publishes its findings.
 
-The stream never waits for it. `published` only appends to a list. Once a second a thread of its own looks at that list, and findings are
-sent through the worker's producer. A finding that the broker does not take is logged, counted and dropped. An exception in here ends
+Worker and `serve` share it, and neither waits for it. `published` only appends to a list. Once a second a thread of its own looks at that
+list, and findings are sent through the owner's producer. A finding that the broker does not take is logged, counted and dropped. An exception in here ends
 the watching, and an alert fires because the time of the last evaluation stands still. Neither affects an acknowledgement. Events that
 come faster than they can be looked at are skipped, and their number is logged.
 """
@@ -24,9 +24,9 @@ from tagstream.monitoring.drift.watch import DriftWatch, Noticed
 from tagstream.monitoring.observer import NO_TOPICS, Observation, Observer
 from tagstream.monitoring.vocabulary import DriftScore
 from tagstream.stream.decide.pipeline import Decider
+from tagstream.stream.drift.references import References
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker.references import References
 
 TICK_SECONDS = 1.0
 PUBLISH_SECONDS = 5.0
@@ -83,7 +83,7 @@ class DriftObserver:
     """
     Implements `Observer`: passes everything on to the recorder, and every decision to the watch.
 
-    The worker runs `run` as a task. Without that task, no decision is looked at.
+    Its owner, a worker or `serve`, runs `run` as a task. Without that task, no decision is looked at.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class DriftObserver:
             watch: The detectors; only the task touches them.
             recorder: Counts decisions and drift.
             send: Queues one record (key, value) on the topic `drift`; None if there is no such topic, and findings are then only logged.
-            note: Queues one record (key, value) on the topic `references`; None if this worker keeps its notes to itself.
+            note: Queues one record (key, value) on the topic `references`; None if this process keeps its notes to itself.
             references: Reads the topic `references`.
             clock: Gives Unix seconds.
         """
@@ -129,9 +129,10 @@ class DriftObserver:
         thresholds = {score.value: watch.plan.thresholds.of(score) for score in DriftScore}
         self._recorder.drift_plan(watch.plan.window_events, thresholds)
 
-    def renew(self, watch: DriftWatch) -> None:
-        """Replace the detectors at the next turn, because another decider decides. Any thread may call this."""
-        self._renewed = watch
+    def renew(self, watch: DriftWatch | None) -> None:
+        """Replace the detectors at the next turn, because another decider decides; None keeps them. Any thread may call this."""
+        if watch is not None:
+            self._renewed = watch
 
     def received(self, events: int, repeated: int = 0, topics: Mapping[str, int] = NO_TOPICS) -> None:
         """Pass the call on to the recorder."""
@@ -267,6 +268,10 @@ class DriftObserver:
 def watch_of(settings: Settings, decider: Decider) -> DriftWatch | None:
     """
     The detectors of the settings; None if the settings switch drift off, or if rules decide, because rules do not drift.
+
+    Args:
+        settings: Have the group that learns a reference together, windows and thresholds.
+        decider: Decides what is watched.
 
     Raises:
         BaselineError: The file `drift_reference` is not a drift reference.

@@ -20,10 +20,10 @@ from tagstream.monitoring.drift.thresholds import DriftPlan
 from tagstream.monitoring.drift.watch import REPEAT_MS, DriftWatch, Noticed
 from tagstream.monitoring.observer import Observation
 from tagstream.stream.decide.from_settings import decider_of_bundle
+from tagstream.stream.drift import observer as module
+from tagstream.stream.drift.observer import DriftObserver, watch_of
+from tagstream.stream.drift.references import References
 from tagstream.stream.settings.settings import Settings
-from tagstream.stream.worker import drift as module
-from tagstream.stream.worker.drift import DriftObserver, watch_of
-from tagstream.stream.worker.references import References
 from tests.fakes import KeywordClassifier, RecordingObserver
 from tests.unit.monitoring.drift.drift_cases import MODEL, decision, ordinary
 from tests.waiting import HANG_SECONDS
