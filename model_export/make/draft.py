@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from tagstream.model_export.bundle import bundle
-from tagstream.model_export.bundle.bundle import Bundle
+from tagstream.model_export.bundle.bundle import Bundle, BundleError
 from tagstream.model_export.bundle.manifest import MANIFEST, MODEL, TOKENIZER, Manifest
 from tagstream.model_export.bundle.model import OnnxClassifier
 from tagstream.model_export.make import card
@@ -52,7 +52,7 @@ class Draft:
         folder the manifest is written last, and a README that is no card stays.
 
         Raises:
-            BundleError: The bundle does not verify; the folder keeps its contents.
+            BundleError: The bundle does not verify, and the folder keeps its contents; or the folder cannot be written.
         """
         place = folder.resolve()
         there = place.exists()
@@ -71,6 +71,9 @@ class Draft:
                         (made / name).replace(place / name)
             else:
                 made.rename(place)
+        except OSError as error:
+            msg = f"the bundle cannot be written to {folder} ({error}). Next: give a folder that you may write, on a disk with room"
+            raise BundleError(msg) from error
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return bundle.read(folder)

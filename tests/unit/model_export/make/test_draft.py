@@ -60,3 +60,10 @@ def test_a_bundle_that_does_not_verify_changes_nothing(tiny_bundle: Bundle, tmp_
     if there:
         assert read(folder).digest == tiny_bundle.digest
         assert entries(folder) == FILES
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """A training of hours does not end with a traceback."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BundleError, match=r"cannot be written to .*file/bundle .* Next: give a folder"):
+        Draft.of(tiny_bundle).put(tmp_path / "file" / "bundle")
