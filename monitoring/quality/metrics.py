@@ -20,7 +20,6 @@ FIGURES = ("precision", "recall", "f1")
 ITEM_KINDS = ("audit", "second_opinion", "user_report", "review", "correction")
 UNUSED = ("decisions", "answers")
 DOORS = ("tagged", "review")
-STATES = ("answered", "waiting")
 # The fallback is the champion, so it is not an arm of its own.
 ARMS = (Arm.CHAMPION, Arm.CHALLENGER)
 
@@ -101,7 +100,6 @@ class QualityMetrics:
         self._events = gauge(
             "tagstream_value_events", "Decisions of the window: published without a person, or sent to people.", "door"
         )
-        self._items = gauge("tagstream_value_items", "Items of people's work on these: done or waiting.", "state")
         self._item_seconds = gauge(
             "tagstream_value_item_seconds", "Median time of an answer, with its 95 % interval; NaN under 6 times.", "bound"
         )
@@ -190,8 +188,6 @@ class QualityMetrics:
         whole = found.whole
         for door, count in zip(DOORS, (whole.published, whole.events - whole.published), strict=True):
             self._events.labels(door).set(count)
-        for state, count in zip(STATES, (whole.answers, whole.waiting), strict=True):
-            self._items.labels(state).set(count)
         self._amount(self._item_seconds, (), found.seconds)
         for way in found.ways:
             self._amount(self._way_seconds, (way.name,), way.minutes, times=60)
@@ -225,8 +221,6 @@ class QualityMetrics:
     def _begin_value(self) -> None:
         for door in DOORS:
             self._events.labels(door)
-        for state in STATES:
-            self._items.labels(state)
         self._amount(self._item_seconds, (), None)
         for way in WAYS:
             for one in (self._way_seconds, self._way_wrong, self._way_cost):

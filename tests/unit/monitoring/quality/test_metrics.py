@@ -27,7 +27,6 @@ VOCABULARY = """
     tagstream_quality_unused_records kind
     tagstream_quality_failures_total
     tagstream_value_events door
-    tagstream_value_items state
     tagstream_value_item_seconds bound
     tagstream_value_people_seconds way bound
     tagstream_value_wrong_decisions way bound

@@ -50,7 +50,6 @@ def test_the_page_and_the_metrics_have_what_the_stream_is_worth(client: Client, 
     for said in ("What it is worth", "By bundle", "Of 8 events of these 30 days, 0.0% needed no person.", "Money is not shown"):
         assert said in text
     assert 'tagstream_value_events{door="review"} 8.0' in metrics
-    assert 'tagstream_value_items{state="answered"} 8.0' in metrics
     seconds = next(
         line for line in metrics.splitlines() if line.startswith('tagstream_value_people_seconds{bound="value",way="now"}')
     )
