@@ -166,7 +166,7 @@ class ChildTrials:
         return NotHeld(f"{decider.model.name} {decider.model.version} cannot decide this event ({why}), and the champion does")
 
     def _held(self, recipe: TrialRecipe, event: Record, goes_on: Callable[[], bool]) -> Publication | Died | NotHeld | None:
-        begun = False
+        begun, kept = False, self._child
         try:
             child = self._ready(recipe, goes_on)
             # The batch's budget stays in this process, which makes the dead letters.
@@ -186,7 +186,10 @@ class ChildTrials:
             self.end()
             return _Unready(str(error))
         except (EOFError, OSError) as error:
-            return self._ended(error, begun=begun)
+            # A process without work ends by itself, perhaps at this moment. A new process then gets the event.
+            idle = not begun and kept is not None and self._child is kept
+            ended = self._ended(error, begun=begun)
+            return self._held(recipe, event, goes_on) if idle else ended
         if isinstance(found, Died):
             self.end()
         return found

@@ -127,6 +127,18 @@ def test_a_process_that_is_ended_from_outside_blames_no_event(trials: ChildTrial
     assert isinstance(trials.hold(event("deployment"), always), Publication)
 
 
+def test_an_idle_process_that_ends_as_an_event_comes_is_replaced(trials: ChildTrials, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has not ended yet when the worker looks, and is gone when the event should reach it: a new process decides the event."""
+    assert isinstance(trials.hold(event("deployment"), always), Publication)
+    assert trials._child is not None
+    idle = trials._child.process
+    idle.kill()
+    idle.wait(HANG_SECONDS)
+    monkeypatch.setattr(idle, "poll", lambda: None)
+    assert isinstance(trials.hold(event("deployment"), always), Publication)
+    assert pid_of(trials) != idle.pid
+
+
 def test_signals_that_stop_a_worker_do_not_end_a_trial(trials: ChildTrials) -> None:
     """Ctrl-C reaches both processes, and so does a service manager's SIGTERM; the worker ends its trials itself."""
     assert isinstance(trials.hold(event("deployment"), always), Publication)
