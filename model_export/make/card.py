@@ -16,7 +16,7 @@ from tagstream.model_export.bundle.promise.promise import FOR_TEXTS
 from tagstream.model_export.bundle.signature import DESCRIPTIONS
 from tagstream.model_export.data import multilingual
 from tagstream.model_export.make import parent
-from tagstream.model_export.measure.bundle_metrics import CALIBRATION, PARTS
+from tagstream.model_export.measure.parts import CALIBRATION, PARTS
 
 README, BOM = DESCRIPTIONS
 # A README without this line is somebody's own, and stays.

@@ -10,11 +10,7 @@ from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.measure import gate
 from tagstream.model_export.measure.evaluate import RowsEvaluation, evaluate
 from tagstream.model_export.measure.gate import OodGate
-
-CALIBRATION = "calibration"
-PARTS = ("holdout", "corpus_test", CALIBRATION)
-# The calibration rows that are real titles, and the others: authored rows and Made With ML's.
-CALIBRATION_REAL, CALIBRATION_OTHERS = "calibration_real", "calibration_others"
+from tagstream.model_export.measure.parts import CALIBRATION, CALIBRATION_OTHERS, CALIBRATION_REAL, PARTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

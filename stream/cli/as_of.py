@@ -10,14 +10,15 @@ if TYPE_CHECKING:
     from tagstream.stream.settings.settings import Settings
 
 
-def decider_of_stream(settings: "Settings", as_of: str, *, bundle: Path | None) -> "Decider":
+def decider_of_stream(settings: "Settings", as_of: str, *, bundle: Path | None, threshold: float | None) -> "Decider":
     """
     Return the decider of the champion, and print its name, its epoch and whether the epoch has a canary.
 
     Args:
         settings: The settings of the command.
         as_of: The value of `--as-of`.
-        bundle: The value of `--bundle`, which ends the command with a sentence.
+        bundle: The value of `--bundle`. A value ends the command with a sentence.
+        threshold: The value of `--threshold`. A value ends the command with a sentence.
 
     Raises:
         AsOfError: There is no such champion, or its bundle cannot be loaded.
@@ -25,6 +26,11 @@ def decider_of_stream(settings: "Settings", as_of: str, *, bundle: Path | None) 
     if bundle is not None:
         fail(
             "--as-of finds the bundle by the rollout's log, and --bundle names another. Next: leave one of them out.",
+            EXIT_USAGE,
+        )
+    if threshold is not None:
+        fail(
+            "--as-of decides with the thresholds of the stream, and --threshold names another. Next: leave one of them out.",
             EXIT_USAGE,
         )
     from tagstream.stream.rollout.as_of import champion_as_of, decider_as_of

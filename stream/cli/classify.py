@@ -51,7 +51,7 @@ def classify(
     columns = Columns(title=title, description=description, id=event_id)
     if not of_file and looks_like_a_path(what):
         note(f"{console.visible(what)} is taken for a text, since there is no such file")
-    in_force = None if as_of is None else decider_of_stream(chosen, as_of, bundle=bundle)
+    in_force = None if as_of is None else decider_of_stream(chosen, as_of, bundle=bundle, threshold=threshold)
     rejected = done = 0
     hint = ""
     with ExitStack() as stack:

@@ -67,7 +67,7 @@ def champion_as_of(settings: Settings, as_of: str | int | datetime) -> Champion:
             history.require_begun(epochs)
         except NoRolloutError as error:
             why = str(error).partition(" Next: ")[0]
-            msg = f"{why} Next: leave as_of out until the first `tagstream rollout promote`; see that brokers and group are those of the workers."
+            msg = f"{why} Next: leave out --as-of (in Python as_of) until the first `tagstream rollout promote`; see that brokers and group are those of the workers."
             raise RolloutError(msg) from error
         history.require_group(settings, epochs)
         if moment_ms is not None:
@@ -115,17 +115,22 @@ def _asked(as_of: str | int | datetime) -> tuple[int | None, int | None]:
 
     if isinstance(as_of, datetime):
         return None, milliseconds_of(as_of)
+    if isinstance(as_of, int) and not isinstance(as_of, bool):
+        return as_of, None
+    wrong = AsOfError(
+        f"as_of is {as_of!r}, and that is neither now, an epoch nor a time. Next: write it as now, 7 or 2026-01-31T12:00Z.",
+        exit_code=2,
+    )
+    if not isinstance(as_of, str):
+        raise wrong
     if as_of == NOW:
         return None, None
-    if isinstance(as_of, int) or _NUMBER.fullmatch(as_of):
+    if _NUMBER.fullmatch(as_of):
         return int(as_of), None
     try:
         return None, moment_of(as_of)
     except RolloutError as error:
-        msg = (
-            f"as_of is {as_of!r}, and that is neither now, an epoch nor a time. Next: write it as now, 7 or 2026-01-31T12:00Z."
-        )
-        raise AsOfError(msg, exit_code=2) from error
+        raise wrong from error
 
 
 @contextlib.contextmanager

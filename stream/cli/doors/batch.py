@@ -66,7 +66,7 @@ def batch(
     order = Order(
         source=source, out=out, columns=columns, form=form, fresh=fresh, rejected=rejected, escape_formulas=escape_formulas
     )
-    in_force = None if as_of is None else decider_of_stream(chosen, as_of, bundle=bundle)
+    in_force = None if as_of is None else decider_of_stream(chosen, as_of, bundle=bundle, threshold=threshold)
     found = run_order(chosen, order, decider=in_force)
     if json:
         console.show_json(asdict(found))

@@ -77,6 +77,7 @@ def _without_times(output: bytes) -> list[str]:
         ("contract", "show"),
         ("model", "inspect"),
         ("model", "inspect", "--json"),
+        ("model", "list", str(DEFAULT_BUNDLE.parent)),
         ("doctor", "--acls", "user"),
     ],
     ids=" ".join,

@@ -272,6 +272,13 @@ def test_classify_says_which_bundle_decides(begin: Callable[..., Stream]) -> Non
     assert json.loads(done.stdout)["model"]["epoch"] == "1"
 
 
+@pytest.mark.parametrize("as_of", [True, 1.5])
+def test_what_is_no_text_number_or_time_is_a_sentence(begin: Callable[..., Stream], as_of: object) -> None:
+    """True is no epoch 1."""
+    with pytest.raises(AsOfError, match=rf"as_of is {as_of}, and that is neither now"):
+        Tagger(as_of=as_of, settings=begin(1).given, environment=False)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("as_of", "said", "code"),
     [
@@ -315,12 +322,13 @@ def test_a_bundle_that_was_altered_in_its_place_decides_nothing(begin: Callable[
 
 
 def test_settings_that_contradict_an_epoch_are_refused(begin: Callable[..., Stream]) -> None:
-    """A bundle beside it, keyword rules, the group of another stream, and no place of bundles."""
+    """A bundle or a threshold beside it, keyword rules, the group of another stream, and no place of bundles."""
     stream = begin(1)
     with pytest.raises(ValueError, match="leave out bundle, or as_of"):
         Tagger("folder", as_of="now")
-    beside = run(stream, "batch", "in.jsonl", "out.jsonl", "--as-of", "now", "--bundle", "folder")
-    assert (beside.exit_code, "leave one of them out" in beside.stderr) == (2, True)
+    for beside in (("--bundle", "folder"), ("--threshold", "0.9")):
+        done = run(stream, "batch", "in.jsonl", "out.jsonl", "--as-of", "now", *beside)
+        assert (done.exit_code, "leave one of them out" in done.stderr) == (2, True)
     for given, code in (({"decider": "rules"}, 2), ({"group": "other"}, 1), ({"rollout": {"bundles": ""}}, 1)):
         with pytest.raises(AsOfError, match="Next: ") as error:
             Tagger(as_of="now", settings={**stream.given, **given}, environment=False)
@@ -338,7 +346,9 @@ def test_without_a_rollout_the_next_step_is_to_leave_as_of_out(
         return [], Epochs()
 
     monkeypatch.setattr(history, "history", empty)
-    with pytest.raises(AsOfError, match=r"no rollout has begun.*\. Next: leave as_of out until the first"):
+    with pytest.raises(
+        AsOfError, match=r"no rollout has begun.*\. Next: leave out --as-of \(in Python as_of\) until the first"
+    ):
         Tagger(as_of="now", settings=stream.given, environment=False)
 
 
