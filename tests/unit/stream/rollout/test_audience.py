@@ -69,7 +69,7 @@ def test_the_verdict_and_the_console_say_the_same_of_each_arm(tmp_path: Path, se
     lines = audience.lines(Counter(arms.values()), arms.get)
     with open_store(f"sqlite:///{tmp_path}/store.db", clock=lambda: START_MS, second_opinion_rate=0.0) as store:
         store.writer.fill(facts, {})
-        found = live_quality(store, now_ms=START_MS + HOUR_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1).report
+        found = live_quality(store, now_ms=START_MS + 48 * HOUR_MS, bundles=Bundles(DEFAULT_BUNDLE), days=3).report
     assert found is not None
     assert [(one.name, one.events, one.feedback) for one in lines] == [
         (one.name, one.model.decisions, one.feedback) for one in found.arms

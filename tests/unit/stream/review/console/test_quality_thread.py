@@ -5,7 +5,7 @@ import re
 import msgspec
 import pytest
 
-from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.contract.outcome import ModelRef, prediction_id
 from tagstream.stream.review.console import quality_thread
 from tagstream.stream.review.console.quality_thread import QualityThread
 from tagstream.stream.review.store.records import CountedDecision, Door
@@ -66,9 +66,10 @@ def test_the_page_has_a_column_for_the_audience_of_a_canary(client: Client, queu
     for arm, digest in (("champion", "d" * 64), ("challenger", "e" * 64)):
         one = item(arm, f"Item of the {arm}", source="newsroom" if arm == "challenger" else "web")
         model = ModelRef(name="next", version="2", digest=digest, epoch="3", arm=arm)
-        one = replace(one, decision=msgspec.structs.replace(one.decision, model=model))
+        made = msgspec.structs.replace(one.decision, model=model, prediction_id=prediction_id(arm, model.in_epoch))
+        one = replace(one, decision=made)
         queue.add(one)
-        queue.store.writer.fill([CountedDecision(item=one), report(arm)], {})
+        queue.store.writer.fill([CountedDecision(item=one), report(arm, queue.now_ms)], {})
         queue.answer(arm, "other", "ada")
     queue.measuring.measure()
     text = " ".join(re.sub("<[^>]+>", " ", client.get("/quality").text).split())
