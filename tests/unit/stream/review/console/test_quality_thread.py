@@ -70,6 +70,7 @@ def test_the_page_has_a_column_for_the_audience_of_a_canary(client: Client, queu
         one = replace(one, decision=made)
         queue.add(one)
         queue.store.writer.fill([CountedDecision(item=one), report(arm, queue.now_ms)], {})
+        queue.now_ms += 5000
         queue.answer(arm, "other", "ada")
     queue.measuring.measure()
     text = " ".join(re.sub("<[^>]+>", " ", client.get("/quality").text).split())
