@@ -9,9 +9,10 @@ from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from tagstream.monitoring.quality.amounts import Amount
 from tagstream.monitoring.quality.estimate import Estimate, Figure
 from tagstream.monitoring.quality.report import QualityReport
-from tagstream.monitoring.quality.value import WAYS, Amount, ValueReport
+from tagstream.monitoring.quality.value import WAYS, ValueReport
 from tagstream.monitoring.vocabulary import Arm
 
 SCOPES = ("published", "model")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tagstream.monitoring.quality.advice import UNJUDGED, ThresholdAdvice, advise
 from tagstream.monitoring.quality.estimate import Estimate, Figure, accuracy, everything, published
+from tagstream.monitoring.quality.feedback import Feedback
 from tagstream.monitoring.quality.label_free import LabelFree, expected, gap
 from tagstream.monitoring.quality.reviewers import Reviewers, reviewers
 from tagstream.monitoring.quality.sample import Bools, Population, Sample
@@ -23,6 +24,8 @@ class DecisionGroup:
         sample: The decisions that were drawn for people.
         population: All decisions of the group.
         fallback: Number of decisions that the champion made in the challenger's place.
+        feedback: What people and readers said about the decisions.
+        sources: The number of decisions by the events' source.
     """
 
     name: str
@@ -31,6 +34,8 @@ class DecisionGroup:
     sample: Sample
     population: Population
     fallback: int
+    feedback: Feedback
+    sources: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,7 @@ class PromisedAccuracy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredModel:
     """
-    The figures of one model or one arm. `name`, `bundles`, `epochs` and `fallback` are as in `DecisionGroup`.
+    The figures of one model or one arm. `name`, `bundles`, `epochs`, `fallback`, `feedback` and `sources` are as in `DecisionGroup`.
 
     Attributes:
         published: The figures of the decisions that consumers got without a person.
@@ -83,6 +88,8 @@ class MeasuredModel:
     bundles: tuple[str, ...]
     epochs: tuple[int, ...]
     fallback: int
+    feedback: Feedback
+    sources: Mapping[str, int]
     published: Estimate
     model: Estimate
 
@@ -154,6 +161,8 @@ def _measured(one: DecisionGroup, people: Reviewers) -> MeasuredModel:
         bundles=one.bundles,
         epochs=one.epochs,
         fallback=one.fallback,
+        feedback=one.feedback,
+        sources=one.sources,
         published=published(one.sample, one.population, people=people),
         model=everything(one.sample, one.population, people=people),
     )

@@ -1,7 +1,7 @@
 """What the stream is worth: people's time and wrong publications, beside a stream that asks people about everything or about nothing.
 
-An item of people's work counts the median time of an answer. In each plausible version of the stream, the rank of the median is
-drawn from a binomial distribution, as in the interval of the sign test; what mistakes cost is that of the version (`mistake_cost`).
+An item of people's work counts the median time of an answer (`amounts.py`). In each plausible version of the stream, what mistakes cost
+is that of the version (`mistake_cost`).
 """
 
 from collections.abc import Sequence
@@ -9,24 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tagstream.monitoring.quality.amounts import Amount, Versions, minute_of
 from tagstream.monitoring.quality.costs import COSTS_FILE, Costs, CostsError
-from tagstream.monitoring.quality.estimate import DRAWS, LEAST_ANSWERS, LEVEL, SEED, Estimate, Figure, accuracy, mistake_cost
+from tagstream.monitoring.quality.estimate import DRAWS, LEAST_ANSWERS, Estimate, Figure, accuracy, mistake_cost
 from tagstream.monitoring.quality.report import QualityReport
 from tagstream.monitoring.quality.reviewers import Reviewers
 from tagstream.monitoring.quality.sample import Floats, Ints, Population, Sample
 
-# With fewer times, not even the shortest and the longest are a 95 % interval of the median.
-LEAST_TIMES = 6
 NOW, EVERYTHING, NOTHING = WAYS = ("now", "everything", "nothing")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Amount:
-    """A number of minutes, mistakes or money, and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,28 +137,6 @@ class ValueReport:
     bundles: tuple[Line, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Versions:
-    """An estimate, and what it is in each plausible version, [DRAWS]. Sums are taken version by version."""
-
-    value: float
-    versions: Floats
-    level: float = LEVEL
-
-    def __add__(self, other: "_Versions") -> "_Versions":
-        return _Versions(
-            value=self.value + other.value, versions=self.versions + other.versions, level=max(self.level, other.level)
-        )
-
-    def times(self, factor: float) -> "_Versions":
-        return _Versions(value=factor * self.value, versions=factor * self.versions, level=self.level)
-
-    @property
-    def amount(self) -> Amount:
-        low, high = np.quantile(self.versions, ((1 - self.level) / 2, (1 + self.level) / 2))
-        return Amount(value=self.value, low=float(min(low, self.value)), high=float(max(high, self.value)))
-
-
 def value(
     whole: Part,
     days: Sequence[Part],
@@ -195,7 +163,7 @@ def value(
             prices = costs.of_labels(whole.sample.labels)
         except CostsError as error:
             unpriced, costs = str(error), None
-    minute = _minutes(times_ms)
+    minute = minute_of(times_ms)
     books = _Books(minute, report, costs, prices)
     return ValueReport(
         currency="" if costs is None else costs.currency,
@@ -211,25 +179,11 @@ def value(
     )
 
 
-def _minutes(times_ms: Ints) -> _Versions | None:
-    """Return the median in minutes; None if there are too few times."""
-    count = len(times_ms)
-    if count < LEAST_TIMES:
-        return None
-    generator = np.random.default_rng([SEED, count])
-    minutes = np.sort(times_ms) / 60_000
-    # The number of times below the median, and a place between the two times around it.
-    rank = generator.binomial(count, 0.5, size=DRAWS)
-    below, above = minutes[np.maximum(rank - 1, 0)], minutes[np.minimum(rank, count - 1)]
-    versions: Floats = below + generator.random(DRAWS) * (above - below)
-    return _Versions(value=float(np.median(minutes)), versions=versions)
-
-
 class _Books:
     """Counts one window under its prices."""
 
     def __init__(
-        self, minute: _Versions | None, report: QualityReport | None, costs: Costs | None, prices: Floats | None
+        self, minute: Versions | None, report: QualityReport | None, costs: Costs | None, prices: Floats | None
     ) -> None:
         self._minute = minute
         self._report = report
@@ -281,8 +235,8 @@ class _Books:
         items: int,
         *,
         wrong: Amount | None,
-        mistakes: _Versions | None,
-        more: _Versions | None,
+        mistakes: Versions | None,
+        more: Versions | None,
     ) -> Way:
         further = items - whole.items
         return Way(
@@ -302,30 +256,30 @@ class _Books:
             return Figure(value=None, low=0.0, high=1.0, answers=answers)
         return accuracy(part.sample, part.population, people=self._people)
 
-    def _of_people(self, items: int) -> _Versions | None:
+    def _of_people(self, items: int) -> Versions | None:
         return None if self._minute is None else self._minute.times(items)
 
-    def _paid(self, items: int) -> _Versions | None:
+    def _paid(self, items: int) -> Versions | None:
         minutes = self._of_people(items)
         return None if minutes is None or self._costs is None else minutes.times(self._costs.person_minute)
 
-    def _mistakes(self, part: Part, *, published: int, review: int) -> _Versions | None:
+    def _mistakes(self, part: Part, *, published: int, review: int) -> Versions | None:
         """Return what the model's mistakes cost at these doors; None without prices."""
         if self._prices is None:
             return None
         prices = self._prices * published, self._prices * review
         found = mistake_cost(part.sample, part.population, prices, people=self._people)
-        return _Versions(value=found.value, versions=found.versions, level=found.level)
+        return Versions(value=found.value, versions=found.versions, level=found.level)
 
-    def _nothing_lost(self) -> _Versions:
-        return _Versions(value=0.0, versions=np.zeros(DRAWS))
+    def _nothing_lost(self) -> Versions:
+        return Versions(value=0.0, versions=np.zeros(DRAWS))
 
 
-def _sum(one: _Versions | None, other: _Versions | None) -> _Versions | None:
+def _sum(one: Versions | None, other: Versions | None) -> Versions | None:
     return None if one is None or other is None else one + other
 
 
-def _amount(found: _Versions | None) -> Amount | None:
+def _amount(found: Versions | None) -> Amount | None:
     return None if found is None else found.amount
 
 

@@ -1,7 +1,8 @@
 """What a stream is worth as text tables, for the terminal and the console's page."""
 
+from tagstream.monitoring.quality.amounts import LEAST_TIMES, Amount
 from tagstream.monitoring.quality.costs import COSTS_FILE
-from tagstream.monitoring.quality.value import EVERYTHING, LEAST_TIMES, NOTHING, NOW, Amount, Line, ValueReport, Way
+from tagstream.monitoring.quality.value import EVERYTHING, NOTHING, NOW, Line, ValueReport, Way
 from tagstream.monitoring.quality.words import QualityTable, percent
 
 UNKNOWN = "not known"

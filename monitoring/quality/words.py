@@ -6,11 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tagstream.monitoring.quality.estimate import Estimate, Figure
+from tagstream.monitoring.quality.feedback import Feedback
 from tagstream.monitoring.quality.report import MeasuredModel, QualityReport
 
 UNKNOWN = "-"
 # The number of characters that are shown of a digest, and the number of digests that are shown of a model.
 SHORT, MOST_BUNDLES = 12, 3
+# An audience with more sources is not described by them.
+MOST_SOURCES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,23 +110,48 @@ def _arms(report: QualityReport) -> tuple[QualityTable, ...]:
             f"Champion and challenger, {_epochs(report.arms[-1].epochs)}: published without a person",
             report.arms,
             [arm.published for arm in report.arms],
+            (),
             said,
         ),
         _beside(
             "Champion and challenger over both doors",
             report.arms,
             [arm.model for arm in report.arms],
-            "These are the same epochs. Intervals that overlap do not say which is better: tagstream rollout status --verdict does, by events that both have decided.",
+            _feedback([arm.feedback for arm in report.arms]),
+            f"{_audience(*report.arms)} An answer counts the median time of all answers. Intervals that overlap do not say which is better: tagstream rollout status --verdict does, by events that both have decided.",
         ),
     )
 
 
-def _beside(title: str, arms: Sequence[MeasuredModel], found: Sequence[Estimate], note: str) -> QualityTable:
-    """Return a table with a row for each figure and a column for each arm."""
+def _feedback(arms: Sequence[Feedback]) -> tuple[tuple[str, ...], ...]:
+    """Return rows of what people and readers said, with a column for each arm."""
+    return (
+        ("people's answers", *(f"{one.answers:,}" for one in arms)),
+        ("people's minutes", *("not known" if one.minutes is None else f"{one.minutes.value:,.0f}" for one in arms)),
+        ("events that readers reported", *(f"{one.reported:,}" for one in arms)),
+        ("of these found wrong by a person", *(f"{one.confirmed:,}" for one in arms)),
+    )
+
+
+def _audience(champion: MeasuredModel, challenger: MeasuredModel) -> str:
+    """Say which part of the decisions the challenger has, and of which sources if the champion has others too."""
+    its, every = challenger.model.decisions, champion.model.decisions + challenger.model.decisions
+    said = f"The challenger's events are the audience of the canary: {its:,.0f} of {every:,.0f} decisions in these epochs"
+    others = champion.sources.keys() - challenger.sources.keys()
+    if not others or not 0 < len(challenger.sources) <= MOST_SOURCES:
+        return f"{said}."
+    return f"{said}, all from {' and '.join(one or 'no source' for one in sorted(challenger.sources))}."
+
+
+def _beside(
+    title: str, arms: Sequence[MeasuredModel], found: Sequence[Estimate], more: Sequence[tuple[str, ...]], note: str
+) -> QualityTable:
+    """Return a table with a row for each figure and a column for each arm, with `more` rows below the accuracy."""
     rows: list[tuple[str, ...]] = [
         ("decisions", *(f"{one.decisions:,.0f}" for one in found)),
         ("settled answers", *(f"{one.answers:,}" for one in found)),
         ("accuracy", *(percent(one.accuracy) for one in found)),
+        *more,
     ]
     rows += [
         (f"{shown} of {label}", *(percent(one.by_label[label][name]) for one in found))

@@ -1,11 +1,13 @@
 """Estimates live quality over a time window. The database counts the store's decisions, and `monitoring/quality` makes the estimates."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tagstream.monitoring.quality.amounts import minute_of
+from tagstream.monitoring.quality.feedback import Feedback
 from tagstream.monitoring.quality.report import DecisionGroup, PromisedAccuracy, QualityReport, Window, measure
 from tagstream.monitoring.quality.sample import Population
 from tagstream.monitoring.quality.words import QualityTable
@@ -14,6 +16,7 @@ from tagstream.stream.review.bundles import Bundles, KnownBundle
 from tagstream.stream.review.store.records import QueueFigures
 from tagstream.stream.review.store.sampling import DecidedBy, Drawn, LeftOut, Total
 from tagstream.stream.review.store.store import Store
+from tagstream.stream.review.store.work import PeoplesWork, WorkOn
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -36,6 +39,7 @@ class LiveQuality:
         queue: Figures of the items that wait for people.
         progress: The table of what answers certify, if the newest bundle was begun with labels in words; else None.
         drawn: The decisions that the estimates rest on.
+        work: People's work on the decisions of the window.
     """
 
     since_ms: int
@@ -46,6 +50,7 @@ class LiveQuality:
     queue: QueueFigures
     progress: QualityTable | None = None
     drawn: Drawn
+    work: PeoplesWork
 
     @property
     def days(self) -> float:
@@ -71,12 +76,23 @@ def live_quality(
     """
     since_ms = int(now_ms - days * DAY_MS) // HOUR_MS * HOUR_MS
     drawn = store.samples.drawn(since_ms, now_ms)
-    known = bundles.known(one.digest for one in drawn.decided_by)
-    models, arms = _models(drawn.decided_by, known), _arms(drawn.decided_by, known)
+    changed = store.samples.since_first_change(since_ms, now_ms, drawn.labels)
+    known = bundles.known(one.digest for one in (*drawn.decided_by, *changed))
+    models, arms = _models(drawn.decided_by, known), _arms(changed, known)
     whole, *counted = counts(store.samples.totals(since_ms, now_ms), drawn, [*models, *arms])
+    work = store.work.of(since_ms, now_ms)
+    minute = minute_of(work.times_ms)
 
-    def decided(groups: Sequence[Group], counts: Sequence[Counted]) -> list[DecisionGroup]:
-        made = [[one for one in drawn.decided_by if group.has(one)] for group in groups]
+    def feedback(group: Group) -> Feedback:
+        answers, reported, confirmed = (
+            sum(count for on, count in counted.items() if group.has(on))
+            for counted in (work.answers, work.reported, work.confirmed)
+        )
+        minutes = None if minute is None else minute.times(answers).amount
+        return Feedback(answers=answers, minutes=minutes, reported=reported, confirmed=confirmed)
+
+    def decided(groups: Sequence[Group], counts: Sequence[Counted], by: Sequence[DecidedBy]) -> list[DecisionGroup]:
+        made = [[one for one in by if group.has(one)] for group in groups]
         found = store.samples.of_each(since_ms, now_ms, drawn.labels, made)
         return [
             DecisionGroup(
@@ -86,6 +102,8 @@ def live_quality(
                 sample=sample,
                 population=count.population,
                 fallback=count.fallback,
+                feedback=feedback(group),
+                sources=dict(count.sources),
             )
             for group, by, sample, count in zip(groups, made, found, counts, strict=True)
         ]
@@ -95,8 +113,8 @@ def live_quality(
         population=whole.population,
         slices=drawn.slices,
         movable=drawn.movable,
-        models=decided(models, counted[: len(models)]),
-        arms=decided(arms, counted[len(models) :]),
+        models=decided(models, counted[: len(models)], drawn.decided_by),
+        arms=decided(arms, counted[len(models) :], changed),
     )
     newest = known.get(drawn.bundle or "")
     certified = None if newest is None else newest.promise
@@ -110,6 +128,7 @@ def live_quality(
         queue=store.queue.figures(),
         progress=None if newest is None else newest.progress,
         drawn=drawn,
+        work=work,
     )
 
 
@@ -130,7 +149,7 @@ class Group:
     epochs: frozenset[int] | None = None
     arms: frozenset[str] | None = None
 
-    def has(self, one: DecidedBy | Total) -> bool:
+    def has(self, one: DecidedBy | Total | WorkOn) -> bool:
         """True if these decisions belong to the group."""
         return (
             one.bundle in self.bundles
@@ -153,7 +172,13 @@ def _models(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -
 
 
 def _arms(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -> list[Group]:
-    """Return champion and challenger in the epochs of the newest challenger, in which both had the same stream."""
+    """
+    Return champion and challenger in the epochs of the newest challenger, in which both had the same stream.
+
+    Args:
+        decided_by: The origins of the decisions after the first change of the model, the newest epoch first.
+        known: The bundles that were found.
+    """
     challengers = [one for one in decided_by if one.arm == Arm.CHALLENGER]
     if not challengers:
         return []
@@ -179,6 +204,7 @@ class Counted:
     Attributes:
         population: The decisions by destination and label.
         fallback: The number of decisions that the champion made in the challenger's place.
+        sources: The number of decisions by the events' source.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -187,6 +213,7 @@ class Counted:
         count = len(labels)
         self.population = Population(decisions=np.zeros((2, count)), probabilities=np.zeros((2, count, count)))
         self.fallback = 0
+        self.sources = Counter[str]()
 
     def add(self, total: Total) -> None:
         """Add decisions."""
@@ -194,22 +221,30 @@ class Counted:
         self.population.decisions[cell] += total.decisions
         self.population.probabilities[cell] += [total.probability_sums[label] for label in self._labels]
         self.fallback += total.decisions if total.arm == Arm.FALLBACK else 0
+        self.sources[total.source] += total.decisions
 
 
 def counts(totals: Iterable[Total], drawn: Drawn, groups: Sequence[Group] = ()) -> list[Counted]:
     """Return the counts of all decisions by the models in `drawn`, followed by the counts of each group."""
     whole, *each = [Counted(drawn.labels) for _ in range(1 + len(groups))]
     for total in totals:
-        if is_measured(total, drawn):
-            for counted in (whole, *(one for one, group in zip(each, groups, strict=True) if group.has(total))):
-                counted.add(total)
+        if not _has_labels(total, drawn):
+            continue
+        # The arm of a canary may have no drawn decision yet, so its bundle need not be one of the models in `drawn`.
+        into = [counted for counted, group in zip(each, groups, strict=True) if group.has(total)]
+        for counted in (whole, *into) if is_measured(total, drawn) else into:
+            counted.add(total)
     return [whole, *each]
 
 
 def is_measured(total: Total, drawn: Drawn) -> bool:
     """True for decisions that are like the drawn ones: of a model with their labels."""
+    return total.model in drawn.models and _has_labels(total, drawn)
+
+
+def _has_labels(total: Total, drawn: Drawn) -> bool:
     labels = set(drawn.labels)
-    return total.model in drawn.models and total.tag in labels and set(total.probability_sums) == labels
+    return total.tag in labels and set(total.probability_sums) == labels
 
 
 def left_out(found: LiveQuality) -> str:

@@ -28,17 +28,17 @@ def live_value(store: Store, found: LiveQuality, costs: Costs | None) -> ValueRe
         DatabaseUnavailableError: The database does not answer.
     """
     drawn, since_ms, until_ms = found.drawn, found.since_ms, found.until_ms
-    work = store.work.of(since_ms, until_ms)
+    work = found.work
     whole = _Tally(drawn)
     days, bundles = (defaultdict[int, _Tally](lambda: _Tally(drawn)) for _ in range(2))
     for total in store.samples.totals(since_ms, until_ms):
         for tally in (whole, days[total.hour_ms // DAY_MS * DAY_MS], bundles[total.bundle]):
             tally.add(total)
-    for (day, bundle), count in work.answers.items():
-        for tally in (whole, days[day], bundles[bundle]):
+    for on, count in work.answers.items():
+        for tally in (whole, days[on.day_ms], bundles[on.bundle]):
             tally.answers += count
-    for (day, bundle), count in work.waiting.items():
-        for tally in (whole, days[day], bundles[bundle]):
+    for on, count in work.waiting.items():
+        for tally in (whole, days[on.day_ms], bundles[on.bundle]):
             tally.waiting += count
     by_day = store.samples.by_day(since_ms, until_ms, drawn.labels)
     by_bundle = store.samples.by_bundle(since_ms, until_ms, drawn.labels)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from tagstream.monitoring.vocabulary import Arm
 from tagstream.stream.contract.answers import AnsweredEvent, AnswerKeys, order, read_answer
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef
@@ -15,6 +16,7 @@ from tagstream.stream.contract.shadow_records import Shadowed as ShadowRecord
 from tagstream.stream.contract.shadow_records import read_shadowed, slice_name
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.rollout.audience import ArmLine, Audience
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import SLOW_TIMES, Answered, Arms, Evidence, Failures, Reported, Shadowed
 from tagstream.stream.settings.settings import Settings
@@ -28,6 +30,7 @@ MOST_AHEAD = 100_000
 # The most events on which one model failed: more than any plan tolerates.
 MOST_FAILING = 20_000
 ASKED = frozenset({"review", "audit"})
+ARMS = {arm.value: arm for arm in Arm}
 # The group of the slices by the champion's tag.
 LABEL = "label"
 
@@ -54,6 +57,7 @@ class EvidenceReader:
         since_ms: When the first of these epochs was planned, Unix milliseconds.
         keys: The keys of answers.
         evidence: The evidence so far.
+        audience: People's answers and readers' reports so far.
         unread: The number of records that do not follow the contract, by topic. They do not count.
         unseen: Topics that do not exist, or that this user may not see.
     """
@@ -64,12 +68,13 @@ class EvidenceReader:
     since_ms: int
     keys: AnswerKeys
     evidence: Evidence
+    audience: Audience = field(default_factory=Audience)
     unread: Counter[str] = field(default_factory=Counter)
     unseen: tuple[str, ...] = ()
     _positions: dict[str, dict[int, int]] = field(default_factory=dict)
-    # By event: the probability with which people are asked (`_drawn`), and unit and arm (`_arms`). By unit: the arm (`_units`).
+    # By event: the probability with which people are asked (`_drawn`), and unit and arm (`_arms`). By unit: whether it is the challenger's.
     _drawn: dict[bytes, float] = field(default_factory=dict)
-    _arms: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)
+    _arms: dict[bytes, tuple[bytes, Arm]] = field(default_factory=dict)
     _units: dict[bytes, bool] = field(default_factory=dict)
     # Events on which one of the two models failed, and the shadow batches with such events, named by the time of their comparison.
     _failing: set[bytes] = field(default_factory=set)
@@ -114,6 +119,15 @@ class EvidenceReader:
         self.evidence.take(Failures(challenger=challenger, champion=champion, fallbacks=self._fallbacks))
         return self.evidence
 
+    def lines(self) -> tuple[ArmLine, ...]:
+        """Return what people and readers said about each arm of the newest epoch."""
+
+        def arm_of(event_id: str) -> Arm | None:
+            known = self._arms.get(_short(event_id.encode()))
+            return None if known is None else known[1]
+
+        return self.audience.lines(Counter(arm for _, arm in self._arms.values()), arm_of)
+
     def _ends(self, topic: str, now_ms: int) -> dict[int, int]:
         """Return where reading ends now: outcomes wait until their copies for audits are written, reports until outcomes are read."""
         topics = self.settings.topics
@@ -148,15 +162,15 @@ class EvidenceReader:
         # Arms and fallbacks are counted for the newest epoch only, since each share has arms of its own.
         if found.model.epoch != str(self.models.epoch):
             return
-        if found.model.arm == "fallback":
+        if found.model.arm == Arm.FALLBACK:
             self._fallbacks += self._fails(event)
         if len(self._arms) >= MOST_EVENTS:
             return
         challenger = self.models.challenger
         by_key = challenger is not None and challenger.unit == "key" and record.key is not None
         unit = _short(record.key or b"") if by_key else event
-        its = found.model.arm in {"challenger", "fallback"}
-        self._arms[event], self._units[unit] = (unit, its), its
+        arm = ARMS.get(found.model.arm or "", Arm.CHAMPION)
+        self._arms[event], self._units[unit] = (unit, arm), arm is not Arm.CHAMPION
 
     def _shadowed(self, record: Record) -> None:
         found = read_shadowed(record)
@@ -212,6 +226,7 @@ class EvidenceReader:
             self.unread[record.topic] += 1
             return
         answer = found.answer
+        self.audience.answered(answer)
         self.evidence.take(
             Answered(
                 event_id=answer.event_id,
@@ -227,8 +242,9 @@ class EvidenceReader:
         if not isinstance(found, Report):
             self.unread[record.topic] += 1
         elif (known := self._arms.get(_short(found.event_id.encode()))) is not None:
-            unit, its = known
-            self.evidence.take(Reported(event_id=found.event_id, unit=unit.hex(), challenger=its))
+            unit, arm = known
+            self.audience.reported(found.event_id)
+            self.evidence.take(Reported(event_id=found.event_id, unit=unit.hex(), challenger=arm is not Arm.CHAMPION))
 
 
 def _short(text: bytes) -> bytes:

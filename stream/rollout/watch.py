@@ -12,6 +12,7 @@ from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.rollout_records import Guards, Plan, Verdict
 from tagstream.stream.kafka.errors import BrokerUnreachableError
 from tagstream.stream.rollout.abandoned_close import AbandonedClose
+from tagstream.stream.rollout.audience import ArmLine
 from tagstream.stream.rollout.change import finish
 from tagstream.stream.rollout.control import Begun, controlling, name_here
 from tagstream.stream.rollout.controller import AbandonedCloseError, ControllerError
@@ -45,6 +46,7 @@ class Judged:
         last: The newest verdict of this epoch in the topic; None before the first verdict.
         unread: The number of records that do not follow the contract of their topic.
         unseen: Topics that do not exist, or that this user may not see. They count as empty.
+        lines: What people and readers said about each arm of the epoch. It is no part of the verdict.
     """
 
     models: Models
@@ -52,6 +54,7 @@ class Judged:
     last: Verdict | None
     unread: int
     unseen: tuple[str, ...]
+    lines: tuple[ArmLine, ...]
 
 
 class Watch:
@@ -119,7 +122,12 @@ class Watch:
         verdict = judge(evidence, days=max(0.0, (now_ms - self._watched.since_ms) / DAY_MS))
         last = next((one for one in reversed(verdicts) if one.epoch == models.epoch), None)
         return Judged(
-            models=models, verdict=verdict, last=last, unread=self._watched.unread.total(), unseen=self._watched.unseen
+            models=models,
+            verdict=verdict,
+            last=last,
+            unread=self._watched.unread.total(),
+            unseen=self._watched.unseen,
+            lines=await asyncio.to_thread(self._watched.lines),
         )
 
     def _begun(self, models: Models, epochs: frozenset[str], since_ms: int, tries: int) -> EvidenceReader:

@@ -3,7 +3,7 @@
 import datetime as dt
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tagstream.stream.contract.rollout_records import (
 )
 from tagstream.stream.rollout.arm_size import ArmSize
 from tagstream.stream.rollout.as_of import Champion
+from tagstream.stream.rollout.audience import ArmLine
 from tagstream.stream.rollout.control import Begun
 from tagstream.stream.rollout.controller import ControllerError
 from tagstream.stream.rollout.epochs import Epochs, Models
@@ -106,13 +107,22 @@ def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
     found = judged.verdict
     if as_json:
         console.show_json(
-            {**_models(judged.models), "decision": found.decision, "says": found.says, "days": found.days, "gates": found.gates}
+            {
+                **_models(judged.models),
+                "decision": found.decision,
+                "says": found.says,
+                "days": found.days,
+                "gates": found.gates,
+                "arms": [{"name": line.name, "events": line.events, **asdict(line.feedback)} for line in judged.lines],
+            }
         )
         return
     console.talk(f"epoch {judged.models.epoch}: {_decides(judged.models)}")
     console.show(f"{found.decision.replace('_', ' ')}: {found.says}")
     for gate in found.gates:
         console.show(f"  {gate.state:<8} {gate.name}: {gate.says}")
+    for line in judged.lines:
+        console.show(f"  {line.name} (not judged): {_said_of(line)}")
     if judged.unseen:
         console.talk(
             f"not there, or this user may not read them: {', '.join(judged.unseen)}; they count as empty. Next: `tagstream rollout shadow` writes to "
@@ -120,6 +130,16 @@ def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
         )
     if judged.unread:
         console.talk(f"{counted(judged.unread, 'record')} of shadow, reviewed or reports cannot be read, and do not count")
+
+
+def _said_of(line: ArmLine) -> str:
+    """Return what people and readers said about the decisions of an arm."""
+    said = line.feedback
+    minutes = "minutes not known" if said.minutes is None else f"{said.minutes.value:,.0f} minutes"
+    return (
+        f"{counted(line.events, 'event')}, {counted(said.answers, 'answer')} ({minutes}), {said.reported:,} reported by readers, "
+        f"{said.confirmed:,} of these found wrong by a person"
+    )
 
 
 def metrics(address: str) -> None:

@@ -213,6 +213,23 @@ class Samples:
                 left_out=_left_out(connection, since_ms, until_ms, same),
             )
 
+    def since_first_change(self, since_ms: int, until_ms: int, labels: tuple[str, ...]) -> tuple[DecidedBy, ...]:
+        """Return the origins of a span's decisions after the first change of the model, drawn or not, the newest epoch first."""
+        names = "bundle", "model", "epoch", "arm"
+        counted = and_(totals.c.hour_ms >= since_ms, totals.c.hour_ms < until_ms, totals.c.arm != "")
+        same = and_(samples.c.by_model, samples.c.labels == label_digest(labels), samples.c.sound)
+        drawn = and_(_asked(since_ms, until_ms), same, samples.c.arm != "")
+        found = (
+            select(*(totals.c[name] for name in names))
+            .where(counted)
+            .union(select(*(samples.c[name] for name in names)).where(drawn))
+            .subquery()
+        )
+        known = select(found, bundles.c.digest).join(bundles, bundles.c.bundle == found.c.bundle)
+        ordered = known.order_by(found.c.epoch.desc(), *(found.c[name] for name in names)).limit(MOST_DECIDERS)
+        with self._database.reading() as connection:
+            return tuple(DecidedBy(**row) for row in connection.execute(ordered).mappings())
+
     def of_each(
         self, since_ms: int, until_ms: int, labels: tuple[str, ...], groups: Sequence[Collection[DecidedBy]]
     ) -> list[Sample]:

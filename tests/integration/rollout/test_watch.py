@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -139,6 +140,11 @@ def test_people_decide_which_of_two_models_stays(
     seen, begun, again = asyncio.run(look_and_act())
     assert seen.verdict.decision == decision, seen.verdict
     assert seen.unread == 0
+    of_epoch = {one.event.id: one.decision.model.arm for one in published(rollout_settings)}
+    champion, challenger = seen.lines
+    assert (champion.events, challenger.events) == tuple(Counter(of_epoch.values())[arm] for arm in ("champion", "challenger"))
+    # The crowd answers all at one moment, as a person does who settles near-duplicates by one answer.
+    assert champion.feedback.answers + challenger.feedback.answers == 1
     assert begun is not None
     assert again is None
     assert begun.models.champion.version == version

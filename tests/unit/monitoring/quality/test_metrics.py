@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from benchmarks.quality.streams import LABELS, stream
+from tagstream.monitoring.quality.feedback import Feedback
 from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.monitoring.quality.report import MeasuredModel, PromisedAccuracy, QualityReport, Window, measure
 from tests.replacing import replace
@@ -104,7 +105,14 @@ def test_a_canary_is_served_by_arm_as_long_as_it_is_in_the_window(report: Qualit
     registry = CollectorRegistry()
     metrics = QualityMetrics(registry)
     challenger = MeasuredModel(
-        name="challenger", bundles=("b" * 64,), epochs=(7,), fallback=0, published=report.published, model=report.model
+        name="challenger",
+        bundles=("b" * 64,),
+        epochs=(7,),
+        fallback=0,
+        feedback=Feedback(answers=0, minutes=None, reported=0, confirmed=0),
+        sources={},
+        published=report.published,
+        model=report.model,
     )
 
     def served(bound: str) -> float | None:

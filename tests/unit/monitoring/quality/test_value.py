@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.streams import LABELS, Stream, stream
+from tagstream.monitoring.quality.amounts import LEAST_TIMES, Amount
 from tagstream.monitoring.quality.costs import Costs
 from tagstream.monitoring.quality.report import QualityReport, Window, measure
 from tagstream.monitoring.quality.sample import Floats, Ints
-from tagstream.monitoring.quality.value import LEAST_TIMES, Amount, Part, ValueReport, value
+from tagstream.monitoring.quality.value import Part, ValueReport, value
 from tagstream.monitoring.quality.value_words import headline, tables
 
 STREAMS = 60

@@ -3,7 +3,9 @@
 import pytest
 
 from benchmarks.quality.streams import LABELS, stream
+from tagstream.monitoring.quality.amounts import Amount
 from tagstream.monitoring.quality.estimate import Figure
+from tagstream.monitoring.quality.feedback import Feedback
 from tagstream.monitoring.quality.report import MeasuredModel, PromisedAccuracy, QualityReport, Window, measure
 from tagstream.monitoring.quality.words import headline, percent, tables, verdict
 from tests.replacing import replace
@@ -66,9 +68,23 @@ def test_the_verdict_is_one_sentence(report: QualityReport) -> None:
 def with_arms(report: QualityReport) -> QualityReport:
     """The same with a canary in it, whose figures are those of the whole."""
     champion = MeasuredModel(
-        name="champion", bundles=("a" * 64,), epochs=(7, 8), fallback=3, published=report.published, model=report.model
+        name="champion",
+        bundles=("a" * 64,),
+        epochs=(7, 8),
+        fallback=3,
+        feedback=Feedback(answers=1200, minutes=Amount(value=90.4, low=80, high=100), reported=7, confirmed=2),
+        sources={"web": 90, "newsroom": 1},
+        published=report.published,
+        model=report.model,
     )
-    challenger = replace(champion, name="challenger", bundles=("b" * 64,), fallback=0)
+    challenger = replace(
+        champion,
+        name="challenger",
+        bundles=("b" * 64,),
+        fallback=0,
+        feedback=Feedback(answers=4, minutes=None, reported=3, confirmed=1),
+        sources={"newsroom": 9},
+    )
     return replace(
         report, arms=(champion, challenger), models=(replace(champion, name="tiny 1"), replace(challenger, name="tiny 2"))
     )
@@ -85,6 +101,23 @@ def test_the_arms_of_a_canary_stand_beside_each_other(report: QualityReport) -> 
     assert "3 of its decisions are fallback" in published.note
     assert "rollout status --verdict" in both.note
     assert len(rest) == 4
+
+
+def test_what_people_said_of_each_arm_stands_in_the_same_table(report: QualityReport) -> None:
+    """Answers, minutes, and readers' reports; the audience is described by its sources if the rest has others."""
+    both = tables(with_arms(report))[3]
+    assert both.rows[3:7] == (
+        ("people's answers", "1,200", "4"),
+        ("people's minutes", "90", "not known"),
+        ("events that readers reported", "7", "3"),
+        ("of these found wrong by a person", "2", "1"),
+    )
+    decisions = report.model.decisions
+    said = f"The challenger's events are the audience of the canary: {decisions:,.0f} of {2 * decisions:,.0f} decisions in these epochs"
+    assert both.note.startswith(f"{said}, all from newsroom. ")
+    champion, challenger = with_arms(report).arms
+    alike = replace(report, arms=(replace(champion, sources={"newsroom": 3}), challenger))
+    assert tables(alike)[3].note.startswith(f"{said}. ")
 
 
 def test_models_have_a_row_each(report: QualityReport) -> None:

@@ -49,7 +49,7 @@ def test_a_controller_serves_what_it_finds_and_does(
         failed: Callable[[Exception], None],
     ) -> None:
         failed(NothingWatchedError("no challenger decides"))
-        tell(Judged(models=models, verdict=found, last=None, unread=0, unseen=()))
+        tell(Judged(models=models, verdict=found, last=None, unread=0, unseen=(), lines=()))
         failed(PlanGivenUpError("a worker refused"))
         began(Begun(models=models, marks=(), closed_seconds=0.1, workers=every_seconds > 0))
         failed(OSError("the bundles are away"))

@@ -1,5 +1,6 @@
 """From the store to estimates: who is counted, how answers settle, and what a window without answers says."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ from tagstream.model_export.bundle.depot import Depot
 from tagstream.monitoring.limits import LEAST_INCLUSION
 from tagstream.monitoring.quality.report import QualityReport
 from tagstream.monitoring.quality.sample import NO_ANSWER
-from tagstream.monitoring.quality.words import tables
+from tagstream.monitoring.quality.words import percent, tables
 from tagstream.stream.contract.answers import AnsweredEvent
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.decide.pipeline import Draw
 from tagstream.stream.review.bundles import Bundles
 from tagstream.stream.review.live_quality import counts, live_quality
-from tagstream.stream.review.store.records import AskedDecision, Fact
+from tagstream.stream.review.store.records import AskedDecision, CountedDecision, Fact, TimedReport
 from tagstream.stream.review.store.sampling import LeftOut
 from tagstream.stream.review.store.store import Store
-from tests.unit.stream.review.store.making import HOUR_MS, START_MS, answer, audit, decision_of, item, published, review
+from tests.replacing import replace
+from tests.unit.stream.review.store.making import HOUR_MS, START_MS, answer, audit, decision_of, item, published, report, review
 
 LABELS = ("mlops", "other", "computer-vision")
 SURE = {"mlops": 0.97, "other": 0.02, "computer-vision": 0.01}
@@ -337,6 +339,69 @@ def test_a_canary_of_all_events_leaves_no_champion(store: Store) -> None:
     assert (champion.published.decisions, champion.published.accuracy.value) == (0, None)
     assert (challenger.published.decisions, challenger.published.accuracy.value) == (60, 1)
     assert all(len(row) == 3 for table in tables(report)[2:4] for row in table.rows)
+
+
+def canary(seed: int) -> list[Fact]:
+    """A stream with two canaries of one challenger and a rollback: decisions of both doors, answers of two people, and reports."""
+    lot = random.Random(seed)  # noqa: S311
+    arms = [by(CHAMPION), *(by(CHAMPION, "4", "champion") for _ in range(2))]
+    for epoch in ("2", "3"):
+        arms += [by(CHAMPION, epoch, "champion"), by(CHAMPION, epoch, "fallback"), by(CHALLENGER, epoch, "challenger")]
+    facts: list[Fact] = []
+    for number in range(150):
+        event_id, model = f"e-{number}", lot.choice(arms)
+        given: dict[str, Any] = {"model": model, "prediction_id": f"of {event_id}", "source": lot.choice(("web", None))}
+        asked = lot.choice((audited, review))(event_id, **given)
+        counted = CountedDecision(item=replace(asked.item, door="tagged" if asked.item.door == "audit" else "review"))
+        facts += [asked, counted]
+        for version, reviewer in enumerate(lot.choice(((), ("ann",), ("ann", "bob"))), 1):
+            at_ms = START_MS + 7000 * number + version
+            facts.append(said(asked, lot.choice(LABELS), reviewer, at_ms, version=version))
+        facts += [report(event_id, reporter=one) for one in lot.choice(((), (), ("eve",), ("eve", "rob")))]
+    lot.shuffle(facts)
+    return facts
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_lines_of_a_canary_sum_to_all_that_was_said_in_its_epochs(store: Store, seed: int) -> None:
+    """Decisions, answers, reported events and confirmed ones, counted from the facts in any order; other epochs are in neither line."""
+    facts = canary(seed)
+    ids = {one.item.event.id: one.item.decision for one in facts if isinstance(one, AskedDecision)}
+    its = {event_id for event_id, decision in ids.items() if decision.model.epoch in {"2", "3"}}
+    given = [one.answer for one in facts if isinstance(one, AnsweredEvent) and one.answer.event_id in its]
+    holds = {one.event_id: one for one in sorted(given, key=lambda one: one.version)}
+    told = {one.report.event_id for one in facts if isinstance(one, TimedReport)} & its
+    denied = {one for one in told if one in holds and holds[one].tag != holds[one].model_tag}
+    fill(store, *facts)
+    report = live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1).report
+    assert report is not None
+    lines = [
+        (one.model.decisions, one.feedback.answers, one.feedback.reported, one.feedback.confirmed, sum(one.sources.values()))
+        for one in report.arms
+    ]
+    assert [sum(column) for column in zip(*lines, strict=True)] == [len(its), len(given), len(told), len(denied), len(its)]
+    audience = {event_id for event_id in its if ids[event_id].model.arm == "challenger"}
+    assert lines[1][:3] == (len(audience), sum(one.event_id in audience for one in given), len(told & audience))
+    minutes = [one.feedback.minutes for one in report.arms]
+    assert minutes[0] is not None
+    assert minutes[1] is not None
+    assert minutes[0].value / lines[0][1] == pytest.approx(minutes[1].value / lines[1][1])
+
+
+def test_an_audience_without_a_drawn_decision_has_its_line(store: Store) -> None:
+    """Five events of one source, none of them drawn for people; readers reported one of them, and the missing answers are said."""
+    kept = {"model": by(CHALLENGER, "2", "challenger", name="next"), "source": "newsroom", "probabilities": SURE}
+    few = [published(f"few-{number}", number, **kept) for number in range(5)]
+    told = AskedDecision(item=few[0].item)
+    fill(store, *of(by(CHAMPION, "2", "champion"), "rest", 60), *few, told, report("few-0"))
+    found = live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1).report
+    assert found is not None
+    champion, challenger = found.arms
+    assert (challenger.model.decisions, champion.model.decisions, found.model.decisions) == (5, 60, 60)
+    assert (challenger.feedback.answers, challenger.feedback.reported) == (0, 1)
+    both = tables(found)[3]
+    assert ("accuracy", percent(champion.model.accuracy), "too few: 50 more answers") in both.rows
+    assert "5 of 65 decisions in these epochs, all from newsroom." in both.note
 
 
 def test_an_empty_store_has_no_report(store: Store) -> None:

@@ -12,7 +12,7 @@ from tagstream.stream.cli import main
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.review.store.store import open_store
-from tests.unit.stream.review.store.making import answer, audit, published
+from tests.unit.stream.review.store.making import answer, audit, published, report
 
 MODEL = ModelRef(name="default", version="1", digest=read_manifest(DEFAULT_BUNDLE)[1])
 SURE = {"mlops": 0.97, "other": 0.02, "computer-vision": 0.01}
@@ -101,6 +101,31 @@ def test_json_has_every_number(url: str) -> None:
     assert found["report"]["published"]["by_label"]["mlops"]["precision"]["value"] == pytest.approx(0.95)
     assert found["queue"]["answered"] == 60
     assert found["report"]["headline"].startswith("Of what is published")
+
+
+def test_json_has_what_was_said_of_each_arm_of_a_canary(url: str) -> None:
+    """A line for the rest and one for the audience, which nobody has answered yet; a store without a canary has none."""
+    assert json.loads(quality("--store", url, "--json").stdout)["report"]["arms"] == []
+    kept = {"probabilities": SURE, "confidence": 0.97, "tagged_ms": unix_ms() - 60_000}
+    with open_store(url) as store:
+        for arm, digest, source in (("champion", MODEL.digest, "web"), ("challenger", "e" * 64, "newsroom")):
+            model = ModelRef(name="default", version="2", digest=digest, epoch="3", arm=arm)
+            asked = audit(arm, model=model, source=source, inclusion_probability=0.5, **kept)
+            store.writer.fill([published(arm, model=model, source=source, **kept), asked, report(arm)], {})
+            if arm == "champion":
+                store.writer.fill([answer(arm, unix_ms(), of=asked.item, tag="other", asked_by="audit")], {})
+    lines = json.loads(quality("--store", url, "--json").stdout)["report"]["arms"]
+    assert [(one["name"], one["epochs"], one["sources"]) for one in lines] == [
+        ("champion", [3], {"web": 1}),
+        ("challenger", [3], {"newsroom": 1}),
+    ]
+    [champion, challenger] = [one["feedback"] for one in lines]
+    # Six seconds for the one answer.
+    assert (champion["answers"], champion["reported"], champion["confirmed"]) == (1, 1, 1)
+    assert champion["minutes"]["value"] == pytest.approx(0.1)
+    assert (challenger["answers"], challenger["reported"], challenger["confirmed"]) == (0, 1, 0)
+    assert challenger["minutes"]["value"] == 0
+    assert "1 of 2 decisions in these epochs, all from newsroom." in " ".join(quality("--store", url).stdout.split())
 
 
 def test_without_a_decision_the_next_step_is_said(tmp_path: Path) -> None:

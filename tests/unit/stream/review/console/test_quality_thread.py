@@ -1,15 +1,18 @@
 """Live quality in the console: the page and the metrics of what people answered."""
 
+import re
+
 import msgspec
 import pytest
 
+from tagstream.stream.contract.outcome import ModelRef, prediction_id
 from tagstream.stream.review.console import quality_thread
 from tagstream.stream.review.console.quality_thread import QualityThread
 from tagstream.stream.review.store.records import CountedDecision, Door
 from tests.console.real_console import ReviewDesk, item
 from tests.replacing import replace
 from tests.unit.stream.review.console.conftest import Client
-from tests.unit.stream.review.store.making import answer
+from tests.unit.stream.review.store.making import answer, report
 from tests.waiting import until
 
 
@@ -55,6 +58,25 @@ def test_the_page_and_the_metrics_have_what_the_stream_is_worth(client: Client, 
     )
     assert float(seconds.split()[1]) == pytest.approx(40, rel=0.01)
     assert 'tagstream_value_cost{bound="value",way="now"} NaN' in metrics
+
+
+def test_the_page_has_a_column_for_the_audience_of_a_canary(client: Client, queue: ReviewDesk) -> None:
+    """What people answered and readers reported of each arm; too few answers say how many are missing."""
+    for arm, digest in (("champion", "d" * 64), ("challenger", "e" * 64)):
+        one = item(arm, f"Item of the {arm}", source="newsroom" if arm == "challenger" else "web")
+        model = ModelRef(name="next", version="2", digest=digest, epoch="3", arm=arm)
+        made = msgspec.structs.replace(one.decision, model=model, prediction_id=prediction_id(arm, model.in_epoch))
+        one = replace(one, decision=made)
+        queue.add(one)
+        queue.store.writer.fill([CountedDecision(item=one), report(arm, queue.now_ms)], {})
+        queue.now_ms += 5000
+        queue.answer(arm, "other", "ada")
+    queue.measuring.measure()
+    text = " ".join(re.sub("<[^>]+>", " ", client.get("/quality").text).split())
+    assert "people&#39;s answers 1 1" in text
+    assert "events that readers reported 1 1 of these found wrong by a person 1 1" in text
+    assert "accuracy too few: 49 more answers too few: 49 more answers" in text
+    assert "1 of 2 decisions in these epochs, all from newsroom." in text
 
 
 def test_the_metrics_have_what_waits_now(client: Client, queue: ReviewDesk) -> None:
