@@ -100,10 +100,9 @@ def rights(settings: Settings, role: Role) -> list[Right]:
                 for topic in (*contents, topics.reviewed):
                     ids = transactional_prefix(settings.group, topic)
                     found.append(Right(resource=Resource.TRANSACTIONAL_ID, name=ids, operations=_WRITE))
-        case Role.PRODUCER:
-            found = _topics(_WRITE, *contents)
-        case Role.REPORTER | Role.MEASURER:
-            found = _topics(_WRITE, topics.reports if role is Role.REPORTER else topics.outcomes)
+        case Role.PRODUCER | Role.REPORTER | Role.MEASURER:
+            written = {Role.PRODUCER: contents, Role.REPORTER: (topics.reports,), Role.MEASURER: (topics.outcomes,)}
+            found = _topics(_WRITE, *written[role])
         case Role.CONSUMER | Role.TAGS:
             found = _topics(_READ, topics.tagged, *([topics.review] if role is Role.TAGS else []))
         case Role.REVIEWER:

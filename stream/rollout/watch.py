@@ -44,6 +44,9 @@ class Judged:
         verdict: The present verdict.
         last: The newest verdict of this epoch in the topic; None before the first verdict.
         unread: The number of records that do not follow the contract of their topic.
+        why_unread: Why the last of them was not read.
+        unknown: The number of records of `outcomes` whose event the models of this epoch have not decided.
+        beyond: The number of records of `outcomes` that are more than a verdict keeps.
         unseen: Topics that do not exist, or that this user may not see. They count as empty.
     """
 
@@ -51,6 +54,9 @@ class Judged:
     verdict: ChallengerVerdict
     last: Verdict | None
     unread: int
+    why_unread: str
+    unknown: int
+    beyond: int
     unseen: tuple[str, ...]
 
 
@@ -119,7 +125,14 @@ class Watch:
         verdict = judge(evidence, days=max(0.0, (now_ms - self._watched.since_ms) / DAY_MS))
         last = next((one for one in reversed(verdicts) if one.epoch == models.epoch), None)
         return Judged(
-            models=models, verdict=verdict, last=last, unread=self._watched.unread.total(), unseen=self._watched.unseen
+            models=models,
+            verdict=verdict,
+            last=last,
+            unread=self._watched.unread.total(),
+            why_unread=self._watched.why_unread,
+            unknown=self._watched.unknown,
+            beyond=evidence.measured.beyond,
+            unseen=self._watched.unseen,
         )
 
     def _begun(self, models: Models, epochs: frozenset[str], since_ms: int, tries: int) -> EvidenceReader:
@@ -133,7 +146,9 @@ class Watch:
             epochs=epochs,
             since_ms=since_ms,
             keys=answer_keys(self._settings.security),
-            evidence=Evidence(guards=models.guards or Guards(), labels=len(labels), share=share, tries=tries),
+            evidence=Evidence(
+                guards=models.guards or Guards(), labels=len(labels), share=share, tries=tries, shares=len(epochs)
+            ),
         )
 
     async def act(self, judged: Judged) -> Begun | None:

@@ -13,6 +13,7 @@ from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout_records import (
+    MAX_OUTCOMES,
     Abort,
     BundleName,
     Challenger,
@@ -30,6 +31,7 @@ from tagstream.stream.rollout.controller import ControllerError
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.errors import NoRolloutError
 from tagstream.stream.rollout.history import DecidedAt, Entry, FirstEvent
+from tagstream.stream.rollout.measured import MOST_VALUES
 from tagstream.stream.rollout.standing import Standing
 from tagstream.stream.rollout.verdict import RolloutStep
 from tagstream.stream.rollout.watch import Judged, NothingWatchedError
@@ -106,7 +108,15 @@ def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
     found = judged.verdict
     if as_json:
         console.show_json(
-            {**_models(judged.models), "decision": found.decision, "says": found.says, "days": found.days, "gates": found.gates}
+            {
+                **_models(judged.models),
+                "decision": found.decision,
+                "says": found.says,
+                "days": found.days,
+                "gates": found.gates,
+                "unread": judged.unread,
+                "unknown_outcomes": judged.unknown,
+            }
         )
         return
     console.talk(f"epoch {judged.models.epoch}: {_decides(judged.models)}")
@@ -119,7 +129,19 @@ def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
             f"{settings.topics.shadow}; grant READ on the others"
         )
     if judged.unread:
-        console.talk(f"{counted(judged.unread, 'record')} of shadow, reviewed or reports cannot be read, and do not count")
+        console.talk(
+            f"{counted(judged.unread, 'record')} of shadow, reviewed, reports or outcomes cannot be read, and do not count; the last: "
+            f"{judged.why_unread}"
+        )
+    outcomes = settings.topics.outcomes
+    if judged.unknown:
+        console.talk(
+            f"{counted(judged.unknown, 'record')} of {outcomes} on events that this epoch has not decided do not count"
+        )
+    if judged.beyond:
+        console.talk(
+            f"{counted(judged.beyond, 'record')} of {outcomes} do not count: the verdict keeps {MAX_OUTCOMES} names and {MOST_VALUES:,} values"
+        )
 
 
 def metrics(address: str) -> None:
