@@ -82,14 +82,16 @@ def _required(named: Sequence[str]) -> "tuple[RequiredOutcome, ...]":
     for one in named:
         kind, _, rest = one.partition(":")
         name, given, margin = rest.partition("=")
+        wanted = {"name": name.removeprefix("-"), "less": name.startswith("-")}
         try:
-            wanted = {"name": name.removeprefix("-"), "less": name.startswith("-")}
             required = msgspec.convert(wanted | ({"margin": float(margin)} if given else {}), RequiredOutcome)
-        except (ValueError, msgspec.ValidationError) as error:
-            msg = f"--require {one} is no outcome with a margin from 0 to 0.5: {error}. Next: give it as in --require outcome:clicks=0.05."
-            raise RolloutError(msg) from error
-        if kind != "outcome":
-            msg = f"--require {one} does not begin with 'outcome:'. Next: give it as in --require outcome:clicks=0.05."
+        except (ValueError, msgspec.ValidationError):
+            required = None
+        if required is None or kind != "outcome":
+            msg = (
+                f"--require {one} is not outcome:NAME or outcome:NAME=MARGIN, with a name of 1 to 64 letters, digits, '_', '.' and '-', and a "
+                "margin from 0 to 0.5. Next: give it as in --require outcome:clicks=0.05."
+            )
             raise RolloutError(msg)
         if required.name in found or len(found) == MAX_OUTCOMES:
             msg = f"--require names {required.name!r} twice, or more than {MAX_OUTCOMES} outcomes. Next: leave one out."

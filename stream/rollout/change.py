@@ -204,16 +204,26 @@ async def canary(
             guards = msgspec.structs.replace(
                 guards or Guards(), promise=promised.target_precision if promised.certified else None
             )
-        if guards is not None and guards.required and (challenger.share == 1 or challenger.sources):
-            msg = (
-                "the outcomes that this canary requires are compared between arms of one stream, and a share of 1 or a --source leaves no such "
-                "arms. Next: give a share below 1 and no --source, or no --require."
-            )
-            raise RolloutError(msg)
+        require_arms(guards or Guards(), challenger)
         wanted = replace(now, challenger=challenger, guards=guards)
         require_change(control.reader.epochs, wanted)
         tell(challenger, await asyncio.to_thread(arm_size, settings, challenger))
         return await control.change(wanted, why)
+
+
+def require_arms(guards: Guards, challenger: Challenger) -> None:
+    """
+    Require that required outcomes can be compared.
+
+    Raises:
+        RolloutError: Outcomes are required, and there are no two arms of one stream.
+    """
+    if guards.required and (challenger.share == 1 or challenger.sources):
+        msg = (
+            "the outcomes that this canary requires are compared between two arms of one stream, and a share of 1 or a --source leaves no such "
+            "arms. Next: give a share below 1 and no --source, or no --require."
+        )
+        raise RolloutError(msg)
 
 
 def _require_slices(guards: Guards, labels: Sequence[str]) -> None:

@@ -31,6 +31,9 @@ from tagstream.monitoring.quality.sample import Bools, Floats
 TUNED = 1_000.0
 LEAST_UNITS = 100
 SKEWED = 100.0
+# Where the expected `z` is at its limit, more than half of all canaries have crossed the limit: some were above it before. At so much less it
+# is half of them (a Brownian motion against the limit's tangent, for limits from 3 to 4).
+BEFORE = 0.28
 # More units than any stream has: beyond these a difference counts as never seen.
 MOST_UNITS = 1e15
 
@@ -152,14 +155,14 @@ class TwoMeans:
         return self._units(1.0 - ratio, ratio, partial(_one_sided, risk=risk))
 
     def _units(self, difference: float, ratio: float, critical: Callable[[Floats], Floats]) -> Floats:
-        """Return the number of units at which the difference reaches the critical square of `z`, by bisection on a scale of logarithms."""
+        """Return the number of units at which half of all canaries have crossed the limit of `z`, by bisection on a scale of logarithms."""
         with np.errstate(divide="ignore", invalid="ignore"):
             per_unit = (difference * self.champion.mean) ** 2 / (self._variance(ratio) * self.units)
         low, high = np.zeros_like(self.units), np.full_like(self.units, np.log(MOST_UNITS))
         for _ in range(60):
             middle = (low + high) / 2
             units = np.exp(middle)
-            reached = units * per_unit >= critical(units / TUNED)
+            reached = np.sqrt(units * per_unit) >= np.sqrt(critical(units / TUNED)) - BEFORE
             low, high = np.where(reached, low, middle), np.where(reached, middle, high)
         return np.exp(high)
 
