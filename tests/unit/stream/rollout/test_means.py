@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import skew
 
-from tagstream.stream.rollout.means import LEAST_UNITS, SKEWED, TUNED, ArmMean, TwoMeans
+from tagstream.stream.rollout.means import BEFORE, LEAST_UNITS, SKEWED, TUNED, ArmMean, TwoMeans
 
 
 def arm(values: np.ndarray, origin: float = 0.0) -> ArmMean:
@@ -76,15 +76,16 @@ def test_a_champion_whose_mean_may_be_zero_has_no_relative_interval() -> None:
     assert [float(bound[0]) for bound in two(0.5, 0.001).interval(0.05)] == [-math.inf, math.inf]
 
 
-def test_the_units_needed_are_those_at_which_the_interval_would_end_at_the_champion() -> None:
-    """A tenth of the difference needs a good hundred times as many units, and equal values need none that is finite for nothing."""
-    arms = two(5.0, 5.0)
-    needed = float(arms.units_to_see(0.02, 0.05)[0])
+def test_the_units_needed_are_those_at_which_half_have_crossed_the_limit() -> None:
+    """With so many units the expected `z` is a little below its limit, for the interval and for the proof of two equal means."""
+    arms, risk = two(5.0, 5.0), 0.05
+    needed = float(arms.units_to_see(0.02, risk)[0])
     t = needed / TUNED
-    assert needed * 0.1**2 / float(arms.challenger.variance[0] * 4) == pytest.approx(
-        (1 + 1 / t) * math.log((1 + t) / 0.05**2), rel=1e-6
-    )
-    assert 100 < float(arms.units_to_see(0.002, 0.05)[0]) / needed < 200
-    proving = float(arms.units_to_prove(0.98, 0.05)[0])
-    reached = two(5.0, 5.0, units=2 * round(proving / 4))
-    assert float(reached.evidence(0.98, above=True)[0]) == pytest.approx(-math.log(0.05), rel=0.01)
+    limit = math.sqrt((1 + 1 / t) * math.log((1 + t) / risk**2))
+    error = math.sqrt(4 * float(arms.challenger.variance[0]) / needed)
+    assert 0.02 * 5 / error == pytest.approx(limit - BEFORE, rel=1e-6)
+    assert 100 < float(arms.units_to_see(0.002, risk)[0]) / needed < 200
+    proving = 4 * round(float(arms.units_to_prove(0.98, risk)[0]) / 4)
+    error = math.sqrt((1 + 0.98**2) / (proving / 2))
+    reached = two(5.0 + BEFORE * error, 5.0, units=proving // 2)
+    assert float(reached.evidence(0.98, above=True)[0]) == pytest.approx(-math.log(risk), rel=0.01)
