@@ -49,7 +49,7 @@ from tagstream.stream.contract.rollout_records import BundleName, GateReading, G
 from tagstream.stream.rollout import proof
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import MOST_EVENTS, SLOW_TIMES, Evidence, Tally
-from tagstream.stream.rollout.means import ArmMean, TwoMeans
+from tagstream.stream.rollout.means import LEAST_UNITS, ArmMean, TwoMeans
 
 # The number of gates that can cause a rollback by a proof with `alpha`, beside required outcomes: failures, answers, reports.
 SENDING_BACK = 3
@@ -397,7 +397,8 @@ def _outcome(evidence: Evidence, name: str, required: RequiredOutcome | None) ->
     # The events of the stream for each unit that is measured.
     each = evidence.arms.events / float(arms.units[0])
     needed = {f"{apart:.0%}": float(arms.units_to_see(apart, alpha)[0]) * each for apart in DIFFERENCES}
-    says = f"{says}; a difference of {' or '.join(f'{apart} needs {_events(events)}' for apart, events in needed.items())}"
+    takes = ", and one of ".join(f"{apart} takes {_events(events)}" for apart, events in needed.items())
+    says = f"{says}; to see a difference of {takes}"
     figures |= {f"events_{apart.rstrip('%')}": events for apart, events in needed.items()}
     if required is None:
         return _gate(gate, "passes", says, **figures)
@@ -413,7 +414,7 @@ def _outcome(evidence: Evidence, name: str, required: RequiredOutcome | None) ->
         return _gate(gate, "passes", f"it is proved that its mean of {name} is not {part}: {says}", **figures)
     if required.margin:
         figures["events_to_prove"] = proving = float(arms.units_to_prove(ratio, risk)[0]) * each
-        says = f"{says}; if both are equal, the proof needs {_events(proving)}"
+        says = f"{says}; if both are equal, the proof takes {_events(proving)}"
     return _gate(gate, "waits", f"its mean of {name} may still be {part}: {says}", **figures)
 
 
@@ -422,7 +423,8 @@ def _too_few(arms: TwoMeans) -> str:
     if min(arms.challenger.variance[0], arms.champion.variance[0]) == 0:
         return f"values that differ are needed in each arm: {counted}"
     least = math.ceil(max(arms.challenger.least_units[0], arms.champion.least_units[0]))
-    return f"{least:,} units in each arm are needed, since the values are that uneven: {counted}"
+    why = " by the skewness of the values" if least > LEAST_UNITS else ""
+    return f"{least:,} units in each arm are needed{why}: {counted}"
 
 
 def _mean(arm: ArmMean) -> str:
@@ -433,7 +435,7 @@ def _events(number: float) -> str:
     """Return about how many events of the stream, to two digits."""
     if number > MOST_EVENTS:
         return f"more than the {MOST_EVENTS:,} events that are counted"
-    return f"about {float(f'{number:.2g}'):,.0f} events"
+    return f"about {float(f'{number:.2g}'):,.0f} events in all"
 
 
 def cells(answers: Counter[tuple[int, float]]) -> tuple[Floats, Floats, Ints]:

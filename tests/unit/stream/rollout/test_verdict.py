@@ -351,7 +351,7 @@ def test_an_outcome_says_its_interval_and_what_it_needs() -> None:
     """For people and as figures, which the topic can hold: also with the fewest values."""
     gate = outcome(evidence(measured((440, 2_000)), share=0.5))
     assert "0.22 by 2,000 units for the challenger, 0.2 by 2,000 units for the champion: +10.0% of the champion's" in gate.says
-    assert "a difference of 2% needs more than the 500,000 events that are counted or 10% needs about" in gate.says
+    assert "a difference of 2% takes more than the 500,000 events that are counted, and one of 10% takes about" in gate.says
     assert gate.figures["low"] < 0 < gate.figures["high"]
     assert 20_000 < gate.figures["events_10"] < 50_000
     for observations in ([], measured((1, 1), (0, 1)), measured((0, 2_000), (0, 2_000)), measured((440, 2_000))):
