@@ -54,9 +54,9 @@ class Judged:
     verdict: ChallengerVerdict
     last: Verdict | None
     unread: int
-    why_unread: str
-    unknown: int
-    beyond: int
+    why_unread: str = ""
+    unknown: int = 0
+    beyond: int = 0
     unseen: tuple[str, ...]
 
 
