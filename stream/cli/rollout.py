@@ -13,7 +13,7 @@ from tagstream.stream.cli import shadow
 from tagstream.stream.cli.options import Brokers, Json, path, settings
 
 if TYPE_CHECKING:
-    from tagstream.stream.contract.rollout_records import GuardedSlice
+    from tagstream.stream.contract.rollout_records import GuardedSlice, RequiredOutcome
 
 T = TypeVar("T")
 
@@ -63,6 +63,40 @@ def _guarded(named: Sequence[str]) -> "tuple[GuardedSlice, ...]":
             msg = f"--guard names {guard.name!r} twice. Next: leave one out."
             raise RolloutError(msg)
         found[guard.name] = guard
+    return tuple(found.values())
+
+
+def _required(named: Sequence[str]) -> "tuple[RequiredOutcome, ...]":
+    """
+    Parse required outcomes with their margins: `outcome:NAME` or `outcome:NAME=MARGIN`, with a `-` before the name if less is better.
+
+    Raises:
+        RolloutError: A word is not of this form, a name is named twice, or there are too many.
+    """
+    import msgspec
+
+    from tagstream.stream.contract.rollout_records import MAX_OUTCOMES, RequiredOutcome
+    from tagstream.stream.rollout.errors import RolloutError
+
+    found: dict[str, RequiredOutcome] = {}
+    for one in named:
+        kind, _, rest = one.partition(":")
+        name, given, margin = rest.partition("=")
+        wanted = {"name": name.removeprefix("-"), "less": name.startswith("-")}
+        try:
+            required = msgspec.convert(wanted | ({"margin": float(margin)} if given else {}), RequiredOutcome)
+        except (ValueError, msgspec.ValidationError):
+            required = None
+        if required is None or kind != "outcome":
+            msg = (
+                f"--require {one} is not outcome:NAME or outcome:NAME=MARGIN, with a name of 1 to 64 letters, digits, '_', '.' and '-', and a "
+                "margin from 0 to 0.5. Next: give it as in --require outcome:clicks=0.05."
+            )
+            raise RolloutError(msg)
+        if required.name in found or len(found) == MAX_OUTCOMES:
+            msg = f"--require names {required.name!r} twice, or more than {MAX_OUTCOMES} outcomes. Next: leave one out."
+            raise RolloutError(msg)
+        found[required.name] = required
     return tuple(found.values())
 
 
@@ -157,6 +191,14 @@ def canary(
             metavar="SLICE[=MARGIN]",
         ),
     ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An outcome whose mean must not be worse, and by which part of the champion's it may be, 0.05 unless set; "
+            "outcome:-NAME if less is better; may be given several times.",
+            metavar="outcome:NAME[=MARGIN]",
+        ),
+    ] = None,
     without_workers: WithoutWorkers = False,
     why: Why = "",
 ) -> None:
@@ -180,7 +222,13 @@ def canary(
     if days is not None and days <= 0:
         msg = f"--days is above 0, and not {days:g}"
         raise RolloutError(msg)
-    given = {"margin": margin, "max_days": days, "asked_at_least": ask, "slices": _guarded(guard or ())}
+    given = {
+        "margin": margin,
+        "max_days": days,
+        "asked_at_least": ask,
+        "slices": _guarded(guard or ()),
+        "outcomes": _required(require or ()) or None,
+    }
     guards = msgspec.structs.replace(Guards(), **{name: value for name, value in given.items() if value is not None})
     known = settings(brokers=brokers)
     shown.trying(bundle)

@@ -11,6 +11,8 @@ MAX_NOTE_CHARACTERS = 2_000
 # Longer names of producers are cut to this length before they are compared.
 MAX_SOURCE_CHARACTERS = 100
 MAX_VERSION = 1_000_000
+# The sum of the squares of so many such numbers is a number too.
+MAX_MEASURE = 1e12
 # The most answers on one event that a reader accepts: more than people can give. The published schema has no such bound.
 MOST_ANSWERS = 10_000
 # The form of all our times: the order of the texts is the order of the times.
@@ -28,4 +30,7 @@ Note = Annotated[str, msgspec.Meta(max_length=MAX_NOTE_CHARACTERS)]
 Uuid = Annotated[str, msgspec.Meta(pattern=_UUID)]
 Moment = Annotated[str, msgspec.Meta(pattern=_MOMENT)]
 """RFC 3339 in UTC with milliseconds, as `timestamp` writes it."""
+OutcomeName = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$(?!\n)")]
+"""What a consumer measures: letters, digits, `_`, `.` and `-`."""
+Measure = Annotated[float, msgspec.Meta(ge=-MAX_MEASURE, le=MAX_MEASURE)]
 Version = Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]

@@ -12,12 +12,13 @@ from typing import Annotated
 import msgspec
 
 from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS, Asked, Moment, PersonName, Share
+from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS, Asked, Moment, OutcomeName, PersonName, Share
 from tagstream.stream.contract.published import fault
 
 MAX_EPOCH = 1_000_000_000
 # With more slices, each slice would get too few answers to prove anything.
 MAX_SLICES = 32
+MAX_OUTCOMES = 8
 
 Epoch = Annotated[int, msgspec.Meta(ge=0, le=MAX_EPOCH)]
 """The number of a plan. Numbers grow along the topic. The number of an aborted plan is never used again."""
@@ -104,6 +105,21 @@ class GuardedSlice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     margin: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.03
 
 
+class RequiredOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    An outcome in which the challenger must be proved not worse.
+
+    Attributes:
+        name: The outcome's name on the topic `outcomes`.
+        less: True if a smaller mean is better.
+        margin: The part of the champion's mean by which the challenger's may be worse.
+    """
+
+    name: OutcomeName
+    less: bool = False
+    margin: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.05
+
+
 class Guards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     The bounds by which a challenger is judged. The plan fixes them before the first answer.
@@ -121,6 +137,7 @@ class Guards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         asked_at_least: The least probability with which people are asked about a disagreement; bets are sized by it.
         audited_at_least: The least probability with which people are asked about any other event.
         fallbacks: The number of the challenger's failures after which it is rolled back, proved or not.
+        outcomes: The outcomes that a promotion requires. Unset for none: then workers of 0.1.0 read the plan too.
     """
 
     margin: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.01
@@ -134,6 +151,14 @@ class Guards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     asked_at_least: Asked = 0.02
     audited_at_least: Asked = 0.02
     fallbacks: Annotated[int, msgspec.Meta(ge=3, le=10_000)] = 10
+    outcomes: (
+        Annotated[tuple[RequiredOutcome, ...], msgspec.Meta(min_length=1, max_length=MAX_OUTCOMES)] | msgspec.UnsetType
+    ) = msgspec.UNSET
+
+    @property
+    def required(self) -> tuple[RequiredOutcome, ...]:
+        """The outcomes that a promotion requires."""
+        return () if isinstance(self.outcomes, msgspec.UnsetType) else self.outcomes
 
 
 class GateReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -39,6 +39,7 @@ class Role(StrEnum):
     CONSUMER = "consumer"
     REVIEWER = "reviewer"
     REPORTER = "reporter"
+    MEASURER = "measurer"
     TAGS = "tags"
     OPERATOR = "operator"
     SHADOW = "shadow"
@@ -99,8 +100,9 @@ def rights(settings: Settings, role: Role) -> list[Right]:
                 for topic in (*contents, topics.reviewed):
                     ids = transactional_prefix(settings.group, topic)
                     found.append(Right(resource=Resource.TRANSACTIONAL_ID, name=ids, operations=_WRITE))
-        case Role.PRODUCER | Role.REPORTER:
-            found = _topics(_WRITE, *(contents if role is Role.PRODUCER else [topics.reports]))
+        case Role.PRODUCER | Role.REPORTER | Role.MEASURER:
+            written = {Role.PRODUCER: contents, Role.REPORTER: (topics.reports,), Role.MEASURER: (topics.outcomes,)}
+            found = _topics(_WRITE, *written[role])
         case Role.CONSUMER | Role.TAGS:
             found = _topics(_READ, topics.tagged, *([topics.review] if role is Role.TAGS else []))
         case Role.REVIEWER:
@@ -158,6 +160,7 @@ def _of_the_controller(settings: Settings) -> list[Right]:
             topics.review,
             topics.reviewed,
             topics.reports,
+            topics.outcomes,
             *settings.content_topics,
         ),
     ]

@@ -168,7 +168,7 @@ async def canary(
     Raises:
         RolloutError: The workers' bundle differs from the bundle of the settings; the change changes nothing; the bundle has other
             labels or is the champion; guards are given for a canary that is running, or its unit or sources would change; a guard names an
-            unknown slice; or the group has no worker.
+            unknown slice; outcomes are required and there are no two arms of one stream; or the group has no worker.
         PlanGivenUpError: A worker refused, or did not answer in time; the model has not changed.
         BundleError: The bundle cannot be trusted, or it does not load in time.
         ParityError: A prediction of the bundle depends on its batch.
@@ -204,10 +204,26 @@ async def canary(
             guards = msgspec.structs.replace(
                 guards or Guards(), promise=promised.target_precision if promised.certified else None
             )
+        require_arms(guards or Guards(), challenger)
         wanted = replace(now, challenger=challenger, guards=guards)
         require_change(control.reader.epochs, wanted)
         tell(challenger, await asyncio.to_thread(arm_size, settings, challenger))
         return await control.change(wanted, why)
+
+
+def require_arms(guards: Guards, challenger: Challenger) -> None:
+    """
+    Require that required outcomes can be compared.
+
+    Raises:
+        RolloutError: Outcomes are required, and there are no two arms of one stream.
+    """
+    if guards.required and (challenger.share == 1 or challenger.sources):
+        msg = (
+            "the outcomes that this canary requires are compared between two arms of one stream, and a share of 1 or a --source leaves no such "
+            "arms. Next: give a share below 1 and no --source, or no --require."
+        )
+        raise RolloutError(msg)
 
 
 def _require_slices(guards: Guards, labels: Sequence[str]) -> None:

@@ -10,7 +10,8 @@ in any order. Totals come in order, and a new total replaces the old one:
 | `Answered` | an answer on `reviewed`: the person's tag for an event | event id: the answer that holds (`contract/answers.py`) |
 | `Reported` | a report on `reports`, with the event's key and its decision's arm | unit, once a person has found the tag wrong |
 | `Failures` | totals: shadow batches in which only one model failed; in a canary, decisions with the arm `fallback` | as a new total |
-| `Arms` | totals: the units that were seen in each arm | as a new total |
+| `Arms` | totals: the units that were seen in each arm, and the events | as a new total |
+| `Measured` | a consumer's number on `outcomes`, with the event's unit and arm (`measured.py`) | name and unit |
 
 A record of `shadow` has the share of events that are compared. `Shadowed.probability` is another number: the probability with which
 people are asked about the event, by any way. It is 1 if the champion sent the event to `review`. Else it is the greater of the audit
@@ -28,6 +29,7 @@ import msgspec
 from tagstream.model_export.compare.comparison import SliceCount
 from tagstream.stream.contract.published import Order
 from tagstream.stream.contract.rollout_records import Guards
+from tagstream.stream.rollout.measured import Measured, Measurements
 
 # The most events that are counted. Each keeps an 8-byte digest, about 80 bytes in all. The share of disagreements is well known by then.
 MOST_EVENTS = 500_000
@@ -122,13 +124,14 @@ class Failures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arms:
-    """The total number of units that were seen in each arm."""
+    """The total number of units that were seen in each arm, and of their events."""
 
     challenger: int
     champion: int
+    events: int = 0
 
 
-Observation = Shadowed | Answered | Reported | Failures | Arms
+Observation = Shadowed | Answered | Reported | Failures | Arms | Measured
 
 
 class Tally(SliceCount, kw_only=True):
@@ -168,12 +171,14 @@ class Evidence:
         labels: The number of labels of the bundles, 2 or more.
         share: The challenger's share of the units; None in shadow (there are no arms) or with an audience (the share is not known).
         tries: The number of this try against the champion, from 1.
+        shares: The number of this try's plans so far, from 1: each share has arms of its own, and measures outcomes anew.
         overall: The tally of all events.
         slices: The tally of each guarded slice.
         by_label: The counts of events by the champion's tag.
         published: The number of answers on decisions that the challenger would publish, by whether its tag was right and by weight.
         failures: The newest totals.
         arms: The newest totals.
+        measured: What consumers measured.
         batches: The number of shadow batches, by whether the challenger took too long.
         too_rare: The number of events that were drawn with a lower probability than the guards count on. An answer on such an event
             would weigh more than the bets allow, so it does not count, and the other answers do not represent all events.
@@ -183,12 +188,14 @@ class Evidence:
     labels: int
     share: float | None = None
     tries: int = 1
+    shares: int = 1
     overall: Tally = field(default_factory=Tally)
     slices: dict[str, Tally] = field(init=False)
     by_label: dict[str, SliceCount] = field(default_factory=dict)
     published: Counter[tuple[bool, float]] = field(default_factory=Counter)
     failures: Failures = field(default_factory=lambda: Failures(challenger=0, champion=0))
     arms: Arms = field(default_factory=lambda: Arms(challenger=0, champion=0))
+    measured: Measurements = field(init=False)
     batches: Counter[bool] = field(default_factory=Counter)
     too_rare: int = 0
     _events: set[int] = field(default_factory=set)
@@ -199,8 +206,9 @@ class Evidence:
     _reported: dict[str, Reported] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make one tally for each guarded slice."""
+        """Make one tally for each guarded slice, and a place for each required outcome."""
         self.slices = {one.name: Tally() for one in self.guards.slices}
+        self.measured = Measurements(required=[one.name for one in self.guards.required])
 
     def take(self, observation: Observation) -> bool:
         """
@@ -222,6 +230,8 @@ class Evidence:
             case Arms():
                 changes, self.arms = observation != self.arms, observation
                 return changes
+            case Measured():
+                return self.measured.take(observation)
 
     def _shadowed(self, event: Shadowed) -> bool:
         key = _short(event.event_id)

@@ -1,6 +1,7 @@
 """Reads the evidence on a challenger from the topics of the stream as they grow."""
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,8 +10,11 @@ import msgspec
 
 from tagstream.monitoring.vocabulary import Arm
 from tagstream.stream.contract.answers import AnsweredEvent, AnswerKeys, order, read_answer
+from tagstream.stream.contract.consumer_outcomes import ConsumerOutcome, read_outcome
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.contract.published import milliseconds
+from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.contract.reports import Report, read_report
 from tagstream.stream.contract.shadow_records import Shadowed as ShadowRecord
 from tagstream.stream.contract.shadow_records import read_shadowed, slice_name
@@ -19,6 +23,7 @@ from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.rollout.audience import ArmLine, Audience
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import SLOW_TIMES, Answered, Arms, Evidence, Failures, Reported, Shadowed
+from tagstream.stream.rollout.measured import Measured
 from tagstream.stream.settings.settings import Settings
 
 # Outcomes are read at this age. Their copies for an audit are written by then, so it is known whether people are asked.
@@ -59,6 +64,8 @@ class EvidenceReader:
         evidence: The evidence so far.
         audience: People's answers and readers' reports so far.
         unread: The number of records that do not follow the contract, by topic. They do not count.
+        why_unread: Why the last such record was not read; empty without one.
+        unknown: The number of records of `outcomes` whose event this epoch's models have not decided. They do not count.
         unseen: Topics that do not exist, or that this user may not see.
     """
 
@@ -70,6 +77,8 @@ class EvidenceReader:
     evidence: Evidence
     audience: Audience = field(default_factory=Audience)
     unread: Counter[str] = field(default_factory=Counter)
+    why_unread: str = ""
+    unknown: int = 0
     unseen: tuple[str, ...] = ()
     _positions: dict[str, dict[int, int]] = field(default_factory=dict)
     # By event: the probability with which people are asked (`_drawn`), and unit and arm (`_arms`). By unit: whether it is the challenger's.
@@ -89,14 +98,15 @@ class EvidenceReader:
         Read the records since the last call.
 
         Args:
-            now_ms: The time now, Unix milliseconds. Outcomes and reports of the last 30 s are left for the next call.
+            now_ms: The time now, Unix milliseconds. Decisions, reports and outcomes of the last 30 s are left for the next call.
 
         Raises:
             BrokerUnreachableError: No broker answered in time.
         """
         topics = self.settings.topics
         there = admin.partitions(self.settings)
-        # The topics are read in the order of their references: draws before shadows, shadows before answers, outcomes before reports. The
+        # The topics are read in the order of their references: draws before shadows, shadows before answers, decisions before reports and
+        # before what consumers measured of them. The
         # ends are asked for in the reverse order, so that a referenced record is never missed.
         ways: tuple[tuple[str, Callable[[Record], None]], ...] = (
             (topics.audit, self._outcome),
@@ -105,6 +115,7 @@ class EvidenceReader:
             (topics.shadow, self._shadowed),
             (topics.reviewed, self._answered),
             (topics.reports, self._reported),
+            (topics.outcomes, self._measured),
         )
         self.unseen = tuple(topic for topic, _ in ways if not there.get(topic))
         ends = {topic: self._ends(topic, now_ms) for topic, _ in reversed(ways) if there.get(topic)}
@@ -114,7 +125,7 @@ class EvidenceReader:
             if topic == topics.review:
                 self._catch_up()
         units = Counter(self._units.values())
-        self.evidence.take(Arms(challenger=units[True], champion=units[False]))
+        self.evidence.take(Arms(challenger=units[True], champion=units[False], events=len(self._arms)))
         challenger, champion = map(len, self._failed)
         self.evidence.take(Failures(challenger=challenger, champion=champion, fallbacks=self._fallbacks))
         return self.evidence
@@ -129,9 +140,9 @@ class EvidenceReader:
         return self.audience.lines(Counter(arm for _, arm in self._arms.values()), arm_of)
 
     def _ends(self, topic: str, now_ms: int) -> dict[int, int]:
-        """Return where reading ends now: outcomes wait until their copies for audits are written, reports until outcomes are read."""
+        """Return where reading ends now: decisions wait until their copies for audits are written, and what refers to them until then."""
         topics = self.settings.topics
-        settling = {topics.tagged, topics.review, topics.reports}
+        settling = {topics.tagged, topics.review, topics.reports, topics.outcomes}
         with log_of(self.settings, topic) as log:
             # A new partition is read from its first record since `since_ms`.
             self._positions[topic] = log.offsets_since(self.since_ms) | self._positions.get(topic, {})
@@ -175,7 +186,7 @@ class EvidenceReader:
     def _shadowed(self, record: Record) -> None:
         found = read_shadowed(record)
         if not isinstance(found, ShadowRecord):
-            self.unread[record.topic] += 1
+            self._leave(record, found)
             return
         champion, challenger, times = found.champion, found.challenger, found.times
         digests = tuple(found.failed if side is None else side.model.digest for side in (champion, challenger))
@@ -223,7 +234,7 @@ class EvidenceReader:
     def _answered(self, record: Record) -> None:
         found = read_answer(record, keys=self.keys)
         if not isinstance(found, AnsweredEvent):
-            self.unread[record.topic] += 1
+            self._leave(record, found)
             return
         answer = found.answer
         self.audience.answered(answer)
@@ -240,11 +251,39 @@ class EvidenceReader:
     def _reported(self, record: Record) -> None:
         found = read_report(record)
         if not isinstance(found, Report):
-            self.unread[record.topic] += 1
+            self._leave(record, found)
         elif (known := self._arms.get(_short(found.event_id.encode()))) is not None:
             unit, arm = known
             self.audience.reported(found.event_id)
             self.evidence.take(Reported(event_id=found.event_id, unit=unit.hex(), challenger=arm is not Arm.CHAMPION))
+
+    def _measured(self, record: Record) -> None:
+        found = read_outcome(record)
+        if not isinstance(found, ConsumerOutcome):
+            self._leave(record, found)
+            return
+        event = _short(found.event_id.encode())
+        if (known := self._arms.get(event)) is None:
+            self.unknown += 1
+            return
+        unit, its = known
+        self.evidence.take(
+            Measured(
+                # One text for all values of a name.
+                name=sys.intern(found.name),
+                event=event,
+                unit=unit,
+                challenger=its,
+                value=found.value,
+                at_ms=milliseconds(found.at),
+                written_ms=record.timestamp_ms,
+            )
+        )
+
+    def _leave(self, record: Record, refusal: Refusal) -> None:
+        """Count a record that does not follow its contract."""
+        self.unread[record.topic] += 1
+        self.why_unread = f"{record.topic}/{record.partition} at offset {record.offset}: {refusal.message}"
 
 
 def _short(text: bytes) -> bytes:

@@ -12,12 +12,18 @@ The verdict on a challenger, from a table of gates. Each gate is a test that may
 | each guarded slice | | | the challenger is proved not worse by the slice's margin |
 | review share | | over the budget, overall or for a label | counted on enough events |
 | promise | | the challenger is proved to be right in a smaller share of what it publishes than promised | |
+| each required outcome | the challenger's mean is proved worse by more than the outcome's margin | | the challenger's mean is proved not worse by the margin |
+| each other outcome | | | |
 
 **Risk of error.** A promotion needs every proof at once. So each proof may have the whole risk: a false promotion is no likelier than
 the error of the weakest proof. The risk is `alpha / (k * (k + 1))` for the k-th try against one champion, so that all tries together
 have the risk `alpha`. With a fixed risk per try, a challenger that is tried often enough would be promoted by luck. The proofs that
-cause a rollback share `alpha` in equal parts, anew in each plan: for a rollback, further tries do no harm. The time gate has a small
+cause a rollback share `alpha` in equal parts, required outcomes included, anew in each plan: for a rollback, further tries do no harm. The time gate has a small
 risk of its own, since times are known at once. `fallbacks` failures need no proof: the harm has been seen.
+
+**Outcomes** are measured anew with each share, since each share has arms of its own. So the k-th share of a try has `1 / (k * (k + 1))` of
+the try's risk for them. Unlike the other proofs theirs holds for many units only (`means.py`). An outcome that the plan does not require
+is shown with an interval whose risk is `alpha`, and decides nothing.
 
 **Missing answers promote nothing.** With fewer than `LEAST_ANSWERS` answers, or with fewer than half of the questions answered, there is no
 promotion, whatever else is proved. Beyond a twentieth, each unanswered question counts for the champion (`proof.py`). After `max_days` the
@@ -39,12 +45,13 @@ import numpy as np
 from tagstream.model_export.calibrate.martingale import log_wealth_of
 from tagstream.monitoring.quality.sample import Floats, Ints
 from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
-from tagstream.stream.contract.rollout_records import BundleName, GateReading, Guards, Verdict
+from tagstream.stream.contract.rollout_records import BundleName, GateReading, Guards, RequiredOutcome, Verdict
 from tagstream.stream.rollout import proof
 from tagstream.stream.rollout.epochs import Models
-from tagstream.stream.rollout.evidence import SLOW_TIMES, Evidence, Tally
+from tagstream.stream.rollout.evidence import MOST_EVENTS, SLOW_TIMES, Evidence, Tally
+from tagstream.stream.rollout.means import LEAST_UNITS, ArmMean, TwoMeans
 
-# The number of gates that can cause a rollback by a proof with `alpha`: failures, answers, reports.
+# The number of gates that can cause a rollback by a proof with `alpha`, beside required outcomes: failures, answers, reports.
 SENDING_BACK = 3
 LEAST_FAILURES = 3
 # Readers choose what they report, so a few reports prove nothing.
@@ -61,6 +68,8 @@ LEAST_ANSWERED = 0.5
 # The least number of events for comparing a review share with its budget.
 LEAST_EVENTS = 1_000
 LEAST_EVENTS_OF_LABEL = 200
+# The relative differences of an outcome for which the needed events are said.
+DIFFERENCES = (0.02, 0.1)
 
 
 class RolloutStep(StrEnum):
@@ -126,6 +135,7 @@ def judge(evidence: Evidence, *, days: float) -> ChallengerVerdict:
         *(_slice(evidence, one.name, one.margin) for one in guards.slices),
         *_shares(evidence),
         _promise(evidence),
+        *_outcomes(evidence),
     )
     decision = _decision([gate.state for gate in gates], over=days >= guards.max_days)
     return ChallengerVerdict(decision=decision, says=_says(decision, gates, guards), days=days, gates=gates)
@@ -190,13 +200,18 @@ def _gate(name: str, state: str, says: str, **figures: float) -> GateReading:
     return GateReading(name=name, state=state, says=says, figures=figures)
 
 
+def _risk_back(guards: Guards) -> float:
+    """Return the part of `alpha` that each proof for a rollback has."""
+    return guards.alpha / (SENDING_BACK + len(guards.required))
+
+
 def _failures(evidence: Evidence) -> GateReading:
     failed, guards = evidence.failures, evidence.guards
     found = proof.more_than(failed.challenger, failed.challenger + failed.champion, 0.5)
     says = f"in shadow the challenger failed in {failed.challenger:,} batches, and the champion in {failed.champion:,} others"
     if failed.fallbacks:
         says = f"{says}; in the canary the champion decided {failed.fallbacks:,} events in the challenger's place"
-    proved = failed.challenger >= LEAST_FAILURES and found >= _enough(guards.alpha / SENDING_BACK)
+    proved = failed.challenger >= LEAST_FAILURES and found >= _enough(_risk_back(guards))
     harms = proved or failed.challenger + failed.fallbacks >= guards.fallbacks
     return _gate(
         "failures",
@@ -249,13 +264,13 @@ def _reports(evidence: Evidence) -> GateReading:
     its, units = reports[True], reports.total()
     found = proof.more_than(its, units, share)
     says = f"of {units:,} units of which people found a reported tag wrong {its:,} are the challenger's, and {share:.1%} would be by chance"
-    proved = its >= LEAST_REPORTS and found >= _enough(evidence.guards.alpha / SENDING_BACK)
+    proved = its >= LEAST_REPORTS and found >= _enough(_risk_back(evidence.guards))
     return _gate("reports", "worse" if proved else "passes", says, challenger=its, units=units, evidence=_figure(found))
 
 
 def _answers(evidence: Evidence, tally: Tally) -> GateReading:
     guards = evidence.guards
-    risk = guards.alpha / SENDING_BACK
+    risk = _risk_back(guards)
     z, weight, count = cells(tally.answers)
     least = proof.least_share(_ints(tally.discordant), _ints(tally.compared), risk=proof.RATE_PART * risk)
     margin = proof.margin_of_rollback(guards.margin, least, anchoring=guards.anchoring)
@@ -349,6 +364,78 @@ def _promise(evidence: Evidence) -> GateReading:
     return _gate(
         "promise", "forbids" if broken else "passes", says, right=share, answers=published.total(), evidence=_figure(found)
     )
+
+
+def _outcomes(evidence: Evidence) -> list[GateReading]:
+    """Return a gate for each outcome that is measured or required, those with most values first."""
+    required = {one.name: one for one in evidence.guards.required}
+    return [_outcome(evidence, name, required.get(name)) for name in evidence.measured.names]
+
+
+def _outcome(evidence: Evidence, name: str, required: RequiredOutcome | None) -> GateReading:
+    """Return the gate of an outcome. Without a requirement it is shown alone, and always passes."""
+    gate, open_ = f"outcome {name}", "passes" if required is None else "waits"
+    if evidence.share is None or evidence.share == 1:
+        return _gate(gate, open_, f"of {name}, there are no arms to compare")
+    arms, alpha = evidence.measured.means(name), evidence.guards.alpha
+    figures = {
+        "units_challenger": float(arms.challenger.units[0]),
+        "units_champion": float(arms.champion.units[0]),
+        "challenger": float(arms.challenger.mean[0]),
+        "champion": float(arms.champion.mean[0]),
+    }
+    if not arms.enough[0]:
+        return _gate(gate, open_, f"of {name}, {_too_few(arms)}", **figures)
+    says = f"{_mean(arms.challenger)} for the challenger, {_mean(arms.champion)} for the champion"
+    champion = figures["champion"]
+    low, high = sorted((float(bound[0]) - 1) * math.copysign(1, champion) for bound in arms.interval(alpha))
+    if math.isfinite(low):
+        figures |= {"low": low, "high": high}
+        says = f"{says}: {(figures['challenger'] - champion) / abs(champion):+.1%} of the champion's, {low:+.1%} to {high:+.1%}"
+    else:
+        says = f"{says}: a relative difference is not known, since the champion's may be 0"
+    # The events of the stream for each unit that is measured.
+    each = evidence.arms.events / float(arms.units[0])
+    needed = {f"{apart:.0%}": float(arms.units_to_see(apart, alpha)[0]) * each for apart in DIFFERENCES}
+    takes = ", and one of ".join(f"{apart} takes {_events(events)}" for apart, events in needed.items())
+    says = f"{says}; to see a difference of {takes}"
+    figures |= {f"events_{apart.rstrip('%')}": events for apart, events in needed.items()}
+    if required is None:
+        return _gate(gate, "passes", says, **figures)
+    # The mean to which the challenger's is compared, as a part of the champion's: lower where more is better.
+    ratio = 1 - required.margin * math.copysign(1, champion) * (-1 if required.less else 1)
+    not_worse, worse = (float(arms.evidence(ratio, above=above)[0]) for above in (not required.less, required.less))
+    figures |= {"not_worse": _figure(not_worse), "worse": _figure(worse)}
+    part = f"worse by {required.margin:.1%} or more" if required.margin else "no better"
+    if worse >= _enough(_risk_back(evidence.guards)):
+        return _gate(gate, "worse", f"its mean of {name} is proved worse by more than {required.margin:.1%}: {says}", **figures)
+    risk = proof.risk_of_try(proof.risk_of_try(alpha, evidence.tries), evidence.shares)
+    if not_worse >= _enough(risk):
+        return _gate(gate, "passes", f"it is proved that its mean of {name} is not {part}: {says}", **figures)
+    if required.margin:
+        figures["events_to_prove"] = proving = float(arms.units_to_prove(ratio, risk)[0]) * each
+        says = f"{says}; if both are equal, the proof takes {_events(proving)}"
+    return _gate(gate, "waits", f"its mean of {name} may still be {part}: {says}", **figures)
+
+
+def _too_few(arms: TwoMeans) -> str:
+    counted = f"{arms.challenger.units[0]:,.0f} of the challenger and {arms.champion.units[0]:,.0f} of the champion are counted"
+    if min(arms.challenger.variance[0], arms.champion.variance[0]) == 0:
+        return f"values that differ are needed in each arm: {counted}"
+    least = math.ceil(max(arms.challenger.least_units[0], arms.champion.least_units[0]))
+    why = " by the skewness of the values" if least > LEAST_UNITS else ""
+    return f"{least:,} units in each arm are needed{why}: {counted}"
+
+
+def _mean(arm: ArmMean) -> str:
+    return f"{arm.mean[0]:.4g} by {arm.units[0]:,.0f} units"
+
+
+def _events(number: float) -> str:
+    """Return about how many events of the stream, to two digits."""
+    if number > MOST_EVENTS:
+        return f"more than the {MOST_EVENTS:,} events that are counted"
+    return f"about {float(f'{number:.2g}'):,.0f} events in all"
 
 
 def cells(answers: Counter[tuple[int, float]]) -> tuple[Floats, Floats, Ints]:

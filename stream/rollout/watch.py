@@ -45,6 +45,9 @@ class Judged:
         verdict: The present verdict.
         last: The newest verdict of this epoch in the topic; None before the first verdict.
         unread: The number of records that do not follow the contract of their topic.
+        why_unread: Why the last of them was not read.
+        unknown: The number of records of `outcomes` whose event the models of this epoch have not decided.
+        beyond: The number of records of `outcomes` that are more than a verdict keeps.
         unseen: Topics that do not exist, or that this user may not see. They count as empty.
         lines: What people and readers said about each arm of the epoch. It is no part of the verdict.
     """
@@ -53,6 +56,9 @@ class Judged:
     verdict: ChallengerVerdict
     last: Verdict | None
     unread: int
+    why_unread: str = ""
+    unknown: int = 0
+    beyond: int = 0
     unseen: tuple[str, ...]
     lines: tuple[ArmLine, ...]
 
@@ -126,6 +132,9 @@ class Watch:
             verdict=verdict,
             last=last,
             unread=self._watched.unread.total(),
+            why_unread=self._watched.why_unread,
+            unknown=self._watched.unknown,
+            beyond=evidence.measured.beyond,
             unseen=self._watched.unseen,
             lines=await asyncio.to_thread(self._watched.lines),
         )
@@ -141,7 +150,9 @@ class Watch:
             epochs=epochs,
             since_ms=since_ms,
             keys=answer_keys(self._settings.security),
-            evidence=Evidence(guards=models.guards or Guards(), labels=len(labels), share=share, tries=tries),
+            evidence=Evidence(
+                guards=models.guards or Guards(), labels=len(labels), share=share, tries=tries, shares=len(epochs)
+            ),
         )
 
     async def act(self, judged: Judged) -> Begun | None:

@@ -42,6 +42,9 @@ class Topics(BaseModel):
     audit: Name = Field(default="audit", description="copies of decisions on `tagged`, drawn for a blind review")
     reviewed: Name = Field(default="reviewed", description="reviewers' answers, which workers publish on `tagged`")
     reports: Name = Field(default="reports", description="readers' complaints, which bring an event before a reviewer")
+    outcomes: Name = Field(
+        default="outcomes", description="what came of decisions, by which `rollout` compares a canary with its champion"
+    )
     shadow: Name = Field(
         default="shadow",
         description="what another bundle would have decided; no decisions",

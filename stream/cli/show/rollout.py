@@ -13,6 +13,7 @@ from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import milliseconds
 from tagstream.stream.contract.rollout_records import (
+    MAX_OUTCOMES,
     Abort,
     BundleName,
     Challenger,
@@ -31,6 +32,7 @@ from tagstream.stream.rollout.controller import ControllerError
 from tagstream.stream.rollout.epochs import Epochs, Models
 from tagstream.stream.rollout.errors import NoRolloutError
 from tagstream.stream.rollout.history import DecidedAt, Entry, FirstEvent
+from tagstream.stream.rollout.measured import MOST_VALUES
 from tagstream.stream.rollout.standing import Standing
 from tagstream.stream.rollout.verdict import RolloutStep
 from tagstream.stream.rollout.watch import Judged, NothingWatchedError
@@ -114,6 +116,8 @@ def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
                 "days": found.days,
                 "gates": found.gates,
                 "arms": [{"name": line.name, "events": line.events, **asdict(line.feedback)} for line in judged.lines],
+                "unread": judged.unread,
+                "unknown_outcomes": judged.unknown,
             }
         )
         return
@@ -129,7 +133,19 @@ def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
             f"{settings.topics.shadow}; grant READ on the others"
         )
     if judged.unread:
-        console.talk(f"{counted(judged.unread, 'record')} of shadow, reviewed or reports cannot be read, and do not count")
+        console.talk(
+            f"{counted(judged.unread, 'record')} of shadow, reviewed, reports or outcomes cannot be read, and do not count; the last: "
+            f"{judged.why_unread}"
+        )
+    outcomes = settings.topics.outcomes
+    if judged.unknown:
+        console.talk(
+            f"{counted(judged.unknown, 'record')} of {outcomes} on events that this epoch has not decided do not count"
+        )
+    if judged.beyond:
+        console.talk(
+            f"{counted(judged.beyond, 'record')} of {outcomes} do not count: the verdict keeps {MAX_OUTCOMES} names and {MOST_VALUES:,} values"
+        )
 
 
 def _said_of(line: ArmLine) -> str:

@@ -129,6 +129,14 @@ TOPICS = (
         value="reports",
     ),
     Topic(
+        role="outcomes",
+        address="outcomes",
+        description="What came of decisions: numbers that consumers measured.",
+        key="The event's id.",
+        actions=("receive",),
+        value="outcomes",
+    ),
+    Topic(
         role="drift",
         address="drift",
         description="Drift findings.",

@@ -5,6 +5,7 @@ from typing import Any
 from tagstream.monitoring.drift.findings import Finding
 from tagstream.monitoring.vocabulary import Reason, ReviewReason, Stage, TextFlag
 from tagstream.stream.contract.answers import Answer
+from tagstream.stream.contract.consumer_outcomes import ConsumerOutcome
 from tagstream.stream.contract.outcome import ASKED_FIELDS, CONTRACT_VERSION, ReviewerDecision
 from tagstream.stream.contract.published import HIDDEN, ModelDecision
 from tagstream.stream.contract.reports import Report
@@ -108,6 +109,15 @@ def reports() -> Schema:
         "title": "reports",
         "description": "A reader's report of a wrong tag. It brings the event before a reviewer and changes no tag.",
         **schema_of(Report),
+    }
+
+
+def outcomes() -> Schema:
+    """What came of a decision."""
+    return {
+        "title": "outcomes",
+        "description": "A number that a consumer measured of an event's decision. It changes no tag.",
+        **schema_of(ConsumerOutcome),
     }
 
 
@@ -227,6 +237,7 @@ def schemas(shape: Shape = PLAIN) -> dict[str, Schema]:
         "audit": audit(),
         "reviewed": reviewed(),
         "reports": reports(),
+        "outcomes": outcomes(),
         "drift": drift(),
         "shadow": shadow(),
         "classified": classified(),

@@ -15,7 +15,9 @@ from typing import Any
 
 from tagstream.stream.contract import dead_letter
 from tagstream.stream.contract.answers import AnsweredEvent, answer_id, read_answer, tagged_by_reviewer
+from tagstream.stream.contract.consumer_outcomes import ConsumerOutcome, read_outcome, write_outcome
 from tagstream.stream.contract.event import ContentEvent, Headers, Record, decode
+from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import read_decision
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.contract.reports import Report, read_report, report_of, write_report
@@ -66,6 +68,8 @@ def records() -> Iterator[tuple[str, Record]]:
     report = report_of({"event_id": "e-1", "suggested_tag": "mlops", "note": "About servers.", "reporter": "bo"}, NOW_MS)
     assert isinstance(report, Report)
     yield "reports", Record(key=b"e-1", value=write_report(report))
+    outcome = ConsumerOutcome(event_id="e-1", name="clicks", value=1.5, at=timestamp(NOW_MS))
+    yield "outcomes", Record(key=b"e-1", value=write_outcome(outcome))
 
 
 def of_event(event: ContentEvent) -> dict[str, Any]:
@@ -125,6 +129,13 @@ def of_report(record: Record) -> Any:
     return {"event_id": found.event_id, "tag": found.suggested_tag, "by": found.reporter, "note": found.note}
 
 
+def of_outcome(record: Record) -> Any:
+    """What was measured."""
+    found = read_outcome(record)
+    assert isinstance(found, ConsumerOutcome), found
+    return {"event_id": found.event_id, "name": found.name, "value": found.value, "at": found.at}
+
+
 READERS: dict[str, Callable[[Record], Any]] = {
     "content": of_content,
     "tagged": of_decision,
@@ -133,6 +144,7 @@ READERS: dict[str, Callable[[Record], Any]] = {
     "dlq": of_dead_letter,
     "reviewed": of_answer,
     "reports": of_report,
+    "outcomes": of_outcome,
 }
 
 

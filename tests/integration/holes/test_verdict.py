@@ -1,4 +1,4 @@
-"""What may decide about a challenger: the answer that holds, and no reader's report by itself. From outside, by commands and topics."""
+"""What may decide about a challenger: the answer that holds, outcomes once each, and no reader's report by itself. From outside, by commands and topics."""
 
 import json
 import sys
@@ -16,6 +16,7 @@ from tagstream.model_export.bundle import bundle as bundles
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.stream.broker.processes import Processes
 from tagstream.stream.contract.answers import Answer, Said, answer_to, write_answer
+from tagstream.stream.contract.consumer_outcomes import ConsumerOutcome, write_outcome
 from tagstream.stream.contract.outcome import ModelRef, timestamp
 from tagstream.stream.contract.published import DecidedEvent, read_decision
 from tagstream.stream.contract.reports import Report, write_report
@@ -59,11 +60,12 @@ class Canary:
         self.put(self.settings.topics.reviewed, ((on.event.id, write_answer(on.event.fields, one)) for on, one in given))
 
     def gate(self, name: str) -> dict[str, Any]:
-        """A gate of the verdict as the command prints it now, with the decision of all of them."""
+        """A gate of the verdict as the command prints it now, with the decision of all of them and what does not count."""
         done = self.tagstream("rollout", "status", "--verdict", "--json", environ=self.environ)
         assert done.returncode == 0, done.stderr.decode()
         said = json.loads(done.stdout)
-        return next(one for one in said["gates"] if one["name"] == name) | {"decision": said["decision"]}
+        beside = {name: said[name] for name in ("decision", "unread", "unknown_outcomes")}
+        return next(one for one in said["gates"] if one["name"] == name) | beside
 
     def seen(self, name: str, holds: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         """The gate once this holds of it: outcomes and reports are read when they are half a minute old."""
@@ -88,7 +90,8 @@ def canary(environ: dict[str, str], processes: Processes, tagstream: Command, ti
     RunningWorker(processes.start(argv, env=environ, log_file=tmp_path / "worker.log")).until_ready()
     manifest = msgspec.structs.replace(tiny_bundle.manifest, version="2")
     new = bundles.write(tmp_path / "new", manifest=manifest, model=tiny_bundle.model, tokenizer=tiny_bundle.tokenizer)
-    done = tagstream("rollout", "canary", str(new.path), "--share", str(SHARE), environ=environ)
+    words = ("--share", str(SHARE), "--require", "outcome:clicks=0.1")
+    done = tagstream("rollout", "canary", str(new.path), *words, environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     found = Canary(environ=environ, settings=settings, tagstream=tagstream, events=[])
     ids = [f"e-{number}" for number in range(EVENTS)]
@@ -144,6 +147,34 @@ def test_an_old_answer_that_is_written_again_does_not_override_its_correction(ca
     found = canary.seen("answers", lambda gate: gate["figures"]["events"] == len(events), "the shadow is read")
     counts = {name: found["figures"][name] for name in ("answers", "champion", "challenger")}
     assert counts == {"answers": len(events), "champion": len(events), "challenger": 0}, found
+
+
+def test_outcomes_count_once_by_the_arm_of_their_event(canary: Canary) -> None:
+    """Written twice, corrected, about a stranger's event, or no numbers: each unit has one value, and the rest is said and counted."""
+    its, champion, topic = canary.of("challenger"), canary.of("champion"), canary.settings.topics.outcomes
+    clicks = [(one.event.id, _outcome(one.event.id, "clicks", float(number % 2))) for number, one in enumerate(its)]
+    clicks += [(one.event.id, _outcome(one.event.id, "clicks", 0.0)) for one in champion]
+    minutes = [(one.event.id, _outcome(one.event.id, "minutes", 2.5)) for one in its]
+    canary.put(topic, [*clicks, *clicks, *minutes])
+    canary.put(topic, [(one.event.id, _outcome(one.event.id, "clicks", 1.0)) for one in champion])
+    bad = [b'{"value":NaN}', clicks[0][1].replace(b"0.0", b'"0"'), clicks[0][1].replace(b"clicks", b"c" * 65)]
+    strangers = [(f"ghost-{number}", _outcome(f"ghost-{number}", "clicks", 1.0)) for number in range(12)]
+    # The last of each partition: once they are read, all is.
+    canary.put(topic, [*(("", value) for value in bad), *strangers])
+    found = canary.seen("outcome clicks", lambda gate: gate["unknown_outcomes"] == 12 and gate["unread"] == 3, "all are read")
+    figures = found["figures"]
+    assert (figures["units_challenger"], figures["units_champion"]) == (len(its), len(champion)), found
+    assert figures["champion"] == 1.0, found
+    assert figures["challenger"] == pytest.approx((len(its) // 2) / len(its)), found
+    assert found["state"] == "waits", "it is required, and has no proof"
+    assert canary.gate("outcome minutes")["state"] == "passes", "it is shown alone"
+    said = canary.tagstream("rollout", "status", "--verdict", environ=canary.environ).stderr.decode()
+    assert f"12 records of {topic} on events that this epoch has not decided do not count" in said
+    assert "3 records of shadow, reviewed, reports or outcomes cannot be read, and do not count; the last: " in said
+
+
+def _outcome(event_id: str, name: str, value: float) -> bytes:
+    return write_outcome(ConsumerOutcome(event_id=event_id, name=name, value=value, at=_now()))
 
 
 def _all(settings: Settings, topic: str) -> Iterator[Any]:

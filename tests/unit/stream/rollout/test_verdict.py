@@ -1,5 +1,6 @@
 """The verdict: each gate alone, and which of them counts where several speak."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,14 +10,17 @@ from tagstream.stream.contract.field_types import MAX_NOTE_CHARACTERS
 from tagstream.stream.contract.rollout_records import (
     BundleName,
     Challenger,
+    GateReading,
     GuardedSlice,
     Guards,
+    RequiredOutcome,
     Verdict,
     read_rollout,
     write_rollout,
 )
 from tagstream.stream.rollout.epochs import Models
 from tagstream.stream.rollout.evidence import Arms, Evidence, Failures, Observation, Reported
+from tagstream.stream.rollout.measured import Measured
 from tagstream.stream.rollout.verdict import RolloutStep, judge, tries_of
 from tests.replacing import replace
 from tests.unit.stream.rollout.observed import GUARDS, answered, event, evidence, stream
@@ -251,3 +255,113 @@ def test_a_verdict_is_read_from_the_topic_as_it_was_found() -> None:
     assert read_rollout(Record(key=None, value=write_rollout(written))) == written
     assert (written.decision, written.days, written.gates) == ("wait", 2.5, verdict.gates)
     assert len(verdict.says) > MAX_NOTE_CHARACTERS
+
+
+CLICKS = RequiredOutcome(name="clicks", margin=0.1)
+
+
+def measured(
+    challenger: tuple[int, int], champion: tuple[int, int] = (400, 2_000), name: str = "clicks", *, clicked: float = 1.0
+) -> list[Observation]:
+    """Clicks of units, and the units of each arm; each arm's events are as many."""
+    arms = ((True, *challenger), (False, *champion))
+    return [
+        Arms(challenger=challenger[1], champion=champion[1], events=2 * (challenger[1] + champion[1])),
+        *(
+            Measured(
+                name=name,
+                event=b"%d" % number,
+                unit=b"%d%d" % (its, number),
+                challenger=its,
+                value=clicked * (number < clicks),
+                at_ms=1,
+                written_ms=1,
+            )
+            for its, clicks, units in arms
+            for number in range(units)
+        ),
+    ]
+
+
+def outcome(found: Evidence, name: str = "clicks") -> GateReading:
+    """The gate of an outcome."""
+    return next(gate for gate in judge(found, days=1).gates if gate.name == f"outcome {name}")
+
+
+@pytest.mark.parametrize("clicks", [0, 100, 400, 1_900])
+def test_an_outcome_alone_neither_promotes_nor_sends_back(clicks: int) -> None:
+    """It is shown, whatever it says, and the other gates decide."""
+    assert decided([*BETTER, *measured((clicks, 2_000))], share=0.5) is RolloutStep.PROMOTE
+    assert decided([*measured((clicks, 2_000))], share=0.5) is RolloutStep.WAIT
+
+
+@pytest.mark.parametrize(
+    ("clicks", "state_", "step"),
+    [(600, "passes", RolloutStep.PROMOTE), (400, "waits", RolloutStep.WAIT), (150, "worse", RolloutStep.ROLL_BACK)],
+)
+def test_a_required_outcome_needs_its_proof(clicks: int, state_: str, step: RolloutStep) -> None:
+    """Proved not worse by its margin it lets a promotion pass, proved worse it sends back; without a proof nothing follows."""
+    guards = Guards(asked_at_least=0.5, outcomes=(CLICKS,))
+    observations = [*BETTER, *measured((clicks, 2_000))]
+    assert outcome(evidence(observations, guards=guards, share=0.5)).state == state_
+    assert decided(observations, guards=guards, share=0.5) is step
+
+
+def test_less_of_a_required_outcome_can_be_better() -> None:
+    """The same numbers turn round."""
+    guards = Guards(asked_at_least=0.5, outcomes=(replace(CLICKS, less=True),))
+    assert decided([*BETTER, *measured((150, 2_000))], guards=guards, share=0.5) is RolloutStep.PROMOTE
+    assert decided([*BETTER, *measured((600, 2_000))], guards=guards, share=0.5) is RolloutStep.ROLL_BACK
+
+
+@pytest.mark.parametrize(("clicks", "step"), [(250, RolloutStep.PROMOTE), (600, RolloutStep.ROLL_BACK)])
+def test_a_champion_below_zero_has_a_margin_too(clicks: int, step: RolloutStep) -> None:
+    """Costs as negative numbers: fewer of them are better."""
+    guards = Guards(asked_at_least=0.5, outcomes=(CLICKS,))
+    assert decided([*BETTER, *measured((clicks, 2_000), clicked=-1.0)], guards=guards, share=0.5) is step
+
+
+def test_a_required_outcome_that_nobody_measures_promotes_nothing() -> None:
+    """Nor one with few units, nor one where there are no arms to compare."""
+    guards = Guards(asked_at_least=0.5, outcomes=(CLICKS,))
+    for observations in (BETTER, [*BETTER, *measured((40, 40), (1, 40))], [*BETTER, *measured((600, 2_000), name="other")]):
+        assert decided(observations, guards=guards, share=0.5) is RolloutStep.WAIT
+    assert decided([*BETTER, *measured((600, 2_000))], guards=guards, share=1.0) is RolloutStep.WAIT
+
+
+def test_a_later_share_and_a_later_try_need_more_of_an_outcome() -> None:
+    """Each share begins anew, so each is a chance more of a false proof."""
+    found = evidence(measured((460, 2_000)), guards=Guards(outcomes=(CLICKS,)), share=0.5)
+    assert outcome(found).state == "passes"
+    found.shares = 10
+    assert outcome(found).state == "waits"
+    found.shares, found.tries = 1, 10
+    assert outcome(found).state == "waits"
+
+
+def test_a_required_outcome_shares_the_risk_of_a_false_rollback() -> None:
+    """What sends back alone is not enough beside eight required outcomes."""
+    failures = [*BETTER, Failures(challenger=9, champion=0)]
+    assert state(evidence(failures), "failures") == "harms"
+    many = tuple(RequiredOutcome(name=f"n{number}") for number in range(8))
+    assert state(evidence(failures, guards=Guards(asked_at_least=0.5, outcomes=many)), "failures") == "passes"
+
+
+def test_an_outcome_says_its_interval_and_what_it_needs() -> None:
+    """For people and as figures, which the topic can hold: also with the fewest values."""
+    gate = outcome(evidence(measured((440, 2_000)), share=0.5))
+    assert "0.22 by 2,000 units for the challenger, 0.2 by 2,000 units for the champion: +10.0% of the champion's" in gate.says
+    assert "a difference of 2% takes more than the 500,000 events that are counted, and one of 10% takes about" in gate.says
+    assert gate.figures["low"] < 0 < gate.figures["high"]
+    assert 20_000 < gate.figures["events_10"] < 50_000
+    for observations in ([], measured((1, 1), (0, 1)), measured((0, 2_000), (0, 2_000)), measured((440, 2_000))):
+        verdict = judge(evidence(observations, guards=Guards(outcomes=(CLICKS,)), share=0.5), days=1)
+        written = verdict.record(7, bundle("c"), at=MOMENT, by="watch")
+        assert read_rollout(Record(topic="r", partition=0, offset=0, key=None, value=write_rollout(written))) == written
+
+
+def test_a_plan_without_required_outcomes_has_no_field_that_older_workers_refuse() -> None:
+    """Workers of 0.1.0 know no such field; a plan that requires outcomes keeps them."""
+    assert b"outcomes" not in msgspec.json.encode(Guards())
+    guards = Guards(outcomes=(CLICKS,))
+    assert msgspec.json.decode(msgspec.json.encode(guards), type=Guards) == guards

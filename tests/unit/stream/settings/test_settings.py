@@ -110,6 +110,7 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
         "audit": "audit",
         "reviewed": "reviewed",
         "reports": "reports",
+        "outcomes": "outcomes",
         "shadow": "shadow",
         "drift": "drift",
         "references": "references",

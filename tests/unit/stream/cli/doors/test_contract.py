@@ -84,7 +84,8 @@ def test_show_prints_everything() -> None:
     assert json.loads(run("show", "--format", "jsonschema").stdout) == schemas()
     found = json.loads(run("show").stdout)
     assert found["asyncapi"] == "3.0.0"
-    assert set(found["channels"]) == {"content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "shadow", "drift"}
+    roles = {"content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "outcomes", "shadow", "drift"}
+    assert set(found["channels"]) == roles
 
 
 def test_show_has_the_topics_names_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
