@@ -205,11 +205,11 @@ class DriftObserver:
                 report = await asyncio.get_running_loop().run_in_executor(executor, self._watch.add, observations, now_ms)
                 await self._tell(report)
             self._say_what_is_learned()
-        # No error in here may stop the stream.
+        # No error in here may stop the stream, or the requests.
         except Exception:
             self._broken = True
             self._waiting, self._waiting_events = [], 0
-            log.exception("drift_broken", consequence="drift is no longer watched by this worker; delivery goes on")
+            log.exception("drift_broken", consequence="drift is no longer watched by this process; it decides on")
 
     def _say_what_is_learned(self) -> None:
         self._recorder.drift_learned(self._watch.progress(int(self._clock() * 1000)))
