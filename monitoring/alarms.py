@@ -984,10 +984,10 @@ DRIFTS = (
     Alert(
         name="SuddenChange",
         tier=Tier.TICKET,
-        because="The detector of a worker: docs/drift.md.",
+        because="The detector of a worker, or of `serve`: docs/drift.md.",
         expr=CHANGES.exceeded,
-        summary="{{ $labels.signal }} jumped in at least one worker",
-        says="A worker of {{ $labels.job }} saw the mean of {{ $labels.signal }} change at once within the last hour.",
+        summary="{{ $labels.signal }} jumped in at least one process",
+        says="A process of {{ $labels.job }} saw the mean of {{ $labels.signal }} change at once within the last hour.",
         next="the drift event has both means and example ids: `tagstream tail drift --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Sudden changes (ADWIN)",
@@ -1013,7 +1013,7 @@ max by (job, signal) (
 """,
         summary="The {{ $labels.signal }} of the events have changed",
         says=(
-            "The last window of a worker of {{ $labels.job }} has {{ $labels.signal }} that the reference does not explain (score "
+            "The last window of a process of {{ $labels.job }} has {{ $labels.signal }} that the reference does not explain (score "
             '{{ $value | printf "%.2f" }}).'
         ),
         next="the drift event names them, with shares and example ids: `tagstream tail drift --from-beginning`.",
@@ -1042,7 +1042,7 @@ sum by (job, instance) (tagstream_predictions_total)
 {_WINDOWS}
 """,
         wait="15m",
-        summary="A worker decides events without looking for drift",
+        summary="A process decides without looking for drift",
         says=(
             "{{ $labels.instance }} of {{ $labels.job }} has decided more than three windows of events in six hours and compared none "
             "with the reference. Until it does, its drift goes unnoticed."
