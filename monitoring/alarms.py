@@ -381,7 +381,9 @@ def _windows(figures: Figures) -> Iterator[Told]:
     for signal in WINDOW_SCORES:
         score, threshold = figures.detectors.scores.get(signal), figures.detectors.thresholds.get(signal)
         if score is not None and threshold and score >= threshold:
-            yield Told(_of_window(signal, score), DRIFT, {"signal": signal})
+            flood = figures.detectors.floods.get(signal)
+            so = f"; a flood of one source, {flood:.0%} of the events, which the finding names" if flood else ""
+            yield Told(f"{_of_window(signal, score)}{so}", DRIFT, {"signal": signal})
 
 
 def _of_window(signal: DriftScore, score: float) -> str:
@@ -1016,7 +1018,10 @@ max by (job, signal) (
             "The last window of a process of {{ $labels.job }} has {{ $labels.signal }} that the reference does not explain (score "
             '{{ $value | printf "%.2f" }}).'
         ),
-        next="the drift event names them, with shares and example ids: `tagstream tail drift --from-beginning`.",
+        next=(
+            "the drift event names them, with shares, example ids and the one source of a flood: `tagstream tail drift "
+            "--from-beginning`."
+        ),
         board=BoardName.QUALITY,
         panel="Words of the last window",
         symptom=40,
