@@ -41,6 +41,7 @@ class Role(StrEnum):
     REPORTER = "reporter"
     TAGS = "tags"
     OPERATOR = "operator"
+    SERVE = "serve"
     SHADOW = "shadow"
     CONTROLLER = "controller"
     CREATOR = "creator"
@@ -107,6 +108,15 @@ def rights(settings: Settings, role: Role) -> list[Right]:
             # The console rebuilds its store from all topics that it reads, and it serves the form of a report.
             read = (topics.tagged, topics.review, topics.audit, topics.reviewed, topics.reports)
             found = [*_topics(_READ, *read), *_topics(_WRITE, topics.reviewed, topics.reports)]
+        case Role.SERVE:
+            found = [
+                *_topics(_READ, settings.rollout.topic),
+                Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,)),
+                *_topics(_WRITE, topics.drift),
+                *_topics((Operation.READ, *_WRITE), topics.references),
+                # For `?publish=true` alone. This right comes last, so that whoever needs it not can leave out the last command.
+                *_topics(_WRITE, topics.content),
+            ]
         case Role.OPERATOR:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,))
             # A replay writes dead letters to `content` or `reviewed` again, and a note of each to its topic. `drift --confirm` and
