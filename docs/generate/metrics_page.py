@@ -33,7 +33,7 @@ process (`process_*`, `python_*`). Made from the code by `python -m docs.generat
 - A name in `_total` is a counter, one with edges a histogram, any other a gauge. Base units; ratios are 0 to 1. Counters and
   histograms of any number of workers may be added up.
 - Label sets are closed: no id, text or source of an event is ever a label. `label` is a label of the bundle; `bound` is value, low or
-  high, the ends of an interval. Fewer than 480 series a worker with four labels.
+  high, the ends of an interval. Fewer than 475 series a worker with four labels.
 - Every series is there from the start, at zero, except for figures that the bundle's reference lacks, and those of open transactions.
 - An `at_most` of a reference is spelled as the `le` of the live histogram, so that the two join: {JOINS}. `tagstream_energy_score` has
   no `_sum`: energies are below zero.
