@@ -18,12 +18,15 @@ from tests.waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.browser
 
+IMAGES = os.environ.get("TAGSTREAM_IMAGES")
 SMALL = {"TAGSTREAM_DRIFT_WINDOW_EVENTS": "100", "TAGSTREAM_DRIFT_LEARNING_SECONDS": "0"}
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Service]:
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """A process with small windows and no broker."""
+    # It is no setting of the service.
+    monkeypatch.delenv("TAGSTREAM_IMAGES", raising=False)
     with service(tmp_path, **SMALL) as started:
         yield started
 
@@ -68,6 +71,6 @@ def test_a_flood_of_one_source_is_an_alarm_on_the_page(page: Page, running: Serv
     for name, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        if "TAGSTREAM_IMAGES" in os.environ:
+        if IMAGES is not None:
             page.wait_for_timeout(500)
-            page.screenshot(path=Path(os.environ["TAGSTREAM_IMAGES"]) / f"serve-{name}.png", full_page=True)
+            page.screenshot(path=Path(IMAGES) / f"serve-{name}.png", full_page=True)
