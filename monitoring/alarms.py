@@ -382,7 +382,7 @@ def _windows(figures: Figures) -> Iterator[Told]:
         score, threshold = figures.detectors.scores.get(signal), figures.detectors.thresholds.get(signal)
         if score is not None and threshold and score >= threshold:
             flood = figures.detectors.floods.get(signal)
-            so = f"; a flood of one source, {flood:.0%} of the events, which the finding names" if flood else ""
+            so = f"; a flood of one source, {flood:.0%} of the events, which finding and log name" if flood else ""
             yield Told(f"{_of_window(signal, score)}{so}", DRIFT, {"signal": signal})
 
 
