@@ -381,7 +381,9 @@ def _windows(figures: Figures) -> Iterator[Told]:
     for signal in WINDOW_SCORES:
         score, threshold = figures.detectors.scores.get(signal), figures.detectors.thresholds.get(signal)
         if score is not None and threshold and score >= threshold:
-            yield Told(_of_window(signal, score), DRIFT, {"signal": signal})
+            flood = figures.detectors.floods.get(signal)
+            so = f"; a flood of one source, {flood:.0%} of the events, which finding and log name" if flood else ""
+            yield Told(f"{_of_window(signal, score)}{so}", DRIFT, {"signal": signal})
 
 
 def _of_window(signal: DriftScore, score: float) -> str:
@@ -984,10 +986,10 @@ DRIFTS = (
     Alert(
         name="SuddenChange",
         tier=Tier.TICKET,
-        because="The detector of a worker: docs/drift.md.",
+        because="The detector of a worker, or of `serve`: docs/drift.md.",
         expr=CHANGES.exceeded,
-        summary="{{ $labels.signal }} jumped in at least one worker",
-        says="A worker of {{ $labels.job }} saw the mean of {{ $labels.signal }} change at once within the last hour.",
+        summary="{{ $labels.signal }} jumped in at least one process",
+        says="A process of {{ $labels.job }} saw the mean of {{ $labels.signal }} change at once within the last hour.",
         next="the drift event has both means and example ids: `tagstream tail drift --from-beginning`.",
         board=BoardName.QUALITY,
         panel="Sudden changes (ADWIN)",
@@ -1013,10 +1015,13 @@ max by (job, signal) (
 """,
         summary="The {{ $labels.signal }} of the events have changed",
         says=(
-            "The last window of a worker of {{ $labels.job }} has {{ $labels.signal }} that the reference does not explain (score "
+            "The last window of a process of {{ $labels.job }} has {{ $labels.signal }} that the reference does not explain (score "
             '{{ $value | printf "%.2f" }}).'
         ),
-        next="the drift event names them, with shares and example ids: `tagstream tail drift --from-beginning`.",
+        next=(
+            "the drift event names them, with shares, example ids and the one source of a flood: `tagstream tail drift "
+            "--from-beginning`."
+        ),
         board=BoardName.QUALITY,
         panel="Words of the last window",
         symptom=40,
@@ -1042,7 +1047,7 @@ sum by (job, instance) (tagstream_predictions_total)
 {_WINDOWS}
 """,
         wait="15m",
-        summary="A worker decides events without looking for drift",
+        summary="A process decides without looking for drift",
         says=(
             "{{ $labels.instance }} of {{ $labels.job }} has decided more than three windows of events in six hours and compared none "
             "with the reference. Until it does, its drift goes unnoticed."

@@ -65,10 +65,13 @@ SECTIONS = {
         "Rollout",
         "The [change of the model](rollout.md) in one worker. All zero where it follows no rollout.",
     ),
-    "tagstream_drift_": ("Drift", "This worker's [drift detection](drift.md)."),
+    "tagstream_drift_": ("Drift", "The [drift detection](drift.md) of a worker, or of a process of `tagstream serve`."),
     "tagstream_trace_": ("Traces", "All zero unless [tracing](tracing.md) is on."),
     "tagstream_answer": ("Answers", "Reviewers' answers on `reviewed`, which become decisions on `tagged`."),
-    "tagstream_": ("Flow and decisions", "Served by each worker."),
+    "tagstream_": (
+        "Flow and decisions",
+        "Served by each worker; by `tagstream serve` model, predictions, confidence, threshold, energy, text and source.",
+    ),
 }
 WRITTEN_OUT = {
     "old": "the champion's",

@@ -291,10 +291,16 @@ _MOVED = (
     ),
     Panel(
         title="Labels and sources of the last window",
-        shows="PSI of the labels, and the share of unseen and missing sources, in the last evaluated window; the largest over all workers.",
+        shows=(
+            "PSI of the labels, and the share of unseen and missing sources, in the last evaluated window; the largest over all workers. "
+            "And the share of the one source that explains a finding alone."
+        ),
         then="If one jumps and the hourly panels above do not, the change is in one worker's partitions: look at their keys.",
         unit="short",
-        queries=(Query(f'max by (signal) (tagstream_drift_score{{{JOB}, signal=~"labels|sources"}})', "{{signal}}"),),
+        queries=(
+            Query(f'max by (signal) (tagstream_drift_score{{{JOB}, signal=~"labels|sources"}})', "{{signal}}"),
+            Query(f"max(tagstream_drift_flood_ratio{{{JOB}}})", "flood of one source"),
+        ),
         lines=(Line(LABEL_MIX.limit, colour="orange"),),
     ),
     Panel(

@@ -73,6 +73,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         words: Words that became more frequent, largest z first.
         labels: Labels, largest term of the index first.
         sources: Producers that became more frequent, most frequent first.
+        flood: The producer that grew most, if the window without its events is no finding: a flood of one source.
         example_ids: Ids of up to ten events to look at.
     """
 
@@ -90,6 +91,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     words: tuple[Word, ...] = ()
     labels: tuple[Label, ...] = ()
     sources: tuple[Source, ...] = ()
+    flood: Source | None = None
     example_ids: tuple[str, ...] = ()
 
 
@@ -116,4 +118,10 @@ def what_moved(finding: Finding) -> str:
             parts = [f"{source.source or 'no source'} {source.share:.1%}" for source in finding.sources]
         case _:
             assert_never(finding.kind)
-    return ", ".join(parts[:MOST_SHOWN])
+    return ", ".join(parts[:MOST_SHOWN]) + flood_in_words(finding)
+
+
+def flood_in_words(finding: Finding) -> str:
+    """The addition to a summary that names the one source of a flood; empty if there is no flood."""
+    flood = finding.flood
+    return "" if flood is None else f"; a flood of one source: {flood.source}, {flood.share:.1%} of the events"

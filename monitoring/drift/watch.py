@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tagstream.monitoring.drift.baseline import Baseline
-from tagstream.monitoring.drift.findings import MOST_ITEMS, Finding, Model, Span, moment
+from tagstream.monitoring.drift.findings import MOST_ITEMS, Finding, Model, Source, Span, moment
 from tagstream.monitoring.drift.learning import GroupLearning, ReferenceNote
 from tagstream.monitoring.drift.sudden_change import ChangeDetector, SuddenChange
 from tagstream.monitoring.drift.thresholds import DriftPlan
@@ -21,6 +21,7 @@ from tagstream.monitoring.drift.window_comparison import (
     compare,
     examples,
     first_ids,
+    flooding,
 )
 from tagstream.monitoring.observer import Observation
 from tagstream.monitoring.signals import WATCHED, DriftSignal
@@ -38,10 +39,19 @@ KINDS = {score: DriftKind(score.value) for score in DriftScore}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowScores:
-    """The comparison of one window: its number of events, and the scores that could be computed."""
+    """
+    The comparison of one window.
+
+    Attributes:
+        events: The number of its events.
+        scores: The scores that could be computed.
+        floods: For each score that is a finding of one producer alone, that producer's share of the events.
+        at_ms: When it was compared, Unix milliseconds.
+    """
 
     events: int
     scores: Mapping[DriftScore, float]
+    floods: Mapping[DriftScore, float]
     at_ms: int
 
 
@@ -160,15 +170,32 @@ class DriftWatch:
         baseline = self.baseline
         ratio = baseline.label_ratio if baseline is not None else None
         comparison = compare(self._window, baseline=baseline, label_ratio=ratio)
-        report.evaluations.append(WindowScores(events=comparison.events, scores=comparison.scores, at_ms=now_ms))
-        for score in DriftScore:
-            found = comparison.scores.get(score, 0.0)
-            if found >= self._plan.thresholds.of(score) and self._is_news(KINDS[score], found, now_ms):
-                report.findings.append(self._found(score, comparison, now_ms))
+        drifted = [score for score in DriftScore if self._is_drift(score, comparison)]
+        floods = self._floods(drifted)
+        shares = {score: flood.share for score, flood in floods.items()}
+        report.evaluations.append(WindowScores(events=comparison.events, scores=comparison.scores, floods=shares, at_ms=now_ms))
+        for score in drifted:
+            if self._is_news(KINDS[score], comparison.scores[score], now_ms):
+                report.findings.append(self._found(score, comparison, floods.get(score), now_ms))
         # A window with a sudden change mixes decisions before and after the change, so it does not enter the baseline.
         if self._given is None and self._healthy:
             report.notes += self._group.offer(self._window, now_ms)
         self._window, self._healthy = [], True
+
+    def _is_drift(self, score: DriftScore, comparison: Comparison) -> bool:
+        return comparison.scores.get(score, 0.0) >= self._plan.thresholds.of(score)
+
+    def _floods(self, drifted: Sequence[DriftScore]) -> dict[DriftScore, Source]:
+        """The one producer without whose events a score is no finding, for each of these scores that has such a producer."""
+        baseline = self.baseline
+        if not drifted or baseline is None:
+            return {}
+        flood = flooding(self._window, baseline, least=self._plan.thresholds.sources)
+        if flood is None:
+            return {}
+        others = [seen for seen in self._window if seen.signals is not None and seen.signals.source != flood.source]
+        rest = compare(others, baseline=baseline, label_ratio=baseline.label_ratio)
+        return {score: flood for score in drifted if not self._is_drift(score, rest)}
 
     def _baseline_digest(self) -> str:
         # The digest covers some thousand words, so it is computed once for each baseline.
@@ -186,7 +213,7 @@ class DriftWatch:
         self._said[subject] = _LastReport(score=score, at_ms=now_ms)
         return True
 
-    def _found(self, score: DriftScore, comparison: Comparison, now_ms: int) -> Finding:
+    def _found(self, score: DriftScore, comparison: Comparison, flood: Source | None, now_ms: int) -> Finding:
         # New producers bring other words and labels, so each finding carries the changes of all three.
         return Finding(
             kind=KINDS[score],
@@ -200,6 +227,7 @@ class DriftWatch:
             words=comparison.words[:MOST_ITEMS],
             labels=comparison.labels[:MOST_ITEMS],
             sources=comparison.sources[:MOST_ITEMS],
+            flood=flood,
             example_ids=examples(score, self._window, comparison),
         )
 

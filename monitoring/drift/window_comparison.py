@@ -73,6 +73,28 @@ def compare(window: Sequence[Observation], *, baseline: Baseline | None, label_r
     return Comparison(events=len(decided), scores=scores, words=words, labels=labels, sources=sources)
 
 
+def flooding(window: Sequence[Observation], baseline: Baseline, *, least: float) -> Source | None:
+    """
+    The named producer whose share of the window has grown most; None if no share has grown by `least`, beyond chance.
+
+    Args:
+        window: The decisions that were compared.
+        baseline: Has the producers' ordinary shares.
+        least: The least growth, a share of the window's events.
+    """
+    counts = Counter(found.source for found in _signals(window))
+    events = counts.total()
+    grown = {
+        name: _excess(count / events, baseline.sources.get(name, 0), baseline.events, events)
+        for name, count in counts.items()
+        if name is not None
+    }
+    name = max(grown, key=lambda name: (grown[name], name), default=None)
+    if name is None or grown[name] < least:
+        return None
+    return Source(source=name, share=round(counts[name] / events, 4), seen_before=name in baseline.sources)
+
+
 def surprise(count: int, events: int, reference_count: int, reference_events: int) -> float:
     """
     How unlikely the share of a word is, given its share in the reference: a z, below 0 for a word that became rarer.

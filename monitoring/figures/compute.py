@@ -203,6 +203,7 @@ def _detectors(judged: Snapshot, total: Snapshot) -> Detectors:
         },
         scores=judged.gauge_by("tagstream_drift_score", "signal"),
         thresholds=judged.gauge_by("tagstream_drift_threshold", "signal"),
+        floods=judged.gauge_by("tagstream_drift_flood_ratio", "signal"),
         compared_seconds_ago=ago,
         silent_seconds=total.seconds if last == 0 else ago,
         window_events=max(judged.gauge("tagstream_drift_window_events"), default=0.0),

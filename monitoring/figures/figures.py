@@ -212,6 +212,7 @@ class Detectors:
         changes: Number of sudden changes in the judged span, by signal.
         scores: Scores of the last windows: words, labels and sources.
         thresholds: Scores from which a window is a finding; empty if the workers do not export them.
+        floods: By score, the share that one source has of a window that is a finding because of it; 0 without such a source.
         compared_seconds_ago: Seconds since a window was last compared with the reference; None before the first comparison.
         silent_seconds: As `compared_seconds_ago`, but before the first comparison seconds since the start; None: windows are not compared.
         window_events: Decisions in a window, the largest number of the workers; 0 if the workers do not export it.
@@ -228,6 +229,7 @@ class Detectors:
     window_events: float
     learned: float = 1.0
     from_bundle: Mapping[str, float] = field(default_factory=dict)
+    floods: Mapping[str, float] = field(default_factory=dict)
     last_change: float | None = None
 
 

@@ -145,7 +145,9 @@ class DecisionMetrics:
         self._drift.last_change.set(now)
         self._drift.changes.labels(DriftSignal(signal).value).inc()
 
-    def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:
+    def drift_evaluated(
+        self, window_events: int, scores: Mapping[str, float], now: float, floods: Mapping[str, float] = NOTHING
+    ) -> None:
         """
         A window was compared with the reference.
 
@@ -153,9 +155,12 @@ class DecisionMetrics:
             window_events: The number of decisions in the window.
             scores: The scores that could be computed, by `DriftScore`.
             now: The time of the comparison, Unix seconds.
+            floods: By score that is a finding of one producer alone, that producer's share of the window.
         """
         for score, value in scores.items():
             self._drift.scores.labels(DriftScore(score).value).set(value)
+        for score in DriftScore:
+            self._drift.floods.labels(score.value).set(floods.get(score.value, 0.0))
         self._drift.window.set(window_events)
         self._drift.evaluated.set(now)
 

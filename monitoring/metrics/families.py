@@ -306,6 +306,12 @@ class DriftFamilies:
             "signal",
             DriftScore,
         )
+        self.floods = new.gauge(
+            "tagstream_drift_flood_ratio",
+            "Share of the last window that one source sent, without which the score is below its threshold; 0 if there is no such source.",
+            "signal",
+            DriftScore,
+        )
         self.window = new.gauge("tagstream_drift_window_events", "Decisions in a window; 0: drift is off.")
         self.evaluated = new.gauge(
             "tagstream_drift_last_evaluated_timestamp_seconds",

@@ -21,13 +21,14 @@ class HttpMetrics:
     The series of one server on one registry.
 
     Attributes:
+        registry: The registry, on which the process registers its other series.
         traces: The metrics of spans.
     """
 
     def __init__(self, registry: CollectorRegistry, traces: TraceMetrics | None = None) -> None:
         """Register every metric and create every series. `traces` are on the same registry; None makes them."""
         self.traces = TraceMetrics(registry) if traces is None else traces
-        self._registry = registry
+        self.registry = registry
 
         def counter(name: str, text: str, *names: str) -> Counter:
             return Counter(name, text, names, registry=registry)
@@ -110,4 +111,4 @@ class HttpMetrics:
 
     def text(self) -> bytes:
         """The text of `/metrics`."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)

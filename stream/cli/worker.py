@@ -9,7 +9,9 @@ from tagstream.stream.cli.exits import EXIT_BROKER, EXIT_FAILED
 from tagstream.stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, not_empty, settings
 
 # The values of tagstream.stream.kafka.rights.Role, which is not imported, so that `--help` stays fast.
-Role = Literal["worker", "producer", "consumer", "reviewer", "reporter", "tags", "operator", "shadow", "controller", "creator"]
+Role = Literal[
+    "worker", "producer", "consumer", "reviewer", "reporter", "tags", "operator", "serve", "shadow", "controller", "creator"
+]
 
 
 def worker(

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -34,6 +35,8 @@ MOST_WAITING = 20_000
 # The event loop waits while the thread computes, and gets its turn after this many events.
 EVENTS_AT_ONCE = 1_000
 
+NO_FLOODS: Mapping[str, float] = MappingProxyType({})
+
 log = logger("tagstream.drift")
 
 # Two awaits, as in delivery: after the first the record is queued, after the second the broker has confirmed it.
@@ -47,7 +50,9 @@ class Recorder(Observer, Protocol):
         """A sudden change of this signal was found, at `now` (Unix seconds)."""
         ...
 
-    def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:
+    def drift_evaluated(
+        self, window_events: int, scores: Mapping[str, float], now: float, floods: Mapping[str, float] = NO_FLOODS
+    ) -> None:
         """
         A window was compared.
 
@@ -55,6 +60,7 @@ class Recorder(Observer, Protocol):
             window_events: The decisions in it.
             scores: By name, the distance of each figure from the reference.
             now: Unix seconds.
+            floods: By name of a score that is a finding of one producer alone, that producer's share of the window.
         """
         ...
 
@@ -205,11 +211,11 @@ class DriftObserver:
                 report = await asyncio.get_running_loop().run_in_executor(executor, self._watch.add, observations, now_ms)
                 await self._tell(report)
             self._say_what_is_learned()
-        # No error in here may stop the stream.
+        # No error in here may stop the stream, or the requests.
         except Exception:
             self._broken = True
             self._waiting, self._waiting_events = [], 0
-            log.exception("drift_broken", consequence="drift is no longer watched by this worker; delivery goes on")
+            log.exception("drift_broken", consequence="drift is no longer watched by this process; it decides on")
 
     def _say_what_is_learned(self) -> None:
         self._recorder.drift_learned(self._watch.progress(int(self._clock() * 1000)))
@@ -232,12 +238,14 @@ class DriftObserver:
             self._recorder.drift_change(signal.value, self._clock())
         for done in report.evaluations:
             scores = {score.value: value for score, value in done.scores.items()}
-            self._recorder.drift_evaluated(done.events, scores, done.at_ms / 1000)
+            floods = {score.value: share for score, share in done.floods.items()}
+            self._recorder.drift_evaluated(done.events, scores, done.at_ms / 1000, floods)
         for note in report.notes:
             await self._keep(note)
         for finding in report.findings:
             # The finding's words are not logged: they come from the text of events.
-            log.info("drift_found", kind=finding.kind.value, signal=finding.signal, score=finding.score)
+            flood = {} if finding.flood is None else {"flood_of_one_source": finding.flood.source}
+            log.info("drift_found", kind=finding.kind.value, signal=finding.signal, score=finding.score, **flood)
             await self._publish(finding)
 
     async def _keep(self, note: ReferenceNote) -> None:

@@ -6,8 +6,10 @@ from contextlib import ExitStack
 
 from tagstream.monitoring.drift.learning import NoteRefusedError, ReferenceNote, read_note
 from tagstream.stream.contract.event import Record
-from tagstream.stream.kafka.errors import BrokerUnreachableError
+from tagstream.stream.kafka.admin import require
+from tagstream.stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
 from tagstream.stream.kafka.reading.log import Log, log_of
+from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.logs import logger
 from tagstream.stream.settings.settings import Settings
 
@@ -40,29 +42,39 @@ class References:
         self._log: Log | None = None
         self._next: dict[int, int] = {}
         self._due = 0.0
+        self._why = ""
 
     def read(self, take: Callable[[ReferenceNote], None]) -> None:
         """
         Give the notes that came since the last call to `take`.
 
-        Does nothing within `READ_SECONDS` of the last read, or while the brokers do not answer. If the brokers fail in the middle, the
-        next call gives the same notes again.
+        Does nothing within `READ_SECONDS` of the last read, or within `PAUSE_SECONDS` of a failure: the brokers do not answer, or this user
+        cannot read the topic. If the brokers fail in the middle, the next call gives the same notes again.
         """
-        now = time.monotonic()
-        if now < self._due:
+        if time.monotonic() < self._due:
             return
-        self._due = now + READ_SECONDS
         try:
             if self._log is None:
-                self._log = self._stack.enter_context(log_of(self._settings, self._settings.topics.references))
+                self._log = self._open()
             ends = self._log.ends()
             if ends != self._next:
                 fold(self._log.read(dict.fromkeys(ends, 0) | self._next, ends), take)
                 self._next = ends
-        except BrokerUnreachableError as error:
-            log.warning("drift_references_unread", why=str(error), again_seconds=PAUSE_SECONDS)
-            self._due = now + PAUSE_SECONDS
+            self._why, pause = "", READ_SECONDS
+        except (BrokerUnreachableError, NotAuthorizedError, TopicsMissingError) as error:
+            # Once for each reason: `serve` may run for months without brokers.
+            if str(error) != self._why:
+                log.warning("drift_references_unread", why=str(error), again_seconds=PAUSE_SECONDS)
+            self._why, pause = str(error), PAUSE_SECONDS
             self.close()
+        # Counted from here, because a failure may have taken as long as the pause.
+        self._due = time.monotonic() + pause
+
+    def _open(self) -> Log:
+        # Asked for first: a consumer's question for a topic that does not exist would create it on some clusters.
+        topic = self._settings.topics.references
+        require(self._settings, {"references": topic}, operations={"references": Operation.READ})
+        return self._stack.enter_context(log_of(self._settings, topic))
 
     def again(self) -> None:
         """Let the next `read` start at the topic's beginning, because another watch needs the group's notes on its own model."""

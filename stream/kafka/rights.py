@@ -42,6 +42,7 @@ class Role(StrEnum):
     MEASURER = "measurer"
     TAGS = "tags"
     OPERATOR = "operator"
+    SERVE = "serve"
     SHADOW = "shadow"
     CONTROLLER = "controller"
     CREATOR = "creator"
@@ -118,12 +119,24 @@ def rights(settings: Settings, role: Role) -> list[Right]:
                 group,
                 *_topics(_WRITE, *contents, topics.reviewed, topics.replays, topics.references),
             ]
-        case Role.SHADOW | Role.CONTROLLER:
-            found = _of_a_shadow(settings) if role is Role.SHADOW else _of_the_controller(settings)
+        case Role.SERVE | Role.SHADOW | Role.CONTROLLER:
+            found = {Role.SERVE: _of_serve, Role.SHADOW: _of_a_shadow, Role.CONTROLLER: _of_the_controller}[role](settings)
         case Role.CREATOR:
             names = (*every, settings.rollout.topic, settings.rollout.workers_topic)
             found = _topics((Operation.CREATE, Operation.DESCRIBE), *names)
     return found
+
+
+def _of_serve(settings: Settings) -> list[Right]:
+    """The service follows the rollout, and watches its requests. WRITE on `content` comes last: only `?publish=true` needs it."""
+    topics = settings.topics
+    return [
+        *_topics(_READ, settings.rollout.topic),
+        Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,)),
+        *_topics(_WRITE, topics.drift),
+        *_topics((Operation.READ, *_WRITE), topics.references),
+        *_topics(_WRITE, topics.content),
+    ]
 
 
 def shadow_group(settings: Settings) -> str:

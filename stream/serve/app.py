@@ -15,7 +15,7 @@ from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.shape import PLAIN, Shape
 from tagstream.stream.serve.access import Token
 from tagstream.stream.serve.errors import RequestError
-from tagstream.stream.serve.faces import inference, page
+from tagstream.stream.serve.faces import inference, page, watch
 from tagstream.stream.serve.faces.answers import Live, Ready
 from tagstream.stream.serve.faces.bodies import bounded, check_elements, check_rows
 from tagstream.stream.serve.faces.descriptions import completed, describe
@@ -85,6 +85,7 @@ def application(service: Service) -> ASGIApp:
     app.include_router(
         inference.routes(service.answering, service.model, service.labels, most_rows=service.most_rows, shape=service.shape)
     )
+    app.include_router(watch.routes(service.metrics, service.trouble))
     answer_errors(app)
     _page(app)
     rules = RequestRules(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from tagstream.monitoring.observer import NullObserver, Observer
 from tagstream.stream.contract.event import Record, memory_bytes
 from tagstream.stream.contract.outcome import Decide, Publication
 from tagstream.stream.deliver.batch import Inference
@@ -78,6 +79,7 @@ class MicroBatches:
         most_waiting: int,
         deadline_seconds: float,
         counts: QueueCounts,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -89,12 +91,14 @@ class MicroBatches:
             most_waiting: The most rows that wait for the model.
             deadline_seconds: The most that a request waits for its decisions.
             counts: Is told of the queue.
+            observer: Is told of each batch that was decided; None for no observer.
             clock: Gives seconds, for the pace of the model.
         """
         self._decide = decide
         self._settings = settings
         self._most_waiting = most_waiting
         self._deadline_seconds = deadline_seconds
+        self._observer = NullObserver() if observer is None else observer
         self._clock = clock
         self._pace = QueueEstimate(threads=settings.inference_threads, least_rows=settings.batch_max_events)
         self._gathering: Gathering[Record, Publication] = Gathering(
@@ -153,4 +157,5 @@ class MicroBatches:
         begun = self._clock()
         publications = await self._inference.publications(records)
         self._pace.took(self._clock() - begun, rows=len(records))
+        self._observer.published([publication.observation for publication in publications], int(time.time() * 1000))
         return publications

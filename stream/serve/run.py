@@ -21,6 +21,7 @@ from tagstream.stream.serve.micro_batches import MicroBatches
 from tagstream.stream.serve.publishing import Publishing, Sender
 from tagstream.stream.serve.rollout_models import ServeRollout
 from tagstream.stream.serve.row_answers import AnswerTable, RowAnswers
+from tagstream.stream.serve.watching import Watching
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.tracing import tracing_of
 from tagstream.stream.web.serving import HEALTH_CONNECTIONS, STOP_SECONDS, listen, serve, url
@@ -74,6 +75,7 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
     Raises:
         ListenError: The address is not available.
         BundleError: The bundle is refused.
+        BaselineError: The file `drift_reference` is not a drift reference.
         TokenError: The token file cannot be used.
         DatabaseUnavailableError: The table cannot be opened.
         TableError: The table does not exist.
@@ -90,12 +92,14 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
         tracing = opened.enter_context(tracing_of(settings, service="tagstream-serve", counted=metrics.traces.counted))
         cached = None if options.table is None else opened.enter_context(_cached(options.table, pipeline))
         metrics.started(most_waiting=options.most_waiting)
+        watching = Watching(settings, pipeline, metrics)
         deciding = MicroBatches(
             pipeline.publications,
             settings,
             most_waiting=options.most_waiting,
             deadline_seconds=options.deadline_seconds,
             counts=metrics,
+            observer=watching.observer,
         )
         publishing = Publishing(
             lambda: _sender(settings), settings.topics.content, wait_seconds=settings.startup_timeout_seconds
@@ -126,7 +130,7 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
                 listening,
                 health.watch,
                 connections=connections,
-                lifespan=lambda: _queues(deciding, publishing),
+                lifespan=lambda: _queues(deciding, publishing, watching),
                 stopping=health.stopping,
             )
         except BaseException as error:
@@ -162,8 +166,8 @@ class _Health:
 
 
 @contextlib.asynccontextmanager
-async def _queues(deciding: MicroBatches, publishing: Publishing) -> AsyncIterator[None]:
-    async with deciding, publishing:
+async def _queues(deciding: MicroBatches, publishing: Publishing, watching: Watching) -> AsyncIterator[None]:
+    async with deciding, publishing, watching:
         yield
 
 

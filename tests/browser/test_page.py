@@ -222,7 +222,7 @@ def test_before_the_first_answer_it_says_that_it_asks(page: Page, address: str) 
     """Before the first answer there is no figure, and so none that is zero."""
     page.route("**/snapshot.json", lambda _: None)
     page.goto(address)
-    assert text(page, "#state") == "Asking the worker…"
+    assert text(page, "#state") == "Asking…"
     assert text(page, "#numbers") == ""
 
 

@@ -1,4 +1,4 @@
-// Fetches ./snapshot.json every two seconds and draws it. The worker computes all figures and says them in `screen`, as in the terminal;
+// Fetches ./snapshot.json every two seconds and draws it. The process, a worker or `serve`, computes all figures and says them in `screen`, as in the terminal;
 // this page keeps ten minutes of them.
 
 const POLL_MS = 2000;
@@ -9,7 +9,8 @@ const DESTINATIONS = [["tagged", "tagged"], ["review", "to a person"], ["dlq", "
 const QUANTILES = [["p50", "p50"], ["p99", "p99"]];
 
 const ABSENT = {
-  name: "WorkerAbsent", tier: "page", urgency: "now", what: "The worker of this page does not answer.",
+  worker: { name: "WorkerAbsent", tier: "page", urgency: "now", what: "The worker of this page does not answer." },
+  serve: { name: "no answer", tier: "page", urgency: "now", what: "The process of this page does not answer." },
 };
 
 const points = [];
@@ -22,7 +23,7 @@ let said = "";
 
 function alarms() {
   const { alarms: judged, notes, steps, calm } = latest?.screen ?? { alarms: [], notes: [], steps: [], calm: "" };
-  const found = [...(absent ? [ABSENT] : []), ...judged];
+  const found = [...(absent ? [ABSENT[latest?.of ?? "worker"]] : []), ...judged];
   const next = [...(absent ? ["check whether it still runs, then run tagstream doctor."] : []), ...steps];
   const told = JSON.stringify([notes, found, next, calm]);
   // Replaced only when it has changed: a screen reader must not read the same alarms every two seconds.
@@ -75,6 +76,8 @@ function state(name, words, notice) {
 
 function answered(found) {
   latest = found;
+  document.body.dataset.of = found.of;
+  $("of").textContent = found.of === "serve" ? "tagstream serve" : "tagstream";
   absent = false;
   answeredAt = Date.now();
   const { figures } = found;
@@ -90,7 +93,7 @@ function answered(found) {
   while (points[0].at < figures.at - KEPT_SECONDS) points.shift();
   $("main").setAttribute("aria-busy", "false");
   if (!found.ready) state("unready", "Not ready", "");
-  else if (!figures.totals.received) state("ready", "Ready", "No event has come yet. Next: tagstream send FILE, or wait for your producers.");
+  else if (found.of === "worker" && !figures.totals.received) state("ready", "Ready", "No event has come yet. Next: tagstream send FILE, or wait for your producers.");
   else state("ready", "Ready", "");
   draw();
 }

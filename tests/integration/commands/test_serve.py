@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
+from tagstream.monitoring.drift.findings import Finding
+from tagstream.monitoring.drift.learning import ReferenceNote
 from tagstream.stream.settings.settings import Settings
 from tests.integration.dead_letters.planted_letters import contents
 from tests.serving.running import service
-from tests.waiting import HANG_SECONDS
+from tests.waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.broker
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -41,3 +44,46 @@ def test_a_topic_that_is_missing_is_said(environ: dict[str, str], tmp_path: Path
         assert found.status_code == 503
         assert "missing-topic" in found.json()["detail"]
         assert httpx.post(f"{running.url}/classify", content=EVENTS[0], timeout=HANG_SECONDS).status_code == 200
+
+
+def test_processes_share_a_reference_of_their_own_and_publish_what_they_find(
+    environ: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
+    """The reference is under `GROUP-serve`; a process that starts later has it, and a flood of one client is on the topic `drift` by name."""
+    small = {"TAGSTREAM_DRIFT_WINDOW_EVENTS": "100", "TAGSTREAM_DRIFT_LEARNING_SECONDS": "0"}
+    folders = [tmp_path / name for name in ("first", "later")]
+    for folder in folders:
+        folder.mkdir()
+
+    def ask(url: str, events: int, word: str = "", source: str = "app") -> None:
+        rows = [{"title": f"Deploying model {at} {word}", "source": source} for at in range(events)]
+        httpx.post(f"{url}/classify", content=json.dumps(rows).encode(), timeout=HANG_SECONDS).raise_for_status()
+
+    def learned(url: str) -> bool:
+        return "tagstream_reference_events 500.0" in httpx.get(f"{url}/metrics", timeout=HANG_SECONDS).text
+
+    with service(folders[0], **environ, **small) as first:
+        ask(first.url, 500)
+        until(lambda: learned(first.url), "the first process has learned", state=first.log)
+        notes = until(
+            lambda: [
+                note
+                for record in contents(settings, settings.topics.references)
+                if not (note := msgspec.json.decode(record.value or b"", type=ReferenceNote)).worker
+            ],
+            "the reference is on its topic",
+            state=first.log,
+        )
+        assert {note.group for note in notes} == {f"{settings.group}-serve"}
+        with service(folders[1], **environ, **small) as later:
+            until(lambda: learned(later.url), "the later process has the reference of the first", state=later.log)
+            ask(later.url, 100, "quantabyte", "crawler")
+            found = until(
+                lambda: [
+                    msgspec.json.decode(record.value or b"", type=Finding)
+                    for record in contents(settings, settings.topics.drift)
+                ],
+                "a finding is on the topic",
+                state=later.log,
+            )
+    assert {one.flood and one.flood.source for one in found if one.score is not None} == {"crawler"}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagstream.monitoring.drift import baseline
-from tagstream.monitoring.drift.findings import Finding
+from tagstream.monitoring.drift.findings import Finding, what_moved
 from tagstream.monitoring.drift.thresholds import DriftPlan
 from tagstream.monitoring.drift.watch import REPEAT_MS, WORSE_MS, DriftWatch, Noticed
 from tagstream.monitoring.observer import Observation
@@ -81,6 +81,63 @@ def test_a_finding_says_what_moved_where_and_when() -> None:
         assert 0 < len(found.example_ids) <= 10
         assert set(found.example_ids) <= new
     assert [source.source for source in findings[DriftKind.SOURCES].sources] == ["press"]
+
+
+def flooded(*sources: str | None, every: int = 10) -> list[Observation]:
+    """A window in which one event of `every` has new words; these events are of the sources in turn."""
+    new = ("quantabyte", "lorvane")
+    return [
+        decision(new, label=("mlops", "other")[at // every % 2], source=sources[at // every % len(sources)])
+        if at % every == 0
+        else seen
+        for at, seen in enumerate(ordinary(WINDOW))
+    ]
+
+
+@pytest.mark.parametrize(("source", "every"), [("crawler", 10), ("crawler", 2), ("papers", 2)])
+def test_a_flood_of_one_source_is_named(source: str, every: int) -> None:
+    """A new source, or a known one that sends more; its share is of the whole window."""
+    watch = made()
+    feed(watch, ordinary(2 * WINDOW))
+    window = flooded(source, every=every)
+    share = sum(seen.signals is not None and seen.signals.source == source for seen in window) / WINDOW
+    report = feed(watch, window)
+    [words] = [found for found in report.findings if found.kind is DriftKind.WORDS]
+    assert words.flood is not None
+    assert (words.flood.source, words.flood.share) == (source, share)
+    assert words.flood.seen_before is (source == "papers")
+    assert report.evaluations[-1].floods[DriftScore.WORDS] == share
+    assert what_moved(words).endswith(f"; a flood of one source: {source}, {share:.1%} of the events")
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        pytest.param(flooded("crawler", "scraper"), id="two sources"),
+        pytest.param(flooded("papers", "forum", "blogs"), id="all sources as ever"),
+        pytest.param(flooded(None), id="no source has a name"),
+    ],
+)
+def test_a_drift_of_no_source_alone_names_none(window: list[Observation]) -> None:
+    """The same words are in the events of others, or the events have no source."""
+    watch = made()
+    feed(watch, ordinary(2 * WINDOW))
+    report = feed(watch, window)
+    found = {one.kind: one for one in report.findings}
+    assert DriftKind.WORDS in found
+    assert [one.flood for one in found.values()] == [None] * len(found)
+    assert report.evaluations[-1].floods == {}
+
+
+def test_a_second_kind_of_drift_is_not_put_on_the_source_of_the_first() -> None:
+    """Words of one new source and another mix of labels everywhere: the source is named for its words, not for the labels."""
+    watch = made()
+    feed(watch, ordinary(2 * WINDOW))
+    report = feed(
+        watch, [msgspec.structs.replace(seen, label="mlops") if at % 3 else seen for at, seen in enumerate(flooded("crawler"))]
+    )
+    named = {found.kind: found.flood is not None for found in report.findings if found.kind is not DriftKind.CHANGE}
+    assert named == {DriftKind.WORDS: True, DriftKind.SOURCES: True, DriftKind.LABELS: False}
 
 
 def test_the_wire_form_is_the_contract() -> None:

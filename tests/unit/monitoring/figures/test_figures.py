@@ -328,7 +328,7 @@ def test_a_sudden_change_is_an_alarm() -> None:
         stream.metrics.drift_change(signal, 0.0)
     whats = [alarm.what for alarm in alarms(seen(stream)) if alarm.name == "SuddenChange"]
     assert whats == [
-        "The mean confidence and the share of events with a description and the mean number of tokens per word jumped in at least one worker.",
+        "The mean confidence and the share of events with a description and the mean number of tokens per word jumped in at least one process.",
     ]
 
 

@@ -93,6 +93,7 @@ VOCABULARY = """
     tagstream_reference_events
     tagstream_drift_changes_total signal
     tagstream_drift_score signal
+    tagstream_drift_flood_ratio signal
     tagstream_drift_threshold signal
     tagstream_drift_window_events
     tagstream_drift_last_evaluated_timestamp_seconds
@@ -241,6 +242,7 @@ def test_every_series_is_there_from_the_start_at_zero() -> None:
         "tagstream_drift_changes_total": ("signal", DriftSignal),
         "tagstream_drift_score": ("signal", DriftScore),
         "tagstream_drift_threshold": ("signal", DriftScore),
+        "tagstream_drift_flood_ratio": ("signal", DriftScore),
         "tagstream_drift_findings_total": ("kind", DriftKind),
         "tagstream_drift_findings_unpublished_total": ("kind", DriftKind),
     }
@@ -609,7 +611,8 @@ def test_drift_says_what_it_saw() -> None:
     metrics.drift_change("energy", 5.0)
     metrics.drift_finding("words")
     metrics.drift_finding("words")
-    metrics.drift_evaluated(900, {"words": 9.0, "labels": 0.5, "sources": 0.1}, 10.0)
+    metrics.drift_evaluated(900, {"words": 9.0, "labels": 0.5, "sources": 0.1}, 10.0, {"words": 0.3, "sources": 0.3})
+    assert value(registry, "tagstream_drift_flood_ratio", signal="words") == 0.3
     metrics.drift_evaluated(1000, {"words": 3.5, "labels": 0.25, "sources": 0.0}, 20.0)
     assert {s.value: value(registry, "tagstream_drift_changes_total", signal=s) for s in DriftSignal} == {
         "confidence": 0,
@@ -622,6 +625,7 @@ def test_drift_says_what_it_saw() -> None:
         "labels": 0.25,
         "sources": 0.0,
     }
+    assert {value(registry, "tagstream_drift_flood_ratio", signal=s) for s in DriftScore} == {0.0}
     assert value(registry, "tagstream_drift_findings_total", kind="words") == 2
     assert value(registry, "tagstream_drift_findings_unpublished_total", kind="labels") == 1
     assert value(registry, "tagstream_drift_window_events") == 1000

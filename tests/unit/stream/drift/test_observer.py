@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from tagstream.monitoring.drift import baseline
@@ -40,6 +41,7 @@ class Recorder(RecordingObserver):
         super().__init__()
         self.changes: list[str] = []
         self.windows: list[tuple[int, Mapping[str, float], float]] = []
+        self.floods: list[Mapping[str, float]] = []
         self.findings: list[str] = []
         self.unpublished: list[str] = []
         self.plan: tuple[int, dict[str, float]] = (0, {})
@@ -50,9 +52,12 @@ class Recorder(RecordingObserver):
         """Keep it."""
         self.changes.append(signal)
 
-    def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:
+    def drift_evaluated(
+        self, window_events: int, scores: Mapping[str, float], now: float, floods: Mapping[str, float] = module.NO_FLOODS
+    ) -> None:
         """Keep it."""
         self.windows.append((window_events, scores, now))
+        self.floods.append(floods)
 
     def drift_finding(self, kind: str) -> None:
         """Keep it."""
@@ -111,9 +116,9 @@ def drive(scenario: Callable[[ThreadPoolExecutor], Coroutine[Any, Any, None]]) -
     asyncio.run(bounded())
 
 
-def drifting() -> list[Observation]:
+def drifting(source: str = "papers") -> list[Observation]:
     """A window of words that have not occurred before."""
-    return [decision(("quantabyte",), label=("mlops", "other")[at % 2]) for at in range(200)]
+    return [decision(("quantabyte",), label=("mlops", "other")[at % 2], source=source) for at in range(200)]
 
 
 class Broken(DriftWatch):
@@ -140,6 +145,22 @@ def test_findings_reach_the_topic_and_the_metrics() -> None:
     assert recorder.findings == ["words"]
     assert [(events, now) for events, _, now in recorder.windows] == [(200, NOW_MS / 1000)] * 2
     assert len(recorder.observations) == 400
+
+
+def test_a_flood_of_one_source_is_said_in_the_log_and_counted() -> None:
+    """The source's name is in the log line, because a process without a topic publishes no finding; its share is a figure."""
+    observer, recorder = made()
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        for batch in (list(ordinary(200)), drifting("crawler"), list(ordinary(200))):
+            observer.published(batch, NOW_MS)
+            await observer.turn(executor)
+
+    with capture_logs() as lines:
+        drive(scenario)
+    found = [line["flood_of_one_source"] for line in lines if line["event"] == "drift_found"]
+    assert found == ["crawler", "crawler"]
+    assert recorder.floods == [{}, {"words": 1.0, "sources": 1.0}, {}]
 
 
 def test_the_stream_is_not_looked_at_on_its_own_time() -> None:

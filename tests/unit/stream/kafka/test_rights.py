@@ -55,6 +55,13 @@ def test_the_controller_alone_chooses_the_model() -> None:
     assert written[Role.CONTROLLER] == {topic, words}
 
 
+def test_serve_watches_and_publishes_and_can_change_no_decision() -> None:
+    """It writes findings, its reference, and events for the stream; it joins no group."""
+    found = rights(Settings(), Role.SERVE)
+    assert {right.name for right in found if Operation.WRITE in right.operations} == {"drift", "references", "content"}
+    assert [right.operations for right in found if right.resource is Resource.GROUP] == [(Operation.DESCRIBE,)]
+
+
 def test_a_shadow_can_change_no_decision() -> None:
     """Whoever tries a bundle beside the stream writes comparisons and questions for people alone, and reads in a group of its own."""
     found = rights(Settings(), Role.SHADOW)

@@ -28,7 +28,7 @@ def test_health_and_metrics_need_none_and_a_token_takes_any_name() -> None:
     """An orchestrator has no token; behind one, the name by which a request came says nothing more."""
     for path in OPEN_PATHS:
         assert ask("GET", path, {"token": TOKEN}, headers={"Host": "serve.example"}).status_code == 200
-    for path in ("/docs", "/openapi.json", "/v2"):
+    for path in ("/docs", "/openapi.json", "/v2", "/watch", "/watch/", "/watch/snapshot.json"):
         assert ask("GET", path, {"token": TOKEN}).status_code == 401
 
 

@@ -113,6 +113,29 @@ def test_a_token_is_asked_for(tmp_path: Path) -> None:
         assert httpx.post(f"{running.url}/classify", content=b'{"title":"a"}', headers=headers).status_code == 200
 
 
+def requests(events: int, word: str = "", source: str = "app") -> bytes:
+    """So many events of a source, each with this word."""
+    return json.dumps([{"title": f"Deploying model {at} {word}", "source": source} for at in range(events)]).encode()
+
+
+def test_without_a_broker_a_process_watches_its_own_requests(tmp_path: Path) -> None:
+    """It learns, finds a flood and names its client in the log, and shows the alarm on its page."""
+    small = {f"TAGSTREAM_DRIFT_{name}": str(value) for name, value in {"WINDOW_EVENTS": 100, "LEARNING_SECONDS": 0}.items()}
+    with service(tmp_path, **small) as running, httpx.Client(base_url=running.url, timeout=HANG_SECONDS) as client:
+
+        def alarms() -> dict[str, str]:
+            return {one["name"]: one["what"] for one in client.get("/watch/snapshot.json").json()["alarms"]}
+
+        assert len(client.post("/classify", content=requests(700)).json()) == 700
+        until(lambda: '"drift_reference_learned"' in running.log(), "the reference is learned", state=running.log)
+        assert "ContentDrift" not in alarms()
+        client.post("/classify", content=requests(100, "quantabyte", "crawler"))
+        until(lambda: "ContentDrift" in alarms(), "the flood is an alarm", state=running.log)
+        assert "a flood of one source, 100% of the events" in alarms()["ContentDrift"]
+        assert '"flood_of_one_source": "crawler"' in running.log()
+        assert "tagstream_drift_score" in client.get("/metrics").text
+
+
 def test_without_a_broker_publishing_fails_and_deciding_does_not(tmp_path: Path) -> None:
     """503 with a sentence within the bound of the settings; the decision alone needs no broker."""
     with service(tmp_path, TAGSTREAM_STARTUP_TIMEOUT_SECONDS="1") as running:
