@@ -266,14 +266,14 @@ class EvidenceReader:
         if (known := self._arms.get(event)) is None:
             self.unknown += 1
             return
-        unit, its = known
+        unit, arm = known
         self.evidence.take(
             Measured(
                 # One text for all values of a name.
                 name=sys.intern(found.name),
                 event=event,
                 unit=unit,
-                challenger=its,
+                challenger=arm is not Arm.CHAMPION,
                 value=found.value,
                 at_ms=milliseconds(found.at),
                 written_ms=record.timestamp_ms,
