@@ -1,6 +1,5 @@
 """A quality report as text tables, for the terminal and the console's page, and as one JSON object."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -62,12 +61,9 @@ def headline(report: QualityReport, *, days: float) -> str:
 
 
 def _pace(found: Figure, days: float) -> str:
-    """Say where the missing answers come from, and in how many days."""
+    """Say where the missing answers come from, and how many came."""
     source = "They come from audits: a drawn share of what is published (audit_rate), which reviewers answer."
-    if not found.answers:
-        return source
-    more = math.ceil(found.missing * days / found.answers)
-    return f"{source} At the pace of these {days:.0f} days, {found.answers} answers, that takes {more:,} days."
+    return f"{source} These {days:.0f} days brought {found.answers}." if found.answers else source
 
 
 def verdict(report: QualityReport) -> str:

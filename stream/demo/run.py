@@ -176,7 +176,7 @@ class _Demo:
             else:
                 console = self._review(settings, folder, processes)
                 opening.tell("review", f"{console.address}/  the console, ready in a moment")
-            opening.addresses(worker.address, settings)
+            opening.addresses(worker.address, settings, store=None if console is None else _store(folder))
             story = None if actors is None else Story(settings, actors, folder=folder, processes=processes)
             return self._watched(settings, worker, console, story, url=_store(folder))
 

@@ -58,8 +58,8 @@ class StartupLines:
         self._line(Text.assemble((f"{name:<9}", "bold"), what, (self._took, "dim")))
         self._took = ""
 
-    def addresses(self, worker: str, settings: Settings) -> None:
-        """Print the addresses to open, and commands for another terminal."""
+    def addresses(self, worker: str, settings: Settings, *, store: str | None = None) -> None:
+        """Print the addresses to open, and commands for another terminal. `store` is the URL of the console's store, if a console runs."""
         for number, path in enumerate(("/", "/metrics", "/healthz", "/readyz")):
             self.tell("" if number else "open", worker + path)
         tagstream = command()
@@ -68,6 +68,8 @@ class StartupLines:
         findings = "" if settings.topics.drift == "drift" else f" TAGSTREAM_TOPICS__DRIFT={settings.topics.drift}"
         self.tell("", f"{there}{findings} {tagstream} tail drift --from-beginning")
         self.tell("", f"{tagstream} top {worker.removeprefix('http://')}")
+        if store is not None:
+            self.tell("", f"{there} {tagstream} quality --store {store}")
 
     @contextmanager
     def _shown(self, what: str) -> Iterator[Callable[[str], None]]:

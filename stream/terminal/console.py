@@ -67,9 +67,12 @@ def show_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(head):
         # On a narrow terminal, a figure may wrap above its interval. A label does not wrap.
-        made.add_column(name, no_wrap=place == 0 and len(head) > SHORT)
+        made.add_column(name, no_wrap=place == 0 and len(head) > SHORT, overflow="fold")
     for row in rows:
         made.add_row(*(Text(visible(cell, limit=100)) for cell in row))
+    if out.measure(made).minimum > out.width:
+        # Better a label in two lines than a figure that is cut.
+        made.columns[0].no_wrap = False
     out.print(made)
     if note:
         out.print(Text(visible(note, limit=600), style="dim"))

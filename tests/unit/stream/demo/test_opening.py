@@ -15,15 +15,17 @@ from tests.unit.stream.demo.demo_records import output
 
 def test_the_opening_says_every_reason_once() -> None:
     """Off a terminal each reason for a wait is one line, however often it is given."""
-    console = Console(file=io.StringIO(), width=40)
+    console = Console(file=io.StringIO(), width=200)
     opening = StartupLines(console)
     with opening.step("starting the worker") as say:
         for why in ("it loads", "it loads", "it joins", "it joins"):
             say(why)
     opening.tell("worker", "is ready")
-    opening.addresses("http://h:1", Settings(brokers="b:2"))
+    opening.addresses("http://h:1", Settings(brokers="b:2"), store="sqlite:////tmp/review.sqlite")
     lines = output(console).splitlines()
     assert lines[:3] == ["starting the worker ...", "  it loads", "  it joins"]
+    assert "TAGSTREAM_BROKERS=b:2" in lines[-1]
+    assert lines[-1].endswith("quality --store sqlite:////tmp/review.sqlite")
     assert re.fullmatch(r"worker +is ready  \(0\.\d s\)", lines[3])
     assert [line.split()[-1].removeprefix("http://h:1") for line in lines[4:8]] == ["/", "/metrics", "/healthz", "/readyz"]
 
