@@ -226,7 +226,8 @@ class EvidenceReader:
         found = read_report(record)
         if not isinstance(found, Report):
             self.unread[record.topic] += 1
-        elif (known := self._arms.get(_short(found.event_id.encode()))) is not None:
+        # A vote of an asked viewer is no complaint: it may say that the tag is right.
+        elif not found.is_vote and (known := self._arms.get(_short(found.event_id.encode()))) is not None:
             unit, its = known
             self.evidence.take(Reported(event_id=found.event_id, unit=unit.hex(), challenger=its))
 
