@@ -422,7 +422,9 @@ def _earlier_note(claim: Claim) -> str:
 def _reported(report: Report) -> Reported:
     tag = report.suggested_tag
     return Reported(
-        by=report.reporter or "A reader", tag=words.shown_tag(tag, OFF_SUBJECT) if tag else "", note=report.note or ""
+        by=report.reporter or ("A viewer" if report.is_vote else "A reader"),
+        tag=words.shown_tag(tag, OFF_SUBJECT) if tag else "",
+        note=report.note or "",
     )
 
 
