@@ -1,7 +1,8 @@
 """What viewers of web pages say about decisions: figures that stand beside live quality and never enter its intervals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from tagstream.monitoring.quality.words import QualityTable
 
@@ -42,15 +43,15 @@ class ViewersAnswers:
         return self.right / self.votes if self.votes else None
 
 
-def table(found: Sequence[ViewersAnswers]) -> QualityTable | None:
+def tables(found: Sequence[ViewersAnswers]) -> list[QualityTable]:
     """
-    Return the table of the answers by model; None if nobody was asked.
+    Return the table of the answers by model; no table if nobody was asked.
 
-    >>> table([ViewersAnswers(model="m 1", asked=200, answered=50, votes=80, right=60)]).rows
+    >>> tables([ViewersAnswers(model="m 1", asked=200, answered=50, votes=80, right=60)])[0].rows
     (('m 1', '200', '50 (25.0 %)', '80', '75.0 %'),)
     """
     if not found:
-        return None
+        return []
     rows = tuple(
         (
             one.model,
@@ -61,4 +62,10 @@ def table(found: Sequence[ViewersAnswers]) -> QualityTable | None:
         )
         for one in found
     )
-    return QualityTable(title=TITLE, head=("model", "asked", "answered", "viewers", "said right"), rows=rows, note=WHY_APART)
+    head = ("model", "asked about", "answered", "votes", "said right")
+    return [QualityTable(title=TITLE, head=head, rows=rows, note=WHY_APART)]
+
+
+def as_json(found: Sequence[ViewersAnswers]) -> list[dict[str, Any]]:
+    """Return the figures by model, with the shares from 0 to 1."""
+    return [asdict(one) | {"response": one.response, "said_right": one.said_right} for one in found]

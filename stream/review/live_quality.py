@@ -8,6 +8,7 @@ import numpy as np
 
 from tagstream.monitoring.quality.report import DecisionGroup, PromisedAccuracy, QualityReport, Window, measure
 from tagstream.monitoring.quality.sample import Population
+from tagstream.monitoring.quality.viewers import ViewersAnswers
 from tagstream.monitoring.quality.words import QualityTable
 from tagstream.monitoring.vocabulary import Arm
 from tagstream.stream.review.bundles import Bundles, KnownBundle
@@ -36,6 +37,7 @@ class LiveQuality:
         queue: Figures of the items that wait for people.
         progress: The table of what answers certify, if the newest bundle was begun with labels in words; else None.
         drawn: The decisions that the estimates rest on.
+        viewers: What viewers said, by model; no estimate uses it.
     """
 
     since_ms: int
@@ -46,6 +48,7 @@ class LiveQuality:
     queue: QueueFigures
     progress: QualityTable | None = None
     drawn: Drawn
+    viewers: Sequence[ViewersAnswers] = ()
 
     @property
     def days(self) -> float:
@@ -110,6 +113,7 @@ def live_quality(
         queue=store.queue.figures(),
         progress=None if newest is None else newest.progress,
         drawn=drawn,
+        viewers=store.votes.of(since_ms, now_ms),
     )
 
 

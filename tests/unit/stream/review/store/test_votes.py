@@ -8,20 +8,13 @@ import pytest
 from tagstream.monitoring.quality.viewers import ViewersAnswers
 from tagstream.stream.contract.outcome import ModelRef, prediction_id
 from tagstream.stream.contract.published import Ask
-from tagstream.stream.review.store.records import CountedDecision, Door, Fact, TimedReport
+from tagstream.stream.review.store.records import CountedDecision, Door, Fact
 from tagstream.stream.review.store.store import Store
 from tests.unit.stream.review.store.conftest import Open
-from tests.unit.stream.review.store.making import MODEL, START_MS, answer, audit, item, report, review
+from tests.unit.stream.review.store.making import START_MS, answer, audit, item, report, review, vote
 
 ASK = Ask(token="A" * 24)
 OLD = ModelRef(name="tiny", version="0", digest="e" * 64)
-
-
-def vote(viewer: int, event_id: str = "a", at_ms: int = START_MS, **given: Any) -> TimedReport:
-    """What a viewer says about the decision on an event: wrong, unless it is said otherwise."""
-    of = given.pop("of", prediction_id(event_id, MODEL.identity))
-    values = {"answer": "no", "reporter": None, "suggested_tag": None} | given
-    return report(event_id, at_ms, prediction_id=of, viewer=f"{viewer:032x}", **values)
 
 
 def asked(event_id: str = "a", **given: Any) -> CountedDecision:
