@@ -66,9 +66,11 @@ def site(folder: Path) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join(SECONDS)
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join(SECONDS)
 
 
 def tagged(given: Settings) -> dict[str, dict[str, Any]]:
@@ -76,6 +78,18 @@ def tagged(given: Settings) -> dict[str, dict[str, Any]]:
     with log_of(given, given.topics.tagged) as log:
         values = [msgspec.json.decode(record.value or b"{}") for record in log.read()]
     return {value["id"]: value for value in values}
+
+
+def decided(given: Settings) -> dict[str, Any]:
+    """The decision of the worker on an event that is sent now."""
+    title = next(text for n in range(1000) if decide(text := f"deployment {n}", "").confidence >= THRESHOLD)
+    with verbatim_sender(given, idempotent=True) as sender:
+        value = msgspec.json.encode({"id": "news </script> <1>", "title": title})
+        assert sender.deliver([Record(topic=given.topics.content, key=None, value=value)]) == [None]
+    record = until(lambda: tagged(given).get("news </script> <1>"), "the decision is on tagged")
+    assert record is not None
+    assert list(record)[-2:] == ["ask", "tagged_at"]
+    return record
 
 
 def votes(given: Settings) -> list[Report]:
@@ -128,12 +142,7 @@ def test_a_click_is_on_reports_and_in_the_console_and_a_forged_or_repeated_one_i
     asking = environ | {"TAGSTREAM_SECURITY__ASK_KEYS_FILE": str(keys), "TAGSTREAM_ASK_RATE": "1"}
     given = load(asking, folder=tmp_path).settings
     start(**asking).until_ready()
-    title = next(text for n in range(1000) if decide(text := f"deployment </script> {n}", "").confidence >= THRESHOLD)
-    with verbatim_sender(given, idempotent=True) as sender:
-        value = msgspec.json.encode({"id": "news <1>", "title": title})
-        assert sender.deliver([Record(topic=given.topics.content, key=None, value=value)]) == [None]
-    record = until(lambda: tagged(given).get("news <1>"), "the decision is on tagged")
-    assert record is not None
+    record = decided(given)
     pages = tmp_path / "pages"
     pages.mkdir()
     with (
@@ -173,10 +182,10 @@ def test_a_click_is_on_reports_and_in_the_console_and_a_forged_or_repeated_one_i
             assert not viewer.is_visible("#ask")
             viewer.close()
         assert [one.answer for one in votes(given)] == ["no", "no", "no", "yes", "no"]
-        assert {one.event_id for one in votes(given)} == {"news <1>"}
+        assert {one.event_id for one in votes(given)} == {record["id"]}
         claim = until(lambda: store.queue.claim("ann"), "a reviewer gets it")
         assert claim is not None
-        assert (claim.item.event.id, claim.door, len(claim.reports)) == ("news <1>", Door.USER_REPORT, 3)
+        assert (claim.item.event.id, claim.door, len(claim.reports)) == (record["id"], Door.USER_REPORT, 3)
         assert counted(store) == (1, 3, 0)
     assert max(console for _, console in took) < SECONDS
     with capsys.disabled():
