@@ -23,7 +23,6 @@ from unittest.mock import patch
 
 import msgspec
 from kafka import TopicPartition
-from tagstream.stream.worker.references import fold
 from typer.testing import CliRunner
 
 from tagstream.monitoring.drift.learning import GroupLearning, ReferenceNote
@@ -40,6 +39,7 @@ from tagstream.stream.settings.rollout import Rollout
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tables.follower import TableFollower
 from tagstream.stream.tables.predictions import Predictions, open_predictions
+from tagstream.stream.worker.references import fold
 from tests.answering import NOW_MS, UNSURE, answer, audited, decided, of_epoch, reviewed
 from tests.replacing import replace
 from tests.unit.monitoring.drift.drift_cases import ordinary
