@@ -32,6 +32,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.reports import Report, report_of, write_report
 from tagstream.stream.deliver.breaker import BreakerFile
 from tagstream.stream.deliver.crash.guard import CrashGuard, open_guard
+from tagstream.stream.drift.references import fold
 from tagstream.stream.kafka.group_memory import GroupMemory, remembered_epoch
 from tagstream.stream.review.follower import StoreFollower
 from tagstream.stream.review.store.store import Store, open_store
@@ -39,7 +40,6 @@ from tagstream.stream.settings.rollout import Rollout
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tables.follower import TableFollower
 from tagstream.stream.tables.predictions import Predictions, open_predictions
-from tagstream.stream.worker.references import fold
 from tests.answering import NOW_MS, UNSURE, answer, audited, decided, of_epoch, reviewed
 from tests.replacing import replace
 from tests.unit.monitoring.drift.drift_cases import ordinary
