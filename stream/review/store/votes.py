@@ -85,16 +85,18 @@ def denials(connection: Connection, ids: Collection[str]) -> Mapping[tuple[str, 
 def denied_places() -> Select[tuple[str, int, int]]:
     """Return the query for the newest decisions on `tagged` that enough viewers deny: event id, partition and offset."""
     denied = (
-        select(votes.c.event_id, votes.c.event, votes.c.prediction)
+        select(votes.c.event, votes.c.prediction)
         .where(_denies())
-        .group_by(votes.c.event_id, votes.c.event, votes.c.prediction)
+        .group_by(votes.c.event, votes.c.prediction)
         .having(func.count() >= DENIED_BY)
         .subquery()
     )
     placed = and_(places.c.event == denied.c.event, places.c.prediction == denied.c.prediction)
-    return (
-        select(denied.c.event_id, places.c.partition, places.c.at).join(places, placed).where(places.c.destination == "tagged")
+    named = votes.c.prediction == denied.c.prediction
+    found = (
+        select(votes.c.event_id, places.c.partition, places.c.at).select_from(denied).join(places, placed).join(votes, named)
     )
+    return found.where(places.c.destination == "tagged")
 
 
 def denying(connection: Connection, event_id: str, prediction_id: str, most: int) -> list[Report]:
