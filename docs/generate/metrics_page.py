@@ -57,6 +57,10 @@ SECTIONS = {
         "What it is worth",
         "Served by the review console ([quality](quality.md#what-it-is-worth)), over its window. Take `max`, no sum.",
     ),
+    "tagstream_viewers_": (
+        "Viewers asked",
+        "Served by the review console ([viewers](viewers.md)), over its window. Take `max`, no sum. Who answers is not drawn.",
+    ),
     "tagstream_reference_": (
         "Reference in force",
         "None while the group learns.",

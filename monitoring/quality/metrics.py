@@ -13,6 +13,7 @@ from tagstream.monitoring.quality.amounts import Amount
 from tagstream.monitoring.quality.estimate import Estimate, Figure
 from tagstream.monitoring.quality.report import QualityReport
 from tagstream.monitoring.quality.value import WAYS, ValueReport
+from tagstream.monitoring.quality.viewers_metrics import ViewersMetrics
 from tagstream.monitoring.vocabulary import Arm
 
 SCOPES = ("published", "model")
@@ -127,6 +128,7 @@ class QualityMetrics:
         )
         self._answered = gauge("tagstream_queue_answered_events", "Events with an answer.")
         self._unmatched = gauge("tagstream_queue_unmatched_reports", "Readers' reports about events that no topic knows.")
+        self.viewers = ViewersMetrics(registry)
         self._begin()
 
     @classmethod

@@ -15,7 +15,7 @@ import msgspec
 from tagstream.stream.contract.answers import AnsweredEvent, answer_id, order, read_answer
 from tagstream.stream.contract.dead_letter import DeadLetter, read
 from tagstream.stream.contract.event import CUT_HEADERS, FIRST_BYTES, Record
-from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.contract.outcome import ASK_FIELD, ModelRef
 from tagstream.stream.contract.published import Order, order_of_person
 
 REMEMBER = 100_000
@@ -158,7 +158,9 @@ def _outcome(record: Record) -> _Outcome:
     if isinstance(said, AnsweredEvent):
         name, above, among = answer_id(said.answer).encode(), order(said.answer), b"answered"
     event = _digest([among, bytes(fields.get("id", b""))])
-    fields = {name: raw for name, raw in fields.items() if name not in (_ID, _CLOCK)}
+    # An event that its producer sends again on a later day has another token on the same decision.
+    apart = {_ID, _CLOCK, *([ASK_FIELD] if list(fields)[-2:] == [ASK_FIELD, _CLOCK] else [])}
+    fields = {name: raw for name, raw in fields.items() if name not in apart}
     parts = [record.key, *(part for field, content in fields.items() for part in (field.encode(), bytes(content)))]
     return _Outcome(_digest([record.topic.encode(), name]), _digest(parts), event, above)
 

@@ -28,6 +28,8 @@ PersonName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARA
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Note = Annotated[str, msgspec.Meta(max_length=MAX_NOTE_CHARACTERS)]
 Uuid = Annotated[str, msgspec.Meta(pattern=_UUID)]
+AskToken = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{24}$")]
+ViewerDigest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
 Moment = Annotated[str, msgspec.Meta(pattern=_MOMENT)]
 """RFC 3339 in UTC with milliseconds, as `timestamp` writes it."""
 OutcomeName = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$(?!\n)")]

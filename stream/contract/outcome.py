@@ -42,6 +42,8 @@ _EPOCH = re.compile("[1-9][0-9]{0,9}")
 
 # The field is ours only if the bundle gives it; otherwise a producer's field of this name passes through.
 OPTIONAL_FIELD = "tags"
+# The field is ours only on a decision that viewers are asked about; an event with a field of this name is never one.
+ASK_FIELD = "ask"
 _ARMS: dict[str | None, Arm] = {arm.value: arm for arm in Arm}
 
 
@@ -292,6 +294,17 @@ def audit_copy(value: bytes, inclusion_probability: float) -> bytes:
     """
     decision, clock, at = value.rpartition(b',"tagged_at":')
     return b'%b,"inclusion_probability":%b%b%b' % (decision, msgspec.json.encode(inclusion_probability), clock, at)
+
+
+def asked_value(value: bytes, token: str) -> bytes:
+    """
+    The value of a tagged decision that viewers are asked about: the same bytes, with `ask` before `tagged_at`.
+
+    >>> asked_value(b'{"id":"a","tagged_at":"2026-01-01T00:00:00.000Z"}', "t")
+    b'{"id":"a","ask":{"token":"t"},"tagged_at":"2026-01-01T00:00:00.000Z"}'
+    """
+    decision, clock, at = value.rpartition(b',"tagged_at":')
+    return b'%b,"%b":{"token":"%b"}%b%b' % (decision, ASK_FIELD.encode(), token.encode(), clock, at)
 
 
 def _fitting(record: Record, outcome: Tagged | NeedsReview, at: bytes, limits: Limits) -> Publication:

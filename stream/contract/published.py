@@ -25,8 +25,9 @@ from tagstream.stream.contract.event import (
     validated,
     whole_value,
 )
-from tagstream.stream.contract.field_types import MOST_ANSWERS, Moment
+from tagstream.stream.contract.field_types import MOST_ANSWERS, AskToken, Moment
 from tagstream.stream.contract.outcome import (
+    ASK_FIELD,
     ASKED_FIELDS,
     DECISION_FIELDS,
     OPTIONAL_FIELD,
@@ -50,16 +51,29 @@ Door = Literal["tagged", "review", "audit"]
 Struct = TypeVar("Struct")
 
 
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a web page needs to ask its viewers about a decision.
+
+    Attributes:
+        token: Made of the event's id, the decision's id and the day of the event's record; the same at every delivery.
+    """
+
+    token: AskToken
+
+
 class ModelDecision(Decision, frozen=True, kw_only=True):
     """
     A decision of the model or of the rules, in its form on the topic.
 
     Attributes:
         decider: The model, or the keyword rules.
+        ask: The token by which viewers of a web page say whether the tag is right; only on `tagged`, on a drawn share of the decisions.
         tagged_at: The time of publication.
     """
 
     decider: Literal["model", "rules"]
+    ask: Ask | None = None
     tagged_at: Moment
 
     @property
@@ -150,9 +164,9 @@ def _read(record: Record, limits: Limits) -> PublishedDecision:
     by_person = found.checked.get("decider") == "reviewer"
     ours = DECISION_FIELDS | REVIEWER_FIELDS if by_person else DECISION_FIELDS
     names = list(fields)
-    # A field `tags` after `tag` is ours; a producer's field `tags` stands before `tag`.
-    if OPTIONAL_FIELD in fields and "tag" in fields and names.index(OPTIONAL_FIELD) > names.index("tag"):
-        ours |= {OPTIONAL_FIELD}
+    # A field `tags` or `ask` after `tag` is ours; a producer's field of such a name stands before `tag`.
+    if "tag" in fields:
+        ours |= {OPTIONAL_FIELD, ASK_FIELD} & set(names[names.index("tag") :])
     check_amounts(found.checked, ours - {HIDDEN}, Reason.WRONG_TYPE)
     event = found.event(ours)
     own = {name: raw for name, raw in fields.items() if name in ours}

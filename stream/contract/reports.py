@@ -1,13 +1,17 @@
-"""The contract of `reports`: a reader's complaint about the tag of an event. It brings the event before a reviewer and changes no tag."""
+"""
+The contract of `reports`: a reader's complaint about the tag of an event. It brings the event before a reviewer and changes no tag.
+
+A report with `answer` is a vote of a viewer who was asked about one decision. `serve` writes votes, after it has verified their tokens.
+"""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from tagstream.monitoring.vocabulary import Reason
 from tagstream.stream.contract.event import DEFAULT_LIMITS, Limits, Record
-from tagstream.stream.contract.field_types import EventId, Label, Moment, Note, PersonName
+from tagstream.stream.contract.field_types import EventId, Label, Moment, Note, PersonName, Uuid, ViewerDigest
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.published import check_moments, opened, typed
 from tagstream.stream.contract.refusal import Refusal, Refused, UnwritableError, invalid, undecodable
@@ -18,7 +22,7 @@ MAX_REPORT_BYTES = 64 * 1024
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    One complaint, in the order of the wire.
+    One complaint or vote, in the order of the wire.
 
     Attributes:
         event_id: The id of the event whose tag is reported as wrong.
@@ -26,6 +30,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         suggested_tag: The tag that the reporter holds right.
         note: The reporter's own words.
         reported_at: The time of the report, in UTC with milliseconds.
+        prediction_id: The id of the decision that a viewer votes on; only on a vote.
+        viewer: What is kept of the viewer's mark on this decision: of one viewer the newest vote counts; only on a vote.
+        answer: What the viewer says about the tag: right (`yes`) or wrong (`no`); only on a vote.
     """
 
     event_id: EventId
@@ -33,6 +40,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     suggested_tag: Label | None = None
     note: Note | None = None
     reported_at: Moment
+    prediction_id: Uuid | None = None
+    viewer: ViewerDigest | None = None
+    answer: Literal["yes", "no"] | None = None
+
+    @property
+    def is_vote(self) -> bool:
+        """True for a vote of a viewer, which is no complaint of a reader."""
+        return self.answer is not None
+
+
+# The fields that a person may send. Only `serve` writes the other ones.
+_OF_A_PERSON = frozenset({"event_id", "reporter", "suggested_tag", "note"})
 
 
 def read_report(record: Record, limits: Limits = DEFAULT_LIMITS) -> Report | Refusal:
@@ -58,7 +77,7 @@ def report_of(given: Any, now_ms: int) -> Report | Refusal:
         if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values()):
             raise invalid(Reason.WRONG_TYPE, "a report is an object of strings")
         taken = {name: text for name, text in given.items() if text.strip()}
-        if not taken.keys() <= set(Report.__struct_fields__) - {"reported_at"}:
+        if not taken.keys() <= _OF_A_PERSON:
             raise invalid(
                 Reason.WRONG_TYPE, "a report has event_id, and perhaps reporter, suggested_tag and note; it has no other field"
             )
@@ -88,3 +107,5 @@ def _check(report: Report) -> None:
     check_moments(Reason.WRONG_TYPE, reported_at=report.reported_at)
     if not report.event_id.strip():
         raise invalid(Reason.INVALID_ID, "event_id is blank")
+    if len({one is None for one in (report.prediction_id, report.viewer, report.answer)}) > 1:
+        raise invalid(Reason.WRONG_TYPE, "a vote has prediction_id, viewer and answer, and a report has none of them")

@@ -363,6 +363,7 @@ class Pipeline:
     Attributes:
         limits: Bounds on one event. A worker lowers them before its first batch if a topic accepts less.
         draw: Draws the copies for `audit`; None for no copies. A worker sets it before its first batch.
+        ask: Puts viewers' tokens on drawn decisions; None for no tokens. A worker sets it before its first batch.
     """
 
     def __init__(
@@ -389,6 +390,7 @@ class Pipeline:
         self._replacing = threading.Lock()
         self.limits = limits
         self.draw: Draw | None = None
+        self.ask: Callable[[Publication], Publication] | None = None
         self._choose: Callable[[ContentEvent], Decider] | None = None
         # The places of events that ended a process while a decider with a stand-in decided them.
         self._distrusted: set[tuple[str, int, int]] = set()
@@ -544,6 +546,8 @@ class Pipeline:
         publications = publish_all(records, outcomes, int(clock() * 1000), self.limits)
         if self.draw is not None:
             publications = [self.draw.with_copy(publication) for publication in publications]
+        if self.ask is not None:
+            publications = list(map(self.ask, publications))
         self._observer.stage("encode", time.perf_counter() - started)
         return publications
 

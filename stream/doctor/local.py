@@ -19,7 +19,7 @@ from tagstream.stream.kafka.credentials import client_options, warnings
 from tagstream.stream.kafka.errors import TokenError
 from tagstream.stream.kafka.tokens import fetched
 from tagstream.stream.settings.metrics_address import is_taken, next_step, own_address
-from tagstream.stream.settings.secret_files import SecurityError, answer_keys
+from tagstream.stream.settings.secret_files import SecurityError, answer_keys, ask_keys
 from tagstream.stream.settings.security import Security, shown_command
 from tagstream.stream.settings.settings import Settings
 
@@ -149,6 +149,7 @@ def security(settings: Settings) -> Iterator[CheckFinding]:
     try:
         client_options(settings)
         answer_keys(found)
+        ask_keys(found)
     except SecurityError as error:
         yield finding_of("security", Status.FAIL, error)
         return

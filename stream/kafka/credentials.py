@@ -96,7 +96,7 @@ def warnings(security: Security) -> list[str]:
     if security.protocol == "SASL_PLAINTEXT":
         found.append("user, password (with PLAIN), token and events can be read on the network (insecure_password_without_tls)")
     own = "certificate_file" if security.key_file is None else "key_file"
-    for name in ("password_file", "client_secret_file", own, "key_password_file", "answer_keys_file"):
+    for name in ("password_file", "client_secret_file", own, "key_password_file", "answer_keys_file", "ask_keys_file"):
         path: Path | None = getattr(security, name)
         try:
             mode = path.stat().st_mode if path is not None else 0

@@ -10,6 +10,7 @@ from tagstream.monitoring.quality.amounts import minute_of
 from tagstream.monitoring.quality.feedback import Feedback
 from tagstream.monitoring.quality.report import DecisionGroup, PromisedAccuracy, QualityReport, Window, measure
 from tagstream.monitoring.quality.sample import Population
+from tagstream.monitoring.quality.viewers import ViewersAnswers
 from tagstream.monitoring.quality.words import QualityTable
 from tagstream.monitoring.vocabulary import Arm
 from tagstream.stream.review.bundles import Bundles, KnownBundle
@@ -40,6 +41,7 @@ class LiveQuality:
         progress: The table of what answers certify, if the newest bundle was begun with labels in words; else None.
         drawn: The decisions that the estimates rest on.
         work: People's work on the decisions of the window.
+        viewers: What viewers said, by model; no estimate uses it.
     """
 
     since_ms: int
@@ -51,6 +53,7 @@ class LiveQuality:
     progress: QualityTable | None = None
     drawn: Drawn
     work: PeoplesWork
+    viewers: Sequence[ViewersAnswers] = ()
 
     @property
     def days(self) -> float:
@@ -129,6 +132,7 @@ def live_quality(
         progress=None if newest is None else newest.progress,
         drawn=drawn,
         work=work,
+        viewers=store.votes.of(since_ms, now_ms),
     )
 
 

@@ -252,7 +252,8 @@ class EvidenceReader:
         found = read_report(record)
         if not isinstance(found, Report):
             self._leave(record, found)
-        elif (known := self._arms.get(_short(found.event_id.encode()))) is not None:
+        # A vote of an asked viewer is no complaint: it may say that the tag is right.
+        elif not found.is_vote and (known := self._arms.get(_short(found.event_id.encode()))) is not None:
             unit, arm = known
             self.audience.reported(found.event_id)
             self.evidence.take(Reported(event_id=found.event_id, unit=unit.hex(), challenger=arm is not Arm.CHAMPION))

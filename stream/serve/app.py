@@ -13,6 +13,7 @@ from tagstream.monitoring.metrics.http import CONTENT_TYPE, HttpMetrics
 from tagstream.monitoring.vocabulary import HttpFace
 from tagstream.stream.contract.outcome import ModelRef
 from tagstream.stream.contract.shape import PLAIN, Shape
+from tagstream.stream.serve import feedback
 from tagstream.stream.serve.access import Token
 from tagstream.stream.serve.errors import RequestError
 from tagstream.stream.serve.faces import inference, page, watch
@@ -20,6 +21,7 @@ from tagstream.stream.serve.faces.answers import Live, Ready
 from tagstream.stream.serve.faces.bodies import bounded, check_elements, check_rows
 from tagstream.stream.serve.faces.descriptions import completed, describe
 from tagstream.stream.serve.faces.problems import answer_errors, json_response, refusal
+from tagstream.stream.serve.feedback import Feedback
 from tagstream.stream.serve.row_answers import REJECTED, RowAnswers
 from tagstream.stream.tracing.trace_headers import carried
 from tagstream.stream.web.guard import RequestGuard, RequestRules
@@ -50,6 +52,7 @@ class Service:
         token: The token that every request must carry; None for no token.
         names: Host names that a request may have as `Host`, beside localhost and addresses.
         shape: Where an event has its fields.
+        feedback: Takes the answers of viewers; None if no key of their tokens is set.
     """
 
     answering: RowAnswers
@@ -63,6 +66,7 @@ class Service:
     token: str | None = None
     names: Sequence[str] = ()
     shape: Shape = PLAIN
+    feedback: Feedback | None = None
 
 
 class _App(FastAPI):
@@ -101,7 +105,19 @@ def application(service: Service) -> ASGIApp:
     guarded: ASGIApp = RequestGuard(app, rules)
     if service.token is not None:
         guarded = Token(guarded, service.token)
+    if service.feedback is not None:
+        guarded = _beside(guarded, feedback.application(service.feedback))
     return _measured(guarded, service.metrics)
+
+
+def _beside(app: ASGIApp, viewers: ASGIApp) -> ASGIApp:
+    """Give the answers of viewers to an application of their own: they have no token of the service."""
+
+    async def divided(scope: Scope, receive: Receive, send: Send) -> None:
+        chosen = viewers if scope["type"] == "http" and scope["path"] == feedback.PATH else app
+        await chosen(scope, receive, send)
+
+    return divided
 
 
 def _classify(app: FastAPI, service: Service) -> None:

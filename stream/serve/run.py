@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagstream.monitoring.metrics.http import HttpMetrics
+from tagstream.stream.contract.asking import AskKeys
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.deliver import fatal
@@ -17,11 +18,14 @@ from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.logs import logger
 from tagstream.stream.serve.access import token_in
 from tagstream.stream.serve.app import Service, application
+from tagstream.stream.serve.feedback import Feedback
 from tagstream.stream.serve.micro_batches import MicroBatches
 from tagstream.stream.serve.publishing import Publishing, Sender
 from tagstream.stream.serve.rollout_models import ServeRollout
 from tagstream.stream.serve.row_answers import AnswerTable, RowAnswers
 from tagstream.stream.serve.watching import Watching
+from tagstream.stream.settings.loading import SettingsError
+from tagstream.stream.settings.secret_files import ask_keys
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.tracing.tracing import tracing_of
 from tagstream.stream.web.serving import HEALTH_CONNECTIONS, STOP_SECONDS, listen, serve, url
@@ -49,6 +53,8 @@ class ServeOptions:
         table: The URL of a table of predictions that is asked first; None for no table.
         most_waiting: The maximum number of rows that wait for the model.
         deadline_seconds: The longest wait of a request for its decisions.
+        feedback_origins: The origins whose pages may send answers of viewers.
+        behind_proxy: True if all requests come through a proxy.
     """
 
     host: str
@@ -58,6 +64,8 @@ class ServeOptions:
     table: str | None = None
     most_waiting: int = 1024
     deadline_seconds: float = 10.0
+    feedback_origins: Sequence[str] = ()
+    behind_proxy: bool = False
 
 
 def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]) -> None:
@@ -77,6 +85,8 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
         BundleError: The bundle is refused.
         BaselineError: The file `drift_reference` is not a drift reference.
         TokenError: The token file cannot be used.
+        SecurityError: The file of the keys of viewers' tokens cannot be used.
+        SettingsError: An option needs a setting that is not set.
         DatabaseUnavailableError: The table cannot be opened.
         TableError: The table does not exist.
     """
@@ -101,12 +111,11 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
             counts=metrics,
             observer=watching.observer,
         )
-        publishing = Publishing(
-            lambda: _sender(settings), settings.topics.content, wait_seconds=settings.startup_timeout_seconds
-        )
+        publishing = _publishing(settings, "content")
+        voting = _publishing(settings, "reports")
         answering = RowAnswers(deciding, publishing, metrics, cached, labels=decider.labels)
         opened.callback(answering.close)
-        health = _Health(answering)
+        health = _Health(lambda: answering.broken or voting.broken)
         connections = _connections()
         service = Service(
             answering=answering,
@@ -120,6 +129,7 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
             token=token,
             names=options.names,
             shape=settings.fields.shape,
+            feedback=_feedback(settings, options, lambda: pipeline.decider.labels, voting),
         )
         say(f"the service: {url(listening)}docs")
         model = pipeline.decider.model
@@ -130,22 +140,27 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
                 listening,
                 health.watch,
                 connections=connections,
-                lifespan=lambda: _queues(deciding, publishing, watching),
+                lifespan=lambda: _queues(deciding, watching, publishing, voting),
                 stopping=health.stopping,
             )
         except BaseException as error:
-            if answering.broken is None:
+            if health.broken is None:
                 raise
-            _end(answering.broken, error)
+            _end(health.broken, error)
         log.info("serve_stopped")
 
 
 class _Health:
     """Knows whether the service is stopping or broken."""
 
-    def __init__(self, answering: RowAnswers) -> None:
-        self._answering = answering
+    def __init__(self, broken: Callable[[], BaseException | None]) -> None:
+        self._broken = broken
         self._is_stopping = False
+
+    @property
+    def broken(self) -> BaseException | None:
+        """The error for which the process must end; None if there is no such error."""
+        return self._broken()
 
     def stopping(self) -> None:
         """Log the start of the shutdown, and bound its time."""
@@ -155,20 +170,57 @@ class _Health:
 
     def trouble(self) -> str | None:
         """Return why the service is not ready; None if the service is ready."""
-        if self._answering.broken is not None:
+        if self.broken is not None:
             return BROKEN
         return STOPPING if self._is_stopping else None
 
     def watch(self) -> None:
         """Raise the error that ends the server, if there is one."""
-        if self._answering.broken is not None:
-            raise self._answering.broken
+        if self.broken is not None:
+            raise self.broken
 
 
 @contextlib.asynccontextmanager
-async def _queues(deciding: MicroBatches, publishing: Publishing, watching: Watching) -> AsyncIterator[None]:
-    async with deciding, publishing, watching:
+async def _queues(deciding: MicroBatches, watching: Watching, *publishing: Publishing) -> AsyncIterator[None]:
+    async with deciding, watching, contextlib.AsyncExitStack() as opened:
+        for queue in publishing:
+            await opened.enter_async_context(queue)
         yield
+
+
+def _feedback(
+    settings: Settings, options: ServeOptions, labels: Callable[[], Sequence[str]], voting: Publishing
+) -> Feedback | None:
+    """
+    What takes the answers of viewers; None if no file of the tokens' keys is set.
+
+    Raises:
+        SecurityError: The file cannot be used.
+        SettingsError: Pages of other sites are allowed, and no file is set.
+    """
+    keys = ask_keys(settings.security)
+    if not keys:
+        if options.feedback_origins:
+            msg = (
+                "--feedback-origin lets pages send answers to POST /feedback, which is off, because security.ask_keys_file is not set. "
+                "Next: set it to the workers' file, or leave the option out."
+            )
+            raise SettingsError(msg)
+        return None
+    return Feedback(
+        keys=AskKeys(keys),
+        labels=labels,
+        publish=voting.publish,
+        origins=options.feedback_origins,
+        names=None if options.token_file is not None else options.names,
+        behind_proxy=options.behind_proxy,
+    )
+
+
+def _publishing(settings: Settings, role: str) -> Publishing:
+    """The queue before the topic of this role. It connects at its first record."""
+    topic = settings.topic_names[role]
+    return Publishing(lambda: _sender(settings, role), topic, wait_seconds=settings.startup_timeout_seconds)
 
 
 @contextlib.contextmanager
@@ -182,10 +234,9 @@ def _cached(table: str, pipeline: Pipeline) -> Iterator[AnswerTable]:
 
 
 @contextlib.contextmanager
-def _sender(settings: Settings) -> Iterator[Sender]:
-    """Open a sender to the topic `content`, which must exist."""
-    topic = settings.topics.content
-    require(settings, {"content": topic}, operations={"content": Operation.WRITE})
+def _sender(settings: Settings, role: str) -> Iterator[Sender]:
+    """Open a sender to the topic of this role, which must exist."""
+    require(settings, {role: settings.topic_names[role]}, operations={role: Operation.WRITE})
     # A producer that is not idempotent needs no further ACL. It may write an event twice, and the stream decides both copies alike.
     with verbatim_sender(settings, idempotent=False) as sender:
         yield sender

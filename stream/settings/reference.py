@@ -19,7 +19,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Schema registry": ("schema_registry",),
     "Decisions": ("decider", "bundle", "rules", "confidence_threshold", "data", "real"),
     "Changing the model": ("rollout",),
-    "Audits": ("audit_rate", "audit_rates", "audit_salt"),
+    "Audits": ("audit_rate", "audit_rates", "audit_salt", "ask_rate"),
     "Delivery": (
         "delivery",
         "idempotent_producer",

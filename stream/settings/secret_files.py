@@ -43,9 +43,22 @@ def answer_keys(security: Security) -> AnswerKeys:
     Raises:
         SecurityError: The file is missing or unreadable, others may write to it, or it holds something else.
     """
-    path, key = security.answer_keys_file, "security.answer_keys_file"
-    if path is None:
-        return AnswerKeys()
+    path = security.answer_keys_file
+    return AnswerKeys() if path is None else AnswerKeys(_keys_in(path, "security.answer_keys_file"))
+
+
+def ask_keys(security: Security) -> tuple[bytes, ...]:
+    """
+    The keys of viewers' tokens in the file that the settings name, one key a line: the first key signs. Empty if the settings name no file.
+
+    Raises:
+        SecurityError: The file is missing or unreadable, others may write to it, or it holds something else.
+    """
+    path = security.ask_keys_file
+    return () if path is None else _keys_in(path, "security.ask_keys_file")
+
+
+def _keys_in(path: Path, key: str) -> tuple[bytes, ...]:
     advice = "write one key a line into it, as `openssl rand -hex 32` makes them"
     found = _text_in(path, key, advice).splitlines()
     if not 1 <= len(found) <= MOST_KEYS:
@@ -53,7 +66,7 @@ def answer_keys(security: Security) -> AnswerKeys:
     if not all(len(one) >= LEAST_KEY_CHARACTERS and one.isascii() and one.isprintable() and " " not in one for one in found):
         problem = f"every line must be a key of {LEAST_KEY_CHARACTERS} or more visible characters without a space"
         raise unusable(key, path, problem, advice)
-    return AnswerKeys(tuple(one.encode() for one in found))
+    return tuple(one.encode() for one in found)
 
 
 def _text_in(path: Path, key: str, advice: str) -> str:

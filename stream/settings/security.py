@@ -21,6 +21,7 @@ FILES_OF_SECRETS = frozenset(
         "security.client_secret_file",
         "security.key_password_file",
         "security.answer_keys_file",
+        "security.ask_keys_file",
         "schema_registry.password_file",
     }
 )
@@ -71,6 +72,10 @@ class Security(BaseModel):
         default=None,
         description="file of the keys that sign reviewers' answers, one a line: the first signs, all are accepted; "
         "unset: any writer of the topic reviewed can answer",
+    )
+    ask_keys_file: Path | None = Field(
+        default=None,
+        description="file of the keys that sign viewers' tokens, one a line, as answer_keys_file; the same for workers and serve",
     )
     insecure_password_without_tls: bool = Field(
         default=False, description="allow SASL_PLAINTEXT: user, token and events can be read on the network"

@@ -102,6 +102,12 @@ class Settings(BaseSettings):
     audit_salt: str = Field(
         default="tagstream", description="hashed with an event's id to draw it; the same for all workers of a group"
     )
+    ask_rate: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the tagged decisions with a token by which viewers of web pages answer (docs/viewers.md); 0: none",
+    )
     known_sources: str = Field(default="", description="expected values of `source`, separated by commas; empty: all")
     metrics_host: str = Field(default="127.0.0.1", description="address that /metrics, /healthz and /readyz listen on")
     metrics_port: int = Field(default=9108, ge=0, le=MAX_PORT, description="its port; 0 takes a free one and logs it")
@@ -377,6 +383,16 @@ class Settings(BaseSettings):
             {f"topics.{key}": name for key, name in self.topics.model_dump().items()}
             | {f"contents.{name}": name for name in self.contents}
         )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_can_be_signed(self) -> "Settings":
+        if self.ask_rate > 0 and self.security.ask_keys_file is None:
+            msg = (
+                f"ask_rate = {self.ask_rate:g} puts signed tokens on decisions, and security.ask_keys_file is not set. Next: write a key, "
+                "as `openssl rand -hex 32` makes it, into a file and name the file, or set ask_rate = 0."
+            )
+            raise ValueError(msg)
         return self
 
     @property

@@ -7,6 +7,7 @@ the published one, so that they are not read far ahead.
 
 import contextlib
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -23,7 +24,8 @@ from tagstream.stream.shadow.decision_sources import Sample
 MOST_KEPT = 20_000
 # Reading starts this long before the first event was written. The clocks of producers and workers differ by less.
 BEFORE_MS = 60_000
-CLOCK = b',"tagged_at":'
+# A decision that is made here has no token.
+CLOCK = re.compile(rb'(,"ask":\{"token":"[\w-]+"\})?,"tagged_at":"[^"]*"\}\Z')
 
 
 class PublishedCheck:
@@ -140,5 +142,5 @@ def _name(prediction_id: str, event: ContentEvent) -> bytes:
 
 def _content(value: bytes, door: str) -> bytes:
     """Return a hash of the topic's role and of the value up to its time, which a redelivery repeats unchanged."""
-    kept = value.rpartition(CLOCK)[0] or value
+    kept = CLOCK.sub(b"", value)
     return hashlib.blake2b(door.encode() + b":" + kept, digest_size=16).digest()

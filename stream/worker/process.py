@@ -83,6 +83,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
         MetricsPortError: The metrics address cannot be bound.
         TopicTakesTooLittleError: The topic of dead letters is too small for a dead letter without its value.
         StateFolderError: `state_folder` was named and cannot be used.
+        SecurityError: `ask_rate` is above 0, and the file of its keys cannot be used.
         UnknownLabelError: `audit_rates` names a label that the bundle does not have.
     """
     _keep()
@@ -94,6 +95,10 @@ def run(  # noqa: PLR0913 - parts are named arguments
     settings = found.settings
     pipeline.limits = settings.limits
     pipeline.follow(lambda decider: setattr(pipeline, "draw", draw_for(settings, decider, found.seen, found.most_bytes)))
+    if settings.ask_rate:
+        from tagstream.stream.decide.asking import asking_of
+
+        pipeline.ask = asking_of(settings)
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
     answers = _answers(settings, found, metrics, answering or _answering(settings, pipeline))
     topics = {settings.topics.content: progress} | ({settings.topics.reviewed: answers.progress} if answers else {})
@@ -138,7 +143,7 @@ def _answers(
 
 def _trials(settings: Settings, pipeline: Pipeline, make: Callable[[Settings], Pipeline]) -> ChildTrials:
     """The trials of suspects, each with the decider of its event."""
-    recipe = TrialRecipe(make=make, settings=settings, draw=pipeline.draw, model=pipeline.decider.model)
+    recipe = TrialRecipe(make=make, settings=settings, draw=pipeline.draw, ask=pipeline.ask, model=pipeline.decider.model)
     return ChildTrials(recipe, decider_for=pipeline.decider_for, distrust=pipeline.distrust)
 
 

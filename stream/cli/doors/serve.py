@@ -31,6 +31,12 @@ def serve(
     behind_proxy: Annotated[
         bool, typer.Option("--behind-proxy", help="Listen beyond this machine without a token: a proxy lets clients through.")
     ] = False,
+    feedback_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Origin such as https://news.example whose pages may send viewers' answers to POST /feedback. May be repeated."
+        ),
+    ] = None,
     table: Annotated[
         str | None,
         typer.Option(
@@ -54,6 +60,7 @@ def serve(
         from tagstream.stream.serve import run
     from tagstream.stream import logs
     from tagstream.stream.terminal import console
+    from tagstream.stream.web.origins import checked_origin
     from tagstream.stream.web.serving import is_loopback
 
     if not (is_loopback(host) or token_file or behind_proxy):
@@ -70,6 +77,8 @@ def serve(
         table=table,
         most_waiting=queue_rows,
         deadline_seconds=deadline_seconds,
+        feedback_origins=[checked_origin(origin, "--feedback-origin") for origin in feedback_origin or ()],
+        behind_proxy=behind_proxy,
     )
     logs.configure(level=chosen.log_level, form=chosen.log_format)
     run.run(chosen, options, say=console.talk)

@@ -173,9 +173,9 @@ def _serve(options: ReviewOptions) -> None:
     from tagstream.stream.review.console.access import Remembered, proxy
     from tagstream.stream.review.console.guidelines import Guidelines, of_bundle, shipped
     from tagstream.stream.review.console.guidelines import read as read_guidelines
-    from tagstream.stream.review.console.reports import checked_origin
     from tagstream.stream.review.store.store import file_of
     from tagstream.stream.terminal import console as terminal
+    from tagstream.stream.web.origins import checked_origin
     from tagstream.stream.web.serving import is_loopback
 
     if not (is_loopback(host) or proxy_header or options.without_login):
@@ -193,7 +193,7 @@ def _serve(options: ReviewOptions) -> None:
         port=port,
         access=access,
         names=options.host_name or (),
-        origins=[checked_origin(origin) for origin in options.report_origin or ()],
+        origins=[checked_origin(origin, "--report-origin") for origin in options.report_origin or ()],
         guidelines=of_bundle(chosen.bundle) or shipped()
         if options.guidelines is None
         else Guidelines(text=read_guidelines(options.guidelines)),

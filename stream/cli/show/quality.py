@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from tagstream.monitoring.quality import value_words, words
+from tagstream.monitoring.quality import value_words, viewers, words
 from tagstream.monitoring.quality.value import ValueReport
 from tagstream.stream.review.live_quality import LiveQuality
 from tagstream.stream.terminal import console
@@ -23,6 +23,7 @@ def print_quality(found: LiveQuality, worth: ValueReport | None, *, as_json: boo
             _print_tables(value_words.tables(worth))
             console.out.print(Text(value_words.headline(worth, days=found.days), style="bold"))
         return
+    _print_tables(viewers.tables(found.viewers))
     if found.report is None:
         return
     _print_tables([*([] if found.progress is None else [found.progress]), *words.tables(found.report)])
@@ -44,5 +45,6 @@ def record(found: LiveQuality) -> dict[str, Any]:
         "left_out": found.left_out.other,
         "unused": {"decisions": found.left_out.unsound, "answers": found.left_out.strays},
         "queue": asdict(found.queue),
+        "viewers": viewers.as_json(found.viewers),
         "report": None if found.report is None else words.as_json(found.report, days=found.days),
     }

@@ -40,7 +40,7 @@ def _decided(*, by: list[str], asked: tuple[str, ...] = (), may: tuple[str, ...]
     Args:
         by: The deciders.
         asked: The fields on why a person is asked that are always present.
-        may: The fields on why a person is asked that are present if they are not empty.
+        may: The fields on why, or how, a person is asked that are present if they are not empty.
         head: Title and description.
     """
     ours = schema_of(ModelDecision)
@@ -51,7 +51,9 @@ def _decided(*, by: list[str], asked: tuple[str, ...] = (), may: tuple[str, ...]
     fields["reasons"] = known(ReviewReason, "Why a person is asked.", form="each")
     fields["text_flags"] = known(TextFlag, "The kinds of hidden characters in the text.", form="each")
     fields["inclusion_probability"] = required(fields["inclusion_probability"])
-    kept = {name: schema for name, schema in fields.items() if name not in _ABSENT or name in asked + may}
+    # As `tags`, but only `tagged` has it.
+    fields["ask"] = {"description": fields["ask"]["description"]}
+    kept = {name: schema for name, schema in fields.items() if name not in {*_ABSENT, "ask"} or name in asked + may}
     decision = {"properties": {**_ABSENT, **kept}, "required": [*ours["required"], *asked]}
     return _joined(events.carried(), decision, **head)
 
@@ -65,7 +67,7 @@ def tagged() -> Schema:
         "title": "tagged",
         "description": "The event's own fields, then the decision on it. `tagged_at` is last; all before it is the same at every delivery.",
         "anyOf": [
-            _decided(by=["model"], title="decided by the model"),
+            _decided(by=["model"], may=("ask",), title="decided by the model"),
             _joined(events.carried(), by_person, title="decided by a person"),
         ],
     }
@@ -107,7 +109,8 @@ def reports() -> Schema:
     """A reader's complaint."""
     return {
         "title": "reports",
-        "description": "A reader's report of a wrong tag. It brings the event before a reviewer and changes no tag.",
+        "description": "A reader's report of a wrong tag. It brings the event before a reviewer and changes no tag. With `answer` it is the "
+        "vote of an asked viewer, which alone brings nothing before a reviewer.",
         **schema_of(Report),
     }
 
@@ -202,6 +205,8 @@ def classified() -> Schema:
         "required": ["destination", "line", "row", "error"],
     }
     model, person = tagged()["anyOf"]
+    # Only a record of the topic asks viewers.
+    del model["properties"]["ask"]
     return {
         "title": "classified",
         "description": "One object of `tagstream classify --json`, `serve` and `batch`: what the stream would publish, and where. Only "

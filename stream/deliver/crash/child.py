@@ -46,7 +46,7 @@ def _made(connection: Connection) -> Pipeline | NotHeld:
         settings = recipe.settings
         logs.configure(level=settings.log_level, form=settings.log_format)
         pipeline = recipe.make(settings)
-        pipeline.draw = recipe.draw
+        pipeline.draw, pipeline.ask = recipe.draw, recipe.ask
         pipeline.decider.warm_up(1)
     # Anything may fail here: a bundle is gone, a module cannot be found, memory is short. The worker logs the reason and goes on.
     except Exception as error:  # noqa: BLE001

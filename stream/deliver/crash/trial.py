@@ -54,12 +54,14 @@ class TrialRecipe:
         settings: The argument of `make`, with the worker's limits.
         draw: The worker's draw.
         model: The model that the other process must find.
+        ask: The worker's `Pipeline.ask`.
     """
 
     make: Callable[[Settings], Pipeline]
     settings: Settings
     draw: Draw | None
     model: ModelRef
+    ask: Callable[[Publication], Publication] | None = None
 
 
 @dataclass(frozen=True, slots=True)

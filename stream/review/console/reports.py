@@ -1,7 +1,7 @@
 """`POST /reports` takes a reader's "this is wrong" from a site's server, and from the pages of sites that the operator names."""
 
 from collections.abc import Iterable
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -14,67 +14,32 @@ from tagstream.stream.review.answer_saver import Unsaved
 from tagstream.stream.review.console.access import AccessError
 from tagstream.stream.review.console.pages import ReviewConsole
 from tagstream.stream.review.store.records import TooMany
+from tagstream.stream.web.origins import Origins
 
 PATH = "/reports"
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 THANKS = "The report is taken: a person will look at it. It changes no tag by itself."
 OTHER_SITE = "This site may not send reports from its pages. Next: the console's operator names it with --report-origin."
-A_DAY_SECONDS = 86_400
-
-
-class OriginError(ValueError):
-    """A value of `--report-origin` is not an origin."""
-
-    exit_code = 2
-
-
-def checked_origin(given: str) -> str:
-    """
-    Return an origin in the form that browsers send.
-
-    Raises:
-        OriginError: The value is not an origin. The message gives an example.
-
-    >>> checked_origin("https://News.example/")
-    'https://news.example'
-    """
-    parts = urlsplit(given)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"} or parts.query:
-        msg = f"--report-origin {given!r} is not an origin. Next: give scheme and host, such as https://news.example."
-        raise OriginError(msg)
-    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def routes(console: ReviewConsole, origins: Iterable[str] = ()) -> APIRouter:
     """Return the route. Pages of `origins` may post to it, and so may servers, which send no `Origin`."""
     router = APIRouter()
-    allowed = frozenset(origins)
+    sites = Origins(origins)
 
     @router.options(PATH)
     def preflight(request: Request) -> Response:
         """Answer a browser's question whether a page of another site may send a report (CORS preflight)."""
-        origin = request.headers.get("origin", "")
-        if origin not in allowed:
-            return JSONResponse({"message": OTHER_SITE}, 403)
-        return Response(
-            status_code=204,
-            headers={
-                "Access-Control-Allow-Origin": origin,
-                "Access-Control-Allow-Methods": "POST",
-                "Access-Control-Allow-Headers": "content-type",
-                "Access-Control-Max-Age": str(A_DAY_SECONDS),
-                "Vary": "Origin",
-            },
-        )
+        return sites.preflight(request.headers.get("origin", "")) or JSONResponse({"message": OTHER_SITE}, 403)
 
     @router.post(PATH)
     async def report(request: Request) -> Response:
         """Take a report: status 202, or a sentence with the reason for a refusal."""
         origin = request.headers.get("origin")
-        if origin is not None and origin not in allowed and urlsplit(origin).netloc != request.headers.get("host"):
+        if not sites.allow(origin, request.headers.get("host")):
             return JSONResponse({"message": OTHER_SITE}, 403)
-        shared = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin is not None else {}
+        shared = sites.headers(origin)
         try:
             caller = console.access.caller(request)
         except AccessError as error:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tagstream.monitoring.quality import value_words
+from tagstream.monitoring.quality import value_words, viewers
 from tagstream.monitoring.quality import words as figures
 from tagstream.monitoring.quality.value import ValueReport
 from tagstream.monitoring.quality.words import QualityTable
@@ -211,7 +211,8 @@ class Quality:
         advice: A sentence on whether new thresholds are worth the work; empty if nothing was measured.
         left_out: A sentence about the records that the estimates do not use; empty if they use all records.
         worth: A sentence on what the decisions are worth; empty if there are none.
-        tables: The tables of `tagstream quality`, then those of `tagstream quality --value`; empty if nothing was measured.
+        tables: The tables of `tagstream quality`, then those of `tagstream quality --value`, then viewers' answers; empty if nothing was
+            measured.
     """
 
     headline: str
@@ -287,6 +288,7 @@ def quality(found: LiveQuality | None, worth: ValueReport | None = None, failure
             *([] if found.progress is None else [found.progress]),
             *([] if report is None else figures.tables(report)),
             *([] if valued is None else value_words.tables(valued)),
+            *viewers.tables(found.viewers),
         ),
     )
 
@@ -422,7 +424,9 @@ def _earlier_note(claim: Claim) -> str:
 def _reported(report: Report) -> Reported:
     tag = report.suggested_tag
     return Reported(
-        by=report.reporter or "A reader", tag=words.shown_tag(tag, OFF_SUBJECT) if tag else "", note=report.note or ""
+        by=report.reporter or ("A viewer" if report.is_vote else "A reader"),
+        tag=words.shown_tag(tag, OFF_SUBJECT) if tag else "",
+        note=report.note or "",
     )
 
 

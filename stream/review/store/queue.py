@@ -35,7 +35,8 @@ from tagstream.stream.review.store.records import (
     Twin,
 )
 from tagstream.stream.review.store.schema import LISTED_CHARACTERS, allowances, answers, items, prints, reports, skips, terms
-from tagstream.stream.review.store.store_writer import GIVEN_COLUMNS, ITEM
+from tagstream.stream.review.store.store_writer import GIVEN_COLUMNS, ITEM, REPORT_FIELDS
+from tagstream.stream.review.store.votes import denying
 
 # How long a reviewer holds an item without a request, while reading a long text or during a call. Every request renews the lease.
 LEASE_MS = 10 * 60 * 1000
@@ -69,7 +70,7 @@ LEAST_ALIKE = 0.1
 MOST_ALIKE = 1000
 # The most near-duplicates that one answer settles, and the most bytes of their events together: all of them are written at once.
 MOST_TWINS, MOST_TWIN_BYTES = 20, 4 * 1024 * 1024
-# The most readers' reports in a claim: the newest ones.
+# The most reports of readers and viewers in a claim: the newest ones.
 MOST_REPORTS = 20
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
@@ -86,7 +87,7 @@ TOO_MANY = {
 }
 
 _LISTED_TITLE = func.substr(items.c.title, 1, LISTED_CHARACTERS).label("title")
-_REPORT_COLUMNS = [reports.c[name] for name in Report.__struct_fields__]
+_REPORT_COLUMNS = [reports.c[name] for name in REPORT_FIELDS]
 LEASE = ("holder", "token", "held_for", "held_version", "claimed_ms", "until_ms", "saving_until_ms")
 _ROW = select(*(items.c[name] for name in (*ITEM, "door", "version", "answer_id", *LEASE)))
 
@@ -407,7 +408,7 @@ def _claim(connection: Connection, row: Any, until_ms: int) -> Claim:
         until_ms=until_ms,
         version=next_version(row.version),
         supersedes=row.answer_id,
-        reports=() if door.blind else tuple(_reports(connection, row.event_id)),
+        reports=() if door.blind else tuple(_reports(connection, row)),
         before=seen,
     )
 
@@ -429,11 +430,12 @@ def _item_of(row: Any) -> DecidedEvent:
     )
 
 
-def _reports(connection: Connection, event_id: str) -> list[Report]:
-    """Return the newest reports on an event, the newest first."""
-    found = select(*_REPORT_COLUMNS).where(reports.c.event_id == event_id)
+def _reports(connection: Connection, row: Any) -> list[Report]:
+    """Return the newest reports on an event, the newest first, and behind them the newest votes against its decision."""
+    found = select(*_REPORT_COLUMNS).where(reports.c.event_id == row.event_id)
     newest = found.order_by(reports.c.reported_ms.desc(), reports.c.report_id).limit(MOST_REPORTS)
-    return [Report(**row) for row in connection.execute(newest).mappings()]
+    by_readers = [Report(**one) for one in connection.execute(newest).mappings()]
+    return [*by_readers, *denying(connection, row.event_id, row.prediction_id, MOST_REPORTS - len(by_readers))]
 
 
 def _answer(connection: Connection, answer_id: str) -> Given | None:

@@ -64,6 +64,8 @@ class KeptBefore(Before, frozen=True, kw_only=True):
 
 # The doors of the queue in their order.
 PLACES: dict[Door | None, int] = {Door.AUDIT: 0, Door.SECOND_OPINION: 1, Door.USER_REPORT: 2, Door.REVIEW: 3}
+# The place before all others, and the number of viewers whose "wrong" about the newest decision on an event puts it there.
+HEAD, DENIED_BY = -1, 3
 # One week. An item with a margin of 1 that has waited longer than this comes before a new item with a margin of 0.
 AGE_MS = 7 * 24 * 3600 * 1000
 # Events that are asked by lot get an urgency below 0, so that the queue can tell them apart and serve both kinds in turn.
@@ -270,7 +272,7 @@ class CountedDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedReport:
-    """A reader's report, and the time at which it counts, Unix milliseconds."""
+    """A reader's report or a viewer's vote, and the time at which it counts, Unix milliseconds."""
 
     report: Report
     reported_ms: int
@@ -318,6 +320,7 @@ class EventStanding:
         version: The version of the answer that holds; 0 without an answer.
         answer_id: The id of the answer that holds; None without an answer.
         tag: The tag of the answer that holds; None without an answer.
+        leads: True if the event is served before all others.
     """
 
     door: Door | None
@@ -325,6 +328,12 @@ class EventStanding:
     version: int = 0
     answer_id: str | None = None
     tag: str | None = None
+    leads: bool = False
+
+    @property
+    def place(self) -> int | None:
+        """The place of the door in the queue; None if the event is not open."""
+        return HEAD if self.leads else PLACES.get(self.door)
 
 
 def standing(
@@ -333,6 +342,7 @@ def standing(
     opinions: Sequence[Given],
     reported_ms: Sequence[int],
     second_opinion_rate: float,
+    denied_ms: Sequence[int] = (),
 ) -> EventStanding:
     """
     Return the state of an event from all facts about it.
@@ -340,7 +350,10 @@ def standing(
     The state does not depend on the order of the facts, so that two consoles and a rebuilt store agree.
 
     - Without an answer: an audit comes before a report, and a report before an item of `review`.
-    - With an answer: a later report opens the event again.
+    - Without an answer: an event that `DENIED_BY` viewers call wrong comes before all others, unless it is an audit. An audit keeps its
+      place, because its answer must neither show what others say nor come by choice.
+    - With an answer: a later report opens the event again. A viewer's vote does not: it is about the model's decision, which a person has
+      judged.
     - A second person is asked about an audit whose answer contradicts the model, and about a drawn share of the other answers.
 
     Args:
@@ -349,9 +362,10 @@ def standing(
         opinions: All answers on the event, in any order.
         reported_ms: The times of the event's reports, Unix milliseconds.
         second_opinion_rate: The share of the answers on which a second person is asked, 0 to 1.
+        denied_ms: The times of the votes that call the newest decision wrong, one of each viewer, the earliest first.
     """
     if not opinions:
-        return _unanswered(event_id, decision, reported_ms)
+        return _unanswered(event_id, decision, reported_ms, denied_ms)
     last = max(opinions, key=lambda opinion: opinion.order)
     stands = partial(EventStanding, version=last.version, answer_id=last.answer_id, tag=last.tag)
     later = [at for at in reported_ms if at > last.decided_ms]
@@ -382,10 +396,12 @@ class Known:
     tagged_ms: int
 
 
-def _unanswered(event_id: str, decision: Known, reported_ms: Sequence[int]) -> EventStanding:
+def _unanswered(event_id: str, decision: Known, reported_ms: Sequence[int], denied_ms: Sequence[int]) -> EventStanding:
     if decision.in_audit:
         # Audits are served by age: an order by doubt would make the answered sample differ from the drawn sample.
         return EventStanding(door=Door.AUDIT, urgency=decision.tagged_ms)
+    if len(denied_ms) >= DENIED_BY:
+        return EventStanding(door=Door.USER_REPORT, urgency=denied_ms[DENIED_BY - 1], leads=True)
     if reported_ms:
         return EventStanding(door=Door.USER_REPORT, urgency=min(reported_ms))
     if decision.in_review:

@@ -15,7 +15,8 @@ from sqlalchemy import (
 
 from tagstream.stream.database.database import only_where
 
-# Increased with each change of a table, or of the data that is read from the topics. A store with another version is refused unchanged.
+# Increased with each change of a table, or of the data that is read from the topics. A store with another version is refused unchanged. A new
+# table changes nothing of the others: it is added to an older store, and filled from then on.
 SCHEMA_VERSION = 4
 # The most characters of a title in a list.
 LISTED_CHARACTERS = 300
@@ -172,6 +173,32 @@ reports = Table(
     Column("note", String),
     Column("reported_at", String, nullable=False),
     Column("reported_ms", BigInteger, nullable=False),
+)
+
+# The votes of viewers, one of each viewer on a decision. `prediction` and `event` are digests as in `places`.
+votes = Table(
+    "review_votes",
+    METADATA,
+    Column("prediction_id", String, primary_key=True),
+    Column("viewer", String, primary_key=True),
+    Column("prediction", BigInteger, nullable=False, index=True),
+    Column("event_id", String, nullable=False, index=True),
+    Column("event", BigInteger, nullable=False),
+    Column("agrees", Boolean, nullable=False),
+    Column("suggested_tag", String),
+    Column("reported_at", String, nullable=False),
+    Column("reported_ms", BigInteger, nullable=False, index=True),
+    # Each second the denied decisions are counted from this index alone, in its order.
+    Index("review_votes_denied", "agrees", "event", "prediction"),
+)
+
+# The decisions on `tagged` that viewers are asked about, by a digest of the decision's id.
+asked = Table(
+    "review_asked",
+    METADATA,
+    Column("prediction", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", String, nullable=False),
+    Column("tagged_ms", BigInteger, nullable=False, index=True),
 )
 
 skips = Table(

@@ -14,6 +14,7 @@ from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.review.store.sampling import Samples
 from tagstream.stream.review.store.schema import METADATA, SCHEMA_VERSION, about
 from tagstream.stream.review.store.store_writer import StoreWriter
+from tagstream.stream.review.store.votes import Votes
 from tagstream.stream.review.store.work import Work
 
 SECOND_OPINION_RATE = 0.05
@@ -43,6 +44,7 @@ class Store:
         writer: Adds facts from the topics.
         samples: The samples for estimates.
         work: The times and numbers of people's answers.
+        votes: The numbers of viewers' answers.
     """
 
     database: Database
@@ -50,6 +52,7 @@ class Store:
     writer: StoreWriter
     samples: Samples
     work: Work
+    votes: Votes
 
     @property
     def name(self) -> str:
@@ -93,6 +96,7 @@ def open_store(url: str, *, clock: Callable[[], int] = unix_ms, second_opinion_r
         writer=StoreWriter(database, clock, second_opinion_rate),
         samples=Samples(database),
         work=Work(database),
+        votes=Votes(database),
     )
 
 
@@ -100,8 +104,9 @@ def _prepare(database: Database) -> None:
     with database.alone() as connection:
         METADATA.create_all(connection, tables=[about])
         found = connection.execute(select(about.c.value).where(about.c.name == "schema")).scalar()
-        if found is None:
+        if found in {None, str(SCHEMA_VERSION)}:
             METADATA.create_all(connection)
+        if found is None:
             connection.execute(about.insert().values(name="schema", value=str(SCHEMA_VERSION)))
         elif found != str(SCHEMA_VERSION):
             msg = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, union, update
 
 from tagstream.model_export.data import duplicates
 from tagstream.monitoring.vocabulary import OFF_SUBJECT
@@ -16,10 +16,8 @@ from tagstream.stream.contract.field_types import MAX_SOURCE_CHARACTERS
 from tagstream.stream.contract.published import DecidedEvent, milliseconds
 from tagstream.stream.database.database import Database, Row, insert_new, upsert
 from tagstream.stream.review.store.records import (
-    PLACES,
     AskedDecision,
     CountedDecision,
-    EventStanding,
     Fact,
     Given,
     KeptBefore,
@@ -36,6 +34,7 @@ from tagstream.stream.review.store.schema import (
     LISTED_CHARACTERS,
     METADATA,
     answers,
+    asked,
     bundles,
     decisions,
     items,
@@ -47,16 +46,20 @@ from tagstream.stream.review.store.schema import (
     slices,
     terms,
     totals,
+    votes,
 )
+from tagstream.stream.review.store.votes import add_asked, add_votes, denials, denied_places
 
 Positions = Mapping[tuple[str, int], int]
 HOUR_MS = 3_600_000
 # The most sources, and the most languages, with totals of their own. All others are counted as one.
 MOST_NAMES = 50
 OTHERS = "(others)"
-# Tables whose rows are deleted with their item. Samples, answers and reports have rules of their own.
+# Tables whose rows are deleted with their item. Samples, answers, reports and votes have rules of their own.
 _OF_ITEMS = [
-    table for table in METADATA.sorted_tables if "event_id" in table.c and table not in {items, samples, answers, reports}
+    table
+    for table in METADATA.sorted_tables
+    if "event_id" in table.c and table not in {items, samples, answers, reports, votes}
 ]
 _TOTAL = [column.name for column in totals.primary_key]
 # The columns of `items` from which an item is read.
@@ -90,7 +93,9 @@ _DECISION = (
 GIVEN_COLUMNS = [answers.c[name] for name in Given.__dataclass_fields__]
 # The fields of an answer that are columns of `answers`.
 _ANSWER = tuple(name for name in Answer.__struct_fields__ if name in answers.c)
-_STANDING = tuple(EventStanding.__dataclass_fields__)
+_STANDING = ("door", "place", "urgency", "version", "answer_id", "tag")
+# The columns of `reports` that make a report one report.
+REPORT_FIELDS = ("event_id", "reporter", "suggested_tag", "note", "reported_at")
 
 
 class StoreWriter:
@@ -129,20 +134,23 @@ class StoreWriter:
     def add(self, connection: Connection, facts: Sequence[Fact]) -> None:
         """Add facts in the caller's transaction. No other transaction may add facts at the same time (`Database.alone`)."""
         answered = [fact for fact in facts if isinstance(fact, AnsweredEvent)]
-        reported = [fact for fact in facts if isinstance(fact, TimedReport)]
-        asked = [_candidate(fact.item) for fact in facts if isinstance(fact, AskedDecision)]
-        candidates = [*asked, *map(_carried, answered)]
-        touched = {row["event_id"] for row in candidates} | {fact.report.event_id for fact in reported}
+        sent = [fact for fact in facts if isinstance(fact, TimedReport)]
+        reported = [fact for fact in sent if not fact.report.is_vote]
+        of_people = [_candidate(fact.item) for fact in facts if isinstance(fact, AskedDecision)]
+        candidates = [*of_people, *map(_carried, answered)]
+        touched = {row["event_id"] for row in candidates} | {fact.report.event_id for fact in sent}
         insert_new(connection, answers, map(_answer_row, answered))
         insert_new(connection, reports, map(_report_row, reported))
+        add_votes(connection, [fact for fact in sent if fact.report.is_vote])
         _keep_newest(connection, candidates)
-        insert_new(connection, decisions, map(_decision_row, asked))
+        insert_new(connection, decisions, map(_decision_row, of_people))
         insert_new(connection, terms, _term_rows(answered))
         read = [fact.item.decision.model for fact in facts if isinstance(fact, AskedDecision | CountedDecision)]
         insert_new(connection, bundles, bundle_rows(read))
         _settle(connection, sorted(touched), self._second_opinion_rate)
         if counted := [fact.item for fact in facts if isinstance(fact, CountedDecision)]:
             _count(connection, counted)
+            add_asked(connection, counted)
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next offset by topic and partition. A partition that was never read is not in the result."""
@@ -151,18 +159,23 @@ class StoreWriter:
             return {(topic, partition): offset for topic, partition, offset in rows}
 
     def unmatched(self, limit: int = 100) -> list[tuple[str, int, int]]:
-        """Return the reported events on the topic `tagged` that have no item: event id, and partition and offset of the decision."""
-        known = select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
-        found = (
+        """
+        Return the events on the topic `tagged` that have no item and that a reader reported, or enough viewers deny.
+
+        Returns:
+            Event id, and partition and offset of the decision.
+        """
+        reported = (
             select(reports.c.event_id, places.c.partition, places.c.at)
             .join(places, places.c.event == reports.c.event)
-            .where(places.c.destination == "tagged", ~known)
-            .distinct()
-            .order_by(reports.c.event_id)
-            .limit(limit)
+            .where(places.c.destination == "tagged")
         )
+        wanted = union(reported, denied_places()).subquery()
+        known = select(items.c.event_id).where(items.c.event_id == wanted.c.event_id).exists()
+        found = select(wanted.c.event_id, wanted.c.partition, wanted.c.at).where(~known)
         with self._database.reading() as connection:
-            return [(event_id, partition, at) for event_id, partition, at in connection.execute(found)]
+            rows = connection.execute(found.order_by(wanted.c.event_id).limit(limit))
+            return [(event_id, partition, at) for event_id, partition, at in rows]
 
     def forget_place(self, event_id: str) -> None:
         """Delete the place of an event from `unmatched`, because its decision is not at that place (any more)."""
@@ -188,7 +201,8 @@ class StoreWriter:
             gone = connection.execute(delete(items).where(items.c.tagged_ms < before_ms)).rowcount
             unknown = ~select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
             connection.execute(delete(reports).where(reports.c.reported_ms < before_ms, unknown))
-            for table in (samples, decisions, places):
+            connection.execute(delete(votes).where(votes.c.reported_ms < before_ms))
+            for table in (samples, decisions, places, asked):
                 connection.execute(delete(table).where(table.c.tagged_ms < before_ms))
             connection.execute(delete(totals).where(totals.c.hour_ms < before_ms))
             known = select(samples.c.bundle).union(select(totals.c.bundle))
@@ -207,7 +221,7 @@ def _answer_row(answered: AnsweredEvent) -> Row:
 
 
 def _report_row(timed: TimedReport) -> Row:
-    row: Row = msgspec.structs.asdict(timed.report)
+    row: Row = {name: getattr(timed.report, name) for name in REPORT_FIELDS}
     identity = json.dumps(list(row.values())).encode()
     return row | {
         "report_id": hashlib.blake2b(identity, digest_size=16).hexdigest(),
@@ -309,12 +323,12 @@ def _term_rows(answered: Iterable[AnsweredEvent]) -> Iterable[Row]:
 
 def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: float) -> None:
     """Write the state of these events and how people answered them. An event without an item is skipped until its item comes."""
-    names = ("event_id", "model_tag", "in_audit", "in_review", "probabilities", "tagged_ms", "before")
+    names = ("event_id", "prediction_id", "model_tag", "in_audit", "in_review", "probabilities", "tagged_ms", "before")
     known = select(*(items.c[name] for name in names)).where(items.c.event_id.in_(ids)).order_by(items.c.event_id)
-    opinions, reported = _opinions(connection, ids), _reported(connection, ids)
+    opinions, reported, denied = _opinions(connection, ids), _reported(connection, ids), denials(connection, ids)
     read = _read_decisions(connection, opinions)
     stands, answered = [], []
-    for event_id, model_tag, in_audit, in_review, probabilities, tagged_ms, before in connection.execute(known):
+    for event_id, prediction_id, model_tag, in_audit, in_review, probabilities, tagged_ms, before in connection.execute(known):
         decision = Known(
             in_audit=in_audit,
             in_review=in_review,
@@ -322,8 +336,9 @@ def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: flo
             threshold=msgspec.json.decode(before, type=KeptBefore).threshold,
             tagged_ms=tagged_ms,
         )
-        now = standing(event_id, decision, opinions[event_id], reported[event_id], second_opinion_rate)
-        stands.append({name: getattr(now, name) for name in _STANDING} | {"of": event_id, "place": PLACES.get(now.door)})
+        denied_ms = denied.get((event_id, prediction_id), ())
+        now = standing(event_id, decision, opinions[event_id], reported[event_id], second_opinion_rate, denied_ms)
+        stands.append({name: getattr(now, name) for name in _STANDING} | {"of": event_id})
         counted = [one for one in opinions[event_id] if duplicates.digest(one.prediction_id) in read]
         said = words_of(counted, {*decision.probabilities, OFF_SUBJECT})
         first = said[0] if said else None

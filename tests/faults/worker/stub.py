@@ -202,6 +202,15 @@ class FaultyPipeline:
     def draw(self, draw: Draw | None) -> None:
         self._real.draw = draw
 
+    @property
+    def ask(self) -> Callable[[Publication], Publication] | None:
+        """What puts viewers' tokens on decisions of the real pipeline."""
+        return self._real.ask
+
+    @ask.setter
+    def ask(self, ask: Callable[[Publication], Publication] | None) -> None:
+        self._real.ask = ask
+
     def publications(self, events: Sequence[Record], refusal: Refusal | None = None) -> list[Publication]:
         """Publications of the real pipeline, unless a point fires."""
         self._arms.kill_at(Point.KILL_BEFORE_DECIDING)

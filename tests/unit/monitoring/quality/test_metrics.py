@@ -32,6 +32,8 @@ VOCABULARY = """
     tagstream_value_people_seconds way bound
     tagstream_value_wrong_decisions way bound
     tagstream_value_cost way bound
+    tagstream_viewers_decisions state
+    tagstream_viewers_votes answer
     tagstream_queue_open_items door
     tagstream_queue_held_items
     tagstream_queue_oldest_timestamp_seconds

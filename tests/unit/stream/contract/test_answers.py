@@ -106,8 +106,8 @@ def test_a_record_has_the_events_fields_and_then_the_answers() -> None:
 
 
 def test_an_answer_carries_each_field_of_the_decision() -> None:
-    """`before` and the answer's own fields are the whole decision: the console makes it again of them."""
-    of_the_answer = {"tag", "prediction_id"}
+    """`before` and the answer's own fields are the whole decision: the console makes it again of them. A viewer's token is no part of it."""
+    of_the_answer = {"tag", "prediction_id", "ask"}
     assert {*Before.__struct_fields__} - {"destination"} == {*ModelDecision.__struct_fields__} - of_the_answer
 
 

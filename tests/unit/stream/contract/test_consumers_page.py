@@ -9,7 +9,7 @@ import pytest
 from tagstream.monitoring.vocabulary import ReviewReason, TextFlag
 from tagstream.stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
 from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.outcome import DECISION_FIELDS, OPTIONAL_FIELD
+from tagstream.stream.contract.outcome import ASK_FIELD, DECISION_FIELDS, OPTIONAL_FIELD
 from tagstream.stream.contract.published import REVIEWER_FIELDS
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.settings.settings import Settings
@@ -31,7 +31,7 @@ def values_of(column: str) -> set[str]:
 def test_every_field_of_an_outcome_is_on_the_page() -> None:
     """The table has each name of ours and no other, each once."""
     assert [name for name, *_ in ROWS] == list(FIELDS)
-    assert set(FIELDS) == DECISION_FIELDS | {OPTIONAL_FIELD} | REVIEWER_FIELDS
+    assert set(FIELDS) == DECISION_FIELDS | {OPTIONAL_FIELD, ASK_FIELD} | REVIEWER_FIELDS
 
 
 def test_every_reason_and_flag_is_on_the_page() -> None:
@@ -57,7 +57,7 @@ def test_a_published_outcome_has_the_types_on_the_page() -> None:
     record = Record(key=None, value=b'{"title": "a\\u200bb", "tag": "news"}')
     (publication,) = pipeline_of(Settings(decider="rules")).publications([record])
     ours = {name: value for name, value in json.loads(publication.value or b"").items() if name in FIELDS}
-    assert ours.keys() == FIELDS.keys() - {OPTIONAL_FIELD, "destination"} - REVIEWER_FIELDS
+    assert ours.keys() == FIELDS.keys() - {OPTIONAL_FIELD, ASK_FIELD, "destination"} - REVIEWER_FIELDS
     for name, value in ours.items():
         assert isinstance(value, TYPES[FIELDS[name][0].partition(" of ")[0]]), name
 

@@ -48,6 +48,21 @@ def test_a_repetition_is_known_within_the_bound_and_not_beyond() -> None:
     assert [known.admit(tagged(number)) for number in (3, 4, 5, 0)] == [True, True, True, True]
 
 
+def test_another_token_for_viewers_is_no_conflict() -> None:
+    """An event that comes again on a later day has another token; a producer's own `ask` is a field like any other."""
+    form = b'{"id":"1","tag":"mlops","prediction_id":"p-1",%b"tagged_at":"9"}'
+    asked = [
+        tagged(1, value=form % part, at=at) for at, part in enumerate([b"", b'"ask":{"token":"a"},', b'"ask":{"token":"b"},'])
+    ]
+    assert list(distinct(asked)) == asked[:1]
+    own = [
+        tagged(1, value=b'{"id":"1","ask":%b,"tag":"mlops","prediction_id":"p-1","tagged_at":"9"}' % one)
+        for one in (b"1", b"2")
+    ]
+    with pytest.raises(ConflictError):
+        list(distinct(own))
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import httpx
@@ -16,6 +16,7 @@ from tagstream.stream.contract.outcome import Publication
 from tagstream.stream.decide.pipeline import Pipeline
 from tagstream.stream.kafka.producer import UndeliveredError
 from tagstream.stream.serve.app import Service, application
+from tagstream.stream.serve.feedback import Feedback
 from tagstream.stream.serve.micro_batches import MicroBatches
 from tagstream.stream.serve.publishing import Publishing
 from tagstream.stream.serve.row_answers import RowAnswers
@@ -75,6 +76,7 @@ async def served(
     clock: Callable[[], float] = lambda: 0.0,
     table_seconds: float = HANG_SECONDS,
     unknown: str | None = None,
+    feedback: Feedback | None = None,
 ) -> AsyncIterator[Served]:
     """A service, and a client on this machine. By its own clock the model takes no time, so that no slow machine has rows refused."""
     metrics = HttpMetrics.alone()
@@ -91,6 +93,7 @@ async def served(
     kept = Broker() if broker is None else broker
     sender: Callable[[], AbstractContextManager[Broker]] = kept.sender
     publishing = Publishing(sender, "content", wait_seconds=HANG_SECONDS)
+    voting = Publishing(sender, "reports", wait_seconds=HANG_SECONDS)
     answering = RowAnswers(queue, publishing, metrics, cached, labels=made.decider.labels, table_seconds=table_seconds)
     service = Service(
         answering=answering,
@@ -102,10 +105,11 @@ async def served(
         most_rows=most_waiting,
         most_requests=most_requests,
         token=token,
+        feedback=None if feedback is None else replace(feedback, publish=voting.publish),
     )
     app = application(service)
     transport = httpx.ASGITransport(app)
-    async with queue, publishing, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8091") as client:
+    async with queue, publishing, voting, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8091") as client:
         yield Served(app, client, metrics, kept, answering)
     answering.close()
 

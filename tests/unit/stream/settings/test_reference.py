@@ -20,7 +20,8 @@ CHOICES = [entry for entry in entries() if "enum" in entry.allowed and not entry
 def takes(entry: Entry, value: object, folder: Path) -> bool:
     """Can the setting's variable have this value?"""
     try:
-        load({entry.variable: str(value)}, folder=folder)
+        # A rate above 0 needs the name of a file of keys.
+        load({entry.variable: str(value), "TAGSTREAM_SECURITY__ASK_KEYS_FILE": "keys"}, folder=folder)
     except SettingsError:
         return False
     return True

@@ -5,9 +5,9 @@ from sqlalchemy import select
 
 from tagstream.stream.review.console.access import ProxyError, proxy
 from tagstream.stream.review.console.app import MAX_BODY_BYTES
-from tagstream.stream.review.console.reports import OriginError, checked_origin
 from tagstream.stream.review.store.queue import LEASE, OF_A_CALLER
 from tagstream.stream.review.store.schema import items
+from tagstream.stream.web.origins import OriginError, checked_origin
 from tests.console.real_console import ReviewDesk, item
 from tests.unit.stream.review.console.conftest import Client, client_of
 
@@ -260,8 +260,10 @@ def test_behind_a_proxy_reports_come_through_it(queue: ReviewDesk) -> None:
     assert client_of(queue, PROXY, peer="192.0.2.1").post("/reports", json={"event_id": "a"}).status_code == 403
 
 
-@pytest.mark.parametrize("origin", ["news.example", "https://news.example/path", "ftp://news.example", "https://", "*"])
+@pytest.mark.parametrize(
+    "origin", ["news.example", "https://news.example/path", "ftp://news.example", "https://", "*", "http://["]
+)
 def test_an_origin_is_scheme_and_host(origin: str) -> None:
     """Anything else would never match what browsers send."""
     with pytest.raises(OriginError, match="give scheme and host"):
-        checked_origin(origin)
+        checked_origin(origin, "--report-origin")

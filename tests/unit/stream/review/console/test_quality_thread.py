@@ -6,13 +6,14 @@ import msgspec
 import pytest
 
 from tagstream.stream.contract.outcome import ModelRef, prediction_id
+from tagstream.stream.contract.published import Ask
 from tagstream.stream.review.console import quality_thread
 from tagstream.stream.review.console.quality_thread import QualityThread
 from tagstream.stream.review.store.records import CountedDecision, Door
 from tests.console.real_console import ReviewDesk, item
 from tests.replacing import replace
 from tests.unit.stream.review.console.conftest import Client
-from tests.unit.stream.review.store.making import answer, report
+from tests.unit.stream.review.store.making import answer, report, vote
 from tests.waiting import until
 
 
@@ -38,6 +39,28 @@ def test_the_page_has_the_tables_of_the_command(client: Client, queue: ReviewDes
     assert queue.measuring.latest.report is not None
     for said in ("Published without a person", "Too few audits", "computer-vision", "New thresholds are not worth doing yet"):
         assert said in text
+
+
+def test_what_viewers_said_stands_apart_on_the_page_and_in_the_metrics(client: Client, queue: ReviewDesk) -> None:
+    """With its response rate and the reason why no estimate has it; nothing else of the page changes by it."""
+    for number in range(3):
+        queue.add(item(f"a-{number}", f"Audit {number}", confidence=0.97, reasons=()), Door.AUDIT)
+        queue.answer(f"a-{number}", "mlops", "ada")
+    queue.measuring.measure()
+    before = client.get("/quality").text
+    assert "Viewers asked" not in before
+    of = item("v", "Asked", confidence=0.97, reasons=())
+    asked = replace(of, door="tagged", decision=msgspec.structs.replace(of.decision, ask=Ask(token="A" * 24)))
+    said = vote(1, "v", of=of.decision.prediction_id, at_ms=queue.now_ms)
+    queue.store.writer.fill([said, CountedDecision(item=asked)], {})
+    queue.measuring.measure()
+    text = client.get("/quality").text
+    for part in ("Viewers asked", "1 (100.0 %)", "0.0 %", "who answers is not drawn"):
+        assert part in text
+    assert queue.measuring.latest is not None
+    assert queue.measuring.latest.report is not None
+    assert queue.measuring.latest.report.published.answers == 3
+    assert 'tagstream_viewers_votes{answer="wrong"} 1.0' in client.get("/metrics").text
 
 
 def test_the_page_and_the_metrics_have_what_the_stream_is_worth(client: Client, queue: ReviewDesk) -> None:

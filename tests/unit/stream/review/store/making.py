@@ -90,6 +90,13 @@ def report(event_id: str = "a", at_ms: int = START_MS, **given: Any) -> TimedRep
     return TimedReport(report=Report(event_id=event_id, **values), reported_ms=at_ms)
 
 
+def vote(viewer: int, event_id: str = "a", at_ms: int = START_MS, **given: Any) -> TimedReport:
+    """What a viewer says about the decision on an event: wrong, unless it is said otherwise."""
+    of = given.pop("of", prediction_id(event_id, MODEL.identity))
+    values = {"answer": "no", "reporter": None, "suggested_tag": None} | given
+    return report(event_id, at_ms, prediction_id=of, viewer=f"{viewer:032x}", **values)
+
+
 def answer(event_id: str = "a", at_ms: int = START_MS, *, of: DecidedEvent | None = None, **given: Any) -> AnsweredEvent:
     """A record of the topic `reviewed`."""
     of = of or item(event_id)

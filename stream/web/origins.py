@@ -1,0 +1,70 @@
+"""The sites whose pages may post to one path of a server (CORS)."""
+
+from collections.abc import Iterable
+from urllib.parse import SplitResult, urlsplit
+
+from fastapi.responses import Response
+
+A_DAY_SECONDS = 86_400
+
+
+class OriginError(ValueError):
+    """A value of an option is not an origin."""
+
+    exit_code = 2
+
+
+def checked_origin(given: str, option: str) -> str:
+    """
+    Return an origin in the form that browsers send.
+
+    Args:
+        given: The value.
+        option: The option's name, for the message.
+
+    Raises:
+        OriginError: The value is not an origin. The message gives an example.
+
+    >>> checked_origin("https://News.example/", "--report-origin")
+    'https://news.example'
+    """
+    parts = _parts(given)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"} or parts.query:
+        msg = f"{option} {given!r} is not an origin. Next: give scheme and host, such as https://news.example."
+        raise OriginError(msg)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+class Origins:
+    """The origins that an operator names; a page of the server itself is always allowed, and so is a program, which sends no origin."""
+
+    def __init__(self, named: Iterable[str]) -> None:
+        """Allow the pages of these origins, as `checked_origin` returns them."""
+        self._named = frozenset(named)
+
+    def allow(self, origin: str | None, host: str | None) -> bool:
+        """True if a request with these headers may be taken."""
+        return origin is None or origin in self._named or _parts(origin).netloc.lower() == (host or "").lower() != ""
+
+    def headers(self, origin: str | None) -> dict[str, str]:
+        """Return the headers with which a browser shows an answer to the page that asked."""
+        return {} if origin is None else {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+
+    def preflight(self, origin: str) -> Response | None:
+        """Return the answer to a browser's question whether a page of this origin may post JSON; None if it may not."""
+        if origin not in self._named:
+            return None
+        allowed = {
+            "Access-Control-Allow-Methods": "POST",
+            "Access-Control-Allow-Headers": "content-type",
+            "Access-Control-Max-Age": str(A_DAY_SECONDS),
+        }
+        return Response(status_code=204, headers=self.headers(origin) | allowed)
+
+
+def _parts(origin: str) -> SplitResult:
+    """The parts of an origin; all empty if the text is no address."""
+    try:
+        return urlsplit(origin)
+    except ValueError:
+        return urlsplit("")
