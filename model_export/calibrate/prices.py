@@ -12,6 +12,7 @@ be dear. `python -m benchmarks.prices` measures how often the interval holds.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -134,8 +135,12 @@ def measures(groups: Sequence[str]) -> Bools:
     Args:
         groups: The group of each row. Rows of one group resemble each other and are on one side.
     """
-    places = (int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) for group in groups)
-    return np.fromiter((place < MEASURES * 2**64 for place in places), dtype=np.bool_, count=len(groups))
+    sizes = Counter(groups)
+    # In order and not below a limit: the parts of the data are divided by limits of this hash.
+    order = sorted(sizes, key=lambda group: hashlib.sha256(group.encode()).digest())
+    before = np.cumsum([0, *(sizes[group] for group in order)])[:-1]
+    chosen = {group for group, rows in zip(order, before.tolist(), strict=True) if rows < MEASURES * len(groups)}
+    return np.array([group in chosen for group in groups], dtype=np.bool_)
 
 
 def measured(rows: PricedRows, labels: Sequence[str], costs: Costs, thresholds: Sequence[float], *, asked: Bools) -> Priced:
