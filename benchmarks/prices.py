@@ -1,8 +1,10 @@
 """
 Simulated bundles whose thresholds follow prices: their cost on fresh rows, and how often the printed interval holds.
 
-    python -m benchmarks.prices                                                       examples/tickets
-    python -m benchmarks.prices FILE... --column label --calibrate 1500 --floor 0.8   CSV with titles and labels, plain or in gzip
+    python -m benchmarks.prices                     examples/tickets
+    python -m benchmarks.prices FILE... --column label --fit 0.25 --calibrate 1500 --floor 0.8
+
+Files are CSV with titles and labels, plain or in gzip; the second line is that of the Chinese news on the page.
 
 Each draw fits one model (TF-IDF and logistic regression) on `--fit` of the rows that were drawn at random. The other rows are the stream:
 calibration rows are drawn from them with replacement, so that what a threshold costs on fresh rows is known exactly. Beside the
