@@ -111,6 +111,7 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
         "reviewed": "reviewed",
         "reports": "reports",
         "outcomes": "outcomes",
+        "second": "second",
         "shadow": "shadow",
         "drift": "drift",
         "references": "references",
