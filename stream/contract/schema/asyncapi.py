@@ -137,6 +137,14 @@ TOPICS = (
         value="outcomes",
     ),
     Topic(
+        role="second",
+        address="second",
+        description="What a second model says about items of `review`; not a decision, and without a text.",
+        key="The event's id.",
+        actions=("send", "receive"),
+        value="second",
+    ),
+    Topic(
         role="drift",
         address="drift",
         description="Drift findings.",

@@ -1,9 +1,10 @@
 """The JSON Schema of the value of every topic, made from the records by which tagstream reads and writes it."""
 
+import itertools
 from typing import Any
 
 from tagstream.monitoring.drift.findings import Finding
-from tagstream.monitoring.vocabulary import Reason, ReviewReason, Stage, TextFlag
+from tagstream.monitoring.vocabulary import NoOpinion, Reason, ReviewReason, Stage, TextFlag
 from tagstream.stream.contract.answers import Answer
 from tagstream.stream.contract.consumer_outcomes import ConsumerOutcome
 from tagstream.stream.contract.outcome import ASKED_FIELDS, CONTRACT_VERSION, ReviewerDecision
@@ -11,12 +12,15 @@ from tagstream.stream.contract.published import HIDDEN, ModelDecision
 from tagstream.stream.contract.reports import Report
 from tagstream.stream.contract.schema import events
 from tagstream.stream.contract.schema.structs import Schema, known, required, schema_of
+from tagstream.stream.contract.second_opinions import SecondOpinion
 from tagstream.stream.contract.shadow_records import Shadowed
 from tagstream.stream.contract.shape import PLAIN, Shape
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 # Our fields on decisions. An event's own field of such a name is in `overridden`, so these are absent where a decision lacks them.
 _ABSENT: Schema = dict.fromkeys(("reasons", "inclusion_probability", "text_flags", "destination"), False)
+# Of each pair of fields an opinion has one.
+_EITHER_OR = (("label", "reason"), ("bundle", "endpoint"))
 
 
 def _joined(event: Schema, ours: Schema, **head: Any) -> Schema:
@@ -121,6 +125,19 @@ def outcomes() -> Schema:
         "title": "outcomes",
         "description": "A number that a consumer measured of an event's decision. It changes no tag.",
         **schema_of(ConsumerOutcome),
+    }
+
+
+def second() -> Schema:
+    """A second opinion."""
+    opinion = schema_of(SecondOpinion)
+    opinion["properties"]["reason"] = known(NoOpinion, opinion["properties"]["reason"]["description"])
+    return {
+        "title": "second",
+        "description": "What a second model says about an item of `review`, which is the person's until more is known. It has no text of "
+        "the event.",
+        **opinion,
+        "anyOf": [{"required": [*opinion["required"], *one_of_each]} for one_of_each in itertools.product(*_EITHER_OR)],
     }
 
 
@@ -243,6 +260,7 @@ def schemas(shape: Shape = PLAIN) -> dict[str, Schema]:
         "reviewed": reviewed(),
         "reports": reports(),
         "outcomes": outcomes(),
+        "second": second(),
         "drift": drift(),
         "shadow": shadow(),
         "classified": classified(),

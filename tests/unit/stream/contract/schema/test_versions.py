@@ -16,7 +16,7 @@ from tests.unit.stream.contract.schema.containment import lost, refusals
 
 FROZEN = sorted(folder for folder in make.HERE.iterdir() if (folder / "records.jsonl").exists())
 TODAY = schemas()
-SCHEMA_OF = {role: role for role in ("tagged", "review", "audit", "reviewed", "reports", "outcomes")}
+SCHEMA_OF = {role: role for role in ("tagged", "review", "audit", "reviewed", "reports", "outcomes", "second")}
 
 
 def lines() -> Iterator[Any]:

@@ -1,0 +1,22 @@
+"""Second opinions for tests: one of a bundle with a label, and one of an endpoint that hung."""
+
+from tagstream.stream.contract.second_opinions import SecondBundle, SecondEndpoint, SecondOpinion
+
+OF_A_BUNDLE = SecondOpinion(
+    event_id="e-1",
+    prediction_id="6d1f4d0e-3b1a-5c7e-9f00-0123456789ab",
+    label="mlops",
+    score=0.97,
+    bundle=SecondBundle(name="larger", version="2026.12", digest="a" * 64),
+    decided_at="2026-11-26T16:20:33.527Z",
+)
+OF_AN_ENDPOINT = SecondOpinion(
+    event_id="e-1",
+    prediction_id="6d1f4d0e-3b1a-5c7e-9f00-0123456789ab",
+    reason="late",
+    endpoint=SecondEndpoint(host="models.example:443", model_asked="large", temperature=0.0, prompt_digest="b" * 64),
+    sent=("title", "description"),
+    calls=1,
+    cost=0.0125,
+    decided_at="2026-11-26T16:20:33.527Z",
+)
