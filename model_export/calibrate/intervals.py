@@ -21,13 +21,13 @@ SEED = 7
 DECIMALS = 6
 
 
-def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
+def wilson(hits: float, rows: float, level: float = LEVEL) -> Interval:
     """
     Return the Wilson score interval of the share `hits / rows`. It is accurate for few rows, and for shares of 0 or 1.
 
     Args:
-        hits: The number of rows that are right.
-        rows: The number of all rows. For 0 rows, the interval is (0, 1).
+        hits: The number of rows that are right; a fraction where rows have weights.
+        rows: The number of all rows, with weights their effective number. For 0 rows, the interval is (0, 1).
         level: The confidence level, 0 to 1.
 
     Raises:

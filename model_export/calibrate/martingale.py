@@ -12,7 +12,7 @@ is a fair game too.
 
 The sizes are fixed before the first answer, so the wealth does not depend on the order of the answers. The wealth is a function of their
 counts. `log_wealth_of` computes the wealth from the counts, for one stream or for many streams at once. `stream/rollout/proof.py` uses it
-to judge a challenger.
+to judge a challenger, and `stream/second/warranty.py` to certify a second opinion.
 """
 
 import math
@@ -62,10 +62,10 @@ def log_wealth(answers: WeightedAnswers, *, target: float, places: Ints | None =
     >>> bool(np.exp(log_wealth(all_right, target=0.95)[0]) > 80)
     True
     """
-    gain = _gain(answers.right.astype(np.float64), answers.weight, target=target, largest=answers.largest)
+    gain = gains_of(answers.right.astype(np.float64), answers.weight, target=target, largest=answers.largest)
     grown = np.zeros((len(gain) + 1, len(BETS)))
     np.cumsum(gain * answers.count[:, None], axis=0, out=grown[1:])
-    return _log_mean(grown[-1:] if places is None else grown[places])
+    return log_mean(grown[-1:] if places is None else grown[places])
 
 
 def log_wealth_against(answers: WeightedAnswers, *, target: float) -> float:
@@ -98,8 +98,8 @@ def log_wealth_of(hit: Floats, weight: Floats, count: Ints, *, target: Floats | 
     >>> bool(log_wealth_of(np.array([1.0, 0.5]), np.ones(2), np.array([20, 10]), target=np.float64(0.5), largest=1.0) > np.log(80))
     True
     """
-    gain = _gain(hit, weight, target=np.asarray(target)[..., None], largest=largest)
-    return _log_mean(np.einsum("...k,...kb->...b", count.astype(np.float64), gain))
+    gain = gains_of(hit, weight, target=np.asarray(target)[..., None], largest=largest)
+    return log_mean(np.einsum("...k,...kb->...b", count.astype(np.float64), gain))
 
 
 def share_at_least(answers: WeightedAnswers, *, risk: float) -> float:
@@ -146,11 +146,11 @@ def times_needed(answers: WeightedAnswers, *, target: float, risk: float) -> flo
         target: The share right to prove, above 0 and below 1.
         risk: The probability of a false proof.
     """
-    gain = _gain(answers.right.astype(np.float64), answers.weight, target=target, largest=answers.largest)
+    gain = gains_of(answers.right.astype(np.float64), answers.weight, target=target, largest=answers.largest)
     gains = (gain * answers.count[:, None]).sum(axis=0)
 
     def proves(times: float) -> bool:
-        return bool(_log_mean(times * gains) >= -math.log(risk))
+        return bool(log_mean(times * gains) >= -math.log(risk))
 
     low, high = 0.0, 1.0
     while not proves(high):
@@ -163,15 +163,23 @@ def times_needed(answers: WeightedAnswers, *, target: float, risk: float) -> flo
     return round(high, 2)
 
 
-def _gain(hit: Floats, weight: Floats, *, target: Floats | float, largest: float) -> Floats:
-    """Return the gain in log wealth by each answer, for each size of bet: shape (..., answers, bets)."""
+def gains_of(hit: Floats, weight: Floats, *, target: Floats | float, largest: float) -> Floats:
+    """
+    Return the gain in log wealth by each answer, for each size of bet, shape (..., answers, bets).
+
+    Args:
+        hit: The value of each answer, 0 to 1, shape (..., answers).
+        weight: The inverse of the sampling probability of each answer, shape (..., answers).
+        target: As in `log_wealth_of`.
+        largest: As in `WeightedAnswers`.
+    """
     pays: Floats = weight * (hit - target)
     against = np.asarray(target * largest)
     found: Floats = np.log1p(BETS * pays[..., None] / against[..., None])
     return found
 
 
-def _log_mean(logged: Floats) -> Floats:
+def log_mean(logged: Floats) -> Floats:
     """Return the log of the mean wealth over the sizes of bets, which are the last axis."""
     # The result equals logaddexp.reduce, in a tenth of the time: with the bets as first axis, the streams are contiguous in memory.
     by_bet = np.ascontiguousarray(np.moveaxis(logged, -1, 0))
