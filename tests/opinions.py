@@ -5,6 +5,7 @@ from tagstream.stream.contract.second_opinions import SecondBundle, SecondEndpoi
 OF_A_BUNDLE = SecondOpinion(
     event_id="e-1",
     prediction_id="6d1f4d0e-3b1a-5c7e-9f00-0123456789ab",
+    model_tag="other",
     label="mlops",
     score=0.97,
     bundle=SecondBundle(name="larger", version="2026.12", digest="a" * 64),
@@ -13,6 +14,7 @@ OF_A_BUNDLE = SecondOpinion(
 OF_AN_ENDPOINT = SecondOpinion(
     event_id="e-1",
     prediction_id="6d1f4d0e-3b1a-5c7e-9f00-0123456789ab",
+    model_tag="other",
     reason="late",
     endpoint=SecondEndpoint(host="models.example:443", model_asked="large", temperature=0.0, prompt_digest="b" * 64),
     sent=("title", "description"),

@@ -152,12 +152,14 @@ def second_group(settings: Settings) -> str:
 
 
 def _of_a_second(settings: Settings) -> list[Right]:
-    """A second model reads items and people's answers to them. It writes opinions, and cannot change a tag."""
+    """A second model reads items and people's answers to them. It writes opinions, and decisions that people can correct."""
     topics = settings.topics
     return [
-        *_topics(_READ, topics.review, topics.audit, topics.reviewed),
+        *_topics(_READ, topics.review, topics.reviewed),
         *_topics((Operation.READ, *_WRITE), topics.second),
+        *_topics(_WRITE, topics.tagged),
         Right(resource=Resource.GROUP, name=second_group(settings), operations=(Operation.READ,)),
+        Right(resource=Resource.TRANSACTIONAL_ID, name=second_group(settings), operations=_WRITE),
     ]
 
 

@@ -60,6 +60,7 @@ class BundleAdviser:
         return SecondOpinion(
             event_id=item.event.id,
             prediction_id=item.decision.prediction_id,
+            model_tag=item.decision.tag,
             label=label,
             score=score,
             reason=None if reason is None else reason.value,

@@ -124,6 +124,7 @@ class EndpointAdviser:
         return SecondOpinion(
             event_id=item.event.id,
             prediction_id=item.decision.prediction_id,
+            model_tag=item.decision.tag,
             label=found.label,
             reason=None if found.reason is None else found.reason.value,
             score=found.score,

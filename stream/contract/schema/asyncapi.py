@@ -139,7 +139,7 @@ TOPICS = (
     Topic(
         role="second",
         address="second",
-        description="What a second model says about items of `review`; not a decision, and without a text.",
+        description="What a second model says about items of `review`, and what it settles; without a text.",
         key="The event's id.",
         actions=("send", "receive"),
         value="second",

@@ -70,7 +70,7 @@ def test_a_person_stands_above_a_model(predictions: Predictions) -> None:
     predictions.upsert([row(said), row(after), row(before)])
     holds = predictions.newest("e-1")
     assert holds is not None
-    assert (holds.tag, holds.decider, holds.by_person, holds.version) == ("computer-vision", "reviewer", True, 1)
+    assert (holds.tag, holds.decider, holds.version) == ("computer-vision", "reviewer", 1)
     assert [one.version for one in predictions.of_event("e-1")] == [0, 1]
 
 
