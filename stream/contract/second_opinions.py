@@ -57,6 +57,7 @@ class SecondEndpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         fingerprint: The `system_fingerprint` in the answer; absent if there is none.
         temperature: The temperature in the request.
         prompt_digest: The SHA-256 of the request without the item, in hexadecimal: model, labels, guidelines, bounds.
+        generation: How often before the endpoint has begun to answer the same items otherwise.
     """
 
     host: Label
@@ -65,6 +66,7 @@ class SecondEndpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     fingerprint: Label | None = None
     temperature: float
     prompt_digest: Sha256
+    generation: Count = 0
 
 
 class SecondOpinion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,10 +6,17 @@ from tagstream.model_export.bundle.bundle import read
 from tagstream.model_export.extras import install
 from tagstream.stream.decide.from_settings import load_decider
 from tagstream.stream.second.adviser import Adviser, SecondError
-from tagstream.stream.second.budget import Budget
+from tagstream.stream.second.budget import DAY_MS, Budget
 from tagstream.stream.second.by_bundle import BundleAdviser
+from tagstream.stream.second.ledger import Ledger
 from tagstream.stream.second.prompt import MOST_GUIDELINES_BYTES, Prompt
+from tagstream.stream.second.warranty import Cells
 from tagstream.stream.settings.settings import Settings
+
+# Scores below and above are certified apart. Another number would begin all certificates anew.
+BANDS = (0.9,)
+# Items that have waited longer are not asked about: people have answered them, or will.
+ASKED_DAYS = 7
 
 
 def budget_of(settings: Settings) -> Budget:
@@ -51,6 +58,21 @@ def adviser_of(settings: Settings, budget: Budget) -> Adviser | None:
         answer_tokens=second.answer_tokens,
     )
     return EndpointAdviser(second, prompt, budget)
+
+
+def ledger_of(settings: Settings, *, now_ms: int) -> Ledger:
+    """
+    An empty ledger for the labels of the bundle that decides.
+
+    Raises:
+        BundleError: The bundle is refused.
+    """
+    return Ledger(
+        Cells(read(settings.bundle).manifest.labels, bands=BANDS),
+        promise=settings.second.precision,
+        audit=settings.second.audit,
+        asked_since_ms=now_ms - ASKED_DAYS * DAY_MS,
+    )
 
 
 def _guidelines(path: Path) -> str:

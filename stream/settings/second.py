@@ -34,6 +34,12 @@ class Second(BaseModel):
     fields: str = Field(
         default="title,description", description="an event's fields that may be sent to the endpoint, separated by commas"
     )
+    precision: float = Field(
+        default=0.95, gt=0, lt=1, description="share right of what a second model settles alone, proved by people's answers"
+    )
+    audit: float = Field(
+        default=0.05, ge=0.01, le=1, description="share of what it settles that people see in spite of that, blind; 1: all"
+    )
     timeout_seconds: float = Field(
         default=30.0, gt=0, le=300, description="most seconds for an item, waits and retries included"
     )

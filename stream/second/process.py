@@ -1,0 +1,262 @@
+"""
+The process of a second model: reads `review`, asks, writes opinions to `second`, and publishes what they settle on `tagged`.
+
+1. The process fences every process before (`writer.py`), and only then reads `second`, `reviewed` and `review` to their ends.
+2. It asks about items without an opinion, and writes each opinion with what follows from it, in a transaction.
+3. It acts on opinions that it has read back, and on no others: the decision on `tagged` and the offset behind the opinion are one transaction.
+
+So nothing follows from an opinion before it can be read, an item has one opinion, and a process that is killed anywhere leaves nothing half done.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from tagstream.monitoring.vocabulary import NoOpinion
+from tagstream.stream.contract.answers import AnsweredEvent, read_answer
+from tagstream.stream.contract.event import Limits, Record, weight
+from tagstream.stream.contract.published import DecidedEvent, read_decision
+from tagstream.stream.contract.refusal import Refusal
+from tagstream.stream.contract.second_opinions import SecondOpinion, read_opinion, tagged_by_second, write_opinion
+from tagstream.stream.kafka import admin
+from tagstream.stream.kafka.reading.reader import Place, Reader, reader_of
+from tagstream.stream.kafka.rights import Operation
+from tagstream.stream.logs import logger
+from tagstream.stream.second.budget import Budget
+from tagstream.stream.second.ledger import Due, Ledger
+from tagstream.stream.second.writer import SecondWriter, second_writer
+from tagstream.stream.settings.secret_files import answer_keys
+from tagstream.stream.settings.settings import Settings
+
+READ, WRITTEN = ("second", "reviewed", "review"), ("tagged",)
+# The pauses after answers that did not come: a second model that is down is not asked about everything that waits.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+PAUSING = frozenset({NoOpinion.DOWN, NoOpinion.LATE, NoOpinion.REFUSED})
+LOOK_SECONDS = 15.0
+log = logger("tagstream.second")
+
+
+@dataclass(slots=True)
+class Pauses:
+    """When the next item may be asked about."""
+
+    seconds: float = 0.0
+    until: float = field(default=float("-inf"))
+
+    def note(self, opinion: SecondOpinion, now: float) -> None:
+        """Wait after an opinion that did not come, each time twice as long; `now` is a monotonic time in seconds."""
+        if opinion.reason not in PAUSING:
+            self.seconds = 0.0
+        elif now >= self.until:
+            self.seconds = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * self.seconds))
+            self.until = now + self.seconds
+
+
+class SecondProcess:
+    """
+    One process of a second model.
+
+    Attributes:
+        opinions: The number of opinions that this process has written.
+        settled: The number of decisions that this process has published.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ask: Callable[[DecidedEvent], SecondOpinion],
+        ledger: Ledger,
+        budget: Budget,
+        *,
+        limits: Limits,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        Do nothing yet.
+
+        Args:
+            settings: Brokers, topics and bounds.
+            ask: Asks the second model about an item (`Adviser.ask`).
+            ledger: An empty ledger.
+            budget: Is told what earlier processes have spent.
+            limits: Bounds on records, and the source of outcomes as CloudEvents.
+            clock: Seconds since 1970.
+
+        Raises:
+            SecurityError: The file of the keys of answers cannot be used.
+        """
+        self._settings, self._ask, self._ledger, self._budget = settings, ask, ledger, budget
+        self._limits, self._clock = limits, clock
+        self._keys = answer_keys(settings.security)
+        # Items that are being asked about, and items whose opinion is written and not read back yet.
+        self._busy: dict[str, Future[SecondOpinion]] = {}
+        self._unread: set[str] = set()
+        self._again: deque[DecidedEvent] = deque()
+        self._pauses = Pauses()
+        self._started = False
+        self.opinions = self.settled = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """
+        Give opinions until `stop` is set.
+
+        Raises:
+            BrokerUnreachableError: The brokers do not answer; the next process continues.
+            NotAuthorizedError: This user lacks a right.
+            SecondFencedError: Another process has begun.
+            TopicsMissingError: A topic does not exist.
+        """
+        names = {role: getattr(self._settings.topics, role) for role in (*READ, *WRITTEN)}
+        admin.require(
+            self._settings,
+            names,
+            operations={**dict.fromkeys(READ, Operation.READ), **dict.fromkeys(WRITTEN, Operation.WRITE)},
+        )
+        workers = self._settings.second.concurrency
+        with (
+            second_writer(self._settings) as writer,
+            reader_of(self._settings, [names[role] for role in READ]) as reader,
+            ThreadPoolExecutor(workers, "second") as executor,
+        ):
+            try:
+                self._begin(writer, reader, stop)
+                while not stop.is_set():
+                    self._step(writer, reader, executor, workers)
+                if self._started:
+                    self._end(writer, reader)
+            finally:
+                for one in self._busy.values():
+                    one.cancel()
+
+    def _begin(self, writer: SecondWriter, reader: Reader, stop: threading.Event) -> None:
+        """Read all topics to their ends, opinions first."""
+        ends, own = reader.ends(), self._settings.topics
+        reader.begin(reader.starts())
+        acted = writer.acted([place for place in ends if place[0] == own.second])
+        for role in READ:
+            topic = getattr(own, role)
+            for records in reader.read_to({place: end for place, end in ends.items() if place[0] == topic}):
+                if stop.is_set():
+                    return
+                for record in records:
+                    self._take(record, acted)
+        self._started = True
+        log.info("second_begins", waiting=self._ledger.waiting, due=len(self._ledger.due()), generation=self._ledger.generation)
+
+    def _step(self, writer: SecondWriter, reader: Reader, executor: ThreadPoolExecutor, workers: int) -> None:
+        self._look_for_partitions(reader)
+        for record in reader.poll():
+            self._take(record, {})
+        self._act(writer, reader)
+        self._write(writer)
+        if time.monotonic() < self._pauses.until:
+            return
+        self._again.extend(self._ledger.to_ask_again(round(self._clock() * 1000)))
+        free = 2 * workers - len(self._busy)
+        again = [self._again.popleft() for _ in range(min(free, len(self._again)))]
+        for item in [*again, *self._ledger.to_ask(free - len(again), self._busy.keys() | self._unread)]:
+            if item.decision.prediction_id not in self._busy:
+                self._busy[item.decision.prediction_id] = executor.submit(self._ask, item)
+
+    def _end(self, writer: SecondWriter, reader: Reader) -> None:
+        """Write the answers that are paid for, and what follows from them."""
+        until = time.monotonic() + self._settings.second.timeout_seconds
+        for identity, one in list(self._busy.items()):
+            if one.cancel():
+                del self._busy[identity]
+        while self._busy and time.monotonic() < until:
+            self._write(writer)
+            for record in reader.poll():
+                self._take(record, {})
+        for records in reader.read_to(
+            {place: end for place, end in reader.ends().items() if place[0] == self._settings.topics.second}
+        ):
+            for record in records:
+                self._take(record, {})
+        self._act(writer, reader)
+
+    _looked = float("-inf")
+
+    def _look_for_partitions(self, reader: Reader) -> None:
+        """Read partitions that were added."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        added = [place for place in reader.partitions() if place not in reader.positions]
+        if added:
+            reader.begin({**reader.positions, **reader.starts(added)})
+
+    def _take(self, record: Record, acted: Mapping[Place, int]) -> None:
+        topics = self._settings.topics
+        found: SecondOpinion | AnsweredEvent | DecidedEvent | object
+        if record.topic == topics.second:
+            found = read_opinion(record, self._limits)
+            if isinstance(found, SecondOpinion):
+                self._unread.discard(found.prediction_id)
+                if not self._started:
+                    self._budget.seen(found)
+                self._ledger.take_opinion(found, acted=record.offset < acted.get((record.topic, record.partition), 0))
+        elif record.topic == topics.reviewed:
+            found = read_answer(record, self._limits, self._keys)
+            if isinstance(found, AnsweredEvent):
+                self._ledger.take_answer(found.answer)
+        else:
+            found = read_decision(record, self._limits)
+            # The rules' guesses are for people alone.
+            if isinstance(found, DecidedEvent) and found.decision.decider == "model":
+                self._ledger.take_item(found)
+        if isinstance(found, Refusal):
+            log.warning(
+                "record_left_out", topic=record.topic, partition=record.partition, offset=record.offset, why=found.message
+            )
+
+    def _write(self, writer: SecondWriter) -> None:
+        """Write the opinions that have come, in one transaction."""
+        done = [identity for identity, one in self._busy.items() if one.done()]
+        found = [self._judged(self._busy.pop(identity).result()) for identity in done]
+        if not found:
+            return
+        now = time.monotonic()
+        for opinion in found:
+            self._pauses.note(opinion, now)
+        topic = self._settings.topics.second
+        self._unread.update(one.prediction_id for one in found)
+        writer.write([Record(topic=topic, key=one.event_id.encode(), value=write_opinion(one)) for one in found])
+        self.opinions += len(found)
+
+    def _judged(self, given: SecondOpinion) -> SecondOpinion:
+        opinion = self._ledger.judged(given)
+        item = self._ledger.item(opinion.prediction_id)
+        if not opinion.settles or item is None:
+            return opinion
+        key, value, headers, _ = tagged_by_second(item, opinion, 0, self._limits)
+        # A decision that the broker will not take would stop the process at every start.
+        return opinion if weight(key, value, headers) <= self._limits.max_outcome_bytes else given
+
+    def _act(self, writer: SecondWriter, reader: Reader) -> None:
+        """Publish what follows from the opinions that were read back, and note it, in one transaction."""
+        due = self._ledger.due()
+        if not due:
+            return
+        after = {place: offset for place, offset in reader.positions.items() if place[0] == self._settings.topics.second}
+        records = list(self._decisions(due))
+        writer.write(records, after)
+        for one in due:
+            self._ledger.done(one.opinion)
+        self.settled += len(records)
+
+    def _decisions(self, due: list[Due]) -> Iterator[Record]:
+        now_ms = round(self._clock() * 1000)
+        for one in due:
+            if one.item is None:
+                log.warning(
+                    "item_gone",
+                    prediction_id=one.opinion.prediction_id,
+                    consequence="its opinion stays without a decision: the topic review does not have the item any more",
+                )
+                continue
+            key, value, headers, _ = tagged_by_second(one.item, one.opinion, now_ms, self._limits)
+            yield Record(topic=self._settings.topics.tagged, key=key, value=value, headers=headers)

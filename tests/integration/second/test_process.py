@@ -1,0 +1,199 @@
+"""The process of a second model on a real broker: it settles what is proved, once, whatever ends it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tagstream.stream.contract.event import DEFAULT_LIMITS, Record
+from tagstream.stream.contract.outcome import SecondDecision
+from tagstream.stream.contract.published import DecidedEvent, PublishedDecision, read_decision
+from tagstream.stream.contract.second_opinions import SecondOpinion, read_opinion
+from tagstream.stream.kafka.producer import verbatim_sender
+from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.review.store.records import unix_ms
+from tagstream.stream.second import writer as writer_module
+from tagstream.stream.second.budget import Budget
+from tagstream.stream.second.ledger import Ledger
+from tagstream.stream.second.process import SecondProcess
+from tagstream.stream.second.warranty import Cells
+from tagstream.stream.second.writer import SecondFencedError
+from tagstream.stream.settings.settings import Settings
+from tests.answering import answer, decided, reviewed
+from tests.opinions import OF_A_BUNDLE
+from tests.replacing import replace
+from tests.waiting import until
+
+pytestmark = pytest.mark.broker
+
+LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
+NOW_MS = unix_ms()
+# With so many right answers a promise of 0.9 is proved.
+ENOUGH = 150
+
+
+def item(number: int) -> Record:
+    """A record of `review`, to which the second model will say `mlops`."""
+    return decided(b'{"id":"e-%d","title":"maybe deployment of %d"}' % (number, number), now_ms=NOW_MS - 1000 + number)
+
+
+def says_mlops(shown: DecidedEvent) -> SecondOpinion:
+    """A second model that says `mlops` of everything, now."""
+    of = shown.decision
+    made = {"event_id": shown.event.id, "prediction_id": of.prediction_id, "model_tag": of.tag, "score": 0.99}
+    return replace(OF_A_BUNDLE, **made, label="mlops", decided_at=of.tagged_at)
+
+
+@pytest.fixture
+def send(settings: Settings) -> Iterator[Callable[..., None]]:
+    """Sends records to the topics of the test, each to the partition of its key."""
+    with verbatim_sender(settings, idempotent=True) as sender:
+
+        def deliver(*records: Record) -> None:
+            there = [replace(record, topic=getattr(settings.topics, record.topic), partition=-1) for record in records]
+            assert sender.deliver(there) == [None] * len(records)
+
+        yield deliver
+
+
+def records_of(settings: Settings, topic: str) -> list[Record]:
+    """All committed records of a topic."""
+    with log_of(settings, topic) as log:
+        return list(log.read(log.starts(), log.ends()))
+
+
+def opinions_in(settings: Settings) -> list[SecondOpinion]:
+    """What is on `second`."""
+    found = [read_opinion(record) for record in records_of(settings, settings.topics.second)]
+    assert all(isinstance(one, SecondOpinion) for one in found), found
+    return [one for one in found if isinstance(one, SecondOpinion)]
+
+
+def settled_in(settings: Settings) -> list[PublishedDecision]:
+    """The second model's decisions on `tagged`."""
+    found = [read_decision(record) for record in records_of(settings, settings.topics.tagged)]
+    return [one for one in found if isinstance(one, PublishedDecision) and isinstance(one.decision, SecondDecision)]
+
+
+class Running:
+    """A process in a thread of the test."""
+
+    def __init__(self, settings: Settings, ask: Callable[[DecidedEvent], SecondOpinion] = says_mlops, **asked: Any) -> None:
+        """Start it."""
+        ledger = Ledger(Cells(LABELS, bands=(0.9,)), **{"promise": 0.9, "audit": 0.2, "asked_since_ms": 0, **asked})
+        self.process = SecondProcess(settings, ask, ledger, Budget(calls=0, cost=0), limits=DEFAULT_LIMITS)
+        self.stop, self.error = threading.Event(), None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.process.run(self.stop)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            self.error = error
+
+    def end(self) -> None:
+        """Stop it and wait for it."""
+        self.stop.set()
+        self._thread.join(timeout=120)
+        assert not self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Wait until it has ended by itself."""
+        self._thread.join(timeout=120)
+        assert not self._thread.is_alive()
+
+
+def proved(settings: Settings, send: Callable[..., None]) -> None:
+    """People have answered so many items that the second model may settle more."""
+    records = [item(number) for number in range(ENOUGH)]
+    send(*records)
+    first = Running(settings)
+    until(
+        lambda: first.process.opinions == ENOUGH,
+        "all items have an opinion",
+        state=lambda: (first.process.opinions, first.error),
+    )
+    first.end()
+    assert first.error is None
+    assert [one for one in opinions_in(settings) if one.settles] == []
+    send(*(reviewed(record, answer(record, "mlops", now_ms=NOW_MS)) for record in records))
+
+
+def test_what_is_proved_is_settled_once_and_the_rest_waits_for_people(settings: Settings, send: Callable[..., None]) -> None:
+    """Before people's answers nothing is settled. After them each opinion is on `second` first, and its decision on `tagged` once."""
+    proved(settings, send)
+    more = [item(number) for number in range(ENOUGH, ENOUGH + 40)]
+    send(*more)
+    second = Running(settings)
+    until(lambda: second.process.settled == 40, "all are settled", state=lambda: (second.process.settled, second.error))
+    second.end()
+    made = [one for one in opinions_in(settings) if one.settles]
+    assert 0 < sum(one.audited for one in made) < len(made) == 40
+    decisions = settled_in(settings)
+    assert sorted(one.event.id for one in decisions) == sorted(one.event_id for one in made)
+    assert {(one.decision.tag, one.decision.decider) for one in decisions} == {("mlops", "second")}
+    assert {one.decision.supersedes for one in decisions if isinstance(one.decision, SecondDecision)} == {
+        one.prediction_id for one in made
+    }
+
+
+def test_a_process_that_ends_before_it_acts_is_continued(
+    settings: Settings, send: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its opinions are on `second`. The next process publishes what follows from them, and asks about none of them again."""
+    proved(settings, send)
+    send(*(item(number) for number in range(ENOUGH, ENOUGH + 10)))
+    with monkeypatch.context() as patch:
+        write = writer_module.SecondWriter.write
+
+        def dies(self: Any, records: Any, after: Any = None) -> None:
+            if after is not None:
+                message = "killed"
+                raise RuntimeError(message)
+            write(self, records, after)
+
+        patch.setattr(writer_module.SecondWriter, "write", dies)
+        killed = Running(settings)
+        killed.wait()
+        assert str(killed.error) == "killed"
+    assert settled_in(settings) == []
+    before = opinions_in(settings)
+    asked: list[str] = []
+
+    def asking(shown: DecidedEvent) -> SecondOpinion:
+        asked.append(shown.event.id)
+        return says_mlops(shown)
+
+    later = Running(settings, asking)
+    until(
+        lambda: later.process.settled == 10, "the decisions are published", state=lambda: (later.process.settled, later.error)
+    )
+    later.end()
+    again = Running(settings, asking)
+    until(lambda: again.process._started, "it has begun", state=lambda: again.error)  # noqa: SLF001 - nothing tells it outside
+    again.end()
+    assert again.process.settled == 0
+    assert not {one.event_id for one in before} & set(asked)
+    identities = [one.prediction_id for one in opinions_in(settings)]
+    assert len(identities) == len(set(identities)) == ENOUGH + 10
+    assert len(settled_in(settings)) == 10
+
+
+def test_a_second_process_fences_the_first(settings: Settings, send: Callable[..., None]) -> None:
+    """The first one ends with a sentence, and an item has one opinion."""
+    first = Running(settings)
+    until(lambda: first.process._started, "it has begun", state=lambda: first.error)  # noqa: SLF001 - nothing tells it outside
+    second = Running(settings)
+    until(lambda: second.process._started, "it has begun", state=lambda: second.error)  # noqa: SLF001 - nothing tells it outside
+    send(*(item(number) for number in range(10)))
+    first.wait()
+    assert isinstance(first.error, SecondFencedError)
+    until(
+        lambda: second.process.opinions == 10,
+        "all items have an opinion",
+        state=lambda: (second.process.opinions, second.error),
+    )
+    second.end()
+    assert len({one.prediction_id for one in opinions_in(settings)}) == len(opinions_in(settings)) == 10
