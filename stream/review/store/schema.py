@@ -198,6 +198,10 @@ asked = Table(
     METADATA,
     Column("prediction", BigInteger, primary_key=True, autoincrement=False),
     Column("model", String, nullable=False),
+    # As in `samples`.
+    Column("bundle", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("arm", String, nullable=False),
     Column("tagged_ms", BigInteger, nullable=False, index=True),
 )
 
