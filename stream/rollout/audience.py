@@ -1,6 +1,5 @@
 """What people, readers and viewers said about each arm of a canary, from the records of one epoch. It judges nothing."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ from tagstream.stream.contract.reports import Report
 
 # The most answers, reported events, asked decisions and votes that are kept: more than people give in the days of a canary.
 MOST_ANSWERS = 500_000
-DIGEST_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +52,9 @@ class Audience:
 
     _answers: dict[str, _Given] = field(default_factory=dict)
     _reported: set[str] = field(default_factory=set)
-    # By the digest of the decision's id: the arm. By this digest and that of the viewer: the newest vote's time, and whether it denies.
-    _asked: dict[bytes, Arm] = field(default_factory=dict)
-    _votes: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
+    # By the decision's id: the arm. By this id and the viewer: the newest vote's time, and whether it denies.
+    _asked: dict[str, Arm] = field(default_factory=dict)
+    _votes: dict[tuple[str, str], tuple[int, bool]] = field(default_factory=dict)
 
     def answered(self, answer: Answer) -> None:
         """Count a person's answer."""
@@ -76,13 +74,12 @@ class Audience:
 
     def asked(self, prediction_id: str, arm: Arm) -> None:
         """Count a decision that viewers are asked about."""
-        decision = _short(prediction_id)
-        if decision in self._asked or len(self._asked) < MOST_ANSWERS:
-            self._asked[decision] = arm
+        if prediction_id in self._asked or len(self._asked) < MOST_ANSWERS:
+            self._asked[prediction_id] = arm
 
     def voted(self, vote: Report, at_ms: int) -> None:
         """Count a vote that was given at this time, Unix milliseconds. Of one viewer on one decision the newest counts."""
-        key = _short(vote.prediction_id or "") + _short(vote.viewer or "")
+        key = vote.prediction_id or "", vote.viewer or ""
         if key in self._votes or len(self._votes) < MOST_ANSWERS:
             # Of two votes of one moment the denial counts, as in the console's store.
             self._votes[key] = max(self._votes.get(key, (0, False)), (at_ms, vote.answer == "no"))
@@ -133,16 +130,11 @@ class Audience:
 
     def _viewers(self) -> dict[Arm, ViewersAnswers]:
         """Return what viewers said, by the arm that decided."""
-        asked, answered, votes, right = Counter(self._asked.values()), set[bytes](), Counter[Arm](), Counter[Arm]()
-        for key, (_, denies) in self._votes.items():
-            decision = key[:DIGEST_BYTES]
+        asked, answered, votes, right = Counter(self._asked.values()), set[str](), Counter[Arm](), Counter[Arm]()
+        for (decision, _), (_, denies) in self._votes.items():
             if (arm := self._asked.get(decision)) is not None:
                 answered.add(decision)
                 votes[arm] += 1
                 right[arm] += not denies
         heard = Counter(self._asked[decision] for decision in answered)
         return {arm: ViewersAnswers(asked=asked[arm], answered=heard[arm], votes=votes[arm], right=right[arm]) for arm in Arm}
-
-
-def _short(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()

@@ -194,7 +194,7 @@ votes = Table(
 
 # The decisions on `tagged` that viewers are asked about, by a digest of the decision's id.
 asked = Table(
-    "review_asked",
+    "review_asked_decisions",
     METADATA,
     Column("prediction", BigInteger, primary_key=True, autoincrement=False),
     Column("model", String, nullable=False),

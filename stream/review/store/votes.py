@@ -63,7 +63,9 @@ class Votes:
         )
         with self._database.reading() as connection:
             return {
-                AskedOn(*on): ViewersAnswers(asked=count, answered=answered, votes=int(votes_sum or 0), right=int(right_sum or 0))
+                AskedOn(*on): ViewersAnswers(
+                    asked=count, answered=answered, votes=int(votes_sum or 0), right=int(right_sum or 0)
+                )
                 for *on, count, answered, votes_sum, right_sum in connection.execute(found)
             }
 
@@ -77,10 +79,10 @@ def add_votes(connection: Connection, given: Sequence[TimedReport]) -> None:
 
 
 def add_asked(connection: Connection, published: Sequence[DecidedEvent]) -> None:
-    """Note the decisions whose records have a token. Of two records with one decision, as of two epochs, the newer one counts."""
+    """Note the decisions whose records have a token. Of two records with one decision, that of the later epoch counts, then the newer one."""
     newest: dict[int, Row] = {}
     rows = [_asked_row(one) for one in published if one.decision.ask is not None]
-    for row in sorted(rows, key=lambda row: (row["tagged_ms"], row["epoch"])):
+    for row in sorted(rows, key=lambda row: (row["epoch"], row["tagged_ms"])):
         newest[row["prediction"]] = row
     upsert(connection, asked, [newest[key] for key in sorted(newest)], only_if=_is_newer)
 
@@ -149,7 +151,7 @@ def _asked_row(published: DecidedEvent) -> Row:
 
 
 def _is_newer(new: Columns, old: Columns) -> ColumnElement[bool]:
-    return or_(new.tagged_ms > old.tagged_ms, and_(new.tagged_ms == old.tagged_ms, new.epoch > old.epoch))
+    return or_(new.epoch > old.epoch, and_(new.epoch == old.epoch, new.tagged_ms > old.tagged_ms))
 
 
 def _replaces(new: Columns, old: Columns) -> ColumnElement[bool]:
