@@ -172,7 +172,7 @@ def test_a_process_that_ends_before_it_acts_is_continued(
     )
     later.end()
     again = Running(settings, asking)
-    until(lambda: again.process._started, "it has begun", state=lambda: again.error)  # noqa: SLF001 - nothing tells it outside
+    until(lambda: again.process._started, "it has begun", state=lambda: again.error)
     again.end()
     assert again.process.settled == 0
     assert not {one.event_id for one in before} & set(asked)
@@ -184,9 +184,9 @@ def test_a_process_that_ends_before_it_acts_is_continued(
 def test_a_second_process_fences_the_first(settings: Settings, send: Callable[..., None]) -> None:
     """The first one ends with a sentence, and an item has one opinion."""
     first = Running(settings)
-    until(lambda: first.process._started, "it has begun", state=lambda: first.error)  # noqa: SLF001 - nothing tells it outside
+    until(lambda: first.process._started, "it has begun", state=lambda: first.error)
     second = Running(settings)
-    until(lambda: second.process._started, "it has begun", state=lambda: second.error)  # noqa: SLF001 - nothing tells it outside
+    until(lambda: second.process._started, "it has begun", state=lambda: second.error)
     send(*(item(number) for number in range(10)))
     first.wait()
     assert isinstance(first.error, SecondFencedError)
