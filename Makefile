@@ -14,6 +14,8 @@ help: ## print this
 # Compiled once, whatever the environment says of bytecode: `tagstream --help` takes half the time, the collection of tests too.
 unexport PYTHONDONTWRITEBYTECODE
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# `--no-deps` wherever a lock is installed: a lock has each package already, and a pip before 24.1, which Python 3.11 brings,
+# resolves `package[extra]` beside the pin of `package` anew and stops on the day on which a newer version is published.
 
 # Two stamps: running needs 80 packages, developing 150. What is installed and current is not touched.
 .venv/bin/python:
@@ -22,28 +24,28 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .venv/.run: requirements/run.lock pyproject.toml | .venv/bin/python
 	@echo "installing tagstream into .venv (about a minute)"
-	$(PIP_INSTALL) --require-hashes -r requirements/run.lock
+	$(PIP_INSTALL) --no-deps --require-hashes -r requirements/run.lock
 	$(PIP_INSTALL) --no-deps -e .
 	$(BIN)/python -m compileall -q stream model_export monitoring
 	@touch $@
 
 .venv/.dev: requirements/dev.lock .venv/.run
 	@echo "installing what the tests need (a minute or two, 1.3 GB)"
-	$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	$(PIP_INSTALL) --no-deps --require-hashes -r requirements/dev.lock
 	@touch $@
 
 # The same with torch, Ray and Spark. Torch's wheel brings CUDA, 4 GB: of the same registry there is no build without it.
 .venv-learning/.installed: requirements/learning.lock pyproject.toml
 	@echo "installing the environment with torch, Ray and Spark into .venv-learning (a few minutes, 7 GB)"
 	$(PYTHON) -m venv .venv-learning
-	.venv-learning/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/learning.lock
+	.venv-learning/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/learning.lock
 	.venv-learning/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 # Label Studio's SDK pins what we pin otherwise, so it has an environment of its own.
 .label-studio/.installed: requirements/label-studio.lock
 	$(PYTHON) -m venv .label-studio
-	.label-studio/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/label-studio.lock
+	.label-studio/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/label-studio.lock
 	@touch $@
 
 # Kubernetes' own schemas, as data: 72 MB of which nothing is imported.
@@ -66,7 +68,7 @@ label-studio: .label-studio/.installed ## the SDK of Label Studio, for the test 
 # Generators of clients: one in Python with an environment of its own, one of npm.
 .openapi/.installed: requirements/openapi.lock
 	$(PYTHON) -m venv .openapi
-	.openapi/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/openapi.lock
+	.openapi/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/openapi.lock
 	@touch $@
 
 .ci/openapi/node_modules/.installed: .ci/openapi/package-lock.json
@@ -79,7 +81,7 @@ openapi: .openapi/.installed .ci/openapi/node_modules/.installed ## two generato
 # Sphinx and what it needs are no part of developing: an environment of their own.
 .site/.installed: requirements/site.lock
 	$(PYTHON) -m venv .site
-	.site/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/site.lock
+	.site/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/site.lock
 	@touch $@
 
 docs: .site/.installed ## the pages as a site with search, in build/site; fails at a link that leads nowhere
@@ -124,7 +126,7 @@ APART := tests/unit tests/integration/wheel tests/integration/delivery/test_work
 PYTHONS ?= $(foreach one,3.12 3.13,$(shell python$(one) --version >/dev/null 2>&1 && echo $(one)))
 .venv-python%/.installed: requirements/dev.lock pyproject.toml
 	python$* -m venv .venv-python$*
-	.venv-python$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	.venv-python$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
 	.venv-python$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 

@@ -26,7 +26,7 @@ def locked(folder: Path, root: Path, wheel: Path) -> Environment:
         ReleaseError: They cannot be installed, or the wheel needs what the lock has not.
     """
     made = environment.make(folder)
-    made.pip("install", "--require-hashes", "-r", root / "requirements" / "run.lock")
+    made.pip("install", "--no-deps", "--require-hashes", "-r", root / "requirements" / "run.lock")
     environment.install(made, wheel)
     made.pip("check")
     return made
@@ -63,7 +63,7 @@ def release(
         lock = root / "requirements" / "dev.lock"
         msg = (
             f"{sys.prefix} has no {' and no '.join(lacking)}, which makes files of a release. "
-            f"Next: {sys.executable} -m pip install --require-hashes -r {lock}"
+            f"Next: {sys.executable} -m pip install --no-deps --require-hashes -r {lock}"
         )
         raise ReleaseError(msg)
     of = source.read(root, version)

@@ -11,6 +11,7 @@ from tagstream.model_export.bundle.promise.promise import (
     ALWAYS_ASK,
     MOST_LABELS,
     LabelThreshold,
+    Priced,
     Prior,
     Rows,
     Share,
@@ -139,6 +140,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     trade: tuple[Trade, ...] = ()
     windows: int = 1
     alone: bool = False
+    priced: Priced | None = None
 
     def offsets(self) -> tuple[float, ...]:
         """The offset of each label's logit, in label order; 0 without a prior."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold, Trade
@@ -11,6 +12,7 @@ from tagstream.model_export.calibrate import joint
 from tagstream.model_export.calibrate.certificate import BOUND_LEVEL
 from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.calibrate.joint import DecidedRows
+from tagstream.model_export.calibrate.prices import PricedRows, candidates, choose
 from tagstream.model_export.calibrate.temperature import Floats
 from tagstream.model_export.calibrate.thresholds import choose_threshold, choose_thresholds, label_threshold
 
@@ -36,7 +38,12 @@ class Promised:
 
 
 def promised(
-    decided: DecidedRows, labels: Sequence[str], asked: Promise, *, certified_only: bool = False, level: float = RISK
+    decided: DecidedRows,
+    labels: Sequence[str],
+    asked: Promise,
+    *,
+    certified_only: bool = False,
+    level: float = RISK,
 ) -> Promised:
     """
     Choose and certify the thresholds of a bundle.
@@ -136,6 +143,44 @@ def _of_vector(  # noqa: PLR0913 - rows, promise and level, each by its name
             certified=proved,
         )
     return Promised(threshold=overall, thresholds=own, trade=trade)
+
+
+def by_costs(priced: PricedRows, labels: Sequence[str], asked: Promise, *, level: float = RISK) -> Promised:
+    """
+    Choose the thresholds that make the expected cost least. A label whose precision cannot be proved is for people.
+
+    Args:
+        priced: The calibration rows with their prices.
+        labels: The labels.
+        asked: The promise; its precision is proved of each label.
+        level: As in `promised`.
+    """
+    decided, risk = priced.decided, level / len(labels)
+    vector = choose(priced, len(labels), floor=asked.precision, risk=level)
+    proved = candidates(decided, len(labels), floor=asked.precision, risk=level)
+    own = {}
+    for number, (label, confidence) in enumerate(zip(labels, vector, strict=True)):
+        rows = decided.take(decided.said == number)
+        certified = confidence != ALWAYS_ASK
+        found = label_threshold(rows, confidence, target=asked.precision, risk=risk, certified=certified)
+        if certified:
+            # The walk proves the target at each candidate. A bound above it does not hold for one that was chosen by its rows.
+            found = msgspec.structs.replace(found, precision_lower_bound=asked.precision)
+        elif proved[number]:
+            found = msgspec.structs.replace(found, labels_needed=None, dear=True)
+        own[label] = found
+    shown = decided.take(joint.kept(decided, vector))
+    overall = Threshold(
+        confidence=min((each for each in vector if each != ALWAYS_ASK), default=1.0),
+        target_precision=asked.precision,
+        precision=round(shown.precision() or 0.0, 6),
+        # If each label reaches the precision, all together do.
+        precision_lower_bound=asked.precision if len(shown.right) else 0.0,
+        bound_level=round(1.0 - level, 6),
+        coverage=round(float(shown.weight.sum() / decided.weight.sum()), 6),
+        rows=len(decided.right),
+    )
+    return Promised(threshold=overall, thresholds=own, trade=_trade(decided, labels, asked, level))
 
 
 def _uncertified(

@@ -15,7 +15,7 @@ from tagstream.model_export.bundle.manifest import ALWAYS_ASK, MANIFEST, NAME, M
 from tagstream.model_export.bundle.promise.promise import FOR_TEXTS
 from tagstream.model_export.bundle.signature import DESCRIPTIONS
 from tagstream.model_export.data import multilingual
-from tagstream.model_export.make import parent
+from tagstream.model_export.make import parent, priced_words
 from tagstream.model_export.measure.parts import CALIBRATION, PARTS
 
 README, BOM = DESCRIPTIONS
@@ -138,6 +138,10 @@ def _body(manifest: Manifest, digest: str) -> str:
                 [
                     manifest.threshold.sentence() + ".",
                     *(found.sentence(_text(label)) + "." for label, found in sorted(manifest.thresholds.items())),
+                    *(
+                        _text(line) + "."
+                        for line in (priced_words.lines(manifest.priced) if manifest.priced is not None else ())
+                    ),
                 ]
             )
         ],

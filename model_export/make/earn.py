@@ -120,6 +120,8 @@ class Earning:
             version=f"{manifest.version.partition(SUFFIX)[0]}{SUFFIX}{number}",
             threshold=walk.threshold,
             thresholds=walk.thresholds,
+            # The old thresholds had this cost.
+            priced=None,
             metrics=manifest.metrics if metrics is None else metrics.as_json(),
             training={**manifest.training, EARNED: earned},
             # "routing_flips" depends on the thresholds. It cannot be measured again, because the network before rounding is gone.

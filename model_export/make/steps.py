@@ -16,10 +16,12 @@ from tagstream.model_export.bundle.text import known_words as known_words_of
 from tagstream.model_export.calibrate import prior as priors
 from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.calibrate.joint import DecidedRows
-from tagstream.model_export.calibrate.promised_thresholds import promised
+from tagstream.model_export.calibrate.priced_promise import PricedPromise
+from tagstream.model_export.calibrate.prices import PricedRows, measured, measures
+from tagstream.model_export.calibrate.promised_thresholds import by_costs, promised
 from tagstream.model_export.calibrate.temperature import Floats, Ints, fit_temperature, level_sources
 from tagstream.model_export.data.row import Row
-from tagstream.model_export.make import multilabel, parent, progress, reference, strangers
+from tagstream.model_export.make import multilabel, parent, priced_words, progress, reference, strangers
 from tagstream.model_export.make.draft import Draft, Finished
 from tagstream.model_export.make.earn import Earning, Gain
 from tagstream.model_export.make.network import INVARIANCE_SEED, PARITY_ROWS, Network
@@ -75,6 +77,7 @@ class Made:
         if self.metrics is not None:
             lines += [found.as_text(part) for part, found in self.metrics.evaluations.items()]
             lines += [] if self.metrics.gate is None else [self.metrics.gate.as_text()]
+        lines += [] if manifest.priced is None else priced_words.lines(manifest.priced)
         lines += strangers.as_text(manifest.training)
         if manifest.multilabel is not None:
             lines.append(multilabel.as_text(manifest.multilabel))
@@ -94,12 +97,16 @@ def make(folder: Path, recipe: BundleRecipe, work: Work = NO_WORK) -> Made:
         BaseModelError: The pretrained encoder is missing or differs from its checksum.
         ParityError: The file differs too much from the trained network, or a prediction depends on its batch.
         CalibrationError: The promise cannot be kept on the calibration rows, or the answers do not prove anything new.
+        CostsError: A label, or a label with a truth, has no price.
         HeadError: The head of a kept network is not one that `quantize` writes.
         ExportError: A bundle may not hold the graph.
         BundleError: The bundle does not verify.
     """
     started = time.monotonic()
     stages = work.within(recipe.network, recipe.rows)
+    if isinstance(recipe.promise, PricedPromise):
+        # A price that is missing is told before the network is trained.
+        recipe.promise.costs.of_mistakes(recipe.rows.labels)
     gain: Gain | None = None
     if isinstance(recipe.network, Earning):
         finished, gain = recipe.network.finished(recipe.rows)
@@ -151,7 +158,13 @@ def calibrated(network: Network, recipe: BundleRecipe, gate: StrangersGate | Non
     # Without proving rows, a review budget would publish decisions that no row proves.
     asked = recipe.promise if predictions else replace(recipe.promise, review_budget=None)
     tested = decided(predictions, rows.calibration, labels, prior)
-    found = promised(tested, labels, asked, certified_only=recipe.certified_only, level=recipe.level)
+    priced, apart = None, measures([row.topic for row in rows.calibration])
+    if isinstance(asked, PricedPromise) and apart.any() and not apart.all():
+        priced = PricedRows.of(tested, _targets(rows.calibration, labels), labels, asked.costs)
+        found = by_costs(priced.take(~apart), labels, asked, level=recipe.level)
+    else:
+        certified_only = recipe.certified_only or isinstance(asked, PricedPromise)
+        found = promised(tested, labels, asked, certified_only=certified_only, level=recipe.level)
     draft = draft.saying(threshold=found.threshold, thresholds=found.thresholds, trade=found.trade)
     limits = NO_LIMITS
     if predictions:
@@ -165,6 +178,10 @@ def calibrated(network: Network, recipe: BundleRecipe, gate: StrangersGate | Non
         )
         limits, training = replace(limits, strangeness=limit.value), {**training, strangers.RECORD: limit.record}
     watched = recipe.seen or rows.calibration or answered
+    if priced is not None and isinstance(asked, PricedPromise):
+        strange = np.array([limits.is_strange(prediction) for prediction in compress(predictions, apart)], dtype=np.bool_)
+        vector = [found.thresholds[label].confidence for label in labels]
+        draft = draft.saying(priced=measured(priced.take(apart), labels, asked.costs, vector, asked=strange))
     described = reference.describe(
         predictions if watched == rows.calibration else classifier.classify([row.text for row in watched]),
         labels,

@@ -165,8 +165,8 @@ def mistake_cost(
     Args:
         sample: The drawn decisions.
         population: All decisions; see `strata`.
-        prices: What a mistake costs for decisions on `tagged`, then on `review`, by predicted label, each [K] and at least 0. A
-            destination at 0 adds nothing.
+        prices: What a mistake costs for decisions on `tagged`, then on `review`, by predicted label and truth, each [K, K + 1] and at
+            least 0. A destination at 0 adds nothing.
         people: The reviewers' slips; estimated from the sample unless given.
     """
     both = bool(prices[1].any())
@@ -175,6 +175,7 @@ def mistake_cost(
     level = LEVEL_OF_BOTH_DESTINATIONS if both else LEVEL
     window = _Window(found, people or reviewers(sample), labels=len(sample.labels), level=level)
     price = np.array([prices[0 if one.published else 1][one.predicted] for one in found])
+    price = price.reshape(len(found), len(sample.labels) + 1)
     return window.cost(price, rows.decisions(rows.settled))
 
 
@@ -228,11 +229,11 @@ class _Window:
         return _figure(totals.measure(name, label), versions, answers, self._level)
 
     def cost(self, price: Floats, answers: int) -> MistakeCost:
-        """Return what mistakes cost at a price for each stratum, [strata]."""
+        """Return what mistakes cost at a price for each stratum and truth, [strata, K + 1]."""
         totals = Totals(self._middle, self._predicted)
-        prices = totals.bad(ACCURACY, 0) * price[:, None]
+        prices = totals.bad(ACCURACY, 0) * price
         # A dear label weighs as much in the prior as in the cost: one that alone has a price gets the prior of its precision.
-        prior = self._prior(totals.good(ACCURACY, 0) * price[:, None], prices)
+        prior = self._prior(totals.good(ACCURACY, 0) * price.max(axis=1, initial=0.0, keepdims=True), prices)
         versions = self._measured(prior, answers, lambda one: _sum(one.cells * prices))
         return MistakeCost(value=float(_sum(totals.cells * prices)[0]), versions=versions, level=self._level)
 

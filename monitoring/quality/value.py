@@ -1,7 +1,7 @@
 """What the stream is worth: people's time and wrong publications, beside a stream that asks people about everything or about nothing.
 
-An item of people's work counts the median time of an answer (`amounts.py`). In each plausible version of the stream, what mistakes cost
-is that of the version (`mistake_cost`).
+An item of people's work counts the median time of an answer (`amounts.py`), or has a price of its own. In each plausible version of the
+stream, what mistakes cost is that of the version (`mistake_cost`).
 """
 
 from collections.abc import Sequence
@@ -160,7 +160,7 @@ def value(
     unpriced, prices = f"there is no {COSTS_FILE} in the working directory" if costs is None else "", None
     if costs is not None and whole.sample.labels:
         try:
-            prices = costs.of_labels(whole.sample.labels)
+            prices = costs.of_mistakes(whole.sample.labels)
         except CostsError as error:
             unpriced, costs = str(error), None
     minute = minute_of(times_ms)
@@ -222,7 +222,7 @@ class _Books:
                 whole,
                 whole.events,
                 wrong=Amount(value=0, low=0, high=0),
-                mistakes=self._nothing_lost(),
+                mistakes=_exactly(0.0),
                 more=spared,
             ),
             self._way(NOTHING, whole, 0, wrong=_wrong(model), mistakes=nothing, more=more),
@@ -260,8 +260,12 @@ class _Books:
         return None if self._minute is None else self._minute.times(items)
 
     def _paid(self, items: int) -> Versions | None:
+        if self._costs is None:
+            return None
+        if self._costs.person_minute is None:
+            return _exactly(items * self._costs.of_item())
         minutes = self._of_people(items)
-        return None if minutes is None or self._costs is None else minutes.times(self._costs.person_minute)
+        return None if minutes is None else minutes.times(self._costs.person_minute)
 
     def _mistakes(self, part: Part, *, published: int, review: int) -> Versions | None:
         """Return what the model's mistakes cost at these doors; None without prices."""
@@ -271,8 +275,9 @@ class _Books:
         found = mistake_cost(part.sample, part.population, prices, people=self._people)
         return Versions(value=found.value, versions=found.versions, level=found.level)
 
-    def _nothing_lost(self) -> Versions:
-        return Versions(value=0.0, versions=np.zeros(DRAWS))
+
+def _exactly(amount: float) -> Versions:
+    return Versions(value=amount, versions=np.full(DRAWS, amount))
 
 
 def _sum(one: Versions | None, other: Versions | None) -> Versions | None:

@@ -13,6 +13,8 @@ MOST_LABELS = 100_000
 # The default of `Promise.floor`, for a promise about all labels together.
 FLOOR = 0.90
 
+# No cost is negative.
+Cost = Annotated[float, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Rows = Annotated[int, msgspec.Meta(ge=0)]
 PromiseKind = Literal["per-label", "overall", "both"]
@@ -123,6 +125,7 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         certified: True if the bound reaches the target. If not, `confidence` promises nothing for this label.
         labels_needed: The number of further rows with this predicted label that must be labelled to certify the target, if their precision
             stays the same; None if the target is certified, or if `MOST_LABELS` rows would not be enough.
+        dear: True if the target can be certified, and people cost less than the mistakes of any certified threshold; left out otherwise.
     """
 
     confidence: Annotated[float, msgspec.Meta(ge=0, le=ALWAYS_ASK)]
@@ -134,6 +137,7 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     label_rows: Rows
     certified: bool
     labels_needed: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    dear: bool | msgspec.UnsetType = msgspec.UNSET
 
     def sentence(self, label: str) -> str:
         """The certificate of `label` in words, or why there is none."""
@@ -144,6 +148,8 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
                 f"Of {where}, {self.precision:.4f} are right; with {certainty(self.bound_level)} certainty the precision "
                 f"is {self.precision_lower_bound:.4f} or more"
             )
+        if self.dear:
+            return f"{label}: a person is asked about all of it: people cost less than the mistakes of any certified threshold"
         needed = (
             f"{self.labels_needed:,} more labels of {label} needed"
             if self.labels_needed is not None
@@ -153,7 +159,7 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     def _meanwhile(self, where: str) -> str:
         if self.confidence == ALWAYS_ASK:
-            return "a person is asked about all of it: too little of it is right where all labels together are"
+            return "a person is asked about all of it: too little of it is known to be right"
         seen = (
             "there are no calibration rows so sure"
             if self.precision is None
@@ -194,6 +200,43 @@ class Trade(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     target_precision: Share
     confidence: float | None
     published: Share
+
+
+class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A cost of 10,000 events, and its 95 % interval."""
+
+    value: Cost
+    low: Cost
+    high: Cost
+
+
+class Priced(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """
+    Prices that chose the thresholds, and what 10,000 events are expected to cost by them.
+
+    Attributes:
+        wrong_publication: The price of a wrong publication: one for all, or by published label, or by published label and truth.
+        item: The price of an item for a person.
+        currency: The name of the currency; empty if it has none.
+        rows: The number of calibration rows on which the cost was measured; the others chose the thresholds.
+        published: The share of events that is published.
+        cost: Mistakes and people together.
+        mistakes: Wrong publications.
+        people: Items for people.
+        everything: The cost if people see everything.
+        nothing: The cost if people see nothing.
+    """
+
+    wrong_publication: Cost | dict[str, Cost | dict[str, Cost]]
+    item: Cost
+    currency: str
+    rows: Rows
+    published: Share
+    cost: Money
+    mistakes: Money
+    people: Money
+    everything: Cost
+    nothing: Money
 
 
 def is_sound(found: LabelThreshold) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tagstream.stream.cli.exits import EXIT_USAGE, fail
 from tagstream.stream.cli.options import DescriptionColumn, TitleColumn, finite, not_empty, path
 
 if TYPE_CHECKING:
@@ -211,8 +212,44 @@ class PromiseOptions:
         ),
     ] = None
 
+    costs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Choose each label's threshold by the prices in this file, as in costs.toml, where it certifies --floor of the label.",
+            metavar="FILE",
+            parser=path,
+        ),
+    ] = None
+
     def asked(self) -> "Promise":
-        """Return the promise that the options ask for."""
+        """
+        Return the promise that the options ask for.
+
+        Raises:
+            CostsError: The file of prices cannot be used.
+        """
         from tagstream.model_export.bundle.promise.promise import Promise
 
+        if self.costs is not None:
+            return self._by_costs(self.costs)
         return Promise(kind=self.promise, precision=self.precision, floor=self.floor, review_budget=self.review_budget)
+
+    def _by_costs(self, file: Path) -> "Promise":
+        from tagstream.model_export.calibrate.priced_promise import PricedPromise
+        from tagstream.monitoring.quality import costs
+
+        if replace(self, costs=None, floor=PromiseOptions().floor) != PromiseOptions():
+            fail(
+                "--costs chooses each label's threshold by its price, in place of one promise. Next: leave out --precision, --promise "
+                "and --review-budget, or --costs; --floor is the precision that each label has in any case.",
+                EXIT_USAGE,
+            )
+        if not 0.0 < self.floor < 1.0:
+            fail(
+                f"no label's precision can be certified to be {self.floor:g}. Next: give a --floor between 0 and 1; at 0.01 the prices "
+                "decide almost alone.",
+                EXIT_USAGE,
+            )
+        found = costs.read_file(file)
+        found.of_item()
+        return PricedPromise(kind="per-label", precision=self.floor, floor=self.floor, costs=found)

@@ -120,15 +120,22 @@ def calibrate(options: CalibrateOptions) -> None:
             "--windows alone, and collect answers on the new bundle.",
             EXIT_USAGE,
         )
+    if options.promise.costs is not None and options.reviewed is not None:
+        fail("--costs needs rows with labels, and --reviewed has answers. Next: leave out one of them.", EXIT_USAGE)
+    promise = options.promise.asked()
     needs.require_export(level="info")
-    made = _on_rows(options, chosen, kept) if options.reviewed is None else _on_answers(options, chosen, kept, options.reviewed)
+    made = (
+        _on_rows(options, chosen, kept, promise)
+        if options.reviewed is None
+        else _on_answers(options, chosen, kept, options.reviewed)
+    )
     if made.gain is not None and options.json:
         console.show_json({"digest": made.bundle.digest, "version": made.bundle.manifest.version, **made.gain.as_record()})
     else:
         console.show(made.as_text())
 
 
-def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle") -> "Made":
+def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", promise: "Promise") -> "Made":
     """Calibrate on the shipped rows. Refuse a bundle with other labels than the shipped rows before the rows are downloaded."""
     from tagstream.model_export.data import madewithml, splits
     from tagstream.model_export.make import recipe, steps, strangers
@@ -141,7 +148,7 @@ def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle") -> "
     of = recipe.calibrated(
         kept,
         rows,
-        options.promise.asked(),
+        promise,
         version=options.version,
         windows=options.windows,
         strangers=gate,

@@ -7,7 +7,7 @@ from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, Manifest
 from tagstream.model_export.bundle.model import NO_LIMITS, limits_in
 from tagstream.model_export.bundle.promise.promise import FOR_TEXTS
-from tagstream.model_export.make import parent
+from tagstream.model_export.make import parent, priced_words
 from tagstream.monitoring.vocabulary import few
 from tagstream.stream.terminal import console
 
@@ -74,6 +74,9 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         own = manifest.thresholds.get(label)
         why = own.sentence(label) if own is not None else f"{label}: no certificate; this is the threshold of all labels"
         yield f"  {shown:<8}{why}"
+    if manifest.priced is not None:
+        for number, line in enumerate(priced_words.lines(manifest.priced)):
+            yield _named("" if number else "costs", line)
     yield from _ood(manifest)
 
 
@@ -101,7 +104,7 @@ def _trade(manifest: Manifest, events_a_day: int) -> Iterator[str]:
     )
     for each in proved[-MOST_TRADES:]:
         reviews = f"{round((1.0 - each.published) * events_a_day):,} reviews a day"
-        chosen = " (chosen)" if each.target_precision == manifest.threshold.target_precision else ""
+        chosen = " (chosen)" if manifest.priced is None and each.target_precision == manifest.threshold.target_precision else ""
         yield f"  {each.target_precision:<8}published {each.published:6.1%} from confidence {each.confidence} on, {reviews}{chosen}"
 
 

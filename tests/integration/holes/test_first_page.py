@@ -143,5 +143,5 @@ def without_clock(text: str) -> dict[str, object]:
 def test_the_tutorial_runs_the_commands_of_labels_of_ones_own() -> None:
     """They need PyTorch and minutes: the test of the tutorial runs them, with the same files and options."""
     install, *rest = block(".venv/bin/pip")
-    assert words(install)[-1] == "'.[export]'"
+    assert words(install)[-1] == "'.[worker,export]'"
     assert [*map(words, rest)] == [line for line in map(words, steps(TUTORIAL)) if line in [*map(words, rest)]]

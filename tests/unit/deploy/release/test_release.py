@@ -20,7 +20,7 @@ def test_a_tool_that_is_gone_is_named_with_the_command_that_puts_it_back(
     """The stamp of `make` says that all is installed, so make alone does not."""
     monkeypatch.setitem(sys.modules, tool, None)
     with pytest.raises(
-        ReleaseError, match=rf"has no {tool}, .*Next: {sys.executable} -m pip install --require-hashes -r .*/dev.lock"
+        ReleaseError, match=rf"has no {tool}, .*Next: {sys.executable} -m pip install --no-deps --require-hashes -r .*/dev.lock"
     ):
         release(tmp_path, "0.2.0", engine=None)
 

@@ -26,6 +26,7 @@ from tagstream.model_export.bundle.manifest import (
     Threshold,
     render,
 )
+from tagstream.model_export.bundle.promise.promise import Money, Priced
 
 TINY = Path(__file__).parents[3] / "data" / "tiny_bundle"
 FILES = (MANIFEST, MODEL, TOKENIZER)
@@ -384,6 +385,31 @@ def test_thresholds_are_read_as_they_were_written(folder: Path, tiny: Bundle, ch
     found = bundle.read(folder).manifest
     assert found.thresholds == given
     assert found.asked_below() == dict.fromkeys(tiny.manifest.labels, given[tiny.manifest.labels[0]].confidence)
+
+
+def test_prices_are_read_as_they_were_written_and_add_nothing_to_other_bundles(folder: Path, tiny: Bundle) -> None:
+    """A cost below 0 is refused."""
+    assert (b"priced" in manifests.render(tiny.manifest), b"dear" in manifests.render(tiny.manifest)) == (False, False)
+    money = Money(value=2.0, low=1.0, high=3.0)
+    given = Priced(
+        wrong_publication={"mlops": {"other": 3.0}, "other": 1.0},
+        item=0.5,
+        currency="EUR",
+        rows=9,
+        published=0.5,
+        cost=money,
+        mistakes=money,
+        people=money,
+        everything=5000.0,
+        nothing=money,
+    )
+    asked = dict.fromkeys(tiny.manifest.labels, certificate(**ALWAYS, dear=True))
+    rewrite(folder, tiny, priced=given, thresholds=asked)
+    found = bundle.read(folder).manifest
+    assert (found.priced, found.thresholds) == (given, asked)
+    rewrite(folder, tiny, priced=msgspec.structs.replace(given, item=-0.5))
+    with pytest.raises(BundleError, match=r"item.*Next:"):
+        bundle.read(folder)
 
 
 def test_one_judgement_is_that_of_bundles_with_other_thresholds_alone(tiny: Bundle) -> None:

@@ -214,7 +214,7 @@ def test_a_bad_label_does_not_hide_among_good_ones() -> None:
     assert (
         found["other"]
         .sentence("other")
-        .endswith("Until then a person is asked about all of it: too little of it is right where all labels together are")
+        .endswith("Until then a person is asked about all of it: too little of it is known to be right")
     )
 
 

@@ -11,8 +11,9 @@ import pytest
 from benchmarks.labels import synthetic
 from tagstream.model_export.bundle.bundle import Bundle, read
 from tagstream.model_export.bundle.model import OnnxClassifier
-from tagstream.model_export.bundle.promise.promise import Promise
+from tagstream.model_export.bundle.promise.promise import ALWAYS_ASK, Promise
 from tagstream.model_export.calibrate.errors import CalibrationError
+from tagstream.model_export.calibrate.priced_promise import PricedPromise
 from tagstream.model_export.data.row import Row
 from tagstream.model_export.data.splits import Splits
 from tagstream.model_export.make import multilabel, recipe, steps
@@ -26,6 +27,7 @@ from tagstream.model_export.onnx.parity import GateLimits
 from tagstream.model_export.train import base_model, work
 from tagstream.model_export.train.distil import StudentRecipe
 from tagstream.model_export.train.work import Tell, Work
+from tagstream.monitoring.quality.costs import Costs, CostsError
 from tagstream.stream.cli.models.options import MOST_LAYERS
 from tests.replacing import replace
 
@@ -78,9 +80,10 @@ def own_bundle(
     multilabel: bool = False,
     kept: Work | None = None,
     strangers: Strangers | None = None,
+    promise: Promise = PROMISE,
 ) -> Made:
     """A bundle of these rows. An encoder that nobody trained hardly tells labels apart, so rounding may change more of them."""
-    of = recipe.own(rows, PROMISE, name=folder.name, quick=quick, layers=layers, multilabel=multilabel, strangers=strangers)
+    of = recipe.own(rows, promise, name=folder.name, quick=quick, layers=layers, multilabel=multilabel, strangers=strangers)
     limits = GateLimits(quantised_agreement=0.8, quantised_flips=0.5)
     return steps.make(folder, replace(of, limits=limits), kept or Work())
 
@@ -142,6 +145,43 @@ def test_answers_are_learned_from_and_calibrate_nothing(noisy: Made, tmp_path: P
         for each in (made, without)
     ]
     assert right[0] > right[1]
+
+
+def priced(wrong: float | dict[str, float], floor: float = 0.3) -> Promise:
+    """Thresholds by these prices."""
+    return PricedPromise(
+        kind="per-label", precision=floor, floor=floor, costs=Costs(source="c", currency="", item=1.0, wrong_publication=wrong)
+    )
+
+
+def test_prices_choose_the_thresholds_and_the_bundle_says_what_it_costs(noisy: Made, tmp_path: Path) -> None:
+    """The rows that choose and those that measure are all rows; dear mistakes leave everything to people, with the same network."""
+    cheap = own_bundle(tmp_path / "bank", NOISY, promise=priced(1.5))
+    found, before = cheap.bundle.manifest, noisy.bundle.manifest
+    assert found.priced is not None
+    assert found.priced.rows + found.threshold.rows == before.threshold.rows
+    assert 0.2 * before.threshold.rows < found.priced.rows < 0.5 * before.threshold.rows
+    assert found.priced.cost.low <= found.priced.cost.value < found.priced.everything == 10_000
+    assert {label for label, own in found.thresholds.items() if own.certified}
+    assert all(own.certified or own.confidence == ALWAYS_ASK for own in found.thresholds.values())
+    assert "everything to people 10,000" in cheap.as_text()
+    assert (before.priced, found.files, found.temperature) == (None, before.files, before.temperature)
+    dear = own_bundle(tmp_path / "dear", NOISY, promise=priced(1e6)).bundle.manifest
+    assert dear.priced is not None
+    assert dear.priced.cost.value == dear.priced.people.value == 10_000
+    assert set(dear.asked_below().values()) == {ALWAYS_ASK}
+
+
+def test_a_price_that_is_missing_is_told_before_the_training(tmp_path: Path) -> None:
+    """No stage begins."""
+    with pytest.raises(CostsError, match=r"no price of a wrong publication of .* Next: "):
+        own_bundle(tmp_path / "bank", NOISY, promise=priced({"nothing": 1.0}), kept=Work(None, dies_at_any))
+    assert not list(tmp_path.iterdir())
+
+
+def dies_at_any(*_: object) -> None:
+    """Told of any step, the process dies."""
+    raise StoppedError
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """What a stream is worth: the intervals hold on streams with a known truth, and what is not known is not a number."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,35 @@ def test_intervals_in_money_hold_and_those_that_leave_out_a_part_do_not() -> Non
     share = {name: np.mean(held_by) for name, held_by in held.items()}
     assert [name for name, found in share.items() if not name.startswith("bad") and found < 0.88] == [], share
     assert [name for name, found in share.items() if name.startswith("bad") and found > 0.75] == [], share
+
+
+def test_an_item_with_a_price_needs_no_times() -> None:
+    """Everything to people costs exactly that price for each event; other figures in money are known too."""
+    found = measured(stream(3, EVENTS), times(0, np.random.default_rng(1)), replace(COSTS, person_minute=None, item=0.25))
+    assert found.seconds is None
+    assert found.ways[1].cost == Amount(value=EVENTS / 4, low=EVENTS / 4, high=EVENTS / 4)
+    assert all(way.cost is not None for way in found.ways)
+
+
+def test_a_mistake_costs_what_its_truth_costs() -> None:
+    """The intervals hold over seeded streams; intervals by a label's price of the dear truth do not."""
+    dear = Costs(
+        source="costs.toml",
+        currency="EUR",
+        item=0.0,
+        wrong_publication={name: {true: 50.0 * (true == LABELS[0]) for true in LABELS if true != name} for name in LABELS},
+    )
+    alike = replace(dear, wrong_publication=50.0)
+    held: dict[str, list[bool]] = {"by truth": [], "by label": []}
+    for seed in range(STREAMS // 3):
+        one = stream(seed, EVENTS)
+        truth = float(dear.of_mistakes(LABELS)[one.predicted, one.truth][one.published].sum())
+        for name, costs in (("by truth", dear), ("by label", alike)):
+            now = measured(one, times(0, np.random.default_rng(1)), costs).ways[0].cost
+            assert now is not None
+            held[name].append(now.low <= truth <= now.high)
+    assert np.mean(held["by truth"]) >= 0.85, held
+    assert np.mean(held["by label"]) < 0.5, held
 
 
 @pytest.mark.parametrize("count", [LEAST_TIMES, 25, 200])

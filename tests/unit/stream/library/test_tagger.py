@@ -229,8 +229,9 @@ def test_every_setting_that_a_tagger_reads_is_sent(tiny_bundle_folder: Path, mon
     tagger.decide(["images", Record(key=None, value=event("images"))])
     tagger.tag_table(pa.table({"title": ["images"]}))
     asked = read & set(Settings.model_fields)
-    # The seconds of a batch bound those of a registry, and no decision.
-    assert asked - {"schema_registry", "inference_timeout_seconds"} <= module.SENT
+    # The seconds of a batch bound those of a registry, and no decision. The share of viewers is checked with the settings, and only a
+    # worker asks viewers.
+    assert asked - {"schema_registry", "inference_timeout_seconds", "ask_rate"} <= module.SENT
     assert {"bundle", "decider", "confidence_threshold", "max_event_bytes", "topics", "audit_rates"} <= asked
 
 

@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 from tagstream.model_export.bundle.bundle import Bundle
 from tagstream.model_export.bundle.bundle import read as read_bundle
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
+from tagstream.model_export.bundle.promise.promise import Money, Priced
+from tagstream.model_export.make import card
 from tagstream.stream.cli import main
 from tagstream.stream.cli.show.bundle import print_bundle
 from tagstream.stream.settings.settings import Settings
@@ -124,6 +126,34 @@ def test_a_label_without_a_certificate_says_so(tiny_bundle: Bundle, capsys: pyte
     text = shown(bundle, capsys)
     assert "  0.8     mlops: no certificate; this is the threshold of all labels\n" in text
     assert f"  always  {never.sentence('other')}\n" in text
+
+
+def test_prices_and_the_cost_by_them_are_shown(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    """Split, with intervals, beside both ends; a bundle without prices has no such line, and its card neither."""
+    priced = Priced(
+        wrong_publication={"mlops": {"other": 3.0}, "other": 1.5},
+        item=0.5,
+        currency="EUR",
+        rows=900,
+        published=0.75,
+        cost=Money(value=2000.4, low=1500.0, high=2700.0),
+        mistakes=Money(value=750.25, low=250.0, high=1450.0),
+        people=Money(value=1250.15, low=1200.0, high=1300.0),
+        everything=5000.0,
+        nothing=Money(value=9000.0, low=8000.0, high=10_000.0),
+    )
+    assert "costs " not in shown(tiny_bundle, capsys)
+    manifest = msgspec.structs.replace(tiny_bundle.manifest, priced=priced)
+    said = [
+        "a wrong publication of mlops 3 (in truth other); of other 1.5 EUR, an item for a person 0.5 EUR",
+        "cost 2,000 [1,500, 2,700] EUR: mistakes 750.2 [250, 1,450], people 1,250 [1,200, 1,300]; 75.0% are published",
+        "everything to people 5,000 EUR, nothing to people 9,000 [8,000, 10,000] EUR",
+    ]
+    text = shown(msgspec.structs.replace(tiny_bundle, manifest=manifest), capsys)
+    assert [text.count(each) for each in said] == [1, 1, 1]
+    page = card.files(manifest)[card.README]
+    assert page.count("everything to people 5,000 EUR") == 1
+    assert "everything to people" not in card.files(tiny_bundle.manifest)[card.README]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert found.keys() == set(DriftKind)
     assert what_moved(found[DriftKind.CHANGE]).startswith(f"{DriftSignal.CONFIDENCE} from 0.7998 to 0.3")
     assert what_moved(found[DriftKind.LABELS]).startswith("other 0% (was 50%)")
-    assert what_moved(found[DriftKind.SOURCES]) == "press 100.0%"
+    assert what_moved(found[DriftKind.SOURCES]) == "press 100.0%; a flood of one source: press, 100.0% of the events"
     for finding in found.values():
         record = Record(topic="drift", key=b"k", value=msgspec.json.encode(finding))
         print_record(record, as_json=False)
