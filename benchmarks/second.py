@@ -1,6 +1,6 @@
 """Simulated second opinions of known skill: is the promise kept for what they settle, and how many items fewer do people get?
 
-`python -m benchmarks.second` prints the tables; `--streams 1000` is the full size. The tests of `stream/second/proof.py`, the very code of the
+`python -m benchmarks.second` prints the tables; `--streams 1000` is the full size; `--facts 100000` prints how long a fact takes. The tests of `stream/second/proof.py`, the very code of the
 warranty, look after each tenth of a day. A stream has 1,000 review items a day for 90 days. People answer at once; what they leave out counts as
 wrong in the proofs. A rule decides by day what is settled.
 
@@ -14,12 +14,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 
 import numpy as np
 from scipy.stats import norm
 
 from tagstream.monitoring.quality.sample import Bools, Floats, Ints
 from tagstream.stream.second import proof
+from tagstream.stream.second.facts import Answer, Cells, Opinion
+from tagstream.stream.second.warranty import Warranty
 
 PROMISE = 0.9
 ALPHA = 0.05
@@ -558,6 +561,48 @@ def show_rivals(streams: int, seed: int) -> None:
         print(f"| {name} | {' | '.join(f'{one.kept:.1%} | {np.median(one.fewer):.1%}' for one in ends)} |", flush=True)
 
 
+def stream_of_facts(facts: int, skill: float, *, lag: int = 300, seed: int = 29) -> Warranty:
+    """A warranty after so many facts, with a look at an item's cell before each opinion and after each answer; answers come out of order."""
+    generator, cells = np.random.default_rng(seed), Cells(("a", "b"))
+    found, waiting, taken, item = Warranty(PROMISE, cells), list[tuple[int, int, Opinion, Answer]](), 0, 0
+    while taken < facts:
+        label, agrees, is_right = "ab"[generator.integers(2)], generator.random() < MODEL, generator.random() < skill
+        cell = cells.of(label, agrees=bool(agrees))
+        settled = found.may_settle("second", cell)
+        opinion = Opinion(
+            event_id=str(item),
+            at_ms=item * 1_000,
+            fingerprint="second",
+            cell=cell,
+            settled=settled,
+            probability=AUDIT if settled else 1.0,
+            asked=not settled or bool(generator.random() < AUDIT),
+        )
+        found.take(opinion)
+        item, taken = item + 1, taken + 1
+        if opinion.asked and generator.random() >= UNANSWERED:
+            when = item + int(generator.integers(lag))
+            answer = Answer(event_id=opinion.event_id, at_ms=when * 1_000, label=label if is_right else None)
+            # Some overtake others on the way.
+            heappush(waiting, (when + int(generator.integers(20)), item, opinion, answer))
+        while waiting and waiting[0][0] <= item:
+            _, _, opinion, answer = heappop(waiting)
+            found.take(answer)
+            taken += 1
+            if opinion.cell is not None:
+                found.may_settle("second", opinion.cell)
+    return found
+
+
+def show_speed(facts: int) -> None:
+    """The time that a fact takes."""
+    print("\n| right in | microseconds a fact | settled |\n|---|---|---|")
+    for skill in (0.97, 0.899, 0.80):
+        begun = time.perf_counter()
+        found = stream_of_facts(facts, skill)
+        print(f"| {skill} | {1e6 * (time.perf_counter() - begun) / facts:.0f} | {found.status().settled:,} |", flush=True)
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -565,7 +610,11 @@ def main() -> None:
         "--streams", type=int, default=200, help="simulated streams a line; a fifth for known-bad rules and rivals"
     )
     parser.add_argument("--seed", type=int, default=29)
+    parser.add_argument("--facts", type=int, help="print only the time that a warranty takes for each of so many facts")
     given = parser.parse_args()
+    if given.facts:
+        show_speed(given.facts)
+        return
     started, few = time.monotonic(), max(1, given.streams // 5)
     ours: dict[str, tuple[World, MakeRule]] = {name: (world, ByWarranty) for name, world in WORLDS.items()}
     show(f"{given.streams:,} streams of {DAYS} days", ours, streams=given.streams, seed=given.seed)

@@ -80,6 +80,7 @@ class WarrantyStatus:
         promise: The promised share right of what is settled.
         fingerprint: That of the newest opinion; None before the first opinion.
         cells: Its cells.
+        bands: The scores at which a new band of cells begins.
         items: The items that the second was asked about.
         no_opinion: Of these, without an opinion.
         settled: Of these, settled without waiting for a person.
@@ -94,6 +95,7 @@ class WarrantyStatus:
     promise: float
     fingerprint: str | None
     cells: tuple[CellStatus, ...]
+    bands: tuple[float, ...]
     items: int
     no_opinion: int
     settled: int
@@ -247,6 +249,7 @@ class Warranty:
             promise=self.promise,
             fingerprint=None if newest is None else newest.fingerprint,
             cells=() if newest is None else tuple(self._cells(newest.fingerprint)),
+            bands=self.cells.bands,
             items=len(self._opinions),
             no_opinion=sum(one.cell is None for one in self._opinions.values()),
             settled=len(settled),
