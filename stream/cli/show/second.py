@@ -19,17 +19,17 @@ def lines(status: WarrantyStatus) -> Iterator[str]:
     for one in sorted(status.cells, key=lambda one: not one.certified):
         yield f"  {_name(one, status.bands)}: {_standing(one)}"
     silent = f"; without an opinion: {status.no_opinion:,}" if status.no_opinion else ""
-    yield f"asked about {counted(status.items, 'item')}{silent}"
+    yield f"items: {status.items:,}{silent}"
     if status.right is None:
-        yield "settled nothing yet"
+        yield "settled: none"
         return
     low, high = status.right
     yield (
-        f"settled {counted(status.settled, 'item')}; audits: {status.audits:,} drawn, {status.answered:,} answered, "
+        f"settled: {status.settled:,}; audits: {status.audits:,} drawn, {status.answered:,} answered, "
         f"{status.agreed:,} of these right; of all settled {100 * low:.1f} to {100 * high:.1f} % are right"
     )
     yield (
-        f"saved people {counted(status.saved, 'item')}, {100 * status.fewer:.1f} % of all, audits counted as work; "
+        f"saved people {status.saved:,} items, {100 * status.fewer:.1f} % of all, audits counted as work; "
         f"{status.saved_right[0]:,} to {status.saved_right[1]:,} of these are right"
     )
 
@@ -52,6 +52,11 @@ def _standing(one: CellStatus) -> str:
     elif one.missing_answers is None:
         state = "out of reach with answers like these"
     else:
-        days = "" if one.missing_days is None else f" in about {counted(max(1, round(one.missing_days)), 'day')}"
-        state = f"about {counted(one.missing_answers, 'answer')} missing{days}"
+        state = f"about {counted(one.missing_answers, 'answer')} missing{_days(one.missing_days)}"
     return f"{state} ({answers}{withdrawn})"
+
+
+def _days(days: float | None) -> str:
+    if days is None:
+        return ""
+    return ", less than a day" if days < 1 else f", about {counted(round(days), 'day')}"
