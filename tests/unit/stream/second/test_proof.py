@@ -93,7 +93,12 @@ def test_audits_see_a_fall_soon_after_a_long_good_past() -> None:
 
 @pytest.mark.parametrize(
     ("probability", "share", "items"),
-    [((0.05,), (0.97,), (10_000,)), ((0.05, 0.2), (0.99, 0.92), (6_000, 4_000)), ((0.05, 0.5), (0.90, 0.999), (3_000, 1_000))],
+    [
+        ((0.05,), (0.97,), (10_000,)),
+        ((0.5,), (0.9,), (2_000,)),
+        ((0.05, 0.2), (0.99, 0.92), (6_000, 4_000)),
+        ((0.05, 0.5), (0.90, 0.999), (3_000, 1_000)),
+    ],
 )
 def test_the_interval_of_what_nobody_has_seen_holds_the_truth(
     probability: tuple[float, ...], share: tuple[float, ...], items: tuple[int, ...]
