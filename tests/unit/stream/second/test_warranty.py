@@ -220,6 +220,12 @@ def test_of_two_opinions_about_one_event_the_earlier_counts() -> None:
     one, other = warranty([early, late, answer(0)]).status(), warranty([answer(0), late, early]).status()
     assert one == other
     assert (one.items, one.fingerprint, sum(cell.right for cell in one.cells)) == (1, "f", 1)
+    # An audit that was none withdraws nothing.
+    found = warranty([*items(0, 90), *items(100, 10, settled=True, wrong=10)])
+    assert not found.may_settle("f", HERE)
+    for number in range(100, 110):
+        found.take(replace(opinion(number, cell=None), at_ms=99_000))
+    assert found.may_settle("f", HERE)
 
 
 def test_a_later_opinion_that_does_not_count_tells_the_time_all_the_same() -> None:
