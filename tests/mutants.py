@@ -1,4 +1,4 @@
-"""`python -m tests.mutants`: thirty faults of the core, one at a time in a copy of the working tree, and the test that finds each.
+"""`python -m tests.mutants`: thirty-three faults, most of them of the core, one at a time in a copy of the working tree, and the test that finds each.
 
 Prints a line for each mutant. Exit code 1 if a mutant survives, if its text is not there exactly once, or if its test fails without it.
 """
@@ -268,6 +268,31 @@ MUTANTS = (
         new="self._epochs = await self._topic.read_to_end()\n        await self._topic.fence()",
         breaks="Known bad: a controller reads the topic while the one before can still write.",
         test="tests/unit/stream/rollout/test_protocol.py::test_an_event_has_one_decider_whoever_decides_it",
+    ),
+    # --- viewers' votes ---
+    Mutant(
+        name="token-of-any-event",
+        file="stream/contract/asking.py",
+        old="(day, prediction_id.encode(), event_id.encode())",
+        new="(day, prediction_id.encode())",
+        breaks="The token of one event is taken with the id of another, so that viewers deny what they were not asked about.",
+        test="tests/unit/stream/decide/test_asking.py::test_a_token_is_of_one_event_one_decision_and_one_day",
+    ),
+    Mutant(
+        name="two-votes",
+        file="stream/review/store/votes.py",
+        old='"viewer": report.viewer,',
+        new='"viewer": f"{report.viewer} {report.reported_at}",',
+        breaks="A viewer who answers twice has two votes.",
+        test="tests/unit/stream/review/store/test_votes.py::test_each_viewer_counts_once_whatever_the_order_and_the_repetition",
+    ),
+    Mutant(
+        name="picked",
+        file="stream/review/store/store_writer.py",
+        old='"in_audit": item.door == "audit", "seen": True}',
+        new='"in_audit": item.door != "review", "seen": True}',
+        breaks="A decision that viewers deny counts as drawn for an audit, so that their choice enters live quality.",
+        test="tests/unit/stream/review/store/test_votes.py::test_no_vote_enters_the_estimate",
     ),
     # --- settings ---
     Mutant(

@@ -225,6 +225,25 @@ _PEOPLE = (
         queries=(Query("max by (job) (tagstream_queue_unmatched_reports)", "unmatched"),),
     ),
     Panel(
+        title="Viewers asked",
+        shows="Of the decisions that viewers of web pages were asked about, the share with an answer, and the share of answers that say right. Who answers is not drawn. Empty if nobody was asked.",
+        then="If fewer say right, see in `tagstream quality` of which model, and of which arm of a canary.",
+        unit="percentunit",
+        queries=(
+            Query(
+                'max by (job) (tagstream_viewers_decisions{state="answered"}) / max by (job) (tagstream_viewers_decisions{state="asked"})',
+                "answered",
+            ),
+            Query(
+                'max by (job) (tagstream_viewers_votes{answer="right"})'
+                ' / (max by (job) (tagstream_viewers_votes{answer="right"}) + max by (job) (tagstream_viewers_votes{answer="wrong"}))',
+                "said right",
+            ),
+        ),
+        low=None,
+        high=1,
+    ),
+    Panel(
         title="Records that live quality does not use",
         shows="Answers that follow from no decision which the console has read, and drawn decisions that no worker makes so.",
         then="If there is one, see who may write to `reviewed` and `audit`.",

@@ -24,7 +24,7 @@ class DecisionGroup:
         sample: The decisions that were drawn for people.
         population: All decisions of the group.
         fallback: Number of decisions that the champion made in the challenger's place.
-        feedback: What people and readers said about the decisions.
+        feedback: What people, readers and viewers said about the decisions.
         sources: The number of decisions by the events' source.
     """
 

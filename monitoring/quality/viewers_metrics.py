@@ -1,10 +1,10 @@
 """The metrics of viewers' answers, on the registry of a review console."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from tagstream.monitoring.quality.viewers import ViewersAnswers
+from tagstream.monitoring.quality.feedback import ViewersAnswers
 
 STATES = ("asked", "answered")
 ANSWERS = ("right", "wrong")
@@ -26,10 +26,10 @@ class ViewersMetrics:
         )
         self.set(())
 
-    def set(self, found: Sequence[ViewersAnswers]) -> None:
+    def set(self, found: Iterable[ViewersAnswers]) -> None:
         """Set the gauges to the sums over all models."""
-        votes, right = sum(one.votes for one in found), sum(one.right for one in found)
-        for state, count in zip(STATES, (sum(one.asked for one in found), sum(one.answered for one in found)), strict=True):
+        whole = sum(found, ViewersAnswers())
+        for state, count in zip(STATES, (whole.asked, whole.answered), strict=True):
             self._decisions.labels(state).set(count)
-        for answer, count in zip(ANSWERS, (right, votes - right), strict=True):
+        for answer, count in zip(ANSWERS, (whole.right, whole.votes - whole.right), strict=True):
             self._votes.labels(answer).set(count)

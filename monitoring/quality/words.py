@@ -120,12 +120,15 @@ def _arms(report: QualityReport) -> tuple[QualityTable, ...]:
 
 
 def _feedback(arms: Sequence[Feedback]) -> tuple[tuple[str, ...], ...]:
-    """Return rows of what people and readers said, with a column for each arm."""
+    """Return rows of what people, readers and viewers said, with a column for each arm; none of viewers if none was asked."""
+    viewers = [one.viewers for one in arms]
+    answers = tuple(one.in_words() if one.asked else UNKNOWN for one in viewers)
     return (
         ("people's answers", *(f"{one.answers:,}" for one in arms)),
         ("people's minutes", *("not known" if one.minutes is None else f"{one.minutes.value:,.0f}" for one in arms)),
         ("events that readers reported", *(f"{one.reported:,}" for one in arms)),
         ("of these found wrong by a person", *(f"{one.confirmed:,}" for one in arms)),
+        *([("viewers' answers", *answers)] if any(one.asked for one in viewers) else []),
     )
 
 

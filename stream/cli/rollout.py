@@ -311,8 +311,8 @@ def status(
         bool,
         typer.Option(
             "--verdict",
-            help="Judge the challenger by the present records of the topics: people's answers on the models' disagreements, and "
-            "the other gates.",
+            help="Judge the challenger by the records of the topics, those of the last 30 s left out: people's answers on the models' "
+            "disagreements, and the other gates.",
         ),
     ] = False,
     json: Json = False,

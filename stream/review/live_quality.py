@@ -2,21 +2,21 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tagstream.monitoring.quality.amounts import minute_of
-from tagstream.monitoring.quality.feedback import Feedback
+from tagstream.monitoring.quality.feedback import Feedback, ViewersAnswers
 from tagstream.monitoring.quality.report import DecisionGroup, PromisedAccuracy, QualityReport, Window, measure
 from tagstream.monitoring.quality.sample import Population
-from tagstream.monitoring.quality.viewers import ViewersAnswers
 from tagstream.monitoring.quality.words import QualityTable
 from tagstream.monitoring.vocabulary import Arm
 from tagstream.stream.review.bundles import Bundles, KnownBundle
 from tagstream.stream.review.store.records import QueueFigures
 from tagstream.stream.review.store.sampling import DecidedBy, Drawn, LeftOut, Total
 from tagstream.stream.review.store.store import Store
+from tagstream.stream.review.store.votes import AskedOn
 from tagstream.stream.review.store.work import PeoplesWork, WorkOn
 
 HOUR_MS = 3_600_000
@@ -41,7 +41,7 @@ class LiveQuality:
         progress: The table of what answers certify, if the newest bundle was begun with labels in words; else None.
         drawn: The decisions that the estimates rest on.
         work: People's work on the decisions of the window.
-        viewers: What viewers said, by model; no estimate uses it.
+        viewers: What viewers said, by the name and version of the bundle, the newest first; no estimate uses it.
     """
 
     since_ms: int
@@ -53,7 +53,7 @@ class LiveQuality:
     progress: QualityTable | None = None
     drawn: Drawn
     work: PeoplesWork
-    viewers: Sequence[ViewersAnswers] = ()
+    viewers: Mapping[str, ViewersAnswers] = field(default_factory=dict)
 
     @property
     def days(self) -> float:
@@ -85,6 +85,7 @@ def live_quality(
     whole, *counted = counts(store.samples.totals(since_ms, now_ms), drawn, [*models, *arms])
     work = store.work.of(since_ms, now_ms)
     minute = minute_of(work.times_ms)
+    votes = store.votes.of(since_ms, now_ms)
 
     def feedback(group: Group) -> Feedback:
         answers, reported, confirmed = (
@@ -92,7 +93,8 @@ def live_quality(
             for counted in (work.answers, work.reported, work.confirmed)
         )
         minutes = None if minute is None else minute.times(answers).amount
-        return Feedback(answers=answers, minutes=minutes, reported=reported, confirmed=confirmed)
+        viewers = sum((said for on, said in votes.items() if group.has(on)), ViewersAnswers())
+        return Feedback(answers=answers, minutes=minutes, reported=reported, confirmed=confirmed, viewers=viewers)
 
     def decided(groups: Sequence[Group], counts: Sequence[Counted], by: Sequence[DecidedBy]) -> list[DecisionGroup]:
         made = [[one for one in by if group.has(one)] for group in groups]
@@ -132,7 +134,7 @@ def live_quality(
         progress=None if newest is None else newest.progress,
         drawn=drawn,
         work=work,
-        viewers=store.votes.of(since_ms, now_ms),
+        viewers=_by_model(votes),
     )
 
 
@@ -153,13 +155,20 @@ class Group:
     epochs: frozenset[int] | None = None
     arms: frozenset[str] | None = None
 
-    def has(self, one: DecidedBy | Total | WorkOn) -> bool:
+    def has(self, one: DecidedBy | Total | WorkOn | AskedOn) -> bool:
         """True if these decisions belong to the group."""
         return (
             one.bundle in self.bundles
             and (self.epochs is None or one.epoch in self.epochs)
             and (self.arms is None or one.arm in self.arms)
         )
+
+
+def _by_model(votes: Mapping[AskedOn, ViewersAnswers]) -> dict[str, ViewersAnswers]:
+    sums = defaultdict[str, ViewersAnswers](ViewersAnswers)
+    for on, said in votes.items():
+        sums[on.model] += said
+    return dict(sums)
 
 
 def _models(decided_by: Sequence[DecidedBy], known: Mapping[str, KnownBundle]) -> list[Group]:

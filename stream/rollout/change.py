@@ -194,7 +194,7 @@ async def canary(
         if before is not None:
             same = msgspec.structs.replace(before, share=challenger.share, salt=challenger.salt) == challenger
             if guards is not None or not same:
-                msg = "the guards, unit and sources of a canary are fixed before its first answer. Next: give another --share alone; or `tagstream rollout rollback`, and begin again."
+                msg = "the guards, unit and sources of a canary are fixed when it begins. Next: give another --share alone; or `tagstream rollout rollback`, and begin again."
                 raise RolloutError(msg)
             challenger, guards = msgspec.structs.replace(challenger, salt=before.salt), now.guards
         else:

@@ -13,7 +13,7 @@ from tagstream.stream.contract.answers import AnsweredEvent, AnswerKeys, order, 
 from tagstream.stream.contract.consumer_outcomes import ConsumerOutcome, read_outcome
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import ModelRef
-from tagstream.stream.contract.published import milliseconds
+from tagstream.stream.contract.published import DecidedEvent, milliseconds, read_decision
 from tagstream.stream.contract.refusal import Refusal
 from tagstream.stream.contract.reports import Report, read_report
 from tagstream.stream.contract.shadow_records import Shadowed as ShadowRecord
@@ -48,6 +48,8 @@ class _Outcome(msgspec.Struct, frozen=True):
     model: ModelRef
     reasons: tuple[str, ...] = ()
     inclusion_probability: float | None = None
+    # The token for viewers, or a field of the event's own.
+    ask: msgspec.Raw = msgspec.Raw()
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ class EvidenceReader:
         since_ms: When the first of these epochs was planned, Unix milliseconds.
         keys: The keys of answers.
         evidence: The evidence so far.
-        audience: People's answers and readers' reports so far.
+        audience: People's answers, readers' reports and viewers' votes so far.
         unread: The number of records that do not follow the contract, by topic. They do not count.
         why_unread: Why the last such record was not read; empty without one.
         unknown: The number of records of `outcomes` whose event this epoch's models have not decided. They do not count.
@@ -131,7 +133,7 @@ class EvidenceReader:
         return self.evidence
 
     def lines(self) -> tuple[ArmLine, ...]:
-        """Return what people and readers said about each arm of the newest epoch."""
+        """Return what people, readers and viewers said about each arm of the newest epoch."""
 
         def arm_of(event_id: str) -> Arm | None:
             known = self._arms.get(_short(event_id.encode()))
@@ -175,12 +177,14 @@ class EvidenceReader:
             return
         if found.model.arm == Arm.FALLBACK:
             self._fallbacks += self._fails(event)
+        arm = ARMS.get(found.model.arm or "", Arm.CHAMPION)
+        if found.ask and isinstance(read := read_decision(record), DecidedEvent) and read.decision.ask is not None:
+            self.audience.asked(read.decision.prediction_id, arm)
         if len(self._arms) >= MOST_EVENTS:
             return
         challenger = self.models.challenger
         by_key = challenger is not None and challenger.unit == "key" and record.key is not None
         unit = _short(record.key or b"") if by_key else event
-        arm = ARMS.get(found.model.arm or "", Arm.CHAMPION)
         self._arms[event], self._units[unit] = (unit, arm), arm is not Arm.CHAMPION
 
     def _shadowed(self, record: Record) -> None:
@@ -252,8 +256,11 @@ class EvidenceReader:
         found = read_report(record)
         if not isinstance(found, Report):
             self._leave(record, found)
-        # A vote of an asked viewer is no complaint: it may say that the tag is right.
-        elif not found.is_vote and (known := self._arms.get(_short(found.event_id.encode()))) is not None:
+        # A vote of an asked viewer is no complaint: it may say that the tag is right. So it is no evidence.
+        elif found.is_vote:
+            at_ms = milliseconds(found.reported_at)
+            self.audience.voted(found, min(at_ms, record.timestamp_ms or at_ms))
+        elif (known := self._arms.get(_short(found.event_id.encode()))) is not None:
             unit, arm = known
             self.audience.reported(found.event_id)
             self.evidence.take(Reported(event_id=found.event_id, unit=unit.hex(), challenger=arm is not Arm.CHAMPION))

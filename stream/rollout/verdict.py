@@ -401,7 +401,7 @@ def _outcome(evidence: Evidence, name: str, required: RequiredOutcome | None) ->
     says = f"{says}; to see a difference of {takes}"
     figures |= {f"events_{apart.rstrip('%')}": events for apart, events in needed.items()}
     if required is None:
-        return _gate(gate, "passes", says, **figures)
+        return _gate(gate, "passes", f"decides nothing, since the plan does not require it: {says}", **figures)
     # The mean to which the challenger's is compared, as a part of the champion's: lower where more is better.
     ratio = 1 - required.margin * math.copysign(1, champion) * (-1 if required.less else 1)
     not_worse, worse = (float(arms.evidence(ratio, above=above)[0]) for above in (not required.less, required.less))
@@ -419,6 +419,8 @@ def _outcome(evidence: Evidence, name: str, required: RequiredOutcome | None) ->
 
 
 def _too_few(arms: TwoMeans) -> str:
+    if not arms.units[0]:
+        return "no record of the topic outcomes names it for an event that this epoch has decided"
     counted = f"{arms.challenger.units[0]:,.0f} of the challenger and {arms.champion.units[0]:,.0f} of the champion are counted"
     if min(arms.challenger.variance[0], arms.champion.variance[0]) == 0:
         return f"values that differ are needed in each arm: {counted}"

@@ -49,7 +49,7 @@ class Judged:
         unknown: The number of records of `outcomes` whose event the models of this epoch have not decided.
         beyond: The number of records of `outcomes` that are more than a verdict keeps.
         unseen: Topics that do not exist, or that this user may not see. They count as empty.
-        lines: What people and readers said about each arm of the epoch. It is no part of the verdict.
+        lines: What people, readers and viewers said about each arm of the epoch. It is no part of the verdict.
     """
 
     models: Models

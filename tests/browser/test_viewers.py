@@ -119,7 +119,7 @@ def said(page: Page, sentence: str) -> None:
 
 def counted(store: Store) -> tuple[int, int, int]:
     """Of the store: the answered decisions, the votes, and those that say right."""
-    found = store.votes.of(0, 2**50)
+    found = store.votes.of(0, 2**50).values()
     return sum(one.answered for one in found), sum(one.votes for one in found), sum(one.right for one in found)
 
 

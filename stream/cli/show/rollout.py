@@ -149,12 +149,13 @@ def verdict(settings: Settings, judged: Judged, *, as_json: bool) -> None:
 
 
 def _said_of(line: ArmLine) -> str:
-    """Return what people and readers said about the decisions of an arm."""
+    """Return what people, readers and viewers said about the decisions of an arm."""
     said = line.feedback
+    viewers = f", viewers answered {said.viewers.in_words()}" if said.viewers.asked else ""
     minutes = "minutes not known" if said.minutes is None else f"{said.minutes.value:,.0f} minutes"
     return (
         f"{counted(line.events, 'event')}, {counted(said.answers, 'answer')} ({minutes}), {said.reported:,} reported by readers, "
-        f"{said.confirmed:,} of these found wrong by a person"
+        f"{said.confirmed:,} of these found wrong by a person{viewers}"
     )
 
 

@@ -89,7 +89,7 @@ class QualityThread:
         worth = live_value(self._store, found, self._costs)
         with self._text:
             self._metrics.value(worth)
-            self._metrics.viewers.set(found.viewers)
+            self._metrics.viewers.set(found.viewers.values())
             self._metrics.left_out(decisions=found.left_out.unsound, answers=found.left_out.strays)
             if found.report is not None:
                 self._metrics.report(found.report, now=now_ms / 1000)

@@ -194,10 +194,14 @@ votes = Table(
 
 # The decisions on `tagged` that viewers are asked about, by a digest of the decision's id.
 asked = Table(
-    "review_asked",
+    "review_asked_decisions",
     METADATA,
     Column("prediction", BigInteger, primary_key=True, autoincrement=False),
     Column("model", String, nullable=False),
+    # As in `samples`.
+    Column("bundle", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("arm", String, nullable=False),
     Column("tagged_ms", BigInteger, nullable=False, index=True),
 )
 

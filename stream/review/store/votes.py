@@ -6,18 +6,37 @@ A viewer has one vote on a decision, the newest one. Who answers is not drawn, s
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, not_, or_, select
 
 from tagstream.model_export.data import duplicates
-from tagstream.monitoring.quality.viewers import ViewersAnswers
+from tagstream.monitoring.quality.feedback import ViewersAnswers
 from tagstream.stream.contract.published import DecidedEvent
 from tagstream.stream.contract.reports import Report
-from tagstream.stream.database.database import Columns, Database, Row, insert_new, upsert
+from tagstream.stream.database.database import Columns, Database, Row, upsert
 from tagstream.stream.review.store.records import DENIED_BY, TimedReport
+from tagstream.stream.review.store.sampling import deciding
 from tagstream.stream.review.store.schema import asked, places, votes
 
 _KEY = ("prediction_id", "viewer")
+
+
+class AskedOn(NamedTuple):
+    """
+    The decisions that viewers are asked about.
+
+    Attributes:
+        model: Name and version of the bundle.
+        bundle: A digest of the bundle's digest.
+        epoch: 0 before the first change of the stream's model.
+        arm: Empty before the first change.
+    """
+
+    model: str
+    bundle: int
+    epoch: int
+    arm: str
 
 
 class Votes:
@@ -27,28 +46,28 @@ class Votes:
         """Use a database that has the tables of the store."""
         self._database = database
 
-    def of(self, since_ms: int, until_ms: int) -> list[ViewersAnswers]:
-        """Return the answers on the decisions of a span, by model, the newest model first. A vote on a decision that was not read is left out."""
+    def of(self, since_ms: int, until_ms: int) -> dict[AskedOn, ViewersAnswers]:
+        """Return the answers on the decisions of a span, the newest decisions first. A vote on a decision that was not read is left out."""
         heard = (
             select(votes.c.prediction, func.count().label("votes"), func.sum(case((votes.c.agrees, 1), else_=0)).label("right"))
             .group_by(votes.c.prediction)
             .subquery()
         )
-        newest = func.max(asked.c.tagged_ms)
+        whose = [asked.c[name] for name in AskedOn._fields]
         found = (
-            select(asked.c.model, func.count(), func.count(heard.c.votes), func.sum(heard.c.votes), func.sum(heard.c.right))
+            select(*whose, func.count(), func.count(heard.c.votes), func.sum(heard.c.votes), func.sum(heard.c.right))
             .select_from(asked.outerjoin(heard, heard.c.prediction == asked.c.prediction))
             .where(asked.c.tagged_ms >= since_ms, asked.c.tagged_ms < until_ms)
-            .group_by(asked.c.model)
-            .order_by(newest.desc(), asked.c.model)
+            .group_by(*whose)
+            .order_by(func.max(asked.c.tagged_ms).desc(), *whose)
         )
         with self._database.reading() as connection:
-            return [
-                ViewersAnswers(
-                    model=model, asked=count, answered=answered, votes=int(votes_sum or 0), right=int(right_sum or 0)
+            return {
+                AskedOn(*on): ViewersAnswers(
+                    asked=count, answered=answered, votes=int(votes_sum or 0), right=int(right_sum or 0)
                 )
-                for model, count, answered, votes_sum, right_sum in connection.execute(found)
-            ]
+                for *on, count, answered, votes_sum, right_sum in connection.execute(found)
+            }
 
 
 def add_votes(connection: Connection, given: Sequence[TimedReport]) -> None:
@@ -60,17 +79,12 @@ def add_votes(connection: Connection, given: Sequence[TimedReport]) -> None:
 
 
 def add_asked(connection: Connection, published: Sequence[DecidedEvent]) -> None:
-    """Note the decisions whose records have a token."""
-    rows = [
-        {
-            "prediction": duplicates.digest(one.decision.prediction_id),
-            "model": one.decision.model_name,
-            "tagged_ms": one.decision.tagged_ms,
-        }
-        for one in published
-        if one.decision.ask is not None
-    ]
-    insert_new(connection, asked, rows)
+    """Note the decisions whose records have a token. Of two records with one decision, that of the later epoch counts, then the newer one."""
+    newest: dict[int, Row] = {}
+    rows = [_asked_row(one) for one in published if one.decision.ask is not None]
+    for row in sorted(rows, key=lambda row: (row["epoch"], row["tagged_ms"])):
+        newest[row["prediction"]] = row
+    upsert(connection, asked, [newest[key] for key in sorted(newest)], only_if=_is_newer)
 
 
 def denials(connection: Connection, ids: Collection[str]) -> Mapping[tuple[str, str], list[int]]:
@@ -124,6 +138,20 @@ def _vote_row(timed: TimedReport) -> Row:
         "reported_at": report.reported_at,
         "reported_ms": timed.reported_ms,
     }
+
+
+def _asked_row(published: DecidedEvent) -> Row:
+    decision = published.decision
+    return {
+        "prediction": duplicates.digest(decision.prediction_id),
+        "model": decision.model_name,
+        **deciding(decision.model),
+        "tagged_ms": decision.tagged_ms,
+    }
+
+
+def _is_newer(new: Columns, old: Columns) -> ColumnElement[bool]:
+    return or_(new.epoch > old.epoch, and_(new.epoch == old.epoch, new.tagged_ms > old.tagged_ms))
 
 
 def _replaces(new: Columns, old: Columns) -> ColumnElement[bool]:

@@ -36,7 +36,7 @@ def test_a_share_of_the_keys_goes_to_the_challenger_and_only_grows(
     other = str(altered(tiny_bundle, tmp_path, "2"))
     changed = tagstream("rollout", "canary", other, "--share", "0.7", "--margin", "0.1", environ=rollout_environ)
     assert changed.returncode == 1
-    assert b"are fixed before its first answer" in changed.stderr
+    assert b"are fixed when it begins" in changed.stderr
     refused = tagstream("rollout", "canary", rollout_environ["TAGSTREAM_BUNDLE"], "--share", "0.5", environ=rollout_environ)
     assert refused.returncode == 1
     assert b"cannot be its own challenger" in refused.stderr

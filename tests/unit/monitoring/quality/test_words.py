@@ -5,7 +5,7 @@ import pytest
 from benchmarks.quality.streams import LABELS, stream
 from tagstream.monitoring.quality.amounts import Amount
 from tagstream.monitoring.quality.estimate import Figure
-from tagstream.monitoring.quality.feedback import Feedback
+from tagstream.monitoring.quality.feedback import Feedback, ViewersAnswers
 from tagstream.monitoring.quality.report import MeasuredModel, PromisedAccuracy, QualityReport, Window, measure
 from tagstream.monitoring.quality.words import headline, percent, tables, verdict
 from tests.replacing import replace
@@ -101,6 +101,17 @@ def test_the_arms_of_a_canary_stand_beside_each_other(report: QualityReport) -> 
     assert "3 of its decisions are fallback" in published.note
     assert "rollout status --verdict" in both.note
     assert len(rest) == 4
+
+
+def test_what_viewers_said_of_each_arm_stands_below_if_one_was_asked(report: QualityReport) -> None:
+    """An arm without a question says so; without any question there is no row."""
+    found = with_arms(report)
+    champion, challenger = found.arms
+    assert "viewers' answers" not in {row[0] for row in tables(found)[3].rows}
+    viewers = ViewersAnswers(asked=40, answered=12, votes=20, right=15)
+    asked = replace(champion, feedback=replace(champion.feedback, viewers=viewers))
+    row = ("viewers' answers", "12 of 40 asked, 75 % said right", "-")
+    assert tables(replace(found, arms=(asked, challenger)))[3].rows[7] == row
 
 
 def test_what_people_said_of_each_arm_stands_in_the_same_table(report: QualityReport) -> None:

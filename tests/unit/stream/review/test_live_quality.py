@@ -10,11 +10,13 @@ import pytest
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, write
 from tagstream.model_export.bundle.depot import Depot
 from tagstream.monitoring.limits import LEAST_INCLUSION
+from tagstream.monitoring.quality.feedback import ViewersAnswers
 from tagstream.monitoring.quality.report import QualityReport
 from tagstream.monitoring.quality.sample import NO_ANSWER
 from tagstream.monitoring.quality.words import percent, tables
 from tagstream.stream.contract.answers import AnsweredEvent
 from tagstream.stream.contract.outcome import ModelRef
+from tagstream.stream.contract.published import Ask
 from tagstream.stream.decide.pipeline import Draw
 from tagstream.stream.review.bundles import Bundles
 from tagstream.stream.review.live_quality import counts, live_quality
@@ -22,7 +24,18 @@ from tagstream.stream.review.store.records import AskedDecision, CountedDecision
 from tagstream.stream.review.store.sampling import LeftOut
 from tagstream.stream.review.store.store import Store
 from tests.replacing import replace
-from tests.unit.stream.review.store.making import HOUR_MS, START_MS, answer, audit, decision_of, item, published, report, review
+from tests.unit.stream.review.store.making import (
+    HOUR_MS,
+    START_MS,
+    answer,
+    audit,
+    decision_of,
+    item,
+    published,
+    report,
+    review,
+    vote,
+)
 
 LABELS = ("mlops", "other", "computer-vision")
 SURE = {"mlops": 0.97, "other": 0.02, "computer-vision": 0.01}
@@ -342,7 +355,7 @@ def test_a_canary_of_all_events_leaves_no_champion(store: Store) -> None:
 
 
 def canary(seed: int) -> list[Fact]:
-    """A stream with two canaries of one challenger and a rollback: decisions of both doors, answers of two people, and reports."""
+    """A stream with two canaries of one challenger and a rollback: decisions of both doors, answers of two people, reports, and votes."""
     lot = random.Random(seed)  # noqa: S311
     arms = [by(CHAMPION), *(by(CHAMPION, "4", "champion") for _ in range(2))]
     for epoch in ("2", "3"):
@@ -352,8 +365,13 @@ def canary(seed: int) -> list[Fact]:
         event_id, model = f"e-{number}", lot.choice(arms)
         given: dict[str, Any] = {"model": model, "prediction_id": f"of {event_id}", "source": lot.choice(("web", None))}
         asked = lot.choice((audited, review))(event_id, **given)
-        counted = CountedDecision(item=replace(asked.item, door="tagged" if asked.item.door == "audit" else "review"))
-        facts += [asked, counted]
+        on_tagged = asked.item.door == "audit"
+        decision = replace(asked.item.decision, ask=Ask(token="A" * 24)) if on_tagged else asked.item.decision
+        facts += [asked, CountedDecision(item=replace(asked.item, decision=decision, door="tagged" if on_tagged else "review"))]
+        # Votes on decisions that nobody was asked about, too: they count nowhere.
+        facts += [
+            vote(viewer, event_id, of=f"of {event_id}", answer=lot.choice(("yes", "no"))) for viewer in range(lot.randrange(3))
+        ]
         for version, reviewer in enumerate(lot.choice(((), ("ann",), ("ann", "bob"))), 1):
             at_ms = START_MS + 7000 * number + version
             facts.append(said(asked, lot.choice(LABELS), reviewer, at_ms, version=version))
@@ -362,19 +380,33 @@ def canary(seed: int) -> list[Fact]:
     return facts
 
 
+def viewers_said(facts: list[Fact], events: set[str]) -> ViewersAnswers:
+    """What asked viewers said about these events, counted one fact after the other."""
+    asked = {one.item.event.id for one in facts if isinstance(one, CountedDecision) and one.item.decision.ask} & events
+    votes = [
+        one.report for one in facts if isinstance(one, TimedReport) and one.report.is_vote and one.report.event_id in asked
+    ]
+    right = sum(one.answer == "yes" for one in votes)
+    return ViewersAnswers(asked=len(asked), answered=len({one.event_id for one in votes}), votes=len(votes), right=right)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_lines_of_a_canary_sum_to_all_that_was_said_in_its_epochs(store: Store, seed: int) -> None:
-    """Decisions, answers, reported events and confirmed ones, counted from the facts in any order; other epochs are in neither line."""
+    """Decisions, answers, reports and viewers' votes, counted from the facts in any order; other epochs are in neither line."""
     facts = canary(seed)
     ids = {one.item.event.id: one.item.decision for one in facts if isinstance(one, AskedDecision)}
     its = {event_id for event_id, decision in ids.items() if decision.model.epoch in {"2", "3"}}
     given = [one.answer for one in facts if isinstance(one, AnsweredEvent) and one.answer.event_id in its]
     holds = {one.event_id: one for one in sorted(given, key=lambda one: one.version)}
-    told = {one.report.event_id for one in facts if isinstance(one, TimedReport)} & its
+    told = {one.report.event_id for one in facts if isinstance(one, TimedReport) and not one.report.is_vote} & its
     denied = {one for one in told if one in holds and holds[one].tag != holds[one].model_tag}
     fill(store, *facts)
-    report = live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1).report
+    found = live_quality(store, now_ms=NOW_MS, bundles=Bundles(DEFAULT_BUNDLE), days=1)
+    report = found.report
     assert report is not None
+    assert sum((one.feedback.viewers for one in report.arms), ViewersAnswers()) == viewers_said(facts, its)
+    assert report.arms[1].feedback.viewers == viewers_said(facts, {one for one in its if ids[one].model.arm == "challenger"})
+    assert sum(found.viewers.values(), ViewersAnswers()) == viewers_said(facts, set(ids))
     lines = [
         (one.model.decisions, one.feedback.answers, one.feedback.reported, one.feedback.confirmed, sum(one.sources.values()))
         for one in report.arms

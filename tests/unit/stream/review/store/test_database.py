@@ -4,14 +4,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
+from tagstream.monitoring.quality.feedback import ViewersAnswers
+from tagstream.stream.contract.published import Ask
 from tagstream.stream.database.database import DatabaseUnavailableError, DatabaseUrlError
-from tagstream.stream.review.store.schema import SCHEMA_VERSION, about, items, reports
+from tagstream.stream.review.store.schema import SCHEMA_VERSION, about, asked, items, reports, votes
 from tagstream.stream.review.store.store import StoreVersionError, open_store
 from tests.postgres import Postgres
+from tests.replacing import replace
 from tests.unit.stream.review.store.conftest import Open
-from tests.unit.stream.review.store.making import audit, report, review, served
+from tests.unit.stream.review.store.making import MODEL, START_MS, audit, published, report, review, served, vote
 
 PASSWORD = "secret-of-tests"  # noqa: S105 - shown to be in no message
 
@@ -80,6 +83,27 @@ def test_a_store_of_another_version_is_refused_and_keeps_what_it_has(opened: Ope
         connection.execute(update(about).values(value=str(SCHEMA_VERSION)))
     assert opened().writer.positions() == {("review", 0): 1}
     assert served(opened()) == ["a"]
+
+
+def test_an_older_store_counts_viewers_from_then_on_and_keeps_what_it_has(opened: Open) -> None:
+    """That of 0.1.0 has no table of viewers; one of a checkout after it has a table of questions without the arm, which stays unread."""
+    store = opened()
+    store.writer.fill([review("kept")], {("review", 0): 1})
+    with store.database.writing() as connection:
+        asked.drop(connection)
+        votes.drop(connection)
+        connection.execute(text("CREATE TABLE review_asked (prediction BIGINT PRIMARY KEY, model VARCHAR, tagged_ms BIGINT)"))
+    newer = opened()
+    token = Ask(token="A" * 24)
+    newer.writer.fill([published("a", ask=token, model=replace(MODEL, epoch="2", arm="challenger")), vote(0, answer="yes")], {})
+    [(on, said)] = newer.votes.of(START_MS, START_MS + 1).items()
+    assert (on.model, on.epoch, on.arm, said) == (
+        "tiny 1",
+        2,
+        "challenger",
+        ViewersAnswers(asked=1, answered=1, votes=1, right=1),
+    )
+    assert (newer.writer.positions(), served(newer)) == ({("review", 0): 1}, ["kept"])
 
 
 def test_consoles_that_start_together_make_one_store(url: str) -> None:

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from tagstream.monitoring.quality.viewers import ViewersAnswers
+from tagstream.monitoring.quality.feedback import ViewersAnswers
 from tagstream.stream.contract.outcome import ModelRef, prediction_id
 from tagstream.stream.contract.published import Ask
 from tagstream.stream.review.store.records import CountedDecision, Door, Fact
 from tagstream.stream.review.store.store import Store
+from tests.replacing import replace
 from tests.unit.stream.review.store.conftest import Open
-from tests.unit.stream.review.store.making import START_MS, answer, audit, item, report, review, vote
+from tests.unit.stream.review.store.making import MODEL, START_MS, answer, audit, item, report, review, vote
 
 ASK = Ask(token="A" * 24)
 OLD = ModelRef(name="tiny", version="0", digest="e" * 64)
@@ -20,6 +21,11 @@ OLD = ModelRef(name="tiny", version="0", digest="e" * 64)
 def asked(event_id: str = "a", **given: Any) -> CountedDecision:
     """A record of `tagged` with a token."""
     return CountedDecision(item=item(event_id, door="tagged", **{"ask": ASK} | given))
+
+
+def by_model(store: Store, since_ms: int, until_ms: int) -> dict[str, ViewersAnswers]:
+    """What viewers said of each model; each has one origin here."""
+    return {on.model: said for on, said in store.votes.of(since_ms, until_ms).items()}
 
 
 def doors(store: Store) -> list[tuple[str, Door]]:
@@ -131,9 +137,9 @@ def test_each_viewer_counts_once_whatever_the_order_and_the_repetition(opened: O
     chance.shuffle(facts)
     for part in (facts[at : at + 3] for at in range(0, len(facts), 3)):
         store.writer.fill(part, {})
-    expected = ViewersAnswers(model="tiny 1", asked=3, answered=2, votes=4, right=2)
-    assert store.votes.of(START_MS, START_MS + 1) == [expected]
-    assert store.votes.of(START_MS + 1, START_MS + 2) == []
+    expected = ViewersAnswers(asked=3, answered=2, votes=4, right=2)
+    assert by_model(store, START_MS, START_MS + 1) == {"tiny 1": expected}
+    assert by_model(store, START_MS + 1, START_MS + 2) == {}
     assert (expected.response, expected.said_right) == (2 / 3, 0.5)
 
 
@@ -141,9 +147,20 @@ def test_answers_are_told_by_model_the_newest_first(store: Store) -> None:
     """Each vote with the model that decided."""
     before = prediction_id("a", OLD.identity)
     store.writer.fill([asked(prediction_id=before, model=OLD), asked("b", tagged_ms=START_MS + 1), vote(0, of=before)], {})
-    found = store.votes.of(START_MS, START_MS + 10)
-    assert [(one.model, one.asked, one.answered, one.right) for one in found] == [("tiny 1", 1, 0, 0), ("tiny 0", 1, 1, 0)]
-    assert found[0].said_right is None
+    found = by_model(store, START_MS, START_MS + 10)
+    answered = ViewersAnswers(asked=1, answered=1, votes=1, right=0)
+    assert list(found.items()) == [("tiny 1", ViewersAnswers(asked=1)), ("tiny 0", answered)]
+    assert found["tiny 1"].said_right is None
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_decision_that_came_in_two_epochs_is_of_the_later_one(store: Store, turn: int) -> None:
+    """In either order of reading, and whatever the clocks of the two workers say."""
+    early, late = (replace(MODEL, epoch=epoch, arm="champion") for epoch in ("1", "2"))
+    facts = [asked(model=early, tagged_ms=START_MS + 9), asked(model=late)][::turn]
+    store.writer.fill(facts[:1], {})
+    store.writer.fill([*facts[1:], vote(0)], {})
+    assert {(on.epoch, on.arm): said.asked for on, said in store.votes.of(0, START_MS + 10).items()} == {(2, "champion"): 1}
 
 
 def test_old_votes_and_questions_are_deleted(store: Store, clock: Any) -> None:
@@ -152,7 +169,7 @@ def test_old_votes_and_questions_are_deleted(store: Store, clock: Any) -> None:
     clock.now_ms = later
     store.writer.fill([asked(), vote(0), asked("b", tagged_ms=later), vote(0, "b", at_ms=later)], {})
     store.writer.prune(50_000)
-    assert [(one.asked, one.votes) for one in store.votes.of(0, later + 1)] == [(1, 1)]
+    assert [(one.asked, one.votes) for one in store.votes.of(0, later + 1).values()] == [(1, 1)]
 
 
 def test_no_vote_enters_the_estimate(store: Store) -> None:
