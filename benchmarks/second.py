@@ -1,8 +1,8 @@
 """Simulated second opinions of known skill: is the promise kept for what they settle, and how many items fewer do people get?
 
-`python -m benchmarks.second` prints the tables; `--streams 1000` is the full size; `--facts 100000` prints how long a fact takes. The tests of `stream/second/proof.py`, the very code of the
-warranty, look after each tenth of a day. A stream has 1,000 review items a day for 90 days. People answer at once; what they leave out counts as
-wrong in the proofs. A rule decides by day what is settled.
+`python -m benchmarks.second` prints the tables; `--streams 1000` is the full size; `--facts 137000` prints how long a fact takes. A stream has
+1,000 review items a day for 90 days. The tests of `stream/second/proof.py`, the very code of the warranty, look after each tenth of a day, and
+then a rule decides what is settled next. People answer at once; what they leave out counts as wrong in the proofs.
 
 **Kept at every time**: at each look, of all that the stream has settled until then, the mean chance of being right is at least the promise. The
 chance is what the simulation draws from, so it has no luck of its own. It is the running share: after a fall of the second's skill the share of the

@@ -12,7 +12,8 @@ the promise no wealth is expected to be more than 1. That later items are like t
 
 **Unanswered items count as wrong.** So the wealth is never more than people's answers to them would give, whichever items people skip. Only
 items after the last one of a beginning may be left out, for the bound holds for all `n` at once: the certificate takes the best `n`. An item
-that waits for its answer so does no harm if it is among the newest.
+that waits for its answer so does no harm if it is among the newest. What was asked after that `n`, while answers were on their way,
+does not undo the certificate; audits do.
 
 **One promise for all.** If each settled cell is right in the promised share, so are all settled items together, whatever their mix. The risk
 is divided by the number of cells, and by `risk_of_try` further among all tries: a new fingerprint is a new second, and begins without evidence.

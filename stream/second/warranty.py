@@ -15,7 +15,7 @@ begins again, with the items that come later and with a smaller risk. An audit w
 **Fingerprints.** An answer proves something about the second that gave the opinion, and about no other. So whatever changes the second must
 change its fingerprint: the endpoint's own, the prompt, what it answers to gold items.
 
-**Speed.** A fact costs as much for each item of its cell as a copy of it: a certificate is a comparison of counts (`proof.needed`).
+**Speed.** A look at a cell compares counts (`proof.needed`), and only if a fact has changed something for the cell.
 """
 
 import math
