@@ -249,12 +249,15 @@ def application(feedback: Feedback) -> ASGIApp:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     sites = Origins(feedback.origins)
 
-    @app.options(PATH)
-    async def preflight(request: Request) -> Response:
+    # One route for both methods, so that a 405 names both in `Allow`.
+    @app.api_route(PATH, methods=["OPTIONS", "POST"])
+    async def answer(request: Request) -> Response:
+        return await vote(request) if request.method == "POST" else preflight(request)
+
+    def preflight(request: Request) -> Response:
         return sites.preflight(request.headers.get("origin", "")) or refusal(PATH, 403, OTHER_SITE)
 
-    @app.post(PATH)
-    async def answer(request: Request) -> Response:
+    async def vote(request: Request) -> Response:
         origin = request.headers.get("origin")
         if not sites.allow(origin, request.headers.get("host")):
             raise RequestError(403, OTHER_SITE)

@@ -91,6 +91,8 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
         TableError: The table does not exist.
     """
     token = None if options.token_file is None else token_in(options.token_file)
+    # Before the wait for a broker, so that a bad file is reported at once.
+    signed = ask_keys(settings.security)
     metrics = HttpMetrics.alone()
     with contextlib.ExitStack() as opened:
         listening = opened.enter_context(listen(options.host, options.port))
@@ -129,7 +131,7 @@ def run(settings: Settings, options: ServeOptions, *, say: Callable[[str], None]
             token=token,
             names=options.names,
             shape=settings.fields.shape,
-            feedback=_feedback(settings, options, lambda: pipeline.decider.labels, voting),
+            feedback=_feedback(signed, options, lambda: pipeline.decider.labels, voting),
         )
         say(f"the service: {url(listening)}docs")
         model = pipeline.decider.model
@@ -189,16 +191,14 @@ async def _queues(deciding: MicroBatches, watching: Watching, *publishing: Publi
 
 
 def _feedback(
-    settings: Settings, options: ServeOptions, labels: Callable[[], Sequence[str]], voting: Publishing
+    keys: tuple[bytes, ...], options: ServeOptions, labels: Callable[[], Sequence[str]], voting: Publishing
 ) -> Feedback | None:
     """
     What takes the answers of viewers; None if no file of the tokens' keys is set.
 
     Raises:
-        SecurityError: The file cannot be used.
         SettingsError: Pages of other sites are allowed, and no file is set.
     """
-    keys = ask_keys(settings.security)
     if not keys:
         if options.feedback_origins:
             msg = (

@@ -253,6 +253,12 @@ def test_a_browser_is_told_which_site_may_answer() -> None:
     assert refused.status_code == 403
 
 
+def test_another_method_is_told_which_ones_there_are() -> None:
+    """A page's developer who opens the address in a browser reads POST in `Allow`."""
+    found = ask("GET", "/feedback", {"feedback": feedback()})
+    assert (found.status_code, {*found.headers["allow"].split(", ")}) == (405, {"OPTIONS", "POST"})
+
+
 def test_a_refusal_can_be_read_by_the_page() -> None:
     """Otherwise its viewer would see that something failed, and not what."""
     [found], _ = posted(vote(day=0), headers={"Origin": SITE}, feedback={"origins": [SITE]})
