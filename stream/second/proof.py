@@ -12,7 +12,8 @@ the promise no wealth is expected to be more than 1. That later items are like t
 
 **Unanswered items count as wrong.** So the wealth is never more than people's answers to them would give, whichever items people skip. Only
 items after the last one of a beginning may be left out, for the bound holds for all `n` at once: the certificate takes the best `n`. An item
-that waits for its answer so does no harm if it is among the newest.
+that waits for its answer so does no harm if it is among the newest. What was asked after that `n`, while answers were on their way,
+does not undo the certificate; audits do.
 
 **One promise for all.** If each settled cell is right in the promised share, so are all settled items together, whatever their mix. The risk
 is divided by the number of cells, and by `risk_of_try` further among all tries: a new fingerprint is a new second, and begins without evidence.
@@ -30,7 +31,7 @@ import math
 import numpy as np
 
 from tagstream.model_export.calibrate.intervals import Interval, wilson
-from tagstream.model_export.calibrate.martingale import BETS, gains_of, log_mean
+from tagstream.model_export.calibrate.martingale import BETS, gains_of, log_mean, log_wealth_of
 from tagstream.monitoring.quality.sample import Bools, Floats, Ints
 
 PATIENCE = 1_000.0
@@ -56,6 +57,45 @@ def risk_of_try(alpha: float, cells: int, second: Ints | int, tries: Ints | int)
     return found
 
 
+def evidence(right: Ints, rows: Ints, *, promise: float) -> Floats:
+    """
+    Return the log wealth of a certificate's bets, shape (...).
+
+    Args:
+        right: The number of items with which people agree, shape (...).
+        rows: The number of all items, shape (...).
+        promise: The promised share, above 0 and below 1.
+    """
+    counts = np.stack(np.broadcast_arrays(right, rows - right), axis=-1)
+    return log_wealth_of(np.array([1.0, 0.0]), np.ones(2), counts, target=np.float64(promise), largest=1.0)
+
+
+def least_right(*, promise: float, risk: float) -> int:
+    """
+    Return the number of right items below which nothing is certified, whatever the others are.
+
+    >>> least_right(promise=0.9, risk=0.01)
+    49
+    """
+    return math.ceil(-math.log(risk) / float(gains_of(np.ones(1), np.ones(1), target=promise, largest=1.0).max()))
+
+
+def needed(rows: int, *, promise: float, risk: float) -> Ints:
+    """
+    Return how many of the first n items must be right to certify, for each n from 0 to `rows`; n + 1 where all of them are too few.
+
+    >>> needed(100, promise=0.9, risk=0.01)[[50, 80, 100]]
+    array([51, 80, 99])
+    """
+    first = np.arange(rows + 1)
+    low, high = np.full(rows + 1, -1), first + 1
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        certifies = evidence(middle, first, promise=promise) >= -math.log(risk)
+        low, high = np.where(certifies, low, middle), np.where(certifies, middle, high)
+    return high
+
+
 def begun(*shape: int) -> Floats:
     """Return the log wealth with which a watch begins, shape (*shape, bets)."""
     return np.zeros((*shape, len(BETS)))
@@ -78,31 +118,40 @@ def watched(logged: Floats, wrong: Floats, weight: Floats, *, promise: float, la
 
 def alarmed(logged: Floats) -> Bools:
     """Return whether the wealth of a watch withdraws the certificate, shape (...); `logged` as from `watched`."""
-    found: Bools = log_mean(logged) >= math.log(PATIENCE)
+    # The mean over the bets is at most the largest, and most are far below.
+    found: Bools = np.asarray(logged.max(axis=-1) >= math.log(PATIENCE))
+    if found.any():
+        found[found] = log_mean(logged[found]) >= math.log(PATIENCE)
     return found
 
 
-def share_right(right: Floats, wrong: Floats, probability: Floats, unseen: int) -> Interval:
+def share_right(right: Ints, wrong: Ints, unseen: Ints) -> Interval:
     """
     Return the interval of the share right of settled items that nobody has seen, with a level of 0.95 at one look.
 
-    The answered audits stand for them. So the interval is an estimate; unlike a certificate it proves nothing.
+    The answered audits stand for the unseen items of their kind. So the interval is an estimate; unlike a certificate it proves nothing.
 
     Args:
-        right: The number of answered audits with which the second agrees, for each probability, shape (kinds,).
+        right: The number of answered audits with which the second agrees, by kind, shape (kinds,). The items of a kind were audited
+            with the same probability.
         wrong: The number of the others, shape (kinds,).
-        probability: The probability with which items of the kind were audited, shape (kinds,).
-        unseen: The number of items that the interval is about.
+        unseen: The number of items that the interval is about, shape (kinds,).
 
-    >>> [round(bound, 3) for bound in share_right(np.array([97.0]), np.array([3.0]), np.array([0.05]), 1_900)]
-    [0.914, 0.99]
+    >>> [round(bound, 3) for bound in share_right(np.array([97]), np.array([3]), np.array([1_900]))]
+    [0.913, 0.99]
     """
-    answered = right + wrong
-    mass = float((answered / probability).sum())
-    if not mass or not unseen:
+    audits, every = right + wrong, int(unseen.sum())
+    if not unseen[audits > 0].any():
         return 0.0, 1.0
-    share = float((right / probability).sum()) / mass
-    audits = mass**2 / float((answered / probability**2).sum())
-    # The spread of the audits about the truth, and of the unseen items about it.
-    rows = 1.0 / (1.0 / audits + 1.0 / unseen)
-    return wilson(share * rows, rows)
+    # Nothing is known of a kind without an audit.
+    unknown = int(unseen[audits == 0].sum()) / every
+    right, audits, unseen = (counts[audits > 0] for counts in (right, audits, unseen))
+    part = unseen / unseen.sum()
+    share = float((part * right / audits).sum())
+    # The spread of each kind's share; a right and a wrong audit more, so that no kind is certain.
+    near = (right + 1) / (audits + 2)
+    spread = float((part**2 * near * (1 - near) / audits).sum())
+    mean = float((part * near).sum())
+    rows = 1.0 / (spread / (mean * (1 - mean)) + 1.0 / float(unseen.sum()))
+    low, high = wilson(share * rows, rows)
+    return low * (1 - unknown), high * (1 - unknown) + unknown
