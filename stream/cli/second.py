@@ -3,7 +3,7 @@
 import typer
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail, needing, stopping
-from tagstream.stream.cli.options import Brokers, BundleFolder, settings
+from tagstream.stream.cli.options import Brokers, BundleFolder, Json, settings
 
 app = typer.Typer(help="Ask a second model about what waits for people.", rich_markup_mode=None)
 
@@ -38,7 +38,36 @@ def second(context: typer.Context, brokers: Brokers = None, bundle: BundleFolder
         fail(OFF, EXIT_USAGE)
     logs.configure(level=chosen.log_level, form=chosen.log_format)
     ledger = ledger_of(chosen, now_ms=round(time.time() * 1000))
-    process = SecondProcess(chosen, adviser.ask, ledger, budget, limits=chosen.limits)
+    process = SecondProcess(chosen, adviser.ask, ledger, budget)
     with stopping() as stop:
         process.run(stop)
     console.talk(f"{counted(process.opinions, 'opinion')} written, {counted(process.settled, 'item')} settled")
+
+
+@app.command("status")
+def status(brokers: Brokers = None, bundle: BundleFolder = None, json: Json = False) -> None:
+    """Show what the second model may settle, what is missing to let it settle more, what it settled, how right, and what it cost."""
+    chosen = settings(brokers=brokers, bundle=bundle)
+    with needing("a second model", "worker"):
+        from tagstream.stream.second.reading import READ, SecondReading
+    import time
+    from dataclasses import asdict
+
+    from tagstream.stream.cli.show import second as shown
+    from tagstream.stream.kafka import admin
+    from tagstream.stream.kafka.reading.reader import reader_of
+    from tagstream.stream.kafka.rights import Operation
+    from tagstream.stream.second.from_settings import ledger_of
+    from tagstream.stream.terminal import console
+
+    names = {role: getattr(chosen.topics, role) for role in READ}
+    admin.require(chosen, names, operations=dict.fromkeys(names, Operation.READ))
+    ledger = ledger_of(chosen, now_ms=round(time.time() * 1000))
+    with reader_of(chosen, list(names.values())) as reader:
+        for _ in SecondReading(chosen, ledger).to_ends(reader, {}):
+            pass
+    found = ledger.warranty.status()
+    if json:
+        console.show_json({**asdict(found), "calls": ledger.calls, "cost": ledger.cost})
+    else:
+        console.show("\n".join([*shown.lines(found), *shown.spent(ledger.calls, ledger.cost)]))

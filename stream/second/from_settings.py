@@ -8,9 +8,9 @@ from tagstream.stream.decide.from_settings import load_decider
 from tagstream.stream.second.adviser import Adviser, SecondError
 from tagstream.stream.second.budget import DAY_MS, Budget
 from tagstream.stream.second.by_bundle import BundleAdviser
+from tagstream.stream.second.facts import Cells
 from tagstream.stream.second.ledger import Ledger
 from tagstream.stream.second.prompt import MOST_GUIDELINES_BYTES, Prompt
-from tagstream.stream.second.warranty import Cells
 from tagstream.stream.settings.settings import Settings
 
 # Scores below and above are certified apart. Another number would begin all certificates anew.

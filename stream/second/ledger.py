@@ -17,8 +17,9 @@ import msgspec
 from tagstream.stream.contract.answers import Answer
 from tagstream.stream.contract.published import DecidedEvent, milliseconds
 from tagstream.stream.contract.second_opinions import SecondOpinion
-from tagstream.stream.second.warranty import Answer as Truth
-from tagstream.stream.second.warranty import Cell, Cells, Opinion, Warranty
+from tagstream.stream.second.facts import Answer as Truth
+from tagstream.stream.second.facts import Cell, Cells, Opinion
+from tagstream.stream.second.warranty import Warranty
 
 # Opinions are asked again, to see whether the endpoint still answers alike: so many, and so many answers may differ.
 GOLD, GOLD_MAY_DIFFER = 20, 4
@@ -40,7 +41,14 @@ class Due:
 
 
 class Ledger:
-    """Items, opinions and answers. Facts may come any number of times. Not thread-safe."""
+    """
+    Items, opinions and answers. Facts may come any number of times, each record of `second` once. Not thread-safe.
+
+    Attributes:
+        generation: How often the endpoint has begun to answer the same items otherwise.
+        calls: The requests that all opinions took.
+        cost: What they cost, in the currency of the settings.
+    """
 
     def __init__(self, cells: Cells, *, promise: float, audit: float, asked_since_ms: int) -> None:
         """
@@ -65,6 +73,7 @@ class Ledger:
         self._facts: list[Opinion | Truth] = []
         self._warranty: Warranty | None = None
         self.generation = 0
+        self.calls, self.cost = 0, 0.0
 
     @property
     def warranty(self) -> Warranty:
@@ -100,6 +109,8 @@ class Ledger:
             opinion: The record.
             acted: True if an earlier process has published what follows from it.
         """
+        self.calls += opinion.calls
+        self.cost += opinion.cost
         identity = opinion.prediction_id
         first = self._opinions.get(identity)
         if first is not None:

@@ -11,27 +11,25 @@ So nothing follows from an opinion before it can be read, an item has one opinio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from tagstream.monitoring.vocabulary import NoOpinion
-from tagstream.stream.contract.answers import AnsweredEvent, read_answer
-from tagstream.stream.contract.event import Limits, Record, weight
-from tagstream.stream.contract.published import DecidedEvent, read_decision
-from tagstream.stream.contract.refusal import Refusal
-from tagstream.stream.contract.second_opinions import SecondOpinion, read_opinion, tagged_by_second, write_opinion
+from tagstream.stream.contract.event import Record, weight
+from tagstream.stream.contract.published import DecidedEvent
+from tagstream.stream.contract.second_opinions import SecondOpinion, tagged_by_second, write_opinion
 from tagstream.stream.kafka import admin
-from tagstream.stream.kafka.reading.reader import Place, Reader, reader_of
+from tagstream.stream.kafka.reading.reader import Reader, reader_of
 from tagstream.stream.kafka.rights import Operation
 from tagstream.stream.logs import logger
 from tagstream.stream.second.budget import Budget
 from tagstream.stream.second.ledger import Due, Ledger
+from tagstream.stream.second.reading import READ, SecondReading
 from tagstream.stream.second.writer import SecondWriter, second_writer
-from tagstream.stream.settings.secret_files import answer_keys
 from tagstream.stream.settings.settings import Settings
 
-READ, WRITTEN = ("second", "reviewed", "review"), ("tagged",)
+WRITTEN = ("tagged",)
 # The pauses after answers that did not come: a second model that is down is not asked about everything that waits.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 PAUSING = frozenset({NoOpinion.DOWN, NoOpinion.LATE, NoOpinion.REFUSED})
@@ -71,7 +69,6 @@ class SecondProcess:
         ledger: Ledger,
         budget: Budget,
         *,
-        limits: Limits,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
@@ -82,15 +79,14 @@ class SecondProcess:
             ask: Asks the second model about an item (`Adviser.ask`).
             ledger: An empty ledger.
             budget: Is told what earlier processes have spent.
-            limits: Bounds on records, and the source of outcomes as CloudEvents.
             clock: Seconds since 1970.
 
         Raises:
             SecurityError: The file of the keys of answers cannot be used.
         """
         self._settings, self._ask, self._ledger, self._budget = settings, ask, ledger, budget
-        self._limits, self._clock = limits, clock
-        self._keys = answer_keys(settings.security)
+        self._limits, self._clock = settings.limits, clock
+        self._reading = SecondReading(settings, ledger)
         # Items that are being asked about, and items whose opinion is written and not read back yet.
         self._busy: dict[str, Future[SecondOpinion]] = {}
         self._unread: set[str] = set()
@@ -132,24 +128,19 @@ class SecondProcess:
                     one.cancel()
 
     def _begin(self, writer: SecondWriter, reader: Reader, stop: threading.Event) -> None:
-        """Read all topics to their ends, opinions first."""
-        ends, own = reader.ends(), self._settings.topics
-        reader.begin(reader.starts())
-        acted = writer.acted([place for place in ends if place[0] == own.second])
-        for role in READ:
-            topic = getattr(own, role)
-            for records in reader.read_to({place: end for place, end in ends.items() if place[0] == topic}):
-                if stop.is_set():
-                    return
-                for record in records:
-                    self._take(record, acted)
+        """Read all topics to their ends."""
+        second = self._settings.topics.second
+        acted = writer.acted([place for place in reader.partitions() if place[0] == second])
+        for opinion in self._reading.to_ends(reader, acted):
+            self._budget.seen(opinion)
+            if stop.is_set():
+                return
         self._started = True
         log.info("second_begins", waiting=self._ledger.waiting, due=len(self._ledger.due()), generation=self._ledger.generation)
 
     def _step(self, writer: SecondWriter, reader: Reader, executor: ThreadPoolExecutor, workers: int) -> None:
         self._look_for_partitions(reader)
-        for record in reader.poll():
-            self._take(record, {})
+        self._take(reader.poll())
         self._act(writer, reader)
         self._write(writer)
         if time.monotonic() < self._pauses.until:
@@ -169,13 +160,11 @@ class SecondProcess:
                 del self._busy[identity]
         while self._busy and time.monotonic() < until:
             self._write(writer)
-            for record in reader.poll():
-                self._take(record, {})
+            self._take(reader.poll())
         for records in reader.read_to(
             {place: end for place, end in reader.ends().items() if place[0] == self._settings.topics.second}
         ):
-            for record in records:
-                self._take(record, {})
+            self._take(records)
         self._act(writer, reader)
 
     _looked = float("-inf")
@@ -189,29 +178,9 @@ class SecondProcess:
         if added:
             reader.begin({**reader.positions, **reader.starts(added)})
 
-    def _take(self, record: Record, acted: Mapping[Place, int]) -> None:
-        topics = self._settings.topics
-        found: SecondOpinion | AnsweredEvent | DecidedEvent | object
-        if record.topic == topics.second:
-            found = read_opinion(record, self._limits)
-            if isinstance(found, SecondOpinion):
-                self._unread.discard(found.prediction_id)
-                if not self._started:
-                    self._budget.seen(found)
-                self._ledger.take_opinion(found, acted=record.offset < acted.get((record.topic, record.partition), 0))
-        elif record.topic == topics.reviewed:
-            found = read_answer(record, self._limits, self._keys)
-            if isinstance(found, AnsweredEvent):
-                self._ledger.take_answer(found.answer)
-        else:
-            found = read_decision(record, self._limits)
-            # The rules' guesses are for people alone.
-            if isinstance(found, DecidedEvent) and found.decision.decider == "model":
-                self._ledger.take_item(found)
-        if isinstance(found, Refusal):
-            log.warning(
-                "record_left_out", topic=record.topic, partition=record.partition, offset=record.offset, why=found.message
-            )
+    def _take(self, records: list[Record]) -> None:
+        for opinion in self._reading.take(records, {}):
+            self._unread.discard(opinion.prediction_id)
 
     def _write(self, writer: SecondWriter) -> None:
         """Write the opinions that have come, in one transaction."""

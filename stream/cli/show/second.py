@@ -34,6 +34,12 @@ def lines(status: WarrantyStatus) -> Iterator[str]:
     )
 
 
+def spent(calls: int, cost: float) -> Iterator[str]:
+    """Yield what the opinions took, if an endpoint gave any."""
+    if calls:
+        yield f"requests to the endpoint: {calls:,}, which cost {cost:,.2f} at the prices of the settings"
+
+
 def _name(one: CellStatus, bands: tuple[float, ...]) -> str:
     name = f"{one.cell.label}, {'as' if one.cell.agrees else 'unlike'} the model"
     if not bands:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tagstream.stream.contract.event import DEFAULT_LIMITS, Record
+from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import SecondDecision
 from tagstream.stream.contract.published import DecidedEvent, PublishedDecision, read_decision
 from tagstream.stream.contract.second_opinions import SecondOpinion, read_opinion
@@ -15,9 +15,9 @@ from tagstream.stream.kafka.reading.log import log_of
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.second import writer as writer_module
 from tagstream.stream.second.budget import Budget
+from tagstream.stream.second.facts import Cells
 from tagstream.stream.second.ledger import Ledger
 from tagstream.stream.second.process import SecondProcess
-from tagstream.stream.second.warranty import Cells
 from tagstream.stream.second.writer import SecondFencedError
 from tagstream.stream.settings.settings import Settings
 from tests.answering import answer, decided, reviewed
@@ -82,7 +82,7 @@ class Running:
     def __init__(self, settings: Settings, ask: Callable[[DecidedEvent], SecondOpinion] = says_mlops, **asked: Any) -> None:
         """Start it."""
         ledger = Ledger(Cells(LABELS, bands=(0.9,)), **{"promise": 0.9, "audit": 0.2, "asked_since_ms": 0, **asked})
-        self.process = SecondProcess(settings, ask, ledger, Budget(calls=0, cost=0), limits=DEFAULT_LIMITS)
+        self.process = SecondProcess(settings, ask, ledger, Budget(calls=0, cost=0))
         self.stop, self.error = threading.Event(), None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()

@@ -1,6 +1,6 @@
 """What `lines` says of a second's warranty."""
 
-from tagstream.stream.cli.show.second import lines
+from tagstream.stream.cli.show.second import lines, spent
 from tagstream.stream.second.facts import Cell
 from tagstream.stream.second.warranty import CellStatus, WarrantyStatus
 from tests.replacing import replace
@@ -81,3 +81,9 @@ def test_before_the_first_opinion_nothing_is_certified() -> None:
     assert list(lines(replace(STATUS, fingerprint=None, cells=()))) == [
         "no opinion yet: nothing is certified, and every item goes to people"
     ]
+
+
+def test_the_cost_is_said_where_an_endpoint_was_asked() -> None:
+    """A bundle costs nothing that anybody would pay."""
+    assert list(spent(0, 0.0)) == []
+    assert list(spent(1_200, 3.456)) == ["requests to the endpoint: 1,200, which cost 3.46 at the prices of the settings"]
