@@ -12,6 +12,7 @@ from prometheus_client.core import Metric
 from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.metrics.second import SecondMetrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.monitoring.signals import DISTRIBUTIONS
@@ -143,6 +144,7 @@ def _metrics() -> Iterable[Metric]:
     QualityMetrics(registry, labels=LABELS)
     HttpMetrics(registry, metrics.traces).started(most_waiting=0)
     ShadowMetrics(registry, labels=LABELS)
+    SecondMetrics(registry)
     ControllerMetrics(registry, decisions=tuple(RolloutStep))
     return registry.collect()
 

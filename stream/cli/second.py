@@ -1,5 +1,7 @@
 """`tagstream second`: asks a second model about what waits for people, and says what it may settle."""
 
+from typing import Annotated
+
 import typer
 
 from tagstream.stream.cli.exits import EXIT_USAGE, fail, needing, stopping
@@ -14,7 +16,14 @@ OFF = (
 
 
 @app.callback(invoke_without_command=True)
-def second(context: typer.Context, brokers: Brokers = None, bundle: BundleFolder = None) -> None:
+def second(
+    context: typer.Context,
+    brokers: Brokers = None,
+    bundle: BundleFolder = None,
+    metrics_port: Annotated[
+        int, typer.Option(help="Port of the process's own /metrics; 0 takes a free one.", min=0, max=65535)
+    ] = 9111,
+) -> None:
     """
     Ask a second model about the items of review until stopped; publish what it may settle on tagged.
 
@@ -28,7 +37,9 @@ def second(context: typer.Context, brokers: Brokers = None, bundle: BundleFolder
         from tagstream.stream.second.process import SecondProcess
     import time
 
+    from tagstream.monitoring.metrics.second import SecondMetrics
     from tagstream.stream import logs
+    from tagstream.stream.cli.show.metrics import metrics_at
     from tagstream.stream.terminal import console
     from tagstream.stream.terminal.text import counted
 
@@ -38,8 +49,10 @@ def second(context: typer.Context, brokers: Brokers = None, bundle: BundleFolder
         fail(OFF, EXIT_USAGE)
     logs.configure(level=chosen.log_level, form=chosen.log_format)
     ledger = ledger_of(chosen, now_ms=round(time.time() * 1000))
-    process = SecondProcess(chosen, adviser.ask, ledger, budget)
-    with stopping() as stop:
+    metrics = SecondMetrics.alone()
+    process = SecondProcess(chosen, adviser.ask, ledger, budget, metrics)
+    with stopping() as stop, metrics_at(chosen, metrics_port, metrics) as address:
+        console.talk(f"metrics: http://{address}/metrics")
         process.run(stop)
     console.talk(f"{counted(process.opinions, 'opinion')} written, {counted(process.settled, 'item')} settled")
 

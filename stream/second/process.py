@@ -1,7 +1,7 @@
 """
 The process of a second model: reads `review`, asks, writes opinions to `second`, and publishes what they settle on `tagged`.
 
-1. The process fences every process before (`writer.py`), and only then reads `second`, `reviewed` and `review` to their ends.
+1. The process fences every process before (`stream/kafka/single_writer.py`), and only then reads `second`, `reviewed` and `review` to their ends.
 2. It asks about items without an opinion, and writes each opinion with what follows from it, in a transaction.
 3. It acts on opinions that it has read back, and on no others: the decision on `tagged` and the offset behind the opinion are one transaction.
 
@@ -15,18 +15,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from tagstream.monitoring.metrics.second import SecondMetrics
 from tagstream.monitoring.vocabulary import NoOpinion
 from tagstream.stream.contract.event import Record, weight
 from tagstream.stream.contract.published import DecidedEvent
 from tagstream.stream.contract.second_opinions import SecondOpinion, tagged_by_second, write_opinion
 from tagstream.stream.kafka import admin
 from tagstream.stream.kafka.reading.reader import Reader, reader_of
-from tagstream.stream.kafka.rights import Operation
+from tagstream.stream.kafka.rights import Operation, second_group
+from tagstream.stream.kafka.single_writer import SingleWriter, single_writer
 from tagstream.stream.logs import logger
 from tagstream.stream.second.budget import Budget
 from tagstream.stream.second.ledger import Due, Ledger
 from tagstream.stream.second.reading import READ, SecondReading
-from tagstream.stream.second.writer import SecondWriter, second_writer
 from tagstream.stream.settings.settings import Settings
 
 WRITTEN = ("tagged",)
@@ -68,6 +69,7 @@ class SecondProcess:
         ask: Callable[[DecidedEvent], SecondOpinion],
         ledger: Ledger,
         budget: Budget,
+        metrics: SecondMetrics,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -79,6 +81,7 @@ class SecondProcess:
             ask: Asks the second model about an item (`Adviser.ask`).
             ledger: An empty ledger.
             budget: Is told what earlier processes have spent.
+            metrics: Are told what happens.
             clock: Seconds since 1970.
 
         Raises:
@@ -88,6 +91,7 @@ class SecondProcess:
         self._limits, self._clock = settings.limits, clock
         self._reading = SecondReading(settings, ledger)
         # Items that are being asked about, and items whose opinion is written and not read back yet.
+        self._metrics = metrics
         self._busy: dict[str, Future[SecondOpinion]] = {}
         self._unread: set[str] = set()
         self._again: deque[DecidedEvent] = deque()
@@ -102,7 +106,8 @@ class SecondProcess:
         Raises:
             BrokerUnreachableError: The brokers do not answer; the next process continues.
             NotAuthorizedError: This user lacks a right.
-            SecondFencedError: Another process has begun.
+            WriterFencedError: Another process has begun.
+            WriterRefusedError: The brokers have no transactions, or this user may not write in them.
             TopicsMissingError: A topic does not exist.
         """
         names = {role: getattr(self._settings.topics, role) for role in (*READ, *WRITTEN)}
@@ -113,7 +118,7 @@ class SecondProcess:
         )
         workers = self._settings.second.concurrency
         with (
-            second_writer(self._settings) as writer,
+            single_writer(self._settings, second_group(self._settings)) as writer,
             reader_of(self._settings, [names[role] for role in READ]) as reader,
             ThreadPoolExecutor(workers, "second") as executor,
         ):
@@ -127,7 +132,7 @@ class SecondProcess:
                 for one in self._busy.values():
                     one.cancel()
 
-    def _begin(self, writer: SecondWriter, reader: Reader, stop: threading.Event) -> None:
+    def _begin(self, writer: SingleWriter, reader: Reader, stop: threading.Event) -> None:
         """Read all topics to their ends."""
         second = self._settings.topics.second
         acted = writer.acted([place for place in reader.partitions() if place[0] == second])
@@ -136,10 +141,11 @@ class SecondProcess:
             if stop.is_set():
                 return
         self._started = True
+        self._metrics.begun()
         log.info("second_begins", waiting=self._ledger.waiting, due=len(self._ledger.due()), generation=self._ledger.generation)
 
-    def _step(self, writer: SecondWriter, reader: Reader, executor: ThreadPoolExecutor, workers: int) -> None:
-        self._look_for_partitions(reader)
+    def _step(self, writer: SingleWriter, reader: Reader, executor: ThreadPoolExecutor, workers: int) -> None:
+        self._look_around(reader)
         self._take(reader.poll())
         self._act(writer, reader)
         self._write(writer)
@@ -152,7 +158,7 @@ class SecondProcess:
             if item.decision.prediction_id not in self._busy:
                 self._busy[item.decision.prediction_id] = executor.submit(self._ask, item)
 
-    def _end(self, writer: SecondWriter, reader: Reader) -> None:
+    def _end(self, writer: SingleWriter, reader: Reader) -> None:
         """Write the answers that are paid for, and what follows from them."""
         until = time.monotonic() + self._settings.second.timeout_seconds
         for identity, one in list(self._busy.items()):
@@ -169,11 +175,18 @@ class SecondProcess:
 
     _looked = float("-inf")
 
-    def _look_for_partitions(self, reader: Reader) -> None:
-        """Read partitions that were added."""
+    def _look_around(self, reader: Reader) -> None:
+        """Now and then: say what is known, and read partitions that were added."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
+        found = self._ledger.warranty.status()
+        self._metrics.stands(
+            waiting=self._ledger.waiting,
+            certified=sum(one.certified for one in found.cells),
+            withdrawn=sum(one.withdrawn for one in found.cells),
+            generation=self._ledger.generation,
+        )
         added = [place for place in reader.partitions() if place not in reader.positions]
         if added:
             reader.begin({**reader.positions, **reader.starts(added)})
@@ -182,7 +195,7 @@ class SecondProcess:
         for opinion in self._reading.take(records, {}):
             self._unread.discard(opinion.prediction_id)
 
-    def _write(self, writer: SecondWriter) -> None:
+    def _write(self, writer: SingleWriter) -> None:
         """Write the opinions that have come, in one transaction."""
         done = [identity for identity, one in self._busy.items() if one.done()]
         found = [self._judged(self._busy.pop(identity).result()) for identity in done]
@@ -195,6 +208,8 @@ class SecondProcess:
         self._unread.update(one.prediction_id for one in found)
         writer.write([Record(topic=topic, key=one.event_id.encode(), value=write_opinion(one)) for one in found])
         self.opinions += len(found)
+        for one in found:
+            self._metrics.opinion(one.reason, calls=one.calls, cost=one.cost)
 
     def _judged(self, given: SecondOpinion) -> SecondOpinion:
         opinion = self._ledger.judged(given)
@@ -205,17 +220,18 @@ class SecondProcess:
         # A decision that the broker will not take would stop the process at every start.
         return opinion if weight(key, value, headers) <= self._limits.max_outcome_bytes else given
 
-    def _act(self, writer: SecondWriter, reader: Reader) -> None:
+    def _act(self, writer: SingleWriter, reader: Reader) -> None:
         """Publish what follows from the opinions that were read back, and note it, in one transaction."""
         due = self._ledger.due()
         if not due:
             return
         after = {place: offset for place, offset in reader.positions.items() if place[0] == self._settings.topics.second}
-        records = list(self._decisions(due))
-        writer.write(records, after)
+        writer.write(list(self._decisions(due)), after)
         for one in due:
             self._ledger.done(one.opinion)
-        self.settled += len(records)
+            if one.item is not None:
+                self.settled += 1
+                self._metrics.settled(audited=one.opinion.audited)
 
     def _decisions(self, due: list[Due]) -> Iterator[Record]:
         now_ms = round(self._clock() * 1000)

@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
+from tagstream.monitoring.metrics.second import SecondMetrics
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import SecondDecision
 from tagstream.stream.contract.published import DecidedEvent, PublishedDecision, read_decision
 from tagstream.stream.contract.second_opinions import SecondOpinion, read_opinion
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.kafka.single_writer import SingleWriter, WriterFencedError
 from tagstream.stream.review.store.records import unix_ms
-from tagstream.stream.second import writer as writer_module
 from tagstream.stream.second.budget import Budget
 from tagstream.stream.second.facts import Cells
 from tagstream.stream.second.ledger import Ledger
 from tagstream.stream.second.process import SecondProcess
-from tagstream.stream.second.writer import SecondFencedError
 from tagstream.stream.settings.settings import Settings
 from tests.answering import answer, decided, reviewed
 from tests.opinions import OF_A_BUNDLE
@@ -82,7 +82,7 @@ class Running:
     def __init__(self, settings: Settings, ask: Callable[[DecidedEvent], SecondOpinion] = says_mlops, **asked: Any) -> None:
         """Start it."""
         ledger = Ledger(Cells(LABELS, bands=(0.9,)), **{"promise": 0.9, "audit": 0.2, "asked_since_ms": 0, **asked})
-        self.process = SecondProcess(settings, ask, ledger, Budget(calls=0, cost=0))
+        self.process = SecondProcess(settings, ask, ledger, Budget(calls=0, cost=0), SecondMetrics.alone())
         self.stop, self.error = threading.Event(), None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -146,7 +146,7 @@ def test_a_process_that_ends_before_it_acts_is_continued(
     proved(settings, send)
     send(*(item(number) for number in range(ENOUGH, ENOUGH + 10)))
     with monkeypatch.context() as patch:
-        write = writer_module.SecondWriter.write
+        write = SingleWriter.write
 
         def dies(self: Any, records: Any, after: Any = None) -> None:
             if after is not None:
@@ -154,7 +154,7 @@ def test_a_process_that_ends_before_it_acts_is_continued(
                 raise RuntimeError(message)
             write(self, records, after)
 
-        patch.setattr(writer_module.SecondWriter, "write", dies)
+        patch.setattr(SingleWriter, "write", dies)
         killed = Running(settings)
         killed.wait()
         assert str(killed.error) == "killed"
@@ -189,7 +189,7 @@ def test_a_second_process_fences_the_first(settings: Settings, send: Callable[..
     until(lambda: second.process._started, "it has begun", state=lambda: second.error)
     send(*(item(number) for number in range(10)))
     first.wait()
-    assert isinstance(first.error, SecondFencedError)
+    assert isinstance(first.error, WriterFencedError)
     until(
         lambda: second.process.opinions == 10,
         "all items have an opinion",

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from tagstream.monitoring.metrics.controller import ControllerMetrics
 from tagstream.monitoring.metrics.http import HttpMetrics
 from tagstream.monitoring.metrics.metrics import Metrics
+from tagstream.monitoring.metrics.second import SecondMetrics
 from tagstream.monitoring.metrics.shadow import ShadowMetrics
 from tagstream.monitoring.quality.metrics import QualityMetrics
 from tagstream.stream.rollout.verdict import RolloutStep
@@ -29,6 +30,7 @@ def series() -> dict[str, list[dict[str, str]]]:
     QualityMetrics(registry, labels=manifest["labels"])
     HttpMetrics(registry, metrics.traces).started(most_waiting=7)
     ShadowMetrics(registry, labels=manifest["labels"])
+    SecondMetrics(registry)
     ControllerMetrics(registry, decisions=tuple(RolloutStep))
     found: dict[str, list[dict[str, str]]] = {}
     for metric in registry.collect():

@@ -1,8 +1,8 @@
 """
-Writes `second`, and the decisions that follow from it on `tagged`, in transactions of one transactional id.
+A writer of which a name has one at a time: it writes in transactions of one transactional id.
 
-A new writer with that id fences the writer before: from then on nobody else can write. So one process gives opinions, and whoever reads
-`second` to its end after the fencing knows all of them.
+A new writer with that id fences the writer before: from then on nobody else can write under the name. So who fences first and then reads a topic
+to its end knows all records that were ever written to it under the name.
 """
 
 import contextlib
@@ -23,33 +23,31 @@ from tagstream.stream.kafka.admission import admitted
 from tagstream.stream.kafka.errors import CONNECT_FAILURES, translated, unreachable
 from tagstream.stream.kafka.producer import MAX_REQUEST_BYTES, REQUEST_SECONDS
 from tagstream.stream.kafka.reading.reader import Place
-from tagstream.stream.kafka.rights import second_group
-from tagstream.stream.second.adviser import SecondError
 from tagstream.stream.settings.settings import Settings
 
 FENCED = (ProducerFencedError, InvalidProducerEpochError)
 
 
-class SecondFencedError(Exception):
-    """Another process gives the opinions now."""
+class WriterFencedError(Exception):
+    """Another process writes under this name now."""
 
     exit_code = 1
 
-    def __init__(self) -> None:
-        """Write the message."""
-        super().__init__(
-            "another `tagstream second` of this group has begun, and gives the opinions from now on; nothing is lost. Next: run one of them."
-        )
+
+class WriterRefusedError(Exception):
+    """There can be no such writer: the message says why, and the next step."""
+
+    exit_code = 2
 
 
-class SecondWriter:
-    """The only writer of `second`. Every method ends within the bounds of the settings."""
+class SingleWriter:
+    """The only writer of its name. Every method ends within the bounds of the settings."""
 
-    def __init__(self, settings: Settings, producer: KafkaProducer) -> None:
-        """See `second_writer`."""
+    def __init__(self, settings: Settings, producer: KafkaProducer, name: str) -> None:
+        """See `single_writer`."""
         self._settings = settings
         self._producer = producer
-        self._group = second_group(settings)
+        self._name = name
 
     def write(self, records: Sequence[Record], after: Mapping[Place, int] | None = None) -> None:
         """
@@ -57,10 +55,10 @@ class SecondWriter:
 
         Args:
             records: Topic, key, value and headers of each.
-            after: By partition of `second`, the offset up to which the decisions that follow from opinions are on `tagged`.
+            after: By partition of a topic that is read, the offset up to which what follows from its records is written.
 
         Raises:
-            SecondFencedError: Another process writes now.
+            WriterFencedError: Another process writes under this name now.
             BrokerUnreachableError: The brokers did not confirm; nothing was written.
         """
         producer = self._producer
@@ -71,18 +69,19 @@ class SecondWriter:
             ]
             if after:
                 offsets = {TopicPartition(*place): OffsetAndMetadata(offset, "", -1) for place, offset in after.items()}
-                producer.send_offsets_to_transaction(offsets, self._group)
+                producer.send_offsets_to_transaction(offsets, self._name)
             for one in sent:
                 one.get(timeout=self._settings.produce_timeout_seconds)
             producer.commit_transaction()
         except FENCED as error:
-            raise SecondFencedError from error
+            msg = f"another process writes as {self._name} now, and this one can no longer write; nothing is lost. Next: run one of them."
+            raise WriterFencedError(msg) from error
         except KafkaError as error:
             raise unreachable(self._settings, error) from error
 
     def acted(self, places: Sequence[Place]) -> dict[Place, int]:
         """
-        Return, by partition of `second`, the offset up to which an earlier process has published what follows; 0 if there was none.
+        Return, by partition, the last offset of `write` that was committed under this name; 0 if there was none.
 
         Raises:
             BrokerUnreachableError: The brokers did not answer.
@@ -92,8 +91,8 @@ class SecondWriter:
         with translated(self._settings, CONNECT_FAILURES):
             consumer = KafkaConsumer(
                 **options,
-                client_id="tagstream-second",
-                group_id=self._group,
+                client_id="tagstream-single-writer",
+                group_id=self._name,
                 enable_auto_commit=False,
                 bootstrap_timeout_ms=timeout_ms,
             )
@@ -104,21 +103,25 @@ class SecondWriter:
 
 
 @contextlib.contextmanager
-def second_writer(settings: Settings) -> Iterator[SecondWriter]:
+def single_writer(settings: Settings, name: str) -> Iterator[SingleWriter]:
     """
-    The writer of `second`, after it has fenced the writer before.
+    The writer of this name, after it has fenced the writer before.
+
+    Args:
+        settings: Brokers and bounds.
+        name: The transactional id, and the consumer group that keeps offsets.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or a broker refused us.
-        SecondError: The brokers have no transactions, or this user may not use the transactional id.
+        WriterRefusedError: The brokers have no transactions, or this user may not use the transactional id.
     """
     options, seconds = admitted(settings)
     timeout_ms = int(seconds * 1000)
     with translated(settings, CONNECT_FAILURES):
         producer = KafkaProducer(
             **options,
-            client_id="tagstream-second",
-            transactional_id=second_group(settings),
+            client_id="tagstream-single-writer",
+            transactional_id=name,
             transaction_timeout_ms=int(settings.produce_timeout_seconds * 1000),
             acks="all",
             delivery_timeout_ms=int(settings.produce_timeout_seconds * 1000),
@@ -131,17 +134,14 @@ def second_writer(settings: Settings) -> Iterator[SecondWriter]:
         try:
             producer.init_transactions()
         except UnsupportedVersionError as error:
-            msg = "a second model needs transactions, and the brokers have none. Next: use Apache Kafka."
-            raise SecondError(msg) from error
+            msg = "the brokers have no transactions, by which one process writes at a time. Next: use Apache Kafka."
+            raise WriterRefusedError(msg) from error
         except TransactionalIdAuthorizationFailedError as error:
-            msg = (
-                f"this user may not use the transactional id {second_group(settings)}. Next: `tagstream doctor --role second` prints "
-                "the missing right."
-            )
-            raise SecondError(msg) from error
+            msg = f"this user may not WRITE under the transactional id {name}. Next: `tagstream doctor --acls USER --role ROLE` prints the rights."
+            raise WriterRefusedError(msg) from error
         except KafkaError as error:
             raise unreachable(settings, error) from error
-        yield SecondWriter(settings, producer)
+        yield SingleWriter(settings, producer, name)
     finally:
         with contextlib.suppress(KafkaError):
             producer.close(timeout=settings.produce_timeout_seconds)
