@@ -1,6 +1,10 @@
 """Second opinions for tests: one of a bundle with a label, and one of an endpoint that hung."""
 
-from tagstream.stream.contract.second_opinions import SecondBundle, SecondEndpoint, SecondOpinion
+from tagstream.stream.contract.event import Record
+from tagstream.stream.contract.outcome import timestamp
+from tagstream.stream.contract.second_opinions import SecondBundle, SecondEndpoint, SecondOpinion, tagged_by_second
+from tests.answering import NOW_MS, shown
+from tests.replacing import replace
 
 OF_A_BUNDLE = SecondOpinion(
     event_id="e-1",
@@ -22,3 +26,12 @@ OF_AN_ENDPOINT = SecondOpinion(
     cost=0.0125,
     decided_at="2026-11-26T16:20:33.527Z",
 )
+
+
+def settled(record: Record, label: str = "mlops", *, now_ms: int = NOW_MS, at_ms: int = NOW_MS) -> Record:
+    """The decision on `tagged` of a second model that says this label of an item of `review`."""
+    item = shown(record)
+    made = {"event_id": item.event.id, "prediction_id": item.decision.prediction_id, "model_tag": item.decision.tag}
+    said = replace(OF_A_BUNDLE, **made, label=label, settles=True, audit_probability=0.05, decided_at=timestamp(at_ms))
+    key, value, headers, _ = tagged_by_second(item, said, now_ms)
+    return Record(topic="tagged", key=key, value=value, headers=headers)

@@ -34,7 +34,17 @@ from tagstream.stream.review.store.records import (
     TooMany,
     Twin,
 )
-from tagstream.stream.review.store.schema import LISTED_CHARACTERS, allowances, answers, items, prints, reports, skips, terms
+from tagstream.stream.review.store.schema import (
+    LISTED_CHARACTERS,
+    allowances,
+    answers,
+    items,
+    opinions,
+    prints,
+    reports,
+    skips,
+    terms,
+)
 from tagstream.stream.review.store.store_writer import GIVEN_COLUMNS, ITEM, REPORT_FIELDS
 from tagstream.stream.review.store.votes import denying
 
@@ -257,6 +267,11 @@ class Queue:
         found = select(*GIVEN_COLUMNS).where(answers.c.reviewer == reviewer, holds)
         with self._database.reading() as connection:
             return _given(connection, found.order_by(answers.c.decided_ms.desc(), answers.c.answer_id).limit(limit))
+
+    def second_said(self, prediction_id: str) -> str | None:
+        """Return the label that a second model gave to this decision's item; None if it gave none. A page shows it after the person's answer."""
+        with self._database.reading() as connection:
+            return connection.execute(select(opinions.c.label).where(opinions.c.prediction_id == prediction_id)).scalar()
 
     def neighbours(self, event_id: str, limit: int = 3) -> Sequence[Neighbour]:
         """Return decided events that share rare words with this item, the most alike first. Their models have the item's labels."""

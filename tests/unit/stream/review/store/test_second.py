@@ -70,3 +70,11 @@ def test_a_persons_answer_stands_whatever_comes_later(store: Store) -> None:
     before = store.queue.figures()
     store.writer.fill([opinion(one, audited=True)], {})
     assert (store.queue.figures().length, store.queue.figures().answered) == (before.length, before.answered) == (0, 1)
+
+
+def test_the_label_is_there_for_the_page_after_an_answer(store: Store) -> None:
+    """Whatever follows from the opinion; none if the second model gave none."""
+    one, two = review("a"), review("b")
+    store.writer.fill([one, opinion(one, settles=False)], {})
+    assert store.queue.second_said(one.item.decision.prediction_id) == "mlops"
+    assert store.queue.second_said(two.item.decision.prediction_id) is None
