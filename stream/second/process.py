@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import msgspec
+
 from tagstream.monitoring.metrics.second import SecondMetrics
 from tagstream.monitoring.vocabulary import NoOpinion
 from tagstream.stream.contract.event import Record, weight
@@ -90,13 +92,13 @@ class SecondProcess:
         self._settings, self._ask, self._ledger, self._budget = settings, ask, ledger, budget
         self._limits, self._clock = settings.limits, clock
         self._reading = SecondReading(settings, ledger)
-        # Items that are being asked about, and items whose opinion is written and not read back yet.
         self._metrics = metrics
+        # Items that are being asked about, and items whose opinion is written and not read back yet.
         self._busy: dict[str, Future[SecondOpinion]] = {}
         self._unread: set[str] = set()
         self._again: deque[DecidedEvent] = deque()
         self._pauses = Pauses()
-        self._started = False
+        self._started, self._looked = False, float("-inf")
         self.opinions = self.settled = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -173,8 +175,6 @@ class SecondProcess:
             self._take(records)
         self._act(writer, reader)
 
-    _looked = float("-inf")
-
     def _look_around(self, reader: Reader) -> None:
         """Now and then: say what is known, and read partitions that were added."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
@@ -212,13 +212,16 @@ class SecondProcess:
             self._metrics.opinion(one.reason, calls=one.calls, cost=one.cost)
 
     def _judged(self, given: SecondOpinion) -> SecondOpinion:
+        """Return the opinion with what follows from it."""
         opinion = self._ledger.judged(given)
         item = self._ledger.item(opinion.prediction_id)
         if not opinion.settles or item is None:
             return opinion
         key, value, headers, _ = tagged_by_second(item, opinion, 0, self._limits)
         # A decision that the broker will not take would stop the process at every start.
-        return opinion if weight(key, value, headers) <= self._limits.max_outcome_bytes else given
+        if weight(key, value, headers) <= self._limits.max_outcome_bytes:
+            return opinion
+        return msgspec.structs.replace(opinion, settles=False, audit_probability=None, audited=False)
 
     def _act(self, writer: SingleWriter, reader: Reader) -> None:
         """Publish what follows from the opinions that were read back, and note it, in one transaction."""
