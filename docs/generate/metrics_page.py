@@ -28,8 +28,8 @@ JOINS = ", ".join(
 )
 HEAD = f"""# Metrics
 
-Every series at `/metrics` of a worker, a review console, `tagstream serve`, `rollout shadow` and `rollout watch`, besides those of its
-process (`process_*`, `python_*`). Made from the code by `python -m docs.generate`.
+Every series at `/metrics` of a worker, a review console, `tagstream serve`, `rollout shadow`, `rollout watch` and `tagstream second`,
+besides those of its process (`process_*`, `python_*`). Made from the code by `python -m docs.generate`.
 
 - A name in `_total` is a counter, one with edges a histogram, any other a gauge. Base units; ratios are 0 to 1. Counters and
   histograms of any number of workers may be added up.
@@ -47,6 +47,10 @@ SECTIONS = {
     "tagstream_shadow_": (
         "Shadow",
         "Served by `tagstream rollout shadow`: two bundles on the same events ([the page](rollout.md#beside-the-stream)).",
+    ),
+    "tagstream_second_": (
+        "Second model",
+        "Served by `tagstream second` ([the page](second.md)). A figure that its topics have is NaN until they are read.",
     ),
     "tagstream_queue_": ("Review queue", "Served by the review console."),
     "tagstream_http_": ("HTTP service", "Served by `tagstream serve`."),

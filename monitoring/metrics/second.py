@@ -1,5 +1,6 @@
 """The metrics of `tagstream second`: opinions and why there was none, what was settled, what it cost, and what is certified."""
 
+import math
 from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
@@ -58,6 +59,8 @@ class SecondMetrics:
             "How often the endpoint has begun to answer the same items otherwise.",
             registry=registry,
         )
+        # Not known before the topics are read: a zero would look like a change of what the process before had said.
+        self.stands(waiting=math.nan, certified=math.nan, withdrawn=math.nan, generation=math.nan)
         for result in (LABEL, *NoOpinion):
             self._opinions.labels(str(result))
 
@@ -90,7 +93,7 @@ class SecondMetrics:
         self._settled.inc()
         self._audits.inc(audited)
 
-    def stands(self, *, waiting: int, certified: int, withdrawn: int, generation: int) -> None:
+    def stands(self, *, waiting: float, certified: float, withdrawn: float, generation: float) -> None:
         """Set what is known now."""
         self._waiting.set(waiting)
         self._certified.set(certified)

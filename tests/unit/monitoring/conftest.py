@@ -1,4 +1,4 @@
-"""What a worker, a review console, `serve` and the two processes of a rollout export, for every test that names metrics."""
+"""What a worker, a review console, `serve`, the two processes of a rollout and a second model's export, for every test that names metrics."""
 
 import json
 from pathlib import Path
