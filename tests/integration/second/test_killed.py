@@ -5,6 +5,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tagstream.stream.broker.processes import Process, Processes
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.settings.settings import Settings
 from tests.answering import answer, decided, reviewed, shown
-from tests.completions import Call, answering, says
+from tests.completions import Call, Endpoint, answering, says
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.second.flow import ahead, opinions_in, send, settled_in, wrong_at_the_end
 from tests.waiting import until
@@ -33,6 +34,11 @@ def answers_later(call: Call) -> None:
     """A healthy endpoint, of which some calls are always on their way."""
     time.sleep(0.02)
     says("mlops")(call)
+
+
+def asked(endpoint: Endpoint, calls: int) -> Callable[[], bool]:
+    """Tells whether the endpoint has had so many calls."""
+    return lambda: len(endpoint.calls) >= calls
 
 
 @dataclass(slots=True)
@@ -69,10 +75,16 @@ class Storm:
 
 
 def storm(
-    settings: Settings, environ: dict[str, str], processes: Processes, folder: Path, *program: str, seed: int = SEED
+    settings: Settings,
+    environ: dict[str, str],
+    processes: Processes,
+    folder: Path,
+    *program: str,
+    rounds: Sequence[str] = ROUNDS,
+    seed: int = SEED,
 ) -> Storm:
-    """Let items flow through processes of which each ends as `ROUNDS` says, and the last one when all is done."""
-    found, moments = Storm(settings), random.Random(seed)
+    """Let items flow through processes of which each ends as `rounds` says, and the last one when all is done."""
+    found, moments = Storm(settings), random.Random(seed)  # noqa: S311 - moments of a test
     with answering(answers_later) as endpoint:
         env = without_settings(os.environ) | environ | {"PYTHONPATH": str(ROOT), "TAGSTREAM_LOG_FORMAT": "json"}
         of_second = {"ENDPOINT": endpoint.url, "MODEL": "large", "PRECISION": PROMISE, "AUDIT": "0.2"}
@@ -86,7 +98,7 @@ def storm(
         def begun(process: Process) -> None:
             until(lambda: "second_begins" in process.output(), "the process begins", process=process, seconds=120)
 
-        for number, end in enumerate(ROUNDS):
+        for number, end in enumerate(rounds):
             process, before = start(number), len(endpoint.calls)
             found.batch(number, answered=number == 0)
             if end == "killed at its start":
@@ -97,7 +109,7 @@ def storm(
             if number == 0:
                 until(lambda: len(opinions_in(settings)) >= PROVED, "people's answers prove", process=process, seconds=120)
             calls = before + moments.randint(5, BATCH - 5)
-            until(lambda calls=calls: len(endpoint.calls) >= calls, "the process asks", process=process, seconds=120)  # type: ignore[misc]
+            until(asked(endpoint, calls), "the process asks", process=process, seconds=120)
             time.sleep(moments.uniform(0.0, 0.2))
             if end == "killed":
                 process.kill()
@@ -105,14 +117,20 @@ def storm(
             else:
                 os.kill(process.pid, signal.SIGSTOP)
                 found.stopped.append(process)
-                after = start(len(ROUNDS) + number)
+                after = start(len(rounds) + number)
                 begun(after)
                 os.kill(process.pid, signal.SIGCONT)
-                found.batch(len(ROUNDS) + number, answered=False)
-                until(lambda calls=len(endpoint.calls) + 20: len(endpoint.calls) >= calls, "one asks", seconds=120)  # type: ignore[misc]
+                found.batch(len(rounds) + number, answered=False)
+                until(asked(endpoint, len(endpoint.calls) + 20), "one of the two asks", seconds=120)
                 after.kill()
-        last = start(2 * len(ROUNDS))
-        until(found.is_done, "all is done", state=lambda: (len(found.items), len(opinions_in(settings))), process=last, seconds=120)
+        last = start(2 * len(rounds))
+        until(
+            found.is_done,
+            "all is done",
+            state=lambda: (len(found.items), len(opinions_in(settings))),
+            process=last,
+            seconds=120,
+        )
         last.ask_to_end()
         assert last.wait(60), last.output()
         assert last.exit_code == 0, last.output()
@@ -132,15 +150,3 @@ def test_a_process_killed_anywhere_loses_nothing_and_does_nothing_twice(
         assert one.wait(60), one.output()
         assert one.exit_code == 1, one.output()
         assert "another process writes" in one.output()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("fault", "words"), [("acts-first", "second has no opinion that settles it"), ("no-fencing", "opinions")]
-)
-def test_a_process_with_a_known_fault_is_found_out(
-    settings: Settings, environ: dict[str, str], processes: Processes, tmp_path: Path, fault: str, words: str
-) -> None:
-    """The same run says what is wrong with one that acts before it writes, and with one that does not fence."""
-    found = storm(settings, environ, processes, tmp_path, "tests.integration.second.bad", fault)
-    assert [one for one in found.wrong if words in one], found.wrong
