@@ -48,7 +48,14 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(folder: Path, *options: str, bundle: Path = TINY, files: int | None = None, **environ: str) -> Iterator[Service]:
+def service(
+    folder: Path,
+    *options: str,
+    bundle: Path = TINY,
+    files: int | None = None,
+    program: str = "tagstream.stream.cli.main",
+    **environ: str,
+) -> Iterator[Service]:
     """
     A service on a free port; it is killed at the end, unless it has ended.
 
@@ -57,10 +64,11 @@ def service(folder: Path, *options: str, bundle: Path = TINY, files: int | None 
         options: Of the command.
         bundle: Decides.
         files: The most that the service may have open, connections among them; this process's own limit unless given.
+        program: The module that runs as `tagstream`.
         environ: Settings.
     """
     log = folder / "serve.log"
-    command = [sys.executable, "-m", "tagstream.stream.cli.main", "serve", "--port", "0", "--bundle", str(bundle), *options]
+    command = [sys.executable, "-m", program, "serve", "--port", "0", "--bundle", str(bundle), *options]
     if files is not None:
         command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
     with log.open("wb") as written:

@@ -43,7 +43,8 @@ def rollout(settings: Settings) -> Settings:
     """The settings, with an empty topic `rollout` of this test."""
     name = f"{settings.topics.content}-rollout"
     with admin(settings) as client:
-        client.create_topics({name: {"num_partitions": 1, "replication_factor": 1, "configs": {"retention.ms": "-1"}}})
+        options = {"num_partitions": 1, "replication_factor": 1, "configs": {"retention.ms": "-1"}}
+        client.create_topics({name: options}, wait_for_metadata=True)
     return settings.model_copy(update={"rollout": settings.rollout.model_copy(update={"topic": name})})
 
 
@@ -226,7 +227,8 @@ def test_the_status_says_what_is_held_since_when_and_where_epochs_begin(
     async def test(settings: Settings) -> None:
         await send(settings, 3)
         with admin(settings) as client:
-            client.create_topics({settings.rollout.workers_topic: {"num_partitions": 1, "replication_factor": 1}})
+            options = {"num_partitions": 1, "replication_factor": 1}
+            client.create_topics({settings.rollout.workers_topic: options}, wait_for_metadata=True)
         async with controller(settings) as one:
             await one.begin()
             await one.start(OLD, settings.group)

@@ -327,6 +327,14 @@ def test_a_required_outcome_that_nobody_measures_promotes_nothing() -> None:
     for observations in (BETTER, [*BETTER, *measured((40, 40), (1, 40))], [*BETTER, *measured((600, 2_000), name="other")]):
         assert decided(observations, guards=guards, share=0.5) is RolloutStep.WAIT
     assert decided([*BETTER, *measured((600, 2_000))], guards=guards, share=1.0) is RolloutStep.WAIT
+    # As for a name that was mistyped.
+    assert "no record of the topic outcomes names it" in outcome(evidence([*BETTER], guards=guards, share=0.5)).says
+
+
+def test_an_outcome_that_is_not_required_says_that_it_decides_nothing() -> None:
+    """Its gate passes even where the interval lies below the champion's mean."""
+    found = outcome(evidence([*BETTER, *measured((150, 2_000))], guards=Guards(asked_at_least=0.5), share=0.5))
+    assert (found.state, "decides nothing" in found.says) == ("passes", True)
 
 
 def test_a_later_share_and_a_later_try_need_more_of_an_outcome() -> None:

@@ -17,6 +17,7 @@ from tagstream.monitoring.observer import NullObserver
 from tagstream.stream.batch.run import decided
 from tagstream.stream.decide.from_settings import pipeline_of
 from tagstream.stream.settings.settings import Settings
+from tests.serving.hanging import HANGS_VARIABLE
 from tests.serving.running import ROOT, TINY, service
 from tests.unit.stream.serve.conftest import without_clock
 from tests.waiting import HANG_SECONDS, until
@@ -88,7 +89,10 @@ def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
 
 def test_a_model_that_hangs_ends_the_process(tmp_path: Path) -> None:
     """The bound of a batch is over: 503, then code 70, though the thread of the model still hangs."""
-    with service(tmp_path, TAGSTREAM_INFERENCE_TIMEOUT_SECONDS="0.000001") as running:
+    hangs = tmp_path / "hangs"
+    environ = {"TAGSTREAM_INFERENCE_TIMEOUT_SECONDS": "1", HANGS_VARIABLE: str(hangs)}
+    with service(tmp_path, program="tests.serving.hanging", **environ) as running:
+        hangs.touch()
         assert httpx.post(f"{running.url}/classify", content=MANY, timeout=HANG_SECONDS).status_code == 503
         assert running.ended() == 70
         assert '"serve_ended"' in running.log()
