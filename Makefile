@@ -197,8 +197,8 @@ LOCK := $(BIN)/uv pip compile -q $(LOCK_FLAGS) --universal --python-version 3.11
 lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=--upgrade takes the newest)
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) pyproject.toml --all-extras --group dev --group bench -o requirements/learning.lock
-	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra batch --extra registry --extra otel --extra object-store --extra signing --group dev -o requirements/dev.lock -c requirements/learning.lock
-	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra registry --extra otel --extra object-store -o requirements/run.lock -c requirements/learning.lock
+	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra batch --extra registry --extra otel --extra object-store --extra second --extra signing --group dev -o requirements/dev.lock -c requirements/learning.lock
+	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra registry --extra otel --extra object-store --extra second -o requirements/run.lock -c requirements/learning.lock
 	echo "label-studio-sdk==2.1.2" | $(LOCK) - -o requirements/label-studio.lock
 	echo "openapi-python-client==0.29.1" | $(LOCK) - -o requirements/openapi.lock
 	echo "kubernetes-validate==1.37.0" | $(LOCK) --no-deps - -o requirements/kubernetes.lock

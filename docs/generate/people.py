@@ -122,13 +122,13 @@ _WORTH = (
     ),
     Panel(
         title="Events without a person",
-        shows="Share of the window's events that were published without a person.",
+        shows="Share of the window's events that were published, or settled by a second model, without a person.",
         then="If it falls, see on the board Review for which reasons events go to people.",
         unit="percentunit",
         queries=(
             Query(
-                'max by (job) (tagstream_value_events{door="tagged"}) / (max by (job) (tagstream_value_events{door="tagged"})'
-                ' + max by (job) (tagstream_value_events{door="review"}))',
+                'sum by (job) (max by (job, door) (tagstream_value_events{door!="review"}))'
+                " / sum by (job) (max by (job, door) (tagstream_value_events))",
                 "without a person",
             ),
         ),
