@@ -11,6 +11,9 @@ For each predicted label, with an equal part of the error level:
 3. If the answers prove that the share right at the present threshold is below the target, and no stricter confidence is proved, a person
    is asked about every event of the label.
 4. Otherwise the label keeps its threshold and its certificate. Too few answers change neither.
+
+With prices, a label has not the last confidence that is proved, but of all proved ones, and of asking a person about every event, the
+cheapest by the answers. The steps of a walk are proved together, and so are the confidences of the grid, so any of them may be chosen.
 """
 
 import math
@@ -30,7 +33,26 @@ from tagstream.model_export.calibrate.temperature import Floats, Ints
 # The part of a label's level for the walk. The rest is for the test of the whole grid.
 WALK_PART = 0.9
 
-ThresholdVerdict = Literal["earned", "withdrawn", "kept"]
+# Costs that differ by less are equal: sums in another order differ by rounding.
+EQUAL = 1e-9
+
+ThresholdVerdict = Literal["earned", "withdrawn", "asked", "kept"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerPrices:
+    """
+    What the events of answers cost.
+
+    Attributes:
+        dearer: By how much it costs more to publish the event than to ask a person, shape (answers,). Below 0 if it costs less.
+        item: The price of asking a person.
+        currency: The currency's name; may be empty.
+    """
+
+    dearer: Floats
+    item: float
+    currency: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +68,7 @@ class Evidence:
         publishable: True if a threshold decides about the event. Other events go to a person at any confidence. They count for the
             published share, and for no threshold.
         count: The number of identical answers.
+        prices: What the events cost; None without prices.
     """
 
     said: npt.NDArray[np.str_]
@@ -54,6 +77,7 @@ class Evidence:
     weight: Floats
     publishable: Bools
     count: Ints
+    prices: AnswerPrices | None = None
 
     @property
     def answers(self) -> int:
@@ -62,11 +86,19 @@ class Evidence:
 
     def published(self, thresholds: Mapping[str, float]) -> float:
         """Return the weighted share of events, 0 to 1, that the thresholds publish."""
+        return self._mean(thresholds, np.ones(len(self.said)))
+
+    def cost(self, thresholds: Mapping[str, float]) -> float | None:
+        """Return the mean cost of an event under these thresholds; None without prices."""
+        return None if self.prices is None else self.prices.item + self._mean(thresholds, self.prices.dearer)
+
+    def _mean(self, thresholds: Mapping[str, float], amount: Floats) -> float:
+        """Return the weighted mean over all events of an amount that published events have."""
         mass = self.weight * self.count
         below = np.array([thresholds[label] for label in self.said.tolist()])
         kept = self.publishable & (self.confidence >= below)
         total = float(mass.sum())
-        return float(mass[kept].sum()) / total if total else 0.0
+        return float(mass[kept] @ amount[kept]) / total if total else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +107,8 @@ class Earned:
     The verdict on one label.
 
     Attributes:
-        verdict: `earned`: answers certify the threshold. `withdrawn`: a person is always asked. `kept`: nothing is proved.
+        verdict: `earned`: answers certify the threshold. `withdrawn`: they disprove it, and a person is always asked. `asked`: a person
+            is always asked, since this costs least. `kept`: nothing is proved.
         threshold: The new threshold with its certificate; for `kept`, the present threshold.
         answers: The number of answers about the label, for events that a threshold decides about.
         times_needed: The factor by which the number of answers must grow for the first step of the walk, if further answers are like these.
@@ -128,6 +161,7 @@ class Sorted:
 
     confidence: Floats
     answers: WeightedAnswers
+    dearer: Floats | None
 
     def places(self, candidates: Sequence[float]) -> Ints:
         """Return the number of array entries at or above each confidence."""
@@ -162,6 +196,7 @@ def of_label(evidence: Evidence, label: str) -> Sorted:
             count=evidence.count[order],
             largest=float(evidence.weight.max(initial=1.0)),
         ),
+        dearer=None if evidence.prices is None else evidence.prices.dearer[order],
     )
 
 
@@ -169,7 +204,7 @@ def _earn(given: Sorted, *, present: LabelThreshold, start: float, target: float
     verdict, confidence = _reached(given, present=present, start=start, target=target, risk=risk)
     if verdict == "earned":
         return Earned(verdict=verdict, answers=given.rows, threshold=_certified(given, confidence, target=target, risk=risk))
-    if verdict == "withdrawn":
+    if verdict in {"withdrawn", "asked"}:
         return Earned(verdict=verdict, answers=given.rows, threshold=always_ask(given, target=target, risk=risk))
     times = martingale.times_needed(given.above(start), target=target, risk=WALK_PART * risk)
     return Earned(verdict=verdict, answers=given.rows, threshold=present, times_needed=times)
@@ -178,31 +213,45 @@ def _earn(given: Sorted, *, present: LabelThreshold, start: float, target: float
 def _reached(
     given: Sorted, *, present: LabelThreshold, start: float, target: float, risk: float
 ) -> tuple[ThresholdVerdict, float]:
-    found = _walked(given, start=start, target=target, risk=WALK_PART * risk)
-    if found is not None:
-        return "earned", found
+    proved = _walked(given, start=start, target=target, risk=WALK_PART * risk)
     refuted = martingale.log_wealth_against(given.above(present.confidence), target=target) >= -math.log(risk)
-    if refuted or not present.certified:
-        found = _anywhere(given, target=target, risk=(1.0 - WALK_PART) * risk)
-    if found is not None:
-        return "earned", found
+    if not proved and (refuted or not present.certified):
+        proved = _anywhere(given, target=target, risk=(1.0 - WALK_PART) * risk)
+    if proved:
+        chosen = _chosen(given, proved)
+        return ("asked" if chosen == ALWAYS_ASK else "earned"), chosen
     return ("withdrawn", ALWAYS_ASK) if refuted else ("kept", present.confidence)
 
 
-def _walked(given: Sorted, *, start: float, target: float, risk: float) -> float | None:
-    """Return the lowest confidence that the walk from `start` reaches. None if the first step fails."""
+def _chosen(given: Sorted, proved: Sequence[float]) -> float:
+    """Return the lowest of the proved confidences, which descend; with prices the cheapest, or `ALWAYS_ASK` if asking costs less."""
+    if given.dearer is None:
+        return proved[-1]
+    mass = given.answers.weight * given.answers.count
+    places = given.places(proved)
+    more = np.append(0.0, np.cumsum(mass * given.dearer))[places]
+    least = min(0.0, float(more.min())) + EQUAL * float(mass.sum())
+    cheapest = np.flatnonzero(more <= least)
+    if not len(cheapest):
+        return ALWAYS_ASK
+    # Of equal costs the one that publishes most; where no answer lies between two confidences, the stricter one.
+    return proved[int(cheapest[places[cheapest].argmax()])]
+
+
+def _walked(given: Sorted, *, start: float, target: float, risk: float) -> Sequence[float]:
+    """Return the confidences that the walk from `start` proves, in its order; none if the first step fails."""
     steps = [start, *(confidence for confidence in given.grid() if confidence < start)]
     wealth = martingale.log_wealth(given.answers, target=target, places=given.places(steps))
     reached = np.append(wealth >= -math.log(risk), False).argmin()
-    return steps[int(reached) - 1] if reached else None
+    return steps[: int(reached)]
 
 
-def _anywhere(given: Sorted, *, target: float, risk: float) -> float | None:
-    """Return the lowest confidence of the grid that is proved after a correction for the grid's size."""
+def _anywhere(given: Sorted, *, target: float, risk: float) -> Sequence[float]:
+    """Return the confidences of the grid that are proved after a correction for the grid's size, the highest first."""
     grid = given.grid()
     wealth = martingale.log_wealth(given.answers, target=target, places=given.places(grid))
     proved = np.flatnonzero(wealth >= math.log(len(GRID) / risk))
-    return grid[int(proved[-1])] if len(proved) else None
+    return [grid[place] for place in proved.tolist()]
 
 
 def _certified(given: Sorted, confidence: float, *, target: float, risk: float) -> LabelThreshold:

@@ -20,6 +20,8 @@ from tagstream.model_export.measure import bundle_metrics
 # The entry of `training` in a manifest with the record of the earned thresholds.
 EARNED = "earned"
 SUFFIX = "-earned."
+# The cost is that of so many.
+EVENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,17 +34,22 @@ class Gain:
         before: The share of events, 0 to 1, that the old thresholds publish; an estimate from the answers.
         after: The share of events, 0 to 1, that the new thresholds publish; an estimate from the answers.
         answers: Number of answers behind the estimates.
+        costs: What an event costs under the old and under the new thresholds, an estimate from the answers; None without prices.
+        currency: The unit of the costs; may be empty.
     """
 
     verdicts: Mapping[str, Earned]
     before: float
     after: float
     answers: int
+    costs: tuple[float, float] | None = None
+    currency: str = ""
 
     def lines(self) -> list[str]:
         """Return the figures as lines of text."""
         return [
             f"published without asking: {self.after:.1%} of events, {self.before:.1%} before, by {self.answers:,} answers",
+            *self._cost(),
             *(sentence(label, found) for label, found in self.verdicts.items()),
         ]
 
@@ -52,11 +59,21 @@ class Gain:
             "answers": self.answers,
             "published_before": round(self.before, 6),
             "published_after": round(self.after, 6),
+            **({} if self.costs is None else {"cost_before": round(self.costs[0], 6), "cost_after": round(self.costs[1], 6)}),
             "labels": {
                 label: {"verdict": found.verdict, **msgspec.to_builtins(found.threshold)}
                 for label, found in self.verdicts.items()
             },
         }
+
+    def _cost(self) -> list[str]:
+        if self.costs is None:
+            return []
+        before, after = (f"{EVENTS * one:,.0f}" for one in self.costs)
+        unit = f" {self.currency}" if self.currency else ""
+        return [
+            f"{EVENTS:,} events cost {after}{unit}, {before} before: mistakes and people, by the answers that prove the thresholds"
+        ]
 
 
 def lineage(manifest: Manifest, digest: str) -> tuple[str, ...]:
@@ -101,6 +118,8 @@ class Earning:
             before=evidence.published(manifest.asked_below()),
             after=evidence.published(new),
             answers=evidence.answers,
+            costs=_costs(evidence, manifest.asked_below(), new),
+            currency="" if evidence.prices is None else evidence.prices.currency,
         )
         metrics = None
         if set(rows.labels) <= set(manifest.labels):
@@ -120,7 +139,7 @@ class Earning:
             version=f"{manifest.version.partition(SUFFIX)[0]}{SUFFIX}{number}",
             threshold=walk.threshold,
             thresholds=walk.thresholds,
-            # The old thresholds had this cost.
+            # The old thresholds had this cost, on rows that had chosen none. There are no such answers.
             priced=None,
             metrics=manifest.metrics if metrics is None else metrics.as_json(),
             training={**manifest.training, EARNED: earned},
@@ -135,6 +154,18 @@ class Earning:
             msg = (
                 "thresholds are earned label by label, for a precision between 0 and 1, and this bundle has one threshold for all. "
                 "Next: `tagstream model calibrate` without --reviewed gives each label its own."
+            )
+            raise CalibrationError(msg)
+        if manifest.priced is not None and self.evidence.prices is None:
+            msg = (
+                "the bundle's thresholds follow prices, and without prices the answers would lower them as far as they prove the promise. "
+                "Next: give --costs FILE too."
+            )
+            raise CalibrationError(msg)
+        if threshold.promise is not None and self.evidence.prices is not None:
+            msg = (
+                "prices choose a threshold for each label, and this bundle has one promise about all labels together. "
+                "Next: leave out --costs; or `tagstream model calibrate --costs FILE` without --reviewed first."
             )
             raise CalibrationError(msg)
         # The start of a walk is fixed before the first answer: the thresholds of the first bundle.
@@ -159,6 +190,11 @@ class _Walk:
     verdicts: Mapping[str, Earned]
     threshold: Threshold
     thresholds: dict[str, LabelThreshold]
+
+
+def _costs(evidence: Evidence, old: Mapping[str, float], new: Mapping[str, float]) -> tuple[float, float] | None:
+    before, after = evidence.cost(old), evidence.cost(new)
+    return None if before is None or after is None else (before, after)
 
 
 def _refuse_less(verdicts: Mapping[str, Earned], precision: float) -> None:
@@ -188,6 +224,8 @@ def sentence(label: str, found: Earned) -> str:
                 f"{label}: the answers disprove a precision of {threshold.target_precision}: a person is asked about every "
                 "decision for this label until the answers prove a part of them"
             )
+        case "asked":
+            return f"{label}: by the answers and the prices a person costs less than the mistakes: a person is always asked"
         case "kept":
             at = "a person is always asked" if threshold.confidence == ALWAYS_ASK else f"it stays at {threshold.confidence}"
             if not found.answers:

@@ -9,8 +9,9 @@ import pytest
 from tagstream.model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
 from tagstream.model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
 from tagstream.model_export.bundle.model import OnnxClassifier
+from tagstream.model_export.bundle.promise.promise import Money, Priced
 from tagstream.model_export.calibrate.earned_overall import ALL
-from tagstream.model_export.calibrate.earned_thresholds import Evidence
+from tagstream.model_export.calibrate.earned_thresholds import AnswerPrices, Evidence
 from tagstream.model_export.calibrate.errors import CalibrationError
 from tagstream.model_export.data.corpus import CORPUS, read_corpus
 from tagstream.model_export.data.splits import Splits
@@ -20,6 +21,7 @@ from tagstream.model_export.make.steps import Made
 from tagstream.stream.cli.show import bundle as show
 from tests.replacing import replace
 
+FIELDS = ("said", "confidence", "right", "weight", "publishable", "count")
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 
 
@@ -216,3 +218,44 @@ def test_a_promise_about_all_labels_that_is_disproved_is_withdrawn(overall: Bund
     assert gained(made_bundle).verdicts[ALL].verdict == "withdrawn"
     assert set(made.asked_below().values()) == {ALWAYS_ASK}
     assert not made.threshold.certified
+
+
+def priced(found: Evidence, mistake: float) -> Evidence:
+    """The same answers, where each mistake costs so much and an item 1."""
+    return replace(found, prices=AnswerPrices(dearer=np.where(found.right, 0.0, mistake) - 1.0, item=1.0, currency="EUR"))
+
+
+def test_prices_choose_among_what_the_answers_prove(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
+    """At 0.8 a fourteenth is wrong, so the promise holds there, and with dear mistakes a person costs less; the cost is said."""
+    answers = evidence({0.99: True, 0.9: True, 0.8: True})
+    wrong = evidence({0.8: False}, count=45)
+    both = replace(answers, **{name: np.concatenate([getattr(answers, name), getattr(wrong, name)]) for name in FIELDS})
+    made = earn_bundle(tmp_path, bundle=shipped, evidence=priced(both, 20.0), splits=splits, precision=0.95)
+    assert set(read(tmp_path).manifest.asked_below().values()) == {0.9}
+    assert "10,000 events cost 3,496 EUR, 6,748 before: mistakes and people" in made.as_text()
+    assert (gained(made).as_record()["cost_after"], gained(made).as_record()["cost_before"]) == (0.349593, 0.674797)
+
+
+def test_a_bundle_with_prices_asks_for_them_and_one_promise_about_all_has_no_use_for_them(
+    shipped: Bundle, overall: Bundle, splits: Splits, tmp_path: Path
+) -> None:
+    """Without prices its thresholds would fall as far as the promise lets them."""
+    money = Money(value=1.0, low=1.0, high=1.0)
+    of_prices = Priced(
+        wrong_publication=5.0,
+        item=1.0,
+        currency="",
+        rows=10,
+        published=0.5,
+        cost=money,
+        mistakes=money,
+        people=money,
+        everything=1.0,
+        nothing=money,
+    )
+    bundle = msgspec.structs.replace(shipped, manifest=msgspec.structs.replace(shipped.manifest, priced=of_prices))
+    answers = evidence({0.99: True, 0.9: True})
+    with pytest.raises(CalibrationError, match=r"thresholds follow prices.*Next: give --costs FILE too"):
+        earn_bundle(tmp_path, bundle=bundle, evidence=answers, splits=splits, precision=0.95)
+    with pytest.raises(CalibrationError, match=r"one promise about all labels together. Next: leave out --costs"):
+        earn_bundle(tmp_path, bundle=overall, evidence=priced(answers, 5.0), splits=splits, precision=0.95)

@@ -215,7 +215,7 @@ class PromiseOptions:
     costs: Annotated[
         Path | None,
         typer.Option(
-            help="Choose each label's threshold by the prices in this file, as in costs.toml, where it certifies --floor of the label.",
+            help="Choose each label's threshold by the prices in this file, as in costs.toml, where --floor of the label is certified.",
             metavar="FILE",
             parser=path,
         ),

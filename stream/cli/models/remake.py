@@ -120,15 +120,9 @@ def calibrate(options: CalibrateOptions) -> None:
             "--windows alone, and collect answers on the new bundle.",
             EXIT_USAGE,
         )
-    if options.promise.costs is not None and options.reviewed is not None:
-        fail("--costs needs rows with labels, and --reviewed has answers. Next: leave out one of them.", EXIT_USAGE)
     promise = options.promise.asked()
     needs.require_export(level="info")
-    made = (
-        _on_rows(options, chosen, kept, promise)
-        if options.reviewed is None
-        else _on_answers(options, chosen, kept, options.reviewed)
-    )
+    made = _on_rows(options, chosen, kept, promise) if options.reviewed is None else _on_answers(options, chosen, kept, promise)
     if made.gain is not None and options.json:
         console.show_json({"digest": made.bundle.digest, "version": made.bundle.manifest.version, **made.gain.as_record()})
     else:
@@ -156,7 +150,7 @@ def _on_rows(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", prom
     return steps.make(options.out, of)
 
 
-def _on_answers(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", reviewed: str) -> "Made":
+def _on_answers(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", promise: "Promise") -> "Made":
     """
     Compute the thresholds from the answers on the topic `reviewed`, or in a file of its records.
 
@@ -164,15 +158,19 @@ def _on_answers(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", r
         ExchangeError: A line of the file is not an answer.
         BrokerUnreachableError: No broker answered in time, or one refused us.
         CalibrationError: The answers change no threshold.
+        CostsError: A label, a confusion or an item has no price.
     """
+    from tagstream.model_export.calibrate.priced_promise import PricedPromise
     from tagstream.model_export.data import splits
     from tagstream.model_export.make import recipe, steps
     from tagstream.model_export.make.earn import lineage
     from tagstream.stream.cli.people.exchange import on_topics
     from tagstream.stream.review.exchange import evidence, lines
 
+    reviewed = options.reviewed or TOPIC
     answered, asked = on_topics(chosen) if reviewed == TOPIC else (lines.answers_in_file(Path(reviewed)), [])
-    gathered = evidence.gather(answered, digests=lineage(kept.manifest, kept.digest), asked=asked)
+    priced = evidence.Priced(costs=promise.costs, labels=kept.manifest.labels) if isinstance(promise, PricedPromise) else None
+    gathered = evidence.gather(answered, digests=lineage(kept.manifest, kept.digest), asked=asked, priced=priced)
     for why, count in gathered.left_out.items():
         console.talk(f"left out: answers on {counted(count, 'event')} {why}")
     rows = splits.load(chosen.data, real_folder=chosen.real)
@@ -180,7 +178,7 @@ def _on_answers(options: CalibrateOptions, chosen: "Settings", kept: "Bundle", r
         console.talk("the manifest keeps its figures, which are of the old thresholds: tagstream has no rows with these labels")
     elif chosen.data is None:
         console.talk("the manifest will have no figures on the holdout: TAGSTREAM_DATA names no folder")
-    return steps.make(options.out, recipe.earned(kept, rows, gathered.evidence, options.promise.precision))
+    return steps.make(options.out, recipe.earned(kept, rows, gathered.evidence, promise.precision))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from tagstream.stream.contract.shape import PLAIN, Shape
 
 JSON, BYTES = "application/json", "application/octet-stream"
 _BINDING = "0.5.0"
+# One more for each release that adds to the contract. 1: `outcomes`, `second`, `ask`.
+MINOR = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +188,7 @@ def document(names: Mapping[str, str] | None = None, *, only: str | None = None,
         "id": f"urn:tagstream:contract:{CONTRACT_VERSION}",
         "info": {
             "title": "tagstream",
-            "version": f"{CONTRACT_VERSION}.0.0",
+            "version": f"{CONTRACT_VERSION}.{MINOR}.0",
             "description": "Every event of `content` gets exactly one outcome on `tagged`, `review` or `content.dlq`, at least once and with "
             "the same decision. Fields are added within this version, and none is removed. Readers ignore fields that they do not know.",
             "license": {"name": "Apache-2.0"},

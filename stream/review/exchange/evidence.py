@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tagstream.model_export.calibrate.earned_thresholds import Evidence
+from tagstream.model_export.calibrate.earned_thresholds import AnswerPrices, Evidence
+from tagstream.monitoring.quality.costs import Costs
 from tagstream.monitoring.vocabulary import OF_CONFIDENCE
 from tagstream.stream.contract.answers import Answer, AnsweredEvent, order
 from tagstream.stream.contract.published import PublishedDecision
@@ -34,12 +35,26 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Priced:
+    """The prices, and the labels of the bundle that they are about."""
+
+    costs: Costs
+    labels: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Event:
     drawn: Answer
     last: Answer
 
 
-def gather(answered: Iterable[AnsweredEvent], *, digests: Sequence[str], asked: Iterable[PublishedDecision] = ()) -> Gathered:
+def gather(
+    answered: Iterable[AnsweredEvent],
+    *,
+    digests: Sequence[str],
+    asked: Iterable[PublishedDecision] = (),
+    priced: Priced | None = None,
+) -> Gathered:
     """
     Return the evidence in answers.
 
@@ -53,6 +68,10 @@ def gather(answered: Iterable[AnsweredEvent], *, digests: Sequence[str], asked: 
         answered: Records of `reviewed` in any order, repeated or not.
         digests: Digests of the bundles with comparable confidences: the same network and the same temperature.
         asked: Decisions on `review` and `audit`. If it is empty, every decision counts as answered.
+        priced: What events cost; None for thresholds without prices.
+
+    Raises:
+        CostsError: A label, a confusion or an item has no price.
     """
     events, left_out = _events(answered), Counter[str]()
     kept: list[_Event] = []
@@ -84,7 +103,7 @@ def gather(answered: Iterable[AnsweredEvent], *, digests: Sequence[str], asked: 
     if len(fit) < len(kept):
         left_out["of a kind, or less sure than a kind, of which less than half is answered yet"] += len(kept) - len(fit)
     spoken = {strip: 1 + open_[strip] / count for strip, count in closed.items()}
-    return Gathered(evidence=_evidence(fit, spoken, drawn_with), left_out=dict(left_out))
+    return Gathered(evidence=_evidence(fit, spoken, drawn_with, priced), left_out=dict(left_out))
 
 
 # The predicted label, and the tenth of confidence. Audits have `AUDITS` instead: they come first in the queue, in drawn order.
@@ -144,7 +163,19 @@ def _is_publishable(answer: Answer) -> bool:
     return set(answer.before.reasons) <= OF_CONFIDENCE
 
 
-def _evidence(events: Sequence[_Event], spoken: Mapping[Strip, float], drawn_with: Mapping[str, float]) -> Evidence:
+def _prices(events: Sequence[_Event], priced: Priced) -> AnswerPrices:
+    # Whatever is no label is none of the labels.
+    place = {label: number for number, label in enumerate(priced.labels)}
+    said = [place[event.drawn.model_tag] for event in events]
+    truth = [place.get(event.last.tag, len(place)) for event in events]
+    item = priced.costs.of_item()
+    mistakes = priced.costs.of_mistakes(priced.labels)[said, truth]
+    return AnswerPrices(dearer=mistakes - item, item=item, currency=priced.costs.currency)
+
+
+def _evidence(
+    events: Sequence[_Event], spoken: Mapping[Strip, float], drawn_with: Mapping[str, float], priced: Priced | None
+) -> Evidence:
     drawn = [event.drawn for event in events]
     weights = [
         spoken[_strip(one)] / max(one.before.inclusion_probability or 0.0, drawn_with.get(one.prediction_id, 0.0))
@@ -157,4 +188,5 @@ def _evidence(events: Sequence[_Event], spoken: Mapping[Strip, float], drawn_wit
         weight=np.array(weights, dtype=np.float64),
         publishable=np.array([_is_publishable(one) for one in drawn], dtype=np.bool_),
         count=np.ones(len(events), dtype=np.int64),
+        prices=None if priced is None else _prices(events, priced),
     )

@@ -34,7 +34,7 @@ def costs(folder: Path, text: str) -> Path:
         (GOOD, ("--review-budget", "0.2"), "in place of one promise"),
         (GOOD, ("--floor", "0"), "no label's precision can be certified to be 0"),
         (GOOD, ("--floor", "1"), "no label's precision can be certified to be 1"),
-        (GOOD, ("--reviewed", "answers.jsonl"), "--costs needs rows with labels, and --reviewed has answers"),
+        ("person_minute = 1\nwrong_publication = 3", ("--reviewed", "answers.jsonl"), "how many minutes an item takes"),
     ],
 )
 def test_prices_that_cannot_be_used_are_refused(text: str | None, words: tuple[str, ...], said: str, tmp_path: Path) -> None:
