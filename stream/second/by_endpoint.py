@@ -32,6 +32,8 @@ from tagstream.stream.settings.secret_files import secret_in, verifying_context
 MOST_ANSWER_BYTES = 64 * 1024
 # The pauses between requests for one item where the endpoint names none.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 2.0
+# What servers answer to a request of which they do not know a part; llama-cpp-python says 500.
+NOT_UNDERSTOOD = (400, 422, 500)
 # After these nothing of the request has left.
 NOTHING_SENT = (ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError)
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -221,6 +223,8 @@ class EndpointAdviser:
 
     def _failed(self, answer: HttpAnswer) -> _FailedError:
         why = f"status {answer.status}"
+        if answer.status in NOT_UNDERSTOOD and self._settings.response_format != "text":
+            why += f" (does it know a response_format of type {self._settings.response_format}? If not, set second.response_format)"
         if not answer.is_passing:
             return _FailedError(NoOpinion.REFUSED, why)
         seconds = retry_after(answer.retry_after, self._clock())

@@ -56,6 +56,7 @@ def adviser_of(settings: Settings, budget: Budget) -> Adviser | None:
         guidelines="" if second.guidelines is None else _guidelines(second.guidelines),
         fields=second.sent_fields,
         answer_tokens=second.answer_tokens,
+        response_format=second.response_format,
     )
     return EndpointAdviser(second, prompt, budget)
 

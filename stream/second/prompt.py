@@ -10,6 +10,7 @@ import msgspec
 
 from tagstream.stream.contract.published import DecidedEvent
 from tagstream.stream.second.adviser import SecondError
+from tagstream.stream.settings.second import ResponseFormat
 
 # The answer of a model that cannot tell, beside the labels.
 UNSURE = "unsure"
@@ -54,6 +55,7 @@ class Prompt:
         guidelines: What the labels mean; empty for nothing.
         fields: The event's fields that may be sent. `title`, `description` and `source` are found where the settings say.
         answer_tokens: The most tokens of an answer.
+        response_format: How the endpoint is told the answer's schema; by `text` not at all.
     """
 
     model: str
@@ -61,6 +63,7 @@ class Prompt:
     guidelines: str
     fields: tuple[str, ...]
     answer_tokens: int
+    response_format: ResponseFormat = "json_schema"
 
     def __post_init__(self) -> None:
         """
@@ -105,10 +108,7 @@ class Prompt:
                     {"role": "system", "content": _TASK.format(labels=names, guidelines=guidelines, unsure=UNSURE)},
                     {"role": "user", "content": f"BEGIN {mark}\n{data}\nEND {mark}"},
                 ],
-                "response_format": {
-                    "type": "json_schema",
-                    "json_schema": {"name": "label", "strict": True, "schema": _schema(self.labels)},
-                },
+                **_response_format(self.response_format, _schema(self.labels)),
             }
         )
 
@@ -135,6 +135,16 @@ def _fields(item: DecidedEvent, names: Sequence[str]) -> dict[str, Any]:
     own = {"title": event.title, "description": event.description, "source": event.source}
     found = {name: own[name] if name in own else event.fields.get(name) for name in names}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _response_format(form: ResponseFormat, schema: dict[str, Any]) -> dict[str, Any]:
+    if form == "text":
+        return {}
+    of_form: dict[ResponseFormat, dict[str, Any]] = {
+        "json_schema": {"json_schema": {"name": "label", "strict": True, "schema": schema}},
+        "json_object": {"schema": schema},
+    }
+    return {"response_format": {"type": form, **of_form[form]}}
 
 
 def _schema(labels: Sequence[str]) -> dict[str, Any]:

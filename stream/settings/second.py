@@ -1,6 +1,7 @@
 """The `second.*` settings: which second model is asked about items of `review`, what may leave, and what it may cost."""
 
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tagstream.stream.settings.schema_registry import is_address, is_loopback
 
 SECONDS_A_MINUTE = 60
+ResponseFormat = Literal["json_schema", "json_object", "text"]
 
 
 class Second(BaseModel):
@@ -46,6 +48,11 @@ class Second(BaseModel):
     attempts: int = Field(default=3, ge=1, le=10, description="most requests for an item")
     concurrency: int = Field(default=4, ge=1, le=64, description="most requests at once")
     requests_a_minute: float = Field(default=60.0, gt=0, le=60_000, description="most requests a minute")
+    response_format: ResponseFormat = Field(
+        default="json_schema",
+        description="how the endpoint is held to the labels: OpenAI's `json_schema`; `json_object` with the schema beside it, as "
+        "llama-cpp-python has it; `text`: by the prompt alone",
+    )
     answer_tokens: int = Field(default=100, ge=1, le=100_000, description="most tokens of an answer")
     calls_a_day: int = Field(default=1000, ge=0, le=10_000_000, description="most requests of a day (UTC); 0: none")
     cost_a_day: float = Field(

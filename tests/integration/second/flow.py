@@ -1,17 +1,27 @@
 """What the tests of the process of a second model read and write: items, people's answers, opinions, decisions."""
 
+import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from tagstream.stream.broker.processes import Process
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import SecondDecision
 from tagstream.stream.contract.published import PublishedDecision, read_decision
 from tagstream.stream.contract.second_opinions import SecondOpinion, read_opinion
 from tagstream.stream.kafka.producer import verbatim_sender
 from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.second.ledger import GOLD
 from tagstream.stream.settings.settings import Settings
+from tests.answering import decided
 from tests.replacing import replace
+from tests.waiting import until
+
+
+def item(name: str, title: str) -> Record:
+    """A record of `review`."""
+    return decided(json.dumps({"id": name, "title": title}).encode(), now_ms=unix_ms() - 1000)
 
 
 def send(settings: Settings, records: Sequence[Record]) -> None:
@@ -32,6 +42,15 @@ def opinions_in(settings: Settings) -> list[SecondOpinion]:
     found = [read_opinion(record) for record in records_of(settings, settings.topics.second)]
     assert all(isinstance(one, SecondOpinion) for one in found), found
     return [one for one in found if isinstance(one, SecondOpinion)]
+
+
+def opinion_on(settings: Settings, name: str, process: Process) -> SecondOpinion:
+    """The opinion on an event, when it is there."""
+    return until(
+        lambda: next((one for one in opinions_in(settings) if one.event_id == name), None),  # type: ignore[arg-type,return-value]
+        f"{name} has an opinion",
+        process=process,
+    )
 
 
 def settled_in(settings: Settings) -> list[PublishedDecision]:

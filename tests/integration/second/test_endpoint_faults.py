@@ -1,23 +1,16 @@
 """An endpoint that fails, through the whole of `tagstream second`: the item stays with people, its record says why, and nothing is published."""
 
 import json
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tagstream.stream.broker.processes import Process, Processes
-from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.second_opinions import SecondOpinion
+from tagstream.stream.broker.processes import Process
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.settings.settings import Settings
-from tests.answering import answer, decided, reviewed
+from tests.answering import answer, reviewed
 from tests.completions import Call, Reply, answering, completion, floods, hangs, http, says, sends
-from tests.faults.worker.fleet import ROOT, without_settings
-from tests.integration.second.flow import opinions_in, send, settled_in
+from tests.integration.second.flow import item, opinion_on, opinions_in, send, settled_in
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -49,37 +42,6 @@ def by_title(call: Call) -> None:
     title = json.loads(call.body["messages"][1]["content"].split("\n")[1])["title"]
     reply, _ = FAULTS.get(title, (says("mlops"), ""))
     reply(call)
-
-
-def item(name: str, title: str) -> Record:
-    """A record of `review`."""
-    return decided(json.dumps({"id": name, "title": title}).encode(), now_ms=unix_ms() - 1000)
-
-
-@pytest.fixture
-def second(environ: dict[str, str], processes: Processes, tmp_path: Path) -> Callable[..., Process]:
-    """Starts `tagstream second` with this endpoint and these settings, and waits until it has begun."""
-
-    def run(url: str, **settings: Any) -> Process:
-        given = {"endpoint": url, "model": "large", "precision": 0.5, "audit": 0.2, "requests_a_minute": 60_000}
-        given |= {"calls_a_day": 100_000, "timeout_seconds": 4, "attempts": 2, "concurrency": 8, **settings}
-        env = without_settings(os.environ) | environ | {"PYTHONPATH": str(ROOT), "TAGSTREAM_LOG_FORMAT": "json"}
-        env |= {f"TAGSTREAM_SECOND__{name.upper()}": str(value) for name, value in given.items()}
-        words = [sys.executable, "-m", "tagstream.stream.cli.main", "second", "--metrics-port", "0"]
-        process = processes.start(words, env=env, log_file=tmp_path / "second.log")
-        until(lambda: "second_begins" in process.output(), "the process begins", process=process)
-        return process
-
-    return run
-
-
-def opinion_on(settings: Settings, name: str, process: Process) -> SecondOpinion:
-    """The opinion on an event, when it is there."""
-    return until(
-        lambda: next((one for one in opinions_in(settings) if one.event_id == name), None),  # type: ignore[arg-type,return-value]
-        f"{name} has an opinion",
-        process=process,
-    )
 
 
 def proved(settings: Settings, process: Process) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tagstream.stream.contract.second_opinions import SecondOpinion, write_opinion
 from tagstream.stream.second.budget import Budget
@@ -33,7 +34,12 @@ def adviser(
     """An adviser of this endpoint; everything else as the settings have it, but for the time and the pace."""
     found = Second(endpoint=url, model="large", **{"timeout_seconds": SECONDS, "requests_a_minute": 60_000, **given})
     prompt = Prompt(
-        model="large", labels=LABELS, guidelines="Sort well.", fields=found.sent_fields, answer_tokens=found.answer_tokens
+        model="large",
+        labels=LABELS,
+        guidelines="Sort well.",
+        fields=found.sent_fields,
+        answer_tokens=found.answer_tokens,
+        response_format=found.response_format,
     )
     return EndpointAdviser(found, prompt, budget or Budget(calls=100, cost=100.0), clock=now)
 
@@ -75,6 +81,32 @@ def test_a_request_is_bounded_and_has_no_tools(tmp_path: Path) -> None:
     assert call.body["response_format"]["json_schema"]["schema"]["properties"]["label"]["enum"] == [*LABELS, "unsure"]
     assert "e-2" not in json.dumps(call.body)
     assert "maybe deployment" in call.body["messages"][1]["content"]
+
+
+def test_an_endpoint_without_openais_schemas_is_asked_otherwise() -> None:
+    """The schema is in the place where other servers look for it, or in none; each is another prompt, with a warranty of its own."""
+    bodies, digests = {}, set()
+    for form in ("json_schema", "json_object", "text"):
+        opinion, endpoint = asked(says(LABEL), response_format=form)
+        assert opinion.label == LABEL
+        assert opinion.endpoint is not None
+        bodies[form] = endpoint.calls[0].body
+        digests.add(opinion.endpoint.prompt_digest)
+    assert len(digests) == 3
+    schema = bodies["json_schema"]["response_format"]["json_schema"]["schema"]
+    assert bodies["json_object"]["response_format"] == {"type": "json_object", "schema": schema}
+    assert "response_format" not in bodies["text"]
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_a_request_that_is_not_understood_is_told_with_the_next_step(status: int) -> None:
+    """The log names the setting; it has nothing of the endpoint's answer, which may repeat the text of an event."""
+    with capture_logs() as logs:
+        opinion, _ = asked(sends(http(status, b'{"detail": "maybe deployment"}')), attempts=1)
+    assert opinion.reason == ("down" if status == 500 else "refused")
+    [warned] = [line for line in logs if line["event"] == "second_failed"]
+    assert "second.response_format" in warned["why"]
+    assert "deployment" not in str(warned)
 
 
 @pytest.mark.parametrize(
