@@ -70,7 +70,8 @@ label-studio: .label-studio/.installed ## the SDK of Label Studio, for the test 
 	.chat-server/bin/python -m pip check
 	@touch $@
 
-chat-server: .chat-server/.installed ## a server of chat completions that others wrote, for the test of `second` (265 MB, four minutes to compile)
+chat-server: .chat-server/.installed .venv/.dev ## ask a server of chat completions that others wrote as a second model (265 MB, four minutes to compile)
+	$(BIN)/pytest tests/integration/second/test_chat_server.py
 
 # By an npm of its own: Debian's stumbles over the overrides, which keep 1.3 GB out.
 .ci/asyncapi/node_modules/.installed: .ci/asyncapi/package-lock.json

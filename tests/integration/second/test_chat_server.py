@@ -16,7 +16,8 @@ from tests.answering import UNSURE, decided, shown
 from tests.chat_server.running import MODEL, chat_server
 from tests.integration.second.flow import item, opinion_on, send, settled_in
 
-pytestmark = pytest.mark.needs("chat-server")
+# `make chat-server`, every night: the server is compiled for minutes. What it taught is in the tests of the recorded endpoint.
+pytestmark = [pytest.mark.needs("chat-server"), pytest.mark.long]
 
 ITEM = shown(decided(UNSURE))
 LABELS = tuple(ITEM.decision.probabilities)
