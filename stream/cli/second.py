@@ -81,6 +81,6 @@ def status(brokers: Brokers = None, bundle: BundleFolder = None, json: Json = Fa
             pass
     found = ledger.warranty.status()
     if json:
-        console.show_json({**asdict(found), "calls": ledger.calls, "cost": ledger.cost})
+        console.show_json({**asdict(found), "silent": ledger.silent, "calls": ledger.calls, "cost": ledger.cost})
     else:
-        console.show("\n".join([*shown.lines(found), *shown.spent(ledger.calls, ledger.cost)]))
+        console.show("\n".join([*shown.lines(found, ledger.silent), *shown.spent(ledger.calls, ledger.cost)]))

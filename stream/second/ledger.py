@@ -8,7 +8,7 @@ and a process that is killed after the write continues where the other one ended
 """
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -46,6 +46,7 @@ class Ledger:
 
     Attributes:
         generation: How often the endpoint has begun to answer the same items otherwise.
+        silent: The number of items without an opinion, by reason.
         calls: The requests that all opinions took.
         cost: What they cost, in the currency of the settings.
     """
@@ -73,6 +74,7 @@ class Ledger:
         self._facts: list[Opinion | Truth] = []
         self._warranty: Warranty | None = None
         self.generation = 0
+        self.silent: Counter[str] = Counter()
         self.calls, self.cost = 0, 0.0
 
     @property
@@ -117,6 +119,8 @@ class Ledger:
             self._asked_again(first, opinion)
             return
         self._opinions[identity] = opinion
+        if opinion.reason is not None:
+            self.silent[opinion.reason] += 1
         item = self._open.pop(identity, None)
         if opinion.endpoint is not None:
             self.generation = max(self.generation, opinion.endpoint.generation)

@@ -1,13 +1,19 @@
 """The warranty of a second opinion in plain lines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tagstream.stream.second.warranty import CellStatus, WarrantyStatus
 from tagstream.stream.terminal.text import counted
 
 
-def lines(status: WarrantyStatus) -> Iterator[str]:
-    """Yield what is certified, what is missing, what was settled, how right it is, and what people were saved."""
+def lines(status: WarrantyStatus, silent: Mapping[str, int]) -> Iterator[str]:
+    """
+    Yield what is certified, what is missing, what was settled, how right it is, and what people were saved.
+
+    Args:
+        status: What is known.
+        silent: The number of items without an opinion, by reason.
+    """
     if status.fingerprint is None:
         yield "no opinion yet: nothing is certified, and every item goes to people"
         return
@@ -18,8 +24,9 @@ def lines(status: WarrantyStatus) -> Iterator[str]:
     )
     for one in sorted(status.cells, key=lambda one: not one.certified):
         yield f"  {_name(one, status.bands)}: {_standing(one)}"
-    silent = f"; without an opinion: {status.no_opinion:,}" if status.no_opinion else ""
-    yield f"items: {status.items:,}{silent}"
+    reasons = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in sorted(silent.items()))
+    without = f"; without an opinion: {status.no_opinion:,} ({reasons})" if status.no_opinion else ""
+    yield f"items: {status.items:,}{without}"
     if status.right is None:
         yield "settled: none"
         return

@@ -119,6 +119,17 @@ def test_of_two_opinions_on_one_item_the_first_holds() -> None:
     assert made.due() == []
 
 
+def test_items_without_an_opinion_are_counted_by_their_reason() -> None:
+    """Each item once, by its first record."""
+    made = ledger()
+    for number, reason in enumerate(("late", "over_budget", "over_budget")):
+        silent = replace(opinion(number, of=OF_AN_ENDPOINT), label=None, reason=reason)
+        made.take_opinion(silent, acted=False)
+        made.take_opinion(silent, acted=False)
+    made.take_opinion(opinion(3), acted=False)
+    assert made.silent == {"late": 1, "over_budget": 2}
+
+
 def test_what_was_written_and_not_done_is_due_until_it_is_done() -> None:
     """The record may be read before its item, and an item may be gone."""
     made = ledger()

@@ -52,14 +52,14 @@ STATUS = WarrantyStatus(
 
 def test_the_lines_say_what_is_certified_and_what_is_missing_and_what_people_were_saved() -> None:
     """Certified cells first."""
-    assert list(lines(STATUS)) == [
+    assert list(lines(STATUS, {"over_budget": 8, "late": 4})) == [
         "second 3f9a may settle 1 of 5 kinds of items without a person; promise: 0.9 of these are right",
         "  mlops, as the model, score from 0.8: certified (1,210 right, 8 wrong, 2 unanswered, withdrawn by audits 1 time)",
         "  mlops, unlike the model, score below 0.8: about 41 answers missing, about 6 days (30 right, 1 wrong, 2 unanswered)",
         "  mlops, unlike the model, score below 0.8: out of reach with answers like these (20 right, 10 wrong, 2 unanswered)",
         "  mlops, unlike the model, score below 0.8: no answer yet (0 right, 0 wrong, 2 unanswered)",
         "  mlops, unlike the model, score below 0.8: about 1 answer missing, less than a day (30 right, 1 wrong, 2 unanswered)",
-        "items: 2,000; without an opinion: 12",
+        "items: 2,000; without an opinion: 12 (late 4, over budget 8)",
         "settled: 1,000; audits: 50 drawn, 48 answered, 46 of these right; of all settled 86.1 to 98.8 % are right",
         "saved people 950 items, 47.5 % of all, audits counted as work; 815 to 939 of these are right",
     ]
@@ -68,7 +68,7 @@ def test_the_lines_say_what_is_certified_and_what_is_missing_and_what_people_wer
 def test_without_scores_there_are_no_bands() -> None:
     """And nothing is said of what did not happen."""
     status = replace(STATUS, cells=(replace(CERTIFIED, withdrawn=0),), bands=(), no_opinion=0, settled=0, right=None)
-    assert list(lines(status)) == [
+    assert list(lines(status, {})) == [
         "second 3f9a may settle 1 of 1 kind of items without a person; promise: 0.9 of these are right",
         "  mlops, as the model: certified (1,210 right, 8 wrong, 2 unanswered)",
         "items: 2,000",
@@ -78,7 +78,7 @@ def test_without_scores_there_are_no_bands() -> None:
 
 def test_before_the_first_opinion_nothing_is_certified() -> None:
     """In one line."""
-    assert list(lines(replace(STATUS, fingerprint=None, cells=()))) == [
+    assert list(lines(replace(STATUS, fingerprint=None, cells=()), {})) == [
         "no opinion yet: nothing is certified, and every item goes to people"
     ]
 
