@@ -1,11 +1,9 @@
 """Follows what a second model is asked about, says and decides, and sees at each look whether a decision is ahead of its opinion."""
 
-from collections.abc import Iterator
-
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.published import DecidedEvent, PublishedDecision
 from tagstream.stream.contract.second_opinions import SecondOpinion
-from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.kafka.reading.reader import Place, Reader, reader_of
 from tagstream.stream.settings.settings import Settings
 from tests.faults.verdict.opinions import ahead, item_of, items_of, opinions_of, repeated, settled_of
 
@@ -24,7 +22,7 @@ class Watch:
     def __init__(self, settings: Settings) -> None:
         """Read nothing yet."""
         self._settings = settings
-        self._next: dict[str, dict[int, int]] = {}
+        self._next: dict[Place, int] = {}
         self.items: list[DecidedEvent] = []
         self.decisions: list[PublishedDecision] = []
         self.opinions: list[SecondOpinion] = []
@@ -39,9 +37,10 @@ class Watch:
             BrokerUnreachableError: The brokers do not answer. The next look sees what this one has not.
         """
         topics = self._settings.topics
-        self.decisions += settled_of(list(self._fresh(topics.tagged)))
-        self.opinions += opinions_of(list(self._fresh(topics.second)))
-        self.items += items_of(list(self._fresh(topics.review)))
+        with reader_of(self._settings, [topics.tagged, topics.second, topics.review]) as reader:
+            self.decisions += settled_of(self._fresh(reader, topics.tagged))
+            self.opinions += opinions_of(self._fresh(reader, topics.second))
+            self.items += items_of(self._fresh(reader, topics.review))
         self.wrong += ahead(self.decisions[self._compared :], self.opinions)
         self._compared = len(self.decisions)
 
@@ -60,9 +59,10 @@ class Watch:
         """The number of opinions that settle, and whose decision is not there yet."""
         return len({one.prediction_id for one in self.opinions if one.settles} - set(map(item_of, self.decisions)))
 
-    def _fresh(self, topic: str) -> Iterator[Record]:
-        with log_of(self._settings, topic) as log:
-            ends = log.ends()
-            found = list(log.read(self._next.get(topic), ends))
-        self._next[topic] = ends
-        yield from found
+    def _fresh(self, reader: Reader, topic: str) -> list[Record]:
+        places = [place for place in reader.partitions() if place[0] == topic]
+        ends = reader.ends(places)
+        reader.begin({place: self._next.get(place, 0) for place in places})
+        found = [record for records in reader.read_to(ends) for record in records]
+        self._next |= reader.positions
+        return found

@@ -7,13 +7,17 @@ Judges what a second model's process has left on `second` and on `tagged`. Pure.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from tagstream.monitoring.vocabulary import Destination
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import SecondDecision
 from tagstream.stream.contract.published import DecidedEvent, PublishedDecision, read_decision
 from tagstream.stream.contract.second_opinions import SecondOpinion, read_opinion, tagged_by_second
+from tests.faults.verdict.evidence import Evidence, Finding
 from tests.faults.verdict.matching import without_clock
+
+QUOTED = 3
 
 
 def opinions_of(records: Sequence[Record]) -> list[SecondOpinion]:
@@ -61,7 +65,7 @@ def wrong_at_the_end(
     items: Sequence[DecidedEvent],
     decisions: Sequence[PublishedDecision],
     opinions: Sequence[SecondOpinion],
-    gold: Collection[str],
+    gold: Sequence[str],
 ) -> list[str]:
     """
     What is wrong when all is done: `ahead`, and whatever was lost, done twice or changed.
@@ -79,16 +83,38 @@ def wrong_at_the_end(
     given = Counter(one.prediction_id for one in opinions)
     settling = {one.prediction_id: one for one in opinions if one.settles}
     settled = Counter(one.prediction_id for one in opinions if one.settles)
+    again = Counter(gold)
     published = Counter(map(item_of, decisions))
     return [
         *ahead(decisions, opinions),
         *(f"{one} has no opinion" for one in by_id if one not in given),
         *(f"{one} was never an item" for one in given if one not in by_id),
-        *(f"{one} has {count} opinions" for one, count in given.items() if count != 1 + (one in gold)),
+        *(f"{one} has {count} opinions" for one, count in given.items() if count != 1 + again[one]),
         *(f"{one} is settled by {count} opinions" for one, count in settled.items() if count > 1),
         *(f"{one} is settled, and has {published[one]} decisions" for one in settled if published[one] != 1),
         *_changed(by_id, decisions, settling),
     ]
+
+
+def of_second(evidence: Evidence, tagged: Sequence[Record]) -> Finding:
+    """
+    I13.
+
+    Args:
+        evidence: The run.
+        tagged: The second model's decisions on `tagged`.
+    """
+    items = items_of(evidence.outcomes[Destination.REVIEW])
+    decisions, opinions = settled_of(tagged), opinions_of(evidence.opinions)
+    wrong = [*evidence.ahead, *wrong_at_the_end(items, decisions, opinions, evidence.gold)]
+    return Finding(
+        invariant="I13",
+        cases=len(wrong),
+        says=(
+            f"{len(opinions)} opinions of a second model, {len(decisions)} decisions by it; {len(wrong)} breaches"
+            + (f": {', '.join(wrong[:QUOTED])}" if wrong else "")
+        ),
+    )
 
 
 def _changed(
