@@ -161,7 +161,7 @@ newest: ## the same tests with the newest version of each dependency, beyond its
 see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus; a demo with a rollout (short forms are part of `make test-all`)
 	$(BIN)/pytest tests/integration/monitoring/test_see_it.py tests/integration/commands/test_demo.py -m long --durations=5
 
-faults: .venv/.dev ## 40 faults with the stub and with the model, and the known-bad agents (some of each are part of `make test-all`)
+faults: .venv/.dev ## 40 faults with the stub and with the model, 12 beside a second model, and the known-bad agents (some of each are part of `make test-all`)
 	$(BIN)/$(PYTEST) tests/integration/faults tests/unit/stream/rollout -m faults --durations=5
 
 fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through a worker (300 are part of `make test-all`)

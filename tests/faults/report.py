@@ -28,6 +28,7 @@ class Report:
     answers: int = 0
     audits: int = 0
     changed: Changed | None = None
+    second: str = ""
 
     @property
     def faults(self) -> Counter[Fault]:
@@ -98,6 +99,7 @@ class Report:
             f"{self.answers} answers, {self.verdict.answers_repeated} of their decisions repeated",
             *(str(finding) for finding in self.verdict.findings),
             *([str(self.changed)] if self.changed is not None else []),
+            *([self.second] if self.second else []),
         )
         return "\n".join(lines)
 

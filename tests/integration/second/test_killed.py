@@ -1,4 +1,4 @@
-"""`tagstream second` is killed while items flow: nothing is lost, done twice, or done before its opinion can be read."""
+"""`tagstream second` is killed and stopped between its steps while items flow: nothing is lost, done twice, or done before its opinion can be read."""
 
 import os
 import random
@@ -13,140 +13,202 @@ import pytest
 
 from tagstream.stream.broker.processes import Process, Processes
 from tagstream.stream.review.store.records import unix_ms
+from tagstream.stream.second.ledger import GOLD
 from tagstream.stream.settings.settings import Settings
-from tests.answering import answer, decided, reviewed, shown
-from tests.completions import Call, Endpoint, answering, says
-from tests.faults.worker.fleet import ROOT, without_settings
-from tests.integration.second.flow import ahead, opinions_in, send, settled_in, wrong_at_the_end
+from tests.answering import answer, decided, reviewed
+from tests.completions import Call, answering, says
+from tests.faults.second.bad import FAULTS
+from tests.faults.second.struck import POINT_VARIABLE, POINTS, WRITTEN
+from tests.faults.second.watch import Watch
+from tests.faults.verdict.opinions import wrong_at_the_end
+from tests.faults.worker.fleet import ROOT, is_stopped, without_settings
+from tests.integration.second.flow import send
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 
-# People answer the first batch. So many right answers prove the promise; a question without an answer before would count as wrong.
-BATCH, PROVED = 50, 30
-PROMISE = "0.7"
-# What becomes of the process of each round. A stopped one goes on while the next one works.
-ROUNDS = ("killed", "killed", "stopped", "killed", "killed at its start", "killed")
+# People answer the first batch, which proves the promise.
+BATCH, PROMISE = 60, "0.7"
+# Long enough that most of a batch is still to come when the process is armed.
+ANSWER_SECONDS = 0.05
+SECONDS = 120
+KILL, STOP = signal.SIGUSR1, signal.SIGUSR2
+# What becomes of the process of each round: a signal at a point; or SIGKILL at any moment after its start.
+ANYWHERE = "anywhere"
+Round = tuple[signal.Signals, str]
+ROUNDS: tuple[Round, ...] = (
+    *((KILL, point) for point in POINTS),
+    (STOP, "before opinions"),
+    (STOP, "within decisions"),
+    (KILL, ANYWHERE),
+    (KILL, ANYWHERE),
+)
 SEED = 49
 
 
 def answers_later(call: Call) -> None:
     """A healthy endpoint, of which some calls are always on their way."""
-    time.sleep(0.02)
+    time.sleep(ANSWER_SECONDS)
     says("mlops")(call)
-
-
-def asked(endpoint: Endpoint, calls: int) -> Callable[[], bool]:
-    """Tells whether the endpoint has had so many calls."""
-    return lambda: len(endpoint.calls) >= calls
 
 
 @dataclass(slots=True)
 class Storm:
-    """One run: what was sent, what was seen to be wrong on the way, and who was fenced."""
+    """
+    One run.
+
+    Attributes:
+        start: Starts a process that breaks at a point when it is armed.
+        watch: Sees what it does.
+        moments: Chooses when.
+        gold: The items that were asked about again before the first strike.
+        fenced: The processes that were stopped, and went on behind another one.
+    """
 
     settings: Settings
-    items: set[str] = field(default_factory=set)
-    wrong: list[str] = field(default_factory=list)
-    stopped: list[Process] = field(default_factory=list)
+    start: Callable[[str], Process]
+    watch: Watch
+    moments: random.Random
+    gold: list[str] = field(default_factory=list)
+    fenced: list[Process] = field(default_factory=list)
+    _batches: int = 0
 
-    def batch(self, number: int, *, answered: bool) -> None:
+    def batch(self, *, answered: bool = False) -> None:
         """Send items, and people's answers if they give them."""
-        now_ms = unix_ms()
+        now_ms, self._batches = unix_ms(), self._batches + 1
         records = [
-            decided(b'{"id":"e-%d-%d","title":"maybe deployment of %d"}' % (number, at, at), now_ms=now_ms - 1000 + at)
+            decided(b'{"id":"e-%d-%d","title":"maybe deployment of %d"}' % (self._batches, at, at), now_ms=now_ms - 1000 + at)
             for at in range(BATCH)
         ]
-        self.items |= {shown(one).decision.prediction_id for one in records}
         send(self.settings, records)
         if answered:
             send(self.settings, [reviewed(one, answer(one, "mlops", now_ms=now_ms)) for one in records])
 
-    def look(self) -> None:
-        """See whether anything on `tagged` is ahead of `second`."""
-        decisions = settled_in(self.settings)
-        self.wrong += ahead(decisions, opinions_in(self.settings))
+    def seen(self, holds: Callable[[Watch], bool], what: str, process: Process | None = None) -> None:
+        """Look until something holds of what was seen."""
 
-    def is_done(self) -> bool:
-        """Whether each item has an opinion, and each opinion that settles a decision."""
-        opinions = opinions_in(self.settings)
-        given = {one.prediction_id for one in opinions}
-        return given >= self.items and len(settled_in(self.settings)) >= sum(one.settles for one in opinions)
+        def look() -> bool:
+            self.watch.look()
+            return holds(self.watch)
 
+        until(look, what, process=process, seconds=SECONDS)
 
-def storm(
-    settings: Settings,
-    environ: dict[str, str],
-    processes: Processes,
-    folder: Path,
-    *program: str,
-    rounds: Sequence[str] = ROUNDS,
-    seed: int = SEED,
-) -> Storm:
-    """Let items flow through processes of which each ends as `rounds` says, and the last one when all is done."""
-    found, moments = Storm(settings), random.Random(seed)  # noqa: S311 - moments of a test
-    with answering(answers_later) as endpoint:
-        env = without_settings(os.environ) | environ | {"PYTHONPATH": str(ROOT), "TAGSTREAM_LOG_FORMAT": "json"}
-        of_second = {"ENDPOINT": endpoint.url, "MODEL": "large", "PRECISION": PROMISE, "AUDIT": "0.2"}
-        of_second |= {"REQUESTS_A_MINUTE": "60000", "CALLS_A_DAY": "100000"}
-        env |= {f"TAGSTREAM_SECOND__{name}": value for name, value in of_second.items()}
+    def prove(self) -> None:
+        """Let people's answers prove the promise, and the day's items be asked about again, before anything strikes."""
+        process = self.begun(ANYWHERE)
+        self.batch(answered=True)
+        self.seen(lambda watch: len(watch.opinions) >= BATCH + GOLD, "all are asked about, and some again", process)
+        self.gold = self.watch.repeated
+        process.kill()
 
-        def start(number: int) -> Process:
-            words = [sys.executable, "-m", *program, "second", "--metrics-port", "0"]
-            return processes.start(words, env=env, log_file=folder / f"second-{number}.log")
+    def begun(self, point: str) -> Process:
+        """A process that has begun."""
+        process = self.start(point)
+        until(lambda: "second_begins" in process.output(), "the process begins", process=process, seconds=SECONDS)
+        return process
 
-        def begun(process: Process) -> None:
-            until(lambda: "second_begins" in process.output(), "the process begins", process=process, seconds=120)
+    def strike(self, arm: signal.Signals, point: str) -> None:
+        """Send items, and let a process break among them."""
+        if point == ANYWHERE:
+            process = self.start(point)
+            self.batch()
+            time.sleep(self.moments.uniform(0.0, 4.0))
+            process.kill()
+            return
+        process = self.begun(point)
+        before = len(self.watch.opinions)
+        self.batch()
+        some = self.moments.randint(1, BATCH // 3)
+        self.seen(lambda watch: len(watch.opinions) >= before + some, "some are asked about", process)
+        os.kill(process.pid, arm)
+        if arm is KILL:
+            until(lambda: not process.running(), f"it is killed {point}", state=process.output, seconds=SECONDS)
+        else:
+            until(lambda: is_stopped(process.pid), f"it stops {point}", process=process, seconds=SECONDS)
+            self._go_on_behind_another(process)
+        self.watch.look()
 
-        for number, end in enumerate(rounds):
-            process, before = start(number), len(endpoint.calls)
-            found.batch(number, answered=number == 0)
-            if end == "killed at its start":
-                time.sleep(moments.uniform(0.0, 3.0))
-                process.kill()
-                continue
-            begun(process)
-            if number == 0:
-                until(lambda: len(opinions_in(settings)) >= PROVED, "people's answers prove", process=process, seconds=120)
-            calls = before + moments.randint(5, BATCH - 5)
-            until(asked(endpoint, calls), "the process asks", process=process, seconds=120)
-            time.sleep(moments.uniform(0.0, 0.2))
-            if end == "killed":
-                process.kill()
-                found.look()
-            else:
-                os.kill(process.pid, signal.SIGSTOP)
-                found.stopped.append(process)
-                after = start(len(rounds) + number)
-                begun(after)
-                os.kill(process.pid, signal.SIGCONT)
-                found.batch(len(rounds) + number, answered=False)
-                until(asked(endpoint, len(endpoint.calls) + 20), "one of the two asks", seconds=120)
-                after.kill()
-        last = start(2 * len(rounds))
+    def _go_on_behind_another(self, stopped: Process) -> None:
+        after = self.begun(ANYWHERE)
+        self.seen(lambda watch: not watch.without_opinion, "another process has asked about all", after)
+        written = stopped.output().count(WRITTEN)
+        os.kill(stopped.pid, signal.SIGCONT)
         until(
-            found.is_done,
-            "all is done",
-            state=lambda: (len(found.items), len(opinions_in(settings))),
-            process=last,
-            seconds=120,
+            lambda: not stopped.running() or stopped.output().count(WRITTEN) > written,
+            "the stopped one has ended, or has written",
+            seconds=SECONDS,
         )
+        self.fenced.append(stopped)
+        after.kill()
+
+    def end(self) -> list[str]:
+        """Let a last process do all that is left, and tell what is wrong."""
+        last = self.begun(ANYWHERE)
+        self.batch()
+        self.seen(lambda watch: len(watch.items) == self._batches * BATCH and not watch.without_opinion, "all are asked", last)
+        # Before it ends, a process acts on all that it has written.
         last.ask_to_end()
-        assert last.wait(60), last.output()
+        assert last.wait(SECONDS), last.output()
         assert last.exit_code == 0, last.output()
-    found.wrong += wrong_at_the_end(found.items, settled_in(settings), opinions_in(settings))
-    return found
+        self.watch.look()
+        found = self.watch
+        return found.wrong + wrong_at_the_end(found.items, found.decisions, found.opinions, self.gold)
 
 
-def test_a_process_killed_anywhere_loses_nothing_and_does_nothing_twice(
-    settings: Settings, environ: dict[str, str], processes: Processes, tmp_path: Path
-) -> None:
+Storms = Callable[..., tuple[Storm, list[str]]]
+
+
+@pytest.fixture
+def storm(settings: Settings, environ: dict[str, str], processes: Processes, tmp_path: Path) -> Storms:
+    """Runs `python -m PROGRAM` in these rounds, and tells what is wrong."""
+
+    def run(*program: str, rounds: Sequence[Round]) -> tuple[Storm, list[str]]:
+        with answering(answers_later) as endpoint:
+            of_second = {"ENDPOINT": endpoint.url, "MODEL": "large", "PRECISION": PROMISE, "AUDIT": "0.2"}
+            of_second |= {"REQUESTS_A_MINUTE": "60000", "CALLS_A_DAY": "100000"}
+            env = without_settings(os.environ) | environ | {"PYTHONPATH": str(ROOT)}
+            env |= {f"TAGSTREAM_SECOND__{name}": value for name, value in of_second.items()}
+            words = [sys.executable, "-m", *program, "second", "--metrics-port", "0"]
+            numbers = iter(range(1000))
+
+            def start(point: str) -> Process:
+                log = tmp_path / f"second-{next(numbers):02}.log"
+                return processes.start(words, env=env | {POINT_VARIABLE: point}, log_file=log)
+
+            found = Storm(settings, start, Watch(settings), random.Random(SEED))  # noqa: S311 - moments of a test
+            found.prove()
+            for arm, point in rounds:
+                found.strike(arm, point)
+            return found, found.end()
+
+    return run
+
+
+def test_a_process_killed_anywhere_loses_nothing_and_does_nothing_twice(storm: Storms) -> None:
     """Each item has one opinion, each opinion that settles has one decision, and no decision is there before its opinion."""
-    found = storm(settings, environ, processes, tmp_path, "tagstream.stream.cli.main")
-    assert found.wrong == []
-    # Of what came after people's answers most was settled, so that there was something to lose.
-    assert len(settled_in(settings)) > BATCH
-    for one in found.stopped:
-        assert one.wait(60), one.output()
-        assert one.exit_code == 1, one.output()
-        assert "another process writes" in one.output()
+    found, wrong = storm("tests.faults.second.struck", rounds=random.Random(SEED).sample(ROUNDS, len(ROUNDS)))  # noqa: S311
+    assert wrong == []
+    assert len(found.gold) == GOLD
+    # After people's answers all was settled, so that there was something to lose.
+    assert len(found.watch.decisions) == (len(ROUNDS) + 1) * BATCH
+    assert [one.wait(SECONDS) and one.exit_code for one in found.fenced] == [1, 1]
+    assert all("another process writes" in one.output() for one in found.fenced)
+
+
+# The step at which a strike lets each fault do harm, and what is said then.
+FOUND: dict[str, tuple[Round, str]] = {
+    "acts-first": ((KILL, "after decisions"), "second has no opinion that settles it"),
+    "no-fencing": ((STOP, "before opinions"), "is settled by 2 opinions"),
+    "forgets-to-act": ((KILL, "after opinions"), "is settled, and has 0 decisions"),
+    "forgets-opinions": ((KILL, "after decisions"), "has 2 opinions"),
+    "writes-twice": ((KILL, "after decisions"), "has 2 opinions"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_known_fault_is_found(storm: Storms, fault: str) -> None:
+    """One strike at the step where the fault does harm is enough to see it, and it is called by its name."""
+    strike, words = FOUND[fault]
+    _, wrong = storm("tests.faults.second.bad", fault, rounds=[strike])
+    assert [one for one in wrong if words in one], wrong

@@ -1,7 +1,7 @@
 """The process of a second model on a real broker: it settles what is proved, once, whatever ends it."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,10 +9,8 @@ import pytest
 from tagstream.monitoring.metrics.second import SecondMetrics
 from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import SecondDecision
-from tagstream.stream.contract.published import DecidedEvent, PublishedDecision, read_decision
-from tagstream.stream.contract.second_opinions import SecondOpinion, read_opinion
-from tagstream.stream.kafka.producer import verbatim_sender
-from tagstream.stream.kafka.reading.log import log_of
+from tagstream.stream.contract.published import DecidedEvent
+from tagstream.stream.contract.second_opinions import SecondOpinion
 from tagstream.stream.kafka.single_writer import SingleWriter, WriterFencedError
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.second.budget import Budget
@@ -21,6 +19,7 @@ from tagstream.stream.second.ledger import Ledger
 from tagstream.stream.second.process import SecondProcess
 from tagstream.stream.settings.settings import Settings
 from tests.answering import answer, decided, reviewed
+from tests.integration.second.flow import opinions_in, send, settled_in
 from tests.opinions import OF_A_BUNDLE
 from tests.replacing import replace
 from tests.waiting import until
@@ -43,37 +42,6 @@ def says_mlops(shown: DecidedEvent) -> SecondOpinion:
     of = shown.decision
     made = {"event_id": shown.event.id, "prediction_id": of.prediction_id, "model_tag": of.tag, "score": 0.99}
     return replace(OF_A_BUNDLE, **made, label="mlops", decided_at=of.tagged_at)
-
-
-@pytest.fixture
-def send(settings: Settings) -> Iterator[Callable[..., None]]:
-    """Sends records to the topics of the test, each to the partition of its key."""
-    with verbatim_sender(settings, idempotent=True) as sender:
-
-        def deliver(*records: Record) -> None:
-            there = [replace(record, topic=getattr(settings.topics, record.topic), partition=-1) for record in records]
-            assert sender.deliver(there) == [None] * len(records)
-
-        yield deliver
-
-
-def records_of(settings: Settings, topic: str) -> list[Record]:
-    """All committed records of a topic."""
-    with log_of(settings, topic) as log:
-        return list(log.read(log.starts(), log.ends()))
-
-
-def opinions_in(settings: Settings) -> list[SecondOpinion]:
-    """What is on `second`."""
-    found = [read_opinion(record) for record in records_of(settings, settings.topics.second)]
-    assert all(isinstance(one, SecondOpinion) for one in found), found
-    return [one for one in found if isinstance(one, SecondOpinion)]
-
-
-def settled_in(settings: Settings) -> list[PublishedDecision]:
-    """The second model's decisions on `tagged`."""
-    found = [read_decision(record) for record in records_of(settings, settings.topics.tagged)]
-    return [one for one in found if isinstance(one, PublishedDecision) and isinstance(one.decision, SecondDecision)]
 
 
 class Running:
@@ -105,10 +73,10 @@ class Running:
         assert not self._thread.is_alive()
 
 
-def proved(settings: Settings, send: Callable[..., None]) -> None:
+def proved(settings: Settings) -> None:
     """People have answered so many items that the second model may settle more."""
     records = [item(number) for number in range(ENOUGH)]
-    send(*records)
+    send(settings, records)
     first = Running(settings)
     until(
         lambda: first.process.opinions == ENOUGH,
@@ -118,14 +86,14 @@ def proved(settings: Settings, send: Callable[..., None]) -> None:
     first.end()
     assert first.error is None
     assert [one for one in opinions_in(settings) if one.settles] == []
-    send(*(reviewed(record, answer(record, "mlops", now_ms=NOW_MS)) for record in records))
+    send(settings, [reviewed(record, answer(record, "mlops", now_ms=NOW_MS)) for record in records])
 
 
-def test_what_is_proved_is_settled_once_and_the_rest_waits_for_people(settings: Settings, send: Callable[..., None]) -> None:
+def test_what_is_proved_is_settled_once_and_the_rest_waits_for_people(settings: Settings) -> None:
     """Before people's answers nothing is settled. After them each opinion is on `second` first, and its decision on `tagged` once."""
-    proved(settings, send)
+    proved(settings)
     more = [item(number) for number in range(ENOUGH, ENOUGH + 40)]
-    send(*more)
+    send(settings, more)
     second = Running(settings)
     until(lambda: second.process.settled == 40, "all are settled", state=lambda: (second.process.settled, second.error))
     second.end()
@@ -139,12 +107,10 @@ def test_what_is_proved_is_settled_once_and_the_rest_waits_for_people(settings: 
     }
 
 
-def test_a_process_that_ends_before_it_acts_is_continued(
-    settings: Settings, send: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_ends_before_it_acts_is_continued(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its opinions are on `second`. The next process publishes what follows from them, and asks about none of them again."""
-    proved(settings, send)
-    send(*(item(number) for number in range(ENOUGH, ENOUGH + 10)))
+    proved(settings)
+    send(settings, [item(number) for number in range(ENOUGH, ENOUGH + 10)])
     with monkeypatch.context() as patch:
         write = SingleWriter.write
 
@@ -181,13 +147,13 @@ def test_a_process_that_ends_before_it_acts_is_continued(
     assert len(settled_in(settings)) == 10
 
 
-def test_a_second_process_fences_the_first(settings: Settings, send: Callable[..., None]) -> None:
+def test_a_second_process_fences_the_first(settings: Settings) -> None:
     """The first one ends with a sentence, and an item has one opinion."""
     first = Running(settings)
     until(lambda: first.process._started, "it has begun", state=lambda: first.error)
     second = Running(settings)
     until(lambda: second.process._started, "it has begun", state=lambda: second.error)
-    send(*(item(number) for number in range(10)))
+    send(settings, [item(number) for number in range(10)])
     first.wait()
     assert isinstance(first.error, WriterFencedError)
     until(
