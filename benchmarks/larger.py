@@ -40,6 +40,10 @@ JITTER = 1e-3
 class Regression(nn.Module):
     """Kernel ridge regression on a label's indicator: the scores of unit vectors, [texts, labels]."""
 
+    landmarks: Tensor
+    coefficients: Tensor
+    shares: Tensor
+
     def __init__(self, landmarks: Tensor, coefficients: Tensor, shares: Tensor, sharpness: float) -> None:
         """
         Take a fit.
