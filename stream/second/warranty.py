@@ -88,7 +88,7 @@ class WarrantyStatus:
         answered: Audits that have an answer.
         agreed: Audits with which the second agrees.
         right: The interval of the share right of all that was settled, at one look; None while nothing was.
-        saved: The settled items that nobody was asked about.
+        saved: The settled items that nobody was asked about or has answered all the same, such as one that was in a person's hands.
         saved_right: The interval of the number of these that are right.
     """
 
@@ -227,23 +227,23 @@ class Warranty:
         settled = [one for one in self._opinions.values() if one.settled]
         audits = [one for one in settled if one.asked]
         answered = [one for one in audits if one.event_id in self._answers]
-        # By the probability of the audit: settled, drawn, answered, right.
+        # By the probability of the audit: settled; of these neither drawn nor answered; answered audits; right ones.
         kinds = sorted({one.probability for one in settled})
-        of_all, drawn, seen, right = (
+        of_all, spared, seen, right = (
             np.array([number[kind] for kind in kinds], dtype=np.int64)
             for number in (
                 Counter(one.probability for one in settled),
-                Counter(one.probability for one in audits),
+                Counter(one.probability for one in settled if not one.asked and one.event_id not in self._answers),
                 Counter(one.probability for one in answered),
                 Counter(one.probability for one in answered if self._is_right(one)),
             )
         )
-        agreed, saved = int(right.sum()), int((of_all - drawn).sum())
+        agreed, saved = int(right.sum()), int(spared.sum())
         bounds = [
             (agreed + (of_all - seen).sum() * bound) / max(1, len(settled))
             for bound in proof.share_right(right, seen - right, of_all - seen)
         ]
-        low, high = proof.share_right(right, seen - right, of_all - drawn)
+        low, high = proof.share_right(right, seen - right, spared)
         newest = max(self._opinions.values(), key=lambda one: one.place, default=None)
         return WarrantyStatus(
             promise=self.promise,
