@@ -198,7 +198,11 @@ class PromiseOptions:
     floor: Annotated[
         float,
         typer.Option(
-            help="With --promise overall: the precision that no label may be seen to miss.", min=0.0, max=1.0, callback=finite
+            help="With --promise overall: the precision that no label may be seen to miss; with --costs: the precision of each label "
+            "that is certified.",
+            min=0.0,
+            max=1.0,
+            callback=finite,
         ),
     ] = 0.9
     review_budget: Annotated[

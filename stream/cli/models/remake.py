@@ -107,6 +107,7 @@ def calibrate(options: CalibrateOptions) -> None:
     and the drift reference do not change.
     """
     from tagstream.model_export.bundle import bundle
+    from tagstream.model_export.calibrate.priced_promise import PricedPromise
     from tagstream.stream.cli.models import needs
 
     chosen = settings(data=options.data, bundle=options.folder, brokers=options.brokers)
@@ -121,6 +122,9 @@ def calibrate(options: CalibrateOptions) -> None:
             EXIT_USAGE,
         )
     promise = options.promise.asked()
+    if isinstance(promise, PricedPromise):
+        # Before rows and network are read: a label without a price is said at once.
+        promise.costs.of_mistakes(kept.manifest.labels)
     needs.require_export(level="info")
     made = _on_rows(options, chosen, kept, promise) if options.reviewed is None else _on_answers(options, chosen, kept, promise)
     if made.gain is not None and options.json:

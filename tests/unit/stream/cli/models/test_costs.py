@@ -29,6 +29,7 @@ def costs(folder: Path, text: str) -> Path:
         ("item = -1\nwrong_publication = 3", (), "item = -1 is not a price"),
         ("item = 1\nwrong_publication = -3", (), "wrong_publication = -3 is not a price"),
         ("person_minute = 1\nwrong_publication = 3", (), "how many minutes an item takes is not known here"),
+        ("item = 1\n[wrong_publication]\nmlop = 3", (), "mlop is no label"),
         (GOOD, ("--precision", "0.9"), "in place of one promise"),
         (GOOD, ("--promise", "both"), "in place of one promise"),
         (GOOD, ("--review-budget", "0.2"), "in place of one promise"),
