@@ -207,7 +207,9 @@ class Ledger:
         return cell if cell in self._cells else None
 
     def _note_gold(self, item: DecidedEvent, opinion: SecondOpinion) -> None:
-        if opinion.label is not None and opinion.endpoint is not None:
+        known = {one.decision.prediction_id for one in self._gold}
+        # A worker may deliver an item again.
+        if opinion.label is not None and opinion.endpoint is not None and opinion.prediction_id not in known:
             self._gold.append(item)
 
     def _asked_again(self, first: SecondOpinion, again: SecondOpinion) -> None:

@@ -192,6 +192,14 @@ def endpoint(number: int, label: str = "mlops", generation: int = 0) -> SecondOp
     return opinion(number, label, of=replace(OF_AN_ENDPOINT, endpoint=replace(OF_AN_ENDPOINT.endpoint, generation=generation)))
 
 
+def test_an_item_that_comes_again_is_asked_again_once() -> None:
+    """Else a worker's redelivery would push out items that tell more."""
+    made = proved(endpoint(0))
+    for _ in range(GOLD):
+        made.take_item(item(ENOUGH - 1))
+    assert len({one.event.id for one in made.to_ask_again(NOW_MS)}) == GOLD
+
+
 def test_an_endpoint_that_answers_the_same_items_otherwise_begins_anew() -> None:
     """A few differences are its nature; more begin a generation of which nothing is proved. A process that begins anew finds the same."""
     made, again = proved(endpoint(0)), proved(endpoint(0))
