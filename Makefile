@@ -161,14 +161,14 @@ newest: ## the same tests with the newest version of each dependency, beyond its
 see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus; a demo with a rollout (short forms are part of `make test-all`)
 	$(BIN)/pytest tests/integration/monitoring/test_see_it.py tests/integration/commands/test_demo.py -m long --durations=5
 
-faults: .venv/.dev ## 40 faults with the stub and with the model, 12 beside a second model, and the known-bad agents (some of each are part of `make test-all`)
+faults: .venv/.dev ## 40 faults with the stub and with the model, and the known-bad agents (some of each are part of `make test-all`)
 	$(BIN)/$(PYTEST) tests/integration/faults tests/unit/stream/rollout -m faults --durations=5
 
 fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through a worker (300 are part of `make test-all`)
 	$(BIN)/python -m tests.hostile.fuzz --batches 10000
 
 FAULTS_FOLDER ?= .faults
-faults-long: .venv/.dev ## 1,000,000 events under 222 faults, 100,000 with the real model under 60, and 60 changes of the model under 200
+faults-long: .venv/.dev ## 1,000,000 events under 222 faults, 100,000 with the real model under 60, 60 changes of the model under 200, and 20,000 events beside a second model under 12
 	$(BIN)/pytest tests/unit/stream/rollout tests/integration/faults -m long --durations=5
 	$(BIN)/python -m tests.faults --events 1000000 --answers 10000 --stranger 500 --faults 222 --seconds-per-batch 0.6 --folder $(FAULTS_FOLDER)/stub
 	$(BIN)/python -m tests.faults --events 100000 --faults 60 --model bundle --answers 2000 --stranger 100 --seconds-per-batch 0.8 --batch-max-events 16 --seed model --folder $(FAULTS_FOLDER)/model

@@ -70,7 +70,7 @@ def seconded(
     ("faults", "events", "nodes"),
     [
         pytest.param(FEW, 3_000, 1, id="few"),
-        pytest.param(ALL, 20_000, 3, id="all", marks=pytest.mark.faults),
+        pytest.param(ALL, 20_000, 3, id="all", marks=pytest.mark.long),
     ],
 )
 def test_a_second_model_changes_no_outcome_of_a_worker_under_faults(
