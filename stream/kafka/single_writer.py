@@ -6,7 +6,9 @@ to its end knows all records that were ever written to it under the name.
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import (
@@ -25,6 +27,8 @@ from tagstream.stream.kafka.producer import MAX_REQUEST_BYTES, REQUEST_SECONDS
 from tagstream.stream.kafka.reading.reader import Place
 from tagstream.stream.settings.settings import Settings
 
+# A transaction sends, adds offsets, and commits: each may take as long as the settings allow.
+CALLS = 3
 FENCED = (ProducerFencedError, InvalidProducerEpochError)
 
 
@@ -59,8 +63,26 @@ class SingleWriter:
 
         Raises:
             WriterFencedError: Another process writes under this name now.
-            BrokerUnreachableError: The brokers did not confirm; nothing was written.
+            BrokerUnreachableError: The brokers did not confirm in time. Whether they have written is known to who fences this writer and reads.
         """
+        done = Future[None]()
+
+        def run() -> None:
+            try:
+                self._transaction(records, after)
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        # kafka-python waits without a bound for offsets and commits: seen for ever after the kill of a broker. A daemon ends with the process.
+        threading.Thread(target=run, name="single-writer", daemon=True).start()
+        try:
+            done.result(timeout=CALLS * self._settings.produce_timeout_seconds)
+        except TimeoutError as error:
+            raise unreachable(self._settings, error) from error
+
+    def _transaction(self, records: Sequence[Record], after: Mapping[Place, int] | None) -> None:
         producer = self._producer
         try:
             producer.begin_transaction()
