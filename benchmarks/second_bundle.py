@@ -1,5 +1,6 @@
 """
-What a larger bundle settles of the real titles that the shipped bundle sends to people, and how right it is by the readers' labels.
+Measures what a larger bundle settles of the real titles that the shipped bundle sends to people, and how right the larger bundle is by
+the readers' labels.
 
     TAGSTREAM_DATA=FOLDER TAGSTREAM_REAL=FOLDER python -m benchmarks.second_bundle LARGER    # `benchmarks.larger` makes such a bundle
 
@@ -70,7 +71,7 @@ class Judged:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
     """
-    What followed from opinions and answers.
+    The warranty after all opinions and answers, and what was settled.
 
     Attributes:
         status: The warranty at the end.

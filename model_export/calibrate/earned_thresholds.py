@@ -42,7 +42,7 @@ ThresholdVerdict = Literal["earned", "withdrawn", "asked", "kept"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPrices:
     """
-    What the events of answers cost.
+    The cost of events that have answers.
 
     Attributes:
         dearer: By how much it costs more to publish the event than to ask a person, shape (answers,). Below 0 if it costs less.

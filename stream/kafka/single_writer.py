@@ -63,7 +63,7 @@ class SingleWriter:
 
         Raises:
             WriterFencedError: Another process writes under this name now.
-            BrokerUnreachableError: The brokers did not confirm in time. Whether they have written is known to who fences this writer and reads.
+            BrokerUnreachableError: The brokers did not confirm in time. Who fences this writer and then reads knows whether the brokers have written.
         """
         done = Future[None]()
 

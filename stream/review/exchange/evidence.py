@@ -36,7 +36,7 @@ class Gathered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priced:
-    """The prices, and the labels of the bundle that they are about."""
+    """The prices, and the labels of the bundle that the prices are about."""
 
     costs: Costs
     labels: Sequence[str]
