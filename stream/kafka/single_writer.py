@@ -32,6 +32,18 @@ CALLS = 3
 FENCED = (ProducerFencedError, InvalidProducerEpochError)
 
 
+def is_fenced(error: KafkaError) -> bool:
+    """
+    Whether a producer's error says that another writer has its transactional id.
+
+    The first call that hears it raises one of `FENCED`. If it is the sender's thread that hears it, the next call raises a plain KafkaError that names it.
+
+    >>> is_fenced(ProducerFencedError()), is_fenced(KafkaError("in an error state", ProducerFencedError())), is_fenced(KafkaError("no answer"))
+    (True, True, False)
+    """
+    return isinstance(error, FENCED) or any(kind.__name__ in str(error) for kind in FENCED)
+
+
 class WriterFencedError(Exception):
     """Another process writes under this name now."""
 
@@ -95,10 +107,10 @@ class SingleWriter:
             for one in sent:
                 one.get(timeout=self._settings.produce_timeout_seconds)
             producer.commit_transaction()
-        except FENCED as error:
-            msg = f"another process writes as {self._name} now, and this one can no longer write; nothing is lost. Next: run one of them."
-            raise WriterFencedError(msg) from error
         except KafkaError as error:
+            if is_fenced(error):
+                msg = f"another process writes as {self._name} now, and this one can no longer write; nothing is lost. Next: run one of them."
+                raise WriterFencedError(msg) from error
             raise unreachable(self._settings, error) from error
 
     def acted(self, places: Sequence[Place]) -> dict[Place, int]:

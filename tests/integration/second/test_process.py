@@ -11,7 +11,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import SecondDecision
 from tagstream.stream.contract.published import DecidedEvent
 from tagstream.stream.contract.second_opinions import SecondOpinion
-from tagstream.stream.kafka.single_writer import SingleWriter, WriterFencedError
+from tagstream.stream.kafka.single_writer import SingleWriter, WriterFencedError, single_writer
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.second.budget import Budget
 from tagstream.stream.second.facts import Cells
@@ -163,3 +163,12 @@ def test_a_second_process_fences_the_first(settings: Settings) -> None:
     )
     second.end()
     assert len({one.prediction_id for one in opinions_in(settings)}) == len(opinions_in(settings)) == 10
+
+
+def test_a_fenced_writer_says_so_at_each_write(settings: Settings) -> None:
+    """The client's first error is one of fencing, and those after it only name it."""
+    opinion = Record(topic=settings.topics.second, key=b"key", value=b"value")
+    with single_writer(settings, "writer") as first, single_writer(settings, "writer"):
+        for _ in range(3):
+            with pytest.raises(WriterFencedError, match="another process writes"):
+                first.write([opinion])
