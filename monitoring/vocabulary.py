@@ -248,10 +248,11 @@ class SpanResult(StrEnum):
 
 
 class HttpFace(StrEnum):
-    """The two faces of `tagstream serve`."""
+    """The faces of `tagstream serve`."""
 
     CLASSIFY = "classify"
     INFER = "infer"
+    FEEDBACK = "feedback"
 
 
 def few(names: Sequence[str], most: int = 10) -> str:

@@ -12,7 +12,7 @@ from tagstream.monitoring.vocabulary import Destination, HttpFace
 
 # `STATUSES` has the statuses that the service gives. Any other status is an error of ours, and is counted as 500.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 421, 422, 500, 503, 504)
+STATUSES = (200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 410, 413, 415, 421, 422, 429, 500, 503, 504)
 RESULTS = ("found", "absent", "failed")
 
 
@@ -33,7 +33,12 @@ class HttpMetrics:
         def counter(name: str, text: str, *names: str) -> Counter:
             return Counter(name, text, names, registry=registry)
 
-        self._requests = counter("tagstream_http_requests", "Answers to requests for decisions.", "door", "status")
+        self._requests = counter(
+            "tagstream_http_requests",
+            "Answers to requests for decisions, and to answers of viewers (door feedback).",
+            "door",
+            "status",
+        )
         self._seconds = Histogram(
             "tagstream_http_request_duration_seconds",
             "Time from the head of a request to its answer.",

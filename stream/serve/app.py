@@ -16,7 +16,7 @@ from tagstream.stream.contract.shape import PLAIN, Shape
 from tagstream.stream.serve import feedback
 from tagstream.stream.serve.access import Token
 from tagstream.stream.serve.errors import RequestError
-from tagstream.stream.serve.faces import inference, page, watch
+from tagstream.stream.serve.faces import inference, page, votes, watch
 from tagstream.stream.serve.faces.answers import Live, Ready
 from tagstream.stream.serve.faces.bodies import bounded, check_elements, check_rows
 from tagstream.stream.serve.faces.descriptions import completed, describe
@@ -70,20 +70,21 @@ class Service:
 
 
 class _App(FastAPI):
-    """FastAPI with the service's own schemas in its OpenAPI document, and with the event schema of a shape."""
+    """FastAPI with the service's own schemas in its OpenAPI document, with the event schema of a shape, and perhaps with viewers' answers."""
 
     shape = PLAIN
+    viewers = False
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
-        return completed(super().openapi(), self.shape)
+        return completed(super().openapi(), self.shape, viewers=self.viewers)
 
 
 def application(service: Service) -> ASGIApp:
     """Return the ASGI application."""
     # FastAPI's own page is off, because the page loads script and style from another site.
     app = _App(title=TITLE, description=ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.shape = service.shape
+    app.shape, app.viewers = service.shape, service.feedback is not None
     _classify(app, service)
     _health(app, service)
     app.include_router(
@@ -114,7 +115,7 @@ def _beside(app: ASGIApp, viewers: ASGIApp) -> ASGIApp:
     """Give the answers of viewers to an application of their own: they have no token of the service."""
 
     async def divided(scope: Scope, receive: Receive, send: Send) -> None:
-        chosen = viewers if scope["type"] == "http" and scope["path"] == feedback.PATH else app
+        chosen = viewers if scope["type"] == "http" and scope["path"] == votes.PATH else app
         await chosen(scope, receive, send)
 
     return divided
@@ -202,7 +203,7 @@ def _page(app: FastAPI) -> None:
 
 
 def _measured(app: ASGIApp, metrics: HttpMetrics) -> ASGIApp:
-    """Count the requests for decisions, also the requests that the guard or the token check refuses."""
+    """Count the requests for decisions and the answers of viewers, also those that a guard or the token check refuses."""
 
     async def measured(scope: Scope, receive: Receive, send: Send) -> None:
         door = _door(scope) if scope["type"] == "http" else None
@@ -229,4 +230,6 @@ def _door(scope: Scope) -> HttpFace | None:
     path: str = scope["path"]
     if path == "/classify":
         return HttpFace.CLASSIFY
+    if path == votes.PATH:
+        return HttpFace.FEEDBACK
     return HttpFace.INFER if path.startswith("/v2/models/") and path.endswith("/infer") else None

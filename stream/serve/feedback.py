@@ -15,7 +15,6 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
 
 import msgspec
 from fastapi import FastAPI, Request
@@ -24,21 +23,19 @@ from fastapi.responses import Response
 from tagstream.monitoring.vocabulary import OFF_SUBJECT, few
 from tagstream.stream.contract.asking import DAY_MS, AskKeys, day_of, viewer_of
 from tagstream.stream.contract.event import Record
-from tagstream.stream.contract.field_types import AskToken, EventId, Label, Uuid
 from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.reports import Report, write_report
 from tagstream.stream.serve.errors import RETRY_SECONDS, RequestError
 from tagstream.stream.serve.faces.bodies import bounded
 from tagstream.stream.serve.faces.problems import JSON, answer_errors, json_response, refusal
+from tagstream.stream.serve.faces.votes import PATH, Taken, Vote
 from tagstream.stream.web.guard import RequestGuard, RequestRules
 from tagstream.stream.web.origins import Origins
 from tagstream.stream.web.serving import ASGIApp
 
-PATH = "/feedback"
 # Several times the longest answer with all characters escaped.
 MAX_BODY_BYTES = 8 * 1024
 MOST_REQUESTS = 256
-MOST_MARK_CHARACTERS = 100
 # A token is refused when the record of its event is older.
 MOST_DAYS = 30
 HOUR_SECONDS = 3600
@@ -47,8 +44,8 @@ OF_A_TOKEN, OF_AN_ADDRESS, OF_ALL = 300, 60, 10_000
 # The newest answers that are remembered, so that a repeated one is not written again. The console counts it once in any case.
 MOST_KNOWN = 20_000
 
-THANKS = b'{"message":"The answer is taken. It changes no tag by itself."}'
-AGAIN = b'{"message":"This answer is taken already. It counts once."}'
+THANKS = Taken(message="The answer is taken. It changes no tag by itself.")
+AGAIN = Taken(message="This answer is taken already. It counts once.")
 OTHER_SITE = (
     "This site may not send answers from its pages. Next: the operator of tagstream serve names it with --feedback-origin."
 )
@@ -73,27 +70,6 @@ TOO_MANY = {
     "address": "{most} answers came from this address within this hour, which is the most that is taken. Next: send it in {minutes} minutes.",
     "all": "More answers came within this hour than are taken ({most}). Next: send it in {minutes} minutes.",
 }
-
-
-class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """
-    What a page sends.
-
-    Attributes:
-        event_id: The field `id` of the record.
-        prediction_id: The field of the record.
-        token: The record's `ask.token`.
-        mark: The page's mark of this viewer. Only a digest is kept, another one on each decision.
-        answer: Whether the tag is right.
-        suggested_tag: The tag that the viewer holds right.
-    """
-
-    event_id: EventId
-    prediction_id: Uuid
-    token: AskToken
-    mark: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_MARK_CHARACTERS)]
-    answer: Literal["yes", "no"]
-    suggested_tag: Label | None = None
 
 
 class Allowance:
@@ -188,7 +164,7 @@ class Feedback:
     def __post_init__(self) -> None:
         self._allowance = Allowance(self.clock)
 
-    async def take(self, given: Given, address: str) -> bool:
+    async def take(self, given: Vote, address: str) -> bool:
         """
         Send this answer on. Return False if the same viewer has given the same answer before.
 
@@ -212,7 +188,7 @@ class Feedback:
         await asyncio.shield(known.sent)
         return True
 
-    def _checked(self, given: Given) -> Report:
+    def _checked(self, given: Vote) -> Report:
         key = self.keys.key_of(given.token, given.event_id, given.prediction_id)
         if key is None:
             raise RequestError(403, FORGED)
@@ -258,16 +234,10 @@ def application(feedback: Feedback) -> ASGIApp:
         return sites.preflight(request.headers.get("origin", "")) or refusal(PATH, 403, OTHER_SITE)
 
     async def vote(request: Request) -> Response:
-        origin = request.headers.get("origin")
-        if not sites.allow(origin, request.headers.get("host")):
+        if not sites.allow(request.headers.get("origin"), request.headers.get("host")):
             raise RequestError(403, OTHER_SITE)
-        shared = sites.headers(origin)
-        try:
-            new = await feedback.take(await _given(request), _address(request, behind_proxy=feedback.behind_proxy))
-        except RequestError as error:
-            # The page shows the sentence, so it must be able to read it.
-            return refusal(PATH, error.status, str(error), error.headers | shared)
-        return json_response(THANKS if new else AGAIN, 202 if new else 200, shared)
+        new = await feedback.take(await _given(request), _address(request, behind_proxy=feedback.behind_proxy))
+        return json_response(msgspec.json.encode(THANKS if new else AGAIN), 202 if new else 200)
 
     answer_errors(app)
     rules = RequestRules(
@@ -281,14 +251,15 @@ def application(feedback: Feedback) -> ASGIApp:
         shorten="send one answer alone",
         refusal=refusal,
     )
-    return RequestGuard(app, rules)
+    # The page shows the sentence of a refusal, so it must be able to read the guard's refusals too.
+    return sites.shared(RequestGuard(app, rules), PATH)
 
 
-async def _given(request: Request) -> Given:
+async def _given(request: Request) -> Vote:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise RequestError(415, NO_JSON)
     try:
-        given = msgspec.json.decode(await bounded(request), type=Given)
+        given = msgspec.json.decode(await bounded(request), type=Vote)
         # Half a surrogate pair is no text.
         f"{given.event_id}{given.mark}{given.suggested_tag}".encode()
     except msgspec.ValidationError as error:

@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
+from fastapi.datastructures import Headers
 from fastapi.responses import Response
+
+from tagstream.stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 
 A_DAY_SECONDS = 86_400
 
@@ -46,9 +49,25 @@ class Origins:
         """True if a request with these headers may be taken."""
         return origin is None or origin in self._named or _parts(origin).netloc.lower() == (host or "").lower() != ""
 
-    def headers(self, origin: str | None) -> dict[str, str]:
-        """Return the headers with which a browser shows an answer to the page that asked."""
-        return {} if origin is None else {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+    def shared(self, app: ASGIApp, path: str) -> ASGIApp:
+        """Let a browser show each answer to a post at this path to the page that asked, also a refusal by a middleware of `app`."""
+
+        async def sharing(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = Headers(scope=scope) if scope["type"] == "http" and scope["path"] == path else Headers()
+            origin = headers.get("origin")
+            if origin is None or scope["method"] != "POST" or not self.allow(origin, headers.get("host")):
+                await app(scope, receive, send)
+                return
+            more = [(name.lower().encode(), value.encode()) for name, value in _readable_by(origin).items()]
+
+            async def sent(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message["headers"], *more]
+                await send(message)
+
+            await app(scope, receive, sent)
+
+        return sharing
 
     def preflight(self, origin: str) -> Response | None:
         """Return the answer to a browser's question whether a page of this origin may post JSON; None if it may not."""
@@ -59,7 +78,11 @@ class Origins:
             "Access-Control-Allow-Headers": "content-type",
             "Access-Control-Max-Age": str(A_DAY_SECONDS),
         }
-        return Response(status_code=204, headers=self.headers(origin) | allowed)
+        return Response(status_code=204, headers=_readable_by(origin) | allowed)
+
+
+def _readable_by(origin: str) -> dict[str, str]:
+    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
 
 
 def _parts(origin: str) -> SplitResult:

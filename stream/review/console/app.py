@@ -23,7 +23,8 @@ from tagstream.stream.review.console.pages import ReviewConsole
 from tagstream.stream.review.store.queue import Queue
 from tagstream.stream.review.store.records import Claim, Lapsed
 from tagstream.stream.web.guard import RequestGuard, RequestRules
-from tagstream.stream.web.serving import HEALTH_CONNECTIONS, MOST_CONNECTIONS
+from tagstream.stream.web.origins import Origins
+from tagstream.stream.web.serving import HEALTH_CONNECTIONS, MOST_CONNECTIONS, ASGIApp
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_HELD_BYTES = 4 * 1024 * 1024
@@ -36,7 +37,7 @@ class NotFilledError(Exception):
     """The store does not know all answers yet, so an item that it shows as open may be answered."""
 
 
-def application(console: ReviewConsole, *, names: Iterable[str] = (), origins: Iterable[str] = ()) -> RequestGuard:
+def application(console: ReviewConsole, *, names: Iterable[str] = (), origins: Iterable[str] = ()) -> ASGIApp:
     """
     Return the ASGI application, behind its guard.
 
@@ -54,7 +55,8 @@ def application(console: ReviewConsole, *, names: Iterable[str] = (), origins: I
 
     for routes in (_items, _others, _names):
         app.include_router(routes(console), dependencies=[Depends(filled)])
-    app.include_router(reports.routes(console, origins))
+    sites = Origins(origins)
+    app.include_router(reports.routes(console, sites))
 
     @app.get("/assets/{digest}/{name}")
     def asset(digest: str, name: str) -> Response:
@@ -83,7 +85,8 @@ def application(console: ReviewConsole, *, names: Iterable[str] = (), origins: I
         max_held_bytes=MAX_HELD_BYTES,
         shorten="shorten the note",
     )
-    return RequestGuard(app, rules)
+    # A page that reports shows the sentence of a refusal, also of the guard's.
+    return sites.shared(RequestGuard(app, rules), reports.PATH)
 
 
 def _items(console: ReviewConsole) -> APIRouter:

@@ -1,6 +1,5 @@
 """`POST /reports` takes a reader's "this is wrong" from a site's server, and from the pages of sites that the operator names."""
 
-from collections.abc import Iterable
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -23,10 +22,9 @@ THANKS = "The report is taken: a person will look at it. It changes no tag by it
 OTHER_SITE = "This site may not send reports from its pages. Next: the console's operator names it with --report-origin."
 
 
-def routes(console: ReviewConsole, origins: Iterable[str] = ()) -> APIRouter:
-    """Return the route. Pages of `origins` may post to it, and so may servers, which send no `Origin`."""
+def routes(console: ReviewConsole, sites: Origins) -> APIRouter:
+    """Return the route. Pages of `sites` may post to it, and so may servers, which send no `Origin`."""
     router = APIRouter()
-    sites = Origins(origins)
 
     @router.options(PATH)
     def preflight(request: Request) -> Response:
@@ -36,35 +34,33 @@ def routes(console: ReviewConsole, origins: Iterable[str] = ()) -> APIRouter:
     @router.post(PATH)
     async def report(request: Request) -> Response:
         """Take a report: status 202, or a sentence with the reason for a refusal."""
-        origin = request.headers.get("origin")
-        if not sites.allow(origin, request.headers.get("host")):
+        if not sites.allow(request.headers.get("origin"), request.headers.get("host")):
             return JSONResponse({"message": OTHER_SITE}, 403)
-        shared = sites.headers(origin)
         try:
             caller = console.access.caller(request)
         except AccessError as error:
-            return JSONResponse({"message": str(error)}, error.status, shared)
+            return JSONResponse({"message": str(error)}, error.status)
         given = _parsed(await request.body(), request.headers.get("content-type", ""))
         report = report_of(given, console.now_ms())
         if isinstance(report, Refusal):
-            return JSONResponse({"message": f"{report.message}. Next: correct the report."}, 400, shared)
-        return await run_in_threadpool(_sent, console, caller, report, shared)
+            return JSONResponse({"message": f"{report.message}. Next: correct the report."}, 400)
+        return await run_in_threadpool(_sent, console, caller, report)
 
     return router
 
 
-def _sent(console: ReviewConsole, caller: str, report: Report, headers: dict[str, str]) -> Response:
+def _sent(console: ReviewConsole, caller: str, report: Report) -> Response:
     outcome = console.saving.report(
         caller, report.event_id, tag=report.suggested_tag, note=report.note, reporter=report.reporter
     )
     match outcome:
         case None:
-            return JSONResponse({"message": THANKS}, 202, headers)
+            return JSONResponse({"message": THANKS}, 202)
         case TooMany():
             retry = {"Retry-After": str(outcome.retry_after_seconds)}
-            return JSONResponse({"message": outcome.message}, 429, headers | retry)
+            return JSONResponse({"message": outcome.message}, 429, retry)
         case Unsaved():
-            return JSONResponse({"message": outcome.message}, 503, headers)
+            return JSONResponse({"message": outcome.message}, 503)
 
 
 def _parsed(body: bytes, content_type: str) -> object:

@@ -1,6 +1,8 @@
 """The description of each path in `/openapi.json` and `/docs`: sentences, schemas and examples."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -9,7 +11,7 @@ from fastapi import Depends
 from tagstream.stream.contract.schema.events import of_shape
 from tagstream.stream.contract.schema.structs import required
 from tagstream.stream.contract.shape import PLAIN, Shape, placed
-from tagstream.stream.serve.faces import answers
+from tagstream.stream.serve.faces import answers, votes
 from tagstream.stream.serve.faces.bodies import giving
 from tagstream.stream.serve.faces.problems import JSON, PROBLEM
 
@@ -77,6 +79,7 @@ _MADE = _answers(
     answers.Model,
     answers.InferResponse,
 )
+_VOTES = _answers(votes.Vote, votes.Taken)
 # The schemas of paths refer to these names, and client generators use the names for their types. An answer has the event's own fields
 # and a decision or a rejection. The schemas of requests describe the recommended form; the service accepts more.
 COMPONENTS: dict[str, Schema] = {
@@ -112,6 +115,14 @@ COMPONENTS: dict[str, Schema] = {
         "inputs",
     ),
 }
+VOTE = {
+    "event_id": EVENT["id"],
+    "prediction_id": DECISION["prediction_id"],
+    "token": "T84AAAAAAAAAAAAAAAAAAAAA",
+    "mark": "2204117",
+    "answer": "no",
+    "suggested_tag": "mlops",
+}
 INFER = {
     "inputs": [
         {"name": "title", "datatype": "BYTES", "shape": [1], "data": [EVENT["title"]]},
@@ -129,6 +140,14 @@ REFUSED = {
     503: "The queue is full, the server is stopping, or the broker does not confirm. Send the request again after Retry-After.",
     504: "No decision came within the deadline.",
 }
+# What a vote is refused for, where it is not for the reason of another request.
+VOTE_REFUSED = {
+    403: "The token was not made for this decision, or the operator has not named the page's site.",
+    410: "The event's record is older than the tokens that count.",
+    422: "The body is no vote, or names a tag that is no label.",
+    429: "Too many votes came with this token, from this address, or in total. Send it again after Retry-After.",
+    503: "The broker has not confirmed the vote, or too many are under way. Send it again after Retry-After: it counts once.",
+}
 COMMON = (401, 406, 421)
 MISSING = {401: "The token is missing or wrong.", 404: "There is no such model or version."}
 OCTETS = "application/octet-stream"
@@ -139,9 +158,9 @@ def _json(description: str, schema: Schema, example: object = None) -> dict[str,
     return {"description": description, "content": {JSON: content}}
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def _problems(*statuses: int, more: Mapping[int, str] = MappingProxyType({})) -> dict[int | str, dict[str, Any]]:
     content = {PROBLEM: {"schema": _named("Problem")}}
-    return {status: {"description": (REFUSED | MISSING)[status], "content": content} for status in statuses}
+    return {status: {"description": {**REFUSED, **MISSING, **more}[status], "content": content} for status in statuses}
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -216,6 +235,20 @@ _PATHS: dict[str, dict[str, Any]] = {
     },
     "metrics": {"summary": "Metrics for Prometheus", "responses": {200: _text("The metrics."), **_problems(421)}},
 }
+_FEEDBACK = {
+    "operationId": "feedback",
+    "summary": "Take what a viewer says about a decision",
+    "description": "For pages that show records of `tagged` which have `ask`. Needs no token of the service: `token` is the record's `ask.token`.",
+    "responses": {
+        str(status): said
+        for status, said in {
+            200: _json("The same viewer has given the same answer before. It counts once.", _named("Taken")),
+            202: _json("The broker has the answer.", _named("Taken")),
+            **_problems(400, 408, 413, 415, 421, *VOTE_REFUSED, more=VOTE_REFUSED),
+        }.items()
+    },
+    **_body(_named("Vote"), VOTE),
+}
 _VERSION = "_version"
 # Content types of answers that the document leaves out: with two types, a client generator would make each answer a union of both.
 _MORE_KINDS = {"infer": (OCTETS,)}
@@ -236,9 +269,9 @@ def describe(name: str) -> dict[str, Any]:
     return {**described, "operation_id": name, "dependencies": [Depends(giving(kinds))]}
 
 
-def completed(document: dict[str, Any], shape: Shape = PLAIN) -> dict[str, Any]:
+def completed(document: dict[str, Any], shape: Shape = PLAIN, *, viewers: bool = False) -> dict[str, Any]:
     """
-    Return FastAPI's document with `COMPONENTS` as its only schemas and with events of this shape.
+    Return FastAPI's document with `COMPONENTS` as its only schemas, with events of this shape, and perhaps with viewers' answers.
 
     FastAPI's own answer 422 is left out, because the service never sends it.
     """
@@ -246,10 +279,12 @@ def completed(document: dict[str, Any], shape: Shape = PLAIN) -> dict[str, Any]:
         for operation in methods.values():
             if _FASTAPIS_OWN in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
-    if shape is PLAIN:
-        return {**document, "components": {"schemas": COMPONENTS}}
-    body = document["paths"]["/classify"]["post"]["requestBody"]["content"]
-    document["paths"]["/classify"]["post"]["requestBody"]["content"] = {
-        kind: {**said, "example": placed(EVENT, shape)} for kind, said in body.items()
-    }
-    return {**document, "components": {"schemas": COMPONENTS | {"Event": of_shape(shape)}}}
+    components = COMPONENTS
+    if shape is not PLAIN:
+        asked = document["paths"]["/classify"]["post"]["requestBody"]
+        asked["content"] = {kind: {**said, "example": placed(EVENT, shape)} for kind, said in asked["content"].items()}
+        components = components | {"Event": of_shape(shape)}
+    if viewers:
+        document["paths"][votes.PATH] = {"post": _FEEDBACK}
+        components = components | _VOTES
+    return {**document, "components": {"schemas": components}}

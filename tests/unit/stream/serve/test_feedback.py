@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.reports import Report, read_report
 from tagstream.stream.kafka.errors import BrokerAbsentError
 from tagstream.stream.kafka.producer import UndeliveredError
+from tagstream.stream.serve.faces.votes import Vote
 from tagstream.stream.serve.feedback import (
     MAX_BODY_BYTES,
     MOST_DAYS,
@@ -259,10 +261,11 @@ def test_another_method_is_told_which_ones_there_are() -> None:
     assert (found.status_code, {*found.headers["allow"].split(", ")}) == (405, {"OPTIONS", "POST"})
 
 
-def test_a_refusal_can_be_read_by_the_page() -> None:
-    """Otherwise its viewer would see that something failed, and not what."""
-    [found], _ = posted(vote(day=0), headers={"Origin": SITE}, feedback={"origins": [SITE]})
-    assert (found.status_code, found.headers["access-control-allow-origin"]) == (410, SITE)
+@pytest.mark.parametrize(("bad", "status"), [(vote(day=0), 410), (vote(mark="m" * MAX_BODY_BYTES), 413)])
+def test_a_refusal_can_be_read_by_the_page(bad: dict[str, Any], status: int) -> None:
+    """Otherwise its viewer would see that something failed, and not what; the guard's refusals are no exception."""
+    [found], _ = posted(bad, headers={"Origin": SITE}, feedback={"origins": [SITE]})
+    assert (found.status_code, found.headers.get_list("access-control-allow-origin")) == (status, [SITE])
 
 
 def test_viewers_need_no_token_of_the_service_and_reach_nothing_else() -> None:
@@ -275,9 +278,28 @@ def test_viewers_need_no_token_of_the_service_and_reach_nothing_else() -> None:
     assert run(scenario, feedback=feedback(), token="t" * 16) == [202, 401]
 
 
+def test_the_path_is_described_and_its_answers_are_counted() -> None:
+    """A client generator finds it, and an operator sees how many votes come and how they end."""
+
+    async def scenario(service: Served) -> tuple[dict[str, Any], str]:
+        for one in (vote(), vote(), vote(day=0)):
+            await service.client.post("/feedback", json=one)
+        await service.client.options("/feedback", headers={"Origin": SITE})
+        return (await service.client.get("/openapi.json")).json(), service.metrics.text().decode()
+
+    document, counted = run(scenario, feedback=feedback(origins=[SITE]))
+    described = document["paths"]["/feedback"]["post"]
+    assert set(described["responses"]) >= {"200", "202", "403", "410", "422", "429", "503"}
+    msgspec.convert(described["requestBody"]["content"]["application/json"]["example"], Vote)
+    assert set(document["components"]["schemas"]["Vote"]["properties"]) == set(Vote.__struct_fields__)
+    for status in (200, 202, 204, 410):
+        assert f'tagstream_http_requests_total{{door="feedback",status="{status}"}} 1.0' in counted
+
+
 def test_without_keys_there_is_no_such_path() -> None:
     """The service is as it was."""
     assert ask("POST", "/feedback", json=vote()).status_code == 404
+    assert "/feedback" not in ask("GET", "/openapi.json").json()["paths"]
 
 
 @pytest.mark.parametrize(
@@ -346,10 +368,8 @@ def test_what_is_remembered_of_answers_is_bounded() -> None:
     assert asyncio.run(scenario()) == MOST_KNOWN
 
 
-def _struct(given_: dict[str, Any]) -> Any:
-    from tagstream.stream.serve.feedback import Given
-
-    return Given(**given_)
+def _struct(given_: dict[str, Any]) -> Vote:
+    return Vote(**given_)
 
 
 ANYTHING = st.recursive(

@@ -5,13 +5,17 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
 
+from tagstream.stream.contract.asking import AskKeys
+from tagstream.stream.contract.event import Record
+from tagstream.stream.serve.feedback import Feedback
+from tests.fakes import LABELS
 from tests.unit.stream.serve.conftest import served
 from tests.waiting import HANG_SECONDS, until
 
@@ -21,13 +25,20 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 LONG_REQUESTS = 10_000
 
 
+async def replaced_by_the_broker(_records: Sequence[Record]) -> None:
+    """Never called."""
+    raise AssertionError
+
+
 @contextlib.contextmanager
 def listening() -> Iterator[str]:
     """The service of the unit tests on a port, with a broker that takes all events; yields its address."""
     began, found = threading.Event(), []
 
+    feedback = Feedback(keys=AskKeys((b"k" * 32,)), labels=lambda: LABELS, publish=replaced_by_the_broker)
+
     async def run() -> None:
-        async with served(most_waiting=1024) as service:
+        async with served(most_waiting=1024, feedback=feedback) as service:
             server = uvicorn.Server(uvicorn.Config(service.app, port=0, log_config=None, lifespan="off"))
             found.append(server)
             began.set()

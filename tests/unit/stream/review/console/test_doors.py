@@ -244,8 +244,11 @@ def test_only_named_sites_may_report_from_their_pages(queue: ReviewDesk) -> None
     headers = {"Origin": SITE, "Sec-Fetch-Site": "cross-site"}
     taken = client.post("/reports", json=report, headers=headers)
     assert (taken.status_code, taken.headers["access-control-allow-origin"]) == (202, SITE)
+    too_large = client.post("/reports", json=report | {"note": "n" * MAX_BODY_BYTES}, headers=headers)
+    assert (too_large.status_code, too_large.headers["access-control-allow-origin"]) == (413, SITE)
     refused = client.post("/reports", json=report, headers=headers | {"Origin": "https://evil.example"})
     assert refused.status_code == 403
+    assert "access-control-allow-origin" not in refused.headers
     assert len(queue.reported) == 1
 
 
