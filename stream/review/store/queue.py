@@ -58,7 +58,7 @@ SKIP_MS = 60 * 60 * 1000
 SKEW_MS = LEASE_MS
 
 TAKEN = "Another reviewer took this item after {minutes} minutes of silence. Next: copy what you typed, if you need it, and take the next item."
-ANSWERED = "This event was answered meanwhile. Next: take the next item; your own answers can be corrected from their list."
+ANSWERED = "This event was settled meanwhile, by a person or by a second model. Next: take the next item; your own answers can be corrected from their list."
 GIVEN_BACK = "This item was given back to the queue, perhaps in another window. Next: copy what you typed, if you need it, and take the next item."
 UNKNOWN = (
     "The store does not know this item. Next: take the next item; a store that was made anew knows it when its topic is read."
