@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tagstream.model_export.extras import OF_WORKER
+from tests.sources import parsed
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("stream", "model_export", "monitoring")
@@ -83,7 +84,7 @@ def sources(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
     """Every Python file of these folders."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
+            yield path.relative_to(ROOT), parsed(path.read_text(encoding="utf-8"))
 
 
 @cache

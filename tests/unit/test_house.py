@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.sources import parsed
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("stream", "model_export", "monitoring")
 PAGES = [
@@ -62,7 +64,7 @@ def imports(root: Path, *packages: str) -> dict[str, set[str]]:
     graph: dict[str, set[str]] = {}
     for module, path in modules.items():
         graph[module] = set()
-        for node in ast.walk(ast.parse((root / path).read_bytes())):
+        for node in ast.walk(parsed((root / path).read_bytes())):
             match node:
                 case ast.Import(names=names):
                     named = {name.name for name in names}
@@ -99,7 +101,7 @@ def functions(file: Path) -> frozenset[str]:
     """The names of all functions of a file, those of classes included; none where there is no such file."""
     if not file.is_file():
         return frozenset()
-    found = ast.walk(ast.parse(file.read_bytes()))
+    found = ast.walk(parsed(file.read_bytes()))
     return frozenset(node.name for node in found if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import parsed
+
 ROOT = Path(__file__).parents[2]
 # Libraries whose makers promise only some modules: what they document, and the errors and records that their functions give.
 PUBLIC = {
@@ -68,7 +70,7 @@ def all_taken() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for room in ("stream", "model_export", "monitoring"):
         for path in (ROOT / room).rglob("*.py"):
-            for module, name in taken(ast.parse(path.read_text(encoding="utf-8"))):
+            for module, name in taken(parsed(path.read_text(encoding="utf-8"))):
                 found.setdefault(module, set()).add(name)
     return found
 

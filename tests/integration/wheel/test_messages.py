@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.release.environment import Environment
+from tests.sources import parsed
 
 ROOT = Path(__file__).parents[3]
 TARGETS = "|".join(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -35,7 +36,7 @@ show(top, click.Context(top, info_name="tagstream"))
 
 def messages(source: str) -> Iterator[str]:
     """The strings of a Python file but for its docstrings, which users do not see; of one with values in it, the text around them."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     statements = {
         id(one.value)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from tests.mutants import MUTANTS
+from tests.sources import parsed
 
 ROOT = Path(__file__).parents[3]
 TEST = re.compile(r"`(tests/[^`]+::[^`]+)`")
@@ -14,7 +15,7 @@ def collected(file: Path) -> set[str]:
     """The tests of a file as pytest names them: functions at the top and methods of classes; none where pytest does not look into it."""
     if not file.is_file() or not file.name.startswith("test_"):
         return set()
-    parts = {"": ast.parse(file.read_bytes()).body}
+    parts = {"": parsed(file.read_bytes()).body}
     parts |= {
         f"{node.name}::": node.body for node in parts[""] if isinstance(node, ast.ClassDef) and node.name.startswith("Test")
     }

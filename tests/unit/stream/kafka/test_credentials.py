@@ -19,6 +19,7 @@ from tagstream.stream.settings.security import Security
 from tagstream.stream.settings.settings import Settings
 from tagstream.stream.worker.faust_app import credentials
 from tests.faults.worker.fleet import ROOT
+from tests.sources import parsed
 
 SECRET = "tr0ub4dor-and-3"  # noqa: S105 - must never be printed
 USER = {"protocol": "SASL_SSL", "username": "w"}
@@ -173,7 +174,7 @@ def test_no_client_is_constructed_without_the_one_function() -> None:
     seen = []
     for path in [*(ROOT / "stream").rglob("*.py"), *(ROOT / name for name in OF_TESTS)]:
         name = str(path.relative_to(ROOT))
-        for call in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
+        for call in (node for node in ast.walk(parsed(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
             if ast.unparse(call.func).rpartition(".")[2] not in CLIENTS or name in OTHERS:
                 continue
             spread = [ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg is None]

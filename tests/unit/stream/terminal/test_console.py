@@ -28,6 +28,7 @@ from tagstream.stream.settings.settings import Settings
 from tagstream.stream.terminal import console
 from tagstream.stream.terminal.console import Terminal
 from tagstream.stream.terminal.text import escaped, escaped_json
+from tests.sources import parsed
 from tests.unit.stream.cli.show.test_findings import one_of_each_kind
 
 ROOT = Path(__file__).parents[4]
@@ -129,7 +130,7 @@ def test_the_commands_print_through_the_terminal_alone() -> None:
     }
     found = set()
     for path in [*ROOT.glob("stream/**/*.py"), *ROOT.glob("monitoring/**/*.py"), *ROOT.glob("model_export/**/*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {
                 "Console",
                 "rich.print",
