@@ -35,10 +35,16 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 	@touch $@
 
 # The same with torch, Ray and Spark. Torch's wheel brings CUDA, 4 GB: of the same registry there is no build without it.
+# The lock is installed in pieces: pip fetches all that it is given before it unpacks the first, which took 5 GB beside the 8 that stay.
 .venv-learning/.installed: requirements/learning.lock pyproject.toml
-	@echo "installing the environment with torch, Ray and Spark into .venv-learning (a few minutes, 7 GB)"
+	@echo "installing the environment with torch, Ray and Spark into .venv-learning (a few minutes, 8 GB)"
 	$(PYTHON) -m venv .venv-learning
-	.venv-learning/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/learning.lock
+	rm -rf .venv-learning/pieces; mkdir .venv-learning/pieces
+	awk '/^[a-z0-9]/ {n++} {print > (".venv-learning/pieces/" int(n / 15))}' requirements/learning.lock
+	set -e; for piece in .venv-learning/pieces/*; do \
+	  TMPDIR="$(CURDIR)/.venv-learning/pieces" .venv-learning/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $$piece; \
+	done
+	rm -r .venv-learning/pieces
 	.venv-learning/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
