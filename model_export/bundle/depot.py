@@ -82,7 +82,8 @@ class Depot:
         """
         folder = Path(self.place).expanduser() / digest if self._is_folder else self._cache / digest
         with _translated(f"bundle {digest[:12]}", f"cannot be found in {self.place}"), contextlib.suppress(FileNotFoundError):
-            if self._is_folder or folder.is_dir():
+            # A fetched folder that lost a file is fetched again.
+            if self._is_folder or all((folder / name).is_file() for name in FILES):
                 return self._bounded(digest, lambda: sum((folder / name).stat().st_size for name in FILES))
             store = _store_at(self.place, self._seconds)
             return sum(int(store.head(f"{digest}/{name}")["size"]) for name in FILES)

@@ -1,7 +1,7 @@
 """What people's time and the model's mistakes cost, from a file such as `costs.toml` in the working directory."""
 
 import difflib
-import math
+import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from tagstream.monitoring.vocabulary import OFF_SUBJECT
 COSTS_FILE = "costs.toml"
 MINUTE, ITEM, WRONG, CALL, CURRENCY = "person_minute", "item", "wrong_publication", "call", "currency"
 MOST_CHARACTERS = 8
+MOST_PRICE = 1_000_000_000_000
 
 # One price; or by the published label, one price or a price for each other label that may be the truth.
 WrongPublication = float | Mapping[str, float | Mapping[str, float]]
@@ -151,7 +152,7 @@ def _read(path: Path) -> Costs:
     except OSError as error:
         msg = f"{path} cannot be read ({error.strerror}). Next: make it readable, or remove it."
         raise CostsError(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{path} is not TOML ({error}). Next: correct it."
         raise CostsError(msg) from error
     return _costs(str(path), table)
@@ -208,7 +209,7 @@ def _price(source: str, name: str, value: Any) -> float:
     if value is None:
         msg = f"{source} has no {name}. Next: add a line with a price, such as {name} = 0.5."
         raise CostsError(msg)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        msg = f"{source}: {name} = {value!r} is not a price. Next: give a number that is 0 or more."
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_PRICE:
+        msg = f"{source}: {name} = {reprlib.repr(value)} is not a price. Next: give a number from 0 to {MOST_PRICE:,}."
         raise CostsError(msg)
     return float(value)

@@ -28,6 +28,9 @@ from tagstream.stream.settings.settings import Settings
 
 # Outcomes are read at this age. Their copies for an audit are written by then, so it is known whether people are asked.
 SETTLED_MS = 30_000
+# The clock of a writer of reports or outcomes may be so far ahead of ours. The age of a record from beyond is not known: it is read at once,
+# since to wait for its time would keep all records behind it.
+CLOCKS_APART_MS = 60_000
 # The most events whose outcome, draw or arm is kept. Each takes 8 bytes and its share of a dict.
 MOST_EVENTS = 500_000
 # The most records of `shadow` that wait for the outcome of their event.
@@ -123,7 +126,7 @@ class EvidenceReader:
         ends = {topic: self._ends(topic, now_ms) for topic, _ in reversed(ways) if there.get(topic)}
         for topic, take in ways:
             if topic in ends:
-                self._read(topic, ends[topic], take)
+                self._read(topic, ends[topic], take, now_ms)
             if topic == topics.review:
                 self._catch_up()
         units = Counter(self._units.values())
@@ -144,17 +147,25 @@ class EvidenceReader:
     def _ends(self, topic: str, now_ms: int) -> dict[int, int]:
         """Return where reading ends now: decisions wait until their copies for audits are written, and what refers to them until then."""
         topics = self.settings.topics
-        settling = {topics.tagged, topics.review, topics.reports, topics.outcomes}
         with log_of(self.settings, topic) as log:
             # A new partition is read from its first record since `since_ms`.
             self._positions[topic] = log.offsets_since(self.since_ms) | self._positions.get(topic, {})
-            return log.offsets_since(now_ms - SETTLED_MS) if topic in settling else log.ends()
+            return log.offsets_since(now_ms - SETTLED_MS) if topic in {topics.tagged, topics.review} else log.ends()
 
-    def _read(self, topic: str, ends: Mapping[int, int], take: Callable[[Record], None]) -> None:
+    def _read(self, topic: str, ends: Mapping[int, int], take: Callable[[Record], None], now_ms: int) -> None:
+        positions, left = self._positions[topic], set[int]()
+        refers = topic in {self.settings.topics.reports, self.settings.topics.outcomes}
         with log_of(self.settings, topic) as log:
-            for record in log.read(self._positions[topic], ends):
+            for record in log.read(dict(positions), ends):
+                if record.partition in left:
+                    continue
+                if refers and -SETTLED_MS < (record.timestamp_ms or 0) - now_ms <= CLOCKS_APART_MS:
+                    left.add(record.partition)
+                    continue
                 take(record)
-        self._positions[topic].update(ends)
+                # After each record: if the broker fails within the topic, the next call counts nothing twice.
+                positions[record.partition] = record.offset + 1
+        positions.update({number: end for number, end in ends.items() if number not in left})
 
     def _outcome(self, record: Record) -> None:
         try:

@@ -173,10 +173,13 @@ def moment_of(text: str) -> int:
         RolloutError: The text is not a time.
     """
     try:
-        return milliseconds_of(dt.datetime.fromisoformat(text))
+        moment_ms = milliseconds_of(dt.datetime.fromisoformat(text))
+        # Also a time that is outside the calendar in UTC is refused here.
+        timestamp(moment_ms)
     except (ValueError, OverflowError) as error:
         msg = f"{text!r} is no time. Next: write it as 2026-01-31T12:00Z."
         raise RolloutError(msg) from error
+    return moment_ms
 
 
 def milliseconds_of(moment: dt.datetime) -> int:

@@ -30,6 +30,7 @@ from tagstream.monitoring.quality.sample import Bools, Floats
 # The interval is narrowest, relative to its width for a fixed number, at about eight times as many units of both arms.
 TUNED = 1_000.0
 LEAST_UNITS = 100
+LEAST_VARIANCE = 1e-200
 SKEWED = 100.0
 # Where the expected `z` is at its limit, more than half of all canaries have crossed the limit: some were above it before. At so much less it
 # is half of them (a Brownian motion against the limit's tangent, for limits from 3 to 4).
@@ -74,8 +75,8 @@ class ArmMean:
         some = np.maximum(units, 1.0)
         mean, square = first / some, second / some
         variance = np.maximum(square - mean**2, 0.0)
-        # Below this, a variance is a rounding error of the sums.
-        spread = variance > 1e-12 * square
+        # Below the first, a variance is a rounding error of the sums; below the second, its power of 1.5 is 0.
+        spread = (variance > 1e-12 * square) & (variance > LEAST_VARIANCE)
         cube = third / some - 3 * mean * square + 2 * mean**3
         skewness = np.divide(cube, variance**1.5, out=np.zeros_like(cube), where=spread)
         unbiased = np.where(spread & (units > 1), variance * units / np.maximum(units - 1, 1.0), 0.0)

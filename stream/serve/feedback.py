@@ -273,6 +273,7 @@ async def _given(request: Request) -> Vote:
 
 def _address(request: Request, *, behind_proxy: bool) -> str:
     peer = request.client.host if request.client else ""
-    # A client may invent the addresses before the last one.
-    last = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if behind_proxy else ""
+    # A client may invent the addresses before the last one. Some proxies add a line of their own below the client's.
+    lines = request.headers.getlist("x-forwarded-for") if behind_proxy else []
+    last = lines[-1].rpartition(",")[2].strip() if lines else ""
     return last or peer

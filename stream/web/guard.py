@@ -8,12 +8,12 @@ or does not arrive in time. It adds security headers to each answer, so that a b
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from fastapi.datastructures import Headers
 from fastapi.responses import PlainTextResponse, Response
 
 from tagstream.monitoring.server.hosts import Hosts
+from tagstream.stream.web.origins import host_of
 from tagstream.stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 
 BODY_SECONDS = 10.0
@@ -203,7 +203,7 @@ def _same_site(headers: Headers) -> bool:
     if fetched is not None:
         return fetched in {"same-origin", "none"}
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+    return origin is not None and host_of(origin) == headers.get("host", "").lower() != ""
 
 
 def _is_followed_link(headers: Headers) -> bool:

@@ -47,7 +47,7 @@ class Origins:
 
     def allow(self, origin: str | None, host: str | None) -> bool:
         """True if a request with these headers may be taken."""
-        return origin is None or origin in self._named or _parts(origin).netloc.lower() == (host or "").lower() != ""
+        return origin is None or origin in self._named or host_of(origin) == (host or "").lower() != ""
 
     def shared(self, app: ASGIApp, path: str) -> ASGIApp:
         """Let a browser show each answer to a post at this path to the page that asked, also a refusal by a middleware of `app`."""
@@ -83,6 +83,16 @@ class Origins:
 
 def _readable_by(origin: str) -> dict[str, str]:
     return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+
+
+def host_of(origin: str) -> str:
+    """
+    Return host and port of an origin in lower case; empty if the text is no address.
+
+    >>> host_of("https://News.example:8443"), host_of("null"), host_of("http://[")
+    ('news.example:8443', '', '')
+    """
+    return _parts(origin).netloc.lower()
 
 
 def _parts(origin: str) -> SplitResult:

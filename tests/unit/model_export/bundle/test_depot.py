@@ -159,13 +159,17 @@ def test_the_size_of_a_bundle_is_known_before_it_is_read(depot: Make, tiny_bundl
 
 @pytest.mark.usefixtures("s3")
 def test_a_cached_bundle_that_was_altered_is_fetched_again(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    """The cache is another program's to spoil; what is loaded was verified just before."""
+    """The cache is another program's to spoil; what is loaded was verified just before. A bundle that lost a file there is still in the store."""
     depot = Depot(f"s3://{BUCKET}/{tmp_path.name}", cache=tmp_path / "cache", cache_bytes=MANY_BYTES, seconds=20)
     depot.write(tiny_bundle.path)
     cached = depot.read(tiny_bundle.digest).path
     assert cached.is_relative_to(tmp_path / "cache")
     (cached / "tokenizer.json").write_bytes(b"{}")
     assert bundles.read(depot.read(tiny_bundle.digest).path).digest == tiny_bundle.digest
+    whole = depot.size(tiny_bundle.digest)
+    (cached / "tokenizer.json").unlink()
+    assert depot.size(tiny_bundle.digest) == whole
+    assert depot.read(tiny_bundle.digest).digest == tiny_bundle.digest
     shutil.rmtree(tmp_path / "cache")
     assert depot.read(tiny_bundle.digest).digest == tiny_bundle.digest
 

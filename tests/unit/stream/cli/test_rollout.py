@@ -38,6 +38,13 @@ def test_a_time_without_a_zone_is_the_same_moment_on_every_machine(monkeypatch: 
         time.tzset()
 
 
+@pytest.mark.parametrize("text", ["yesterday", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00+12:00"])
+def test_what_is_no_time_gets_a_sentence(text: str) -> None:
+    """Also a time that has no year in UTC."""
+    with pytest.raises(RolloutError, match=r"is no time\. Next: "):
+        moment_of(text)
+
+
 def test_a_controller_serves_what_it_finds_and_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,18 +5,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tagstream.monitoring.quality.feedback import ViewersAnswers
 from tagstream.stream.contract.answers import AnswerKeys
 from tagstream.stream.contract.asking import AskKeys
+from tagstream.stream.contract.consumer_outcomes import ConsumerOutcome, write_outcome
 from tagstream.stream.contract.event import Limits, Record
 from tagstream.stream.contract.outcome import ModelRef, timestamp
 from tagstream.stream.contract.published import DecidedEvent, read_decision
 from tagstream.stream.contract.reports import Report, write_report
 from tagstream.stream.decide.asking import Asking
 from tagstream.stream.decide.pipeline import Draw, Pipeline
+from tagstream.stream.kafka.errors import BrokerAbsentError
 from tagstream.stream.rollout import evidence_reader
-from tagstream.stream.rollout.evidence_reader import EvidenceReader
+from tagstream.stream.rollout.evidence_reader import SETTLED_MS, EvidenceReader
 from tagstream.stream.settings.settings import Settings
 from tests.fakes import RecordingObserver, deciding, raw
 from tests.unit.stream.rollout.observed import evidence
@@ -43,8 +46,10 @@ class Standing:
         return {0: len(self._records)}
 
     def read(self, since: Mapping[int, int], until: Mapping[int, int]) -> list[Record]:
-        """Return the records between these offsets."""
-        return self._records[since[0] : until[0]]
+        """Return the records between these offsets, each with its offset."""
+        return [
+            replace(one, partition=0, offset=since[0] + number) for number, one in enumerate(self._records[since[0] : until[0]])
+        ]
 
 
 def tagged(event_id: str, arm: str, *, epoch: str = "1", asking: Asking | None = ALL, **fields: str) -> Record:
@@ -80,6 +85,29 @@ def logs(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Record]]:
     return found
 
 
+def measured(event_id: str, *, at_ms: int) -> Record:
+    """The record of an outcome that a consumer wrote at this time, by its clock."""
+    value = write_outcome(ConsumerOutcome(event_id=event_id, name="clicks", value=1.0, at=timestamp(NOW_MS)))
+    return Record(topic="outcomes", key=event_id.encode(), value=value, timestamp_ms=at_ms)
+
+
+def new_reader() -> EvidenceReader:
+    """Reads the evidence on the challenger of epoch 1 from its beginning."""
+    return EvidenceReader(
+        settings=Settings(),
+        models=folded(start(A, B), *change(1, {A: 5, B: 9})).models(1),
+        epochs=frozenset({"0", "1"}),
+        since_ms=0,
+        keys=AnswerKeys(()),
+        evidence=evidence(),
+    )
+
+
+def values(reader: EvidenceReader) -> int:
+    """The number of outcomes that count."""
+    return int(reader.evidence.measured.means("clicks").units[0])
+
+
 def read(reader: EvidenceReader) -> dict[str, ViewersAnswers]:
     """What viewers said of each arm by now."""
     reader.read(now_ms=NOW_MS)
@@ -102,15 +130,7 @@ def test_a_vote_counts_on_the_arm_that_decided_and_is_neither_report_nor_evidenc
         *(voted(one, 1, "no") for one in unasked),
     ]
     logs |= {"tagged": [*decided, *unasked, *decided], "reports": votes}
-    models = folded(start(A, B), *change(1, {A: 5, B: 9})).models(1)
-    given: dict[str, Any] = {
-        "settings": Settings(),
-        "models": models,
-        "epochs": frozenset({"0", "1"}),
-        "since_ms": 0,
-        "keys": AnswerKeys(()),
-    }
-    reader, without = (EvidenceReader(**given, evidence=evidence()) for _ in range(2))
+    reader, without = new_reader(), new_reader()
     expected = {
         "champion": ViewersAnswers(asked=2, answered=1, votes=1, right=1),
         "challenger": ViewersAnswers(asked=2, answered=1, votes=2, right=1),
@@ -123,3 +143,40 @@ def test_a_vote_counts_on_the_arm_that_decided_and_is_neither_report_nor_evidenc
     logs["reports"] = []
     assert read(without)["challenger"] == ViewersAnswers(asked=2)
     assert without.evidence == reader.evidence
+
+
+def test_an_outcome_of_a_clock_that_is_far_ahead_keeps_no_later_outcome_back(logs: dict[str, list[Record]]) -> None:
+    """One that was written in the last seconds waits, since its decision may; one from microseconds in place of milliseconds does not."""
+    names = [f"e{number}" for number in range(6)]
+    late = [measured(name, at_ms=NOW_MS - SETTLED_MS) for name in names]
+    late[2] = measured(names[2], at_ms=NOW_MS * 1000)
+    late[4] = measured(names[4], at_ms=NOW_MS + 5_000)
+    logs |= {"tagged": [tagged(name, "challenger") for name in names], "outcomes": late}
+    reader = new_reader()
+    reader.read(now_ms=NOW_MS)
+    assert values(reader) == 4
+    reader.read(now_ms=NOW_MS + 5_000 + SETTLED_MS)
+    assert values(reader) == 6
+    assert reader.unknown == 0
+
+
+def test_a_broker_that_fails_within_a_topic_makes_nothing_count_twice(
+    logs: dict[str, list[Record]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was counted as unknown or unread before is not counted again."""
+    old = NOW_MS - SETTLED_MS
+    strange = [measured(f"nobody-{number}", at_ms=old) for number in range(50)]
+    logs["outcomes"] = [*strange, *(replace(one, value=b"{") for one in strange)]
+    whole, reader = Standing.read, new_reader()
+
+    def half(self: Standing, since: Mapping[int, int], until: Mapping[int, int]) -> Iterator[Record]:
+        yield from whole(self, since, until)[:70]
+        raise BrokerAbsentError
+
+    monkeypatch.setattr(Standing, "read", half)
+    with pytest.raises(BrokerAbsentError):
+        reader.read(now_ms=NOW_MS)
+    monkeypatch.setattr(Standing, "read", whole)
+    for _ in range(2):
+        reader.read(now_ms=NOW_MS)
+        assert (reader.unknown, reader.unread["outcomes"]) == (50, 50)

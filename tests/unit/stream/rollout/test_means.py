@@ -21,6 +21,10 @@ def two(challenger: float, champion: float, *, units: int = 2_000, spread: float
     return TwoMeans(challenger=arm(challenger + around), champion=arm(champion + around))
 
 
+# One value that is not 0.
+TINY = arm(np.eye(1, 2_000)[0] * 1e-120)
+
+
 def test_an_arm_has_the_mean_the_variance_and_the_skewness_of_its_values() -> None:
     """From sums of powers, whatever they begin at."""
     values = np.random.default_rng(5).lognormal(1.0, 0.7, size=900)
@@ -63,10 +67,15 @@ def test_evidence_is_one_sided_and_grows_with_the_difference() -> None:
     assert float(two(4.8, 5).evidence(1.0, above=False)[0]) == pytest.approx(found[3])
 
 
-@pytest.mark.parametrize("arms", [two(5.0, 4.0, units=98), two(5.0, 4.0, spread=0.0)], ids=["few", "all alike"])
+@pytest.mark.parametrize(
+    "arms",
+    [two(5.0, 4.0, units=98), two(5.0, 4.0, spread=0.0), TwoMeans(challenger=TINY, champion=two(5.0, 4.0).champion)],
+    ids=["few", "all alike", "too small for the square of a float"],
+)
 def test_few_units_or_values_that_are_alike_prove_nothing(arms: TwoMeans) -> None:
     """However far apart the means are."""
     assert not arms.enough[0]
+    assert math.isfinite(arms.challenger.least_units[0])
     assert float(arms.evidence(1.0, above=True)[0]) == 0.0
     assert [float(bound[0]) for bound in arms.interval(0.05)] == [-math.inf, math.inf]
 

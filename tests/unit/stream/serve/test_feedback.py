@@ -194,6 +194,24 @@ def test_a_flood_from_one_address_is_refused_and_another_address_is_not() -> Non
     assert "from this address" in found[-1].json()["detail"]
 
 
+def test_a_line_that_the_proxy_adds_counts_and_not_the_clients_line_above() -> None:
+    """Some proxies do not add to the header's line but write another one."""
+
+    async def scenario(service: Served) -> list[int]:
+        return [
+            (
+                await service.client.post(
+                    "/feedback",
+                    json=vote(event_id=f"e-{number}", mark=f"m-{number}"),
+                    headers=[("X-Forwarded-For", f"192.0.2.{number}"), ("X-Forwarded-For", "198.51.100.7")],
+                )
+            ).status_code
+            for number in range(OF_AN_ADDRESS + 1)
+        ]
+
+    assert run(scenario, feedback=feedback(behind_proxy=True)) == [202] * OF_AN_ADDRESS + [429]
+
+
 def test_a_flood_with_one_token_is_refused_whatever_its_addresses() -> None:
     """Each comes from another address and has another mark."""
     found = flooded(OF_A_TOKEN, lambda number: vote(mark=f"m-{number}"), lambda number: f"192.0.{number // 250}.{number % 250}")

@@ -61,6 +61,7 @@ def ask(headers: dict[str, str], **rules: Any) -> int:
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": "http://127.0.0.1"}, 200),
         ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://["}, 403),
     ],
 )
 def test_programs_are_taken_and_pages_of_other_sites_are_not(headers: dict[str, str], status: int) -> None:
