@@ -40,7 +40,7 @@ def live_value(store: Store, found: LiveQuality, costs: Costs | None) -> ValueRe
     for on, count in work.waiting.items():
         for tally in (whole, days[on.day_ms], bundles[on.bundle]):
             tally.waiting += count
-    for on, count in work.advised.items():
+    for on, count in work.calls.items():
         for tally in (whole, days[on.day_ms], bundles[on.bundle]):
             tally.calls += count
             tally.settled += work.settled.get(on, 0)

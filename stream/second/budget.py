@@ -31,7 +31,7 @@ class Budget:
     Calls and money of a day (UTC). A request is paid for before it is sent, with the most that it can cost; the rest comes back afterwards.
 
     A day's spending survives a restart: `seen` takes each record that was on `second` before this process asked. What a process had spent
-    and not yet written when it was killed is not known: at most one item for each request at once.
+    and not yet written when it was killed is not known: at most two items for each request at once.
     """
 
     def __init__(self, *, calls: int, cost: float) -> None:

@@ -112,8 +112,17 @@ class Answer:
         event_id: The event's id.
         at_ms: The time that the answer's record says, in milliseconds.
         label: The label that the person gave; None for none of the labels.
+        version: The answer's version. Of several answers of one event the highest counts, then the latest.
+        is_blind: False for a correction: its person may have seen the opinion. It counts only if no other answer is known.
     """
 
     event_id: str
     at_ms: int
     label: str | None
+    version: int = 1
+    is_blind: bool = True
+
+    @property
+    def rank(self) -> tuple[bool, int, int, str]:
+        """The place among the answers on the event: the greatest counts."""
+        return self.is_blind, self.version, self.at_ms, self.label or ""

@@ -68,7 +68,9 @@ class Ledger:
         self._open: dict[str, DecidedEvent] = {}
         self._kept: dict[str, DecidedEvent] = {}
         self._due: dict[str, SecondOpinion] = {}
-        self._gold: deque[DecidedEvent] = deque(maxlen=GOLD)
+        # The items that are asked about again next, by `prediction_id`: those that were answered first since the last time.
+        self._gold: dict[str, DecidedEvent] = {}
+        self._compared: set[str] = set()
         self._same: deque[bool] = deque(maxlen=GOLD)
         self._asked_again_ms = 0
         self._facts: list[Opinion | Truth] = []
@@ -123,7 +125,7 @@ class Ledger:
             self.silent[opinion.reason] += 1
         item = self._open.pop(identity, None)
         if opinion.endpoint is not None:
-            self.generation = max(self.generation, opinion.endpoint.generation)
+            self._begin_generation(opinion.endpoint.generation)
         if opinion.settles and not acted:
             self._due[identity] = opinion
             if item is not None:
@@ -146,7 +148,15 @@ class Ledger:
         """Take a record of `reviewed`."""
         self._answered.add(answer.prediction_id)
         # `off_subject` is a label of none of the cells: an opinion on such an item is wrong.
-        self._facts.append(Truth(event_id=answer.prediction_id, at_ms=milliseconds(answer.decided_at), label=answer.tag))
+        self._facts.append(
+            Truth(
+                event_id=answer.prediction_id,
+                at_ms=milliseconds(answer.decided_at),
+                label=answer.tag,
+                version=answer.version,
+                is_blind=answer.asked_by != "correction",
+            )
+        )
 
     def item(self, prediction_id: str) -> DecidedEvent | None:
         """Return the item of this decision, as long as there is something to do about it."""
@@ -170,11 +180,18 @@ class Ledger:
         return found
 
     def to_ask_again(self, now_ms: int) -> list[DecidedEvent]:
-        """Return items to ask about a second time, once a day; none before there are `GOLD`."""
-        if len(self._gold) < GOLD or now_ms - self._asked_again_ms < GOLD_MS:
+        """
+        Return items to ask about a second time; none before there are `GOLD`.
+
+        The first are asked about at once, which shows whether the endpoint agrees with itself; later ones when the oldest answer is a day old.
+        """
+        if len(self._gold) < GOLD:
+            return []
+        first_ms = min(self._opinions[one].decided_ms for one in self._gold)
+        if self._asked_again_ms and now_ms - max(first_ms, self._asked_again_ms) < GOLD_MS:
             return []
         self._asked_again_ms = now_ms
-        return list(self._gold)
+        return list(self._gold.values())
 
     def judged(self, opinion: SecondOpinion) -> SecondOpinion:
         """Return a new opinion with what follows from it now, for the topic `second`."""
@@ -207,20 +224,31 @@ class Ledger:
         return cell if cell in self._cells else None
 
     def _note_gold(self, item: DecidedEvent, opinion: SecondOpinion) -> None:
-        known = {one.decision.prediction_id for one in self._gold}
-        # A worker may deliver an item again.
-        if opinion.label is not None and opinion.endpoint is not None and opinion.prediction_id not in known:
-            self._gold.append(item)
+        """Keep an item to ask about again. Those that come later, or again, tell less: an endpoint that has changed answers them like itself."""
+        is_new = opinion.endpoint is not None and opinion.endpoint.generation == self.generation
+        if opinion.label is None or not is_new or opinion.prediction_id in self._compared:
+            return
+        self._gold[opinion.prediction_id] = item
+        if len(self._gold) > GOLD:
+            del self._gold[max(self._gold, key=lambda one: (self._opinions[one].decided_ms, one))]
 
     def _asked_again(self, first: SecondOpinion, again: SecondOpinion) -> None:
         """Compare two answers about one item. Too many differences begin a new generation, of which nothing is known."""
         self._asked_again_ms = max(self._asked_again_ms, again.decided_ms)
         generations = {None if one.endpoint is None else one.endpoint.generation for one in (first, again)}
-        if generations != {self.generation} or None in (first.label, again.label):
+        if None in (first.label, again.label):
+            return
+        self._compared.add(again.prediction_id)
+        self._gold.pop(again.prediction_id, None)
+        if generations != {self.generation}:
             return
         self._same.append(first.label == again.label)
         if self._same.count(False) > GOLD_MAY_DIFFER:
-            self.generation += 1
+            self._begin_generation(self.generation + 1)
+
+    def _begin_generation(self, generation: int) -> None:
+        if generation > self.generation:
+            self.generation = generation
             self._same.clear()
             self._gold.clear()
 

@@ -37,6 +37,8 @@ WRITTEN = ("tagged",)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 PAUSING = frozenset({NoOpinion.DOWN, NoOpinion.LATE, NoOpinion.REFUSED})
 LOOK_SECONDS = 15.0
+# Brokers forget offsets that nobody commits for a week: all decisions would be published again.
+NOTE_SECONDS = 3600.0
 log = logger("tagstream.second")
 
 
@@ -98,7 +100,7 @@ class SecondProcess:
         self._unread: set[str] = set()
         self._again: deque[DecidedEvent] = deque()
         self._pauses = Pauses()
-        self._started, self._looked = False, float("-inf")
+        self._started, self._looked, self._noted = False, float("-inf"), float("-inf")
         self.opinions = self.settled = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -118,6 +120,8 @@ class SecondProcess:
             names,
             operations={**dict.fromkeys(READ, Operation.READ), **dict.fromkeys(WRITTEN, Operation.WRITE)},
         )
+        # Before a call is paid for: whoever may not write opinions asks for none.
+        admin.require(self._settings, {"second": names["second"]}, operations={"second": Operation.WRITE})
         workers = self._settings.second.concurrency
         with (
             single_writer(self._settings, second_group(self._settings)) as writer,
@@ -226,8 +230,9 @@ class SecondProcess:
     def _act(self, writer: SingleWriter, reader: Reader) -> None:
         """Publish what follows from the opinions that were read back, and note it, in one transaction."""
         due = self._ledger.due()
-        if not due:
+        if not due and time.monotonic() - self._noted < NOTE_SECONDS:
             return
+        self._noted = time.monotonic()
         after = {place: offset for place, offset in reader.positions.items() if place[0] == self._settings.topics.second}
         writer.write(list(self._decisions(due)), after)
         for one in due:

@@ -244,7 +244,8 @@ class Warranty:
             for bound in proof.share_right(right, seen - right, of_all - seen)
         ]
         low, high = proof.share_right(right, seen - right, spared)
-        newest = max(self._opinions.values(), key=lambda one: one.place, default=None)
+        said = (one for one in self._opinions.values() if one.cell is not None)
+        newest = max(said, key=lambda one: one.place, default=None)
         return WarrantyStatus(
             promise=self.promise,
             fingerprint=None if newest is None else newest.fingerprint,
@@ -293,6 +294,9 @@ class Warranty:
                 return
             self._forget(known)
         self._opinions[one.event_id] = one
+        if one.cell is None:
+            # Who did not answer is not known: an endpoint names its model in its answers.
+            return
         second = self._seconds.get(one.fingerprint)
         if second is None:
             second = _Second(first=one.place, audits=Audits(promise=self.promise, largest=1.0 / self._audited_at_least))
@@ -303,7 +307,7 @@ class Warranty:
         if one.settled:
             self._follow(one)
             heappush(self._waiting, (one.at_ms + _LATE_MS, one.event_id))
-        elif one.cell is not None:
+        else:
             second.asked[one.cell].add(one.place, right=self._is_right(one))
 
     def _find_late(self) -> None:
@@ -314,14 +318,17 @@ class Warranty:
 
     def _forget(self, known: Opinion) -> None:
         """Forget an opinion, for an earlier one about the same event has come."""
-        second = self._seconds[known.fingerprint]
         del self._opinions[known.event_id]
+        if known.cell is None:
+            return
+        second = self._seconds[known.fingerprint]
         if known.settled:
             second.audits.put(known.event_id, None)
-        elif known.cell is not None:
+        else:
             second.asked[known.cell].remove(known.place)
         if known.place == second.first:
-            left = min((one.place for one in self._opinions.values() if one.fingerprint == known.fingerprint), default=None)
+            own = (one for one in self._opinions.values() if one.fingerprint == known.fingerprint and one.cell is not None)
+            left = min((one.place for one in own), default=None)
             self._begin(second, left)
             if left is None:
                 del self._seconds[known.fingerprint]
@@ -337,7 +344,7 @@ class Warranty:
         before = self._first_answer_ms.get(answer.event_id, answer.at_ms)
         self._first_answer_ms[answer.event_id] = min(before, answer.at_ms)
         known = self._answers.get(answer.event_id)
-        if known is None or (known.at_ms, known.label or "") < (answer.at_ms, answer.label or ""):
+        if known is None or known.rank < answer.rank:
             self._answers[answer.event_id] = answer
         opinion = self._opinions.get(answer.event_id)
         if opinion is None or opinion.cell is None:

@@ -233,6 +233,7 @@ def _opinion_row(opinion: SecondOpinion) -> Row:
         "event_id": opinion.event_id,
         "label": opinion.label,
         "settles": opinion.settles,
+        "calls": opinion.calls if opinion.bundle is None else 1,
         "inclusion": inclusion if opinion.waits else 0.0,
         "decided_ms": opinion.decided_ms,
     }

@@ -11,6 +11,7 @@ from tagstream.stream.contract.event import Record
 from tagstream.stream.contract.outcome import SecondDecision
 from tagstream.stream.contract.published import DecidedEvent
 from tagstream.stream.contract.second_opinions import SecondOpinion
+from tagstream.stream.kafka.rights import second_group
 from tagstream.stream.kafka.single_writer import SingleWriter, WriterFencedError, single_writer
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.second.budget import Budget
@@ -19,7 +20,7 @@ from tagstream.stream.second.ledger import Ledger
 from tagstream.stream.second.process import SecondProcess
 from tagstream.stream.settings.settings import Settings
 from tests.answering import answer, decided, reviewed
-from tests.integration.second.flow import opinions_in, send, settled_in
+from tests.integration.second.flow import opinions_in, records_of, send, settled_in
 from tests.opinions import OF_A_BUNDLE
 from tests.replacing import replace
 from tests.waiting import until
@@ -115,7 +116,7 @@ def test_a_process_that_ends_before_it_acts_is_continued(settings: Settings, mon
         write = SingleWriter.write
 
         def dies(self: Any, records: Any, after: Any = None) -> None:
-            if after is not None:
+            if after is not None and records:
                 message = "killed"
                 raise RuntimeError(message)
             write(self, records, after)
@@ -145,6 +146,24 @@ def test_a_process_that_ends_before_it_acts_is_continued(settings: Settings, mon
     identities = [one.prediction_id for one in opinions_in(settings)]
     assert len(identities) == len(set(identities)) == ENOUGH + 10
     assert len(settled_in(settings)) == 10
+
+
+def test_what_was_read_is_noted_where_nothing_follows_from_it(settings: Settings) -> None:
+    """Brokers forget what nobody commits for a week, and then all decisions of the topic would be published again."""
+    send(settings, [item(number) for number in range(3)])
+    for count in (3, 0):
+        running = Running(settings)
+        until(
+            lambda running=running, count=count: running.process._started and running.process.opinions == count,  # type: ignore[misc]
+            "the items have opinions",
+            state=lambda running=running: running.error,  # type: ignore[misc]
+        )
+        running.end()
+    written = records_of(settings, settings.topics.second)
+    with single_writer(settings, second_group(settings)) as writer:
+        acted = writer.acted([(one.topic, one.partition) for one in written])
+    assert len(written) == 3
+    assert all(acted[one.topic, one.partition] > one.offset for one in written)
 
 
 def test_a_second_process_fences_the_first(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """What a second model's process knows: nothing is settled without a proof, and the order of the topics makes no difference."""
 
 import random
+import uuid
 from typing import Any
 
 import pytest
@@ -197,15 +198,84 @@ def test_an_item_that_comes_again_is_asked_again_once() -> None:
     made = proved(endpoint(0))
     for _ in range(GOLD):
         made.take_item(item(ENOUGH - 1))
-    assert len({one.event.id for one in made.to_ask_again(NOW_MS)}) == GOLD
+    assert len({one.event.id for one in made.to_ask_again(NOW_MS + 2 * GOLD_MS)}) == GOLD
+
+
+@pytest.mark.parametrize("a_day", [30, 200])
+def test_an_endpoint_that_changes_between_two_days_is_found(a_day: int) -> None:
+    """It says the same name and answers its own new items alike; a process that begins anew knows the same."""
+    made, again, changed = ledger(), ledger(), 0
+    for number in range(4 * a_day):
+        now_ms = NOW_MS + number * GOLD_MS // a_day
+        label = "mlops" if number < 5 * a_day // 2 else "other"
+
+        def said(of: int, label: str = label, now_ms: int = now_ms) -> SecondOpinion:
+            return made.judged(replace(endpoint(of, label), decided_at=timestamp(now_ms)))
+
+        made.take_item(item(number))
+        again.take_item(item(number))
+        # The first round is at once.
+        asked = [int(one.event.id.removeprefix("e-")) for one in made.to_ask_again(now_ms)]
+        for of in [*asked, number]:
+            opinion = said(of)
+            for one in (made, again):
+                one.take_opinion(opinion, acted=False)
+        assert number < 5 * a_day // 2 or made.generation <= 1
+        assert number >= 5 * a_day // 2 or made.generation == 0
+        changed += number >= 5 * a_day // 2
+    assert changed
+    assert (made.generation, again.generation) == (1, 1)
+
+
+def test_an_item_that_was_not_answered_again_is_asked_about_on_the_next_day() -> None:
+    """An endpoint that was down may come back as another one."""
+    made = proved(endpoint(0))
+    gold = made.to_ask_again(NOW_MS + 2 * GOLD_MS)
+    for one in gold:
+        number = int(one.event.id.removeprefix("e-"))
+        silent = replace(endpoint(number), label=None, reason="down", decided_at=timestamp(NOW_MS + 2 * GOLD_MS))
+        made.take_opinion(silent, acted=False)
+    assert made.to_ask_again(NOW_MS + 3 * GOLD_MS - 1) == []
+    assert made.to_ask_again(NOW_MS + 3 * GOLD_MS) == gold
+
+
+def test_an_opinion_without_an_answer_is_of_no_second_model() -> None:
+    """It takes no part of the risk, and what is certified stays in sight."""
+    plain, failed = proved(OF_AN_ENDPOINT), ledger()
+    silent = replace(opinion(0, of=OF_AN_ENDPOINT), label=None, reason="down", endpoint=endpoint(0, generation=7).endpoint)
+    failed.take_opinion(silent, acted=False)
+    for number in range(1, ENOUGH):
+        failed.take_item(item(number))
+        failed.take_opinion(opinion(number, of=OF_AN_ENDPOINT), acted=False)
+        failed.take_answer(answer(record_of(number), "mlops"))
+    plain.take_opinion(replace(silent, prediction_id=str(uuid.UUID(int=7))), acted=False)
+    found = [one.warranty.status() for one in (plain, failed)]
+    assert [[cell.needed for cell in one.cells] for one in found] == [[cell.needed for cell in found[0].cells]] * 2
+    assert [sum(cell.certified for cell in one.cells) for one in found] == [1, 1]
+
+
+def test_a_correction_counts_only_where_no_other_answer_is_known() -> None:
+    """Its person has seen what the second model said."""
+    made, alone = ledger(), ledger()
+    for number in range(ENOUGH):
+        corrected = replace(answer(record_of(number), "mlops"), asked_by="correction", version=2)
+        for one in (made, alone):
+            one.take_item(item(number))
+            one.take_opinion(opinion(number), acted=False)
+            one.take_answer(corrected)
+        if number % 8 == 0:
+            made.take_answer(answer(record_of(number), "other"))
+    for one, settles in ((made, False), (alone, True)):
+        one.take_item(item(ENOUGH))
+        assert one.judged(opinion(ENOUGH)).settles is settles
 
 
 def test_an_endpoint_that_answers_the_same_items_otherwise_begins_anew() -> None:
     """A few differences are its nature; more begin a generation of which nothing is proved. A process that begins anew finds the same."""
     made, again = proved(endpoint(0)), proved(endpoint(0))
-    gold = made.to_ask_again(NOW_MS)
-    assert len(gold) == GOLD
-    assert made.to_ask_again(NOW_MS + GOLD_MS - 1) == []
+    gold = made.to_ask_again(NOW_MS + GOLD_MS)
+    assert [one.event.id for one in gold] == [f"e-{number}" for number in range(GOLD)]
+    assert made.to_ask_again(NOW_MS + 2 * GOLD_MS - 1) == []
     numbers = [int(one.event.id.removeprefix("e-")) for one in gold]
     for place, number in enumerate(numbers):
         made.take_item(item(ENOUGH + place))

@@ -8,7 +8,7 @@ from tagstream.stream.contract.outcome import timestamp
 from tagstream.stream.contract.second_opinions import SecondOpinion
 from tagstream.stream.review.store.records import AskedDecision, Door, Fact
 from tagstream.stream.review.store.store import Store
-from tests.opinions import OF_A_BUNDLE
+from tests.opinions import OF_A_BUNDLE, OF_AN_ENDPOINT
 from tests.replacing import replace
 from tests.unit.stream.review.store.making import HOUR_MS, START_MS, answer_to, claimed, report, review, served
 
@@ -60,6 +60,18 @@ def test_estimates_weigh_what_was_drawn_and_leave_out_what_was_not(store: Store)
     store.writer.fill([*asked, opinion(asked[0], audited=True), opinion(asked[1])], {})
     sample = store.samples.drawn(START_MS - HOUR_MS, START_MS + HOUR_MS).sample
     assert sorted(zip(sample.inclusion.tolist(), sample.count.tolist(), strict=True)) == [(0.05, 1.0), (1.0, 1.0)]
+
+
+def test_each_call_counts_and_an_item_that_cost_none_does_not(store: Store) -> None:
+    """An endpoint may be asked several times; over the budget it is not asked; a bundle is asked once."""
+    asked = [review(name) for name in ("retried", "over budget", "bundle")]
+    retried, silent = (
+        replace(opinion(one, settles=False), bundle=None, endpoint=OF_AN_ENDPOINT.endpoint, calls=calls)
+        for one, calls in ((asked[0], 3), (asked[1], 0))
+    )
+    store.writer.fill([*asked, retried, replace(silent, label=None, reason="over_budget"), opinion(asked[2])], {})
+    work = store.work.of(START_MS - HOUR_MS, START_MS + HOUR_MS)
+    assert (sum(work.calls.values()), sum(work.settled.values())) == (4, 1)
 
 
 def test_a_persons_answer_stands_whatever_comes_later(store: Store) -> None:
