@@ -183,12 +183,13 @@ class Ledger:
         """
         Return items to ask about a second time; none before there are `GOLD`.
 
-        The first are asked about at once, which shows whether the endpoint agrees with itself; later ones when the oldest answer is a day old.
+        The first are asked about at once, which shows whether the endpoint agrees with itself; later ones early on the day (UTC) after their
+        first answer, when the day's budget is not spent.
         """
         if len(self._gold) < GOLD:
             return []
         first_ms = min(self._opinions[one].decided_ms for one in self._gold)
-        if self._asked_again_ms and now_ms - max(first_ms, self._asked_again_ms) < GOLD_MS:
+        if self._asked_again_ms and now_ms // GOLD_MS <= max(first_ms, self._asked_again_ms) // GOLD_MS:
             return []
         self._asked_again_ms = now_ms
         return list(self._gold.values())

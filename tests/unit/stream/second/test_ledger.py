@@ -20,6 +20,8 @@ from tests.replacing import replace
 
 # With so many right answers a promise of 0.9 is proved.
 ENOUGH = 150
+# The beginning of the first day (UTC) behind them.
+TODAY_MS = (NOW_MS // GOLD_MS + 1) * GOLD_MS
 
 
 def ledger(**asked: Any) -> Ledger:
@@ -198,7 +200,7 @@ def test_an_item_that_comes_again_is_asked_again_once() -> None:
     made = proved(endpoint(0))
     for _ in range(GOLD):
         made.take_item(item(ENOUGH - 1))
-    assert len({one.event.id for one in made.to_ask_again(NOW_MS + 2 * GOLD_MS)}) == GOLD
+    assert len({one.event.id for one in made.to_ask_again(TODAY_MS)}) == GOLD
 
 
 @pytest.mark.parametrize("a_day", [30, 200])
@@ -230,13 +232,13 @@ def test_an_endpoint_that_changes_between_two_days_is_found(a_day: int) -> None:
 def test_an_item_that_was_not_answered_again_is_asked_about_on_the_next_day() -> None:
     """An endpoint that was down may come back as another one."""
     made = proved(endpoint(0))
-    gold = made.to_ask_again(NOW_MS + 2 * GOLD_MS)
+    gold = made.to_ask_again(TODAY_MS)
     for one in gold:
         number = int(one.event.id.removeprefix("e-"))
-        silent = replace(endpoint(number), label=None, reason="down", decided_at=timestamp(NOW_MS + 2 * GOLD_MS))
+        silent = replace(endpoint(number), label=None, reason="down", decided_at=timestamp(TODAY_MS))
         made.take_opinion(silent, acted=False)
-    assert made.to_ask_again(NOW_MS + 3 * GOLD_MS - 1) == []
-    assert made.to_ask_again(NOW_MS + 3 * GOLD_MS) == gold
+    assert made.to_ask_again(TODAY_MS + GOLD_MS - 1) == []
+    assert made.to_ask_again(TODAY_MS + GOLD_MS) == gold
 
 
 def test_an_opinion_without_an_answer_is_of_no_second_model() -> None:
@@ -273,9 +275,9 @@ def test_a_correction_counts_only_where_no_other_answer_is_known() -> None:
 def test_an_endpoint_that_answers_the_same_items_otherwise_begins_anew() -> None:
     """A few differences are its nature; more begin a generation of which nothing is proved. A process that begins anew finds the same."""
     made, again = proved(endpoint(0)), proved(endpoint(0))
-    gold = made.to_ask_again(NOW_MS + GOLD_MS)
+    gold = made.to_ask_again(TODAY_MS)
     assert [one.event.id for one in gold] == [f"e-{number}" for number in range(GOLD)]
-    assert made.to_ask_again(NOW_MS + 2 * GOLD_MS - 1) == []
+    assert made.to_ask_again(TODAY_MS + GOLD_MS - 1) == []
     numbers = [int(one.event.id.removeprefix("e-")) for one in gold]
     for place, number in enumerate(numbers):
         made.take_item(item(ENOUGH + place))
