@@ -225,9 +225,9 @@ class Ledger:
         return cell if cell in self._cells else None
 
     def _note_gold(self, item: DecidedEvent, opinion: SecondOpinion) -> None:
-        """Keep an item to ask about again. Those that come later, or again, tell less: an endpoint that has changed answers them like itself."""
-        is_new = opinion.endpoint is not None and opinion.endpoint.generation == self.generation
-        if opinion.label is None or not is_new or opinion.prediction_id in self._compared:
+        """Keep an item to ask about again. Later items tell less: an endpoint that has changed answers them like itself."""
+        is_current = opinion.endpoint is not None and opinion.endpoint.generation == self.generation
+        if opinion.label is None or not is_current or opinion.prediction_id in self._compared:
             return
         self._gold[opinion.prediction_id] = item
         if len(self._gold) > GOLD:

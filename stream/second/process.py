@@ -37,7 +37,7 @@ WRITTEN = ("tagged",)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 PAUSING = frozenset({NoOpinion.DOWN, NoOpinion.LATE, NoOpinion.REFUSED})
 LOOK_SECONDS = 15.0
-# Brokers forget offsets that nobody commits for a week: all decisions would be published again.
+# Brokers forget offsets that nobody commits for a week; the next process would publish all decisions again.
 NOTE_SECONDS = 3600.0
 log = logger("tagstream.second")
 

@@ -295,7 +295,7 @@ class Warranty:
             self._forget(known)
         self._opinions[one.event_id] = one
         if one.cell is None:
-            # Who did not answer is not known: an endpoint names its model in its answers.
+            # The model that did not answer is not known: an endpoint names its model in its answers.
             return
         second = self._seconds.get(one.fingerprint)
         if second is None:

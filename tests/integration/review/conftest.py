@@ -1,4 +1,4 @@
-"""What the tests of the console on a broker share."""
+"""A fixture for all tests of the console on a broker."""
 
 import pytest
 

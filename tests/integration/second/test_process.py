@@ -149,7 +149,7 @@ def test_a_process_that_ends_before_it_acts_is_continued(settings: Settings, mon
 
 
 def test_what_was_read_is_noted_where_nothing_follows_from_it(settings: Settings) -> None:
-    """Brokers forget what nobody commits for a week, and then all decisions of the topic would be published again."""
+    """Brokers forget offsets that nobody commits for a week; the next process would publish all decisions again."""
     send(settings, [item(number) for number in range(3)])
     for count in (3, 0):
         running = Running(settings)

@@ -163,7 +163,7 @@ def test_an_outcome_of_a_clock_that_is_far_ahead_keeps_no_later_outcome_back(log
 def test_a_broker_that_fails_within_a_topic_makes_nothing_count_twice(
     logs: dict[str, list[Record]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was counted as unknown or unread before is not counted again."""
+    """Records that counted as unknown or unread before the failure do not count again."""
     old = NOW_MS - SETTLED_MS
     strange = [measured(f"nobody-{number}", at_ms=old) for number in range(50)]
     logs["outcomes"] = [*strange, *(replace(one, value=b"{") for one in strange)]
