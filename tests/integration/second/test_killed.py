@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tagstream.stream.broker.processes import Process, Processes
+from tagstream.stream.contract.event import Record
 from tagstream.stream.review.store.records import unix_ms
 from tagstream.stream.second.ledger import GOLD
 from tagstream.stream.settings.settings import Settings
@@ -73,16 +75,15 @@ class Storm:
     fenced: list[Process] = field(default_factory=list)
     _batches: int = 0
 
-    def batch(self, *, answered: bool = False) -> None:
-        """Send items, and people's answers if they give them."""
+    def batch(self) -> list[Record]:
+        """Send items."""
         now_ms, self._batches = unix_ms(), self._batches + 1
         records = [
             decided(b'{"id":"e-%d-%d","title":"maybe deployment of %d"}' % (self._batches, at, at), now_ms=now_ms - 1000 + at)
             for at in range(BATCH)
         ]
         send(self.settings, records)
-        if answered:
-            send(self.settings, [reviewed(one, answer(one, "mlops", now_ms=now_ms)) for one in records])
+        return records
 
     def seen(self, holds: Callable[[Watch], bool], what: str, process: Process | None = None) -> None:
         """Look until something holds of what was seen."""
@@ -96,10 +97,12 @@ class Storm:
     def prove(self) -> None:
         """Let people's answers prove the promise, and the day's items be asked about again, before anything strikes."""
         process = self.begun(ANYWHERE)
-        self.batch(answered=True)
+        items = self.batch()
         self.seen(lambda watch: len(watch.opinions) >= BATCH + GOLD, "all are asked about, and some again", process)
         self.gold = self.watch.repeated
         process.kill()
+        # Only now: some answers would prove the promise while other items still wait, and some of these would be settled.
+        send(self.settings, [reviewed(one, answer(one, "mlops", now_ms=unix_ms())) for one in items])
 
     def begun(self, point: str) -> Process:
         """A process that has begun."""
@@ -195,13 +198,14 @@ def test_a_process_killed_anywhere_loses_nothing_and_does_nothing_twice(storm: S
     assert all("another process writes" in one.output() for one in found.fenced)
 
 
-# The step at which a strike lets each fault do harm, and what is said then.
+# The step at which a strike lets each fault do harm, and a pattern of what is said then. Each process that forgets opinions asks about each
+# item once, and about some twice: how many opinions an item has in the end depends on how far each came.
 FOUND: dict[str, tuple[Round, str]] = {
     "acts-first": ((KILL, "after decisions"), "second has no opinion that settles it"),
     "no-fencing": ((STOP, "before opinions"), "is settled by 2 opinions"),
     "forgets-to-act": ((KILL, "after opinions"), "is settled, and has 0 decisions"),
-    "forgets-opinions": ((KILL, "after decisions"), "has 2 opinions"),
-    "writes-twice": ((KILL, "after decisions"), "has 2 opinions"),
+    "forgets-opinions": ((KILL, "after decisions"), "has [2-9] opinions"),
+    "writes-twice": ((KILL, "after decisions"), "has [2-9] opinions"),
 }
 
 
@@ -209,6 +213,6 @@ FOUND: dict[str, tuple[Round, str]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_known_fault_is_found(storm: Storms, fault: str) -> None:
     """One strike at the step where the fault does harm is enough to see it, and it is called by its name."""
-    strike, words = FOUND[fault]
+    strike, pattern = FOUND[fault]
     _, wrong = storm("tests.faults.second.bad", fault, rounds=[strike])
-    assert [one for one in wrong if words in one], wrong
+    assert [one for one in wrong if re.search(pattern, one)], wrong
