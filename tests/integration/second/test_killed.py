@@ -95,7 +95,7 @@ class Storm:
         until(look, what, process=process, seconds=SECONDS)
 
     def prove(self) -> None:
-        """Let people's answers prove the promise, and the day's items be asked about again, before anything strikes."""
+        """Let the day's items be asked about again, and give the answers that prove the promise, before anything strikes."""
         process = self.begun(ANYWHERE)
         items = self.batch()
         self.seen(lambda watch: len(watch.opinions) >= BATCH + GOLD, "all are asked about, and some again", process)
@@ -199,13 +199,13 @@ def test_a_process_killed_anywhere_loses_nothing_and_does_nothing_twice(storm: S
 
 
 # The step at which a strike lets each fault do harm, and a pattern of what is said then. Each process that forgets opinions asks about each
-# item once, and about some twice: how many opinions an item has in the end depends on how far each came.
+# item once, and about some twice: how many opinions an item has in the end depends on how far each process came.
 FOUND: dict[str, tuple[Round, str]] = {
     "acts-first": ((KILL, "after decisions"), "second has no opinion that settles it"),
     "no-fencing": ((STOP, "before opinions"), "is settled by 2 opinions"),
     "forgets-to-act": ((KILL, "after opinions"), "is settled, and has 0 decisions"),
     "forgets-opinions": ((KILL, "after decisions"), "has [2-9] opinions"),
-    "writes-twice": ((KILL, "after decisions"), "has [2-9] opinions"),
+    "writes-twice": ((KILL, "after decisions"), "has 2 opinions"),
 }
 
 
