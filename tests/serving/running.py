@@ -31,7 +31,12 @@ class Service:
         self.process = process
         self._log = log
         self.url = until(self._address, "the service says its address", state=self.log)
-        until(lambda: httpx.get(f"{self.url}/readyz").status_code == 200, "the service is ready", state=self.log)
+        # The socket listens before the service answers: a slow machine lets the first request wait.
+        until(
+            lambda: httpx.get(f"{self.url}/readyz", timeout=HANG_SECONDS).status_code == 200,
+            "the service is ready",
+            state=self.log,
+        )
 
     def log(self) -> str:
         """Its output so far."""
